@@ -1,0 +1,75 @@
+//! Rows of the change log, and what they come to for one board.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{BoardId, BoardName, Revision, Topic, TopicId};
+
+/// What a row of the change log says happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A topic was written, or came to this board.
+    Set,
+    /// A topic was deleted, or left this board.
+    Delete,
+    /// The server moved a topic out of a full board. No live list changes by it.
+    Archive,
+    /// Every topic of every board went at once.
+    Clear,
+    /// The board itself was made, changed or deleted.
+    Board,
+}
+
+/// One row of the change log, with the topic as it stood when the log was read.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its place in the order of commits.
+    pub revision: Revision,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The board's key.
+    pub board_id: BoardId,
+    /// The board's name, or `None` once the board is gone.
+    pub board: Option<BoardName>,
+    /// The topic; `None` for [`ChangeKind::Clear`] and [`ChangeKind::Board`].
+    pub topic_id: Option<TopicId>,
+    /// The topic as it stood at the read, or `None` if the board does not show it.
+    pub topic: Option<Arc<Topic>>,
+}
+
+/// What a stretch of the log comes to for one board: the state of each topic that it touched, as
+/// of the read. The last change of a topic wins, so the order within no longer matters.
+#[derive(Clone, Debug, Default)]
+pub struct BoardChanges {
+    topics: BTreeMap<TopicId, (Revision, Option<Arc<Topic>>)>,
+    cleared_at: Option<Revision>,
+}
+
+impl BoardChanges {
+    /// Takes one more row, later than those before it.
+    pub fn push(&mut self, change: &Change) {
+        match (change.kind, change.topic_id) {
+            (ChangeKind::Set | ChangeKind::Delete, Some(id)) => {
+                self.topics.insert(id, (change.revision, change.topic.clone()));
+            }
+            (ChangeKind::Clear, _) => self.cleared_at = Some(change.revision),
+            // The live list lost an archived topic when the board became full, not now.
+            _ => {}
+        }
+    }
+
+    /// The newest revision that changed the board.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.topics.values().map(|(revision, _)| *revision).chain(self.cleared_at).max().unwrap_or_default()
+    }
+
+    /// The topics touched after `revision`, each as it stands now (`None`: not shown).
+    pub(crate) fn after(&self, revision: Revision) -> impl Iterator<Item = (TopicId, Option<&Arc<Topic>>)> {
+        self.topics.iter().filter(move |(_, (at, _))| *at > revision).map(|(id, (_, topic))| (*id, topic.as_ref()))
+    }
+
+    /// Whether everything went at once after `revision`.
+    pub(crate) fn cleared_after(&self, revision: Revision) -> bool {
+        self.cleared_at.is_some_and(|at| at > revision)
+    }
+}

@@ -1,0 +1,48 @@
+//! Wire forms, made at most once and shared by everyone who is sent them.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+/// The forms that a snapshot or a patch can take on the wire. The encoders are the server's; this
+/// is only the list of slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The list in the tutorial's shape, as an event.
+    Tutorial,
+    /// The tutorial's shape plus the revision, as an event.
+    List,
+    /// A `snapshot` event.
+    Snapshot,
+    /// A `patch` event.
+    Patch,
+    /// The JSON body of the REST list.
+    Json,
+}
+
+const FORMS: usize = Form::Json as usize + 1;
+
+/// One slot per [`Form`].
+#[derive(Debug, Default)]
+pub struct Forms([OnceLock<Bytes>; FORMS]);
+
+impl Forms {
+    /// The bytes of `form`; the first caller encodes, those who come meanwhile wait for it.
+    pub fn get_or_encode(&self, form: Form, encode: impl FnOnce() -> Bytes) -> Bytes {
+        self.0[form as usize].get_or_init(encode).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_each_form_once() {
+        let forms = Forms::default();
+        let first = forms.get_or_encode(Form::List, || Bytes::from_static(b"a"));
+        let second = forms.get_or_encode(Form::List, || unreachable!("made already"));
+        assert_eq!((first.as_ref(), second.as_ref()), (&b"a"[..], &b"a"[..]));
+        assert_eq!(forms.get_or_encode(Form::Patch, || Bytes::from_static(b"b")), "b");
+    }
+}

@@ -1,0 +1,256 @@
+//! The fan-out point in memory: every board that somebody watches, or that was asked for lately.
+//!
+//! Per board there is one `broadcast` channel and one [`LiveBoard`]. The follower publishes; a
+//! stream subscribes **first** and asks for the snapshot second, so that no update can fall
+//! between the two. An update that the snapshot already holds is skipped by its revision.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+use tokio::sync::{Mutex as AsyncMutex, broadcast};
+
+use crate::{BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, Revision, Update, live::Change};
+
+/// All boards in memory. A guard of the map is never held across a lock or an await: callers get
+/// an [`Arc`].
+#[derive(Debug)]
+pub struct Hub {
+    boards: DashMap<BoardName, Arc<BoardChannel>>,
+    topics_max: usize,
+    lag_max: usize,
+}
+
+/// One board: its channel and its state.
+#[derive(Debug)]
+pub struct BoardChannel {
+    sender: broadcast::Sender<Option<Arc<Update>>>,
+    live: Mutex<LiveBoard>,
+    /// Held by whoever reads the board from the database, so that readers who arrive together
+    /// cost one read.
+    pub loading: AsyncMutex<()>,
+}
+
+/// A place in a board's audience. Dropping it leaves.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The board.
+    pub channel: Arc<BoardChannel>,
+    /// Updates from the subscription on; `None` says that the board is gone.
+    pub receiver: broadcast::Receiver<Option<Arc<Update>>>,
+}
+
+/// What came of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Nobody had to be told.
+    Nothing,
+    /// So many streams were sent the update.
+    Sent(usize),
+    /// The board has to be read again before anything can be said; see [`Hub::install`].
+    Reload,
+}
+
+impl Hub {
+    /// A hub for live lists of `topics_max`, whose readers may fall `lag_max` updates behind.
+    #[must_use]
+    pub fn new(topics_max: usize, lag_max: usize) -> Self {
+        Self { boards: DashMap::new(), topics_max, lag_max }
+    }
+
+    /// The board's channel, made on first use.
+    #[must_use]
+    pub fn channel(&self, board: &BoardName) -> Arc<BoardChannel> {
+        if let Some(channel) = self.boards.get(board) {
+            return Arc::clone(&channel);
+        }
+        Arc::clone(&self.boards.entry(board.clone()).or_insert_with(|| Arc::new(BoardChannel::new(self.lag_max))))
+    }
+
+    /// Joins the board's audience. Ask for the snapshot afterwards, never before.
+    #[must_use]
+    pub fn subscribe(&self, board: &BoardName) -> Subscription {
+        let channel = self.channel(board);
+        Subscription { receiver: channel.sender.subscribe(), channel }
+    }
+
+    /// Hands a board's changes to its audience, in the follower's order.
+    pub fn publish(&self, board: &BoardName, changes: &BoardChanges) -> Published {
+        let Some(channel) = self.get(board) else { return Published::Nothing };
+        let mut live = channel.live();
+        let change = live.apply(changes, channel.is_watched(), self.topics_max);
+        channel.send(change)
+    }
+
+    /// Takes a board that was read from the database; if that overtook the follower, the board's
+    /// audience is told.
+    ///
+    /// # Errors
+    /// [`Outdated`] if it was read too early: read again.
+    pub fn install(&self, channel: &BoardChannel, loaded: Loaded, now: Instant) -> Result<Published, Outdated> {
+        let mut live = channel.live();
+        let change = live.install(loaded, now, self.topics_max)?;
+        Ok(channel.send(change))
+    }
+
+    /// Notes that a board changed up to `revision` in ways that were not followed, and tells
+    /// whether somebody watches it, so that it has to be read again.
+    pub fn miss(&self, board: &BoardName, revision: Revision) -> bool {
+        let Some(channel) = self.get(board) else { return false };
+        let mut live = channel.live();
+        let watched = channel.is_watched();
+        if !watched || live.last_known().is_none() {
+            live.miss(revision);
+        }
+        watched
+    }
+
+    /// Ends the streams of boards that were deleted or renamed, given the names that the boards
+    /// bear now. Gives how many boards that were.
+    pub fn retire(&self, names: &HashMap<BoardId, Option<BoardName>>) -> usize {
+        let all: Vec<_> = self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
+        let retired = all.into_iter().filter(|(name, channel)| {
+            let named = channel.live().board_id().and_then(|id| names.get(&id));
+            named.is_some_and(|now| now.as_ref() != Some(name))
+        });
+        retired.map(|(name, channel)| self.end(&name, &channel)).count()
+    }
+
+    /// Ends every stream and forgets every board, because history began anew.
+    pub fn clear(&self) {
+        let all: Vec<_> = self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
+        all.iter().for_each(|(name, channel)| self.end(name, channel));
+    }
+
+    /// Forgets boards that nobody watches and whose snapshot is no longer worth anything.
+    pub fn evict(&self, now: Instant, ttl: Duration) {
+        // A count of one says that only the map holds it, and the map is locked here.
+        self.boards
+            .retain(|_, channel| Arc::strong_count(channel) > 1 || channel.is_watched() || !channel.live().is_spent(now, ttl));
+    }
+
+    /// Forgets a board that turned out not to exist.
+    pub fn forget(&self, board: &BoardName) {
+        self.boards.remove_if(board, |_, channel| channel.live().last_known().is_none());
+    }
+
+    /// The boards that somebody watches, with the revision that they are shown.
+    #[must_use]
+    pub fn watched(&self) -> Vec<(BoardName, Revision)> {
+        let revision = |channel: &BoardChannel| channel.live().last_known().map(|snapshot| snapshot.revision());
+        let watched = self.boards.iter().filter(|entry| entry.value().is_watched());
+        watched.filter_map(|entry| revision(entry.value()).map(|at| (entry.key().clone(), at))).collect()
+    }
+
+    fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
+        self.boards.get(board).map(|channel| Arc::clone(&channel))
+    }
+
+    fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>) {
+        self.boards.remove_if(name, |_, current| Arc::ptr_eq(current, channel));
+        // An error says that nobody watched.
+        let _ = channel.sender.send(None);
+    }
+}
+
+impl BoardChannel {
+    fn new(lag_max: usize) -> Self {
+        Self { sender: broadcast::channel(lag_max).0, live: Mutex::default(), loading: AsyncMutex::new(()) }
+    }
+
+    /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.
+    pub fn live(&self) -> MutexGuard<'_, LiveBoard> {
+        // No function of `LiveBoard` leaves it half changed, so a panic elsewhere costs nothing here.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody watches.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
+    /// Sends what came of a change, still under the lock of the state: whoever subscribed before
+    /// looking at the state sees every update in one place or the other.
+    fn send(&self, change: Change) -> Published {
+        match change {
+            Change::None => Published::Nothing,
+            Change::Reload => Published::Reload,
+            // An error says that the last reader has just left.
+            Change::Update(update) => Published::Sent(self.sender.send(Some(update)).unwrap_or(0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Tail,
+        snapshot::tests::{changes, snapshot},
+    };
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn name() -> BoardName {
+        "main".parse().expect("a name")
+    }
+
+    fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
+        let hub = Hub::new(500, 2);
+        let snapshot = snapshot(revision, topics);
+        let loaded = Loaded { board_id: BoardId(1), tail: Tail::new(snapshot.revision(), [], 8), snapshot };
+        hub.install(&hub.channel(&name()), loaded, Instant::now()).expect("nothing missed");
+        hub
+    }
+
+    #[tokio::test]
+    async fn every_subscriber_is_sent_the_same_update() {
+        let hub = hub_with(1, &[]);
+        let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
+        assert_eq!(hub.publish(&name(), &changes(&[(2, 1, true)])), Published::Sent(2));
+        let [first, second] = &mut readers;
+        let (first, second) = (first.receiver.recv().await, second.receiver.recv().await);
+        let (first, second) = (first.ok().flatten().expect("an update"), second.ok().flatten().expect("an update"));
+        assert!(Arc::ptr_eq(&first, &second), "shared, not copied");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_fell_behind_finds_the_newest_snapshot() {
+        let hub = hub_with(1, &[]);
+        let mut reader = hub.subscribe(&name());
+        for revision in 2..9 {
+            hub.publish(&name(), &changes(&[(revision, 1, true)]));
+        }
+        assert!(matches!(reader.receiver.recv().await, Err(broadcast::error::RecvError::Lagged(_))));
+        assert_eq!(reader.channel.live().last_known().map(|newest| newest.revision().get()), Some(8));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
+        for now in [None, Some("other".parse().expect("a name"))] {
+            let hub = hub_with(1, &[]);
+            let mut reader = hub.subscribe(&name());
+            assert_eq!(hub.retire(&[(BoardId(1), now)].into()), 1);
+            assert!(matches!(reader.receiver.recv().await, Ok(None)));
+        }
+        let hub = hub_with(1, &[]);
+        assert_eq!(hub.retire(&[(BoardId(1), Some(name())), (BoardId(2), None)].into()), 0);
+    }
+
+    #[test]
+    fn forgets_only_what_nobody_needs() {
+        let (hub, now) = (hub_with(1, &[]), Instant::now());
+        hub.evict(now, TTL);
+        assert_eq!(hub.boards.len(), 1, "still fresh");
+        let reader = hub.subscribe(&name());
+        hub.evict(now + TTL * 2, TTL);
+        assert_eq!(hub.boards.len(), 1, "watched");
+        drop(reader);
+        hub.evict(now + TTL * 2, TTL);
+        assert_eq!(hub.boards.len(), 0);
+    }
+}

@@ -1,0 +1,50 @@
+//! What is wrong with a value that somebody sent.
+
+use thiserror::Error;
+
+/// A value that parsed but is not allowed, with the field it was sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{field} {reason}")]
+pub struct Invalid {
+    /// The name of the field, as it is written in forms and JSON.
+    pub field: &'static str,
+    /// The rule that it breaks.
+    pub reason: InvalidReason,
+}
+
+/// The rule that a value breaks. The text follows the field's name in a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidReason {
+    /// Nothing that a reader would see.
+    #[error("must not be empty")]
+    Empty,
+    /// Over the bound, counted in Unicode scalar values.
+    #[error("must have at most {chars_max} characters")]
+    TooLong {
+        /// The bound.
+        chars_max: usize,
+    },
+    /// A control character other than newline and tab, or a bidirectional override.
+    #[error("must not contain control, text direction or byte order characters")]
+    ForbiddenCharacter,
+    /// No board name.
+    #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
+    NotAName,
+    /// A word that the server keeps for itself.
+    #[error("is a reserved word")]
+    Reserved,
+}
+
+impl InvalidReason {
+    /// The stable code that programs and translations go by.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong { .. } => "too_long",
+            Self::ForbiddenCharacter => "forbidden_character",
+            Self::NotAName => "not_a_name",
+            Self::Reserved => "reserved",
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The state of one board in memory: what the cache keeps and the follower changes.
+//!
+//! This is where order is kept, so it is plain data and plain functions: no lock, no channel, no
+//! clock. [`Hub`](crate::Hub) puts the lock around it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Revision, Snapshot, Tail, Update};
+
+/// A board as it was read from the database.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The board's key.
+    pub board_id: BoardId,
+    /// Its live list.
+    pub snapshot: Snapshot,
+    /// Its newest history, up to the snapshot.
+    pub tail: Tail,
+}
+
+/// The follower saw a newer change while the board was being read: read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the board changed while it was read")]
+pub struct Outdated;
+
+/// How a reader with a cursor is brought up to date.
+#[derive(Debug)]
+pub enum Resume {
+    /// It is.
+    UpToDate,
+    /// By what changed since.
+    Patch(Patch),
+    /// By the whole list.
+    Snapshot(Arc<Snapshot>),
+}
+
+/// One board in memory.
+#[derive(Debug, Default)]
+pub struct LiveBoard {
+    ready: Option<Ready>,
+    /// The newest change that the follower saw and could not apply. A snapshot from before it was
+    /// read too early.
+    missed: Revision,
+}
+
+#[derive(Debug)]
+struct Ready {
+    board_id: BoardId,
+    snapshot: Arc<Snapshot>,
+    tail: Tail,
+    loaded_at: Instant,
+    /// A change came while nobody watched, so it was not applied.
+    stale: bool,
+}
+
+/// What the follower's changes came to.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Nothing to tell: nobody watches, or the list shows the same.
+    None,
+    /// Tell everybody.
+    Update(Arc<Update>),
+    /// Read the board again.
+    Reload,
+}
+
+impl LiveBoard {
+    /// The snapshot, if it is the newest: kept by the follower while somebody watches (a watched
+    /// snapshot never expires), for `ttl` after the load otherwise.
+    #[must_use]
+    pub fn current(&self, watched: bool, now: Instant, ttl: Duration) -> Option<&Arc<Snapshot>> {
+        let ready = self.ready.as_ref()?;
+        let expired = !watched && now.saturating_duration_since(ready.loaded_at) >= ttl;
+        (!ready.stale && !expired).then_some(&ready.snapshot)
+    }
+
+    /// The last snapshot that was known, newest or not: all there is while the database is away.
+    #[must_use]
+    pub fn last_known(&self) -> Option<&Arc<Snapshot>> {
+        self.ready.as_ref().map(|ready| &ready.snapshot)
+    }
+
+    /// The board's key, once it was read.
+    #[must_use]
+    pub fn board_id(&self) -> Option<BoardId> {
+        self.ready.as_ref().map(|ready| ready.board_id)
+    }
+
+    /// Whether there is nothing worth keeping for a board that nobody watches.
+    #[must_use]
+    pub fn is_spent(&self, now: Instant, ttl: Duration) -> bool {
+        self.current(false, now, ttl).is_none()
+    }
+
+    /// Takes what was read from the database, never stepping back behind what is shown already.
+    /// If a snapshot that still counts is replaced, its readers have to be told the difference.
+    ///
+    /// # Errors
+    /// [`Outdated`] if a change that the follower could not apply is missing from it.
+    pub(crate) fn install(&mut self, loaded: Loaded, now: Instant, topics_max: usize) -> Result<Change, Outdated> {
+        let Loaded { board_id, snapshot, tail } = loaded;
+        if snapshot.revision() < self.missed {
+            return Err(Outdated);
+        }
+        let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
+            self.ready = Some(Ready { board_id, snapshot: Arc::new(snapshot), tail, loaded_at: now, stale: false });
+            return Ok(Change::None);
+        };
+        ready.loaded_at = now;
+        if snapshot.revision() <= ready.snapshot.revision() {
+            return Ok(Change::None);
+        }
+        let update = ready.snapshot.replaced_by(snapshot, topics_max);
+        Ok(update.map_or(Change::None, |update| ready.take(update)))
+    }
+
+    /// Takes what changed. A board that nobody watches is only marked stale.
+    pub(crate) fn apply(&mut self, changes: &BoardChanges, watched: bool, topics_max: usize) -> Change {
+        match &mut self.ready {
+            Some(ready) if changes.revision() <= ready.snapshot.revision() => Change::None,
+            Some(ready) if watched && !ready.stale => match ready.snapshot.apply(changes, topics_max) {
+                Applied::Unchanged => Change::None,
+                Applied::Reload => Change::Reload,
+                Applied::Updated(update) => ready.take(update),
+            },
+            ready => {
+                ready.iter_mut().for_each(|ready| ready.stale = true);
+                self.missed = self.missed.max(changes.revision());
+                Change::None
+            }
+        }
+    }
+
+    /// Marks a board that changed more than is worth following.
+    pub(crate) fn miss(&mut self, revision: Revision) {
+        if let Some(ready) = &mut self.ready {
+            ready.stale = true;
+        }
+        self.missed = self.missed.max(revision);
+    }
+
+    /// How to bring a reader that holds the list at `cursor` up to date, or `None` while nothing
+    /// is loaded. The caller has checked the epoch.
+    #[must_use]
+    pub fn resume(&self, cursor: &Cursor) -> Option<Resume> {
+        let Ready { snapshot, tail, .. } = self.ready.as_ref()?;
+        if cursor.revision >= snapshot.revision() {
+            return Some(Resume::UpToDate);
+        }
+        let changed = tail.since(cursor.revision).filter(|changed| changed.len() <= snapshot.topics().len().max(1));
+        let Some(changed) = changed else { return Some(Resume::Snapshot(Arc::clone(snapshot))) };
+        let op = |id| match snapshot.topic(id) {
+            Some(topic) => Op::Set(Arc::clone(topic)),
+            None => Op::Delete { id, archived: false },
+        };
+        Some(Resume::Patch(Patch {
+            board: snapshot.board().clone(),
+            from: cursor.revision,
+            to: snapshot.cursor().clone(),
+            digest: snapshot.digest(),
+            ops: changed.into_iter().map(op).collect(),
+        }))
+    }
+}
+
+impl Ready {
+    fn take(&mut self, update: Update) -> Change {
+        let touched = update.patch.ops.iter().map(|op| match op {
+            Op::Set(topic) => topic.id,
+            Op::Delete { id, .. } => *id,
+        });
+        self.tail.record(update.revision(), touched);
+        self.snapshot = Arc::clone(&update.snapshot);
+        Change::Update(Arc::new(update))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::{changes, snapshot};
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    const FULL: usize = 500;
+
+    fn loaded(revision: u64, topics: &[(i64, u64)]) -> Loaded {
+        let snapshot = snapshot(revision, topics);
+        let tail = Tail::new(snapshot.revision(), [], 8);
+        Loaded { board_id: BoardId(1), snapshot, tail }
+    }
+
+    fn ready(revision: u64, topics: &[(i64, u64)]) -> (LiveBoard, Instant) {
+        let (mut board, now) = (LiveBoard::default(), Instant::now());
+        board.install(loaded(revision, topics), now, FULL).expect("nothing missed");
+        (board, now)
+    }
+
+    fn shown(board: &LiveBoard) -> u64 {
+        board.last_known().map_or(0, |snapshot| snapshot.revision().get())
+    }
+
+    #[test]
+    fn a_change_between_load_and_install_is_not_lost() {
+        let mut board = LiveBoard::default();
+        assert!(matches!(board.apply(&changes(&[(8, 1, true)]), true, FULL), Change::None));
+        assert!(board.install(loaded(7, &[]), Instant::now(), FULL).is_err());
+        assert!(board.install(loaded(8, &[(1, 8)]), Instant::now(), FULL).is_ok());
+    }
+
+    #[test]
+    fn a_late_load_never_steps_back() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        assert!(matches!(board.apply(&changes(&[(8, 2, true)]), true, FULL), Change::Update(_)));
+        assert!(matches!(board.install(loaded(7, &[(1, 7)]), now, FULL), Ok(Change::None)));
+        assert_eq!(shown(&board), 8);
+    }
+
+    #[test]
+    fn a_load_that_overtakes_the_follower_tells_the_readers() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        assert!(matches!(board.install(loaded(8, &[(1, 7), (2, 8)]), now, FULL), Ok(Change::Update(_))));
+        assert!(matches!(board.apply(&changes(&[(8, 2, true)]), true, FULL), Change::None), "told already");
+    }
+
+    #[test]
+    fn unwatched_it_lives_for_the_ttl_and_dies_by_a_change() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        assert!(board.current(false, now + TTL - Duration::from_millis(1), TTL).is_some());
+        assert!(board.current(false, now + TTL, TTL).is_none());
+        assert!(board.current(true, now + TTL, TTL).is_some(), "the follower keeps a watched board");
+        board.apply(&changes(&[(8, 2, true)]), false, FULL);
+        assert!(board.current(false, now, TTL).is_none());
+        assert!(board.last_known().is_some(), "still the last word while the database is away");
+        assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err());
+    }
+
+    #[test]
+    fn resumes_by_what_changed_and_by_the_list_when_that_is_too_far() {
+        let (mut board, _) = ready(7, &[(1, 3), (2, 7)]);
+        board.apply(&changes(&[(8, 1, false), (9, 3, true)]), true, FULL);
+        let at = |revision: u64| format!("e-{revision}").parse().expect("a cursor");
+        assert!(matches!(board.resume(&at(9)), Some(Resume::UpToDate)));
+        assert!(matches!(board.resume(&at(6)), Some(Resume::Snapshot(_))));
+        let Some(Resume::Patch(patch)) = board.resume(&at(7)) else { panic!("a patch") };
+        assert_eq!((patch.from.get(), patch.to.revision.get()), (7, 9));
+        assert!(matches!(patch.ops[..], [Op::Delete { .. }, Op::Set(_)]));
+    }
+}

@@ -1,0 +1,63 @@
+//! What turns one snapshot of a board into a later one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{BoardName, Cursor, Digest, Form, Forms, Revision, Snapshot, Topic, TopicId};
+
+/// One step of a [`Patch`]. Absolute: doing it twice does no harm.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Insert by id, or replace.
+    Set(Arc<Topic>),
+    /// Remove, if there.
+    Delete {
+        /// Which.
+        id: TopicId,
+        /// Pushed out by a full board, not deleted by somebody.
+        archived: bool,
+    },
+}
+
+/// Turns any snapshot of `board` at a revision from `from` on, but before `to`, into the one at `to`.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    /// The board.
+    pub board: BoardName,
+    /// The oldest revision that it applies to.
+    pub from: Revision,
+    /// The place in history that it leads to.
+    pub to: Cursor,
+    /// The digest of the list that it leads to.
+    pub digest: Digest,
+    /// The steps, at most one per topic.
+    pub ops: Vec<Op>,
+}
+
+/// What goes out on a board's channel: the changed topic list, and the way to it from the one before.
+#[derive(Debug)]
+pub struct Update {
+    /// The list after the change.
+    pub snapshot: Arc<Snapshot>,
+    /// The way to it.
+    pub patch: Patch,
+    forms: Forms,
+}
+
+impl Update {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, patch: Patch) -> Self {
+        Self { snapshot, patch, forms: Forms::default() }
+    }
+
+    /// The revision that it leads to.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.snapshot.revision()
+    }
+
+    /// The patch's wire form, encoded by the first who asks.
+    pub fn patch_form(&self, encode: impl FnOnce(&Patch) -> Bytes) -> Bytes {
+        self.forms.get_or_encode(Form::Patch, || encode(&self.patch))
+    }
+}

@@ -1,0 +1,153 @@
+//! A notice on a board, and what somebody may write on one.
+
+use chrono::{DateTime, Utc};
+
+use crate::{Invalid, InvalidReason, Revision};
+
+/// Bound of a comment, in Unicode scalar values.
+pub const COMMENT_CHARS_MAX: usize = 2_000;
+/// Bound of an author, in Unicode scalar values.
+pub const AUTHOR_CHARS_MAX: usize = 80;
+
+/// The database's key of a topic; never given twice, not even after a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub i64);
+
+impl TopicId {
+    /// The number, for the digest. The schema keeps ids positive.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+}
+
+/// A notice on a board, as committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its key.
+    pub id: TopicId,
+    /// The text, with LF line ends when it came through this server.
+    pub comment: String,
+    /// Who says they wrote it; may be empty.
+    pub author: String,
+    /// When it was first written.
+    pub created_at: DateTime<Utc>,
+    /// When its text last changed.
+    pub updated_at: DateTime<Utc>,
+    /// The revision of its newest change.
+    pub revision: Revision,
+}
+
+/// The text of a topic that may be written: proof that it keeps the rules of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    comment: String,
+    author: String,
+}
+
+impl NewTopic {
+    /// Trims and checks; gives every rule that is broken, not only the first.
+    ///
+    /// # Errors
+    /// One [`Invalid`] per field at fault.
+    pub fn try_new(comment: &str, author: &str) -> Result<Self, Vec<Invalid>> {
+        let comment = comment.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned();
+        let author = author.trim().to_owned();
+        let faults = [
+            comment_fault(&comment).map(|reason| Invalid { field: "comment", reason }),
+            author_fault(&author).map(|reason| Invalid { field: "author", reason }),
+        ];
+        let faults: Vec<_> = faults.into_iter().flatten().collect();
+        if faults.is_empty() { Ok(Self { comment, author }) } else { Err(faults) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
+    /// Who says they wrote it; may be empty.
+    #[must_use]
+    pub fn author(&self) -> &str {
+        &self.author
+    }
+}
+
+fn comment_fault(comment: &str) -> Option<InvalidReason> {
+    if comment.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+        Some(InvalidReason::Empty)
+    } else if comment.chars().nth(COMMENT_CHARS_MAX).is_some() {
+        Some(InvalidReason::TooLong { chars_max: COMMENT_CHARS_MAX })
+    } else {
+        let forbidden = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}';
+        comment.chars().any(forbidden).then_some(InvalidReason::ForbiddenCharacter)
+    }
+}
+
+fn author_fault(author: &str) -> Option<InvalidReason> {
+    if author.chars().nth(AUTHOR_CHARS_MAX).is_some() {
+        Some(InvalidReason::TooLong { chars_max: AUTHOR_CHARS_MAX })
+    } else {
+        let forbidden = |c: char| c.is_control() || is_bidi_control(c) || is_invisible(c);
+        author.chars().any(forbidden).then_some(InvalidReason::ForbiddenCharacter)
+    }
+}
+
+/// Characters that reorder what stands around them, so that text reads as what it is not.
+const fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Format characters that show nothing; two authors could look alike. Emoji join with U+200D, so
+/// a comment may hold them, but not consist of them.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{00AD}' | '\u{180E}' | '\u{200B}'..='\u{200D}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(comment: &str, author: &str) -> Vec<(&'static str, &'static str)> {
+        let faults = NewTopic::try_new(comment, author).err().unwrap_or_default();
+        faults.into_iter().map(|fault| (fault.field, fault.reason.code())).collect()
+    }
+
+    #[test]
+    fn trims_and_makes_line_ends_one() {
+        let topic = NewTopic::try_new(" a\r\nb\rc\n ", " ann ").expect("allowed");
+        assert_eq!((topic.comment(), topic.author()), ("a\nb\nc", "ann"));
+    }
+
+    #[test]
+    fn counts_scalar_values_not_bytes() {
+        assert_eq!(reason(&"板".repeat(2_000), &"名".repeat(80)), []);
+        assert_eq!(reason(&"板".repeat(2_001), &"名".repeat(81)), [("comment", "too_long"), ("author", "too_long")]);
+    }
+
+    #[test]
+    fn refuses_what_shows_nothing() {
+        for comment in ["", "  \n", "\u{3000}", "\u{200B}", "\u{200B} \u{FEFF}"] {
+            assert_eq!(reason(comment, ""), [("comment", "empty")], "{comment:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_lies_about_the_text() {
+        for c in ['\0', '\u{1B}', '\u{7}', '\u{7F}', '\u{85}', '\u{202E}', '\u{2066}', '\u{FEFF}'] {
+            assert_eq!(reason(&format!("a{c}b"), ""), [("comment", "forbidden_character")], "{c:?}");
+            assert_eq!(reason("a", &format!("a{c}b")), [("author", "forbidden_character")], "{c:?}");
+        }
+        assert_eq!(reason("a", "a\u{200B}b"), [("author", "forbidden_character")]);
+    }
+
+    #[test]
+    fn takes_every_script_and_what_looks_like_markup() {
+        for comment in
+            ["回覧板", "مرحبا", "שלום", "👩\u{200D}👧", "<script>alert(1)</script>", "'; DROP TABLE topics;--", "a\tb\nc"]
+        {
+            assert_eq!(reason(comment, ""), [], "{comment:?}");
+        }
+    }
+}
