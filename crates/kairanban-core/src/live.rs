@@ -169,14 +169,14 @@ impl LiveBoard {
 }
 
 impl Ready {
-    fn take(&mut self, update: Update) -> Change {
+    fn take(&mut self, update: Arc<Update>) -> Change {
         let touched = update.patch.ops.iter().map(|op| match op {
             Op::Set(topic) => topic.id,
             Op::Delete { id, .. } => *id,
         });
         self.tail.record(update.revision(), touched);
         self.snapshot = Arc::clone(&update.snapshot);
-        Change::Update(Arc::new(update))
+        Change::Update(update)
     }
 }
 

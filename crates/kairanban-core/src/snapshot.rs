@@ -21,7 +21,7 @@ pub enum Applied {
     /// The list shows the same as before.
     Unchanged,
     /// The next snapshot and the way to it.
-    Updated(Update),
+    Updated(Arc<Update>),
     /// A full list lost topics, and older ones that are not archived yet may take their place:
     /// only the database knows them.
     Reload,
@@ -102,18 +102,18 @@ impl Snapshot {
     /// The way from this snapshot to one that was loaded anew, or `None` if both show the same. A
     /// topic that vanished below a full list was pushed out of it.
     #[must_use]
-    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Option<Update> {
+    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Option<Arc<Update>> {
         let first = (next.topics.len() >= topics_max).then(|| next.topics.first().map(|topic| topic.id)).flatten();
         self.update_to(next, |id| first.is_some_and(|first| id < first))
     }
 
-    fn update_to(&self, next: Self, archived: impl Fn(TopicId) -> bool) -> Option<Update> {
+    fn update_to(&self, next: Self, archived: impl Fn(TopicId) -> bool) -> Option<Arc<Update>> {
         let ops = difference(&self.topics, &next.topics, archived);
         if ops.is_empty() {
             return None;
         }
         let patch = Patch { board: self.board.clone(), from: self.revision(), to: next.cursor.clone(), digest: next.digest, ops };
-        Some(Update::new(Arc::new(next), patch))
+        Some(Arc::new(Update::new(Arc::new(next), patch)))
     }
 }
 
@@ -214,7 +214,7 @@ pub(crate) mod tests {
         snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
     }
 
-    fn updated(applied: Applied) -> Update {
+    fn updated(applied: Applied) -> Arc<Update> {
         match applied {
             Applied::Updated(update) => update,
             other => panic!("expected an update, got {other:?}"),

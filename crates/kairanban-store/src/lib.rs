@@ -1,1 +1,23 @@
-//! x
+//! The boards in a database: Postgres, or an embedded SQLite file.
+//!
+//! Everything here is synchronous and runs on blocking threads. Capture is the database's own
+//! (triggers, see `migrations/`), so this crate only writes rows and reads the log; it never
+//! tells anybody but its caller. Where the two databases differ, [`connection`] decides.
+
+mod change_log;
+mod connection;
+mod error;
+mod identity;
+mod migrate;
+mod repository;
+mod rows;
+mod schema;
+mod store;
+mod writer;
+
+pub use change_log::Stretch;
+pub use connection::{DatabaseAddress, Timeouts};
+pub use error::StoreError;
+pub use migrate::migrate;
+pub use store::{Store, StoreConfig};
+pub use writer::{Committed, Write, Writer, WriterConfig, Written};

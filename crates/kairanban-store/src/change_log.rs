@@ -1,0 +1,175 @@
+//! The change log: what was committed after a revision, archiving, and forgetting the oldest.
+
+use diesel::{
+    dsl::{max, sql},
+    prelude::*,
+    sql_query,
+    sql_types::Bool,
+};
+use kairanban_core::{BoardId, BoardName, Change, Revision, Tail, TopicId};
+
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    identity, repository,
+    rows::{ChangeRow, Number, number, revision, topic_columns},
+    schema::{boards, changes, topics},
+};
+
+const TRIMMED_TO: &str = "trimmed_to";
+
+/// What the log holds after a revision.
+#[derive(Debug)]
+pub enum Stretch {
+    /// All of it, in order, each change with its topic as it stands now.
+    Changes(Vec<Change>),
+    /// More than is worth following one by one: the boards that changed, and how far.
+    Boards {
+        /// The newest revision.
+        head: Revision,
+        /// Which boards; `None` is one that is gone or that no address can name.
+        boards: Vec<(BoardId, Option<BoardName>)>,
+    },
+}
+
+/// Reads everything committed after `after`, in one statement: one moment for the log and the
+/// topics that it speaks of.
+pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max: usize) -> Result<Stretch, StoreError> {
+    let limit = i64::try_from(changes_max).unwrap_or(i64::MAX - 1) + 1;
+    let rows: Vec<ChangeRow> = changes::table
+        .left_join(boards::table.on(boards::id.eq(changes::board_id)))
+        .left_join(
+            topics::table.on(topics::id
+                .nullable()
+                .eq(changes::topic_id)
+                .and(topics::board_id.eq(changes::board_id))
+                .and(topics::archived.eq(false))),
+        )
+        .filter(changes::revision.gt(number(after)))
+        .order((changes::revision, changes::id))
+        .limit(limit)
+        .select((
+            changes::revision,
+            changes::kind,
+            changes::board_id,
+            boards::name.nullable(),
+            changes::topic_id,
+            topic_columns(),
+        ))
+        .load(connection)?;
+    if rows.len() > changes_max {
+        return boards_since(connection, after);
+    }
+    Ok(Stretch::Changes(rows.into_iter().map(ChangeRow::into_change).collect::<Result<_, _>>()?))
+}
+
+fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stretch, StoreError> {
+    let rows: Vec<(i64, Option<i64>)> = changes::table
+        .filter(changes::revision.gt(number(after)))
+        .group_by(changes::board_id)
+        .select((changes::board_id, max(changes::revision)))
+        .load(connection)?;
+    let head = rows.iter().filter_map(|(_, at)| *at).max().map_or(Ok(after), revision)?;
+    let ids: Vec<_> = rows.iter().map(|(id, _)| BoardId(*id)).collect();
+    // A database takes only so many values in one statement.
+    let names = ids.chunks(10_000).map(|ids| repository::board_names(connection, ids));
+    let boards = names.collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(Stretch::Boards { head, boards })
+}
+
+/// The newest revision that is committed.
+pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
+    let newest: Option<i64> = changes::table.select(max(changes::revision)).first(connection)?;
+    newest.map_or(Ok(Revision::ZERO), revision)
+}
+
+/// The newest stretch of a board's history, up to and with `upto`, for readers that come back.
+///
+/// A full board's readers may hold topics that were pushed out, which the log tells only later,
+/// so such a board starts without a stretch.
+pub(crate) fn tail(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    upto: Revision,
+    full: bool,
+    replay_max: usize,
+) -> Result<Tail, StoreError> {
+    if full || replay_max == 0 {
+        return Ok(Tail::new(upto, [], replay_max));
+    }
+    let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
+    let mut rows: Vec<(i64, String, Option<i64>)> = changes::table
+        .filter(changes::board_id.eq(board.0).and(sql::<Bool>("kind <> 'archive'")).and(changes::revision.le(number(upto))))
+        .order((changes::revision.desc(), changes::id.desc()))
+        .limit(limit)
+        .select((changes::revision, changes::kind, changes::topic_id))
+        .load(connection)?;
+    // Before a clear, and before the oldest row of a stretch that did not fit, nothing is known.
+    let cleared = rows.iter().position(|(_, kind, _)| kind == "clear");
+    let end = cleared.or((rows.len() > replay_max).then_some(replay_max));
+    let floor = match end {
+        Some(end) => revision(rows[end].0)?,
+        None => trimmed_to(connection)?,
+    };
+    rows.truncate(end.unwrap_or(rows.len()));
+    let entries = rows.into_iter().rev().filter_map(|(at, _, topic)| Some((at, TopicId(topic?))));
+    let entries = entries.map(|(at, topic)| Ok((revision(at)?, topic))).collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Tail::new(floor, entries, replay_max))
+}
+
+/// The revision up to which the log may have been forgotten.
+pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
+    let text = identity::get(connection, TRIMMED_TO)?;
+    text.and_then(|text| text.parse().ok()).map_or(Ok(Revision::ZERO), revision)
+}
+
+/// Moves at most `batch` topics that a full board no longer shows out of its live list for good,
+/// oldest first. Gives how many there were.
+pub(crate) fn archive(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    topics_max: usize,
+    batch: usize,
+) -> Result<usize, StoreError> {
+    let (topics_max, batch) = (i64::try_from(topics_max).unwrap_or(i64::MAX), i64::try_from(batch).unwrap_or(i64::MAX));
+    let board = repository::board_id(connection, board)?;
+    connection.write(
+        |connection| {
+            connection.begin_archiving()?;
+            let skip_locked = connection.skip_locked_sql();
+            let text = format!(
+                "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
+                 AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
+                 ORDER BY id LIMIT {batch} {skip_locked})",
+                board = board.0,
+            );
+            let moved = sql_query(text).execute(connection)?;
+            connection.end_archiving()?;
+            Ok(moved)
+        },
+        |_, moved| Ok(moved),
+    )
+}
+
+/// Forgets the oldest of the log but for each board's newest change, so that `changes_max` rows
+/// stay, and notes how far. Gives how many rows went.
+pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64) -> Result<usize, StoreError> {
+    let newest_to_go = format!("SELECT revision AS number FROM changes ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}");
+    let Some(upto) = sql_query(newest_to_go).get_result::<Number>(connection).optional()?.and_then(|row| row.number) else {
+        return Ok(0);
+    };
+    connection.transaction(|connection| {
+        identity::put(connection, TRIMMED_TO, &upto.to_string())?;
+        let text = format!(
+            "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
+             (SELECT max(later.revision) FROM changes AS later WHERE later.board_id = changes.board_id AND later.kind <> 'archive'))"
+        );
+        Ok(sql_query(text).execute(connection)?)
+    })
+}
+
+/// The revision that this transaction drew, after the stamp.
+pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Revision>, StoreError> {
+    let row: Number = sql_query(connection.stamped_revision_sql()).get_result(connection)?;
+    row.number.map(revision).transpose()
+}

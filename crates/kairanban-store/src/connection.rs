@@ -1,0 +1,283 @@
+//! One connection to either database, and how it is set up. The only place that asks which of the
+//! two it is.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use diesel::{
+    Connection as _, PgConnection, QueryResult, SqliteConnection,
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
+    r2d2::R2D2Connection,
+};
+
+use crate::StoreError;
+
+/// Where the boards are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseAddress {
+    /// A server, by its URL.
+    Postgres(String),
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for DatabaseAddress {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url.to_owned())),
+            Some(("sqlite", path)) if !path.trim_start_matches("//").is_empty() => {
+                Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
+            }
+            // The text may hold a password, so it is not repeated.
+            _ => Err("a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db".to_owned()),
+        }
+    }
+}
+
+/// Without user name and password.
+impl fmt::Display for DatabaseAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+                write!(f, "postgres://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// How long the database may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To connect; on Postgres also until a silent link counts as dead. Whole seconds.
+    pub connect: Duration,
+    /// For one statement, and for the locks that it needs.
+    pub statement: Duration,
+}
+
+/// A connection to either database.
+#[derive(diesel::MultiConnection)]
+pub(crate) enum AnyConnection {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl AnyConnection {
+    /// Connects and sets the session up.
+    pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
+        match address {
+            DatabaseAddress::Postgres(url) => {
+                let mut connection = PgConnection::establish(&with_timeouts(url, timeouts.connect))?;
+                let statement_ms = timeouts.statement.as_millis();
+                // An acknowledged write is durable, whatever the database's default is.
+                connection.batch_execute(&format!(
+                    "SET statement_timeout = {statement_ms}; SET lock_timeout = {statement_ms}; \
+                     SET idle_in_transaction_session_timeout = {statement_ms}; SET timezone = 'UTC'; \
+                     SET synchronous_commit = 'on'; SET client_min_messages = 'warning'"
+                ))?;
+                Ok(Self::Postgres(connection))
+            }
+            DatabaseAddress::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
+                let busy_ms = timeouts.statement.as_millis();
+                connection.batch_execute(&format!(
+                    "PRAGMA busy_timeout = {busy_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
+                ))?;
+                Ok(Self::Sqlite(connection))
+            }
+        }
+    }
+
+    /// Lets statements run as long as they need, for migrations.
+    pub(crate) fn lift_timeouts(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0"),
+            Self::Sqlite(connection) => connection.batch_execute("PRAGMA busy_timeout = 60000"),
+        }
+    }
+
+    /// Runs `work` in a transaction whose changes share one revision, then, with the revision drawn,
+    /// `finish`. Inside, `transaction` makes savepoints.
+    ///
+    /// On Postgres our own commits stay silent (see the migration): the caller signals them.
+    pub(crate) fn write<T, U>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+        finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        self.begin_write()?;
+        let done = work(self).and_then(|done| {
+            self.stamp()?;
+            finish(self, done)
+        });
+        match done {
+            Ok(done) => {
+                <Self as diesel::Connection>::TransactionManager::commit_transaction(self)?;
+                Ok(done)
+            }
+            Err(error) => {
+                // The first error is the one to report; a failed rollback taints the connection.
+                let _ = <Self as diesel::Connection>::TransactionManager::rollback_transaction(self);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_write(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => {
+                AnsiTransactionManager::begin_transaction(connection)?;
+                connection.batch_execute("SET LOCAL kairanban.quiet = 'on'")
+            }
+            Self::Sqlite(connection) => {
+                // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
+                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
+                connection.batch_execute("UPDATE revisions SET batch = 1")
+            }
+        }
+    }
+
+    /// Draws the revision now, so that it can be read. On Postgres this takes the lock that puts
+    /// commits in order: nothing slow may follow.
+    fn stamp(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE"),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET batch = 0"),
+        }
+    }
+
+    /// Gives as `number` the revision that [`stamp`](Self::stamp) drew in this transaction. If nothing
+    /// changed it is null on Postgres, an older one on SQLite.
+    pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number",
+            Self::Sqlite(_) => "SELECT newest AS number FROM revisions",
+        }
+    }
+
+    /// Begins the archiver's transaction: with the order of commits locked, so that what is past
+    /// the end of a full board stays so until the commit. Waits for nobody on SQLite, which has
+    /// one writer at a time anyway.
+    pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute(
+                "SELECT pg_advisory_xact_lock('revision_seq'::regclass::oid::bigint); SET LOCAL kairanban.archiving = 'on'",
+            ),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
+        }
+    }
+
+    /// Ends what [`begin_archiving`](Self::begin_archiving) began, before the commit.
+    pub(crate) fn end_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 0"),
+        }
+    }
+
+    /// Rows that another transaction holds are left for the next time; SQLite has no such rows.
+    pub(crate) const fn skip_locked_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+            Self::Sqlite(_) => "",
+        }
+    }
+
+    /// Lets one node at a time decide which database this is; SQLite has one writer anyway.
+    pub(crate) fn lock_identity(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_broken(&mut self) -> bool {
+        R2D2Connection::is_broken(self)
+    }
+}
+
+/// Adds to a Postgres URL what keeps a dead link from holding a thread. libpq reads whole seconds
+/// and milliseconds; what the URL says itself stands.
+fn with_timeouts(url: &str, connect: Duration) -> String {
+    let connect_s = connect.as_secs().max(1).to_string();
+    let dead_ms = connect.as_millis().to_string();
+    let extras = [
+        ("connect_timeout", connect_s.as_str()),
+        ("tcp_user_timeout", &dead_ms),
+        ("keepalives_idle", "30"),
+        ("keepalives_interval", "10"),
+        ("keepalives_count", "3"),
+        ("application_name", "kairanban"),
+    ];
+    extras.iter().filter(|(name, _)| !url.contains(&format!("{name}="))).fold(url.to_owned(), |url, (name, value)| {
+        let sign = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{sign}{name}={value}")
+    })
+}
+
+/// How the pool makes connections and tells bad ones.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) address: DatabaseAddress,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// A connection with a note whether it has to be thrown away.
+pub(crate) struct Pooled {
+    pub(crate) connection: AnyConnection,
+    pub(crate) tainted: bool,
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Pooled, StoreError> {
+        Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, tainted: false })
+    }
+
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
+        Ok(pooled.connection.ping()?)
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.tainted || pooled.connection.is_broken()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_tells_the_database() {
+        let address = |url: &str| url.parse::<DatabaseAddress>();
+        assert_eq!(address("sqlite://data/a.db"), Ok(DatabaseAddress::Sqlite("data/a.db".into())));
+        assert_eq!(address("sqlite:///var/a.db"), Ok(DatabaseAddress::Sqlite("/var/a.db".into())));
+        assert!(matches!(address("postgresql://h/d"), Ok(DatabaseAddress::Postgres(_))));
+        for wrong in ["", "sqlite://", "mysql://h/d", "data/a.db"] {
+            assert!(address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let address: DatabaseAddress = "postgres://ann:secret@db.example:5432/board?sslmode=require".parse().expect("an address");
+        assert_eq!(format!("{address} {address:?}"), "postgres://db.example:5432/board postgres://db.example:5432/board");
+    }
+
+    #[test]
+    fn a_url_keeps_its_own_timeouts() {
+        let url = with_timeouts("postgres://h/d?connect_timeout=9", Duration::from_secs(2));
+        assert!(url.contains("?connect_timeout=9&tcp_user_timeout=2000&"), "{url}");
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong between us and the database.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use kairanban_core::{BoardName, TopicId};
+use thiserror::Error;
+
+/// A read or a write that did not come about.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No board has this name.
+    #[error("there is no board {0}")]
+    NoSuchBoard(BoardName),
+    /// The board has no topic with this id.
+    #[error("there is no topic {}", .0.0)]
+    NoSuchTopic(TopicId),
+    /// The database refused the row; the text is the database's own.
+    #[error("the database refused the row: {0}")]
+    Refused(String),
+    /// The database is away, busy or too slow, or the queue before it is full. A write may or may
+    /// not have been committed.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// Something that is nobody's input: a missing table, a value that cannot be.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Whether the connection may be at fault, so that it must not be used again.
+    pub(crate) const fn taints(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Internal(_))
+    }
+}
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        let text = error.to_string();
+        match error {
+            DieselError::DatabaseError(ref kind, _) if is_refusal(kind) => Self::Refused(text),
+            // A missing table or column is a fault of the set-up, and waiting will not mend it.
+            DieselError::DatabaseError(_, info) if is_missing(info.message()) => Self::Internal(text),
+            DieselError::DatabaseError(..) | DieselError::BrokenTransactionManager => Self::Unavailable(text),
+            DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
+            _ => Self::Internal(text),
+        }
+    }
+}
+
+const fn is_refusal(kind: &DatabaseErrorKind) -> bool {
+    use DatabaseErrorKind as Kind;
+    matches!(kind, Kind::CheckViolation | Kind::NotNullViolation | Kind::UniqueViolation | Kind::ForeignKeyViolation)
+}
+
+fn is_missing(message: &str) -> bool {
+    message.contains("does not exist") || message.contains("no such table") || message.contains("no such column")
+}
+
+impl From<r2d2::Error> for StoreError {
+    fn from(error: r2d2::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<diesel::ConnectionError> for StoreError {
+    fn from(error: diesel::ConnectionError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,128 @@
+//! Boards and topics: reading the live list, and writing.
+
+use std::sync::Arc;
+
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Nullable},
+};
+use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Loaded, NewTopic, Revision, Snapshot, Topic, TopicId};
+
+use crate::{
+    StoreError, change_log,
+    connection::AnyConnection,
+    rows::{TopicRow, revision, topic_columns},
+    schema::{boards, topics},
+};
+
+/// A board's revision: that of its newest change, in the same reading as what stands beside it.
+const BOARD_REVISION: &str =
+    "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive'), 0)";
+
+/// Reads a board: its newest topics in one statement, so that they and the revision are of one
+/// moment, then the newest stretch of its history up to there.
+pub(crate) fn load(
+    connection: &mut AnyConnection,
+    epoch: &Epoch,
+    board: &BoardName,
+    topics_max: usize,
+    replay_max: usize,
+) -> Result<Loaded, StoreError> {
+    let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
+    let rows: Vec<(i64, i64, TopicRow)> = boards::table
+        .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
+        .filter(boards::name.eq(board.as_str()))
+        .order(topics::id.desc())
+        .limit(limit)
+        .select((boards::id, sql::<BigInt>(BOARD_REVISION), topic_columns()))
+        .load(connection)?;
+    let Some(&(board_id, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
+    let (board_id, at) = (BoardId(board_id), revision(at)?);
+    let mut topics = rows
+        .into_iter()
+        .map(|(.., row)| Ok(row.into_topic()?.map(Arc::new)))
+        .filter_map(Result::transpose)
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    topics.reverse();
+    let tail = change_log::tail(connection, board_id, at, topics.len() >= topics_max, replay_max)?;
+    let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
+    Ok(Loaded { board_id, snapshot, tail })
+}
+
+/// The key of the board with this name.
+pub(crate) fn board_id(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardId, StoreError> {
+    let found = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id).first(connection).optional()?;
+    found.map(BoardId).ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
+}
+
+/// Makes the board if there is none with this name; tells whether it did.
+pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) -> Result<bool, StoreError> {
+    match board_id(connection, board) {
+        Err(StoreError::NoSuchBoard(_)) => {
+            diesel::insert_into(boards::table).values(boards::name.eq(board.as_str())).execute(connection)?;
+            Ok(true)
+        }
+        found => found.map(|_| false),
+    }
+}
+
+pub(crate) fn create_topic(connection: &mut AnyConnection, board: &BoardName, new: &NewTopic) -> Result<TopicId, StoreError> {
+    let board_id = board_id(connection, board)?;
+    let row = (topics::board_id.eq(board_id.0), topics::comment.eq(new.comment()), topics::author.eq(new.author()));
+    let id = diesel::insert_into(topics::table).values(row).returning(topics::id).get_result(connection)?;
+    Ok(TopicId(id))
+}
+
+pub(crate) fn update_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    new: &NewTopic,
+) -> Result<(), StoreError> {
+    let board_id = board_id(connection, board)?;
+    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0)));
+    let changed =
+        diesel::update(row).set((topics::comment.eq(new.comment()), topics::author.eq(new.author()))).execute(connection)?;
+    if changed == 0 { Err(StoreError::NoSuchTopic(id)) } else { Ok(()) }
+}
+
+pub(crate) fn delete_topic(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<(), StoreError> {
+    let board_id = board_id(connection, board)?;
+    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0)));
+    let deleted = diesel::delete(row).execute(connection)?;
+    if deleted == 0 { Err(StoreError::NoSuchTopic(id)) } else { Ok(()) }
+}
+
+/// Topics by their keys, in no particular order; those that are gone are left out.
+pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<Topic>, StoreError> {
+    let ids = ids.iter().map(|id| id.0);
+    let rows: Vec<TopicRow> = topics::table.filter(topics::id.eq_any(ids)).select(topic_columns()).load(connection)?;
+    rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
+}
+
+/// The names that boards bear now; `None` for one that is gone.
+pub(crate) fn board_names(
+    connection: &mut AnyConnection,
+    ids: &[BoardId],
+) -> Result<Vec<(BoardId, Option<BoardName>)>, StoreError> {
+    let keys = ids.iter().map(|id| id.0);
+    let rows: Vec<(i64, String)> =
+        boards::table.filter(boards::id.eq_any(keys)).select((boards::id, boards::name)).load(connection)?;
+    let name = |id: &BoardId| rows.iter().find(|(key, _)| *key == id.0).and_then(|(_, name)| name.parse().ok());
+    Ok(ids.iter().map(|id| (*id, name(id))).collect())
+}
+
+/// The revisions of boards as the database has them, for those that exist.
+pub(crate) fn board_revisions(
+    connection: &mut AnyConnection,
+    names: &[BoardName],
+) -> Result<Vec<(BoardName, Revision)>, StoreError> {
+    let keys = names.iter().map(BoardName::as_str);
+    let rows: Vec<(String, Option<i64>)> = boards::table
+        .filter(boards::name.eq_any(keys))
+        .select((boards::name, sql::<Nullable<BigInt>>(BOARD_REVISION)))
+        .load(connection)?;
+    let parsed = rows.into_iter().map(|(name, at)| Ok(name.parse().ok().zip(Some(revision(at.unwrap_or(0))?))));
+    parsed.filter_map(Result::transpose).collect()
+}

@@ -1,0 +1,129 @@
+//! Rows as they come from the database, and what they stand for.
+
+use chrono::NaiveDateTime;
+use diesel::{
+    Queryable,
+    dsl::sql,
+    expression::SqlLiteral,
+    helper_types::Nullable as NullableColumn,
+    prelude::*,
+    sql_types::{BigInt, Binary, Nullable},
+};
+use kairanban_core::{Change, ChangeKind, Revision, Topic, TopicId};
+use std::sync::Arc;
+
+use crate::{StoreError, schema::topics};
+
+/// A topic from the right side of a join; all of it is null where there is none.
+///
+/// Text is read as bytes: another program may have put bytes into a SQLite text that are no
+/// UTF-8, and one such row must not hide the rest of the board.
+#[derive(Queryable)]
+pub(crate) struct TopicRow {
+    id: Option<i64>,
+    comment: Option<Vec<u8>>,
+    author: Option<Vec<u8>>,
+    created_at: Option<NaiveDateTime>,
+    updated_at: Option<NaiveDateTime>,
+    revision: Option<i64>,
+}
+
+/// The columns of a [`TopicRow`].
+pub(crate) type TopicColumns = (
+    NullableColumn<topics::id>,
+    SqlLiteral<Nullable<Binary>>,
+    SqlLiteral<Nullable<Binary>>,
+    NullableColumn<topics::created_at>,
+    NullableColumn<topics::updated_at>,
+    NullableColumn<topics::revision>,
+);
+
+pub(crate) fn topic_columns() -> TopicColumns {
+    (
+        topics::id.nullable(),
+        sql("topics.comment"),
+        sql("topics.author"),
+        topics::created_at.nullable(),
+        topics::updated_at.nullable(),
+        topics::revision.nullable(),
+    )
+}
+
+impl TopicRow {
+    /// The topic, if the join found one.
+    pub(crate) fn into_topic(self) -> Result<Option<Topic>, StoreError> {
+        let (Some(id), Some(created_at), Some(updated_at), Some(at)) = (self.id, self.created_at, self.updated_at, self.revision)
+        else {
+            return Ok(None);
+        };
+        let text = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        Ok(Some(Topic {
+            id: TopicId(id),
+            comment: text(self.comment),
+            author: text(self.author),
+            created_at: created_at.and_utc(),
+            updated_at: updated_at.and_utc(),
+            revision: revision(at)?,
+        }))
+    }
+}
+
+/// A row of the change log, with the board's name and the topic as they stand now.
+#[derive(Queryable)]
+pub(crate) struct ChangeRow {
+    revision: i64,
+    kind: String,
+    board_id: i64,
+    board: Option<String>,
+    topic_id: Option<i64>,
+    topic: TopicRow,
+}
+
+impl ChangeRow {
+    pub(crate) fn into_change(self) -> Result<Change, StoreError> {
+        Ok(Change {
+            revision: revision(self.revision)?,
+            kind: kind(&self.kind)?,
+            board_id: kairanban_core::BoardId(self.board_id),
+            // A name that another program chose and that no address can hold is nobody's board.
+            board: self.board.and_then(|name| name.parse().ok()),
+            topic_id: self.topic_id.map(TopicId),
+            topic: self.topic.into_topic()?.map(Arc::new),
+        })
+    }
+}
+
+pub(crate) fn revision(number: i64) -> Result<Revision, StoreError> {
+    let revision = u64::try_from(number).ok().and_then(Revision::new);
+    revision.ok_or_else(|| StoreError::Internal(format!("the database holds {number} where a revision should be")))
+}
+
+pub(crate) fn number(revision: Revision) -> i64 {
+    // Below 2^53 by construction.
+    i64::try_from(revision.get()).unwrap_or(i64::MAX)
+}
+
+fn kind(text: &str) -> Result<ChangeKind, StoreError> {
+    Ok(match text {
+        "set" => ChangeKind::Set,
+        "delete" => ChangeKind::Delete,
+        "archive" => ChangeKind::Archive,
+        "clear" => ChangeKind::Clear,
+        "board" => ChangeKind::Board,
+        other => return Err(StoreError::Internal(format!("the change log holds a change of the unknown kind {other:?}"))),
+    })
+}
+
+/// Of a raw query with one number.
+#[derive(QueryableByName)]
+pub(crate) struct Number {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) number: Option<i64>,
+}
+
+/// Of `PRAGMA data_version`.
+#[derive(QueryableByName)]
+pub(crate) struct DataVersionRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) data_version: i64,
+}

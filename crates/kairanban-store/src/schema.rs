@@ -1,0 +1,48 @@
+//! The tables, as far as this crate names them in queries.
+
+diesel::table! {
+    /// The addresses that one subscribes to.
+    boards (id) {
+        id -> BigInt,
+        name -> Text,
+        title -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    /// The notices.
+    topics (id) {
+        id -> BigInt,
+        board_id -> BigInt,
+        comment -> Text,
+        author -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+        archived -> Bool,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    /// The durable log of what changed. On Postgres `revision` is null until the commit, when
+    /// nobody else can see the row yet.
+    changes (id) {
+        id -> BigInt,
+        revision -> BigInt,
+        kind -> Text,
+        board_id -> BigInt,
+        topic_id -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    /// What this database is: `epoch`, `mark`, `trimmed_to`.
+    identity (key) {
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::joinable!(topics -> boards (board_id));
+diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes);

@@ -1,0 +1,186 @@
+//! The pool, and everything that a reader asks of the database.
+
+use std::time::Duration;
+
+use kairanban_core::{BoardId, BoardName, Epoch, Loaded, Revision};
+
+use crate::{
+    DatabaseAddress, StoreError, Stretch, Timeouts, change_log,
+    connection::{AnyConnection, Manager},
+    identity, repository,
+};
+
+/// How the database is used.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where it is.
+    pub address: DatabaseAddress,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Connections, at most.
+    pub pool_max: u32,
+    /// How long a caller waits for one of them.
+    pub pool_wait: Duration,
+    /// Topics in a live list.
+    pub topics_max: usize,
+    /// Changes of a board that are read along with it, for readers that come back.
+    pub replay_max: usize,
+    /// Changes that are followed one by one; past that, boards are read anew.
+    pub changes_max: usize,
+}
+
+/// The database behind a pool. Cheap to clone. Every call blocks.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: r2d2::Pool<Manager>,
+    config: StoreConfig,
+    epoch: Epoch,
+}
+
+impl Store {
+    /// Connects, and finds out which epoch this is.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or is not migrated.
+    pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts };
+        // Once, with its own words: a pool that cannot connect says only that it waited.
+        let epoch = identity::epoch(&mut AnyConnection::open(&config.address, config.timeouts)?, &config.address)?;
+        let pool = r2d2::Pool::builder()
+            .max_size(config.pool_max)
+            .min_idle(Some(1))
+            .connection_timeout(config.pool_wait)
+            // A ping before each use would double the round trips; `with` finds dead ones.
+            .test_on_check_out(false)
+            .build(manager)?;
+        Ok(Self { pool, config, epoch })
+    }
+
+    /// The incarnation of the database that was found at the start.
+    #[must_use]
+    pub const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The incarnation of the database that is there now: another one after a failover or a restore.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_epoch(&self) -> Result<Epoch, StoreError> {
+        self.read(|connection| identity::epoch(connection, &self.config.address))
+    }
+
+    /// Reads a board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
+        self.read(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+    }
+
+    /// Everything committed after a revision.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn changes_since(&self, after: Revision) -> Result<Stretch, StoreError> {
+        self.read(|connection| change_log::since(connection, after, self.config.changes_max))
+    }
+
+    /// The newest committed revision.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn head(&self) -> Result<Revision, StoreError> {
+        self.read(change_log::head)
+    }
+
+    /// The revision up to which the change log may have been forgotten.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn trimmed_to(&self) -> Result<Revision, StoreError> {
+        self.read(change_log::trimmed_to)
+    }
+
+    /// The names that boards bear now; `None` for one that is gone.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn board_names(&self, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<BoardName>)>, StoreError> {
+        self.read(|connection| repository::board_names(connection, ids))
+    }
+
+    /// The revisions of boards, as the database has them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn board_revisions(&self, names: &[BoardName]) -> Result<Vec<(BoardName, Revision)>, StoreError> {
+        self.read(|connection| repository::board_revisions(connection, names))
+    }
+
+    /// Archives at most `batch` topics that a full board no longer shows. Gives how many.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn archive(&self, board: &BoardName, batch: usize) -> Result<usize, StoreError> {
+        self.with(|connection| change_log::archive(connection, board, self.config.topics_max, batch))
+    }
+
+    /// Forgets the oldest changes past `changes_max`. Gives how many went.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn prune(&self, changes_max: u64) -> Result<usize, StoreError> {
+        self.with(|connection| change_log::prune(connection, changes_max))
+    }
+
+    /// A connection of the caller's own, outside the pool, that only reads
+    /// `PRAGMA data_version`; `None` on Postgres, which has other ways to tell.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn data_version(&self) -> Result<Option<DataVersion>, StoreError> {
+        match self.config.address {
+            DatabaseAddress::Postgres(_) => Ok(None),
+            DatabaseAddress::Sqlite(_) => Ok(Some(DataVersion(AnyConnection::open(&self.config.address, self.config.timeouts)?))),
+        }
+    }
+
+    /// Reads, twice if need be: a connection that died while it lay in the pool shows only when it is used.
+    fn read<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.with(&work).or_else(|error| match error {
+            StoreError::Unavailable(_) => self.with(&work),
+            error => Err(error),
+        })
+    }
+
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut pooled = self.pool.get()?;
+        // Until it is proven good: a panic in `work` must not put it back.
+        pooled.tainted = true;
+        let done = work(&mut pooled.connection);
+        pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
+        done
+    }
+}
+
+/// Tells whether somebody else committed to the SQLite file.
+pub struct DataVersion(AnyConnection);
+
+impl std::fmt::Debug for DataVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DataVersion")
+    }
+}
+
+impl DataVersion {
+    /// A number that is another one after a commit by any other connection, in whichever process.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(&mut self) -> Result<i64, StoreError> {
+        use diesel::RunQueryDsl;
+        let row: crate::rows::DataVersionRow = diesel::sql_query("PRAGMA data_version").get_result(&mut self.0)?;
+        Ok(row.data_version)
+    }
+}

@@ -1,0 +1,208 @@
+//! Group commit: one thread takes the writes that are queued and commits them as one transaction.
+//!
+//! A commit waits for the disk once, however many writes it carries, so under load the board takes
+//! as many posts as fit in a transaction rather than as many as the disk has turns. Each write has
+//! its own savepoint: a bad one fails alone. The thread tells of the commit itself, before anybody
+//! is answered: the request that asked for a write may be gone by then.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
+
+use diesel::Connection as _;
+use kairanban_core::{BoardName, NewTopic, Revision, Topic, TopicId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Store, StoreError, change_log, connection::AnyConnection, repository};
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A new topic on a board that exists.
+    CreateTopic {
+        /// The board.
+        board: BoardName,
+        /// The topic.
+        topic: NewTopic,
+    },
+    /// Another text for a topic.
+    UpdateTopic {
+        /// Its board.
+        board: BoardName,
+        /// Its key.
+        id: TopicId,
+        /// The text.
+        topic: NewTopic,
+    },
+    /// A topic fewer.
+    DeleteTopic {
+        /// Its board.
+        board: BoardName,
+        /// Its key.
+        id: TopicId,
+    },
+}
+
+/// What was written, as committed.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// The topic as it stands.
+    Topic(Topic),
+    /// Gone.
+    Deleted,
+}
+
+/// Tells of a commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// Its revision.
+    pub revision: Revision,
+}
+
+/// Bounds of the writer.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterConfig {
+    /// Writes that may wait; one more is refused.
+    pub queue_max: usize,
+    /// Writes in one transaction.
+    pub group_max: usize,
+}
+
+type Answer = Result<Written, StoreError>;
+
+struct Job {
+    write: Write,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// A handle to the writing thread. The thread ends, with its queue written, when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the thread. `on_commit` is called on it after each commit, before the answers.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        store: Store,
+        config: WriterConfig,
+        on_commit: impl Fn(Committed) + Send + 'static,
+    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (queue, jobs) = mpsc::channel(config.queue_max);
+        let work = move || {
+            Groups { jobs, held: VecDeque::new(), group_max: config.group_max }
+                .for_each(|group| commit(&store, group, &on_commit))
+        };
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(work)?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Queues a write and waits until it is committed. Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// If the write is refused, or the database or the queue has no room for it.
+    pub async fn write(&self, write: Write) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let full = |_| StoreError::Unavailable("too many writes are waiting".to_owned());
+        self.queue.try_send(Job { write, answer }).map_err(full)?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
+    }
+}
+
+/// What is queued, in groups that one transaction can carry: at most one write per topic, so that
+/// each write's answer is that write's.
+struct Groups {
+    jobs: mpsc::Receiver<Job>,
+    held: VecDeque<Job>,
+    group_max: usize,
+}
+
+impl Iterator for Groups {
+    type Item = Vec<Job>;
+
+    fn next(&mut self) -> Option<Vec<Job>> {
+        let first = self.held.pop_front().or_else(|| self.jobs.blocking_recv())?;
+        let mut topics: HashSet<_> = first.write.topic_id().into_iter().collect();
+        let mut group = vec![first];
+        while group.len() < self.group_max {
+            let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else { break };
+            if job.write.topic_id().is_some_and(|id| !topics.insert(id)) {
+                self.held.push_front(job);
+                break;
+            }
+            group.push(job);
+        }
+        Some(group)
+    }
+}
+
+impl Write {
+    const fn topic_id(&self) -> Option<TopicId> {
+        match self {
+            Self::CreateTopic { .. } => None,
+            Self::UpdateTopic { id, .. } | Self::DeleteTopic { id, .. } => Some(*id),
+        }
+    }
+
+    fn run(&self, connection: &mut AnyConnection) -> Result<Option<TopicId>, StoreError> {
+        match self {
+            Self::CreateTopic { board, topic } => repository::create_topic(connection, board, topic).map(Some),
+            Self::UpdateTopic { board, id, topic } => repository::update_topic(connection, board, *id, topic).map(|()| Some(*id)),
+            Self::DeleteTopic { board, id } => repository::delete_topic(connection, board, *id).map(|()| None),
+        }
+    }
+}
+
+fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
+    let writes: Vec<_> = group.iter().map(|job| &job.write).collect();
+    // A panic must not end the thread, or no write would ever be committed again.
+    let done = catch_unwind(AssertUnwindSafe(|| commit_writes(store, &writes)))
+        .unwrap_or_else(|_| Err(StoreError::Internal("the writer panicked".to_owned())));
+    match done {
+        Ok((revision, answers)) => {
+            if let Some(revision) = revision {
+                on_commit(Committed { revision });
+            }
+            // Whoever does not wait for the answer any more has no use for it.
+            group.into_iter().zip(answers).for_each(|(job, answer)| drop(job.answer.send(answer)));
+        }
+        Err(error) => {
+            tracing::warn!(%error, writes = group.len(), "a group of writes was not committed");
+            let text = error.to_string();
+            group.into_iter().for_each(|job| drop(job.answer.send(Err(StoreError::Unavailable(text.clone())))));
+        }
+    }
+}
+
+type Outcome = Result<Option<TopicId>, StoreError>;
+
+fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
+    let run = |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
+    let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
+        let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied().flatten()).collect();
+        let topics = repository::topics_by_id(connection, &ids)?;
+        let answers = outcomes.into_iter().map(|outcome| answer(outcome, &topics)).collect();
+        Ok((change_log::stamped(connection)?, answers))
+    };
+    store.with(|connection| connection.write(run, read_back))
+}
+
+/// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is
+/// wrong with the database ends the group.
+fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, StoreError> {
+    match connection.transaction(|connection| write.run(connection)) {
+        Err(error) if error.taints() => Err(error),
+        outcome => Ok(outcome),
+    }
+}
+
+fn answer(outcome: Outcome, topics: &[Topic]) -> Answer {
+    let Some(id) = outcome? else { return Ok(Written::Deleted) };
+    let topic = topics.iter().find(|topic| topic.id == id);
+    topic.cloned().map(Written::Topic).ok_or(StoreError::NoSuchTopic(id))
+}

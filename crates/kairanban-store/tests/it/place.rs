@@ -1,0 +1,132 @@
+//! A fresh, migrated database of the test's own.
+
+use std::{
+    env,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use diesel::{Connection as _, PgConnection, SqliteConnection, connection::SimpleConnection};
+use kairanban_core::{BoardName, Change, Loaded, NewTopic, Revision};
+use kairanban_store::{DatabaseAddress, Store, StoreConfig, Stretch, Timeouts, Writer, WriterConfig, migrate};
+
+pub(crate) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2) };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) address: DatabaseAddress,
+    pub(crate) store: Store,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Another program's connection.
+pub(crate) enum Foreign {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Place {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let (address, folder) = match kind {
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder");
+                (format!("sqlite://{}", folder.path().join("deep/board.db").display()), Some(folder))
+            }
+            Kind::Postgres => (new_database(), None),
+        };
+        let address: DatabaseAddress = address.parse().expect("an address");
+        migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
+        let store = Store::open(config(&address)).expect("a store");
+        Self { kind, address, store, _folder: folder }
+    }
+
+    pub(crate) fn foreign(&self) -> Foreign {
+        match &self.address {
+            DatabaseAddress::Sqlite(path) => {
+                Foreign::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"))
+            }
+            DatabaseAddress::Postgres(url) => Foreign::Postgres(PgConnection::establish(url).expect("postgres")),
+        }
+    }
+
+    pub(crate) fn load(&self) -> Loaded {
+        self.store.load(self.store.epoch(), &main()).expect("the board")
+    }
+
+    /// The comments of the live list, in order.
+    pub(crate) fn comments(&self) -> Vec<String> {
+        self.load().snapshot.topics().iter().map(|topic| topic.comment.clone()).collect()
+    }
+
+    pub(crate) fn head(&self) -> Revision {
+        self.store.head().expect("a head")
+    }
+
+    pub(crate) fn changes(&self, after: Revision) -> Vec<Change> {
+        match self.store.changes_since(after).expect("the log") {
+            Stretch::Changes(changes) => changes,
+            Stretch::Boards { .. } => panic!("more changes than expected"),
+        }
+    }
+
+    /// A writer, and the revisions of its commits.
+    pub(crate) fn writer(&self) -> (Writer, Arc<Mutex<Vec<u64>>>) {
+        let commits = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&commits);
+        let config = WriterConfig { queue_max: 256, group_max: 64 };
+        let on_commit = move |commit: kairanban_store::Committed| seen.lock().expect("a lock").push(commit.revision.get());
+        let (writer, _) = Writer::start(self.store.clone(), config, on_commit).expect("a writer");
+        (writer, commits)
+    }
+}
+
+impl Foreign {
+    pub(crate) fn run(&mut self, sql: &str) {
+        self.try_run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    pub(crate) fn try_run(&mut self, sql: &str) -> Result<(), String> {
+        let done = match self {
+            Self::Sqlite(connection) => connection.batch_execute(sql),
+            Self::Postgres(connection) => connection.batch_execute(sql),
+        };
+        done.map_err(|error| error.to_string())
+    }
+}
+
+pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
+    StoreConfig {
+        address: address.clone(),
+        timeouts: TIMEOUTS,
+        pool_max: 4,
+        pool_wait: Duration::from_secs(2),
+        topics_max: 5,
+        replay_max: 100,
+        changes_max: 1_000,
+    }
+}
+
+pub(crate) fn main() -> BoardName {
+    "main".parse().expect("a name")
+}
+
+pub(crate) fn topic(comment: &str) -> NewTopic {
+    NewTopic::try_new(comment, "").expect("allowed")
+}
+
+fn new_database() -> String {
+    let server = env::var("KAIRANBAN_TEST_POSTGRES_URL").expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
+    let id = format!("{:?}", thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
+    let name = format!("store_{}_{id}", std::process::id());
+    let mut connection = PgConnection::establish(&server).expect("the test Postgres");
+    connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("a database");
+    let (base, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{base}/{name}")
+}

@@ -1,0 +1,134 @@
+//! What only Postgres can do to us.
+
+use std::time::{Duration, Instant};
+
+use kairanban_core::ChangeKind;
+
+use crate::place::{Foreign, Kind, Place};
+
+fn place() -> (Place, Foreign) {
+    let place = Place::new(Kind::Postgres);
+    let foreign = place.foreign();
+    (place, foreign)
+}
+
+#[test]
+fn a_transaction_has_one_revision_and_truncate_is_seen() {
+    let (place, mut foreign) = place();
+    let before = place.head();
+    foreign.run("BEGIN; INSERT INTO topics (board_id, comment) SELECT 1, g::text FROM generate_series(1, 50) g; DELETE FROM topics WHERE id < 48; COMMIT");
+    let revisions: std::collections::BTreeSet<_> = place.changes(before).iter().map(|change| change.revision).collect();
+    assert_eq!(revisions.len(), 1);
+    assert_eq!(place.comments(), ["48", "49", "50"]);
+    let before = place.head();
+    foreign.run("TRUNCATE topics");
+    assert_eq!(place.changes(before).iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Clear]);
+    assert_eq!(place.comments(), Vec::<String>::new());
+}
+
+#[test]
+fn copy_is_seen() {
+    let (place, mut foreign) = place();
+    foreign.run("CREATE TEMP TABLE rows (board_id bigint, comment text); INSERT INTO rows VALUES (1, 'a'), (1, 'b')");
+    foreign.run("COPY rows TO '/tmp/kairanban-copy-test' ; COPY topics (board_id, comment) FROM '/tmp/kairanban-copy-test'");
+    assert_eq!(place.comments(), ["a", "b"]);
+}
+
+/// Open transactions that hold every kind of row that a commit of ours touches.
+#[test]
+fn an_open_transaction_elsewhere_holds_up_nobody() {
+    let (place, mut foreign) = place();
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
+    let mut open = place.foreign();
+    open.run(
+        "BEGIN; UPDATE topics SET comment = 'open' WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'open'); \
+              UPDATE boards SET title = 'open' WHERE id = 1",
+    );
+    let began = Instant::now();
+    foreign.run("SET lock_timeout = '1s'; INSERT INTO topics (board_id, comment) VALUES (1, 'b')");
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(place.comments(), ["a", "b"]);
+    open.run("COMMIT");
+    assert_eq!(place.comments(), ["open", "open", "b"]);
+}
+
+#[test]
+fn a_writer_at_repeatable_read_does_not_fail_because_others_posted() {
+    let (place, mut foreign) = place();
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let mut other = place.foreign();
+        other.run(&format!(
+            "BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM boards; INSERT INTO topics (board_id, comment) VALUES (1, 'r')"
+        ));
+        foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'meanwhile')");
+        other.run("COMMIT");
+    }
+    assert_eq!(place.comments().len(), 4);
+}
+
+#[test]
+fn writing_then_altering_in_one_transaction_works() {
+    let (place, mut foreign) = place();
+    foreign.run(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); TRUNCATE topics; \
+                 INSERT INTO topics (board_id, comment) VALUES (1, 'b'); ALTER TABLE topics ADD COLUMN extra int; COMMIT",
+    );
+    assert_eq!(place.comments(), ["b"]);
+}
+
+#[test]
+fn a_role_with_rights_on_topics_alone_suffices() {
+    let (place, mut foreign) = place();
+    let role = format!("plain_{}", std::process::id());
+    foreign
+        .run(&format!("CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON topics TO {role}; SET ROLE {role}"));
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'); UPDATE topics SET comment = 'c' WHERE id = 1; DELETE FROM topics WHERE id = 2");
+    assert_eq!(place.comments(), ["c"]);
+    assert!(foreign.try_run("DELETE FROM changes").is_err(), "the log is not theirs");
+    assert!(foreign.try_run("SELECT transaction_begun()").is_err());
+    foreign.run("TRUNCATE topics; RESET ROLE");
+    foreign.run(&format!("REVOKE ALL ON topics FROM {role}; DROP ROLE {role}"));
+    assert_eq!(place.comments(), Vec::<String>::new());
+}
+
+#[test]
+fn a_two_phase_commit_is_refused() {
+    let (place, mut foreign) = place();
+    let error = foreign.try_run("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); PREPARE TRANSACTION 'two'");
+    assert!(error.is_err_and(|text| text.contains("NOTIFY")), "the lock on the order of commits would stay held");
+    foreign.try_run("ROLLBACK").ok();
+    assert_eq!(place.comments(), Vec::<String>::new());
+}
+
+#[test]
+fn no_transaction_that_touches_many_boards_deadlocks() {
+    let (place, mut foreign) = place();
+    foreign.run("INSERT INTO boards (name) SELECT 'b' || g FROM generate_series(2, 9) g");
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let mut foreign = place.foreign();
+            std::thread::spawn(move || {
+                for round in 0..10 {
+                    let order = if (n + round) % 2 == 0 { "" } else { "DESC" };
+                    foreign
+                        .run(&format!("INSERT INTO topics (board_id, comment) SELECT id, 'x' FROM boards ORDER BY id {order}"));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no deadlock"));
+    assert_eq!(place.comments().len(), 5);
+}
+
+#[test]
+fn constraints_forced_early_keep_the_transaction_whole() {
+    let (place, mut foreign) = place();
+    let before = place.head();
+    foreign.run(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); SET CONSTRAINTS ALL IMMEDIATE; \
+                 INSERT INTO topics (board_id, comment) VALUES (1, 'b'); COMMIT",
+    );
+    assert_eq!(place.changes(before).len(), 2);
+    assert_eq!(place.comments(), ["a", "b"]);
+    assert_eq!(place.load().snapshot.revision(), place.head());
+}

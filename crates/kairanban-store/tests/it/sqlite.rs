@@ -1,0 +1,56 @@
+//! What only SQLite can do to us.
+
+use kairanban_core::ChangeKind;
+
+use crate::place::{Kind, Place};
+
+#[test]
+fn replace_is_a_delete_and_a_set() {
+    let place = Place::new(Kind::Sqlite);
+    let mut foreign = place.foreign();
+    foreign.run("INSERT INTO boards (name) VALUES ('other'); INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
+    let before = place.head();
+    foreign.run("INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 2, 'moved'); UPDATE OR REPLACE topics SET id = 1 WHERE id = 2");
+    let told: Vec<_> =
+        place.changes(before).iter().map(|change| (change.kind, change.board_id.0, change.topic_id.map(|id| id.0))).collect();
+    assert_eq!(
+        told,
+        [
+            (ChangeKind::Delete, 1, Some(1)),
+            (ChangeKind::Set, 2, Some(1)),
+            (ChangeKind::Delete, 2, Some(1)),
+            (ChangeKind::Delete, 1, Some(2)),
+            (ChangeKind::Set, 1, Some(1)),
+        ]
+    );
+    assert_eq!(place.comments(), ["b"]);
+}
+
+#[test]
+fn bytes_that_are_no_text_do_not_hide_the_board() {
+    let place = Place::new(Kind::Sqlite);
+    place.foreign().run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, CAST(x'ff00fe' AS TEXT)), (1, 'c')");
+    assert_eq!(place.comments(), ["a", "\u{FFFD}\0\u{FFFD}", "c"]);
+}
+
+#[test]
+fn a_session_with_recursive_triggers_counts_the_same() {
+    let place = Place::new(Kind::Sqlite);
+    let mut foreign = place.foreign();
+    foreign.run(
+        "PRAGMA recursive_triggers = ON; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); UPDATE topics SET comment = 'b'",
+    );
+    foreign.run("INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 1, 'c')");
+    assert_eq!(place.comments(), ["c"]);
+    assert_eq!(place.load().snapshot.topics()[0].revision, place.head());
+}
+
+#[test]
+fn data_version_moves_for_another_connection() {
+    let place = Place::new(Kind::Sqlite);
+    let mut watch = place.store.data_version().expect("a file").expect("SQLite");
+    let before = watch.read().expect("a number");
+    assert_eq!(watch.read().expect("a number"), before);
+    place.foreign().run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
+    assert_ne!(watch.read().expect("a number"), before);
+}
