@@ -132,9 +132,12 @@ impl Hub {
             .retain(|_, channel| Arc::strong_count(channel) > 1 || channel.is_watched() || !channel.live().is_spent(now, ttl));
     }
 
-    /// Forgets a board that turned out not to exist.
-    pub fn forget(&self, board: &BoardName) {
-        self.boards.remove_if(board, |_, channel| channel.live().last_known().is_none());
+    /// Forgets a board that turned out not to exist, unless others are still waiting for it: they
+    /// may find that it has been made meanwhile.
+    pub fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>) {
+        // Two holders: the map and the caller.
+        let unused = |current: &Arc<BoardChannel>| Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2;
+        self.boards.remove_if(board, |_, current| unused(current) && !current.is_watched());
     }
 
     /// The boards that somebody watches, with the revision that they are shown.

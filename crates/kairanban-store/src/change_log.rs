@@ -17,6 +17,8 @@ use crate::{
 };
 
 const TRIMMED_TO: &str = "trimmed_to";
+/// What changes what a board shows; as the index on `changes` has it.
+const NOT_ARCHIVE: &str = "changes.kind <> 'archive'";
 
 /// What the log holds after a revision.
 #[derive(Debug)]
@@ -27,9 +29,20 @@ pub enum Stretch {
     Boards {
         /// The newest revision.
         head: Revision,
-        /// Which boards; `None` is one that is gone or that no address can name.
-        boards: Vec<(BoardId, Option<BoardName>)>,
+        /// Which boards.
+        boards: Vec<BoardTouched>,
     },
+}
+
+/// A board that changed.
+#[derive(Clone, Debug)]
+pub struct BoardTouched {
+    /// Its key.
+    pub id: BoardId,
+    /// Its name; `None` once it is gone, or if no address can hold it.
+    pub name: Option<BoardName>,
+    /// Its newest change.
+    pub revision: Revision,
 }
 
 /// Reads everything committed after `after`, in one statement: one moment for the log and the
@@ -64,17 +77,19 @@ pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max
 }
 
 fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stretch, StoreError> {
+    // Before the boards: what comes later is left for the next time, and may be seen twice.
+    let head = head(connection)?;
     let rows: Vec<(i64, Option<i64>)> = changes::table
-        .filter(changes::revision.gt(number(after)))
+        .filter(changes::revision.gt(number(after)).and(sql::<Bool>(NOT_ARCHIVE)))
         .group_by(changes::board_id)
         .select((changes::board_id, max(changes::revision)))
         .load(connection)?;
-    let head = rows.iter().filter_map(|(_, at)| *at).max().map_or(Ok(after), revision)?;
     let ids: Vec<_> = rows.iter().map(|(id, _)| BoardId(*id)).collect();
     // A database takes only so many values in one statement.
-    let names = ids.chunks(10_000).map(|ids| repository::board_names(connection, ids));
-    let boards = names.collect::<Result<Vec<_>, _>>()?.concat();
-    Ok(Stretch::Boards { head, boards })
+    let names = ids.chunks(10_000).map(|ids| repository::board_names(connection, ids)).collect::<Result<Vec<_>, _>>()?;
+    let touched = names.concat().into_iter().zip(rows);
+    let touched = touched.map(|((id, name), (_, at))| Ok(BoardTouched { id, name, revision: revision(at.unwrap_or(0))? }));
+    Ok(Stretch::Boards { head, boards: touched.collect::<Result<_, StoreError>>()? })
 }
 
 /// The newest revision that is committed.
@@ -99,7 +114,7 @@ pub(crate) fn tail(
     }
     let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
     let mut rows: Vec<(i64, String, Option<i64>)> = changes::table
-        .filter(changes::board_id.eq(board.0).and(sql::<Bool>("kind <> 'archive'")).and(changes::revision.le(number(upto))))
+        .filter(changes::board_id.eq(board.0).and(sql::<Bool>(NOT_ARCHIVE)).and(changes::revision.le(number(upto))))
         .order((changes::revision.desc(), changes::id.desc()))
         .limit(limit)
         .select((changes::revision, changes::kind, changes::topic_id))
@@ -133,6 +148,16 @@ pub(crate) fn archive(
 ) -> Result<usize, StoreError> {
     let (topics_max, batch) = (i64::try_from(topics_max).unwrap_or(i64::MAX), i64::try_from(batch).unwrap_or(i64::MAX));
     let board = repository::board_id(connection, board)?;
+    let over: Option<i64> = topics::table
+        .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
+        .order(topics::id.desc())
+        .offset(topics_max)
+        .select(topics::id)
+        .first(connection)
+        .optional()?;
+    if over.is_none() {
+        return Ok(0);
+    }
     connection.write(
         |connection| {
             connection.begin_archiving()?;

@@ -15,9 +15,9 @@ mod schema;
 mod store;
 mod writer;
 
-pub use change_log::Stretch;
+pub use change_log::{BoardTouched, Stretch};
 pub use connection::{DatabaseAddress, Timeouts};
 pub use error::StoreError;
 pub use migrate::migrate;
-pub use store::{Store, StoreConfig};
+pub use store::{DataVersion, Store, StoreConfig};
 pub use writer::{Committed, Write, Writer, WriterConfig, Written};

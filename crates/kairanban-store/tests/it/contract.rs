@@ -286,10 +286,12 @@ fn a_flood_is_told_by_boards(place: &Place) {
     let before = place.head();
     let rows = (0..1_001).map(|n| format!("({}, 'r{n}')", n % 2 + 1)).collect::<Vec<_>>().join(",");
     foreign.run(&format!("INSERT INTO topics (board_id, comment) VALUES {rows}"));
-    let Ok(Stretch::Boards { head, mut boards }) = place.store.changes_since(before) else { panic!("boards") };
-    boards.sort();
-    let names: Vec<_> = boards.into_iter().filter_map(|(_, name)| name).map(|name| name.to_string()).collect();
+    let Ok(Stretch::Boards { head, boards }) = place.store.changes_since(before) else { panic!("boards") };
+    let mut names: Vec<_> = boards.iter().filter_map(|board| board.name.as_ref()).map(ToString::to_string).collect();
+    names.sort();
     assert_eq!((head, names), (place.head(), vec!["main".to_owned(), "other".to_owned()]));
+    let main = boards.iter().find(|board| board.name == Some(main())).expect("main");
+    assert_eq!(main.revision, place.load().snapshot.revision());
 }
 
 /// Two writers, and a reader who each time asks for what came after the last revision that it saw:

@@ -1,0 +1,65 @@
+//! Archiving: topics that a full board no longer shows leave its live list for good, in
+//! transactions of the server's own, after the write that pushed them out.
+
+use std::collections::BTreeSet;
+
+use kairanban_core::BoardName;
+use kairanban_store::Store;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::blocking;
+
+/// Topics in one transaction: it holds up other commits, so it is short.
+const BATCH: usize = 500;
+/// Boards that may wait; one that finds no room waits for its next topic.
+const QUEUE: usize = 1_024;
+
+/// Says which boards to look at.
+#[derive(Clone, Debug)]
+pub struct Archiver(mpsc::Sender<BoardName>);
+
+/// What to look at.
+#[derive(Debug)]
+pub struct Overfull(mpsc::Receiver<BoardName>);
+
+impl Archiver {
+    /// The two ends of the queue.
+    #[must_use]
+    pub fn new() -> (Self, Overfull) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), Overfull(receiver))
+    }
+
+    /// A board was written to: it may have become too full.
+    pub fn look_at(&self, board: &BoardName) {
+        // Full: the next topic on that board asks again.
+        let _ = self.0.try_send(board.clone());
+    }
+}
+
+/// Archives until told to stop.
+pub async fn run(store: Store, mut overfull: Overfull, stop: CancellationToken) {
+    loop {
+        let mut boards = BTreeSet::new();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            board = overfull.0.recv() => boards.extend(board),
+        }
+        boards.extend(std::iter::from_fn(|| overfull.0.try_recv().ok()));
+        for board in boards {
+            if let Err(error) = archive(&store, &board).await {
+                tracing::warn!(%error, %board, "could not archive; the next topic tries again");
+            }
+        }
+    }
+}
+
+async fn archive(store: &Store, board: &BoardName) -> Result<(), kairanban_store::StoreError> {
+    loop {
+        let (store, board) = (store.clone(), board.clone());
+        if blocking(move || store.archive(&board, BATCH)).await? < BATCH {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The application: what can be done with boards, whatever the protocol.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{BoardChannel, BoardName, Cursor, Hub, NewTopic, Patch, Resume, Revision, Snapshot, Subscription, Topic};
+use kairanban_store::{Committed, Store, StoreError, Write, Writer, Written};
+use tokio::time::timeout;
+
+use crate::{blocking::blocking, follower::Following};
+
+/// How long a reader waits for the follower to come as far as what this node has acknowledged.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// Readings of a board that changes faster than it can be read.
+const LOADS_MAX: usize = 5;
+
+/// A revision that only grows, shared between threads.
+#[derive(Clone, Debug, Default)]
+pub struct HighWater(Arc<AtomicU64>);
+
+impl HighWater {
+    /// Raises it.
+    pub fn raise(&self, revision: Revision) {
+        // Publishes nothing but the number itself.
+        self.0.fetch_max(revision.get(), Ordering::AcqRel);
+    }
+
+    /// Begins anew, with another history.
+    pub fn reset(&self, revision: Revision) {
+        self.0.store(revision.get(), Ordering::Release);
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn get(&self) -> Revision {
+        Revision::new(self.0.load(Ordering::Acquire)).unwrap_or_default()
+    }
+}
+
+/// A snapshot, and since when it may have been overtaken because the database is away.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The list.
+    pub snapshot: Arc<Snapshot>,
+    /// Since when nothing newer could be read.
+    pub stale_since: Option<DateTime<Utc>>,
+}
+
+/// Where a reader says it stands.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// Nowhere: it wants the list.
+    Start,
+    /// At whatever is newest: it wants no list.
+    Now,
+    /// At something that is no cursor.
+    Invalid,
+    /// At a cursor.
+    Cursor(Cursor),
+}
+
+/// Why a reader's cursor could not be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// It belongs to another history.
+    Epoch,
+    /// The log does not reach back that far.
+    Trimmed,
+    /// The database has not come that far.
+    Future,
+    /// The reader fell too far behind.
+    Lagged,
+    /// It is no cursor.
+    Invalid,
+}
+
+/// What a reader has to be sent first.
+#[derive(Debug)]
+pub enum First {
+    /// Nothing: it is up to date, or wants to hear of changes only.
+    Nothing,
+    /// What changed since its cursor.
+    Patch(Patch),
+    /// The list; with the reason, if its cursor could not be served.
+    Snapshot(Option<ResetReason>),
+}
+
+/// A reader's place on a board.
+#[derive(Debug)]
+pub struct Watch {
+    /// Updates from before the snapshot on.
+    pub subscription: Subscription,
+    /// The list that the reader stands at once it was sent the first thing.
+    pub snapshot: Arc<Snapshot>,
+    /// That thing.
+    pub first: First,
+}
+
+/// Boards, for whoever asks. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bulletin {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) writer: Writer,
+    pub(crate) following: Following,
+    /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
+    pub(crate) acknowledged: HighWater,
+    /// The revision up to which the change log is forgotten.
+    pub(crate) trimmed_to: HighWater,
+    pub(crate) cache_ttl: Duration,
+    pub(crate) write_wait: Duration,
+}
+
+impl Bulletin {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Where the follower is.
+    #[must_use]
+    pub fn following(&self) -> &Following {
+        &self.parts.following
+    }
+
+    /// The live list of a board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`] if there is nothing to show for it.
+    pub async fn read(&self, board: &BoardName) -> Result<Reading, StoreError> {
+        let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        let snapshot = self.current(board, &self.parts.hub.channel(board)).await?;
+        let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
+        Ok(Reading { snapshot, stale_since })
+    }
+
+    /// A place among a board's readers.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn watch(&self, board: &BoardName, since: Since) -> Result<Watch, StoreError> {
+        // First the subscription, then the snapshot: no update can fall between.
+        let subscription = self.parts.hub.subscribe(board);
+        self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        if let Since::Cursor(cursor) = &since {
+            self.catch_up_with(cursor).await;
+        }
+        self.current(board, &subscription.channel).await?;
+        let unavailable = || StoreError::Unavailable("the board could not be read".to_owned());
+        let live = subscription.channel.live();
+        let snapshot = Arc::clone(live.last_known().ok_or_else(unavailable)?);
+        let first = match since {
+            Since::Start => First::Snapshot(None),
+            Since::Now => First::Nothing,
+            Since::Invalid => First::Snapshot(Some(ResetReason::Invalid)),
+            Since::Cursor(cursor) => match self.refusal(&cursor, &snapshot) {
+                Some(reason) => First::Snapshot(Some(reason)),
+                None => match live.resume(&cursor).ok_or_else(unavailable)? {
+                    Resume::UpToDate => First::Nothing,
+                    Resume::Patch(patch) => First::Patch(patch),
+                    Resume::Snapshot(_) => First::Snapshot(self.is_trimmed(&cursor).then_some(ResetReason::Trimmed)),
+                },
+            },
+        };
+        drop(live);
+        Ok(Watch { subscription, snapshot, first })
+    }
+
+    /// Writes a topic. Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`], after which nobody knows whether
+    /// the topic was written.
+    pub async fn create_topic(&self, board: BoardName, topic: NewTopic) -> Result<Topic, StoreError> {
+        let write = self.parts.writer.write(Write::CreateTopic { board, topic });
+        match timeout(self.parts.write_wait, write).await {
+            Ok(Ok(Written::Topic(topic))) => Ok(topic),
+            Ok(Ok(Written::Deleted)) => Err(StoreError::Internal("a create was answered by a delete".to_owned())),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::Unavailable("the write took too long".to_owned())),
+        }
+    }
+
+    /// The newest snapshot in memory, read from the database if there is none that counts. Readers
+    /// that arrive together cost one reading.
+    async fn current(&self, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<Arc<Snapshot>, StoreError> {
+        if let Some(snapshot) = self.cached(channel) {
+            return Ok(snapshot);
+        }
+        let _turn = channel.loading.lock().await;
+        for _ in 0..LOADS_MAX {
+            // Whoever had the turn before may have read it.
+            if let Some(snapshot) = self.cached(channel) {
+                return Ok(snapshot);
+            }
+            let (store, epoch, name) = (self.parts.store.clone(), self.parts.following.epoch(), board.clone());
+            match blocking(move || store.load(&epoch, &name)).await {
+                Ok(loaded) => {
+                    let installed = self.parts.hub.install(channel, loaded, Instant::now()).is_ok();
+                    if let Some(snapshot) = channel.live().last_known().filter(|_| installed) {
+                        return Ok(Arc::clone(snapshot));
+                    }
+                }
+                Err(error @ StoreError::NoSuchBoard(_)) => {
+                    self.parts.hub.forget(board, channel);
+                    return Err(error);
+                }
+                // While the database is away, the last word counts.
+                Err(error) => return channel.live().last_known().map(Arc::clone).ok_or(error),
+            }
+        }
+        Err(StoreError::Unavailable("the board changes faster than it can be read".to_owned()))
+    }
+
+    fn cached(&self, channel: &BoardChannel) -> Option<Arc<Snapshot>> {
+        let live = channel.live();
+        let current = live.current(channel.is_watched(), Instant::now(), self.parts.cache_ttl);
+        // While the database is away nothing expires.
+        let current = current.or_else(|| live.last_known().filter(|_| self.parts.following.stale_since().is_some()));
+        current.map(Arc::clone)
+    }
+
+    /// Asks the database before a cursor is called one from the future: another node may have given it.
+    async fn catch_up_with(&self, cursor: &Cursor) {
+        let following = &self.parts.following;
+        if cursor.epoch == following.epoch() && !following.reached(cursor.revision, Duration::ZERO).await {
+            following.looked(CATCH_UP).await;
+        }
+    }
+
+    fn refusal(&self, cursor: &Cursor, snapshot: &Snapshot) -> Option<ResetReason> {
+        if cursor.epoch != snapshot.cursor().epoch {
+            Some(ResetReason::Epoch)
+        } else if cursor.revision > snapshot.revision().max(self.parts.following.revision()) {
+            Some(ResetReason::Future)
+        } else {
+            None
+        }
+    }
+
+    fn is_trimmed(&self, cursor: &Cursor) -> bool {
+        cursor.revision < self.parts.trimmed_to.get()
+    }
+}
+
+/// What the writing thread does after each commit, before it answers anybody.
+pub(crate) fn on_commit(
+    acknowledged: HighWater,
+    wake: crate::follower::Wake,
+    backplane: crate::backplane::Backplane,
+) -> impl Fn(Committed) + Send + 'static {
+    move |commit| {
+        acknowledged.raise(commit.revision);
+        wake.wake();
+        backplane.tell();
+    }
+}

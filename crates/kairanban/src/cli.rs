@@ -1,0 +1,159 @@
+//! The command line.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use kairanban_store::migrate;
+
+use crate::{
+    config::{self, Config, ConfigError, Overrides},
+    server::Server,
+    shutdown, telemetry,
+};
+
+/// A live bulletin board server: a write commits, then every open stream hears of it.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Without a command the board is served.")]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args, Debug)]
+struct Settings {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on, as in 0.0.0.0:8080
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// `postgres://…` or `sqlite://path`
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Serve the board (the default)
+    Serve,
+    /// Bring the database to this version's schema, then stop
+    Migrate {
+        /// Void every cursor given out before, as after restoring a backup; restart the servers then
+        #[arg(long)]
+        new_epoch: bool,
+    },
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check file, environment and flags, and print what would count
+    Check,
+    /// Print every key with its default
+    Default,
+}
+
+/// Why the program ends with an error.
+#[derive(Debug)]
+pub enum CliError {
+    /// The configuration has a mistake: exit code 2.
+    Config(ConfigError),
+    /// Something did not work: exit code 1.
+    Failed(String),
+}
+
+impl CliError {
+    /// Says it on stderr and gives the exit code.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        // If stderr is gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "kairanban: {self}");
+        ExitCode::from(match self {
+            Self::Config(_) => 2,
+            Self::Failed(_) => 1,
+        })
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "configuration: {error}\nSee `kairanban config default` for every key."),
+            Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn run(self) -> Result<(), CliError> {
+        let Settings { config, listen, database_url } = self.settings;
+        let overrides = Overrides { file: config, listen, database_url };
+        let load = || Config::load(&overrides, std::env::vars());
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(&load()?),
+            Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
+            Command::Config(ConfigCommand::Check) => say(&format!("{:#?}\nThe configuration is valid.\n", load()?)),
+            Command::Config(ConfigCommand::Default) => say(config::DEFAULT),
+        }
+    }
+}
+
+fn serve(config: &Config) -> Result<(), CliError> {
+    telemetry::start();
+    let database = config.address()?;
+    actix_web::rt::System::new().block_on(async {
+        let server = Server::build(config).await?;
+        let url = format!("http://{}", server.address());
+        say(&format!(
+            "kairanban is at {url}  (database: {database})\n\n  \
+             look   {url}/\n  \
+             watch  curl -N {url}/topic_stream/\n  \
+             post   curl -d comment=hello {url}/\n\n\
+             Ctrl-C ends it.\n"
+        ))?;
+        server.run_until(shutdown::signal).await
+    })
+}
+
+fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
+    telemetry::start();
+    let address = config.listen_address()?;
+    let ran = migrate(&address, config.timeouts(), &config.default_board()?, new_epoch);
+    let ran = ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
+    let epoch = if new_epoch { "A new epoch began.\n" } else { "" };
+    match ran.len() {
+        0 => say(&format!("{address} is up to date.\n{epoch}")),
+        _ => say(&format!("{address} was migrated: {}\n{epoch}", ran.join(", "))),
+    }
+}
+
+fn say(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

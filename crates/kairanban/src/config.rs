@@ -1,0 +1,320 @@
+//! Configuration: typed in by anybody, checked once, handed down in pieces.
+//!
+//! `config/default.toml` is the bottom layer and holds every key, so the code knows no default of
+//! its own: a key that is missing there, or unknown here, refuses to start.
+
+use std::{collections::HashMap, fmt, fs, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
+
+use ::config::{Environment, File, FileFormat};
+use ipnet::IpNet;
+use kairanban_core::BoardName;
+use kairanban_store::{DatabaseAddress, StoreConfig, Timeouts, WriterConfig};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The file with every key and its default.
+pub const DEFAULT: &str = include_str!("../../../config/default.toml");
+
+/// What keeps the server from starting.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// A key is unknown, missing or of the wrong kind, or a file cannot be read.
+    #[error("{0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// A value that cannot be.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// The key, as in `board.default`.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that holds a secret cannot be read.
+    #[error("{name} names {path}, which cannot be read: {source}")]
+    Secret {
+        /// The environment variable.
+        name: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--database-url`
+    pub database_url: Option<String>,
+}
+
+/// A text that is not shown.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $section:ident { $($(#[$key_doc:meta])* $key:ident: $kind:ty,)* })*) => {
+        $($(#[$doc])* #[derive(Clone, Debug, Deserialize)] #[serde(deny_unknown_fields)]
+        pub struct $section { $($(#[$key_doc])* pub $key: $kind,)* })*
+    };
+}
+
+sections! {
+    /// Everything, as it stands in the file. The keys are explained there.
+    Config {
+        #[doc = "`[server]`"] server: Server,
+        #[doc = "`[database]`"] database: Database,
+        #[doc = "`[board]`"] board: Board,
+        #[doc = "`[cache]`"] cache: Cache,
+        #[doc = "`[stream]`"] stream: Stream,
+        #[doc = "`[history]`"] history: History,
+        #[doc = "`[limits]`"] limits: Limits,
+    }
+    /// The process.
+    Server {
+        #[doc = "Address to listen on"] listen: SocketAddr,
+        #[doc = "Folder of the SQLite file"] data_dir: PathBuf,
+        #[doc = "Grace at the end, in seconds"] drain_s: u64,
+    }
+    /// The database.
+    Database {
+        #[doc = "Its URL; empty for the embedded one"] url: Secret,
+        #[doc = "URL for LISTEN and migrations; empty for the same"] listen_url: Secret,
+        #[doc = "Connections"] pool_max: NonZero<u32>,
+        #[doc = "Wait for one, in milliseconds"] pool_wait_ms: u64,
+        #[doc = "To connect, in seconds"] connect_timeout_s: NonZero<u64>,
+        #[doc = "For a statement, in milliseconds"] statement_timeout_ms: NonZero<u64>,
+        #[doc = "For a write to be answered, in milliseconds"] write_wait_ms: NonZero<u64>,
+        #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
+        #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
+        #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
+        #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
+    }
+    /// Boards.
+    Board {
+        #[doc = "Name of the board at `/`"] default: String,
+        #[doc = "Topics in a live list"] topics_max: NonZero<usize>,
+    }
+    /// The snapshot cache.
+    Cache {
+        #[doc = "Life of a list that nobody watches, in seconds"] ttl_s: u64,
+    }
+    /// Streams.
+    Stream {
+        #[doc = "Silence before a heartbeat, in seconds"] heartbeat_s: NonZero<u64>,
+        #[doc = "Life of a stream, in seconds"] lifetime_s: NonZero<u64>,
+        #[doc = "Life of a stream that takes nothing, in seconds"] stall_s: NonZero<u64>,
+        #[doc = "Shortest `retry`, in milliseconds"] retry_min_ms: u64,
+        #[doc = "Longest `retry`, in milliseconds"] retry_max_ms: u64,
+        #[doc = "`retry` when there is no room, in milliseconds"] retry_refused_ms: u64,
+        #[doc = "Updates behind before a resync"] lag_max: NonZero<usize>,
+        #[doc = "Changes kept for readers that come back"] replay_max: usize,
+    }
+    /// The change log.
+    History {
+        #[doc = "Changes that it keeps"] changes_max: u64,
+    }
+    /// What one client, and all together, may take.
+    Limits {
+        #[doc = "Open streams"] streams_max: usize,
+        #[doc = "Open streams of one address"] streams_per_client_max: usize,
+        #[doc = "Bytes of a request's body"] body_bytes_max: usize,
+        #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,
+        #[doc = "Proxies that are believed"] trusted_proxies: Vec<IpNet>,
+    }
+}
+
+impl Config {
+    /// Puts the layers together: defaults, file, environment, command line.
+    ///
+    /// # Errors
+    /// If anything in them is unknown or cannot be.
+    pub fn load(overrides: &Overrides, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let environment = with_secrets(environment.into_iter().collect())?;
+        let get = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+        let mut layers = config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        if let Some(file) = overrides.file.clone().or_else(|| get("KAIRANBAN_CONFIG").map(PathBuf::from)) {
+            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        let ours = environment.iter().filter(|(name, _)| name.starts_with("KAIRANBAN_") && name.contains("__"));
+        let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>();
+        let source = Environment::with_prefix("KAIRANBAN").prefix_separator("_").separator("__").try_parsing(true);
+        let source = source.list_separator(",").with_list_parse_key("limits.trusted_proxies").source(Some(ours));
+        layers = layers.add_source(source);
+        layers = layers.set_override_option("database.url", overrides.database_url.clone().or_else(|| get("DATABASE_URL")))?;
+        layers = layers.set_override_option("server.listen", overrides.listen.clone())?;
+        let mut config: Self = layers.build()?.try_deserialize()?;
+        if let Some(port) = get("PORT").filter(|_| overrides.listen.is_none()) {
+            let invalid = |_| ConfigError::Invalid { key: "PORT", reason: format!("{port:?} is no port") };
+            config.server.listen.set_port(port.parse().map_err(invalid)?);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.default_board()?;
+        self.address()?;
+        self.listen_address()?;
+        if self.stream.retry_min_ms > self.stream.retry_max_ms {
+            let reason = "must not be above stream.retry_max_ms".to_owned();
+            return Err(ConfigError::Invalid { key: "stream.retry_min_ms", reason });
+        }
+        Ok(())
+    }
+
+    /// The board at `/`.
+    ///
+    /// # Errors
+    /// If that is no board's name.
+    pub fn default_board(&self) -> Result<BoardName, ConfigError> {
+        let invalid =
+            |fault: kairanban_core::Invalid| ConfigError::Invalid { key: "board.default", reason: fault.reason.to_string() };
+        self.board.default.parse().map_err(invalid)
+    }
+
+    /// Where the boards are.
+    ///
+    /// # Errors
+    /// If the URL is none.
+    pub fn address(&self) -> Result<DatabaseAddress, ConfigError> {
+        match self.database.url.0.as_str() {
+            "" => Ok(DatabaseAddress::Sqlite(self.server.data_dir.join("kairanban.db"))),
+            url => url.parse().map_err(|reason| ConfigError::Invalid { key: "database.url", reason }),
+        }
+    }
+
+    /// Where to listen for notifications and to migrate: past a pooler.
+    ///
+    /// # Errors
+    /// If the URL is none.
+    pub fn listen_address(&self) -> Result<DatabaseAddress, ConfigError> {
+        match self.database.listen_url.0.as_str() {
+            "" => self.address(),
+            url => url.parse().map_err(|reason| ConfigError::Invalid { key: "database.listen_url", reason }),
+        }
+    }
+
+    /// How long the database may take.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(self.database.connect_timeout_s.get()),
+            statement: Duration::from_millis(self.database.statement_timeout_ms.get()),
+        }
+    }
+
+    /// The store's part.
+    ///
+    /// # Errors
+    /// If the URL is none.
+    pub fn store(&self) -> Result<StoreConfig, ConfigError> {
+        Ok(StoreConfig {
+            address: self.address()?,
+            timeouts: self.timeouts(),
+            pool_max: self.database.pool_max.get(),
+            pool_wait: Duration::from_millis(self.database.pool_wait_ms),
+            topics_max: self.board.topics_max.get(),
+            replay_max: self.stream.replay_max,
+            changes_max: self.database.changes_max.get(),
+        })
+    }
+
+    /// The writer's part.
+    #[must_use]
+    pub fn writer(&self) -> WriterConfig {
+        WriterConfig { queue_max: self.database.write_queue_max.get(), group_max: self.database.write_group_max.get() }
+    }
+}
+
+/// Reads the files that names with `_FILE` behind them point to.
+fn with_secrets(mut environment: HashMap<String, String>) -> Result<HashMap<String, String>, ConfigError> {
+    let ours = |name: &str| name == "DATABASE_URL_FILE" || (name.starts_with("KAIRANBAN_") && name.contains("__"));
+    let files: Vec<_> = environment.keys().filter(|name| ours(name) && name.ends_with("_FILE")).cloned().collect();
+    for name in files {
+        let path = environment.remove(&name).unwrap_or_default();
+        let text = fs::read_to_string(&path).map_err(|source| ConfigError::Secret { name: name.clone(), path, source })?;
+        environment.insert(name.trim_end_matches("_FILE").to_owned(), text.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    Ok(environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(overrides: &Overrides, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(overrides, environment).map_err(|error| error.to_string())
+    }
+
+    /// The file is the only place with defaults: every field must be in it, every key a field.
+    #[test]
+    fn the_default_file_is_complete() {
+        let config = load(&Overrides::default(), &[]).expect("the defaults");
+        assert_eq!(config.address().expect("an address").to_string(), "sqlite://data/kairanban.db");
+        for line in DEFAULT.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
+            let without = DEFAULT.lines().filter(|other| *other != line).collect::<Vec<_>>().join("\n");
+            let layers = config::Config::builder().add_source(File::from_str(&without, FileFormat::Toml)).build().expect("toml");
+            assert!(layers.try_deserialize::<Config>().is_err(), "the code has a default of its own for {line}");
+        }
+    }
+
+    #[test]
+    fn the_example_for_production_is_valid() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/production.example.toml");
+        load(&Overrides { file: Some(file.into()), ..Overrides::default() }, &[]).expect("valid");
+    }
+
+    #[test]
+    fn stronger_layers_win() {
+        let environment = [("KAIRANBAN_SERVER__LISTEN", "127.0.0.1:1"), ("PORT", "2"), ("DATABASE_URL", "postgres://env/d")];
+        let config = load(&Overrides::default(), &environment).expect("valid");
+        assert_eq!(config.server.listen.port(), 2);
+        let flags = Overrides { listen: Some("127.0.0.1:3".into()), database_url: Some("sqlite://flag.db".into()), file: None };
+        let config = load(&flags, &environment).expect("valid");
+        assert_eq!(
+            (config.server.listen.port(), config.address().expect("an address").to_string()),
+            (3, "sqlite://flag.db".into())
+        );
+        let config = load(&Overrides::default(), &[("KAIRANBAN_LIMITS__TRUSTED_PROXIES", "10.0.0.0/8,::1/128")]).expect("valid");
+        assert_eq!(config.limits.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |environment: &[(&str, &str)]| load(&Overrides::default(), environment).expect_err("a mistake");
+        assert!(error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")]).contains("stream_max"));
+        assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
+        assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
+        assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));
+        assert!(error(&[("PORT", "http")]).contains("PORT"));
+        assert!(error(&[("DATABASE_URL", "mysql://ann:secret@h/d")]).contains("postgres://"));
+        assert!(error(&[("DATABASE_URL_FILE", "/nowhere")]).contains("/nowhere"));
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_not_shown() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "postgres://ann:secret@h/d\n").expect("written");
+        let path = file.path().to_string_lossy().into_owned();
+        for name in ["DATABASE_URL_FILE", "KAIRANBAN_DATABASE__URL_FILE"] {
+            let config = load(&Overrides::default(), &[(name, &path)]).expect("valid");
+            assert_eq!(config.address().expect("an address").to_string(), "postgres://h/d");
+            assert!(!format!("{config:?}").contains("secret"));
+        }
+        let wrong = load(&Overrides::default(), &[("DATABASE_URL", "mysql://ann:secret@h/d")]).expect_err("a mistake");
+        assert!(!wrong.contains("secret"), "{wrong}");
+    }
+}

@@ -1,0 +1,37 @@
+//! Hearing of commits by other programs on SQLite: `PRAGMA data_version`, ten times a second, on a
+//! connection that does nothing else. It reads a counter in shared memory, no table.
+
+use std::{io, thread, time::Duration};
+
+use kairanban_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::follower::Wake;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Starts the watching thread, if this is SQLite. It ends soon after `stop`.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn watch(store: Store, wake: Wake, stop: CancellationToken) -> io::Result<()> {
+    let work = move || {
+        let (mut connection, mut last) = (None, None);
+        while !stop.is_cancelled() {
+            if connection.is_none() {
+                match store.data_version() {
+                    Ok(None) => return,
+                    Ok(opened) => connection = opened,
+                    Err(error) => tracing::warn!(%error, "cannot watch the database file; polling goes on"),
+                }
+            }
+            match connection.as_mut().map(kairanban_store::DataVersion::read) {
+                Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
+                Some(Err(_)) => connection = None,
+                _ => {}
+            }
+            thread::sleep(INTERVAL);
+        }
+    };
+    thread::Builder::new().name("data-version".to_owned()).spawn(work).map(drop)
+}

@@ -1,0 +1,188 @@
+//! What a client is told when something is wrong: problem details (RFC 9457) with a stable code,
+//! as JSON for programs, as text for a terminal, as a page for a browser.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{StatusCode, header},
+};
+use kairanban_core::Invalid;
+use kairanban_store::StoreError;
+use serde::Serialize;
+use thiserror::Error;
+
+/// An answer that is no success.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// No board, topic or page is at this address.
+    #[error("{0}")]
+    NotFound(String),
+    /// The address is right, the method is not.
+    #[error("this address answers {allow} only")]
+    MethodNotAllowed {
+        /// What it answers.
+        allow: &'static str,
+    },
+    /// The request cannot be read.
+    #[error("{detail}")]
+    Unreadable {
+        /// What is wrong.
+        detail: String,
+        /// Where in the body, if that can be said.
+        path: Option<String>,
+    },
+    /// The request can be read, but is not allowed.
+    #[error("{}", faults(.0))]
+    Invalid(Vec<Invalid>),
+    /// A JSON key that nobody knows.
+    #[error("{0}")]
+    UnknownKey(String),
+    /// Not a kind of body that is taken here.
+    #[error("send {0}")]
+    UnsupportedMediaType(&'static str),
+    /// Too many bytes.
+    #[error("a body may have at most {bytes_max} bytes")]
+    TooLarge {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// The database is away, or the server ends.
+    #[error("the board cannot be reached now; whether a write was done is unknown, so look before you repeat it")]
+    Unavailable {
+        /// For the log.
+        cause: String,
+    },
+    /// A fault of the server.
+    #[error("the server made a mistake; its log says which")]
+    Internal {
+        /// For the log.
+        cause: String,
+    },
+}
+
+fn faults(faults: &[Invalid]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The body of an error.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// The status' own words.
+    pub title: &'static str,
+    /// The status.
+    pub status: u16,
+    /// What programs go by.
+    pub code: &'static str,
+    /// What is wrong, in English.
+    pub detail: String,
+    /// Where in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The fields at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+}
+
+/// One field at fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct FieldProblem {
+    /// Its name.
+    pub field: &'static str,
+    /// What programs go by.
+    pub code: &'static str,
+    /// What is wrong with it, in English.
+    pub detail: String,
+}
+
+const RETRY_AFTER_S: &str = "2";
+
+impl ApiError {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Invalid(_) => "invalid",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// The body of this error.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let status = self.status_code();
+        let field = |fault: &Invalid| FieldProblem { field: fault.field, code: fault.reason.code(), detail: fault.to_string() };
+        Problem {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: self.code(),
+            detail: self.to_string(),
+            path: if let Self::Unreadable { path, .. } = self { path.clone() } else { None },
+            errors: if let Self::Invalid(faults) = self { faults.iter().map(field).collect() } else { Vec::new() },
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Internal { cause } => tracing::error!(%cause, "a request failed"),
+            Self::Unavailable { cause } => tracing::warn!(%cause, "a request found the database away"),
+            _ => {}
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The problem as JSON; `http::present` turns it into text or a page for those who want that.
+    fn error_response(&self) -> HttpResponse {
+        self.log();
+        let problem = self.problem();
+        let mut response = HttpResponseBuilder::new(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        match self {
+            Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
+            Self::Unavailable { .. } => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
+            // What is left of the body must not be taken for the next request.
+            Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
+            _ => {}
+        }
+        response.extensions_mut().insert(problem.clone());
+        response.body(serde_json::to_vec(&problem).unwrap_or_default())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
+            StoreError::Unavailable(cause) => Self::Unavailable { cause },
+            StoreError::Refused(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+        }
+    }
+}
+
+impl From<minijinja::Error> for ApiError {
+    fn from(error: minijinja::Error) -> Self {
+        Self::Internal { cause: format!("{error:#}") }
+    }
+}

@@ -1,0 +1,256 @@
+//! The follower: the one task per process that reads the change log in revision order, over all
+//! boards, and publishes what changed.
+//!
+//! Everybody who knows of a commit wakes it, and it looks for itself; a signal may be lost, doubled
+//! or late without harm, because it looks every `database.poll_ms` anyway. One publisher and
+//! growing revisions: order cannot be lost.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision};
+use kairanban_store::{BoardTouched, Store, StoreError, Stretch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{archiver::Archiver, blocking::blocking, bulletin::HighWater};
+
+/// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
+#[derive(Clone, Debug, Default)]
+pub struct Wake(Arc<Notify>);
+
+impl Wake {
+    /// Asks.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// How far the follower is.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// The history that it follows.
+    pub epoch: Epoch,
+    /// Everything up to here is published.
+    pub revision: Revision,
+    /// Looks that it has finished.
+    looks: u64,
+}
+
+/// Where the follower is, for those who wait for it.
+#[derive(Clone, Debug)]
+pub struct Following {
+    position: watch::Receiver<Position>,
+    stale_since: watch::Receiver<Option<DateTime<Utc>>>,
+    wake: Wake,
+}
+
+impl Following {
+    /// The history that is followed.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.position.borrow().epoch.clone()
+    }
+
+    /// Everything up to here is published.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.position.borrow().revision
+    }
+
+    /// Since when the database has been away, if it is.
+    #[must_use]
+    pub fn stale_since(&self) -> Option<DateTime<Utc>> {
+        *self.stale_since.borrow()
+    }
+
+    /// Tells when the database goes away and comes back.
+    #[must_use]
+    pub fn staleness(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
+        self.stale_since.clone()
+    }
+
+    /// Waits until everything up to `revision` is published, but not longer than `at_most`. Tells
+    /// whether it is.
+    pub async fn reached(&self, revision: Revision, at_most: Duration) -> bool {
+        let mut position = self.position.clone();
+        if position.borrow().revision >= revision {
+            return true;
+        }
+        self.wake.wake();
+        matches!(timeout(at_most, position.wait_for(|position| position.revision >= revision)).await, Ok(Ok(_)))
+    }
+
+    /// Waits until the follower has looked once from now on, but not longer than `at_most`.
+    pub async fn looked(&self, at_most: Duration) {
+        let mut position = self.position.clone();
+        let before = position.borrow().looks;
+        let two_looks = async {
+            // The first to finish may have begun before now.
+            for look in 1..=2 {
+                self.wake.wake();
+                if position.wait_for(|position| position.looks >= before + look).await.is_err() {
+                    return;
+                }
+            }
+        };
+        // In time or not, what is known now is what there is to go by.
+        let _ = timeout(at_most, two_looks).await;
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Follower {
+    store: Store,
+    hub: Arc<Hub>,
+    wake: Wake,
+    archiver: Archiver,
+    /// What readers of this node wait for.
+    acknowledged: HighWater,
+    poll: Duration,
+    position: watch::Sender<Position>,
+    stale_since: watch::Sender<Option<DateTime<Utc>>>,
+}
+
+impl Follower {
+    /// A follower that stands at the newest revision, and the place to ask where it is.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn new(
+        store: Store,
+        hub: Arc<Hub>,
+        wake: Wake,
+        archiver: Archiver,
+        acknowledged: HighWater,
+        poll: Duration,
+    ) -> Result<(Self, Following), StoreError> {
+        let start = Position { epoch: store.epoch().clone(), revision: store.head()?, looks: 0 };
+        let (position, at) = watch::channel(start);
+        let (stale_since, stale) = watch::channel(None);
+        let following = Following { position: at, stale_since: stale, wake: wake.clone() };
+        Ok((Self { store, hub, wake, archiver, acknowledged, poll, position, stale_since }, following))
+    }
+
+    /// Follows until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.0.notified() => {}
+                () = tokio::time::sleep(self.poll) => {}
+            }
+            match self.look().await {
+                Ok(()) => self.fresh(),
+                Err(error) => self.stale(&error),
+            }
+            self.position.send_modify(|position| position.looks += 1);
+        }
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        if self.stale_since.borrow().is_some() {
+            self.find_epoch().await?;
+        }
+        let (store, after) = (self.store.clone(), self.position.borrow().revision);
+        match blocking(move || store.changes_since(after)).await? {
+            Stretch::Changes(changes) => {
+                let Some(last) = changes.last() else { return Ok(()) };
+                let head = last.revision;
+                self.follow(&changes).await?;
+                self.reached(head);
+            }
+            Stretch::Boards { head, boards } => {
+                self.resync(boards).await?;
+                self.reached(head);
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what changed, board by board.
+    async fn follow(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
+        let mut renamed: HashMap<BoardId, Option<BoardName>> = HashMap::new();
+        for change in changes {
+            if change.kind == ChangeKind::Board {
+                renamed.insert(change.board_id, change.board.clone());
+            } else if let Some(board) = &change.board {
+                boards.entry(board).or_default().push(change);
+            }
+        }
+        for (board, changes) in &boards {
+            if self.hub.publish(board, changes) == Published::Reload {
+                self.reload(board).await?;
+            }
+        }
+        self.hub.retire(&renamed);
+        let written = changes.iter().filter(|change| change.kind == ChangeKind::Set).filter_map(|change| change.board.as_ref());
+        written.for_each(|board| self.archiver.look_at(board));
+        Ok(())
+    }
+
+    /// Reads anew what somebody watches of boards that changed more than is worth following.
+    async fn resync(&self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
+        tracing::info!(boards = boards.len(), "much changed at once, reading the boards anew");
+        for board in &boards {
+            let Some(name) = &board.name else { continue };
+            if self.hub.miss(name, board.revision) {
+                self.reload(name).await?;
+            }
+            self.archiver.look_at(name);
+        }
+        self.hub.retire(&boards.into_iter().map(|board| (board.id, board.name)).collect());
+        Ok(())
+    }
+
+    async fn reload(&self, board: &BoardName) -> Result<(), StoreError> {
+        let (store, epoch, name) = (self.store.clone(), self.position.borrow().epoch.clone(), board.clone());
+        match blocking(move || store.load(&epoch, &name)).await {
+            // Outdated: nobody has been shown the board yet, and whoever reads it will read again.
+            Ok(loaded) => self.hub.install(&self.hub.channel(board), loaded, Instant::now()).map_or(Ok(()), |_| Ok(())),
+            // Gone meanwhile: a later change says so.
+            Err(StoreError::NoSuchBoard(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks whether this is still the same database, now that it was away.
+    async fn find_epoch(&self) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        let (epoch, head) = blocking(move || Ok((store.find_epoch()?, store.head()?))).await?;
+        if epoch != self.position.borrow().epoch {
+            tracing::warn!(%epoch, "this is another database than before: every stream begins anew");
+            self.position.send_modify(|position| (position.epoch, position.revision) = (epoch, head));
+            // A write of the old history may be lost with it; nobody must wait for it.
+            self.acknowledged.reset(head);
+            self.hub.clear();
+        }
+        Ok(())
+    }
+
+    fn reached(&self, head: Revision) {
+        self.position.send_modify(|position| position.revision = position.revision.max(head));
+    }
+
+    fn fresh(&self) {
+        if self.stale_since.send_if_modified(|stale| stale.take().is_some()) {
+            tracing::info!("the database is back");
+        }
+    }
+
+    fn stale(&self, error: &StoreError) {
+        let first = |stale: &mut Option<DateTime<Utc>>| stale.is_none().then(|| *stale = Some(Utc::now())).is_some();
+        if self.stale_since.send_if_modified(first) {
+            tracing::warn!(%error, "the change log cannot be read");
+        }
+    }
+}

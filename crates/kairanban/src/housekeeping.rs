@@ -1,0 +1,88 @@
+//! Once a minute: forget what nobody needs, and check memory against the database.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kairanban_core::{BoardName, Hub};
+use kairanban_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{blocking::blocking, bulletin::HighWater, follower::Following};
+
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Rounds between two looks at the length of the log.
+const PRUNE_EVERY: u64 = 10;
+
+/// What is kept in order.
+#[derive(Debug)]
+pub struct Housekeeping {
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) following: Following,
+    pub(crate) trimmed_to: HighWater,
+    pub(crate) cache_ttl: Duration,
+    pub(crate) changes_max: u64,
+}
+
+impl Housekeeping {
+    /// Goes on until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        for round in 1_u64.. {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            // While the database is away nothing expires.
+            if self.following.stale_since().is_some() {
+                continue;
+            }
+            self.hub.evict(Instant::now(), self.cache_ttl);
+            if let Err(error) = self.reconcile().await {
+                tracing::warn!(%error, "could not check the boards against the database");
+            }
+            if round % PRUNE_EVERY != 0 {
+                continue;
+            }
+            if let Err(error) = self.prune().await {
+                tracing::warn!(%error, "could not forget old changes");
+            }
+        }
+    }
+
+    /// Reads watched boards anew that the database has at a later revision although the follower
+    /// has been there: the log can only have missed what was done behind the triggers' back.
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        let shown = self.hub.watched();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let (store, names) = (self.store.clone(), shown.iter().map(|(name, _)| name.clone()).collect::<Vec<BoardName>>());
+        let stored = blocking(move || store.board_revisions(&names)).await?;
+        let reached = self.following.revision();
+        for (board, shown) in shown {
+            let newer = stored.iter().any(|(name, at)| *name == board && *at > shown && *at <= reached);
+            if newer {
+                let (store, epoch, name) = (self.store.clone(), self.following.epoch(), board.clone());
+                let loaded = blocking(move || store.load(&epoch, &name)).await?;
+                // Outdated: the follower is at it.
+                let _ = self.hub.install(&self.hub.channel(&board), loaded, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    async fn prune(&self) -> Result<(), StoreError> {
+        let (store, changes_max) = (self.store.clone(), self.changes_max);
+        let trimmed_to = blocking(move || {
+            let forgotten = store.prune(changes_max)?;
+            if forgotten > 0 {
+                tracing::info!(forgotten, "forgot the oldest changes");
+            }
+            store.trimmed_to()
+        });
+        self.trimmed_to.raise(trimmed_to.await?);
+        Ok(())
+    }
+}

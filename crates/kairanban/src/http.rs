@@ -1,0 +1,22 @@
+//! HTTP: one file per kind of address. Handlers read the request, ask the bulletin, and write the
+//! answer; what is true of all answers is in [`present`] and [`headers`].
+
+pub mod accept;
+pub mod assets;
+mod body;
+pub mod forms;
+pub mod headers;
+pub mod health;
+pub mod pages;
+pub mod present;
+pub mod rest;
+pub mod stream;
+
+use kairanban_core::BoardName;
+
+use crate::error::ApiError;
+
+/// The board that an address names. What is no name names no board.
+fn board_name(text: &str) -> Result<BoardName, ApiError> {
+    text.parse().map_err(|_| ApiError::NotFound(format!("there is no board {text:?}")))
+}

@@ -1,0 +1,68 @@
+//! Which form of an answer a client wants.
+
+use actix_web::{HttpRequest, http::header};
+
+/// A form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A page, for a browser.
+    Html,
+    /// For programs.
+    Json,
+    /// For a terminal.
+    Text,
+}
+
+/// The forms that `Accept` names, first one first; wildcards name none.
+fn named(request: &HttpRequest) -> Option<Form> {
+    let accepted =
+        request.headers().get_all(header::ACCEPT).filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    accepted.into_iter().find_map(|range| match range.split(';').next().unwrap_or_default().trim() {
+        "text/html" | "application/xhtml+xml" => Some(Form::Html),
+        "application/json" | "application/problem+json" => Some(Form::Json),
+        "text/plain" => Some(Form::Text),
+        _ => None,
+    })
+}
+
+impl Form {
+    /// For a page's address: HTML unless text or JSON is asked for by name.
+    #[must_use]
+    pub fn of_page(request: &HttpRequest) -> Self {
+        named(request).unwrap_or(Self::Html)
+    }
+
+    /// For what a post is answered with: a page only for those who name it.
+    #[must_use]
+    pub fn of_post(request: &HttpRequest) -> Self {
+        named(request).unwrap_or(Self::Json)
+    }
+
+    /// For an error: JSON from the API, otherwise text unless something else is named.
+    #[must_use]
+    pub fn of_error(request: &HttpRequest) -> Self {
+        let default = if request.path().starts_with("/api/") { Self::Json } else { Self::Text };
+        named(request).unwrap_or(default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn browsers_terminals_and_programs() {
+        let form = |accept: &str, path: &str| {
+            let request = TestRequest::with_uri(path).insert_header((header::ACCEPT, accept)).to_http_request();
+            (Form::of_page(&request), Form::of_post(&request), Form::of_error(&request))
+        };
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        assert_eq!(form(browser, "/"), (Form::Html, Form::Html, Form::Html));
+        assert_eq!(form("*/*", "/"), (Form::Html, Form::Json, Form::Text));
+        assert_eq!(form("*/*", "/api/v1/x"), (Form::Html, Form::Json, Form::Json));
+        assert_eq!(form("text/plain", "/"), (Form::Text, Form::Text, Form::Text));
+        assert_eq!(form("application/json", "/"), (Form::Json, Form::Json, Form::Json));
+    }
+}

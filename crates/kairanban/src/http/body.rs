@@ -1,0 +1,213 @@
+//! Reading a topic from a request's body: form, text or JSON. Strict, because what is guessed here
+//! stands on the board.
+
+use std::borrow::Cow;
+
+use actix_web::{HttpRequest, http::header, web::Payload};
+use bytes::Bytes;
+use kairanban_core::NewTopic;
+use percent_encoding::percent_decode;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::{error::ApiError, state::AppState};
+
+/// A topic as somebody sent it, not checked yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `comment` and, if you like, `author`")]
+pub struct Draft {
+    /// The text.
+    pub comment: String,
+    /// Who says they wrote it.
+    #[serde(default)]
+    pub author: String,
+}
+
+impl Draft {
+    /// Checks it.
+    ///
+    /// # Errors
+    /// One fault per field.
+    pub fn check(&self) -> Result<NewTopic, ApiError> {
+        NewTopic::try_new(&self.comment, &self.author).map_err(ApiError::Invalid)
+    }
+}
+
+/// What a body can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `application/x-www-form-urlencoded`
+    Form,
+    /// `text/plain`: the body is the comment.
+    Text,
+    /// `application/json`
+    Json,
+}
+
+impl Kind {
+    /// The kind that `Content-Type` says, among those that `taken` here.
+    ///
+    /// # Errors
+    /// 415, with what is taken.
+    pub fn of(request: &HttpRequest, taken: &[Self]) -> Result<Self, ApiError> {
+        let unsupported = || {
+            let json_only = taken == [Self::Json];
+            ApiError::UnsupportedMediaType(if json_only {
+                "application/json"
+            } else {
+                "a form, text/plain or application/json, in UTF-8"
+            })
+        };
+        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(unsupported());
+        }
+        let text = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
+        let kind = match media.essence_str() {
+            "application/x-www-form-urlencoded" => Self::Form,
+            "text/plain" => Self::Text,
+            "application/json" => Self::Json,
+            _ => return Err(unsupported()),
+        };
+        let utf8 = media.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
+        if utf8 && taken.contains(&kind) { Ok(kind) } else { Err(unsupported()) }
+    }
+}
+
+/// Reads the body and what it says.
+///
+/// # Errors
+/// If it is too long, too slow, of the wrong kind, or cannot be read.
+pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, taken: &[Kind]) -> Result<Draft, ApiError> {
+    let kind = Kind::of(request, taken)?;
+    let body = read(payload, request, state).await?;
+    match kind {
+        Kind::Form => form(&body),
+        Kind::Text => Ok(Draft { comment: utf8(&body)?.to_owned(), author: String::new() }),
+        Kind::Json => json(&body),
+    }
+}
+
+async fn read(payload: Payload, request: &HttpRequest, state: &AppState) -> Result<Bytes, ApiError> {
+    let bytes_max = state.body_bytes_max;
+    let told = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if told.is_some_and(|told| told > bytes_max as u64) {
+        return Err(ApiError::TooLarge { bytes_max });
+    }
+    match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(error))) => Err(ApiError::Unreadable { detail: format!("the body broke off: {error}"), path: None }),
+        Ok(Err(_)) => Err(ApiError::TooLarge { bytes_max }),
+        Err(_) => Err(ApiError::TooSlow),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(bytes).map_err(|_| unreadable("the body is not UTF-8"))
+}
+
+fn unreadable(detail: &str) -> ApiError {
+    ApiError::Unreadable { detail: detail.to_owned(), path: None }
+}
+
+/// Unknown fields are ignored: a form may carry a token of somebody's framework.
+fn form(body: &[u8]) -> Result<Draft, ApiError> {
+    let (mut comment, mut author) = (None, None);
+    for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let split = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let (name, value) = (decode(&pair[..split])?, decode(pair.get(split + 1..).unwrap_or_default())?);
+        let slot = match name.as_str() {
+            "comment" => &mut comment,
+            "author" => &mut author,
+            _ => continue,
+        };
+        if slot.replace(value).is_some() {
+            return Err(unreadable(&format!("the field {name} is there twice")));
+        }
+    }
+    let comment = comment.ok_or_else(|| unreadable("the field comment is missing"))?;
+    Ok(Draft { comment, author: author.unwrap_or_default() })
+}
+
+/// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement characters.
+fn decode(text: &[u8]) -> Result<String, ApiError> {
+    let hex = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
+    if (0..text.len()).any(|at| text[at] == b'%' && !(hex(at + 1) && hex(at + 2))) {
+        return Err(unreadable("a % in the form is not followed by two hex digits"));
+    }
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
+    decoded.map_err(|_| unreadable("the form is not UTF-8"))
+}
+
+fn json(body: &[u8]) -> Result<Draft, ApiError> {
+    // A list would be taken for the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unreadable("the body is no JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let draft: Draft = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let detail = error.into_inner().to_string();
+        // serde has one kind of error for all that does not fit; only its words tell them apart.
+        if detail.starts_with("unknown field") {
+            ApiError::UnknownKey(detail)
+        } else {
+            ApiError::Unreadable { detail, path: Some(path).filter(|path| path != ".") }
+        }
+    })?;
+    reader.end().map_err(|error| unreadable(&error.to_string()))?;
+    Ok(draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError as _;
+
+    use super::*;
+
+    fn status(read: Result<Draft, ApiError>) -> u16 {
+        read.map_or_else(|error| error.status_code().as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn forms_are_read_strictly() {
+        let draft = form(b"csrfmiddlewaretoken=x&comment=a+b%0D%0A%e5%9b%9e&author=").expect("a draft");
+        assert_eq!((draft.comment.as_str(), draft.author.as_str()), ("a b\r\n回", ""));
+        for wrong in ["", "author=x", "comment=a&comment=b", "comment=a%ffb", "comment=a%zzb", "comment=a%4"] {
+            assert_eq!(status(form(wrong.as_bytes())), 400, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn json_is_read_strictly() {
+        assert_eq!(status(json(br#" {"comment":"a"} "#)), 200);
+        let deep = format!("{{\"comment\":{}", "[".repeat(100_000));
+        for wrong in [
+            "",
+            "null",
+            "[]",
+            r#"["a"]"#,
+            r#""x""#,
+            "1",
+            r#"{"comment":"a""#,
+            r#"{"comment":"a"}x"#,
+            "\u{FEFF}{\"comment\":\"a\"}",
+            "{\"comment\":\"a\nb\"}",
+            r#"{"comment":"\ud800"}"#,
+            r#"{"comment":"a","comment":"b"}"#,
+            r#"{"comment":1}"#,
+            r#"{"comment":null}"#,
+            r#"{"author":"a"}"#,
+            &deep,
+        ] {
+            assert_eq!(status(json(wrong.as_bytes())), 400, "{wrong:.40}");
+        }
+        assert_eq!(status(json(b"{\"comment\":\"a\xffb\"}")), 400);
+        for key in [r#"{"comment":"a","id":1}"#, r#"{"comment":"a","revision":9}"#] {
+            assert_eq!(status(json(key.as_bytes())), 422, "{key}");
+        }
+        let Err(ApiError::Unreadable { path, .. }) = json(br#"{"comment":1}"#) else { panic!("unreadable") };
+        assert_eq!(path.as_deref(), Some("comment"));
+    }
+}

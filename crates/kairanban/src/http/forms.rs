@@ -1,0 +1,73 @@
+//! Posting from a form, a terminal or a program, at the address of the page.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Path, Payload},
+};
+use kairanban_core::BoardName;
+
+use crate::{
+    error::ApiError,
+    http::{
+        accept::Form,
+        board_name,
+        body::{self, Draft, Kind},
+        pages, rest,
+    },
+    state::AppState,
+};
+
+/// `POST /`
+///
+/// # Errors
+/// If the topic cannot be read or is not allowed, or the database is away.
+pub async fn post_default_board(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+    post(&request, &state, payload, &state.default_board, "/").await
+}
+
+/// `POST /b/{board}`
+///
+/// # Errors
+/// As [`post_default_board`], and if there is no such board.
+pub async fn post_board(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    post(&request, &state, payload, &board, &format!("/b/{board}")).await
+}
+
+async fn post(
+    request: &HttpRequest,
+    state: &AppState,
+    payload: Payload,
+    board: &BoardName,
+    page: &str,
+) -> Result<HttpResponse, ApiError> {
+    let draft = body::draft(request, payload, state, &[Kind::Form, Kind::Text, Kind::Json]).await?;
+    let wants_page = Form::of_post(request) == Form::Html;
+    let topic = match draft.check() {
+        Err(ApiError::Invalid(faults)) if wants_page => return refused(request, state, board, &draft, &faults).await,
+        checked => checked?,
+    };
+    let topic = state.bulletin.create_topic(board.clone(), topic).await?;
+    if wants_page {
+        // So that reloading the page does not post again.
+        return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish());
+    }
+    Ok(rest::created(state, board, &topic))
+}
+
+async fn refused(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+    draft: &Draft,
+    faults: &[kairanban_core::Invalid],
+) -> Result<HttpResponse, ApiError> {
+    let reading = state.bulletin.read(board).await?;
+    pages::page(request, state, &reading, StatusCode::UNPROCESSABLE_ENTITY, draft, faults)
+}

@@ -1,0 +1,88 @@
+//! Board pages: complete without script, live with it.
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header},
+    web::{Data, Path},
+};
+use kairanban_core::{BoardName, Invalid};
+
+use crate::{
+    bulletin::Reading,
+    error::ApiError,
+    http::{accept::Form, board_name, body::Draft, rest},
+    language::Language,
+    render::page::BoardPage,
+    state::AppState,
+};
+
+/// `GET /`
+///
+/// # Errors
+/// If the board cannot be read.
+pub async fn get_default_board(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    get(&request, &state, &state.default_board).await
+}
+
+/// `GET /b/{board}`
+///
+/// # Errors
+/// If there is no such board, or it cannot be read.
+pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+    get(&request, &state, &board_name(&board)?).await
+}
+
+async fn get(request: &HttpRequest, state: &AppState, board: &BoardName) -> Result<HttpResponse, ApiError> {
+    let reading = state.bulletin.read(board).await?;
+    match Form::of_page(request) {
+        Form::Json => Ok(rest::list(request, &reading)),
+        Form::Text => Ok(text(&reading)),
+        Form::Html => page(request, state, &reading, StatusCode::OK, &Draft::default(), &[]),
+    }
+}
+
+fn text(reading: &Reading) -> HttpResponse {
+    let lines =
+        reading.snapshot.topics().iter().map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
+    let mut response = answer(StatusCode::OK, reading);
+    response.content_type("text/plain; charset=utf-8").body(lines.collect::<String>())
+}
+
+/// The page; with what was typed and what is wrong with it, after a post that was refused.
+pub(super) fn page(
+    request: &HttpRequest,
+    state: &AppState,
+    reading: &Reading,
+    status: StatusCode,
+    draft: &Draft,
+    faults: &[Invalid],
+) -> Result<HttpResponse, ApiError> {
+    let action = if reading.snapshot.board() == &state.default_board {
+        "/".to_owned()
+    } else {
+        format!("/b/{}", reading.snapshot.board())
+    };
+    let page = BoardPage {
+        action: &action,
+        snapshot: &reading.snapshot,
+        stale: reading.stale_since.is_some(),
+        comment: &draft.comment,
+        author: &draft.author,
+        faults,
+    };
+    let body = state.pages.board(Language::of(request), &page)?;
+    Ok(answer(status, reading)
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::VARY, "Accept, Accept-Language"))
+        .body(body))
+}
+
+/// An answer that holds a list: never from a cache without asking, and marked while the database is away.
+pub(super) fn answer(status: StatusCode, reading: &Reading) -> HttpResponseBuilder {
+    let mut response = HttpResponseBuilder::new(status);
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    if let Some(since) = reading.stale_since {
+        response.insert_header(("Kairanban-Stale-Since", since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
+    }
+    response
+}

@@ -1,0 +1,55 @@
+//! Errors in the form that the client wants.
+
+use actix_web::{
+    Error, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web::Data,
+};
+
+use crate::{
+    error::{ApiError, Problem},
+    http::accept::Form,
+    language::Language,
+    state::AppState,
+};
+
+/// Turns a problem into text or a page for those who want that.
+///
+/// # Errors
+/// Those of the services within.
+pub async fn problems(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let response = next.call(request).await?.map_into_boxed_body();
+    let Some(problem) = response.response().extensions().get::<Problem>().cloned() else { return Ok(response) };
+    let request = response.request().clone();
+    let (kind, body) = match Form::of_error(&request) {
+        Form::Json => return Ok(response),
+        Form::Text => ("text/plain; charset=utf-8", text(&problem)),
+        Form::Html => {
+            let state = request.app_data::<Data<AppState>>();
+            let page = state.map(|state| state.pages.problem(Language::of(&request), &problem));
+            match page {
+                Some(Ok(page)) => ("text/html; charset=utf-8", page),
+                _ => ("text/plain; charset=utf-8", text(&problem)),
+            }
+        }
+    };
+    Ok(response.map_body(|head, _| {
+        head.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        BoxBody::new(body)
+    }))
+}
+
+fn text(problem: &Problem) -> String {
+    format!("{} {}: {}\n", problem.status, problem.title, problem.detail)
+}
+
+/// The answer at an address that is none.
+pub async fn no_such_page() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NotFound("there is nothing at this address".to_owned()))
+}

@@ -1,0 +1,157 @@
+//! Opening a stream.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Path, Query},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use kairanban_core::BoardName;
+use kairanban_store::StoreError;
+use serde::Deserialize;
+
+use crate::{
+    bulletin::Since,
+    error::ApiError,
+    http::board_name,
+    limits::ClientAddress,
+    render::{Bye, Dialect},
+    state::AppState,
+    stream::{Stream, Surroundings},
+};
+
+/// What may stand behind the `?`.
+#[derive(Debug, Default, Deserialize)]
+pub struct StreamQuery {
+    format: Option<String>,
+    last_event_id: Option<String>,
+    #[serde(rename = "lastEventId")]
+    last_event_id_camel: Option<String>,
+    since: Option<String>,
+}
+
+/// `GET /topic_stream/`, as the tutorial has it.
+///
+/// # Errors
+/// If the board is not there.
+pub async fn get_topic_stream(
+    request: HttpRequest,
+    state: Data<AppState>,
+    query: Query<StreamQuery>,
+) -> Result<HttpResponse, ApiError> {
+    open(&request, &state, &state.default_board, Dialect::Tutorial, &query).await
+}
+
+/// `GET /b/{board}/stream`
+///
+/// # Errors
+/// If the board is not there, or the format is unknown.
+pub async fn get_board_stream(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    query: Query<StreamQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let dialect = match query.format.as_deref() {
+        None | Some("list") => Dialect::List,
+        Some("patch") => Dialect::Patch,
+        Some(_) => {
+            let detail = "the format is list or patch".to_owned();
+            return Err(ApiError::Unreadable { detail, path: Some("format".to_owned()) });
+        }
+    };
+    open(&request, &state, &board_name(&board)?, dialect, &query).await
+}
+
+async fn open(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+    dialect: Dialect,
+    query: &StreamQuery,
+) -> Result<HttpResponse, ApiError> {
+    if state.drain.has_begun() {
+        return Ok(refuse(state, Bye::Shutdown));
+    }
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let Some(permit) = state.gate.enter(client) else { return Ok(refuse(state, Bye::Limit)) };
+    let watch = match state.bulletin.watch(board, since(request, query)).await {
+        Err(StoreError::Unavailable(cause)) => {
+            tracing::warn!(%cause, %board, "a stream found the database away");
+            return Ok(refuse(state, Bye::Unavailable));
+        }
+        watch => watch?,
+    };
+    let around = Surroundings {
+        following: state.bulletin.following().clone(),
+        drain: state.drain.clone(),
+        gate: state.gate.clone(),
+        permit,
+        timing: state.timing,
+    };
+    let pieces = stream::unfold(Stream::new(watch, dialect, around), |mut open| async move {
+        let piece = open.next().await?;
+        Some((Ok::<Bytes, actix_web::Error>(piece), open))
+    });
+    Ok(head().streaming(Box::pin(pieces)))
+}
+
+/// A stream that ends before it began.
+fn refuse(state: &AppState, reason: Bye) -> HttpResponse {
+    head().body(state.timing.refusal(reason))
+}
+
+fn head() -> actix_web::HttpResponseBuilder {
+    let mut head = HttpResponse::Ok();
+    head.content_type("text/event-stream; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        // nginx would hold events back until a buffer is full.
+        .insert_header(("X-Accel-Buffering", "no"));
+    head
+}
+
+/// Where the reader says it stands. The header wins, also when it is empty: a browser that was
+/// told to forget its place sends none.
+fn since(request: &HttpRequest, query: &StreamQuery) -> Since {
+    let header = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let queried = query.last_event_id.as_deref().or(query.last_event_id_camel.as_deref()).or(query.since.as_deref());
+    match header.or(queried) {
+        None | Some("" | "earliest") => Since::Start,
+        Some("now") => Since::Now,
+        Some(text) => text.parse().map_or(Since::Invalid, Since::Cursor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        let query = |text: &str| Query::<StreamQuery>::from_query(text).expect("a query").into_inner();
+        let ask = |header: Option<&str>, text: &str| {
+            let request = TestRequest::default();
+            let request = header.into_iter().fold(request, |request, id| request.insert_header(("Last-Event-ID", id)));
+            match since(&request.to_http_request(), &query(text)) {
+                Since::Start => "start".to_owned(),
+                Since::Now => "now".to_owned(),
+                Since::Invalid => "invalid".to_owned(),
+                Since::Cursor(cursor) => cursor.to_string(),
+            }
+        };
+        assert_eq!(ask(None, ""), "start");
+        assert_eq!(ask(Some("a-1"), "last_event_id=a-2"), "a-1");
+        assert_eq!(ask(Some(""), "last_event_id=a-2"), "start");
+        assert_eq!(ask(None, "lastEventId=a-2&since=a-3"), "a-2");
+        assert_eq!(ask(None, "since=a-3"), "a-3");
+        assert_eq!(ask(None, "since=now"), "now");
+        assert_eq!(ask(None, "since=earliest"), "start");
+        for junk in ["abc", "-1", "18446744073709551616", &"x".repeat(10_000)] {
+            assert_eq!(ask(Some(junk), ""), "invalid");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! kairanban, a live bulletin board server: process and network.
+//!
+//! A request goes `http` → [`bulletin`] → store and core; nothing imports `http`, `bulletin` knows
+//! no actix, and only [`server`] puts things together. A write ends in the writing thread, which
+//! wakes the [`follower`], which publishes on the hub; a [`stream`] waits there.
+
+mod archiver;
+mod backplane;
+mod blocking;
+mod bulletin;
+pub mod cli;
+mod config;
+mod data_version;
+mod error;
+mod follower;
+mod housekeeping;
+mod http;
+mod language;
+mod limits;
+mod render;
+mod routes;
+mod server;
+mod shutdown;
+mod state;
+mod stream;
+mod telemetry;

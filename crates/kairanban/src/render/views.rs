@@ -1,0 +1,139 @@
+//! What goes over the wire, as JSON.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use kairanban_core::{Op, Patch, Revision, Snapshot, Topic};
+use serde::{Serialize, Serializer};
+
+/// A topic as clients see it.
+#[derive(Debug, Serialize)]
+pub struct TopicView<'a> {
+    id: i64,
+    comment: &'a str,
+    author: &'a str,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "rfc3339")]
+    updated_at: DateTime<Utc>,
+    revision: Revision,
+}
+
+impl<'a> From<&'a Topic> for TopicView<'a> {
+    fn from(topic: &'a Topic) -> Self {
+        let Topic { id, comment, author, created_at, updated_at, revision } = topic;
+        Self { id: id.0, comment, author, created_at: *created_at, updated_at: *updated_at, revision: *revision }
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// The tutorial's list: exactly these keys.
+#[derive(Serialize)]
+pub(super) struct Tutorial<'a> {
+    contents: Vec<Content<'a>>,
+}
+
+/// The tutorial's list and the revision.
+#[derive(Serialize)]
+pub(super) struct List<'a> {
+    revision: Revision,
+    contents: Vec<Content<'a>>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    id: i64,
+    comment: &'a str,
+}
+
+fn contents(snapshot: &Snapshot) -> Vec<Content<'_>> {
+    snapshot.topics().iter().map(|topic| Content { id: topic.id.0, comment: &topic.comment }).collect()
+}
+
+pub(super) fn tutorial(snapshot: &Snapshot) -> Tutorial<'_> {
+    Tutorial { contents: contents(snapshot) }
+}
+
+pub(super) fn list(snapshot: &Snapshot) -> List<'_> {
+    List { revision: snapshot.revision(), contents: contents(snapshot) }
+}
+
+#[derive(Serialize)]
+pub(super) struct SnapshotView<'a> {
+    board: &'a str,
+    revision: Revision,
+    digest: String,
+    topics: Vec<TopicView<'a>>,
+}
+
+pub(super) fn snapshot(snapshot: &Snapshot) -> SnapshotView<'_> {
+    SnapshotView {
+        board: snapshot.board().as_str(),
+        revision: snapshot.revision(),
+        digest: snapshot.digest().to_string(),
+        topics: topic_views(snapshot),
+    }
+}
+
+fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
+    snapshot.topics().iter().map(|topic| TopicView::from(topic.as_ref())).collect()
+}
+
+/// The REST list.
+#[derive(Serialize)]
+pub(super) struct Topics<'a> {
+    topics: Vec<TopicView<'a>>,
+    revision: Revision,
+}
+
+pub(super) fn topics(snapshot: &Snapshot) -> Topics<'_> {
+    Topics { topics: topic_views(snapshot), revision: snapshot.revision() }
+}
+
+#[derive(Serialize)]
+pub(super) struct PatchView<'a> {
+    board: &'a str,
+    from: Revision,
+    revision: Revision,
+    digest: String,
+    ops: Vec<OpView<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+enum OpView<'a> {
+    Set {
+        topic: TopicView<'a>,
+    },
+    Delete {
+        id: i64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        archived: bool,
+    },
+}
+
+pub(super) fn patch(patch: &Patch) -> PatchView<'_> {
+    PatchView {
+        board: patch.board.as_str(),
+        from: patch.from,
+        revision: patch.to.revision,
+        digest: patch.digest.to_string(),
+        ops: patch.ops.iter().map(OpView::from).collect(),
+    }
+}
+
+impl<'a> From<&'a Op> for OpView<'a> {
+    fn from(op: &'a Op) -> Self {
+        match op {
+            Op::Set(topic) => Self::Set { topic: TopicView::from(topic.as_ref()) },
+            Op::Delete { id, archived } => Self::Delete { id: id.0, archived: *archived },
+        }
+    }
+}
+
+/// Of `reset` and `bye`.
+#[derive(Serialize)]
+pub(super) struct Reason {
+    pub(super) reason: &'static str,
+}

@@ -1,0 +1,232 @@
+//! The composition root: the only place that puts things together.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::{Data, QueryConfig},
+};
+use kairanban_core::Hub;
+use kairanban_store::{Store, StoreError, Writer, migrate};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    archiver::{self, Archiver},
+    backplane::Backplane,
+    blocking::blocking,
+    bulletin::{self, Bulletin, HighWater},
+    cli::CliError,
+    config::Config,
+    data_version,
+    error::ApiError,
+    follower::{Follower, Wake},
+    housekeeping::Housekeeping,
+    http::{headers, present},
+    routes,
+    shutdown::Drain,
+    state::AppState,
+};
+
+/// Connections that the system holds until they are accepted: readers come back in crowds.
+const BACKLOG: u32 = 4_096;
+/// Connections for everything that is no stream.
+const OTHER_CONNECTIONS: usize = 1_024;
+/// What the process needs files for besides connections.
+const OTHER_FILES: u64 = 256;
+/// For the rest of the process to end after the requests have.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+
+/// A server that listens, and runs when asked to.
+pub struct Server {
+    http: actix_web::dev::Server,
+    address: SocketAddr,
+    drain: Drain,
+    background: Background,
+}
+
+/// What requests live on; it ends after they have.
+struct Background {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// Ends when the last handle to the writer is dropped, its queue written.
+    writing: JoinHandle<()>,
+}
+
+impl Server {
+    /// Migrates, connects, and listens.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or migrated, or the address cannot be had.
+    pub async fn build(config: &Config) -> Result<Self, CliError> {
+        let board = config.default_board()?;
+        let drain = Drain::new(Duration::from_secs(config.server.drain_s));
+        let (bulletin, background) = open_bulletin(config).await?;
+        let state =
+            AppState::new(config, board, bulletin, drain.clone()).map_err(|error| CliError::Failed(format!("{error:#}")))?;
+        raise_file_limit(config.limits.streams_max);
+        let listener = TcpListener::bind(config.server.listen)
+            .map_err(|error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))?;
+        let address = listener.local_addr()?;
+        let http = serve(listener, state, config, &drain)?;
+        Ok(Self { http, address, drain, background })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then drains: streams are told, requests finish, what is queued is
+    /// written. A second signal ends it at once.
+    ///
+    /// # Errors
+    /// If serving fails.
+    pub async fn run_until<F>(self, stop: impl Fn() -> F) -> Result<(), CliError>
+    where
+        F: Future<Output = io::Result<()>>,
+    {
+        let Self { mut http, drain, background, .. } = self;
+        let handle = http.handle();
+        tokio::select! {
+            served = &mut http => return Ok(served?),
+            stopped = stop() => stopped?,
+        }
+        tracing::info!("ending: streams are told, requests finish");
+        drain.begin();
+        tokio::select! {
+            served = &mut http => served?,
+            _ = stop() => handle.stop(false).await,
+        }
+        drop(http);
+        background.end().await;
+        Ok(())
+    }
+}
+
+impl Background {
+    async fn end(self) {
+        let Self { stop, tasks, writing } = self;
+        stop.cancel();
+        tasks.close();
+        let written = tokio::task::spawn_blocking(move || writing.join());
+        if timeout(STOP_WAIT, async { tokio::join!(tasks.wait(), written) }).await.is_err() {
+            tracing::warn!("some work was still going on at the end");
+        }
+    }
+}
+
+/// Puts together everything behind the bulletin, and starts the tasks it lives on.
+async fn open_bulletin(config: &Config) -> Result<(Bulletin, Background), CliError> {
+    let (store, trimmed_to) = open_store(config).await?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let cache_ttl = Duration::from_secs(config.cache.ttl_s);
+    let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
+    let (wake, backplane, acknowledged) = (Wake::default(), Backplane::default(), HighWater::default());
+    let (archiver, overfull) = Archiver::new();
+    let poll = Duration::from_millis(config.database.poll_ms.get());
+    let (follower, following) =
+        Follower::new(store.clone(), Arc::clone(&hub), wake.clone(), archiver, acknowledged.clone(), poll)
+            .map_err(cannot_use_database(config))?;
+    let on_commit = bulletin::on_commit(acknowledged.clone(), wake.clone(), backplane.clone());
+    let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
+    let housekeeping = Housekeeping {
+        store: store.clone(),
+        hub: Arc::clone(&hub),
+        following: following.clone(),
+        trimmed_to: trimmed_to.clone(),
+        cache_ttl,
+        changes_max: config.history.changes_max,
+    };
+    tasks.spawn(follower.run(stop.clone()));
+    tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
+    tasks.spawn(housekeeping.run(stop.clone()));
+    data_version::watch(store.clone(), wake.clone(), stop.clone())?;
+    backplane.start(&config.listen_address()?, wake, &tasks, stop.clone());
+    let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
+    let bulletin =
+        Bulletin::new(bulletin::Parts { store, hub, writer, following, acknowledged, trimmed_to, cache_ttl, write_wait });
+    Ok((bulletin, Background { stop, tasks, writing }))
+}
+
+async fn open_store(config: &Config) -> Result<(Store, HighWater), CliError> {
+    let (address, timeouts, board, store) =
+        (config.listen_address()?, config.timeouts(), config.default_board()?, config.store()?);
+    let opened = blocking(move || {
+        for migration in migrate(&address, timeouts, &board, false)? {
+            tracing::info!(migration, "migrated");
+        }
+        let store = Store::open(store)?;
+        let trimmed_to = store.trimmed_to()?;
+        Ok((store, trimmed_to))
+    });
+    let (store, forgotten) = opened.await.map_err(cannot_use_database(config))?;
+    let trimmed_to = HighWater::default();
+    trimmed_to.raise(forgotten);
+    Ok((store, trimmed_to))
+}
+
+fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {
+    let address = config.address().map(|address| address.to_string()).unwrap_or_default();
+    move |error| CliError::Failed(format!("cannot use the database {address}: {error}"))
+}
+
+fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain) -> Result<actix_web::dev::Server, CliError> {
+    let drained = drain.clone();
+    let stall = Duration::from_secs(config.stream.stall_s.get());
+    let app = move || {
+        App::new()
+            .app_data(Data::new(state.clone()))
+            .app_data(QueryConfig::default().error_handler(|error, _| {
+                ApiError::Unreadable { detail: error.to_string(), path: Some("query".to_owned()) }.into()
+            }))
+            .wrap(headers::on_every_answer())
+            .wrap(from_fn(present::problems))
+            .configure(routes::configure)
+    };
+    let http = HttpServer::new(app)
+        .backlog(BACKLOG)
+        .max_connections(config.limits.streams_max + OTHER_CONNECTIONS)
+        // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
+        .h1_allow_half_closed(false)
+        .on_connect(move |io, _| watch_over(io, stall))
+        .disable_signals()
+        .shutdown_signal(async move { drained.begun().await })
+        .shutdown_timeout(config.server.drain_s.max(1))
+        .listen(listener)?;
+    Ok(http.run())
+}
+
+/// Lets the system close connections whose client takes nothing, or is gone without a word.
+fn watch_over(io: &dyn std::any::Any, stall: Duration) {
+    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    let socket = SockRef::from(stream);
+    // Where the system does not know one of these, the heartbeat still finds the dead.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(stall));
+    #[cfg(not(target_os = "linux"))]
+    let _ = stall;
+}
+
+/// Asks for as many open files as the streams may need, and says so if that is not granted.
+fn raise_file_limit(streams_max: usize) {
+    let wanted = streams_max as u64 + OTHER_CONNECTIONS as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(granted) if granted >= wanted => {}
+        Ok(granted) => tracing::warn!(granted, wanted, "the limit of open files is below what limits.streams_max needs"),
+        Err(error) => tracing::warn!(%error, wanted, "cannot raise the limit of open files"),
+    }
+}

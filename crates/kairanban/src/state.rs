@@ -1,0 +1,60 @@
+//! What every handler may use. One value; cloning shares it.
+
+use std::{sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use kairanban_core::BoardName;
+
+use crate::{bulletin::Bulletin, config::Config, limits::StreamGate, render::page::Pages, shutdown::Drain, stream::StreamTiming};
+
+/// The state.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Parts>);
+
+/// Its parts.
+#[derive(Debug)]
+pub struct Parts {
+    /// Boards.
+    pub bulletin: Bulletin,
+    /// The board at `/`.
+    pub default_board: BoardName,
+    /// Templates.
+    pub pages: Pages,
+    /// Room for streams.
+    pub gate: StreamGate,
+    /// How streams live.
+    pub timing: StreamTiming,
+    /// The end.
+    pub drain: Drain,
+    /// Bytes of a body.
+    pub body_bytes_max: usize,
+    /// For a body to arrive.
+    pub body_wait: Duration,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl AppState {
+    /// Puts the state together.
+    pub fn new(config: &Config, default_board: BoardName, bulletin: Bulletin, drain: Drain) -> Result<Self, minijinja::Error> {
+        Ok(Self(Arc::new(Parts {
+            bulletin,
+            default_board,
+            pages: Pages::new()?,
+            gate: StreamGate::new(&config.limits),
+            timing: StreamTiming::new(&config.stream),
+            drain,
+            body_bytes_max: config.limits.body_bytes_max,
+            body_wait: Duration::from_secs(config.limits.body_wait_s.get()),
+            trusted_proxies: config.limits.trusted_proxies.clone(),
+        })))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
