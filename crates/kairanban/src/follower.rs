@@ -200,7 +200,7 @@ impl Follower {
 
     /// Reads anew what somebody watches of boards that changed more than is worth following.
     async fn resync(&self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
-        tracing::info!(boards = boards.len(), "much changed at once, reading the boards anew");
+        tracing::debug!(boards = boards.len(), "much changed at once, reading the boards anew");
         for board in &boards {
             let Some(name) = &board.name else { continue };
             if self.hub.miss(name, board.revision) {

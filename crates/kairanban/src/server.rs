@@ -110,6 +110,7 @@ impl Server {
         }
         drop(http);
         background.end().await;
+        tracing::info!("ended");
         Ok(())
     }
 }

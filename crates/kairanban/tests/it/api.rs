@@ -1,0 +1,118 @@
+//! `/api/v1`, and what a wrong request is told.
+
+use std::{io::Write as _, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    node::{Database, Node},
+    wire,
+};
+
+crate::on_both!(topics_are_listed_and_posted, what_is_refused_leaves_nothing);
+
+const TOPICS: &str = "/api/v1/boards/main/topics";
+const JSON: &str = "application/json";
+
+fn topics_are_listed_and_posted(database: Database) {
+    let node = Node::start(database);
+    assert_eq!(node.get(TOPICS).json()["topics"], json!([]));
+    let posted = node.send("POST", TOPICS, JSON, r#"{"comment":"a","author":"ann"}"#);
+    assert_eq!((posted.status, posted.header("location")), (201, Some("/api/v1/boards/main/topics/1")));
+    let topic = posted.json();
+    assert_eq!((&topic["id"], &topic["comment"], &topic["author"]), (&json!(1), &json!("a"), &json!("ann")));
+    let list = node.get(TOPICS);
+    assert_eq!(list.json(), json!({"topics": [topic], "revision": topic["revision"]}));
+    let tag = list.header("etag").expect("a tag").to_owned();
+    let again = node.get_with(TOPICS, &[("If-None-Match", &format!("\"x\", {tag}"))]);
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    node.post("b");
+    assert_eq!(node.get_with(TOPICS, &[("If-None-Match", &tag)]).status, 200);
+}
+
+fn what_is_refused_leaves_nothing(database: Database) {
+    let node = Node::start(database);
+    let before = node.get(TOPICS).header("etag").map(str::to_owned);
+    let long = format!(r#"{{"comment":"{}"}}"#, "x".repeat(70_000));
+    let too_long = format!(r#"{{"comment":"{}"}}"#, "板".repeat(2_001));
+    for (status, code, body) in [
+        (400, "unreadable", ""),
+        (400, "unreadable", "null"),
+        (400, "unreadable", r#"{"comment":"a""#),
+        (400, "unreadable", r#"{"comment":1}"#),
+        (400, "unreadable", r#"{"comment":"a","comment":"b"}"#),
+        (422, "unknown_key", r#"{"comment":"a","id":1}"#),
+        (422, "invalid", r#"{"comment":" "}"#),
+        (422, "invalid", r#"{"comment":"a\u0000b"}"#),
+        (422, "invalid", &too_long),
+        (413, "too_large", &long),
+    ] {
+        let answer = node.send("POST", TOPICS, JSON, body);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{body:.60}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert!(!answer.body.contains("struct") && !answer.body.contains("Draft"), "{answer:?}");
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/json; charset=utf-16", ""] {
+        assert_eq!(node.send("POST", TOPICS, kind, r#"{"comment":"a"}"#).status, 415, "{kind}");
+    }
+    let post = |body: &str, kind: &str| node.send("POST", "/", kind, body).status;
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!([post("author=a", form), post("comment=a%ffb", form), post("comment=a&comment=b", form)], [400; 3]);
+    assert_eq!([post("comment=a%00b", form), post("a\u{202E}b", "text/plain")], [422; 2]);
+    assert_eq!(post("a", "multipart/form-data; boundary=x"), 415);
+    for path in ["/b/nowhere", "/b/Main", "/b/%2e%2e", "/b/a%2Fb", "/b/%ff", "/b/%00", "/b/admin", "/nothing", "/assets/../x"] {
+        assert_eq!(node.get(path).status, 404, "{path}");
+    }
+    assert_eq!(node.send("POST", "/b/nowhere", "text/plain", "a").status, 404);
+    let wrong = node.send("DELETE", TOPICS, JSON, "");
+    assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD, POST")));
+    assert_eq!(node.get(TOPICS).header("etag").map(str::to_owned), before, "nothing was stored");
+    assert_eq!(node.database.sql("SELECT count(*) FROM topics;").lines().last(), Some("0"));
+}
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let node = Node::start_with(Database::sqlite(), &[("LIMITS__BODY_WAIT_S", "1")]);
+    let mut connection = wire::connect(node.address);
+    connection
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nhalf")
+        .expect("sent");
+    let answer = wire::read_answer(&mut std::io::BufReader::new(connection), false);
+    assert_eq!(answer.status, 408);
+    assert_eq!(node.get("/livez").status, 200);
+}
+
+/// The database away: reads answer with what is known, writes with 503, streams are told; back: all goes on.
+#[test]
+fn a_locked_database_is_told_and_passes() {
+    let node = Node::start(Database::postgres());
+    node.post("a");
+    let mut stream = node.stream("/b/main/stream?format=patch&since=now");
+    let url = node.database.url();
+    let mut psql = std::process::Command::new("psql")
+        .args(["-qAtX", &url])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("psql");
+    let mut input = psql.stdin.take().expect("a pipe");
+    input.write_all(b"BEGIN; LOCK TABLE topics, changes; SELECT 'locked';\n").expect("written");
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(psql.stdout.as_mut().expect("a pipe")), &mut said).expect("a line");
+    let began = std::time::Instant::now();
+    let answer = node.send("POST", "/", "text/plain", "b");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(stream.event().name, "stale");
+    let list = node.get(TOPICS);
+    assert_eq!(list.json()["topics"][0]["comment"], "a");
+    assert!(list.header("kairanban-stale-since").is_some(), "{}", list.head);
+    assert_eq!(node.get("/readyz").status, 503);
+    input.write_all(b"COMMIT;\n").expect("written");
+    drop(input);
+    assert!(psql.wait().expect("an end").success());
+    assert_eq!(stream.event().name, "fresh");
+    let id = node.post("c");
+    while !stream.event().data.contains(&format!("\"id\":{id}")) {}
+    assert_eq!(node.get("/readyz").status, 200);
+}

@@ -1,0 +1,69 @@
+//! The command line, and how the program starts.
+
+use std::process::Output;
+
+use crate::node::{Database, Node, program};
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } =
+        program().args(arguments).envs(environment.iter().copied()).output().expect("the program");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn migrate_is_repeatable_and_its_epoch_voids_cursors() {
+    for database in [Database::sqlite(), Database::postgres()] {
+        let url = database.url();
+        let (code, out, _) = run(&["migrate", "--database-url", &url], &[]);
+        assert!(code == Some(0) && out.contains("was migrated"), "{out}");
+        let (code, out, _) = run(&["migrate"], &[("DATABASE_URL", &url)]);
+        assert!(code == Some(0) && out.contains("is up to date"), "{out}");
+        let mut node = Node::start(database);
+        let cursor = node.stream("/b/main/stream?format=patch").event().id.expect("an id");
+        node.kill();
+        assert_eq!(run(&["migrate", "--new-epoch", "--database-url", &url], &[]).0, Some(0));
+        node.restart();
+        assert_eq!(node.resume("/b/main/stream?format=patch", &cursor).event().json()["reason"], "epoch");
+    }
+}
+
+#[test]
+fn nodes_that_start_together_migrate_once() {
+    let database = Database::postgres();
+    let url = database.url();
+    let starts: Vec<_> = (0..4)
+        .map(|_| {
+            let url = url.clone();
+            std::thread::spawn(move || run(&["migrate", "--database-url", &url], &[]))
+        })
+        .collect();
+    let ended: Vec<_> = starts.into_iter().map(|start| start.join().expect("an end")).collect();
+    assert!(ended.iter().all(|(code, ..)| *code == Some(0)), "{ended:?}");
+    assert_eq!(ended.iter().filter(|(_, out, _)| out.contains("was migrated")).count(), 1, "{ended:?}");
+}
+
+#[test]
+fn configuration_is_printed_checked_and_keeps_secrets() {
+    let (code, out, _) = run(&["config", "default"], &[]);
+    assert_eq!((code, out.as_str()), (Some(0), include_str!("../../../../config/default.toml")));
+    let (code, out, err) = run(&["config", "check"], &[("DATABASE_URL", "postgres://ann:secret@h/d")]);
+    assert!(code == Some(0) && out.contains("valid") && !format!("{out}{err}").contains("secret"), "{out}{err}");
+    let (code, _, err) = run(&["config", "check"], &[("KAIRANBAN_LIMITS__NOTHING", "1")]);
+    assert!(code == Some(2) && err.contains("nothing"), "{err}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "[board]\ntopics_max = 7\n").expect("written");
+    let (code, out, _) = run(&["config", "check", "--config", &file.path().to_string_lossy()], &[]);
+    assert!(code == Some(0) && out.contains("topics_max: 7"), "{out}");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_without_the_password() {
+    let (code, _, err) = run(&[], &[("DATABASE_URL", "postgres://ann:secret@127.0.0.1:1/d")]);
+    assert!(code == Some(1) && err.contains("postgres://127.0.0.1:1/d") && !err.contains("secret"), "{err}");
+    let node = Node::start(Database::sqlite());
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("a.db").display());
+    let (code, _, err) = run(&["--listen", &node.address.to_string(), "--database-url", &url], &[]);
+    assert!(code == Some(1) && err.contains("cannot listen on"), "{err}");
+}

@@ -1,0 +1,128 @@
+//! Writes by other programs: on the open streams within a second, whole, and only if committed.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    node::{Database, Node},
+    sse::{Mirror, Reader},
+    wire::PATIENCE,
+};
+
+crate::on_both!(every_kind_of_write_appears, a_bulk_write_appears_whole);
+
+/// Reads until the mirror shows `expected`, within a second of `since`.
+fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], since: Instant) {
+    while mirror.comments() != expected {
+        let event =
+            stream.raw(Duration::from_secs(3)).unwrap_or_else(|| panic!("{:?} instead of {expected:?}", mirror.comments()));
+        mirror.take(&event);
+        assert!(!mirror.comments().contains(&"never"), "a rolled-back topic was shown");
+    }
+    assert!(since.elapsed() < Duration::from_secs(1), "took {:?}", since.elapsed());
+}
+
+fn watch(node: &Node, board: &str) -> (Reader, Mirror) {
+    let mut stream = node.stream(&format!("/b/{board}/stream?format=patch"));
+    let mut mirror = Mirror::default();
+    mirror.take(&stream.event());
+    (stream, mirror)
+}
+
+fn every_kind_of_write_appears(database: Database) {
+    let node = Node::start(database);
+    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
+    let (mut main, mut main_mirror) = watch(&node, "main");
+    let (mut other, mut other_mirror) = watch(&node, "other");
+    let mut step = |sql: &str, on_main: &[&str], on_other: &[&str]| {
+        let began = Instant::now();
+        node.database.sql(sql);
+        await_comments(&mut main, &mut main_mirror, on_main, began);
+        await_comments(&mut other, &mut other_mirror, on_other, began);
+    };
+    step("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b');", &["a", "b"], &[]);
+    step("UPDATE topics SET comment = 'A' WHERE comment = 'a';", &["A", "b"], &[]);
+    step(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE FROM topics WHERE comment = 'b';",
+        &["A"],
+        &[],
+    );
+    step("UPDATE topics SET board_id = 2;", &[], &["A"]);
+    step("BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'c'), (2, 'd'); COMMIT;", &["c"], &["d"]);
+    if node.database.is_postgres() {
+        step("COPY topics (board_id, comment) FROM STDIN;\n1\te\n2\tf\n\\.\n", &["c", "e"], &["d", "f"]);
+        step("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); TRUNCATE topics; COMMIT;", &[], &[]);
+        step(
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
+            &[],
+            &["h"],
+        );
+    }
+}
+
+/// More changes than are followed one by one, on two boards, one of them watched.
+fn a_bulk_write_appears_whole(database: Database) {
+    let node = Node::start_with(database, &[("DATABASE__CHANGES_MAX", "50")]);
+    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
+    let (mut stream, mut mirror) = watch(&node, "main");
+    let rows: Vec<_> = (0..120).map(|n| format!("({}, '{n}')", n % 2 + 1)).collect();
+    node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {}; COMMIT;", rows.join(",")));
+    while mirror.comments().len() < 60 {
+        mirror.take(&stream.event());
+        if node.database.is_postgres() {
+            assert_eq!(mirror.comments().len(), 60, "one transaction appears whole");
+        }
+    }
+    node.post("after");
+    while !mirror.comments().contains(&"after") {
+        mirror.take(&stream.event());
+    }
+    assert_eq!(node.get("/api/v1/boards/other/topics").json()["topics"].as_array().map(Vec::len), Some(60));
+}
+
+#[test]
+fn an_open_transaction_holds_up_nobody() {
+    use std::io::Write as _;
+    let node = Node::start(Database::postgres());
+    node.post("a");
+    let mut psql = std::process::Command::new("psql")
+        .args(["-qAtX", &node.database.url()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("psql");
+    let mut input = psql.stdin.take().expect("a pipe");
+    input
+        .write_all(
+            b"BEGIN; UPDATE boards SET title = 'x'; INSERT INTO topics (board_id, comment) VALUES (1, 'held'); SELECT 'open';\n",
+        )
+        .expect("written");
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(psql.stdout.as_mut().expect("a pipe")), &mut said).expect("a line");
+    let (mut stream, mut mirror) = watch(&node, "main");
+    let began = Instant::now();
+    node.post("b");
+    await_comments(&mut stream, &mut mirror, &["a", "b"], began);
+    input.write_all(b"COMMIT;\n").expect("written");
+    drop(input);
+    assert!(psql.wait().expect("an end").success());
+    await_comments(&mut stream, &mut mirror, &["a", "held", "b"], Instant::now());
+}
+
+/// A write on one node is heard on another, and no node shows less than a reader has seen.
+#[test]
+fn two_nodes_on_one_postgres() {
+    let first = Node::start(Database::postgres());
+    let second = first.sibling();
+    let (mut stream, mut mirror) = watch(&second, "main");
+    let began = Instant::now();
+    first.post("a");
+    await_comments(&mut stream, &mut mirror, &["a"], began);
+    for n in 0..20 {
+        first.post(&n.to_string());
+        let (_, here) = watch(&first, "main");
+        let mut there = second.resume("/b/main/stream?format=patch", &here.cursor);
+        // `retry`, then a patch or, if it is up to date, a comment; never `reset`.
+        let second_thing = (there.raw(PATIENCE), there.raw(PATIENCE)).1.expect("something");
+        assert!(second_thing.name != "reset", "a cursor of a sibling was called one from the future");
+    }
+}

@@ -1,0 +1,26 @@
+//! The program from outside: the real binary on a real database, real sockets, real second writers.
+//!
+//! Postgres comes from `KAIRANBAN_TEST_POSTGRES_URL` (`scripts/test` starts one); without it the
+//! tests fail, they are not skipped. `psql` and `sqlite3` are the other programs.
+
+mod api;
+mod command_line;
+mod crash;
+mod crowd;
+mod foreign_writers;
+mod node;
+mod pages;
+mod sse;
+mod streams;
+mod tidy;
+mod tutorial;
+mod wire;
+
+/// Runs each story on SQLite and on Postgres.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite { $(#[test] fn $name() { super::$name($crate::node::Database::sqlite()); })* }
+        mod postgres { $(#[test] fn $name() { super::$name($crate::node::Database::postgres()); })* }
+    };
+}

@@ -1,0 +1,207 @@
+//! A database of the test's own, and the program running on it.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    sse::Reader,
+    wire::{self, Answer},
+};
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) enum Database {
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+}
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn postgres() -> Self {
+        let server = env::var("KAIRANBAN_TEST_POSTGRES_URL").expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
+        let name = format!("node_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+        run_psql(&server, &format!("CREATE DATABASE {name}"));
+        let (base, _) = server.rsplit_once('/').expect("a URL with a database");
+        Self::Postgres(format!("{base}/{name}"))
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("board.db").display()),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(folder) => folder.path().join("board.db"),
+            Self::Postgres(url) => panic!("{url} is no file"),
+        }
+    }
+
+    /// Runs SQL by another program: `psql` or `sqlite3`. Gives what it printed.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        match self {
+            Self::Postgres(url) => run_psql(url, text),
+            Self::Sqlite(_) => output(
+                Command::new("sqlite3").args(["-batch", "-bail"]).arg(self.file()),
+                &format!(
+                    ".timeout 5000
+{text}
+"
+                ),
+            ),
+        }
+    }
+}
+
+fn run_psql(url: &str, text: &str) -> String {
+    // From a file, so that each statement is a transaction unless the text says otherwise.
+    output(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", url]), text)
+}
+
+fn output(command: &mut Command, input: &str) -> String {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// The program, running. Killed when dropped.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) database: Database,
+    child: Child,
+    settings: Vec<(String, String)>,
+}
+
+impl Node {
+    pub(crate) fn start(database: Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// `settings` as in `("STREAM__HEARTBEAT_S", "1")`.
+    pub(crate) fn start_with(database: Database, settings: &[(&str, &str)]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (child, address) = spawn(&database.url(), &settings);
+        Self { address, database, child, settings }
+    }
+
+    /// Another process on the same database.
+    pub(crate) fn sibling(&self) -> Self {
+        let (child, address) = spawn(&self.database.url(), &self.settings);
+        let database = match &self.database {
+            Database::Postgres(url) => Database::Postgres(url.clone()),
+            Database::Sqlite(_) => panic!("one server per SQLite file"),
+        };
+        Self { address, database, child, settings: self.settings.clone() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        wire::request(self.address, "GET", path, &[], b"")
+    }
+
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        wire::request(self.address, "GET", path, headers, b"")
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
+        wire::request(self.address, method, path, &[("Content-Type", content_type)], body.as_ref())
+    }
+
+    /// Posts a comment to the default board, as `curl -d` does. Gives the topic's id.
+    pub(crate) fn post(&self, comment: &str) -> u64 {
+        let answer = self.send("POST", "/", "text/plain", comment);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_u64().expect("an id")
+    }
+
+    pub(crate) fn stream(&self, path: &str) -> Reader {
+        Reader::open(self.address, path, &[])
+    }
+
+    pub(crate) fn resume(&self, path: &str, cursor: &str) -> Reader {
+        Reader::open(self.address, path, &[("Last-Event-ID", cursor)])
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Starts the program again after it ended, at another port.
+    pub(crate) fn restart(&mut self) {
+        (self.child, self.address) = spawn(&self.database.url(), &self.settings);
+    }
+
+    pub(crate) fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill").success());
+    }
+
+    /// Waits for the end; gives how long it took and the exit code.
+    pub(crate) fn end(&mut self, patience: Duration) -> (Duration, Option<i32>) {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return (began.elapsed(), status.code());
+            }
+            assert!(began.elapsed() < patience, "still running after {patience:?}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// CPU time of the process so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("/proc");
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        // utime and stime, in ticks of 10 ms.
+        let ticks: u64 = fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number");
+        Duration::from_millis(ticks * 10)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program as it is called, on a port of the system's choice.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kairanban"));
+    command.env_remove("DATABASE_URL").env_remove("PORT").env_remove("RUST_LOG");
+    command
+}
+
+fn spawn(url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--database-url", url]).env("RUST_LOG", "warn").stdout(Stdio::piped());
+    command.envs(settings.iter().map(|(name, value)| (format!("KAIRANBAN_{name}"), value)));
+    let mut child = command.spawn().expect("the program");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let first = lines.next().and_then(Result::ok).unwrap_or_else(|| panic!("the program ended: {:?}", child.wait()));
+    let address = first.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    (child, address.parse().expect("an address"))
+}
