@@ -30,7 +30,7 @@ pub fn watch(store: Store, wake: Wake, stop: CancellationToken) -> io::Result<()
                 Some(Err(_)) => connection = None,
                 _ => {}
             }
-            thread::sleep(INTERVAL);
+            thread::park_timeout(INTERVAL);
         }
     };
     thread::Builder::new().name("data-version".to_owned()).spawn(work).map(drop)

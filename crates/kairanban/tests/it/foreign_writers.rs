@@ -1,6 +1,10 @@
 //! Writes by other programs: on the open streams within a second, whole, and only if committed.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use crate::{
     node::{Database, Node},
@@ -8,7 +12,7 @@ use crate::{
     wire::PATIENCE,
 };
 
-crate::on_both!(every_kind_of_write_appears, a_bulk_write_appears_whole);
+crate::on_both!(every_kind_of_write_appears, a_bulk_write_appears_whole, a_django_site_writes_beside_us);
 
 /// Reads until the mirror shows `expected`, within a second of `since`.
 fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], since: Instant) {
@@ -59,6 +63,35 @@ fn every_kind_of_write_appears(database: Database) {
     }
 }
 
+fn a_django_site_writes_beside_us(database: Database) {
+    let node = Node::start(database);
+    let (mut stream, mut mirror) = watch(&node, "main");
+    let python =
+        std::env::var("KAIRANBAN_TEST_PYTHON").expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/django_writer.py");
+    let mut django = Command::new(python)
+        .args([script, &node.database.url()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python");
+    let mut steps = django.stdin.take().expect("a pipe");
+    let mut answers = BufReader::new(django.stdout.take().expect("a pipe")).lines();
+    let mut step = |name: &str, expected: &[&str]| {
+        writeln!(steps, "{name}").expect("written");
+        assert_eq!(answers.next().and_then(Result::ok).as_deref(), Some("done"));
+        await_comments(&mut stream, &mut mirror, expected, Instant::now());
+    };
+    step("create", &["by the ORM"]);
+    step("save", &["saved"]);
+    step("bulk", &["saved", "bulk 0", "bulk 1", "bulk 2"]);
+    step("update", &["saved", "updated", "updated", "updated"]);
+    step("roll_back", &["saved", "updated", "updated", "updated"]);
+    step("delete", &["saved"]);
+    drop(steps);
+    assert!(django.wait().expect("an end").success());
+}
+
 /// More changes than are followed one by one, on two boards, one of them watched.
 fn a_bulk_write_appears_whole(database: Database) {
     let node = Node::start_with(database, &[("DATABASE__CHANGES_MAX", "50")]);
@@ -81,13 +114,12 @@ fn a_bulk_write_appears_whole(database: Database) {
 
 #[test]
 fn an_open_transaction_holds_up_nobody() {
-    use std::io::Write as _;
     let node = Node::start(Database::postgres());
     node.post("a");
-    let mut psql = std::process::Command::new("psql")
+    let mut psql = Command::new("psql")
         .args(["-qAtX", &node.database.url()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("psql");
     let mut input = psql.stdin.take().expect("a pipe");
@@ -97,7 +129,7 @@ fn an_open_transaction_holds_up_nobody() {
         )
         .expect("written");
     let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(psql.stdout.as_mut().expect("a pipe")), &mut said).expect("a line");
+    BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
     let (mut stream, mut mirror) = watch(&node, "main");
     let began = Instant::now();
     node.post("b");

@@ -1,0 +1,70 @@
+// The program on a SQLite file of the test's own, and Chromium beside it.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+export class Node {
+  /** @param {Record<string, string>} settings as in {STREAM__RETRY_MIN_MS: "100"} */
+  static async start(settings = {}) {
+    const node = new Node();
+    node.folder = await mkdtemp(join(tmpdir(), "kairanban-e2e-"));
+    node.settings = settings;
+    await node.#spawn("127.0.0.1:0");
+    return node;
+  }
+
+  async #spawn(listen) {
+    const program = process.env.KAIRANBAN_BIN ?? "../../target/debug/kairanban";
+    const environment = Object.entries(this.settings).map(([name, value]) => [`KAIRANBAN_${name}`, value]);
+    this.child = spawn(program, ["--listen", listen, "--database-url", `sqlite://${join(this.folder, "board.db")}`], {
+      env: { ...process.env, RUST_LOG: "warn", ...Object.fromEntries(environment) },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    for await (const line of createInterface({ input: this.child.stdout })) {
+      this.url = /http:\/\/\S+/.exec(line)?.[0];
+      if (this.url) return;
+    }
+    throw new Error("the program ended");
+  }
+
+  async kill() {
+    this.child.kill("SIGKILL");
+    await once(this.child, "exit");
+  }
+
+  /** At the same address, as after a crash. */
+  restart() {
+    return this.#spawn(new URL(this.url).host);
+  }
+
+  async post(comment, board = "") {
+    const answer = await fetch(`${this.url}/${board}`, { method: "POST", body: comment, headers: { "Content-Type": "text/plain" } });
+    if (answer.status !== 201) throw new Error(`${answer.status}: ${await answer.text()}`);
+    return answer.json();
+  }
+
+  async end() {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.kill();
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+export function startChromium() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
