@@ -114,22 +114,22 @@ impl AnyConnection {
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
         finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
+        // Until here nothing was written: a dead connection may be replaced by another.
         self.begin_write()?;
         let done = work(self).and_then(|done| {
             self.stamp()?;
             finish(self, done)
         });
-        match done {
-            Ok(done) => {
-                <Self as diesel::Connection>::TransactionManager::commit_transaction(self)?;
-                Ok(done)
-            }
+        let done = match done {
+            Ok(done) => Manages::commit_transaction(self).map(|()| done).map_err(StoreError::from),
             Err(error) => {
                 // The first error is the one to report; a failed rollback taints the connection.
-                let _ = <Self as diesel::Connection>::TransactionManager::rollback_transaction(self);
+                let _ = Manages::rollback_transaction(self);
                 Err(error)
             }
-        }
+        };
+        // From there on nobody knows whether it was committed, so it must not be done again.
+        done.map_err(StoreError::final_word)
     }
 
     fn begin_write(&mut self) -> QueryResult<()> {
@@ -204,6 +204,9 @@ impl AnyConnection {
         R2D2Connection::is_broken(self)
     }
 }
+
+/// Ends the transactions of either database.
+type Manages = <AnyConnection as diesel::Connection>::TransactionManager;
 
 /// Adds to a Postgres URL what keeps a dead link from holding a thread. libpq reads whole seconds
 /// and milliseconds; what the URL says itself stands.

@@ -20,6 +20,10 @@ pub enum StoreError {
     /// not have been committed.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The connection turned out to be dead before anything was sent; inside the store, a reason
+    /// to try another one.
+    #[error("the connection was lost: {0}")]
+    Disconnected(String),
     /// Something that is nobody's input: a missing table, a value that cannot be.
     #[error("{0}")]
     Internal(String),
@@ -28,15 +32,25 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn taints(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Internal(_))
+        matches!(self, Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_))
+    }
+
+    /// For what cannot be tried again.
+    pub(crate) fn final_word(self) -> Self {
+        match self {
+            Self::Disconnected(text) => Self::Unavailable(text),
+            other => other,
+        }
     }
 }
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
+        use DatabaseErrorKind as Kind;
         let text = error.to_string();
         match error {
             DieselError::DatabaseError(ref kind, _) if is_refusal(kind) => Self::Refused(text),
+            DieselError::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => Self::Disconnected(text),
             // A missing table or column is a fault of the set-up, and waiting will not mend it.
             DieselError::DatabaseError(_, info) if is_missing(info.message()) => Self::Internal(text),
             DieselError::DatabaseError(..) | DieselError::BrokenTransactionManager => Self::Unavailable(text),

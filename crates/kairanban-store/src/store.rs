@@ -50,7 +50,7 @@ impl Store {
             .max_size(config.pool_max)
             .min_idle(Some(1))
             .connection_timeout(config.pool_wait)
-            // A ping before each use would double the round trips; `with` finds dead ones.
+            // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
             .build(manager)?;
         Ok(Self { pool, config, epoch })
@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn find_epoch(&self) -> Result<Epoch, StoreError> {
-        self.read(|connection| identity::epoch(connection, &self.config.address))
+        self.with(|connection| identity::epoch(connection, &self.config.address))
     }
 
     /// Reads a board.
@@ -75,7 +75,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
-        self.read(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+        self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
     }
 
     /// Everything committed after a revision.
@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn changes_since(&self, after: Revision) -> Result<Stretch, StoreError> {
-        self.read(|connection| change_log::since(connection, after, self.config.changes_max))
+        self.with(|connection| change_log::since(connection, after, self.config.changes_max))
     }
 
     /// The newest committed revision.
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn head(&self) -> Result<Revision, StoreError> {
-        self.read(change_log::head)
+        self.with(change_log::head)
     }
 
     /// The revision up to which the change log may have been forgotten.
@@ -99,7 +99,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn trimmed_to(&self) -> Result<Revision, StoreError> {
-        self.read(change_log::trimmed_to)
+        self.with(change_log::trimmed_to)
     }
 
     /// The names that boards bear now; `None` for one that is gone.
@@ -107,7 +107,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn board_names(&self, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<BoardName>)>, StoreError> {
-        self.read(|connection| repository::board_names(connection, ids))
+        self.with(|connection| repository::board_names(connection, ids))
     }
 
     /// The revisions of boards, as the database has them.
@@ -115,7 +115,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn board_revisions(&self, names: &[BoardName]) -> Result<Vec<(BoardName, Revision)>, StoreError> {
-        self.read(|connection| repository::board_revisions(connection, names))
+        self.with(|connection| repository::board_revisions(connection, names))
     }
 
     /// Archives at most `batch` topics that a full board no longer shows. Gives how many.
@@ -146,15 +146,16 @@ impl Store {
         }
     }
 
-    /// Reads, twice if need be: a connection that died while it lay in the pool shows only when it is used.
-    fn read<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.with(&work).or_else(|error| match error {
-            StoreError::Unavailable(_) => self.with(&work),
-            error => Err(error),
-        })
+    /// Works on a connection of the pool. A connection that died while it lay there shows only when
+    /// it is used; then another is taken, until one lives or all were tried.
+    pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let tries = (0..=self.config.pool_max).map(|_| self.on_one(&work));
+        let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
+        let gone = || Err(StoreError::Unavailable("every connection was lost".to_owned()));
+        tries.next().unwrap_or_else(gone).map_err(StoreError::final_word)
     }
 
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn on_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut pooled = self.pool.get()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;

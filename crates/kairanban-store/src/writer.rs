@@ -182,14 +182,15 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
 type Outcome = Result<Option<TopicId>, StoreError>;
 
 fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
-    let run = |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
+    let run_all =
+        |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
         let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied().flatten()).collect();
         let topics = repository::topics_by_id(connection, &ids)?;
         let answers = outcomes.into_iter().map(|outcome| answer(outcome, &topics)).collect();
         Ok((change_log::stamped(connection)?, answers))
     };
-    store.with(|connection| connection.write(run, read_back))
+    store.with(|connection| connection.write(run_all, read_back))
 }
 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is

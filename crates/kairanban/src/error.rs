@@ -175,7 +175,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
-            StoreError::Unavailable(cause) => Self::Unavailable { cause },
+            StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
             StoreError::Refused(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }
     }

@@ -84,8 +84,16 @@ impl Following {
         if position.borrow().revision >= revision {
             return true;
         }
-        self.wake.wake();
-        matches!(timeout(at_most, position.wait_for(|position| position.revision >= revision)).await, Ok(Ok(_)))
+        let mut stale_since = self.stale_since.clone();
+        let reached = async {
+            self.wake.wake();
+            tokio::select! {
+                reached = position.wait_for(|position| position.revision >= revision) => reached.is_ok(),
+                // While the database is away there is nothing to wait for.
+                _ = stale_since.wait_for(Option::is_some) => false,
+            }
+        };
+        timeout(at_most, reached).await.unwrap_or(false)
     }
 
     /// Waits until the follower has looked once from now on, but not longer than `at_most`.

@@ -71,9 +71,9 @@ impl Session {
             Some(connector) => connect(&dsn, connector, wake.clone(), node.clone()).await,
             None => connect(&dsn, tokio_postgres::NoTls, wake.clone(), node.clone()).await,
         }
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| described(error.as_ref()))?;
         let mut session = Self { client, channel: String::new(), node, driver };
-        session.listen().await.map_err(|error| error.to_string())?;
+        session.listen().await.map_err(|error| described(&error))?;
         // What was committed before LISTEN told nobody.
         wake.wake();
         Ok(session)
@@ -102,10 +102,16 @@ impl Session {
 
     async fn query(&self, text: &str, values: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<(), String> {
         match timeout(HEARTBEAT_LIMIT, self.client.execute(text, values)).await {
-            Ok(done) => done.map(drop).map_err(|error| error.to_string()),
+            Ok(done) => done.map(drop).map_err(|error| described(&error)),
             Err(_) => Err("the session does not answer".to_owned()),
         }
     }
+}
+
+/// An error with its causes: tokio-postgres says only what it was doing.
+fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn connect<T>(dsn: &Dsn, tls: T, wake: Wake, node: String) -> Result<(Client, tokio::task::JoinHandle<()>), Failure>

@@ -82,6 +82,19 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     assert_eq!(node.get("/livez").status, 200);
 }
 
+/// Postgres ends every session, as in a restart: the next requests do not even notice.
+#[test]
+fn sessions_that_the_database_ended_are_replaced() {
+    let node = Node::start(Database::postgres());
+    let mut stream = node.stream("/b/main/stream?since=now");
+    for round in 0..5 {
+        node.database.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database();");
+        let id = node.post(&round.to_string());
+        assert!(node.get(TOPICS).body.contains(&format!("\"id\":{id}")));
+        while !stream.event().data.contains(&format!("\"id\":{id}")) {}
+    }
+}
+
 /// The database away: reads answer with what is known, writes with 503, streams are told; back: all goes on.
 #[test]
 fn a_locked_database_is_told_and_passes() {
