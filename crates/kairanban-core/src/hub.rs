@@ -256,4 +256,15 @@ mod tests {
         hub.evict(now + TTL * 2, TTL);
         assert_eq!(hub.boards.len(), 0);
     }
+
+    #[test]
+    fn a_name_that_somebody_made_up_is_forgotten_unless_others_wait_for_it() {
+        let hub = Hub::new(500, 2);
+        let (mine, other) = (hub.channel(&name()), hub.subscribe(&name()));
+        hub.forget(&name(), &mine);
+        assert_eq!(hub.boards.len(), 1, "somebody waits");
+        drop(other);
+        hub.forget(&name(), &mine);
+        assert_eq!(hub.boards.len(), 0);
+    }
 }

@@ -4,6 +4,8 @@
 //! standby promoted or a file copied over, revisions may be given a second time, so the epoch
 //! changes: whenever the mark that is stored differs from the mark that is found.
 
+use std::{fs, path::Path, time::UNIX_EPOCH};
+
 use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::Epoch;
 
@@ -74,14 +76,20 @@ fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Resu
     }
 }
 
+/// The file by its number and its birth, where the system tells them: not by its name, which a
+/// restored file has too, nor by its device, whose number may change with each boot.
+fn file_mark(path: &Path) -> Result<String, StoreError> {
+    let file = fs::metadata(path).map_err(|error| StoreError::Internal(format!("{}: {error}", path.display())))?;
+    let born = file.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
+    Ok(format!("{}/{born}", file_number(&file)))
+}
+
 #[cfg(unix)]
-fn file_mark(path: &std::path::Path) -> Result<String, StoreError> {
-    use std::os::unix::fs::MetadataExt;
-    let file = std::fs::metadata(path).map_err(|error| StoreError::Internal(format!("{}: {error}", path.display())))?;
-    Ok(format!("{}/{}", file.dev(), file.ino()))
+fn file_number(file: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(file)
 }
 
 #[cfg(not(unix))]
-fn file_mark(path: &std::path::Path) -> Result<String, StoreError> {
-    Ok(path.display().to_string())
+const fn file_number(_: &fs::Metadata) -> u64 {
+    0
 }

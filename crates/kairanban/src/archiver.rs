@@ -1,7 +1,7 @@
 //! Archiving: topics that a full board no longer shows leave its live list for good, in
 //! transactions of the server's own, after the write that pushed them out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use kairanban_core::BoardName;
 use kairanban_store::Store;
@@ -12,6 +12,9 @@ use crate::blocking::blocking;
 
 /// Topics in one transaction: it holds up other commits, so it is short.
 const BATCH: usize = 500;
+/// A full board overflows with each topic. What has left the list can wait, so that not every post
+/// is followed by a transaction of ours.
+const GATHER: Duration = Duration::from_secs(1);
 /// Boards that may wait; one that finds no room waits for its next topic.
 const QUEUE: usize = 1_024;
 
@@ -45,6 +48,10 @@ pub async fn run(store: Store, mut overfull: Overfull, stop: CancellationToken) 
         tokio::select! {
             () = stop.cancelled() => return,
             board = overfull.0.recv() => boards.extend(board),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GATHER) => {}
         }
         boards.extend(std::iter::from_fn(|| overfull.0.try_recv().ok()));
         for board in boards {

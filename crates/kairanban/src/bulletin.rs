@@ -139,7 +139,8 @@ impl Bulletin {
     /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`] if there is nothing to show for it.
     pub async fn read(&self, board: &BoardName) -> Result<Reading, StoreError> {
         let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
-        let snapshot = self.current(board, &self.parts.hub.channel(board)).await?;
+        let channel = self.parts.hub.channel(board);
+        let snapshot = self.current(board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
         let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
         Ok(Reading { snapshot, stale_since })
     }
@@ -155,7 +156,12 @@ impl Bulletin {
         if let Since::Cursor(cursor) = &since {
             self.catch_up_with(cursor).await;
         }
-        self.current(board, &subscription.channel).await?;
+        if let Err(error) = self.current(board, &subscription.channel).await {
+            let Subscription { channel, receiver } = subscription;
+            drop(receiver);
+            self.forget(board, &channel, &error);
+            return Err(error);
+        }
         let unavailable = || StoreError::Unavailable("the board could not be read".to_owned());
         let live = subscription.channel.live();
         let snapshot = Arc::clone(live.last_known().ok_or_else(unavailable)?);
@@ -211,10 +217,7 @@ impl Bulletin {
                         return Ok(Arc::clone(snapshot));
                     }
                 }
-                Err(error @ StoreError::NoSuchBoard(_)) => {
-                    self.parts.hub.forget(board, channel);
-                    return Err(error);
-                }
+                Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),
                 // While the database is away, the last word counts.
                 Err(error) => return channel.live().last_known().map(Arc::clone).ok_or(error),
             }
@@ -228,6 +231,13 @@ impl Bulletin {
         // While the database is away nothing expires.
         let current = current.or_else(|| live.last_known().filter(|_| self.parts.following.stale_since().is_some()));
         current.map(Arc::clone)
+    }
+
+    /// Keeps no memory of names that somebody made up.
+    fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>, error: &StoreError) {
+        if matches!(error, StoreError::NoSuchBoard(_)) {
+            self.parts.hub.forget(board, channel);
+        }
     }
 
     /// Asks the database before a cursor is called one from the future: another node may have given it.

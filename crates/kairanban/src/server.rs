@@ -16,7 +16,7 @@ use actix_web::{
 };
 use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, Writer, migrate};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Connections that the system holds until they are accepted: readers come back in crowds.
-const BACKLOG: u32 = 4_096;
+const BACKLOG: i32 = 4_096;
 /// Connections for everything that is no stream.
 const OTHER_CONNECTIONS: usize = 1_024;
 /// What the process needs files for besides connections.
@@ -74,7 +74,7 @@ impl Server {
         let state =
             AppState::new(config, board, bulletin, drain.clone()).map_err(|error| CliError::Failed(format!("{error:#}")))?;
         raise_file_limit(config.limits.streams_max);
-        let listener = TcpListener::bind(config.server.listen)
+        let listener = listen(config.server.listen)
             .map_err(|error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))?;
         let address = listener.local_addr()?;
         let http = serve(listener, state, config, &drain)?;
@@ -182,6 +182,16 @@ fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {
     move |error| CliError::Failed(format!("cannot use the database {address}: {error}"))
 }
 
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait until the connections of the one before are forgotten. On Windows
+    // the option would let two programs share the address.
+    socket.set_reuse_address(cfg!(unix))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain) -> Result<actix_web::dev::Server, CliError> {
     let drained = drain.clone();
     let stall = Duration::from_secs(config.stream.stall_s.get());
@@ -196,7 +206,6 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
             .configure(routes::configure)
     };
     let http = HttpServer::new(app)
-        .backlog(BACKLOG)
         .max_connections(config.limits.streams_max + OTHER_CONNECTIONS)
         // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
         .h1_allow_half_closed(false)

@@ -54,3 +54,14 @@ fn data_version_moves_for_another_connection() {
     place.foreign().run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     assert_ne!(watch.read().expect("a number"), before);
 }
+
+#[test]
+fn a_copied_file_is_another_database() {
+    let place = Place::new(Kind::Sqlite);
+    let kairanban_store::DatabaseAddress::Sqlite(file) = &place.address else { panic!("a file") };
+    place.foreign().run(&format!("VACUUM INTO '{}'", file.with_extension("backup").display()));
+    let backup = kairanban_store::DatabaseAddress::Sqlite(file.with_extension("backup"));
+    let copy = kairanban_store::Store::open(crate::place::config(&backup)).expect("a store");
+    assert_ne!(copy.epoch(), place.store.epoch());
+    assert_eq!(&place.store.find_epoch().expect("an epoch"), place.store.epoch());
+}

@@ -112,6 +112,19 @@ fn a_bulk_write_appears_whole(database: Database) {
     assert_eq!(node.get("/api/v1/boards/other/topics").json()["topics"].as_array().map(Vec::len), Some(60));
 }
 
+/// A write that notifies nobody (as if the notification were lost) is found by the slow poll.
+#[test]
+fn a_lost_notification_costs_time_and_nothing_else() {
+    let node = Node::start(Database::postgres());
+    let (mut stream, mut mirror) = watch(&node, "main");
+    let began = Instant::now();
+    node.database
+        .sql("BEGIN; SET LOCAL kairanban.quiet = 'on'; INSERT INTO topics (board_id, comment) VALUES (1, 'quiet'); COMMIT;");
+    mirror.take(&stream.event());
+    assert_eq!(mirror.comments(), ["quiet"]);
+    assert!(began.elapsed() < Duration::from_millis(2_500), "took {:?}", began.elapsed());
+}
+
 #[test]
 fn an_open_transaction_holds_up_nobody() {
     let node = Node::start(Database::postgres());
