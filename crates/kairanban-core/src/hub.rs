@@ -111,18 +111,26 @@ impl Hub {
     /// Ends the streams of boards that were deleted or renamed, given the names that the boards
     /// bear now. Gives how many boards that were.
     pub fn retire(&self, names: &HashMap<BoardId, Option<BoardName>>) -> usize {
-        let all: Vec<_> = self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
-        let retired = all.into_iter().filter(|(name, channel)| {
-            let named = channel.live().board_id().and_then(|id| names.get(&id));
-            named.is_some_and(|now| now.as_ref() != Some(name))
+        if names.is_empty() {
+            return 0;
+        }
+        let retired = self.all().into_iter().filter(|(name, channel)| {
+            let mut live = channel.live();
+            match live.board_id() {
+                Some(id) => names.get(&id).is_some_and(|now| now.as_ref() != Some(name)),
+                None => {
+                    // It may be one of these, read under the name that it bore before.
+                    live.doubt();
+                    false
+                }
+            }
         });
         retired.map(|(name, channel)| self.end(&name, &channel)).count()
     }
 
     /// Ends every stream and forgets every board, because history began anew.
     pub fn clear(&self) {
-        let all: Vec<_> = self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
-        all.iter().for_each(|(name, channel)| self.end(name, channel));
+        self.all().iter().for_each(|(name, channel)| self.end(name, channel));
     }
 
     /// Forgets boards that nobody watches and whose snapshot is no longer worth anything.
@@ -146,6 +154,11 @@ impl Hub {
         let revision = |channel: &BoardChannel| channel.live().last_known().map(|snapshot| snapshot.revision());
         let watched = self.boards.iter().filter(|entry| entry.value().is_watched());
         watched.filter_map(|entry| revision(entry.value()).map(|at| (entry.key().clone(), at))).collect()
+    }
+
+    /// Collected first, so that no guard of the map is held while a board is locked.
+    fn all(&self) -> Vec<(BoardName, Arc<BoardChannel>)> {
+        self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect()
     }
 
     fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {

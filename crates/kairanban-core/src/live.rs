@@ -46,6 +46,8 @@ pub struct LiveBoard {
     /// The newest change that the follower saw and could not apply. A snapshot from before it was
     /// read too early.
     missed: Revision,
+    /// A board was renamed or deleted while this one was being read: it may have been this one.
+    doubted: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl LiveBoard {
     /// [`Outdated`] if a change that the follower could not apply is missing from it.
     pub(crate) fn install(&mut self, loaded: Loaded, now: Instant, topics_max: usize) -> Result<Change, Outdated> {
         let Loaded { board_id, snapshot, tail } = loaded;
-        if snapshot.revision() < self.missed {
+        if std::mem::take(&mut self.doubted) || snapshot.revision() < self.missed {
             return Err(Outdated);
         }
         let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
@@ -142,6 +144,11 @@ impl LiveBoard {
             ready.stale = true;
         }
         self.missed = self.missed.max(revision);
+    }
+
+    /// Has a reading that is under way done again.
+    pub(crate) fn doubt(&mut self) {
+        self.doubted = true;
     }
 
     /// How to bring a reader that holds the list at `cursor` up to date, or `None` while nothing
@@ -211,6 +218,14 @@ mod tests {
         assert!(matches!(board.apply(&changes(&[(8, 1, true)]), true, FULL), Change::None));
         assert!(board.install(loaded(7, &[]), Instant::now(), FULL).is_err());
         assert!(board.install(loaded(8, &[(1, 8)]), Instant::now(), FULL).is_ok());
+    }
+
+    #[test]
+    fn a_board_that_may_have_been_renamed_while_it_was_read_is_read_again() {
+        let (mut board, now) = (LiveBoard::default(), Instant::now());
+        board.doubt();
+        assert!(board.install(loaded(7, &[]), now, FULL).is_err());
+        assert!(board.install(loaded(7, &[]), now, FULL).is_ok());
     }
 
     #[test]
