@@ -22,6 +22,15 @@ pub enum ApiError {
         /// What it answers.
         allow: &'static str,
     },
+    /// Another site's page sent it.
+    #[error("this was sent by a page of another site; post from the board's own page, or from a program")]
+    CrossSite,
+    /// Too much of it from one address.
+    #[error("that is too much from one address; go on in {retry_after_s} s")]
+    TooMany {
+        /// When there is room again.
+        retry_after_s: u64,
+    },
     /// The request cannot be read.
     #[error("{detail}")]
     Unreadable {
@@ -103,6 +112,8 @@ impl ApiError {
         match self {
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::CrossSite => "cross_site",
+            Self::TooMany { .. } => "too_many",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::UnknownKey(_) => "unknown_key",
@@ -143,6 +154,8 @@ impl ResponseError for ApiError {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -162,6 +175,7 @@ impl ResponseError for ApiError {
         match self {
             Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
             Self::Unavailable { .. } => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
+            Self::TooMany { retry_after_s } => drop(response.insert_header((header::RETRY_AFTER, *retry_after_s))),
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
             _ => {}

@@ -7,6 +7,7 @@ mod body;
 pub mod forms;
 pub mod headers;
 pub mod health;
+pub mod origin;
 pub mod pages;
 pub mod present;
 pub mod rest;

@@ -1,4 +1,4 @@
-//! Who a client is, and how many streams it may hold.
+//! Who a client is, how many streams it may hold, and how much it may write.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -10,9 +10,10 @@ use std::{
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 use dashmap::DashMap;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use ipnet::IpNet;
 
-use crate::config::Limits;
+use crate::{config::Limits, error::ApiError};
 
 /// The address that limits count by: an IPv4 address, or the /64 of an IPv6 one, since a household
 /// has that many.
@@ -43,6 +44,37 @@ impl ClientAddress {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
             address => address,
         })
+    }
+}
+
+/// Counts writes per client.
+#[derive(Debug)]
+pub struct WriteQuota(DefaultKeyedRateLimiter<ClientAddress>);
+
+impl WriteQuota {
+    /// Nobody has written yet.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let quota = Quota::per_second(limits.posts_per_client_per_s).allow_burst(limits.posts_per_client_burst);
+        Self(RateLimiter::keyed(quota))
+    }
+
+    /// Counts one write. A client without an address (a Unix socket) is not limited.
+    ///
+    /// # Errors
+    /// 429, if that is too much.
+    pub fn take(&self, client: Option<ClientAddress>) -> Result<(), ApiError> {
+        let Some(client) = client else { return Ok(()) };
+        self.0.check_key(&client).map_err(|full| {
+            let wait = full.wait_time_from(self.0.clock().now());
+            ApiError::TooMany { retry_after_s: wait.as_secs() + 1 }
+        })
+    }
+
+    /// Forgets clients who could write as much as if they had never been here.
+    pub fn forget_idle(&self) {
+        self.0.retain_recent();
+        self.0.shrink_to_fit();
     }
 }
 

@@ -31,7 +31,8 @@ use crate::{
     error::ApiError,
     follower::{Follower, Wake},
     housekeeping::Housekeeping,
-    http::{headers, present},
+    http::{headers, origin, present},
+    limits::WriteQuota,
     routes,
     shutdown::Drain,
     state::AppState,
@@ -70,9 +71,10 @@ impl Server {
     pub async fn build(config: &Config) -> Result<Self, CliError> {
         let board = config.default_board()?;
         let drain = Drain::new(Duration::from_secs(config.server.drain_s));
-        let (bulletin, background) = open_bulletin(config).await?;
-        let state =
-            AppState::new(config, board, bulletin, drain.clone()).map_err(|error| CliError::Failed(format!("{error:#}")))?;
+        let quota = Arc::new(WriteQuota::new(&config.limits));
+        let (bulletin, background) = open_bulletin(config, &quota).await?;
+        let state = AppState::new(config, board, bulletin, &quota, drain.clone())
+            .map_err(|error| CliError::Failed(format!("{error:#}")))?;
         raise_file_limit(config.limits.streams_max);
         let listener = listen(config.server.listen)
             .map_err(|error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))?;
@@ -128,7 +130,7 @@ impl Background {
 }
 
 /// Puts together everything behind the bulletin, and starts the tasks it lives on.
-async fn open_bulletin(config: &Config) -> Result<(Bulletin, Background), CliError> {
+async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bulletin, Background), CliError> {
     let (store, trimmed_to) = open_store(config).await?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
@@ -146,6 +148,7 @@ async fn open_bulletin(config: &Config) -> Result<(Bulletin, Background), CliErr
         hub: Arc::clone(&hub),
         following: following.clone(),
         trimmed_to: trimmed_to.clone(),
+        quota: Arc::clone(quota),
         cache_ttl,
         changes_max: config.history.changes_max,
     };
@@ -201,6 +204,7 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
             .app_data(QueryConfig::default().error_handler(|error, _| {
                 ApiError::Unreadable { detail: error.to_string(), path: Some("query".to_owned()) }.into()
             }))
+            .wrap(from_fn(origin::same_site_only))
             .wrap(headers::on_every_answer())
             .wrap(from_fn(present::problems))
             .configure(routes::configure)

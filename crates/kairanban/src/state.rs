@@ -5,7 +5,14 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use kairanban_core::BoardName;
 
-use crate::{bulletin::Bulletin, config::Config, limits::StreamGate, render::page::Pages, shutdown::Drain, stream::StreamTiming};
+use crate::{
+    bulletin::Bulletin,
+    config::Config,
+    limits::{StreamGate, WriteQuota},
+    render::page::Pages,
+    shutdown::Drain,
+    stream::StreamTiming,
+};
 
 /// The state.
 #[derive(Clone, Debug)]
@@ -22,6 +29,8 @@ pub struct Parts {
     pub pages: Pages,
     /// Room for streams.
     pub gate: StreamGate,
+    /// Who has written how much.
+    pub quota: Arc<WriteQuota>,
     /// How streams live.
     pub timing: StreamTiming,
     /// The end.
@@ -36,12 +45,19 @@ pub struct Parts {
 
 impl AppState {
     /// Puts the state together.
-    pub fn new(config: &Config, default_board: BoardName, bulletin: Bulletin, drain: Drain) -> Result<Self, minijinja::Error> {
+    pub fn new(
+        config: &Config,
+        default_board: BoardName,
+        bulletin: Bulletin,
+        quota: &Arc<WriteQuota>,
+        drain: Drain,
+    ) -> Result<Self, minijinja::Error> {
         Ok(Self(Arc::new(Parts {
             bulletin,
             default_board,
             pages: Pages::new()?,
             gate: StreamGate::new(&config.limits),
+            quota: Arc::clone(quota),
             timing: StreamTiming::new(&config.stream),
             drain,
             body_bytes_max: config.limits.body_bytes_max,

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, limits::ClientAddress, state::AppState};
 
 /// A topic as somebody sent it, not checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -74,12 +74,13 @@ impl Kind {
     }
 }
 
-/// Reads the body and what it says.
+/// Counts the write, then reads the body and what it says.
 ///
 /// # Errors
-/// If it is too long, too slow, of the wrong kind, or cannot be read.
+/// If the client writes too much, or the body is too long, too slow, of the wrong kind, or cannot be read.
 pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, taken: &[Kind]) -> Result<Draft, ApiError> {
     let kind = Kind::of(request, taken)?;
+    state.quota.take(ClientAddress::of(request, &state.trusted_proxies))?;
     let body = read(payload, request, state).await?;
     match kind {
         Kind::Form => form(&body),

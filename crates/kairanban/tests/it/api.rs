@@ -71,6 +71,49 @@ fn what_is_refused_leaves_nothing(database: Database) {
 }
 
 #[test]
+fn one_address_may_write_so_much() {
+    let settings = [("LIMITS__POSTS_PER_CLIENT_BURST", "3"), ("LIMITS__TRUSTED_PROXIES", "127.0.0.1/32")];
+    let node = Node::start_with(Database::sqlite(), &settings);
+    let post = |client: &str| {
+        let headers = [("Content-Type", "text/plain"), ("X-Forwarded-For", client)];
+        wire::request(node.address, "POST", "/", &headers, b"a")
+    };
+    for _ in 0..3 {
+        assert_eq!(post("2001:db8::1").status, 201);
+    }
+    let refused = post("2001:db8::2");
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "the same /64: {refused:?}");
+    assert_eq!(post("2001:db8:0:1::1").status, 201, "somebody else");
+    let end = std::time::Instant::now() + Duration::from_secs(5);
+    while post("2001:db8::1").status == 429 {
+        assert!(std::time::Instant::now() < end, "there is no room again");
+    }
+}
+
+#[test]
+fn another_sites_page_cannot_post() {
+    let node = Node::start(Database::sqlite());
+    let post = |headers: &[(&str, &str)]| {
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        wire::request(node.address, "POST", "/", &[headers, &[kind]].concat(), b"comment=a")
+    };
+    for foreign in [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Origin", "null"),
+        ("Origin", "http://board.test.evil"),
+    ] {
+        let answer = post(&[foreign]);
+        assert_eq!(answer.status, 403, "{foreign:?}");
+        assert!(answer.header("content-security-policy").is_some());
+    }
+    assert_eq!(node.get_with("/", &[("Sec-Fetch-Site", "cross-site")]).status, 200, "a link from elsewhere is fine");
+    assert_eq!(node.get(TOPICS).json()["topics"], json!([]));
+    assert_eq!(post(&[("Origin", "http://board.test")]).status, 201);
+    assert_eq!(post(&[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")]).status, 303);
+}
+
+#[test]
 fn a_body_that_does_not_come_is_not_waited_for() {
     let node = Node::start_with(Database::sqlite(), &[("LIMITS__BODY_WAIT_S", "1")]);
     let mut connection = wire::connect(node.address);

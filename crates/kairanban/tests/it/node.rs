@@ -198,6 +198,8 @@ pub(crate) fn program() -> Command {
 fn spawn(url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0", "--database-url", url]).env("RUST_LOG", "warn").stdout(Stdio::piped());
+    // The tests are one client, and a busy one.
+    command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
     command.envs(settings.iter().map(|(name, value)| (format!("KAIRANBAN_{name}"), value)));
     let mut child = command.spawn().expect("the program");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
