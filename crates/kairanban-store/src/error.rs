@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
+    /// The idempotency key stands for another request.
+    #[error("this Idempotency-Key was used for another topic")]
+    KeyReused,
     /// The database refused the row; the text is the database's own.
     #[error("the database refused the row: {0}")]
     Refused(String),

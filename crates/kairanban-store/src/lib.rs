@@ -7,6 +7,7 @@
 mod change_log;
 mod connection;
 mod error;
+mod idempotency;
 mod identity;
 mod migrate;
 mod repository;

@@ -7,11 +7,12 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Loaded, NewTopic, Revision, Snapshot, Topic, TopicId};
+use kairanban_core::{BoardId, BoardName, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicId};
 
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
+    idempotency,
     rows::{TopicRow, revision, topic_columns},
     schema::{boards, topics},
 };
@@ -67,10 +68,24 @@ pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) ->
     }
 }
 
-pub(crate) fn create_topic(connection: &mut AnyConnection, board: &BoardName, new: &NewTopic) -> Result<TopicId, StoreError> {
+/// Creates a topic, or finds the one that an earlier request with the same key created.
+pub(crate) fn create_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    new: &NewTopic,
+    key: Option<&IdempotencyKey>,
+) -> Result<TopicId, StoreError> {
     let board_id = board_id(connection, board)?;
+    if let Some(key) = key
+        && let Some(id) = idempotency::find(connection, board_id, key, new)?
+    {
+        return Ok(id);
+    }
     let row = (topics::board_id.eq(board_id.0), topics::comment.eq(new.comment()), topics::author.eq(new.author()));
     let id = diesel::insert_into(topics::table).values(row).returning(topics::id).get_result(connection)?;
+    if let Some(key) = key {
+        idempotency::note(connection, board_id, key, new, TopicId(id))?;
+    }
     Ok(TopicId(id))
 }
 

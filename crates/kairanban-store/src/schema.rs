@@ -44,5 +44,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Which topic a client's key led to.
+    idempotency (board_id, key) {
+        board_id -> BigInt,
+        key -> Text,
+        request -> Text,
+        topic_id -> BigInt,
+        used_at -> Timestamp,
+    }
+}
+
 diesel::joinable!(topics -> boards (board_id));
 diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes);

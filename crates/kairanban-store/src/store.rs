@@ -7,7 +7,7 @@ use kairanban_core::{BoardId, BoardName, Epoch, Loaded, Revision};
 use crate::{
     DatabaseAddress, StoreError, Stretch, Timeouts, change_log,
     connection::{AnyConnection, Manager},
-    identity, repository,
+    idempotency, identity, repository,
 };
 
 /// How the database is used.
@@ -132,6 +132,14 @@ impl Store {
     /// If the database is away.
     pub fn prune(&self, changes_max: u64) -> Result<usize, StoreError> {
         self.with(|connection| change_log::prune(connection, changes_max))
+    }
+
+    /// Forgets idempotency keys older than `age_max`. Gives how many.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
+        self.with(|connection| idempotency::forget(connection, age_max))
     }
 
     /// A connection of the caller's own, outside the pool, that only reads

@@ -12,7 +12,7 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{BoardName, NewTopic, Revision, Topic, TopicId};
+use kairanban_core::{BoardName, IdempotencyKey, NewTopic, Revision, Topic, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Store, StoreError, change_log, connection::AnyConnection, repository};
@@ -26,6 +26,8 @@ pub enum Write {
         board: BoardName,
         /// The topic.
         topic: NewTopic,
+        /// What the client calls the request; the same key leads to the same topic.
+        key: Option<IdempotencyKey>,
     },
     /// Another text for a topic.
     UpdateTopic {
@@ -57,7 +59,7 @@ pub enum Written {
 /// Tells of a commit.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed {
-    /// Its revision.
+    /// The newest revision that its writers are told of.
     pub revision: Revision,
 }
 
@@ -114,8 +116,8 @@ impl Writer {
     }
 }
 
-/// What is queued, in groups that one transaction can carry: at most one write per topic, so that
-/// each write's answer is that write's.
+/// What is queued, in groups that one transaction can carry: at most one write per topic and per
+/// idempotency key, so that each write's answer is that write's.
 struct Groups {
     jobs: mpsc::Receiver<Job>,
     held: VecDeque<Job>,
@@ -127,31 +129,44 @@ impl Iterator for Groups {
 
     fn next(&mut self) -> Option<Vec<Job>> {
         let first = self.held.pop_front().or_else(|| self.jobs.blocking_recv())?;
-        let mut topics: HashSet<_> = first.write.topic_id().into_iter().collect();
+        let mut touched: HashSet<_> = first.write.touches().into_iter().collect();
         let mut group = vec![first];
         while group.len() < self.group_max {
             let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else { break };
-            if job.write.topic_id().is_some_and(|id| !topics.insert(id)) {
+            if job.write.touches().is_some_and(|this| !touched.insert(this)) {
                 self.held.push_front(job);
                 break;
             }
             group.push(job);
         }
+        // In the order of their keys, as every node does it: they would deadlock otherwise.
+        group.sort_by_key(|job| job.write.touches());
         Some(group)
     }
 }
 
+/// What no other write of the same transaction may touch.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Touched {
+    Topic(TopicId),
+    Key(BoardName, IdempotencyKey),
+}
+
 impl Write {
-    const fn topic_id(&self) -> Option<TopicId> {
+    fn touches(&self) -> Option<Touched> {
         match self {
-            Self::CreateTopic { .. } => None,
-            Self::UpdateTopic { id, .. } | Self::DeleteTopic { id, .. } => Some(*id),
+            Self::CreateTopic { board, key, .. } => key.clone().map(|key| Touched::Key(board.clone(), key)),
+            Self::UpdateTopic { id, .. } | Self::DeleteTopic { id, .. } => Some(Touched::Topic(*id)),
         }
+    }
+
+    const fn has_key(&self) -> bool {
+        matches!(self, Self::CreateTopic { key: Some(_), .. })
     }
 
     fn run(&self, connection: &mut AnyConnection) -> Result<Option<TopicId>, StoreError> {
         match self {
-            Self::CreateTopic { board, topic } => repository::create_topic(connection, board, topic).map(Some),
+            Self::CreateTopic { board, topic, key } => repository::create_topic(connection, board, topic, key.as_ref()).map(Some),
             Self::UpdateTopic { board, id, topic } => repository::update_topic(connection, board, *id, topic).map(|()| Some(*id)),
             Self::DeleteTopic { board, id } => repository::delete_topic(connection, board, *id).map(|()| None),
         }
@@ -187,8 +202,10 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
         let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied().flatten()).collect();
         let topics = repository::topics_by_id(connection, &ids)?;
+        // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
+        let newest = topics.iter().map(|topic| topic.revision).max();
         let answers = outcomes.into_iter().map(|outcome| answer(outcome, &topics)).collect();
-        Ok((change_log::stamped(connection)?, answers))
+        Ok((change_log::stamped(connection)?.max(newest), answers))
     };
     store.with(|connection| connection.write(run_all, read_back))
 }
@@ -196,7 +213,13 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is
 /// wrong with the database ends the group.
 fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, StoreError> {
-    match connection.transaction(|connection| write.run(connection)) {
+    let mut run = || connection.transaction(|connection| write.run(connection));
+    let outcome = match run() {
+        // Another node took the same key meanwhile, and now its topic is there.
+        Err(StoreError::Refused(_)) if write.has_key() => run(),
+        outcome => outcome,
+    };
+    match outcome {
         Err(error) if error.taints() => Err(error),
         outcome => Ok(outcome),
     }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChannel, BoardName, Cursor, Hub, NewTopic, Patch, Resume, Revision, Snapshot, Subscription, Topic};
+use kairanban_core::{
+    BoardChannel, BoardName, Cursor, Hub, IdempotencyKey, NewTopic, Patch, Resume, Revision, Snapshot, Subscription, Topic,
+};
 use kairanban_store::{Committed, Store, StoreError, Write, Writer, Written};
 use tokio::time::timeout;
 
@@ -182,13 +184,19 @@ impl Bulletin {
         Ok(Watch { subscription, snapshot, first })
     }
 
-    /// Writes a topic. Dropping the future does not undo it.
+    /// Writes a topic, or finds the one that the same `key` led to before. Dropping the future does
+    /// not undo it.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`], after which nobody knows whether
     /// the topic was written.
-    pub async fn create_topic(&self, board: BoardName, topic: NewTopic) -> Result<Topic, StoreError> {
-        let write = self.parts.writer.write(Write::CreateTopic { board, topic });
+    pub async fn create_topic(
+        &self,
+        board: BoardName,
+        topic: NewTopic,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Topic, StoreError> {
+        let write = self.parts.writer.write(Write::CreateTopic { board, topic, key });
         match timeout(self.parts.write_wait, write).await {
             Ok(Ok(Written::Topic(topic))) => Ok(topic),
             Ok(Ok(Written::Deleted)) => Err(StoreError::Internal("a create was answered by a delete".to_owned())),

@@ -79,6 +79,7 @@ sections! {
         #[doc = "`[cache]`"] cache: Cache,
         #[doc = "`[stream]`"] stream: Stream,
         #[doc = "`[history]`"] history: History,
+        #[doc = "`[idempotency]`"] idempotency: Idempotency,
         #[doc = "`[limits]`"] limits: Limits,
     }
     /// The process.
@@ -124,6 +125,10 @@ sections! {
     /// The change log.
     History {
         #[doc = "Changes that it keeps"] changes_max: u64,
+    }
+    /// Repeated requests.
+    Idempotency {
+        #[doc = "Life of a key, in seconds"] age_max_s: u64,
     }
     /// What one client, and all together, may take.
     Limits {

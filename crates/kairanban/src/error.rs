@@ -42,6 +42,9 @@ pub enum ApiError {
     /// The request can be read, but is not allowed.
     #[error("{}", faults(.0))]
     Invalid(Vec<Invalid>),
+    /// The idempotency key stands for another request.
+    #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
+    KeyReused,
     /// A JSON key that nobody knows.
     #[error("{0}")]
     UnknownKey(String),
@@ -116,6 +119,7 @@ impl ApiError {
             Self::TooMany { .. } => "too_many",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
+            Self::KeyReused => "key_reused",
             Self::UnknownKey(_) => "unknown_key",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::TooLarge { .. } => "too_large",
@@ -157,7 +161,7 @@ impl ResponseError for ApiError {
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::KeyReused | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -189,6 +193,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
+            StoreError::KeyReused => Self::KeyReused,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
             StoreError::Refused(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{blocking::blocking, bulletin::HighWater, follower::Following, limits::WriteQuota};
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Rounds between two looks at the length of the log.
+/// Rounds between two looks at what is too old.
 const PRUNE_EVERY: u64 = 10;
 
 /// What is kept in order.
@@ -25,6 +25,7 @@ pub struct Housekeeping {
     pub(crate) quota: Arc<WriteQuota>,
     pub(crate) cache_ttl: Duration,
     pub(crate) changes_max: u64,
+    pub(crate) key_age_max: Duration,
 }
 
 impl Housekeeping {
@@ -48,7 +49,7 @@ impl Housekeeping {
                 continue;
             }
             if let Err(error) = self.prune().await {
-                tracing::warn!(%error, "could not forget old changes");
+                tracing::warn!(%error, "could not forget old changes and keys");
             }
         }
     }
@@ -76,12 +77,13 @@ impl Housekeeping {
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let (store, changes_max) = (self.store.clone(), self.changes_max);
+        let (store, changes_max, key_age_max) = (self.store.clone(), self.changes_max, self.key_age_max);
         let trimmed_to = blocking(move || {
             let forgotten = store.prune(changes_max)?;
             if forgotten > 0 {
                 tracing::info!(forgotten, "forgot the oldest changes");
             }
+            store.forget_keys(key_age_max)?;
             store.trimmed_to()
         });
         self.trimmed_to.raise(trimmed_to.await?);

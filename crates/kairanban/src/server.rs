@@ -151,6 +151,7 @@ async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bull
         quota: Arc::clone(quota),
         cache_ttl,
         changes_max: config.history.changes_max,
+        key_age_max: Duration::from_secs(config.idempotency.age_max_s),
     };
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));

@@ -32,6 +32,7 @@ on_both!(
     a_flood_is_told_by_boards,
     revisions_follow_commits_for_whoever_reads_along,
     history_comes_along_with_the_board,
+    a_repeated_request_leads_to_one_topic,
 );
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -40,7 +41,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 fn create(place: &Place, comment: &str) -> kairanban_core::Topic {
     let (writer, _) = place.writer();
-    match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment) })).expect("written") {
+    match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment), key: None })).expect("written") {
         Written::Topic(topic) => topic,
         Written::Deleted => panic!("a topic"),
     }
@@ -80,10 +81,10 @@ fn a_bad_write_fails_alone(place: &Place) {
     let (writer, _) = place.writer();
     let nowhere = "nowhere".parse().expect("a name");
     let writes = [
-        Write::CreateTopic { board: main(), topic: topic("one") },
-        Write::CreateTopic { board: nowhere, topic: topic("lost") },
+        Write::CreateTopic { board: main(), topic: topic("one"), key: None },
+        Write::CreateTopic { board: nowhere, topic: topic("lost"), key: None },
         Write::DeleteTopic { board: main(), id: TopicId(999) },
-        Write::CreateTopic { board: main(), topic: topic("two") },
+        Write::CreateTopic { board: main(), topic: topic("two"), key: None },
     ];
     let answers = run(futures(writes.map(|write| writer.write(write))));
     assert!(
@@ -111,7 +112,7 @@ async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> V
 
 fn writes_queued_together_share_a_revision(place: &Place) {
     let (writer, commits) = place.writer();
-    let writes = (0..100).map(|n| writer.write(Write::CreateTopic { board: main(), topic: topic(&n.to_string()) }));
+    let writes = (0..100).map(|n| writer.write(Write::CreateTopic { board: main(), topic: topic(&n.to_string()), key: None }));
     let answers = run(futures(writes));
     let revisions: Vec<u64> = answers
         .into_iter()
@@ -347,4 +348,24 @@ fn history_comes_along_with_the_board(place: &Place) {
             "nobody knows what a truncate took"
         );
     }
+}
+
+/// Ten requests with one key by two writers at once, as if on two nodes.
+fn a_repeated_request_leads_to_one_topic(place: &Place) {
+    let write =
+        |comment: &str| Write::CreateTopic { board: main(), topic: topic(comment), key: Some("k".parse().expect("a key")) };
+    let writers = [place.writer().0, place.writer().0];
+    let answers = run(futures(writers.iter().flat_map(|writer| (0..5).map(|_| writer.write(write("once"))))));
+    let ids: BTreeSet<_> = answers
+        .into_iter()
+        .map(|answer| match answer {
+            Ok(Written::Topic(topic)) => topic.id,
+            other => panic!("a topic, got {other:?}"),
+        })
+        .collect();
+    assert_eq!((ids.len(), place.comments()), (1, vec!["once".to_owned()]));
+    assert!(matches!(run(writers[0].write(write("another"))), Err(StoreError::KeyReused)));
+    assert_eq!(place.store.forget_keys(std::time::Duration::from_secs(60)).expect("forgotten"), 0);
+    assert_eq!(place.store.forget_keys(std::time::Duration::ZERO).expect("forgotten"), 1);
+    assert!(matches!(run(writers[0].write(write("another"))), Ok(Written::Topic(_))));
 }

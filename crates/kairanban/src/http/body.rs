@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use actix_web::{HttpRequest, http::header, web::Payload};
 use bytes::Bytes;
-use kairanban_core::NewTopic;
+use kairanban_core::{IdempotencyKey, IdempotencyKeyError, NewTopic};
 use percent_encoding::percent_decode;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -72,6 +72,16 @@ impl Kind {
         let utf8 = media.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
         if utf8 && taken.contains(&kind) { Ok(kind) } else { Err(unsupported()) }
     }
+}
+
+/// What the client calls this request, if it may be sent again.
+///
+/// # Errors
+/// 400, if that is no key.
+pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
+    let key = |value: &header::HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || unreadable(&IdempotencyKeyError.to_string());
+    request.headers().get("idempotency-key").map(|value| key(value).ok_or_else(wrong)).transpose()
 }
 
 /// Counts the write, then reads the body and what it says.

@@ -47,13 +47,14 @@ async fn post(
     board: &BoardName,
     page: &str,
 ) -> Result<HttpResponse, ApiError> {
+    let key = body::idempotency_key(request)?;
     let draft = body::draft(request, payload, state, &[Kind::Form, Kind::Text, Kind::Json]).await?;
     let wants_page = Form::of_post(request) == Form::Html;
     let topic = match draft.check() {
         Err(ApiError::Invalid(faults)) if wants_page => return refused(request, state, board, &draft, &faults).await,
         checked => checked?,
     };
-    let topic = state.bulletin.create_topic(board.clone(), topic).await?;
+    let topic = state.bulletin.create_topic(board.clone(), topic, key).await?;
     if wants_page {
         // So that reloading the page does not post again.
         return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish());

@@ -49,8 +49,9 @@ pub async fn post_topic(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
+    let key = body::idempotency_key(&request)?;
     let topic = body::draft(&request, payload, &state, &[Kind::Json]).await?.check()?;
-    let topic = state.bulletin.create_topic(board.clone(), topic).await?;
+    let topic = state.bulletin.create_topic(board.clone(), topic, key).await?;
     Ok(created(&state, &board, &topic))
 }
 

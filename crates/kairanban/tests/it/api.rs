@@ -9,7 +9,7 @@ use crate::{
     wire,
 };
 
-crate::on_both!(topics_are_listed_and_posted, what_is_refused_leaves_nothing);
+crate::on_both!(topics_are_listed_and_posted, what_is_refused_leaves_nothing, a_repeated_post_is_one_topic);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 const JSON: &str = "application/json";
@@ -68,6 +68,51 @@ fn what_is_refused_leaves_nothing(database: Database) {
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD, POST")));
     assert_eq!(node.get(TOPICS).header("etag").map(str::to_owned), before, "nothing was stored");
     assert_eq!(node.database.sql("SELECT count(*) FROM topics;").lines().last(), Some("0"));
+}
+
+fn a_repeated_post_is_one_topic(database: Database) {
+    let mut node = Node::start(database);
+    let post = |node: &Node, path: &str, key: &str, body: &str| {
+        wire::request(node.address, "POST", path, &[("Content-Type", JSON), ("Idempotency-Key", key)], body.as_bytes())
+    };
+    let body = r#"{"comment":"once"}"#;
+    let first = post(&node, TOPICS, "a-key", body);
+    // A crash in between, and another address for the same thing.
+    node.kill();
+    node.restart();
+    for path in [TOPICS, "/b/main", "/"] {
+        let again = post(&node, path, "a-key", body);
+        assert_eq!((again.status, again.json()), (201, first.json()), "{path}");
+    }
+    let other = post(&node, TOPICS, "a-key", r#"{"comment":"other"}"#);
+    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("key_reused")));
+    for wrong in ["", "a b", &"x".repeat(256)] {
+        assert_eq!(post(&node, TOPICS, wrong, body).status, 400, "{wrong:.20}");
+    }
+    assert_eq!(node.get(TOPICS).json()["topics"].as_array().map(Vec::len), Some(1));
+}
+
+/// The same key on two nodes at once.
+#[test]
+fn a_repeated_post_on_two_nodes_is_one_topic() {
+    let first = Node::start(Database::postgres());
+    let second = first.sibling();
+    let addresses = [first.address, second.address];
+    let ids: std::collections::BTreeSet<_> = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..20)
+            .map(|n| {
+                scope.spawn(move || {
+                    let headers = [("Content-Type", JSON), ("Idempotency-Key", "k")];
+                    let answer = wire::request(addresses[n % 2], "POST", TOPICS, &headers, br#"{"comment":"once"}"#);
+                    assert_eq!(answer.status, 201, "{answer:?}");
+                    answer.json()["id"].as_u64()
+                })
+            })
+            .collect();
+        posts.into_iter().map(|post| post.join().expect("an answer")).collect()
+    });
+    assert_eq!(ids.len(), 1);
+    assert_eq!(first.database.sql("SELECT count(*) FROM topics;"), "1");
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! Repeating a request without repeating its effect.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// What a client calls one of its requests, so that it may send it again: 1 to 255 visible ASCII
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey(String);
+
+/// Text that is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an Idempotency-Key is 1 to 255 visible ASCII characters")]
+pub struct IdempotencyKeyError;
+
+impl IdempotencyKey {
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = IdempotencyKeyError;
+
+    fn from_str(text: &str) -> Result<Self, IdempotencyKeyError> {
+        let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Self(text.to_owned())) } else { Err(IdempotencyKeyError) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_visible_ascii_only() {
+        for key in ["a", "8e03978e-40d5-43dd-bc93-6894a57f9324", "\"quoted\"", &"x".repeat(255)] {
+            assert!(key.parse::<IdempotencyKey>().is_ok(), "{key}");
+        }
+        for key in ["", " ", "a b", "a\0", "é", &"x".repeat(256)] {
+            assert!(key.parse::<IdempotencyKey>().is_err(), "{key:?}");
+        }
+    }
+}
