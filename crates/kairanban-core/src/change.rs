@@ -19,6 +19,19 @@ pub enum ChangeKind {
     Board,
 }
 
+/// A row of the change log as it stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its place within its revision, and in the log.
+    pub place: i64,
+    /// Its place in the order of commits.
+    pub revision: Revision,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The topic, if it is about one.
+    pub topic_id: Option<TopicId>,
+}
+
 /// One row of the change log, with the topic as it stood when the log was read.
 #[derive(Clone, Debug)]
 pub struct Change {

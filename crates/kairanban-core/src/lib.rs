@@ -22,7 +22,7 @@ mod tail;
 mod topic;
 
 pub use board::{BoardId, BoardName};
-pub use change::{BoardChanges, Change, ChangeKind};
+pub use change::{BoardChanges, Change, ChangeKind, LogEntry};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use forms::{Form, Forms};
 pub use hub::{BoardChannel, Hub, Published, Subscription};

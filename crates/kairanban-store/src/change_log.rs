@@ -6,13 +6,13 @@ use diesel::{
     sql_query,
     sql_types::Bool,
 };
-use kairanban_core::{BoardId, BoardName, Change, Revision, Tail, TopicId};
+use kairanban_core::{BoardId, BoardName, Change, LogEntry, Revision, Tail, TopicId};
 
 use crate::{
     StoreError,
     connection::AnyConnection,
     identity, repository,
-    rows::{ChangeRow, Number, number, revision, topic_columns},
+    rows::{ChangeRow, Number, kind, number, revision, topic_columns},
     schema::{boards, changes, topics},
 };
 
@@ -43,6 +43,37 @@ pub struct BoardTouched {
     pub name: Option<BoardName>,
     /// Its newest change.
     pub revision: Revision,
+}
+
+/// A stretch of one board's log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPage {
+    /// After this revision.
+    pub after: Revision,
+    /// And after this place, if part of a revision was read before.
+    pub place: Option<i64>,
+    /// So many rows at most.
+    pub limit: usize,
+}
+
+/// Reads a stretch of one board's log, in order.
+pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: LogPage) -> Result<Vec<LogEntry>, StoreError> {
+    let board_id = repository::board_id(connection, board)?;
+    let after = number(wanted.after);
+    let mut query = changes::table.filter(changes::board_id.eq(board_id.0)).into_boxed();
+    query = match wanted.place {
+        // What came before in the same revision was read already.
+        Some(place) => query.filter(changes::revision.gt(after).or(changes::revision.eq(after).and(changes::id.gt(place)))),
+        None => query.filter(changes::revision.gt(after)),
+    };
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let columns = (changes::id, changes::revision, changes::kind, changes::topic_id);
+    let rows: Vec<(i64, i64, String, Option<i64>)> =
+        query.order((changes::revision, changes::id)).limit(limit).select(columns).load(connection)?;
+    let entry = |(place, at, text, topic): (i64, i64, String, Option<i64>)| {
+        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text)?, topic_id: topic.map(TopicId) })
+    };
+    rows.into_iter().map(entry).collect()
 }
 
 /// Reads everything committed after `after`, in one statement: one moment for the log and the

@@ -16,9 +16,10 @@ mod schema;
 mod store;
 mod writer;
 
-pub use change_log::{BoardTouched, Stretch};
+pub use change_log::{BoardTouched, LogPage, Stretch};
 pub use connection::{DatabaseAddress, Timeouts};
 pub use error::StoreError;
 pub use migrate::migrate;
+pub use repository::Page;
 pub use store::{DataVersion, Store, StoreConfig};
 pub use writer::{Committed, Write, Writer, WriterConfig, Written};

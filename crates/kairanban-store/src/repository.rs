@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use diesel::{
+    define_sql_function,
     dsl::sql,
     prelude::*,
-    sql_types::{BigInt, Nullable},
+    sql_types::{BigInt, Nullable, Text},
 };
 use kairanban_core::{BoardId, BoardName, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicId};
 
@@ -16,6 +17,22 @@ use crate::{
     rows::{TopicRow, revision, topic_columns},
     schema::{boards, topics},
 };
+
+define_sql_function! {
+    /// In lower case; SQLite knows only that of ASCII.
+    fn lower(text: Text) -> Text;
+}
+
+/// Which topics to read.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Older than this one.
+    pub before: Option<TopicId>,
+    /// With this text in their comment, whatever its case.
+    pub text: Option<String>,
+    /// So many at most.
+    pub limit: usize,
+}
 
 /// A board's revision: that of its newest change, in the same reading as what stands beside it.
 const BOARD_REVISION: &str =
@@ -113,6 +130,30 @@ pub(crate) fn delete_topic(connection: &mut AnyConnection, board: &BoardName, id
 pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<Topic>, StoreError> {
     let ids = ids.iter().map(|id| id.0);
     let rows: Vec<TopicRow> = topics::table.filter(topics::id.eq_any(ids)).select(topic_columns()).load(connection)?;
+    rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
+}
+
+/// One topic of a board, archived or not.
+pub(crate) fn topic(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<Topic, StoreError> {
+    let board_id = board_id(connection, board)?;
+    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0))).select(topic_columns());
+    let found: Option<TopicRow> = row.first(connection).optional()?;
+    found.map(TopicRow::into_topic).transpose()?.flatten().ok_or(StoreError::NoSuchTopic(id))
+}
+
+/// Topics of a board, archived or not, the newest first.
+pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: &Page) -> Result<Vec<Topic>, StoreError> {
+    let board_id = board_id(connection, board)?;
+    let mut query = topics::table.filter(topics::board_id.eq(board_id.0)).into_boxed();
+    if let Some(before) = wanted.before {
+        query = query.filter(topics::id.lt(before.0));
+    }
+    if let Some(text) = &wanted.text {
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_").to_lowercase();
+        query = query.filter(lower(topics::comment).like(format!("%{escaped}%")).escape('\\'));
+    }
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let rows: Vec<TopicRow> = query.order(topics::id.desc()).limit(limit).select(topic_columns()).load(connection)?;
     rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
 }
 

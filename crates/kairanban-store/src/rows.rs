@@ -103,7 +103,7 @@ pub(crate) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.get()).unwrap_or(i64::MAX)
 }
 
-fn kind(text: &str) -> Result<ChangeKind, StoreError> {
+pub(crate) fn kind(text: &str) -> Result<ChangeKind, StoreError> {
     Ok(match text {
         "set" => ChangeKind::Set,
         "delete" => ChangeKind::Delete,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kairanban_core::{BoardId, BoardName, Epoch, Loaded, Revision};
+use kairanban_core::{BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Topic, TopicId};
 
 use crate::{
-    DatabaseAddress, StoreError, Stretch, Timeouts, change_log,
+    DatabaseAddress, LogPage, Page, StoreError, Stretch, Timeouts, change_log,
     connection::{AnyConnection, Manager},
     idempotency, identity, repository,
 };
@@ -76,6 +76,30 @@ impl Store {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
         self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+    }
+
+    /// One topic of a board, archived or not.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], [`StoreError::NoSuchTopic`], or if the database is away.
+    pub fn topic(&self, board: &BoardName, id: TopicId) -> Result<Topic, StoreError> {
+        self.with(|connection| repository::topic(connection, board, id))
+    }
+
+    /// Topics of a board, archived or not, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn page(&self, board: &BoardName, wanted: &Page) -> Result<Vec<Topic>, StoreError> {
+        self.with(|connection| repository::page(connection, board, wanted))
+    }
+
+    /// A stretch of one board's log, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn log(&self, board: &BoardName, wanted: LogPage) -> Result<Vec<LogEntry>, StoreError> {
+        self.with(|connection| change_log::page(connection, board, wanted))
     }
 
     /// Everything committed after a revision.

@@ -10,12 +10,13 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, Hub, IdempotencyKey, NewTopic, Patch, Resume, Revision, Snapshot, Subscription, Topic,
+    BoardChannel, BoardName, Cursor, Hub, IdempotencyKey, LogEntry, NewTopic, Patch, Resume, Revision, Snapshot, Subscription,
+    Topic, TopicId,
 };
-use kairanban_store::{Committed, Store, StoreError, Write, Writer, Written};
+use kairanban_store::{Committed, LogPage, Page, Store, StoreError, Write, Writer, Written};
 use tokio::time::timeout;
 
-use crate::{blocking::blocking, follower::Following};
+use crate::{blocking::blocking, follower::Following, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -182,6 +183,57 @@ impl Bulletin {
         };
         drop(live);
         Ok(Watch { subscription, snapshot, first })
+    }
+
+    /// The live list once it is another one than at `known`, or when `at_most` has passed, or when the
+    /// server ends.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn wait(&self, board: &BoardName, known: &Cursor, at_most: Duration, drain: &Drain) -> Result<Reading, StoreError> {
+        let mut watch = self.watch(board, Since::Now).await?;
+        let is_news = |snapshot: &Snapshot| snapshot.cursor() != known;
+        let news = async {
+            // An end or a lag says as much as an update: look at what there is.
+            while !is_news(&watch.snapshot) {
+                let Ok(Some(update)) = watch.subscription.receiver.recv().await else { return };
+                watch.snapshot = Arc::clone(&update.snapshot);
+            }
+        };
+        tokio::select! {
+            _ = timeout(at_most, news) => {}
+            () = drain.begun() => {}
+        }
+        self.read(board).await
+    }
+
+    /// One topic, archived or not.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], [`StoreError::NoSuchTopic`], or if the database is away.
+    pub async fn topic(&self, board: BoardName, id: TopicId) -> Result<Topic, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.topic(&board, id)).await
+    }
+
+    /// Topics, archived or not, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub async fn page(&self, board: BoardName, wanted: Page) -> Result<Vec<Topic>, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.page(&board, &wanted)).await
+    }
+
+    /// A stretch of the board's log, or `None` if it was forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub async fn log(&self, board: BoardName, wanted: LogPage) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        let store = self.parts.store.clone();
+        let read = blocking(move || Ok((store.log(&board, wanted)?, store.trimmed_to()?)));
+        let (entries, trimmed_to) = read.await?;
+        Ok((wanted.after >= trimmed_to).then_some(entries))
     }
 
     /// Writes a topic, or finds the one that the same `key` led to before. Dropping the future does

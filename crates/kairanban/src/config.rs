@@ -78,6 +78,7 @@ sections! {
         #[doc = "`[board]`"] board: Board,
         #[doc = "`[cache]`"] cache: Cache,
         #[doc = "`[stream]`"] stream: Stream,
+        #[doc = "`[rest]`"] rest: Rest,
         #[doc = "`[history]`"] history: History,
         #[doc = "`[idempotency]`"] idempotency: Idempotency,
         #[doc = "`[limits]`"] limits: Limits,
@@ -121,6 +122,11 @@ sections! {
         #[doc = "`retry` when there is no room, in milliseconds"] retry_refused_ms: u64,
         #[doc = "Updates behind before a resync"] lag_max: NonZero<usize>,
         #[doc = "Changes kept for readers that come back"] replay_max: usize,
+    }
+    /// The REST addresses.
+    Rest {
+        #[doc = "Rows in one page"] page_max: NonZero<usize>,
+        #[doc = "Longest wait for news, in seconds"] wait_max_s: u64,
     }
     /// The change log.
     History {

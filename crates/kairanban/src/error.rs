@@ -16,6 +16,9 @@ pub enum ApiError {
     /// No board, topic or page is at this address.
     #[error("{0}")]
     NotFound(String),
+    /// It was there once.
+    #[error("{0}")]
+    Gone(&'static str),
     /// The address is right, the method is not.
     #[error("this address answers {allow} only")]
     MethodNotAllowed {
@@ -114,6 +117,7 @@ impl ApiError {
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
+            Self::Gone(_) => "gone",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
@@ -157,6 +161,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Gone(_) => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

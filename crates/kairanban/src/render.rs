@@ -108,6 +108,18 @@ pub fn topics_json(snapshot: &Snapshot) -> Bytes {
     snapshot.form(Form::Json, |snapshot| json(&views::topics(snapshot)).into())
 }
 
+/// The body of a page of topics.
+#[must_use]
+pub fn page_json(topics: &[kairanban_core::Topic]) -> Vec<u8> {
+    json(&views::Page { topics: topics.iter().map(TopicView::from).collect() })
+}
+
+/// The body of a stretch of the log.
+#[must_use]
+pub fn log_json(entries: &[kairanban_core::LogEntry]) -> Vec<u8> {
+    json(&views::log(entries))
+}
+
 /// One topic.
 #[must_use]
 pub fn topic_json(topic: &kairanban_core::Topic) -> Vec<u8> {

@@ -8,7 +8,11 @@ use actix_web::{
 
 use crate::{
     error::ApiError,
-    http::{assets, forms, health, pages, present, rest, stream},
+    http::{
+        assets, forms, health, pages, present,
+        rest::{changes, topics},
+        stream,
+    },
 };
 
 /// Registers them.
@@ -28,9 +32,11 @@ pub fn configure(services: &mut ServiceConfig) {
         // REST.
         .service(
             page(resource("/api/v1/boards/{board}/topics"), "GET, HEAD, POST")
-                .route(post().to(rest::post_topic))
-                .route(read().to(rest::get_topics)),
+                .route(post().to(topics::post_topic))
+                .route(read().to(topics::get_topics)),
         )
+        .service(page(resource("/api/v1/boards/{board}/topics/{id}"), "GET, HEAD").route(read().to(topics::get_topic)))
+        .service(page(resource("/api/v1/boards/{board}/changes"), "GET, HEAD").route(read().to(changes::get_changes)))
         // What the page loads, and probes.
         .service(page(resource("/assets/{name}"), "GET, HEAD").route(read().to(assets::get_asset)))
         .service(page(resource("/livez"), "GET, HEAD").route(read().to(health::get_livez)))

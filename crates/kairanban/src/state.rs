@@ -33,6 +33,8 @@ pub struct Parts {
     pub quota: Arc<WriteQuota>,
     /// How streams live.
     pub timing: StreamTiming,
+    /// Bounds of the REST addresses.
+    pub rest: crate::config::Rest,
     /// The end.
     pub drain: Drain,
     /// Bytes of a body.
@@ -59,6 +61,7 @@ impl AppState {
             gate: StreamGate::new(&config.limits),
             quota: Arc::clone(quota),
             timing: StreamTiming::new(&config.stream),
+            rest: config.rest.clone(),
             drain,
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: Duration::from_secs(config.limits.body_wait_s.get()),

@@ -13,7 +13,8 @@ use crate::{
         accept::Form,
         board_name,
         body::{self, Draft, Kind},
-        pages, rest,
+        pages,
+        rest::topics,
     },
     state::AppState,
 };
@@ -59,7 +60,7 @@ async fn post(
         // So that reloading the page does not post again.
         return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish());
     }
-    Ok(rest::created(state, board, &topic))
+    Ok(topics::created(state, board, &topic))
 }
 
 async fn refused(

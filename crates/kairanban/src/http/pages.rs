@@ -10,7 +10,7 @@ use kairanban_core::{BoardName, Invalid};
 use crate::{
     bulletin::Reading,
     error::ApiError,
-    http::{accept::Form, board_name, body::Draft, rest},
+    http::{accept::Form, board_name, body::Draft, rest::topics},
     language::Language,
     render::page::BoardPage,
     state::AppState,
@@ -35,7 +35,7 @@ pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<
 async fn get(request: &HttpRequest, state: &AppState, board: &BoardName) -> Result<HttpResponse, ApiError> {
     let reading = state.bulletin.read(board).await?;
     match Form::of_page(request) {
-        Form::Json => Ok(rest::list(request, &reading)),
+        Form::Json => Ok(topics::list(request, &reading)),
         Form::Text => Ok(text(&reading)),
         Form::Html => page(request, state, &reading, StatusCode::OK, &Draft::default(), &[]),
     }

@@ -1,7 +1,7 @@
 //! What goes over the wire, as JSON.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{Op, Patch, Revision, Snapshot, Topic};
+use kairanban_core::{ChangeKind, LogEntry, Op, Patch, Revision, Snapshot, Topic};
 use serde::{Serialize, Serializer};
 
 /// A topic as clients see it.
@@ -89,6 +89,42 @@ pub(super) struct Topics<'a> {
 
 pub(super) fn topics(snapshot: &Snapshot) -> Topics<'_> {
     Topics { topics: topic_views(snapshot), revision: snapshot.revision() }
+}
+
+/// A page of topics, the newest first.
+#[derive(Serialize)]
+pub(super) struct Page<'a> {
+    pub(super) topics: Vec<TopicView<'a>>,
+}
+
+/// A stretch of a board's log.
+#[derive(Serialize)]
+pub(super) struct Log {
+    changes: Vec<ChangeView>,
+}
+
+#[derive(Serialize)]
+struct ChangeView {
+    revision: Revision,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic_id: Option<i64>,
+}
+
+pub(super) fn log(entries: &[LogEntry]) -> Log {
+    let kind = |kind| match kind {
+        ChangeKind::Set => "set",
+        ChangeKind::Delete => "delete",
+        ChangeKind::Archive => "archive",
+        ChangeKind::Clear => "clear",
+        ChangeKind::Board => "board",
+    };
+    let view = |entry: &LogEntry| ChangeView {
+        revision: entry.revision,
+        kind: kind(entry.kind),
+        topic_id: entry.topic_id.map(|id| id.0),
+    };
+    Log { changes: entries.iter().map(view).collect() }
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ mod crowd;
 mod foreign_writers;
 mod node;
 mod pages;
+mod rest;
 mod sse;
 mod streams;
 mod tidy;

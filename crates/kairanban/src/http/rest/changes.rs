@@ -1,0 +1,51 @@
+//! The change log of a board: what happened, without text.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Query},
+};
+use kairanban_core::{Cursor, Revision};
+use kairanban_store::LogPage;
+use serde::Deserialize;
+
+use super::{bad_query, link_next, page_limit};
+use crate::{error::ApiError, http::board_name, render, state::AppState};
+
+/// What may stand behind the `?`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesQuery {
+    since: Option<String>,
+    /// A place inside the revision of `since`; only `Link` knows it.
+    place: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/boards/{board}/changes`
+///
+/// # Errors
+/// If there is no such board, the query cannot be read, or the log does not reach back that far.
+pub async fn get_changes(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    query: Query<ChangesQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let epoch = state.bulletin.following().epoch();
+    let after = match query.since.as_deref().map(str::parse::<Cursor>) {
+        None => Revision::ZERO,
+        Some(Ok(cursor)) if cursor.epoch == epoch => cursor.revision,
+        Some(Ok(_)) => return Err(ApiError::Gone("this cursor is of another history; begin with the list of topics")),
+        Some(Err(error)) => return Err(bad_query("since", &error.to_string())),
+    };
+    let read = state.bulletin.log(board, LogPage { after, place: query.place, limit }).await?;
+    let entries = read.ok_or(ApiError::Gone("the log no longer reaches back that far; begin with the list of topics"))?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+        let since = Cursor { epoch, revision: last.revision };
+        link_next(&mut response, &request, &format!("since={since}&place={}&limit={limit}", last.place));
+    }
+    Ok(response.content_type("application/json").body(render::log_json(&entries)))
+}

@@ -1,0 +1,163 @@
+//! Topics: the live list, pages through all of them, one of them, a new one.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Path, Payload, Query},
+};
+use kairanban_core::{BoardName, Cursor, Topic, TopicId};
+use kairanban_store::Page;
+use serde::Deserialize;
+
+use super::{bad_query, link_next, page_limit};
+use crate::{
+    bulletin::Reading,
+    error::ApiError,
+    http::{
+        board_name,
+        body::{self, Kind},
+        pages,
+    },
+    limits::ClientAddress,
+    render,
+    state::AppState,
+};
+
+/// What may stand behind the `?`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicsQuery {
+    before: Option<i64>,
+    limit: Option<usize>,
+    q: Option<String>,
+    wait: Option<u64>,
+}
+
+/// `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a page of
+/// all topics, the newest first.
+///
+/// # Errors
+/// If there is no such board, it cannot be read, or the query cannot.
+pub async fn get_topics(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    query: Query<TopicsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
+        return page(&request, &state, board, &query).await;
+    }
+    match query.wait {
+        None => Ok(list(&request, &state.bulletin.read(&board).await?)),
+        Some(wait) => Ok(list(&request, &wait_for_news(&request, &state, &board, wait).await?)),
+    }
+}
+
+/// The live list once it is another one than the client has, at the latest after `wait_s`.
+async fn wait_for_news(request: &HttpRequest, state: &AppState, board: &BoardName, wait_s: u64) -> Result<Reading, ApiError> {
+    if wait_s > state.rest.wait_max_s {
+        return Err(bad_query("wait", &format!("wait is a number of seconds up to {}", state.rest.wait_max_s)));
+    }
+    let tag = request.headers().get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
+    let Some(known) = tag.and_then(|tag| tag.trim().trim_matches('"').parse::<Cursor>().ok()) else {
+        return Ok(state.bulletin.read(board).await?);
+    };
+    // It holds a connection like a stream does, and counts as one.
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let _permit = state.gate.enter(client).ok_or(ApiError::TooMany { retry_after_s: 5 })?;
+    Ok(state.bulletin.wait(board, &known, Duration::from_secs(wait_s), &state.drain).await?)
+}
+
+async fn page(request: &HttpRequest, state: &AppState, board: BoardName, query: &TopicsQuery) -> Result<HttpResponse, ApiError> {
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let before =
+        query.before.map(|id| if id > 0 { Ok(TopicId(id)) } else { Err(bad_query("before", "before is the id of a topic")) });
+    let wanted = Page { before: before.transpose()?, text: query.q.clone().filter(|text| !text.is_empty()), limit };
+    let topics = state.bulletin.page(board, wanted).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
+        let text = query
+            .q
+            .as_deref()
+            .map(|text| format!("&q={}", percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)));
+        link_next(&mut response, request, &format!("before={}&limit={limit}{}", last.id.0, text.unwrap_or_default()));
+    }
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(render::page_json(&topics)))
+}
+
+/// `GET /api/v1/boards/{board}/topics/{id}`, archived or not.
+///
+/// # Errors
+/// If there is no such board or topic, or the database is away.
+pub async fn get_topic(
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let (board, id) = path.into_inner();
+    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let topic = state.bulletin.topic(board, id).await?;
+    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
+    let fresh = is_known(&request, &tag);
+    let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::topic_json(&topic)) })
+}
+
+/// The topic that an address names, in its one spelling. What is no id names no topic.
+fn topic_id(text: &str) -> Result<TopicId, ApiError> {
+    let id = text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text);
+    id.map(TopicId).ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
+}
+
+/// The live list, or 304 if the client has it.
+pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
+    let tag = etag(reading.snapshot.cursor());
+    let fresh = is_known(request, &tag);
+    let mut response = pages::answer(if fresh { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, reading);
+    response.insert_header((header::ETAG, tag)).insert_header((header::VARY, "Accept"));
+    if fresh { response.finish() } else { response.content_type("application/json").body(render::topics_json(&reading.snapshot)) }
+}
+
+/// Whether the client says that it has what this tag stands for.
+fn is_known(request: &HttpRequest, tag: &str) -> bool {
+    let lines = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}
+
+/// `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
+///
+/// # Errors
+/// If the topic cannot be read or is not allowed, there is no such board, or the database is away.
+pub async fn post_topic(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    let key = body::idempotency_key(&request)?;
+    let topic = body::draft(&request, payload, &state, &[Kind::Json]).await?.check()?;
+    let topic = state.bulletin.create_topic(board.clone(), topic, key).await?;
+    Ok(created(&state, &board, &topic))
+}
+
+/// 201, with the topic.
+pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpResponse {
+    let cursor = Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision };
+    HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/api/v1/boards/{board}/topics/{}", topic.id.0)))
+        .insert_header((header::ETAG, etag(&cursor)))
+        .content_type("application/json")
+        .body(render::topic_json(topic))
+}
+
+fn etag(cursor: &Cursor) -> String {
+    format!("\"{cursor}\"")
+}
