@@ -25,6 +25,9 @@ pub enum ApiError {
         /// What it answers.
         allow: &'static str,
     },
+    /// No form of the answer suits the client.
+    #[error("this is an event stream: Accept must allow text/event-stream")]
+    NotAcceptable,
     /// Another site's page sent it.
     #[error("this was sent by a page of another site; post from the board's own page, or from a program")]
     CrossSite,
@@ -119,6 +122,7 @@ impl ApiError {
             Self::NotFound(_) => "not_found",
             Self::Gone(_) => "gone",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotAcceptable => "not_acceptable",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
             Self::Unreadable { .. } => "unreadable",
@@ -163,6 +167,7 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Gone(_) => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,

@@ -13,11 +13,22 @@ pub enum Form {
     Text,
 }
 
-/// The forms that `Accept` names, first one first; wildcards name none.
+/// The media ranges that `Accept` names, in their order.
+fn ranges(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    let lines = request.headers().get_all(header::ACCEPT).filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(|range| range.split(';').next().unwrap_or_default().trim())
+}
+
+/// Whether the client takes an event stream. One that says nothing takes everything.
+#[must_use]
+pub fn allows_event_stream(request: &HttpRequest) -> bool {
+    let mut ranges = ranges(request).peekable();
+    ranges.peek().is_none() || ranges.any(|range| matches!(range, "text/event-stream" | "text/*" | "*/*"))
+}
+
+/// The first form that `Accept` names; wildcards name none.
 fn named(request: &HttpRequest) -> Option<Form> {
-    let accepted =
-        request.headers().get_all(header::ACCEPT).filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    accepted.into_iter().find_map(|range| match range.split(';').next().unwrap_or_default().trim() {
+    ranges(request).find_map(|range| match range {
         "text/html" | "application/xhtml+xml" => Some(Form::Html),
         "application/json" | "application/problem+json" => Some(Form::Json),
         "text/plain" => Some(Form::Text),

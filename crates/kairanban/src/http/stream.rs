@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{
     bulletin::Since,
     error::ApiError,
-    http::board_name,
+    http::{accept, board_name},
     limits::ClientAddress,
     render::{Bye, Dialect},
     state::AppState,
@@ -71,6 +71,9 @@ async fn open(
     dialect: Dialect,
     query: &StreamQuery,
 ) -> Result<HttpResponse, ApiError> {
+    if !accept::allows_event_stream(request) {
+        return Err(ApiError::NotAcceptable);
+    }
     if state.drain.has_begun() {
         return Ok(refuse(state, Bye::Shutdown));
     }

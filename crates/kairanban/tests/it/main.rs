@@ -4,6 +4,7 @@
 //! tests fail, they are not skipped. `psql` and `sqlite3` are the other programs.
 
 mod api;
+mod bad_input;
 mod command_line;
 mod crash;
 mod crowd;

@@ -197,7 +197,10 @@ pub(crate) fn program() -> Command {
 
 fn spawn(url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = program();
-    command.args(["--listen", "127.0.0.1:0", "--database-url", url]).env("RUST_LOG", "warn").stdout(Stdio::piped());
+    command
+        .args(["--listen", "127.0.0.1:0", "--database-url", url])
+        .env("RUST_LOG", "warn,actix_http=off")
+        .stdout(Stdio::piped());
     // The tests are one client, and a busy one.
     command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
     command.envs(settings.iter().map(|(name, value)| (format!("KAIRANBAN_{name}"), value)));
