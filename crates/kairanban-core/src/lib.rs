@@ -19,6 +19,7 @@ mod patch;
 mod revision;
 mod snapshot;
 mod tail;
+mod token;
 mod topic;
 
 pub use board::{BoardId, BoardName};
@@ -33,4 +34,5 @@ pub use patch::{Op, Patch, Update};
 pub use revision::Revision;
 pub use snapshot::{Applied, Digest, Snapshot};
 pub use tail::Tail;
-pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicId};
+pub use token::{Scope, ScopeError, Token};
+pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};

@@ -51,13 +51,8 @@ impl NewTopic {
     /// # Errors
     /// One [`Invalid`] per field at fault.
     pub fn try_new(comment: &str, author: &str) -> Result<Self, Vec<Invalid>> {
-        let comment = comment.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned();
-        let author = author.trim().to_owned();
-        let faults = [
-            comment_fault(&comment).map(|reason| Invalid { field: "comment", reason }),
-            author_fault(&author).map(|reason| Invalid { field: "author", reason }),
-        ];
-        let faults: Vec<_> = faults.into_iter().flatten().collect();
+        let (comment, author) = (tidy_comment(comment), author.trim().to_owned());
+        let faults = faults(Some(&comment), Some(&author));
         if faults.is_empty() { Ok(Self { comment, author }) } else { Err(faults) }
     }
 
@@ -72,6 +67,47 @@ impl NewTopic {
     pub fn author(&self) -> &str {
         &self.author
     }
+}
+
+/// What is to change in a topic: proof that it keeps the rules of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicEdit {
+    comment: Option<String>,
+    author: Option<String>,
+}
+
+impl TopicEdit {
+    /// Trims and checks what there is.
+    ///
+    /// # Errors
+    /// One [`Invalid`] per field at fault.
+    pub fn try_new(comment: Option<&str>, author: Option<&str>) -> Result<Self, Vec<Invalid>> {
+        let (comment, author) = (comment.map(tidy_comment), author.map(|author| author.trim().to_owned()));
+        let faults = faults(comment.as_deref(), author.as_deref());
+        if faults.is_empty() { Ok(Self { comment, author }) } else { Err(faults) }
+    }
+
+    /// The text, if that changes.
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// Who says they wrote it, if that changes.
+    #[must_use]
+    pub fn author(&self) -> Option<&str> {
+        self.author.as_deref()
+    }
+}
+
+fn tidy_comment(comment: &str) -> String {
+    comment.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
+}
+
+fn faults(comment: Option<&str>, author: Option<&str>) -> Vec<Invalid> {
+    let comment = comment.and_then(comment_fault).map(|reason| Invalid { field: "comment", reason });
+    let author = author.and_then(author_fault).map(|reason| Invalid { field: "author", reason });
+    comment.into_iter().chain(author).collect()
 }
 
 fn comment_fault(comment: &str) -> Option<InvalidReason> {

@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
+    /// The topic is at another revision than the writer thinks.
+    #[error("topic {} was changed meanwhile", .0.0)]
+    Changed(TopicId),
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic")]
     KeyReused,

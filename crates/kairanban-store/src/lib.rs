@@ -14,6 +14,7 @@ mod repository;
 mod rows;
 mod schema;
 mod store;
+mod tokens;
 mod writer;
 
 pub use change_log::{BoardTouched, LogPage, Stretch};
@@ -22,4 +23,5 @@ pub use error::StoreError;
 pub use migrate::migrate;
 pub use repository::Page;
 pub use store::{DataVersion, Store, StoreConfig};
+pub use tokens::NewToken;
 pub use writer::{Committed, Write, Writer, WriterConfig, Written};

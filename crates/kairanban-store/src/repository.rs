@@ -6,15 +6,17 @@ use diesel::{
     define_sql_function,
     dsl::sql,
     prelude::*,
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Bool, Nullable, Text},
 };
-use kairanban_core::{BoardId, BoardName, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicId};
+use kairanban_core::{
+    BoardId, BoardName, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicEdit, TopicId,
+};
 
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
     idempotency,
-    rows::{TopicRow, revision, topic_columns},
+    rows::{TopicRow, number, revision, topic_columns},
     schema::{boards, topics},
 };
 
@@ -106,24 +108,58 @@ pub(crate) fn create_topic(
     Ok(TopicId(id))
 }
 
+/// Changes a topic; if `expected` is given, only one that is still at that revision.
 pub(crate) fn update_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
-    new: &NewTopic,
+    edit: &TopicEdit,
+    expected: Option<Revision>,
 ) -> Result<(), StoreError> {
-    let board_id = board_id(connection, board)?;
-    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0)));
-    let changed =
-        diesel::update(row).set((topics::comment.eq(new.comment()), topics::author.eq(new.author()))).execute(connection)?;
-    if changed == 0 { Err(StoreError::NoSuchTopic(id)) } else { Ok(()) }
+    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
+    let set = (edit.comment().map(|text| topics::comment.eq(text)), edit.author().map(|text| topics::author.eq(text)));
+    let changed = if edit.comment().is_none() && edit.author().is_none() {
+        // Nothing to set is no statement at all.
+        row.count().get_result::<i64>(connection)? > 0
+    } else {
+        diesel::update(row).set(set).execute(connection)? > 0
+    };
+    if changed { Ok(()) } else { Err(why_not(connection, board, id)?) }
 }
 
-pub(crate) fn delete_topic(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<(), StoreError> {
-    let board_id = board_id(connection, board)?;
-    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0)));
-    let deleted = diesel::delete(row).execute(connection)?;
-    if deleted == 0 { Err(StoreError::NoSuchTopic(id)) } else { Ok(()) }
+/// Deletes a topic; if `expected` is given, only one that is still at that revision.
+pub(crate) fn delete_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    expected: Option<Revision>,
+) -> Result<(), StoreError> {
+    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
+    if diesel::delete(row).execute(connection)? > 0 { Ok(()) } else { Err(why_not(connection, board, id)?) }
+}
+
+type IsTopic = Box<dyn BoxableExpression<topics::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Bool>>;
+
+fn is_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    expected: Option<Revision>,
+) -> Result<IsTopic, StoreError> {
+    let topic = topics::id.eq(id.0).and(topics::board_id.eq(board_id(connection, board)?.0));
+    Ok(match expected {
+        Some(expected) => Box::new(topic.and(topics::revision.eq(number(expected)))),
+        None => Box::new(topic),
+    })
+}
+
+/// No row was touched: because there is none, or because it is another one by now.
+fn why_not(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<StoreError, StoreError> {
+    match topic(connection, board, id) {
+        Ok(_) => Ok(StoreError::Changed(id)),
+        Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),
+        Err(error) => Err(error),
+    }
 }
 
 /// Topics by their keys, in no particular order; those that are gone are left out.

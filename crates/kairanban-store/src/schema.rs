@@ -55,5 +55,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Who may do more than read and post.
+    tokens (id) {
+        id -> BigInt,
+        name -> Text,
+        digest -> Text,
+        scope -> Text,
+        board_id -> Nullable<BigInt>,
+        created_at -> Timestamp,
+        expires_at -> Nullable<Timestamp>,
+        revoked_at -> Nullable<Timestamp>,
+        last_used_at -> Nullable<Timestamp>,
+    }
+}
+
 diesel::joinable!(topics -> boards (board_id));
-diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes);
+diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes, tokens);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kairanban_core::{BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Topic, TopicId};
+use kairanban_core::{BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Token, Topic, TopicId};
 
 use crate::{
-    DatabaseAddress, LogPage, Page, StoreError, Stretch, Timeouts, change_log,
+    DatabaseAddress, LogPage, NewToken, Page, StoreError, Stretch, Timeouts, change_log,
     connection::{AnyConnection, Manager},
-    idempotency, identity, repository,
+    idempotency, identity, repository, tokens,
 };
 
 /// How the database is used.
@@ -156,6 +156,38 @@ impl Store {
     /// If the database is away.
     pub fn prune(&self, changes_max: u64) -> Result<usize, StoreError> {
         self.with(|connection| change_log::prune(connection, changes_max))
+    }
+
+    /// Makes a token and gives it, this once.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], [`StoreError::Refused`], or if the database is away.
+    pub fn create_token(&self, new: &NewToken) -> Result<String, StoreError> {
+        self.with(|connection| tokens::create(connection, new))
+    }
+
+    /// The token that somebody shows, if it is one of ours, good or not.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
+        self.with(|connection| tokens::find(connection, secret))
+    }
+
+    /// All tokens, the newest last.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        self.with(tokens::list)
+    }
+
+    /// Ends a token; tells whether there was one to end.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn revoke_token(&self, id: i64) -> Result<bool, StoreError> {
+        self.with(|connection| tokens::revoke(connection, id))
     }
 
     /// Forgets idempotency keys older than `age_max`. Gives how many.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{BoardName, IdempotencyKey, NewTopic, Revision, Topic, TopicId};
+use kairanban_core::{BoardName, IdempotencyKey, NewTopic, Revision, Topic, TopicEdit, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Store, StoreError, change_log, connection::AnyConnection, repository};
@@ -35,8 +35,10 @@ pub enum Write {
         board: BoardName,
         /// Its key.
         id: TopicId,
-        /// The text.
-        topic: NewTopic,
+        /// What changes.
+        edit: TopicEdit,
+        /// The revision that the writer knows; the topic must still be at it.
+        expected: Option<Revision>,
     },
     /// A topic fewer.
     DeleteTopic {
@@ -44,6 +46,8 @@ pub enum Write {
         board: BoardName,
         /// Its key.
         id: TopicId,
+        /// The revision that the writer knows; the topic must still be at it.
+        expected: Option<Revision>,
     },
 }
 
@@ -167,8 +171,12 @@ impl Write {
     fn run(&self, connection: &mut AnyConnection) -> Result<Option<TopicId>, StoreError> {
         match self {
             Self::CreateTopic { board, topic, key } => repository::create_topic(connection, board, topic, key.as_ref()).map(Some),
-            Self::UpdateTopic { board, id, topic } => repository::update_topic(connection, board, *id, topic).map(|()| Some(*id)),
-            Self::DeleteTopic { board, id } => repository::delete_topic(connection, board, *id).map(|()| None),
+            Self::UpdateTopic { board, id, edit, expected } => {
+                repository::update_topic(connection, board, *id, edit, *expected).map(|()| Some(*id))
+            }
+            Self::DeleteTopic { board, id, expected } => {
+                repository::delete_topic(connection, board, *id, *expected).map(|()| None)
+            }
         }
     }
 }

@@ -11,12 +11,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, Hub, IdempotencyKey, LogEntry, NewTopic, Patch, Resume, Revision, Snapshot, Subscription,
-    Topic, TopicId,
+    Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{Committed, LogPage, Page, Store, StoreError, Write, Writer, Written};
 use tokio::time::timeout;
 
-use crate::{blocking::blocking, follower::Following, shutdown::Drain};
+use crate::{auth::Administrator, blocking::blocking, follower::Following, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -128,6 +128,10 @@ pub(crate) struct Parts {
 impl Bulletin {
     pub(crate) fn new(parts: Parts) -> Self {
         Self { parts: Arc::new(parts) }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
     }
 
     /// Where the follower is.
@@ -248,13 +252,48 @@ impl Bulletin {
         topic: NewTopic,
         key: Option<IdempotencyKey>,
     ) -> Result<Topic, StoreError> {
-        let write = self.parts.writer.write(Write::CreateTopic { board, topic, key });
-        match timeout(self.parts.write_wait, write).await {
-            Ok(Ok(Written::Topic(topic))) => Ok(topic),
-            Ok(Ok(Written::Deleted)) => Err(StoreError::Internal("a create was answered by a delete".to_owned())),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Unavailable("the write took too long".to_owned())),
+        self.write_topic(Write::CreateTopic { board, topic, key }).await
+    }
+
+    /// Changes a topic; if `expected` is given, only one that is still at that revision.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as [`create_topic`](Self::create_topic).
+    pub async fn update_topic(
+        &self,
+        _: &Administrator,
+        board: BoardName,
+        id: TopicId,
+        edit: TopicEdit,
+        expected: Option<Revision>,
+    ) -> Result<Topic, StoreError> {
+        self.write_topic(Write::UpdateTopic { board, id, edit, expected }).await
+    }
+
+    /// Deletes a topic; if `expected` is given, only one that is still at that revision.
+    ///
+    /// # Errors
+    /// As [`update_topic`](Self::update_topic).
+    pub async fn delete_topic(
+        &self,
+        _: &Administrator,
+        board: BoardName,
+        id: TopicId,
+        expected: Option<Revision>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::DeleteTopic { board, id, expected }).await.map(drop)
+    }
+
+    async fn write_topic(&self, write: Write) -> Result<Topic, StoreError> {
+        match self.write(write).await? {
+            Written::Topic(topic) => Ok(topic),
+            Written::Deleted => Err(StoreError::Internal("a write was answered by a delete".to_owned())),
         }
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        let too_long = |_| Err(StoreError::Unavailable("the write took too long".to_owned()));
+        timeout(self.parts.write_wait, self.parts.writer.write(write)).await.unwrap_or_else(too_long)
     }
 
     /// The newest snapshot in memory, read from the database if there is none that counts. Readers

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod token;
+
 use std::{
     fmt,
     io::{self, Write as _},
@@ -12,9 +14,11 @@ use kairanban_store::migrate;
 
 use crate::{
     config::{self, Config, ConfigError, Overrides},
-    server::Server,
+    server::{self, Server},
     shutdown, telemetry,
 };
+
+use token::TokenCommand;
 
 /// A live bulletin board server: a write commits, then every open stream hears of it.
 #[derive(Debug, Parser)]
@@ -39,7 +43,7 @@ struct Settings {
     database_url: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Serve the board (the default)
     Serve,
@@ -49,6 +53,9 @@ enum Command {
         #[arg(long)]
         new_epoch: bool,
     },
+    /// Make, list and end tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,6 +124,10 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(&load()?),
             Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
+            Command::Token(command) => {
+                telemetry::start();
+                command.run(&server::open_store(&load()?)?)
+            }
             Command::Config(ConfigCommand::Check) => say(&format!("{:#?}\nThe configuration is valid.\n", load()?)),
             Command::Config(ConfigCommand::Default) => say(config::DEFAULT),
         }
@@ -127,7 +138,7 @@ fn serve(config: &Config) -> Result<(), CliError> {
     telemetry::start();
     let database = config.address()?;
     actix_web::rt::System::new().block_on(async {
-        let server = Server::build(config).await?;
+        let server = Server::build(config)?;
         let url = format!("http://{}", server.address());
         say(&format!(
             "kairanban is at {url}  (database: {database})\n\n  \

@@ -142,6 +142,7 @@ sections! {
         #[doc = "Open streams of one address"] streams_per_client_max: usize,
         #[doc = "Writes of one address at once"] posts_per_client_burst: NonZero<u32>,
         #[doc = "Writes of one address per second"] posts_per_client_per_s: NonZero<u32>,
+        #[doc = "Bad tokens of one address per minute"] bad_tokens_per_min: NonZero<u32>,
         #[doc = "Bytes of a request's body"] body_bytes_max: usize,
         #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,
         #[doc = "Proxies that are believed"] trusted_proxies: Vec<IpNet>,

@@ -28,6 +28,15 @@ pub enum ApiError {
     /// No form of the answer suits the client.
     #[error("this is an event stream: Accept must allow text/event-stream")]
     NotAcceptable,
+    /// It takes a token, and there is no good one.
+    #[error("this takes a token: send Authorization: Bearer with one that `kairanban token create` made")]
+    Unauthorized,
+    /// The token is good, but not for this.
+    #[error("this token does not allow that")]
+    Forbidden,
+    /// The topic is another one than the client thinks.
+    #[error("the topic was changed meanwhile; read it again")]
+    Changed,
     /// Another site's page sent it.
     #[error("this was sent by a page of another site; post from the board's own page, or from a program")]
     CrossSite,
@@ -123,6 +132,9 @@ impl ApiError {
             Self::Gone(_) => "gone",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotAcceptable => "not_acceptable",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Changed => "changed",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
             Self::Unreadable { .. } => "unreadable",
@@ -168,7 +180,9 @@ impl ResponseError for ApiError {
             Self::Gone(_) => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::CrossSite | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -189,6 +203,7 @@ impl ResponseError for ApiError {
         match self {
             Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
             Self::Unavailable { .. } => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
+            Self::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\""))),
             Self::TooMany { retry_after_s } => drop(response.insert_header((header::RETRY_AFTER, *retry_after_s))),
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
@@ -204,6 +219,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
             StoreError::KeyReused => Self::KeyReused,
+            StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
             StoreError::Refused(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }

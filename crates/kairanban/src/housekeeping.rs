@@ -9,7 +9,7 @@ use kairanban_core::{BoardName, Hub};
 use kairanban_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, bulletin::HighWater, follower::Following, limits::WriteQuota};
+use crate::{blocking::blocking, bulletin::HighWater, follower::Following, limits::Quotas};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -22,7 +22,7 @@ pub struct Housekeeping {
     pub(crate) hub: Arc<Hub>,
     pub(crate) following: Following,
     pub(crate) trimmed_to: HighWater,
-    pub(crate) quota: Arc<WriteQuota>,
+    pub(crate) quotas: Quotas,
     pub(crate) cache_ttl: Duration,
     pub(crate) changes_max: u64,
     pub(crate) key_age_max: Duration,
@@ -36,7 +36,7 @@ impl Housekeeping {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            self.quota.forget_idle();
+            self.quotas.forget_idle();
             // While the database is away nothing expires.
             if self.following.stale_since().is_some() {
                 continue;

@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod assets;
 mod body;
+mod caller;
 pub mod forms;
 pub mod headers;
 pub mod health;

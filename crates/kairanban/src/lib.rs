@@ -5,6 +5,7 @@
 //! wakes the [`follower`], which publishes on the hub; a [`stream`] waits there.
 
 mod archiver;
+mod auth;
 mod backplane;
 mod blocking;
 mod bulletin;

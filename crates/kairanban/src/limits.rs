@@ -47,19 +47,25 @@ impl ClientAddress {
     }
 }
 
-/// Counts writes per client.
+/// Counts something per client.
 #[derive(Debug)]
-pub struct WriteQuota(DefaultKeyedRateLimiter<ClientAddress>);
+pub struct ClientQuota(DefaultKeyedRateLimiter<ClientAddress>);
 
-impl WriteQuota {
-    /// Nobody has written yet.
+impl ClientQuota {
+    /// For writes.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn of_writes(limits: &Limits) -> Self {
         let quota = Quota::per_second(limits.posts_per_client_per_s).allow_burst(limits.posts_per_client_burst);
         Self(RateLimiter::keyed(quota))
     }
 
-    /// Counts one write. A client without an address (a Unix socket) is not limited.
+    /// For tokens that are none.
+    #[must_use]
+    pub fn of_bad_tokens(limits: &Limits) -> Self {
+        Self(RateLimiter::keyed(Quota::per_minute(limits.bad_tokens_per_min)))
+    }
+
+    /// Counts one. A client without an address (a Unix socket) is not limited.
     ///
     /// # Errors
     /// 429, if that is too much.
@@ -71,10 +77,32 @@ impl WriteQuota {
         })
     }
 
-    /// Forgets clients who could write as much as if they had never been here.
-    pub fn forget_idle(&self) {
+    fn forget_idle(&self) {
         self.0.retain_recent();
         self.0.shrink_to_fit();
+    }
+}
+
+/// All that is counted per client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Quotas {
+    /// Writes.
+    pub writes: Arc<ClientQuota>,
+    /// Tokens that are none.
+    pub bad_tokens: Arc<ClientQuota>,
+}
+
+impl Quotas {
+    /// Nobody has done anything yet.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { writes: Arc::new(ClientQuota::of_writes(limits)), bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)) }
+    }
+
+    /// Forgets clients who could do as much as if they had never been here.
+    pub fn forget_idle(&self) {
+        self.writes.forget_idle();
+        self.bad_tokens.forget_idle();
     }
 }
 

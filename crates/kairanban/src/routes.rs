@@ -3,7 +3,7 @@
 use actix_web::{
     Resource,
     guard::{Any, Get, Head},
-    web::{self, ServiceConfig, get, post, resource, route},
+    web::{self, ServiceConfig, delete, get, patch, post, resource, route},
 };
 
 use crate::{
@@ -35,7 +35,12 @@ pub fn configure(services: &mut ServiceConfig) {
                 .route(post().to(topics::post_topic))
                 .route(read().to(topics::get_topics)),
         )
-        .service(page(resource("/api/v1/boards/{board}/topics/{id}"), "GET, HEAD").route(read().to(topics::get_topic)))
+        .service(
+            page(resource("/api/v1/boards/{board}/topics/{id}"), "GET, HEAD, PATCH, DELETE")
+                .route(patch().to(topics::patch_topic))
+                .route(delete().to(topics::delete_topic))
+                .route(read().to(topics::get_topic)),
+        )
         .service(page(resource("/api/v1/boards/{board}/changes"), "GET, HEAD").route(read().to(changes::get_changes)))
         // What the page loads, and probes.
         .service(page(resource("/assets/{name}"), "GET, HEAD").route(read().to(assets::get_asset)))

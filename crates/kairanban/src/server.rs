@@ -23,7 +23,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     archiver::{self, Archiver},
     backplane::Backplane,
-    blocking::blocking,
     bulletin::{self, Bulletin, HighWater},
     cli::CliError,
     config::Config,
@@ -32,7 +31,7 @@ use crate::{
     follower::{Follower, Wake},
     housekeeping::Housekeeping,
     http::{headers, origin, present},
-    limits::WriteQuota,
+    limits::Quotas,
     routes,
     shutdown::Drain,
     state::AppState,
@@ -68,12 +67,12 @@ impl Server {
     ///
     /// # Errors
     /// If the database cannot be reached or migrated, or the address cannot be had.
-    pub async fn build(config: &Config) -> Result<Self, CliError> {
+    pub fn build(config: &Config) -> Result<Self, CliError> {
         let board = config.default_board()?;
         let drain = Drain::new(Duration::from_secs(config.server.drain_s));
-        let quota = Arc::new(WriteQuota::new(&config.limits));
-        let (bulletin, background) = open_bulletin(config, &quota).await?;
-        let state = AppState::new(config, board, bulletin, &quota, drain.clone())
+        let quotas = Quotas::new(&config.limits);
+        let (bulletin, background) = open_bulletin(config, &quotas)?;
+        let state = AppState::new(config, board, bulletin, &quotas, drain.clone())
             .map_err(|error| CliError::Failed(format!("{error:#}")))?;
         raise_file_limit(config.limits.streams_max);
         let listener = listen(config.server.listen)
@@ -130,8 +129,12 @@ impl Background {
 }
 
 /// Puts together everything behind the bulletin, and starts the tasks it lives on.
-async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bulletin, Background), CliError> {
-    let (store, trimmed_to) = open_store(config).await?;
+fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Background), CliError> {
+    let failed = cannot_use_database(config);
+    // Blocks, but nothing else runs yet.
+    let store = open_store(config)?;
+    let trimmed_to = HighWater::default();
+    trimmed_to.raise(store.trimmed_to().map_err(&failed)?);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
     let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
@@ -139,8 +142,7 @@ async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bull
     let (archiver, overfull) = Archiver::new();
     let poll = Duration::from_millis(config.database.poll_ms.get());
     let (follower, following) =
-        Follower::new(store.clone(), Arc::clone(&hub), wake.clone(), archiver, acknowledged.clone(), poll)
-            .map_err(cannot_use_database(config))?;
+        Follower::new(store.clone(), Arc::clone(&hub), wake.clone(), archiver, acknowledged.clone(), poll).map_err(&failed)?;
     let on_commit = bulletin::on_commit(acknowledged.clone(), wake.clone(), backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     let housekeeping = Housekeeping {
@@ -148,7 +150,7 @@ async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bull
         hub: Arc::clone(&hub),
         following: following.clone(),
         trimmed_to: trimmed_to.clone(),
-        quota: Arc::clone(quota),
+        quotas: quotas.clone(),
         cache_ttl,
         changes_max: config.history.changes_max,
         key_age_max: Duration::from_secs(config.idempotency.age_max_s),
@@ -164,21 +166,17 @@ async fn open_bulletin(config: &Config, quota: &Arc<WriteQuota>) -> Result<(Bull
     Ok((bulletin, Background { stop, tasks, writing }))
 }
 
-async fn open_store(config: &Config) -> Result<(Store, HighWater), CliError> {
-    let (address, timeouts, board, store) =
-        (config.listen_address()?, config.timeouts(), config.default_board()?, config.store()?);
-    let opened = blocking(move || {
-        for migration in migrate(&address, timeouts, &board, false)? {
-            tracing::info!(migration, "migrated");
-        }
-        let store = Store::open(store)?;
-        let trimmed_to = store.trimmed_to()?;
-        Ok((store, trimmed_to))
-    });
-    let (store, forgotten) = opened.await.map_err(cannot_use_database(config))?;
-    let trimmed_to = HighWater::default();
-    trimmed_to.raise(forgotten);
-    Ok((store, trimmed_to))
+/// Migrates and connects. Blocks.
+///
+/// # Errors
+/// If the configuration is wrong, or the database cannot be reached or migrated.
+pub fn open_store(config: &Config) -> Result<Store, CliError> {
+    let failed = cannot_use_database(config);
+    let ran = migrate(&config.listen_address()?, config.timeouts(), &config.default_board()?, false).map_err(&failed)?;
+    for migration in ran {
+        tracing::info!(migration, "migrated");
+    }
+    Store::open(config.store()?).map_err(&failed)
 }
 
 fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {

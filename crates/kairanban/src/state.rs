@@ -8,7 +8,7 @@ use kairanban_core::BoardName;
 use crate::{
     bulletin::Bulletin,
     config::Config,
-    limits::{StreamGate, WriteQuota},
+    limits::{ClientQuota, Quotas, StreamGate},
     render::page::Pages,
     shutdown::Drain,
     stream::StreamTiming,
@@ -30,7 +30,9 @@ pub struct Parts {
     /// Room for streams.
     pub gate: StreamGate,
     /// Who has written how much.
-    pub quota: Arc<WriteQuota>,
+    pub quota: Arc<ClientQuota>,
+    /// Who has shown tokens that are none.
+    pub bad_tokens: Arc<ClientQuota>,
     /// How streams live.
     pub timing: StreamTiming,
     /// Bounds of the REST addresses.
@@ -51,7 +53,7 @@ impl AppState {
         config: &Config,
         default_board: BoardName,
         bulletin: Bulletin,
-        quota: &Arc<WriteQuota>,
+        quotas: &Quotas,
         drain: Drain,
     ) -> Result<Self, minijinja::Error> {
         Ok(Self(Arc::new(Parts {
@@ -59,7 +61,8 @@ impl AppState {
             default_board,
             pages: Pages::new()?,
             gate: StreamGate::new(&config.limits),
-            quota: Arc::clone(quota),
+            quota: Arc::clone(&quotas.writes),
+            bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing: StreamTiming::new(&config.stream),
             rest: config.rest.clone(),
             drain,

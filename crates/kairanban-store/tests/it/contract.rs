@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, thread};
 
-use kairanban_core::{ChangeKind, Revision, TopicId};
-use kairanban_store::{Store, StoreError, Stretch, Write, Written, migrate};
+use kairanban_core::{ChangeKind, Revision, Scope, TopicEdit, TopicId};
+use kairanban_store::{NewToken, Store, StoreError, Stretch, Write, Written, migrate};
 
 use crate::place::{Foreign, Kind, Place, TIMEOUTS, config, main, topic};
 
@@ -33,6 +33,8 @@ on_both!(
     revisions_follow_commits_for_whoever_reads_along,
     history_comes_along_with_the_board,
     a_repeated_request_leads_to_one_topic,
+    of_two_edits_at_once_one_wins,
+    tokens_are_found_used_and_ended,
 );
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -64,13 +66,20 @@ fn migrating_again_changes_nothing_and_a_new_epoch_only_the_epoch(place: &Place)
 fn what_is_written_is_read_back(place: &Place) {
     let (writer, commits) = place.writer();
     let first = create(place, "回覧板 <b>\n'; DROP TABLE topics;--");
-    let update = Write::UpdateTopic { board: main(), id: first.id, topic: topic("changed") };
+    let edit = |text: &str| TopicEdit::try_new(Some(text), None).expect("allowed");
+    let update = Write::UpdateTopic { board: main(), id: first.id, edit: edit("changed"), expected: Some(first.revision) };
     let Ok(Written::Topic(changed)) = run(writer.write(update)) else { panic!("a topic") };
     assert_eq!((changed.id, changed.comment.as_str(), changed.created_at), (first.id, "changed", first.created_at));
     assert!(changed.updated_at > first.updated_at, "{changed:?}");
     assert!(changed.revision > first.revision);
     assert_eq!(place.load().snapshot.topics()[0].as_ref(), &changed);
-    let delete = Write::DeleteTopic { board: main(), id: first.id };
+    // Who still thinks of the first revision has lost the race, and changes nothing.
+    let late = Write::UpdateTopic { board: main(), id: first.id, edit: edit("late"), expected: Some(first.revision) };
+    assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
+    let late = Write::DeleteTopic { board: main(), id: first.id, expected: Some(first.revision) };
+    assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
+    assert_eq!(place.comments(), ["changed"]);
+    let delete = Write::DeleteTopic { board: main(), id: first.id, expected: None };
     assert!(matches!(run(writer.write(delete.clone())), Ok(Written::Deleted)));
     assert!(matches!(run(writer.write(delete)), Err(StoreError::NoSuchTopic(_))));
     assert_eq!(place.comments(), Vec::<String>::new());
@@ -83,7 +92,7 @@ fn a_bad_write_fails_alone(place: &Place) {
     let writes = [
         Write::CreateTopic { board: main(), topic: topic("one"), key: None },
         Write::CreateTopic { board: nowhere, topic: topic("lost"), key: None },
-        Write::DeleteTopic { board: main(), id: TopicId(999) },
+        Write::DeleteTopic { board: main(), id: TopicId(999), expected: None },
         Write::CreateTopic { board: main(), topic: topic("two"), key: None },
     ];
     let answers = run(futures(writes.map(|write| writer.write(write))));
@@ -368,4 +377,47 @@ fn a_repeated_request_leads_to_one_topic(place: &Place) {
     assert_eq!(place.store.forget_keys(std::time::Duration::from_secs(60)).expect("forgotten"), 0);
     assert_eq!(place.store.forget_keys(std::time::Duration::ZERO).expect("forgotten"), 1);
     assert!(matches!(run(writers[0].write(write("another"))), Ok(Written::Topic(_))));
+}
+
+/// Two writers who both know the first revision, in one queue and in two.
+fn of_two_edits_at_once_one_wins(place: &Place) {
+    let writers = [place.writer().0, place.writer().0];
+    for pair in [[&writers[0], &writers[0]], [&writers[0], &writers[1]]] {
+        let first = create(place, "contested");
+        let edit = |text: &str| Write::UpdateTopic {
+            board: main(),
+            id: first.id,
+            edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
+            expected: Some(first.revision),
+        };
+        let answers = run(futures([pair[0].write(edit("one")), pair[1].write(edit("other"))]));
+        let won = answers.iter().filter(|answer| matches!(answer, Ok(Written::Topic(_)))).count();
+        let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Changed(_)))).count();
+        assert_eq!((won, lost), (1, 1), "{answers:?}");
+    }
+}
+
+fn tokens_are_found_used_and_ended(place: &Place) {
+    let new = |board: Option<&str>| NewToken {
+        name: "bot".to_owned(),
+        scope: Scope::Admin,
+        board: board.map(|name| name.parse().expect("a name")),
+        lifetime: None,
+    };
+    let secret = place.store.create_token(&new(Some("main"))).expect("a token");
+    assert!(secret.starts_with("kairanban_") && secret.len() == 74, "{secret}");
+    assert_ne!(place.store.create_token(&new(None)).expect("a token"), secret);
+    assert!(matches!(place.store.create_token(&new(Some("nowhere"))), Err(StoreError::NoSuchBoard(_))));
+    let found = place.store.find_token(&secret).expect("read").expect("found");
+    assert_eq!((found.scope, found.board.clone(), found.last_used_at), (Scope::Admin, Some(main()), None));
+    let used = &place.store.tokens().expect("a list")[0];
+    assert!(used.id == found.id && used.last_used_at.is_some());
+    for wrong in ["", "kairanban_", &secret[..73], &format!("{secret} "), &secret.to_uppercase()] {
+        assert_eq!(place.store.find_token(wrong).expect("read"), None);
+    }
+    assert!(place.store.revoke_token(found.id).expect("revoked"));
+    assert!(!place.store.revoke_token(found.id).expect("revoked"), "once");
+    assert!(place.store.find_token(&secret).expect("read").expect("found").revoked_at.is_some());
+    let listed = place.foreign().try_run(&format!("INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"));
+    assert!(listed.is_err(), "no such scope");
 }

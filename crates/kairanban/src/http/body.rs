@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use actix_web::{HttpRequest, http::header, web::Payload};
 use bytes::Bytes;
-use kairanban_core::{IdempotencyKey, IdempotencyKeyError, NewTopic};
+use kairanban_core::{IdempotencyKey, IdempotencyKeyError, NewTopic, TopicEdit};
 use percent_encoding::percent_decode;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{error::ApiError, limits::ClientAddress, state::AppState};
@@ -30,6 +30,24 @@ impl Draft {
     /// One fault per field.
     pub fn check(&self) -> Result<NewTopic, ApiError> {
         NewTopic::try_new(&self.comment, &self.author).map_err(ApiError::Invalid)
+    }
+}
+
+/// What somebody wants to change in a topic, not checked yet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `comment` or `author`")]
+pub struct Edit {
+    comment: Option<String>,
+    author: Option<String>,
+}
+
+impl Edit {
+    /// Checks it.
+    ///
+    /// # Errors
+    /// One fault per field.
+    pub fn check(&self) -> Result<TopicEdit, ApiError> {
+        TopicEdit::try_new(self.comment.as_deref(), self.author.as_deref()).map_err(ApiError::Invalid)
     }
 }
 
@@ -99,6 +117,15 @@ pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, ta
     }
 }
 
+/// Reads what is to change.
+///
+/// # Errors
+/// As [`draft`].
+pub async fn edit(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<Edit, ApiError> {
+    Kind::of(request, &[Kind::Json])?;
+    json(&read(payload, request, state).await?)
+}
+
 async fn read(payload: Payload, request: &HttpRequest, state: &AppState) -> Result<Bytes, ApiError> {
     let bytes_max = state.body_bytes_max;
     let told = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -151,13 +178,13 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
     decoded.map_err(|_| unreadable("the form is not UTF-8"))
 }
 
-fn json(body: &[u8]) -> Result<Draft, ApiError> {
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(unreadable("the body is no JSON object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let draft: Draft = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let detail = error.into_inner().to_string();
         // serde has one kind of error for all that does not fit; only its words tell them apart.
@@ -168,7 +195,7 @@ fn json(body: &[u8]) -> Result<Draft, ApiError> {
         }
     })?;
     reader.end().map_err(|error| unreadable(&error.to_string()))?;
-    Ok(draft)
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -218,7 +245,7 @@ mod tests {
         for key in [r#"{"comment":"a","id":1}"#, r#"{"comment":"a","revision":9}"#] {
             assert_eq!(status(json(key.as_bytes())), 422, "{key}");
         }
-        let Err(ApiError::Unreadable { path, .. }) = json(br#"{"comment":1}"#) else { panic!("unreadable") };
+        let Err(ApiError::Unreadable { path, .. }) = json::<Draft>(br#"{"comment":1}"#) else { panic!("unreadable") };
         assert_eq!(path.as_deref(), Some("comment"));
     }
 }

@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path, Payload, Query},
 };
-use kairanban_core::{BoardName, Cursor, Topic, TopicId};
+use kairanban_core::{BoardName, Cursor, Revision, Topic, TopicId};
 use kairanban_store::Page;
 use serde::Deserialize;
 
@@ -18,7 +18,7 @@ use crate::{
     http::{
         board_name,
         body::{self, Kind},
-        pages,
+        caller, pages,
     },
     limits::ClientAddress,
     render,
@@ -108,6 +108,56 @@ pub async fn get_topic(
     let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
     Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::topic_json(&topic)) })
+}
+
+/// `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
+///
+/// # Errors
+/// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is not allowed.
+pub async fn patch_topic(
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (board, id) = path.into_inner();
+    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let expected = expected_revision(&request, &state)?;
+    let edit = body::edit(&request, payload, &state).await?.check()?;
+    let topic = state.bulletin.update_topic(&administrator, board, id, edit, expected).await?;
+    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(&topic)))
+}
+
+/// `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
+///
+/// # Errors
+/// Without a token for it; if there is no such topic, or it was changed meanwhile.
+pub async fn delete_topic(
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let (board, id) = path.into_inner();
+    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let expected = expected_revision(&request, &state)?;
+    state.bulletin.delete_topic(&administrator, board, id, expected).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The revision that `If-Match` asks for; `*` and no header ask for none.
+fn expected_revision(request: &HttpRequest, state: &AppState) -> Result<Option<Revision>, ApiError> {
+    let Some(tag) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let tag = tag.to_str().unwrap_or_default().trim();
+    if tag == "*" {
+        return Ok(None);
+    }
+    let cursor = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse::<Cursor>().ok());
+    // A tag of another history, or that is none of ours, matches nothing.
+    let ours = cursor.filter(|cursor| cursor.epoch == state.bulletin.following().epoch()).ok_or(ApiError::Changed)?;
+    Ok(Some(ours.revision))
 }
 
 /// The topic that an address names, in its one spelling. What is no id names no topic.

@@ -1,0 +1,108 @@
+//! Who may do what.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::BoardName;
+
+/// What a token allows; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Reading.
+    Read,
+    /// Posting.
+    Post,
+    /// Everything.
+    Admin,
+}
+
+/// Text that is no scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a scope is read, post or admin")]
+pub struct ScopeError;
+
+impl Scope {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Post => "post",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        [Self::Read, Self::Post, Self::Admin].into_iter().find(|scope| scope.as_str() == text).ok_or(ScopeError)
+    }
+}
+
+/// What is known of a token. The token itself is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its key.
+    pub id: i64,
+    /// What it is for, in somebody's words.
+    pub name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// The one board that it is for; `None` for all.
+    pub board: Option<BoardName>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When somebody ended it.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// When it was used last, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl Token {
+    /// Whether it is good at that time.
+    #[must_use]
+    pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether it allows that on that board (`None`: on all of them).
+    #[must_use]
+    pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
+        self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn allows_what_its_scope_its_board_and_its_time_allow() {
+        let now = DateTime::UNIX_EPOCH;
+        let board = |name: &str| name.parse::<BoardName>().expect("a name");
+        let token = Token {
+            id: 1,
+            name: "bot".to_owned(),
+            scope: Scope::Post,
+            board: Some(board("main")),
+            created_at: now,
+            expires_at: Some(now + TimeDelta::seconds(9)),
+            revoked_at: None,
+            last_used_at: None,
+        };
+        assert!(token.allows(Scope::Read, Some(&board("main"))) && token.allows(Scope::Post, Some(&board("main"))));
+        assert!(!token.allows(Scope::Admin, Some(&board("main"))));
+        assert!(!token.allows(Scope::Read, Some(&board("other"))) && !token.allows(Scope::Read, None));
+        assert!(token.is_valid(now) && !token.is_valid(now + TimeDelta::seconds(9)));
+        assert!(!Token { revoked_at: Some(now), ..token.clone() }.is_valid(now));
+        assert!(Token { board: None, ..token }.allows(Scope::Read, None));
+    }
+}

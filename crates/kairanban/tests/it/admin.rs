@@ -1,0 +1,130 @@
+//! What takes a token: made at the terminal, shown over REST, ended.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    node::{Database, Node, program},
+    sse::Mirror,
+    wire::{self, Answer},
+};
+
+crate::on_both!(an_administrator_edits_and_deletes_and_loses_a_race, what_a_token_does_not_allow);
+
+const TOPICS: &str = "/api/v1/boards/main/topics";
+
+/// Runs `kairanban token …` beside the running server; gives what it printed.
+fn token(node: &Node, arguments: &[&str]) -> String {
+    let output = program().args(["--database-url", &node.database.url(), "token"]).args(arguments).output().expect("the program");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+fn send(node: &Node, method: &str, path: &str, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let authorization = format!("Bearer {token}");
+    let ours = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    wire::request(node.address, method, path, &[&ours, headers].concat(), body.as_bytes())
+}
+
+fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
+    let node = Node::start(database);
+    let admin = token(&node, &["create", "--scope", "admin", "--name", "ann"]);
+    let mut stream = node.stream("/b/main/stream?format=patch");
+    let mut mirror = Mirror::default();
+    let mut shows = |expected: &[&str]| {
+        while mirror.comments() != expected {
+            mirror.take(&stream.event());
+        }
+    };
+    let posted = node.send("POST", TOPICS, "application/json", r#"{"comment":"tpyo","author":"ann"}"#);
+    let (path, tag) = (posted.header("location").expect("an address"), posted.header("etag").expect("a tag"));
+    shows(&["tpyo"]);
+
+    let edited = send(&node, "PATCH", path, &admin, &[("If-Match", tag)], r#"{"comment":"typo"}"#);
+    assert_eq!(
+        (edited.status, edited.json()["comment"].as_str(), edited.json()["author"].as_str()),
+        (200, Some("typo"), Some("ann"))
+    );
+    assert_ne!(edited.header("etag"), Some(tag));
+    shows(&["typo"]);
+
+    // With the tag from before the edit: lost.
+    for (method, body) in [("PATCH", r#"{"comment":"late"}"#), ("DELETE", "")] {
+        let lost = send(&node, method, path, &admin, &[("If-Match", tag)], body);
+        assert_eq!((lost.status, lost.json()["code"].as_str()), (412, Some("changed")), "{method}");
+    }
+    assert_eq!(send(&node, "PATCH", path, &admin, &[("If-Match", "\"0-1\"")], "{}").status, 412, "another history");
+    let same = send(&node, "PATCH", path, &admin, &[("If-Match", "*")], "{}");
+    assert_eq!((same.status, same.header("etag")), (200, edited.header("etag")), "nothing to change, nothing changed");
+
+    for (status, body) in [(422, r#"{"comment":" "}"#), (422, r#"{"id":2}"#), (400, r#"{"comment":1}"#), (400, "")] {
+        assert_eq!(send(&node, "PATCH", path, &admin, &[], body).status, status, "{body}");
+    }
+    let tag = edited.header("etag").expect("a tag");
+    assert_eq!(send(&node, "DELETE", path, &admin, &[("If-Match", tag)], "").status, 204);
+    shows(&[]);
+    assert_eq!(send(&node, "DELETE", path, &admin, &[], "").status, 404, "deleting twice");
+    assert_eq!(send(&node, "PATCH", path, &admin, &[], r#"{"comment":"x"}"#).status, 404);
+}
+
+fn what_a_token_does_not_allow(database: Database) {
+    let node = Node::start(database);
+    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
+    node.post("a");
+    let path = format!("{TOPICS}/1");
+    let delete = |token: &str| send(&node, "DELETE", &path, token, &[], "");
+
+    let nobody = wire::request(node.address, "DELETE", &path, &[], b"");
+    assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, Some("Bearer realm=\"kairanban\"")));
+    let good = token(&node, &["create", "--scope", "admin"]);
+    for wrong in ["", "x", &good[..good.len() - 1], &good.to_uppercase()] {
+        assert_eq!(delete(wrong).status, 401, "{wrong}");
+    }
+    assert_eq!(
+        wire::request(node.address, "DELETE", &format!("{path}?token={good}"), &[], b"").status,
+        401,
+        "never in the address"
+    );
+
+    let poster = token(&node, &["create", "--scope", "post"]);
+    let elsewhere = token(&node, &["create", "--scope", "admin", "--board", "other"]);
+    for forbidden in [&poster, &elsewhere] {
+        assert_eq!((delete(forbidden).status, delete(forbidden).json()["code"].as_str()), (403, Some("forbidden")));
+    }
+
+    let listed = token(&node, &["list"]);
+    assert!(listed.lines().count() == 3 && !listed.contains(&good), "{listed}");
+    let id = listed.lines().next().and_then(|line| line.split('\t').next()).expect("a number");
+    token(&node, &["revoke", id]);
+    assert_eq!(delete(&good).status, 401, "revoked");
+    let late = token(&node, &["create", "--scope", "admin", "--days", "0"]);
+    assert_eq!(delete(&late).status, 401, "it has ended");
+    assert_eq!(node.get(&path).status, 200, "and the topic is still there");
+    let here = token(&node, &["create", "--scope", "admin", "--board", "main"]);
+    assert_eq!(delete(&here).status, 204);
+}
+
+#[test]
+fn guessing_is_slow_and_does_not_lock_others_out() {
+    let node = Node::start_with(Database::sqlite(), &[("LIMITS__BAD_TOKENS_PER_MIN", "5")]);
+    let id = node.post("a");
+    let path = format!("{TOPICS}/{id}");
+    let good = token(&node, &["create", "--scope", "admin"]);
+    let statuses: Vec<_> = (0..10).map(|n| send(&node, "DELETE", &path, &format!("guess{n}"), &[], "").status).collect();
+    assert_eq!((&statuses[..5], statuses[9]), (&[401; 5][..], 429), "{statuses:?}");
+    assert_eq!(send(&node, "DELETE", &path, &good, &[], "").status, 204, "a good token works all the same");
+}
+
+/// A token that ends on one node has ended on all.
+#[test]
+fn revoking_counts_on_every_node() {
+    let first = Node::start(Database::postgres());
+    let second = first.sibling();
+    let id = first.post("a");
+    let admin = token(&first, &["create", "--scope", "admin"]);
+    let edit = |node: &Node| send(node, "PATCH", &format!("{TOPICS}/{id}"), &admin, &[], r#"{"comment":"b"}"#).status;
+    assert_eq!([edit(&first), edit(&second)], [200, 200]);
+    token(&first, &["revoke", "1"]);
+    let began = Instant::now();
+    assert_eq!([edit(&first), edit(&second)], [401, 401]);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
