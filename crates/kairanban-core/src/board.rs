@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{Invalid, InvalidReason};
+use crate::{Invalid, InvalidReason, Revision, topic::is_bidi_control};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +54,50 @@ impl fmt::Display for BoardName {
     }
 }
 
+/// Bound of a title, in Unicode scalar values.
+const TITLE_CHARS_MAX: usize = 200;
+
+/// What a board is called in a sentence; may be empty. One line without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardTitle(String);
+
+impl BoardTitle {
+    /// The title's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BoardTitle {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let title = text.trim();
+        let reason = if title.chars().nth(TITLE_CHARS_MAX).is_some() {
+            InvalidReason::TooLong { chars_max: TITLE_CHARS_MAX }
+        } else if title.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+            InvalidReason::ForbiddenCharacter
+        } else {
+            return Ok(Self(title.to_owned()));
+        };
+        Err(Invalid { field: "title", reason })
+    }
+}
+
+/// A board, without its topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its name.
+    pub name: BoardName,
+    /// Its title; may be empty.
+    pub title: String,
+    /// The revision of its newest change.
+    pub revision: Revision,
+    /// How many topics it has that are not archived.
+    pub topics: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +109,15 @@ mod tests {
         }
         for name in ["", "-a", "Main", "a.b", "a b", "é", "a/b", "..", "admin", "stream", &"x".repeat(64)] {
             assert!(name.parse::<BoardName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_title_is_one_line() {
+        assert_eq!(" 町内会 ".parse::<BoardTitle>().map(|title| title.as_str().to_owned()), Ok("町内会".to_owned()));
+        assert_eq!("".parse::<BoardTitle>(), Ok(BoardTitle::default()));
+        for title in ["a\nb", "a\u{202E}b", &"x".repeat(201)] {
+            assert!(title.parse::<BoardTitle>().is_err(), "{title:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ mod tail;
 mod token;
 mod topic;
 
-pub use board::{BoardId, BoardName};
+pub use board::{Board, BoardId, BoardName, BoardTitle};
 pub use change::{BoardChanges, Change, ChangeKind, LogEntry};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use forms::{Form, Forms};

@@ -131,7 +131,7 @@ fn author_fault(author: &str) -> Option<InvalidReason> {
 }
 
 /// Characters that reorder what stands around them, so that text reads as what it is not.
-const fn is_bidi_control(c: char) -> bool {
+pub(crate) const fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// No board has this name.
     #[error("there is no board {0}")]
     NoSuchBoard(BoardName),
+    /// A board has this name already.
+    #[error("there is a board {0} already")]
+    BoardExists(BoardName),
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),

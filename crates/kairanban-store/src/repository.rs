@@ -5,11 +5,13 @@ use std::sync::Arc;
 use diesel::{
     define_sql_function,
     dsl::sql,
+    expression::SqlLiteral,
     prelude::*,
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use kairanban_core::{
-    BoardId, BoardName, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicEdit, TopicId,
+    Board, BoardId, BoardName, BoardTitle, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicEdit,
+    TopicId,
 };
 
 use crate::{
@@ -74,6 +76,58 @@ pub(crate) fn load(
 pub(crate) fn board_id(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardId, StoreError> {
     let found = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id).first(connection).optional()?;
     found.map(BoardId).ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
+}
+
+/// Boards in the order of their names, after one of them.
+pub(crate) fn boards(connection: &mut AnyConnection, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let after = after.map_or("", BoardName::as_str);
+    let rows: Vec<BoardRow> =
+        boards::table.filter(boards::name.gt(after)).order(boards::name).limit(limit).select(board_columns()).load(connection)?;
+    // A name that another program chose and that no address can hold is nobody's board.
+    Ok(rows.into_iter().filter_map(board).collect())
+}
+
+/// The board with this name, without its topics.
+pub(crate) fn board_info(connection: &mut AnyConnection, name: &BoardName) -> Result<Board, StoreError> {
+    let row = boards::table.filter(boards::name.eq(name.as_str())).select(board_columns());
+    let found: Option<BoardRow> = row.first(connection).optional()?;
+    found.and_then(board).ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
+}
+
+type BoardRow = (String, String, i64, i64);
+
+fn board_columns() -> (boards::name, boards::title, SqlLiteral<BigInt>, SqlLiteral<BigInt>) {
+    const TOPICS: &str = "(SELECT count(*) FROM topics WHERE topics.board_id = boards.id AND NOT topics.archived)";
+    (boards::name, boards::title, sql(BOARD_REVISION), sql(TOPICS))
+}
+
+fn board((name, title, at, topics): BoardRow) -> Option<Board> {
+    Some(Board { name: name.parse().ok()?, title, revision: revision(at).ok()?, topics: u64::try_from(topics).ok()? })
+}
+
+pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, title: &BoardTitle) -> Result<(), StoreError> {
+    match board_id(connection, name) {
+        Ok(_) => Err(StoreError::BoardExists(name.clone())),
+        Err(StoreError::NoSuchBoard(_)) => {
+            let row = (boards::name.eq(name.as_str()), boards::title.eq(title.as_str()));
+            diesel::insert_into(boards::table).values(row).execute(connection)?;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, title: &BoardTitle) -> Result<(), StoreError> {
+    let id = board_id(connection, name)?;
+    diesel::update(boards::table.filter(boards::id.eq(id.0))).set(boards::title.eq(title.as_str())).execute(connection)?;
+    Ok(())
+}
+
+pub(crate) fn delete_board(connection: &mut AnyConnection, name: &BoardName) -> Result<(), StoreError> {
+    let id = board_id(connection, name)?;
+    diesel::delete(boards::table.filter(boards::id.eq(id.0))).execute(connection)?;
+    Ok(())
 }
 
 /// Makes the board if there is none with this name; tells whether it did.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kairanban_core::{BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Token, Topic, TopicId};
+use kairanban_core::{Board, BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Token, Topic, TopicId};
 
 use crate::{
     DatabaseAddress, LogPage, NewToken, Page, StoreError, Stretch, Timeouts, change_log,
@@ -76,6 +76,22 @@ impl Store {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
         self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+    }
+
+    /// Boards in the order of their names, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn boards(&self, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+        self.with(|connection| repository::boards(connection, after, limit))
+    }
+
+    /// A board without its topics.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn board(&self, name: &BoardName) -> Result<Board, StoreError> {
+        self.with(|connection| repository::board_info(connection, name))
     }
 
     /// One topic of a board, archived or not.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{BoardName, IdempotencyKey, NewTopic, Revision, Topic, TopicEdit, TopicId};
+use kairanban_core::{Board, BoardName, BoardTitle, IdempotencyKey, NewTopic, Revision, Topic, TopicEdit, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Store, StoreError, change_log, connection::AnyConnection, repository};
@@ -40,6 +40,25 @@ pub enum Write {
         /// The revision that the writer knows; the topic must still be at it.
         expected: Option<Revision>,
     },
+    /// A new board.
+    CreateBoard {
+        /// Its name.
+        board: BoardName,
+        /// Its title.
+        title: BoardTitle,
+    },
+    /// Another title for a board.
+    UpdateBoard {
+        /// Its name.
+        board: BoardName,
+        /// Its title.
+        title: BoardTitle,
+    },
+    /// A board fewer, with its topics.
+    DeleteBoard {
+        /// Its name.
+        board: BoardName,
+    },
     /// A topic fewer.
     DeleteTopic {
         /// Its board.
@@ -54,6 +73,8 @@ pub enum Write {
 /// What was written, as committed.
 #[derive(Clone, Debug)]
 pub enum Written {
+    /// The board as it stands.
+    Board(Board),
     /// The topic as it stands.
     Topic(Topic),
     /// Gone.
@@ -152,6 +173,7 @@ impl Iterator for Groups {
 /// What no other write of the same transaction may touch.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Touched {
+    Board(BoardName),
     Topic(TopicId),
     Key(BoardName, IdempotencyKey),
 }
@@ -161,24 +183,45 @@ impl Write {
         match self {
             Self::CreateTopic { board, key, .. } => key.clone().map(|key| Touched::Key(board.clone(), key)),
             Self::UpdateTopic { id, .. } | Self::DeleteTopic { id, .. } => Some(Touched::Topic(*id)),
+            Self::CreateBoard { board, .. } | Self::UpdateBoard { board, .. } | Self::DeleteBoard { board } => {
+                Some(Touched::Board(board.clone()))
+            }
         }
     }
 
-    const fn has_key(&self) -> bool {
-        matches!(self, Self::CreateTopic { key: Some(_), .. })
+    /// Whether a unique constraint may refuse it because another node was quicker. Done again, it
+    /// finds what that node wrote.
+    const fn may_be_late(&self) -> bool {
+        matches!(self, Self::CreateTopic { key: Some(_), .. } | Self::CreateBoard { .. })
     }
 
-    fn run(&self, connection: &mut AnyConnection) -> Result<Option<TopicId>, StoreError> {
+    fn run(&self, connection: &mut AnyConnection) -> Result<Ran, StoreError> {
         match self {
-            Self::CreateTopic { board, topic, key } => repository::create_topic(connection, board, topic, key.as_ref()).map(Some),
+            Self::CreateTopic { board, topic, key } => {
+                repository::create_topic(connection, board, topic, key.as_ref()).map(Ran::Topic)
+            }
             Self::UpdateTopic { board, id, edit, expected } => {
-                repository::update_topic(connection, board, *id, edit, *expected).map(|()| Some(*id))
+                repository::update_topic(connection, board, *id, edit, *expected).map(|()| Ran::Topic(*id))
             }
             Self::DeleteTopic { board, id, expected } => {
-                repository::delete_topic(connection, board, *id, *expected).map(|()| None)
+                repository::delete_topic(connection, board, *id, *expected).map(|()| Ran::Deleted)
             }
+            Self::CreateBoard { board, title } => {
+                repository::create_board(connection, board, title).map(|()| Ran::Board(board.clone()))
+            }
+            Self::UpdateBoard { board, title } => {
+                repository::update_board(connection, board, title).map(|()| Ran::Board(board.clone()))
+            }
+            Self::DeleteBoard { board } => repository::delete_board(connection, board).map(|()| Ran::Deleted),
         }
     }
+}
+
+/// What a write did, before the revision is drawn: what it touched has to be read back after that.
+enum Ran {
+    Topic(TopicId),
+    Board(BoardName),
+    Deleted,
 }
 
 fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
@@ -202,17 +245,17 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
     }
 }
 
-type Outcome = Result<Option<TopicId>, StoreError>;
+type Outcome = Result<Ran, StoreError>;
 
 fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
     let run_all =
         |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
-        let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied().flatten()).collect();
-        let topics = repository::topics_by_id(connection, &ids)?;
+        let topic_id = |outcome: &Outcome| if let Ok(Ran::Topic(id)) = outcome { Some(*id) } else { None };
+        let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
         // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
         let newest = topics.iter().map(|topic| topic.revision).max();
-        let answers = outcomes.into_iter().map(|outcome| answer(outcome, &topics)).collect();
+        let answers = outcomes.into_iter().map(|outcome| answer(connection, outcome, &topics)).collect();
         Ok((change_log::stamped(connection)?.max(newest), answers))
     };
     store.with(|connection| connection.write(run_all, read_back))
@@ -223,8 +266,8 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
 fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, StoreError> {
     let mut run = || connection.transaction(|connection| write.run(connection));
     let outcome = match run() {
-        // Another node took the same key meanwhile, and now its topic is there.
-        Err(StoreError::Refused(_)) if write.has_key() => run(),
+        // Another node was quicker with the same key or name, and now what it wrote is there.
+        Err(StoreError::Refused(_)) if write.may_be_late() => run(),
         outcome => outcome,
     };
     match outcome {
@@ -233,8 +276,13 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, Store
     }
 }
 
-fn answer(outcome: Outcome, topics: &[Topic]) -> Answer {
-    let Some(id) = outcome? else { return Ok(Written::Deleted) };
-    let topic = topics.iter().find(|topic| topic.id == id);
-    topic.cloned().map(Written::Topic).ok_or(StoreError::NoSuchTopic(id))
+fn answer(connection: &mut AnyConnection, outcome: Outcome, topics: &[Topic]) -> Answer {
+    match outcome? {
+        Ran::Deleted => Ok(Written::Deleted),
+        Ran::Board(name) => repository::board_info(connection, &name).map(Written::Board),
+        Ran::Topic(id) => {
+            let topic = topics.iter().find(|topic| topic.id == id);
+            topic.cloned().map(Written::Topic).ok_or(StoreError::NoSuchTopic(id))
+        }
+    }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, Hub, IdempotencyKey, LogEntry, NewTopic, Patch, Resume, Revision, Snapshot, Subscription,
-    Topic, TopicEdit, TopicId,
+    Board, BoardChannel, BoardName, BoardTitle, Cursor, Hub, IdempotencyKey, LogEntry, NewTopic, Patch, Resume, Revision,
+    Snapshot, Subscription, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{Committed, LogPage, Page, Store, StoreError, Write, Writer, Written};
 use tokio::time::timeout;
@@ -287,7 +287,56 @@ impl Bulletin {
     async fn write_topic(&self, write: Write) -> Result<Topic, StoreError> {
         match self.write(write).await? {
             Written::Topic(topic) => Ok(topic),
-            Written::Deleted => Err(StoreError::Internal("a write was answered by a delete".to_owned())),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A board without its topics.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub async fn board(&self, name: BoardName) -> Result<Board, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.board(&name)).await
+    }
+
+    /// Boards in the order of their names, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn boards(&self, after: Option<BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+        let store = self.parts.store.clone();
+        blocking(move || store.boards(after.as_ref(), limit)).await
+    }
+
+    /// Makes a board.
+    ///
+    /// # Errors
+    /// [`StoreError::BoardExists`], and as [`create_topic`](Self::create_topic).
+    pub async fn create_board(&self, _: &Administrator, board: BoardName, title: BoardTitle) -> Result<Board, StoreError> {
+        self.write_board(Write::CreateBoard { board, title }).await
+    }
+
+    /// Gives a board another title.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn update_board(&self, _: &Administrator, board: BoardName, title: BoardTitle) -> Result<Board, StoreError> {
+        self.write_board(Write::UpdateBoard { board, title }).await
+    }
+
+    /// Deletes a board with its topics; its streams end.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn delete_board(&self, _: &Administrator, board: BoardName) -> Result<(), StoreError> {
+        self.write(Write::DeleteBoard { board }).await.map(drop)
+    }
+
+    async fn write_board(&self, write: Write) -> Result<Board, StoreError> {
+        match self.write(write).await? {
+            Written::Board(board) => Ok(board),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -360,6 +409,10 @@ impl Bulletin {
     fn is_trimmed(&self, cursor: &Cursor) -> bool {
         cursor.revision < self.parts.trimmed_to.get()
     }
+}
+
+fn unexpected(written: &Written) -> StoreError {
+    StoreError::Internal(format!("a write was answered by {written:?}"))
 }
 
 /// What the writing thread does after each commit, before it answers anybody.

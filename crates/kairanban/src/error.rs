@@ -37,6 +37,9 @@ pub enum ApiError {
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
+    /// It does not go with what is there.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// Another site's page sent it.
     #[error("this was sent by a page of another site; post from the board's own page, or from a program")]
     CrossSite,
@@ -135,6 +138,7 @@ impl ApiError {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Changed => "changed",
+            Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
             Self::Unreadable { .. } => "unreadable",
@@ -181,6 +185,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::CrossSite | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -218,6 +223,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
+            StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },

@@ -114,6 +114,18 @@ pub fn page_json(topics: &[kairanban_core::Topic]) -> Vec<u8> {
     json(&views::Page { topics: topics.iter().map(TopicView::from).collect() })
 }
 
+/// One board.
+#[must_use]
+pub fn board_json(board: &kairanban_core::Board) -> Vec<u8> {
+    json(&views::BoardView::from(board))
+}
+
+/// The body of a list of boards.
+#[must_use]
+pub fn boards_json(boards: &[kairanban_core::Board]) -> Vec<u8> {
+    json(&views::Boards { boards: boards.iter().map(views::BoardView::from).collect() })
+}
+
 /// The body of a stretch of the log.
 #[must_use]
 pub fn log_json(entries: &[kairanban_core::LogEntry]) -> Vec<u8> {

@@ -1,60 +1,87 @@
 //! Every address, in one table.
 
 use actix_web::{
-    Resource,
+    Resource, Route,
     guard::{Any, Get, Head},
-    web::{self, ServiceConfig, delete, get, patch, post, resource, route},
+    web::{self, ServiceConfig, delete, get, patch, post, route},
 };
 
 use crate::{
     error::ApiError,
     http::{
         assets, forms, health, pages, present,
-        rest::{changes, topics},
+        rest::{boards, changes, topics},
         stream,
     },
 };
 
 /// Registers them.
 pub fn configure(services: &mut ServiceConfig) {
-    let board = || resource("/b/{board}");
     services
-        // As the tutorial had them.
-        .service(
-            page(resource("/"), "GET, HEAD, POST")
-                .route(post().to(forms::post_default_board))
-                .route(read().to(pages::get_default_board)),
-        )
-        .service(page(resource("/topic_stream/"), "GET").route(get().to(stream::get_topic_stream)))
-        // Boards.
-        .service(page(board(), "GET, HEAD, POST").route(post().to(forms::post_board)).route(read().to(pages::get_board)))
-        .service(page(resource("/b/{board}/stream"), "GET").route(get().to(stream::get_board_stream)))
-        // REST.
-        .service(
-            page(resource("/api/v1/boards/{board}/topics"), "GET, HEAD, POST")
-                .route(post().to(topics::post_topic))
-                .route(read().to(topics::get_topics)),
-        )
-        .service(
-            page(resource("/api/v1/boards/{board}/topics/{id}"), "GET, HEAD, PATCH, DELETE")
-                .route(patch().to(topics::patch_topic))
-                .route(delete().to(topics::delete_topic))
-                .route(read().to(topics::get_topic)),
-        )
-        .service(page(resource("/api/v1/boards/{board}/changes"), "GET, HEAD").route(read().to(changes::get_changes)))
-        // What the page loads, and probes.
-        .service(page(resource("/assets/{name}"), "GET, HEAD").route(read().to(assets::get_asset)))
-        .service(page(resource("/livez"), "GET, HEAD").route(read().to(health::get_livez)))
-        .service(page(resource("/readyz"), "GET, HEAD").route(read().to(health::get_readyz)))
+        .configure(as_the_tutorial_had_them)
+        .configure(boards_for_people)
+        .configure(rest)
+        .configure(assets_and_probes)
         .default_service(web::to(present::no_such_page));
 }
 
+fn as_the_tutorial_had_them(services: &mut ServiceConfig) {
+    services
+        .service(
+            address("/", "GET, HEAD, POST")
+                .route(read().to(pages::get_default_board))
+                .route(post().to(forms::post_default_board)),
+        )
+        .service(address("/topic_stream/", "GET").route(get().to(stream::get_topic_stream)));
+}
+
+fn boards_for_people(services: &mut ServiceConfig) {
+    services
+        .service(address("/b/{board}", "GET, HEAD, POST").route(read().to(pages::get_board)).route(post().to(forms::post_board)))
+        .service(address("/b/{board}/stream", "GET").route(get().to(stream::get_board_stream)));
+}
+
+fn rest(services: &mut ServiceConfig) {
+    services
+        .service(
+            address("/api/v1/boards", "GET, HEAD, POST")
+                .route(read().to(boards::get_boards))
+                .route(post().to(boards::post_board_info)),
+        )
+        .service(
+            address("/api/v1/boards/{board}", "GET, HEAD, PATCH, DELETE")
+                .route(read().to(boards::get_board_info))
+                .route(patch().to(boards::patch_board_info))
+                .route(delete().to(boards::delete_board_info)),
+        )
+        .service(
+            address("/api/v1/boards/{board}/topics", "GET, HEAD, POST")
+                .route(read().to(topics::get_topics))
+                .route(post().to(topics::post_topic)),
+        )
+        .service(
+            address("/api/v1/boards/{board}/topics/{id}", "GET, HEAD, PATCH, DELETE")
+                .route(read().to(topics::get_topic))
+                .route(patch().to(topics::patch_topic))
+                .route(delete().to(topics::delete_topic)),
+        )
+        .service(address("/api/v1/boards/{board}/changes", "GET, HEAD").route(read().to(changes::get_changes)));
+}
+
+fn assets_and_probes(services: &mut ServiceConfig) {
+    services
+        .service(address("/assets/{name}", "GET, HEAD").route(read().to(assets::get_asset)))
+        .service(address("/livez", "GET, HEAD").route(read().to(health::get_livez)))
+        .service(address("/readyz", "GET, HEAD").route(read().to(health::get_readyz)));
+}
+
 /// An address that answers the methods in `allow`, and says so to all others.
-fn page(resource: Resource, allow: &'static str) -> Resource {
-    resource.default_service(web::to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed { allow }) }))
+fn address(path: &str, allow: &'static str) -> Resource {
+    let refuse = move || async move { Err::<&str, _>(ApiError::MethodNotAllowed { allow }) };
+    web::resource(path).default_service(web::to(refuse))
 }
 
 /// GET, and HEAD as HTTP demands it.
-fn read() -> actix_web::Route {
+fn read() -> Route {
     route().guard(Any(Get()).or(Head()))
 }

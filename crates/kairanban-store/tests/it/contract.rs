@@ -45,7 +45,7 @@ fn create(place: &Place, comment: &str) -> kairanban_core::Topic {
     let (writer, _) = place.writer();
     match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment), key: None })).expect("written") {
         Written::Topic(topic) => topic,
-        Written::Deleted => panic!("a topic"),
+        other => panic!("a topic, got {other:?}"),
     }
 }
 

@@ -117,11 +117,11 @@ pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, ta
     }
 }
 
-/// Reads what is to change.
+/// Reads a JSON object from an administrator: counted by the token, not as a client's write.
 ///
 /// # Errors
 /// As [`draft`].
-pub async fn edit(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<Edit, ApiError> {
+pub async fn json_object<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<T, ApiError> {
     Kind::of(request, &[Kind::Json])?;
     json(&read(payload, request, state).await?)
 }

@@ -1,5 +1,6 @@
 //! `/api/v1`: JSON for programs.
 
+pub mod boards;
 pub mod changes;
 pub mod topics;
 

@@ -1,7 +1,7 @@
 //! What goes over the wire, as JSON.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{ChangeKind, LogEntry, Op, Patch, Revision, Snapshot, Topic};
+use kairanban_core::{Board, ChangeKind, LogEntry, Op, Patch, Revision, Snapshot, Topic};
 use serde::{Serialize, Serializer};
 
 /// A topic as clients see it.
@@ -89,6 +89,27 @@ pub(super) struct Topics<'a> {
 
 pub(super) fn topics(snapshot: &Snapshot) -> Topics<'_> {
     Topics { topics: topic_views(snapshot), revision: snapshot.revision() }
+}
+
+/// A board as clients see it.
+#[derive(Serialize)]
+pub(super) struct BoardView<'a> {
+    name: &'a str,
+    title: &'a str,
+    revision: Revision,
+    topics: u64,
+}
+
+impl<'a> From<&'a Board> for BoardView<'a> {
+    fn from(board: &'a Board) -> Self {
+        Self { name: board.name.as_str(), title: &board.title, revision: board.revision, topics: board.topics }
+    }
+}
+
+/// A list of boards.
+#[derive(Serialize)]
+pub(super) struct Boards<'a> {
+    pub(super) boards: Vec<BoardView<'a>>,
 }
 
 /// A page of topics, the newest first.

@@ -8,7 +8,7 @@ use crate::{
     wire::{self, Answer},
 };
 
-crate::on_both!(an_administrator_edits_and_deletes_and_loses_a_race, what_a_token_does_not_allow);
+crate::on_both!(an_administrator_edits_and_deletes_and_loses_a_race, what_a_token_does_not_allow, boards_are_made_and_closed);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
@@ -101,6 +101,52 @@ fn what_a_token_does_not_allow(database: Database) {
     assert_eq!(node.get(&path).status, 200, "and the topic is still there");
     let here = token(&node, &["create", "--scope", "admin", "--board", "main"]);
     assert_eq!(delete(&here).status, 204);
+}
+
+fn boards_are_made_and_closed(database: Database) {
+    const BOARDS: &str = "/api/v1/boards";
+    let node = Node::start(database);
+    let admin = token(&node, &["create", "--scope", "admin"]);
+    assert_eq!(node.send("POST", BOARDS, "application/json", r#"{"name":"lost"}"#).status, 401);
+    let made = send(&node, "POST", BOARDS, &admin, &[], r#"{"name":"lost","title":"迷子"}"#);
+    assert_eq!((made.status, made.header("location")), (201, Some("/api/v1/boards/lost")), "{made:?}");
+    assert_eq!((made.json()["title"].as_str(), made.json()["topics"].as_u64()), (Some("迷子"), Some(0)));
+    assert_eq!(send(&node, "POST", BOARDS, &admin, &[], r#"{"name":"lost"}"#).status, 409, "it exists");
+    for name in ["Lost", "api", ""] {
+        let refused = send(&node, "POST", BOARDS, &admin, &[], &format!(r#"{{"name":"{name}"}}"#));
+        assert_eq!((refused.status, refused.json()["errors"][0]["field"].as_str()), (422, Some("name")), "{name}");
+    }
+    // It is there at once, for pages, posts and streams.
+    let mut stream = node.stream("/b/lost/stream");
+    stream.event();
+    assert_eq!(node.send("POST", "/b/lost", "text/plain", "a cat").status, 201);
+    assert_eq!(stream.event().json()["contents"][0]["comment"], "a cat");
+    let only_here = token(&node, &["create", "--scope", "admin", "--board", "lost"]);
+    let titled = send(&node, "PATCH", "/api/v1/boards/lost", &only_here, &[], r#"{"title":"Lost and found"}"#);
+    assert_eq!((titled.status, titled.json()["topics"].as_u64()), (200, Some(1)));
+    assert_eq!(send(&node, "PATCH", "/api/v1/boards/main", &only_here, &[], r#"{"title":"x"}"#).status, 403);
+    assert_eq!(
+        send(&node, "DELETE", "/api/v1/boards/lost", &only_here, &[], "").status,
+        403,
+        "that takes a token for all boards"
+    );
+
+    let names = |path: &str| {
+        let boards = node.get(path).json();
+        boards["boards"]
+            .as_array()
+            .expect("boards")
+            .iter()
+            .filter_map(|board| board["name"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(BOARDS), ["lost", "main"]);
+    assert_eq!(names(&format!("{BOARDS}?after=lost&limit=1")), ["main"]);
+    assert_eq!(send(&node, "DELETE", "/api/v1/boards/main", &admin, &[], "").status, 409, "the board at / stays");
+    assert_eq!(send(&node, "DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 204);
+    assert_eq!(stream.event().json()["reason"], "gone");
+    assert_eq!([node.get("/b/lost").status, node.get("/api/v1/boards/lost").status], [404, 404]);
+    assert_eq!(send(&node, "DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 404);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn functions_and_files_are_short() {
                     "pub(crate) fn ",
                     "pub(super) fn ",
                 ];
-                if is_function.iter().any(|start| body.starts_with(start)) {
+                if is_function.iter().any(|start| body.starts_with(start)) && !body.ends_with(';') {
                     let end = format!("{}}}", " ".repeat(indent));
                     let length = lines[start..].iter().position(|line| *line == end).unwrap_or(0);
                     assert!(length <= FUNCTION_LINES_MAX, "{file}:{} has {length} lines", start + 1);

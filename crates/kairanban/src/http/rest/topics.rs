@@ -17,7 +17,7 @@ use crate::{
     error::ApiError,
     http::{
         board_name,
-        body::{self, Kind},
+        body::{self, Edit, Kind},
         caller, pages,
     },
     limits::ClientAddress,
@@ -124,7 +124,7 @@ pub async fn patch_topic(
     let (board, id) = (board_name(&board)?, topic_id(&id)?);
     let administrator = caller::administrator(&request, &state, Some(&board)).await?;
     let expected = expected_revision(&request, &state)?;
-    let edit = body::edit(&request, payload, &state).await?.check()?;
+    let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
     let topic = state.bulletin.update_topic(&administrator, board, id, edit, expected).await?;
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
     Ok(HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(&topic)))

@@ -1,0 +1,135 @@
+//! Boards: anybody may look, administrators make, change and delete them.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Path, Payload, Query},
+};
+use kairanban_core::{BoardName, BoardTitle, Invalid};
+use serde::Deserialize;
+
+use super::{bad_query, link_next, page_limit};
+use crate::{
+    error::ApiError,
+    http::{board_name, body, caller},
+    render,
+    state::AppState,
+};
+
+/// What may stand behind the `?`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardsQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A board to be made, not checked yet.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `name` and, if you like, `title`")]
+struct BoardDraft {
+    name: String,
+    #[serde(default)]
+    title: String,
+}
+
+/// What is to change in a board, not checked yet.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `title`")]
+struct BoardEdit {
+    title: String,
+}
+
+/// `GET /api/v1/boards`, by name.
+///
+/// # Errors
+/// If the query cannot be read, or the database is away.
+pub async fn get_boards(
+    request: HttpRequest,
+    state: Data<AppState>,
+    query: Query<BoardsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let after = query.after.as_deref().map(str::parse::<BoardName>).transpose();
+    let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
+    let boards = state.bulletin.boards(after, limit).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
+        link_next(&mut response, &request, &format!("after={}&limit={limit}", last.name));
+    }
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(render::boards_json(&boards)))
+}
+
+/// `GET /api/v1/boards/{board}`
+///
+/// # Errors
+/// If there is no such board, or the database is away.
+pub async fn get_board_info(state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+    let board = state.bulletin.board(board_name(&board)?).await?;
+    let mut response = HttpResponse::Ok();
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(render::board_json(&board)))
+}
+
+/// `POST /api/v1/boards`, for administrators of all boards.
+///
+/// # Errors
+/// Without a token for it; if the board is not allowed, or exists.
+pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let administrator = caller::administrator(&request, &state, None).await?;
+    let BoardDraft { name, title } = body::json_object(&request, payload, &state).await?;
+    // The core calls it a board's name wherever it stands; here it stands in `name`.
+    let name = name.parse::<BoardName>().map_err(|fault| Invalid { field: "name", ..fault });
+    let (name, title) = match (name, title.parse::<BoardTitle>()) {
+        (Ok(name), Ok(title)) => (name, title),
+        (name, title) => return Err(ApiError::Invalid(name.err().into_iter().chain(title.err()).collect())),
+    };
+    let board = state.bulletin.create_board(&administrator, name, title).await?;
+    let location = format!("/api/v1/boards/{}", board.name);
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .content_type("application/json")
+        .body(render::board_json(&board)))
+}
+
+/// `PATCH /api/v1/boards/{board}`, for its administrators.
+///
+/// # Errors
+/// Without a token for it; if there is no such board, or the title is not allowed.
+pub async fn patch_board_info(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let BoardEdit { title } = body::json_object(&request, payload, &state).await?;
+    let title = title.parse().map_err(|fault| ApiError::Invalid(vec![fault]))?;
+    let board = state.bulletin.update_board(&administrator, board, title).await?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(render::board_json(&board)))
+}
+
+/// `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
+/// streams are told `bye`.
+///
+/// # Errors
+/// Without a token for it; if there is no such board, or it is the one at `/`.
+pub async fn delete_board_info(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    let administrator = caller::administrator(&request, &state, None).await?;
+    if board == state.default_board {
+        return Err(ApiError::Conflict("the board at / stays; name another one in board.default first"));
+    }
+    state.bulletin.delete_board(&administrator, board).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
