@@ -65,7 +65,7 @@ fn inside_the_server_dependencies_point_down() {
     forbid("kairanban", |_| true, &["diesel::"]);
     let upper = ["routes.rs", "server.rs", "lib.rs", "http.rs"];
     forbid("kairanban", |file| !file.contains("/http/") && !upper.iter().any(|name| file.ends_with(name)), &["crate::http"]);
-    forbid("kairanban", |file| file.ends_with("bulletin.rs") || file.ends_with("follower.rs"), &["actix"]);
+    forbid("kairanban", |file| file.contains("/src/bulletin") || file.ends_with("follower.rs"), &["actix"]);
     forbid("kairanban", |file| !file.ends_with("server.rs"), &["Store::open", "Hub::new", "Writer::start"]);
 }
 

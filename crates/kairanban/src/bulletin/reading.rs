@@ -1,0 +1,216 @@
+//! The live list: once, again and again, or when there is news.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{BoardChannel, BoardName, Cursor, Patch, Resume, Snapshot, Subscription};
+use kairanban_store::StoreError;
+use tokio::time::timeout;
+
+use super::Bulletin;
+use crate::{blocking::blocking, shutdown::Drain};
+
+/// How long a reader waits for the follower to come as far as what this node has acknowledged.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// Readings of a board that changes faster than it can be read.
+const LOADS_MAX: usize = 5;
+
+/// A snapshot, and since when it may have been overtaken because the database is away.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The list.
+    pub snapshot: Arc<Snapshot>,
+    /// Since when nothing newer could be read.
+    pub stale_since: Option<DateTime<Utc>>,
+}
+
+/// Where a reader says it stands.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// Nowhere: it wants the list.
+    Start,
+    /// At whatever is newest: it wants no list.
+    Now,
+    /// At something that is no cursor.
+    Invalid,
+    /// At a cursor.
+    Cursor(Cursor),
+}
+
+/// Why a reader's cursor could not be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// It belongs to another history.
+    Epoch,
+    /// The log does not reach back that far.
+    Trimmed,
+    /// The database has not come that far.
+    Future,
+    /// The reader fell too far behind.
+    Lagged,
+    /// It is no cursor.
+    Invalid,
+}
+
+/// What a reader has to be sent first.
+#[derive(Debug)]
+pub enum First {
+    /// Nothing: it is up to date, or wants to hear of changes only.
+    Nothing,
+    /// What changed since its cursor.
+    Patch(Patch),
+    /// The list; with the reason, if its cursor could not be served.
+    Snapshot(Option<ResetReason>),
+}
+
+/// A reader's place on a board.
+#[derive(Debug)]
+pub struct Watch {
+    /// Updates from before the snapshot on.
+    pub subscription: Subscription,
+    /// The list that the reader stands at once it was sent the first thing.
+    pub snapshot: Arc<Snapshot>,
+    /// That thing.
+    pub first: First,
+}
+
+impl Bulletin {
+    /// The live list of a board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`] if there is nothing to show for it.
+    pub async fn read(&self, board: &BoardName) -> Result<Reading, StoreError> {
+        let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        let channel = self.parts.hub.channel(board);
+        let snapshot = self.current(board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
+        let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
+        Ok(Reading { snapshot, stale_since })
+    }
+
+    /// A place among a board's readers.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn watch(&self, board: &BoardName, since: Since) -> Result<Watch, StoreError> {
+        // First the subscription, then the snapshot: no update can fall between.
+        let subscription = self.parts.hub.subscribe(board);
+        self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        if let Since::Cursor(cursor) = &since {
+            self.catch_up_with(cursor).await;
+        }
+        if let Err(error) = self.current(board, &subscription.channel).await {
+            let Subscription { channel, receiver } = subscription;
+            drop(receiver);
+            self.forget(board, &channel, &error);
+            return Err(error);
+        }
+        let unavailable = || StoreError::Unavailable("the board could not be read".to_owned());
+        let live = subscription.channel.live();
+        let snapshot = Arc::clone(live.last_known().ok_or_else(unavailable)?);
+        let first = match since {
+            Since::Start => First::Snapshot(None),
+            Since::Now => First::Nothing,
+            Since::Invalid => First::Snapshot(Some(ResetReason::Invalid)),
+            Since::Cursor(cursor) => match self.refusal(&cursor, &snapshot) {
+                Some(reason) => First::Snapshot(Some(reason)),
+                None => match live.resume(&cursor).ok_or_else(unavailable)? {
+                    Resume::UpToDate => First::Nothing,
+                    Resume::Patch(patch) => First::Patch(patch),
+                    Resume::Snapshot(_) => First::Snapshot(self.is_trimmed(&cursor).then_some(ResetReason::Trimmed)),
+                },
+            },
+        };
+        drop(live);
+        Ok(Watch { subscription, snapshot, first })
+    }
+
+    /// The live list once it is another one than at `known`, or when `at_most` has passed, or when the
+    /// server ends.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn wait(&self, board: &BoardName, known: &Cursor, at_most: Duration, drain: &Drain) -> Result<Reading, StoreError> {
+        let mut watch = self.watch(board, Since::Now).await?;
+        let is_news = |snapshot: &Snapshot| snapshot.cursor() != known;
+        let news = async {
+            // An end or a lag says as much as an update: look at what there is.
+            while !is_news(&watch.snapshot) {
+                let Ok(Some(update)) = watch.subscription.receiver.recv().await else { return };
+                watch.snapshot = Arc::clone(&update.snapshot);
+            }
+        };
+        tokio::select! {
+            _ = timeout(at_most, news) => {}
+            () = drain.begun() => {}
+        }
+        self.read(board).await
+    }
+
+    /// The newest snapshot in memory, read from the database if there is none that counts. Readers
+    /// that arrive together cost one reading.
+    async fn current(&self, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<Arc<Snapshot>, StoreError> {
+        if let Some(snapshot) = self.cached(channel) {
+            return Ok(snapshot);
+        }
+        let _turn = channel.loading.lock().await;
+        for _ in 0..LOADS_MAX {
+            // Whoever had the turn before may have read it.
+            if let Some(snapshot) = self.cached(channel) {
+                return Ok(snapshot);
+            }
+            let (store, epoch, name) = (self.parts.store.clone(), self.parts.following.epoch(), board.clone());
+            match blocking(move || store.load(&epoch, &name)).await {
+                Ok(loaded) => {
+                    let installed = self.parts.hub.install(channel, loaded, Instant::now()).is_ok();
+                    if let Some(snapshot) = channel.live().last_known().filter(|_| installed) {
+                        return Ok(Arc::clone(snapshot));
+                    }
+                }
+                Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),
+                // While the database is away, the last word counts.
+                Err(error) => return channel.live().last_known().map(Arc::clone).ok_or(error),
+            }
+        }
+        Err(StoreError::Unavailable("the board changes faster than it can be read".to_owned()))
+    }
+
+    fn cached(&self, channel: &BoardChannel) -> Option<Arc<Snapshot>> {
+        let live = channel.live();
+        let current = live.current(channel.is_watched(), Instant::now(), self.parts.cache_ttl);
+        // While the database is away nothing expires.
+        let current = current.or_else(|| live.last_known().filter(|_| self.parts.following.stale_since().is_some()));
+        current.map(Arc::clone)
+    }
+
+    /// Keeps no memory of names that somebody made up.
+    fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>, error: &StoreError) {
+        if matches!(error, StoreError::NoSuchBoard(_)) {
+            self.parts.hub.forget(board, channel);
+        }
+    }
+
+    /// Asks the database before a cursor is called one from the future: another node may have given it.
+    async fn catch_up_with(&self, cursor: &Cursor) {
+        let following = &self.parts.following;
+        if cursor.epoch == following.epoch() && !following.reached(cursor.revision, Duration::ZERO).await {
+            following.looked(CATCH_UP).await;
+        }
+    }
+
+    fn refusal(&self, cursor: &Cursor, snapshot: &Snapshot) -> Option<ResetReason> {
+        if cursor.epoch != snapshot.cursor().epoch {
+            Some(ResetReason::Epoch)
+        } else if cursor.revision > snapshot.revision().max(self.parts.following.revision()) {
+            Some(ResetReason::Future)
+        } else {
+            None
+        }
+    }
+
+    fn is_trimmed(&self, cursor: &Cursor) -> bool {
+        cursor.revision < self.parts.trimmed_to.get()
+    }
+}
