@@ -5,6 +5,7 @@
 
 mod admin;
 mod api;
+mod api_docs;
 mod bad_input;
 mod command_line;
 mod crash;
