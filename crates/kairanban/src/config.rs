@@ -82,6 +82,7 @@ sections! {
         #[doc = "`[history]`"] history: History,
         #[doc = "`[idempotency]`"] idempotency: Idempotency,
         #[doc = "`[limits]`"] limits: Limits,
+        #[doc = "`[cors]`"] cors: Cors,
     }
     /// The process.
     Server {
@@ -136,6 +137,10 @@ sections! {
     Idempotency {
         #[doc = "Life of a key, in seconds"] age_max_s: u64,
     }
+    /// Other sites.
+    Cors {
+        #[doc = "Those whose pages may read and write here"] origins: Vec<String>,
+    }
     /// What one client, and all together, may take.
     Limits {
         #[doc = "Open streams"] streams_max: usize,
@@ -164,7 +169,11 @@ impl Config {
         let ours = environment.iter().filter(|(name, _)| name.starts_with("KAIRANBAN_") && name.contains("__"));
         let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>();
         let source = Environment::with_prefix("KAIRANBAN").prefix_separator("_").separator("__").try_parsing(true);
-        let source = source.list_separator(",").with_list_parse_key("limits.trusted_proxies").source(Some(ours));
+        let source = source
+            .list_separator(",")
+            .with_list_parse_key("limits.trusted_proxies")
+            .with_list_parse_key("cors.origins")
+            .source(Some(ours));
         layers = layers.add_source(source);
         layers = layers.set_override_option("database.url", overrides.database_url.clone().or_else(|| get("DATABASE_URL")))?;
         layers = layers.set_override_option("server.listen", overrides.listen.clone())?;
@@ -181,6 +190,10 @@ impl Config {
         self.default_board()?;
         self.address()?;
         self.listen_address()?;
+        if let Some(wrong) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
+            let reason = format!("{wrong:?} is no origin; write https://host or http://host:port, without a path");
+            return Err(ConfigError::Invalid { key: "cors.origins", reason });
+        }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
             let reason = "must not be above stream.retry_max_ms".to_owned();
             return Err(ConfigError::Invalid { key: "stream.retry_min_ms", reason });
@@ -252,6 +265,13 @@ impl Config {
     }
 }
 
+/// As a browser sends it: scheme, host and perhaps port. A `*` would let everybody in.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    !host.is_empty() && host.bytes().all(fits)
+}
+
 /// Reads the files that names with `_FILE` behind them point to.
 fn with_secrets(mut environment: HashMap<String, String>) -> Result<HashMap<String, String>, ConfigError> {
     let ours = |name: &str| name == "DATABASE_URL_FILE" || (name.starts_with("KAIRANBAN_") && name.contains("__"));
@@ -313,6 +333,9 @@ mod tests {
         assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
         assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
         assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));
+        for origin in ["*", "app.example", "https://app.example/", "https://*.example"] {
+            assert!(error(&[("KAIRANBAN_CORS__ORIGINS", origin)]).contains("cors.origins"), "{origin}");
+        }
         assert!(error(&[("PORT", "http")]).contains("PORT"));
         assert!(error(&[("DATABASE_URL", "mysql://ann:secret@h/d")]).contains("postgres://"));
         assert!(error(&[("DATABASE_URL_FILE", "/nowhere")]).contains("/nowhere"));

@@ -14,6 +14,7 @@ use actix_web::{
     rt::net::TcpStream,
     web::{Data, QueryConfig},
 };
+use actix_web_lab::middleware::ConditionOption;
 use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, Writer, migrate};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -197,6 +198,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain) -> Result<actix_web::dev::Server, CliError> {
     let drained = drain.clone();
     let stall = Duration::from_secs(config.stream.stall_s.get());
+    let cors = config.cors.clone();
     let app = move || {
         App::new()
             .app_data(Data::new(state.clone()))
@@ -204,6 +206,7 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
                 ApiError::Unreadable { detail: error.to_string(), path: Some("query".to_owned()) }.into()
             }))
             .wrap(from_fn(origin::same_site_only))
+            .wrap(ConditionOption::from(origin::sharing(&cors)))
             .wrap(headers::on_every_answer())
             .wrap(from_fn(present::problems))
             .configure(routes::configure)

@@ -35,6 +35,8 @@ pub struct Parts {
     pub bad_tokens: Arc<ClientQuota>,
     /// How streams live.
     pub timing: StreamTiming,
+    /// Other sites whose pages may write here.
+    pub cors_origins: Vec<String>,
     /// Bounds of the REST addresses.
     pub rest: crate::config::Rest,
     /// The end.
@@ -64,6 +66,7 @@ impl AppState {
             quota: Arc::clone(&quotas.writes),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing: StreamTiming::new(&config.stream),
+            cors_origins: config.cors.origins.clone(),
             rest: config.rest.clone(),
             drain,
             body_bytes_max: config.limits.body_bytes_max,

@@ -10,9 +10,24 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, header},
     middleware::Next,
+    web::Data,
 };
 
-use crate::error::ApiError;
+use crate::{config::Cors, error::ApiError, state::AppState};
+
+/// Lets pages of other sites read the answers, those that the configuration names. Without
+/// credentials: a token travels in a header that the page sets itself.
+#[must_use]
+pub fn sharing(config: &Cors) -> Option<actix_cors::Cors> {
+    let named = |cors: actix_cors::Cors, origin: &String| cors.allowed_origin(origin);
+    let cors = config.origins.iter().fold(actix_cors::Cors::default(), named);
+    let cors = cors
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
+        .allowed_headers(["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"])
+        .expose_headers(["ETag", "Link", "Location", "Retry-After", "Kairanban-Stale-Since"])
+        .max_age(3_600);
+    (!config.origins.is_empty()).then_some(cors)
+}
 
 /// Refuses what another site's page sends.
 ///
@@ -23,16 +38,18 @@ pub async fn same_site_only(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if safe || is_ours(&request) {
+    let allowed = request.app_data::<Data<AppState>>().map(|state| state.cors_origins.as_slice()).unwrap_or_default();
+    if safe || is_ours(&request, allowed) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
     Ok(request.into_response(ApiError::CrossSite.error_response()).map_into_right_body())
 }
 
-fn is_ours(request: &ServiceRequest) -> bool {
+fn is_ours(request: &ServiceRequest, allowed: &[String]) -> bool {
     let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
     match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
+        (_, Some(origin)) if allowed.iter().any(|allowed| allowed == origin) => true,
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         // Behind a proxy that ends TLS our own scheme is not known, so only the host counts.
         (None, Some(origin)) => {
@@ -54,7 +71,7 @@ mod tests {
         let ours = |headers: &[(&str, &str)]| {
             let request = TestRequest::post().insert_header((header::HOST, "board.example:8080"));
             let request = headers.iter().fold(request, |request, header| request.append_header(*header));
-            is_ours(&request.to_srv_request())
+            is_ours(&request.to_srv_request(), &["https://app.example".to_owned()])
         };
         for headers in [
             &[][..],
@@ -62,6 +79,7 @@ mod tests {
             &[("Sec-Fetch-Site", "none")],
             &[("Origin", "http://board.example:8080")],
             &[("Origin", "https://board.example:8080")],
+            &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "cross-site")],
         ] {
             assert!(ours(headers), "{headers:?}");
         }

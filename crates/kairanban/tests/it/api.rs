@@ -159,6 +159,30 @@ fn another_sites_page_cannot_post() {
 }
 
 #[test]
+fn a_site_that_is_named_may_read_and_write() {
+    let node = Node::start_with(Database::sqlite(), &[("CORS__ORIGINS", "https://app.example")]);
+    let (ours, theirs) = (("Origin", "https://app.example"), ("Origin", "https://evil.example"));
+    let preflight = |origin| {
+        let asks = [origin, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
+        wire::request(node.address, "OPTIONS", TOPICS, &asks, b"")
+    };
+    assert_eq!(preflight(ours).header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(preflight(theirs).header("access-control-allow-origin"), None);
+    let post = |origin| {
+        let headers = [origin, ("Sec-Fetch-Site", "cross-site"), ("Content-Type", JSON)];
+        wire::request(node.address, "POST", TOPICS, &headers, br#"{"comment":"a"}"#)
+    };
+    let posted = post(ours);
+    assert_eq!((posted.status, posted.header("access-control-allow-origin")), (201, Some("https://app.example")));
+    assert!((400..500).contains(&post(theirs).status));
+    assert_eq!(node.get(TOPICS).json()["topics"].as_array().map(Vec::len), Some(1));
+    let stream = crate::sse::Reader::open(node.address, "/topic_stream/", &[ours]);
+    assert!(stream.head.to_lowercase().contains("access-control-allow-origin: https://app.example"));
+    let closed = Node::start(Database::sqlite());
+    assert_eq!(closed.get_with(TOPICS, &[ours]).header("access-control-allow-origin"), None, "nobody, unless named");
+}
+
+#[test]
 fn a_body_that_does_not_come_is_not_waited_for() {
     let node = Node::start_with(Database::sqlite(), &[("LIMITS__BODY_WAIT_S", "1")]);
     let mut connection = wire::connect(node.address);
