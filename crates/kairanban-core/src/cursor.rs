@@ -49,6 +49,16 @@ pub struct Cursor {
     pub revision: Revision,
 }
 
+impl Cursor {
+    /// Whether whoever stands here has seen all that was there at `other`: in the same history, as
+    /// far or further. Nodes may give the same list different cursors, if what came between left
+    /// no trace on it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && self.revision >= other.revision
+    }
+}
+
 impl FromStr for Cursor {
     type Err = CursorError;
 
@@ -80,6 +90,13 @@ mod tests {
         {
             assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn covers_its_own_history_up_to_itself() {
+        let cursor = |text: &str| text.parse::<Cursor>().expect("a cursor");
+        assert!(cursor("a-7").covers(&cursor("a-7")) && cursor("a-8").covers(&cursor("a-7")));
+        assert!(!cursor("a-6").covers(&cursor("a-7")) && !cursor("b-8").covers(&cursor("a-7")));
     }
 
     proptest! {

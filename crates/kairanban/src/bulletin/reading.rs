@@ -127,14 +127,14 @@ impl Bulletin {
         Ok(Watch { subscription, snapshot, first })
     }
 
-    /// The live list once it is another one than at `known`, or when `at_most` has passed, or when the
+    /// The live list once there is more than at `known`, or when `at_most` has passed, or when the
     /// server ends.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn wait(&self, board: &BoardName, known: &Cursor, at_most: Duration, drain: &Drain) -> Result<Reading, StoreError> {
         let mut watch = self.watch(board, Since::Now).await?;
-        let is_news = |snapshot: &Snapshot| snapshot.cursor() != known;
+        let is_news = |snapshot: &Snapshot| !known.covers(snapshot.cursor());
         let news = async {
             // An end or a lag says as much as an update: look at what there is.
             while !is_news(&watch.snapshot) {

@@ -104,7 +104,7 @@ pub async fn get_topic(
     let (board, id) = (board_name(&board)?, topic_id(&id)?);
     let topic = state.bulletin.topic(board, id).await?;
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
-    let fresh = is_known(&request, &tag);
+    let fresh = known_tags(&request).any(|known| known == "*" || known == tag);
     let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
     Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::topic_json(&topic)) })
@@ -166,19 +166,20 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
     id.map(TopicId).ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
-/// The live list, or 304 if the client has it.
+/// The live list, or 304 if the client has it, or, from another node, a later one.
 pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
-    let tag = etag(reading.snapshot.cursor());
-    let fresh = is_known(request, &tag);
+    let cursor = reading.snapshot.cursor();
+    let covers = |tag: &str| tag.trim_matches('"').parse::<Cursor>().is_ok_and(|known| known.covers(cursor));
+    let fresh = known_tags(request).any(|tag| tag == "*" || covers(tag));
     let mut response = pages::answer(if fresh { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, reading);
-    response.insert_header((header::ETAG, tag)).insert_header((header::VARY, "Accept"));
+    response.insert_header((header::ETAG, etag(cursor))).insert_header((header::VARY, "Accept"));
     if fresh { response.finish() } else { response.content_type("application/json").body(render::topics_json(&reading.snapshot)) }
 }
 
-/// Whether the client says that it has what this tag stands for.
-fn is_known(request: &HttpRequest, tag: &str) -> bool {
+/// What the client says that it has.
+fn known_tags(request: &HttpRequest) -> impl Iterator<Item = &str> {
     let lines = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_start_matches("W/"))
 }
 
 /// `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
