@@ -53,6 +53,8 @@ pub struct Change {
 /// of the read. The last change of a topic wins, so the order within no longer matters.
 #[derive(Clone, Debug, Default)]
 pub struct BoardChanges {
+    /// Every revision that there was, in order.
+    revisions: Vec<Revision>,
     topics: BTreeMap<TopicId, (Revision, Option<Arc<Topic>>)>,
     cleared_at: Option<Revision>,
 }
@@ -60,6 +62,10 @@ pub struct BoardChanges {
 impl BoardChanges {
     /// Takes one more row, later than those before it.
     pub fn push(&mut self, change: &Change) {
+        let follows_the_list = matches!(change.kind, ChangeKind::Set | ChangeKind::Delete | ChangeKind::Clear);
+        if follows_the_list && self.revisions.last() != Some(&change.revision) {
+            self.revisions.push(change.revision);
+        }
         match (change.kind, change.topic_id) {
             (ChangeKind::Set | ChangeKind::Delete, Some(id)) => {
                 self.topics.insert(id, (change.revision, change.topic.clone()));
@@ -79,6 +85,18 @@ impl BoardChanges {
     /// The topics touched after `revision`, each as it stands now (`None`: not shown).
     pub(crate) fn after(&self, revision: Revision) -> impl Iterator<Item = (TopicId, Option<&Arc<Topic>>)> {
         self.topics.iter().filter(move |(_, (at, _))| *at > revision).map(|(id, (_, topic))| (*id, topic.as_ref()))
+    }
+
+    /// Which topics were touched after `revision`, and at which revision last, in that order.
+    pub(crate) fn touched_after(&self, revision: Revision) -> Vec<(Revision, TopicId)> {
+        let mut touched: Vec<_> = self.topics.iter().map(|(id, (at, _))| (*at, *id)).filter(|(at, _)| *at > revision).collect();
+        touched.sort_unstable();
+        touched
+    }
+
+    /// The first revision after `revision`.
+    pub(crate) fn first_after(&self, revision: Revision) -> Option<Revision> {
+        self.revisions.iter().copied().find(|at| *at > revision)
     }
 
     /// Whether everything went at once after `revision`.

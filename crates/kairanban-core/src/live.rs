@@ -117,19 +117,16 @@ impl LiveBoard {
         if snapshot.revision() <= ready.snapshot.revision() {
             return Ok(Change::None);
         }
-        let update = ready.snapshot.replaced_by(snapshot, topics_max);
-        Ok(update.map_or(Change::None, |update| ready.take(update)))
+        // What was read knows its own history; ours has a gap before it.
+        ready.tail = tail;
+        Ok(ready.show(ready.snapshot.replaced_by(snapshot, topics_max)))
     }
 
     /// Takes what changed. A board that nobody watches is only marked stale.
     pub(crate) fn apply(&mut self, changes: &BoardChanges, watched: bool, topics_max: usize) -> Change {
         match &mut self.ready {
             Some(ready) if changes.revision() <= ready.snapshot.revision() => Change::None,
-            Some(ready) if watched && !ready.stale => match ready.snapshot.apply(changes, topics_max) {
-                Applied::Unchanged => Change::None,
-                Applied::Reload => Change::Reload,
-                Applied::Updated(update) => ready.take(update),
-            },
+            Some(ready) if watched && !ready.stale => ready.follow(changes, topics_max),
             ready => {
                 ready.iter_mut().for_each(|ready| ready.stale = true);
                 self.missed = self.missed.max(changes.revision());
@@ -176,21 +173,51 @@ impl LiveBoard {
 }
 
 impl Ready {
-    fn take(&mut self, update: Arc<Update>) -> Change {
-        let touched = update.patch.ops.iter().map(|op| match op {
-            Op::Set(topic) => topic.id,
-            Op::Delete { id, .. } => *id,
-        });
-        self.tail.record(update.revision(), touched);
-        self.snapshot = Arc::clone(&update.snapshot);
-        Change::Update(update)
+    /// Takes changes that follow on the snapshot, and remembers them for readers that come back.
+    fn follow(&mut self, changes: &BoardChanges, topics_max: usize) -> Change {
+        let (before, end) = (self.snapshot.revision(), changes.revision());
+        let applied = self.snapshot.apply(changes, topics_max);
+        if matches!(applied, Applied::Reload) {
+            return Change::Reload;
+        }
+        let touched = changes.touched_after(before);
+        // Between the first and the last of several revisions the list may have been full.
+        let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max || changes.cleared_after(before);
+        let first = changes.first_after(before).unwrap_or(end);
+        let pushed_out = match &applied {
+            Applied::Updated(update) => update.patch.ops.iter().map(|op| (end, op.topic_id())).collect(),
+            _ => Vec::new(),
+        };
+        self.tail.record(touched.into_iter().chain(pushed_out));
+        if may_have_been_full && first < end {
+            self.tail.leave_hole(first, end);
+        }
+        self.show(applied)
+    }
+
+    fn show(&mut self, applied: Applied) -> Change {
+        match applied {
+            Applied::Reload => Change::Reload,
+            Applied::Same(snapshot) => {
+                self.snapshot = snapshot;
+                Change::None
+            }
+            Applied::Updated(update) => {
+                self.snapshot = Arc::clone(&update.snapshot);
+                Change::Update(update)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::snapshot::tests::{changes, snapshot};
+    use crate::snapshot::tests::{changes, changes_as_of, snapshot};
 
     const TTL: Duration = Duration::from_secs(60);
 
@@ -265,5 +292,62 @@ mod tests {
         let Some(Resume::Patch(patch)) = board.resume(&at(7)) else { panic!("a patch") };
         assert_eq!((patch.from.get(), patch.to.revision.get()), (7, 9));
         assert!(matches!(patch.ops[..], [Op::Delete { .. }, Op::Set(_)]));
+    }
+
+    proptest! {
+        /// A reader from another node, at any revision there was, ends up with what the database
+        /// shows, however this node's readings cut the commits into pieces.
+        #[test]
+        fn any_cursor_leads_to_the_list(
+            commits in proptest::collection::vec((1_i64..12, proptest::bool::weighted(0.6)), 1..40),
+            cuts in proptest::collection::vec(1_usize..6, 1..40),
+            topics_max in 2_usize..8,
+        ) {
+            // What the database shows after each commit: the newest `topics_max` of all topics.
+            let mut all = BTreeMap::new();
+            let mut shown = vec![Vec::new()];
+            for (n, (id, set)) in commits.iter().enumerate() {
+                if *set { all.insert(*id, n as u64 + 1); } else { all.remove(id); }
+                let newest: Vec<_> = all.iter().rev().take(topics_max).map(|(id, at)| (*id, *at)).collect();
+                shown.push(newest.into_iter().rev().collect());
+            }
+            let (mut board, now) = ready(0, &[]);
+            let mut at = 0;
+            for cut in cuts {
+                let upto = (at + cut).min(commits.len());
+                if upto == at { break }
+                let batch: Vec<_> = (at..upto)
+                    .map(|n| {
+                        let (id, _) = commits[n];
+                        // The topic as it stands at the end of the reading.
+                        let state = commits[..upto].iter().rposition(|(other, _)| *other == id).map(|last| (last as u64 + 1, commits[last].1));
+                        (n as u64 + 1, id, state.expect("touched"))
+                    })
+                    .collect();
+                if matches!(board.apply(&changes_as_of(&batch), true, topics_max), Change::Reload) {
+                    board.install(loaded(upto as u64, &shown[upto]), now, topics_max).expect("nothing missed");
+                }
+                at = upto;
+                for (revision, list) in shown.iter().enumerate().take(at + 1) {
+                    let cursor = format!("e-{revision}").parse().expect("a cursor");
+                    let reader: BTreeMap<_, _> = match board.resume(&cursor).expect("ready") {
+                        Resume::UpToDate => list.iter().copied().collect(),
+                        Resume::Snapshot(snapshot) => snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(),
+                        Resume::Patch(patch) => {
+                            let mut reader: BTreeMap<_, _> = list.iter().copied().collect();
+                            for op in patch.ops {
+                                match op {
+                                    Op::Set(topic) => drop(reader.insert(topic.id.0, topic.revision.get())),
+                                    Op::Delete { id, .. } => drop(reader.remove(&id.0)),
+                                }
+                            }
+                            reader
+                        }
+                    };
+                    let truth: BTreeMap<_, _> = shown[at].iter().copied().collect();
+                    prop_assert_eq!(&reader, &truth, "from {} to {}", revision, at);
+                }
+            }
+        }
     }
 }

@@ -20,6 +20,17 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The topic that it is about.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        match self {
+            Self::Set(topic) => topic.id,
+            Self::Delete { id, .. } => *id,
+        }
+    }
+}
+
 /// Turns any snapshot of `board` at a revision from `from` on, but before `to`, into the one at `to`.
 #[derive(Clone, Debug)]
 pub struct Patch {

@@ -10,6 +10,8 @@ use crate::{BoardChanges, BoardName, Cursor, Form, Forms, Op, Patch, Revision, T
 pub struct Snapshot {
     board: BoardName,
     cursor: Cursor,
+    /// The list has shown the same since this revision.
+    since: Revision,
     topics: Vec<Arc<Topic>>,
     digest: Digest,
     forms: Forms,
@@ -18,8 +20,8 @@ pub struct Snapshot {
 /// What applying changes to a snapshot came to.
 #[derive(Debug)]
 pub enum Applied {
-    /// The list shows the same as before.
-    Unchanged,
+    /// The list shows the same as before, at a later revision: what came in between went again.
+    Same(Arc<Snapshot>),
     /// The next snapshot and the way to it.
     Updated(Arc<Update>),
     /// A full list lost topics, and older ones that are not archived yet may take their place:
@@ -33,7 +35,7 @@ impl Snapshot {
     pub fn new(board: BoardName, cursor: Cursor, topics: Vec<Arc<Topic>>) -> Self {
         debug_assert!(topics.is_sorted_by_key(|topic| topic.id), "topics in id order");
         let digest = Digest::of(&topics);
-        Self { board, cursor, topics, digest, forms: Forms::default() }
+        Self { since: cursor.revision, board, cursor, topics, digest, forms: Forms::default() }
     }
 
     /// The board's name.
@@ -90,30 +92,35 @@ impl Snapshot {
                 (Err(_), None) => {}
             }
         }
-        if was_full && topics.len() < topics_max {
+        let archived = topics.drain(..topics.len().saturating_sub(topics_max)).map(|topic| topic.id).collect::<Vec<_>>();
+        // Below a full list there may be topics that are not archived yet: they come before any that
+        // would stand below where the list began.
+        let began = self.topics.first().map(|topic| topic.id);
+        if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
             return Applied::Reload;
         }
-        let archived = topics.drain(..topics.len().saturating_sub(topics_max)).map(|topic| topic.id).collect::<Vec<_>>();
         let cursor = Cursor { epoch: self.cursor.epoch.clone(), revision: changes.revision() };
         let next = Self::new(self.board.clone(), cursor, topics);
-        self.update_to(next, |id| archived.binary_search(&id).is_ok()).map_or(Applied::Unchanged, Applied::Updated)
+        self.towards(next, |id| archived.binary_search(&id).is_ok())
     }
 
-    /// The way from this snapshot to one that was loaded anew, or `None` if both show the same. A
-    /// topic that vanished below a full list was pushed out of it.
+    /// The way from this snapshot to a later one that was loaded anew. A topic that vanished below a
+    /// full list was pushed out of it.
     #[must_use]
-    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Option<Arc<Update>> {
+    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Applied {
         let first = (next.topics.len() >= topics_max).then(|| next.topics.first().map(|topic| topic.id)).flatten();
-        self.update_to(next, |id| first.is_some_and(|first| id < first))
+        self.towards(next, |id| first.is_some_and(|first| id < first))
     }
 
-    fn update_to(&self, next: Self, archived: impl Fn(TopicId) -> bool) -> Option<Arc<Update>> {
+    fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
         let ops = difference(&self.topics, &next.topics, archived);
         if ops.is_empty() {
-            return None;
+            next.since = self.since;
+            return Applied::Same(Arc::new(next));
         }
-        let patch = Patch { board: self.board.clone(), from: self.revision(), to: next.cursor.clone(), digest: next.digest, ops };
-        Some(Arc::new(Update::new(Arc::new(next), patch)))
+        // Whoever was brought to any revision since then holds this list.
+        let patch = Patch { board: self.board.clone(), from: self.since, to: next.cursor.clone(), digest: next.digest, ops };
+        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch)))
     }
 }
 
@@ -210,6 +217,22 @@ pub(crate) mod tests {
         changes
     }
 
+    /// `(revision, id, (revision now, shown now))`: rows of the log with the state of a later reading.
+    pub(crate) fn changes_as_of(rows: &[(u64, i64, (u64, bool))]) -> BoardChanges {
+        let mut changes = BoardChanges::default();
+        for &(revision, id, (now, shown)) in rows {
+            changes.push(&Change {
+                revision: Revision::new(revision).expect("a revision"),
+                kind: if shown { ChangeKind::Set } else { ChangeKind::Delete },
+                board_id: BoardId(1),
+                board: None,
+                topic_id: Some(TopicId(id)),
+                topic: shown.then(|| topic(id, now)),
+            });
+        }
+        changes
+    }
+
     fn pairs(snapshot: &Snapshot) -> Vec<(i64, u64)> {
         snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
     }
@@ -228,14 +251,17 @@ pub(crate) mod tests {
 
     #[test]
     fn skips_what_it_already_holds() {
-        let now = snapshot(7, &[(1, 1), (2, 7)]);
-        assert!(matches!(now.apply(&changes(&[(6, 2, false), (7, 2, true)]), 500), Applied::Unchanged));
+        let update = updated(snapshot(7, &[(1, 1), (2, 7)]).apply(&changes(&[(6, 1, false), (7, 2, true), (8, 3, true)]), 500));
+        assert_eq!(pairs(&update.snapshot), [(1, 1), (2, 7), (3, 8)]);
     }
 
     #[test]
     fn a_topic_that_came_and_went_in_between_is_no_change() {
         let now = snapshot(7, &[(1, 1)]);
-        assert!(matches!(now.apply(&changes(&[(8, 2, true), (9, 2, false)]), 500), Applied::Unchanged));
+        let Applied::Same(same) = now.apply(&changes(&[(8, 2, true), (9, 2, false)]), 500) else { panic!("the same") };
+        assert_eq!((same.revision().get(), pairs(&same)), (9, pairs(&now)));
+        // Whoever was shown revision 7 is still on this list.
+        assert_eq!(updated(same.apply(&changes(&[(10, 3, true)]), 500)).patch.from.get(), 7);
     }
 
     #[test]
@@ -285,7 +311,7 @@ pub(crate) mod tests {
             let expected: Vec<_> = truth.into_iter().rev().take(topics_max).collect();
             match before.apply(&changes(&rows), topics_max) {
                 Applied::Reload => prop_assert!(before.topics().len() >= topics_max),
-                Applied::Unchanged => prop_assert_eq!(pairs(&before), expected.into_iter().rev().collect::<Vec<_>>()),
+                Applied::Same(same) => prop_assert_eq!(pairs(&same), expected.into_iter().rev().collect::<Vec<_>>()),
                 Applied::Updated(update) => {
                     let mut client: BTreeMap<_, _> = pairs(&before).into_iter().collect();
                     for op in &update.patch.ops {

@@ -129,38 +129,50 @@ pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreErro
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
-/// The newest stretch of a board's history, up to and with `upto`, for readers that come back.
+/// The newest stretch of a board's history, up to and with `upto`, for readers that come back. The
+/// board shows `shown` topics now.
 ///
-/// A full board's readers may hold topics that were pushed out, which the log tells only later,
-/// so such a board starts without a stretch.
+/// What was touched tells everything only back to where the board was last full: a full list also
+/// changes by what it pushes out and lets in again.
 pub(crate) fn tail(
     connection: &mut AnyConnection,
     board: BoardId,
     upto: Revision,
-    full: bool,
+    shown: usize,
+    topics_max: usize,
     replay_max: usize,
 ) -> Result<Tail, StoreError> {
-    if full || replay_max == 0 {
+    if shown >= topics_max || replay_max == 0 {
         return Ok(Tail::new(upto, [], replay_max));
     }
     let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
-    let mut rows: Vec<(i64, String, Option<i64>)> = changes::table
+    let rows: Vec<(i64, String, Option<i64>)> = changes::table
         .filter(changes::board_id.eq(board.0).and(sql::<Bool>(NOT_ARCHIVE)).and(changes::revision.le(number(upto))))
         .order((changes::revision.desc(), changes::id.desc()))
         .limit(limit)
         .select((changes::revision, changes::kind, changes::topic_id))
         .load(connection)?;
-    // Before a clear, and before the oldest row of a stretch that did not fit, nothing is known.
-    let cleared = rows.iter().position(|(_, kind, _)| kind == "clear");
-    let end = cleared.or((rows.len() > replay_max).then_some(replay_max));
-    let floor = match end {
-        Some(end) => revision(rows[end].0)?,
-        None => trimmed_to(connection)?,
-    };
-    rows.truncate(end.unwrap_or(rows.len()));
-    let entries = rows.into_iter().rev().filter_map(|(at, _, topic)| Some((at, TopicId(topic?))));
-    let entries = entries.map(|(at, topic)| Ok((revision(at)?, topic))).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut floor = trimmed_to(connection)?.max(archived_at(connection, board)?);
+    let (mut entries, mut most) = (Vec::new(), shown);
+    for (at, kind, topic) in rows {
+        // Before this row the board may have shown one more.
+        most += usize::from(kind == "delete");
+        if kind == "clear" || most >= topics_max || entries.len() >= replay_max {
+            floor = floor.max(revision(at)?);
+            break;
+        }
+        entries.extend(topic.map(|topic| (at, TopicId(topic))));
+    }
+    let entries =
+        entries.into_iter().rev().map(|(at, topic)| Ok((revision(at)?, topic))).collect::<Result<Vec<_>, StoreError>>()?;
     Ok(Tail::new(floor, entries, replay_max))
+}
+
+/// When topics of the board were last archived, which says that it had been full.
+fn archived_at(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
+    let rows = changes::table.filter(changes::board_id.eq(board.0).and(sql::<Bool>("changes.kind = 'archive'")));
+    let newest: Option<i64> = rows.select(max(changes::revision)).first(connection)?;
+    newest.map_or(Ok(Revision::ZERO), revision)
 }
 
 /// The revision up to which the log may have been forgotten.

@@ -67,7 +67,7 @@ pub(crate) fn load(
         .filter_map(Result::transpose)
         .collect::<Result<Vec<_>, StoreError>>()?;
     topics.reverse();
-    let tail = change_log::tail(connection, board_id, at, topics.len() >= topics_max, replay_max)?;
+    let tail = change_log::tail(connection, board_id, at, topics.len(), topics_max, replay_max)?;
     let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
     Ok(Loaded { board_id, snapshot, tail })
 }

@@ -42,6 +42,7 @@ CREATE TABLE changes (
 CREATE INDEX changes_revision ON changes (revision, id);
 -- What the board shows does not change by archiving.
 CREATE INDEX changes_board ON changes (board_id, revision) WHERE kind <> 'archive';
+CREATE INDEX changes_archived ON changes (board_id, revision) WHERE kind = 'archive';
 CREATE INDEX changes_unstamped ON changes (writer) WHERE revision IS NULL;
 
 -- One row per open transaction that changed something; gone when it commits.

@@ -43,6 +43,7 @@ CREATE TABLE changes (
 CREATE INDEX changes_revision ON changes (revision, id);
 -- What the board shows does not change by archiving.
 CREATE INDEX changes_board ON changes (board_id, revision) WHERE kind <> 'archive';
+CREATE INDEX changes_archived ON changes (board_id, revision) WHERE kind = 'archive';
 
 CREATE TABLE revisions (
     only      INTEGER PRIMARY KEY CHECK (only = 1),

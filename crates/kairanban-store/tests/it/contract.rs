@@ -34,6 +34,7 @@ on_both!(
     history_comes_along_with_the_board,
     a_repeated_request_leads_to_one_topic,
     of_two_edits_at_once_one_wins,
+    history_ends_where_the_board_was_full,
     tokens_are_found_used_and_ended,
 );
 
@@ -420,4 +421,33 @@ fn tokens_are_found_used_and_ended(place: &Place) {
     assert!(place.store.find_token(&secret).expect("read").expect("found").revoked_at.is_some());
     let listed = place.foreign().try_run(&format!("INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"));
     assert!(listed.is_err(), "no such scope");
+}
+
+/// The board shows five. A reader who saw it full has to be sent the list: what it holds, and what
+/// it lacks, the log does not tell.
+fn history_ends_where_the_board_was_full(place: &Place) {
+    let mut foreign = place.foreign();
+    let resumes_by_patch = |at: &kairanban_core::Cursor| {
+        let hub = kairanban_core::Hub::new(5, 4);
+        let channel = hub.channel(&main());
+        hub.install(&channel, place.load(), std::time::Instant::now()).expect("nothing missed");
+        matches!(channel.live().resume(at), Some(kairanban_core::Resume::Patch(_)))
+    };
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')");
+    let full = place.load().snapshot.cursor().clone();
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '6')");
+    let pushed_out = place.load().snapshot.cursor().clone();
+    // One is pushed out, three go: the one that is not archived yet is back.
+    foreign.run("BEGIN; DELETE FROM topics WHERE id IN (4, 5, 6); COMMIT");
+    assert_eq!(place.comments(), ["1", "2", "3"]);
+    assert!(!resumes_by_patch(&full) && !resumes_by_patch(&pushed_out));
+    let now = place.load().snapshot.cursor().clone();
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '7')");
+    assert!(resumes_by_patch(&now), "never full since");
+    // And with archiving in between.
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '8'), (1, '9'), (1, '10')");
+    let full = place.load().snapshot.cursor().clone();
+    assert!(place.store.archive(&main(), 10).expect("archived") > 0);
+    foreign.run("BEGIN; DELETE FROM topics WHERE id > 7; COMMIT");
+    assert!(!resumes_by_patch(&full) && !resumes_by_patch(&now));
 }
