@@ -5,7 +5,11 @@ use kairanban_store::{Committed, StoreError, Write, Written};
 use tokio::time::timeout;
 
 use super::{Bulletin, HighWater};
-use crate::{auth::Administrator, backplane::Backplane, follower::Wake};
+use crate::{
+    auth::{Administrator, BoardAdministrator},
+    backplane::Backplane,
+    follower::Wake,
+};
 
 impl Bulletin {
     /// Writes a topic, or finds the one that the same `key` led to before. Dropping the future does
@@ -29,13 +33,12 @@ impl Bulletin {
     /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as [`create_topic`](Self::create_topic).
     pub async fn update_topic(
         &self,
-        _: &Administrator,
-        board: BoardName,
+        administrator: &BoardAdministrator,
         id: TopicId,
         edit: TopicEdit,
         expected: Option<Revision>,
     ) -> Result<Topic, StoreError> {
-        self.write_topic(Write::UpdateTopic { board, id, edit, expected }).await
+        self.write_topic(Write::UpdateTopic { board: administrator.board().clone(), id, edit, expected }).await
     }
 
     /// Deletes a topic; if `expected` is given, only one that is still at that revision.
@@ -44,12 +47,11 @@ impl Bulletin {
     /// As [`update_topic`](Self::update_topic).
     pub async fn delete_topic(
         &self,
-        _: &Administrator,
-        board: BoardName,
+        administrator: &BoardAdministrator,
         id: TopicId,
         expected: Option<Revision>,
     ) -> Result<(), StoreError> {
-        self.write(Write::DeleteTopic { board, id, expected }).await.map(drop)
+        self.write(Write::DeleteTopic { board: administrator.board().clone(), id, expected }).await.map(drop)
     }
 
     /// Makes a board.
@@ -64,8 +66,8 @@ impl Bulletin {
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn update_board(&self, _: &Administrator, board: BoardName, title: BoardTitle) -> Result<Board, StoreError> {
-        self.write_board(Write::UpdateBoard { board, title }).await
+    pub async fn update_board(&self, administrator: &BoardAdministrator, title: BoardTitle) -> Result<Board, StoreError> {
+        self.write_board(Write::UpdateBoard { board: administrator.board().clone(), title }).await
     }
 
     /// Deletes a board with its topics; its streams end.

@@ -4,29 +4,40 @@ use actix_web::{HttpRequest, http::header};
 use kairanban_core::BoardName;
 
 use crate::{
-    auth::{Administrator, Denied},
+    auth::{Administrator, BoardAdministrator, Denied},
     error::ApiError,
     limits::ClientAddress,
     state::AppState,
 };
 
-/// Asks for a token that allows administering `board` (`None`: all of them).
+/// Asks for a token that allows administering all boards.
 ///
 /// # Errors
 /// 401 without a good one, 403 if it is not for this, 429 after too many bad ones.
-pub async fn administrator(
+pub async fn administrator(request: &HttpRequest, state: &AppState) -> Result<Administrator, ApiError> {
+    state.bulletin.administrator(bearer(request)).await.map_err(|denied| refusal(denied, request, state))
+}
+
+/// Asks for a token that allows administering `board`.
+///
+/// # Errors
+/// As [`administrator`].
+pub async fn board_administrator(
     request: &HttpRequest,
     state: &AppState,
-    board: Option<&BoardName>,
-) -> Result<Administrator, ApiError> {
-    match state.bulletin.administrator(bearer(request), board).await {
-        Ok(administrator) => Ok(administrator),
-        Err(Denied::Failed(error)) => Err(error.into()),
-        Err(Denied::Forbidden) => Err(ApiError::Forbidden),
-        Err(Denied::Unknown) => {
-            // Counted only now: a good token works whatever was tried before.
-            state.bad_tokens.take(ClientAddress::of(request, &state.trusted_proxies))?;
-            Err(ApiError::Unauthorized)
+    board: BoardName,
+) -> Result<BoardAdministrator, ApiError> {
+    state.bulletin.board_administrator(bearer(request), board).await.map_err(|denied| refusal(denied, request, state))
+}
+
+fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError {
+    match denied {
+        Denied::Failed(error) => error.into(),
+        Denied::Forbidden => ApiError::Forbidden,
+        // Counted only now: a good token works whatever was tried before.
+        Denied::Unknown => {
+            let counted = state.bad_tokens.take(ClientAddress::of(request, &state.trusted_proxies));
+            counted.err().unwrap_or(ApiError::Unauthorized)
         }
     }
 }

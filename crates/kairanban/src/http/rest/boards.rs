@@ -81,7 +81,7 @@ pub async fn get_board_info(state: Data<AppState>, board: Path<String>) -> Resul
 /// # Errors
 /// Without a token for it; if the board is not allowed, or exists.
 pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let administrator = caller::administrator(&request, &state, None).await?;
+    let administrator = caller::administrator(&request, &state).await?;
     let BoardDraft { name, title } = body::json_object(&request, payload, &state).await?;
     // The core calls it a board's name wherever it stands; here it stands in `name`.
     let name = name.parse::<BoardName>().map_err(|fault| Invalid { field: "name", ..fault });
@@ -108,10 +108,10 @@ pub async fn patch_board_info(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
-    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let administrator = caller::board_administrator(&request, &state, board).await?;
     let BoardEdit { title } = body::json_object(&request, payload, &state).await?;
     let title = title.parse().map_err(|fault| ApiError::Invalid(vec![fault]))?;
-    let board = state.bulletin.update_board(&administrator, board, title).await?;
+    let board = state.bulletin.update_board(&administrator, title).await?;
     Ok(HttpResponse::Ok().content_type("application/json").body(render::board_json(&board)))
 }
 
@@ -126,7 +126,7 @@ pub async fn delete_board_info(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
-    let administrator = caller::administrator(&request, &state, None).await?;
+    let administrator = caller::administrator(&request, &state).await?;
     if board == state.default_board {
         return Err(ApiError::Conflict("the board at / stays; name another one in board.default first"));
     }

@@ -122,10 +122,10 @@ pub async fn patch_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = path.into_inner();
     let (board, id) = (board_name(&board)?, topic_id(&id)?);
-    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let administrator = caller::board_administrator(&request, &state, board).await?;
     let expected = expected_revision(&request, &state)?;
     let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
-    let topic = state.bulletin.update_topic(&administrator, board, id, edit, expected).await?;
+    let topic = state.bulletin.update_topic(&administrator, id, edit, expected).await?;
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
     Ok(HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(&topic)))
 }
@@ -141,9 +141,9 @@ pub async fn delete_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = path.into_inner();
     let (board, id) = (board_name(&board)?, topic_id(&id)?);
-    let administrator = caller::administrator(&request, &state, Some(&board)).await?;
+    let administrator = caller::board_administrator(&request, &state, board).await?;
     let expected = expected_revision(&request, &state)?;
-    state.bulletin.delete_topic(&administrator, board, id, expected).await?;
+    state.bulletin.delete_topic(&administrator, id, expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
