@@ -189,10 +189,10 @@ impl Write {
         }
     }
 
-    /// Whether a unique constraint may refuse it because another node was quicker. Done again, it
-    /// finds what that node wrote.
+    /// Whether a constraint may refuse it because somebody else was quicker: took the key or the
+    /// name, or deleted the board. Done again, it finds what they did.
     const fn may_be_late(&self) -> bool {
-        matches!(self, Self::CreateTopic { key: Some(_), .. } | Self::CreateBoard { .. })
+        matches!(self, Self::CreateTopic { .. } | Self::CreateBoard { .. })
     }
 
     fn run(&self, connection: &mut AnyConnection) -> Result<Ran, StoreError> {
@@ -266,7 +266,7 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
 fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, StoreError> {
     let mut run = || connection.transaction(|connection| write.run(connection));
     let outcome = match run() {
-        // Another node was quicker with the same key or name, and now what it wrote is there.
+        // Somebody else was quicker, and now what they did is there.
         Err(StoreError::Refused(_)) if write.may_be_late() => run(),
         outcome => outcome,
     };

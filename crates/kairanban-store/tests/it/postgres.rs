@@ -132,3 +132,27 @@ fn constraints_forced_early_keep_the_transaction_whole() {
     assert_eq!(place.comments(), ["a", "b"]);
     assert_eq!(place.load().snapshot.revision(), place.head());
 }
+
+/// The insert waits for the open delete of its board, and is refused when that commits.
+#[test]
+fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
+    let (place, mut foreign) = place();
+    foreign.run("BEGIN; DELETE FROM boards WHERE id = 1");
+    let (writer, _) = place.writer();
+    let topic = crate::place::topic("late");
+    let posting = std::thread::spawn(move || {
+        let write = kairanban_store::Write::CreateTopic { board: crate::place::main(), topic, key: None };
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(writer.write(write))
+    });
+    // Until the post waits for the lock that the delete holds.
+    let mut watch = place.foreign();
+    let waits = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock') THEN RAISE 'not yet'; END IF; END $$";
+    let end = Instant::now() + Duration::from_millis(1_500);
+    while watch.try_run(waits).is_err() {
+        assert!(Instant::now() < end, "the post does not wait");
+    }
+    foreign.run("COMMIT");
+    let answer = posting.join().expect("an answer");
+    assert!(matches!(answer, Err(kairanban_store::StoreError::NoSuchBoard(_))), "{answer:?}");
+}
