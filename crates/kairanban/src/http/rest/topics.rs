@@ -100,8 +100,7 @@ pub async fn get_topic(
     state: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (board, id) = path.into_inner();
-    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let (board, id) = named(&path)?;
     let topic = state.bulletin.topic(board, id).await?;
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
     let fresh = known_tags(&request).any(|known| known == "*" || known == tag);
@@ -120,8 +119,7 @@ pub async fn patch_topic(
     path: Path<(String, String)>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let (board, id) = path.into_inner();
-    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
     let expected = expected_revision(&request, &state)?;
     let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
@@ -139,8 +137,7 @@ pub async fn delete_topic(
     state: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (board, id) = path.into_inner();
-    let (board, id) = (board_name(&board)?, topic_id(&id)?);
+    let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
     let expected = expected_revision(&request, &state)?;
     state.bulletin.delete_topic(&administrator, id, expected).await?;
@@ -158,6 +155,11 @@ fn expected_revision(request: &HttpRequest, state: &AppState) -> Result<Option<R
     // A tag of another history, or that is none of ours, matches nothing.
     let ours = cursor.filter(|cursor| cursor.epoch == state.bulletin.following().epoch()).ok_or(ApiError::Changed)?;
     Ok(Some(ours.revision))
+}
+
+/// The board and the topic that an address names.
+fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiError> {
+    Ok((board_name(board)?, topic_id(id)?))
 }
 
 /// The topic that an address names, in its one spelling. What is no id names no topic.
