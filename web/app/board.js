@@ -9,6 +9,7 @@ const list = /** @type {HTMLOListElement} */ (document.getElementById("topics"))
 const empty = /** @type {HTMLElement} */ (document.getElementById("empty"));
 const state = /** @type {HTMLElement} */ (document.getElementById("state"));
 const blank = /** @type {HTMLTemplateElement} */ (document.getElementById("topic"));
+// Not there where the reader may not post.
 const form = /** @type {HTMLFormElement} */ (document.getElementById("post"));
 
 /** @typedef {{id: number, comment: string, author: string, created_at: string, updated_at: string, revision: number}} Topic */
@@ -131,7 +132,7 @@ function takeFaults(page) {
   return faults.length > 0;
 }
 
-form.addEventListener("submit", async (event) => {
+form?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
   clearFaults();

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{Invalid, InvalidReason, Revision, topic::is_bidi_control};
+use crate::{Invalid, InvalidReason, Policies, Revision, topic::is_bidi_control};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,8 @@ pub struct Board {
     pub name: BoardName,
     /// Its title; may be empty.
     pub title: String,
+    /// Who may read it and post on it.
+    pub policies: Policies,
     /// The revision of its newest change.
     pub revision: Revision,
     /// How many topics it has that are not archived.

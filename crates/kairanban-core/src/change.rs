@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{BoardId, BoardName, Revision, Topic, TopicId};
+use crate::{BoardId, Revision, Standing, Topic, TopicId};
 
 /// What a row of the change log says happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum ChangeKind {
     Clear,
     /// The board itself was made, changed or deleted.
     Board,
+    /// A token was made, changed or ended.
+    Token,
 }
 
 /// A row of the change log as it stands there.
@@ -41,9 +43,9 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The board's key.
     pub board_id: BoardId,
-    /// The board's name, or `None` once the board is gone.
-    pub board: Option<BoardName>,
-    /// The topic; `None` for [`ChangeKind::Clear`] and [`ChangeKind::Board`].
+    /// How the board stands at the read, or `None` once it is gone.
+    pub board: Option<Standing>,
+    /// The topic, if it is about one.
     pub topic_id: Option<TopicId>,
     /// The topic as it stood at the read, or `None` if the board does not show it.
     pub topic: Option<Arc<Topic>>,

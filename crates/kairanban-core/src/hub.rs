@@ -13,7 +13,9 @@ use std::{
 use dashmap::DashMap;
 use tokio::sync::{Mutex as AsyncMutex, broadcast};
 
-use crate::{BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, Revision, Update, live::Change};
+use crate::{
+    BoardChange, BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, ReadPolicy, Revision, Update, live::Change,
+};
 
 /// All boards in memory. A guard of the map is never held across a lock or an await: callers get
 /// an [`Arc`].
@@ -24,10 +26,21 @@ pub struct Hub {
     lag_max: usize,
 }
 
+/// What a board's audience is told.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The list changed.
+    Update(Arc<Update>),
+    /// The board takes a token from now on: whoever has none must leave.
+    Closing,
+    /// The board is gone.
+    Gone,
+}
+
 /// One board: its channel and its state.
 #[derive(Debug)]
 pub struct BoardChannel {
-    sender: broadcast::Sender<Option<Arc<Update>>>,
+    sender: broadcast::Sender<News>,
     live: Mutex<LiveBoard>,
     /// Held by whoever reads the board from the database, so that readers who arrive together
     /// cost one read.
@@ -39,8 +52,8 @@ pub struct BoardChannel {
 pub struct Subscription {
     /// The board.
     pub channel: Arc<BoardChannel>,
-    /// Updates from the subscription on; `None` says that the board is gone.
-    pub receiver: broadcast::Receiver<Option<Arc<Update>>>,
+    /// News from the subscription on.
+    pub receiver: broadcast::Receiver<News>,
 }
 
 /// What came of publishing.
@@ -108,21 +121,30 @@ impl Hub {
         watched
     }
 
-    /// Ends the streams of boards that were deleted or renamed, given the names that the boards
-    /// bear now. Gives how many boards that were.
-    pub fn retire(&self, names: &HashMap<BoardId, Option<BoardName>>) -> usize {
-        if names.is_empty() {
+    /// Takes how boards stand now that they were changed. Streams of boards that were deleted or renamed end; those of boards that take a token now look for theirs.
+    /// Gives how many boards were retired.
+    pub fn govern(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
+        if boards.is_empty() {
             return 0;
         }
         let retired = self.all().into_iter().filter(|(name, channel)| {
             let mut live = channel.live();
-            match live.board_id() {
-                Some(id) => names.get(&id).is_some_and(|now| now.as_ref() != Some(name)),
-                None => {
-                    // It may be one of these, read under the name that it bore before.
-                    live.doubt();
+            let Some(id) = live.board_id() else {
+                // It may be one of these, read as it stood before.
+                live.doubt();
+                return false;
+            };
+            let Some(change) = boards.get(&id) else { return false };
+            match &change.standing {
+                Some(now) if now.name == *name => {
+                    live.govern(now.policies, change.revision);
+                    if now.policies.read == ReadPolicy::Token {
+                        // An error says that nobody watches.
+                        let _ = channel.sender.send(News::Closing);
+                    }
                     false
                 }
+                _ => true,
             }
         });
         retired.map(|(name, channel)| self.end(&name, &channel)).count()
@@ -148,6 +170,18 @@ impl Hub {
         self.boards.remove_if(board, |_, current| unused(current) && !current.is_watched());
     }
 
+    /// How many boards are in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.boards.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.boards.is_empty()
+    }
+
     /// The boards that somebody watches, with the revision that they are shown.
     #[must_use]
     pub fn watched(&self) -> Vec<(BoardName, Revision)> {
@@ -168,7 +202,7 @@ impl Hub {
     fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>) {
         self.boards.remove_if(name, |_, current| Arc::ptr_eq(current, channel));
         // An error says that nobody watched.
-        let _ = channel.sender.send(None);
+        let _ = channel.sender.send(News::Gone);
     }
 }
 
@@ -196,7 +230,7 @@ impl BoardChannel {
             Change::None => Published::Nothing,
             Change::Reload => Published::Reload,
             // An error says that the last reader has just left.
-            Change::Update(update) => Published::Sent(self.sender.send(Some(update)).unwrap_or(0)),
+            Change::Update(update) => Published::Sent(self.sender.send(News::Update(update)).unwrap_or(0)),
         }
     }
 }
@@ -205,7 +239,7 @@ impl BoardChannel {
 mod tests {
     use super::*;
     use crate::{
-        Tail,
+        Policies, Standing, Tail,
         snapshot::tests::{changes, snapshot},
     };
 
@@ -215,10 +249,15 @@ mod tests {
         "main".parse().expect("a name")
     }
 
+    fn at_2(standing: Option<Standing>) -> BoardChange {
+        BoardChange { revision: Revision::new(2).expect("a revision"), standing }
+    }
+
     fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
         let hub = Hub::new(500, 2);
         let snapshot = snapshot(revision, topics);
-        let loaded = Loaded { board_id: BoardId(1), tail: Tail::new(snapshot.revision(), [], 8), snapshot };
+        let loaded =
+            Loaded { board_id: BoardId(1), policies: Policies::default(), tail: Tail::new(snapshot.revision(), [], 8), snapshot };
         hub.install(&hub.channel(&name()), loaded, Instant::now()).expect("nothing missed");
         hub
     }
@@ -230,7 +269,7 @@ mod tests {
         assert_eq!(hub.publish(&name(), &changes(&[(2, 1, true)])), Published::Sent(2));
         let [first, second] = &mut readers;
         let (first, second) = (first.receiver.recv().await, second.receiver.recv().await);
-        let (first, second) = (first.ok().flatten().expect("an update"), second.ok().flatten().expect("an update"));
+        let (Ok(News::Update(first)), Ok(News::Update(second))) = (first, second) else { panic!("an update each") };
         assert!(Arc::ptr_eq(&first, &second), "shared, not copied");
     }
 
@@ -250,11 +289,21 @@ mod tests {
         for now in [None, Some("other".parse().expect("a name"))] {
             let hub = hub_with(1, &[]);
             let mut reader = hub.subscribe(&name());
-            assert_eq!(hub.retire(&[(BoardId(1), now)].into()), 1);
-            assert!(matches!(reader.receiver.recv().await, Ok(None)));
+            let standing = now.map(|name| Standing { name, policies: Policies::default() });
+            assert_eq!(hub.govern(&[(BoardId(1), at_2(standing))].into()), 1);
+            assert!(matches!(reader.receiver.recv().await, Ok(News::Gone)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_board_that_takes_a_token_now_tells_its_audience() {
         let hub = hub_with(1, &[]);
-        assert_eq!(hub.retire(&[(BoardId(1), Some(name())), (BoardId(2), None)].into()), 0);
+        let mut reader = hub.subscribe(&name());
+        let policies = Policies { read: ReadPolicy::Token, ..Policies::default() };
+        let now = Some(Standing { name: name(), policies });
+        assert_eq!(hub.govern(&[(BoardId(1), at_2(now)), (BoardId(2), at_2(None))].into()), 0);
+        assert!(matches!(reader.receiver.recv().await, Ok(News::Closing)));
+        assert_eq!(reader.channel.live().policies(), Some(policies));
     }
 
     #[test]

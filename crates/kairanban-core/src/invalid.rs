@@ -30,6 +30,18 @@ pub enum InvalidReason {
     /// No board name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
+    /// None of the words that it may be.
+    #[error("must be {words}")]
+    NotOneOf {
+        /// The words.
+        words: &'static str,
+    },
+    /// More marks on one letter than any script has.
+    #[error("must not pile up marks on one letter")]
+    PiledMarks,
+    /// Not a time to come.
+    #[error("must lie in the future")]
+    Past,
     /// A word that the server keeps for itself.
     #[error("is a reserved word")]
     Reserved,
@@ -44,6 +56,9 @@ impl InvalidReason {
             Self::TooLong { .. } => "too_long",
             Self::ForbiddenCharacter => "forbidden_character",
             Self::NotAName => "not_a_name",
+            Self::NotOneOf { .. } => "not_one_of",
+            Self::PiledMarks => "piled_marks",
+            Self::Past => "past",
             Self::Reserved => "reserved",
         }
     }

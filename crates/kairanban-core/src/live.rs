@@ -10,13 +10,15 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Revision, Snapshot, Tail, Update};
+use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Policies, Revision, Snapshot, Tail, Update};
 
 /// A board as it was read from the database.
 #[derive(Debug)]
 pub struct Loaded {
     /// The board's key.
     pub board_id: BoardId,
+    /// Who may do what there.
+    pub policies: Policies,
     /// Its live list.
     pub snapshot: Snapshot,
     /// Its newest history, up to the snapshot.
@@ -53,6 +55,7 @@ pub struct LiveBoard {
 #[derive(Debug)]
 struct Ready {
     board_id: BoardId,
+    policies: Policies,
     snapshot: Arc<Snapshot>,
     tail: Tail,
     loaded_at: Instant,
@@ -93,6 +96,12 @@ impl LiveBoard {
         self.ready.as_ref().map(|ready| ready.board_id)
     }
 
+    /// Who may do what there, once it was read.
+    #[must_use]
+    pub fn policies(&self) -> Option<Policies> {
+        self.ready.as_ref().map(|ready| ready.policies)
+    }
+
     /// Whether there is nothing worth keeping for a board that nobody watches.
     #[must_use]
     pub fn is_spent(&self, now: Instant, ttl: Duration) -> bool {
@@ -105,15 +114,15 @@ impl LiveBoard {
     /// # Errors
     /// [`Outdated`] if a change that the follower could not apply is missing from it.
     pub(crate) fn install(&mut self, loaded: Loaded, now: Instant, topics_max: usize) -> Result<Change, Outdated> {
-        let Loaded { board_id, snapshot, tail } = loaded;
+        let Loaded { board_id, policies, snapshot, tail } = loaded;
         if std::mem::take(&mut self.doubted) || snapshot.revision() < self.missed {
             return Err(Outdated);
         }
         let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
-            self.ready = Some(Ready { board_id, snapshot: Arc::new(snapshot), tail, loaded_at: now, stale: false });
+            self.ready = Some(Ready { board_id, policies, snapshot: Arc::new(snapshot), tail, loaded_at: now, stale: false });
             return Ok(Change::None);
         };
-        ready.loaded_at = now;
+        (ready.loaded_at, ready.policies) = (now, policies);
         if snapshot.revision() <= ready.snapshot.revision() {
             return Ok(Change::None);
         }
@@ -139,6 +148,14 @@ impl LiveBoard {
     pub(crate) fn miss(&mut self, revision: Revision) {
         if let Some(ready) = &mut self.ready {
             ready.stale = true;
+        }
+        self.missed = self.missed.max(revision);
+    }
+
+    /// Takes the policies that the board has from `revision` on. A reading from before does not count.
+    pub(crate) fn govern(&mut self, policies: Policies, revision: Revision) {
+        if let Some(ready) = &mut self.ready {
+            ready.policies = policies;
         }
         self.missed = self.missed.max(revision);
     }
@@ -226,7 +243,7 @@ mod tests {
     fn loaded(revision: u64, topics: &[(i64, u64)]) -> Loaded {
         let snapshot = snapshot(revision, topics);
         let tail = Tail::new(snapshot.revision(), [], 8);
-        Loaded { board_id: BoardId(1), snapshot, tail }
+        Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail }
     }
 
     fn ready(revision: u64, topics: &[(i64, u64)]) -> (LiveBoard, Instant) {
@@ -253,6 +270,16 @@ mod tests {
         board.doubt();
         assert!(board.install(loaded(7, &[]), now, FULL).is_err());
         assert!(board.install(loaded(7, &[]), now, FULL).is_ok());
+    }
+
+    #[test]
+    fn a_late_load_does_not_open_a_board_that_was_made_private_meanwhile() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        let private = Policies { read: crate::ReadPolicy::Token, ..Policies::default() };
+        board.govern(private, Revision::new(8).expect("a revision"));
+        assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err(), "read before");
+        assert_eq!(board.policies(), Some(private));
+        assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_ok(), "read after");
     }
 
     #[test]

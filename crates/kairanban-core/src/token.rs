@@ -3,9 +3,8 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use thiserror::Error;
 
-use crate::BoardName;
+use crate::{BoardName, Invalid, InvalidReason, topic::is_bidi_control};
 
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +16,6 @@ pub enum Scope {
     /// Everything.
     Admin,
 }
-
-/// Text that is no scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a scope is read, post or admin")]
-pub struct ScopeError;
 
 impl Scope {
     /// As it is written.
@@ -36,10 +30,44 @@ impl Scope {
 }
 
 impl FromStr for Scope {
-    type Err = ScopeError;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        [Self::Read, Self::Post, Self::Admin].into_iter().find(|scope| scope.as_str() == text).ok_or(ScopeError)
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = [Self::Read, Self::Post, Self::Admin].into_iter().find(|scope| scope.as_str() == text);
+        found.ok_or(Invalid { field: "scope", reason: InvalidReason::NotOneOf { words: "read, post or admin" } })
+    }
+}
+
+/// Bound of a token's name, in Unicode scalar values.
+const NAME_CHARS_MAX: usize = 80;
+
+/// What a token is for, in somebody's words: one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let name = text.trim();
+        let reason = if name.is_empty() {
+            InvalidReason::Empty
+        } else if name.chars().nth(NAME_CHARS_MAX).is_some() {
+            InvalidReason::TooLong { chars_max: NAME_CHARS_MAX }
+        } else if name.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+            InvalidReason::ForbiddenCharacter
+        } else {
+            return Ok(Self(name.to_owned()));
+        };
+        Err(Invalid { field: "name", reason })
     }
 }
 

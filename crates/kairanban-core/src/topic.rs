@@ -1,6 +1,7 @@
 //! A notice on a board, and what somebody may write on one.
 
 use chrono::{DateTime, Utc};
+use unicode_normalization::char::is_combining_mark;
 
 use crate::{Invalid, InvalidReason, Revision};
 
@@ -8,6 +9,8 @@ use crate::{Invalid, InvalidReason, Revision};
 pub const COMMENT_CHARS_MAX: usize = 2_000;
 /// Bound of an author, in Unicode scalar values.
 pub const AUTHOR_CHARS_MAX: usize = 80;
+/// Bound of the marks on one letter; the tallest stacks of living scripts have about half of that.
+const MARKS_MAX: usize = 10;
 
 /// The database's key of a topic; never given twice, not even after a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +120,7 @@ fn comment_fault(comment: &str) -> Option<InvalidReason> {
         Some(InvalidReason::TooLong { chars_max: COMMENT_CHARS_MAX })
     } else {
         let forbidden = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}';
-        comment.chars().any(forbidden).then_some(InvalidReason::ForbiddenCharacter)
+        forbidden_or_piled(comment, forbidden)
     }
 }
 
@@ -126,8 +129,21 @@ fn author_fault(author: &str) -> Option<InvalidReason> {
         Some(InvalidReason::TooLong { chars_max: AUTHOR_CHARS_MAX })
     } else {
         let forbidden = |c: char| c.is_control() || is_bidi_control(c) || is_invisible(c);
-        author.chars().any(forbidden).then_some(InvalidReason::ForbiddenCharacter)
+        forbidden_or_piled(author, forbidden)
     }
+}
+
+fn forbidden_or_piled(text: &str, forbidden: impl Fn(char) -> bool) -> Option<InvalidReason> {
+    if text.chars().any(forbidden) {
+        return Some(InvalidReason::ForbiddenCharacter);
+    }
+    // Marks upon marks grow out of their line, over the topics above and below.
+    let mut marks = 0;
+    let piled = text.chars().any(|c| {
+        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        marks > MARKS_MAX
+    });
+    piled.then_some(InvalidReason::PiledMarks)
 }
 
 /// Characters that reorder what stands around them, so that text reads as what it is not.
@@ -179,10 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn refuses_marks_piled_on_marks() {
+        assert_eq!(reason(&format!("a{}", "\u{0301}".repeat(40)), ""), [("comment", "piled_marks")]);
+        assert_eq!(reason("a", &format!("a{}", "\u{0323}".repeat(11))), [("author", "piled_marks")]);
+        assert_eq!(reason(&"e\u{0301}\u{0323}".repeat(40), ""), [], "a few on each letter are writing");
+    }
+
+    #[test]
     fn takes_every_script_and_what_looks_like_markup() {
-        for comment in
-            ["回覧板", "مرحبا", "שלום", "👩\u{200D}👧", "<script>alert(1)</script>", "'; DROP TABLE topics;--", "a\tb\nc"]
-        {
+        for comment in [
+            "回覧板",
+            "مرحبا",
+            "שלום",
+            "བསྒྲུབས",
+            "ก็ไม่ได้",
+            "👍🏽❤\u{FE0F}",
+            "👩\u{200D}👧",
+            "<script>alert(1)</script>",
+            "'; DROP TABLE topics;--",
+            "a\tb\nc",
+        ] {
             assert_eq!(reason(comment, ""), [], "{comment:?}");
         }
     }

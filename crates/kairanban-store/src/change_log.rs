@@ -6,13 +6,13 @@ use diesel::{
     sql_query,
     sql_types::Bool,
 };
-use kairanban_core::{BoardId, BoardName, Change, LogEntry, Revision, Tail, TopicId};
+use kairanban_core::{BoardId, BoardName, Change, LogEntry, Revision, Standing, Tail, TopicId};
 
 use crate::{
     StoreError,
     connection::AnyConnection,
     identity, repository,
-    rows::{ChangeRow, Number, kind, number, revision, topic_columns},
+    rows::{ChangeRow, Number, kind, number, revision, standing_columns, topic_columns},
     schema::{boards, changes, topics},
 };
 
@@ -39,8 +39,8 @@ pub enum Stretch {
 pub struct BoardTouched {
     /// Its key.
     pub id: BoardId,
-    /// Its name; `None` once it is gone, or if no address can hold it.
-    pub name: Option<BoardName>,
+    /// How it stands now; `None` once it is gone, or if no address can hold its name.
+    pub standing: Option<Standing>,
     /// Its newest change.
     pub revision: Revision,
 }
@@ -92,14 +92,7 @@ pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max
         .filter(changes::revision.gt(number(after)))
         .order((changes::revision, changes::id))
         .limit(limit)
-        .select((
-            changes::revision,
-            changes::kind,
-            changes::board_id,
-            boards::name.nullable(),
-            changes::topic_id,
-            topic_columns(),
-        ))
+        .select((changes::revision, changes::kind, changes::board_id, standing_columns(), changes::topic_id, topic_columns()))
         .load(connection)?;
     if rows.len() > changes_max {
         return boards_since(connection, after);
@@ -111,15 +104,16 @@ fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stret
     // Before the boards: what comes later is left for the next time, and may be seen twice.
     let head = head(connection)?;
     let rows: Vec<(i64, Option<i64>)> = changes::table
-        .filter(changes::revision.gt(number(after)).and(sql::<Bool>(NOT_ARCHIVE)))
+        .filter(changes::revision.gt(number(after)).and(sql::<Bool>(NOT_ARCHIVE)).and(changes::board_id.ne(0)))
         .group_by(changes::board_id)
         .select((changes::board_id, max(changes::revision)))
         .load(connection)?;
     let ids: Vec<_> = rows.iter().map(|(id, _)| BoardId(*id)).collect();
     // A database takes only so many values in one statement.
-    let names = ids.chunks(10_000).map(|ids| repository::board_names(connection, ids)).collect::<Result<Vec<_>, _>>()?;
-    let touched = names.concat().into_iter().zip(rows);
-    let touched = touched.map(|((id, name), (_, at))| Ok(BoardTouched { id, name, revision: revision(at.unwrap_or(0))? }));
+    let now = ids.chunks(10_000).map(|ids| repository::standings(connection, ids)).collect::<Result<Vec<_>, _>>()?;
+    let touched = now.concat().into_iter().zip(rows);
+    let touched =
+        touched.map(|((id, standing), (_, at))| Ok(BoardTouched { id, standing, revision: revision(at.unwrap_or(0))? }));
     Ok(Stretch::Boards { head, boards: touched.collect::<Result<_, StoreError>>()? })
 }
 

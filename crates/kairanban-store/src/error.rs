@@ -16,9 +16,24 @@ pub enum StoreError {
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
+    /// No token has this key, or it was ended already.
+    #[error("there is no token {0} that is still good")]
+    NoSuchToken(i64),
+    /// The topic is there: it cannot be put back.
+    #[error("topic {} is there", .0.0)]
+    TopicExists(TopicId),
     /// The topic is at another revision than the writer thinks.
     #[error("topic {} was changed meanwhile", .0.0)]
     Changed(TopicId),
+    /// Posting on the board takes a token that allows it.
+    #[error("posting on this board takes a token that allows it")]
+    PostingTakesToken {
+        /// Whether there was one, that does not.
+        shown: bool,
+    },
+    /// Nobody posts on the board any more.
+    #[error("this board is closed")]
+    Closed,
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic")]
     KeyReused,

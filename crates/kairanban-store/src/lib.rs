@@ -4,8 +4,10 @@
 //! (triggers, see `migrations/`), so this crate only writes rows and reads the log; it never
 //! tells anybody but its caller. Where the two databases differ, [`connection`] decides.
 
+mod audit;
 mod change_log;
 mod connection;
+mod deed;
 mod error;
 mod idempotency;
 mod identity;
@@ -19,9 +21,10 @@ mod writer;
 
 pub use change_log::{BoardTouched, LogPage, Stretch};
 pub use connection::{DatabaseAddress, Timeouts};
+pub use deed::Deed;
 pub use error::StoreError;
 pub use migrate::migrate;
-pub use repository::Page;
+pub use repository::{BoardEdit, Page, Visible};
 pub use store::{DataVersion, Store, StoreConfig};
-pub use tokens::NewToken;
+pub use tokens::{NewToken, Secret, TicketTimes};
 pub use writer::{Committed, Write, Writer, WriterConfig, Written};

@@ -1,7 +1,8 @@
 //! Boards and topics: reading the live list, and writing.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use chrono::Utc;
 use diesel::{
     define_sql_function,
     dsl::sql,
@@ -10,16 +11,16 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use kairanban_core::{
-    Board, BoardId, BoardName, BoardTitle, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Revision, Snapshot, Topic, TopicEdit,
-    TopicId,
+    Board, BoardId, BoardName, BoardTitle, Cursor, Epoch, IdempotencyKey, Loaded, NewTopic, Policies, PostPolicy, ReadPolicy,
+    Revision, Scope, Snapshot, Standing, Topic, TopicEdit, TopicId,
 };
 
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
     idempotency,
-    rows::{TopicRow, number, revision, topic_columns},
-    schema::{boards, topics},
+    rows::{StandingRow, TopicRow, number, policies, revision, standing_columns, topic_columns},
+    schema::{boards, deleted_topics, topics},
 };
 
 define_sql_function! {
@@ -38,6 +39,26 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// Which boards somebody may see.
+#[derive(Clone, Debug)]
+pub enum Visible {
+    /// All of them.
+    All,
+    /// Those that are open to everybody, and this one.
+    Open(Option<BoardName>),
+}
+
+/// What is to change in a board.
+#[derive(Clone, Debug, Default)]
+pub struct BoardEdit {
+    /// Its title.
+    pub title: Option<BoardTitle>,
+    /// Who may read it.
+    pub read: Option<ReadPolicy>,
+    /// Who may post on it.
+    pub post: Option<PostPolicy>,
+}
+
 /// A board's revision: that of its newest change, in the same reading as what stands beside it.
 const BOARD_REVISION: &str =
     "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive'), 0)";
@@ -52,15 +73,15 @@ pub(crate) fn load(
     replay_max: usize,
 ) -> Result<Loaded, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, i64, TopicRow)> = boards::table
+    let rows: Vec<(i64, String, String, i64, TopicRow)> = boards::table
         .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
         .limit(limit)
-        .select((boards::id, sql::<BigInt>(BOARD_REVISION), topic_columns()))
+        .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), topic_columns()))
         .load(connection)?;
-    let Some(&(board_id, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
-    let (board_id, at) = (BoardId(board_id), revision(at)?);
+    let Some((board_id, read, post, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
+    let (board_id, policies, at) = (BoardId(*board_id), policies(read, post), revision(*at)?);
     let mut topics = rows
         .into_iter()
         .map(|(.., row)| Ok(row.into_topic()?.map(Arc::new)))
@@ -69,7 +90,15 @@ pub(crate) fn load(
     topics.reverse();
     let tail = change_log::tail(connection, board_id, at, topics.len(), topics_max, replay_max)?;
     let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
-    Ok(Loaded { board_id, snapshot, tail })
+    Ok(Loaded { board_id, policies, snapshot, tail })
+}
+
+/// Who may do what on the board with this name.
+pub(crate) fn board_policies(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies), StoreError> {
+    let row = boards::table.filter(boards::name.eq(board.as_str())).select((boards::id, boards::read, boards::post));
+    let found: Option<(i64, String, String)> = row.first(connection).optional()?;
+    let found = found.map(|(id, read, post)| (BoardId(id), policies(&read, &post)));
+    found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
 /// The key of the board with this name.
@@ -79,11 +108,19 @@ pub(crate) fn board_id(connection: &mut AnyConnection, board: &BoardName) -> Res
 }
 
 /// Boards in the order of their names, after one of them.
-pub(crate) fn boards(connection: &mut AnyConnection, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+pub(crate) fn boards(
+    connection: &mut AnyConnection,
+    visible: &Visible,
+    after: Option<&BoardName>,
+    limit: usize,
+) -> Result<Vec<Board>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let after = after.map_or("", BoardName::as_str);
-    let rows: Vec<BoardRow> =
-        boards::table.filter(boards::name.gt(after)).order(boards::name).limit(limit).select(board_columns()).load(connection)?;
+    let mut query = boards::table.filter(boards::name.gt(after.map_or("", BoardName::as_str))).into_boxed();
+    if let Visible::Open(besides) = visible {
+        let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
+        query = query.filter(boards::read.eq(ReadPolicy::Open.as_str()).or(boards::name.eq(besides)));
+    }
+    let rows: Vec<BoardRow> = query.order(boards::name).limit(limit).select(board_columns()).load(connection)?;
     // A name that another program chose and that no address can hold is nobody's board.
     Ok(rows.into_iter().filter_map(board).collect())
 }
@@ -95,22 +132,29 @@ pub(crate) fn board_info(connection: &mut AnyConnection, name: &BoardName) -> Re
     found.and_then(board).ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
 }
 
-type BoardRow = (String, String, i64, i64);
+type BoardRow = (String, String, String, String, i64, i64);
+type BoardColumns = (boards::name, boards::title, boards::read, boards::post, SqlLiteral<BigInt>, SqlLiteral<BigInt>);
 
-fn board_columns() -> (boards::name, boards::title, SqlLiteral<BigInt>, SqlLiteral<BigInt>) {
+fn board_columns() -> BoardColumns {
     const TOPICS: &str = "(SELECT count(*) FROM topics WHERE topics.board_id = boards.id AND NOT topics.archived)";
-    (boards::name, boards::title, sql(BOARD_REVISION), sql(TOPICS))
+    (boards::name, boards::title, boards::read, boards::post, sql(BOARD_REVISION), sql(TOPICS))
 }
 
-fn board((name, title, at, topics): BoardRow) -> Option<Board> {
-    Some(Board { name: name.parse().ok()?, title, revision: revision(at).ok()?, topics: u64::try_from(topics).ok()? })
+fn board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
+    let (revision, topics) = (revision(at).ok()?, u64::try_from(topics).ok()?);
+    Some(Board { name: name.parse().ok()?, title, policies: policies(&read, &post), revision, topics })
 }
 
-pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, title: &BoardTitle) -> Result<(), StoreError> {
+pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wanted: &BoardEdit) -> Result<(), StoreError> {
     match board_id(connection, name) {
         Ok(_) => Err(StoreError::BoardExists(name.clone())),
         Err(StoreError::NoSuchBoard(_)) => {
-            let row = (boards::name.eq(name.as_str()), boards::title.eq(title.as_str()));
+            let row = (
+                boards::name.eq(name.as_str()),
+                boards::title.eq(wanted.title.as_ref().map_or("", BoardTitle::as_str)),
+                boards::read.eq(wanted.read.unwrap_or_default().as_str()),
+                boards::post.eq(wanted.post.unwrap_or_default().as_str()),
+            );
             diesel::insert_into(boards::table).values(row).execute(connection)?;
             Ok(())
         }
@@ -118,9 +162,16 @@ pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, tit
     }
 }
 
-pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, title: &BoardTitle) -> Result<(), StoreError> {
-    let id = board_id(connection, name)?;
-    diesel::update(boards::table.filter(boards::id.eq(id.0))).set(boards::title.eq(title.as_str())).execute(connection)?;
+/// Changes a board. What stays as it was is no change, and draws no revision.
+pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, edit: &BoardEdit) -> Result<(), StoreError> {
+    let now = board_info(connection, name)?;
+    let row = boards::table.filter(boards::name.eq(name.as_str()));
+    let title = edit.title.as_ref().map_or(now.title.as_str(), BoardTitle::as_str);
+    let (read, post) = (edit.read.unwrap_or(now.policies.read), edit.post.unwrap_or(now.policies.post));
+    if (title, read, post) != (now.title.as_str(), now.policies.read, now.policies.post) {
+        let set = (boards::title.eq(title), boards::read.eq(read.as_str()), boards::post.eq(post.as_str()));
+        diesel::update(row).set(set).execute(connection)?;
+    }
     Ok(())
 }
 
@@ -141,14 +192,35 @@ pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) ->
     }
 }
 
-/// Creates a topic, or finds the one that an earlier request with the same key created.
+/// Whether somebody may read a board: `right` is what their token allows there. For all others it
+/// is not there.
+pub(crate) fn may_read(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+    match policies.read {
+        ReadPolicy::Token if right.is_none() => Err(StoreError::NoSuchBoard(board.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn may_post(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+    may_read(board, policies, right)?;
+    match policies.post {
+        PostPolicy::Closed => Err(StoreError::Closed),
+        PostPolicy::Token if right < Some(Scope::Post) => Err(StoreError::PostingTakesToken { shown: right.is_some() }),
+        _ => Ok(()),
+    }
+}
+
+/// Creates a topic, or finds the one that an earlier request with the same key created. What the
+/// writer may do is asked here, within the transaction.
 pub(crate) fn create_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     new: &NewTopic,
     key: Option<&IdempotencyKey>,
+    right: Option<Scope>,
 ) -> Result<TopicId, StoreError> {
-    let board_id = board_id(connection, board)?;
+    let (board_id, policies) = board_policies(connection, board)?;
+    may_post(board, policies, right)?;
     if let Some(key) = key
         && let Some(id) = idempotency::find(connection, board_id, key, new)?
     {
@@ -181,15 +253,65 @@ pub(crate) fn update_topic(
     if changed { Ok(()) } else { Err(why_not(connection, board, id)?) }
 }
 
-/// Deletes a topic; if `expected` is given, only one that is still at that revision.
+/// Deletes a topic; if `expected` is given, only one that is still at that revision. It is kept
+/// aside for those who want it back.
 pub(crate) fn delete_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
+    keep_aside(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(connection, board, id, expected)?);
     if diesel::delete(row).execute(connection)? > 0 { Ok(()) } else { Err(why_not(connection, board, id)?) }
+}
+
+fn keep_aside(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    expected: Option<Revision>,
+) -> Result<(), StoreError> {
+    use deleted_topics as kept;
+    let columns =
+        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
+    let into = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
+    let row = topics::table.filter(is_topic(connection, board, id, expected)?).select(columns);
+    diesel::delete(kept::table.filter(kept::id.eq(id.0))).execute(connection)?;
+    diesel::insert_into(kept::table).values(row).into_columns(into).execute(connection)?;
+    Ok(())
+}
+
+/// Puts a topic back that was deleted not longer ago than `within`.
+pub(crate) fn restore_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    within: Duration,
+) -> Result<(), StoreError> {
+    use deleted_topics as kept;
+    let board_id = board_id(connection, board)?;
+    let since = (Utc::now() - within).naive_utc();
+    let is_kept = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0)).and(kept::deleted_at.ge(since));
+    let columns = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
+    let into =
+        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
+    if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
+        return Err(StoreError::TopicExists(id));
+    }
+    let put_back = diesel::insert_into(topics::table)
+        .values(kept::table.filter(is_kept).select(columns))
+        .into_columns(into)
+        .execute(connection)?;
+    diesel::delete(kept::table.filter(is_kept)).execute(connection)?;
+    if put_back > 0 { Ok(()) } else { Err(StoreError::NoSuchTopic(id)) }
+}
+
+/// Forgets topics that were deleted before `age_max` ago. Gives how many.
+pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
+    let before = Utc::now() - age_max;
+    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(before.naive_utc()));
+    Ok(diesel::delete(rows).execute(connection)?)
 }
 
 type IsTopic = Box<dyn BoxableExpression<topics::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Bool>>;
@@ -247,16 +369,13 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: &P
     rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
 }
 
-/// The names that boards bear now; `None` for one that is gone.
-pub(crate) fn board_names(
-    connection: &mut AnyConnection,
-    ids: &[BoardId],
-) -> Result<Vec<(BoardId, Option<BoardName>)>, StoreError> {
+/// How boards stand now; `None` for one that is gone.
+pub(crate) fn standings(connection: &mut AnyConnection, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<Standing>)>, StoreError> {
     let keys = ids.iter().map(|id| id.0);
-    let rows: Vec<(i64, String)> =
-        boards::table.filter(boards::id.eq_any(keys)).select((boards::id, boards::name)).load(connection)?;
-    let name = |id: &BoardId| rows.iter().find(|(key, _)| *key == id.0).and_then(|(_, name)| name.parse().ok());
-    Ok(ids.iter().map(|id| (*id, name(id))).collect())
+    let query = boards::table.filter(boards::id.eq_any(keys)).select((boards::id, standing_columns()));
+    let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
+    let mut found: HashMap<_, _> = rows.into_iter().map(|(id, row)| (id, row.into_standing())).collect();
+    Ok(ids.iter().map(|id| (*id, found.remove(&id.0).flatten())).collect())
 }
 
 /// The revisions of boards as the database has them, for those that exist.

@@ -9,10 +9,13 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Binary, Nullable},
 };
-use kairanban_core::{Change, ChangeKind, Revision, Topic, TopicId};
+use kairanban_core::{Change, ChangeKind, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId};
 use std::sync::Arc;
 
-use crate::{StoreError, schema::topics};
+use crate::{
+    StoreError,
+    schema::{boards, topics},
+};
 
 /// A topic from the right side of a join; all of it is null where there is none.
 ///
@@ -68,13 +71,39 @@ impl TopicRow {
     }
 }
 
+/// How a board stands, from the right side of a join.
+#[derive(Queryable)]
+pub(crate) struct StandingRow {
+    name: Option<String>,
+    read: Option<String>,
+    post: Option<String>,
+}
+
+pub(crate) type StandingColumns = (NullableColumn<boards::name>, NullableColumn<boards::read>, NullableColumn<boards::post>);
+
+pub(crate) fn standing_columns() -> StandingColumns {
+    (boards::name.nullable(), boards::read.nullable(), boards::post.nullable())
+}
+
+impl StandingRow {
+    /// A name that another program chose and that no address can hold is nobody's board.
+    pub(crate) fn into_standing(self) -> Option<Standing> {
+        Some(Standing { name: self.name?.parse().ok()?, policies: policies(&self.read?, &self.post?) })
+    }
+}
+
+/// What cannot be understood lets nobody in.
+pub(crate) fn policies(read: &str, post: &str) -> Policies {
+    Policies { read: read.parse().unwrap_or(ReadPolicy::Token), post: post.parse().unwrap_or(PostPolicy::Closed) }
+}
+
 /// A row of the change log, with the board's name and the topic as they stand now.
 #[derive(Queryable)]
 pub(crate) struct ChangeRow {
     revision: i64,
     kind: String,
     board_id: i64,
-    board: Option<String>,
+    board: StandingRow,
     topic_id: Option<i64>,
     topic: TopicRow,
 }
@@ -85,8 +114,7 @@ impl ChangeRow {
             revision: revision(self.revision)?,
             kind: kind(&self.kind)?,
             board_id: kairanban_core::BoardId(self.board_id),
-            // A name that another program chose and that no address can hold is nobody's board.
-            board: self.board.and_then(|name| name.parse().ok()),
+            board: self.board.into_standing(),
             topic_id: self.topic_id.map(TopicId),
             topic: self.topic.into_topic()?.map(Arc::new),
         })
@@ -110,6 +138,7 @@ pub(crate) fn kind(text: &str) -> Result<ChangeKind, StoreError> {
         "archive" => ChangeKind::Archive,
         "clear" => ChangeKind::Clear,
         "board" => ChangeKind::Board,
+        "token" => ChangeKind::Token,
         other => return Err(StoreError::Internal(format!("the change log holds a change of the unknown kind {other:?}"))),
     })
 }

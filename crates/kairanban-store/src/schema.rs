@@ -7,6 +7,8 @@ diesel::table! {
         name -> Text,
         title -> Text,
         created_at -> Timestamp,
+        read -> Text,
+        post -> Text,
     }
 }
 
@@ -26,7 +28,7 @@ diesel::table! {
 
 diesel::table! {
     /// The durable log of what changed. On Postgres `revision` is null until the commit, when
-    /// nobody else can see the row yet.
+    /// nobody else can see the row yet. `board_id` is 0 where a token changed.
     changes (id) {
         id -> BigInt,
         revision -> BigInt,
@@ -70,5 +72,44 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Leave to open one stream.
+    tickets (digest) {
+        digest -> Text,
+        token_id -> BigInt,
+        board_id -> BigInt,
+        made_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    /// What administrators did.
+    audit (id) {
+        id -> BigInt,
+        at -> Timestamp,
+        actor -> Text,
+        token_id -> Nullable<BigInt>,
+        action -> Text,
+        board -> Nullable<Text>,
+        subject -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    /// Topics that an administrator deleted a while ago.
+    deleted_topics (id) {
+        id -> BigInt,
+        board_id -> BigInt,
+        comment -> Text,
+        author -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+        archived -> Bool,
+        deleted_at -> Timestamp,
+    }
+}
+
 diesel::joinable!(topics -> boards (board_id));
-diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes, tokens);
+diesel::joinable!(tickets -> boards (board_id));
+diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes, tokens, tickets);

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use kairanban_core::{Board, BoardId, BoardName, Epoch, Loaded, LogEntry, Revision, Token, Topic, TopicId};
+use diesel::Connection as _;
+use kairanban_core::{
+    Actor, AuditEntry, Board, BoardName, Epoch, Loaded, LogEntry, Policies, Revision, Scope, Token, Topic, TopicId,
+};
 
 use crate::{
-    DatabaseAddress, LogPage, NewToken, Page, StoreError, Stretch, Timeouts, change_log,
+    DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
+    change_log,
     connection::{AnyConnection, Manager},
     idempotency, identity, repository, tokens,
 };
@@ -82,8 +86,18 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn boards(&self, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
-        self.with(|connection| repository::boards(connection, after, limit))
+    pub fn boards(&self, visible: &Visible, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+        self.with(|connection| repository::boards(connection, visible, after, limit))
+    }
+
+    /// Who may do what on a board, for somebody whose token allows `right` there.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], also if they may not read it, or if the database is away.
+    pub fn policies(&self, board: &BoardName, right: Option<Scope>) -> Result<Policies, StoreError> {
+        let (_, policies) = self.with(|connection| repository::board_policies(connection, board))?;
+        repository::may_read(board, policies, right)?;
+        Ok(policies)
     }
 
     /// A board without its topics.
@@ -142,14 +156,6 @@ impl Store {
         self.with(change_log::trimmed_to)
     }
 
-    /// The names that boards bear now; `None` for one that is gone.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn board_names(&self, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<BoardName>)>, StoreError> {
-        self.with(|connection| repository::board_names(connection, ids))
-    }
-
     /// The revisions of boards, as the database has them.
     ///
     /// # Errors
@@ -174,12 +180,12 @@ impl Store {
         self.with(|connection| change_log::prune(connection, changes_max))
     }
 
-    /// Makes a token and gives it, this once.
+    /// Makes a token, from the server's own terminal.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], [`StoreError::Refused`], or if the database is away.
-    pub fn create_token(&self, new: &NewToken) -> Result<String, StoreError> {
-        self.with(|connection| tokens::create(connection, new))
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<(), StoreError> {
+        self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })
     }
 
     /// The token that somebody shows, if it is one of ours, good or not.
@@ -190,20 +196,69 @@ impl Store {
         self.with(|connection| tokens::find(connection, secret))
     }
 
-    /// All tokens, the newest last.
+    /// Tokens in the order of their keys, after one of them.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        self.with(tokens::list)
+    pub fn tokens(&self, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+        self.with(|connection| tokens::list(connection, after, limit))
     }
 
-    /// Ends a token; tells whether there was one to end.
+    /// Tokens by their keys, in no particular order; those that are gone are left out.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn revoke_token(&self, id: i64) -> Result<bool, StoreError> {
-        self.with(|connection| tokens::revoke(connection, id))
+    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<Token>, StoreError> {
+        self.with(|connection| tokens::by_id(connection, ids))
+    }
+
+    /// Ends a token, from the server's own terminal.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], or if the database is away.
+    pub fn revoke_token(&self, id: i64) -> Result<(), StoreError> {
+        self.at_the_terminal(&Deed::RevokeToken { id })
+    }
+
+    /// In a transaction that is not marked as a server's own: the servers must be told of it.
+    fn at_the_terminal(&self, deed: &Deed) -> Result<(), StoreError> {
+        self.with(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal()).map(drop)))
+    }
+
+    /// Makes a ticket that stands for a token on one board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn create_ticket(&self, token: i64, board: &BoardName, secret: &Secret) -> Result<(), StoreError> {
+        self.with(|connection| tokens::create_ticket(connection, token, board, secret))
+    }
+
+    /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<Token>, StoreError> {
+        self.with(|connection| tokens::use_ticket(connection, secret, board, times))
+    }
+
+    /// What administrators did, the newest first, older than `before`.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn audit(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.with(|connection| audit::page(connection, before, limit))
+    }
+
+    /// Forgets what is too old: audit entries past `audit_max`, topics deleted before `undo`, tickets.
+    /// Gives how much went.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn forget(&self, audit_max: u64, undo: Duration, tickets: TicketTimes) -> Result<usize, StoreError> {
+        self.with(|connection| {
+            let deleted = repository::forget_deleted(connection, undo)?;
+            Ok(audit::prune(connection, audit_max)? + deleted + tokens::forget_tickets(connection, tickets)?)
+        })
     }
 
     /// Forgets idempotency keys older than `age_max`. Gives how many.

@@ -1,31 +1,84 @@
-//! Tokens: made, found by their digest, ended.
+//! Tokens: made, found by their digest, ended. And tickets, which let one stream in for a token.
 
-use chrono::{NaiveDateTime, TimeDelta, Utc};
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use kairanban_core::{BoardName, Scope, Token};
+use kairanban_core::{BoardName, Scope, Token, TokenName};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     StoreError,
     connection::AnyConnection,
     repository,
-    schema::{boards, tokens},
+    schema::{boards, tickets, tokens},
 };
 
 /// So that a scanner for secrets knows one when it sees it.
 const PREFIX: &str = "kairanban_";
+/// And this server one kind from the other.
+const TICKET_PREFIX: &str = "kairanban_ticket_";
+
+/// A token or a ticket, as its holder has it. It is shown once and kept nowhere.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A new token: 256 bits that nobody can guess.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn token() -> Result<Self, StoreError> {
+        Self::random(PREFIX)
+    }
+
+    /// A new ticket.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn ticket() -> Result<Self, StoreError> {
+        Self::random(TICKET_PREFIX)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    fn random(prefix: &str) -> Result<Self, StoreError> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| StoreError::Internal(error.to_string()))?;
+        Ok(Self(format!("{prefix}{}", hex(&random))))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// A token to be made.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// What it is for, in somebody's words.
-    pub name: String,
+    /// What it is for.
+    pub name: TokenName,
     /// What it allows.
     pub scope: Scope,
     /// The one board that it is for; `None` for all.
     pub board: Option<BoardName>,
-    /// How long it is good.
-    pub lifetime: Option<TimeDelta>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// How long a ticket is good.
+#[derive(Clone, Copy, Debug)]
+pub struct TicketTimes {
+    /// Until it has to be used first.
+    pub first_use: Duration,
+    /// From one use to the next.
+    pub idle: Duration,
 }
 
 #[derive(Queryable)]
@@ -56,21 +109,17 @@ impl TokenRow {
     }
 }
 
-/// Makes a token. This is the only time that it is seen.
-pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken) -> Result<String, StoreError> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|error| StoreError::Internal(error.to_string()))?;
-    let secret = format!("{PREFIX}{}", hex(&random));
+/// Makes a token. Gives its key.
+pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
     let board_id = new.board.as_ref().map(|board| repository::board_id(connection, board)).transpose()?;
     let row = (
-        tokens::name.eq(&new.name),
-        tokens::digest.eq(digest(&secret)),
+        tokens::name.eq(new.name.as_str()),
+        tokens::digest.eq(digest(secret.reveal())),
         tokens::scope.eq(new.scope.as_str()),
         tokens::board_id.eq(board_id.map(|id| id.0)),
-        tokens::expires_at.eq(new.lifetime.map(|lifetime| (Utc::now() + lifetime).naive_utc())),
+        tokens::expires_at.eq(new.expires_at.map(|at| at.naive_utc())),
     );
-    diesel::insert_into(tokens::table).values(row).execute(connection)?;
-    Ok(secret)
+    Ok(diesel::insert_into(tokens::table).values(row).returning(tokens::id).get_result(connection)?)
 }
 
 /// The token that somebody shows, if it is one of ours, good or not; notes that it was used.
@@ -93,20 +142,84 @@ pub(crate) fn find(connection: &mut AnyConnection, secret: &str) -> Result<Optio
     Ok(Some(token))
 }
 
-/// All tokens, the newest last.
-pub(crate) fn list(connection: &mut AnyConnection) -> Result<Vec<Token>, StoreError> {
+/// Tokens in the order of their keys, after one of them.
+pub(crate) fn list(connection: &mut AnyConnection, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
     let rows: Vec<TokenRow> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
+        .filter(tokens::id.gt(after))
         .order(tokens::id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(columns())
         .load(connection)?;
     rows.into_iter().map(TokenRow::into_token).collect()
 }
 
-/// Ends a token; tells whether there was one to end.
-pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<bool, StoreError> {
+/// Tokens by their keys, in no particular order; those that are gone are left out.
+pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<Token>, StoreError> {
+    let rows: Vec<TokenRow> = tokens::table
+        .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
+        .filter(tokens::id.eq_any(ids.iter().copied()))
+        .select(columns())
+        .load(connection)?;
+    rows.into_iter().map(TokenRow::into_token).collect()
+}
+
+/// Ends a token that has not been ended yet.
+pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), StoreError> {
     let row = tokens::table.filter(tokens::id.eq(id).and(tokens::revoked_at.is_null()));
-    Ok(diesel::update(row).set(tokens::revoked_at.eq(Utc::now().naive_utc())).execute(connection)? > 0)
+    let ended = diesel::update(row).set(tokens::revoked_at.eq(Utc::now().naive_utc())).execute(connection)?;
+    if ended > 0 { Ok(()) } else { Err(StoreError::NoSuchToken(id)) }
+}
+
+/// Makes a ticket for a token and one board.
+pub(crate) fn create_ticket(
+    connection: &mut AnyConnection,
+    token: i64,
+    board: &BoardName,
+    secret: &Secret,
+) -> Result<(), StoreError> {
+    let board_id = repository::board_id(connection, board)?;
+    let row = (
+        tickets::digest.eq(digest(secret.reveal())),
+        tickets::token_id.eq(token),
+        tickets::board_id.eq(board_id.0),
+        tickets::made_at.eq(Utc::now().naive_utc()),
+    );
+    diesel::insert_into(tickets::table).values(row).execute(connection)?;
+    Ok(())
+}
+
+/// Uses a ticket for a board: the token that it stands for, if it is still good.
+pub(crate) fn use_ticket(
+    connection: &mut AnyConnection,
+    secret: &str,
+    board: &BoardName,
+    times: TicketTimes,
+) -> Result<Option<Token>, StoreError> {
+    let now = Utc::now();
+    let digest = digest(secret);
+    let found: Option<(i64, NaiveDateTime, Option<NaiveDateTime>)> = tickets::table
+        .filter(tickets::digest.eq(&digest))
+        .inner_join(boards::table)
+        .filter(boards::name.eq(board.as_str()))
+        .select((tickets::token_id, tickets::made_at, tickets::used_at))
+        .first(connection)
+        .optional()?;
+    let in_time = |made_at: NaiveDateTime, used_at: Option<NaiveDateTime>| {
+        used_at.map_or(now < made_at.and_utc() + times.first_use, |at| now < at.and_utc() + times.idle)
+    };
+    let Some((token, ..)) = found.filter(|(_, made_at, used_at)| in_time(*made_at, *used_at)) else { return Ok(None) };
+    diesel::update(tickets::table.filter(tickets::digest.eq(&digest)))
+        .set(tickets::used_at.eq(now.naive_utc()))
+        .execute(connection)?;
+    Ok(by_id(connection, &[token])?.pop())
+}
+
+/// Forgets tickets that are no longer good. Gives how many.
+pub(crate) fn forget_tickets(connection: &mut AnyConnection, times: TicketTimes) -> Result<usize, StoreError> {
+    let (unused, idle) = ((Utc::now() - times.first_use).naive_utc(), (Utc::now() - times.idle).naive_utc());
+    let over = tickets::used_at.is_null().and(tickets::made_at.lt(unused)).or(tickets::used_at.lt(idle).assume_not_null());
+    Ok(diesel::delete(tickets::table.filter(over)).execute(connection)?)
 }
 
 type Columns = (

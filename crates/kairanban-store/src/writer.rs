@@ -12,10 +12,10 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{Board, BoardName, BoardTitle, IdempotencyKey, NewTopic, Revision, Topic, TopicEdit, TopicId};
+use kairanban_core::{Actor, Board, BoardName, IdempotencyKey, NewTopic, Revision, Scope, Token, Topic, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Store, StoreError, change_log, connection::AnyConnection, repository};
+use crate::{Deed, Store, StoreError, change_log, connection::AnyConnection, deed::Done, repository, tokens};
 
 /// What to write.
 #[derive(Clone, Debug)]
@@ -28,45 +28,15 @@ pub enum Write {
         topic: NewTopic,
         /// What the client calls the request; the same key leads to the same topic.
         key: Option<IdempotencyKey>,
+        /// What the client's token allows on this board, if it showed one.
+        right: Option<Scope>,
     },
-    /// Another text for a topic.
-    UpdateTopic {
-        /// Its board.
-        board: BoardName,
-        /// Its key.
-        id: TopicId,
-        /// What changes.
-        edit: TopicEdit,
-        /// The revision that the writer knows; the topic must still be at it.
-        expected: Option<Revision>,
-    },
-    /// A new board.
-    CreateBoard {
-        /// Its name.
-        board: BoardName,
-        /// Its title.
-        title: BoardTitle,
-    },
-    /// Another title for a board.
-    UpdateBoard {
-        /// Its name.
-        board: BoardName,
-        /// Its title.
-        title: BoardTitle,
-    },
-    /// A board fewer, with its topics.
-    DeleteBoard {
-        /// Its name.
-        board: BoardName,
-    },
-    /// A topic fewer.
-    DeleteTopic {
-        /// Its board.
-        board: BoardName,
-        /// Its key.
-        id: TopicId,
-        /// The revision that the writer knows; the topic must still be at it.
-        expected: Option<Revision>,
+    /// What an administrator does.
+    Administer {
+        /// Who.
+        actor: Actor,
+        /// What.
+        deed: Deed,
     },
 }
 
@@ -77,6 +47,8 @@ pub enum Written {
     Board(Board),
     /// The topic as it stands.
     Topic(Topic),
+    /// The token, but for itself.
+    Token(Token),
     /// Gone.
     Deleted,
 }
@@ -182,46 +154,37 @@ impl Write {
     fn touches(&self) -> Option<Touched> {
         match self {
             Self::CreateTopic { board, key, .. } => key.clone().map(|key| Touched::Key(board.clone(), key)),
-            Self::UpdateTopic { id, .. } | Self::DeleteTopic { id, .. } => Some(Touched::Topic(*id)),
-            Self::CreateBoard { board, .. } | Self::UpdateBoard { board, .. } | Self::DeleteBoard { board } => {
-                Some(Touched::Board(board.clone()))
-            }
+            Self::Administer { deed, .. } => match deed {
+                Deed::UpdateTopic { id, .. } | Deed::DeleteTopic { id, .. } | Deed::RestoreTopic { id, .. } => {
+                    Some(Touched::Topic(*id))
+                }
+                Deed::CreateBoard { board, .. } | Deed::UpdateBoard { board, .. } | Deed::DeleteBoard { board } => {
+                    Some(Touched::Board(board.clone()))
+                }
+                Deed::CreateToken { .. } | Deed::RevokeToken { .. } => None,
+            },
         }
     }
 
     /// Whether a constraint may refuse it because somebody else was quicker: took the key or the
     /// name, or deleted the board. Done again, it finds what they did.
     const fn may_be_late(&self) -> bool {
-        matches!(self, Self::CreateTopic { .. } | Self::CreateBoard { .. })
+        use Deed::{CreateBoard, CreateToken, RestoreTopic};
+        let deed = match self {
+            Self::CreateTopic { .. } => return true,
+            Self::Administer { deed, .. } => deed,
+        };
+        matches!(deed, CreateBoard { .. } | CreateToken { .. } | RestoreTopic { .. })
     }
 
-    fn run(&self, connection: &mut AnyConnection) -> Result<Ran, StoreError> {
+    fn run(&self, connection: &mut AnyConnection) -> Result<Done, StoreError> {
         match self {
-            Self::CreateTopic { board, topic, key } => {
-                repository::create_topic(connection, board, topic, key.as_ref()).map(Ran::Topic)
+            Self::CreateTopic { board, topic, key, right } => {
+                repository::create_topic(connection, board, topic, key.as_ref(), *right).map(Done::Topic)
             }
-            Self::UpdateTopic { board, id, edit, expected } => {
-                repository::update_topic(connection, board, *id, edit, *expected).map(|()| Ran::Topic(*id))
-            }
-            Self::DeleteTopic { board, id, expected } => {
-                repository::delete_topic(connection, board, *id, *expected).map(|()| Ran::Deleted)
-            }
-            Self::CreateBoard { board, title } => {
-                repository::create_board(connection, board, title).map(|()| Ran::Board(board.clone()))
-            }
-            Self::UpdateBoard { board, title } => {
-                repository::update_board(connection, board, title).map(|()| Ran::Board(board.clone()))
-            }
-            Self::DeleteBoard { board } => repository::delete_board(connection, board).map(|()| Ran::Deleted),
+            Self::Administer { actor, deed } => deed.run(connection, actor),
         }
     }
-}
-
-/// What a write did, before the revision is drawn: what it touched has to be read back after that.
-enum Ran {
-    Topic(TopicId),
-    Board(BoardName),
-    Deleted,
 }
 
 fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
@@ -245,13 +208,13 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
     }
 }
 
-type Outcome = Result<Ran, StoreError>;
+type Outcome = Result<Done, StoreError>;
 
 fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
     let run_all =
         |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
-        let topic_id = |outcome: &Outcome| if let Ok(Ran::Topic(id)) = outcome { Some(*id) } else { None };
+        let topic_id = |outcome: &Outcome| if let Ok(Done::Topic(id)) = outcome { Some(*id) } else { None };
         let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
         // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
         let newest = topics.iter().map(|topic| topic.revision).max();
@@ -278,9 +241,13 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, Store
 
 fn answer(connection: &mut AnyConnection, outcome: Outcome, topics: &[Topic]) -> Answer {
     match outcome? {
-        Ran::Deleted => Ok(Written::Deleted),
-        Ran::Board(name) => repository::board_info(connection, &name).map(Written::Board),
-        Ran::Topic(id) => {
+        Done::Gone => Ok(Written::Deleted),
+        Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
+        Done::Token(id) => {
+            let token = tokens::by_id(connection, &[id])?.pop();
+            token.map(Written::Token).ok_or(StoreError::NoSuchToken(id))
+        }
+        Done::Topic(id) => {
             let topic = topics.iter().find(|topic| topic.id == id);
             topic.cloned().map(Written::Topic).ok_or(StoreError::NoSuchTopic(id))
         }

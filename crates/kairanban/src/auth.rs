@@ -1,28 +1,143 @@
-//! Who may do more than read and post.
+//! Who asks, and what they may do.
 //!
-//! What only an administrator may do takes the proof of one, and nobody but this file can make it:
-//! a handler that forgets to ask does not compile, and one that asked for another board changes
-//! that one.
+//! Every read of the bulletin takes a [`Caller`]; what only an administrator may do takes the proof
+//! of one, and nobody but this file can make it: a handler that forgets to ask does not compile, and
+//! one that asked for another board changes that one.
 
-use chrono::Utc;
-use kairanban_core::{BoardName, Scope};
-use kairanban_store::StoreError;
+mod held;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
+use kairanban_store::{Secret, StoreError, TicketTimes, Visible};
+use tokio::sync::watch;
 
 use crate::{blocking::blocking, bulletin::Bulletin};
 
+pub use held::HeldTokens;
+use held::TicketHold;
+
+/// Whoever asks: anybody, or the holder of a token. The token is followed while the caller lives, so
+/// that what it allows is always what it allows now.
+#[derive(Clone, Debug, Default)]
+pub struct Caller(Option<Grant>);
+
+#[derive(Clone, Debug)]
+struct Grant {
+    token: watch::Receiver<Option<Token>>,
+    /// With a ticket: the board that it is for, and the place that one stream may hold.
+    ticket: Option<(BoardName, Arc<TicketHold>)>,
+}
+
+impl Caller {
+    /// What the caller's token allows on a board now; `None` if there is none, or it is for another one.
+    #[must_use]
+    pub fn right(&self, board: &BoardName) -> Option<Scope> {
+        let grant = self.0.as_ref()?;
+        let token = grant.token.borrow();
+        let token = token.as_ref().filter(|token| token.is_valid(Utc::now()) && token.allows(Scope::Read, Some(board)))?;
+        match &grant.ticket {
+            None => Some(token.scope),
+            Some((only, _)) => (only == board).then_some(Scope::Read),
+        }
+    }
+
+    /// Whether the caller may read a board with these policies.
+    #[must_use]
+    pub fn may_read(&self, board: &BoardName, policies: Policies) -> bool {
+        policies.read == ReadPolicy::Open || self.right(board).is_some()
+    }
+
+    /// Whether the caller may post on a board with these policies that they may read.
+    #[must_use]
+    pub fn may_post(&self, board: &BoardName, policies: Policies) -> bool {
+        match policies.post {
+            PostPolicy::Open => true,
+            PostPolicy::Token => self.right(board) >= Some(Scope::Post),
+            PostPolicy::Closed => false,
+        }
+    }
+
+    /// Which boards the caller may know of.
+    #[must_use]
+    pub fn visible(&self) -> Visible {
+        let token = self.token();
+        match token.filter(|token| token.is_valid(Utc::now())) {
+            None => Visible::Open(None),
+            Some(Token { board: None, .. }) => Visible::All,
+            Some(Token { board, .. }) => Visible::Open(board),
+        }
+    }
+
+    /// Whether somebody came in by the same ticket later.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        let ticket = self.0.as_ref().and_then(|grant| grant.ticket.as_ref());
+        ticket.is_some_and(|(_, hold)| hold.is_over())
+    }
+
+    /// When the caller's token ends by itself.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
+        self.token().and_then(|token| token.expires_at)
+    }
+
+    /// Waits until what the caller may do has changed. For anybody that is never.
+    pub async fn changed(&mut self) {
+        let Some(Grant { token, ticket }) = &mut self.0 else { return std::future::pending().await };
+        let over = async {
+            match ticket {
+                Some((_, hold)) => hold.over().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = token.changed() => if changed.is_err() { std::future::pending().await },
+            () = over => {}
+        }
+    }
+
+    fn token(&self) -> Option<Token> {
+        self.0.as_ref().and_then(|grant| grant.token.borrow().clone())
+    }
+
+    fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
+        let token = self.token().ok_or(Denied::Unknown)?;
+        if token.allows(scope, board) { Ok(token) } else { Err(Denied::Forbidden) }
+    }
+}
+
 /// Proof that somebody showed a token that allows administering all boards.
 #[derive(Debug)]
-pub struct Administrator(());
+pub struct Administrator(Actor);
+
+impl Administrator {
+    /// Who that is.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.0.clone()
+    }
+}
 
 /// Proof that somebody showed a token that allows administering this board.
 #[derive(Debug)]
-pub struct BoardAdministrator(BoardName);
+pub struct BoardAdministrator {
+    board: BoardName,
+    actor: Actor,
+}
 
 impl BoardAdministrator {
     /// The board.
     #[must_use]
     pub const fn board(&self) -> &BoardName {
-        &self.0
+        &self.board
+    }
+
+    /// Who that is.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.actor.clone()
     }
 }
 
@@ -37,13 +152,68 @@ pub enum Denied {
     Failed(StoreError),
 }
 
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn actor(token: Token) -> Actor {
+    Actor { name: token.name, token: Some(token.id) }
+}
+
 impl Bulletin {
+    /// Finds out who shows `secret`; without one it is anybody.
+    ///
+    /// # Errors
+    /// If it is no good token.
+    pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
+        let Some(secret) = secret.map(str::to_owned) else { return Ok(Caller::default()) };
+        let store = self.store().clone();
+        let find = move || {
+            let (store, secret) = (store.clone(), secret.clone());
+            blocking(move || store.find_token(&secret))
+        };
+        Ok(Caller(Some(Grant { token: self.follow_token(find).await?, ticket: None })))
+    }
+
+    /// Lets in whoever shows a ticket for a board. A stream that an earlier use of it opened ends.
+    ///
+    /// # Errors
+    /// If it is no good ticket, or its token is no longer good.
+    pub async fn caller_with_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Caller, Denied> {
+        let store = self.store().clone();
+        let find = || {
+            let (store, secret, board) = (store.clone(), secret.to_owned(), board.clone());
+            blocking(move || store.use_ticket(&secret, &board, times))
+        };
+        let token = self.follow_token(find).await?;
+        let hold = self.held().take_ticket(secret);
+        Ok(Caller(Some(Grant { token, ticket: Some((board.clone(), Arc::new(hold))) })))
+    }
+
+    /// Finds a token and follows it from then on, so that no change falls in between.
+    async fn follow_token<F>(&self, find: impl Fn() -> F) -> Result<watch::Receiver<Option<Token>>, Denied>
+    where
+        F: Future<Output = Result<Option<Token>, StoreError>>,
+    {
+        loop {
+            let looks = self.held().looks();
+            let token = find().await?.filter(|token| token.is_valid(Utc::now())).ok_or(Denied::Unknown)?;
+            let followed = self.held().follow(token);
+            if self.held().looks() == looks {
+                return Ok(followed);
+            }
+        }
+    }
+
     /// Finds out whether whoever shows `secret` may administer all boards.
     ///
     /// # Errors
     /// If not.
     pub async fn administrator(&self, secret: Option<&str>) -> Result<Administrator, Denied> {
-        self.authorize(secret, None).await.map(Administrator)
+        let token = self.caller(secret).await?.holder_of(Scope::Admin, None)?;
+        Ok(Administrator(actor(token)))
     }
 
     /// Finds out whether whoever shows `secret` may administer `board`.
@@ -51,14 +221,19 @@ impl Bulletin {
     /// # Errors
     /// If not.
     pub async fn board_administrator(&self, secret: Option<&str>, board: BoardName) -> Result<BoardAdministrator, Denied> {
-        self.authorize(secret, Some(&board)).await.map(|()| BoardAdministrator(board))
+        let token = self.caller(secret).await?.holder_of(Scope::Admin, Some(&board))?;
+        Ok(BoardAdministrator { board, actor: actor(token) })
     }
 
-    async fn authorize(&self, secret: Option<&str>, board: Option<&BoardName>) -> Result<(), Denied> {
-        let secret = secret.ok_or(Denied::Unknown)?.to_owned();
-        let store = self.store().clone();
-        let token = blocking(move || store.find_token(&secret)).await.map_err(Denied::Failed)?;
-        let token = token.filter(|token| token.is_valid(Utc::now())).ok_or(Denied::Unknown)?;
-        if token.allows(Scope::Admin, board) { Ok(()) } else { Err(Denied::Forbidden) }
+    /// Makes a ticket by which the holder of `secret` lets one stream of `board` in.
+    ///
+    /// # Errors
+    /// If the token does not allow reading the board, or there is no such board.
+    pub async fn create_ticket(&self, secret: Option<&str>, board: BoardName) -> Result<Secret, Denied> {
+        let token = self.caller(secret).await?.holder_of(Scope::Read, Some(&board))?;
+        let (store, ticket) = (self.store().clone(), Secret::ticket()?);
+        let made = ticket.clone();
+        blocking(move || store.create_ticket(token.id, &board, &made)).await?;
+        Ok(ticket)
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use kairanban_core::{Hub, Revision};
 use kairanban_store::{Store, Writer};
 
-use crate::follower::Following;
+use crate::{auth::HeldTokens, follower::Following};
 
 pub use reading::{First, Reading, ResetReason, Since, Watch};
 pub use writing::on_commit;
@@ -32,12 +32,15 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
     pub(crate) following: Following,
+    pub(crate) held: HeldTokens,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is forgotten.
     pub(crate) trimmed_to: HighWater,
     pub(crate) cache_ttl: Duration,
     pub(crate) write_wait: Duration,
+    /// How long a deleted topic can be put back.
+    pub(crate) undo: Duration,
 }
 
 impl Bulletin {
@@ -47,6 +50,16 @@ impl Bulletin {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    pub(crate) fn held(&self) -> &HeldTokens {
+        &self.parts.held
+    }
+
+    /// How many boards are in memory.
+    #[must_use]
+    pub fn boards_in_memory(&self) -> usize {
+        self.parts.hub.len()
     }
 
     /// Where the follower is.

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt, fs, net::SocketAddr, num::NonZero, path::Pa
 use ::config::{Environment, File, FileFormat};
 use ipnet::IpNet;
 use kairanban_core::BoardName;
-use kairanban_store::{DatabaseAddress, StoreConfig, Timeouts, WriterConfig};
+use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, WriterConfig};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -80,6 +80,7 @@ sections! {
         #[doc = "`[stream]`"] stream: Stream,
         #[doc = "`[rest]`"] rest: Rest,
         #[doc = "`[history]`"] history: History,
+        #[doc = "`[tickets]`"] tickets: Tickets,
         #[doc = "`[idempotency]`"] idempotency: Idempotency,
         #[doc = "`[limits]`"] limits: Limits,
         #[doc = "`[cors]`"] cors: Cors,
@@ -132,6 +133,13 @@ sections! {
     /// The change log.
     History {
         #[doc = "Changes that it keeps"] changes_max: u64,
+        #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
+        #[doc = "Deeds that the audit keeps"] audit_max: u64,
+    }
+    /// Leave for one stream, given by the holder of a token.
+    Tickets {
+        #[doc = "Until the first use, in seconds"] first_use_s: u64,
+        #[doc = "From one use to the next, in seconds"] idle_s: u64,
     }
     /// Repeated requests.
     Idempotency {
@@ -256,6 +264,18 @@ impl Config {
             replay_max: self.stream.replay_max,
             changes_max: self.database.changes_max.get(),
         })
+    }
+
+    /// How long a deleted topic can be put back.
+    #[must_use]
+    pub const fn undo(&self) -> Duration {
+        Duration::from_secs(self.history.undo_s)
+    }
+
+    /// How long a ticket is good.
+    #[must_use]
+    pub const fn tickets(&self) -> TicketTimes {
+        TicketTimes { first_use: Duration::from_secs(self.tickets.first_use_s), idle: Duration::from_secs(self.tickets.idle_s) }
     }
 
     /// The writer's part.

@@ -34,6 +34,9 @@ pub enum ApiError {
     /// The token is good, but not for this.
     #[error("this token does not allow that")]
     Forbidden,
+    /// Nobody may post here any more.
+    #[error("this board is closed: nobody can post on it")]
+    Closed,
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
@@ -137,6 +140,7 @@ impl ApiError {
             Self::NotAcceptable => "not_acceptable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::Closed => "closed",
             Self::Changed => "changed",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
@@ -187,7 +191,7 @@ impl ResponseError for ApiError {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::CrossSite | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -222,7 +226,13 @@ impl ResponseError for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) => Self::NotFound(error.to_string()),
+            StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) | StoreError::NoSuchToken(_) => {
+                Self::NotFound(error.to_string())
+            }
+            StoreError::TopicExists(_) => Self::Conflict("the topic is there"),
+            StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
+            StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
+            StoreError::Closed => Self::Closed,
             StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision};
+use kairanban_core::{BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision};
 use kairanban_store::{BoardTouched, Store, StoreError, Stretch};
 use tokio::{
     sync::{Notify, watch},
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{archiver::Archiver, blocking::blocking, bulletin::HighWater};
+use crate::{archiver::Archiver, auth::HeldTokens, blocking::blocking, bulletin::HighWater};
 
 /// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
 #[derive(Clone, Debug, Default)]
@@ -114,16 +114,23 @@ impl Following {
     }
 }
 
+/// Whom the follower tells, and who wakes it.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) held: HeldTokens,
+    pub(crate) wake: Wake,
+    pub(crate) archiver: Archiver,
+    /// What readers of this node wait for.
+    pub(crate) acknowledged: HighWater,
+    pub(crate) poll: Duration,
+}
+
 /// The task.
 #[derive(Debug)]
 pub struct Follower {
-    store: Store,
-    hub: Arc<Hub>,
-    wake: Wake,
-    archiver: Archiver,
-    /// What readers of this node wait for.
-    acknowledged: HighWater,
-    poll: Duration,
+    around: Surroundings,
     position: watch::Sender<Position>,
     stale_since: watch::Sender<Option<DateTime<Utc>>>,
 }
@@ -133,19 +140,12 @@ impl Follower {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn new(
-        store: Store,
-        hub: Arc<Hub>,
-        wake: Wake,
-        archiver: Archiver,
-        acknowledged: HighWater,
-        poll: Duration,
-    ) -> Result<(Self, Following), StoreError> {
-        let start = Position { epoch: store.epoch().clone(), revision: store.head()?, looks: 0 };
+    pub fn new(around: Surroundings) -> Result<(Self, Following), StoreError> {
+        let start = Position { epoch: around.store.epoch().clone(), revision: around.store.head()?, looks: 0 };
         let (position, at) = watch::channel(start);
         let (stale_since, stale) = watch::channel(None);
-        let following = Following { position: at, stale_since: stale, wake: wake.clone() };
-        Ok((Self { store, hub, wake, archiver, acknowledged, poll, position, stale_since }, following))
+        let following = Following { position: at, stale_since: stale, wake: around.wake.clone() };
+        Ok((Self { around, position, stale_since }, following))
     }
 
     /// Follows until told to stop.
@@ -153,8 +153,8 @@ impl Follower {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wake.0.notified() => {}
-                () = tokio::time::sleep(self.poll) => {}
+                () = self.around.wake.0.notified() => {}
+                () = tokio::time::sleep(self.around.poll) => {}
             }
             match self.look().await {
                 Ok(()) => self.fresh(),
@@ -168,7 +168,7 @@ impl Follower {
         if self.stale_since.borrow().is_some() {
             self.find_epoch().await?;
         }
-        let (store, after) = (self.store.clone(), self.position.borrow().revision);
+        let (store, after) = (self.around.store.clone(), self.position.borrow().revision);
         match blocking(move || store.changes_since(after)).await? {
             Stretch::Changes(changes) => {
                 let Some(last) = changes.last() else { return Ok(()) };
@@ -187,44 +187,65 @@ impl Follower {
     /// Publishes what changed, board by board.
     async fn follow(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
-        let mut renamed: HashMap<BoardId, Option<BoardName>> = HashMap::new();
+        let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
             if change.kind == ChangeKind::Board {
-                renamed.insert(change.board_id, change.board.clone());
+                let now = BoardChange { revision: change.revision, standing: change.board.clone() };
+                governed.insert(change.board_id, now);
             } else if let Some(board) = &change.board {
-                boards.entry(board).or_default().push(change);
+                boards.entry(&board.name).or_default().push(change);
             }
         }
+        // Who may look comes before what there is to see.
+        if changes.iter().any(|change| change.kind == ChangeKind::Token) {
+            self.look_at_tokens().await?;
+        }
+        self.around.hub.govern(&governed);
         for (board, changes) in &boards {
-            if self.hub.publish(board, changes) == Published::Reload {
+            if self.around.hub.publish(board, changes) == Published::Reload {
                 self.reload(board).await?;
             }
         }
-        self.hub.retire(&renamed);
         let written = changes.iter().filter(|change| change.kind == ChangeKind::Set).filter_map(|change| change.board.as_ref());
-        written.for_each(|board| self.archiver.look_at(board));
+        written.for_each(|board| self.around.archiver.look_at(&board.name));
+        Ok(())
+    }
+
+    /// Reads the tokens anew that somebody came in by, and tells those whose token changed or ended.
+    async fn look_at_tokens(&self) -> Result<(), StoreError> {
+        let asked = self.around.held.begin_look();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let (store, ids) = (self.around.store.clone(), asked.clone());
+        let found = blocking(move || store.tokens_by_id(&ids)).await?;
+        self.around.held.end_look(&asked, &found);
         Ok(())
     }
 
     /// Reads anew what somebody watches of boards that changed more than is worth following.
     async fn resync(&self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
         tracing::debug!(boards = boards.len(), "much changed at once, reading the boards anew");
+        self.look_at_tokens().await?;
+        let change = |board: &BoardTouched| BoardChange { revision: board.revision, standing: board.standing.clone() };
+        self.around.hub.govern(&boards.iter().map(|board| (board.id, change(board))).collect());
         for board in &boards {
-            let Some(name) = &board.name else { continue };
-            if self.hub.miss(name, board.revision) {
-                self.reload(name).await?;
+            let Some(now) = &board.standing else { continue };
+            if self.around.hub.miss(&now.name, board.revision) {
+                self.reload(&now.name).await?;
             }
-            self.archiver.look_at(name);
+            self.around.archiver.look_at(&now.name);
         }
-        self.hub.retire(&boards.into_iter().map(|board| (board.id, board.name)).collect());
         Ok(())
     }
 
     async fn reload(&self, board: &BoardName) -> Result<(), StoreError> {
-        let (store, epoch, name) = (self.store.clone(), self.position.borrow().epoch.clone(), board.clone());
+        let (store, epoch, name) = (self.around.store.clone(), self.position.borrow().epoch.clone(), board.clone());
         match blocking(move || store.load(&epoch, &name)).await {
             // Outdated: nobody has been shown the board yet, and whoever reads it will read again.
-            Ok(loaded) => self.hub.install(&self.hub.channel(board), loaded, Instant::now()).map_or(Ok(()), |_| Ok(())),
+            Ok(loaded) => {
+                self.around.hub.install(&self.around.hub.channel(board), loaded, Instant::now()).map_or(Ok(()), |_| Ok(()))
+            }
             // Gone meanwhile: a later change says so.
             Err(StoreError::NoSuchBoard(_)) => Ok(()),
             Err(error) => Err(error),
@@ -233,14 +254,14 @@ impl Follower {
 
     /// Looks whether this is still the same database, now that it was away.
     async fn find_epoch(&self) -> Result<(), StoreError> {
-        let store = self.store.clone();
+        let store = self.around.store.clone();
         let (epoch, head) = blocking(move || Ok((store.find_epoch()?, store.head()?))).await?;
         if epoch != self.position.borrow().epoch {
             tracing::warn!(%epoch, "this is another database than before: every stream begins anew");
             self.position.send_modify(|position| (position.epoch, position.revision) = (epoch, head));
             // A write of the old history may be lost with it; nobody must wait for it.
-            self.acknowledged.reset(head);
-            self.hub.clear();
+            self.around.acknowledged.reset(head);
+            self.around.hub.clear();
         }
         Ok(())
     }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use kairanban_core::{BoardName, Hub};
-use kairanban_store::{Store, StoreError};
+use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, bulletin::HighWater, follower::Following, limits::Quotas};
+use crate::{blocking::blocking, bulletin::HighWater, config::Config, follower::Following, limits::Quotas};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -24,8 +24,31 @@ pub struct Housekeeping {
     pub(crate) trimmed_to: HighWater,
     pub(crate) quotas: Quotas,
     pub(crate) cache_ttl: Duration,
-    pub(crate) changes_max: u64,
-    pub(crate) key_age_max: Duration,
+    pub(crate) bounds: Bounds,
+}
+
+/// How much is kept, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    changes_max: u64,
+    audit_max: u64,
+    key_age_max: Duration,
+    undo: Duration,
+    tickets: TicketTimes,
+}
+
+impl Bounds {
+    /// As configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            changes_max: config.history.changes_max,
+            audit_max: config.history.audit_max,
+            key_age_max: Duration::from_secs(config.idempotency.age_max_s),
+            undo: config.undo(),
+            tickets: config.tickets(),
+        }
+    }
 }
 
 impl Housekeeping {
@@ -44,6 +67,9 @@ impl Housekeeping {
             self.hub.evict(Instant::now(), self.cache_ttl);
             if let Err(error) = self.reconcile().await {
                 tracing::warn!(%error, "could not check the boards against the database");
+            }
+            if let Err(error) = self.forget().await {
+                tracing::warn!(%error, "could not forget what is too old");
             }
             if round % PRUNE_EVERY != 0 {
                 continue;
@@ -76,8 +102,13 @@ impl Housekeeping {
         Ok(())
     }
 
+    async fn forget(&self) -> Result<(), StoreError> {
+        let (store, Bounds { audit_max, undo, tickets, .. }) = (self.store.clone(), self.bounds);
+        blocking(move || store.forget(audit_max, undo, tickets)).await.map(drop)
+    }
+
     async fn prune(&self) -> Result<(), StoreError> {
-        let (store, changes_max, key_age_max) = (self.store.clone(), self.changes_max, self.key_age_max);
+        let (store, Bounds { changes_max, key_age_max, .. }) = (self.store.clone(), self.bounds);
         let trimmed_to = blocking(move || {
             let forgotten = store.prune(changes_max)?;
             if forgotten > 0 {

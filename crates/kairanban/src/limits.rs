@@ -153,6 +153,12 @@ impl StreamGate {
         Some(permit)
     }
 
+    /// How many may be inside.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.0.max
+    }
+
     /// How many are inside.
     #[must_use]
     pub fn open(&self) -> usize {

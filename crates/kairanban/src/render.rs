@@ -6,10 +6,11 @@ mod views;
 
 use bytes::Bytes;
 use kairanban_core::{Form, Patch, Snapshot, Update};
+use kairanban_store::{Secret, TicketTimes};
 
 use crate::bulletin::ResetReason;
 pub use sse::{comment, named, retry};
-pub use views::TopicView;
+pub use views::{Stats, TopicView};
 
 /// What a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub enum Bye {
     Shutdown,
     /// The board is gone.
     Gone,
+    /// The reader may no longer read the board.
+    Auth,
     /// There is no room.
     Limit,
     /// The board cannot be read now.
@@ -96,6 +99,7 @@ pub fn bye(reason: Bye, retry_ms: u64) -> Bytes {
         Bye::Rotate => "rotate",
         Bye::Shutdown => "shutdown",
         Bye::Gone => "gone",
+        Bye::Auth => "auth",
         Bye::Limit => "limit",
         Bye::Unavailable => "unavailable",
     };
@@ -124,6 +128,42 @@ pub fn board_json(board: &kairanban_core::Board) -> Vec<u8> {
 #[must_use]
 pub fn boards_json(boards: &[kairanban_core::Board]) -> Vec<u8> {
     json(&views::Boards { boards: boards.iter().map(views::BoardView::from).collect() })
+}
+
+/// One token, but for itself.
+#[must_use]
+pub fn token_json(token: &kairanban_core::Token) -> Vec<u8> {
+    json(&views::TokenView::from(token))
+}
+
+/// A token that was just made, itself and all.
+#[must_use]
+pub fn new_token_json(token: &kairanban_core::Token, secret: &Secret) -> Vec<u8> {
+    json(&views::NewTokenView { token: secret.reveal(), about: views::TokenView::from(token) })
+}
+
+/// The body of a list of tokens.
+#[must_use]
+pub fn tokens_json(tokens: &[kairanban_core::Token]) -> Vec<u8> {
+    json(&views::Tokens { tokens: tokens.iter().map(views::TokenView::from).collect() })
+}
+
+/// A ticket that was just made.
+#[must_use]
+pub fn ticket_json(ticket: &Secret, board: &kairanban_core::BoardName, times: TicketTimes) -> Vec<u8> {
+    json(&views::TicketView { ticket: ticket.reveal(), board: board.as_str(), use_within_s: times.first_use.as_secs() })
+}
+
+/// The body of a stretch of the audit.
+#[must_use]
+pub fn audit_json(entries: &[kairanban_core::AuditEntry]) -> Vec<u8> {
+    json(&views::Audit { entries: entries.iter().map(views::AuditView::from).collect() })
+}
+
+/// What a node does now.
+#[must_use]
+pub fn stats_json(stats: &Stats) -> Vec<u8> {
+    json(stats)
 }
 
 /// The body of a stretch of the log.

@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     http::{
         assets, forms, health, pages, present,
-        rest::{boards, changes, topics},
+        rest::{boards, changes, server, tokens, topics},
         stream,
     },
 };
@@ -21,6 +21,7 @@ pub fn configure(services: &mut ServiceConfig) {
         .configure(as_the_tutorial_had_them)
         .configure(boards_for_people)
         .configure(rest)
+        .configure(administration)
         .configure(assets_and_probes)
         .default_service(web::to(present::no_such_page));
 }
@@ -65,7 +66,25 @@ fn rest(services: &mut ServiceConfig) {
                 .route(patch().to(topics::patch_topic))
                 .route(delete().to(topics::delete_topic)),
         )
+        .service(address("/api/v1/boards/{board}/topics/{id}/restore", "POST").route(post().to(topics::restore_topic)))
         .service(address("/api/v1/boards/{board}/changes", "GET, HEAD").route(read().to(changes::get_changes)));
+}
+
+fn administration(services: &mut ServiceConfig) {
+    services
+        .service(
+            address("/api/v1/tokens", "GET, HEAD, POST")
+                .route(read().to(tokens::get_tokens))
+                .route(post().to(tokens::post_token)),
+        )
+        .service(
+            address("/api/v1/tokens/{id}", "GET, HEAD, DELETE")
+                .route(read().to(tokens::get_token))
+                .route(delete().to(tokens::delete_token)),
+        )
+        .service(address("/api/v1/tickets", "POST").route(post().to(tokens::post_ticket)))
+        .service(address("/api/v1/audit", "GET, HEAD").route(read().to(server::get_audit)))
+        .service(address("/api/v1/stats", "GET, HEAD").route(read().to(server::get_stats)));
 }
 
 fn assets_and_probes(services: &mut ServiceConfig) {

@@ -23,14 +23,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archiver::{self, Archiver},
+    auth::HeldTokens,
     backplane::Backplane,
     bulletin::{self, Bulletin, HighWater},
     cli::CliError,
     config::Config,
     data_version,
     error::ApiError,
-    follower::{Follower, Wake},
-    housekeeping::Housekeeping,
+    follower::{self, Follower, Wake},
+    housekeeping::{Bounds, Housekeeping},
     http::{headers, origin, present},
     limits::Quotas,
     routes,
@@ -141,9 +142,17 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
     let (wake, backplane, acknowledged) = (Wake::default(), Backplane::default(), HighWater::default());
     let (archiver, overfull) = Archiver::new();
-    let poll = Duration::from_millis(config.database.poll_ms.get());
-    let (follower, following) =
-        Follower::new(store.clone(), Arc::clone(&hub), wake.clone(), archiver, acknowledged.clone(), poll).map_err(&failed)?;
+    let held = HeldTokens::default();
+    let (follower, following) = Follower::new(follower::Surroundings {
+        store: store.clone(),
+        hub: Arc::clone(&hub),
+        held: held.clone(),
+        wake: wake.clone(),
+        archiver,
+        acknowledged: acknowledged.clone(),
+        poll: Duration::from_millis(config.database.poll_ms.get()),
+    })
+    .map_err(&failed)?;
     let on_commit = bulletin::on_commit(acknowledged.clone(), wake.clone(), backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     let housekeeping = Housekeeping {
@@ -153,8 +162,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
         trimmed_to: trimmed_to.clone(),
         quotas: quotas.clone(),
         cache_ttl,
-        changes_max: config.history.changes_max,
-        key_age_max: Duration::from_secs(config.idempotency.age_max_s),
+        bounds: Bounds::new(config),
     };
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
@@ -162,9 +170,9 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     data_version::watch(store.clone(), wake.clone(), stop.clone())?;
     backplane.start(&config.listen_address()?, wake, &tasks, stop.clone());
     let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
-    let bulletin =
-        Bulletin::new(bulletin::Parts { store, hub, writer, following, acknowledged, trimmed_to, cache_ttl, write_wait });
-    Ok((bulletin, Background { stop, tasks, writing }))
+    let undo = config.undo();
+    let parts = bulletin::Parts { store, hub, writer, following, held, acknowledged, trimmed_to, cache_ttl, write_wait, undo };
+    Ok((Bulletin::new(parts), Background { stop, tasks, writing }))
 }
 
 /// Migrates and connects. Blocks.

@@ -1,9 +1,13 @@
 //! What every handler may use. One value; cloning shares it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use kairanban_core::BoardName;
+use kairanban_store::TicketTimes;
 
 use crate::{
     bulletin::Bulletin,
@@ -39,6 +43,10 @@ pub struct Parts {
     pub cors_origins: Vec<String>,
     /// Bounds of the REST addresses.
     pub rest: crate::config::Rest,
+    /// How long tickets are good.
+    pub tickets: TicketTimes,
+    /// When this process began.
+    pub started: Instant,
     /// The end.
     pub drain: Drain,
     /// Bytes of a body.
@@ -68,6 +76,8 @@ impl AppState {
             timing: StreamTiming::new(&config.stream),
             cors_origins: config.cors.origins.clone(),
             rest: config.rest.clone(),
+            tickets: config.tickets(),
+            started: Instant::now(),
             drain,
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: Duration::from_secs(config.limits.body_wait_s.get()),

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{Revision, Snapshot, Subscription, Update};
+use kairanban_core::{News, Revision, Snapshot, Subscription, Update};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::{
@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    auth::Caller,
     bulletin::{First, ResetReason, Watch},
     config,
     follower::Following,
@@ -67,6 +68,7 @@ impl StreamTiming {
 #[derive(Debug)]
 pub struct Surroundings {
     pub(crate) following: Following,
+    pub(crate) caller: Caller,
     pub(crate) drain: Drain,
     pub(crate) gate: StreamGate,
     #[expect(dead_code, reason = "held: dropping it gives the place back")]
@@ -140,23 +142,42 @@ impl Stream {
             if self.ended {
                 return None;
             }
+            let next_tick = self.next_tick();
             tokio::select! {
                 biased;
                 () = self.around.drain.begun() => self.drain().await,
                 update = self.subscription.receiver.recv() => self.take(update),
                 Ok(()) = self.staleness.changed() => self.tell_staleness(),
-                () = sleep_until(self.heartbeat_at.min(self.ends_at)) => self.tick(),
+                () = self.around.caller.changed() => self.check_leave(),
+                () = sleep_until(next_tick) => self.tick(),
             }
         }
     }
 
-    fn take(&mut self, update: Result<Option<Arc<Update>>, RecvError>) {
-        match update {
-            Ok(Some(update)) => self.tell(&update),
+    fn take(&mut self, news: Result<News, RecvError>) {
+        match news {
+            Ok(News::Update(update)) => self.tell(&update),
+            Ok(News::Closing) => self.check_leave(),
             // A new history ends all streams; otherwise it is this board that is gone.
-            Ok(None) if self.around.following.epoch() != self.shown.cursor().epoch => self.end(Bye::Unavailable),
-            Ok(None) | Err(RecvError::Closed) => self.end(Bye::Gone),
-            Err(RecvError::Lagged(_)) => self.resync(),
+            Ok(News::Gone) if self.around.following.epoch() != self.shown.cursor().epoch => self.end(Bye::Unavailable),
+            Ok(News::Gone) | Err(RecvError::Closed) => self.end(Bye::Gone),
+            Err(RecvError::Lagged(_)) => {
+                // Among what it missed may be that the board takes a token now.
+                self.check_leave();
+                self.resync();
+            }
+        }
+    }
+
+    /// Ends the stream of a reader who may no longer read the board, or has opened another one by the
+    /// same ticket.
+    fn check_leave(&mut self) {
+        let policies = self.subscription.channel.live().policies().unwrap_or_default();
+        let caller = &self.around.caller;
+        if !self.ended && (caller.is_replaced() || !caller.may_read(self.shown.board(), policies)) {
+            // What was to be sent is not for this reader any more.
+            self.outbox.clear();
+            self.end(Bye::Auth);
         }
     }
 
@@ -175,7 +196,7 @@ impl Stream {
     /// Brings a reader that fell behind to the newest list. What its channel still holds is older.
     fn resync(&mut self) {
         let newest = self.subscription.channel.live().last_known().map(Arc::clone);
-        if let Some(newest) = newest.filter(|newest| newest.revision() > self.sent) {
+        if let Some(newest) = newest.filter(|newest| !self.ended && newest.revision() > self.sent) {
             self.outbox.push_back([render::reset(ResetReason::Lagged), self.dialect.snapshot(&newest)].concat().into());
             self.sent = newest.revision();
             self.shown = newest;
@@ -190,7 +211,21 @@ impl Stream {
         });
     }
 
+    /// When there is something to do even if nothing happens: a heartbeat, the end of the stream's
+    /// life, or that of the caller's token.
+    fn next_tick(&self) -> Instant {
+        // One that has ended already has been looked at.
+        let token_left = self.around.caller.ends_at().and_then(|end| (end - Utc::now()).to_std().ok());
+        let token_end = token_left.and_then(|left| Instant::now().checked_add(left));
+        let next = self.heartbeat_at.min(self.ends_at);
+        token_end.map_or(next, |end| next.min(end))
+    }
+
     fn tick(&mut self) {
+        self.check_leave();
+        if self.ended {
+            return;
+        }
         if Instant::now() >= self.ends_at {
             self.end(Bye::Rotate);
         } else {

@@ -2,19 +2,12 @@
 
 use std::{collections::BTreeSet, thread};
 
-use kairanban_core::{ChangeKind, Revision, Scope, TopicEdit, TopicId};
-use kairanban_store::{NewToken, Store, StoreError, Stretch, Write, Written, migrate};
+use kairanban_core::{ChangeKind, Revision, TopicEdit, TopicId};
+use kairanban_store::{Deed, Store, StoreError, Stretch, Write, Written, migrate};
 
-use crate::place::{Foreign, Kind, Place, TIMEOUTS, config, main, topic};
+use crate::place::{Foreign, Kind, Place, TIMEOUTS, administer, config, create, main, run, topic};
 
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite { $(#[test] fn $name() { super::$name(&crate::place::Place::new(crate::place::Kind::Sqlite)); })* }
-        mod postgres { $(#[test] fn $name() { super::$name(&crate::place::Place::new(crate::place::Kind::Postgres)); })* }
-    };
-}
-
-on_both!(
+crate::on_both!(
     migrating_again_changes_nothing_and_a_new_epoch_only_the_epoch,
     what_is_written_is_read_back,
     a_bad_write_fails_alone,
@@ -35,20 +28,7 @@ on_both!(
     a_repeated_request_leads_to_one_topic,
     of_two_edits_at_once_one_wins,
     history_ends_where_the_board_was_full,
-    tokens_are_found_used_and_ended,
 );
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
-}
-
-fn create(place: &Place, comment: &str) -> kairanban_core::Topic {
-    let (writer, _) = place.writer();
-    match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment), key: None })).expect("written") {
-        Written::Topic(topic) => topic,
-        other => panic!("a topic, got {other:?}"),
-    }
-}
 
 fn kinds(place: &Place, after: Revision) -> Vec<(ChangeKind, Option<i64>)> {
     place.changes(after).iter().map(|change| (change.kind, change.topic_id.map(|id| id.0))).collect()
@@ -68,19 +48,20 @@ fn what_is_written_is_read_back(place: &Place) {
     let (writer, commits) = place.writer();
     let first = create(place, "回覧板 <b>\n'; DROP TABLE topics;--");
     let edit = |text: &str| TopicEdit::try_new(Some(text), None).expect("allowed");
-    let update = Write::UpdateTopic { board: main(), id: first.id, edit: edit("changed"), expected: Some(first.revision) };
+    let update =
+        administer(Deed::UpdateTopic { board: main(), id: first.id, edit: edit("changed"), expected: Some(first.revision) });
     let Ok(Written::Topic(changed)) = run(writer.write(update)) else { panic!("a topic") };
     assert_eq!((changed.id, changed.comment.as_str(), changed.created_at), (first.id, "changed", first.created_at));
     assert!(changed.updated_at > first.updated_at, "{changed:?}");
     assert!(changed.revision > first.revision);
     assert_eq!(place.load().snapshot.topics()[0].as_ref(), &changed);
     // Who still thinks of the first revision has lost the race, and changes nothing.
-    let late = Write::UpdateTopic { board: main(), id: first.id, edit: edit("late"), expected: Some(first.revision) };
+    let late = administer(Deed::UpdateTopic { board: main(), id: first.id, edit: edit("late"), expected: Some(first.revision) });
     assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
-    let late = Write::DeleteTopic { board: main(), id: first.id, expected: Some(first.revision) };
+    let late = administer(Deed::DeleteTopic { board: main(), id: first.id, expected: Some(first.revision) });
     assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
     assert_eq!(place.comments(), ["changed"]);
-    let delete = Write::DeleteTopic { board: main(), id: first.id, expected: None };
+    let delete = administer(Deed::DeleteTopic { board: main(), id: first.id, expected: None });
     assert!(matches!(run(writer.write(delete.clone())), Ok(Written::Deleted)));
     assert!(matches!(run(writer.write(delete)), Err(StoreError::NoSuchTopic(_))));
     assert_eq!(place.comments(), Vec::<String>::new());
@@ -91,10 +72,10 @@ fn a_bad_write_fails_alone(place: &Place) {
     let (writer, _) = place.writer();
     let nowhere = "nowhere".parse().expect("a name");
     let writes = [
-        Write::CreateTopic { board: main(), topic: topic("one"), key: None },
-        Write::CreateTopic { board: nowhere, topic: topic("lost"), key: None },
-        Write::DeleteTopic { board: main(), id: TopicId(999), expected: None },
-        Write::CreateTopic { board: main(), topic: topic("two"), key: None },
+        Write::CreateTopic { board: main(), topic: topic("one"), key: None, right: None },
+        Write::CreateTopic { board: nowhere, topic: topic("lost"), key: None, right: None },
+        administer(Deed::DeleteTopic { board: main(), id: TopicId(999), expected: None }),
+        Write::CreateTopic { board: main(), topic: topic("two"), key: None, right: None },
     ];
     let answers = run(futures(writes.map(|write| writer.write(write))));
     assert!(
@@ -122,7 +103,8 @@ async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> V
 
 fn writes_queued_together_share_a_revision(place: &Place) {
     let (writer, commits) = place.writer();
-    let writes = (0..100).map(|n| writer.write(Write::CreateTopic { board: main(), topic: topic(&n.to_string()), key: None }));
+    let writes = (0..100)
+        .map(|n| writer.write(Write::CreateTopic { board: main(), topic: topic(&n.to_string()), key: None, right: None }));
     let answers = run(futures(writes));
     let revisions: Vec<u64> = answers
         .into_iter()
@@ -203,7 +185,7 @@ fn a_topic_that_moves_leaves_one_board_for_the_other(place: &Place) {
     let changes = place.changes(before);
     let told: Vec<_> = changes
         .iter()
-        .map(|change| (change.kind, change.board.as_ref().map(|name| name.as_str()), change.topic.is_some()))
+        .map(|change| (change.kind, change.board.as_ref().map(|board| board.name.as_str()), change.topic.is_some()))
         .collect();
     assert_eq!(told, [(ChangeKind::Delete, Some("main"), false), (ChangeKind::Set, Some("other"), true)]);
     assert_eq!(place.comments(), Vec::<String>::new());
@@ -298,10 +280,11 @@ fn a_flood_is_told_by_boards(place: &Place) {
     let rows = (0..1_001).map(|n| format!("({}, 'r{n}')", n % 2 + 1)).collect::<Vec<_>>().join(",");
     foreign.run(&format!("INSERT INTO topics (board_id, comment) VALUES {rows}"));
     let Ok(Stretch::Boards { head, boards }) = place.store.changes_since(before) else { panic!("boards") };
-    let mut names: Vec<_> = boards.iter().filter_map(|board| board.name.as_ref()).map(ToString::to_string).collect();
+    let mut names: Vec<_> =
+        boards.iter().filter_map(|board| board.standing.as_ref()).map(|board| board.name.to_string()).collect();
     names.sort();
     assert_eq!((head, names), (place.head(), vec!["main".to_owned(), "other".to_owned()]));
-    let main = boards.iter().find(|board| board.name == Some(main())).expect("main");
+    let main = boards.iter().find(|board| board.standing.as_ref().is_some_and(|now| now.name == main())).expect("main");
     assert_eq!(main.revision, place.load().snapshot.revision());
 }
 
@@ -362,8 +345,12 @@ fn history_comes_along_with_the_board(place: &Place) {
 
 /// Ten requests with one key by two writers at once, as if on two nodes.
 fn a_repeated_request_leads_to_one_topic(place: &Place) {
-    let write =
-        |comment: &str| Write::CreateTopic { board: main(), topic: topic(comment), key: Some("k".parse().expect("a key")) };
+    let write = |comment: &str| Write::CreateTopic {
+        board: main(),
+        topic: topic(comment),
+        key: Some("k".parse().expect("a key")),
+        right: None,
+    };
     let writers = [place.writer().0, place.writer().0];
     let answers = run(futures(writers.iter().flat_map(|writer| (0..5).map(|_| writer.write(write("once"))))));
     let ids: BTreeSet<_> = answers
@@ -385,42 +372,19 @@ fn of_two_edits_at_once_one_wins(place: &Place) {
     let writers = [place.writer().0, place.writer().0];
     for pair in [[&writers[0], &writers[0]], [&writers[0], &writers[1]]] {
         let first = create(place, "contested");
-        let edit = |text: &str| Write::UpdateTopic {
-            board: main(),
-            id: first.id,
-            edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
-            expected: Some(first.revision),
+        let edit = |text: &str| {
+            administer(Deed::UpdateTopic {
+                board: main(),
+                id: first.id,
+                edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
+                expected: Some(first.revision),
+            })
         };
         let answers = run(futures([pair[0].write(edit("one")), pair[1].write(edit("other"))]));
         let won = answers.iter().filter(|answer| matches!(answer, Ok(Written::Topic(_)))).count();
         let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Changed(_)))).count();
         assert_eq!((won, lost), (1, 1), "{answers:?}");
     }
-}
-
-fn tokens_are_found_used_and_ended(place: &Place) {
-    let new = |board: Option<&str>| NewToken {
-        name: "bot".to_owned(),
-        scope: Scope::Admin,
-        board: board.map(|name| name.parse().expect("a name")),
-        lifetime: None,
-    };
-    let secret = place.store.create_token(&new(Some("main"))).expect("a token");
-    assert!(secret.starts_with("kairanban_") && secret.len() == 74, "{secret}");
-    assert_ne!(place.store.create_token(&new(None)).expect("a token"), secret);
-    assert!(matches!(place.store.create_token(&new(Some("nowhere"))), Err(StoreError::NoSuchBoard(_))));
-    let found = place.store.find_token(&secret).expect("read").expect("found");
-    assert_eq!((found.scope, found.board.clone(), found.last_used_at), (Scope::Admin, Some(main()), None));
-    let used = &place.store.tokens().expect("a list")[0];
-    assert!(used.id == found.id && used.last_used_at.is_some());
-    for wrong in ["", "kairanban_", &secret[..73], &format!("{secret} "), &secret.to_uppercase()] {
-        assert_eq!(place.store.find_token(wrong).expect("read"), None);
-    }
-    assert!(place.store.revoke_token(found.id).expect("revoked"));
-    assert!(!place.store.revoke_token(found.id).expect("revoked"), "once");
-    assert!(place.store.find_token(&secret).expect("read").expect("found").revoked_at.is_some());
-    let listed = place.foreign().try_run(&format!("INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"));
-    assert!(listed.is_err(), "no such scope");
 }
 
 /// The board shows five. A reader who saw it full has to be sent the list: what it holds, and what

@@ -4,7 +4,17 @@
 //! Postgres comes from `KAIRANBAN_TEST_POSTGRES_URL` (`scripts/test` starts one); without it the
 //! tests fail, they are not skipped.
 
+mod access;
 mod contract;
 mod place;
 mod postgres;
 mod sqlite;
+
+/// Runs each story on SQLite and on Postgres.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite { $(#[test] fn $name() { super::$name(&$crate::place::Place::new($crate::place::Kind::Sqlite)); })* }
+        mod postgres { $(#[test] fn $name() { super::$name(&$crate::place::Place::new($crate::place::Kind::Postgres)); })* }
+    };
+}

@@ -8,8 +8,10 @@ use std::{
 };
 
 use diesel::{Connection as _, PgConnection, SqliteConnection, connection::SimpleConnection};
-use kairanban_core::{BoardName, Change, Loaded, NewTopic, Revision};
-use kairanban_store::{DatabaseAddress, Store, StoreConfig, Stretch, Timeouts, Writer, WriterConfig, migrate};
+use kairanban_core::{Actor, BoardName, Change, Loaded, NewTopic, Revision, Topic};
+use kairanban_store::{
+    DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig, Written, migrate,
+};
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2) };
 
@@ -115,6 +117,24 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
 
 pub(crate) fn main() -> BoardName {
     "main".parse().expect("a name")
+}
+
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+/// What the administrator `ann` does.
+pub(crate) fn administer(deed: Deed) -> Write {
+    Write::Administer { actor: Actor { name: "ann".to_owned(), token: Some(7) }, deed }
+}
+
+pub(crate) fn create(place: &Place, comment: &str) -> Topic {
+    let (writer, _) = place.writer();
+    match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment), key: None, right: None })).expect("written")
+    {
+        Written::Topic(topic) => topic,
+        other => panic!("a topic, got {other:?}"),
+    }
 }
 
 pub(crate) fn topic(comment: &str) -> NewTopic {

@@ -141,7 +141,7 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     let (writer, _) = place.writer();
     let topic = crate::place::topic("late");
     let posting = std::thread::spawn(move || {
-        let write = kairanban_store::Write::CreateTopic { board: crate::place::main(), topic, key: None };
+        let write = kairanban_store::Write::CreateTopic { board: crate::place::main(), topic, key: None, right: None };
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(writer.write(write))
     });
     // Until the post waits for the lock that the delete holds.

@@ -1,37 +1,39 @@
-//! What is read from the database each time: boards, single topics, pages, the log.
+//! What is read from the database each time: boards, single topics, pages, the log; and, for
+//! administrators, tokens and the audit.
 
-use kairanban_core::{Board, BoardName, LogEntry, Topic, TopicId};
-use kairanban_store::{LogPage, Page, StoreError};
+use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Token, Topic, TopicId};
+use kairanban_store::{LogPage, Page, Store, StoreError};
 
 use super::Bulletin;
-use crate::blocking::blocking;
+use crate::{
+    auth::{Administrator, Caller},
+    blocking::blocking,
+};
 
 impl Bulletin {
     /// One topic, archived or not.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], [`StoreError::NoSuchTopic`], or if the database is away.
-    pub async fn topic(&self, board: BoardName, id: TopicId) -> Result<Topic, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.topic(&board, id)).await
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::NoSuchTopic`], or
+    /// if the database is away.
+    pub async fn topic(&self, caller: &Caller, board: BoardName, id: TopicId) -> Result<Topic, StoreError> {
+        self.look_up(caller, board, move |store, board| store.topic(board, id)).await
     }
 
     /// Topics, archived or not, the newest first.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn page(&self, board: BoardName, wanted: Page) -> Result<Vec<Topic>, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.page(&board, &wanted)).await
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
+    pub async fn page(&self, caller: &Caller, board: BoardName, wanted: Page) -> Result<Vec<Topic>, StoreError> {
+        self.look_up(caller, board, move |store, board| store.page(board, &wanted)).await
     }
 
     /// A stretch of the board's log, or `None` if it was forgotten.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn log(&self, board: BoardName, wanted: LogPage) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        let store = self.parts.store.clone();
-        let read = blocking(move || Ok((store.log(&board, wanted)?, store.trimmed_to()?)));
+    /// As [`page`](Self::page).
+    pub async fn log(&self, caller: &Caller, board: BoardName, wanted: LogPage) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        let read = self.look_up(caller, board, move |store, board| Ok((store.log(board, wanted)?, store.trimmed_to()?)));
         let (entries, trimmed_to) = read.await?;
         Ok((wanted.after >= trimmed_to).then_some(entries))
     }
@@ -39,18 +41,59 @@ impl Bulletin {
     /// A board without its topics.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn board(&self, name: BoardName) -> Result<Board, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.board(&name)).await
+    /// As [`page`](Self::page).
+    pub async fn board(&self, caller: &Caller, name: BoardName) -> Result<Board, StoreError> {
+        self.look_up(caller, name, |store, name| store.board(name)).await
     }
 
-    /// Boards in the order of their names, after one of them.
+    /// Boards that the caller may read, in the order of their names, after one of them.
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn boards(&self, after: Option<BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
-        let store = self.parts.store.clone();
-        blocking(move || store.boards(after.as_ref(), limit)).await
+    pub async fn boards(&self, caller: &Caller, after: Option<BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+        let (store, visible) = (self.store().clone(), caller.visible());
+        blocking(move || store.boards(&visible, after.as_ref(), limit)).await
+    }
+
+    /// Tokens in the order of their keys, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn tokens(&self, _: &Administrator, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+        let store = self.store().clone();
+        blocking(move || store.tokens(after, limit)).await
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], or if the database is away.
+    pub async fn token(&self, _: &Administrator, id: i64) -> Result<Token, StoreError> {
+        let store = self.store().clone();
+        blocking(move || store.tokens_by_id(&[id])?.pop().ok_or(StoreError::NoSuchToken(id))).await
+    }
+
+    /// What administrators did, the newest first, older than `before`.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn audit(&self, _: &Administrator, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        let store = self.store().clone();
+        blocking(move || store.audit(before, limit)).await
+    }
+
+    /// Reads something of a board that the caller may read.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        read: impl FnOnce(&Store, &BoardName) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (store, right) = (self.store().clone(), caller.right(&board));
+        blocking(move || {
+            store.policies(&board, right)?;
+            read(&store, &board)
+        })
+        .await
     }
 }

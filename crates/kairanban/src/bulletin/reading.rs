@@ -6,12 +6,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChannel, BoardName, Cursor, Patch, Resume, Snapshot, Subscription};
+use kairanban_core::{BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, Resume, Snapshot, Subscription};
 use kairanban_store::StoreError;
 use tokio::time::timeout;
 
 use super::Bulletin;
-use crate::{blocking::blocking, shutdown::Drain};
+use crate::{auth::Caller, blocking::blocking, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -23,6 +23,8 @@ const LOADS_MAX: usize = 5;
 pub struct Reading {
     /// The list.
     pub snapshot: Arc<Snapshot>,
+    /// Who may do what on the board.
+    pub policies: Policies,
     /// Since when nothing newer could be read.
     pub stale_since: Option<DateTime<Utc>>,
 }
@@ -81,20 +83,22 @@ impl Bulletin {
     /// The live list of a board.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`] if there is nothing to show for it.
-    pub async fn read(&self, board: &BoardName) -> Result<Reading, StoreError> {
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::Unavailable`] if
+    /// there is nothing to show for it.
+    pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<Reading, StoreError> {
         let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
         let channel = self.parts.hub.channel(board);
-        let snapshot = self.current(board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
+        self.current(board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
+        let (snapshot, policies) = admitted(caller, board, &channel.live())?;
         let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
-        Ok(Reading { snapshot, stale_since })
+        Ok(Reading { snapshot, policies, stale_since })
     }
 
     /// A place among a board's readers.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn watch(&self, board: &BoardName, since: Since) -> Result<Watch, StoreError> {
+    pub async fn watch(&self, caller: &Caller, board: &BoardName, since: Since) -> Result<Watch, StoreError> {
         // First the subscription, then the snapshot: no update can fall between.
         let subscription = self.parts.hub.subscribe(board);
         self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
@@ -107,16 +111,15 @@ impl Bulletin {
             self.forget(board, &channel, &error);
             return Err(error);
         }
-        let unavailable = || StoreError::Unavailable("the board could not be read".to_owned());
         let live = subscription.channel.live();
-        let snapshot = Arc::clone(live.last_known().ok_or_else(unavailable)?);
+        let (snapshot, _) = admitted(caller, board, &live)?;
         let first = match since {
             Since::Start => First::Snapshot(None),
             Since::Now => First::Nothing,
             Since::Invalid => First::Snapshot(Some(ResetReason::Invalid)),
             Since::Cursor(cursor) => match self.refusal(&cursor, &snapshot) {
                 Some(reason) => First::Snapshot(Some(reason)),
-                None => match live.resume(&cursor).ok_or_else(unavailable)? {
+                None => match live.resume(&cursor).ok_or_else(not_loaded)? {
                     Resume::UpToDate => First::Nothing,
                     Resume::Patch(patch) => First::Patch(patch),
                     Resume::Snapshot(_) => First::Snapshot(self.is_trimmed(&cursor).then_some(ResetReason::Trimmed)),
@@ -132,57 +135,63 @@ impl Bulletin {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn wait(&self, board: &BoardName, known: &Cursor, at_most: Duration, drain: &Drain) -> Result<Reading, StoreError> {
-        let mut watch = self.watch(board, Since::Now).await?;
+    pub async fn wait(
+        &self,
+        caller: &mut Caller,
+        board: &BoardName,
+        known: &Cursor,
+        at_most: Duration,
+        drain: &Drain,
+    ) -> Result<Reading, StoreError> {
+        let mut watch = self.watch(caller, board, Since::Now).await?;
         let is_news = |snapshot: &Snapshot| !known.covers(snapshot.cursor());
         let news = async {
-            // An end or a lag says as much as an update: look at what there is.
+            // Any other news, or a lag, say as much as an update: look at what there is.
             while !is_news(&watch.snapshot) {
-                let Ok(Some(update)) = watch.subscription.receiver.recv().await else { return };
+                let Ok(News::Update(update)) = watch.subscription.receiver.recv().await else { return };
                 watch.snapshot = Arc::clone(&update.snapshot);
             }
         };
         tokio::select! {
             _ = timeout(at_most, news) => {}
+            () = caller.changed() => {}
             () = drain.begun() => {}
         }
-        self.read(board).await
+        self.read(caller, board).await
     }
 
-    /// The newest snapshot in memory, read from the database if there is none that counts. Readers
-    /// that arrive together cost one reading.
-    async fn current(&self, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<Arc<Snapshot>, StoreError> {
-        if let Some(snapshot) = self.cached(channel) {
-            return Ok(snapshot);
+    /// Sees to it that the newest snapshot is in memory, or, while the database is away, the last one
+    /// known. Readers that arrive together cost one reading.
+    async fn current(&self, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<(), StoreError> {
+        if self.is_current(channel) {
+            return Ok(());
         }
         let _turn = channel.loading.lock().await;
         for _ in 0..LOADS_MAX {
             // Whoever had the turn before may have read it.
-            if let Some(snapshot) = self.cached(channel) {
-                return Ok(snapshot);
+            if self.is_current(channel) {
+                return Ok(());
             }
             let (store, epoch, name) = (self.parts.store.clone(), self.parts.following.epoch(), board.clone());
             match blocking(move || store.load(&epoch, &name)).await {
                 Ok(loaded) => {
-                    let installed = self.parts.hub.install(channel, loaded, Instant::now()).is_ok();
-                    if let Some(snapshot) = channel.live().last_known().filter(|_| installed) {
-                        return Ok(Arc::clone(snapshot));
+                    if self.parts.hub.install(channel, loaded, Instant::now()).is_ok() {
+                        return Ok(());
                     }
                 }
                 Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),
                 // While the database is away, the last word counts.
-                Err(error) => return channel.live().last_known().map(Arc::clone).ok_or(error),
+                Err(error) => return channel.live().last_known().map(drop).ok_or(error),
             }
         }
         Err(StoreError::Unavailable("the board changes faster than it can be read".to_owned()))
     }
 
-    fn cached(&self, channel: &BoardChannel) -> Option<Arc<Snapshot>> {
+    fn is_current(&self, channel: &BoardChannel) -> bool {
         let live = channel.live();
-        let current = live.current(channel.is_watched(), Instant::now(), self.parts.cache_ttl);
+        let current = live.current(channel.is_watched(), Instant::now(), self.parts.cache_ttl).is_some();
         // While the database is away nothing expires.
-        let current = current.or_else(|| live.last_known().filter(|_| self.parts.following.stale_since().is_some()));
-        current.map(Arc::clone)
+        current || (live.last_known().is_some() && self.parts.following.stale_since().is_some())
     }
 
     /// Keeps no memory of names that somebody made up.
@@ -213,4 +222,15 @@ impl Bulletin {
     fn is_trimmed(&self, cursor: &Cursor) -> bool {
         cursor.revision < self.parts.trimmed_to.get()
     }
+}
+
+/// The list and the policies of a board in memory, for a caller who may read it.
+fn admitted(caller: &Caller, board: &BoardName, live: &LiveBoard) -> Result<(Arc<Snapshot>, Policies), StoreError> {
+    let snapshot = Arc::clone(live.last_known().ok_or_else(not_loaded)?);
+    let policies = live.policies().ok_or_else(not_loaded)?;
+    if caller.may_read(board, policies) { Ok((snapshot, policies)) } else { Err(StoreError::NoSuchBoard(board.clone())) }
+}
+
+fn not_loaded() -> StoreError {
+    StoreError::Unavailable("the board could not be read".to_owned())
 }

@@ -1,12 +1,12 @@
 //! Writing, by the writing thread. What only an administrator may do takes the proof of one.
 
-use kairanban_core::{Board, BoardName, BoardTitle, IdempotencyKey, NewTopic, Revision, Topic, TopicEdit, TopicId};
-use kairanban_store::{Committed, StoreError, Write, Written};
+use kairanban_core::{Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId};
+use kairanban_store::{BoardEdit, Committed, Deed, NewToken, Secret, StoreError, Write, Written};
 use tokio::time::timeout;
 
 use super::{Bulletin, HighWater};
 use crate::{
-    auth::{Administrator, BoardAdministrator},
+    auth::{Administrator, BoardAdministrator, Caller},
     backplane::Backplane,
     follower::Wake,
 };
@@ -16,15 +16,18 @@ impl Bulletin {
     /// not undo it.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`]; [`StoreError::Unavailable`], after which nobody knows whether
-    /// the topic was written.
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingTakesToken`]
+    /// or [`StoreError::Closed`] if the caller may not post there; [`StoreError::Unavailable`], after
+    /// which nobody knows whether the topic was written.
     pub async fn create_topic(
         &self,
+        caller: &Caller,
         board: BoardName,
         topic: NewTopic,
         key: Option<IdempotencyKey>,
     ) -> Result<Topic, StoreError> {
-        self.write_topic(Write::CreateTopic { board, topic, key }).await
+        let right = caller.right(&board);
+        topic_of(self.write(Write::CreateTopic { board, topic, key, right }).await?)
     }
 
     /// Changes a topic; if `expected` is given, only one that is still at that revision.
@@ -38,7 +41,8 @@ impl Bulletin {
         edit: TopicEdit,
         expected: Option<Revision>,
     ) -> Result<Topic, StoreError> {
-        self.write_topic(Write::UpdateTopic { board: administrator.board().clone(), id, edit, expected }).await
+        let deed = Deed::UpdateTopic { board: administrator.board().clone(), id, edit, expected };
+        topic_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
     }
 
     /// Deletes a topic; if `expected` is given, only one that is still at that revision.
@@ -51,51 +55,85 @@ impl Bulletin {
         id: TopicId,
         expected: Option<Revision>,
     ) -> Result<(), StoreError> {
-        self.write(Write::DeleteTopic { board: administrator.board().clone(), id, expected }).await.map(drop)
+        let deed = Deed::DeleteTopic { board: administrator.board().clone(), id, expected };
+        self.write(Write::Administer { actor: administrator.actor(), deed }).await.map(drop)
+    }
+
+    /// Puts a topic back that was deleted here not too long ago.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchTopic`] if that is not known any more, [`StoreError::TopicExists`], and as
+    /// [`create_topic`](Self::create_topic).
+    pub async fn restore_topic(&self, administrator: &BoardAdministrator, id: TopicId) -> Result<Topic, StoreError> {
+        let deed = Deed::RestoreTopic { board: administrator.board().clone(), id, within: self.parts.undo };
+        topic_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
     }
 
     /// Makes a board.
     ///
     /// # Errors
     /// [`StoreError::BoardExists`], and as [`create_topic`](Self::create_topic).
-    pub async fn create_board(&self, _: &Administrator, board: BoardName, title: BoardTitle) -> Result<Board, StoreError> {
-        self.write_board(Write::CreateBoard { board, title }).await
+    pub async fn create_board(
+        &self,
+        administrator: &Administrator,
+        board: BoardName,
+        wanted: BoardEdit,
+    ) -> Result<Board, StoreError> {
+        let deed = Deed::CreateBoard { board, wanted };
+        board_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
     }
 
-    /// Gives a board another title.
+    /// Gives a board another title or other policies. Streams that these no longer allow end.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn update_board(&self, administrator: &BoardAdministrator, title: BoardTitle) -> Result<Board, StoreError> {
-        self.write_board(Write::UpdateBoard { board: administrator.board().clone(), title }).await
+    pub async fn update_board(&self, administrator: &BoardAdministrator, edit: BoardEdit) -> Result<Board, StoreError> {
+        let deed = Deed::UpdateBoard { board: administrator.board().clone(), edit };
+        board_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
     }
 
     /// Deletes a board with its topics; its streams end.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn delete_board(&self, _: &Administrator, board: BoardName) -> Result<(), StoreError> {
-        self.write(Write::DeleteBoard { board }).await.map(drop)
+    pub async fn delete_board(&self, administrator: &Administrator, board: BoardName) -> Result<(), StoreError> {
+        let deed = Deed::DeleteBoard { board };
+        self.write(Write::Administer { actor: administrator.actor(), deed }).await.map(drop)
     }
 
-    async fn write_topic(&self, write: Write) -> Result<Topic, StoreError> {
-        match self.write(write).await? {
-            Written::Topic(topic) => Ok(topic),
+    /// Makes a token. Nobody can be told of it again.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn create_token(&self, administrator: &Administrator, new: NewToken) -> Result<(Token, Secret), StoreError> {
+        let secret = Secret::token()?;
+        let deed = Deed::CreateToken { new, secret: secret.clone() };
+        match self.write(Write::Administer { actor: administrator.actor(), deed }).await? {
+            Written::Token(token) => Ok((token, secret)),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn write_board(&self, write: Write) -> Result<Board, StoreError> {
-        match self.write(write).await? {
-            Written::Board(board) => Ok(board),
-            other => Err(unexpected(&other)),
-        }
+    /// Ends a token, and the streams that it let in, on every node.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], and as [`create_topic`](Self::create_topic).
+    pub async fn revoke_token(&self, administrator: &Administrator, id: i64) -> Result<(), StoreError> {
+        self.write(Write::Administer { actor: administrator.actor(), deed: Deed::RevokeToken { id } }).await.map(drop)
     }
 
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let too_long = |_| Err(StoreError::Unavailable("the write took too long".to_owned()));
         timeout(self.parts.write_wait, self.parts.writer.write(write)).await.unwrap_or_else(too_long)
     }
+}
+
+fn topic_of(written: Written) -> Result<Topic, StoreError> {
+    if let Written::Topic(topic) = written { Ok(topic) } else { Err(unexpected(&written)) }
+}
+
+fn board_of(written: Written) -> Result<Board, StoreError> {
+    if let Written::Board(board) = written { Ok(board) } else { Err(unexpected(&written)) }
 }
 
 fn unexpected(written: &Written) -> StoreError {

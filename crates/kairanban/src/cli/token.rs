@@ -1,9 +1,9 @@
 //! `kairanban token`: for the administrator at the server's own terminal.
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use clap::Subcommand;
-use kairanban_core::{BoardName, Scope, Token};
-use kairanban_store::{NewToken, Store, StoreError};
+use kairanban_core::{BoardName, Scope, Token, TokenName};
+use kairanban_store::{NewToken, Secret, Store, StoreError};
 
 use super::{CliError, say};
 
@@ -16,9 +16,9 @@ pub(super) enum TokenCommand {
         scope: Scope,
         /// What it is for
         #[arg(long, default_value = "unnamed")]
-        name: String,
+        name: TokenName,
         /// For one board only
-        #[arg(long, value_parser = |text: &str| text.parse::<BoardName>())]
+        #[arg(long)]
         board: Option<BoardName>,
         /// Days until it ends by itself
         #[arg(long)]
@@ -37,13 +37,17 @@ impl TokenCommand {
     pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
         match self {
             Self::Create { scope, name, board, days } => {
-                let new = NewToken { name, scope, board, lifetime: days.map(|days| TimeDelta::days(days.into())) };
+                let expires_at = days.map(|days| Utc::now() + TimeDelta::days(days.into()));
+                let secret = Secret::token().map_err(failed)?;
+                store.create_token(&NewToken { name, scope, board, expires_at }, &secret).map_err(failed)?;
                 // Alone on stdout, so that a script can take it.
-                say(&format!("{}\n", store.create_token(&new).map_err(failed)?))
+                say(&format!("{}\n", secret.reveal()))
             }
-            Self::List => say(&store.tokens().map_err(failed)?.iter().map(line).collect::<String>()),
-            Self::Revoke { id } if store.revoke_token(id).map_err(failed)? => say(&format!("Token {id} is revoked.\n")),
-            Self::Revoke { id } => Err(CliError::Failed(format!("there is no token {id} that could be revoked"))),
+            Self::List => say(&store.tokens(0, usize::MAX).map_err(failed)?.iter().map(line).collect::<String>()),
+            Self::Revoke { id } => {
+                store.revoke_token(id).map_err(failed)?;
+                say(&format!("Token {id} is revoked.\n"))
+            }
         }
     }
 }

@@ -2,20 +2,53 @@
 
 use actix_web::{HttpRequest, http::header};
 use kairanban_core::BoardName;
+use kairanban_store::Secret;
 
 use crate::{
-    auth::{Administrator, BoardAdministrator, Denied},
+    auth::{Administrator, BoardAdministrator, Caller, Denied},
     error::ApiError,
     limits::ClientAddress,
     state::AppState,
 };
+
+/// Who asks: anybody, or the holder of the token that is shown.
+///
+/// # Errors
+/// 401 with a token that is not good, 429 after too many of them.
+pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
+    let found = match bearer(request) {
+        Ok(secret) => state.bulletin.caller(secret).await,
+        Err(denied) => Err(denied),
+    };
+    found.map_err(|denied| refusal(denied, request, state))
+}
+
+/// Who wants to watch a board: as [`of`], or the holder of a ticket, since a bare `EventSource` can
+/// send no header.
+///
+/// # Errors
+/// As [`of`]; the ticket is counted like a token.
+pub async fn of_stream(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+    ticket: Option<&str>,
+) -> Result<Caller, ApiError> {
+    let Some(ticket) = ticket else { return of(request, state).await };
+    let found = state.bulletin.caller_with_ticket(ticket, board, state.tickets).await;
+    found.map_err(|denied| refusal(denied, request, state))
+}
 
 /// Asks for a token that allows administering all boards.
 ///
 /// # Errors
 /// 401 without a good one, 403 if it is not for this, 429 after too many bad ones.
 pub async fn administrator(request: &HttpRequest, state: &AppState) -> Result<Administrator, ApiError> {
-    state.bulletin.administrator(bearer(request)).await.map_err(|denied| refusal(denied, request, state))
+    let found = match bearer(request) {
+        Ok(secret) => state.bulletin.administrator(secret).await,
+        Err(denied) => Err(denied),
+    };
+    found.map_err(|denied| refusal(denied, request, state))
 }
 
 /// Asks for a token that allows administering `board`.
@@ -27,7 +60,23 @@ pub async fn board_administrator(
     state: &AppState,
     board: BoardName,
 ) -> Result<BoardAdministrator, ApiError> {
-    state.bulletin.board_administrator(bearer(request), board).await.map_err(|denied| refusal(denied, request, state))
+    let found = match bearer(request) {
+        Ok(secret) => state.bulletin.board_administrator(secret, board).await,
+        Err(denied) => Err(denied),
+    };
+    found.map_err(|denied| refusal(denied, request, state))
+}
+
+/// Makes a ticket for `board`, by the token that is shown.
+///
+/// # Errors
+/// As [`administrator`]; 404 if there is no such board.
+pub async fn create_ticket(request: &HttpRequest, state: &AppState, board: BoardName) -> Result<Secret, ApiError> {
+    let made = match bearer(request) {
+        Ok(secret) => state.bulletin.create_ticket(secret, board).await,
+        Err(denied) => Err(denied),
+    };
+    made.map_err(|denied| refusal(denied, request, state))
 }
 
 fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError {
@@ -42,13 +91,16 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
     }
 }
 
-/// The token in `Authorization: Bearer …`, if there is exactly one such header. Never in the
-/// address: that stands in logs.
-fn bearer(request: &HttpRequest) -> Option<&str> {
+/// The token in `Authorization: Bearer …`. Never in the address: that stands in logs. Other schemes
+/// are for somebody on the way, as a proxy that asks for a password.
+fn bearer(request: &HttpRequest) -> Result<Option<&str>, Denied> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
-    let only = headers.next().filter(|_| headers.next().is_none())?;
-    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    let Some(only) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(Denied::Unknown);
+    }
+    let (scheme, token) = only.to_str().map_err(|_| Denied::Unknown)?.split_once(' ').unwrap_or_default();
+    Ok(scheme.eq_ignore_ascii_case("bearer").then_some(token))
 }
 
 #[cfg(test)]
@@ -63,13 +115,15 @@ mod tests {
             let request = headers
                 .iter()
                 .fold(TestRequest::default(), |request, value| request.append_header((header::AUTHORIZATION, *value)));
-            bearer(&request.to_http_request()).map(str::to_owned)
+            bearer(&request.to_http_request()).map(|token| token.map(str::to_owned)).map_err(drop)
         };
-        assert_eq!(token(&["Bearer abc"]).as_deref(), Some("abc"));
-        assert_eq!(token(&["bEARER abc"]).as_deref(), Some("abc"));
-        assert_eq!(token(&["Bearer  abc"]).as_deref(), Some(" abc"), "and that is no token");
-        for wrong in [&[][..], &["abc"], &["Basic abc"], &["Bearer a", "Bearer a"]] {
-            assert_eq!(token(wrong), None, "{wrong:?}");
+        let some = |token: &str| Ok(Some(token.to_owned()));
+        assert_eq!(token(&["Bearer abc"]), some("abc"));
+        assert_eq!(token(&["bEARER abc"]), some("abc"));
+        assert_eq!(token(&["Bearer  abc"]), some(" abc"), "and that is no token");
+        for nobody in [&[][..], &["abc"], &["Basic abc"]] {
+            assert_eq!(token(nobody), Ok(None), "{nobody:?}");
         }
+        assert_eq!(token(&["Bearer a", "Bearer a"]), Err(()));
     }
 }

@@ -8,12 +8,13 @@ use actix_web::{
 use kairanban_core::BoardName;
 
 use crate::{
+    auth::Caller,
     error::ApiError,
     http::{
         accept::Form,
         board_name,
         body::{self, Draft, Kind},
-        pages,
+        caller, pages,
         rest::topics,
     },
     state::AppState,
@@ -48,14 +49,15 @@ async fn post(
     board: &BoardName,
     page: &str,
 ) -> Result<HttpResponse, ApiError> {
+    let caller = caller::of(request, state).await?;
     let key = body::idempotency_key(request)?;
     let draft = body::draft(request, payload, state, &[Kind::Form, Kind::Text, Kind::Json]).await?;
     let wants_page = Form::of_post(request) == Form::Html;
     let topic = match draft.check() {
-        Err(ApiError::Invalid(faults)) if wants_page => return refused(request, state, board, &draft, &faults).await,
+        Err(ApiError::Invalid(faults)) if wants_page => return refused(request, state, &caller, board, &draft, &faults).await,
         checked => checked?,
     };
-    let topic = state.bulletin.create_topic(board.clone(), topic, key).await?;
+    let topic = state.bulletin.create_topic(&caller, board.clone(), topic, key).await?;
     if wants_page {
         // So that reloading the page does not post again.
         return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish());
@@ -66,10 +68,11 @@ async fn post(
 async fn refused(
     request: &HttpRequest,
     state: &AppState,
+    caller: &Caller,
     board: &BoardName,
     draft: &Draft,
     faults: &[kairanban_core::Invalid],
 ) -> Result<HttpResponse, ApiError> {
-    let reading = state.bulletin.read(board).await?;
-    pages::page(request, state, &reading, StatusCode::UNPROCESSABLE_ENTITY, draft, faults)
+    let reading = state.bulletin.read(caller, board).await?;
+    pages::page(request, state, caller, &reading, StatusCode::UNPROCESSABLE_ENTITY, draft, faults)
 }

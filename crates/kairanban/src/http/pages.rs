@@ -5,12 +5,13 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path},
 };
-use kairanban_core::{BoardName, Invalid};
+use kairanban_core::{BoardName, Invalid, PostPolicy};
 
 use crate::{
+    auth::Caller,
     bulletin::Reading,
     error::ApiError,
-    http::{accept::Form, board_name, body::Draft, rest::topics},
+    http::{accept::Form, board_name, body::Draft, caller, rest::topics},
     language::Language,
     render::page::BoardPage,
     state::AppState,
@@ -33,11 +34,12 @@ pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<
 }
 
 async fn get(request: &HttpRequest, state: &AppState, board: &BoardName) -> Result<HttpResponse, ApiError> {
-    let reading = state.bulletin.read(board).await?;
+    let caller = caller::of(request, state).await?;
+    let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
         Form::Json => Ok(topics::list(request, &reading)),
         Form::Text => Ok(text(&reading)),
-        Form::Html => page(request, state, &reading, StatusCode::OK, &Draft::default(), &[]),
+        Form::Html => page(request, state, &caller, &reading, StatusCode::OK, &Draft::default(), &[]),
     }
 }
 
@@ -52,6 +54,7 @@ fn text(reading: &Reading) -> HttpResponse {
 pub(super) fn page(
     request: &HttpRequest,
     state: &AppState,
+    caller: &Caller,
     reading: &Reading,
     status: StatusCode,
     draft: &Draft,
@@ -64,6 +67,11 @@ pub(super) fn page(
     };
     let page = BoardPage {
         action: &action,
+        posting: if caller.may_post(reading.snapshot.board(), reading.policies) {
+            PostPolicy::Open
+        } else {
+            reading.policies.post
+        },
         snapshot: &reading.snapshot,
         stale: reading.stale_since.is_some(),
         comment: &draft.comment,

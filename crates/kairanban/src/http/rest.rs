@@ -2,6 +2,8 @@
 
 pub mod boards;
 pub mod changes;
+pub mod server;
+pub mod tokens;
 pub mod topics;
 
 use actix_web::{HttpRequest, HttpResponseBuilder, http::header};

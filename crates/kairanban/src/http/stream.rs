@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{
     bulletin::Since,
     error::ApiError,
-    http::{accept, board_name},
+    http::{accept, board_name, caller},
     limits::ClientAddress,
     render::{Bye, Dialect},
     state::AppState,
@@ -29,6 +29,7 @@ pub struct StreamQuery {
     #[serde(rename = "lastEventId")]
     last_event_id_camel: Option<String>,
     since: Option<String>,
+    ticket: Option<String>,
 }
 
 /// `GET /topic_stream/`, as the tutorial has it.
@@ -79,15 +80,17 @@ async fn open(
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else { return Ok(refuse(state, Bye::Limit)) };
-    let watch = match state.bulletin.watch(board, since(request, query)).await {
-        Err(StoreError::Unavailable(cause)) => {
-            tracing::warn!(%cause, %board, "a stream found the database away");
-            return Ok(refuse(state, Bye::Unavailable));
-        }
+    let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {
+        Err(ApiError::Unavailable { cause }) => return Ok(unavailable(state, board, &cause)),
+        caller => caller?,
+    };
+    let watch = match state.bulletin.watch(&caller, board, since(request, query)).await {
+        Err(StoreError::Unavailable(cause)) => return Ok(unavailable(state, board, &cause)),
         watch => watch?,
     };
     let around = Surroundings {
         following: state.bulletin.following().clone(),
+        caller,
         drain: state.drain.clone(),
         gate: state.gate.clone(),
         permit,
@@ -103,6 +106,11 @@ async fn open(
 /// A stream that ends before it began.
 fn refuse(state: &AppState, reason: Bye) -> HttpResponse {
     head().body(state.timing.refusal(reason))
+}
+
+fn unavailable(state: &AppState, board: &BoardName, cause: &str) -> HttpResponse {
+    tracing::warn!(%cause, %board, "a stream found the database away");
+    refuse(state, Bye::Unavailable)
 }
 
 fn head() -> actix_web::HttpResponseBuilder {

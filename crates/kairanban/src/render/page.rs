@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, Snapshot, Topic};
+use kairanban_core::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic};
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ pub struct Pages {
 pub struct BoardPage<'a> {
     /// Where its form posts to.
     pub action: &'a str,
+    /// Whether the reader may post: open if so, and if not, what keeps them.
+    pub posting: PostPolicy,
     /// Its list.
     pub snapshot: &'a Snapshot,
     /// Whether the list may be old.
@@ -43,6 +45,7 @@ struct BoardContext<'a> {
     t: &'a Messages,
     board: &'a str,
     action: &'a str,
+    posting: &'static str,
     cursor: String,
     stale: bool,
     topics: Vec<TopicOnPage<'a>>,
@@ -100,6 +103,7 @@ impl Pages {
             t: messages,
             board: page.snapshot.board().as_str(),
             action: page.action,
+            posting: page.posting.as_str(),
             cursor: page.snapshot.cursor().to_string(),
             stale: page.stale,
             // The newest first: that is what a reader came for.
@@ -177,7 +181,15 @@ mod tests {
         };
         let cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new("main".parse().expect("a name"), cursor, vec![Arc::new(topic)]);
-        let page = BoardPage { action: "/", snapshot: &snapshot, stale: false, comment: "</textarea>", author: "", faults };
+        let page = BoardPage {
+            action: "/",
+            posting: PostPolicy::Open,
+            snapshot: &snapshot,
+            stale: false,
+            comment: "</textarea>",
+            author: "",
+            faults,
+        };
         Pages::new().expect("templates").board(language, &page).expect("a page")
     }
 

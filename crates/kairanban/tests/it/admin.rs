@@ -3,31 +3,18 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    node::{Database, Node, program},
+    node::{Database, Node},
     sse::Mirror,
-    wire::{self, Answer},
+    wire,
 };
 
 crate::on_both!(an_administrator_edits_and_deletes_and_loses_a_race, what_a_token_does_not_allow, boards_are_made_and_closed);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
-/// Runs `kairanban token …` beside the running server; gives what it printed.
-fn token(node: &Node, arguments: &[&str]) -> String {
-    let output = program().args(["--database-url", &node.database.url(), "token"]).args(arguments).output().expect("the program");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
-
-fn send(node: &Node, method: &str, path: &str, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let authorization = format!("Bearer {token}");
-    let ours = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
-    wire::request(node.address, method, path, &[&ours, headers].concat(), body.as_bytes())
-}
-
 fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
     let node = Node::start(database);
-    let admin = token(&node, &["create", "--scope", "admin", "--name", "ann"]);
+    let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
     let mut stream = node.stream("/b/main/stream?format=patch");
     let mut mirror = Mirror::default();
     let mut shows = |expected: &[&str]| {
@@ -39,7 +26,7 @@ fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
     let (path, tag) = (posted.header("location").expect("an address"), posted.header("etag").expect("a tag"));
     shows(&["tpyo"]);
 
-    let edited = send(&node, "PATCH", path, &admin, &[("If-Match", tag)], r#"{"comment":"typo"}"#);
+    let edited = node.send_as("PATCH", path, &admin, &[("If-Match", tag)], r#"{"comment":"typo"}"#);
     assert_eq!(
         (edited.status, edited.json()["comment"].as_str(), edited.json()["author"].as_str()),
         (200, Some("typo"), Some("ann"))
@@ -49,21 +36,21 @@ fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
 
     // With the tag from before the edit: lost.
     for (method, body) in [("PATCH", r#"{"comment":"late"}"#), ("DELETE", "")] {
-        let lost = send(&node, method, path, &admin, &[("If-Match", tag)], body);
+        let lost = node.send_as(method, path, &admin, &[("If-Match", tag)], body);
         assert_eq!((lost.status, lost.json()["code"].as_str()), (412, Some("changed")), "{method}");
     }
-    assert_eq!(send(&node, "PATCH", path, &admin, &[("If-Match", "\"0-1\"")], "{}").status, 412, "another history");
-    let same = send(&node, "PATCH", path, &admin, &[("If-Match", "*")], "{}");
+    assert_eq!(node.send_as("PATCH", path, &admin, &[("If-Match", "\"0-1\"")], "{}").status, 412, "another history");
+    let same = node.send_as("PATCH", path, &admin, &[("If-Match", "*")], "{}");
     assert_eq!((same.status, same.header("etag")), (200, edited.header("etag")), "nothing to change, nothing changed");
 
     for (status, body) in [(422, r#"{"comment":" "}"#), (422, r#"{"id":2}"#), (400, r#"{"comment":1}"#), (400, "")] {
-        assert_eq!(send(&node, "PATCH", path, &admin, &[], body).status, status, "{body}");
+        assert_eq!(node.send_as("PATCH", path, &admin, &[], body).status, status, "{body}");
     }
     let tag = edited.header("etag").expect("a tag");
-    assert_eq!(send(&node, "DELETE", path, &admin, &[("If-Match", tag)], "").status, 204);
+    assert_eq!(node.send_as("DELETE", path, &admin, &[("If-Match", tag)], "").status, 204);
     shows(&[]);
-    assert_eq!(send(&node, "DELETE", path, &admin, &[], "").status, 404, "deleting twice");
-    assert_eq!(send(&node, "PATCH", path, &admin, &[], r#"{"comment":"x"}"#).status, 404);
+    assert_eq!(node.send_as("DELETE", path, &admin, &[], "").status, 404, "deleting twice");
+    assert_eq!(node.send_as("PATCH", path, &admin, &[], r#"{"comment":"x"}"#).status, 404);
 }
 
 fn what_a_token_does_not_allow(database: Database) {
@@ -71,11 +58,11 @@ fn what_a_token_does_not_allow(database: Database) {
     node.database.sql("INSERT INTO boards (name) VALUES ('other');");
     node.post("a");
     let path = format!("{TOPICS}/1");
-    let delete = |token: &str| send(&node, "DELETE", &path, token, &[], "");
+    let delete = |token: &str| node.send_as("DELETE", &path, token, &[], "");
 
     let nobody = wire::request(node.address, "DELETE", &path, &[], b"");
     assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, Some("Bearer realm=\"kairanban\"")));
-    let good = token(&node, &["create", "--scope", "admin"]);
+    let good = node.token(&["create", "--scope", "admin"]);
     for wrong in ["", "x", &good[..good.len() - 1], &good.to_uppercase()] {
         assert_eq!(delete(wrong).status, 401, "{wrong}");
     }
@@ -85,35 +72,35 @@ fn what_a_token_does_not_allow(database: Database) {
         "never in the address"
     );
 
-    let poster = token(&node, &["create", "--scope", "post"]);
-    let elsewhere = token(&node, &["create", "--scope", "admin", "--board", "other"]);
+    let poster = node.token(&["create", "--scope", "post"]);
+    let elsewhere = node.token(&["create", "--scope", "admin", "--board", "other"]);
     for forbidden in [&poster, &elsewhere] {
         assert_eq!((delete(forbidden).status, delete(forbidden).json()["code"].as_str()), (403, Some("forbidden")));
     }
 
-    let listed = token(&node, &["list"]);
+    let listed = node.token(&["list"]);
     assert!(listed.lines().count() == 3 && !listed.contains(&good), "{listed}");
     let id = listed.lines().next().and_then(|line| line.split('\t').next()).expect("a number");
-    token(&node, &["revoke", id]);
+    node.token(&["revoke", id]);
     assert_eq!(delete(&good).status, 401, "revoked");
-    let late = token(&node, &["create", "--scope", "admin", "--days", "0"]);
+    let late = node.token(&["create", "--scope", "admin", "--days", "0"]);
     assert_eq!(delete(&late).status, 401, "it has ended");
     assert_eq!(node.get(&path).status, 200, "and the topic is still there");
-    let here = token(&node, &["create", "--scope", "admin", "--board", "main"]);
+    let here = node.token(&["create", "--scope", "admin", "--board", "main"]);
     assert_eq!(delete(&here).status, 204);
 }
 
 fn boards_are_made_and_closed(database: Database) {
     const BOARDS: &str = "/api/v1/boards";
     let node = Node::start(database);
-    let admin = token(&node, &["create", "--scope", "admin"]);
+    let admin = node.token(&["create", "--scope", "admin"]);
     assert_eq!(node.send("POST", BOARDS, "application/json", r#"{"name":"lost"}"#).status, 401);
-    let made = send(&node, "POST", BOARDS, &admin, &[], r#"{"name":"lost","title":"迷子"}"#);
+    let made = node.send_as("POST", BOARDS, &admin, &[], r#"{"name":"lost","title":"迷子"}"#);
     assert_eq!((made.status, made.header("location")), (201, Some("/api/v1/boards/lost")), "{made:?}");
     assert_eq!((made.json()["title"].as_str(), made.json()["topics"].as_u64()), (Some("迷子"), Some(0)));
-    assert_eq!(send(&node, "POST", BOARDS, &admin, &[], r#"{"name":"lost"}"#).status, 409, "it exists");
+    assert_eq!(node.send_as("POST", BOARDS, &admin, &[], r#"{"name":"lost"}"#).status, 409, "it exists");
     for name in ["Lost", "api", ""] {
-        let refused = send(&node, "POST", BOARDS, &admin, &[], &format!(r#"{{"name":"{name}"}}"#));
+        let refused = node.send_as("POST", BOARDS, &admin, &[], &format!(r#"{{"name":"{name}"}}"#));
         assert_eq!((refused.status, refused.json()["errors"][0]["field"].as_str()), (422, Some("name")), "{name}");
     }
     // It is there at once, for pages, posts and streams.
@@ -121,12 +108,12 @@ fn boards_are_made_and_closed(database: Database) {
     stream.event();
     assert_eq!(node.send("POST", "/b/lost", "text/plain", "a cat").status, 201);
     assert_eq!(stream.event().json()["contents"][0]["comment"], "a cat");
-    let only_here = token(&node, &["create", "--scope", "admin", "--board", "lost"]);
-    let titled = send(&node, "PATCH", "/api/v1/boards/lost", &only_here, &[], r#"{"title":"Lost and found"}"#);
+    let only_here = node.token(&["create", "--scope", "admin", "--board", "lost"]);
+    let titled = node.send_as("PATCH", "/api/v1/boards/lost", &only_here, &[], r#"{"title":"Lost and found"}"#);
     assert_eq!((titled.status, titled.json()["topics"].as_u64()), (200, Some(1)));
-    assert_eq!(send(&node, "PATCH", "/api/v1/boards/main", &only_here, &[], r#"{"title":"x"}"#).status, 403);
+    assert_eq!(node.send_as("PATCH", "/api/v1/boards/main", &only_here, &[], r#"{"title":"x"}"#).status, 403);
     assert_eq!(
-        send(&node, "DELETE", "/api/v1/boards/lost", &only_here, &[], "").status,
+        node.send_as("DELETE", "/api/v1/boards/lost", &only_here, &[], "").status,
         403,
         "that takes a token for all boards"
     );
@@ -142,11 +129,11 @@ fn boards_are_made_and_closed(database: Database) {
     };
     assert_eq!(names(BOARDS), ["lost", "main"]);
     assert_eq!(names(&format!("{BOARDS}?after=lost&limit=1")), ["main"]);
-    assert_eq!(send(&node, "DELETE", "/api/v1/boards/main", &admin, &[], "").status, 409, "the board at / stays");
-    assert_eq!(send(&node, "DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 204);
+    assert_eq!(node.send_as("DELETE", "/api/v1/boards/main", &admin, &[], "").status, 409, "the board at / stays");
+    assert_eq!(node.send_as("DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 204);
     assert_eq!(stream.event().json()["reason"], "gone");
     assert_eq!([node.get("/b/lost").status, node.get("/api/v1/boards/lost").status], [404, 404]);
-    assert_eq!(send(&node, "DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 404);
+    assert_eq!(node.send_as("DELETE", "/api/v1/boards/lost", &admin, &[], "").status, 404);
 }
 
 #[test]
@@ -154,10 +141,10 @@ fn guessing_is_slow_and_does_not_lock_others_out() {
     let node = Node::start_with(Database::sqlite(), &[("LIMITS__BAD_TOKENS_PER_MIN", "5")]);
     let id = node.post("a");
     let path = format!("{TOPICS}/{id}");
-    let good = token(&node, &["create", "--scope", "admin"]);
-    let statuses: Vec<_> = (0..10).map(|n| send(&node, "DELETE", &path, &format!("guess{n}"), &[], "").status).collect();
+    let good = node.token(&["create", "--scope", "admin"]);
+    let statuses: Vec<_> = (0..10).map(|n| node.send_as("DELETE", &path, &format!("guess{n}"), &[], "").status).collect();
     assert_eq!((&statuses[..5], statuses[9]), (&[401; 5][..], 429), "{statuses:?}");
-    assert_eq!(send(&node, "DELETE", &path, &good, &[], "").status, 204, "a good token works all the same");
+    assert_eq!(node.send_as("DELETE", &path, &good, &[], "").status, 204, "a good token works all the same");
 }
 
 /// A token that ends on one node has ended on all.
@@ -166,10 +153,10 @@ fn revoking_counts_on_every_node() {
     let first = Node::start(Database::postgres());
     let second = first.sibling();
     let id = first.post("a");
-    let admin = token(&first, &["create", "--scope", "admin"]);
-    let edit = |node: &Node| send(node, "PATCH", &format!("{TOPICS}/{id}"), &admin, &[], r#"{"comment":"b"}"#).status;
+    let admin = first.token(&["create", "--scope", "admin"]);
+    let edit = |node: &Node| node.send_as("PATCH", &format!("{TOPICS}/{id}"), &admin, &[], r#"{"comment":"b"}"#).status;
     assert_eq!([edit(&first), edit(&second)], [200, 200]);
-    token(&first, &["revoke", "1"]);
+    first.token(&["revoke", "1"]);
     let began = Instant::now();
     assert_eq!([edit(&first), edit(&second)], [401, 401]);
     assert!(began.elapsed() < Duration::from_secs(1));

@@ -3,6 +3,7 @@
 //! Postgres comes from `KAIRANBAN_TEST_POSTGRES_URL` (`scripts/test` starts one); without it the
 //! tests fail, they are not skipped. `psql` and `sqlite3` are the other programs.
 
+mod access;
 mod admin;
 mod api;
 mod api_docs;

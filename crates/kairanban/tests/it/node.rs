@@ -132,6 +132,21 @@ impl Node {
         answer.json()["id"].as_u64().expect("an id")
     }
 
+    /// Runs `kairanban token …` beside the server, by another process; gives what it printed.
+    pub(crate) fn token(&self, arguments: &[&str]) -> String {
+        let output =
+            program().args(["--database-url", &self.database.url(), "token"]).args(arguments).output().expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Sends JSON with a token.
+    pub(crate) fn send_as(&self, method: &str, path: &str, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let ours = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        wire::request(self.address, method, path, &[&ours, headers].concat(), body.as_bytes())
+    }
+
     pub(crate) fn stream(&self, path: &str) -> Reader {
         Reader::open(self.address, path, &[])
     }

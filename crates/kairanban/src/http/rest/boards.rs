@@ -5,7 +5,8 @@ use actix_web::{
     http::header,
     web::{Data, Path, Payload, Query},
 };
-use kairanban_core::{BoardName, BoardTitle, Invalid};
+use kairanban_core::{BoardName, Invalid};
+use kairanban_store::BoardEdit;
 use serde::Deserialize;
 
 use super::{bad_query, link_next, page_limit};
@@ -26,18 +27,32 @@ pub struct BoardsQuery {
 
 /// A board to be made, not checked yet.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `name` and, if you like, `title`")]
+#[serde(deny_unknown_fields, expecting = "an object with `name` and, if you like, `title`, `read` and `post`")]
 struct BoardDraft {
     name: String,
-    #[serde(default)]
-    title: String,
+    title: Option<String>,
+    read: Option<String>,
+    post: Option<String>,
 }
 
 /// What is to change in a board, not checked yet.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `title`")]
-struct BoardEdit {
-    title: String,
+#[serde(deny_unknown_fields, expecting = "an object with `title`, `read` or `post`")]
+struct BoardChange {
+    title: Option<String>,
+    read: Option<String>,
+    post: Option<String>,
+}
+
+/// Checks what is to be true of a board; gives every fault.
+fn edit(title: Option<String>, read: Option<String>, post: Option<String>) -> Result<BoardEdit, Vec<Invalid>> {
+    let title = title.map(|text| text.parse()).transpose();
+    let read = read.map(|text| text.parse()).transpose();
+    let post = post.map(|text| text.parse()).transpose();
+    match (title, read, post) {
+        (Ok(title), Ok(read), Ok(post)) => Ok(BoardEdit { title, read, post }),
+        (title, read, post) => Err(title.err().into_iter().chain(read.err()).chain(post.err()).collect()),
+    }
 }
 
 /// `GET /api/v1/boards`, by name.
@@ -52,7 +67,8 @@ pub async fn get_boards(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let after = query.after.as_deref().map(str::parse::<BoardName>).transpose();
     let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
-    let boards = state.bulletin.boards(after, limit).await?;
+    let caller = caller::of(&request, &state).await?;
+    let boards = state.bulletin.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
         link_next(&mut response, &request, &format!("after={}&limit={limit}", last.name));
@@ -67,8 +83,9 @@ pub async fn get_boards(
 ///
 /// # Errors
 /// If there is no such board, or the database is away.
-pub async fn get_board_info(state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
-    let board = state.bulletin.board(board_name(&board)?).await?;
+pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+    let caller = caller::of(&request, &state).await?;
+    let board = state.bulletin.board(&caller, board_name(&board)?).await?;
     let mut response = HttpResponse::Ok();
     Ok(response
         .content_type("application/json")
@@ -82,14 +99,16 @@ pub async fn get_board_info(state: Data<AppState>, board: Path<String>) -> Resul
 /// Without a token for it; if the board is not allowed, or exists.
 pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let BoardDraft { name, title } = body::json_object(&request, payload, &state).await?;
+    let BoardDraft { name, title, read, post } = body::json_object(&request, payload, &state).await?;
     // The core calls it a board's name wherever it stands; here it stands in `name`.
     let name = name.parse::<BoardName>().map_err(|fault| Invalid { field: "name", ..fault });
-    let (name, title) = match (name, title.parse::<BoardTitle>()) {
-        (Ok(name), Ok(title)) => (name, title),
-        (name, title) => return Err(ApiError::Invalid(name.err().into_iter().chain(title.err()).collect())),
+    let (name, wanted) = match (name, edit(title, read, post)) {
+        (Ok(name), Ok(wanted)) => (name, wanted),
+        (name, wanted) => {
+            return Err(ApiError::Invalid(name.err().into_iter().chain(wanted.err().unwrap_or_default()).collect()));
+        }
     };
-    let board = state.bulletin.create_board(&administrator, name, title).await?;
+    let board = state.bulletin.create_board(&administrator, name, wanted).await?;
     let location = format!("/api/v1/boards/{}", board.name);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -109,9 +128,9 @@ pub async fn patch_board_info(
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let BoardEdit { title } = body::json_object(&request, payload, &state).await?;
-    let title = title.parse().map_err(|fault| ApiError::Invalid(vec![fault]))?;
-    let board = state.bulletin.update_board(&administrator, title).await?;
+    let BoardChange { title, read, post } = body::json_object(&request, payload, &state).await?;
+    let edit = edit(title, read, post).map_err(ApiError::Invalid)?;
+    let board = state.bulletin.update_board(&administrator, edit).await?;
     Ok(HttpResponse::Ok().content_type("application/json").body(render::board_json(&board)))
 }
 

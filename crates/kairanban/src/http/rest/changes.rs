@@ -9,7 +9,12 @@ use kairanban_store::LogPage;
 use serde::Deserialize;
 
 use super::{bad_query, link_next, page_limit};
-use crate::{error::ApiError, http::board_name, render, state::AppState};
+use crate::{
+    error::ApiError,
+    http::{board_name, caller},
+    render,
+    state::AppState,
+};
 
 /// What may stand behind the `?`.
 #[derive(Debug, Deserialize)]
@@ -32,6 +37,7 @@ pub async fn get_changes(
     query: Query<ChangesQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
+    let caller = caller::of(&request, &state).await?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let epoch = state.bulletin.following().epoch();
     let after = match query.since.as_deref().map(str::parse::<Cursor>) {
@@ -40,7 +46,7 @@ pub async fn get_changes(
         Some(Ok(_)) => return Err(ApiError::Gone("this cursor is of another history; begin with the list of topics")),
         Some(Err(error)) => return Err(bad_query("since", &error.to_string())),
     };
-    let read = state.bulletin.log(board, LogPage { after, place: query.place, limit }).await?;
+    let read = state.bulletin.log(&caller, board, LogPage { after, place: query.place, limit }).await?;
     let entries = read.ok_or(ApiError::Gone("the log no longer reaches back that far; begin with the list of topics"))?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::{bad_query, link_next, page_limit};
 use crate::{
+    auth::Caller,
     bulletin::Reading,
     error::ApiError,
     http::{
@@ -47,36 +48,49 @@ pub async fn get_topics(
     query: Query<TopicsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
+    let mut caller = caller::of(&request, &state).await?;
     if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
-        return page(&request, &state, board, &query).await;
+        return page(&request, &state, &caller, board, &query).await;
     }
     match query.wait {
-        None => Ok(list(&request, &state.bulletin.read(&board).await?)),
-        Some(wait) => Ok(list(&request, &wait_for_news(&request, &state, &board, wait).await?)),
+        None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
+        Some(wait) => Ok(list(&request, &wait_for_news(&request, &state, &mut caller, &board, wait).await?)),
     }
 }
 
 /// The live list once it is another one than the client has, at the latest after `wait_s`.
-async fn wait_for_news(request: &HttpRequest, state: &AppState, board: &BoardName, wait_s: u64) -> Result<Reading, ApiError> {
+async fn wait_for_news(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &mut Caller,
+    board: &BoardName,
+    wait_s: u64,
+) -> Result<Reading, ApiError> {
     if wait_s > state.rest.wait_max_s {
         return Err(bad_query("wait", &format!("wait is a number of seconds up to {}", state.rest.wait_max_s)));
     }
     let tag = request.headers().get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
     let Some(known) = tag.and_then(|tag| tag.trim().trim_matches('"').parse::<Cursor>().ok()) else {
-        return Ok(state.bulletin.read(board).await?);
+        return Ok(state.bulletin.read(caller, board).await?);
     };
     // It holds a connection like a stream does, and counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let _permit = state.gate.enter(client).ok_or(ApiError::TooMany { retry_after_s: 5 })?;
-    Ok(state.bulletin.wait(board, &known, Duration::from_secs(wait_s), &state.drain).await?)
+    Ok(state.bulletin.wait(caller, board, &known, Duration::from_secs(wait_s), &state.drain).await?)
 }
 
-async fn page(request: &HttpRequest, state: &AppState, board: BoardName, query: &TopicsQuery) -> Result<HttpResponse, ApiError> {
+async fn page(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: BoardName,
+    query: &TopicsQuery,
+) -> Result<HttpResponse, ApiError> {
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let before =
         query.before.map(|id| if id > 0 { Ok(TopicId(id)) } else { Err(bad_query("before", "before is the id of a topic")) });
     let wanted = Page { before: before.transpose()?, text: query.q.clone().filter(|text| !text.is_empty()), limit };
-    let topics = state.bulletin.page(board, wanted).await?;
+    let topics = state.bulletin.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
         let text = query
@@ -101,7 +115,8 @@ pub async fn get_topic(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
-    let topic = state.bulletin.topic(board, id).await?;
+    let caller = caller::of(&request, &state).await?;
+    let topic = state.bulletin.topic(&caller, board, id).await?;
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
     let fresh = known_tags(&request).any(|known| known == "*" || known == tag);
     let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -124,8 +139,7 @@ pub async fn patch_topic(
     let expected = expected_revision(&request, &state)?;
     let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
     let topic = state.bulletin.update_topic(&administrator, id, edit, expected).await?;
-    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
-    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(&topic)))
+    Ok(one(&state, &topic))
 }
 
 /// `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
@@ -142,6 +156,21 @@ pub async fn delete_topic(
     let expected = expected_revision(&request, &state)?;
     state.bulletin.delete_topic(&administrator, id, expected).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /api/v1/boards/{board}/topics/{id}/restore`, for administrators: undoes a delete.
+///
+/// # Errors
+/// Without a token for it; if that was too long ago, or nothing was deleted.
+pub async fn restore_topic(
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let (board, id) = named(&path)?;
+    let administrator = caller::board_administrator(&request, &state, board).await?;
+    let topic = state.bulletin.restore_topic(&administrator, id).await?;
+    Ok(one(&state, &topic))
 }
 
 /// The revision that `If-Match` asks for; `*` and no header ask for none.
@@ -195,9 +224,10 @@ pub async fn post_topic(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
+    let caller = caller::of(&request, &state).await?;
     let key = body::idempotency_key(&request)?;
     let topic = body::draft(&request, payload, &state, &[Kind::Json]).await?.check()?;
-    let topic = state.bulletin.create_topic(board.clone(), topic, key).await?;
+    let topic = state.bulletin.create_topic(&caller, board.clone(), topic, key).await?;
     Ok(created(&state, &board, &topic))
 }
 
@@ -209,6 +239,12 @@ pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpRespon
         .insert_header((header::ETAG, etag(&cursor)))
         .content_type("application/json")
         .body(render::topic_json(topic))
+}
+
+/// 200, with the topic as it stands now.
+fn one(state: &AppState, topic: &Topic) -> HttpResponse {
+    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
+    HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(topic))
 }
 
 fn etag(cursor: &Cursor) -> String {

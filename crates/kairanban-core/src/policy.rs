@@ -1,0 +1,112 @@
+//! Who may read a board, and who may post on it.
+
+use std::str::FromStr;
+
+use crate::{BoardName, Invalid, InvalidReason, Revision};
+
+/// Who may read a board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadPolicy {
+    /// Anybody.
+    #[default]
+    Open,
+    /// Who shows a token for it. For everybody else the board is not there.
+    Token,
+}
+
+/// Who may post on a board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PostPolicy {
+    /// Anybody who may read it.
+    #[default]
+    Open,
+    /// Who shows a token for it.
+    Token,
+    /// Nobody.
+    Closed,
+}
+
+/// Both policies of a board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Who may read it.
+    pub read: ReadPolicy,
+    /// Who may post on it.
+    pub post: PostPolicy,
+}
+
+/// How a board stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The name that it bears.
+    pub name: BoardName,
+    /// Who may do what there.
+    pub policies: Policies,
+}
+
+/// What came of changing a board itself.
+#[derive(Clone, Debug)]
+pub struct BoardChange {
+    /// Its newest change.
+    pub revision: Revision,
+    /// How it stands now; `None` once it is gone.
+    pub standing: Option<Standing>,
+}
+
+impl ReadPolicy {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl PostPolicy {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Token => "token",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for ReadPolicy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = [Self::Open, Self::Token].into_iter().find(|policy| policy.as_str() == text);
+        found.ok_or(Invalid { field: "read", reason: InvalidReason::NotOneOf { words: "open or token" } })
+    }
+}
+
+impl FromStr for PostPolicy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = [Self::Open, Self::Token, Self::Closed].into_iter().find(|policy| policy.as_str() == text);
+        found.ok_or(Invalid { field: "post", reason: InvalidReason::NotOneOf { words: "open, token or closed" } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_the_words_of_the_contract() {
+        for word in ["open", "token"] {
+            assert_eq!(word.parse::<ReadPolicy>().map(ReadPolicy::as_str), Ok(word));
+        }
+        for word in ["open", "token", "closed"] {
+            assert_eq!(word.parse::<PostPolicy>().map(PostPolicy::as_str), Ok(word));
+        }
+        assert_eq!("closed".parse::<ReadPolicy>().map_err(|fault| fault.field), Err("read"));
+        assert_eq!("Open".parse::<PostPolicy>().map_err(|fault| fault.field), Err("post"));
+    }
+}

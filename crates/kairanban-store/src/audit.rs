@@ -1,0 +1,55 @@
+//! What administrators did, written in the transaction that did it.
+
+use chrono::NaiveDateTime;
+use diesel::prelude::*;
+use kairanban_core::{Actor, AuditEntry, BoardName};
+
+use crate::{StoreError, connection::AnyConnection, schema::audit};
+
+pub(crate) fn note(
+    connection: &mut AnyConnection,
+    actor: &Actor,
+    action: &str,
+    board: Option<&BoardName>,
+    subject: Option<i64>,
+) -> Result<(), StoreError> {
+    let row = (
+        audit::actor.eq(&actor.name),
+        audit::token_id.eq(actor.token),
+        audit::action.eq(action),
+        audit::board.eq(board.map(BoardName::as_str)),
+        audit::subject.eq(subject),
+    );
+    diesel::insert_into(audit::table).values(row).execute(connection)?;
+    Ok(())
+}
+
+/// The newest first, older than `before`.
+pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+    type Row = (i64, NaiveDateTime, String, Option<i64>, String, Option<String>, Option<i64>);
+    let columns = (audit::id, audit::at, audit::actor, audit::token_id, audit::action, audit::board, audit::subject);
+    let rows: Vec<Row> = audit::table
+        .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
+        .order(audit::id.desc())
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(columns)
+        .load(connection)?;
+    let entry = |(id, at, name, token, action, board, subject): Row| AuditEntry {
+        id,
+        at: at.and_utc(),
+        actor: Actor { name, token },
+        action,
+        board,
+        subject,
+    };
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+/// Forgets the oldest, so that `max` stay. Gives how many went.
+pub(crate) fn prune(connection: &mut AnyConnection, max: u64) -> Result<usize, StoreError> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let newest_to_go: Option<i64> =
+        audit::table.order(audit::id.desc()).offset(max).select(audit::id).first(connection).optional()?;
+    let Some(upto) = newest_to_go else { return Ok(0) };
+    Ok(diesel::delete(audit::table.filter(audit::id.le(upto))).execute(connection)?)
+}

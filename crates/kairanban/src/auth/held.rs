@@ -1,0 +1,148 @@
+//! The tokens and tickets that are in use on this node, so that a change of one reaches whoever
+//! came in by it. The follower tells of changes; one reading of the database serves all.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use dashmap::DashMap;
+use kairanban_core::Token;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// All of them. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct HeldTokens(Arc<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// By their keys. `None` is a token that is gone.
+    tokens: DashMap<i64, watch::Sender<Option<Token>>>,
+    /// By themselves: the stream that each ticket holds open.
+    tickets: DashMap<String, CancellationToken>,
+    /// How often the tokens began to be read anew.
+    looks: AtomicU64,
+}
+
+/// The place of the one stream that a ticket lets in. Dropping it gives the place back.
+#[derive(Debug)]
+pub(super) struct TicketHold {
+    held: Arc<Held>,
+    ticket: String,
+    over: CancellationToken,
+}
+
+impl HeldTokens {
+    /// How often the tokens began to be read anew. Whoever finds a token in the database compares
+    /// this from before with this after [`follow`](Self::follow): only if they are the same, no change
+    /// can have been missed.
+    pub(super) fn looks(&self) -> u64 {
+        self.0.looks.load(Ordering::SeqCst)
+    }
+
+    /// Follows a token.
+    pub(super) fn follow(&self, token: Token) -> watch::Receiver<Option<Token>> {
+        self.0.tokens.entry(token.id).or_insert_with(|| watch::channel(Some(token)).0).subscribe()
+    }
+
+    /// Takes the place of a ticket's stream; an earlier one ends.
+    pub(super) fn take_ticket(&self, ticket: &str) -> TicketHold {
+        let over = CancellationToken::new();
+        if let Some(earlier) = self.0.tickets.insert(ticket.to_owned(), over.clone()) {
+            earlier.cancel();
+        }
+        TicketHold { held: Arc::clone(&self.0), ticket: ticket.to_owned(), over }
+    }
+
+    /// The keys of tokens that somebody follows, before they are read anew. Forgets all others.
+    #[must_use]
+    pub fn begin_look(&self) -> Vec<i64> {
+        self.0.looks.fetch_add(1, Ordering::SeqCst);
+        self.0.tokens.retain(|_, token| token.receiver_count() > 0);
+        self.0.tokens.iter().map(|entry| *entry.key()).collect()
+    }
+
+    /// Tells those who follow the tokens `asked` what was `found` of them.
+    pub fn end_look(&self, asked: &[i64], found: &[Token]) {
+        for id in asked {
+            let now = found.iter().find(|token| token.id == *id);
+            if let Some(followed) = self.0.tokens.get(id) {
+                followed.send_if_modified(|token| {
+                    let changed = token.as_ref() != now;
+                    *token = now.cloned();
+                    changed
+                });
+            }
+        }
+    }
+}
+
+impl TicketHold {
+    /// Whether another stream came in by the same ticket.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Waits for that.
+    pub(super) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+}
+
+impl Drop for TicketHold {
+    fn drop(&mut self) {
+        // A later stream's place is not ours to give back; a cancelled one is never the newest.
+        self.held.tickets.remove_if(&self.ticket, |_, _| !self.over.is_cancelled());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use kairanban_core::Scope;
+
+    use super::*;
+
+    fn token() -> Token {
+        Token {
+            id: 7,
+            name: "bot".to_owned(),
+            scope: Scope::Read,
+            board: None,
+            created_at: DateTime::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        }
+    }
+
+    #[test]
+    fn a_change_reaches_who_holds_the_token() {
+        let held = HeldTokens::default();
+        let mut followed = held.follow(token());
+        let asked = held.begin_look();
+        held.end_look(&asked, &[token()]);
+        assert!(!followed.has_changed().expect("open"), "the same");
+        let revoked = Token { revoked_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)), ..token() };
+        held.end_look(&asked, &[revoked]);
+        assert!(followed.borrow_and_update().as_ref().is_some_and(|token| token.revoked_at.is_some()));
+        held.end_look(&asked, &[]);
+        assert!(followed.borrow_and_update().is_none(), "gone");
+        drop(followed);
+        assert_eq!(held.begin_look(), [] as [i64; 0], "nobody holds it");
+        assert_eq!(held.looks(), 2);
+    }
+
+    #[test]
+    fn a_ticket_holds_one_stream() {
+        let held = HeldTokens::default();
+        let first = held.take_ticket("t");
+        let second = held.take_ticket("t");
+        assert!(first.is_over() && !second.is_over());
+        drop(first);
+        assert_eq!(held.0.tickets.len(), 1, "the second's");
+        drop(second);
+        assert_eq!(held.0.tickets.len(), 0);
+    }
+}

@@ -1,0 +1,65 @@
+//! The server itself, for administrators: what it does now, and what was done with it.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Query},
+};
+use serde::Deserialize;
+
+use super::{link_next, page_limit};
+use crate::{
+    error::ApiError,
+    http::caller,
+    render::{self, Stats},
+    state::AppState,
+};
+
+/// What may stand behind the `?`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    before: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/audit`: what administrators did, the newest first.
+///
+/// # Errors
+/// Without a token for it; if the query cannot be read.
+pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
+    let administrator = caller::administrator(&request, &state).await?;
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let entries = state.bulletin.audit(&administrator, query.before, limit).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+        link_next(&mut response, &request, &format!("before={}&limit={limit}", last.id));
+    }
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(render::audit_json(&entries)))
+}
+
+/// `GET /api/v1/stats`: this node, now.
+///
+/// # Errors
+/// Without a token for it.
+pub async fn get_stats(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    caller::administrator(&request, &state).await?;
+    let following = state.bulletin.following();
+    let stats = Stats {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: state.started.elapsed().as_secs(),
+        streams: state.gate.open(),
+        streams_max: state.gate.max(),
+        boards_in_memory: state.bulletin.boards_in_memory(),
+        epoch: following.epoch().to_string(),
+        revision: following.revision(),
+        stale_since: following.stale_since(),
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(render::stats_json(&stats)))
+}
