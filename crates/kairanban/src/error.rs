@@ -9,6 +9,7 @@ use kairanban_core::Invalid;
 use kairanban_store::StoreError;
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 /// An answer that is no success.
 #[derive(Debug, Error)]
@@ -100,7 +101,7 @@ fn faults(faults: &[Invalid]) -> String {
 }
 
 /// The body of an error.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// The status' own words.
     pub title: &'static str,
@@ -119,7 +120,7 @@ pub struct Problem {
 }
 
 /// One field at fault.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FieldProblem {
     /// Its name.
     pub field: &'static str,

@@ -1,16 +1,16 @@
 //! Wire forms of snapshots and patches. Each is encoded at most once and shared (`Forms` in the core).
 
 pub mod page;
+pub mod rest;
 mod sse;
 mod views;
 
 use bytes::Bytes;
 use kairanban_core::{Form, Patch, Snapshot, Update};
-use kairanban_store::{Secret, TicketTimes};
 
 use crate::bulletin::ResetReason;
 pub use sse::{comment, named, retry};
-pub use views::{Stats, TopicView};
+pub use views::TopicView;
 
 /// What a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,78 +104,6 @@ pub fn bye(reason: Bye, retry_ms: u64) -> Bytes {
         Bye::Unavailable => "unavailable",
     };
     [retry(retry_ms), named("bye", &views::Reason { reason })].concat().into()
-}
-
-/// The body of the REST list.
-#[must_use]
-pub fn topics_json(snapshot: &Snapshot) -> Bytes {
-    snapshot.form(Form::Json, |snapshot| json(&views::topics(snapshot)).into())
-}
-
-/// The body of a page of topics.
-#[must_use]
-pub fn page_json(topics: &[kairanban_core::Topic]) -> Vec<u8> {
-    json(&views::Page { topics: topics.iter().map(TopicView::from).collect() })
-}
-
-/// One board.
-#[must_use]
-pub fn board_json(board: &kairanban_core::Board) -> Vec<u8> {
-    json(&views::BoardView::from(board))
-}
-
-/// The body of a list of boards.
-#[must_use]
-pub fn boards_json(boards: &[kairanban_core::Board]) -> Vec<u8> {
-    json(&views::Boards { boards: boards.iter().map(views::BoardView::from).collect() })
-}
-
-/// One token, but for itself.
-#[must_use]
-pub fn token_json(token: &kairanban_core::Token) -> Vec<u8> {
-    json(&views::TokenView::from(token))
-}
-
-/// A token that was just made, itself and all.
-#[must_use]
-pub fn new_token_json(token: &kairanban_core::Token, secret: &Secret) -> Vec<u8> {
-    json(&views::NewTokenView { token: secret.reveal(), about: views::TokenView::from(token) })
-}
-
-/// The body of a list of tokens.
-#[must_use]
-pub fn tokens_json(tokens: &[kairanban_core::Token]) -> Vec<u8> {
-    json(&views::Tokens { tokens: tokens.iter().map(views::TokenView::from).collect() })
-}
-
-/// A ticket that was just made.
-#[must_use]
-pub fn ticket_json(ticket: &Secret, board: &kairanban_core::BoardName, times: TicketTimes) -> Vec<u8> {
-    json(&views::TicketView { ticket: ticket.reveal(), board: board.as_str(), use_within_s: times.first_use.as_secs() })
-}
-
-/// The body of a stretch of the audit.
-#[must_use]
-pub fn audit_json(entries: &[kairanban_core::AuditEntry]) -> Vec<u8> {
-    json(&views::Audit { entries: entries.iter().map(views::AuditView::from).collect() })
-}
-
-/// What a node does now.
-#[must_use]
-pub fn stats_json(stats: &Stats) -> Vec<u8> {
-    json(stats)
-}
-
-/// The body of a stretch of the log.
-#[must_use]
-pub fn log_json(entries: &[kairanban_core::LogEntry]) -> Vec<u8> {
-    json(&views::log(entries))
-}
-
-/// One topic.
-#[must_use]
-pub fn topic_json(topic: &kairanban_core::Topic) -> Vec<u8> {
-    json(&TopicView::from(topic))
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     http::{
         assets, forms, health, pages, present,
-        rest::{boards, changes, server, tokens, topics},
+        rest::{boards, changes, openapi, server, tokens, topics},
         stream,
     },
 };
@@ -22,6 +22,7 @@ pub fn configure(services: &mut ServiceConfig) {
         .configure(boards_for_people)
         .configure(rest)
         .configure(administration)
+        .configure(description)
         .configure(assets_and_probes)
         .default_service(web::to(present::no_such_page));
 }
@@ -85,6 +86,13 @@ fn administration(services: &mut ServiceConfig) {
         .service(address("/api/v1/tickets", "POST").route(post().to(tokens::post_ticket)))
         .service(address("/api/v1/audit", "GET, HEAD").route(read().to(server::get_audit)))
         .service(address("/api/v1/stats", "GET, HEAD").route(read().to(server::get_stats)));
+}
+
+fn description(services: &mut ServiceConfig) {
+    services
+        .service(address("/api/v1/openapi.json", "GET, HEAD").route(read().to(openapi::get_openapi)))
+        .service(address("/api/v1/docs", "GET, HEAD").route(read().to(openapi::get_docs)))
+        .service(address("/api/v1/docs/{file:[^/]*}", "GET, HEAD").route(read().to(openapi::get_docs_file)));
 }
 
 fn assets_and_probes(services: &mut ServiceConfig) {

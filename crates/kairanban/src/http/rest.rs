@@ -2,6 +2,7 @@
 
 pub mod boards;
 pub mod changes;
+pub mod openapi;
 pub mod server;
 pub mod tokens;
 pub mod topics;

@@ -1,19 +1,25 @@
 //! What goes over the wire, as JSON.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, ChangeKind, LogEntry, Op, Patch, Revision, Snapshot, Token, Topic};
+use kairanban_core::{Op, Patch, Revision, Snapshot, Topic};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// A topic as clients see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Topic)]
 pub struct TopicView<'a> {
+    #[schema(minimum = 1)]
     id: i64,
     comment: &'a str,
+    /// Who says they wrote it; may be empty.
     author: &'a str,
     #[serde(serialize_with = "rfc3339")]
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "rfc3339")]
     updated_at: DateTime<Utc>,
+    /// That of its newest change.
+    #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
 }
 
@@ -24,15 +30,8 @@ impl<'a> From<&'a Topic> for TopicView<'a> {
     }
 }
 
-fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
-}
-
-fn maybe_rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => rfc3339(time, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// The tutorial's list: exactly these keys.
@@ -83,186 +82,8 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> SnapshotView<'_> {
     }
 }
 
-fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
+pub(super) fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
     snapshot.topics().iter().map(|topic| TopicView::from(topic.as_ref())).collect()
-}
-
-/// The REST list.
-#[derive(Serialize)]
-pub(super) struct Topics<'a> {
-    topics: Vec<TopicView<'a>>,
-    revision: Revision,
-}
-
-pub(super) fn topics(snapshot: &Snapshot) -> Topics<'_> {
-    Topics { topics: topic_views(snapshot), revision: snapshot.revision() }
-}
-
-/// A board as clients see it.
-#[derive(Serialize)]
-pub(super) struct BoardView<'a> {
-    name: &'a str,
-    title: &'a str,
-    read: &'static str,
-    post: &'static str,
-    revision: Revision,
-    topics: u64,
-}
-
-impl<'a> From<&'a Board> for BoardView<'a> {
-    fn from(board: &'a Board) -> Self {
-        let Board { name, title, policies, revision, topics } = board;
-        let (read, post) = (policies.read.as_str(), policies.post.as_str());
-        Self { name: name.as_str(), title, read, post, revision: *revision, topics: *topics }
-    }
-}
-
-/// A list of boards.
-#[derive(Serialize)]
-pub(super) struct Boards<'a> {
-    pub(super) boards: Vec<BoardView<'a>>,
-}
-
-/// A token as administrators see it.
-#[derive(Serialize)]
-pub(super) struct TokenView<'a> {
-    id: i64,
-    name: &'a str,
-    scope: &'static str,
-    board: Option<&'a str>,
-    #[serde(serialize_with = "rfc3339")]
-    created_at: DateTime<Utc>,
-    #[serde(serialize_with = "maybe_rfc3339")]
-    expires_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "maybe_rfc3339")]
-    revoked_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "maybe_rfc3339")]
-    last_used_at: Option<DateTime<Utc>>,
-}
-
-impl<'a> From<&'a Token> for TokenView<'a> {
-    fn from(token: &'a Token) -> Self {
-        let Token { id, name, scope, board, created_at, expires_at, revoked_at, last_used_at } = token;
-        Self {
-            id: *id,
-            name,
-            scope: scope.as_str(),
-            board: board.as_ref().map(BoardName::as_str),
-            created_at: *created_at,
-            expires_at: *expires_at,
-            revoked_at: *revoked_at,
-            last_used_at: *last_used_at,
-        }
-    }
-}
-
-/// A token that was just made.
-#[derive(Serialize)]
-pub(super) struct NewTokenView<'a> {
-    /// The token itself, this once.
-    pub(super) token: &'a str,
-    #[serde(flatten)]
-    pub(super) about: TokenView<'a>,
-}
-
-/// A list of tokens.
-#[derive(Serialize)]
-pub(super) struct Tokens<'a> {
-    pub(super) tokens: Vec<TokenView<'a>>,
-}
-
-/// A ticket that was just made.
-#[derive(Serialize)]
-pub(super) struct TicketView<'a> {
-    pub(super) ticket: &'a str,
-    pub(super) board: &'a str,
-    pub(super) use_within_s: u64,
-}
-
-/// What an administrator did.
-#[derive(Serialize)]
-pub(super) struct AuditView<'a> {
-    id: i64,
-    #[serde(serialize_with = "rfc3339")]
-    at: DateTime<Utc>,
-    actor: &'a str,
-    token_id: Option<i64>,
-    action: &'a str,
-    board: Option<&'a str>,
-    subject: Option<i64>,
-}
-
-impl<'a> From<&'a AuditEntry> for AuditView<'a> {
-    fn from(entry: &'a AuditEntry) -> Self {
-        let AuditEntry { id, at, actor, action, board, subject } = entry;
-        let (actor, token_id) = (actor.name.as_str(), actor.token);
-        Self { id: *id, at: *at, actor, token_id, action, board: board.as_deref(), subject: *subject }
-    }
-}
-
-/// A stretch of the audit.
-#[derive(Serialize)]
-pub(super) struct Audit<'a> {
-    pub(super) entries: Vec<AuditView<'a>>,
-}
-
-/// What a node does now.
-#[derive(Debug, Serialize)]
-pub struct Stats {
-    /// Of the program.
-    pub version: &'static str,
-    /// Since the process began.
-    pub uptime_s: u64,
-    /// Open streams of this node.
-    pub streams: usize,
-    /// How many there may be.
-    pub streams_max: usize,
-    /// Boards that somebody watches or asked for lately.
-    pub boards_in_memory: usize,
-    /// The history that is followed.
-    pub epoch: String,
-    /// Everything up to here is published.
-    pub revision: Revision,
-    /// Since when the database has been away, if it is.
-    #[serde(serialize_with = "maybe_rfc3339")]
-    pub stale_since: Option<DateTime<Utc>>,
-}
-
-/// A page of topics, the newest first.
-#[derive(Serialize)]
-pub(super) struct Page<'a> {
-    pub(super) topics: Vec<TopicView<'a>>,
-}
-
-/// A stretch of a board's log.
-#[derive(Serialize)]
-pub(super) struct Log {
-    changes: Vec<ChangeView>,
-}
-
-#[derive(Serialize)]
-struct ChangeView {
-    revision: Revision,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic_id: Option<i64>,
-}
-
-pub(super) fn log(entries: &[LogEntry]) -> Log {
-    let kind = |kind| match kind {
-        ChangeKind::Set => "set",
-        ChangeKind::Delete => "delete",
-        ChangeKind::Archive => "archive",
-        ChangeKind::Clear => "clear",
-        ChangeKind::Board => "board",
-        ChangeKind::Token => "token",
-    };
-    let view = |entry: &LogEntry| ChangeView {
-        revision: entry.revision,
-        kind: kind(entry.kind),
-        topic_id: entry.topic_id.map(|id| id.0),
-    };
-    Log { changes: entries.iter().map(view).collect() }
 }
 
 #[derive(Serialize)]

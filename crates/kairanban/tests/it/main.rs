@@ -13,6 +13,7 @@ mod crash;
 mod crowd;
 mod foreign_writers;
 mod node;
+mod openapi;
 mod pages;
 mod rest;
 mod sse;

@@ -8,39 +8,61 @@ use actix_web::{
 use kairanban_core::{BoardName, Invalid};
 use kairanban_store::BoardEdit;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{bad_query, link_next, page_limit};
+use super::{
+    bad_query, link_next,
+    openapi::{BadBody, Forbidden, Refusal},
+    page_limit,
+};
 use crate::{
-    error::ApiError,
+    error::{ApiError, Problem},
     http::{board_name, body, caller},
-    render,
+    render::{
+        self,
+        rest::{BoardView, BoardsView},
+    },
     state::AppState,
 };
 
 /// What may stand behind the `?`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct BoardsQuery {
+    /// The name of the board before.
+    #[param(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
     after: Option<String>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
 /// A board to be made, not checked yet.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `name` and, if you like, `title`, `read` and `post`")]
-struct BoardDraft {
+pub struct BoardDraft {
+    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
     name: String,
+    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$")]
     title: Option<String>,
+    /// Who may read it: `open` (the default) or `token`.
+    #[schema(pattern = "^(open|token)$")]
     read: Option<String>,
+    /// Who may post on it: `open` (the default), `token` or `closed`.
+    #[schema(pattern = "^(open|token|closed)$")]
     post: Option<String>,
 }
 
 /// What is to change in a board, not checked yet.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `title`, `read` or `post`")]
-struct BoardChange {
+pub struct BoardChange {
+    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$")]
     title: Option<String>,
+    #[schema(pattern = "^(open|token)$")]
     read: Option<String>,
+    #[schema(pattern = "^(open|token|closed)$")]
     post: Option<String>,
 }
 
@@ -59,6 +81,15 @@ fn edit(title: Option<String>, read: Option<String>, post: Option<String>) -> Re
 ///
 /// # Errors
 /// If the query cannot be read, or the database is away.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards",
+    tag = "boards",
+    summary = "Boards, by name",
+    params(BoardsQuery),
+    responses((status = 200, body = BoardsView<'_>, description = "Those that the caller may read, by name"), Refusal),
+    security((), ("token" = [])),
+)]
 pub async fn get_boards(
     request: HttpRequest,
     state: Data<AppState>,
@@ -76,13 +107,22 @@ pub async fn get_boards(
     Ok(response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::boards_json(&boards)))
+        .body(render::rest::boards(&boards)))
 }
 
 /// `GET /api/v1/boards/{board}`
 ///
 /// # Errors
 /// If there is no such board, or the database is away.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards/{board}",
+    tag = "boards",
+    summary = "One board",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    responses((status = 200, body = BoardView<'_>, description = "The board"), Refusal),
+    security((), ("token" = [])),
+)]
 pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let board = state.bulletin.board(&caller, board_name(&board)?).await?;
@@ -90,13 +130,26 @@ pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: 
     Ok(response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::board_json(&board)))
+        .body(render::rest::board(&board)))
 }
 
 /// `POST /api/v1/boards`, for administrators of all boards.
 ///
 /// # Errors
 /// Without a token for it; if the board is not allowed, or exists.
+#[utoipa::path(
+    post,
+    path = "/api/v1/boards",
+    tag = "boards",
+    summary = "Make a board",
+    request_body = BoardDraft,
+    responses(
+        (status = 201, body = BoardView<'_>, description = "Made", headers(("Location" = String, description = "Its address"))),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "There is a board of this name"),
+        Refusal, Forbidden, BadBody,
+    ),
+    security(("token" = [])),
+)]
 pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let BoardDraft { name, title, read, post } = body::json_object(&request, payload, &state).await?;
@@ -113,13 +166,23 @@ pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payloa
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
         .content_type("application/json")
-        .body(render::board_json(&board)))
+        .body(render::rest::board(&board)))
 }
 
 /// `PATCH /api/v1/boards/{board}`, for its administrators.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board, or the title is not allowed.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/boards/{board}",
+    tag = "boards",
+    summary = "Change a board: title and policies",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    request_body = BoardChange,
+    responses((status = 200, body = BoardView<'_>, description = "As it stands now"), Refusal, Forbidden, BadBody),
+    security(("token" = [])),
+)]
 pub async fn patch_board_info(
     request: HttpRequest,
     state: Data<AppState>,
@@ -131,7 +194,7 @@ pub async fn patch_board_info(
     let BoardChange { title, read, post } = body::json_object(&request, payload, &state).await?;
     let edit = edit(title, read, post).map_err(ApiError::Invalid)?;
     let board = state.bulletin.update_board(&administrator, edit).await?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(render::board_json(&board)))
+    Ok(HttpResponse::Ok().content_type("application/json").body(render::rest::board(&board)))
 }
 
 /// `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
@@ -139,6 +202,19 @@ pub async fn patch_board_info(
 ///
 /// # Errors
 /// Without a token for it; if there is no such board, or it is the one at `/`.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/boards/{board}",
+    tag = "boards",
+    summary = "Delete a board with its topics",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    responses(
+        (status = 204, description = "Gone, and its streams are told"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is the board at `/`"),
+        Refusal, Forbidden,
+    ),
+    security(("token" = [])),
+)]
 pub async fn delete_board_info(
     request: HttpRequest,
     state: Data<AppState>,

@@ -7,22 +7,28 @@ use actix_web::{
 use kairanban_core::{Cursor, Revision};
 use kairanban_store::LogPage;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{bad_query, link_next, page_limit};
+use super::{bad_query, link_next, openapi::Refusal, page_limit};
 use crate::{
-    error::ApiError,
+    error::{ApiError, Problem},
     http::{board_name, caller},
-    render,
+    render::{self, rest::ChangesView},
     state::AppState,
 };
 
 /// What may stand behind the `?`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
+    /// After this cursor; without it from the beginning.
+    #[param(pattern = "^[0-9a-f]+-[0-9]+$")]
     since: Option<String>,
     /// A place inside the revision of `since`; only `Link` knows it.
     place: Option<i64>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -30,6 +36,19 @@ pub struct ChangesQuery {
 ///
 /// # Errors
 /// If there is no such board, the query cannot be read, or the log does not reach back that far.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards/{board}/changes",
+    tag = "topics",
+    summary = "What happened, without text",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ChangesQuery),
+    responses(
+        (status = 200, body = ChangesView, description = "What happened, in the order of commits", headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
+        (status = 410, body = Problem, content_type = "application/problem+json", description = "The log does not reach back that far, or the cursor is of another history"),
+        Refusal,
+    ),
+    security((), ("token" = [])),
+)]
 pub async fn get_changes(
     request: HttpRequest,
     state: Data<AppState>,
@@ -53,5 +72,5 @@ pub async fn get_changes(
         let since = Cursor { epoch, revision: last.revision };
         link_next(&mut response, &request, &format!("since={since}&place={}&limit={limit}", last.place));
     }
-    Ok(response.content_type("application/json").body(render::log_json(&entries)))
+    Ok(response.content_type("application/json").body(render::rest::changes(&entries)))
 }

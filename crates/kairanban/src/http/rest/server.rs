@@ -6,20 +6,33 @@ use actix_web::{
     web::{Data, Query},
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{link_next, page_limit};
+use super::{
+    bad_query, link_next,
+    openapi::{Forbidden, Refusal},
+    page_limit,
+};
 use crate::{
     error::ApiError,
     http::caller,
-    render::{self, Stats},
+    render::{
+        self,
+        rest::{AuditPageView, Stats},
+    },
     state::AppState,
 };
 
 /// What may stand behind the `?`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditQuery {
+    /// Entries older than this one.
+    #[param(minimum = 1)]
     before: Option<i64>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -27,9 +40,21 @@ pub struct AuditQuery {
 ///
 /// # Errors
 /// Without a token for it; if the query cannot be read.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/audit",
+    tag = "server",
+    summary = "What administrators did",
+    params(AuditQuery),
+    responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the newest first"), Refusal, Forbidden),
+    security(("token" = [])),
+)]
 pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    if query.before.is_some_and(|id| id < 1) {
+        return Err(bad_query("before", "before is the id of an entry"));
+    }
     let entries = state.bulletin.audit(&administrator, query.before, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
@@ -38,13 +63,21 @@ pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query
     Ok(response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::audit_json(&entries)))
+        .body(render::rest::audit(&entries)))
 }
 
 /// `GET /api/v1/stats`: this node, now.
 ///
 /// # Errors
 /// Without a token for it.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/stats",
+    tag = "server",
+    summary = "What this node does now",
+    responses((status = 200, body = Stats, description = "What this node does now"), Refusal, Forbidden),
+    security(("token" = [])),
+)]
 pub async fn get_stats(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     caller::administrator(&request, &state).await?;
     let following = state.bulletin.following();
@@ -61,5 +94,5 @@ pub async fn get_stats(request: HttpRequest, state: Data<AppState>) -> Result<Ht
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::stats_json(&stats)))
+        .body(render::rest::stats(&stats)))
 }

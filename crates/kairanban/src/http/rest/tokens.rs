@@ -9,30 +9,54 @@ use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Invalid, InvalidReason, Scope, TokenName};
 use kairanban_store::NewToken;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{link_next, page_limit};
+use super::{
+    bad_query, link_next,
+    openapi::{BadBody, Forbidden, Refusal},
+    page_limit,
+};
 use crate::{
     error::ApiError,
     http::{body, caller},
-    render,
+    render::{
+        self,
+        rest::{NewTokenView, TicketView, TokenView, TokensView},
+    },
     state::AppState,
 };
 
 /// What may stand behind the `?`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TokensQuery {
+    /// The id of the token before.
+    #[param(minimum = 0)]
     after: Option<i64>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
 /// A token to be made, not checked yet.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `name`, `scope` and, if you like, `board` and `expires_at`")]
-struct TokenDraft {
+pub struct TokenDraft {
+    /// What it is for.
+    #[schema(
+        min_length = 1,
+        max_length = 80,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069][^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
+    )]
     name: String,
+    /// What it allows; each includes those before it.
+    #[schema(pattern = "^(read|post|admin)$")]
     scope: String,
+    /// The one board that it is for; without it all of them.
+    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
     board: Option<String>,
+    /// When it ends by itself; without it never.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -52,9 +76,10 @@ impl TokenDraft {
 }
 
 /// What a ticket is wanted for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `board`")]
-struct TicketDraft {
+pub struct TicketDraft {
+    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
     board: String,
 }
 
@@ -62,6 +87,15 @@ struct TicketDraft {
 ///
 /// # Errors
 /// Without a token for it; if the query cannot be read.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    summary = "Tokens",
+    params(TokensQuery),
+    responses((status = 200, body = TokensView<'_>, description = "All of them, the oldest first"), Refusal, Forbidden),
+    security(("token" = [])),
+)]
 pub async fn get_tokens(
     request: HttpRequest,
     state: Data<AppState>,
@@ -69,7 +103,11 @@ pub async fn get_tokens(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let tokens = state.bulletin.tokens(&administrator, query.after.unwrap_or(0), limit).await?;
+    let after = query.after.unwrap_or(0);
+    if after < 0 {
+        return Err(bad_query("after", "after is the id of a token"));
+    }
+    let tokens = state.bulletin.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
         link_next(&mut response, &request, &format!("after={}&limit={limit}", last.id));
@@ -77,13 +115,25 @@ pub async fn get_tokens(
     Ok(response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::tokens_json(&tokens)))
+        .body(render::rest::tokens(&tokens)))
 }
 
 /// `POST /api/v1/tokens`: makes one, and shows it this once.
 ///
 /// # Errors
 /// Without a token for it; if the new one is not allowed, or its board is not there.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    summary = "Make a token",
+    request_body = TokenDraft,
+    responses(
+        (status = 201, body = NewTokenView<'_>, description = "Made, and shown this once", headers(("Location" = String, description = "Its address"))),
+        Refusal, Forbidden, BadBody,
+    ),
+    security(("token" = [])),
+)]
 pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let new = body::json_object::<TokenDraft>(&request, payload, &state).await?.check(Utc::now())?;
@@ -92,26 +142,44 @@ pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Pa
         .insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json")
-        .body(render::new_token_json(&token, &secret)))
+        .body(render::rest::new_token(&token, &secret)))
 }
 
 /// `GET /api/v1/tokens/{id}`
 ///
 /// # Errors
 /// Without a token for it; if there is no such token.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/tokens/{id}",
+    tag = "tokens",
+    summary = "One token",
+    params(("id" = i64, Path, description = "A token's id", minimum = 1)),
+    responses((status = 200, body = TokenView<'_>, description = "What is known of it"), Refusal, Forbidden),
+    security(("token" = [])),
+)]
 pub async fn get_token(request: HttpRequest, state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let token = state.bulletin.token(&administrator, token_id(&id)?).await?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::token_json(&token)))
+        .body(render::rest::token(&token)))
 }
 
 /// `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
 ///
 /// # Errors
 /// Without a token for it; if there is no such token that is still good.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tokens/{id}",
+    tag = "tokens",
+    summary = "End a token",
+    params(("id" = i64, Path, description = "A token's id", minimum = 1)),
+    responses((status = 204, description = "Ended, and the streams that it let in"), Refusal, Forbidden),
+    security(("token" = [])),
+)]
 pub async fn delete_token(request: HttpRequest, state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.bulletin.revoke_token(&administrator, token_id(&id)?).await?;
@@ -122,6 +190,15 @@ pub async fn delete_token(request: HttpRequest, state: Data<AppState>, id: Path<
 ///
 /// # Errors
 /// Without a token for it; if there is no such board.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tickets",
+    tag = "tokens",
+    summary = "Make a ticket for one stream",
+    request_body = TicketDraft,
+    responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by `?ticket=`"), Refusal, Forbidden, BadBody),
+    security(("token" = [])),
+)]
 pub async fn post_ticket(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     // Before the body: what it says is nobody's business without a token.
     caller::of(&request, &state).await?;
@@ -131,7 +208,7 @@ pub async fn post_ticket(request: HttpRequest, state: Data<AppState>, payload: P
     Ok(HttpResponse::Created()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json")
-        .body(render::ticket_json(&ticket, &board, state.tickets)))
+        .body(render::rest::ticket(&ticket, &board, state.tickets)))
 }
 
 fn token_id(text: &str) -> Result<i64, ApiError> {

@@ -10,29 +10,42 @@ use actix_web::{
 use kairanban_core::{BoardName, Cursor, Revision, Topic, TopicId};
 use kairanban_store::Page;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{bad_query, link_next, page_limit};
+use super::{
+    bad_query, link_next,
+    openapi::{BadBody, Forbidden, Refusal},
+    page_limit,
+};
 use crate::{
     auth::Caller,
     bulletin::Reading,
-    error::ApiError,
+    error::{ApiError, Problem},
     http::{
         board_name,
-        body::{self, Edit, Kind},
+        body::{self, Draft, Edit, Kind},
         caller, pages,
     },
     limits::ClientAddress,
-    render,
+    render::{self, TopicView, rest::LiveListView},
     state::AppState,
 };
 
 /// What may stand behind the `?`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TopicsQuery {
+    /// Topics older than this one.
+    #[param(minimum = 1)]
     before: Option<i64>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
+    /// With this text in their comment, whatever its case.
     q: Option<String>,
+    /// With `If-None-Match`: seconds to wait for something newer.
+    #[param(maximum = 60)]
     wait: Option<u64>,
 }
 
@@ -41,6 +54,21 @@ pub struct TopicsQuery {
 ///
 /// # Errors
 /// If there is no such board, it cannot be read, or the query cannot.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards/{board}/topics",
+    tag = "topics",
+    summary = "The live list, or a page of all topics",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), TopicsQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that one has")),
+    responses(
+        (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of all topics",
+            content((LiveListView<'_> = "application/json")),
+            headers(("ETag" = String, description = "The cursor, of the live list only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the last"))),
+        (status = 304, description = "Nothing is newer"),
+        Refusal,
+    ),
+    security((), ("token" = [])),
+)]
 pub async fn get_topics(
     request: HttpRequest,
     state: Data<AppState>,
@@ -102,13 +130,26 @@ async fn page(
     Ok(response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::page_json(&topics)))
+        .body(render::rest::topic_page(&topics)))
 }
 
 /// `GET /api/v1/boards/{board}/topics/{id}`, archived or not.
 ///
 /// # Errors
 /// If there is no such board or topic, or the database is away.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards/{board}/topics/{id}",
+    tag = "topics",
+    summary = "One topic",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's id", minimum = 1), ("If-None-Match" = Option<String>, Header, description = "The `ETag` that one has")),
+    responses(
+        (status = 200, body = TopicView<'_>, description = "The topic, archived or not", headers(("ETag" = String, description = "Its place in history"))),
+        (status = 304, description = "Nothing is newer"),
+        Refusal,
+    ),
+    security((), ("token" = [])),
+)]
 pub async fn get_topic(
     request: HttpRequest,
     state: Data<AppState>,
@@ -121,13 +162,27 @@ pub async fn get_topic(
     let fresh = known_tags(&request).any(|known| known == "*" || known == tag);
     let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
-    Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::topic_json(&topic)) })
+    Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::rest::topic(&topic)) })
 }
 
 /// `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
 /// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is not allowed.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/boards/{board}/topics/{id}",
+    tag = "topics",
+    summary = "Edit a topic",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's id", minimum = 1), ("If-Match" = Option<String>, Header, description = "The `ETag` of the topic as one knows it")),
+    request_body = Edit,
+    responses(
+        (status = 200, body = TopicView<'_>, description = "As it stands now", headers(("ETag" = String, description = "Its place in history"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "It was changed meanwhile"),
+        Refusal, Forbidden, BadBody,
+    ),
+    security(("token" = [])),
+)]
 pub async fn patch_topic(
     request: HttpRequest,
     state: Data<AppState>,
@@ -136,8 +191,8 @@ pub async fn patch_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let expected = expected_revision(&request, &state)?;
     let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
+    let expected = expected_revision(&request, &state)?;
     let topic = state.bulletin.update_topic(&administrator, id, edit, expected).await?;
     Ok(one(&state, &topic))
 }
@@ -146,6 +201,19 @@ pub async fn patch_topic(
 ///
 /// # Errors
 /// Without a token for it; if there is no such topic, or it was changed meanwhile.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/boards/{board}/topics/{id}",
+    tag = "topics",
+    summary = "Delete a topic",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's id", minimum = 1), ("If-Match" = Option<String>, Header, description = "The `ETag` of the topic as one knows it")),
+    responses(
+        (status = 204, description = "Gone, but for `restore`"),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "It was changed meanwhile"),
+        Refusal, Forbidden,
+    ),
+    security(("token" = [])),
+)]
 pub async fn delete_topic(
     request: HttpRequest,
     state: Data<AppState>,
@@ -162,6 +230,19 @@ pub async fn delete_topic(
 ///
 /// # Errors
 /// Without a token for it; if that was too long ago, or nothing was deleted.
+#[utoipa::path(
+    post,
+    path = "/api/v1/boards/{board}/topics/{id}/restore",
+    tag = "topics",
+    summary = "Undo a delete",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's id", minimum = 1)),
+    responses(
+        (status = 200, body = TopicView<'_>, description = "It is back", headers(("ETag" = String, description = "Its place in history"))),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is there"),
+        Refusal, Forbidden,
+    ),
+    security(("token" = [])),
+)]
 pub async fn restore_topic(
     request: HttpRequest,
     state: Data<AppState>,
@@ -204,7 +285,11 @@ pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
     let fresh = known_tags(request).any(|tag| tag == "*" || covers(tag));
     let mut response = pages::answer(if fresh { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, reading);
     response.insert_header((header::ETAG, etag(cursor))).insert_header((header::VARY, "Accept"));
-    if fresh { response.finish() } else { response.content_type("application/json").body(render::topics_json(&reading.snapshot)) }
+    if fresh {
+        response.finish()
+    } else {
+        response.content_type("application/json").body(render::rest::live_list(&reading.snapshot))
+    }
 }
 
 /// What the client says that it has.
@@ -217,6 +302,19 @@ fn known_tags(request: &HttpRequest) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// If the topic cannot be read or is not allowed, there is no such board, or the database is away.
+#[utoipa::path(
+    post,
+    path = "/api/v1/boards/{board}/topics",
+    tag = "topics",
+    summary = "Post",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("Idempotency-Key" = Option<String>, Header, description = "The same key leads to the same topic", pattern = "^[!-~]{1,255}$")),
+    request_body = Draft,
+    responses(
+        (status = 201, body = TopicView<'_>, description = "Posted", headers(("Location" = String, description = "Its address"), ("ETag" = String, description = "Its place in history"))),
+        Refusal, Forbidden, BadBody,
+    ),
+    security((), ("token" = [])),
+)]
 pub async fn post_topic(
     request: HttpRequest,
     state: Data<AppState>,
@@ -238,13 +336,13 @@ pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpRespon
         .insert_header((header::LOCATION, format!("/api/v1/boards/{board}/topics/{}", topic.id.0)))
         .insert_header((header::ETAG, etag(&cursor)))
         .content_type("application/json")
-        .body(render::topic_json(topic))
+        .body(render::rest::topic(topic))
 }
 
 /// 200, with the topic as it stands now.
 fn one(state: &AppState, topic: &Topic) -> HttpResponse {
     let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
-    HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::topic_json(topic))
+    HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::rest::topic(topic))
 }
 
 fn etag(cursor: &Cursor) -> String {

@@ -1,0 +1,159 @@
+//! The API's own description: an OpenAPI document made from the handlers, and pages to browse it that
+//! need no other site.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, http::header, web::Path};
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        OpenApi as Document,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::Config;
+
+use super::{boards, changes, server, tokens, topics};
+use crate::error::{ApiError, Problem};
+
+/// The document's address, as the pages that show it know it.
+const ADDRESS: &str = "/api/v1/openapi.json";
+/// Those pages style themselves by attributes and draw small pictures from `data:`.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
+    img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What any request may be refused with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its documentation is used")]
+pub enum Refusal {
+    /// The request cannot be read; `path` says where.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(Problem),
+    /// It takes a token, or the one that is shown is not good.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// There is no such thing, or the caller may not know of it.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// Too much from one address; `Retry-After` says when there is room again.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
+    /// The database is away. Whether a write was done is unknown.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// What only a token that allows more may do.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its documentation is used")]
+pub enum Forbidden {
+    /// The token does not allow that, or another site's page sent the request.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+}
+
+/// What a request with a body may be refused with besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its documentation is used")]
+pub enum BadBody {
+    /// The body did not arrive in time.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is no JSON in UTF-8.
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(Problem),
+    /// The body can be read but is not allowed; `errors` names the fields.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
+}
+
+/// The document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "kairanban",
+        description = "A live bulletin board. A write commits, then every open stream hears of it. The streams themselves are at \
+            `/b/{board}/stream`."
+    ),
+    paths(
+        boards::get_boards,
+        boards::post_board_info,
+        boards::get_board_info,
+        boards::patch_board_info,
+        boards::delete_board_info,
+        topics::get_topics,
+        topics::post_topic,
+        topics::get_topic,
+        topics::patch_topic,
+        topics::delete_topic,
+        topics::restore_topic,
+        changes::get_changes,
+        tokens::get_tokens,
+        tokens::post_token,
+        tokens::get_token,
+        tokens::delete_token,
+        tokens::post_ticket,
+        server::get_audit,
+        server::get_stats,
+    ),
+    modifiers(&BearerToken)
+)]
+struct Api;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut Document) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("token", scheme);
+        // Our comments speak of Rust's errors; a client meets statuses.
+        let operations = document
+            .paths
+            .paths
+            .values_mut()
+            .flat_map(|path| [&mut path.get, &mut path.head, &mut path.post, &mut path.patch, &mut path.delete]);
+        for operation in operations.flatten() {
+            let refused = operation.description.take().map(|text| text.replace("# Errors\n", "Refused: "));
+            operation.description = refused;
+        }
+    }
+}
+
+/// `GET /api/v1/openapi.json`
+///
+/// # Errors
+/// If the document cannot be written, which a test holds that it can.
+pub async fn get_openapi() -> Result<HttpResponse, ApiError> {
+    let text = Api::openapi().to_pretty_json().map_err(|error| ApiError::Internal { cause: error.to_string() })?;
+    let mut response = HttpResponse::Ok();
+    Ok(response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-cache")).body(text + "\n"))
+}
+
+/// `GET /api/v1/docs`: to where its files stand beside it.
+pub async fn get_docs() -> HttpResponse {
+    HttpResponse::MovedPermanently().insert_header((header::LOCATION, "/api/v1/docs/")).finish()
+}
+
+/// `GET /api/v1/docs/{file}`
+///
+/// # Errors
+/// If there is no such file.
+pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError> {
+    // No validator: that would be another site.
+    let config = Config::from(ADDRESS).validator_url("none").try_it_out_enabled(true);
+    let found = utoipa_swagger_ui::serve(&file, Arc::new(config));
+    let found = found.map_err(|error| ApiError::Internal { cause: error.to_string() })?;
+    let found = found.ok_or_else(|| ApiError::NotFound("there is nothing at this address".to_owned()))?;
+    let mut response = HttpResponse::Ok();
+    if found.gzpipped {
+        response.insert_header((header::CONTENT_ENCODING, "gzip"));
+    }
+    Ok(response
+        .content_type(found.content_type)
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, DOCS_POLICY))
+        .body(found.bytes.into_owned()))
+}

@@ -1,0 +1,307 @@
+//! Bodies of `/api/v1`, and their schemas for the OpenAPI document.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use kairanban_core::{AuditEntry, Board, BoardName, ChangeKind, Form, LogEntry, Revision, Snapshot, Token, Topic};
+use kairanban_store::{Secret, TicketTimes};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::{
+    TopicView, json,
+    views::{rfc3339, topic_views},
+};
+
+fn maybe_rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// What a board shows: the newest topics that are not archived, in the order of their ids.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveList)]
+pub struct LiveListView<'a> {
+    topics: Vec<TopicView<'a>>,
+    /// That of the board's newest change. A page of all topics has none.
+    #[schema(value_type = i64, minimum = 0, required = false)]
+    revision: Revision,
+}
+
+/// The live list, encoded once for everybody.
+#[must_use]
+pub fn live_list(snapshot: &Snapshot) -> Bytes {
+    snapshot
+        .form(Form::Json, |snapshot| json(&LiveListView { topics: topic_views(snapshot), revision: snapshot.revision() }).into())
+}
+
+/// Topics, archived or not, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TopicPage)]
+pub struct TopicPageView<'a> {
+    topics: Vec<TopicView<'a>>,
+}
+
+/// A page of topics.
+#[must_use]
+pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
+    json(&TopicPageView { topics: topics.iter().map(TopicView::from).collect() })
+}
+
+/// One topic.
+#[must_use]
+pub fn topic(topic: &Topic) -> Vec<u8> {
+    json(&TopicView::from(topic))
+}
+
+/// A board, without its topics.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Board)]
+pub struct BoardView<'a> {
+    name: &'a str,
+    /// May be empty.
+    title: &'a str,
+    /// Who may read it: everybody (`open`), or who shows a token for it (`token`).
+    #[schema(value_type = String, pattern = "^(open|token)$")]
+    read: &'static str,
+    /// Who may post on it: everybody who may read it, who shows a token for it, or nobody (`closed`).
+    #[schema(value_type = String, pattern = "^(open|token|closed)$")]
+    post: &'static str,
+    /// That of its newest change.
+    #[schema(value_type = i64, minimum = 0)]
+    revision: Revision,
+    /// How many it has that are not archived.
+    topics: u64,
+}
+
+impl<'a> From<&'a Board> for BoardView<'a> {
+    fn from(board: &'a Board) -> Self {
+        let Board { name, title, policies, revision, topics } = board;
+        let (read, post) = (policies.read.as_str(), policies.post.as_str());
+        Self { name: name.as_str(), title, read, post, revision: *revision, topics: *topics }
+    }
+}
+
+/// Boards in the order of their names.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Boards)]
+pub struct BoardsView<'a> {
+    boards: Vec<BoardView<'a>>,
+}
+
+/// One board.
+#[must_use]
+pub fn board(board: &Board) -> Vec<u8> {
+    json(&BoardView::from(board))
+}
+
+/// A list of boards.
+#[must_use]
+pub fn boards(boards: &[Board]) -> Vec<u8> {
+    json(&BoardsView { boards: boards.iter().map(BoardView::from).collect() })
+}
+
+/// What is known of a token. The token itself is not.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
+pub struct TokenView<'a> {
+    #[schema(minimum = 1)]
+    id: i64,
+    name: &'a str,
+    /// What it allows: `read`, `post` or `admin`; each includes those before it.
+    #[schema(value_type = String, pattern = "^(read|post|admin)$")]
+    scope: &'static str,
+    /// The one board that it is for; null for all.
+    board: Option<&'a str>,
+    #[serde(serialize_with = "rfc3339")]
+    created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    expires_at: Option<DateTime<Utc>>,
+    /// When somebody ended it.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    revoked_at: Option<DateTime<Utc>>,
+    /// To the minute.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> From<&'a Token> for TokenView<'a> {
+    fn from(token: &'a Token) -> Self {
+        let Token { id, name, scope, board, created_at, expires_at, revoked_at, last_used_at } = token;
+        Self {
+            id: *id,
+            name,
+            scope: scope.as_str(),
+            board: board.as_ref().map(BoardName::as_str),
+            created_at: *created_at,
+            expires_at: *expires_at,
+            revoked_at: *revoked_at,
+            last_used_at: *last_used_at,
+        }
+    }
+}
+
+/// A token that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewToken)]
+pub struct NewTokenView<'a> {
+    /// The token itself, this once.
+    token: &'a str,
+    #[serde(flatten)]
+    about: TokenView<'a>,
+}
+
+/// Tokens in the order of their ids.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
+pub struct TokensView<'a> {
+    tokens: Vec<TokenView<'a>>,
+}
+
+/// One token, but for itself.
+#[must_use]
+pub fn token(token: &Token) -> Vec<u8> {
+    json(&TokenView::from(token))
+}
+
+/// A token that was just made, itself and all.
+#[must_use]
+pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
+    json(&NewTokenView { token: secret.reveal(), about: TokenView::from(token) })
+}
+
+/// A list of tokens.
+#[must_use]
+pub fn tokens(tokens: &[Token]) -> Vec<u8> {
+    json(&TokensView { tokens: tokens.iter().map(TokenView::from).collect() })
+}
+
+/// A ticket that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
+pub struct TicketView<'a> {
+    /// For `?ticket=` behind the address of the board's stream.
+    ticket: &'a str,
+    board: &'a str,
+    /// Until then it has to be used first.
+    use_within_s: u64,
+}
+
+/// A ticket that was just made.
+#[must_use]
+pub fn ticket(ticket: &Secret, board: &BoardName, times: TicketTimes) -> Vec<u8> {
+    json(&TicketView { ticket: ticket.reveal(), board: board.as_str(), use_within_s: times.first_use.as_secs() })
+}
+
+/// What an administrator did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+pub struct AuditView<'a> {
+    #[schema(minimum = 1)]
+    id: i64,
+    #[serde(serialize_with = "rfc3339")]
+    at: DateTime<Utc>,
+    /// The name of the token that allowed it, or `terminal`.
+    actor: &'a str,
+    /// That token; null for the server's own terminal.
+    token_id: Option<i64>,
+    /// As in `topic.delete`.
+    action: &'a str,
+    /// The board's name then.
+    board: Option<&'a str>,
+    /// The id of the topic or the token.
+    subject: Option<i64>,
+}
+
+impl<'a> From<&'a AuditEntry> for AuditView<'a> {
+    fn from(entry: &'a AuditEntry) -> Self {
+        let AuditEntry { id, at, actor, action, board, subject } = entry;
+        let (actor, token_id) = (actor.name.as_str(), actor.token);
+        Self { id: *id, at: *at, actor, token_id, action, board: board.as_deref(), subject: *subject }
+    }
+}
+
+/// What administrators did, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
+pub struct AuditPageView<'a> {
+    entries: Vec<AuditView<'a>>,
+}
+
+/// A stretch of the audit.
+#[must_use]
+pub fn audit(entries: &[AuditEntry]) -> Vec<u8> {
+    json(&AuditPageView { entries: entries.iter().map(AuditView::from).collect() })
+}
+
+/// What this node does now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stats {
+    /// Of the program.
+    pub version: &'static str,
+    /// Since the process began.
+    pub uptime_s: u64,
+    /// Open streams of this node.
+    pub streams: usize,
+    /// How many there may be.
+    pub streams_max: usize,
+    /// Boards that somebody watches or asked for lately.
+    pub boards_in_memory: usize,
+    /// The history that is followed.
+    pub epoch: String,
+    /// Everything up to here is published.
+    #[schema(value_type = i64, minimum = 0)]
+    pub revision: Revision,
+    /// Since when the database has been away, if it is.
+    #[serde(serialize_with = "maybe_rfc3339")]
+    pub stale_since: Option<DateTime<Utc>>,
+}
+
+/// What this node does now.
+#[must_use]
+pub fn stats(stats: &Stats) -> Vec<u8> {
+    json(stats)
+}
+
+/// A stretch of a board's log, in the order of commits.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Changes)]
+pub struct ChangesView {
+    changes: Vec<ChangeView>,
+}
+
+/// Something that happened to a board, without text.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Change)]
+pub struct ChangeView {
+    #[schema(value_type = i64, minimum = 1)]
+    revision: Revision,
+    /// `set`, `delete`, `archive`, `clear` (all topics at once) or `board` (the board itself).
+    #[schema(value_type = String, pattern = "^(set|delete|archive|clear|board)$")]
+    kind: &'static str,
+    /// The topic, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    topic_id: Option<i64>,
+}
+
+/// A stretch of a board's log.
+#[must_use]
+pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
+    let kind = |kind| match kind {
+        ChangeKind::Set => "set",
+        ChangeKind::Delete => "delete",
+        ChangeKind::Archive => "archive",
+        ChangeKind::Clear => "clear",
+        ChangeKind::Board => "board",
+        ChangeKind::Token => "token",
+    };
+    let view = |entry: &LogEntry| ChangeView {
+        revision: entry.revision,
+        kind: kind(entry.kind),
+        topic_id: entry.topic_id.map(|id| id.0),
+    };
+    json(&ChangesView { changes: entries.iter().map(view).collect() })
+}
