@@ -187,3 +187,28 @@ test("it fits a phone and follows the system's colours", () =>
     }
     assert.notEqual(ground[0], ground[1]);
   }));
+
+test("the API's description is there without another site, and its requests work", () =>
+  withNode({}, async (node) => {
+    const page = await open(node, {}, "/api/v1/docs/");
+    const elsewhere = [];
+    page.on("request", (request) => request.url().startsWith(node.url) || elsewhere.push(request.url()));
+    const operation = page.locator("#operations-topics-post_topic");
+    await operation.locator("button.opblock-summary-control").click();
+    await operation.locator('tr[data-param-name="board"] input').fill("main");
+    await operation.locator("textarea").first().fill('{"comment":"from the description"}');
+    await operation.locator("button.execute").click();
+    await operation.locator(".live-responses-table .response-col_status", { hasText: "201" }).waitFor();
+    assert.deepEqual([page.complaints, elsewhere], [[], []]);
+  }));
+
+test("a board that nobody may post on shows its list without a form, live", () =>
+  withNode({}, async (node) => {
+    const close = `UPDATE boards SET post = 'closed';`;
+    await node.sql(`INSERT INTO topics (board_id, comment) VALUES (1, 'the last word'); ${close}`);
+    const page = await open(node);
+    await live(page);
+    assert.deepEqual([await comments(page), await page.locator("form").count()], [["the last word"], 0]);
+    assert.equal(await page.locator("#no-post").innerText(), "This board is closed: nobody can post on it any more.");
+    assert.deepEqual(page.complaints, []);
+  }));

@@ -48,6 +48,13 @@ export class Node {
     return answer.json();
   }
 
+  /** Runs SQL by another program. */
+  async sql(text) {
+    const sqlite = spawn("sqlite3", ["-bail", "-cmd", ".timeout 5000", join(this.folder, "board.db"), text], { stdio: "inherit" });
+    const [code] = await once(sqlite, "exit");
+    if (code !== 0) throw new Error(`sqlite3 ended with ${code}`);
+  }
+
   async end() {
     if (this.child.exitCode === null && this.child.signalCode === null) await this.kill();
     await rm(this.folder, { recursive: true });
