@@ -145,7 +145,9 @@ impl Digest {
         Self::of_pairs(topics.iter().map(|topic| (topic.id.get(), topic.revision.get())))
     }
 
-    fn of_pairs(pairs: impl Iterator<Item = (u64, u64)>) -> Self {
+    /// Of the ids and revisions of the topics of a list, in any order.
+    #[must_use]
+    pub fn of_pairs(pairs: impl Iterator<Item = (u64, u64)>) -> Self {
         Self(pairs.map(|(id, revision)| mix(mix(id).wrapping_add(revision))).fold(0, u64::wrapping_add))
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod board;
 mod token;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use kairanban_client::ClientError;
 use kairanban_store::migrate;
 
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
     shutdown, telemetry,
 };
 
+use board::{Post, Tail};
 use token::TokenCommand;
 
 /// A live bulletin board server: a write commits, then every open stream hears of it.
@@ -53,6 +56,10 @@ enum Command {
         #[arg(long)]
         new_epoch: bool,
     },
+    /// Post on a board of a running server
+    Post(Post),
+    /// Follow a board of a running server
+    Tail(Tail),
     /// Make, list and end tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -106,6 +113,12 @@ impl From<ConfigError> for CliError {
     }
 }
 
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
@@ -128,6 +141,8 @@ impl Cli {
                 telemetry::start();
                 command.run(&server::open_store(&load()?)?)
             }
+            Command::Post(post) => on_a_server(post.run(&load()?.here())),
+            Command::Tail(tail) => on_a_server(tail.run(&load()?.here())),
             Command::Config(ConfigCommand::Check) => say(&format!("{:#?}\nThe configuration is valid.\n", load()?)),
             Command::Config(ConfigCommand::Default) => say(config::DEFAULT),
         }
@@ -149,6 +164,11 @@ fn serve(config: &Config) -> Result<(), CliError> {
         ))?;
         server.run_until(shutdown::signal).await
     })
+}
+
+fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    telemetry::start_quietly();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(talk)
 }
 
 fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {

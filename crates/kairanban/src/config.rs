@@ -3,7 +3,14 @@
 //! `config/default.toml` is the bottom layer and holds every key, so the code knows no default of
 //! its own: a key that is missing there, or unknown here, refuses to start.
 
-use std::{collections::HashMap, fmt, fs, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZero,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ::config::{Environment, File, FileFormat};
 use ipnet::IpNet;
@@ -158,6 +165,7 @@ sections! {
         #[doc = "Bad tokens of one address per minute"] bad_tokens_per_min: NonZero<u32>,
         #[doc = "Bytes of a request's body"] body_bytes_max: usize,
         #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,
+        #[doc = "For a head to arrive, in seconds"] head_wait_s: NonZero<u64>,
         #[doc = "Proxies that are believed"] trusted_proxies: Vec<IpNet>,
     }
 }
@@ -276,6 +284,16 @@ impl Config {
     #[must_use]
     pub const fn tickets(&self) -> TicketTimes {
         TicketTimes { first_use: Duration::from_secs(self.tickets.first_use_s), idle: Duration::from_secs(self.tickets.idle_s) }
+    }
+
+    /// The URL at which a server with this configuration would be reached from this machine.
+    #[must_use]
+    pub fn here(&self) -> String {
+        let mut address = self.server.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{address}")
     }
 
     /// The writer's part.

@@ -223,6 +223,7 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
         .max_connections(config.limits.streams_max + OTHER_CONNECTIONS)
         // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
         .h1_allow_half_closed(false)
+        .client_request_timeout(Duration::from_secs(config.limits.head_wait_s.get()))
         .on_connect(move |io, _| watch_over(io, stall))
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })

@@ -3,7 +3,7 @@
 use std::{
     io::{BufReader, Read as _, Write as _},
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -14,6 +14,33 @@ use crate::{
 };
 
 crate::on_both!(every_bad_request_has_its_answer, a_refused_body_is_not_taken_for_the_next_request);
+
+/// A client that dribbles its request holds a connection, but not for long.
+#[test]
+fn a_request_that_does_not_arrive_is_given_up() {
+    let node = Node::start_with(Database::sqlite(), &[("LIMITS__HEAD_WAIT_S", "1"), ("LIMITS__BODY_WAIT_S", "1")]);
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 60000\r\n";
+    for (kind, sent) in [("head", head.to_owned()), ("body", format!("{head}\r\n"))] {
+        let began = Instant::now();
+        let mut connection = wire::connect(node.address);
+        connection.write_all(sent.as_bytes()).expect("sent");
+        connection.set_read_timeout(Some(Duration::from_millis(100))).expect("a time limit");
+        let mut answer = Vec::new();
+        let mut piece = [0; 4096];
+        while began.elapsed() < Duration::from_secs(8) {
+            match connection.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => answer.extend(&piece[..read]),
+                // Nothing yet: a bit more of the request.
+                Err(_) => drop(connection.write_all(b"x")),
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains(" 408 "), "{kind}: {answer}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{kind}: {:?}", began.elapsed());
+    }
+    assert_eq!(node.get("/api/v1/boards/main/topics").json()["topics"], serde_json::json!([]));
+}
 
 #[derive(Deserialize)]
 struct Table {
@@ -99,7 +126,8 @@ fn ask(address: SocketAddr, request: &[u8]) -> (u16, String) {
 }
 
 fn every_bad_request_has_its_answer(database: Database) {
-    let node = Node::start(database);
+    // The table has more tokens that are none than one client may try in a minute.
+    let node = Node::start_with(database, &[("LIMITS__BAD_TOKENS_PER_MIN", "1000")]);
     let text = include_str!("bad_input.toml");
     let table =
         config::Config::builder().add_source(config::File::from_str(text, config::FileFormat::Toml)).build().expect("TOML");

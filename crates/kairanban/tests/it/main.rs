@@ -18,6 +18,7 @@ mod pages;
 mod rest;
 mod sse;
 mod streams;
+mod terminal;
 mod tidy;
 mod tutorial;
 mod wire;

@@ -169,6 +169,11 @@ impl Node {
         (self.child, self.address) = spawn(&self.database.url(), &self.settings);
     }
 
+    /// The same where it was, for those who come back by themselves.
+    pub(crate) fn restart_at_the_same_address(&mut self) {
+        (self.child, self.address) = spawn_at(self.address, &self.database.url(), &self.settings);
+    }
+
     pub(crate) fn terminate(&self) {
         assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill").success());
     }
@@ -211,9 +216,13 @@ pub(crate) fn program() -> Command {
 }
 
 fn spawn(url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
+    spawn_at(SocketAddr::from(([127, 0, 0, 1], 0)), url, settings)
+}
+
+fn spawn_at(address: SocketAddr, url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = program();
     command
-        .args(["--listen", "127.0.0.1:0", "--database-url", url])
+        .args(["--listen", &address.to_string(), "--database-url", url])
         .env("RUST_LOG", "warn,actix_http=off")
         .stdout(Stdio::piped());
     // The tests are one client, and a busy one.

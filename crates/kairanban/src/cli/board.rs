@@ -1,0 +1,135 @@
+//! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like anybody else.
+
+use std::io::{self, Read as _, Write as _};
+
+use clap::Args;
+use kairanban_client::{Client, ClientError, Copy, News, Op, Topic};
+use kairanban_core::BoardName;
+
+use super::CliError;
+
+/// Which server, and who one is to it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Remote {
+    /// The server's address; where this configuration would serve if it is not said
+    #[arg(long, env = "KAIRANBAN_URL", value_name = "URL")]
+    url: Option<String>,
+    /// A token, if the board takes one
+    #[arg(long, env = "KAIRANBAN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Post {
+    /// The board
+    board: BoardName,
+    /// What to post; `-` reads it from standard input
+    comment: String,
+    /// Who says so
+    #[arg(long, default_value = "")]
+    author: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Tail {
+    /// The board
+    board: BoardName,
+    /// Print each step as JSON, a line each
+    #[arg(long)]
+    json: bool,
+    /// End with an error at the first state that is not the server's, instead of reading the list anew
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Remote {
+    fn client(&self, here: &str) -> Result<Client, CliError> {
+        Ok(Client::new(self.url.as_deref().unwrap_or(here), self.token.clone().filter(|token| !token.is_empty()))?)
+    }
+}
+
+impl Post {
+    /// Posts, and prints the topic's id. `here` is where this configuration would serve.
+    pub(super) async fn run(self, here: &str) -> Result<(), CliError> {
+        let comment = if self.comment == "-" { io::read_to_string(io::stdin().take(READ_MAX))? } else { self.comment };
+        let topic = self.remote.client(here)?.post(&self.board, &comment, &self.author).await?;
+        super::say(&format!("{}\n", topic.id))
+    }
+}
+
+/// More than a server takes; it is the one to say so.
+const READ_MAX: u64 = 1 << 20;
+
+impl Tail {
+    /// Prints the list, then what happens, until interrupted.
+    pub(super) async fn run(self, here: &str) -> Result<(), CliError> {
+        let mut follow = self.remote.client(here)?.follow(self.board.clone());
+        loop {
+            let news = tokio::select! {
+                news = follow.next() => news,
+                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+            };
+            let text = match news {
+                Ok(news) if self.json => json(&news, follow.copy()),
+                Ok(news) => text(&news, follow.copy()),
+                Err(ClientError::Differs { revision }) if !self.verify => {
+                    tracing::warn!(revision, "the copy differed from the server's list, which is read anew");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match print(&text) {
+                // Whoever read along has gone, as `head` does.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                printed => printed?,
+            }
+        }
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn line(sign: char, topic: &Topic) -> String {
+    let author = if topic.author.is_empty() { String::new() } else { format!("{}: ", topic.author) };
+    // Other programs may have written what a terminal would obey.
+    let tame = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
+    let tamed = |text: &str| text.chars().map(tame).collect::<String>();
+    let comment: Vec<_> = topic.comment.lines().map(tamed).collect();
+    format!("{sign} {}\t{}{}\n", topic.id, tamed(&author), comment.join("\n\t"))
+}
+
+fn text(news: &News, copy: &Copy) -> String {
+    match news {
+        News::List => copy.topics().map(|topic| line('=', topic)).collect(),
+        News::Changed(ops) => ops
+            .iter()
+            .map(|op| match op {
+                Op::Set { topic } => line('+', topic),
+                Op::Delete { id, .. } => format!("- {id}\n"),
+            })
+            .collect(),
+        News::Stale(since) => format!("! the server's database is away since {since}\n"),
+        News::Fresh => "! the server's database is back\n".to_owned(),
+        News::Lost(why) => format!("! {why}; trying again\n"),
+    }
+}
+
+fn json(news: &News, copy: &Copy) -> String {
+    let revision = copy.revision();
+    let value = match news {
+        News::List => serde_json::json!({"event": "list", "revision": revision, "topics": copy.topics().collect::<Vec<_>>()}),
+        News::Changed(ops) => serde_json::json!({"event": "changed", "revision": revision, "ops": ops}),
+        News::Stale(since) => serde_json::json!({"event": "stale", "since": since}),
+        News::Fresh => serde_json::json!({"event": "fresh"}),
+        News::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),
+    };
+    format!("{value}\n")
+}
