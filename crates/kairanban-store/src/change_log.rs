@@ -1,5 +1,8 @@
 //! The change log: what was committed after a revision, archiving, and forgetting the oldest.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{max, sql},
     prelude::*,
@@ -213,13 +216,25 @@ pub(crate) fn archive(
     )
 }
 
-/// Forgets the oldest of the log but for each board's newest change, so that `changes_max` rows
-/// stay, and notes how far. Gives how many rows went.
-pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64) -> Result<usize, StoreError> {
+/// The newest revision that was committed before a time, or zero.
+pub(crate) fn head_before(connection: &mut AnyConnection, time: DateTime<Utc>) -> Result<Revision, StoreError> {
+    // Backwards from the newest: it costs what came since.
+    let before = changes::table.filter(changes::at.lt(time.naive_utc()).and(changes::revision.gt(0)));
+    let newest: Option<i64> =
+        before.order((changes::revision.desc(), changes::id.desc())).select(changes::revision).first(connection).optional()?;
+    newest.map_or(Ok(Revision::ZERO), revision)
+}
+
+/// Forgets the oldest of the log but for each board's newest change, so that at most `changes_max`
+/// rows stay and none from before `age_max` ago, and notes how far. Gives how many rows went.
+pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
     let newest_to_go = format!("SELECT revision AS number FROM changes ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}");
-    let Some(upto) = sql_query(newest_to_go).get_result::<Number>(connection).optional()?.and_then(|row| row.number) else {
+    let over: Option<Number> = sql_query(newest_to_go).get_result(connection).optional()?;
+    let old = number(head_before(connection, Utc::now() - age_max)?);
+    let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
+    if upto == 0 || upto <= number(trimmed_to(connection)?) {
         return Ok(0);
-    };
+    }
     connection.transaction(|connection| {
         identity::put(connection, TRIMMED_TO, &upto.to_string())?;
         let text = format!(

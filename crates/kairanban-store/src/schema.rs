@@ -28,13 +28,14 @@ diesel::table! {
 
 diesel::table! {
     /// The durable log of what changed. On Postgres `revision` is null until the commit, when
-    /// nobody else can see the row yet. `board_id` is 0 where a token changed.
+    /// nobody else can see the row yet, and so is `at`. `board_id` is 0 where a token changed.
     changes (id) {
         id -> BigInt,
         revision -> BigInt,
         kind -> Text,
         board_id -> BigInt,
         topic_id -> Nullable<BigInt>,
+        at -> Timestamp,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::Connection as _;
 use kairanban_core::{
     Actor, AuditEntry, Board, BoardName, Epoch, Loaded, LogEntry, Policies, Revision, Scope, Token, Topic, TopicId,
@@ -172,12 +173,20 @@ impl Store {
         self.with(|connection| change_log::archive(connection, board, self.config.topics_max, batch))
     }
 
-    /// Forgets the oldest changes past `changes_max`. Gives how many went.
+    /// The newest revision that was committed before a time, or zero.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn prune(&self, changes_max: u64) -> Result<usize, StoreError> {
-        self.with(|connection| change_log::prune(connection, changes_max))
+    pub fn head_before(&self, time: DateTime<Utc>) -> Result<Revision, StoreError> {
+        self.with(|connection| change_log::head_before(connection, time))
+    }
+
+    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
+        self.with(|connection| change_log::prune(connection, changes_max, age_max))
     }
 
     /// Makes a token, from the server's own terminal.

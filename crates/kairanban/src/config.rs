@@ -140,6 +140,7 @@ sections! {
     /// The change log.
     History {
         #[doc = "Changes that it keeps"] changes_max: u64,
+        #[doc = "How long it keeps them, in seconds"] age_max_s: u64,
         #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
         #[doc = "Deeds that the audit keeps"] audit_max: u64,
     }

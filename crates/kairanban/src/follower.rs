@@ -262,6 +262,8 @@ impl Follower {
             // A write of the old history may be lost with it; nobody must wait for it.
             self.around.acknowledged.reset(head);
             self.around.hub.clear();
+            // Tokens may have come back, or gone, with the other history.
+            self.look_at_tokens().await?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ pub struct Housekeeping {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     changes_max: u64,
+    changes_age_max: Duration,
     audit_max: u64,
     key_age_max: Duration,
     undo: Duration,
@@ -43,6 +44,7 @@ impl Bounds {
     pub fn new(config: &Config) -> Self {
         Self {
             changes_max: config.history.changes_max,
+            changes_age_max: Duration::from_secs(config.history.age_max_s),
             audit_max: config.history.audit_max,
             key_age_max: Duration::from_secs(config.idempotency.age_max_s),
             undo: config.undo(),
@@ -108,9 +110,9 @@ impl Housekeeping {
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let (store, Bounds { changes_max, key_age_max, .. }) = (self.store.clone(), self.bounds);
+        let (store, Bounds { changes_max, changes_age_max, key_age_max, .. }) = (self.store.clone(), self.bounds);
         let trimmed_to = blocking(move || {
-            let forgotten = store.prune(changes_max)?;
+            let forgotten = store.prune(changes_max, changes_age_max)?;
             if forgotten > 0 {
                 tracing::info!(forgotten, "forgot the oldest changes");
             }

@@ -2,6 +2,7 @@ DROP INDEX changes_of_board;
 DROP TABLE deleted_topics, audit, tickets;
 DROP TRIGGER tokens_changed ON tokens;
 DROP FUNCTION tokens_changed();
+-- The stamp keeps writing `at`, so the column stays.
 DELETE FROM changes WHERE kind = 'token';
 ALTER TABLE changes
     DROP CONSTRAINT changes_kind_check,

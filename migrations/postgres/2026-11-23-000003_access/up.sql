@@ -11,6 +11,33 @@ ALTER TABLE changes
     DROP CONSTRAINT changes_kind_check,
     ADD CONSTRAINT changes_kind_check CHECK (kind IN ('set', 'delete', 'archive', 'clear', 'board', 'token'));
 
+-- When it was committed: so that one can ask for what came in the last ten minutes, and forget what
+-- is too old. It grows with the revision.
+ALTER TABLE changes ADD COLUMN at TIMESTAMP;
+UPDATE changes SET at = timezone('utc', now());
+CREATE OR REPLACE FUNCTION transaction_stamped() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    drawn BIGINT;
+BEGIN
+    -- Held from here to the end of the commit. The key names this schema's revisions.
+    PERFORM pg_advisory_xact_lock('revision_seq'::regclass::oid::bigint);
+    drawn := nextval('revision_seq');
+    PERFORM set_config('kairanban.stamping', 'on', true);
+    UPDATE topics t SET revision = drawn FROM changes c
+        WHERE c.writer = NEW.writer AND c.revision IS NULL AND c.kind = 'set' AND t.id = c.topic_id AND t.board_id = c.board_id;
+    UPDATE changes SET revision = drawn, at = timezone('utc', clock_timestamp()) WHERE writer = NEW.writer AND revision IS NULL;
+    DELETE FROM transactions WHERE writer = NEW.writer;
+    PERFORM set_config('kairanban.stamping', 'off', true);
+    PERFORM set_config('kairanban.revision', drawn::text, true);
+    -- NOTIFY makes a commit wait for every other one that notifies, so our own writers ask for
+    -- silence and send one signal after the commit. It also makes PREPARE TRANSACTION fail, which
+    -- would hold the lock for as long as it pleases.
+    IF current_setting('kairanban.quiet', true) IS DISTINCT FROM 'on' THEN
+        PERFORM pg_notify('kairanban_' || TG_TABLE_SCHEMA, '');
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION tokens_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO changes (kind, board_id) VALUES ('token', 0);
@@ -59,5 +86,6 @@ CREATE INDEX changes_of_board ON changes (board_id, revision, id);
 
 DO $$
 BEGIN
+    EXECUTE format('ALTER FUNCTION transaction_stamped() SET search_path = pg_catalog, %I, pg_temp', current_schema());
     EXECUTE format('ALTER FUNCTION tokens_changed() SET search_path = pg_catalog, %I, pg_temp', current_schema());
 END $$;

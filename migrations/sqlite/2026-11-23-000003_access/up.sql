@@ -18,9 +18,12 @@ CREATE TABLE changes_with_tokens (
     kind     TEXT    NOT NULL CHECK (kind IN ('set', 'delete', 'archive', 'clear', 'board', 'token')),
     -- A token is on no board: 0.
     board_id INTEGER NOT NULL,
-    topic_id INTEGER
+    topic_id INTEGER,
+    -- When it was committed: so that one can ask for what came in the last ten minutes, and forget
+    -- what is too old. It grows with the revision.
+    at       TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))
 ) STRICT;
-INSERT INTO changes_with_tokens SELECT * FROM changes;
+INSERT INTO changes_with_tokens (id, revision, kind, board_id, topic_id) SELECT id, revision, kind, board_id, topic_id FROM changes;
 DROP TABLE changes;
 ALTER TABLE changes_with_tokens RENAME TO changes;
 PRAGMA legacy_alter_table = OFF;

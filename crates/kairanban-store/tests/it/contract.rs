@@ -265,10 +265,18 @@ fn the_log_can_be_forgotten(place: &Place) {
         foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'x'); DELETE FROM topics WHERE comment = 'x'");
     }
     let shown = place.load().snapshot.revision();
-    assert!(place.store.prune(10).expect("pruned") > 20);
-    assert_eq!(place.store.prune(10_000).expect("pruned"), 0);
+    let long = std::time::Duration::from_secs(86_400);
+    assert!(place.store.prune(10, long).expect("pruned") > 20);
+    assert_eq!(place.store.prune(10_000, long).expect("pruned"), 0);
     assert!(place.store.trimmed_to().expect("a revision") > before);
     // What the boards show, and at which revision, did not change by it.
+    assert_eq!(place.load().snapshot.revision(), shown);
+    // By age, too: all but each board's newest.
+    assert_eq!(place.store.head_before(chrono::Utc::now()).expect("a revision"), place.head());
+    assert_eq!(place.store.head_before(chrono::Utc::now() - long).expect("a revision"), Revision::ZERO);
+    foreign.run("UPDATE changes SET at = '2000-01-01 00:00:00'");
+    assert!(place.store.prune(10_000, long).expect("pruned") > 0);
+    assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
     assert_eq!(place.load().snapshot.revision(), shown);
     assert_eq!(place.store.load(epoch, &quiet).expect("the board").snapshot.revision(), before);
 }

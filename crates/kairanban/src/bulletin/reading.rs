@@ -40,6 +40,8 @@ pub enum Since {
     Invalid,
     /// At a cursor.
     Cursor(Cursor),
+    /// Where it was so long ago.
+    Ago(Duration),
 }
 
 /// Why a reader's cursor could not be served.
@@ -102,9 +104,14 @@ impl Bulletin {
         // First the subscription, then the snapshot: no update can fall between.
         let subscription = self.parts.hub.subscribe(board);
         self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
-        if let Since::Cursor(cursor) = &since {
-            self.catch_up_with(cursor).await;
-        }
+        let since = match since {
+            Since::Ago(time) => Since::Cursor(self.cursor_of(time).await?),
+            Since::Cursor(cursor) => {
+                self.catch_up_with(&cursor).await;
+                Since::Cursor(cursor)
+            }
+            other => other,
+        };
         if let Err(error) = self.current(board, &subscription.channel).await {
             let Subscription { channel, receiver } = subscription;
             drop(receiver);
@@ -117,6 +124,8 @@ impl Bulletin {
             Since::Start => First::Snapshot(None),
             Since::Now => First::Nothing,
             Since::Invalid => First::Snapshot(Some(ResetReason::Invalid)),
+            // It has become a cursor.
+            Since::Ago(_) => First::Snapshot(None),
             Since::Cursor(cursor) => match self.refusal(&cursor, &snapshot) {
                 Some(reason) => First::Snapshot(Some(reason)),
                 None => match live.resume(&cursor).ok_or_else(not_loaded)? {
@@ -199,6 +208,18 @@ impl Bulletin {
         if matches!(error, StoreError::NoSuchBoard(_)) {
             self.parts.hub.forget(board, channel);
         }
+    }
+
+    /// The place in history so long ago.
+    async fn cursor_of(&self, ago: Duration) -> Result<Cursor, StoreError> {
+        let (store, epoch) = (self.parts.store.clone(), self.parts.following.epoch());
+        let time = chrono::TimeDelta::from_std(ago).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
+        // Before all time there was nothing.
+        let revision = match time {
+            Some(time) => blocking(move || store.head_before(time)).await?,
+            None => kairanban_core::Revision::ZERO,
+        };
+        Ok(Cursor { epoch, revision })
     }
 
     /// Asks the database before a cursor is called one from the future: another node may have given it.

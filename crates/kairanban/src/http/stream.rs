@@ -1,5 +1,7 @@
 //! Opening a stream.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
@@ -131,8 +133,23 @@ fn since(request: &HttpRequest, query: &StreamQuery) -> Since {
     match header.or(queried) {
         None | Some("" | "earliest") => Since::Start,
         Some("now") => Since::Now,
-        Some(text) => text.parse().map_or(Since::Invalid, Since::Cursor),
+        Some(text) => ago(text).unwrap_or_else(|| text.parse().map_or(Since::Invalid, Since::Cursor)),
     }
+}
+
+/// As in `10m`: seconds, minutes, hours or days ago.
+fn ago(text: &str) -> Option<Since> {
+    let unit_s = match text.bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3_600,
+        b'd' => 86_400,
+        _ => return None,
+    };
+    let number = &text[..text.len() - 1];
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let count = number.parse::<u32>().ok().filter(|_| digits)?;
+    Some(Since::Ago(Duration::from_secs(u64::from(count) * unit_s)))
 }
 
 #[cfg(test)]
@@ -152,6 +169,7 @@ mod tests {
                 Since::Now => "now".to_owned(),
                 Since::Invalid => "invalid".to_owned(),
                 Since::Cursor(cursor) => cursor.to_string(),
+                Since::Ago(time) => format!("{} s ago", time.as_secs()),
             }
         };
         assert_eq!(ask(None, ""), "start");
@@ -161,7 +179,11 @@ mod tests {
         assert_eq!(ask(None, "since=a-3"), "a-3");
         assert_eq!(ask(None, "since=now"), "now");
         assert_eq!(ask(None, "since=earliest"), "start");
-        for junk in ["abc", "-1", "18446744073709551616", &"x".repeat(10_000)] {
+        assert_eq!(
+            [ask(None, "since=10m"), ask(None, "since=2d"), ask(None, "since=0s")],
+            ["600 s ago", "172800 s ago", "0 s ago"]
+        );
+        for junk in ["abc", "m", "+1m", "1e3s", "99999999999d", "-1", "18446744073709551616", &"x".repeat(10_000)] {
             assert_eq!(ask(Some(junk), ""), "invalid");
         }
     }

@@ -16,6 +16,7 @@ crate::on_both!(
     list_has_the_revision,
     patches_lead_to_the_board,
     a_cursor_is_continued_exactly,
+    a_time_is_a_cursor_too,
     a_cursor_that_cannot_be_served_is_reset,
     a_restart_continues_where_the_reader_stood,
     a_full_board_pushes_out_its_oldest,
@@ -26,6 +27,18 @@ fn board(node: &Node) -> Mirror {
     let mut mirror = Mirror::default();
     mirror.take(&node.stream("/b/main/stream?format=patch").event());
     mirror
+}
+
+fn a_time_is_a_cursor_too(database: Database) {
+    let node = Node::start(database);
+    node.post("long ago");
+    node.database.sql("UPDATE changes SET at = '2000-01-01 00:00:00';");
+    node.post("just now");
+    let missed = node.stream("/b/main/stream?format=patch&since=10m").event();
+    let comments: Vec<_> =
+        missed.json()["ops"].as_array().expect("ops").iter().map(|op| op["topic"]["comment"].clone()).collect();
+    assert_eq!((missed.name.as_str(), comments), ("patch", vec!["just now".into()]));
+    node.stream("/b/main/stream?format=patch&since=0s").quiet_for(Duration::from_millis(300));
 }
 
 fn list_has_the_revision(database: Database) {

@@ -23,7 +23,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
     /// After this cursor; without it from the beginning.
-    #[param(pattern = "^[0-9a-f]+-[0-9]+$")]
+    #[param(pattern = "^[0-9a-f]{1,16}-(0|[1-9][0-9]{0,14})$")]
     since: Option<String>,
     /// A place inside the revision of `since`; only `Link` knows it.
     place: Option<i64>,
