@@ -136,7 +136,7 @@ impl Follow {
         let mut url = self.client.url(&format!("/b/{}/stream", self.board));
         url.set_query(Some("format=patch"));
         let request = self.client.http.get(url);
-        let mut request = self.client.authorized(request).header("accept", "text/event-stream");
+        let mut request = self.client.authorized(request).header("accept", "text/event-stream, application/json");
         if let Some(cursor) = self.copy.cursor() {
             request = request.header("last-event-id", cursor);
         }
