@@ -12,10 +12,16 @@ pub enum Form {
     Tutorial,
     /// The tutorial's shape plus the revision, as an event.
     List,
-    /// A `snapshot` event.
-    Snapshot,
-    /// A `patch` event.
+    /// A `snapshot` or a `patch` event.
     Patch,
+    /// The same, as a line of JSON.
+    Ndjson,
+    /// Fragments of HTML, as an event.
+    Html,
+    /// Turbo's stream elements, as an event.
+    Turbo,
+    /// Comments, an event each.
+    Raw,
     /// The JSON body of the REST list.
     Json,
 }

@@ -53,12 +53,14 @@ pub struct Update {
     pub snapshot: Arc<Snapshot>,
     /// The way to it.
     pub patch: Patch,
+    /// What is new on it, not only changed or back.
+    pub posted: Vec<Arc<Topic>>,
     forms: Forms,
 }
 
 impl Update {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, patch: Patch) -> Self {
-        Self { snapshot, patch, forms: Forms::default() }
+    pub(crate) fn new(snapshot: Arc<Snapshot>, patch: Patch, posted: Vec<Arc<Topic>>) -> Self {
+        Self { snapshot, patch, posted, forms: Forms::default() }
     }
 
     /// The revision that it leads to.
@@ -67,8 +69,8 @@ impl Update {
         self.snapshot.revision()
     }
 
-    /// The patch's wire form, encoded by the first who asks.
-    pub fn patch_form(&self, encode: impl FnOnce(&Patch) -> Bytes) -> Bytes {
-        self.forms.get_or_encode(Form::Patch, || encode(&self.patch))
+    /// The change's wire form, encoded by the first who asks.
+    pub fn form(&self, form: Form, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.forms.get_or_encode(form, || encode(self))
     }
 }

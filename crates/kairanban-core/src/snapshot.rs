@@ -120,7 +120,10 @@ impl Snapshot {
         }
         // Whoever was brought to any revision since then holds this list.
         let patch = Patch { board: self.board.clone(), from: self.since, to: next.cursor.clone(), digest: next.digest, ops };
-        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch)))
+        // Ids grow: one that is higher than all that were here was not here before.
+        let newest = self.topics.last().map(|topic| topic.id);
+        let posted = next.topics.iter().filter(|topic| Some(topic.id) > newest).map(Arc::clone).collect();
+        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
     }
 }
 

@@ -116,6 +116,7 @@ sections! {
     Board {
         #[doc = "Name of the board at `/`"] default: String,
         #[doc = "Topics in a live list"] topics_max: NonZero<usize>,
+        #[doc = "File with the template of a topic; empty for the built-in"] topic_template: PathBuf,
     }
     /// The snapshot cache.
     Cache {
@@ -273,6 +274,20 @@ impl Config {
             replay_max: self.stream.replay_max,
             changes_max: self.database.changes_max.get(),
         })
+    }
+
+    /// Somebody's own template of a topic, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn topic_template(&self) -> Result<Option<String>, ConfigError> {
+        let path = &self.board.topic_template;
+        if path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let unreadable =
+            |error| ConfigError::Invalid { key: "board.topic_template", reason: format!("{}: {error}", path.display()) };
+        fs::read_to_string(path).map(Some).map_err(unreadable)
     }
 
     /// How long a deleted topic can be put back.

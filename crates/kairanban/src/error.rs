@@ -27,7 +27,7 @@ pub enum ApiError {
         allow: &'static str,
     },
     /// No form of the answer suits the client.
-    #[error("this is an event stream: Accept must allow text/event-stream")]
+    #[error("this is a stream: Accept must allow text/event-stream, or application/x-ndjson for format=ndjson")]
     NotAcceptable,
     /// It takes a token, and there is no good one.
     #[error("this takes a token: send Authorization: Bearer with one that `kairanban token create` made")]

@@ -1,15 +1,19 @@
 //! Wire forms of snapshots and patches. Each is encoded at most once and shared (`Forms` in the core).
 
+pub mod fragments;
 pub mod page;
 pub mod rest;
 mod sse;
 mod views;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use kairanban_core::{Form, Patch, Snapshot, Update};
+use kairanban_core::{Cursor, Form, Patch, Snapshot, Topic, Update};
+use serde::Serialize;
 
 use crate::bulletin::ResetReason;
-pub use sse::{comment, named, retry};
+use fragments::Fragments;
 pub use views::TopicView;
 
 /// What a stream speaks.
@@ -21,58 +25,179 @@ pub enum Dialect {
     List,
     /// `snapshot`, then `patch`.
     Patch,
+    /// The same events, a line of JSON each.
+    Ndjson,
+    /// `snapshot`, then `patch`, in fragments of HTML that find their place by themselves.
+    Html,
+    /// The same in Turbo's elements, unnamed.
+    Turbo,
+    /// New comments and nothing else.
+    Raw,
 }
 
 impl Dialect {
-    /// The whole list, as an event.
+    /// The one that `?format=` names.
     #[must_use]
-    pub fn snapshot(self, snapshot: &Snapshot) -> Bytes {
-        let form = match self {
-            Self::Tutorial => Form::Tutorial,
-            Self::List => Form::List,
-            Self::Patch => Form::Snapshot,
-        };
-        snapshot.form(form, |snapshot| match self {
-            Self::Tutorial => sse::event(None, Some(snapshot.cursor()), &views::tutorial(snapshot)),
-            Self::List => sse::event(None, Some(snapshot.cursor()), &views::list(snapshot)),
-            Self::Patch => sse::event(Some("snapshot"), Some(snapshot.cursor()), &views::snapshot(snapshot)),
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "list" => Self::List,
+            "patch" => Self::Patch,
+            "ndjson" => Self::Ndjson,
+            "html" => Self::Html,
+            "turbo" => Self::Turbo,
+            "raw" => Self::Raw,
+            _ => return None,
         })
     }
 
-    /// What a change is told by.
+    /// As `Content-Type` says it.
     #[must_use]
-    pub fn update(self, update: &Update) -> Bytes {
+    pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Tutorial | Self::List => self.snapshot(&update.snapshot),
-            Self::Patch => update.patch_form(patch),
+            Self::Ndjson => "application/x-ndjson; charset=utf-8",
+            _ => "text/event-stream; charset=utf-8",
         }
     }
 
-    /// What a reader is told by who has missed exactly `patch`, which leads to `snapshot`.
-    #[must_use]
-    pub fn missed(self, missed: &Patch, snapshot: &Snapshot) -> Bytes {
+    const fn form(self) -> Form {
         match self {
-            Self::Tutorial | Self::List => self.snapshot(snapshot),
-            Self::Patch => patch(missed),
+            Self::Tutorial => Form::Tutorial,
+            Self::List => Form::List,
+            Self::Patch => Form::Patch,
+            Self::Ndjson => Form::Ndjson,
+            Self::Html => Form::Html,
+            Self::Turbo => Form::Turbo,
+            Self::Raw => Form::Raw,
         }
     }
 }
 
-fn patch(patch: &Patch) -> Bytes {
-    sse::event(Some("patch"), Some(&patch.to), &views::patch(patch))
+/// A dialect, and what it takes to speak it.
+#[derive(Clone, Debug)]
+pub struct Speech {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// Whether a heartbeat is something that a script can see.
+    pub visible_heartbeat: bool,
+    fragments: Arc<Fragments>,
 }
 
-/// The `reset` event; a snapshot follows. The empty id makes a client forget its cursor.
-#[must_use]
-pub fn reset(reason: ResetReason) -> Bytes {
-    let reason = match reason {
-        ResetReason::Epoch => "epoch",
-        ResetReason::Trimmed => "trimmed",
-        ResetReason::Future => "future",
-        ResetReason::Lagged => "lagged",
-        ResetReason::Invalid => "invalid",
-    };
-    sse::reset(&views::Reason { reason })
+impl Speech {
+    /// A way to speak `dialect`.
+    #[must_use]
+    pub const fn new(dialect: Dialect, visible_heartbeat: bool, fragments: Arc<Fragments>) -> Self {
+        Self { dialect, visible_heartbeat, fragments }
+    }
+
+    /// How a stream begins: with the time to wait before coming back.
+    #[must_use]
+    pub fn opening(&self, retry_ms: u64) -> Bytes {
+        if self.dialect == Dialect::Ndjson { Bytes::new() } else { sse::retry(retry_ms) }
+    }
+
+    /// The whole list.
+    #[must_use]
+    pub fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
+        snapshot.form(self.dialect.form(), |snapshot| {
+            let cursor = Some(snapshot.cursor());
+            match self.dialect {
+                Dialect::Tutorial => sse::event(None, cursor, &views::tutorial(snapshot)),
+                Dialect::List => sse::event(None, cursor, &views::list(snapshot)),
+                Dialect::Patch => sse::event(Some("snapshot"), cursor, &views::snapshot(snapshot)),
+                Dialect::Ndjson => line("snapshot", cursor, &views::snapshot(snapshot)),
+                Dialect::Html => sse::text(Some("snapshot"), cursor, self.fragments.list(snapshot)),
+                Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_list(snapshot)),
+                Dialect::Raw => comments(snapshot.topics(), snapshot.cursor()),
+            }
+        })
+    }
+
+    /// What a change is told by; nothing if this dialect has no word for it.
+    #[must_use]
+    pub fn update(&self, update: &Update) -> Bytes {
+        match self.dialect {
+            Dialect::Tutorial | Dialect::List => self.snapshot(&update.snapshot),
+            Dialect::Raw => update.form(Form::Raw, |update| comments(&update.posted, &update.patch.to)),
+            _ => update.form(self.dialect.form(), |update| self.patch(&update.patch, &update.snapshot)),
+        }
+    }
+
+    /// What a reader is told by who has missed exactly `missed`, which leads to `snapshot`.
+    #[must_use]
+    pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Bytes {
+        match self.dialect {
+            Dialect::Tutorial | Dialect::List => self.snapshot(snapshot),
+            _ => self.patch(missed, snapshot),
+        }
+    }
+
+    fn patch(&self, patch: &Patch, snapshot: &Snapshot) -> Bytes {
+        let cursor = Some(&patch.to);
+        match self.dialect {
+            Dialect::Tutorial | Dialect::List | Dialect::Patch => sse::event(Some("patch"), cursor, &views::patch(patch)),
+            Dialect::Ndjson => line("patch", cursor, &views::patch(patch)),
+            Dialect::Html => sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot)),
+            Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
+            Dialect::Raw => comments(&written_in(patch), &patch.to),
+        }
+    }
+
+    /// An event that completes no state.
+    #[must_use]
+    pub fn named(&self, name: &'static str, data: &impl Serialize) -> Bytes {
+        if self.dialect == Dialect::Ndjson { line(name, None, data) } else { sse::named(name, data) }
+    }
+
+    /// The `reset` event; a snapshot follows. The empty id makes a client forget its cursor.
+    #[must_use]
+    pub fn reset(&self, reason: ResetReason) -> Bytes {
+        let reason = views::Reason { reason: reason.as_str() };
+        if self.dialect == Dialect::Ndjson { line("reset", None, &reason) } else { sse::reset(&reason) }
+    }
+
+    /// What keeps a stream open.
+    #[must_use]
+    pub fn heartbeat(&self) -> Bytes {
+        match (self.visible_heartbeat, self.dialect) {
+            (true, _) => self.named("heartbeat", &serde_json::json!({})),
+            (false, Dialect::Ndjson) => Bytes::from_static(b"\n"),
+            (false, _) => sse::comment(),
+        }
+    }
+
+    /// The planned end of a stream: `bye`, with the time to wait before coming back.
+    #[must_use]
+    pub fn bye(&self, reason: Bye, retry_ms: u64) -> Bytes {
+        let reason = views::Reason { reason: reason.as_str() };
+        match self.dialect {
+            Dialect::Ndjson => line("bye", None, &views::Bye { reason, retry_ms }),
+            _ => [sse::retry(retry_ms), sse::named("bye", &reason)].concat().into(),
+        }
+    }
+}
+
+/// One line of `ndjson`.
+fn line(event: &'static str, cursor: Option<&Cursor>, data: &impl Serialize) -> Bytes {
+    let mut line = json(&views::Line { event, id: cursor.map(ToString::to_string), data });
+    line.push(b'\n');
+    line.into()
+}
+
+/// An event each; only the last completes a state.
+fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Bytes {
+    let last = topics.len().saturating_sub(1);
+    let event = |(n, topic): (usize, &Arc<Topic>)| sse::text(None, Some(cursor).filter(|_| n == last), topic.comment.clone());
+    topics.iter().enumerate().map(event).collect::<Vec<_>>().concat().into()
+}
+
+/// The topics of a patch that were written and not edited since: as near as one comes to what is new to
+/// a reader who was away.
+fn written_in(patch: &Patch) -> Vec<Arc<Topic>> {
+    let topics = patch.ops.iter().filter_map(|op| match op {
+        kairanban_core::Op::Set(topic) => Some(topic),
+        kairanban_core::Op::Delete { .. } => None,
+    });
+    topics.filter(|topic| topic.updated_at == topic.created_at).map(Arc::clone).collect()
 }
 
 /// Why a stream ends.
@@ -92,21 +217,20 @@ pub enum Bye {
     Unavailable,
 }
 
-/// The planned end of a stream: `bye`, with the time to wait before coming back.
-#[must_use]
-pub fn bye(reason: Bye, retry_ms: u64) -> Bytes {
-    let reason = match reason {
-        Bye::Rotate => "rotate",
-        Bye::Shutdown => "shutdown",
-        Bye::Gone => "gone",
-        Bye::Auth => "auth",
-        Bye::Limit => "limit",
-        Bye::Unavailable => "unavailable",
-    };
-    [retry(retry_ms), named("bye", &views::Reason { reason })].concat().into()
+impl Bye {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Shutdown => "shutdown",
+            Self::Gone => "gone",
+            Self::Auth => "auth",
+            Self::Limit => "limit",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
+fn json(value: &impl Serialize) -> Vec<u8> {
     // Our views hold strings, numbers and lists: nothing that JSON cannot say.
     serde_json::to_vec(value).unwrap_or_default()
 }

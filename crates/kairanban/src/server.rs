@@ -34,6 +34,7 @@ use crate::{
     housekeeping::{Bounds, Housekeeping},
     http::{headers, origin, present},
     limits::Quotas,
+    render::fragments::Fragments,
     routes,
     shutdown::Drain,
     state::AppState,
@@ -74,8 +75,9 @@ impl Server {
         let drain = Drain::new(Duration::from_secs(config.server.drain_s));
         let quotas = Quotas::new(&config.limits);
         let (bulletin, background) = open_bulletin(config, &quotas)?;
-        let state = AppState::new(config, board, bulletin, &quotas, drain.clone())
-            .map_err(|error| CliError::Failed(format!("{error:#}")))?;
+        let failed = |error| CliError::Failed(format!("{error:#}"));
+        let fragments = Fragments::new(config.topic_template()?).map_err(failed)?;
+        let state = AppState::new(config, board, bulletin, &quotas, fragments, drain.clone()).map_err(failed)?;
         raise_file_limit(config.limits.streams_max);
         let listener = listen(config.server.listen)
             .map_err(|error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))?;

@@ -13,7 +13,7 @@ use crate::{
     bulletin::Bulletin,
     config::Config,
     limits::{ClientQuota, Quotas, StreamGate},
-    render::page::Pages,
+    render::{fragments::Fragments, page::Pages},
     shutdown::Drain,
     stream::StreamTiming,
 };
@@ -31,6 +31,8 @@ pub struct Parts {
     pub default_board: BoardName,
     /// Templates.
     pub pages: Pages,
+    /// The template of a topic by itself.
+    pub fragments: Arc<Fragments>,
     /// Room for streams.
     pub gate: StreamGate,
     /// Who has written how much.
@@ -64,12 +66,14 @@ impl AppState {
         default_board: BoardName,
         bulletin: Bulletin,
         quotas: &Quotas,
+        fragments: Fragments,
         drain: Drain,
     ) -> Result<Self, minijinja::Error> {
         Ok(Self(Arc::new(Parts {
             bulletin,
             default_board,
             pages: Pages::new()?,
+            fragments: Arc::new(fragments),
             gate: StreamGate::new(&config.limits),
             quota: Arc::clone(&quotas.writes),
             bad_tokens: Arc::clone(&quotas.bad_tokens),

@@ -21,7 +21,7 @@ use crate::{
     config,
     follower::Following,
     limits::{StreamGate, StreamPermit},
-    render::{self, Bye, Dialect},
+    render::{Bye, Speech},
     shutdown::Drain,
 };
 
@@ -59,8 +59,8 @@ impl StreamTiming {
     /// The whole of a stream that there is no room for. It is a success, because an `EventSource`
     /// gives up for good on any other status.
     #[must_use]
-    pub fn refusal(self, reason: Bye) -> Bytes {
-        render::bye(reason, self.retry_refused_ms + self.retry_ms())
+    pub fn refusal(self, speech: &Speech, reason: Bye) -> Bytes {
+        speech.bye(reason, self.retry_refused_ms + self.retry_ms())
     }
 }
 
@@ -79,7 +79,7 @@ pub struct Surroundings {
 /// An open stream.
 #[derive(Debug)]
 pub struct Stream {
-    dialect: Dialect,
+    speech: Speech,
     subscription: Subscription,
     /// The revision that the reader has been brought to.
     sent: Revision,
@@ -100,16 +100,17 @@ struct Stale {
 impl Stream {
     /// A stream that begins with what `watch` found.
     #[must_use]
-    pub fn new(watch: Watch, dialect: Dialect, around: Surroundings) -> Self {
+    pub fn new(watch: Watch, speech: Speech, around: Surroundings) -> Self {
         let Watch { subscription, snapshot, first } = watch;
         let now = Instant::now();
-        let mut first_frames = vec![render::retry(around.timing.retry_ms())];
+        let mut first_frames = vec![speech.opening(around.timing.retry_ms())];
         match first {
-            First::Nothing => first_frames.push(render::comment()),
-            First::Patch(patch) => first_frames.push(dialect.missed(&patch, &snapshot)),
+            // So that the head goes out, and a client knows that it is there.
+            First::Nothing => first_frames.push(speech.heartbeat()),
+            First::Patch(patch) => first_frames.push(speech.missed(&patch, &snapshot)),
             First::Snapshot(reason) => {
-                first_frames.extend(reason.map(render::reset));
-                first_frames.push(dialect.snapshot(&snapshot));
+                first_frames.extend(reason.map(|reason| speech.reset(reason)));
+                first_frames.push(speech.snapshot(&snapshot));
             }
         }
         let mut staleness = around.following.staleness();
@@ -118,7 +119,7 @@ impl Stream {
             staleness.mark_changed();
         }
         Self {
-            dialect,
+            speech,
             subscription,
             sent: snapshot.revision(),
             shown: snapshot,
@@ -136,6 +137,10 @@ impl Stream {
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(piece) = self.outbox.pop_front() {
+                // A dialect without a word for it says nothing.
+                if piece.is_empty() {
+                    continue;
+                }
                 self.heartbeat_at = Instant::now() + self.around.timing.heartbeat;
                 return Some(piece);
             }
@@ -187,7 +192,7 @@ impl Stream {
         }
         // A patch from later than where the reader stands would leave a hole.
         let frame =
-            if update.patch.from > self.sent { self.dialect.snapshot(&update.snapshot) } else { self.dialect.update(update) };
+            if update.patch.from > self.sent { self.speech.snapshot(&update.snapshot) } else { self.speech.update(update) };
         self.outbox.push_back(frame);
         self.sent = update.revision();
         self.shown = Arc::clone(&update.snapshot);
@@ -197,7 +202,7 @@ impl Stream {
     fn resync(&mut self) {
         let newest = self.subscription.channel.live().last_known().map(Arc::clone);
         if let Some(newest) = newest.filter(|newest| !self.ended && newest.revision() > self.sent) {
-            self.outbox.push_back([render::reset(ResetReason::Lagged), self.dialect.snapshot(&newest)].concat().into());
+            self.outbox.push_back([self.speech.reset(ResetReason::Lagged), self.speech.snapshot(&newest)].concat().into());
             self.sent = newest.revision();
             self.shown = newest;
         }
@@ -206,8 +211,8 @@ impl Stream {
     fn tell_staleness(&mut self) {
         let since = *self.staleness.borrow_and_update();
         self.outbox.push_back(match since {
-            Some(since) => render::named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }),
-            None => render::named("fresh", &serde_json::json!({})),
+            Some(since) => self.speech.named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }),
+            None => self.speech.named("fresh", &serde_json::json!({})),
         });
     }
 
@@ -229,7 +234,7 @@ impl Stream {
         if Instant::now() >= self.ends_at {
             self.end(Bye::Rotate);
         } else {
-            self.outbox.push_back(render::comment());
+            self.outbox.push_back(self.speech.heartbeat());
         }
     }
 
@@ -239,7 +244,7 @@ impl Stream {
     }
 
     fn end(&mut self, reason: Bye) {
-        self.outbox.push_back(render::bye(reason, self.around.timing.retry_ms()));
+        self.outbox.push_back(self.speech.bye(reason, self.around.timing.retry_ms()));
         self.ended = true;
     }
 }

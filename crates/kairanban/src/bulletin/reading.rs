@@ -59,6 +59,20 @@ pub enum ResetReason {
     Invalid,
 }
 
+impl ResetReason {
+    /// As a client is told.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Epoch => "epoch",
+            Self::Trimmed => "trimmed",
+            Self::Future => "future",
+            Self::Lagged => "lagged",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// What a reader has to be sent first.
 #[derive(Debug)]
 pub enum First {

@@ -19,11 +19,21 @@ fn ranges(request: &HttpRequest) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(|range| range.split(';').next().unwrap_or_default().trim())
 }
 
-/// Whether the client takes an event stream. One that says nothing takes everything.
+/// Whether the client takes that. One that says nothing takes everything.
 #[must_use]
-pub fn allows_event_stream(request: &HttpRequest) -> bool {
+pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
+    let wanted = media_type.split(';').next().unwrap_or_default();
+    let family = wanted.split('/').next().unwrap_or_default();
+    let fits = |range: &str| range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family);
     let mut ranges = ranges(request).peekable();
-    ranges.peek().is_none() || ranges.any(|range| matches!(range, "text/event-stream" | "text/*" | "*/*"))
+    ranges.peek().is_none() || ranges.any(fits)
+}
+
+/// Whether the client names lines of JSON, and no event stream before them.
+#[must_use]
+pub fn prefers_ndjson(request: &HttpRequest) -> bool {
+    let stream = ranges(request).find(|range| matches!(*range, "text/event-stream" | "application/x-ndjson"));
+    stream == Some("application/x-ndjson")
 }
 
 /// The first form that `Accept` names; wildcards name none.

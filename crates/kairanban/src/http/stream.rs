@@ -1,6 +1,6 @@
 //! Opening a stream.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -18,7 +18,7 @@ use crate::{
     error::ApiError,
     http::{accept, board_name, caller},
     limits::ClientAddress,
-    render::{Bye, Dialect},
+    render::{Bye, Dialect, Speech},
     state::AppState,
     stream::{Stream, Surroundings},
 };
@@ -32,6 +32,11 @@ pub struct StreamQuery {
     last_event_id_camel: Option<String>,
     since: Option<String>,
     ticket: Option<String>,
+    heartbeat: Option<String>,
+}
+
+fn bad(name: &str, detail: &str) -> ApiError {
+    ApiError::Unreadable { detail: detail.to_owned(), path: Some(name.to_owned()) }
 }
 
 /// `GET /topic_stream/`, as the tutorial has it.
@@ -57,11 +62,10 @@ pub async fn get_board_stream(
     query: Query<StreamQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let dialect = match query.format.as_deref() {
-        None | Some("list") => Dialect::List,
-        Some("patch") => Dialect::Patch,
-        Some(_) => {
-            let detail = "the format is list or patch".to_owned();
-            return Err(ApiError::Unreadable { detail, path: Some("format".to_owned()) });
+        None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
+        None => Dialect::List,
+        Some(name) => {
+            Dialect::named(name).ok_or_else(|| bad("format", "the format is list, patch, html, turbo, raw or ndjson"))?
         }
     };
     open(&request, &state, &board_name(&board)?, dialect, &query).await
@@ -74,20 +78,31 @@ async fn open(
     dialect: Dialect,
     query: &StreamQuery,
 ) -> Result<HttpResponse, ApiError> {
-    if !accept::allows_event_stream(request) {
+    if !accept::allows(request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
+    let visible_heartbeat = match query.heartbeat.as_deref() {
+        None | Some("comment") => false,
+        Some("event") => true,
+        Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
+    };
+    let speech = Speech::new(dialect, visible_heartbeat, Arc::clone(&state.fragments));
     if state.drain.has_begun() {
-        return Ok(refuse(state, Bye::Shutdown));
+        return Ok(refuse(state, &speech, Bye::Shutdown));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let Some(permit) = state.gate.enter(client) else { return Ok(refuse(state, Bye::Limit)) };
+    let Some(permit) = state.gate.enter(client) else { return Ok(refuse(state, &speech, Bye::Limit)) };
     let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {
-        Err(ApiError::Unavailable { cause }) => return Ok(unavailable(state, board, &cause)),
+        Err(ApiError::Unavailable { cause }) => return Ok(unavailable(state, &speech, board, &cause)),
         caller => caller?,
     };
-    let watch = match state.bulletin.watch(&caller, board, since(request, query)).await {
-        Err(StoreError::Unavailable(cause)) => return Ok(unavailable(state, board, &cause)),
+    let since = match since(request, query) {
+        // What is new is what comes.
+        Since::Start if dialect == Dialect::Raw && query.since.is_none() => Since::Now,
+        since => since,
+    };
+    let watch = match state.bulletin.watch(&caller, board, since).await {
+        Err(StoreError::Unavailable(cause)) => return Ok(unavailable(state, &speech, board, &cause)),
         watch => watch?,
     };
     let around = Surroundings {
@@ -98,26 +113,26 @@ async fn open(
         permit,
         timing: state.timing,
     };
-    let pieces = stream::unfold(Stream::new(watch, dialect, around), |mut open| async move {
+    let pieces = stream::unfold(Stream::new(watch, speech, around), |mut open| async move {
         let piece = open.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(piece), open))
     });
-    Ok(head().streaming(Box::pin(pieces)))
+    Ok(head(dialect).streaming(Box::pin(pieces)))
 }
 
 /// A stream that ends before it began.
-fn refuse(state: &AppState, reason: Bye) -> HttpResponse {
-    head().body(state.timing.refusal(reason))
+fn refuse(state: &AppState, speech: &Speech, reason: Bye) -> HttpResponse {
+    head(speech.dialect).body(state.timing.refusal(speech, reason))
 }
 
-fn unavailable(state: &AppState, board: &BoardName, cause: &str) -> HttpResponse {
+fn unavailable(state: &AppState, speech: &Speech, board: &BoardName, cause: &str) -> HttpResponse {
     tracing::warn!(%cause, %board, "a stream found the database away");
-    refuse(state, Bye::Unavailable)
+    refuse(state, speech, Bye::Unavailable)
 }
 
-fn head() -> actix_web::HttpResponseBuilder {
+fn head(dialect: Dialect) -> actix_web::HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
-    head.content_type("text/event-stream; charset=utf-8")
+    head.content_type(dialect.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((header::CONTENT_ENCODING, "identity"))
         // nginx would hold events back until a buffer is full.

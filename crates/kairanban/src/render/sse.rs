@@ -1,4 +1,4 @@
-//! Server-Sent Events. The encoding is russe's; user text goes into `data` alone, as JSON.
+//! Server-Sent Events. The encoding is russe's; user text goes into `data` alone.
 
 use bytes::Bytes;
 use kairanban_core::Cursor;
@@ -32,8 +32,16 @@ pub const fn comment() -> Bytes {
     Bytes::from_static(b":\n\n")
 }
 
+/// An event whose data is text. A line break of any kind is one in it.
+pub(super) fn text(name: Option<&'static str>, cursor: Option<&Cursor>, text: String) -> Bytes {
+    encoded(name, cursor.map(ToString::to_string), text.replace("\r\n", "\n").replace('\r', "\n"))
+}
+
 fn message(name: Option<&'static str>, id: Option<String>, data: &impl Serialize) -> Bytes {
-    let data = String::from_utf8(super::json(data)).unwrap_or_default();
+    encoded(name, id, String::from_utf8(super::json(data)).unwrap_or_default())
+}
+
+fn encoded(name: Option<&'static str>, id: Option<String>, data: String) -> Bytes {
     let message = Message { data: data.into(), event: name.map(Into::into), retry: None, id: id.map(Into::into) };
     // Names and cursors have no line breaks, the only thing that the encoder refuses.
     Event::Message(message).into_bytestring().map(|text| text.into_bytes()).unwrap_or_default()

@@ -127,6 +127,23 @@ impl<'a> From<&'a Op> for OpView<'a> {
     }
 }
 
+/// An event as a line.
+#[derive(Serialize)]
+pub(super) struct Line<'a, T> {
+    pub(super) event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    pub(super) data: &'a T,
+}
+
+/// Of `bye`, where there is no other place for the time to wait.
+#[derive(Serialize)]
+pub(super) struct Bye {
+    #[serde(flatten)]
+    pub(super) reason: Reason,
+    pub(super) retry_ms: u64,
+}
+
 /// Of `reset` and `bye`.
 #[derive(Serialize)]
 pub(super) struct Reason {

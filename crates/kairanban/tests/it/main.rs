@@ -11,6 +11,7 @@ mod bad_input;
 mod command_line;
 mod crash;
 mod crowd;
+mod dialects;
 mod foreign_writers;
 mod node;
 mod openapi;
