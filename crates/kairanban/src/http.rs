@@ -12,6 +12,7 @@ pub mod origin;
 pub mod pages;
 pub mod present;
 pub mod rest;
+pub mod socket;
 pub mod stream;
 
 use kairanban_core::BoardName;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kairanban_core::{Cursor, Form, Patch, Snapshot, Topic, Update};
 use serde::Serialize;
 
-use crate::bulletin::ResetReason;
+use crate::{bulletin::ResetReason, error::Problem};
 use fragments::Fragments;
 pub use views::TopicView;
 
@@ -181,6 +181,18 @@ fn line(event: &'static str, cursor: Option<&Cursor>, data: &impl Serialize) -> 
     let mut line = json(&views::Line { event, id: cursor.map(ToString::to_string), data });
     line.push(b'\n');
     line.into()
+}
+
+/// What a request on a socket is answered with when it was done.
+#[must_use]
+pub fn ack(key: Option<&str>, topic: &Topic) -> Bytes {
+    line("ack", None, &views::Ack { key, topic: TopicView::from(topic) })
+}
+
+/// What a request on a socket is answered with when it was not done.
+#[must_use]
+pub fn refused(key: Option<&str>, problem: &Problem) -> Bytes {
+    line("error", None, &views::Refused { key, problem })
 }
 
 /// An event each; only the last completes a state.

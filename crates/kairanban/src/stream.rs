@@ -133,6 +133,18 @@ impl Stream {
         }
     }
 
+    /// Who reads.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.around.caller
+    }
+
+    /// The time after which a silent client is worth asking after.
+    #[must_use]
+    pub const fn heartbeat(&self) -> Duration {
+        self.around.timing.heartbeat
+    }
+
     /// The next piece to send, or `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {

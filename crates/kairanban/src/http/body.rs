@@ -197,7 +197,11 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
     decoded.map_err(|_| unreadable("the form is not UTF-8"))
 }
 
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Reads a JSON object, strictly.
+///
+/// # Errors
+/// 400 with the path if it cannot be read, 422 if it has a key that nobody knows.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(unreadable("the body is no JSON object"));

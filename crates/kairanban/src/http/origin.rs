@@ -8,7 +8,10 @@ use actix_web::{
     Error, ResponseError as _,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     middleware::Next,
     web::Data,
 };
@@ -39,15 +42,17 @@ pub async fn same_site_only(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     let allowed = request.app_data::<Data<AppState>>().map(|state| state.cors_origins.as_slice()).unwrap_or_default();
-    if safe || is_ours(&request, allowed) {
+    if safe || is_ours(request.headers(), allowed) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
     Ok(request.into_response(ApiError::CrossSite.error_response()).map_into_right_body())
 }
 
-fn is_ours(request: &ServiceRequest, allowed: &[String]) -> bool {
-    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+/// Whether our own page sent this, or one of a site that is allowed, or no browser.
+#[must_use]
+pub fn is_ours(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
         (_, Some(origin)) if allowed.iter().any(|allowed| allowed == origin) => true,
         (Some(site), _) => matches!(site, "same-origin" | "none"),
@@ -71,7 +76,7 @@ mod tests {
         let ours = |headers: &[(&str, &str)]| {
             let request = TestRequest::post().insert_header((header::HOST, "board.example:8080"));
             let request = headers.iter().fold(request, |request, header| request.append_header(*header));
-            is_ours(&request.to_srv_request(), &["https://app.example".to_owned()])
+            is_ours(request.to_srv_request().headers(), &["https://app.example".to_owned()])
         };
         for headers in [
             &[][..],

@@ -81,28 +81,68 @@ async fn open(
     if !accept::allows(request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
+    let speech = speech(state, dialect, query)?;
+    match begin(request, state, board, speech, query).await? {
+        Begun::Stream(stream) => {
+            let pieces = stream::unfold(*stream, |mut open| async move {
+                let piece = open.next().await?;
+                Some((Ok::<Bytes, actix_web::Error>(piece), open))
+            });
+            Ok(head(dialect).streaming(Box::pin(pieces)))
+        }
+        Begun::Refused(speech, reason) => Ok(head(dialect).body(state.timing.refusal(&speech, reason))),
+    }
+}
+
+/// How a stream of `dialect` is spoken, as the query wants it.
+pub(super) fn speech(state: &AppState, dialect: Dialect, query: &StreamQuery) -> Result<Speech, ApiError> {
     let visible_heartbeat = match query.heartbeat.as_deref() {
         None | Some("comment") => false,
         Some("event") => true,
         Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
     };
-    let speech = Speech::new(dialect, visible_heartbeat, Arc::clone(&state.fragments));
+    Ok(Speech::new(dialect, visible_heartbeat, Arc::clone(&state.fragments)))
+}
+
+/// What came of opening a stream.
+pub(super) enum Begun {
+    /// It is open.
+    Stream(Box<Stream>),
+    /// It ends before it began, for now.
+    Refused(Speech, Bye),
+}
+
+/// Opens a stream: room, then leave, then the board.
+///
+/// # Errors
+/// If it is refused for good.
+pub(super) async fn begin(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+    speech: Speech,
+    query: &StreamQuery,
+) -> Result<Begun, ApiError> {
     if state.drain.has_begun() {
-        return Ok(refuse(state, &speech, Bye::Shutdown));
+        return Ok(Begun::Refused(speech, Bye::Shutdown));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let Some(permit) = state.gate.enter(client) else { return Ok(refuse(state, &speech, Bye::Limit)) };
+    let Some(permit) = state.gate.enter(client) else { return Ok(Begun::Refused(speech, Bye::Limit)) };
+    let unavailable = |cause: &str, speech| {
+        tracing::warn!(%cause, %board, "a stream found the database away");
+        Ok(Begun::Refused(speech, Bye::Unavailable))
+    };
     let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {
-        Err(ApiError::Unavailable { cause }) => return Ok(unavailable(state, &speech, board, &cause)),
+        Err(ApiError::Unavailable { cause }) => return unavailable(&cause, speech),
         caller => caller?,
     };
     let since = match since(request, query) {
         // What is new is what comes.
-        Since::Start if dialect == Dialect::Raw && query.since.is_none() => Since::Now,
+        Since::Start if speech.dialect == Dialect::Raw && query.since.is_none() => Since::Now,
         since => since,
     };
     let watch = match state.bulletin.watch(&caller, board, since).await {
-        Err(StoreError::Unavailable(cause)) => return Ok(unavailable(state, &speech, board, &cause)),
+        Err(StoreError::Unavailable(cause)) => return unavailable(&cause, speech),
         watch => watch?,
     };
     let around = Surroundings {
@@ -113,21 +153,7 @@ async fn open(
         permit,
         timing: state.timing,
     };
-    let pieces = stream::unfold(Stream::new(watch, speech, around), |mut open| async move {
-        let piece = open.next().await?;
-        Some((Ok::<Bytes, actix_web::Error>(piece), open))
-    });
-    Ok(head(dialect).streaming(Box::pin(pieces)))
-}
-
-/// A stream that ends before it began.
-fn refuse(state: &AppState, speech: &Speech, reason: Bye) -> HttpResponse {
-    head(speech.dialect).body(state.timing.refusal(speech, reason))
-}
-
-fn unavailable(state: &AppState, speech: &Speech, board: &BoardName, cause: &str) -> HttpResponse {
-    tracing::warn!(%cause, %board, "a stream found the database away");
-    refuse(state, speech, Bye::Unavailable)
+    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, around))))
 }
 
 fn head(dialect: Dialect) -> actix_web::HttpResponseBuilder {

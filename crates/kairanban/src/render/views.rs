@@ -5,6 +5,8 @@ use kairanban_core::{Op, Patch, Revision, Snapshot, Topic};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::error::Problem;
+
 /// A topic as clients see it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Topic)]
@@ -125,6 +127,23 @@ impl<'a> From<&'a Op> for OpView<'a> {
             Op::Delete { id, archived } => Self::Delete { id: id.0, archived: *archived },
         }
     }
+}
+
+/// Of `ack` on a socket.
+#[derive(Serialize)]
+pub(super) struct Ack<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<&'a str>,
+    pub(super) topic: TopicView<'a>,
+}
+
+/// Of `error` on a socket.
+#[derive(Serialize)]
+pub(super) struct Refused<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) problem: &'a Problem,
 }
 
 /// An event as a line.

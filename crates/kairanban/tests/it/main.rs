@@ -17,6 +17,7 @@ mod node;
 mod openapi;
 mod pages;
 mod rest;
+mod sockets;
 mod sse;
 mod streams;
 mod terminal;

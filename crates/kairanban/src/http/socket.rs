@@ -1,0 +1,182 @@
+//! A board over a WebSocket: the lines of `ndjson` as frames, and posting on the same connection.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError as _, rt,
+    web::{Data, Path, Payload, Query},
+};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, Session};
+use bytes::Bytes;
+use futures_util::future::OptionFuture;
+use kairanban_core::{BoardName, IdempotencyKey, IdempotencyKeyError};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    auth::Caller,
+    error::ApiError,
+    http::{
+        board_name,
+        body::{self, Draft},
+        origin,
+        stream::{Begun, StreamQuery, begin, speech},
+    },
+    limits::ClientAddress,
+    render::{self, Bye, Dialect},
+    state::AppState,
+    stream::Stream,
+};
+
+/// Silent rounds of pings after which a client counts as gone.
+const SILENT_ROUNDS: u32 = 2;
+
+/// What a client asks for.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+enum Request {
+    /// A topic.
+    Create {
+        comment: String,
+        #[serde(default)]
+        author: String,
+        /// What the client calls this request; the same key leads to the same topic.
+        key: Option<String>,
+    },
+}
+
+/// `GET /b/{board}/ws`
+///
+/// # Errors
+/// If another site's page asks, the board is not there, or there is no room.
+pub async fn get_board_socket(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    query: Query<StreamQuery>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    // A browser asks no leave before it opens one of these, and it can post.
+    if !origin::is_ours(request.headers(), &state.cors_origins) {
+        return Err(ApiError::CrossSite);
+    }
+    let board = board_name(&board)?;
+    let stream = match begin(&request, &state, &board, speech(&state, Dialect::Ndjson, &query)?, &query).await? {
+        Begun::Stream(stream) => stream,
+        Begun::Refused(_, Bye::Limit) => return Err(ApiError::TooMany { retry_after_s: 5 }),
+        Begun::Refused(..) => return Err(ApiError::Unavailable { cause: "no stream could be opened".to_owned() }),
+    };
+    let client = ClientAddress::of(&request, &state.trusted_proxies);
+    let unreadable = |error: actix_web::Error| ApiError::Unreadable { detail: error.to_string(), path: None };
+    let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
+    let bytes_max = state.body_bytes_max;
+    let messages = messages.max_frame_size(bytes_max).aggregate_continuations().max_continuation_size(bytes_max);
+    let heartbeat = stream.heartbeat();
+    let desk = Desk { caller: stream.caller().clone(), state: state.as_ref().clone(), board, client };
+    rt::spawn(Socket { session, messages, stream, desk, heartbeat }.run());
+    Ok(response)
+}
+
+/// What posting on the socket takes.
+#[derive(Clone)]
+struct Desk {
+    state: AppState,
+    caller: Caller,
+    board: BoardName,
+    client: Option<ClientAddress>,
+}
+
+struct Socket {
+    session: Session,
+    messages: AggregatedMessageStream,
+    stream: Box<Stream>,
+    desk: Desk,
+    heartbeat: Duration,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Bytes>>>;
+
+impl Socket {
+    async fn run(mut self) {
+        let reason = self.talk().await;
+        // The client may be gone already.
+        let _ = self.session.close(reason).await;
+    }
+
+    /// Tells what happens and answers what is asked, one after the other, until either side ends.
+    async fn talk(&mut self) -> Option<CloseReason> {
+        let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + self.heartbeat);
+        let mut asked: Option<Answer> = None;
+        loop {
+            let sent = tokio::select! {
+                piece = self.stream.next() => match piece {
+                    Some(piece) => frames(&mut self.session, &piece).await,
+                    None => return Some(CloseCode::Normal.into()),
+                },
+                answer = OptionFuture::from(asked.as_mut()), if asked.is_some() => {
+                    asked = None;
+                    frames(&mut self.session, &answer.unwrap_or_default()).await
+                }
+                // What comes while an answer is due waits on the wire.
+                message = self.messages.recv(), if asked.is_none() => {
+                    heard_at = Instant::now();
+                    match message {
+                        Some(Ok(AggregatedMessage::Text(text))) => {
+                            asked = Some(Box::pin(self.desk.clone().answer(text.to_string())));
+                            Ok(())
+                        }
+                        Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await,
+                        Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
+                        Some(Ok(AggregatedMessage::Binary(_))) => return Some(CloseCode::Unsupported.into()),
+                        Some(Err(_)) => return Some(CloseCode::Size.into()),
+                        Some(Ok(AggregatedMessage::Close(_))) | None => return None,
+                    }
+                }
+                () = sleep_until(ping_at) => {
+                    if heard_at.elapsed() > self.heartbeat * SILENT_ROUNDS {
+                        return Some(CloseCode::Policy.into());
+                    }
+                    ping_at = Instant::now() + self.heartbeat;
+                    self.session.ping(b"").await
+                }
+            };
+            if sent.is_err() {
+                return None;
+            }
+        }
+    }
+}
+
+/// Sends lines as frames. The empty ones only keep a stream open; here pings do that.
+async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        session.text(String::from_utf8_lossy(line).into_owned()).await?;
+    }
+    Ok(())
+}
+
+impl Desk {
+    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's key.
+    async fn answer(self, message: String) -> Bytes {
+        let asked = body::json::<Request>(message.as_bytes());
+        let (key, done) = match asked {
+            Ok(Request::Create { comment, author, key }) => (key.clone(), self.create(Draft { comment, author }, key).await),
+            Err(error) => (None, Err(error)),
+        };
+        match done {
+            Ok(topic) => render::ack(key.as_deref(), &topic),
+            Err(error) => {
+                // Logs what is the server's fault, as an answer over HTTP would.
+                let _ = error.error_response();
+                render::refused(key.as_deref(), &error.problem())
+            }
+        }
+    }
+
+    async fn create(self, draft: Draft, key: Option<String>) -> Result<kairanban_core::Topic, ApiError> {
+        self.state.quota.take(self.client)?;
+        let no_key = |_| ApiError::Unreadable { detail: IdempotencyKeyError.to_string(), path: Some("key".to_owned()) };
+        let key = key.map(|key| key.parse::<IdempotencyKey>()).transpose().map_err(no_key)?;
+        Ok(self.state.bulletin.create_topic(&self.caller, self.board, draft.check()?, key).await?)
+    }
+}
