@@ -22,6 +22,12 @@ pub enum Form {
     Turbo,
     /// Comments, an event each.
     Raw,
+    /// As [`List`](Self::List), one board of several.
+    ListOfMany,
+    /// As [`Patch`](Self::Patch), one board of several.
+    PatchOfMany,
+    /// As [`Ndjson`](Self::Ndjson), one board of several.
+    NdjsonOfMany,
     /// The JSON body of the REST list.
     Json,
 }

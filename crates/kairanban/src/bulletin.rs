@@ -17,7 +17,7 @@ use kairanban_store::{Store, Writer};
 
 use crate::{auth::HeldTokens, follower::Following};
 
-pub use reading::{First, Reading, ResetReason, Since, Watch};
+pub use reading::{CATCH_UP, First, Reading, ResetReason, Since, Watch};
 pub use writing::on_commit;
 
 /// Boards, for whoever asks. Cheap to clone.

@@ -162,6 +162,7 @@ sections! {
     Limits {
         #[doc = "Open streams"] streams_max: usize,
         #[doc = "Open streams of one address"] streams_per_client_max: usize,
+        #[doc = "Boards of one stream"] boards_per_stream_max: NonZero<usize>,
         #[doc = "Writes of one address at once"] posts_per_client_burst: NonZero<u32>,
         #[doc = "Writes of one address per second"] posts_per_client_per_s: NonZero<u32>,
         #[doc = "Bad tokens of one address per minute"] bad_tokens_per_min: NonZero<u32>,

@@ -9,7 +9,7 @@ mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{Cursor, Form, Patch, Snapshot, Topic, Update};
+use kairanban_core::{BoardName, Cursor, Form, Patch, Snapshot, Topic, Update};
 use serde::Serialize;
 
 use crate::{bulletin::ResetReason, error::Problem};
@@ -140,6 +140,61 @@ impl Speech {
             Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
             Dialect::Raw => comments(&written_in(patch), &patch.to),
         }
+    }
+
+    /// The whole list of one board of several: without an id, which only [`cursor`](Self::cursor) has.
+    #[must_use]
+    pub fn one_of_many(&self, snapshot: &Snapshot) -> Bytes {
+        snapshot.form(self.form_of_many(), |snapshot| match self.dialect {
+            Dialect::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
+            Dialect::Patch => sse::event(Some("snapshot"), None, &views::snapshot(snapshot)),
+            _ => sse::event(None, None, &views::list_of(snapshot)),
+        })
+    }
+
+    /// The same for a change.
+    #[must_use]
+    pub fn one_of_many_changed(&self, update: &Update) -> Bytes {
+        match self.dialect {
+            Dialect::Patch | Dialect::Ndjson => {
+                update.form(self.form_of_many(), |update| self.one_of_many_missed(&update.patch, &update.snapshot))
+            }
+            _ => self.one_of_many(&update.snapshot),
+        }
+    }
+
+    /// The same for what a reader has missed.
+    #[must_use]
+    pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Bytes {
+        match self.dialect {
+            Dialect::Ndjson => line("patch", None, &views::patch(missed)),
+            Dialect::Patch => sse::event(Some("patch"), None, &views::patch(missed)),
+            _ => self.one_of_many(snapshot),
+        }
+    }
+
+    const fn form_of_many(&self) -> Form {
+        match self.dialect {
+            Dialect::Ndjson => Form::NdjsonOfMany,
+            Dialect::Patch => Form::PatchOfMany,
+            _ => Form::ListOfMany,
+        }
+    }
+
+    /// The place in history that all boards of a stream have come to.
+    #[must_use]
+    pub fn cursor(&self, cursor: &Cursor) -> Bytes {
+        let revision = views::Place { revision: cursor.revision };
+        match self.dialect {
+            Dialect::Ndjson => line("cursor", Some(cursor), &revision),
+            _ => sse::event(Some("cursor"), Some(cursor), &revision),
+        }
+    }
+
+    /// `reset` of one board of several: its list follows, the others are as they were.
+    #[must_use]
+    pub fn fell_behind(&self, board: &BoardName, reason: ResetReason) -> Bytes {
+        self.named("reset", &views::BoardReason { board: board.as_str(), reason: reason.as_str() })
     }
 
     /// An event that completes no state.

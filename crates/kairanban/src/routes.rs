@@ -40,6 +40,7 @@ fn as_the_tutorial_had_them(services: &mut ServiceConfig) {
 fn boards_for_people(services: &mut ServiceConfig) {
     services
         .service(address("/b/{board}", "GET, HEAD, POST").route(read().to(pages::get_board)).route(post().to(forms::post_board)))
+        .service(address("/stream", "GET").route(get().to(stream::get_many_stream)))
         .service(address("/b/{board}/stream", "GET").route(get().to(stream::get_board_stream)))
         .service(address("/b/{board}/ws", "GET").route(get().to(socket::get_board_socket)));
 }

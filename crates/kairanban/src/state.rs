@@ -41,6 +41,8 @@ pub struct Parts {
     pub bad_tokens: Arc<ClientQuota>,
     /// How streams live.
     pub timing: StreamTiming,
+    /// Boards of one stream.
+    pub boards_per_stream_max: usize,
     /// Other sites whose pages may write here.
     pub cors_origins: Vec<String>,
     /// Bounds of the REST addresses.
@@ -78,6 +80,7 @@ impl AppState {
             quota: Arc::clone(&quotas.writes),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing: StreamTiming::new(&config.stream),
+            boards_per_stream_max: config.limits.boards_per_stream_max.get(),
             cors_origins: config.cors.origins.clone(),
             rest: config.rest.clone(),
             tickets: config.tickets(),

@@ -14,7 +14,7 @@ use super::Bulletin;
 use crate::{auth::Caller, blocking::blocking, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
-const CATCH_UP: Duration = Duration::from_secs(2);
+pub const CATCH_UP: Duration = Duration::from_secs(2);
 /// Readings of a board that changes faster than it can be read.
 const LOADS_MAX: usize = 5;
 
@@ -151,6 +151,29 @@ impl Bulletin {
         };
         drop(live);
         Ok(Watch { subscription, snapshot, first })
+    }
+
+    /// A place among the readers of several boards, and the place in history that is published at the
+    /// least on all of them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), for the first board at fault.
+    pub async fn watch_many(
+        &self,
+        caller: &Caller,
+        boards: &[BoardName],
+        since: &Since,
+    ) -> Result<(Cursor, Vec<Watch>), StoreError> {
+        self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        if let Since::Cursor(cursor) = since {
+            self.catch_up_with(cursor).await;
+        }
+        let from = Cursor { epoch: self.parts.following.epoch(), revision: self.parts.following.revision() };
+        let mut watches = Vec::with_capacity(boards.len());
+        for board in boards {
+            watches.push(self.watch(caller, board, since.clone()).await?);
+        }
+        Ok((from, watches))
     }
 
     /// The live list once there is more than at `known`, or when `at_most` has passed, or when the

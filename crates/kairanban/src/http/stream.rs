@@ -14,13 +14,14 @@ use kairanban_store::StoreError;
 use serde::Deserialize;
 
 use crate::{
+    auth::Caller,
     bulletin::Since,
     error::ApiError,
     http::{accept, board_name, caller},
-    limits::ClientAddress,
+    limits::{ClientAddress, StreamPermit},
     render::{Bye, Dialect, Speech},
     state::AppState,
-    stream::{Stream, Surroundings},
+    stream::{BoardWatch, ManyStream, Stream, Surroundings},
 };
 
 /// What may stand behind the `?`.
@@ -69,6 +70,91 @@ pub async fn get_board_stream(
         }
     };
     open(&request, &state, &board_name(&board)?, dialect, &query).await
+}
+
+/// `GET /stream?board=a&board=b`
+///
+/// # Errors
+/// If one of the boards is not there, there are too many of them, or the query cannot be read.
+pub async fn get_many_stream(
+    request: HttpRequest,
+    state: Data<AppState>,
+    query: Query<Vec<(String, String)>>,
+) -> Result<HttpResponse, ApiError> {
+    let (boards, query) = many(query.into_inner(), state.boards_per_stream_max)?;
+    let dialect = match query.format.as_deref() {
+        None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
+        None | Some("list") => Dialect::List,
+        Some("patch") => Dialect::Patch,
+        Some("ndjson") => Dialect::Ndjson,
+        Some(_) => return Err(bad("format", "the format of several boards is list, patch or ndjson")),
+    };
+    if !accept::allows(&request, dialect.media_type()) {
+        return Err(ApiError::NotAcceptable);
+    }
+    let speech = speech(&state, dialect, &query)?;
+    let refused = |reason| Ok(head(dialect).body(state.timing.refusal(&speech, reason)));
+    if state.drain.has_begun() {
+        return refused(Bye::Shutdown);
+    }
+    let client = ClientAddress::of(&request, &state.trusted_proxies);
+    let Some(permit) = state.gate.enter(client) else { return refused(Bye::Limit) };
+    let caller = match caller::of(&request, &state).await {
+        Err(ApiError::Unavailable { .. }) => return refused(Bye::Unavailable),
+        caller => caller?,
+    };
+    let (from, watches) = match state.bulletin.watch_many(&caller, &boards, &since(&request, &query)).await {
+        Err(StoreError::Unavailable(_)) => return refused(Bye::Unavailable),
+        found => found?,
+    };
+    let watches = boards.into_iter().zip(watches).map(|(board, watch)| BoardWatch { board, watch }).collect();
+    let open = ManyStream::new(watches, from, speech, surroundings(&state, caller, permit));
+    let pieces = stream::unfold(open, |mut open| async move {
+        let piece = open.next().await?;
+        Some((Ok::<Bytes, actix_web::Error>(piece), open))
+    });
+    Ok(head(dialect).streaming(Box::pin(pieces)))
+}
+
+/// The boards of a query, each once, and the rest of it.
+fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardName>, StreamQuery), ApiError> {
+    let (mut boards, mut query) = (Vec::new(), StreamQuery::default());
+    for (name, value) in pairs {
+        let slot = match name.as_str() {
+            "board" => {
+                let board = board_name(&value)?;
+                if !boards.contains(&board) {
+                    boards.push(board);
+                }
+                continue;
+            }
+            "format" => &mut query.format,
+            "last_event_id" => &mut query.last_event_id,
+            "lastEventId" => &mut query.last_event_id_camel,
+            "since" => &mut query.since,
+            "heartbeat" => &mut query.heartbeat,
+            "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
+            // As everywhere on streams: somebody's cache buster does no harm.
+            _ => continue,
+        };
+        *slot = Some(value);
+    }
+    match boards.len() {
+        0 => Err(bad("board", "say which boards: ?board=a&board=b")),
+        count if count > boards_max => Err(bad("board", &format!("a stream is of at most {boards_max} boards"))),
+        _ => Ok((boards, query)),
+    }
+}
+
+fn surroundings(state: &AppState, caller: Caller, permit: StreamPermit) -> Surroundings {
+    Surroundings {
+        following: state.bulletin.following().clone(),
+        caller,
+        drain: state.drain.clone(),
+        gate: state.gate.clone(),
+        permit,
+        timing: state.timing,
+    }
 }
 
 async fn open(
@@ -145,15 +231,7 @@ pub(super) async fn begin(
         Err(StoreError::Unavailable(cause)) => return unavailable(&cause, speech),
         watch => watch?,
     };
-    let around = Surroundings {
-        following: state.bulletin.following().clone(),
-        caller,
-        drain: state.drain.clone(),
-        gate: state.gate.clone(),
-        permit,
-        timing: state.timing,
-    };
-    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, around))))
+    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, surroundings(state, caller, permit)))))
 }
 
 fn head(dialect: Dialect) -> actix_web::HttpResponseBuilder {

@@ -49,6 +49,18 @@ pub(super) struct List<'a> {
     contents: Vec<Content<'a>>,
 }
 
+/// The same of one board of several.
+#[derive(Serialize)]
+pub(super) struct ListOf<'a> {
+    board: &'a str,
+    revision: Revision,
+    contents: Vec<Content<'a>>,
+}
+
+pub(super) fn list_of(snapshot: &Snapshot) -> ListOf<'_> {
+    ListOf { board: snapshot.board().as_str(), revision: snapshot.revision(), contents: contents(snapshot) }
+}
+
 #[derive(Serialize)]
 struct Content<'a> {
     id: i64,
@@ -144,6 +156,19 @@ pub(super) struct Refused<'a> {
     pub(super) key: Option<&'a str>,
     #[serde(flatten)]
     pub(super) problem: &'a Problem,
+}
+
+/// Of `reset` of one board of several.
+#[derive(Serialize)]
+pub(super) struct BoardReason<'a> {
+    pub(super) board: &'a str,
+    pub(super) reason: &'static str,
+}
+
+/// Of `cursor`.
+#[derive(Serialize)]
+pub(super) struct Place {
+    pub(super) revision: Revision,
 }
 
 /// An event as a line.

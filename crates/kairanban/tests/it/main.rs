@@ -13,6 +13,7 @@ mod crash;
 mod crowd;
 mod dialects;
 mod foreign_writers;
+mod many_boards;
 mod node;
 mod openapi;
 mod pages;
