@@ -42,6 +42,7 @@ fn boards_for_people(services: &mut ServiceConfig) {
         .service(address("/b/{board}", "GET, HEAD, POST").route(read().to(pages::get_board)).route(post().to(forms::post_board)))
         .service(address("/stream", "GET").route(get().to(stream::get_many_stream)))
         .service(address("/b/{board}/stream", "GET").route(get().to(stream::get_board_stream)))
+        .service(address("/b/{board}/feed.xml", "GET, HEAD").route(read().to(pages::get_feed)))
         .service(address("/b/{board}/ws", "GET").route(get().to(socket::get_board_socket)));
 }
 

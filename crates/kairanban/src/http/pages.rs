@@ -33,6 +33,20 @@ pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<
     get(&request, &state, &board_name(&board)?).await
 }
 
+/// `GET /b/{board}/feed.xml`: the board in Atom, for whoever comes by now and then.
+///
+/// # Errors
+/// As [`get_board`].
+pub async fn get_feed(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+    let caller = caller::of(&request, &state).await?;
+    let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
+    if topics::has(&request, reading.snapshot.cursor()) {
+        return Ok(topics::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
+    }
+    let feed = state.pages.feed(&reading.snapshot)?;
+    Ok(topics::tagged(StatusCode::OK, &reading).content_type("application/atom+xml; charset=utf-8").body(feed))
+}
+
 async fn get(request: &HttpRequest, state: &AppState, board: &BoardName) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
     let reading = state.bulletin.read(&caller, board).await?;

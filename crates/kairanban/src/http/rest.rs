@@ -7,13 +7,23 @@ pub mod server;
 pub mod tokens;
 pub mod topics;
 
-use actix_web::{HttpRequest, HttpResponseBuilder, http::header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 
 use crate::error::ApiError;
 
 /// Says where the next page is.
 fn link_next(response: &mut HttpResponseBuilder, request: &HttpRequest, query: &str) {
     response.insert_header((header::LINK, format!("<{}?{query}>; rel=\"next\"", request.path())));
+}
+
+/// JSON that a cache has to ask after each time.
+fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
+    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-cache")).body(body)
+}
+
+/// JSON for administrators, or with a secret in it: no cache keeps it.
+fn unkept_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
+    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }
 
 /// How many rows a client may have at once, and how many it asks for.

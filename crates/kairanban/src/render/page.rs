@@ -66,6 +66,48 @@ struct ProblemContext<'a> {
     said: &'a str,
 }
 
+/// What the feed's template sees.
+#[derive(Serialize)]
+struct FeedContext<'a> {
+    board: &'a str,
+    updated_at: String,
+    topics: Vec<EntryInFeed>,
+}
+
+#[derive(Serialize)]
+struct EntryInFeed {
+    id: i64,
+    title: String,
+    comment: String,
+    author: String,
+    created_at: String,
+    updated_at: String,
+}
+
+/// Characters of a title, which is the beginning of the comment.
+const TITLE_CHARS: usize = 80;
+
+impl From<&Topic> for EntryInFeed {
+    fn from(topic: &Topic) -> Self {
+        // Other programs may have written what XML has no way to say.
+        let sayable = |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+        let said = |text: &str| text.chars().filter(sayable).collect::<String>();
+        let first_line = topic.comment.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        Self {
+            id: topic.id.0,
+            title: said(first_line).chars().take(TITLE_CHARS).collect(),
+            comment: said(&topic.comment),
+            author: said(&topic.author),
+            created_at: exact(&topic.created_at),
+            updated_at: exact(&topic.updated_at),
+        }
+    }
+}
+
+fn exact(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
 #[derive(Serialize)]
 struct TopicOnPage<'a> {
     id: i64,
@@ -86,6 +128,7 @@ impl Pages {
         templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         templates.add_template("base.html", include_str!("../../../../web/templates/base.html"))?;
         templates.add_template("board.html", include_str!("../../../../web/templates/board.html"))?;
+        templates.add_template("feed.xml", include_str!("../../../../web/templates/feed.xml"))?;
         templates.add_template("problem.html", include_str!("../../../../web/templates/problem.html"))?;
         let not_json = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
         let messages = Language::ALL.into_iter().map(|language| Ok((language, language.messages().map_err(not_json)?)));
@@ -113,6 +156,19 @@ impl Pages {
             faults: page.faults.iter().map(|fault| (fault.field, fault_text(messages, fault.reason))).collect(),
             comment_max: COMMENT_CHARS_MAX,
             author_max: AUTHOR_CHARS_MAX,
+        }))
+    }
+
+    /// A board as an Atom feed, the newest first.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn feed(&self, snapshot: &Snapshot) -> Result<String, Error> {
+        let newest = snapshot.topics().iter().map(|topic| topic.updated_at).max().unwrap_or(DateTime::UNIX_EPOCH);
+        self.templates.get_template("feed.xml")?.render(Serde(FeedContext {
+            board: snapshot.board().as_str(),
+            updated_at: exact(&newest),
+            topics: snapshot.topics().iter().rev().map(|topic| EntryInFeed::from(topic.as_ref())).collect(),
         }))
     }
 
@@ -149,7 +205,6 @@ fn fault_text(messages: &Messages, reason: InvalidReason) -> String {
 
 impl<'a> From<&'a Topic> for TopicOnPage<'a> {
     fn from(topic: &'a Topic) -> Self {
-        let exact = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
         Self {
             id: topic.id.0,
             comment: &topic.comment,

@@ -131,6 +131,31 @@ fn lines_of_json_are_the_patch_stream(database: Database) {
 }
 
 #[test]
+fn a_board_has_a_feed() {
+    let node = Node::start(Database::sqlite());
+    node.post("first & foremost\nsecond line");
+    node.database.sql("INSERT INTO topics (board_id, comment, author) VALUES (1, 'bell' || char(7), '<ann>');");
+    let feed = std::iter::repeat_with(|| node.get("/b/main/feed.xml")).find(|feed| feed.body.contains("bell")).expect("the feed");
+    assert_eq!(feed.header("content-type"), Some("application/atom+xml; charset=utf-8"));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &feed.body).expect("written");
+    // Read by somebody else's parser.
+    let script = "import sys, xml.etree.ElementTree as tree\natom = '{http://www.w3.org/2005/Atom}'\n\
+        for entry in tree.parse(sys.argv[1]).getroot().iter(atom + 'entry'):\n\
+        \x20   print(entry.findtext(atom + 'title'), entry.findtext(f'{atom}author/{atom}name'), entry.findtext(atom + 'content').count('\\n'))";
+    let read = std::process::Command::new("python3").args(["-c", script]).arg(file.path()).output().expect("python3");
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout),
+        "bell <ann> 0\nfirst & foremost None 1\n",
+        "{}",
+        String::from_utf8_lossy(&read.stderr)
+    );
+    let tag = feed.header("etag").expect("a tag");
+    assert_eq!(node.get_with("/b/main/feed.xml", &[("If-None-Match", tag)]).status, 304);
+    assert_eq!(node.get("/b/nowhere/feed.xml").status, 404);
+}
+
+#[test]
 fn heartbeats_can_be_seen_by_a_script() {
     let node = Node::start_with(Database::sqlite(), &[("STREAM__HEARTBEAT_S", "1")]);
     let mut stream = node.stream("/b/main/stream?format=patch&since=now&heartbeat=event");

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, link_next,
+    bad_query, json, link_next,
     openapi::{BadBody, Forbidden, Refusal},
     page_limit,
 };
@@ -104,10 +104,7 @@ pub async fn get_boards(
     if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
         link_next(&mut response, &request, &format!("after={}&limit={limit}", last.name));
     }
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::rest::boards(&boards)))
+    Ok(json(response, render::rest::boards(&boards)))
 }
 
 /// `GET /api/v1/boards/{board}`
@@ -126,11 +123,7 @@ pub async fn get_boards(
 pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let board = state.bulletin.board(&caller, board_name(&board)?).await?;
-    let mut response = HttpResponse::Ok();
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::rest::board(&board)))
+    Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
 }
 
 /// `POST /api/v1/boards`, for administrators of all boards.

@@ -9,7 +9,7 @@ use kairanban_store::LogPage;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{bad_query, link_next, openapi::Refusal, page_limit};
+use super::{bad_query, json, link_next, openapi::Refusal, page_limit};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -72,5 +72,5 @@ pub async fn get_changes(
         let since = Cursor { epoch, revision: last.revision };
         link_next(&mut response, &request, &format!("since={since}&place={}&limit={limit}", last.place));
     }
-    Ok(response.content_type("application/json").body(render::rest::changes(&entries)))
+    Ok(json(response, render::rest::changes(&entries)))
 }

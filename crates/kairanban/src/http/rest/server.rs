@@ -2,7 +2,6 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
     web::{Data, Query},
 };
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use utoipa::IntoParams;
 use super::{
     bad_query, link_next,
     openapi::{Forbidden, Refusal},
-    page_limit,
+    page_limit, unkept_json,
 };
 use crate::{
     error::ApiError,
@@ -60,10 +59,7 @@ pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
         link_next(&mut response, &request, &format!("before={}&limit={limit}", last.id));
     }
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::rest::audit(&entries)))
+    Ok(unkept_json(response, render::rest::audit(&entries)))
 }
 
 /// `GET /api/v1/stats`: this node, now.
@@ -91,8 +87,5 @@ pub async fn get_stats(request: HttpRequest, state: Data<AppState>) -> Result<Ht
         revision: following.revision(),
         stale_since: following.stale_since(),
     };
-    Ok(HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::rest::stats(&stats)))
+    Ok(unkept_json(HttpResponse::Ok(), render::rest::stats(&stats)))
 }

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     bad_query, link_next,
     openapi::{BadBody, Forbidden, Refusal},
-    page_limit,
+    page_limit, unkept_json,
 };
 use crate::{
     error::ApiError,
@@ -112,10 +112,7 @@ pub async fn get_tokens(
     if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
         link_next(&mut response, &request, &format!("after={}&limit={limit}", last.id));
     }
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::rest::tokens(&tokens)))
+    Ok(unkept_json(response, render::rest::tokens(&tokens)))
 }
 
 /// `POST /api/v1/tokens`: makes one, and shows it this once.
@@ -138,11 +135,9 @@ pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Pa
     let administrator = caller::administrator(&request, &state).await?;
     let new = body::json_object::<TokenDraft>(&request, payload, &state).await?.check(Utc::now())?;
     let (token, secret) = state.bulletin.create_token(&administrator, new).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .content_type("application/json")
-        .body(render::rest::new_token(&token, &secret)))
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)));
+    Ok(unkept_json(response, render::rest::new_token(&token, &secret)))
 }
 
 /// `GET /api/v1/tokens/{id}`
@@ -161,10 +156,7 @@ pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Pa
 pub async fn get_token(request: HttpRequest, state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let token = state.bulletin.token(&administrator, token_id(&id)?).await?;
-    Ok(HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(render::rest::token(&token)))
+    Ok(unkept_json(HttpResponse::Ok(), render::rest::token(&token)))
 }
 
 /// `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
@@ -205,10 +197,7 @@ pub async fn post_ticket(request: HttpRequest, state: Data<AppState>, payload: P
     let TicketDraft { board } = body::json_object(&request, payload, &state).await?;
     let board = board.parse::<BoardName>().map_err(|fault| ApiError::Invalid(vec![fault]))?;
     let ticket = caller::create_ticket(&request, &state, board.clone()).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .content_type("application/json")
-        .body(render::rest::ticket(&ticket, &board, state.tickets)))
+    Ok(unkept_json(HttpResponse::Created(), render::rest::ticket(&ticket, &board, state.tickets)))
 }
 
 fn token_id(text: &str) -> Result<i64, ApiError> {

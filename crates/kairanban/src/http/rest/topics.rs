@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
     web::{Data, Path, Payload, Query},
 };
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    bad_query, link_next,
+    bad_query, json, link_next,
     openapi::{BadBody, Forbidden, Refusal},
     page_limit,
 };
@@ -127,10 +127,7 @@ async fn page(
             .map(|text| format!("&q={}", percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)));
         link_next(&mut response, request, &format!("before={}&limit={limit}{}", last.id.0, text.unwrap_or_default()));
     }
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(render::rest::topic_page(&topics)))
+    Ok(json(response, render::rest::topic_page(&topics)))
 }
 
 /// `GET /api/v1/boards/{board}/topics/{id}`, archived or not.
@@ -280,16 +277,24 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.
 pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
-    let cursor = reading.snapshot.cursor();
-    let covers = |tag: &str| tag.trim_matches('"').parse::<Cursor>().is_ok_and(|known| known.covers(cursor));
-    let fresh = known_tags(request).any(|tag| tag == "*" || covers(tag));
-    let mut response = pages::answer(if fresh { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, reading);
-    response.insert_header((header::ETAG, etag(cursor))).insert_header((header::VARY, "Accept"));
-    if fresh {
-        response.finish()
-    } else {
-        response.content_type("application/json").body(render::rest::live_list(&reading.snapshot))
+    if has(request, reading.snapshot.cursor()) {
+        return tagged(StatusCode::NOT_MODIFIED, reading).finish();
     }
+    let mut response = tagged(StatusCode::OK, reading);
+    response.content_type("application/json").body(render::rest::live_list(&reading.snapshot))
+}
+
+/// Whether the client has the list at `cursor`, or a later one.
+pub fn has(request: &HttpRequest, cursor: &Cursor) -> bool {
+    let covers = |tag: &str| tag.trim_matches('"').parse::<Cursor>().is_ok_and(|known| known.covers(cursor));
+    known_tags(request).any(|tag| tag == "*" || covers(tag))
+}
+
+/// An answer that says at which place in history its list is.
+pub fn tagged(status: StatusCode, reading: &Reading) -> HttpResponseBuilder {
+    let mut response = pages::answer(status, reading);
+    response.insert_header((header::ETAG, etag(reading.snapshot.cursor()))).insert_header((header::VARY, "Accept"));
+    response
 }
 
 /// What the client says that it has.
