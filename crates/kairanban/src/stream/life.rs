@@ -94,20 +94,25 @@ impl Life {
 
     /// Waits for `news`, or for what concerns every stream.
     pub(super) async fn wait<T>(&mut self, news: impl Future<Output = T>) -> Woken<T> {
+        // On a board that never rests the end would otherwise never come.
+        if Instant::now() >= self.ends_at {
+            return Woken::Tick;
+        }
         let next_tick = self.next_tick();
         tokio::select! {
+            // News last but for the clock: a flood must not keep a reader in who has to leave.
             biased;
             () = self.around.drain.begun() => {
                 sleep(self.around.drain.turn(self.around.gate.open())).await;
                 self.end(Bye::Shutdown);
                 Woken::Nothing
             }
-            news = news => Woken::News(news),
+            () = self.around.caller.changed() => Woken::Leave,
             Ok(()) = self.staleness.changed() => {
                 self.tell_staleness();
                 Woken::Nothing
             }
-            () = self.around.caller.changed() => Woken::Leave,
+            news = news => Woken::News(news),
             () = sleep_until(next_tick) => Woken::Tick,
         }
     }
