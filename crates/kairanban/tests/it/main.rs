@@ -17,6 +17,7 @@ mod many_boards;
 mod node;
 mod openapi;
 mod pages;
+mod protocol;
 mod rest;
 mod sockets;
 mod sse;
