@@ -102,7 +102,6 @@ impl Server {
         F: Future<Output = io::Result<()>>,
     {
         let Self { mut http, drain, background, .. } = self;
-        let handle = http.handle();
         tokio::select! {
             served = &mut http => return Ok(served?),
             stopped = stop() => stopped?,
@@ -111,7 +110,11 @@ impl Server {
         drain.begin();
         tokio::select! {
             served = &mut http => served?,
-            _ = stop() => handle.stop(false).await,
+            // Not by asking the HTTP server to hurry: it answers only once it has ended by itself.
+            stopped = stop() => {
+                stopped?;
+                tracing::warn!("ending at once: requests are cut off");
+            }
         }
         drop(http);
         background.end().await;

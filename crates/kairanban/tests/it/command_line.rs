@@ -67,3 +67,25 @@ fn what_keeps_it_from_starting_is_said_without_the_password() {
     let (code, _, err) = run(&["--listen", &node.address.to_string(), "--database-url", &url], &[]);
     assert!(code == Some(1) && err.contains("cannot listen on"), "{err}");
 }
+
+/// Whoever cannot wait for the drain asks again.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut node = Node::start_with(Database::sqlite(), &[("SERVER__DRAIN_S", "60"), ("LIMITS__BODY_WAIT_S", "60")]);
+    // A request that does not end holds up the drain.
+    let mut stream = node.stream("/topic_stream/");
+    let mut held = crate::wire::connect(node.address);
+    std::io::Write::write_all(
+        &mut held,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nhalf",
+    )
+    .expect("sent");
+    stream.event();
+    node.terminate();
+    let bye = std::iter::repeat_with(|| stream.event()).find(|event| event.name == "bye");
+    assert_eq!(bye.expect("bye").json()["reason"], "shutdown", "the first is heard");
+    node.terminate();
+    let (took, code) = node.end(std::time::Duration::from_secs(10));
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    assert_eq!(code, Some(0));
+}
