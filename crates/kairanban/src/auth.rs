@@ -103,7 +103,7 @@ impl Caller {
     }
 
     fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
-        let token = self.token().ok_or(Denied::Unknown)?;
+        let token = self.token().filter(|token| token.is_valid(Utc::now())).ok_or(Denied::Unknown)?;
         if token.allows(scope, board) { Ok(token) } else { Err(Denied::Forbidden) }
     }
 }
@@ -225,12 +225,12 @@ impl Bulletin {
         Ok(BoardAdministrator { board, actor: actor(token) })
     }
 
-    /// Makes a ticket by which the holder of `secret` lets one stream of `board` in.
+    /// Makes a ticket by which the caller lets one stream of `board` in.
     ///
     /// # Errors
-    /// If the token does not allow reading the board, or there is no such board.
-    pub async fn create_ticket(&self, secret: Option<&str>, board: BoardName) -> Result<Secret, Denied> {
-        let token = self.caller(secret).await?.holder_of(Scope::Read, Some(&board))?;
+    /// If the caller has no token that allows reading the board, or there is no such board.
+    pub async fn create_ticket(&self, caller: &Caller, board: BoardName) -> Result<Secret, Denied> {
+        let token = caller.holder_of(Scope::Read, Some(&board))?;
         let (store, ticket) = (self.store().clone(), Secret::ticket()?);
         let made = ticket.clone();
         blocking(move || store.create_ticket(token.id, &board, &made)).await?;

@@ -67,15 +67,17 @@ pub async fn board_administrator(
     found.map_err(|denied| refusal(denied, request, state))
 }
 
-/// Makes a ticket for `board`, by the token that is shown.
+/// Makes a ticket for `board`, by the caller's token.
 ///
 /// # Errors
 /// As [`administrator`]; 404 if there is no such board.
-pub async fn create_ticket(request: &HttpRequest, state: &AppState, board: BoardName) -> Result<Secret, ApiError> {
-    let made = match bearer(request) {
-        Ok(secret) => state.bulletin.create_ticket(secret, board).await,
-        Err(denied) => Err(denied),
-    };
+pub async fn create_ticket(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: BoardName,
+) -> Result<Secret, ApiError> {
+    let made = state.bulletin.create_ticket(caller, board).await;
     made.map_err(|denied| refusal(denied, request, state))
 }
 

@@ -192,11 +192,10 @@ pub async fn delete_token(request: HttpRequest, state: Data<AppState>, id: Path<
     security(("token" = [])),
 )]
 pub async fn post_ticket(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
-    // Before the body: what it says is nobody's business without a token.
-    caller::of(&request, &state).await?;
+    let caller = caller::of(&request, &state).await?;
     let TicketDraft { board } = body::json_object(&request, payload, &state).await?;
     let board = board.parse::<BoardName>().map_err(|fault| ApiError::Invalid(vec![fault]))?;
-    let ticket = caller::create_ticket(&request, &state, board.clone()).await?;
+    let ticket = caller::create_ticket(&request, &state, &caller, board.clone()).await?;
     Ok(unkept_json(HttpResponse::Created(), render::rest::ticket(&ticket, &board, state.tickets)))
 }
 
