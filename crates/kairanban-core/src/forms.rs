@@ -34,14 +34,25 @@ pub enum Form {
 
 const FORMS: usize = Form::Json as usize + 1;
 
-/// One slot per [`Form`].
+type Slots = [OnceLock<Bytes>; FORMS];
+
+/// Two slots per [`Form`]: plain, and compressed for those who asked for that.
 #[derive(Debug, Default)]
-pub struct Forms([OnceLock<Bytes>; FORMS]);
+pub struct Forms {
+    plain: Slots,
+    /// Few readers ask, so there is no room for it until the first does.
+    packed: OnceLock<Box<Slots>>,
+}
 
 impl Forms {
     /// The bytes of `form`; the first caller encodes, those who come meanwhile wait for it.
     pub fn get_or_encode(&self, form: Form, encode: impl FnOnce() -> Bytes) -> Bytes {
-        self.0[form as usize].get_or_init(encode).clone()
+        self.plain[form as usize].get_or_init(encode).clone()
+    }
+
+    /// The same, compressed.
+    pub fn get_or_pack(&self, form: Form, pack: impl FnOnce() -> Bytes) -> Bytes {
+        self.packed.get_or_init(Box::default)[form as usize].get_or_init(pack).clone()
     }
 }
 

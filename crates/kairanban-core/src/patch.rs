@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::{BoardName, Cursor, Digest, Form, Forms, Revision, Snapshot, Topic, TopicId};
+use crate::{BoardName, Cursor, Digest, Forms, Revision, Snapshot, Topic, TopicId};
 
 /// One step of a [`Patch`]. Absolute: doing it twice does no harm.
 #[derive(Clone, Debug)]
@@ -69,8 +67,9 @@ impl Update {
         self.snapshot.revision()
     }
 
-    /// The change's wire form, encoded by the first who asks.
-    pub fn form(&self, form: Form, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.forms.get_or_encode(form, || encode(self))
+    /// Its wire forms.
+    #[must_use]
+    pub const fn forms(&self) -> &Forms {
+        &self.forms
     }
 }

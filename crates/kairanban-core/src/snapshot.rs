@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{BoardChanges, BoardName, Cursor, Form, Forms, Op, Patch, Revision, Topic, TopicId, Update};
+use crate::{BoardChanges, BoardName, Cursor, Forms, Op, Patch, Revision, Topic, TopicId, Update};
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
 /// order. Immutable; its wire forms are made once and shared.
@@ -74,9 +74,10 @@ impl Snapshot {
         self.digest
     }
 
-    /// A wire form of this snapshot, encoded by the first who asks.
-    pub fn form(&self, form: Form, encode: impl FnOnce(&Self) -> bytes::Bytes) -> bytes::Bytes {
-        self.forms.get_or_encode(form, || encode(self))
+    /// Its wire forms.
+    #[must_use]
+    pub const fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     /// The snapshot after `changes`; those that it already holds are skipped.

@@ -1,6 +1,7 @@
 //! Wire forms of snapshots and patches. Each is encoded at most once and shared (`Forms` in the core).
 
 pub mod fragments;
+mod frame;
 pub mod page;
 pub mod rest;
 mod sse;
@@ -9,11 +10,12 @@ mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{BoardName, Cursor, Form, Patch, Snapshot, Topic, Update};
+use kairanban_core::{BoardName, Cursor, Form, Forms, Patch, Snapshot, Topic, Update};
 use serde::Serialize;
 
 use crate::{bulletin::ResetReason, error::Problem};
 use fragments::Fragments;
+pub use frame::{Frame, Wire};
 pub use views::TopicView;
 
 /// What a stream speaks.
@@ -79,6 +81,8 @@ pub struct Speech {
     pub dialect: Dialect,
     /// Whether a heartbeat is something that a script can see.
     pub visible_heartbeat: bool,
+    /// Whether the reader asked for gzip.
+    pub gzip: bool,
     fragments: Arc<Fragments>,
 }
 
@@ -86,7 +90,19 @@ impl Speech {
     /// A way to speak `dialect`.
     #[must_use]
     pub const fn new(dialect: Dialect, visible_heartbeat: bool, fragments: Arc<Fragments>) -> Self {
-        Self { dialect, visible_heartbeat, fragments }
+        Self { dialect, visible_heartbeat, gzip: false, fragments }
+    }
+
+    /// How a stream's frames go out.
+    #[must_use]
+    pub const fn wire(&self) -> Wire {
+        if self.gzip { Wire::Gzip(None) } else { Wire::Identity }
+    }
+
+    fn shared(&self, forms: &Forms, form: Form, encode: impl FnOnce() -> Bytes) -> Frame {
+        let plain = forms.get_or_encode(form, encode);
+        let block = self.gzip.then(|| forms.get_or_pack(form, || frame::block(&plain)));
+        Frame::shared(plain, block)
     }
 
     /// How a stream begins: with the time to wait before coming back.
@@ -97,8 +113,8 @@ impl Speech {
 
     /// The whole list.
     #[must_use]
-    pub fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
-        snapshot.form(self.dialect.form(), |snapshot| {
+    pub fn snapshot(&self, snapshot: &Snapshot) -> Frame {
+        self.shared(snapshot.forms(), self.dialect.form(), || {
             let cursor = Some(snapshot.cursor());
             match self.dialect {
                 Dialect::Tutorial => sse::event(None, cursor, &views::tutorial(snapshot)),
@@ -114,20 +130,20 @@ impl Speech {
 
     /// What a change is told by; nothing if this dialect has no word for it.
     #[must_use]
-    pub fn update(&self, update: &Update) -> Bytes {
+    pub fn update(&self, update: &Update) -> Frame {
         match self.dialect {
             Dialect::Tutorial | Dialect::List => self.snapshot(&update.snapshot),
-            Dialect::Raw => update.form(Form::Raw, |update| comments(&update.posted, &update.patch.to)),
-            _ => update.form(self.dialect.form(), |update| self.patch(&update.patch, &update.snapshot)),
+            Dialect::Raw => self.shared(update.forms(), Form::Raw, || comments(&update.posted, &update.patch.to)),
+            _ => self.shared(update.forms(), self.dialect.form(), || self.patch(&update.patch, &update.snapshot)),
         }
     }
 
     /// What a reader is told by who has missed exactly `missed`, which leads to `snapshot`.
     #[must_use]
-    pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Bytes {
+    pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         match self.dialect {
             Dialect::Tutorial | Dialect::List => self.snapshot(snapshot),
-            _ => self.patch(missed, snapshot),
+            _ => self.patch(missed, snapshot).into(),
         }
     }
 
@@ -144,8 +160,8 @@ impl Speech {
 
     /// The whole list of one board of several: without an id, which only [`cursor`](Self::cursor) has.
     #[must_use]
-    pub fn one_of_many(&self, snapshot: &Snapshot) -> Bytes {
-        snapshot.form(self.form_of_many(), |snapshot| match self.dialect {
+    pub fn one_of_many(&self, snapshot: &Snapshot) -> Frame {
+        self.shared(snapshot.forms(), self.form_of_many(), || match self.dialect {
             Dialect::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
             Dialect::Patch => sse::event(Some("snapshot"), None, &views::snapshot(snapshot)),
             _ => sse::event(None, None, &views::list_of(snapshot)),
@@ -154,10 +170,10 @@ impl Speech {
 
     /// The same for a change.
     #[must_use]
-    pub fn one_of_many_changed(&self, update: &Update) -> Bytes {
+    pub fn one_of_many_changed(&self, update: &Update) -> Frame {
         match self.dialect {
             Dialect::Patch | Dialect::Ndjson => {
-                update.form(self.form_of_many(), |update| self.one_of_many_missed(&update.patch, &update.snapshot))
+                self.shared(update.forms(), self.form_of_many(), || self.patch_of_many(&update.patch))
             }
             _ => self.one_of_many(&update.snapshot),
         }
@@ -165,11 +181,18 @@ impl Speech {
 
     /// The same for what a reader has missed.
     #[must_use]
-    pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Bytes {
+    pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         match self.dialect {
-            Dialect::Ndjson => line("patch", None, &views::patch(missed)),
-            Dialect::Patch => sse::event(Some("patch"), None, &views::patch(missed)),
+            Dialect::Patch | Dialect::Ndjson => self.patch_of_many(missed).into(),
             _ => self.one_of_many(snapshot),
+        }
+    }
+
+    fn patch_of_many(&self, patch: &Patch) -> Bytes {
+        if self.dialect == Dialect::Ndjson {
+            line("patch", None, &views::patch(patch))
+        } else {
+            sse::event(Some("patch"), None, &views::patch(patch))
         }
     }
 

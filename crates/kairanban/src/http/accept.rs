@@ -1,6 +1,9 @@
 //! Which form of an answer a client wants.
 
-use actix_web::{HttpRequest, http::header};
+use actix_web::{
+    HttpRequest,
+    http::header::{self, AcceptEncoding, Encoding, Header as _, Preference, Quality},
+};
 
 /// A form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,19 @@ pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
     let fits = |range: &str| range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family);
     let mut ranges = ranges(request).peekable();
     ranges.peek().is_none() || ranges.any(fits)
+}
+
+/// Whether the client takes gzip. One that says nothing takes everything.
+#[must_use]
+pub fn allows_gzip(request: &HttpRequest) -> bool {
+    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        return true;
+    }
+    let Ok(accepted) = AcceptEncoding::parse(request) else { return false };
+    let named = |wanted: Preference<Encoding>| accepted.iter().find(|range| range.item == wanted);
+    // What stands there by name counts before the wildcard.
+    let gzip = named(Preference::Specific(Encoding::gzip())).or_else(|| named(Preference::Any));
+    gzip.is_some_and(|range| range.quality > Quality::ZERO)
 }
 
 /// Whether the client names lines of JSON, and no event stream before them.
@@ -72,6 +88,16 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_whoever_takes_it() {
+        let allows = |accept: &str| {
+            allows_gzip(&TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept)).to_http_request())
+        };
+        assert!(allows_gzip(&TestRequest::default().to_http_request()));
+        assert!(allows("gzip, deflate, br") && allows("*"));
+        assert!(!allows("identity") && !allows("gzip;q=0, *"));
+    }
 
     #[test]
     fn browsers_terminals_and_programs() {

@@ -34,6 +34,7 @@ pub struct StreamQuery {
     since: Option<String>,
     ticket: Option<String>,
     heartbeat: Option<String>,
+    compress: Option<String>,
 }
 
 fn bad(name: &str, detail: &str) -> ApiError {
@@ -92,8 +93,8 @@ pub async fn get_many_stream(
     if !accept::allows(&request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let speech = speech(&state, dialect, &query)?;
-    let refused = |reason| Ok(head(dialect).body(state.timing.refusal(&speech, reason)));
+    let speech = packed(speech(&state, dialect, &query)?, &request, &query)?;
+    let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&speech, reason)));
     if state.drain.has_begun() {
         return refused(Bye::Shutdown);
     }
@@ -108,12 +109,13 @@ pub async fn get_many_stream(
         found => found?,
     };
     let watches = boards.into_iter().zip(watches).map(|(board, watch)| BoardWatch { board, watch }).collect();
+    let gzip = speech.gzip;
     let open = ManyStream::new(watches, from, speech, surroundings(&state, caller, permit));
     let pieces = stream::unfold(open, |mut open| async move {
         let piece = open.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(piece), open))
     });
-    Ok(head(dialect).streaming(Box::pin(pieces)))
+    Ok(head(dialect, gzip).streaming(Box::pin(pieces)))
 }
 
 /// The boards of a query, each once, and the rest of it.
@@ -133,6 +135,7 @@ fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardNam
             "lastEventId" => &mut query.last_event_id_camel,
             "since" => &mut query.since,
             "heartbeat" => &mut query.heartbeat,
+            "compress" => &mut query.compress,
             "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
             // As everywhere on streams: somebody's cache buster does no harm.
             _ => continue,
@@ -167,16 +170,17 @@ async fn open(
     if !accept::allows(request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let speech = speech(state, dialect, query)?;
+    let speech = packed(speech(state, dialect, query)?, request, query)?;
+    let gzip = speech.gzip;
     match begin(request, state, board, speech, query).await? {
         Begun::Stream(stream) => {
             let pieces = stream::unfold(*stream, |mut open| async move {
                 let piece = open.next().await?;
                 Some((Ok::<Bytes, actix_web::Error>(piece), open))
             });
-            Ok(head(dialect).streaming(Box::pin(pieces)))
+            Ok(head(dialect, gzip).streaming(Box::pin(pieces)))
         }
-        Begun::Refused(speech, reason) => Ok(head(dialect).body(state.timing.refusal(&speech, reason))),
+        Begun::Refused(speech, reason) => Ok(head(dialect, false).body(state.timing.refusal(&speech, reason))),
     }
 }
 
@@ -188,6 +192,17 @@ pub(super) fn speech(state: &AppState, dialect: Dialect, query: &StreamQuery) ->
         Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
     };
     Ok(Speech::new(dialect, visible_heartbeat, Arc::clone(&state.fragments)))
+}
+
+/// The same within gzip, if the reader asks for that and takes it. Not unasked: proxies between would hold
+/// back what they unpack.
+fn packed(mut speech: Speech, request: &HttpRequest, query: &StreamQuery) -> Result<Speech, ApiError> {
+    speech.gzip = match query.compress.as_deref() {
+        None => false,
+        Some("gzip") => accept::allows_gzip(request),
+        Some(_) => return Err(bad("compress", "a stream can be compressed by gzip")),
+    };
+    Ok(speech)
 }
 
 /// What came of opening a stream.
@@ -234,11 +249,11 @@ pub(super) async fn begin(
     Ok(Begun::Stream(Box::new(Stream::new(watch, speech, surroundings(state, caller, permit)))))
 }
 
-fn head(dialect: Dialect) -> actix_web::HttpResponseBuilder {
+fn head(dialect: Dialect, gzip: bool) -> actix_web::HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(dialect.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header((header::CONTENT_ENCODING, if gzip { "gzip" } else { "identity" }))
         // nginx would hold events back until a buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
     head

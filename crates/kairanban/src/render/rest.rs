@@ -32,8 +32,8 @@ pub struct LiveListView<'a> {
 /// The live list, encoded once for everybody.
 #[must_use]
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
-    snapshot
-        .form(Form::Json, |snapshot| json(&LiveListView { topics: topic_views(snapshot), revision: snapshot.revision() }).into())
+    let view = || LiveListView { topics: topic_views(snapshot), revision: snapshot.revision() };
+    snapshot.forms().get_or_encode(Form::Json, || json(&view()).into())
 }
 
 /// Topics, archived or not, the newest first.

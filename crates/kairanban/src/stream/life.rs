@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::Surroundings;
-use crate::render::{Bye, Speech};
+use crate::render::{Bye, Frame, Speech, Wire};
 
 #[derive(Debug)]
 pub(super) struct Life {
@@ -20,7 +20,8 @@ pub(super) struct Life {
     staleness: watch::Receiver<Option<DateTime<Utc>>>,
     heartbeat_at: Instant,
     ends_at: Instant,
-    outbox: VecDeque<Bytes>,
+    outbox: VecDeque<Frame>,
+    wire: Wire,
     ended: bool,
 }
 
@@ -38,7 +39,7 @@ pub(super) enum Woken<T> {
 
 /// What a stream can do next.
 pub(super) enum Next {
-    /// Send this.
+    /// Send all that is queued.
     Piece(Bytes),
     /// Wait.
     Wait,
@@ -60,6 +61,7 @@ impl Life {
             staleness.mark_changed();
         }
         Self {
+            wire: speech.wire(),
             speech,
             staleness,
             heartbeat_at: now + around.timing.heartbeat,
@@ -70,22 +72,21 @@ impl Life {
         }
     }
 
-    /// Queues a piece. A dialect without a word for something says nothing.
-    pub(super) fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.outbox.push_back(piece);
+    /// Queues a frame. A dialect without a word for something says nothing.
+    pub(super) fn push(&mut self, frame: impl Into<Frame>) {
+        let frame = frame.into();
+        if !frame.is_empty() {
+            self.outbox.push_back(frame);
         }
     }
 
     pub(super) fn next(&mut self) -> Next {
-        match self.outbox.pop_front() {
-            Some(piece) => {
-                self.heartbeat_at = Instant::now() + self.around.timing.heartbeat;
-                Next::Piece(piece)
-            }
-            None if self.ended => Next::End,
-            None => Next::Wait,
+        if self.outbox.is_empty() {
+            return if self.ended { Next::End } else { Next::Wait };
         }
+        self.heartbeat_at = Instant::now() + self.around.timing.heartbeat;
+        // In one piece: a reader has its list with the first packet.
+        Next::Piece(self.wire.encode(self.outbox.drain(..), self.ended))
     }
 
     pub(super) const fn has_ended(&self) -> bool {

@@ -50,23 +50,24 @@ impl ManyStream {
     /// they were looked at.
     #[must_use]
     pub fn new(watches: Vec<BoardWatch>, from: Cursor, speech: Speech, around: Surroundings) -> Self {
-        let mut frames = vec![speech.opening(around.timing.retry_ms())];
+        let mut life = Life::new(speech, around);
+        life.push(life.speech.opening(life.around.timing.retry_ms()));
         let reason = watches.iter().find_map(|found| match found.watch.first {
             First::Snapshot(reason) => reason,
             _ => None,
         });
         // Who begins anew begins anew everywhere.
-        frames.extend(reason.map(|reason| speech.reset(reason)));
+        if let Some(reason) = reason {
+            life.push(life.speech.reset(reason));
+        }
         for BoardWatch { watch: Watch { snapshot, first, .. }, .. } in &watches {
             match first {
-                First::Patch(patch) if reason.is_none() => frames.push(speech.one_of_many_missed(patch, snapshot)),
+                First::Patch(patch) if reason.is_none() => life.push(life.speech.one_of_many_missed(patch, snapshot)),
                 First::Nothing if reason.is_none() => {}
-                _ => frames.push(speech.one_of_many(snapshot)),
+                _ => life.push(life.speech.one_of_many(snapshot)),
             }
         }
-        frames.push(speech.cursor(&from));
-        let mut life = Life::new(speech, around);
-        life.push(frames.concat().into());
+        life.push(life.speech.cursor(&from));
         let reader = |BoardWatch { board, watch }: BoardWatch| Reader {
             board,
             sent: watch.snapshot.revision(),
@@ -171,9 +172,9 @@ impl ManyStream {
         let newest: Option<Arc<Snapshot>> = reader.subscription.channel.live().last_known().map(Arc::clone);
         if let Some(newest) = newest.filter(|newest| !self.life.has_ended() && newest.revision() > reader.sent) {
             reader.sent = newest.revision();
-            let speech = &self.life.speech;
-            let frames = [speech.fell_behind(&reader.board, ResetReason::Lagged), speech.one_of_many(&newest)].concat();
-            self.life.push(frames.into());
+            let reset = self.life.speech.fell_behind(&reader.board, ResetReason::Lagged);
+            self.life.push(reset);
+            self.life.push(self.life.speech.one_of_many(&newest));
         }
     }
 }

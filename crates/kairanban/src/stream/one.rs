@@ -31,19 +31,19 @@ impl Stream {
     #[must_use]
     pub fn new(watch: Watch, speech: Speech, around: Surroundings) -> Self {
         let Watch { subscription, snapshot, first } = watch;
-        let mut first_frames = vec![speech.opening(around.timing.retry_ms())];
+        let mut life = Life::new(speech, around);
+        life.push(life.speech.opening(life.around.timing.retry_ms()));
         match first {
             // So that the head goes out, and a client knows that it is there.
-            First::Nothing => first_frames.push(speech.heartbeat()),
-            First::Patch(patch) => first_frames.push(speech.missed(&patch, &snapshot)),
+            First::Nothing => life.push(life.speech.heartbeat()),
+            First::Patch(patch) => life.push(life.speech.missed(&patch, &snapshot)),
             First::Snapshot(reason) => {
-                first_frames.extend(reason.map(|reason| speech.reset(reason)));
-                first_frames.push(speech.snapshot(&snapshot));
+                if let Some(reason) = reason {
+                    life.push(life.speech.reset(reason));
+                }
+                life.push(life.speech.snapshot(&snapshot));
             }
         }
-        let mut life = Life::new(speech, around);
-        // One piece: the reader has its list with the first packet.
-        life.push(first_frames.concat().into());
         Self { life, subscription, sent: snapshot.revision(), shown: snapshot }
     }
 
@@ -120,8 +120,8 @@ impl Stream {
     fn resync(&mut self) {
         let newest = self.subscription.channel.live().last_known().map(Arc::clone);
         if let Some(newest) = newest.filter(|newest| !self.life.has_ended() && newest.revision() > self.sent) {
-            let speech = &self.life.speech;
-            self.life.push([speech.reset(ResetReason::Lagged), speech.snapshot(&newest)].concat().into());
+            self.life.push(self.life.speech.reset(ResetReason::Lagged));
+            self.life.push(self.life.speech.snapshot(&newest));
             self.sent = newest.revision();
             self.shown = newest;
         }

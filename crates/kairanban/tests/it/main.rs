@@ -9,6 +9,7 @@ mod api;
 mod api_docs;
 mod bad_input;
 mod command_line;
+mod compressed;
 mod crash;
 mod crowd;
 mod dialects;
