@@ -30,6 +30,17 @@ impl Tail {
         tail
     }
 
+    /// Readers from before this revision cannot be served.
+    #[must_use]
+    pub const fn floor(&self) -> Revision {
+        self.floor
+    }
+
+    /// The changes after the floor, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (Revision, TopicId)> {
+        self.entries.iter().copied()
+    }
+
     /// Adds topics that changed, with the revision of each, in order.
     pub(crate) fn record(&mut self, entries: impl IntoIterator<Item = (Revision, TopicId)>) {
         self.entries.extend(entries);

@@ -178,42 +178,39 @@ pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, Sto
     text.and_then(|text| text.parse().ok()).map_or(Ok(Revision::ZERO), revision)
 }
 
+/// Whether a board holds more than it shows.
+pub(crate) fn is_overfull(connection: &mut AnyConnection, board: &BoardName, topics_max: usize) -> Result<bool, StoreError> {
+    let board = repository::board_id(connection, board)?;
+    let over: Option<i64> = topics::table
+        .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
+        .order(topics::id.desc())
+        .offset(i64::try_from(topics_max).unwrap_or(i64::MAX))
+        .select(topics::id)
+        .first(connection)
+        .optional()?;
+    Ok(over.is_some())
+}
+
 /// Moves at most `batch` topics that a full board no longer shows out of its live list for good,
-/// oldest first. Gives how many there were.
+/// oldest first. Gives how many there were. Within a write.
 pub(crate) fn archive(
     connection: &mut AnyConnection,
     board: &BoardName,
     topics_max: usize,
     batch: usize,
 ) -> Result<usize, StoreError> {
-    let (topics_max, batch) = (i64::try_from(topics_max).unwrap_or(i64::MAX), i64::try_from(batch).unwrap_or(i64::MAX));
     let board = repository::board_id(connection, board)?;
-    let over: Option<i64> = topics::table
-        .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
-        .order(topics::id.desc())
-        .offset(topics_max)
-        .select(topics::id)
-        .first(connection)
-        .optional()?;
-    if over.is_none() {
-        return Ok(0);
-    }
-    connection.write(
-        |connection| {
-            connection.begin_archiving()?;
-            let skip_locked = connection.skip_locked_sql();
-            let text = format!(
-                "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
-                 AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
-                 ORDER BY id LIMIT {batch} {skip_locked})",
-                board = board.0,
-            );
-            let moved = sql_query(text).execute(connection)?;
-            connection.end_archiving()?;
-            Ok(moved)
-        },
-        |_, moved| Ok(moved),
-    )
+    connection.begin_archiving()?;
+    let skip_locked = connection.skip_locked_sql();
+    let text = format!(
+        "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
+         AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
+         ORDER BY id LIMIT {batch} {skip_locked})",
+        board = board.0,
+    );
+    let moved = sql_query(text).execute(connection)?;
+    connection.end_archiving()?;
+    Ok(moved)
 }
 
 /// The newest revision that was committed before a time, or zero.

@@ -4,12 +4,13 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use diesel::{
-    Connection as _, PgConnection, QueryResult, SqliteConnection,
-    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
+    Connection as _, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection,
+    connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager},
     r2d2::R2D2Connection,
+    sql_query,
 };
 
-use crate::StoreError;
+use crate::{StoreError, rows::Number};
 
 /// Where the boards are kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,13 +78,7 @@ impl AnyConnection {
         match address {
             DatabaseAddress::Postgres(url) => {
                 let mut connection = PgConnection::establish(&with_timeouts(url, timeouts.connect))?;
-                let statement_ms = timeouts.statement.as_millis();
-                // An acknowledged write is durable, whatever the database's default is.
-                connection.batch_execute(&format!(
-                    "SET statement_timeout = {statement_ms}; SET lock_timeout = {statement_ms}; \
-                     SET idle_in_transaction_session_timeout = {statement_ms}; SET timezone = 'UTC'; \
-                     SET synchronous_commit = 'on'; SET client_min_messages = 'warning'"
-                ))?;
+                connection.batch_execute(&settings("SET", timeouts))?;
                 Ok(Self::Postgres(connection))
             }
             DatabaseAddress::Sqlite(path) => {
@@ -105,17 +100,47 @@ impl AnyConnection {
         }
     }
 
+    /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
+    /// one is given it as soon as it rests.
+    pub(crate) fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
+        let (mut one, mut other) = match (Self::open(address, timeouts)?, Self::open(address, timeouts)?) {
+            (Self::Postgres(one), Self::Postgres(other)) => (one, other),
+            _ => return Ok(false),
+        };
+        one.set_prepared_statement_cache_size(CacheSize::Disabled);
+        other.set_prepared_statement_cache_size(CacheSize::Disabled);
+        let mut compare = || {
+            let mine = backend(&mut one)?;
+            AnsiTransactionManager::begin_transaction(&mut other)?;
+            let others = backend(&mut other)?;
+            // While the other holds that backend, this one is given another.
+            QueryResult::Ok(others == mine || backend(&mut one)? != mine)
+        };
+        match compare() {
+            // What was prepared on one backend is not there on another.
+            Err(error) if error.to_string().contains("prepared statement") => Ok(true),
+            asked => Ok(asked?),
+        }
+    }
+
+    /// Keeps nothing prepared: the next transaction may be on another backend.
+    pub(crate) fn prepare_nothing(&mut self) {
+        self.set_prepared_statement_cache_size(CacheSize::Disabled);
+    }
+
     /// Runs `work` in a transaction whose changes share one revision, then, with the revision drawn,
     /// `finish`. Inside, `transaction` makes savepoints.
     ///
-    /// On Postgres our own commits stay silent (see the migration): the caller signals them.
+    /// On Postgres our own commits stay silent (see the migration): the caller signals them. `prelude`
+    /// comes first, where the session cannot be set up once and for all.
     pub(crate) fn write<T, U>(
         &mut self,
+        prelude: &str,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
         finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         // Until here nothing was written: a dead connection may be replaced by another.
-        self.begin_write()?;
+        self.begin_write(prelude)?;
         let done = work(self).and_then(|done| {
             self.stamp()?;
             finish(self, done)
@@ -132,11 +157,11 @@ impl AnyConnection {
         done.map_err(StoreError::final_word)
     }
 
-    fn begin_write(&mut self) -> QueryResult<()> {
+    fn begin_write(&mut self, prelude: &str) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
                 AnsiTransactionManager::begin_transaction(connection)?;
-                connection.batch_execute("SET LOCAL kairanban.quiet = 'on'")
+                connection.batch_execute(&format!("SET LOCAL kairanban.quiet = 'on'; {prelude}"))
             }
             Self::Sqlite(connection) => {
                 // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
@@ -205,6 +230,26 @@ impl AnyConnection {
     }
 }
 
+/// What every Postgres session, or every transaction of it, begins with.
+pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
+    let statement_ms = timeouts.statement.as_millis();
+    // An acknowledged write is durable, whatever the database's default is.
+    let settings = [
+        format!("statement_timeout = {statement_ms}"),
+        format!("lock_timeout = {statement_ms}"),
+        format!("idle_in_transaction_session_timeout = {statement_ms}"),
+        "timezone = 'UTC'".to_owned(),
+        "synchronous_commit = 'on'".to_owned(),
+        "client_min_messages = 'warning'".to_owned(),
+    ];
+    settings.map(|setting| format!("{set} {setting}; ")).concat()
+}
+
+fn backend(connection: &mut PgConnection) -> QueryResult<i64> {
+    let row: Number = sql_query("SELECT pg_backend_pid()::bigint AS number").get_result(connection)?;
+    Ok(row.number.unwrap_or_default())
+}
+
 /// Ends the transactions of either database.
 type Manages = <AnyConnection as diesel::Connection>::TransactionManager;
 
@@ -232,6 +277,8 @@ fn with_timeouts(url: &str, connect: Duration) -> String {
 pub(crate) struct Manager {
     pub(crate) address: DatabaseAddress,
     pub(crate) timeouts: Timeouts,
+    /// Whether a transaction pooler stands between.
+    pub(crate) pooled: bool,
 }
 
 /// A connection with a note whether it has to be thrown away.
@@ -245,7 +292,11 @@ impl r2d2::ManageConnection for Manager {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, StoreError> {
-        Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, tainted: false })
+        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
+        if self.pooled {
+            connection.prepare_nothing();
+        }
+        Ok(Pooled { connection, tainted: false })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// Runs the migrations that are missing, under a lock, so that nodes which start together migrate
 /// once; makes sure that the default board is there. Gives the names of the migrations that ran.
 ///
-/// Not through a transaction pooler: it would lose the lock.
+/// Through a transaction pooler nothing is migrated: it would lose the lock.
 ///
 /// # Errors
 /// If the database cannot be reached, or a step fails.
@@ -28,6 +28,10 @@ pub fn migrate(
         make_folder(path)?;
     }
     let mut connection = AnyConnection::open(address, timeouts)?;
+    if AnyConnection::is_pooled(address, timeouts)? {
+        connection.prepare_nothing();
+        return connection.transaction(|connection| check(connection, default_board, new_epoch));
+    }
     connection.lift_timeouts()?;
     lock(&mut connection)?;
     let ran = match &mut connection {
@@ -35,12 +39,25 @@ pub fn migrate(
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
     }
     .map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))?;
-    connection.write(|connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    connection.write("", |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
     if new_epoch {
         identity::renew(&mut connection)?;
     }
     // The session ends here, and the lock with it.
     Ok(ran)
+}
+
+/// Makes sure that there is nothing to do.
+fn check(connection: &mut AnyConnection, default_board: &BoardName, new_epoch: bool) -> Result<Vec<String>, StoreError> {
+    let AnyConnection::Postgres(postgres) = &mut *connection else { return Ok(Vec::new()) };
+    let pending = postgres.has_pending_migration(POSTGRES).map_err(|error| StoreError::Internal(error.to_string()))?;
+    if pending || new_epoch || repository::board_id(connection, default_board).is_err() {
+        return Err(StoreError::Internal(
+            "it has to be migrated, and a transaction pooler stands before it: point database.listen_url at Postgres itself"
+                .to_owned(),
+        ));
+    }
+    Ok(Vec::new())
 }
 
 fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {

@@ -93,6 +93,15 @@ pub(crate) fn load(
     Ok(Loaded { board_id, policies, snapshot, tail })
 }
 
+/// A board's key, who may do what there, and its revision, all of one moment.
+pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
+    let row = boards::table.filter(boards::name.eq(board.as_str()));
+    let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION));
+    let found: Option<(i64, String, String, i64)> = row.select(columns).first(connection).optional()?;
+    let (id, read, post, at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
+    Ok((BoardId(id), policies(&read, &post), revision(at)?))
+}
+
 /// Who may do what on the board with this name.
 pub(crate) fn board_policies(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies), StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str())).select((boards::id, boards::read, boards::post));

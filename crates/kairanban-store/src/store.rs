@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::Connection as _;
+use diesel::{Connection as _, connection::SimpleConnection as _};
 use kairanban_core::{
-    Actor, AuditEntry, Board, BoardName, Epoch, Loaded, LogEntry, Policies, Revision, Scope, Token, Topic, TopicId,
+    Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Loaded, LogEntry, Policies, Revision, Scope, Token, Topic, TopicId,
 };
 
 use crate::{
     DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
     change_log,
-    connection::{AnyConnection, Manager},
+    connection::{AnyConnection, Manager, settings},
     idempotency, identity, repository, tokens,
 };
 
@@ -40,6 +40,9 @@ pub struct Store {
     pool: r2d2::Pool<Manager>,
     config: StoreConfig,
     epoch: Epoch,
+    /// What each transaction begins with, if a transaction pooler stands between: there is no session then
+    /// that could be set up, and only a transaction has a backend of its own.
+    prelude: Option<String>,
 }
 
 impl Store {
@@ -48,9 +51,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
-        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts };
+        let pooled = AnyConnection::is_pooled(&config.address, config.timeouts)?;
+        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
+        let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts));
         // Once, with its own words: a pool that cannot connect says only that it waited.
-        let epoch = identity::epoch(&mut AnyConnection::open(&config.address, config.timeouts)?, &config.address)?;
+        let mut first = AnyConnection::open(&config.address, config.timeouts)?;
+        if pooled {
+            first.prepare_nothing();
+        }
+        let epoch = within(prelude.as_deref(), &mut first, |connection| identity::epoch(connection, &config.address))?;
         let pool = r2d2::Pool::builder()
             .max_size(config.pool_max)
             .min_idle(Some(1))
@@ -58,7 +67,13 @@ impl Store {
             // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
             .build(manager)?;
-        Ok(Self { pool, config, epoch })
+        Ok(Self { pool, config, epoch, prelude })
+    }
+
+    /// Whether a transaction pooler stands between this and Postgres.
+    #[must_use]
+    pub const fn is_pooled(&self) -> bool {
+        self.prelude.is_some()
     }
 
     /// The incarnation of the database that was found at the start.
@@ -81,6 +96,27 @@ impl Store {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
         self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+    }
+
+    /// A board's key, who may do what there, and its revision: enough to tell whether a list of it that
+    /// was read before is still the newest.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn place_of(&self, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
+        self.with(|connection| repository::place_of(connection, board))
+    }
+
+    /// Topics in a live list, at most.
+    #[must_use]
+    pub const fn topics_max(&self) -> usize {
+        self.config.topics_max
+    }
+
+    /// Changes of a board that are kept for readers that come back.
+    #[must_use]
+    pub const fn replay_max(&self) -> usize {
+        self.config.replay_max
     }
 
     /// Boards in the order of their names, after one of them.
@@ -170,7 +206,12 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn archive(&self, board: &BoardName, batch: usize) -> Result<usize, StoreError> {
-        self.with(|connection| change_log::archive(connection, board, self.config.topics_max, batch))
+        let topics_max = self.config.topics_max;
+        // Most of the time there is nothing to do, and then no other writer has to wait.
+        if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
+            return Ok(0);
+        }
+        self.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
     }
 
     /// The newest revision that was committed before a time, or zero.
@@ -293,6 +334,20 @@ impl Store {
     /// Works on a connection of the pool. A connection that died while it lay there shows only when
     /// it is used; then another is taken, until one lives or all were tried.
     pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
+    }
+
+    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
+    pub(crate) fn write<T, U>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        let prelude = self.prelude.as_deref().unwrap_or_default();
+        self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
+    }
+
+    fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let tries = (0..=self.config.pool_max).map(|_| self.on_one(&work));
         let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
         let gone = || Err(StoreError::Unavailable("every connection was lost".to_owned()));
@@ -307,6 +362,19 @@ impl Store {
         pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
         done
     }
+}
+
+/// Runs `work`; within a transaction if there is a prelude to it.
+fn within<T>(
+    prelude: Option<&str>,
+    connection: &mut AnyConnection,
+    work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let Some(prelude) = prelude else { return work(connection) };
+    connection.transaction(|connection| {
+        connection.batch_execute(prelude)?;
+        work(connection)
+    })
 }
 
 /// Tells whether somebody else committed to the SQLite file.

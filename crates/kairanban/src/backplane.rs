@@ -5,15 +5,32 @@
 //! tell: SQLite's own file tells (see [`crate::data_version`]).
 
 mod postgres;
+mod redis;
 mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use kairanban_store::DatabaseAddress;
+use kairanban_core::Epoch;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::follower::Wake;
+use crate::{follower::Wake, shared_snapshots::Redis};
+
+/// Between two tries to open a session.
+const RETRY: Duration = Duration::from_secs(2);
+/// Between two signs of life that a session is asked for: such sessions die silently.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// For such a sign to come.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Which ways there are between the processes.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// To listen on, for the commits of other programs; and to tell of ours if there is no Redis.
+    pub postgres: Option<String>,
+    /// To tell of our commits, and hear of those of other nodes.
+    pub redis: Option<Redis>,
+}
 
 /// Tells the other processes of a commit. Cheap to clone; several commits before the message goes
 /// out share it.
@@ -27,10 +44,63 @@ impl Backplane {
     }
 
     /// Listens and tells, until told to stop.
-    pub fn start(&self, address: &DatabaseAddress, wake: Wake, tasks: &TaskTracker, stop: CancellationToken) {
-        if let DatabaseAddress::Postgres(url) = address {
-            let (url, asked) = (url.clone(), Arc::clone(&self.0));
-            tasks.spawn(async move { postgres::run(&url, &wake, &asked, &stop).await });
+    pub fn start(&self, ways: Ways, epoch: &Epoch, wake: &Wake, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Ways { postgres, redis } = ways;
+        let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
+        let asked_of_postgres = if redis.is_some() { nobodys } else { Arc::clone(&ours) };
+        if let Some(url) = postgres {
+            tasks.spawn(keep(postgres::Listening { url, wake: wake.clone(), asked: asked_of_postgres }, stop.clone()));
+        }
+        if let Some(redis) = redis {
+            let channel = format!("kairanban:{epoch}:changed");
+            tasks.spawn(keep(redis::Subscribing { redis, channel, wake: wake.clone(), asked: ours }, stop.clone()));
         }
     }
+}
+
+/// A way to hear and tell, one session after the other.
+trait Way: Send + Sync {
+    const NAME: &'static str;
+    type Session: Send;
+    /// Connects and subscribes.
+    fn open(&self) -> impl Future<Output = Result<Self::Session, String>> + Send;
+    /// Hears and tells. Gives why that ended.
+    fn serve(&self, session: Self::Session) -> impl Future<Output = String> + Send;
+}
+
+/// Keeps a session open until told to stop.
+async fn keep<W: Way>(way: W, stop: CancellationToken) {
+    let mut known_bad = false;
+    loop {
+        let session = async {
+            match way.open().await {
+                Ok(session) => (true, way.serve(session).await),
+                Err(error) => (false, error),
+            }
+        };
+        let (opened, error) = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = session => ended,
+        };
+        // Once for each time that it goes away, not for each try.
+        if opened || !known_bad {
+            tracing::warn!(error, "no messages by {} for now; polling goes on", W::NAME);
+        }
+        known_bad = true;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// A name for this process, so that it does not wake itself.
+fn node_name() -> Result<String, String> {
+    getrandom::u64().map(|number| format!("{number:016x}")).map_err(|error| error.to_string())
+}
+
+/// An error with its causes: some libraries say only what they were doing.
+fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

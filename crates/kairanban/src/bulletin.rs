@@ -15,7 +15,7 @@ use std::{
 use kairanban_core::{Hub, Revision};
 use kairanban_store::{Store, Writer};
 
-use crate::{auth::HeldTokens, follower::Following};
+use crate::{auth::HeldTokens, follower::Following, shared_snapshots::Loader};
 
 pub use reading::{CATCH_UP, First, Reading, ResetReason, Since, Watch};
 pub use writing::on_commit;
@@ -29,6 +29,7 @@ pub struct Bulletin {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
+    pub(crate) loader: Loader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
     pub(crate) following: Following,

@@ -70,6 +70,20 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What carries messages between servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackplaneKind {
+    /// Postgres, if that is the database.
+    Auto,
+    /// Nothing: the database is polled.
+    None,
+    /// LISTEN and NOTIFY.
+    Postgres,
+    /// Redis, and LISTEN for the commits of other programs.
+    Redis,
+}
+
 macro_rules! sections {
     ($($(#[$doc:meta])* $section:ident { $($(#[$key_doc:meta])* $key:ident: $kind:ty,)* })*) => {
         $($(#[$doc])* #[derive(Clone, Debug, Deserialize)] #[serde(deny_unknown_fields)]
@@ -90,6 +104,7 @@ sections! {
         #[doc = "`[tickets]`"] tickets: Tickets,
         #[doc = "`[idempotency]`"] idempotency: Idempotency,
         #[doc = "`[limits]`"] limits: Limits,
+        #[doc = "`[backplane]`"] backplane: Backplane,
         #[doc = "`[cors]`"] cors: Cors,
     }
     /// The process.
@@ -154,6 +169,12 @@ sections! {
     Idempotency {
         #[doc = "Life of a key, in seconds"] age_max_s: u64,
     }
+    /// What carries "look again" between the servers of one database.
+    Backplane {
+        #[doc = "Which"] kind: BackplaneKind,
+        #[doc = "For `redis`: its URL"] redis_url: Secret,
+        #[doc = "Life of a list in Redis, in seconds"] snapshot_ttl_s: NonZero<u64>,
+    }
     /// Other sites.
     Cors {
         #[doc = "Those whose pages may read and write here"] origins: Vec<String>,
@@ -209,6 +230,7 @@ impl Config {
         self.default_board()?;
         self.address()?;
         self.listen_address()?;
+        self.backplane_addresses()?;
         if let Some(wrong) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
             let reason = format!("{wrong:?} is no origin; write https://host or http://host:port, without a path");
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
@@ -250,6 +272,27 @@ impl Config {
             "" => self.address(),
             url => url.parse().map_err(|reason| ConfigError::Invalid { key: "database.listen_url", reason }),
         }
+    }
+
+    /// Where messages between the servers go: by Postgres, by Redis.
+    ///
+    /// # Errors
+    /// If that cannot be with this database, or the URL is none.
+    pub fn backplane_addresses(&self) -> Result<(Option<String>, Option<redis::Client>), ConfigError> {
+        let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
+        let url = match (self.backplane.kind, self.listen_address()?) {
+            (BackplaneKind::None, _) | (BackplaneKind::Auto, DatabaseAddress::Sqlite(_)) => return Ok((None, None)),
+            (_, DatabaseAddress::Postgres(url)) => url,
+            (..) => return wrong("backplane.kind", "SQLite has one server, which needs none; several need Postgres"),
+        };
+        if self.backplane.kind != BackplaneKind::Redis {
+            return Ok((Some(url), None));
+        }
+        // The text may hold a password, so it is not repeated.
+        let Ok(redis) = redis::Client::open(self.backplane.redis_url.0.as_str()) else {
+            return wrong("backplane.redis_url", "write redis://host:port/number, or rediss:// for TLS");
+        };
+        Ok((Some(url), Some(redis)))
     }
 
     /// How long the database may take.

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{archiver::Archiver, auth::HeldTokens, blocking::blocking, bulletin::HighWater};
+use crate::{archiver::Archiver, auth::HeldTokens, blocking::blocking, bulletin::HighWater, shared_snapshots::Loader};
 
 /// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +118,7 @@ impl Following {
 #[derive(Debug)]
 pub struct Surroundings {
     pub(crate) store: Store,
+    pub(crate) loader: Loader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) held: HeldTokens,
     pub(crate) wake: Wake,
@@ -240,8 +241,8 @@ impl Follower {
     }
 
     async fn reload(&self, board: &BoardName) -> Result<(), StoreError> {
-        let (store, epoch, name) = (self.around.store.clone(), self.position.borrow().epoch.clone(), board.clone());
-        match blocking(move || store.load(&epoch, &name)).await {
+        let epoch = self.position.borrow().epoch.clone();
+        match self.around.loader.load(&epoch, board).await {
             // Outdated: nobody has been shown the board yet, and whoever reads it will read again.
             Ok(loaded) => {
                 self.around.hub.install(&self.around.hub.channel(board), loaded, Instant::now()).map_or(Ok(()), |_| Ok(()))

@@ -21,6 +21,7 @@ mod limits;
 mod render;
 mod routes;
 mod server;
+mod shared_snapshots;
 mod shutdown;
 mod state;
 mod stream;

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     archiver::{self, Archiver},
     auth::HeldTokens,
-    backplane::Backplane,
+    backplane::{Backplane, Ways},
     bulletin::{self, Bulletin, HighWater},
     cli::CliError,
     config::Config,
@@ -36,6 +36,7 @@ use crate::{
     limits::Quotas,
     render::fragments::Fragments,
     routes,
+    shared_snapshots::{Loader, Redis},
     shutdown::Drain,
     state::AppState,
 };
@@ -146,10 +147,13 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
     let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
     let (wake, backplane, acknowledged) = (Wake::default(), Backplane::default(), HighWater::default());
+    let ways = ways(config)?;
+    let loader = Loader::new(store.clone(), ways.redis.clone());
     let (archiver, overfull) = Archiver::new();
     let held = HeldTokens::default();
     let (follower, following) = Follower::new(follower::Surroundings {
         store: store.clone(),
+        loader: loader.clone(),
         hub: Arc::clone(&hub),
         held: held.clone(),
         wake: wake.clone(),
@@ -173,11 +177,19 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
     tasks.spawn(housekeeping.run(stop.clone()));
     data_version::watch(store.clone(), wake.clone(), stop.clone())?;
-    backplane.start(&config.listen_address()?, wake, &tasks, stop.clone());
+    backplane.start(ways, &following.epoch(), &wake, &tasks, &stop);
     let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
     let undo = config.undo();
-    let parts = bulletin::Parts { store, hub, writer, following, held, acknowledged, trimmed_to, cache_ttl, write_wait, undo };
+    let parts =
+        bulletin::Parts { store, loader, hub, writer, following, held, acknowledged, trimmed_to, cache_ttl, write_wait, undo };
     Ok((Bulletin::new(parts), Background { stop, tasks, writing }))
+}
+
+fn ways(config: &Config) -> Result<Ways, CliError> {
+    let (postgres, redis) = config.backplane_addresses()?;
+    let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
+    let redis = redis.map(|client| Redis::new(client, ttl)).transpose();
+    Ok(Ways { postgres, redis: redis.map_err(|error| CliError::Failed(error.to_string()))? })
 }
 
 /// Migrates and connects. Blocks.
@@ -190,7 +202,11 @@ pub fn open_store(config: &Config) -> Result<Store, CliError> {
     for migration in ran {
         tracing::info!(migration, "migrated");
     }
-    Store::open(config.store()?).map_err(&failed)
+    let store = Store::open(config.store()?).map_err(&failed)?;
+    if store.is_pooled() {
+        tracing::info!("a transaction pooler stands before Postgres; every reading is a transaction");
+    }
+    Ok(store)
 }
 
 fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {

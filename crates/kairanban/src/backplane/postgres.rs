@@ -4,57 +4,68 @@
 //! NOTIFY would make commits wait for each other, and this connection says it after them. LISTEN
 //! sessions die silently, so this one is asked for a sign of life.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream::poll_fn};
-use tokio::{sync::Notify, time::timeout};
-use tokio_postgres::{AsyncMessage, Client, Connection, tls::MakeTlsConnect};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    AsyncMessage, Client, Connection,
+    tls::MakeTlsConnect,
+    types::{ToSql, Type},
+};
 
-use super::tls::{self, Dsn};
+use super::{
+    HEARTBEAT, HEARTBEAT_LIMIT, Way, described, node_name,
+    tls::{self, Dsn},
+};
 use crate::follower::Wake;
-
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_secs(2);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Keeps a session until told to stop.
-pub(super) async fn run(url: &str, wake: &Wake, asked: &Notify, stop: &CancellationToken) {
-    let mut known_bad = false;
-    while !stop.is_cancelled() {
-        let session = async {
-            let mut session = Session::open(url, wake.clone()).await?;
-            tracing::info!(channel = session.channel, "listening for notifications");
-            session.serve(asked).await
-        };
-        let ended = tokio::select! {
-            () = stop.cancelled() => return,
-            ended = session => ended,
-        };
-        if let Err(error) = ended {
-            if !known_bad {
-                tracing::warn!(error, "no notifications for now; polling goes on");
-            }
-            known_bad = true;
-        } else {
-            known_bad = false;
+pub(super) struct Listening {
+    pub(super) url: String,
+    pub(super) wake: Wake,
+    pub(super) asked: Arc<Notify>,
+}
+
+impl Way for Listening {
+    const NAME: &'static str = "LISTEN";
+    type Session = Session;
+
+    async fn open(&self) -> Result<Session, String> {
+        let session = Session::open(&self.url, self.wake.clone()).await?;
+        match session.check_pooler(&self.url).await {
+            Ok(()) => tracing::info!(channel = session.channel, "listening for notifications"),
+            // It may still tell others.
+            Err(pooler) => tracing::warn!("{pooler}"),
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(RETRY) => {}
+        Ok(session)
+    }
+
+    async fn serve(&self, mut session: Session) -> String {
+        loop {
+            let done = tokio::select! {
+                _ = &mut session.driver => return "the connection ended".to_owned(),
+                () = self.asked.notified() => session.tell().await,
+                () = tokio::time::sleep(HEARTBEAT) => session.is_alive().await,
+            };
+            if let Err(error) = done {
+                return error;
+            }
         }
     }
 }
 
-struct Session {
+const POOLER: &str = "a transaction pooler (PgBouncer with pool_mode=transaction, or one like it) stands before Postgres, and loses \
+    notifications: point database.listen_url past it. Until then commits of other programs and nodes show after database.poll_ms";
+
+pub(super) struct Session {
     client: Client,
     channel: String,
     /// Marks our own messages, which tell us nothing.
     node: String,
     /// Drives the connection; the session ends with it.
-    driver: tokio::task::JoinHandle<()>,
+    driver: JoinHandle<()>,
 }
 
 impl Drop for Session {
@@ -65,13 +76,8 @@ impl Drop for Session {
 
 impl Session {
     async fn open(url: &str, wake: Wake) -> Result<Self, String> {
-        let node = format!("{:016x}", getrandom::u64().map_err(|error| error.to_string())?);
-        let dsn = Dsn::parse(url)?;
-        let (client, driver) = match tls::connector(&dsn)? {
-            Some(connector) => connect(&dsn, connector, wake.clone(), node.clone()).await,
-            None => connect(&dsn, tokio_postgres::NoTls, wake.clone(), node.clone()).await,
-        }
-        .map_err(|error| described(error.as_ref()))?;
+        let node = node_name()?;
+        let (client, driver) = connect(url, wake.clone(), node.clone()).await?;
         let mut session = Self { client, channel: String::new(), node, driver };
         session.listen().await.map_err(|error| described(&error))?;
         // What was committed before LISTEN told nobody.
@@ -82,39 +88,61 @@ impl Session {
     async fn listen(&mut self) -> Result<(), tokio_postgres::Error> {
         let row = self
             .client
-            .query_one("SELECT 'kairanban_' || current_schema(), quote_ident('kairanban_' || current_schema())", &[])
+            .query_typed_one("SELECT 'kairanban_' || current_schema(), quote_ident('kairanban_' || current_schema())", &[])
             .await?;
         self.channel = row.get(0);
         let quoted: String = row.get(1);
         self.client.batch_execute(&format!("LISTEN {quoted}")).await
     }
 
-    /// Ends only by an error, described.
-    async fn serve(&mut self, asked: &Notify) -> Result<(), String> {
-        loop {
-            tokio::select! {
-                _ = &mut self.driver => return Err("the connection ended".to_owned()),
-                () = asked.notified() => self.query("SELECT pg_notify($1, $2)", &[&self.channel, &self.node]).await?,
-                () = tokio::time::sleep(HEARTBEAT) => self.query("SELECT", &[]).await?,
-            }
-        }
+    /// Finds out whether a transaction pooler stands between, which would lose what LISTEN is for: then
+    /// this session has no backend of its own, and another one is given it as soon as it rests.
+    async fn check_pooler(&self, url: &str) -> Result<(), String> {
+        let (other, driver) = connect(url, Wake::default(), String::new()).await?;
+        let compare = async {
+            let mine = backend(&self.client).await?;
+            other.batch_execute("BEGIN").await?;
+            let others = backend(&other).await?;
+            // While the other holds that backend, this one is given another.
+            Ok(others == mine || backend(&self.client).await? != mine)
+        };
+        let pooled = in_time(compare).await;
+        driver.abort();
+        if pooled? { Err(POOLER.to_owned()) } else { Ok(()) }
     }
 
-    async fn query(&self, text: &str, values: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<(), String> {
-        match timeout(HEARTBEAT_LIMIT, self.client.execute(text, values)).await {
-            Ok(done) => done.map(drop).map_err(|error| described(&error)),
-            Err(_) => Err("the session does not answer".to_owned()),
-        }
+    async fn tell(&self) -> Result<(), String> {
+        // In one step, unlike a prepared statement: a pooler may change the backend between two.
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];
+        in_time(self.client.query_typed("SELECT pg_notify($1, $2)", &values)).await.map(drop)
+    }
+
+    async fn is_alive(&self) -> Result<(), String> {
+        in_time(self.client.simple_query("SELECT")).await.map(drop)
     }
 }
 
-/// An error with its causes: tokio-postgres says only what it was doing.
-fn described(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+async fn in_time<T>(query: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
+    match timeout(HEARTBEAT_LIMIT, query).await {
+        Ok(done) => done.map_err(|error| described(&error)),
+        Err(_) => Err("the session does not answer".to_owned()),
+    }
 }
 
-async fn connect<T>(dsn: &Dsn, tls: T, wake: Wake, node: String) -> Result<(Client, tokio::task::JoinHandle<()>), Failure>
+async fn backend(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    Ok(client.query_typed_one("SELECT pg_backend_pid()", &[]).await?.get(0))
+}
+
+async fn connect(url: &str, wake: Wake, node: String) -> Result<(Client, JoinHandle<()>), String> {
+    let dsn = Dsn::parse(url)?;
+    let connected = match tls::connector(&dsn)? {
+        Some(connector) => connect_by(&dsn, connector, wake, node).await,
+        None => connect_by(&dsn, tokio_postgres::NoTls, wake, node).await,
+    };
+    connected.map_err(|error| described(error.as_ref()))
+}
+
+async fn connect_by<T>(dsn: &Dsn, tls: T, wake: Wake, node: String) -> Result<(Client, JoinHandle<()>), Failure>
 where
     T: MakeTlsConnect<tokio_postgres::Socket> + 'static,
     T::Stream: Send,

@@ -218,8 +218,7 @@ impl Bulletin {
             if self.is_current(channel) {
                 return Ok(());
             }
-            let (store, epoch, name) = (self.parts.store.clone(), self.parts.following.epoch(), board.clone());
-            match blocking(move || store.load(&epoch, &name)).await {
+            match self.parts.loader.load(&self.parts.following.epoch(), board).await {
                 Ok(loaded) => {
                     if self.parts.hub.install(channel, loaded, Instant::now()).is_ok() {
                         return Ok(());

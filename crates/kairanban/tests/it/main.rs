@@ -16,6 +16,7 @@ mod dialects;
 mod foreign_writers;
 mod many_boards;
 mod node;
+mod nodes;
 mod openapi;
 mod pages;
 mod protocol;

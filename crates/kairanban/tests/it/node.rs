@@ -105,12 +105,16 @@ impl Node {
 
     /// Another process on the same database.
     pub(crate) fn sibling(&self) -> Self {
-        let (child, address) = spawn(&self.database.url(), &self.settings);
-        let database = match &self.database {
-            Database::Postgres(url) => Database::Postgres(url.clone()),
+        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.sibling_with(&settings)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn sibling_with(&self, settings: &[(&str, &str)]) -> Self {
+        match &self.database {
+            Database::Postgres(url) => Self::start_with(Database::Postgres(url.clone()), settings),
             Database::Sqlite(_) => panic!("one server per SQLite file"),
-        };
-        Self { address, database, child, settings: self.settings.clone() }
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

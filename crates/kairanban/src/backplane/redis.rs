@@ -1,0 +1,78 @@
+//! Redis, by publish and subscribe.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::{sync::Notify, time::timeout};
+
+use super::{HEARTBEAT, HEARTBEAT_LIMIT, Way, node_name};
+use crate::{follower::Wake, shared_snapshots::Redis};
+
+pub(super) struct Subscribing {
+    pub(super) redis: Redis,
+    pub(super) channel: String,
+    pub(super) wake: Wake,
+    pub(super) asked: Arc<Notify>,
+}
+
+impl Way for Subscribing {
+    const NAME: &'static str = "Redis";
+    type Session = Session;
+
+    async fn open(&self) -> Result<Session, String> {
+        let session = Session::open(&self.redis, &self.channel).await?;
+        tracing::info!(channel = self.channel, "subscribed in Redis");
+        // What was committed before told nobody.
+        self.wake.wake();
+        Ok(session)
+    }
+
+    async fn serve(&self, mut session: Session) -> String {
+        loop {
+            let done = tokio::select! {
+                message = session.heard.next() => match message {
+                    None => return "the connection ended".to_owned(),
+                    Some(message) => {
+                        if message.get_payload_bytes() != session.node.as_bytes() {
+                            self.wake.wake();
+                        }
+                        Ok(())
+                    }
+                },
+                () = self.asked.notified() => self.redis.publish(&self.channel, &session.node).await,
+                () = tokio::time::sleep(HEARTBEAT) => session.is_alive().await,
+            };
+            if let Err(error) = done {
+                return error;
+            }
+        }
+    }
+}
+
+pub(super) struct Session {
+    node: String,
+    heard: PubSubStream,
+    /// Asks for signs of life.
+    control: PubSubSink,
+}
+
+impl Session {
+    async fn open(redis: &Redis, channel: &str) -> Result<Self, String> {
+        let opened = async {
+            let (mut control, heard) = redis.client().get_async_pubsub().await?.split();
+            control.subscribe(channel).await?;
+            Ok::<_, redis::RedisError>((control, heard))
+        };
+        let opened = timeout(HEARTBEAT_LIMIT, opened).await.map_err(|_| "Redis does not answer".to_owned())?;
+        let (control, heard) = opened.map_err(|error| error.to_string())?;
+        Ok(Self { node: node_name()?, heard, control })
+    }
+
+    async fn is_alive(&mut self) -> Result<(), String> {
+        match timeout(HEARTBEAT_LIMIT, self.control.ping::<redis::Value>()).await {
+            Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err("the subscription does not answer".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Live lists that the nodes share in Redis, so that a board that one of them has read costs the others
+//! no reading of its topics.
+//!
+//! A copy is never believed by itself: the database is asked for the board's revision, and only a copy
+//! of exactly that revision counts. So a copy may be old, or lost, without harm.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{BoardName, Cursor, Epoch, Loaded, Revision, Snapshot, Tail, Topic, TopicId};
+use kairanban_store::{Store, StoreError};
+use redis::{
+    AsyncCommands as _, Client,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::blocking::blocking;
+
+/// For Redis to answer. A reader waits for it, and the database would do.
+const WAIT: Duration = Duration::from_millis(250);
+/// Between two tries to connect, at most.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// A connection to Redis that comes back by itself. Cheap to clone.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    connection: ConnectionManager,
+    /// How long a copy is kept.
+    ttl: Duration,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may hold a password.
+        f.write_str("Redis")
+    }
+}
+
+impl Redis {
+    /// Redis at `client`'s address; connects when it is first needed. Within a runtime.
+    ///
+    /// # Errors
+    /// If the configuration cannot be.
+    pub fn new(client: Client, ttl: Duration) -> redis::RedisResult<Self> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_max_delay(RETRY_MAX)
+            .set_connection_timeout(Some(WAIT))
+            .set_response_timeout(Some(WAIT));
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        Ok(Self { client, connection, ttl })
+    }
+
+    /// For connections of one's own.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Says something on a channel.
+    ///
+    /// # Errors
+    /// Why not, described.
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), String> {
+        let sent: redis::RedisResult<()> = self.connection.clone().publish(channel, message).await;
+        sent.map_err(|error| error.to_string())
+    }
+
+    async fn get(&self, key: &str) -> Option<Copy> {
+        let found: redis::RedisResult<Option<Vec<u8>>> = self.connection.clone().get(key).await;
+        let found = found.inspect_err(|error| tracing::debug!(%error, "no copy from Redis")).ok()??;
+        serde_json::from_slice(&found).inspect_err(|error| tracing::warn!(%error, key, "a copy that cannot be read")).ok()
+    }
+
+    async fn put(&self, key: &str, copy: &Copy) {
+        // Our own structs hold strings, numbers and lists: nothing that JSON cannot say.
+        let text = serde_json::to_vec(copy).unwrap_or_default();
+        let put: redis::RedisResult<()> = self.connection.clone().set_ex(key, text, self.ttl.as_secs().max(1)).await;
+        if let Err(error) = put {
+            tracing::debug!(%error, "no copy to Redis");
+        }
+    }
+}
+
+/// Reads boards, from a copy where that will do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    store: Store,
+    redis: Option<Redis>,
+}
+
+impl Loader {
+    /// A loader from `store`, and from `redis` if there is one.
+    #[must_use]
+    pub const fn new(store: Store, redis: Option<Redis>) -> Self {
+        Self { store, redis }
+    }
+
+    /// Reads a board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
+        let Some(redis) = &self.redis else { return self.load_anew(epoch, board).await };
+        // Nodes that show lists of another length have other copies.
+        let key = format!("kairanban:{epoch}:{}:{board}", self.store.topics_max());
+        if let Some(copy) = redis.get(&key).await {
+            let (store, name) = (self.store.clone(), board.clone());
+            let (board_id, policies, revision) = blocking(move || store.place_of(&name)).await?;
+            if copy.board_id == board_id.0 && copy.revision == revision.get() {
+                let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
+                return Ok(Loaded { board_id, policies, snapshot, tail });
+            }
+        }
+        let loaded = self.load_anew(epoch, board).await?;
+        let (redis, copy) = (redis.clone(), Copy::from(&loaded));
+        // Whoever waits for the board need not wait for this.
+        tokio::spawn(async move { redis.put(&key, &copy).await });
+        Ok(loaded)
+    }
+
+    async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
+        let (store, epoch, board) = (self.store.clone(), epoch.clone(), board.clone());
+        blocking(move || store.load(&epoch, &board)).await
+    }
+}
+
+/// A live list with its newest history, as it lies in Redis.
+#[derive(Debug, Serialize, Deserialize)]
+struct Copy {
+    board_id: i64,
+    revision: u64,
+    topics: Vec<TopicCopy>,
+    floor: u64,
+    /// Revision and topic of each change after the floor.
+    tail: Vec<(u64, i64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TopicCopy {
+    id: i64,
+    comment: String,
+    author: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    revision: u64,
+}
+
+impl From<&Loaded> for Copy {
+    fn from(loaded: &Loaded) -> Self {
+        let copy = |topic: &Arc<Topic>| TopicCopy {
+            id: topic.id.0,
+            comment: topic.comment.clone(),
+            author: topic.author.clone(),
+            created_at: topic.created_at,
+            updated_at: topic.updated_at,
+            revision: topic.revision.get(),
+        };
+        Self {
+            board_id: loaded.board_id.0,
+            revision: loaded.snapshot.revision().get(),
+            topics: loaded.snapshot.topics().iter().map(copy).collect(),
+            floor: loaded.tail.floor().get(),
+            tail: loaded.tail.entries().map(|(revision, topic)| (revision.get(), topic.0)).collect(),
+        }
+    }
+}
+
+impl Copy {
+    fn into_list(self, board: &BoardName, cursor: Cursor, replay_max: usize) -> (Snapshot, Tail) {
+        let revision = |number| Revision::new(number).unwrap_or_default();
+        let topic = |copy: TopicCopy| {
+            Arc::new(Topic {
+                id: TopicId(copy.id),
+                comment: copy.comment,
+                author: copy.author,
+                created_at: copy.created_at,
+                updated_at: copy.updated_at,
+                revision: revision(copy.revision),
+            })
+        };
+        let mut topics: Vec<_> = self.topics.into_iter().map(topic).collect();
+        topics.sort_unstable_by_key(|topic| topic.id);
+        let entries = self.tail.into_iter().map(|(at, topic)| (revision(at), TopicId(topic)));
+        (Snapshot::new(board.clone(), cursor, topics), Tail::new(revision(self.floor), entries, replay_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kairanban_core::{BoardId, Policies};
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_the_same_list() {
+        let now = Utc::now();
+        let revision = Revision::new(9).expect("a revision");
+        let topic = Topic {
+            id: TopicId(3),
+            comment: "回覧\n\u{0}".to_owned(),
+            author: "ann".to_owned(),
+            created_at: now,
+            updated_at: now,
+            revision,
+        };
+        let cursor: Cursor = "e-9".parse().expect("a cursor");
+        let board: BoardName = "main".parse().expect("a name");
+        let loaded = Loaded {
+            board_id: BoardId(4),
+            policies: Policies::default(),
+            snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
+            tail: Tail::new(Revision::new(7).expect("a revision"), [(revision, TopicId(3))], 8),
+        };
+        let text = serde_json::to_string(&Copy::from(&loaded)).expect("JSON");
+        let copy: Copy = serde_json::from_str(&text).expect("a copy");
+        let (snapshot, tail) = copy.into_list(&board, cursor, 8);
+        assert_eq!(snapshot.topics().iter().map(|topic| topic.as_ref()).collect::<Vec<_>>(), [&topic]);
+        assert_eq!((snapshot.digest(), tail.floor()), (loaded.snapshot.digest(), loaded.tail.floor()));
+        assert!(tail.entries().eq(loaded.tail.entries()));
+    }
+}
