@@ -32,7 +32,7 @@ pub use forms::{Form, Forms};
 pub use hub::{BoardChannel, Hub, News, Published, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
-pub use live::{LiveBoard, Loaded, Outdated, Resume};
+pub use live::{Gap, LiveBoard, Loaded, Outdated, Resume};
 pub use patch::{Op, Patch, Update};
 pub use policy::{BoardChange, Policies, PostPolicy, ReadPolicy, Standing};
 pub use revision::Revision;

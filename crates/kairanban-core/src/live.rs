@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Policies, Revision, Snapshot, Tail, Update};
+use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Policies, Revision, Snapshot, Tail, TopicId, Update};
 
 /// A board as it was read from the database.
 #[derive(Debug)]
@@ -41,6 +41,21 @@ pub enum Resume {
     Snapshot(Arc<Snapshot>),
 }
 
+/// What has to be read of a board's log so that a reader who comes back is sent only what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The board.
+    pub board_id: BoardId,
+    /// Where the reader stands, or further back.
+    pub after: Revision,
+    /// The revision of the list that it is to be brought to.
+    pub upto: Revision,
+    /// How many topics that list shows.
+    pub shown: usize,
+    /// The first of them.
+    pub first: Option<TopicId>,
+}
+
 /// One board in memory.
 #[derive(Debug, Default)]
 pub struct LiveBoard {
@@ -58,6 +73,8 @@ struct Ready {
     policies: Policies,
     snapshot: Arc<Snapshot>,
     tail: Tail,
+    /// How far back the log was looked through, if it was.
+    searched: Option<Revision>,
     loaded_at: Instant,
     /// A change came while nobody watched, so it was not applied.
     stale: bool,
@@ -119,7 +136,15 @@ impl LiveBoard {
             return Err(Outdated);
         }
         let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
-            self.ready = Some(Ready { board_id, policies, snapshot: Arc::new(snapshot), tail, loaded_at: now, stale: false });
+            self.ready = Some(Ready {
+                board_id,
+                policies,
+                snapshot: Arc::new(snapshot),
+                tail,
+                searched: None,
+                loaded_at: now,
+                stale: false,
+            });
             return Ok(Change::None);
         };
         (ready.loaded_at, ready.policies) = (now, policies);
@@ -127,7 +152,7 @@ impl LiveBoard {
             return Ok(Change::None);
         }
         // What was read knows its own history; ours has a gap before it.
-        ready.tail = tail;
+        (ready.tail, ready.searched) = (tail, None);
         Ok(ready.show(ready.snapshot.replaced_by(snapshot, topics_max)))
     }
 
@@ -163,6 +188,29 @@ impl LiveBoard {
     /// Has a reading that is under way done again.
     pub(crate) fn doubt(&mut self) {
         self.doubted = true;
+    }
+
+    /// What the log should be asked before a reader at `revision` is sent the whole list: at most twice for
+    /// each reading of the board, for the first such reader and, all the way, for the first one from before.
+    #[must_use]
+    pub fn gap(&self, revision: Revision) -> Option<Gap> {
+        let Ready { board_id, snapshot, tail, searched, .. } = self.ready.as_ref()?;
+        let after = match searched {
+            None => revision,
+            Some(searched) if revision < *searched => Revision::ZERO,
+            Some(_) => return None,
+        };
+        let first = snapshot.topics().first().map(|topic| topic.id);
+        let gap = Gap { board_id: *board_id, after, upto: snapshot.revision(), shown: snapshot.topics().len(), first };
+        (revision < tail.floor()).then_some(gap)
+    }
+
+    /// Takes what the log was asked for.
+    pub fn bridge(&mut self, gap: &Gap, history: &Tail) {
+        if let Some(ready) = self.ready.as_mut().filter(|ready| ready.board_id == gap.board_id) {
+            ready.searched = Some(gap.after);
+            ready.tail.deepen(history, gap.upto);
+        }
     }
 
     /// How to bring a reader that holds the list at `cursor` up to date, or `None` while nothing

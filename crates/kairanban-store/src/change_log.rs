@@ -7,9 +7,9 @@ use diesel::{
     dsl::{max, sql},
     prelude::*,
     sql_query,
-    sql_types::Bool,
+    sql_types::{BigInt, Bool, Nullable},
 };
-use kairanban_core::{BoardId, BoardName, Change, LogEntry, Revision, Standing, Tail, TopicId};
+use kairanban_core::{BoardId, BoardName, Change, Gap, LogEntry, Revision, Standing, Tail, TopicId};
 
 use crate::{
     StoreError,
@@ -126,50 +126,81 @@ pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreErro
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
-/// The newest stretch of a board's history, up to and with `upto`, for readers that come back. The
-/// board shows `shown` topics now.
+/// What a reader needs to know of a board's history who comes back from somewhere in the gap: which topics
+/// changed, and which a full board has pushed out. Looks through `rows_max` changes at most, and keeps the
+/// `replay_max` topics that changed last.
 ///
-/// What was touched tells everything only back to where the board was last full: a full list also
-/// changes by what it pushes out and lets in again.
-pub(crate) fn tail(
+/// A full list also changes by what it lets in again when something goes, and that leaves no trace: so the
+/// history begins at the last time that topics went while there may have been more than were shown.
+///
+/// What was committed after `upto` is taken for a change at `upto`: telling such a reader of it once too
+/// often does no harm.
+pub(crate) fn history(
     connection: &mut AnyConnection,
-    board: BoardId,
-    upto: Revision,
-    shown: usize,
+    gap: &Gap,
     topics_max: usize,
+    rows_max: usize,
     replay_max: usize,
 ) -> Result<Tail, StoreError> {
-    if shown >= topics_max || replay_max == 0 {
-        return Ok(Tail::new(upto, [], replay_max));
+    // What was pushed out is not archived yet, or there is a change that says so, which is read later.
+    let waiting = if gap.shown >= topics_max { below(connection, gap, replay_max)? } else { Vec::new() };
+    if waiting.len() > replay_max || replay_max == 0 {
+        return Ok(Tail::new(gap.upto, [], replay_max));
     }
-    let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
-    let rows: Vec<(i64, String, Option<i64>)> = changes::table
-        .filter(changes::board_id.eq(board.0).and(sql::<Bool>(NOT_ARCHIVE)).and(changes::revision.le(number(upto))))
-        .order((changes::revision.desc(), changes::id.desc()))
-        .limit(limit)
-        .select((changes::revision, changes::kind, changes::topic_id))
-        .load(connection)?;
-    let mut floor = trimmed_to(connection)?.max(archived_at(connection, board)?);
-    let (mut entries, mut most) = (Vec::new(), shown);
-    for (at, kind, topic) in rows {
-        // Before this row the board may have shown one more.
-        most += usize::from(kind == "delete");
-        if kind == "clear" || most >= topics_max || entries.len() >= replay_max {
-            floor = floor.max(revision(at)?);
-            break;
-        }
-        entries.extend(topic.map(|topic| (at, TopicId(topic))));
-    }
-    let entries =
-        entries.into_iter().rev().map(|(at, topic)| Ok((revision(at)?, topic))).collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(Tail::new(floor, entries, replay_max))
+    let spared = topics_max.saturating_sub(gap.shown).max(1) - 1;
+    // One pass: the rest is of as many rows as topics changed.
+    let text = format!(
+        "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
+         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, max(CASE WHEN kind = 'clear' THEN revision END) AS cleared \
+         FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} \
+         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
+         stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, min(oldest) AS oldest, max(cleared) AS cleared, \
+         (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
+         SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, touched.revision \
+         FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL ORDER BY touched.revision DESC LIMIT {limit}",
+        board = gap.board_id.0,
+        after = number(gap.after),
+        limit = replay_max + 1,
+    );
+    let rows: Vec<Touched> = sql_query(text).load(connection)?;
+    // Everything is known from the last of these on.
+    let cut = rows.first().filter(|row| row.changes >= i64::try_from(rows_max).unwrap_or(i64::MAX)).and_then(|row| row.oldest);
+    let ends = rows.first().map_or([None; 2], |row| [row.cleared, row.gone]);
+    let known_from = ends.into_iter().chain([cut]).flatten().max().unwrap_or(0).max(number(gap.after));
+    let touched = rows.iter().rev().filter_map(|row| Some((row.revision.filter(|at| *at > known_from)?, TopicId(row.topic_id?))));
+    let touched = touched.map(|(at, id)| Ok((revision(at)?.min(gap.upto), id))).collect::<Result<Vec<_>, StoreError>>()?;
+    let waiting = waiting.into_iter().map(|id| (gap.upto, TopicId(id)));
+    // After the reading: what was forgotten meanwhile is not in it.
+    let floor = revision(known_from)?.max(trimmed_to(connection)?).min(gap.upto);
+    Ok(Tail::new(floor, touched.into_iter().chain(waiting), replay_max))
 }
 
-/// When topics of the board were last archived, which says that it had been full.
-fn archived_at(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
-    let rows = changes::table.filter(changes::board_id.eq(board.0).and(sql::<Bool>("changes.kind = 'archive'")));
-    let newest: Option<i64> = rows.select(max(changes::revision)).first(connection)?;
-    newest.map_or(Ok(Revision::ZERO), revision)
+/// The newest topics that a full board no longer shows and that wait to be archived.
+fn below(connection: &mut AnyConnection, gap: &Gap, replay_max: usize) -> Result<Vec<i64>, StoreError> {
+    let first = gap.first.map_or(i64::MIN, |first| first.0);
+    let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
+    let waiting =
+        topics::table.filter(topics::board_id.eq(gap.board_id.0).and(topics::archived.eq(false)).and(topics::id.lt(first)));
+    Ok(waiting.order(topics::id.desc()).limit(limit).select(topics::id).load(connection)?)
+}
+
+/// A topic of a stretch of the log, and when it changed last; with what is known of the whole stretch.
+#[derive(QueryableByName)]
+struct Touched {
+    #[diesel(sql_type = BigInt)]
+    changes: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    oldest: Option<i64>,
+    /// When everything went at once.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    cleared: Option<i64>,
+    /// When so many topics had still to go that the list may have been full.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    gone: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    topic_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    revision: Option<i64>,
 }
 
 /// The revision up to which the log may have been forgotten.

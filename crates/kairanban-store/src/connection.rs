@@ -241,6 +241,8 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
         "timezone = 'UTC'".to_owned(),
         "synchronous_commit = 'on'".to_owned(),
         "client_min_messages = 'warning'".to_owned(),
+        // Compiling a query takes longer than any of ours runs.
+        "jit = off".to_owned(),
     ];
     settings.map(|setting| format!("{set} {setting}; ")).concat()
 }

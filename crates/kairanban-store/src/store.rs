@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::{Connection as _, connection::SimpleConnection as _};
 use kairanban_core::{
-    Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Loaded, LogEntry, Policies, Revision, Scope, Token, Topic, TopicId,
+    Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Gap, Loaded, LogEntry, Policies, Revision, Scope, Tail, Token, Topic,
+    TopicId,
 };
 
 use crate::{
@@ -30,6 +31,8 @@ pub struct StoreConfig {
     pub topics_max: usize,
     /// Changes of a board that are read along with it, for readers that come back.
     pub replay_max: usize,
+    /// Changes of a board that are looked through for readers that come back from further away.
+    pub resume_max: usize,
     /// Changes that are followed one by one; past that, boards are read anew.
     pub changes_max: usize,
 }
@@ -105,6 +108,16 @@ impl Store {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn place_of(&self, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
         self.with(|connection| repository::place_of(connection, board))
+    }
+
+    /// A board's history within a gap, for readers who come back from further than what is read along with
+    /// the board.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn history(&self, gap: &Gap) -> Result<Tail, StoreError> {
+        let StoreConfig { topics_max, resume_max, replay_max, .. } = self.config;
+        self.with(|connection| change_log::history(connection, gap, topics_max, resume_max, replay_max))
     }
 
     /// Topics in a live list, at most.

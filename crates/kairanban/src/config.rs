@@ -157,6 +157,7 @@ sections! {
     History {
         #[doc = "Changes that it keeps"] changes_max: u64,
         #[doc = "How long it keeps them, in seconds"] age_max_s: u64,
+        #[doc = "Changes of a board that are looked through for a reader"] resume_max: NonZero<usize>,
         #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
         #[doc = "Deeds that the audit keeps"] audit_max: u64,
     }
@@ -316,6 +317,7 @@ impl Config {
             pool_wait: Duration::from_millis(self.database.pool_wait_ms),
             topics_max: self.board.topics_max.get(),
             replay_max: self.stream.replay_max,
+            resume_max: self.history.resume_max.get(),
             changes_max: self.database.changes_max.get(),
         })
     }

@@ -111,6 +111,7 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
         pool_wait: Duration::from_secs(2),
         topics_max: 5,
         replay_max: 100,
+        resume_max: 1_000,
         changes_max: 1_000,
     }
 }

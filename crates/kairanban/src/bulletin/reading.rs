@@ -132,6 +132,9 @@ impl Bulletin {
             self.forget(board, &channel, &error);
             return Err(error);
         }
+        if let Since::Cursor(cursor) = &since {
+            self.bridge(&subscription.channel, cursor).await;
+        }
         let live = subscription.channel.live();
         let (snapshot, _) = admitted(caller, board, &live)?;
         let first = match since {
@@ -230,6 +233,26 @@ impl Bulletin {
             }
         }
         Err(StoreError::Unavailable("the board changes faster than it can be read".to_owned()))
+    }
+
+    /// Asks the log for what a reader has missed that memory does not know. Readers who come together, or
+    /// later, need not ask again.
+    async fn bridge(&self, channel: &BoardChannel, cursor: &Cursor) {
+        let gap = || {
+            let live = channel.live();
+            let of_this_history = live.last_known().is_some_and(|newest| newest.cursor().epoch == cursor.epoch);
+            live.gap(cursor.revision).filter(|_| of_this_history && !self.is_trimmed(cursor))
+        };
+        if gap().is_none() {
+            return;
+        }
+        let _turn = channel.loading.lock().await;
+        let Some(gap) = gap() else { return };
+        let store = self.parts.store.clone();
+        match blocking(move || store.history(&gap)).await {
+            Ok(history) => channel.live().bridge(&gap, &history),
+            Err(error) => tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list"),
+        }
     }
 
     fn is_current(&self, channel: &BoardChannel) -> bool {

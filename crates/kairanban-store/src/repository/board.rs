@@ -1,0 +1,191 @@
+//! Boards themselves: which there are, how they stand, and who may do what on them.
+
+use std::collections::HashMap;
+
+use diesel::{
+    dsl::sql,
+    expression::SqlLiteral,
+    prelude::*,
+    sql_types::{BigInt, Nullable},
+};
+use kairanban_core::{Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision, Scope, Standing};
+
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    rows::{StandingRow, policies, revision, standing_columns},
+    schema::boards,
+};
+
+/// Which boards somebody may see.
+#[derive(Clone, Debug)]
+pub enum Visible {
+    /// All of them.
+    All,
+    /// Those that are open to everybody, and this one.
+    Open(Option<BoardName>),
+}
+
+/// What is to change in a board.
+#[derive(Clone, Debug, Default)]
+pub struct BoardEdit {
+    /// Its title.
+    pub title: Option<BoardTitle>,
+    /// Who may read it.
+    pub read: Option<ReadPolicy>,
+    /// Who may post on it.
+    pub post: Option<PostPolicy>,
+}
+
+/// A board's revision: that of its newest change, in the same reading as what stands beside it.
+pub(super) const BOARD_REVISION: &str =
+    "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive'), 0)";
+
+/// A board's key, who may do what there, and its revision, all of one moment.
+pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
+    let row = boards::table.filter(boards::name.eq(board.as_str()));
+    let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION));
+    let found: Option<(i64, String, String, i64)> = row.select(columns).first(connection).optional()?;
+    let (id, read, post, at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
+    Ok((BoardId(id), policies(&read, &post), revision(at)?))
+}
+
+/// Who may do what on the board with this name.
+pub(crate) fn board_policies(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies), StoreError> {
+    let row = boards::table.filter(boards::name.eq(board.as_str())).select((boards::id, boards::read, boards::post));
+    let found: Option<(i64, String, String)> = row.first(connection).optional()?;
+    let found = found.map(|(id, read, post)| (BoardId(id), policies(&read, &post)));
+    found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
+}
+
+/// The key of the board with this name.
+pub(crate) fn board_id(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardId, StoreError> {
+    let found = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id).first(connection).optional()?;
+    found.map(BoardId).ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
+}
+
+/// Boards in the order of their names, after one of them.
+pub(crate) fn boards(
+    connection: &mut AnyConnection,
+    visible: &Visible,
+    after: Option<&BoardName>,
+    limit: usize,
+) -> Result<Vec<Board>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query = boards::table.filter(boards::name.gt(after.map_or("", BoardName::as_str))).into_boxed();
+    if let Visible::Open(besides) = visible {
+        let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
+        query = query.filter(boards::read.eq(ReadPolicy::Open.as_str()).or(boards::name.eq(besides)));
+    }
+    let rows: Vec<BoardRow> = query.order(boards::name).limit(limit).select(board_columns()).load(connection)?;
+    // A name that another program chose and that no address can hold is nobody's board.
+    Ok(rows.into_iter().filter_map(board).collect())
+}
+
+/// The board with this name, without its topics.
+pub(crate) fn board_info(connection: &mut AnyConnection, name: &BoardName) -> Result<Board, StoreError> {
+    let row = boards::table.filter(boards::name.eq(name.as_str())).select(board_columns());
+    let found: Option<BoardRow> = row.first(connection).optional()?;
+    found.and_then(board).ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
+}
+
+type BoardRow = (String, String, String, String, i64, i64);
+type BoardColumns = (boards::name, boards::title, boards::read, boards::post, SqlLiteral<BigInt>, SqlLiteral<BigInt>);
+
+fn board_columns() -> BoardColumns {
+    const TOPICS: &str = "(SELECT count(*) FROM topics WHERE topics.board_id = boards.id AND NOT topics.archived)";
+    (boards::name, boards::title, boards::read, boards::post, sql(BOARD_REVISION), sql(TOPICS))
+}
+
+fn board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
+    let (revision, topics) = (revision(at).ok()?, u64::try_from(topics).ok()?);
+    Some(Board { name: name.parse().ok()?, title, policies: policies(&read, &post), revision, topics })
+}
+
+pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wanted: &BoardEdit) -> Result<(), StoreError> {
+    match board_id(connection, name) {
+        Ok(_) => Err(StoreError::BoardExists(name.clone())),
+        Err(StoreError::NoSuchBoard(_)) => {
+            let row = (
+                boards::name.eq(name.as_str()),
+                boards::title.eq(wanted.title.as_ref().map_or("", BoardTitle::as_str)),
+                boards::read.eq(wanted.read.unwrap_or_default().as_str()),
+                boards::post.eq(wanted.post.unwrap_or_default().as_str()),
+            );
+            diesel::insert_into(boards::table).values(row).execute(connection)?;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes a board. What stays as it was is no change, and draws no revision.
+pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, edit: &BoardEdit) -> Result<(), StoreError> {
+    let now = board_info(connection, name)?;
+    let row = boards::table.filter(boards::name.eq(name.as_str()));
+    let title = edit.title.as_ref().map_or(now.title.as_str(), BoardTitle::as_str);
+    let (read, post) = (edit.read.unwrap_or(now.policies.read), edit.post.unwrap_or(now.policies.post));
+    if (title, read, post) != (now.title.as_str(), now.policies.read, now.policies.post) {
+        let set = (boards::title.eq(title), boards::read.eq(read.as_str()), boards::post.eq(post.as_str()));
+        diesel::update(row).set(set).execute(connection)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn delete_board(connection: &mut AnyConnection, name: &BoardName) -> Result<(), StoreError> {
+    let id = board_id(connection, name)?;
+    diesel::delete(boards::table.filter(boards::id.eq(id.0))).execute(connection)?;
+    Ok(())
+}
+
+/// Makes the board if there is none with this name; tells whether it did.
+pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) -> Result<bool, StoreError> {
+    match board_id(connection, board) {
+        Err(StoreError::NoSuchBoard(_)) => {
+            diesel::insert_into(boards::table).values(boards::name.eq(board.as_str())).execute(connection)?;
+            Ok(true)
+        }
+        found => found.map(|_| false),
+    }
+}
+
+/// Whether somebody may read a board: `right` is what their token allows there. For all others it
+/// is not there.
+pub(crate) fn may_read(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+    match policies.read {
+        ReadPolicy::Token if right.is_none() => Err(StoreError::NoSuchBoard(board.clone())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn may_post(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+    may_read(board, policies, right)?;
+    match policies.post {
+        PostPolicy::Closed => Err(StoreError::Closed),
+        PostPolicy::Token if right < Some(Scope::Post) => Err(StoreError::PostingTakesToken { shown: right.is_some() }),
+        _ => Ok(()),
+    }
+}
+
+/// How boards stand now; `None` for one that is gone.
+pub(crate) fn standings(connection: &mut AnyConnection, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<Standing>)>, StoreError> {
+    let keys = ids.iter().map(|id| id.0);
+    let query = boards::table.filter(boards::id.eq_any(keys)).select((boards::id, standing_columns()));
+    let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
+    let mut found: HashMap<_, _> = rows.into_iter().map(|(id, row)| (id, row.into_standing())).collect();
+    Ok(ids.iter().map(|id| (*id, found.remove(&id.0).flatten())).collect())
+}
+
+/// The revisions of boards as the database has them, for those that exist.
+pub(crate) fn board_revisions(
+    connection: &mut AnyConnection,
+    names: &[BoardName],
+) -> Result<Vec<(BoardName, Revision)>, StoreError> {
+    let keys = names.iter().map(BoardName::as_str);
+    let rows: Vec<(String, Option<i64>)> = boards::table
+        .filter(boards::name.eq_any(keys))
+        .select((boards::name, sql::<Nullable<BigInt>>(BOARD_REVISION)))
+        .load(connection)?;
+    let parsed = rows.into_iter().map(|(name, at)| Ok(name.parse().ok().zip(Some(revision(at.unwrap_or(0))?))));
+    parsed.filter_map(Result::transpose).collect()
+}
