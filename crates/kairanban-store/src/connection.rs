@@ -274,42 +274,6 @@ fn with_timeouts(url: &str, connect: Duration) -> String {
     })
 }
 
-/// How the pool makes connections and tells bad ones.
-#[derive(Debug)]
-pub(crate) struct Manager {
-    pub(crate) address: DatabaseAddress,
-    pub(crate) timeouts: Timeouts,
-    /// Whether a transaction pooler stands between.
-    pub(crate) pooled: bool,
-}
-
-/// A connection with a note whether it has to be thrown away.
-pub(crate) struct Pooled {
-    pub(crate) connection: AnyConnection,
-    pub(crate) tainted: bool,
-}
-
-impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
-    type Error = StoreError;
-
-    fn connect(&self) -> Result<Pooled, StoreError> {
-        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
-        if self.pooled {
-            connection.prepare_nothing();
-        }
-        Ok(Pooled { connection, tainted: false })
-    }
-
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
-        Ok(pooled.connection.ping()?)
-    }
-
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.tainted || pooled.connection.is_broken()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ mod error;
 mod idempotency;
 mod identity;
 mod migrate;
+mod pool;
 mod repository;
 mod rows;
 mod schema;

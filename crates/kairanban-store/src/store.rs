@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::{Connection as _, connection::SimpleConnection as _};
+use diesel::Connection as _;
 use kairanban_core::{
     Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Gap, Loaded, LogEntry, Policies, Revision, Scope, Tail, Token, Topic,
     TopicId,
@@ -11,9 +11,7 @@ use kairanban_core::{
 
 use crate::{
     DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
-    change_log,
-    connection::{AnyConnection, Manager, settings},
-    idempotency, identity, repository, tokens,
+    change_log, connection::AnyConnection, idempotency, identity, pool::Pool, repository, tokens,
 };
 
 /// How the database is used.
@@ -40,12 +38,9 @@ pub struct StoreConfig {
 /// The database behind a pool. Cheap to clone. Every call blocks.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: r2d2::Pool<Manager>,
+    pub(crate) pool: Pool,
     config: StoreConfig,
     epoch: Epoch,
-    /// What each transaction begins with, if a transaction pooler stands between: there is no session then
-    /// that could be set up, and only a transaction has a backend of its own.
-    prelude: Option<String>,
 }
 
 impl Store {
@@ -54,29 +49,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
-        let pooled = AnyConnection::is_pooled(&config.address, config.timeouts)?;
-        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
-        let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts));
-        // Once, with its own words: a pool that cannot connect says only that it waited.
-        let mut first = AnyConnection::open(&config.address, config.timeouts)?;
-        if pooled {
-            first.prepare_nothing();
-        }
-        let epoch = within(prelude.as_deref(), &mut first, |connection| identity::epoch(connection, &config.address))?;
-        let pool = r2d2::Pool::builder()
-            .max_size(config.pool_max)
-            .min_idle(Some(1))
-            .connection_timeout(config.pool_wait)
-            // A ping before each use would double the round trips; `with` takes another if one is dead.
-            .test_on_check_out(false)
-            .build(manager)?;
-        Ok(Self { pool, config, epoch, prelude })
+        let pool = Pool::open(&config)?;
+        let epoch = pool.with(|connection| identity::epoch(connection, &config.address))?;
+        Ok(Self { pool, config, epoch })
     }
 
     /// Whether a transaction pooler stands between this and Postgres.
     #[must_use]
     pub const fn is_pooled(&self) -> bool {
-        self.prelude.is_some()
+        self.pool.is_pooled()
     }
 
     /// The incarnation of the database that was found at the start.
@@ -224,7 +205,7 @@ impl Store {
         if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
             return Ok(0);
         }
-        self.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
+        self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
     }
 
     /// The newest revision that was committed before a time, or zero.
@@ -344,50 +325,9 @@ impl Store {
         }
     }
 
-    /// Works on a connection of the pool. A connection that died while it lay there shows only when
-    /// it is used; then another is taken, until one lives or all were tried.
-    pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
+    fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.pool.with(work)
     }
-
-    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
-    pub(crate) fn write<T, U>(
-        &self,
-        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
-        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
-    ) -> Result<U, StoreError> {
-        let prelude = self.prelude.as_deref().unwrap_or_default();
-        self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
-    }
-
-    fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let tries = (0..=self.config.pool_max).map(|_| self.on_one(&work));
-        let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
-        let gone = || Err(StoreError::Unavailable("every connection was lost".to_owned()));
-        tries.next().unwrap_or_else(gone).map_err(StoreError::final_word)
-    }
-
-    fn on_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut pooled = self.pool.get()?;
-        // Until it is proven good: a panic in `work` must not put it back.
-        pooled.tainted = true;
-        let done = work(&mut pooled.connection);
-        pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
-        done
-    }
-}
-
-/// Runs `work`; within a transaction if there is a prelude to it.
-fn within<T>(
-    prelude: Option<&str>,
-    connection: &mut AnyConnection,
-    work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let Some(prelude) = prelude else { return work(connection) };
-    connection.transaction(|connection| {
-        connection.batch_execute(prelude)?;
-        work(connection)
-    })
 }
 
 /// Tells whether somebody else committed to the SQLite file.

@@ -221,7 +221,7 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
         let answers = outcomes.into_iter().map(|outcome| answer(connection, outcome, &topics)).collect();
         Ok((change_log::stamped(connection)?.max(newest), answers))
     };
-    store.write(run_all, read_back)
+    store.pool.write(run_all, read_back)
 }
 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is

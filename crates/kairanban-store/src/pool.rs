@@ -1,0 +1,124 @@
+//! The connections that the store shares.
+
+use std::sync::Arc;
+
+use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
+
+use crate::{
+    DatabaseAddress, StoreConfig, StoreError, Timeouts,
+    connection::{AnyConnection, settings},
+};
+
+/// Connections, set up and good. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    connections: r2d2::Pool<Manager>,
+    size_max: u32,
+    /// What each transaction begins with, if a transaction pooler stands between: there is no session then
+    /// that could be set up, and only a transaction has a backend of its own.
+    prelude: Option<Arc<str>>,
+}
+
+impl Pool {
+    /// Connects.
+    pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        // Also with its own words: a pool that cannot connect says only that it waited.
+        let pooled = AnyConnection::is_pooled(&config.address, config.timeouts)?;
+        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
+        let connections = r2d2::Pool::builder()
+            .max_size(config.pool_max)
+            .min_idle(Some(1))
+            .connection_timeout(config.pool_wait)
+            // A ping before each use would double the round trips; `with` takes another if one is dead.
+            .test_on_check_out(false)
+            .build(manager)?;
+        let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
+        Ok(Self { connections, size_max: config.pool_max, prelude })
+    }
+
+    /// Whether a transaction pooler stands between.
+    pub(crate) const fn is_pooled(&self) -> bool {
+        self.prelude.is_some()
+    }
+
+    /// Works on a connection of the pool. A connection that died while it lay there shows only when
+    /// it is used; then another is taken, until one lives or all were tried.
+    pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
+    }
+
+    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
+    pub(crate) fn write<T, U>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        let prelude = self.prelude.as_deref().unwrap_or_default();
+        self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
+    }
+
+    fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let tries = (0..=self.size_max).map(|_| self.on_one(&work));
+        let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
+        let gone = || Err(StoreError::Unavailable("every connection was lost".to_owned()));
+        tries.next().unwrap_or_else(gone).map_err(StoreError::final_word)
+    }
+
+    fn on_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut pooled = self.connections.get()?;
+        // Until it is proven good: a panic in `work` must not put it back.
+        pooled.tainted = true;
+        let done = work(&mut pooled.connection);
+        pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
+        done
+    }
+}
+
+/// Runs `work`; within a transaction if there is a prelude to it.
+fn within<T>(
+    prelude: Option<&str>,
+    connection: &mut AnyConnection,
+    work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let Some(prelude) = prelude else { return work(connection) };
+    connection.transaction(|connection| {
+        connection.batch_execute(prelude)?;
+        work(connection)
+    })
+}
+
+/// How the pool makes connections and tells bad ones.
+#[derive(Debug)]
+struct Manager {
+    address: DatabaseAddress,
+    timeouts: Timeouts,
+    /// Whether a transaction pooler stands between.
+    pooled: bool,
+}
+
+/// A connection with a note whether it has to be thrown away.
+struct Pooled {
+    connection: AnyConnection,
+    tainted: bool,
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Pooled, StoreError> {
+        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
+        if self.pooled {
+            connection.prepare_nothing();
+        }
+        Ok(Pooled { connection, tainted: false })
+    }
+
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
+        Ok(pooled.connection.ping()?)
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.tainted || pooled.connection.is_broken()
+    }
+}
