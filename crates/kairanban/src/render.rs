@@ -10,7 +10,7 @@ mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{BoardName, Cursor, Form, Forms, Patch, Snapshot, Topic, Update};
+use kairanban_core::{BoardName, Cursor, Form, Forms, Op, Patch, Revision, Snapshot, Topic, Update};
 use serde::Serialize;
 
 use crate::{bulletin::ResetReason, error::Problem};
@@ -128,6 +128,18 @@ impl Speech {
         })
     }
 
+    /// The whole list for a reader who stands at `revision`; one who takes only new comments is sent those.
+    #[must_use]
+    pub fn snapshot_since(&self, snapshot: &Snapshot, revision: Revision) -> Frame {
+        match self.dialect {
+            Dialect::Raw => {
+                let newer = snapshot.topics().iter().filter(|topic| topic.revision > revision);
+                comments(&written(newer), snapshot.cursor()).into()
+            }
+            _ => self.snapshot(snapshot),
+        }
+    }
+
     /// What a change is told by; nothing if this dialect has no word for it.
     #[must_use]
     pub fn update(&self, update: &Update) -> Frame {
@@ -154,7 +166,7 @@ impl Speech {
             Dialect::Ndjson => line("patch", cursor, &views::patch(patch)),
             Dialect::Html => sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot)),
             Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
-            Dialect::Raw => comments(&written_in(patch), &patch.to),
+            Dialect::Raw => comments(&written(set(patch)), &patch.to),
         }
     }
 
@@ -280,14 +292,14 @@ fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Bytes {
     topics.iter().enumerate().map(event).collect::<Vec<_>>().concat().into()
 }
 
-/// The topics of a patch that were written and not edited since: as near as one comes to what is new to
-/// a reader who was away.
-fn written_in(patch: &Patch) -> Vec<Arc<Topic>> {
-    let topics = patch.ops.iter().filter_map(|op| match op {
-        kairanban_core::Op::Set(topic) => Some(topic),
-        kairanban_core::Op::Delete { .. } => None,
-    });
+/// Those that were written and not edited since: as near as one comes to what is new to a reader who was
+/// away.
+fn written<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>) -> Vec<Arc<Topic>> {
     topics.filter(|topic| topic.updated_at == topic.created_at).map(Arc::clone).collect()
+}
+
+fn set(patch: &Patch) -> impl Iterator<Item = &Arc<Topic>> {
+    patch.ops.iter().filter_map(|op| if let Op::Set(topic) = op { Some(topic) } else { None })
 }
 
 /// Why a stream ends.

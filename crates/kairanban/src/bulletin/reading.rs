@@ -6,7 +6,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, Resume, Snapshot, Subscription};
+use kairanban_core::{
+    BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, Resume, Revision, Snapshot, Subscription,
+};
 use kairanban_store::StoreError;
 use tokio::time::timeout;
 
@@ -80,6 +82,8 @@ pub enum First {
     Nothing,
     /// What changed since its cursor.
     Patch(Patch),
+    /// The list, because what changed after its cursor is more than that, or cannot be told any more.
+    Since(Revision),
     /// The list; with the reason, if its cursor could not be served.
     Snapshot(Option<ResetReason>),
 }
@@ -148,7 +152,8 @@ impl Bulletin {
                 None => match live.resume(&cursor).ok_or_else(not_loaded)? {
                     Resume::UpToDate => First::Nothing,
                     Resume::Patch(patch) => First::Patch(patch),
-                    Resume::Snapshot(_) => First::Snapshot(self.is_trimmed(&cursor).then_some(ResetReason::Trimmed)),
+                    Resume::Snapshot(_) if self.is_trimmed(&cursor) => First::Snapshot(Some(ResetReason::Trimmed)),
+                    Resume::Snapshot(_) => First::Since(cursor.revision),
                 },
             },
         };

@@ -37,6 +37,7 @@ impl Stream {
             // So that the head goes out, and a client knows that it is there.
             First::Nothing => life.push(life.speech.heartbeat()),
             First::Patch(patch) => life.push(life.speech.missed(&patch, &snapshot)),
+            First::Since(revision) => life.push(life.speech.snapshot_since(&snapshot, revision)),
             First::Snapshot(reason) => {
                 if let Some(reason) = reason {
                     life.push(life.speech.reset(reason));
@@ -110,7 +111,8 @@ impl Stream {
         }
         // A patch from later than where the reader stands would leave a hole.
         let speech = &self.life.speech;
-        let frame = if update.patch.from > self.sent { speech.snapshot(&update.snapshot) } else { speech.update(update) };
+        let hole = update.patch.from > self.sent;
+        let frame = if hole { speech.snapshot_since(&update.snapshot, self.sent) } else { speech.update(update) };
         self.life.push(frame);
         self.sent = update.revision();
         self.shown = Arc::clone(&update.snapshot);
@@ -121,7 +123,7 @@ impl Stream {
         let newest = self.subscription.channel.live().last_known().map(Arc::clone);
         if let Some(newest) = newest.filter(|newest| !self.life.has_ended() && newest.revision() > self.sent) {
             self.life.push(self.life.speech.reset(ResetReason::Lagged));
-            self.life.push(self.life.speech.snapshot(&newest));
+            self.life.push(self.life.speech.snapshot_since(&newest, self.sent));
             self.sent = newest.revision();
             self.shown = newest;
         }

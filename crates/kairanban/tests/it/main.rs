@@ -18,6 +18,7 @@ mod many_boards;
 mod node;
 mod nodes;
 mod openapi;
+mod oracle;
 mod pages;
 mod protocol;
 mod rest;

@@ -6,7 +6,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,13 +21,21 @@ use crate::{
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) enum Database {
-    Sqlite(tempfile::TempDir),
+    Sqlite(Arc<tempfile::TempDir>),
     Postgres(String),
 }
 
 impl Database {
+    /// The same, for another thread.
+    pub(crate) fn twin(&self) -> Self {
+        match self {
+            Self::Postgres(url) => Self::Postgres(url.clone()),
+            Self::Sqlite(folder) => Self::Sqlite(Arc::clone(folder)),
+        }
+    }
+
     pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().expect("a folder"))
+        Self::Sqlite(Arc::new(tempfile::tempdir().expect("a folder")))
     }
 
     pub(crate) fn postgres() -> Self {
@@ -55,32 +66,40 @@ impl Database {
 
     /// Runs SQL by another program: `psql` or `sqlite3`. Gives what it printed.
     pub(crate) fn sql(&self, text: &str) -> String {
+        self.try_sql(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; gives what it complained of if it failed.
+    pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
         match self {
-            Self::Postgres(url) => run_psql(url, text),
-            Self::Sqlite(_) => output(
+            Self::Postgres(url) => try_psql(url, text),
+            Self::Sqlite(_) => try_output(
                 Command::new("sqlite3").args(["-batch", "-bail"]).arg(self.file()),
-                &format!(
-                    ".timeout 5000
-{text}
-"
-                ),
+                &format!(".timeout 5000\n{text}\n"),
             ),
         }
     }
 }
 
-fn run_psql(url: &str, text: &str) -> String {
-    // From a file, so that each statement is a transaction unless the text says otherwise.
-    output(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", url]), text)
+fn run_psql(url: &str, text: &str) {
+    try_psql(url, text).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn output(command: &mut Command, input: &str) -> String {
+fn try_psql(url: &str, text: &str) -> Result<String, String> {
+    // From a file, so that each statement is a transaction unless the text says otherwise.
+    try_output(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", url]), text)
+}
+
+fn try_output(command: &mut Command, input: &str) -> Result<String, String> {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
+    // It may have given up before the end.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("an end");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8(output.stdout).expect("text").trim().to_owned())
 }
 
 /// The program, running. Killed when dropped.

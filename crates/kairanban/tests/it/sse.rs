@@ -90,7 +90,7 @@ impl Reader {
     }
 }
 
-fn parse(block: &str) -> Event {
+pub(crate) fn parse(block: &str) -> Event {
     let mut event = Event::default();
     for line in block.lines().filter(|line| !line.is_empty()) {
         match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value))) {
@@ -157,17 +157,22 @@ impl Mirror {
     }
 
     fn digest(&self) -> String {
-        let mix = |x: u64| {
-            let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        let sum = self.topics.iter().map(|(id, (revision, _))| mix(mix(*id).wrapping_add(*revision))).fold(0, u64::wrapping_add);
-        format!("{sum:016x}")
+        digest(self.topics.iter().map(|(id, (revision, _))| (*id, *revision)))
     }
 
     pub(crate) fn comments(&self) -> Vec<&str> {
         self.topics.values().map(|(_, comment)| comment.as_str()).collect()
     }
+}
+
+/// The digest of the contract, of ids and revisions.
+pub(crate) fn digest(topics: impl Iterator<Item = (u64, u64)>) -> String {
+    let mix = |x: u64| {
+        let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let sum = topics.map(|(id, revision)| mix(mix(id).wrapping_add(revision))).fold(0, u64::wrapping_add);
+    format!("{sum:016x}")
 }

@@ -1,0 +1,214 @@
+//! The oracle: everybody writes, everybody reads, everything breaks; and every list that was ever shown is
+//! held against the change log.
+//!
+//! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or `sqlite3` in
+//! transactions of which some roll back and some are held open. Streams of all dialects are cut at random
+//! bytes and come back to a random node with their cursor. Nodes are killed and started again. In the end
+//! the log is replayed: each list that a stream showed was the list at that revision, revisions never fell,
+//! all readers stand where the database stands, and each acknowledged topic is there once.
+//!
+//! `KAIRANBAN_TEST_SEED` replays a run's choices (not its timing), `KAIRANBAN_ORACLE_SECONDS` makes it
+//! long; see `scripts/oracle`.
+
+mod link;
+mod readers;
+mod truth;
+mod views;
+mod writers;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    env,
+    io::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::node::{Database, Node};
+use truth::Truth;
+
+/// The boards; readers of several watch both.
+pub(crate) const BOARDS: [&str; 2] = ["main", "two"];
+/// For readers to come to the last state once nobody writes any more.
+const SETTLE: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_list_ever_shown_was_committed_postgres() {
+    run(Database::postgres(), 2);
+}
+
+#[test]
+fn every_list_ever_shown_was_committed_sqlite() {
+    run(Database::sqlite(), 1);
+}
+
+/// What a stream showed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Shown {
+    /// A list by its digest, which the reader has checked.
+    Digest(String),
+    /// A list by its ids.
+    Ids(Vec<i64>),
+}
+
+/// What everybody shares.
+pub(crate) struct Run {
+    pub(crate) seed: u64,
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Nobody begins another write, and no stream is cut any more.
+    pub(crate) over: AtomicBool,
+    /// Where the database stands when all has been written.
+    pub(crate) last: OnceLock<Truth>,
+    pub(crate) events: AtomicU64,
+    pub(crate) streams: AtomicU64,
+    shown: Mutex<HashMap<(usize, u64), HashSet<Shown>>>,
+    faults: Mutex<BTreeSet<String>>,
+}
+
+impl Run {
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Some node's address.
+    pub(crate) fn any_address(&self, random: &mut fastrand::Rng) -> SocketAddr {
+        self.addresses[random.usize(..self.addresses.len())]
+    }
+
+    pub(crate) fn saw(&self, board: usize, revision: u64, shown: Shown) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        self.shown.lock().expect("a lock").entry((board, revision)).or_default().insert(shown);
+    }
+
+    pub(crate) fn fault(&self, text: String) {
+        self.faults.lock().expect("a lock").insert(text);
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn run(database: Database, nodes: usize) {
+    let seed = number("KAIRANBAN_TEST_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    let time = Duration::from_secs(number("KAIRANBAN_ORACLE_SECONDS").unwrap_or(12));
+    let streams = number("KAIRANBAN_ORACLE_STREAMS").unwrap_or(200);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let topics_max = [8, 40][random.usize(..2)];
+    let mut nodes = start(database, nodes, topics_max);
+    nodes[0].database.sql("INSERT INTO boards (name) VALUES ('two');");
+    let run = Arc::new(Run {
+        seed,
+        addresses: nodes.iter().map(|node| node.address).collect(),
+        over: AtomicBool::new(false),
+        last: OnceLock::new(),
+        events: AtomicU64::new(0),
+        streams: AtomicU64::new(0),
+        shown: Mutex::default(),
+        faults: Mutex::default(),
+    });
+    let database = nodes[0].database.twin();
+    let (writing, posted) = writers::start(&run, &database);
+    let reading = readers::start(&run, streams);
+    let restarts = break_things(&mut nodes, &mut random, time);
+    run.over.store(true, Ordering::SeqCst);
+    writing.into_iter().for_each(|writer| writer.join().expect("a writer"));
+    let truth = Truth::of(&database, topics_max);
+    let checked = check_shown(&run, &truth);
+    check_posted(&run, &database, &posted.lock().expect("a lock"));
+    assert!(run.last.set(truth).is_ok());
+    reading.into_iter().for_each(|reader| reader.join().expect("a reader"));
+    let kind = if database.is_postgres() { "Postgres, 2 nodes" } else { "SQLite, 1 node" };
+    let faults = run.faults.lock().expect("a lock");
+    let report = format!(
+        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {restarts} restarts, {} acknowledged, {} events on {} streams, \
+         {checked} lists held against the log, {} faults\n",
+        time.as_secs(),
+        posted.lock().expect("a lock").len(),
+        run.events.load(Ordering::Relaxed),
+        run.streams.load(Ordering::Relaxed),
+        faults.len()
+    );
+    // Also when all is well: these are the figures.
+    std::io::stderr().write_all(report.as_bytes()).expect("written");
+    assert!(faults.is_empty(), "KAIRANBAN_TEST_SEED={seed}\n{:#?}", faults.iter().take(20).collect::<Vec<_>>());
+}
+
+fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
+    let topics_max = topics_max.to_string();
+    let settings = [
+        ("BOARD__TOPICS_MAX", topics_max.as_str()),
+        ("LIMITS__STREAMS_PER_CLIENT_MAX", "10000"),
+        ("HISTORY__CHANGES_MAX", "100000000"),
+        // So that everything happens that rarely does: lags, long gaps, readings anew, rotation.
+        ("STREAM__LAG_MAX", "8"),
+        ("STREAM__REPLAY_MAX", "60"),
+        ("STREAM__LIFETIME_S", "8"),
+        ("STREAM__HEARTBEAT_S", "1"),
+        ("STREAM__RETRY_MIN_MS", "10"),
+        ("STREAM__RETRY_MAX_MS", "200"),
+        ("DATABASE__CHANGES_MAX", "60"),
+        ("SERVER__DRAIN_S", "1"),
+    ];
+    let first = Node::start_with(database, &settings);
+    let mut nodes = vec![first];
+    while nodes.len() < count {
+        nodes.push(nodes[0].sibling());
+    }
+    nodes
+}
+
+/// Kills or stops a node again and again, and starts it where it was. Gives how often.
+fn break_things(nodes: &mut [Node], random: &mut fastrand::Rng, time: Duration) -> u32 {
+    let end = Instant::now() + time;
+    let mut restarts = 0;
+    loop {
+        let pause = Duration::from_millis(random.u64(2_000..5_000));
+        if Instant::now() + pause > end {
+            thread::park_timeout(end.saturating_duration_since(Instant::now()));
+            return restarts;
+        }
+        thread::park_timeout(pause);
+        let node = random.usize(..nodes.len());
+        if random.f64() < 0.7 {
+            nodes[node].kill();
+        } else {
+            nodes[node].terminate();
+            nodes[node].end(Duration::from_secs(15));
+        }
+        nodes[node].restart_at_the_same_address();
+        restarts += 1;
+    }
+}
+
+/// Each list that was shown is the one of its revision. Gives how many there were.
+fn check_shown(run: &Run, truth: &Truth) -> usize {
+    let shown = run.shown.lock().expect("a lock");
+    for ((board, revision), lists) in &*shown {
+        for list in lists {
+            if let Err(fault) = truth.holds(*board, *revision, list) {
+                run.fault(fault);
+            }
+        }
+    }
+    shown.values().map(HashSet::len).sum()
+}
+
+/// Each acknowledged comment is there once.
+fn check_posted(run: &Run, database: &Database, posted: &HashSet<String>) {
+    let found = database.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
+    let mut count: HashMap<&str, u32> = HashMap::new();
+    // Others have put marks behind some.
+    found.lines().for_each(|comment| *count.entry(comment.trim_end_matches('x')).or_default() += 1);
+    for comment in posted {
+        match count.get(comment.as_str()) {
+            Some(1) => {}
+            other => run.fault(format!("{comment} was acknowledged and is there {} times", other.unwrap_or(&0))),
+        }
+    }
+}

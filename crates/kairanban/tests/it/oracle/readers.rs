@@ -1,0 +1,274 @@
+//! Readers of every dialect, who are cut off and come back.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use kairanban_client::{Client, ClientError};
+use tungstenite::{Message, client::IntoClientRequest as _};
+
+use super::{
+    BOARDS, Run, SETTLE, Shown,
+    link::{Answer, Cut},
+    views::{Completed, Event, View},
+};
+use crate::sse;
+
+/// A way to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tutorial,
+    List,
+    Patch,
+    Gzip,
+    Ndjson,
+    Html,
+    Turbo,
+    Raw,
+    Many,
+    Socket,
+    LongPoll,
+    /// Our own client.
+    Client,
+}
+
+const KINDS: [Kind; 12] = [
+    Kind::Patch,
+    Kind::Tutorial,
+    Kind::List,
+    Kind::Gzip,
+    Kind::Ndjson,
+    Kind::Html,
+    Kind::Turbo,
+    Kind::Raw,
+    Kind::Many,
+    Kind::Socket,
+    Kind::LongPoll,
+    Kind::Client,
+];
+
+/// Starts so many, of all kinds in turn.
+pub(super) fn start(run: &Arc<Run>, count: u64) -> Vec<JoinHandle<()>> {
+    let reader = |n| {
+        let run = Arc::clone(run);
+        let kind = KINDS[usize::try_from(n).expect("a number") % KINDS.len()];
+        let thread = thread::Builder::new().stack_size(512 * 1024);
+        thread.spawn(move || read(&run, n, kind)).expect("a thread")
+    };
+    (0..count).map(reader).collect()
+}
+
+fn read(run: &Run, n: u64, kind: Kind) {
+    if kind == Kind::Client {
+        return follow(run, n);
+    }
+    let mut reader = Reader { run, kind, view: View::default(), random: fastrand::Rng::with_seed(run.seed ^ n << 20) };
+    loop {
+        let is_last = run.last.get().is_some();
+        let end = Instant::now() + if is_last { SETTLE } else { Duration::from_secs(3_600) };
+        run.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        reader.view.reconnect();
+        let done = reader.once(end);
+        match done {
+            Err(fault) => return run.fault(format!("{kind:?}, reader {n}: {fault}")),
+            Ok(()) if is_last && (kind == Kind::Raw || reader.is_there()) => return,
+            Ok(()) if Instant::now() > end => {
+                return run.fault(format!("{kind:?}, reader {n} did not come to the end: {:?}", reader.shown()));
+            }
+            Ok(()) => thread::park_timeout(Duration::from_millis(reader.random.u64(1..50))),
+        }
+    }
+}
+
+struct Reader<'a> {
+    run: &'a Run,
+    kind: Kind,
+    view: View,
+    random: fastrand::Rng,
+}
+
+impl Reader<'_> {
+    /// Reads one stream until it breaks, is cut, or has come to the end.
+    fn once(&mut self, end: Instant) -> Result<(), String> {
+        let cut = if self.run.is_over() { usize::MAX } else { self.random.usize(50..60_000) };
+        let Ok(cut) = Cut::connect(self.run.any_address(&mut self.random), cut) else { return Ok(()) };
+        if self.kind == Kind::Socket {
+            return self.read_socket(cut, end);
+        }
+        let mut path = match self.kind {
+            Kind::Tutorial => "/topic_stream/",
+            Kind::List => "/b/main/stream",
+            Kind::Gzip => "/b/main/stream?format=patch&compress=gzip",
+            Kind::Ndjson => "/b/main/stream?format=ndjson",
+            Kind::Html => "/b/main/stream?format=html",
+            Kind::Turbo => "/b/main/stream?format=turbo",
+            Kind::Raw => "/b/main/stream?format=raw",
+            Kind::Many => "/stream?board=main&board=two&format=patch",
+            Kind::LongPoll => "/api/v1/boards/main/topics",
+            _ => "/b/main/stream?format=patch",
+        }
+        .to_owned();
+        let cursor = self.view.cursor.clone();
+        let tag = cursor.as_ref().map(|cursor| format!("\"{cursor}\""));
+        let header = match (self.kind, &cursor, &tag) {
+            (Kind::LongPoll, _, Some(tag)) => {
+                path.push_str("?wait=1");
+                Some(("If-None-Match", tag.as_str()))
+            }
+            (_, Some(cursor), _) => Some(("Last-Event-ID", cursor.as_str())),
+            _ => None,
+        };
+        let headers: Vec<_> = header.into_iter().collect();
+        match Answer::get(cut, &path, &headers) {
+            Err(_) => Ok(()),
+            Ok(answer) if self.kind == Kind::LongPoll => self.read_poll(answer),
+            Ok(answer) if answer.status == 200 => self.read_stream(answer, end),
+            Ok(answer) => Err(format!("{} for {path}", answer.status)),
+        }
+    }
+
+    fn read_stream(&mut self, mut answer: Answer, end: Instant) -> Result<(), String> {
+        let mut text = String::new();
+        let separator = if self.kind == Kind::Ndjson { "\n" } else { "\n\n" };
+        while let Some(piece) = answer.piece() {
+            text.push_str(&piece);
+            while let Some(at) = text.find(separator) {
+                let block: String = text.drain(..at + separator.len()).collect();
+                if let Some(event) = self.event(&block)? {
+                    self.take(&event)?;
+                }
+            }
+            if self.is_done(end) {
+                return Ok(());
+            }
+            if self.run.is_over() {
+                answer.spare();
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&self, block: &str) -> Result<Option<Event>, String> {
+        if self.kind == Kind::Ndjson {
+            return if block == "\n" { Ok(None) } else { line(block).map(Some) };
+        }
+        let event = sse::parse(block);
+        let says = !event.data.is_empty() || event.id.is_some();
+        Ok(says.then_some(Event { name: event.name, id: event.id, data: event.data }))
+    }
+
+    fn read_socket(&mut self, cut: Cut, end: Instant) -> Result<(), String> {
+        let place = self.view.cursor.as_ref().map_or(String::new(), |cursor| format!("?last_event_id={cursor}"));
+        let request = format!("ws://board.test/b/main/ws{place}").into_client_request().expect("a request");
+        let Ok((mut socket, _)) = tungstenite::client(request, cut) else { return Ok(()) };
+        loop {
+            match socket.read() {
+                Ok(Message::Text(text)) => self.take(&line(&text)?)?,
+                Ok(Message::Close(_)) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+            if self.is_done(end) {
+                return Ok(());
+            }
+            if self.run.is_over() {
+                socket.get_mut().spare();
+            }
+        }
+    }
+
+    fn read_poll(&mut self, answer: Answer) -> Result<(), String> {
+        match answer.status {
+            // A node that begins or ends may have no answer; nothing has changed for a while.
+            304 | 503 => Ok(()),
+            200 => {
+                let tag = answer.head.lines().find_map(|line| line.strip_prefix("etag: ")).ok_or("no tag")?;
+                let id = Some(tag.trim().trim_matches('"').to_owned());
+                match answer.body() {
+                    Some(data) => self.take(&Event { name: String::new(), id, data }),
+                    None => Ok(()),
+                }
+            }
+            other => Err(format!("{other} for a poll")),
+        }
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), String> {
+        let completed = match self.kind {
+            Kind::Tutorial | Kind::List | Kind::LongPoll => self.view.take_list(event),
+            Kind::Html | Kind::Turbo => self.view.take_fragments(event),
+            Kind::Raw => self.view.take_comment(event),
+            _ => self.view.take_state(event),
+        };
+        if let Some((board, revision, shown)) = completed? {
+            self.note(board, revision, shown);
+        }
+        Ok(())
+    }
+
+    fn note(&self, board: usize, revision: u64, shown: Shown) {
+        self.run.saw(board, revision, shown);
+    }
+
+    fn is_done(&self, end: Instant) -> bool {
+        self.run.last.get().is_some() && (self.kind == Kind::Raw || self.is_there() || Instant::now() > end)
+    }
+
+    /// What it shows, as far as it can tell.
+    fn shown(&self) -> Vec<Completed> {
+        let by_digest = matches!(self.kind, Kind::Patch | Kind::Gzip | Kind::Ndjson | Kind::Many | Kind::Socket);
+        let boards = if self.kind == Kind::Many { BOARDS.len() } else { 1 };
+        (0..boards).map(|board| (board, self.view.lists[board].revision, self.view.shown(board, by_digest))).collect()
+    }
+
+    fn is_there(&self) -> bool {
+        let Some(last) = self.run.last.get() else { return false };
+        self.shown().iter().all(|(board, _, shown)| last.ends_with(*board, shown))
+    }
+}
+
+/// A line of `ndjson`.
+fn line(text: &str) -> Result<Event, String> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))?;
+    let id = value["id"].as_str().map(ToOwned::to_owned);
+    let id = if value["event"] == "reset" { Some(String::new()) } else { id };
+    Ok(Event { name: value["event"].as_str().unwrap_or_default().to_owned(), id, data: value["data"].to_string() })
+}
+
+/// Follows by our own client, which comes back by itself.
+fn follow(run: &Run, n: u64) {
+    let address = run.addresses[usize::try_from(n).expect("a number") % run.addresses.len()];
+    let client = Client::new(&format!("http://{address}"), None).expect("a client");
+    let mut follow = client.follow(BOARDS[0].parse().expect("a name"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (mut revision, mut end) = (0, None);
+    loop {
+        let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), follow.next()).await });
+        match next {
+            Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
+                run.fault(format!("client {n}: {error}"))
+            }
+            Ok(Err(error)) => return run.fault(format!("client {n} gave up: {error}")),
+            _ => {}
+        }
+        let copy = follow.copy();
+        let digest = || sse::digest(copy.topics().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
+        if copy.cursor().is_some() && copy.revision() != revision {
+            if copy.revision() < revision {
+                run.fault(format!("client {n}: the revision fell from {revision} to {}", copy.revision()));
+            }
+            revision = copy.revision();
+            run.saw(0, revision, Shown::Digest(digest()));
+        }
+        if let Some(last) = run.last.get() {
+            let end = *end.get_or_insert_with(|| Instant::now() + SETTLE);
+            if last.ends_with(0, &Shown::Digest(digest())) {
+                return;
+            }
+            if Instant::now() > end {
+                return run.fault(format!("client {n} did not come to the end"));
+            }
+        }
+    }
+}

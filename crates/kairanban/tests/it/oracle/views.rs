@@ -1,0 +1,223 @@
+//! What readers of each dialect hold, by the rules of `docs/PROTOCOL.md` and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{BOARDS, Shown};
+use crate::sse;
+
+/// What came, whatever it came in.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: Option<String>,
+    pub(crate) data: String,
+}
+
+/// What a reader holds of a board.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    pub(crate) revision: u64,
+    topics: BTreeMap<i64, u64>,
+    /// The ids in the order of the page, for dialects that say where a topic goes.
+    page: Vec<i64>,
+}
+
+/// What a reader of any dialect holds.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) cursor: Option<String>,
+    pub(crate) lists: [List; BOARDS.len()],
+    /// Comments that came, for the dialect that has no list, and those that came since the last cursor.
+    said: BTreeSet<String>,
+    saying: Vec<String>,
+}
+
+/// A list that an event completed.
+pub(crate) type Completed = (usize, u64, Shown);
+
+impl View {
+    /// Takes an event of `snapshot`s and `patch`es.
+    pub(crate) fn take_state(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+        self.keep(event);
+        let data: Value = if event.data.is_empty() { Value::Null } else { parse(&event.data)? };
+        let board = board_of(&data);
+        if event.name == "cursor" {
+            // Holds for all boards of the stream.
+            let upto = number(&data["revision"]);
+            self.lists.iter_mut().for_each(|list| list.revision = list.revision.max(upto));
+        }
+        let list = &mut self.lists[board];
+        match event.name.as_str() {
+            "snapshot" => {
+                list.topics = data["topics"].as_array().into_iter().flatten().map(topic).collect();
+            }
+            "patch" => {
+                let (from, to) = (number(&data["from"]), number(&data["revision"]));
+                // Of several boards one may have come before the cut, and the cursor behind them not.
+                if event.id.is_none() && to <= list.revision {
+                    return Ok(None);
+                }
+                if !(from <= list.revision && list.revision < to) {
+                    return Err(format!("at {} came the patch {from}..{to}", list.revision));
+                }
+                for op in data["ops"].as_array().into_iter().flatten() {
+                    if op["op"] == "set" {
+                        let (id, revision) = topic(&op["topic"]);
+                        list.topics.insert(id, revision);
+                    } else {
+                        list.topics.remove(&op["id"].as_i64().ok_or("an op without an id")?);
+                    }
+                }
+            }
+            _ => return Ok(None),
+        }
+        let digest = sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
+        if data["digest"] != digest.as_str() {
+            return Err(format!("the digest at {} after {} is {digest}, not {}", data["revision"], event.name, data["digest"]));
+        }
+        list.complete(number(&data["revision"]))?;
+        Ok(Some((board, list.revision, Shown::Digest(digest))))
+    }
+
+    /// Takes a whole list: `contents`, or the `topics` of REST.
+    pub(crate) fn take_list(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+        self.keep(event);
+        if !event.name.is_empty() {
+            return Ok(None);
+        }
+        let data = parse(&event.data)?;
+        let topics = data["contents"].as_array().or_else(|| data["topics"].as_array()).ok_or("no list")?;
+        let ids: Vec<_> = topics.iter().filter_map(|topic| topic["id"].as_i64()).collect();
+        let cursor = self.cursor.as_deref().ok_or("a list without a cursor")?;
+        let list = &mut self.lists[0];
+        list.complete(revision_of(cursor)?)?;
+        list.page = ids;
+        Ok(Some((0, list.revision, Shown::Ids(list.page.clone()))))
+    }
+
+    /// Takes fragments: for htmx, or for Turbo.
+    pub(crate) fn take_fragments(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+        self.keep(event);
+        let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
+        let list = &mut self.lists[0];
+        let whole = event.name == "snapshot" || event.data.starts_with(r#"<turbo-stream action="update""#);
+        if whole {
+            list.page.clear();
+        }
+        list.place(&event.data)?;
+        if !list.page.is_sorted() {
+            return Err(format!("the page is out of order: {:?}", list.page));
+        }
+        list.complete(revision_of(id)?)?;
+        Ok(Some((0, list.revision, Shown::Ids(list.page.clone()))))
+    }
+
+    /// Takes a comment. None that was posted once may come twice; what came after the last cursor may, for a
+    /// reader who was cut off in between.
+    pub(crate) fn take_comment(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+        if event.name.is_empty() && event.data.starts_with('h') {
+            self.saying.push(event.data.clone());
+        }
+        self.keep(event);
+        if event.id.is_some() {
+            for comment in std::mem::take(&mut self.saying) {
+                if !self.said.insert(comment.clone()) {
+                    return Err(format!("{comment} came twice"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets what an interrupted event left behind.
+    pub(crate) fn reconnect(&mut self) {
+        self.saying.clear();
+    }
+
+    fn keep(&mut self, event: &Event) {
+        match event.id.as_deref() {
+            Some("") => self.cursor = None,
+            Some(id) => self.cursor = Some(id.to_owned()),
+            None => {}
+        }
+    }
+
+    /// What it shows of a board.
+    pub(crate) fn shown(&self, board: usize, by_digest: bool) -> Shown {
+        let list = &self.lists[board];
+        if by_digest {
+            Shown::Digest(sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at))))
+        } else {
+            Shown::Ids(list.page.clone())
+        }
+    }
+}
+
+impl List {
+    fn complete(&mut self, revision: u64) -> Result<(), String> {
+        if revision < self.revision {
+            return Err(format!("the revision fell from {} to {revision}", self.revision));
+        }
+        self.revision = revision;
+        Ok(())
+    }
+
+    /// Does what fragments say, one after the other.
+    fn place(&mut self, fragments: &str) -> Result<(), String> {
+        let mut rest = fragments;
+        let mut place = None;
+        while let Some(at) = rest.find('<') {
+            rest = &rest[at..];
+            let tag = &rest[..rest.find('>').ok_or("half a tag")?];
+            let attribute = |name: &str| tag.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+            let id = |text: &str| text.rsplit("topic-").next().and_then(|id| id.parse::<i64>().ok());
+            if let Some(target) = attribute("target").filter(|_| tag.starts_with("<turbo-stream")) {
+                match attribute("action") {
+                    Some("remove") => self.page.retain(|shown| Some(*shown) != id(target)),
+                    Some("prepend") => place = Some(0),
+                    Some("after") => place = Some(self.behind(id(target))?),
+                    _ => place = Some(self.page.len()),
+                }
+            } else if let Some(swap) = attribute("hx-swap-oob") {
+                match swap.split_once(':') {
+                    Some(("afterbegin", _)) => place = Some(0),
+                    Some(("afterend", target)) => place = Some(self.behind(id(target))?),
+                    Some(_) => place = Some(self.page.len()),
+                    None => self.page.retain(|shown| Some(*shown) != attribute("id").and_then(id)),
+                }
+            } else if let Some(topic) = attribute("id").filter(|_| tag.starts_with("<li")).and_then(id) {
+                self.page.insert(place.unwrap_or(self.page.len()), topic);
+                place = place.map(|at| at + 1);
+            }
+            rest = &rest[tag.len()..];
+        }
+        Ok(())
+    }
+
+    fn behind(&self, topic: Option<i64>) -> Result<usize, String> {
+        let at = self.page.iter().position(|shown| Some(*shown) == topic);
+        at.map(|at| at + 1).ok_or_else(|| format!("a place behind {topic:?}, which is not there"))
+    }
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))
+}
+
+fn board_of(data: &Value) -> usize {
+    BOARDS.iter().position(|board| data["board"] == **board).unwrap_or(0)
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(u64::MAX)
+}
+
+fn topic(value: &Value) -> (i64, u64) {
+    (value["id"].as_i64().unwrap_or(-1), number(&value["revision"]))
+}
+
+fn revision_of(cursor: &str) -> Result<u64, String> {
+    cursor.rsplit('-').next().and_then(|revision| revision.parse().ok()).ok_or_else(|| format!("no cursor: {cursor:?}"))
+}
