@@ -6,15 +6,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use dashmap::DashMap;
-use tokio::sync::{Mutex as AsyncMutex, broadcast};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, ReadPolicy, Revision, Update, live::Change,
+    BoardChange, BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, ReadPolicy, Revision, Update,
+    live::Change,
+    sync::{Mutex, MutexGuard, broadcast},
 };
 
 /// All boards in memory. A guard of the map is never held across a lock or an await: callers get
@@ -208,7 +210,7 @@ impl Hub {
 
 impl BoardChannel {
     fn new(lag_max: usize) -> Self {
-        Self { sender: broadcast::channel(lag_max).0, live: Mutex::default(), loading: AsyncMutex::new(()) }
+        Self { sender: broadcast::Sender::new(lag_max), live: Mutex::default(), loading: AsyncMutex::new(()) }
     }
 
     /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.
@@ -235,7 +237,7 @@ impl BoardChannel {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "interleavings")))]
 mod tests {
     use super::*;
     use crate::{

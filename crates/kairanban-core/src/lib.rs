@@ -20,6 +20,7 @@ mod patch;
 mod policy;
 mod revision;
 mod snapshot;
+pub mod sync;
 mod tail;
 mod token;
 mod topic;

@@ -1,0 +1,218 @@
+//! The real hub, with its threads interleaved in ever new ways by shuttle: a follower that publishes, readers
+//! that read the board, subscribe and receive, all at once. Each reader's list is one that was committed at
+//! every step, and in the end the newest.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    time::{Duration, Instant},
+};
+
+use kairanban_core::{
+    BoardChanges, BoardId, BoardName, Change, ChangeKind, Cursor, Hub, Loaded, News, Op, Policies, Published, Resume, Revision,
+    Snapshot, Standing, Subscription, Tail, Topic, TopicId, sync::broadcast::error::TryRecvError,
+};
+use shuttle::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+/// Commits; the topic of each is its number, but every third takes the one before away.
+const COMMITS: u64 = 4;
+const TOPICS_MAX: usize = 2;
+const LAG_MAX: usize = 1;
+
+/// The database: how much is committed.
+type Head = Arc<AtomicU64>;
+
+fn all_at(revision: u64) -> BTreeMap<i64, u64> {
+    let mut topics = BTreeMap::new();
+    for at in 1..=revision {
+        let id = i64::try_from(at).expect("a small number");
+        if at % 3 == 0 {
+            topics.remove(&(id - 1));
+        } else {
+            topics.insert(id, at);
+        }
+    }
+    topics
+}
+
+fn list_at(revision: u64) -> BTreeMap<i64, u64> {
+    all_at(revision).into_iter().rev().take(TOPICS_MAX).collect()
+}
+
+fn load(head: &Head) -> Loaded {
+    let at = head.load(Ordering::SeqCst);
+    let topics = list_at(at).into_iter().map(|(id, at)| topic(id, at)).collect();
+    let snapshot = Snapshot::new(board(), cursor(at), topics);
+    Loaded { board_id: BoardId(1), policies: Policies::default(), tail: Tail::new(revision(at), [], 8), snapshot }
+}
+
+fn changes(after: u64, upto: u64) -> BoardChanges {
+    let (now, mut changes) = (all_at(upto), BoardChanges::default());
+    for at in after + 1..=upto {
+        let takes_away = at % 3 == 0;
+        let id = i64::try_from(at).expect("a small number") - i64::from(takes_away);
+        changes.push(&Change {
+            revision: revision(at),
+            kind: if takes_away { ChangeKind::Delete } else { ChangeKind::Set },
+            board_id: BoardId(1),
+            board: Some(Standing { name: board(), policies: Policies::default() }),
+            topic_id: Some(TopicId(id)),
+            topic: now.get(&id).map(|at| topic(id, *at)),
+        });
+    }
+    changes
+}
+
+/// Commits, and publishes what was committed, as the follower does.
+fn follow(hub: &Hub, head: &Head) {
+    for at in 1..=COMMITS {
+        head.store(at, Ordering::SeqCst);
+        // Every other time it looks, it finds two.
+        if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
+            // Outdated cannot be: only this thread publishes.
+            hub.install(&hub.channel(&board()), load(head), Instant::now()).expect("the newest");
+        }
+    }
+}
+
+struct Reader {
+    subscription: Subscription,
+    sent: u64,
+    list: BTreeMap<i64, u64>,
+}
+
+impl Reader {
+    /// Subscribes first, and takes the snapshot second, read from the database if it is not in memory.
+    fn join(hub: &Hub, head: &Head, held: u64) -> Self {
+        let subscription = hub.subscribe(&board());
+        loop {
+            let live = subscription.channel.live();
+            if live.current(true, Instant::now(), Duration::MAX).is_some() {
+                break;
+            }
+            drop(live);
+            // Too early: again.
+            let _ = hub.install(&subscription.channel, load(head), Instant::now());
+        }
+        let live = subscription.channel.live();
+        let snapshot = std::sync::Arc::clone(live.last_known().expect("just read"));
+        let first = live.resume(&cursor(held)).expect("just read");
+        drop(live);
+        let mut reader = Self { subscription, sent: snapshot.revision().get(), list: list_at(held) };
+        match first {
+            Resume::UpToDate => reader.sent = held.max(reader.sent),
+            Resume::Patch(patch) => reader.apply(&patch.ops),
+            Resume::Snapshot(snapshot) => reader.list = listed(&snapshot),
+        }
+        reader.check();
+        reader
+    }
+
+    /// Takes all that waits.
+    fn receive(&mut self) {
+        loop {
+            match self.subscription.receiver.try_recv() {
+                Ok(News::Update(update)) if update.revision().get() > self.sent => {
+                    if update.patch.from.get() > self.sent {
+                        self.list = listed(&update.snapshot);
+                    } else {
+                        self.apply(&update.patch.ops);
+                    }
+                    self.sent = update.revision().get();
+                }
+                Ok(_) => {}
+                Err(TryRecvError::Lagged(_)) => {
+                    let newest = self.subscription.channel.live().last_known().map(std::sync::Arc::clone).expect("read before");
+                    if newest.revision().get() > self.sent {
+                        (self.list, self.sent) = (listed(&newest), newest.revision().get());
+                    }
+                }
+                Err(_) => return,
+            }
+            self.check();
+        }
+    }
+
+    fn apply(&mut self, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Set(topic) => drop(self.list.insert(topic.id.0, topic.revision.get())),
+                Op::Delete { id, .. } => drop(self.list.remove(&id.0)),
+            }
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.list, list_at(self.sent), "at {}", self.sent);
+    }
+}
+
+fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
+    snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
+}
+
+fn board() -> BoardName {
+    "main".parse().expect("a name")
+}
+
+fn revision(number: u64) -> Revision {
+    Revision::new(number).expect("a revision")
+}
+
+fn cursor(number: u64) -> Cursor {
+    Cursor { epoch: "e".parse().expect("an epoch"), revision: revision(number) }
+}
+
+fn topic(id: i64, at: u64) -> std::sync::Arc<Topic> {
+    let now = chrono::DateTime::UNIX_EPOCH;
+    let (comment, author) = (String::new(), String::new());
+    std::sync::Arc::new(Topic { id: TopicId(id), comment, author, created_at: now, updated_at: now, revision: revision(at) })
+}
+
+fn rounds() -> usize {
+    env::var("KAIRANBAN_INTERLEAVINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
+/// The board may be in memory already, with nobody watching.
+fn one_follower_and_two_readers(is_in_memory: bool) {
+    let (hub, head) = (Arc::new(Hub::new(TOPICS_MAX, LAG_MAX)), Head::default());
+    if is_in_memory {
+        hub.install(&hub.channel(&board()), load(&head), Instant::now()).expect("nothing missed");
+    }
+    let readers: Vec<_> = [0, 1]
+        .map(|held| {
+            let (hub, head) = (Arc::clone(&hub), Arc::clone(&head));
+            thread::spawn(move || {
+                let mut reader = Reader::join(&hub, &head, held.min(head.load(Ordering::SeqCst)));
+                reader.receive();
+                reader
+            })
+        })
+        .into_iter()
+        .collect();
+    follow(&hub, &head);
+    for reader in readers {
+        let mut reader = reader.join().expect("a reader");
+        reader.receive();
+        assert_eq!(reader.list, list_at(COMMITS), "the newest in the end");
+    }
+}
+
+#[test]
+fn no_interleaving_shows_what_was_not_committed() {
+    shuttle::check_random(|| one_follower_and_two_readers(false), rounds());
+    shuttle::check_random(|| one_follower_and_two_readers(true), rounds());
+}
+
+#[test]
+fn nor_does_one_with_few_switches() {
+    // Probabilistic concurrency testing: finds what needs few switches of threads at just the right places.
+    shuttle::check_pct(|| one_follower_and_two_readers(false), rounds(), 3);
+    shuttle::check_pct(|| one_follower_and_two_readers(true), rounds(), 3);
+}
