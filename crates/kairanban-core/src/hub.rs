@@ -237,7 +237,8 @@ impl BoardChannel {
     }
 }
 
-#[cfg(all(test, not(feature = "interleavings")))]
+#[cfg(test)]
+#[cfg(not(feature = "interleavings"))]
 mod tests {
     use super::*;
     use crate::{

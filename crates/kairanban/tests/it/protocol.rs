@@ -10,6 +10,8 @@ use crate::{
     wire,
 };
 
+crate::on_both!(this_server_keeps_every_rule);
+
 #[test]
 fn every_transcript_is_true() {
     let document = include_str!("../../../../docs/PROTOCOL.md");
@@ -20,10 +22,13 @@ fn every_transcript_is_true() {
 
 /// Does what stands behind each `>`, and compares what the stream says then.
 fn play(transcript: &str) {
-    let node = Node::start(Database::sqlite());
+    // What has to be set before.
+    let settings = transcript.lines().filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
+    let node = Node::start_with(Database::sqlite(), &settings.collect::<Vec<_>>());
     let epoch = node.get("/api/v1/boards/main/topics").header("etag").expect("a tag").trim_matches('"').to_owned();
     let epoch = epoch.split('-').next().expect("an epoch").to_owned();
-    let mut stream = None;
+    // The one before stays open while the next one opens.
+    let (mut stream, mut before): (Option<Said>, Option<Said>) = (None, None);
     for step in format!("\n{transcript}").split("\n> ").filter(|step| !step.is_empty()) {
         let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
         match command.split_once(' ').expect("a command") {
@@ -32,7 +37,13 @@ fn play(transcript: &str) {
                 assert_eq!(node.send("POST", &format!("/b/{board}"), "text/plain", text).status, 201, "{command}");
             }
             ("sql", text) => drop(node.database.sql(text)),
-            ("GET", what) => stream = Some(Said::open(&node, &what.replace("E-", &format!("{epoch}-")), epoch.clone())),
+            ("GET", what) => {
+                before = stream.take();
+                stream = Some(Said::open(&node, &what.replace("E-", &format!("{epoch}-")), epoch.clone()));
+            }
+            ("ws", path) => stream = Some(Said::socket(&node, path, epoch.clone())),
+            ("send", text) => stream.as_mut().expect("a socket").send(text),
+            ("with", _) => {}
             other => panic!("no command: {other:?}"),
         }
         if !expected.is_empty() {
@@ -40,13 +51,35 @@ fn play(transcript: &str) {
             assert_eq!(said.trim_end(), expected.trim_end(), "after {command}");
         }
     }
+    drop(before);
 }
 
 /// What a stream says, with everything that differs from run to run named.
 struct Said {
-    input: BufReader<TcpStream>,
+    input: Input,
     text: String,
     epoch: String,
+}
+
+enum Input {
+    Chunks(BufReader<TcpStream>),
+    /// A refusal is complete when it is sent.
+    Whole(BufReader<TcpStream>),
+    /// A frame is a line.
+    Frames(Box<tungstenite::WebSocket<TcpStream>>),
+}
+
+impl Input {
+    fn more(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Chunks(input) => wire::read_chunk(input),
+            Self::Whole(input) => wire::read_some(input),
+            Self::Frames(socket) => match socket.read().ok()? {
+                tungstenite::Message::Text(text) => Some(format!("{text}\n").into_bytes()),
+                _ => None,
+            },
+        }
+    }
 }
 
 impl Said {
@@ -56,13 +89,26 @@ impl Said {
         let mut connection = wire::connect(node.address);
         connection.write_all(&wire::message("GET", path, &headers, b"")).expect("sent");
         let mut input = BufReader::new(connection);
-        assert_eq!(wire::read_head(&mut input).0, 200, "{what}");
+        let (status, head) = wire::read_head(&mut input);
+        assert_eq!(status, 200, "{what}");
+        let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        let input = if chunked { Input::Chunks(input) } else { Input::Whole(input) };
         Self { input, text: String::new(), epoch }
+    }
+
+    fn socket(node: &Node, path: &str, epoch: String) -> Self {
+        let (socket, _) = tungstenite::client(format!("ws://board.test{path}"), wire::connect(node.address)).expect("a socket");
+        Self { input: Input::Frames(Box::new(socket)), text: String::new(), epoch }
+    }
+
+    fn send(&mut self, text: &str) {
+        let Input::Frames(socket) = &mut self.input else { panic!("only a socket can be sent something") };
+        socket.send(tungstenite::Message::text(text)).expect("sent");
     }
 
     fn lines(&mut self, count: usize) -> String {
         while self.text.lines().count() < count || !self.text.ends_with('\n') {
-            let chunk = wire::read_chunk(&mut self.input).unwrap_or_else(|| panic!("{count} lines, got {:?}", self.text));
+            let chunk = self.input.more().unwrap_or_else(|| panic!("{count} lines, got {:?}", self.text));
             self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
             // The end of the event before.
             self.text.drain(..self.text.len() - self.text.trim_start_matches('\n').len());
@@ -75,7 +121,11 @@ impl Said {
 
 /// Names times and random numbers.
 fn named(text: &str) -> String {
-    let lines = text.lines().map(|line| if line.starts_with("retry: ") { "retry: N".to_owned() } else { without_times(line) });
+    let lines = text.lines().map(|line| match line.split_once("\"retry_ms\":") {
+        _ if line.starts_with("retry: ") => "retry: N".to_owned(),
+        Some((before, rest)) => format!("{before}\"retry_ms\":N{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => without_times(line),
+    });
     lines.map(|line| line + "\n").collect()
 }
 
@@ -103,4 +153,13 @@ fn without_times(line: &str) -> String {
         rest = &rest[at + taken..];
     }
     out + rest
+}
+
+fn this_server_keeps_every_rule(database: Database) {
+    let node = Node::start(database);
+    let server = kairanban_conformance::Server::new(&format!("http://{}", node.address), "main", None).expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let verdicts = runtime.block_on(server.check(|_| {}));
+    let broken: Vec<_> = verdicts.iter().filter(|verdict| verdict.outcome.is_err()).collect();
+    assert!(broken.is_empty() && verdicts.len() >= 20, "{broken:#?}");
 }
