@@ -13,6 +13,8 @@ after(() => chromium.close());
 const libraries = {
   "htmx.min.js": "node_modules/htmx.org/dist/htmx.min.js",
   "sse.min.js": "node_modules/htmx-ext-sse/dist/sse.min.js",
+  "htmx4.min.js": "node_modules/htmx4/dist/htmx.min.js",
+  "hx-sse.min.js": "node_modules/htmx4/dist/ext/hx-sse.min.js",
   "turbo.es2017-esm.js": "node_modules/@hotwired/turbo/dist/turbo.es2017-esm.js",
 };
 
@@ -30,7 +32,7 @@ async function open(node, name) {
   return page;
 }
 
-for (const name of ["htmx", "turbo"]) {
+for (const name of ["htmx", "htmx4", "turbo"]) {
   test(`a board is live in ${name}: new, edited, deleted, put back in its place, and after a crash`, async () => {
     const node = await Node.start({ STREAM__RETRY_MIN_MS: "50", STREAM__RETRY_MAX_MS: "100" });
     try {
@@ -61,6 +63,8 @@ for (const name of ["htmx", "turbo"]) {
       await node.restart();
       await node.post("after the crash");
       await shows(page, ["first again", "back", "three", "after the crash"]);
+      await node.sql("DELETE FROM topics;");
+      await shows(page, []);
       assert.deepEqual(page.complaints, []);
     } finally {
       await node.end();

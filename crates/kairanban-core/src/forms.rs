@@ -18,6 +18,8 @@ pub enum Form {
     Ndjson,
     /// Fragments of HTML, as an event.
     Html,
+    /// The whole list in HTML, as an event.
+    HtmlList,
     /// Turbo's stream elements, as an event.
     Turbo,
     /// Comments, an event each.

@@ -31,7 +31,9 @@ pub enum Dialect {
     Ndjson,
     /// `snapshot`, then `patch`, in fragments of HTML that find their place by themselves.
     Html,
-    /// The same in Turbo's elements, unnamed.
+    /// The whole list in HTML, unnamed.
+    HtmlList,
+    /// `snapshot`, then `patch`, in Turbo's elements, unnamed.
     Turbo,
     /// New comments and nothing else.
     Raw,
@@ -46,6 +48,7 @@ impl Dialect {
             "patch" => Self::Patch,
             "ndjson" => Self::Ndjson,
             "html" => Self::Html,
+            "html-list" => Self::HtmlList,
             "turbo" => Self::Turbo,
             "raw" => Self::Raw,
             _ => return None,
@@ -68,6 +71,7 @@ impl Dialect {
             Self::Patch => Form::Patch,
             Self::Ndjson => Form::Ndjson,
             Self::Html => Form::Html,
+            Self::HtmlList => Form::HtmlList,
             Self::Turbo => Form::Turbo,
             Self::Raw => Form::Raw,
         }
@@ -122,6 +126,7 @@ impl Speech {
                 Dialect::Patch => sse::event(Some("snapshot"), cursor, &views::snapshot(snapshot)),
                 Dialect::Ndjson => line("snapshot", cursor, &views::snapshot(snapshot)),
                 Dialect::Html => sse::text(Some("snapshot"), cursor, self.fragments.list(snapshot)),
+                Dialect::HtmlList => sse::text(None, cursor, self.fragments.list(snapshot)),
                 Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_list(snapshot)),
                 Dialect::Raw => comments(snapshot.topics(), snapshot.cursor()),
             }
@@ -144,7 +149,7 @@ impl Speech {
     #[must_use]
     pub fn update(&self, update: &Update) -> Frame {
         match self.dialect {
-            Dialect::Tutorial | Dialect::List => self.snapshot(&update.snapshot),
+            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => self.snapshot(&update.snapshot),
             Dialect::Raw => self.shared(update.forms(), Form::Raw, || comments(&update.posted, &update.patch.to)),
             _ => self.shared(update.forms(), self.dialect.form(), || self.patch(&update.patch, &update.snapshot)),
         }
@@ -154,7 +159,7 @@ impl Speech {
     #[must_use]
     pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         match self.dialect {
-            Dialect::Tutorial | Dialect::List => self.snapshot(snapshot),
+            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => self.snapshot(snapshot),
             _ => self.patch(missed, snapshot).into(),
         }
     }
@@ -164,7 +169,7 @@ impl Speech {
         match self.dialect {
             Dialect::Tutorial | Dialect::List | Dialect::Patch => sse::event(Some("patch"), cursor, &views::patch(patch)),
             Dialect::Ndjson => line("patch", cursor, &views::patch(patch)),
-            Dialect::Html => sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot)),
+            Dialect::Html | Dialect::HtmlList => sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot)),
             Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
             Dialect::Raw => comments(&written(set(patch)), &patch.to),
         }

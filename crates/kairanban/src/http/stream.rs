@@ -66,9 +66,8 @@ pub async fn get_board_stream(
     let dialect = match query.format.as_deref() {
         None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
         None => Dialect::List,
-        Some(name) => {
-            Dialect::named(name).ok_or_else(|| bad("format", "the format is list, patch, html, turbo, raw or ndjson"))?
-        }
+        Some(name) => Dialect::named(name)
+            .ok_or_else(|| bad("format", "the format is list, patch, html, html-list, turbo, raw or ndjson"))?,
     };
     open(&request, &state, &board_name(&board)?, dialect, &query).await
 }

@@ -63,9 +63,10 @@ impl Fragments {
         })
     }
 
-    /// The items of the list.
+    /// The items of the list. An empty one has an item that is not shown: of nothing a browser would not hear.
     pub(super) fn list(&self, snapshot: &Snapshot) -> String {
-        snapshot.topics().iter().map(|topic| self.topic(topic)).collect()
+        let list: String = snapshot.topics().iter().map(|topic| self.topic(topic)).collect();
+        if list.is_empty() { "<li hidden></li>".to_owned() } else { list }
     }
 
     /// Fragments that htmx puts in their places out of band.
