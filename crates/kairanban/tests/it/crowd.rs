@@ -41,3 +41,89 @@ fn one_post_reaches_a_thousand_by_one_read() {
     let share = (node.cpu() - cpu).as_secs_f64() / idle.elapsed().as_secs_f64();
     assert!(share < 0.01, "{:.2} % of a core while idle", share * 100.0);
 }
+
+#[test]
+fn a_restart_costs_one_reading_a_board() {
+    const BOARDS: usize = 3;
+    let mut node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
+    node.database.sql("CREATE EXTENSION pg_stat_statements; INSERT INTO boards (name) VALUES ('b1'), ('b2');");
+    let board = |n: usize| ["main", "b1", "b2"][n % BOARDS];
+    let cursors: Vec<_> =
+        (0..BOARDS).map(|n| node.stream(&format!("/b/{}/stream?format=patch", board(n))).event().id.expect("a cursor")).collect();
+    for n in 0..BOARDS {
+        let posted = node.send("POST", &format!("/b/{}", board(n)), "text/plain", "missed");
+        assert_eq!(posted.status, 201);
+    }
+    node.kill();
+    node.restart();
+    node.database.sql("SELECT count(pg_stat_statements_reset());");
+    let mut streams: Vec<_> =
+        (0..300).map(|n| node.resume(&format!("/b/{}/stream?format=patch", board(n)), &cursors[n % BOARDS])).collect();
+    for stream in &mut streams {
+        let missed = stream.event();
+        assert!(missed.name == "patch" && missed.data.contains("missed"), "{missed:?}");
+    }
+    // A list is read from the boards' side; the rest of what is asked is the log.
+    let readings = node.database.sql(
+        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
+         current_database()) AND query ILIKE 'select%' AND query ILIKE '%from (\"boards\" left%topics%';",
+    );
+    assert_eq!(readings.parse::<usize>(), Ok(BOARDS));
+}
+
+/// Five thousand readers are sent away one after the other, and told to come back at different times.
+#[test]
+fn a_drain_spreads_its_readers() {
+    const MANY: usize = 5_000;
+    rlimit::increase_nofile_limit(MANY as u64 + 1_000).expect("as many open files");
+    let many = MANY.to_string();
+    let settings = [("LIMITS__STREAMS_PER_CLIENT_MAX", many.as_str()), ("LIMITS__STREAMS_MAX", &many)];
+    let mut node = Node::start_with(Database::sqlite(), &settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = node.address;
+    let (back, took) = runtime.block_on(async {
+        let (begun, mut waits) = tokio::sync::mpsc::channel(MANY);
+        let readers: Vec<_> = (0..MANY).map(|_| tokio::spawn(comes_back(address, begun.clone()))).collect();
+        for _ in 0..MANY {
+            waits.recv().await.expect("a reader");
+        }
+        node.terminate();
+        let began = Instant::now();
+        let mut back = Vec::new();
+        for reader in readers {
+            let (left, retry) = reader.await.expect("a reader");
+            back.push((left + retry).saturating_duration_since(began));
+        }
+        (back, began.elapsed())
+    });
+    assert_eq!(node.end(Duration::from_secs(15)).1, Some(0));
+    let within = |second: u64| back.iter().filter(|at| at.as_secs() == second).count();
+    let spread: Vec<_> = (0..20).map(within).collect();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(spread.iter().all(|count| *count < MANY / 3), "within each second: {spread:?}");
+}
+
+/// Reads until the server ends the stream. Gives when that was, and for how long it says to stay away.
+async fn comes_back(address: std::net::SocketAddr, begun: tokio::sync::mpsc::Sender<()>) -> (Instant, Duration) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut connection = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    connection.write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: board.test\r\n\r\n").await.expect("sent");
+    let (mut text, mut buffer, mut told) = (String::new(), [0; 2_048], false);
+    loop {
+        let count = connection.read(&mut buffer).await.expect("read");
+        if count == 0 {
+            break;
+        }
+        text.push_str(std::str::from_utf8(&buffer[..count]).expect("text"));
+        if !told && text.contains("data: ") {
+            told = true;
+            begun.send(()).await.expect("the test");
+        }
+        if text.contains(r#"{"reason":"shutdown"}"#) {
+            break;
+        }
+    }
+    let left = Instant::now();
+    let retry = text.rsplit("retry: ").next().and_then(|rest| rest.lines().next()?.parse().ok()).expect("a time");
+    (left, Duration::from_millis(retry))
+}

@@ -27,6 +27,7 @@ mod sse;
 mod streams;
 mod terminal;
 mod tidy;
+mod transports;
 mod tutorial;
 mod wire;
 

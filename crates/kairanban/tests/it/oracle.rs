@@ -10,7 +10,7 @@
 //! `KAIRANBAN_TEST_SEED` replays a run's choices (not its timing), `KAIRANBAN_ORACLE_SECONDS` makes it
 //! long; see `scripts/oracle`.
 
-mod link;
+pub(crate) mod link;
 mod readers;
 mod truth;
 mod views;

@@ -29,6 +29,11 @@ impl Cut {
     pub(crate) fn spare(&mut self) {
         self.left = usize::MAX;
     }
+
+    /// How many bytes were read, if there was no end to them.
+    pub(crate) fn taken(&self) -> usize {
+        usize::MAX - self.left
+    }
 }
 
 impl Read for Cut {
@@ -92,8 +97,22 @@ impl Answer {
         Some(String::from_utf8(text).expect("UTF-8"))
     }
 
+    pub(crate) fn taken(&self) -> usize {
+        self.input.get_ref().taken()
+    }
+
+    /// The whole body, and how many bytes the answer had.
+    pub(crate) fn body_and_bytes(mut self) -> (String, usize) {
+        let body = self.read_body().expect("a body");
+        (body, self.taken())
+    }
+
     /// The whole body.
     pub(crate) fn body(mut self) -> Option<String> {
+        self.read_body()
+    }
+
+    fn read_body(&mut self) -> Option<String> {
         let length: Option<usize> = self
             .head
             .lines()

@@ -25,6 +25,7 @@ enum Kind {
     Gzip,
     Ndjson,
     Html,
+    HtmlList,
     Turbo,
     Raw,
     Many,
@@ -34,13 +35,14 @@ enum Kind {
     Client,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Patch,
     Kind::Tutorial,
     Kind::List,
     Kind::Gzip,
     Kind::Ndjson,
     Kind::Html,
+    Kind::HtmlList,
     Kind::Turbo,
     Kind::Raw,
     Kind::Many,
@@ -103,6 +105,7 @@ impl Reader<'_> {
             Kind::Gzip => "/b/main/stream?format=patch&compress=gzip",
             Kind::Ndjson => "/b/main/stream?format=ndjson",
             Kind::Html => "/b/main/stream?format=html",
+            Kind::HtmlList => "/b/main/stream?format=html-list",
             Kind::Turbo => "/b/main/stream?format=turbo",
             Kind::Raw => "/b/main/stream?format=raw",
             Kind::Many => "/stream?board=main&board=two&format=patch",
@@ -197,7 +200,7 @@ impl Reader<'_> {
     fn take(&mut self, event: &Event) -> Result<(), String> {
         let completed = match self.kind {
             Kind::Tutorial | Kind::List | Kind::LongPoll => self.view.take_list(event),
-            Kind::Html | Kind::Turbo => self.view.take_fragments(event),
+            Kind::Html | Kind::HtmlList | Kind::Turbo => self.view.take_fragments(event),
             Kind::Raw => self.view.take_comment(event),
             _ => self.view.take_state(event),
         };

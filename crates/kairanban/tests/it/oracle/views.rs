@@ -102,7 +102,8 @@ impl View {
         self.keep(event);
         let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
         let list = &mut self.lists[0];
-        let whole = event.name == "snapshot" || event.data.starts_with(r#"<turbo-stream action="update""#);
+        let says_where = event.data.contains("hx-swap-oob") || event.data.starts_with("<turbo-stream");
+        let whole = !says_where || event.data.starts_with(r#"<turbo-stream action="update""#);
         if whole {
             list.page.clear();
         }
