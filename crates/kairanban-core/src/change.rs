@@ -19,6 +19,8 @@ pub enum ChangeKind {
     Board,
     /// A token was made, changed or ended.
     Token,
+    /// Something that a later version writes, while both share a database.
+    Unknown,
 }
 
 /// A row of the change log as it stands there.

@@ -74,7 +74,7 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: Lo
     let rows: Vec<(i64, i64, String, Option<i64>)> =
         query.order((changes::revision, changes::id)).limit(limit).select(columns).load(connection)?;
     let entry = |(place, at, text, topic): (i64, i64, String, Option<i64>)| {
-        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text)?, topic_id: topic.map(TopicId) })
+        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text), topic_id: topic.map(TopicId) })
     };
     rows.into_iter().map(entry).collect()
 }
@@ -151,7 +151,7 @@ pub(crate) fn history(
     // One pass: the rest is of as many rows as topics changed.
     let text = format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
-         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, max(CASE WHEN kind = 'clear' THEN revision END) AS cleared \
+         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', 'token') THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
          stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, min(oldest) AS oldest, max(cleared) AS cleared, \
@@ -191,7 +191,7 @@ struct Touched {
     changes: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     oldest: Option<i64>,
-    /// When everything went at once.
+    /// When everything went at once, or something happened that only a later version knows.
     #[diesel(sql_type = Nullable<BigInt>)]
     cleared: Option<i64>,
     /// When so many topics had still to go that the list may have been full.

@@ -112,7 +112,7 @@ impl ChangeRow {
     pub(crate) fn into_change(self) -> Result<Change, StoreError> {
         Ok(Change {
             revision: revision(self.revision)?,
-            kind: kind(&self.kind)?,
+            kind: kind(&self.kind),
             board_id: kairanban_core::BoardId(self.board_id),
             board: self.board.into_standing(),
             topic_id: self.topic_id.map(TopicId),
@@ -131,16 +131,16 @@ pub(crate) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.get()).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn kind(text: &str) -> Result<ChangeKind, StoreError> {
-    Ok(match text {
+pub(crate) fn kind(text: &str) -> ChangeKind {
+    match text {
         "set" => ChangeKind::Set,
         "delete" => ChangeKind::Delete,
         "archive" => ChangeKind::Archive,
         "clear" => ChangeKind::Clear,
         "board" => ChangeKind::Board,
         "token" => ChangeKind::Token,
-        other => return Err(StoreError::Internal(format!("the change log holds a change of the unknown kind {other:?}"))),
-    })
+        _ => ChangeKind::Unknown,
+    }
 }
 
 /// Of a raw query with one number.

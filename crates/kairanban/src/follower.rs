@@ -190,7 +190,7 @@ impl Follower {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
         let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
-            if change.kind == ChangeKind::Board {
+            if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
                 let now = BoardChange { revision: change.revision, standing: change.board.clone() };
                 governed.insert(change.board_id, now);
             } else if let Some(board) = &change.board {
@@ -198,13 +198,19 @@ impl Follower {
             }
         }
         // Who may look comes before what there is to see.
-        if changes.iter().any(|change| change.kind == ChangeKind::Token) {
+        if changes.iter().any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown)) {
             self.look_at_tokens().await?;
         }
         self.around.hub.govern(&governed);
         for (board, changes) in &boards {
             if self.around.hub.publish(board, changes) == Published::Reload {
                 self.reload(board).await?;
+            }
+        }
+        // What a later version wrote can be read, if not followed.
+        for change in changes.iter().filter(|change| change.kind == ChangeKind::Unknown) {
+            if let Some(board) = change.board.as_ref().filter(|board| self.around.hub.miss(&board.name, change.revision)) {
+                self.reload(&board.name).await?;
             }
         }
         let written = changes.iter().filter(|change| change.kind == ChangeKind::Set).filter_map(|change| change.board.as_ref());

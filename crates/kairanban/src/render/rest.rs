@@ -297,6 +297,7 @@ pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
         ChangeKind::Clear => "clear",
         ChangeKind::Board => "board",
         ChangeKind::Token => "token",
+        ChangeKind::Unknown => "unknown",
     };
     let view = |entry: &LogEntry| ChangeView {
         revision: entry.revision,

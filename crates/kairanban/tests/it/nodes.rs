@@ -196,6 +196,37 @@ fn a_transaction_pooler_is_worked_with_and_named() {
     assert!(named.is_some());
 }
 
+/// Expand and contract: this version goes on beside a later one, on the schema of that one.
+#[test]
+fn what_a_later_version_adds_to_the_database_harms_nobody() {
+    let mut node = Node::start(Database::postgres());
+    node.post("before");
+    let mut stream = node.stream("/b/main/stream?format=patch");
+    let cursor = stream.event().id.expect("a cursor");
+    // It has a column, a table, a kind of change and a migration that this one does not know.
+    node.database.sql(
+        "ALTER TABLE topics ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'; CREATE TABLE moods (name TEXT);
+         ALTER TABLE changes DROP CONSTRAINT changes_kind_check;
+         INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000');",
+    );
+    // A topic that came in a way of its own: without a row that says `set`.
+    node.database.sql(
+        "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER;
+         INSERT INTO topics (board_id, comment, revision) VALUES (1, 'from the future', nextval('revision_seq'));
+         ALTER TABLE topics ENABLE TRIGGER USER;
+         INSERT INTO changes (kind, board_id, topic_id, revision, at) SELECT 'moved-in', 1, id, revision, timezone('utc', now()) FROM topics
+         WHERE comment = 'from the future'; COMMIT; SELECT pg_notify('kairanban_public', '');",
+    );
+    assert!(stream.event().data.contains("from the future"));
+    node.post("and on");
+    assert!(stream.event().data.contains("and on"));
+    node.kill();
+    node.restart();
+    let missed = node.resume("/b/main/stream?format=patch", &cursor).event();
+    assert!(missed.data.contains("from the future") && missed.data.contains("and on"), "{missed:?}");
+    assert_eq!(node.get("/api/v1/boards/main/changes").json()["changes"][2]["kind"], "unknown");
+}
+
 #[test]
 fn a_backplane_that_cannot_be_is_refused() {
     let refused = |settings: &[(&str, &str)]| {
