@@ -40,6 +40,11 @@ impl Copy {
         *self = Self::default();
     }
 
+    /// The list is as it is at this revision, too.
+    pub(crate) fn reach(&mut self, revision: u64) {
+        self.revision = self.revision.max(revision);
+    }
+
     /// Takes the whole list.
     pub(crate) fn replace(&mut self, snapshot: Snapshot, cursor: Option<String>) -> Result<(), ClientError> {
         self.topics = snapshot.topics.into_iter().map(|topic| (topic.id, topic)).collect();

@@ -1,24 +1,19 @@
-//! Following a board: one stream after the other, each from where the last one ended.
+//! Following boards: one stream after the other, each from where the last one ended.
 
-use std::{io, pin::Pin, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use kairanban_core::BoardName;
-use russe::{Event, Message};
+use russe::Message;
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
-use tokio_util::{codec::FramedRead, io::StreamReader};
 
 use crate::{
-    Client, ClientError, Copy, Op, refusal,
-    wire::{Patch, Reason, Snapshot, Stale},
+    Client, ClientError, Copy, Op,
+    line::{Heard, Line},
+    wire::{OfBoard, Patch, Place, Reason, Snapshot, Stale},
 };
 
-/// Between two tries while the server cannot be reached: from the first to the last, doubling.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// What happened on the board.
+/// What happened on a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// The list was read anew; see [`Follow::copy`].
@@ -33,29 +28,16 @@ pub enum News {
     Lost(String),
 }
 
-type Events = Pin<Box<dyn Stream<Item = Result<Event, String>> + Send>>;
-
 /// A board being followed.
+#[derive(Debug)]
 pub struct Follow {
-    client: Client,
-    board: BoardName,
+    line: Line,
     copy: Copy,
-    events: Option<Events>,
-    /// What the server asks for before the next stream.
-    retry: Duration,
-    /// Tries since the last event.
-    tries: u32,
-}
-
-impl std::fmt::Debug for Follow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Follow").field("board", &self.board).field("copy", &self.copy.revision()).finish_non_exhaustive()
-    }
 }
 
 impl Follow {
-    pub(crate) fn new(client: Client, board: BoardName) -> Self {
-        Self { client, board, copy: Copy::default(), events: None, retry: BACKOFF.0, tries: 0 }
+    pub(crate) fn new(client: Client, board: &BoardName) -> Self {
+        Self { line: Line::new(client, format!("/b/{board}/stream"), "format=patch".to_owned()), copy: Copy::default() }
     }
 
     /// The list, as far as it was followed.
@@ -65,101 +47,150 @@ impl Follow {
     }
 
     /// Waits for the next thing that happens, through lost connections and restarts of the server.
-    /// After [`ClientError::Differs`] it goes on with a list read anew.
+    /// After [`ClientError::Differs`] it goes on with a list read anew. Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`ClientError::Differs`]; and, for good, if the board is gone or the token no longer allows it,
     /// or the server speaks another language.
     pub async fn next(&mut self) -> Result<News, ClientError> {
         loop {
-            let Some(events) = &mut self.events else {
-                match self.open().await {
-                    Ok(events) => self.events = Some(events),
-                    Err(error) if error.is_temporary() => {
-                        let news = News::Lost(error.to_string());
-                        sleep(self.backoff()).await;
-                        // Told once, not at each try.
-                        if self.tries == 1 {
-                            return Ok(news);
-                        }
-                    }
-                    Err(error) => return Err(error),
-                }
-                continue;
+            let message = match self.line.next(self.copy.cursor()).await? {
+                Heard::Message(message) => message,
+                Heard::Lost(why) => return Ok(News::Lost(why)),
             };
-            match events.next().await {
-                Some(Ok(Event::Message(message))) => {
-                    self.tries = 0;
-                    if let Some(news) = self.take(&message).inspect_err(|_| self.start_anew())? {
-                        return Ok(news);
-                    }
-                }
-                Some(Ok(Event::Retry(retry))) => self.retry = retry,
-                Some(Ok(Event::Comment(_))) => self.tries = 0,
-                end => {
-                    self.events = None;
-                    tracing::debug!(board = %self.board, why = ?end.and_then(Result::err), "the stream ended");
-                    sleep(self.retry).await;
+            match self.take(&message) {
+                Ok(Some(news)) => return Ok(news),
+                Ok(None) => {}
+                Err(error) => {
+                    self.line.hang_up();
+                    self.copy.reset();
+                    return Err(error);
                 }
             }
         }
     }
 
     fn take(&mut self, message: &Message) -> Result<Option<News>, ClientError> {
-        if let Some(retry) = message.retry {
-            self.retry = retry;
-        }
-        let cursor = || message.id.as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
         Ok(match message.event.as_deref() {
             Some("snapshot") => {
-                self.copy.replace(parse::<Snapshot>(message)?, cursor())?;
+                self.copy.replace(parse::<Snapshot>(message)?, cursor(message))?;
                 Some(News::List)
             }
-            Some("patch") => self.copy.patch(parse::<Patch>(message)?, cursor())?.map(News::Changed),
+            Some("patch") => self.copy.patch(parse::<Patch>(message)?, cursor(message))?.map(News::Changed),
             Some("reset") => {
                 tracing::debug!(reason = parse::<Reason>(message)?.reason, "the server begins anew");
                 self.copy.reset();
                 None
             }
-            Some("stale") => Some(News::Stale(parse::<Stale>(message)?.since)),
-            Some("fresh") => Some(News::Fresh),
-            Some("bye") => {
-                tracing::debug!(reason = parse::<Reason>(message)?.reason, "the server ends the stream");
-                None
-            }
-            // What a later server may add.
-            _ => None,
+            _ => of_the_stream(message)?,
         })
     }
+}
 
-    async fn open(&self) -> Result<Events, ClientError> {
-        let mut url = self.client.url(&format!("/b/{}/stream", self.board));
-        url.set_query(Some("format=patch"));
-        let request = self.client.http.get(url);
-        let mut request = self.client.authorized(request).header("accept", "text/event-stream, application/json");
-        if let Some(cursor) = self.copy.cursor() {
-            request = request.header("last-event-id", cursor);
+/// Several boards being followed in one stream, with one cursor.
+#[derive(Debug)]
+pub struct FollowMany {
+    line: Line,
+    copies: BTreeMap<BoardName, Copy>,
+    cursor: Option<String>,
+}
+
+impl FollowMany {
+    pub(crate) fn new(client: Client, boards: impl IntoIterator<Item = BoardName>) -> Self {
+        let copies: BTreeMap<_, _> = boards.into_iter().map(|board| (board, Copy::default())).collect();
+        let query = copies.keys().map(|board| format!("board={board}&")).collect::<String>() + "format=patch";
+        Self { line: Line::new(client, "/stream".to_owned(), query), copies, cursor: None }
+    }
+
+    /// The list of a board, as far as it was followed.
+    #[must_use]
+    pub fn copy(&self, board: &BoardName) -> Option<&Copy> {
+        self.copies.get(board)
+    }
+
+    /// The place in history that all of them have come to.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// Waits for the next thing that happens, as [`Follow::next`]; with the board, if it is about one.
+    ///
+    /// # Errors
+    /// As [`Follow::next`], for any of the boards.
+    pub async fn next(&mut self) -> Result<(Option<BoardName>, News), ClientError> {
+        loop {
+            let message = match self.line.next(self.cursor.as_deref()).await? {
+                Heard::Message(message) => message,
+                Heard::Lost(why) => return Ok((None, News::Lost(why))),
+            };
+            match self.take(&message) {
+                Ok(Some(news)) => return Ok(news),
+                Ok(None) => {}
+                Err(error) => {
+                    self.line.hang_up();
+                    self.reset();
+                    return Err(error);
+                }
+            }
         }
-        let response = request.send().await?;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
+    }
+
+    fn take(&mut self, message: &Message) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
+        match message.event.as_deref() {
+            Some("cursor") => {
+                let Place { revision } = parse(message)?;
+                self.copies.values_mut().for_each(|copy| copy.reach(revision));
+                self.cursor = cursor(message);
+                return Ok(None);
+            }
+            Some("snapshot" | "patch" | "reset") => {}
+            _ => return Ok(of_the_stream(message)?.map(|news| (None, news))),
         }
-        let bytes = response.bytes_stream().map_err(io::Error::other);
-        let events = FramedRead::new(StreamReader::new(bytes), russe::Decoder::default());
-        Ok(Box::pin(events.map_err(|error| error.to_string())))
+        let OfBoard { board } = parse(message)?;
+        let Some(board) = board else {
+            // For all of them.
+            self.reset();
+            return Ok(None);
+        };
+        let unknown = || ClientError::Protocol(format!("news of the board {board:?}, which is not followed"));
+        let (name, copy) = self.copies.iter_mut().find(|(name, _)| name.as_str() == board).ok_or_else(unknown)?;
+        let news = match message.event.as_deref() {
+            Some("snapshot") => {
+                copy.replace(parse::<Snapshot>(message)?, None)?;
+                Some(News::List)
+            }
+            Some("patch") => copy.patch(parse::<Patch>(message)?, None)?.map(News::Changed),
+            _ => {
+                copy.reset();
+                None
+            }
+        };
+        Ok(news.map(|news| (Some(name.clone()), news)))
     }
 
-    fn start_anew(&mut self) {
-        self.events = None;
-        self.copy.reset();
+    fn reset(&mut self) {
+        self.copies.values_mut().for_each(Copy::reset);
+        self.cursor = None;
     }
+}
 
-    fn backoff(&mut self) -> Duration {
-        let longest = BACKOFF.0.saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX)).min(BACKOFF.1);
-        self.tries += 1;
-        // At random, so that readers who were cut off together do not come back together.
-        longest.mul_f64(0.5 + 0.5 * fastrand::f64())
-    }
+/// What does not concern one board's list.
+fn of_the_stream(message: &Message) -> Result<Option<News>, ClientError> {
+    Ok(match message.event.as_deref() {
+        Some("stale") => Some(News::Stale(parse::<Stale>(message)?.since)),
+        Some("fresh") => Some(News::Fresh),
+        Some("bye") => {
+            tracing::debug!(reason = parse::<Reason>(message)?.reason, "the server ends the stream");
+            None
+        }
+        // What a later server may add.
+        _ => None,
+    })
+}
+
+fn cursor(message: &Message) -> Option<String> {
+    message.id.as_ref().map(ToString::to_string).filter(|id| !id.is_empty())
 }
 
 fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, ClientError> {

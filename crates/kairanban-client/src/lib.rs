@@ -7,6 +7,7 @@
 mod copy;
 mod error;
 mod follow;
+mod line;
 mod post;
 mod wire;
 
@@ -17,7 +18,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 pub use copy::Copy;
 pub use error::ClientError;
-pub use follow::{Follow, News};
+pub use follow::{Follow, FollowMany, News};
 pub use wire::{Op, Topic};
 
 /// To connect.
@@ -50,7 +51,13 @@ impl Client {
     /// Follows a board from its list on.
     #[must_use]
     pub fn follow(&self, board: BoardName) -> Follow {
-        Follow::new(self.clone(), board)
+        Follow::new(self.clone(), &board)
+    }
+
+    /// Follows several boards in one stream.
+    #[must_use]
+    pub fn follow_many(&self, boards: impl IntoIterator<Item = BoardName>) -> FollowMany {
+        FollowMany::new(self.clone(), boards)
     }
 
     fn url(&self, path: &str) -> Url {

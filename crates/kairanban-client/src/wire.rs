@@ -54,6 +54,17 @@ pub(crate) struct Patch {
     pub(crate) ops: Vec<Op>,
 }
 
+/// The board that an event of several is about; none, if about all of them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfBoard {
+    pub(crate) board: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) revision: u64,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reason {
     pub(crate) reason: String,

@@ -220,7 +220,7 @@ fn from_node_to_node() {
                 })
                 .collect();
             delays.sort_unstable_by(f64::total_cmp);
-            table.push_str(&format!("| {by} | {name} | {:.1} | {:.1} |\n", delays[POSTS / 2] * 1e3, delays[POSTS - 1] * 1e3));
+            table.push_str(&format!("| {by} | {name} | {:.1} | {:.1} |\n", delays[posts / 2] * 1e3, delays[posts - 1] * 1e3));
         };
         // The time lies in the comment: before the request, and right before the commit.
         measure("a post to node A", &|| {

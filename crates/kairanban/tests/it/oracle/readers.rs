@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_client::{Client, ClientError};
+use kairanban_client::{Client, ClientError, Copy, Follow, FollowMany};
+use kairanban_core::BoardName;
 use tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{
@@ -31,11 +32,13 @@ enum Kind {
     Many,
     Socket,
     LongPoll,
-    /// Our own client.
+    /// Our own client, on one board.
     Client,
+    /// And on several.
+    ClientOfMany,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::Patch,
     Kind::Tutorial,
     Kind::List,
@@ -49,6 +52,7 @@ const KINDS: [Kind; 13] = [
     Kind::Socket,
     Kind::LongPoll,
     Kind::Client,
+    Kind::ClientOfMany,
 ];
 
 /// Starts so many, of all kinds in turn.
@@ -63,8 +67,8 @@ pub(super) fn start(run: &Arc<Run>, count: u64) -> Vec<JoinHandle<()>> {
 }
 
 fn read(run: &Run, n: u64, kind: Kind) {
-    if kind == Kind::Client {
-        return follow(run, n);
+    if matches!(kind, Kind::Client | Kind::ClientOfMany) {
+        return follow(run, n, kind);
     }
     let mut reader = Reader { run, kind, view: View::default(), random: fastrand::Rng::with_seed(run.seed ^ n << 20) };
     loop {
@@ -239,38 +243,67 @@ fn line(text: &str) -> Result<Event, String> {
     Ok(Event { name: value["event"].as_str().unwrap_or_default().to_owned(), id, data: value["data"].to_string() })
 }
 
-/// Follows by our own client, which comes back by itself.
-fn follow(run: &Run, n: u64) {
+/// Our own client, which comes back by itself.
+enum Follower {
+    One(Follow),
+    Many(FollowMany),
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<(), ClientError> {
+        match self {
+            Self::One(follow) => follow.next().await.map(drop),
+            Self::Many(follow) => follow.next().await.map(drop),
+        }
+    }
+
+    /// The copies that it has, by board.
+    fn copies(&self) -> Vec<&Copy> {
+        match self {
+            Self::One(follow) => vec![follow.copy()],
+            Self::Many(follow) => BOARDS.iter().filter_map(|board| follow.copy(&board.parse().expect("a name"))).collect(),
+        }
+    }
+}
+
+fn follow(run: &Run, n: u64, kind: Kind) {
     let address = run.addresses[usize::try_from(n).expect("a number") % run.addresses.len()];
     let client = Client::new(&format!("http://{address}"), None).expect("a client");
-    let mut follow = client.follow(BOARDS[0].parse().expect("a name"));
+    let names = BOARDS.map(|board| board.parse::<BoardName>().expect("a name"));
+    let mut follower = match kind {
+        Kind::Client => Follower::One(client.follow(names[0].clone())),
+        _ => Follower::Many(client.follow_many(names)),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut revision, mut end) = (0, None);
+    let (mut revisions, mut end) = ([0; BOARDS.len()], None);
     loop {
-        let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), follow.next()).await });
+        let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), follower.next()).await });
         match next {
             Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
-                run.fault(format!("client {n}: {error}"))
+                run.fault(format!("{kind:?} {n}: {error}"))
             }
-            Ok(Err(error)) => return run.fault(format!("client {n} gave up: {error}")),
+            Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
             _ => {}
         }
-        let copy = follow.copy();
-        let digest = || sse::digest(copy.topics().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
-        if copy.cursor().is_some() && copy.revision() != revision {
-            if copy.revision() < revision {
-                run.fault(format!("client {n}: the revision fell from {revision} to {}", copy.revision()));
+        let digest = |copy: &Copy| sse::digest(copy.topics().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
+        let copies = follower.copies();
+        for (board, (copy, revision)) in copies.iter().zip(&mut revisions).enumerate() {
+            // Before the first list, and after a reset, it holds nothing.
+            if copy.revision() != 0 && copy.revision() != *revision {
+                if copy.revision() < *revision {
+                    run.fault(format!("{kind:?} {n}: the revision fell from {revision} to {}", copy.revision()));
+                }
+                *revision = copy.revision();
+                run.saw(board, *revision, Shown::Digest(digest(copy)));
             }
-            revision = copy.revision();
-            run.saw(0, revision, Shown::Digest(digest()));
         }
         if let Some(last) = run.last.get() {
             let end = *end.get_or_insert_with(|| Instant::now() + SETTLE);
-            if last.ends_with(0, &Shown::Digest(digest())) {
+            if copies.iter().enumerate().all(|(board, copy)| last.ends_with(board, &Shown::Digest(digest(copy)))) {
                 return;
             }
             if Instant::now() > end {
-                return run.fault(format!("client {n} did not come to the end"));
+                return run.fault(format!("{kind:?} {n} did not come to the end"));
             }
         }
     }
