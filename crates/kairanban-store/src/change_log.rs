@@ -82,7 +82,7 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: Lo
 /// Reads everything committed after `after`, in one statement: one moment for the log and the
 /// topics that it speaks of.
 pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max: usize) -> Result<Stretch, StoreError> {
-    let limit = i64::try_from(changes_max).unwrap_or(i64::MAX - 1) + 1;
+    let limit = bound(changes_max) + 1;
     let rows: Vec<ChangeRow> = changes::table
         .left_join(boards::table.on(boards::id.eq(changes::board_id)))
         .left_join(
@@ -147,11 +147,12 @@ pub(crate) fn history(
     if waiting.len() > replay_max || replay_max == 0 {
         return Ok(Tail::new(gap.upto, [], replay_max));
     }
-    let spared = topics_max.saturating_sub(gap.shown).max(1) - 1;
+    let spared = bound(topics_max.saturating_sub(gap.shown).max(1) - 1);
     // One pass: the rest is of as many rows as topics changed.
     let text = format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
-         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', 'token') THEN revision END) AS cleared \
+         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
+         max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', 'token') THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
          stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, min(oldest) AS oldest, max(cleared) AS cleared, \
@@ -160,11 +161,12 @@ pub(crate) fn history(
          FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL ORDER BY touched.revision DESC LIMIT {limit}",
         board = gap.board_id.0,
         after = number(gap.after),
-        limit = replay_max + 1,
+        rows_max = bound(rows_max),
+        limit = bound(replay_max) + 1,
     );
     let rows: Vec<Touched> = sql_query(text).load(connection)?;
     // Everything is known from the last of these on.
-    let cut = rows.first().filter(|row| row.changes >= i64::try_from(rows_max).unwrap_or(i64::MAX)).and_then(|row| row.oldest);
+    let cut = rows.first().filter(|row| row.changes >= bound(rows_max)).and_then(|row| row.oldest);
     let ends = rows.first().map_or([None; 2], |row| [row.cleared, row.gone]);
     let known_from = ends.into_iter().chain([cut]).flatten().max().unwrap_or(0).max(number(gap.after));
     let touched = rows.iter().rev().filter_map(|row| Some((row.revision.filter(|at| *at > known_from)?, TopicId(row.topic_id?))));
@@ -175,10 +177,15 @@ pub(crate) fn history(
     Ok(Tail::new(floor, touched.into_iter().chain(waiting), replay_max))
 }
 
+/// A number of rows as the database takes it, with room for one more.
+fn bound(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX).min(i64::MAX - 1)
+}
+
 /// The newest topics that a full board no longer shows and that wait to be archived.
 fn below(connection: &mut AnyConnection, gap: &Gap, replay_max: usize) -> Result<Vec<i64>, StoreError> {
     let first = gap.first.map_or(i64::MIN, |first| first.0);
-    let limit = i64::try_from(replay_max).unwrap_or(i64::MAX - 1) + 1;
+    let limit = bound(replay_max) + 1;
     let waiting =
         topics::table.filter(topics::board_id.eq(gap.board_id.0).and(topics::archived.eq(false)).and(topics::id.lt(first)));
     Ok(waiting.order(topics::id.desc()).limit(limit).select(topics::id).load(connection)?)
@@ -215,7 +222,7 @@ pub(crate) fn is_overfull(connection: &mut AnyConnection, board: &BoardName, top
     let over: Option<i64> = topics::table
         .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
         .order(topics::id.desc())
-        .offset(i64::try_from(topics_max).unwrap_or(i64::MAX))
+        .offset(bound(topics_max))
         .select(topics::id)
         .first(connection)
         .optional()?;
@@ -238,6 +245,8 @@ pub(crate) fn archive(
          AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
          ORDER BY id LIMIT {batch} {skip_locked})",
         board = board.0,
+        topics_max = bound(topics_max),
+        batch = bound(batch),
     );
     let moved = sql_query(text).execute(connection)?;
     connection.end_archiving()?;
