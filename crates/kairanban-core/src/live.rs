@@ -249,11 +249,13 @@ impl Ready {
         // Between the first and the last of several revisions the list may have been full.
         let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max || changes.cleared_after(before);
         let first = changes.first_after(before).unwrap_or(end);
-        let pushed_out = match &applied {
-            Applied::Updated(update) => update.patch.ops.iter().map(|op| (end, op.topic_id())).collect(),
+        // What changed on the list without being touched was pushed out of it.
+        let is_touched = |id| touched.iter().any(|(_, touched)| *touched == id);
+        let pushed_out: Vec<_> = match &applied {
+            Applied::Updated(update) => update.patch.ops.iter().map(Op::topic_id).filter(|id| !is_touched(*id)).collect(),
             _ => Vec::new(),
         };
-        self.tail.record(touched.into_iter().chain(pushed_out));
+        self.tail.record(touched.iter().copied().chain(pushed_out.into_iter().map(|id| (end, id))));
         if may_have_been_full && first < end {
             self.tail.leave_hole(first, end);
         }
@@ -328,6 +330,14 @@ mod tests {
         assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err(), "read before");
         assert_eq!(board.policies(), Some(private));
         assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_ok(), "read after");
+    }
+
+    #[test]
+    fn a_burst_is_told_by_what_each_commit_touched() {
+        let (mut board, _) = ready(1, &[]);
+        board.apply(&changes(&[(2, 1, true), (3, 2, true), (4, 3, true)]), true, FULL);
+        let Some(Resume::Patch(patch)) = board.resume(&"e-3".parse().expect("a cursor")) else { panic!("a patch") };
+        assert_eq!(patch.ops.iter().map(|op| op.topic_id().0).collect::<Vec<_>>(), [3], "and not the whole burst");
     }
 
     #[test]
