@@ -4,6 +4,7 @@
 //! clock. [`Hub`](crate::Hub) puts the lock around it.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -250,9 +251,9 @@ impl Ready {
         let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max || changes.cleared_after(before);
         let first = changes.first_after(before).unwrap_or(end);
         // What changed on the list without being touched was pushed out of it.
-        let is_touched = |id| touched.iter().any(|(_, touched)| *touched == id);
+        let ids: BTreeSet<_> = touched.iter().map(|(_, id)| *id).collect();
         let pushed_out: Vec<_> = match &applied {
-            Applied::Updated(update) => update.patch.ops.iter().map(Op::topic_id).filter(|id| !is_touched(*id)).collect(),
+            Applied::Updated(update) => update.patch.ops.iter().map(Op::topic_id).filter(|id| !ids.contains(id)).collect(),
             _ => Vec::new(),
         };
         self.tail.record(touched.iter().copied().chain(pushed_out.into_iter().map(|id| (end, id))));
