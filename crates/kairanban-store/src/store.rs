@@ -60,6 +60,13 @@ impl Store {
         self.pool.is_pooled()
     }
 
+    /// The longest that an answer takes from a database that answers: until there is a connection, and
+    /// for a statement.
+    #[must_use]
+    pub fn answer_max(&self) -> Duration {
+        self.config.pool_wait + self.config.timeouts.statement
+    }
+
     /// The incarnation of the database that was found at the start.
     #[must_use]
     pub const fn epoch(&self) -> &Epoch {

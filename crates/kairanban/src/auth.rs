@@ -13,7 +13,7 @@ use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, 
 use kairanban_store::{Secret, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
-use crate::{blocking::blocking, bulletin::Bulletin};
+use crate::{blocking::answered, bulletin::Bulletin};
 
 pub use held::HeldTokens;
 use held::TicketHold;
@@ -169,10 +169,9 @@ impl Bulletin {
     /// If it is no good token.
     pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
         let Some(secret) = secret.map(str::to_owned) else { return Ok(Caller::default()) };
-        let store = self.store().clone();
-        let find = move || {
-            let (store, secret) = (store.clone(), secret.clone());
-            blocking(move || store.find_token(&secret))
+        let find = || {
+            let secret = secret.clone();
+            answered(self.store(), move |store| store.find_token(&secret))
         };
         Ok(Caller(Some(Grant { token: self.follow_token(find).await?, ticket: None })))
     }
@@ -182,10 +181,9 @@ impl Bulletin {
     /// # Errors
     /// If it is no good ticket, or its token is no longer good.
     pub async fn caller_with_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Caller, Denied> {
-        let store = self.store().clone();
         let find = || {
-            let (store, secret, board) = (store.clone(), secret.to_owned(), board.clone());
-            blocking(move || store.use_ticket(&secret, &board, times))
+            let (secret, board) = (secret.to_owned(), board.clone());
+            answered(self.store(), move |store| store.use_ticket(&secret, &board, times))
         };
         let token = self.follow_token(find).await?;
         let hold = self.held().take_ticket(secret);
@@ -231,9 +229,9 @@ impl Bulletin {
     /// If the caller has no token that allows reading the board, or there is no such board.
     pub async fn create_ticket(&self, caller: &Caller, board: BoardName) -> Result<Secret, Denied> {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
-        let (store, ticket) = (self.store().clone(), Secret::ticket()?);
+        let ticket = Secret::ticket()?;
         let made = ticket.clone();
-        blocking(move || store.create_ticket(token.id, &board, &made)).await?;
+        answered(self.store(), move |store| store.create_ticket(token.id, &board, &made)).await?;
         Ok(ticket)
     }
 }

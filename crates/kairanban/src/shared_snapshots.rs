@@ -15,7 +15,7 @@ use redis::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::blocking::blocking;
+use crate::blocking::answered;
 
 /// For Redis to answer. A reader waits for it, and the database would do.
 const WAIT: Duration = Duration::from_millis(250);
@@ -107,8 +107,8 @@ impl Loader {
         // Nodes that show lists of another length have other copies.
         let key = format!("kairanban:{epoch}:{}:{board}", self.store.topics_max());
         if let Some(copy) = redis.get(&key).await {
-            let (store, name) = (self.store.clone(), board.clone());
-            let (board_id, policies, revision) = blocking(move || store.place_of(&name)).await?;
+            let name = board.clone();
+            let (board_id, policies, revision) = answered(&self.store, move |store| store.place_of(&name)).await?;
             if copy.board_id == board_id.0 && copy.revision == revision.get() {
                 let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
                 return Ok(Loaded { board_id, policies, snapshot, tail });
@@ -122,8 +122,8 @@ impl Loader {
     }
 
     async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
-        let (store, epoch, board) = (self.store.clone(), epoch.clone(), board.clone());
-        blocking(move || store.load(&epoch, &board)).await
+        let (epoch, board) = (epoch.clone(), board.clone());
+        answered(&self.store, move |store| store.load(&epoch, &board)).await
     }
 }
 

@@ -7,7 +7,7 @@ use kairanban_store::{LogPage, Page, Store, StoreError};
 use super::Bulletin;
 use crate::{
     auth::{Administrator, Caller},
-    blocking::blocking,
+    blocking::answered,
 };
 
 impl Bulletin {
@@ -51,8 +51,8 @@ impl Bulletin {
     /// # Errors
     /// If the database is away.
     pub async fn boards(&self, caller: &Caller, after: Option<BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
-        let (store, visible) = (self.store().clone(), caller.visible());
-        blocking(move || store.boards(&visible, after.as_ref(), limit)).await
+        let visible = caller.visible();
+        answered(self.store(), move |store| store.boards(&visible, after.as_ref(), limit)).await
     }
 
     /// Tokens in the order of their keys, after one of them.
@@ -60,8 +60,7 @@ impl Bulletin {
     /// # Errors
     /// If the database is away.
     pub async fn tokens(&self, _: &Administrator, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
-        let store = self.store().clone();
-        blocking(move || store.tokens(after, limit)).await
+        answered(self.store(), move |store| store.tokens(after, limit)).await
     }
 
     /// One token.
@@ -69,8 +68,7 @@ impl Bulletin {
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
     pub async fn token(&self, _: &Administrator, id: i64) -> Result<Token, StoreError> {
-        let store = self.store().clone();
-        blocking(move || store.tokens_by_id(&[id])?.pop().ok_or(StoreError::NoSuchToken(id))).await
+        answered(self.store(), move |store| store.tokens_by_id(&[id])?.pop().ok_or(StoreError::NoSuchToken(id))).await
     }
 
     /// What administrators did, the newest first, older than `before`.
@@ -78,8 +76,7 @@ impl Bulletin {
     /// # Errors
     /// If the database is away.
     pub async fn audit(&self, _: &Administrator, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        let store = self.store().clone();
-        blocking(move || store.audit(before, limit)).await
+        answered(self.store(), move |store| store.audit(before, limit)).await
     }
 
     /// Reads something of a board that the caller may read.
@@ -89,10 +86,10 @@ impl Bulletin {
         board: BoardName,
         read: impl FnOnce(&Store, &BoardName) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (store, right) = (self.store().clone(), caller.right(&board));
-        blocking(move || {
+        let right = caller.right(&board);
+        answered(self.store(), move |store| {
             store.policies(&board, right)?;
-            read(&store, &board)
+            read(store, &board)
         })
         .await
     }

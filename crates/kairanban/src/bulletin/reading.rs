@@ -13,7 +13,7 @@ use kairanban_store::StoreError;
 use tokio::time::timeout;
 
 use super::Bulletin;
-use crate::{auth::Caller, blocking::blocking, shutdown::Drain};
+use crate::{auth::Caller, blocking::answered, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
 pub const CATCH_UP: Duration = Duration::from_secs(2);
@@ -253,8 +253,7 @@ impl Bulletin {
         }
         let _turn = channel.loading.lock().await;
         let Some(gap) = gap() else { return };
-        let store = self.parts.store.clone();
-        match blocking(move || store.history(&gap)).await {
+        match answered(&self.parts.store, move |store| store.history(&gap)).await {
             Ok(history) => channel.live().bridge(&gap, &history),
             Err(error) => tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list"),
         }
@@ -276,11 +275,11 @@ impl Bulletin {
 
     /// The place in history so long ago.
     async fn cursor_of(&self, ago: Duration) -> Result<Cursor, StoreError> {
-        let (store, epoch) = (self.parts.store.clone(), self.parts.following.epoch());
+        let epoch = self.parts.following.epoch();
         let time = chrono::TimeDelta::from_std(ago).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
         // Before all time there was nothing.
         let revision = match time {
-            Some(time) => blocking(move || store.head_before(time)).await?,
+            Some(time) => answered(&self.parts.store, move |store| store.head_before(time)).await?,
             None => kairanban_core::Revision::ZERO,
         };
         Ok(Cursor { epoch, revision })

@@ -3,10 +3,10 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -35,16 +35,19 @@ fn pooled(database: &Database) -> String {
 struct Relay {
     address: SocketAddr,
     silent: Arc<AtomicBool>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Relay {
     fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (address, silent) = (listener.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
-        let is_silent = Arc::clone(&silent);
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let (is_silent, all) = (Arc::clone(&silent), Arc::clone(&connections));
         thread::spawn(move || {
             for here in listener.incoming().map_while(Result::ok) {
                 let there = TcpStream::connect(&target).expect("the target");
+                all.lock().expect("a lock").extend([&here, &there].map(|end| end.try_clone().expect("a handle")));
                 for (from, to) in [(&here, &there), (&there, &here)] {
                     let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
                     let is_silent = Arc::clone(&is_silent);
@@ -59,8 +62,26 @@ impl Relay {
                 }
             }
         });
-        Self { address, silent }
+        Self { address, silent, connections }
     }
+
+    /// Lets everything through again; what was cut off in the middle stays broken.
+    fn heal(&self) {
+        self.silent.store(false, Ordering::SeqCst);
+        for end in self.connections.lock().expect("a lock").drain(..) {
+            // It may have ended by itself.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The same database through a relay.
+fn relayed(database: &Database) -> (Relay, String) {
+    let url = database.url();
+    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("a server").to_owned();
+    let relay = Relay::to(server.clone());
+    let url = url.replace(&server, &relay.address.to_string());
+    (relay, url)
 }
 
 #[test]
@@ -129,10 +150,7 @@ fn without_redis_the_board_goes_on() {
 #[test]
 fn lost_notifications_cost_no_more_than_a_poll() {
     let one = Node::start(Database::postgres());
-    let url = one.database.url();
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("a server");
-    let relay = Relay::to(server.to_owned());
-    let listen = url.replace(server, &relay.address.to_string());
+    let (relay, listen) = relayed(&one.database);
     let behind = one.sibling_with(&[("DATABASE__LISTEN_URL", &listen)]);
     let beside = one.sibling();
     let mut streams = [&behind, &beside].map(|node| node.stream("/b/main/stream?format=patch"));
@@ -150,6 +168,34 @@ fn lost_notifications_cost_no_more_than_a_poll() {
             assert!(began.elapsed() < LOST_MAX, "{:?}", began.elapsed());
         }
     }
+}
+
+/// A frozen server, or a link that takes everything and gives nothing: no error comes, and no answer.
+#[test]
+fn a_database_that_does_not_answer_is_told_and_passes() {
+    let direct = Database::postgres();
+    let (relay, url) = relayed(&direct);
+    let node = Node::start_with(Database::Postgres(url), &[]);
+    node.post("before");
+    let mut stream = node.stream("/b/main/stream?format=patch&since=now");
+    relay.silent.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    let answer = node.send("POST", "/", "text/plain", "into the void");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(stream.event().name, "stale");
+    let began = Instant::now();
+    let list = node.get("/api/v1/boards/main/topics");
+    assert!(list.header("kairanban-stale-since").is_some() && list.body.contains("before"), "{list:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    relay.heal();
+    let began = Instant::now();
+    // What was answered with 503 may yet be written, and then it is told, too.
+    while stream.event().name != "fresh" {}
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    direct.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'all goes on');");
+    while !stream.event().data.contains("all goes on") {}
+    node.post("and by us");
 }
 
 #[test]
