@@ -11,7 +11,10 @@ mod tls;
 use std::{sync::Arc, time::Duration};
 
 use kairanban_core::Epoch;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{follower::Wake, shared_snapshots::Redis};
@@ -92,6 +95,14 @@ async fn keep<W: Way>(way: W, stop: CancellationToken) {
             () = tokio::time::sleep(RETRY) => {}
         }
     }
+}
+
+/// Asks for a sign of life in time, however much else goes on: what is said on one connection is no sign that the
+/// other is heard.
+fn heartbeat() -> Interval {
+    let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
 }
 
 /// A name for this process, so that it does not wake itself.

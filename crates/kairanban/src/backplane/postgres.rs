@@ -15,7 +15,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    HEARTBEAT, HEARTBEAT_LIMIT, Way, described, node_name,
+    HEARTBEAT_LIMIT, Way, described, heartbeat, node_name,
     tls::{self, Dsn},
 };
 use crate::follower::Wake;
@@ -43,11 +43,12 @@ impl Way for Listening {
     }
 
     async fn serve(&self, mut session: Session) -> String {
+        let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
                 _ = &mut session.driver => return "the connection ended".to_owned(),
                 () = self.asked.notified() => session.tell().await,
-                () = tokio::time::sleep(HEARTBEAT) => session.is_alive().await,
+                _ = beat.tick() => session.is_alive().await,
             };
             if let Err(error) = done {
                 return error;

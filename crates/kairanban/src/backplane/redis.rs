@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::{sync::Notify, time::timeout};
 
-use super::{HEARTBEAT, HEARTBEAT_LIMIT, Way, node_name};
+use super::{HEARTBEAT_LIMIT, Way, heartbeat, node_name};
 use crate::{follower::Wake, shared_snapshots::Redis};
 
 pub(super) struct Subscribing {
@@ -29,6 +29,7 @@ impl Way for Subscribing {
     }
 
     async fn serve(&self, mut session: Session) -> String {
+        let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
                 message = session.heard.next() => match message {
@@ -41,7 +42,7 @@ impl Way for Subscribing {
                     }
                 },
                 () = self.asked.notified() => self.redis.publish(&self.channel, &session.node).await,
-                () = tokio::time::sleep(HEARTBEAT) => session.is_alive().await,
+                _ = beat.tick() => session.is_alive().await,
             };
             if let Err(error) = done {
                 return error;

@@ -213,17 +213,7 @@ fn a_locked_database_is_told_and_passes() {
     let node = Node::start(Database::postgres());
     node.post("a");
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
-    let url = node.database.url();
-    let mut psql = std::process::Command::new("psql")
-        .args(["-qAtX", &url])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("psql");
-    let mut input = psql.stdin.take().expect("a pipe");
-    input.write_all(b"BEGIN; LOCK TABLE topics, changes; SELECT 'locked';\n").expect("written");
-    let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(psql.stdout.as_mut().expect("a pipe")), &mut said).expect("a line");
+    let lock = node.database.lock();
     let began = std::time::Instant::now();
     let answer = node.send("POST", "/", "text/plain", "b");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
@@ -233,9 +223,7 @@ fn a_locked_database_is_told_and_passes() {
     assert_eq!(list.json()["topics"][0]["comment"], "a");
     assert!(list.header("kairanban-stale-since").is_some(), "{}", list.head);
     assert_eq!(node.get("/readyz").status, 503);
-    input.write_all(b"COMMIT;\n").expect("written");
-    drop(input);
-    assert!(psql.wait().expect("an end").success());
+    drop(lock);
     assert_eq!(stream.event().name, "fresh");
     let id = node.post("c");
     while !stream.event().data.contains(&format!("\"id\":{id}")) {}

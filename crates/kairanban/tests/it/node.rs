@@ -25,7 +25,29 @@ pub(crate) enum Database {
     Postgres(String),
 }
 
+/// Another program's transaction that holds up everybody, until it is dropped.
+pub(crate) struct Lock(Child);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // At the end of its input it rolls back and ends.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 impl Database {
+    /// Locks the tables of a Postgres.
+    pub(crate) fn lock(&self) -> Lock {
+        let mut command = Command::new("psql");
+        let mut psql = command.args(["-qAtX", &self.url()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
+        let input = psql.stdin.as_mut().expect("a pipe");
+        input.write_all(b"BEGIN; LOCK TABLE topics, changes; SELECT 'locked';\n").expect("written");
+        let mut said = String::new();
+        BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
+        Lock(psql)
+    }
+
     /// The same, for another thread.
     pub(crate) fn twin(&self) -> Self {
         match self {

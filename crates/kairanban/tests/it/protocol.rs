@@ -24,14 +24,16 @@ fn every_transcript_is_true() {
 fn play(transcript: &str) {
     // What has to be set before.
     let settings = transcript.lines().filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
-    let node = Node::start_with(Database::sqlite(), &settings.collect::<Vec<_>>());
+    let database = if transcript.contains("> lock") { Database::postgres() } else { Database::sqlite() };
+    let mut node = Node::start_with(database, &settings.collect::<Vec<_>>());
+    let mut lock = None;
     let epoch = node.get("/api/v1/boards/main/topics").header("etag").expect("a tag").trim_matches('"').to_owned();
     let epoch = epoch.split('-').next().expect("an epoch").to_owned();
     // The one before stays open while the next one opens.
     let (mut stream, mut before): (Option<Said>, Option<Said>) = (None, None);
     for step in format!("\n{transcript}").split("\n> ").filter(|step| !step.is_empty()) {
         let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
-        match command.split_once(' ').expect("a command") {
+        match command.split_once(' ').unwrap_or((command, "")) {
             ("post", what) => {
                 let (board, text) = what.split_once(' ').expect("a board and a text");
                 assert_eq!(node.send("POST", &format!("/b/{board}"), "text/plain", text).status, 201, "{command}");
@@ -43,6 +45,16 @@ fn play(transcript: &str) {
             }
             ("ws", path) => stream = Some(Said::socket(&node, path, epoch.clone())),
             ("send", text) => stream.as_mut().expect("a socket").send(text),
+            ("lock", _) => lock = Some(node.database.lock()),
+            ("unlock", _) => drop(lock.take()),
+            ("restart", _) => {
+                node.kill();
+                node.restart();
+            }
+            ("flood", _) => {
+                flood(&node);
+                stream.as_mut().expect("an open stream").skip_to("id: \nevent: reset");
+            }
             ("with", _) => {}
             other => panic!("no command: {other:?}"),
         }
@@ -52,6 +64,17 @@ fn play(transcript: &str) {
         }
     }
     drop(before);
+}
+
+/// Writes more than fits between the server and a reader who takes nothing, again and again.
+fn flood(node: &Node) {
+    let row = format!("(1, '{}')", "x".repeat(2_000));
+    for _ in 0..60 {
+        let rows = vec![row.as_str(); 100].join(",");
+        // So that each is an update of its own, wait until the server has seen it.
+        node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"));
+        node.post("seen");
+    }
 }
 
 /// What a stream says, with everything that differs from run to run named.
@@ -106,6 +129,14 @@ impl Said {
         socket.send(tungstenite::Message::text(text)).expect("sent");
     }
 
+    fn skip_to(&mut self, mark: &str) {
+        while !self.text.contains(mark) {
+            let chunk = self.input.more().unwrap_or_else(|| panic!("the end came before {mark:?}"));
+            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+        self.text.drain(..self.text.find(mark).expect("just seen"));
+    }
+
     fn lines(&mut self, count: usize) -> String {
         while self.text.lines().count() < count || !self.text.ends_with('\n') {
             let chunk = self.input.more().unwrap_or_else(|| panic!("{count} lines, got {:?}", self.text));
@@ -134,7 +165,7 @@ fn without_times(line: &str) -> String {
     let mut rest = line;
     // As in 2026-11-23T11:42:29.286860Z, and as a page shows it.
     while let Some(at) = rest.find("20").filter(|_| rest.is_ascii()) {
-        let time = ["dddd-dd-ddTdd:dd:dd.ddddddZ", "dddd-dd-dd dd:dd UTC"].into_iter().find(|shape| {
+        let time = ["dddd-dd-ddTdd:dd:dd.ddddddZ", "dddd-dd-ddTdd:dd:ddZ", "dddd-dd-dd dd:dd UTC"].into_iter().find(|shape| {
             let found = rest.as_bytes()[at..].iter().take(shape.len());
             found.len() == shape.len()
                 && found.zip(shape.bytes()).all(|(byte, kind)| if kind == b'd' { byte.is_ascii_digit() } else { *byte == kind })
