@@ -2,6 +2,8 @@
 //! that read the board, subscribe and receive, all at once. Each reader's list is one that was committed at
 //! every step, and in the end the newest.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -9,8 +11,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, BoardName, Change, ChangeKind, Cursor, Hub, Loaded, News, Op, Policies, Published, Resume, Revision,
-    Snapshot, Standing, Subscription, Tail, Topic, TopicId, sync::broadcast::error::TryRecvError,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, News, Policies, Published, Resume, Snapshot, Standing, Subscription,
+    Tail, TopicId, sync::broadcast::error::TryRecvError,
 };
 use shuttle::{
     sync::{
@@ -19,6 +21,7 @@ use shuttle::{
     },
     thread,
 };
+use values::{apply, board, cursor, listed, revision, topic};
 
 /// Commits; the topic of each is its number, but every third takes the one before away.
 const COMMITS: u64 = 4;
@@ -107,7 +110,7 @@ impl Reader {
         let mut reader = Self { subscription, sent: snapshot.revision().get(), list: list_at(held) };
         match first {
             Resume::UpToDate => reader.sent = held.max(reader.sent),
-            Resume::Patch(patch) => reader.apply(&patch.ops),
+            Resume::Patch(patch) => apply(&mut reader.list, &patch.ops),
             Resume::Snapshot(snapshot) => reader.list = listed(&snapshot),
         }
         reader.check();
@@ -122,7 +125,7 @@ impl Reader {
                     if update.patch.from.get() > self.sent {
                         self.list = listed(&update.snapshot);
                     } else {
-                        self.apply(&update.patch.ops);
+                        apply(&mut self.list, &update.patch.ops);
                     }
                     self.sent = update.revision().get();
                 }
@@ -139,40 +142,9 @@ impl Reader {
         }
     }
 
-    fn apply(&mut self, ops: &[Op]) {
-        for op in ops {
-            match op {
-                Op::Set(topic) => drop(self.list.insert(topic.id.0, topic.revision.get())),
-                Op::Delete { id, .. } => drop(self.list.remove(&id.0)),
-            }
-        }
-    }
-
     fn check(&self) {
         assert_eq!(self.list, list_at(self.sent), "at {}", self.sent);
     }
-}
-
-fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
-    snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
-}
-
-fn board() -> BoardName {
-    "main".parse().expect("a name")
-}
-
-fn revision(number: u64) -> Revision {
-    Revision::new(number).expect("a revision")
-}
-
-fn cursor(number: u64) -> Cursor {
-    Cursor { epoch: "e".parse().expect("an epoch"), revision: revision(number) }
-}
-
-fn topic(id: i64, at: u64) -> std::sync::Arc<Topic> {
-    let now = chrono::DateTime::UNIX_EPOCH;
-    let (comment, author) = (String::new(), String::new());
-    std::sync::Arc::new(Topic { id: TopicId(id), comment, author, created_at: now, updated_at: now, revision: revision(at) })
 }
 
 fn rounds() -> usize {

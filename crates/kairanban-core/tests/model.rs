@@ -9,6 +9,8 @@
 //!
 //! The small worlds are checked with every test run, bigger ones by `scripts/model`.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -19,10 +21,11 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, BoardName, Change, ChangeKind, Cursor, Hub, Loaded, News, Op, Patch, Policies, Published, Resume,
-    Revision, Snapshot, Standing, Subscription, Tail, Topic, TopicId, sync::broadcast::error::TryRecvError,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, News, Patch, Policies, Published, Resume, Snapshot, Standing,
+    Subscription, Tail, TopicId, sync::broadcast::error::TryRecvError,
 };
 use stateright::{Checker as _, Model, Property};
+use values::{apply, board, cursor, listed, revision, topic};
 
 const TOPICS_MAX: usize = 2;
 /// Updates that a reader may fall behind.
@@ -463,7 +466,7 @@ impl State {
 /// What a client does, by `docs/PROTOCOL.md`.
 impl State {
     fn show(&mut self, snapshot: &Snapshot) {
-        self.reader.list = snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect();
+        self.reader.list = listed(snapshot);
         self.complete(snapshot.revision().get());
     }
 
@@ -475,12 +478,7 @@ impl State {
         if patch.from.get() > at {
             self.reader.fault = Some("a patch from later than the reader stands");
         }
-        for op in &patch.ops {
-            match op {
-                Op::Set(topic) => drop(self.reader.list.insert(topic.id.0, topic.revision.get())),
-                Op::Delete { id, .. } => drop(self.reader.list.remove(&id.0)),
-            }
-        }
+        apply(&mut self.reader.list, &patch.ops);
         self.complete(patch.to.revision.get());
     }
 
@@ -506,24 +504,6 @@ impl Played {
         let channel = self.hub.channel(&board());
         self.outdated = self.hub.install(&channel, state.loaded(at), *NOW).is_err();
     }
-}
-
-fn board() -> BoardName {
-    "main".parse().expect("a name")
-}
-
-fn revision(number: u64) -> Revision {
-    Revision::new(number).expect("a revision")
-}
-
-fn cursor(number: u64) -> Cursor {
-    Cursor { epoch: "e".parse().expect("an epoch"), revision: revision(number) }
-}
-
-fn topic(id: i64, at: u64) -> Arc<Topic> {
-    let now = chrono::DateTime::UNIX_EPOCH;
-    let (comment, author) = (String::new(), String::new());
-    Arc::new(Topic { id: TopicId(id), comment, author, created_at: now, updated_at: now, revision: revision(at) })
 }
 
 fn check(world: World) {

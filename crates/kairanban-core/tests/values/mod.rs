@@ -1,0 +1,38 @@
+//! Boards, revisions and topics, as short as a test wants them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kairanban_core::{BoardName, Cursor, Op, Revision, Snapshot, Topic, TopicId};
+
+pub(crate) fn board() -> BoardName {
+    "main".parse().expect("a name")
+}
+
+pub(crate) fn revision(number: u64) -> Revision {
+    Revision::new(number).expect("a revision")
+}
+
+pub(crate) fn cursor(number: u64) -> Cursor {
+    Cursor { epoch: "e".parse().expect("an epoch"), revision: revision(number) }
+}
+
+pub(crate) fn topic(id: i64, at: u64) -> Arc<Topic> {
+    let now = chrono::DateTime::UNIX_EPOCH;
+    let (comment, author) = (String::new(), String::new());
+    Arc::new(Topic { id: TopicId(id), comment, author, created_at: now, updated_at: now, revision: revision(at) })
+}
+
+/// Ids and revisions of what a snapshot shows.
+pub(crate) fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
+    snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
+}
+
+/// Does what a patch says.
+pub(crate) fn apply(list: &mut BTreeMap<i64, u64>, ops: &[Op]) {
+    for op in ops {
+        match op {
+            Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
+            Op::Delete { id, .. } => drop(list.remove(&id.0)),
+        }
+    }
+}
