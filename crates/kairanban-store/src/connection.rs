@@ -103,15 +103,15 @@ impl AnyConnection {
     /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
     /// one is given it as soon as it rests.
     pub(crate) fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
-        let (mut one, mut other) = match (Self::open(address, timeouts)?, Self::open(address, timeouts)?) {
-            (Self::Postgres(one), Self::Postgres(other)) => (one, other),
-            _ => return Ok(false),
-        };
+        if matches!(address, DatabaseAddress::Sqlite(_)) {
+            return Ok(false);
+        }
+        let (mut one, mut other) = (Self::open(address, timeouts)?, Self::open(address, timeouts)?);
         one.set_prepared_statement_cache_size(CacheSize::Disabled);
         other.set_prepared_statement_cache_size(CacheSize::Disabled);
         let mut compare = || {
             let mine = backend(&mut one)?;
-            AnsiTransactionManager::begin_transaction(&mut other)?;
+            Manages::begin_transaction(&mut other)?;
             let others = backend(&mut other)?;
             // While the other holds that backend, this one is given another.
             QueryResult::Ok(others == mine || backend(&mut one)? != mine)
@@ -247,7 +247,7 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
     settings.map(|setting| format!("{set} {setting}; ")).concat()
 }
 
-fn backend(connection: &mut PgConnection) -> QueryResult<i64> {
+fn backend(connection: &mut AnyConnection) -> QueryResult<i64> {
     let row: Number = sql_query("SELECT pg_backend_pid()::bigint AS number").get_result(connection)?;
     Ok(row.number.unwrap_or_default())
 }
