@@ -37,11 +37,15 @@ pub enum News {
     Closing,
     /// The board is gone.
     Gone,
+    /// History began anew: what was shown is of another database.
+    Anew,
 }
 
 /// One board: its channel and its state.
 #[derive(Debug)]
 pub struct BoardChannel {
+    /// Its name. A board that is called otherwise has another channel.
+    pub board: BoardName,
     sender: broadcast::Sender<News>,
     live: Mutex<LiveBoard>,
     /// Held by whoever reads the board from the database, so that readers who arrive together
@@ -82,7 +86,7 @@ impl Hub {
         if let Some(channel) = self.boards.get(board) {
             return Arc::clone(&channel);
         }
-        Arc::clone(&self.boards.entry(board.clone()).or_insert_with(|| Arc::new(BoardChannel::new(self.lag_max))))
+        Arc::clone(&self.boards.entry(board.clone()).or_insert_with(|| Arc::new(BoardChannel::new(board.clone(), self.lag_max))))
     }
 
     /// Joins the board's audience. Ask for the snapshot afterwards, never before.
@@ -149,12 +153,12 @@ impl Hub {
                 _ => true,
             }
         });
-        retired.map(|(name, channel)| self.end(&name, &channel)).count()
+        retired.map(|(name, channel)| self.end(&name, &channel, News::Gone)).count()
     }
 
     /// Ends every stream and forgets every board, because history began anew.
     pub fn clear(&self) {
-        self.all().iter().for_each(|(name, channel)| self.end(name, channel));
+        self.all().iter().for_each(|(name, channel)| self.end(name, channel, News::Anew));
     }
 
     /// Forgets boards that nobody watches and whose snapshot is no longer worth anything.
@@ -201,16 +205,16 @@ impl Hub {
         self.boards.get(board).map(|channel| Arc::clone(&channel))
     }
 
-    fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>) {
+    fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>, news: News) {
         self.boards.remove_if(name, |_, current| Arc::ptr_eq(current, channel));
         // An error says that nobody watched.
-        let _ = channel.sender.send(News::Gone);
+        let _ = channel.sender.send(news);
     }
 }
 
 impl BoardChannel {
-    fn new(lag_max: usize) -> Self {
-        Self { sender: broadcast::Sender::new(lag_max), live: Mutex::default(), loading: AsyncMutex::new(()) }
+    fn new(board: BoardName, lag_max: usize) -> Self {
+        Self { board, sender: broadcast::Sender::new(lag_max), live: Mutex::default(), loading: AsyncMutex::new(()) }
     }
 
     /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.

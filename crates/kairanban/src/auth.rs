@@ -6,9 +6,13 @@
 
 mod held;
 
-use std::sync::Arc;
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 use kairanban_store::{Secret, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
@@ -21,7 +25,7 @@ use held::TicketHold;
 /// Whoever asks: anybody, or the holder of a token. The token is followed while the caller lives, so
 /// that what it allows is always what it allows now.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(Option<Grant>);
+pub struct Caller(Option<Box<Grant>>);
 
 #[derive(Clone, Debug)]
 struct Grant {
@@ -83,18 +87,29 @@ impl Caller {
         self.token().and_then(|token| token.expires_at)
     }
 
-    /// Waits until what the caller may do has changed. For anybody that is never.
-    pub async fn changed(&mut self) {
-        let Some(Grant { token, ticket }) = &mut self.0 else { return std::future::pending().await };
-        let over = async {
-            match ticket {
-                Some((_, hold)) => hold.over().await,
-                None => std::future::pending().await,
+    /// Waits until what the caller may do has changed since [`look`](Self::look). For anybody that is never, and
+    /// `None`: who needs no token keeps no room for one.
+    #[must_use]
+    pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
+        let Grant { mut token, ticket } = self.0.as_deref()?.clone();
+        Some(Box::pin(async move {
+            let over = async {
+                match &ticket {
+                    Some((_, hold)) => hold.over().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                changed = token.changed() => if changed.is_err() { pending().await },
+                () = over => {}
             }
-        };
-        tokio::select! {
-            changed = token.changed() => if changed.is_err() { std::future::pending().await },
-            () = over => {}
+        }))
+    }
+
+    /// Whatever the caller may do now is not news any more.
+    pub fn look(&mut self) {
+        if let Some(grant) = &mut self.0 {
+            grant.token.mark_unchanged();
         }
     }
 
@@ -173,7 +188,7 @@ impl Bulletin {
             let secret = secret.clone();
             answered(self.store(), move |store| store.find_token(&secret))
         };
-        Ok(Caller(Some(Grant { token: self.follow_token(find).await?, ticket: None })))
+        Ok(Caller(Some(Box::new(Grant { token: self.follow_token(find).await?, ticket: None }))))
     }
 
     /// Lets in whoever shows a ticket for a board. A stream that an earlier use of it opened ends.
@@ -187,7 +202,7 @@ impl Bulletin {
         };
         let token = self.follow_token(find).await?;
         let hold = self.held().take_ticket(secret);
-        Ok(Caller(Some(Grant { token, ticket: Some((board.clone(), Arc::new(hold))) })))
+        Ok(Caller(Some(Box::new(Grant { token, ticket: Some((board.clone(), Arc::new(hold))) }))))
     }
 
     /// Finds a token and follows it from then on, so that no change falls in between.

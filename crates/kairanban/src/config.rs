@@ -110,6 +110,7 @@ sections! {
     /// The process.
     Server {
         #[doc = "Address to listen on"] listen: SocketAddr,
+        #[doc = "Threads that serve connections; 0 for one for each processor"] workers: usize,
         #[doc = "Folder of the SQLite file"] data_dir: PathBuf,
         #[doc = "Grace at the end, in seconds"] drain_s: u64,
     }
@@ -145,6 +146,7 @@ sections! {
         #[doc = "Shortest `retry`, in milliseconds"] retry_min_ms: u64,
         #[doc = "Longest `retry`, in milliseconds"] retry_max_ms: u64,
         #[doc = "`retry` when there is no room, in milliseconds"] retry_refused_ms: u64,
+        #[doc = "Whether streams are written past actix"] detached: bool,
         #[doc = "Updates behind before a resync"] lag_max: NonZero<usize>,
         #[doc = "Changes kept for readers that come back"] replay_max: usize,
     }

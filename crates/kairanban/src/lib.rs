@@ -11,6 +11,7 @@ mod blocking;
 mod bulletin;
 pub mod cli;
 mod config;
+mod connection;
 mod data_version;
 mod error;
 mod follower;

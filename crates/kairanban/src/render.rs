@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{bulletin::ResetReason, error::Problem};
 use fragments::Fragments;
-pub use frame::{Frame, Wire};
+pub use frame::{Chunk, Frame, Wire, payload_of};
 pub use views::TopicView;
 
 /// What a stream speaks.
@@ -99,13 +99,14 @@ impl Speech {
 
     /// How a stream's frames go out.
     #[must_use]
-    pub const fn wire(&self) -> Wire {
-        if self.gzip { Wire::Gzip(None) } else { Wire::Identity }
+    pub fn wire(&self) -> Wire {
+        if self.gzip { Wire::gzip() } else { Wire::default() }
     }
 
     fn shared(&self, forms: &Forms, form: Form, encode: impl FnOnce() -> Bytes) -> Frame {
-        let plain = forms.get_or_encode(form, encode);
-        let block = self.gzip.then(|| forms.get_or_pack(form, || frame::block(&plain)));
+        let plain = Chunk::of_framed(forms.get_or_encode(form, || Chunk::new(&encode()).framed()));
+        let pack = || Chunk::new(&frame::block(&plain.payload())).framed();
+        let block = self.gzip.then(|| Chunk::of_framed(forms.get_or_pack(form, pack)));
         Frame::shared(plain, block)
     }
 

@@ -3,13 +3,17 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZero,
     sync::Arc,
-    thread::JoinHandle,
+    thread::{JoinHandle, available_parallelism},
     time::Duration,
 };
 
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory as _, Service as _, apply_fn_factory, map_config};
 use actix_web::{
-    App, HttpServer,
+    App,
+    dev::{AppConfig, Extensions},
     middleware::from_fn,
     rt::net::TcpStream,
     web::{Data, QueryConfig},
@@ -28,6 +32,7 @@ use crate::{
     bulletin::{self, Bulletin, HighWater},
     cli::CliError,
     config::Config,
+    connection::Connection,
     data_version,
     error::ApiError,
     follower::{self, Follower, Wake},
@@ -39,6 +44,7 @@ use crate::{
     shared_snapshots::{Loader, Redis},
     shutdown::Drain,
     state::AppState,
+    stream::Wheel,
 };
 
 /// Connections that the system holds until they are accepted: readers come back in crowds.
@@ -47,6 +53,8 @@ const BACKLOG: i32 = 4_096;
 const OTHER_CONNECTIONS: usize = 1_024;
 /// What the process needs files for besides connections.
 const OTHER_FILES: u64 = 256;
+/// For a client to take the end of what it was sent.
+const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 /// For the rest of the process to end after the requests have.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -78,7 +86,10 @@ impl Server {
         let (bulletin, background) = open_bulletin(config, &quotas)?;
         let failed = |error| CliError::Failed(format!("{error:#}"));
         let fragments = Fragments::new(config.topic_template()?).map_err(failed)?;
-        let state = AppState::new(config, board, bulletin, &quotas, fragments, drain.clone()).map_err(failed)?;
+        let wheel = Wheel::new();
+        let (staleness, stop) = (bulletin.following().staleness(), background.stop.clone());
+        background.tasks.spawn(wheel.clone().turn(drain.clone(), staleness, stop));
+        let state = AppState::new(config, board, bulletin, &quotas, fragments, drain.clone(), wheel).map_err(failed)?;
         raise_file_limit(config.limits.streams_max);
         let listener = listen(config.server.listen)
             .map_err(|error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen)))?;
@@ -240,24 +251,58 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
             .wrap(from_fn(present::problems))
             .configure(routes::configure)
     };
-    let http = HttpServer::new(app)
-        .max_connections(config.limits.streams_max + OTHER_CONNECTIONS)
-        // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
-        .h1_allow_half_closed(false)
-        .client_request_timeout(Duration::from_secs(config.limits.head_wait_s.get()))
-        .on_connect(move |io, _| watch_over(io, stall))
+    let address = listener.local_addr()?;
+    let (head_wait, detached) = (Duration::from_secs(config.limits.head_wait_s.get()), config.stream.detached);
+    let ending = drain.clone();
+    let connections = move || {
+        let ending = ending.clone();
+        let http = HttpService::build()
+            // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
+            .h1_allow_half_closed(false)
+            .client_request_timeout(head_wait)
+            .client_disconnect_timeout(DISCONNECT_WAIT)
+            // So that a connection that waits for its next request does not hold up the end.
+            .graceful_shutdown_signal(move || {
+                let drain = ending.clone();
+                async move { drain.begun().await }
+            })
+            .local_addr(address)
+            .on_connect_ext(move |connection: &Connection, data: &mut Extensions| {
+                if detached {
+                    data.insert(connection.clone());
+                }
+            })
+            .finish(map_config(app().into_factory(), |()| AppConfig::default()));
+        apply_fn_factory(http, move |socket: TcpStream, http| {
+            watch_over(&socket, stall);
+            let peer = socket.peer_addr().ok();
+            let connection = Connection::new(socket);
+            // In a box: when actix is done its room is given back, and only the successor's is kept.
+            let served = Box::pin(http.call((connection.clone(), Protocol::Http1, peer)));
+            async move {
+                served.await?;
+                if let Some(successor) = connection.successor() {
+                    successor.await;
+                }
+                Ok(())
+            }
+        })
+    };
+    let workers = NonZero::new(config.server.workers).or_else(|| available_parallelism().ok()).map_or(1, NonZero::get);
+    let http = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections(config.limits.streams_max + OTHER_CONNECTIONS)
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })
         .shutdown_timeout(config.server.drain_s.max(1))
-        .listen(listener)?;
+        .listen("http", listener, connections)?;
     Ok(http.run())
 }
 
 /// Lets the system close connections whose client takes nothing, or is gone without a word.
-fn watch_over(io: &dyn std::any::Any, stall: Duration) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
+fn watch_over(socket: &TcpStream, stall: Duration) {
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
-    let socket = SockRef::from(stream);
+    let socket = SockRef::from(socket);
     // Where the system does not know one of these, the heartbeat still finds the dead.
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_nodelay(true);

@@ -15,7 +15,7 @@ use crate::{
     limits::{ClientQuota, Quotas, StreamGate},
     render::{fragments::Fragments, page::Pages},
     shutdown::Drain,
-    stream::StreamTiming,
+    stream::{StreamTiming, Surroundings, Wheel},
 };
 
 /// The state.
@@ -41,6 +41,8 @@ pub struct Parts {
     pub bad_tokens: Arc<ClientQuota>,
     /// How streams live.
     pub timing: StreamTiming,
+    /// What streams need.
+    pub surroundings: Arc<Surroundings>,
     /// Boards of one stream.
     pub boards_per_stream_max: usize,
     /// Other sites whose pages may write here.
@@ -70,16 +72,21 @@ impl AppState {
         quotas: &Quotas,
         fragments: Fragments,
         drain: Drain,
+        wheel: Wheel,
     ) -> Result<Self, minijinja::Error> {
+        let (gate, timing) = (StreamGate::new(&config.limits), StreamTiming::new(&config.stream));
+        let surroundings =
+            Surroundings { following: bulletin.following().clone(), drain: drain.clone(), gate: gate.clone(), timing, wheel };
         Ok(Self(Arc::new(Parts {
             bulletin,
             default_board,
             pages: Pages::new()?,
             fragments: Arc::new(fragments),
-            gate: StreamGate::new(&config.limits),
+            gate,
             quota: Arc::clone(&quotas.writes),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
-            timing: StreamTiming::new(&config.stream),
+            timing,
+            surroundings: Arc::new(surroundings),
             boards_per_stream_max: config.limits.boards_per_stream_max.get(),
             cors_origins: config.cors.origins.clone(),
             rest: config.rest.clone(),

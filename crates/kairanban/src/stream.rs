@@ -2,13 +2,16 @@
 //!
 //! A stream holds a subscription and the revision that its reader was brought to. Whatever is newer is
 //! sent, whatever is not is skipped; a reader that fell behind is brought to the newest list. [`Stream`]
-//! is of one board, [`ManyStream`] of several with one cursor; [`life`] is what they share.
+//! is of one board, [`ManyStream`] of several with one cursor; [`life`] is what they share, the [`Wheel`]
+//! what wakes them when nothing happens. [`detached`] is how they are written to a socket.
 
+mod detached;
 mod life;
 mod many;
 mod one;
+mod wheel;
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 
@@ -17,17 +20,28 @@ use crate::{
     config,
     follower::Following,
     limits::{StreamGate, StreamPermit},
-    render::{Bye, Speech},
+    render::{Bye, Chunk, Speech},
     shutdown::Drain,
 };
 
+pub use detached::send;
 pub use many::{BoardWatch, ManyStream};
 pub use one::Stream;
+use wheel::Ticks;
+pub use wheel::Wheel;
+
+/// An open stream, of whatever kind.
+pub trait Feed: 'static {
+    /// What to send next, or `None` at the end. Dropping the future loses nothing.
+    fn next(&mut self) -> impl Future<Output = Option<Vec<Chunk>>>;
+}
 
 /// How streams live.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamTiming {
     heartbeat: Duration,
+    /// The same; it is reckoned with at each delivery.
+    heartbeat_ticks: Ticks,
     lifetime: Duration,
     retry_ms: (u64, u64),
     retry_refused_ms: u64,
@@ -36,13 +50,22 @@ pub struct StreamTiming {
 impl StreamTiming {
     /// As configured.
     #[must_use]
-    pub const fn new(config: &config::Stream) -> Self {
+    pub fn new(config: &config::Stream) -> Self {
+        let heartbeat = Duration::from_secs(config.heartbeat_s.get());
         Self {
-            heartbeat: Duration::from_secs(config.heartbeat_s.get()),
+            heartbeat,
+            heartbeat_ticks: heartbeat.into(),
             lifetime: Duration::from_secs(config.lifetime_s.get()),
             retry_ms: (config.retry_min_ms, config.retry_max_ms),
             retry_refused_ms: config.retry_refused_ms,
         }
+    }
+
+    /// Up to an eighth less than configured, so that readers who were told something together are not
+    /// woken together.
+    fn silence(&self) -> Ticks {
+        let Ticks(most) = self.heartbeat_ticks;
+        Ticks(most - fastrand::u32(0..=most / 8))
     }
 
     /// At random, so that readers who were cut off together do not come back together.
@@ -63,14 +86,20 @@ impl StreamTiming {
     }
 }
 
-/// What a stream needs of the server.
+/// What all streams need of the server.
 #[derive(Debug)]
 pub struct Surroundings {
     pub(crate) following: Following,
-    pub(crate) caller: Caller,
     pub(crate) drain: Drain,
     pub(crate) gate: StreamGate,
+    pub(crate) timing: StreamTiming,
+    pub(crate) wheel: Wheel,
+}
+
+/// Who reads.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) caller: Caller,
     #[expect(dead_code, reason = "held: dropping it gives the place back")]
     pub(crate) permit: StreamPermit,
-    pub(crate) timing: StreamTiming,
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::future::OptionFuture;
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, Resume, Revision, Snapshot, Subscription,
 };
@@ -208,7 +209,7 @@ impl Bulletin {
         };
         tokio::select! {
             _ = timeout(at_most, news) => {}
-            () = caller.changed() => {}
+            Some(()) = OptionFuture::from(caller.changed()) => {}
             () = drain.begun() => {}
         }
         self.read(caller, board).await

@@ -23,9 +23,9 @@ use crate::{
         stream::{Begun, StreamQuery, begin, speech},
     },
     limits::ClientAddress,
-    render::{self, Bye, Dialect},
+    render::{self, Bye, Dialect, payload_of},
     state::AppState,
-    stream::Stream,
+    stream::{Feed as _, Stream},
 };
 
 /// Silent rounds of pings after which a client counts as gone.
@@ -110,7 +110,7 @@ impl Socket {
         loop {
             let sent = tokio::select! {
                 piece = self.stream.next() => match piece {
-                    Some(piece) => frames(&mut self.session, &piece).await,
+                    Some(chunks) => frames(&mut self.session, &payload_of(&chunks)).await,
                     None => return Some(CloseCode::Normal.into()),
                 },
                 answer = OptionFuture::from(asked.as_mut()), if asked.is_some() => {

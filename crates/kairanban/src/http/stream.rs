@@ -1,27 +1,27 @@
 //! Opening a stream.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{ConnectionType, Version, header},
     web::{Data, Path, Query},
 };
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{future::LocalBoxFuture, stream};
 use kairanban_core::BoardName;
 use kairanban_store::StoreError;
 use serde::Deserialize;
 
 use crate::{
-    auth::Caller,
     bulletin::Since,
+    connection::{Connection, Handover},
     error::ApiError,
     http::{accept, board_name, caller},
-    limits::{ClientAddress, StreamPermit},
-    render::{Bye, Dialect, Speech},
+    limits::ClientAddress,
+    render::{Bye, Dialect, Speech, payload_of},
     state::AppState,
-    stream::{BoardWatch, ManyStream, Stream, Surroundings},
+    stream::{BoardWatch, Feed, ManyStream, Reader, Stream, send},
 };
 
 /// What may stand behind the `?`.
@@ -109,12 +109,8 @@ pub async fn get_many_stream(
     };
     let watches = boards.into_iter().zip(watches).map(|(board, watch)| BoardWatch { board, watch }).collect();
     let gzip = speech.gzip;
-    let open = ManyStream::new(watches, from, speech, surroundings(&state, caller, permit));
-    let pieces = stream::unfold(open, |mut open| async move {
-        let piece = open.next().await?;
-        Some((Ok::<Bytes, actix_web::Error>(piece), open))
-    });
-    Ok(head(dialect, gzip).streaming(Box::pin(pieces)))
+    let open = ManyStream::new(watches, from, speech, Arc::clone(&state.surroundings), Reader { caller, permit });
+    Ok(answer(&request, head(dialect, gzip), open).await)
 }
 
 /// The boards of a query, each once, and the rest of it.
@@ -148,15 +144,26 @@ fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardNam
     }
 }
 
-fn surroundings(state: &AppState, caller: Caller, permit: StreamPermit) -> Surroundings {
-    Surroundings {
-        following: state.bulletin.following().clone(),
-        caller,
-        drain: state.drain.clone(),
-        gate: state.gate.clone(),
-        permit,
-        timing: state.timing,
+/// Answers by a stream. Where the socket can be taken from actix it is, once the head and the first piece
+/// are written; otherwise the stream is an ordinary body.
+async fn answer(request: &HttpRequest, mut head: HttpResponseBuilder, mut open: impl Feed) -> HttpResponse {
+    let connection = request.conn_data::<Connection>().filter(|_| request.version() == Version::HTTP_11);
+    if let Some(connection) = connection {
+        let first = payload_of(&open.next().await.unwrap_or_default());
+        let successor = Box::new(|socket| Box::pin(send(open, socket)) as LocalBoxFuture<'static, ()>);
+        return head.force_close().body(Handover::new(first, connection.clone(), successor));
     }
+    let pieces = stream::unfold(open, |mut open| async move {
+        let chunks = open.next().await?;
+        Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), open))
+    });
+    let mut response = head.streaming(Box::pin(pieces));
+    if request.version() < Version::HTTP_11 {
+        // Such a client knows no chunks: its body ends with the connection.
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
 }
 
 async fn open(
@@ -172,13 +179,7 @@ async fn open(
     let speech = packed(speech(state, dialect, query)?, request, query)?;
     let gzip = speech.gzip;
     match begin(request, state, board, speech, query).await? {
-        Begun::Stream(stream) => {
-            let pieces = stream::unfold(*stream, |mut open| async move {
-                let piece = open.next().await?;
-                Some((Ok::<Bytes, actix_web::Error>(piece), open))
-            });
-            Ok(head(dialect, gzip).streaming(Box::pin(pieces)))
-        }
+        Begun::Stream(stream) => Ok(answer(request, head(dialect, gzip), *stream).await),
         Begun::Refused(speech, reason) => Ok(head(dialect, false).body(state.timing.refusal(&speech, reason))),
     }
 }
@@ -245,10 +246,11 @@ pub(super) async fn begin(
         Err(StoreError::Unavailable(cause)) => return unavailable(&cause, speech),
         watch => watch?,
     };
-    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, surroundings(state, caller, permit)))))
+    let reader = Reader { caller, permit };
+    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, Arc::clone(&state.surroundings), reader))))
 }
 
-fn head(dialect: Dialect, gzip: bool) -> actix_web::HttpResponseBuilder {
+fn head(dialect: Dialect, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(dialect.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))

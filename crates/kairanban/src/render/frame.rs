@@ -1,8 +1,10 @@
 //! Pieces of a stream on the wire: as they are, or within gzip for readers who asked for that.
 //!
-//! What many readers are sent is compressed once, as a block that depends on nothing before it (a full
-//! flush), so that blocks can follow each other in any order behind one gzip header. What one reader
-//! alone is sent is short, and goes into the same stream uncompressed.
+//! What many readers are sent is made once, framed as a chunk of HTTP/1.1, so that it can be written to
+//! their sockets as it is; who frames differently takes what is within. It is also compressed once, as a
+//! block that depends on nothing before it (a full flush), so that blocks can follow each other in any
+//! order behind one gzip header. What one reader alone is sent is short, and goes into the same stream
+//! uncompressed.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
@@ -13,38 +15,93 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const LAST: [u8; 2] = [3, 0];
 /// Bytes of an uncompressed block.
 const STORED_MAX: usize = u16::MAX as usize;
+const LINE_END: &[u8] = b"\r\n";
+
+/// Bytes framed as a chunk of HTTP/1.1: their length in hexadecimal, a line end, the bytes, a line end.
+/// Nothing is no chunk: an empty one would end the body.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk(Bytes);
+
+impl Chunk {
+    /// The chunk that ends a body.
+    pub const END: Self = Self(Bytes::from_static(b"0\r\n\r\n"));
+
+    /// Frames `payload`.
+    #[must_use]
+    pub fn new(payload: &[u8]) -> Self {
+        if payload.is_empty() {
+            return Self::default();
+        }
+        Self([format!("{:x}", payload.len()).as_bytes(), LINE_END, payload, LINE_END].concat().into())
+    }
+
+    /// Takes what [`framed`](Self::framed) gave.
+    pub(super) const fn of_framed(framed: Bytes) -> Self {
+        Self(framed)
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes with their frame.
+    #[must_use]
+    pub fn framed(&self) -> Bytes {
+        self.0.clone()
+    }
+
+    /// The bytes without it.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        match self.0.iter().position(|byte| *byte == b'\n') {
+            Some(line_end) => self.0.slice(line_end + 1..self.0.len() - LINE_END.len()),
+            None => Bytes::new(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What some chunks carry, in one piece.
+#[must_use]
+pub fn payload_of(chunks: &[Chunk]) -> Bytes {
+    match chunks {
+        [only] => only.payload(),
+        chunks => chunks.iter().map(Chunk::payload).collect::<Vec<_>>().concat().into(),
+    }
+}
 
 /// Something to send.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    plain: Bytes,
+    plain: Chunk,
     /// The same, compressed.
-    block: Option<Bytes>,
+    block: Option<Chunk>,
 }
 
 impl From<Bytes> for Frame {
     fn from(plain: Bytes) -> Self {
-        Self { plain, block: None }
+        Self { plain: Chunk::new(&plain), block: None }
     }
 }
 
 impl Frame {
     /// What is sent plain, and what of it is sent to those who asked for gzip.
     #[must_use]
-    pub const fn shared(plain: Bytes, block: Option<Bytes>) -> Self {
+    pub const fn shared(plain: Chunk, block: Option<Chunk>) -> Self {
         Self { plain, block }
     }
 
     /// Whether there is nothing to send.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.plain.is_empty()
-    }
-
-    /// As it is.
-    #[must_use]
-    pub fn into_plain(self) -> Bytes {
-        self.plain
     }
 }
 
@@ -80,37 +137,50 @@ fn stored(plain: &[u8]) -> Bytes {
     out.into()
 }
 
-/// How one stream's frames go out.
-#[derive(Debug)]
-pub enum Wire {
-    /// As they are.
-    Identity,
-    /// Within gzip; with what its end has to state.
-    Gzip(Option<Crc>),
+/// How one stream's frames go out: as they are, or within gzip.
+#[derive(Debug, Default)]
+pub struct Wire(Option<Box<Gzip>>);
+
+#[derive(Debug, Default)]
+struct Gzip {
+    /// Whether the header is out.
+    begun: bool,
+    /// What the end has to state.
+    sum: Crc,
 }
 
 impl Wire {
-    /// The bytes of some frames, and of the end behind them if they are the last.
+    /// Within gzip.
     #[must_use]
-    pub fn encode(&mut self, mut frames: impl ExactSizeIterator<Item = Frame>, last: bool) -> Bytes {
-        match self {
-            Self::Identity if frames.len() == 1 => frames.next().map(Frame::into_plain).unwrap_or_default(),
-            Self::Identity => frames.map(Frame::into_plain).collect::<Vec<_>>().concat().into(),
-            Self::Gzip(begun) => {
-                let mut out = if begun.is_none() { HEADER.to_vec() } else { Vec::new() };
-                let sum = begun.get_or_insert_with(Crc::new);
-                for Frame { plain, block } in frames {
-                    sum.update(&plain);
-                    out.extend(block.unwrap_or_else(|| stored(&plain)));
-                }
-                if last {
-                    out.extend(LAST);
-                    out.extend(sum.sum().to_le_bytes());
-                    out.extend(sum.amount().to_le_bytes());
-                }
-                out.into()
-            }
+    pub fn gzip() -> Self {
+        Self(Some(Box::default()))
+    }
+
+    /// What some frames are sent as, and the end behind them if they are the last.
+    #[must_use]
+    pub fn encode(&mut self, frames: Vec<Frame>, last: bool) -> Vec<Chunk> {
+        match &mut self.0 {
+            None => frames.into_iter().map(|frame| frame.plain).collect(),
+            Some(gzip) => gzip.encode(frames, last),
         }
+    }
+}
+
+impl Gzip {
+    fn encode(&mut self, frames: Vec<Frame>, last: bool) -> Vec<Chunk> {
+        let mut out = Vec::with_capacity(frames.len() + 2);
+        if !std::mem::replace(&mut self.begun, true) {
+            out.push(Chunk::new(&HEADER));
+        }
+        for Frame { plain, block } in frames {
+            let plain = plain.payload();
+            self.sum.update(&plain);
+            out.push(block.unwrap_or_else(|| Chunk::new(&stored(&plain))));
+        }
+        if last {
+            out.push(Chunk::new(&[&LAST[..], &self.sum.sum().to_le_bytes(), &self.sum.amount().to_le_bytes()].concat()));
+        }
+        out
     }
 }
 
@@ -128,29 +198,38 @@ mod tests {
         text
     }
 
+    fn sent(wire: &mut Wire, frames: Vec<Frame>, last: bool) -> Vec<u8> {
+        payload_of(&wire.encode(frames, last)).to_vec()
+    }
+
+    fn shared(text: &str) -> Frame {
+        Frame::shared(Chunk::new(text.as_bytes()), Some(Chunk::new(&block(text.as_bytes()))))
+    }
+
     #[test]
     fn shared_blocks_and_own_words_make_one_stream() {
         let long = "data: 回覧板\n".repeat(20_000);
-        let shared = |text: &str| Frame::shared(text.to_owned().into(), Some(block(text.as_bytes())));
-        let mut wire = Wire::Gzip(None);
-        let mut bytes = wire.encode([Bytes::from_static(b"retry: 1\n\n").into(), shared(&long)].into_iter(), false).to_vec();
+        let mut wire = Wire::gzip();
+        let mut bytes = sent(&mut wire, vec![Bytes::from_static(b"retry: 1\n\n").into(), shared(&long)], false);
         assert!(bytes.len() < long.len() / 50, "{} bytes", bytes.len());
-        bytes.extend(wire.encode([shared("a"), Bytes::from(long.clone()).into(), shared("")].into_iter(), false));
-        bytes.extend(wire.encode([shared("bye")].into_iter(), true));
+        bytes.extend(sent(&mut wire, vec![shared("a"), Bytes::from(long.clone()).into(), shared("")], false));
+        bytes.extend(sent(&mut wire, vec![shared("bye")], true));
         assert_eq!(unpacked(&bytes), format!("retry: 1\n\n{long}a{long}bye"));
     }
 
     #[test]
     fn what_cannot_be_compressed_goes_whole() {
         let noise: String = (0..70_000).map(|_| fastrand::char(' '..'\u{ffff}')).collect();
-        let frame = Frame::shared(noise.clone().into(), Some(block(noise.as_bytes())));
-        assert_eq!(unpacked(&Wire::Gzip(None).encode([frame].into_iter(), true)), noise);
+        assert_eq!(unpacked(&sent(&mut Wire::gzip(), vec![shared(&noise)], true)), noise);
     }
 
     #[test]
-    fn a_frame_that_is_sent_as_it_is_is_not_copied() {
-        let plain = Bytes::from(vec![1; 9]);
-        let sent = Wire::Identity.encode([Frame::from(plain.clone())].into_iter(), false);
-        assert_eq!(sent.as_ptr(), plain.as_ptr());
+    fn a_chunk_is_framed_once() {
+        let chunk = Chunk::new("回覧板\n\n".as_bytes());
+        assert_eq!(chunk.as_ref(), "b\r\n回覧板\n\n\r\n".as_bytes());
+        assert_eq!(chunk.payload(), "回覧板\n\n");
+        assert!(Chunk::new(b"").is_empty() && Chunk::new(b"").payload().is_empty());
+        let sent = Wire::default().encode(vec![Frame::shared(chunk.clone(), None)], false);
+        assert_eq!(sent[0].as_ref().as_ptr(), chunk.as_ref().as_ptr(), "not copied");
     }
 }

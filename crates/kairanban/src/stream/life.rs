@@ -1,46 +1,69 @@
 //! What streams share: what is to be sent, heartbeats, the news of the database, and the end.
 
-use std::{collections::VecDeque, future::Future};
-
-use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use super::Surroundings;
-use crate::render::{Bye, Frame, Speech, Wire};
+use chrono::{SecondsFormat, Utc};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use serde::Serialize;
 
-#[derive(Debug)]
+use super::{
+    Reader, Surroundings,
+    wheel::{Place, TICK, Tick},
+};
+use crate::{
+    auth::Caller,
+    render::{Bye, Chunk, Frame, Speech, Wire},
+};
+
 pub(super) struct Life {
     pub(super) speech: Speech,
-    pub(super) around: Surroundings,
-    staleness: watch::Receiver<Option<DateTime<Utc>>>,
-    heartbeat_at: Instant,
-    ends_at: Instant,
-    outbox: VecDeque<Frame>,
+    pub(super) around: Arc<Surroundings>,
+    pub(super) reader: Reader,
+    clock: Clock,
+    /// Where the wheel wakes the stream.
+    place: Option<Place>,
+    /// Until what the reader may do changes; nothing, and no room, if that is never.
+    leave: Option<Box<BoxFuture<'static, ()>>>,
+    /// Whether the reader knows that the database is away.
+    told_stale: bool,
+    outbox: Vec<Frame>,
     wire: Wire,
     ended: bool,
+}
+
+/// When a stream has something to do even if nothing happens.
+#[derive(Debug)]
+struct Clock {
+    heartbeat_at: Tick,
+    ends_at: Tick,
+    ends_by: Bye,
+    /// When the caller's token ends by itself; never, if it does not, or that was looked at.
+    token_ends_at: Tick,
+    /// The alarms of the wheel that were looked into.
+    alarms: Option<u32>,
 }
 
 /// What there is for a stream to do.
 pub(super) enum Woken<T> {
     /// This came.
     News(T),
-    /// What the reader may do has changed.
+    /// What the reader may do may have changed.
     Leave,
     /// It is time for something.
     Tick,
-    /// Nothing more.
-    Nothing,
+    /// Something was queued.
+    Queued,
 }
 
 /// What a stream can do next.
 pub(super) enum Next {
-    /// Send all that is queued.
-    Piece(Bytes),
+    /// Send all that was queued.
+    Send(Vec<Chunk>),
     /// Wait.
     Wait,
     /// End.
@@ -53,21 +76,25 @@ struct Stale {
 }
 
 impl Life {
-    pub(super) fn new(speech: Speech, around: Surroundings) -> Self {
-        let now = Instant::now();
-        let mut staleness = around.following.staleness();
-        // A stream that opens while the database is away is told so at once.
-        if staleness.borrow_and_update().is_some() {
-            staleness.mark_changed();
-        }
+    pub(super) fn new(speech: Speech, around: Arc<Surroundings>, reader: Reader) -> Self {
+        let now = around.wheel.now();
+        let clock = Clock {
+            heartbeat_at: now + around.timing.silence(),
+            ends_at: now + around.timing.life(),
+            ends_by: Bye::Rotate,
+            token_ends_at: token_end(&reader.caller, now),
+            alarms: None,
+        };
         Self {
             wire: speech.wire(),
             speech,
-            staleness,
-            heartbeat_at: now + around.timing.heartbeat,
-            ends_at: now + around.timing.life(),
             around,
-            outbox: VecDeque::new(),
+            leave: reader.caller.changed().map(Box::new),
+            reader,
+            clock,
+            place: None,
+            told_stale: false,
+            outbox: Vec::new(),
             ended: false,
         }
     }
@@ -76,7 +103,9 @@ impl Life {
     pub(super) fn push(&mut self, frame: impl Into<Frame>) {
         let frame = frame.into();
         if !frame.is_empty() {
-            self.outbox.push_back(frame);
+            // There is rarely more than one.
+            self.outbox.reserve_exact(1);
+            self.outbox.push(frame);
         }
     }
 
@@ -84,67 +113,89 @@ impl Life {
         if self.outbox.is_empty() {
             return if self.ended { Next::End } else { Next::Wait };
         }
-        self.heartbeat_at = Instant::now() + self.around.timing.heartbeat;
-        // In one piece: a reader has its list with the first packet.
-        Next::Piece(self.wire.encode(self.outbox.drain(..), self.ended))
+        self.clock.heartbeat_at = self.around.wheel.now() + self.around.timing.silence();
+        // All at once: a reader has its list with the first packet. And no room is kept for what comes.
+        Next::Send(self.wire.encode(std::mem::take(&mut self.outbox), self.ended))
     }
 
     pub(super) const fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Waits for `news`, or for what concerns every stream.
-    pub(super) async fn wait<T>(&mut self, news: impl Future<Output = T>) -> Woken<T> {
-        // On a board that never rests the end would otherwise never come.
-        if Instant::now() >= self.ends_at {
-            return Woken::Tick;
+    /// Waits for `news`, or for what concerns every stream. News last: a flood must not keep a reader in who has to leave.
+    pub(super) fn wait<'a, F: Future>(&'a mut self, mut news: Pin<&'a mut F>) -> impl Future<Output = Woken<F::Output>> + 'a {
+        poll_fn(move |cx| match self.poll(cx) {
+            Poll::Pending => news.as_mut().poll(cx).map(Woken::News),
+            due => due,
+        })
+    }
+
+    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<Woken<T>> {
+        if self.leave.as_mut().is_some_and(|leave| leave.poll_unpin(cx).is_ready()) {
+            self.reader.caller.look();
+            self.leave = self.reader.caller.changed().map(Box::new);
+            self.clock.token_ends_at = token_end(&self.reader.caller, self.around.wheel.now());
+            return Poll::Ready(Woken::Leave);
         }
-        let next_tick = self.next_tick();
-        tokio::select! {
-            // News last but for the clock: a flood must not keep a reader in who has to leave.
-            biased;
-            () = self.around.drain.begun() => {
-                sleep(self.around.drain.turn(self.around.gate.open())).await;
-                self.end(Bye::Shutdown);
-                Woken::Nothing
+        loop {
+            if self.looks_into_alarm() {
+                return Poll::Ready(Woken::Queued);
             }
-            () = self.around.caller.changed() => Woken::Leave,
-            Ok(()) = self.staleness.changed() => {
-                self.tell_staleness();
-                Woken::Nothing
+            let due = self.next_tick();
+            let wheel = &self.around.wheel;
+            if wheel.now() >= due {
+                return Poll::Ready(Woken::Tick);
             }
-            news = news => Woken::News(news),
-            () = sleep_until(next_tick) => Woken::Tick,
+            // The place is kept from one wait to the next: what is sent only makes things due later.
+            match self.place.as_mut().filter(|place| place.tick <= due) {
+                // What happened before it is taken would be missed: once more from the beginning.
+                None => self.place = Some(wheel.place(due)),
+                Some(place) => {
+                    ready!(place.poll(wheel, cx));
+                    self.place = None;
+                }
+            }
         }
     }
 
-    /// When there is something to do even if nothing happens: a heartbeat, the end of the stream's
-    /// life, or that of the caller's token.
-    fn next_tick(&self) -> Instant {
-        // One that has ended already has been looked at.
-        let token_left = self.around.caller.ends_at().and_then(|end| (end - Utc::now()).to_std().ok());
-        let token_end = token_left.and_then(|left| Instant::now().checked_add(left));
-        let next = self.heartbeat_at.min(self.ends_at);
-        token_end.map_or(next, |end| next.min(end))
+    fn next_tick(&self) -> Tick {
+        self.clock.heartbeat_at.min(self.clock.ends_at).min(self.clock.token_ends_at)
     }
 
     pub(super) fn tick(&mut self) {
         if self.ended {
             return;
         }
-        if Instant::now() >= self.ends_at {
-            self.end(Bye::Rotate);
-        } else {
+        let now = self.around.wheel.now();
+        if now >= self.clock.token_ends_at {
+            self.clock.token_ends_at = token_end(&self.reader.caller, now);
+        }
+        if now >= self.clock.ends_at {
+            self.end(self.clock.ends_by);
+        } else if now >= self.clock.heartbeat_at {
             self.push(self.speech.heartbeat());
         }
     }
 
-    fn tell_staleness(&mut self) {
-        let since = *self.staleness.borrow_and_update();
-        self.push(match since {
+    /// Looks why everybody was woken, if everybody was; tells whether there is something to say about it.
+    fn looks_into_alarm(&mut self) -> bool {
+        let alarms = self.around.wheel.alarms();
+        if self.clock.alarms.replace(alarms) == Some(alarms) {
+            return false;
+        }
+        if self.around.drain.has_begun() && self.clock.ends_by != Bye::Shutdown {
+            self.clock.ends_by = Bye::Shutdown;
+            self.clock.ends_at = self.around.wheel.now() + self.around.drain.turn(self.around.gate.open());
+        }
+        let stale_since = self.around.following.stale_since();
+        if std::mem::replace(&mut self.told_stale, stale_since.is_some()) == stale_since.is_some() {
+            return false;
+        }
+        self.push(match stale_since {
             Some(since) => self.speech.named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }),
             None => self.speech.named("fresh", &serde_json::json!({})),
         });
+        true
     }
 
     /// Ends the stream of a reader who may no longer read.
@@ -160,4 +211,10 @@ impl Life {
             self.ended = true;
         }
     }
+}
+
+/// Rounded up, so that the token has ended then.
+fn token_end(caller: &Caller, now: Tick) -> Tick {
+    let left = caller.ends_at().and_then(|end| (end - Utc::now()).to_std().ok());
+    left.map_or(Tick::NEVER, |left| now + (left + TICK * 2))
 }

@@ -1,37 +1,34 @@
 //! A stream of one board.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use kairanban_core::{News, Revision, Snapshot, Subscription, Update};
+use kairanban_core::{News, Revision, Subscription, Update};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    Surroundings,
+    Feed, Reader, Surroundings,
     life::{Life, Next, Woken},
 };
 use crate::{
     auth::Caller,
     bulletin::{First, ResetReason, Watch},
-    render::{Bye, Speech},
+    render::{Bye, Chunk, Speech},
 };
 
 /// An open stream.
-#[derive(Debug)]
 pub struct Stream {
     life: Life,
     subscription: Subscription,
     /// The revision that the reader has been brought to.
     sent: Revision,
-    shown: Arc<Snapshot>,
 }
 
 impl Stream {
     /// A stream that begins with what `watch` found.
     #[must_use]
-    pub fn new(watch: Watch, speech: Speech, around: Surroundings) -> Self {
+    pub fn new(watch: Watch, speech: Speech, around: Arc<Surroundings>, reader: Reader) -> Self {
         let Watch { subscription, snapshot, first } = watch;
-        let mut life = Life::new(speech, around);
+        let mut life = Life::new(speech, around, reader);
         life.push(life.speech.opening(life.around.timing.retry_ms()));
         match first {
             // So that the head goes out, and a client knows that it is there.
@@ -45,47 +42,26 @@ impl Stream {
                 life.push(life.speech.snapshot(&snapshot));
             }
         }
-        Self { life, subscription, sent: snapshot.revision(), shown: snapshot }
+        Self { life, subscription, sent: snapshot.revision() }
     }
 
     /// Who reads.
     #[must_use]
-    pub const fn caller(&self) -> &Caller {
-        &self.life.around.caller
+    pub fn caller(&self) -> &Caller {
+        &self.life.reader.caller
     }
 
     /// The time after which a silent client is worth asking after.
     #[must_use]
-    pub const fn heartbeat(&self) -> Duration {
+    pub fn heartbeat(&self) -> Duration {
         self.life.around.timing.heartbeat
-    }
-
-    /// The next piece to send, or `None` at the end.
-    pub async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            match self.life.next() {
-                Next::Piece(piece) => return Some(piece),
-                Next::End => return None,
-                Next::Wait => {}
-            }
-            match self.life.wait(self.subscription.receiver.recv()).await {
-                Woken::News(news) => self.take(news),
-                Woken::Leave => self.check_leave(),
-                Woken::Tick => {
-                    self.check_leave();
-                    self.life.tick();
-                }
-                Woken::Nothing => {}
-            }
-        }
     }
 
     fn take(&mut self, news: Result<News, RecvError>) {
         match news {
             Ok(News::Update(update)) => self.tell(&update),
             Ok(News::Closing) => self.check_leave(),
-            // A new history ends all streams; otherwise it is this board that is gone.
-            Ok(News::Gone) if self.life.around.following.epoch() != self.shown.cursor().epoch => self.life.end(Bye::Unavailable),
+            Ok(News::Anew) => self.life.end(Bye::Unavailable),
             Ok(News::Gone) | Err(RecvError::Closed) => self.life.end(Bye::Gone),
             Err(RecvError::Lagged(_)) => {
                 // Among what it missed may be that the board takes a token now.
@@ -98,9 +74,10 @@ impl Stream {
     /// Ends the stream of a reader who may no longer read the board, or has opened another one by the
     /// same ticket.
     fn check_leave(&mut self) {
-        let policies = self.subscription.channel.live().policies().unwrap_or_default();
-        let caller = &self.life.around.caller;
-        if !self.life.has_ended() && (caller.is_replaced() || !caller.may_read(self.shown.board(), policies)) {
+        let channel = &self.subscription.channel;
+        let policies = channel.live().policies().unwrap_or_default();
+        let caller = &self.life.reader.caller;
+        if !self.life.has_ended() && (caller.is_replaced() || !caller.may_read(&channel.board, policies)) {
             self.life.show_out();
         }
     }
@@ -115,7 +92,6 @@ impl Stream {
         let frame = if hole { speech.snapshot_since(&update.snapshot, self.sent) } else { speech.update(update) };
         self.life.push(frame);
         self.sent = update.revision();
-        self.shown = Arc::clone(&update.snapshot);
     }
 
     /// Brings a reader that fell behind to the newest list. What its channel still holds is older.
@@ -125,7 +101,31 @@ impl Stream {
             self.life.push(self.life.speech.reset(ResetReason::Lagged));
             self.life.push(self.life.speech.snapshot_since(&newest, self.sent));
             self.sent = newest.revision();
-            self.shown = newest;
+        }
+    }
+}
+
+impl Feed for Stream {
+    async fn next(&mut self) -> Option<Vec<Chunk>> {
+        loop {
+            match self.life.next() {
+                Next::Send(chunks) => return Some(chunks),
+                Next::End => return None,
+                Next::Wait => {}
+            }
+            let woken = {
+                let news = pin!(self.subscription.receiver.recv());
+                self.life.wait(news).await
+            };
+            match woken {
+                Woken::News(news) => self.take(news),
+                Woken::Leave => self.check_leave(),
+                Woken::Tick => {
+                    self.check_leave();
+                    self.life.tick();
+                }
+                Woken::Queued => {}
+            }
         }
     }
 }

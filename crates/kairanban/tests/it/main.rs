@@ -12,6 +12,7 @@ mod command_line;
 mod compressed;
 mod crash;
 mod crowd;
+mod detached;
 mod dialects;
 mod foreign_writers;
 mod many_boards;

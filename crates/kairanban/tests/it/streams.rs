@@ -1,7 +1,7 @@
 //! Streams: dialects, resume, rotation, limits, lag, drain.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     node::{Database, Node},
     sse::{Mirror, Reader},
+    wire::{connect, message},
 };
 
 crate::on_both!(
@@ -282,4 +283,18 @@ fn sigterm_ends_a_hundred_streams_within_the_grace() {
         assert_eq!((bye.name.as_str(), bye.json()), ("bye", json!({"reason": "shutdown"})));
         assert_eq!(stream.raw(Duration::from_secs(1)), None, "the end");
     }
+}
+
+#[test]
+fn a_connection_that_waits_for_its_next_request_does_not_hold_up_the_end() {
+    let mut node = Node::start(Database::sqlite());
+    let mut socket = connect(node.address);
+    socket.write_all(&message("GET", "/livez", &[], b"")).expect("sent");
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    node.terminate();
+    // Such a connection is kept for five seconds otherwise.
+    let (took, code) = node.end(Duration::from_secs(3));
+    assert_eq!(code, Some(0), "after {took:?}");
 }

@@ -1,0 +1,94 @@
+//! Who is measured: how each is started, read from and published to.
+
+mod ours;
+mod peers;
+
+use std::{net::SocketAddr, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::{
+    process::{self, Process},
+    publisher::Line,
+};
+
+pub use ours::{Kairanban, floor, kairanban};
+pub use peers::peers;
+
+/// A program that streams to readers what is published.
+pub struct Contender {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// Why it cannot be started here, if so.
+    pub missing: Option<String>,
+    /// How it is started, its files being in a folder of its own.
+    pub command: Start,
+    /// An address that is answered as soon as it serves.
+    pub ready: &'static str,
+    /// What has to be done before it can be used.
+    pub prepare: fn(SocketAddr) -> Result<()>,
+    /// What a reader asks for.
+    pub subscribe: fn(SocketAddr) -> Vec<u8>,
+    /// What a reader has to do once it was sent something; `false` while that was not enough.
+    pub greet: Greet,
+    /// What publishes a text.
+    pub publish: fn(SocketAddr, &str) -> Vec<u8>,
+    /// How many bytes of text make its events about as long as ours.
+    pub text_bytes: usize,
+    /// Whether our own client can follow it.
+    pub is_ours: bool,
+    /// Readers that are enough for it.
+    pub readers_max: usize,
+}
+
+/// See [`Contender::command`].
+pub type Start = Box<dyn Fn(&Path, SocketAddr) -> Result<Command>>;
+
+/// See [`Contender::greet`].
+pub type Greet = fn(SocketAddr, &[u8]) -> Result<bool>;
+
+/// A contender that runs, and its files.
+pub struct Running {
+    /// The program.
+    pub process: Process,
+    /// Its files, for as long as it runs.
+    _folder: TempDir,
+}
+
+impl Contender {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(&self) -> Result<Running> {
+        let folder = tempfile::tempdir()?;
+        let address = process::free_address()?;
+        let command = (self.command)(folder.path(), address)?;
+        let process = Process::start(command, address, self.ready).with_context(|| self.name.to_owned())?;
+        (self.prepare)(address).with_context(|| format!("{} cannot be set up", self.name))?;
+        Ok(Running { process, _folder: folder })
+    }
+}
+
+fn nothing_to_prepare(_: SocketAddr) -> Result<()> {
+    Ok(())
+}
+
+/// For a [`Greet`] that has nothing to do.
+///
+/// # Errors
+/// None.
+pub fn any_bytes_will_do(_: SocketAddr, _: &[u8]) -> Result<bool> {
+    Ok(true)
+}
+
+fn missing(program: &str, what: &str) -> Option<String> {
+    (!process::is_installed(program)).then(|| format!("{what} is not installed"))
+}
+
+fn ask(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
+    let mut line = Line::open(address)?;
+    line.ask(request)?;
+    Ok(line.heard().to_vec())
+}

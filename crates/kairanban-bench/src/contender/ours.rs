@@ -1,0 +1,84 @@
+//! kairanban, and the floor beneath it.
+
+use std::{env, net::SocketAddr, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{Contender, any_bytes_will_do, nothing_to_prepare};
+use crate::wire;
+
+/// How kairanban is run.
+#[derive(Clone, Debug, Default)]
+pub struct Kairanban {
+    /// A database of its own; SQLite in the folder if there is none.
+    pub database_url: Option<String>,
+    /// Further settings, as in `("STREAM__DETACHED", "false")`.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Kairanban {
+    /// The command that starts it. The program is the one beside this one.
+    ///
+    /// # Errors
+    /// If this program does not know where it lies.
+    pub fn command(&self, folder: &Path, address: SocketAddr) -> Result<Command> {
+        let own = env::current_exe()?;
+        let mut command = Command::new(own.parent().context("no folder")?.join("kairanban"));
+        command
+            .env("KAIRANBAN_SERVER__LISTEN", address.to_string())
+            .env("KAIRANBAN_SERVER__DATA_DIR", folder)
+            // All readers come from here; the limits stay on.
+            .env("KAIRANBAN_LIMITS__STREAMS_MAX", "18000")
+            .env("KAIRANBAN_LIMITS__STREAMS_PER_CLIENT_MAX", "18000")
+            .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_PER_S", "1000000")
+            .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000")
+            .env("RUST_LOG", "warn")
+            .stderr(std::process::Stdio::inherit());
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url);
+        }
+        command.envs(self.settings.iter().map(|(key, value)| (format!("KAIRANBAN_{key}"), value)));
+        Ok(command)
+    }
+}
+
+/// kairanban, read as `format=patch`.
+#[must_use]
+pub fn kairanban(name: &'static str, how: Kairanban) -> Contender {
+    Contender {
+        name,
+        missing: None,
+        command: Box::new(move |folder, address| how.command(folder, address)),
+        ready: "/readyz",
+        prepare: nothing_to_prepare,
+        subscribe: |address| wire::get(address, "/b/main/stream?format=patch", ""),
+        greet: any_bytes_will_do,
+        publish: |address, text| wire::post(address, "/", "text/plain", "", text),
+        text_bytes: 140,
+        is_ours: true,
+        readers_max: usize::MAX,
+    }
+}
+
+/// This program itself, as nothing but a write loop.
+#[must_use]
+pub fn floor() -> Contender {
+    Contender {
+        name: "floor: one bare write loop",
+        missing: None,
+        command: Box::new(|_, address| {
+            let mut command = Command::new(env::current_exe()?);
+            command.args(["floor", &address.to_string()]);
+            Ok(command)
+        }),
+        ready: "/sub",
+        prepare: nothing_to_prepare,
+        subscribe: |address| wire::get(address, "/sub", ""),
+        greet: any_bytes_will_do,
+        publish: |address, text| wire::post(address, "/pub", "text/plain", "", text),
+        // What kairanban's patch of a comment of 140 bytes comes to; see the column of bytes.
+        text_bytes: 435,
+        is_ours: false,
+        readers_max: usize::MAX,
+    }
+}

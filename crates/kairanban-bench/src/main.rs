@@ -1,0 +1,172 @@
+//! `kairanban-bench`: how fast kairanban is, beside a bare write loop and beside its peers. `scripts/bench` builds both
+//! programs and runs it; docs/BENCHMARKS.md says what came out.
+//!
+//! Everything stays on the loopback network, is bounded in number and time, and ends by itself.
+
+mod chart;
+mod contender;
+mod crowd;
+mod database;
+mod drive;
+mod floor;
+mod measure;
+mod process;
+mod publisher;
+mod report;
+mod wire;
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use contender::{Contender, Kairanban, kairanban, peers};
+use database::Postgres;
+use measure::{fan_out, growth, reads, small, writes};
+use report::Results;
+
+#[derive(Parser)]
+#[command(version, about = "Measures kairanban beside a bare write loop and its peers, on the loopback network")]
+struct Arguments {
+    /// A folder for the results; without one they are only printed
+    #[arg(long, global = true)]
+    out: Option<PathBuf>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Processor time of a delivery, memory of a reader, latency: beside the floor and all peers that are installed
+    FanOut(FanOut),
+    /// A list from memory beside a file from nginx
+    Reads(Rounds),
+    /// Posts in a second, and from the commit to readers
+    Writes(Rounds),
+    /// Bytes of a change, and the time to be ready
+    Small(Rounds),
+    /// Curves: readers, boards, topics, history, nodes
+    Growth,
+    /// Prints the tables of a run again, and draws its charts anew
+    Show {
+        /// Its name: fan-out, reads, writes, small or growth
+        name: String,
+    },
+    /// Is the floor: a bare write loop, until it is ended
+    #[command(hide = true)]
+    Floor { address: SocketAddr },
+}
+
+#[derive(Args)]
+struct FanOut {
+    #[arg(long, default_value_t = 10_000)]
+    readers: usize,
+    /// Events in a second
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// Readers that take nothing once they are in
+    #[arg(long, default_value_t = 0)]
+    stalled: usize,
+    /// Look for so long at readers to whom nothing happens
+    #[arg(long, default_value_t = 0.0)]
+    idle_s: f64,
+    /// Only those whose names contain one of these; the floor always
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+#[derive(Args)]
+struct Rounds {
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let (name, results) = match arguments.what {
+        What::Floor { address } => return floor::serve(address),
+        What::FanOut(plan) => ("fan-out", all_fan_out(&plan)?),
+        What::Reads(Rounds { rounds }) => ("reads", Results { reads: reads::reads(rounds)?, ..Results::default() }),
+        What::Writes(Rounds { rounds }) => ("writes", all_writes(rounds)?),
+        What::Small(Rounds { rounds }) => ("small", all_small(rounds)?),
+        What::Growth => ("growth", all_growth()?),
+        What::Show { name } => {
+            let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
+            let results = Results::load(&folder, &name)?;
+            results.save(&folder, &name)?;
+            return say(&results.tables());
+        }
+    };
+    let results = Results { machine: small::machine()?, ..results };
+    if let Some(folder) = &arguments.out {
+        results.save(folder, name)?;
+    }
+    say(&results.tables())
+}
+
+fn all_fan_out(asked: &FanOut) -> Result<Results> {
+    let FanOut { readers, rate, seconds, stalled, idle_s, .. } = *asked;
+    let plan = fan_out::Plan { readers, rate, seconds, stalled, idle_s };
+    let mut results = Results { plan: Some(plan), ..Results::default() };
+    let with = |key, value: &str| Kairanban { settings: vec![(key, value.to_owned())], ..Kairanban::default() };
+    let mut contenders = vec![
+        contender::floor(),
+        kairanban("kairanban", Kairanban::default()),
+        // As many as the floor has.
+        kairanban("kairanban, one worker", with("SERVER__WORKERS", "1")),
+        kairanban("kairanban, ordinary bodies", with("STREAM__DETACHED", "false")),
+    ];
+    contenders.extend(peers());
+    let is_wanted = |contender: &Contender| asked.only.is_empty() || asked.only.iter().any(|part| contender.name.contains(part));
+    contenders.retain(|contender| contender.name.starts_with("floor") || is_wanted(contender));
+    for round in 1..=asked.rounds {
+        for contender in &contenders {
+            let found = contender
+                .missing
+                .clone()
+                .map_or_else(|| fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}")), Err);
+            match found {
+                Ok(found) => {
+                    say(&format!("round {round}: {}: {:.2} µs", found.name, found.delivery_us))?;
+                    results.fan_out.push(found);
+                }
+                Err(why) if round == 1 => results.missing.push((contender.name.to_owned(), why)),
+                Err(why) => say(&format!("round {round}: {}: {why}", contender.name))?,
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn all_writes(rounds: usize) -> Result<Results> {
+    let postgres = Postgres::start()?;
+    Ok(Results { writes: writes::writes(rounds, &postgres)?, soon: writes::soon(&postgres)?, ..Results::default() })
+}
+
+fn all_small(rounds: usize) -> Result<Results> {
+    let postgres = Postgres::start()?;
+    Ok(Results { weights: small::weights()?, ready: small::ready(rounds * 2, &postgres)?, ..Results::default() })
+}
+
+fn all_growth() -> Result<Results> {
+    let postgres = Postgres::start()?;
+    let mut curves = growth::readers(15_000)?;
+    curves.extend(growth::boards(100_000, &postgres)?);
+    curves.extend(growth::topics()?);
+    curves.extend(growth::history(1_000_000, &postgres)?);
+    curves.extend(growth::nodes(4, &postgres)?);
+    Ok(Results { curves, ..Results::default() })
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}

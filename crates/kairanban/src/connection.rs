@@ -1,0 +1,139 @@
+//! Connections whose socket a handler can take over.
+//!
+//! As long as actix serves a connection it keeps buffers, timers and a dispatcher for it: some ten KiB. A
+//! stream needs none of that once its head is written. So the server reads and writes through a
+//! [`Connection`]; a handler that has answered leaves behind who goes on with the socket, and as soon as
+//! all that actix had to write has gone out, the socket is taken away under it. actix then reads the end of
+//! the file and lets go of everything, and the task that served the connection runs the successor: the
+//! connection still counts, and the server's end still waits for it.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Goes on with a socket.
+pub type Successor = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
+
+/// A connection, as actix sees it. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Connection(Rc<RefCell<State>>);
+
+enum State {
+    /// actix serves it.
+    Served(TcpStream),
+    /// The same, until all is written.
+    Leaving(TcpStream, Successor),
+    /// The socket is gone. Whoever served it goes on with this.
+    Left(Option<LocalBoxFuture<'static, ()>>),
+}
+
+impl Connection {
+    /// A connection that actix will serve.
+    #[must_use]
+    pub fn new(socket: TcpStream) -> Self {
+        Self(Rc::new(RefCell::new(State::Served(socket))))
+    }
+
+    /// Hands the socket to `successor` once everything is written.
+    pub fn leave_to(&self, successor: Successor) {
+        let mut state = self.0.borrow_mut();
+        *state = match std::mem::replace(&mut *state, State::Left(None)) {
+            State::Served(socket) => State::Leaving(socket, successor),
+            // Nobody leaves twice.
+            other => other,
+        };
+    }
+
+    /// What goes on with the socket, if somebody took it over.
+    #[must_use]
+    pub fn successor(self) -> Option<LocalBoxFuture<'static, ()>> {
+        match &mut *self.0.borrow_mut() {
+            State::Left(successor) => successor.take(),
+            State::Served(_) | State::Leaving(..) => None,
+        }
+    }
+
+    /// Does something with the socket, or gives what `left` says.
+    fn with<T>(&self, left: T, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
+        match &mut *self.0.borrow_mut() {
+            State::Served(socket) | State::Leaving(socket, _) => act(Pin::new(socket)),
+            State::Left(_) => left,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(Poll::Ready(Ok(bytes.len())), |socket| socket.poll_write(cx, bytes))
+    }
+
+    /// actix calls this when it has written all that it had.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        if let State::Leaving(..) = &*state {
+            if let State::Leaving(socket, successor) = std::mem::replace(&mut *state, State::Left(None)) {
+                *state = State::Left(Some(successor(socket)));
+            }
+            // So that actix looks, and finds the end of the file.
+            cx.waker().wake_by_ref();
+        }
+        // A TCP socket has nothing to flush.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Ok(())), |socket| socket.poll_shutdown(cx))
+    }
+}
+
+/// The body of an answer whose rest the successor writes.
+pub struct Handover {
+    first: Option<Bytes>,
+    rest: Option<(Connection, Successor)>,
+}
+
+impl Handover {
+    /// Sends `first` with the head, then hands the socket of `connection` to `successor`.
+    #[must_use]
+    pub const fn new(first: Bytes, connection: Connection, successor: Successor) -> Self {
+        Self { first: Some(first), rest: Some((connection, successor)) }
+    }
+}
+
+impl MessageBody for Handover {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if let Some((connection, successor)) = self.rest.take() {
+            connection.leave_to(successor);
+        }
+        // For actix this never ends.
+        Poll::Pending
+    }
+}

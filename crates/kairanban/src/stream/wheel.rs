@@ -1,0 +1,203 @@
+//! What wakes streams that nothing happens on: one timer for all of them.
+//!
+//! Time goes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
+//! the wheel turns and wakes slot after slot. Sending costs no timer: a stream only notes that its next
+//! heartbeat is due later, and finds that out when its slot comes. What concerns all streams, and is rare,
+//! is told by waking everybody.
+
+use std::{
+    ops::Add,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::shutdown::Drain;
+
+/// The length of a tick: how coarse heartbeats and ends are.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+/// More than the ticks of a heartbeat as configured. Who waits for longer is woken in between.
+const SLOTS: u32 = 128;
+
+/// A point in time, in ticks since the wheel began to turn; a process has 34 years of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// Later than any.
+    pub const NEVER: Self = Self(u32::MAX);
+}
+
+/// So many ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u32);
+
+impl From<Duration> for Ticks {
+    /// Not more than there are in it.
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl<T: Into<Ticks>> Add<T> for Tick {
+    type Output = Self;
+
+    fn add(self, ticks: T) -> Self {
+        Self(self.0.saturating_add(ticks.into().0))
+    }
+}
+
+/// The wheel. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Wheel(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    slots: Box<[Arc<Notify>]>,
+    /// The tick that was woken last.
+    now: AtomicU32,
+    /// How often everybody was woken.
+    alarms: AtomicU32,
+}
+
+impl Wheel {
+    /// A wheel that stands still.
+    #[must_use]
+    pub fn new() -> Self {
+        let slots = (0..SLOTS).map(|_| Arc::default()).collect();
+        Self(Arc::new(Parts { slots, now: AtomicU32::new(0), alarms: AtomicU32::new(0) }))
+    }
+
+    /// The tick that it is.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick(self.0.now.load(Ordering::SeqCst))
+    }
+
+    /// How often everybody was woken.
+    #[must_use]
+    pub fn alarms(&self) -> u32 {
+        self.0.alarms.load(Ordering::SeqCst)
+    }
+
+    /// A place from which one is woken when it is `due`, at an alarm, or after long enough to look again.
+    /// Whatever is looked at after this was called cannot be missed.
+    #[must_use]
+    pub fn place(&self, due: Tick) -> Place {
+        let alarms = self.alarms();
+        let next = self.now().0.saturating_add(1);
+        let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
+        let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
+        Place { tick: Tick(tick), alarms, woken: Box::pin(slot.notified_owned()), waiter: None }
+    }
+
+    /// Turns until told to stop. Everybody is woken when the server begins to end, and when the database goes
+    /// away or comes back.
+    pub async fn turn(self, drain: Drain, mut staleness: watch::Receiver<Option<DateTime<Utc>>>, stop: CancellationToken) {
+        let began = Instant::now();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ending = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = drain.begun(), if !ending => {
+                    ending = true;
+                    self.alarm();
+                }
+                Ok(()) = staleness.changed() => self.alarm(),
+                _ = ticks.tick() => self.turn_to(Tick::default() + began.elapsed()),
+            }
+        }
+    }
+
+    fn turn_to(&self, tick: Tick) {
+        for now in self.now().0 + 1..=tick.0 {
+            // First the time, then the bell: who came too late for the bell sees the time.
+            self.0.now.store(now, Ordering::SeqCst);
+            self.0.slots[(now % SLOTS) as usize].notify_waiters();
+        }
+    }
+
+    fn alarm(&self) {
+        self.0.alarms.fetch_add(1, Ordering::SeqCst);
+        self.0.slots.iter().for_each(|slot| slot.notify_waiters());
+    }
+}
+
+/// A place in the wheel, good once.
+#[derive(Debug)]
+pub struct Place {
+    /// When it is woken at the latest.
+    pub tick: Tick,
+    /// Alarms before it was taken.
+    alarms: u32,
+    woken: Pin<Box<OwnedNotified>>,
+    /// Who waits there.
+    waiter: Option<Waker>,
+}
+
+impl Place {
+    /// Ready when it was woken.
+    pub fn poll(&mut self, wheel: &Wheel, cx: &mut Context<'_>) -> Poll<()> {
+        // Streams are woken by news far more often than from here; who waits already need not queue again.
+        let waits = self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker()));
+        if waits && wheel.now() < self.tick && wheel.alarms() == self.alarms {
+            return Poll::Pending;
+        }
+        self.waiter = Some(cx.waker().clone());
+        self.woken.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_woken(wheel: &Wheel, place: &mut Place) -> bool {
+        place.poll(wheel, &mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn wakes_when_the_tick_comes() {
+        let wheel = Wheel::new();
+        let due = wheel.now() + TICK * 3;
+        let mut place = wheel.place(due);
+        wheel.turn_to(Tick(2));
+        assert!(!is_woken(&wheel, &mut place));
+        wheel.turn_to(Tick(3));
+        assert!(is_woken(&wheel, &mut place) && wheel.now() >= due);
+    }
+
+    #[test]
+    fn what_is_due_already_is_woken_with_the_next_tick_and_what_is_far_before_its_time() {
+        let wheel = Wheel::new();
+        wheel.turn_to(Tick(1_000));
+        let (mut late, mut far) = (wheel.place(Tick(7)), wheel.place(Tick(u32::MAX)));
+        wheel.turn_to(Tick(1_001));
+        assert!(is_woken(&wheel, &mut late) && !is_woken(&wheel, &mut far));
+        wheel.turn_to(Tick(1_000 + SLOTS));
+        assert!(is_woken(&wheel, &mut far));
+    }
+
+    #[test]
+    fn an_alarm_wakes_everybody_also_between_looking_and_waiting() {
+        let wheel = Wheel::new();
+        let (mut near, mut far) = (wheel.place(Tick(1)), wheel.place(Tick(100)));
+        assert_eq!(wheel.alarms(), 0);
+        wheel.alarm();
+        assert!(is_woken(&wheel, &mut near) && is_woken(&wheel, &mut far));
+        assert_eq!(wheel.alarms(), 1);
+    }
+}
