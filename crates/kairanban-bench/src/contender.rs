@@ -34,6 +34,8 @@ pub struct Contender {
     pub greet: Greet,
     /// What publishes a text.
     pub publish: fn(SocketAddr, &str) -> Vec<u8>,
+    /// How far the port for that is from the one for readers.
+    pub publish_port: u16,
     /// How many bytes of text make its events about as long as ours.
     pub text_bytes: usize,
     /// Whether our own client can follow it.
@@ -69,6 +71,12 @@ impl Contender {
         (self.prepare)(address).with_context(|| format!("{} cannot be set up", self.name))?;
         Ok(Running { process, _folder: folder })
     }
+}
+
+/// The port that is so far from another.
+#[must_use]
+pub fn next_port(address: SocketAddr, by: u16) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().wrapping_add(by))
 }
 
 fn nothing_to_prepare(_: SocketAddr) -> Result<()> {

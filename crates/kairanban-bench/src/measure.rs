@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Result, anyhow};
 
 use crate::{
-    contender::Contender,
+    contender::{Contender, next_port},
     crowd::{Crowd, Schedule, Seen, mark},
     process::{Cpu, Process},
     publisher,
@@ -49,7 +49,8 @@ pub fn text(n: u32, bytes: usize) -> String {
 /// Publishes by a thread of its own what a schedule says.
 fn publish_aside(contender: &Contender, process: &Process, schedule: Schedule) -> JoinHandle<Result<()>> {
     let (publish, bytes, address) = (contender.publish, contender.text_bytes, process.address);
-    thread::spawn(move || publisher::publish(address, schedule, |n| publish(address, &text(n, bytes))))
+    let door = next_port(address, contender.publish_port);
+    thread::spawn(move || publisher::publish(door, schedule, |n| publish(address, &text(n, bytes))))
 }
 
 /// What readers see of a schedule, and the time that the server had a processor for it.

@@ -170,6 +170,21 @@ fn after_name(stat: &str) -> &str {
     stat.rsplit_once(')').map_or("", |(_, rest)| rest)
 }
 
+/// Waits until `GET path` is answered at an address, by whatever.
+///
+/// # Errors
+/// If it is not.
+pub fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
+    let began = Instant::now();
+    while !answers(address, path) {
+        if began.elapsed() > START_WAIT {
+            bail!("there is no answer at {address}{path}");
+        }
+        pause(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
 fn answers(address: SocketAddr, path: &str) -> bool {
     let Ok(mut socket) = TcpStream::connect(address) else { return false };
     let asked = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -177,6 +192,6 @@ fn answers(address: SocketAddr, path: &str) -> bool {
     socket.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
         && socket.write_all(asked.as_bytes()).is_ok()
         && socket.read_exact(&mut status).is_ok()
-        && status.starts_with(b"HTTP/1.1 ")
+        && status.starts_with(b"HTTP/1.")
         && status[9] < b'5'
 }

@@ -3,45 +3,73 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{StoreError, connection::AnyConnection, schema::idempotency};
 
-/// The topic that an earlier request with this key led to, if there was one.
-///
-/// # Errors
-/// [`StoreError::KeyReused`] if that asked for something else.
-pub(crate) fn find(
-    connection: &mut AnyConnection,
-    board: BoardId,
-    key: &IdempotencyKey,
-    topic: &NewTopic,
-) -> Result<Option<TopicId>, StoreError> {
-    let row = idempotency::table.filter(idempotency::board_id.eq(board.0).and(idempotency::key.eq(key.as_str())));
-    let found = row.select((idempotency::request, idempotency::topic_id)).first::<(String, i64)>(connection).optional()?;
-    match found {
-        Some((request, _)) if request != digest(topic) => Err(StoreError::KeyReused),
-        found => Ok(found.map(|(_, id)| TopicId(id))),
+/// What an earlier request with some key led to.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier {
+    request: String,
+    topic_id: i64,
+}
+
+impl Earlier {
+    /// The topic that it led to.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
+    pub(crate) fn is_of(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
+        if self.request == digest(topic) { Ok(TopicId(self.topic_id)) } else { Err(StoreError::KeyReused) }
     }
 }
 
-/// Notes what a key led to. If somebody else notes it at the same time, that waits and is refused.
-pub(crate) fn note(
+/// What earlier requests with these keys led to, as far as there were any.
+pub(crate) fn find(
     connection: &mut AnyConnection,
     board: BoardId,
-    key: &IdempotencyKey,
-    topic: &NewTopic,
-    id: TopicId,
+    keys: &[&IdempotencyKey],
+) -> Result<Vec<(IdempotencyKey, Earlier)>, StoreError> {
+    let names = keys.iter().map(|key| key.as_str());
+    let rows = idempotency::table.filter(idempotency::board_id.eq(board.0).and(idempotency::key.eq_any(names)));
+    let found: Vec<(String, String, i64)> =
+        rows.select((idempotency::key, idempotency::request, idempotency::topic_id)).load(connection)?;
+    let earlier = |(name, request, topic_id): (String, String, i64)| {
+        let key = keys.iter().find(|key| key.as_str() == name)?;
+        Some(((*key).clone(), Earlier { request, topic_id }))
+    };
+    Ok(found.into_iter().filter_map(earlier).collect())
+}
+
+/// A key on its way into the database, as JSON.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    board_id: i64,
+    key: &'a str,
+    request: String,
+    topic_id: i64,
+}
+
+/// Notes what keys led to. If somebody else notes one of them at the same time, that waits and is refused.
+pub(crate) fn note(
+    connection: &mut AnyConnection,
+    noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)],
 ) -> Result<(), StoreError> {
-    let row = (
-        idempotency::board_id.eq(board.0),
-        idempotency::key.eq(key.as_str()),
-        idempotency::request.eq(digest(topic)),
-        idempotency::topic_id.eq(id.0),
-    );
-    diesel::insert_into(idempotency::table).values(row).execute(connection)?;
+    if noted.is_empty() {
+        return Ok(());
+    }
+    let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
+        board_id: board.0,
+        key: key.as_str(),
+        request: digest(topic),
+        topic_id: id.0,
+    });
+    // They hold strings and numbers: nothing that JSON cannot say.
+    let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
+    sql_query(connection.insert_idempotency_sql()).bind::<Text, _>(rows).execute(connection)?;
     Ok(())
 }
 

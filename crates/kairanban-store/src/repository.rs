@@ -1,6 +1,7 @@
-//! Topics: reading the live list, and writing; and, in [`board`], the boards themselves.
+//! Topics: reading the live list, and changing; in [`creation`], new ones; and, in [`board`], the boards themselves.
 
 mod board;
+mod creation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,25 +12,22 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Text},
 };
-use kairanban_core::{
-    BoardId, BoardName, Cursor, Epoch, Gap, IdempotencyKey, Loaded, NewTopic, Revision, Scope, Snapshot, Topic, TopicEdit,
-    TopicId,
-};
+use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, Snapshot, Topic, TopicEdit, TopicId};
 
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
-    idempotency,
     rows::{TopicRow, number, policies, revision, topic_columns},
     schema::{boards, deleted_topics, topics},
 };
 
-use self::board::{BOARD_REVISION, may_post};
+use self::board::BOARD_REVISION;
 pub use self::board::{BoardEdit, Visible};
 pub(crate) use self::board::{
     board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read, place_of,
     standings, update_board,
 };
+pub(crate) use self::creation::{Creation, create_topics};
 
 define_sql_function! {
     /// In lower case; SQLite knows only that of ASCII.
@@ -77,30 +75,6 @@ pub(crate) fn load(
     let tail = change_log::history(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
     Ok(Loaded { board_id, policies, snapshot, tail })
-}
-
-/// Creates a topic, or finds the one that an earlier request with the same key created. What the
-/// writer may do is asked here, within the transaction.
-pub(crate) fn create_topic(
-    connection: &mut AnyConnection,
-    board: &BoardName,
-    new: &NewTopic,
-    key: Option<&IdempotencyKey>,
-    right: Option<Scope>,
-) -> Result<TopicId, StoreError> {
-    let (board_id, policies) = board_policies(connection, board)?;
-    may_post(board, policies, right)?;
-    if let Some(key) = key
-        && let Some(id) = idempotency::find(connection, board_id, key, new)?
-    {
-        return Ok(id);
-    }
-    let row = (topics::board_id.eq(board_id.0), topics::comment.eq(new.comment()), topics::author.eq(new.author()));
-    let id = diesel::insert_into(topics::table).values(row).returning(topics::id).get_result(connection)?;
-    if let Some(key) = key {
-        idempotency::note(connection, board_id, key, new, TopicId(id))?;
-    }
-    Ok(TopicId(id))
 }
 
 /// Changes a topic; if `expected` is given, only one that is still at that revision.

@@ -7,7 +7,7 @@ use diesel::{
     expression::SqlLiteral,
     helper_types::Nullable as NullableColumn,
     prelude::*,
-    sql_types::{BigInt, Binary, Nullable},
+    sql_types::{BigInt, Binary, Nullable, Text},
 };
 use kairanban_core::{Change, ChangeKind, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId};
 use std::sync::Arc;
@@ -148,6 +148,19 @@ pub(crate) fn kind(text: &str) -> ChangeKind {
 pub(crate) struct Number {
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) number: Option<i64>,
+}
+
+/// A topic that was just written.
+#[derive(QueryableByName)]
+pub(crate) struct CreatedRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) id: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) board_id: i64,
+    #[diesel(sql_type = Text)]
+    pub(crate) comment: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) author: String,
 }
 
 /// Of `PRAGMA data_version`.

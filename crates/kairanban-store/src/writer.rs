@@ -15,7 +15,13 @@ use diesel::Connection as _;
 use kairanban_core::{Actor, Board, BoardName, IdempotencyKey, NewTopic, Revision, Scope, Token, Topic, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Deed, Store, StoreError, change_log, connection::AnyConnection, deed::Done, repository, tokens};
+use crate::{
+    Deed, Store, StoreError, change_log,
+    connection::AnyConnection,
+    deed::Done,
+    repository::{self, Creation},
+    tokens,
+};
 
 /// What to write.
 #[derive(Clone, Debug)]
@@ -178,11 +184,20 @@ impl Write {
     }
 
     fn run(&self, connection: &mut AnyConnection) -> Result<Done, StoreError> {
-        match self {
-            Self::CreateTopic { board, topic, key, right } => {
-                repository::create_topic(connection, board, topic, key.as_ref(), *right).map(Done::Topic)
+        match (self, self.creation()) {
+            (Self::Administer { actor, deed }, _) => deed.run(connection, actor),
+            (_, creation) => {
+                let created = repository::create_topics(connection, creation.as_slice())?.pop();
+                created.unwrap_or(Err(StoreError::Internal("nothing came of a write".to_owned()))).map(Done::Topic)
             }
-            Self::Administer { actor, deed } => deed.run(connection, actor),
+        }
+    }
+
+    /// What it creates, if that is what it does.
+    const fn creation(&self) -> Option<Creation<'_>> {
+        match self {
+            Self::CreateTopic { board, topic, key, right } => Some(Creation { board, topic, key: key.as_ref(), right: *right }),
+            Self::Administer { .. } => None,
         }
     }
 }
@@ -211,8 +226,7 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
 type Outcome = Result<Done, StoreError>;
 
 fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
-    let run_all =
-        |connection: &mut AnyConnection| writes.iter().map(|write| alone(connection, write)).collect::<Result<Vec<_>, _>>();
+    let run_all = |connection: &mut AnyConnection| run_all(connection, writes);
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
         let topic_id = |outcome: &Outcome| if let Ok(Done::Topic(id)) = outcome { Some(*id) } else { None };
         let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
@@ -222,6 +236,37 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, 
         Ok((change_log::stamped(connection)?.max(newest), answers))
     };
     store.pool.write(run_all, read_back)
+}
+
+/// Runs a group: new topics together, if that goes well; everything else, and what does not, each alone.
+fn run_all(connection: &mut AnyConnection, writes: &[&Write]) -> Result<Vec<Outcome>, StoreError> {
+    let creations: Vec<_> = writes.iter().filter_map(|write| write.creation()).collect();
+    let mut created = match creations.len() {
+        // A single one has its savepoint anyway.
+        0 | 1 => Vec::new(),
+        _ => together(connection, &creations)?.unwrap_or_default(),
+    }
+    .into_iter();
+    let outcome = |write: &&Write| match write.creation().and_then(|_| created.next()) {
+        Some(created) => Ok(created.map(Done::Topic)),
+        None => alone(connection, write),
+    };
+    writes.iter().map(outcome).collect()
+}
+
+/// Creates topics together under a savepoint. `None` if one of them spoilt it for all: each has to be tried alone.
+fn together(
+    connection: &mut AnyConnection,
+    creations: &[Creation<'_>],
+) -> Result<Option<Vec<Result<TopicId, StoreError>>>, StoreError> {
+    match connection.transaction(|connection| repository::create_topics(connection, creations)) {
+        Err(error) if error.taints() => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "topics could not be written together");
+            Ok(None)
+        }
+        Ok(created) => Ok(Some(created)),
+    }
 }
 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is

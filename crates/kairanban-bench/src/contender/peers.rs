@@ -1,14 +1,16 @@
 //! Peers. Each is taken from its own package or built from its public source, and measured where its
 //! program is found on the `PATH`.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::Context as _;
 use memchr::memmem;
 
-use super::{Contender, any_bytes_will_do, ask, missing, nothing_to_prepare};
-use crate::wire;
+use super::{Contender, any_bytes_will_do, ask, missing, next_port, nothing_to_prepare};
+use crate::{process, wire};
 
+/// What a browser asks for.
+const EVENT_STREAM: &str = "accept: text/event-stream\r\n";
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 /// `{"mercure":{"publish":["*"]}}`, signed by the key in the configuration.
 const MERCURE_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJtZXJjdXJlIjp7InB1Ymxpc2giOlsiKiJdfX0.\
@@ -43,54 +45,64 @@ fn nchan() -> Contender {
         }),
         ready: "/ready",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/sub", ""),
+        subscribe: |address| wire::get(address, "/sub", EVENT_STREAM),
         greet: any_bytes_will_do,
         publish: |address, text| wire::post(address, "/pub", "text/plain", "", text),
+        publish_port: 0,
         text_bytes: 410,
         is_ours: false,
         readers_max: usize::MAX,
     }
 }
 
-/// Pushpin stands before a web server that tells it to hold requests open, and takes what is published on
-/// another port; `pushpin --route` has a handler of its own for a test.
+/// Pushpin stands before a web server that tells it to hold requests open. Its own test handler does that here, at
+/// `/stream`; what is published comes in on another port.
 fn pushpin() -> Contender {
     Contender {
         name: "Pushpin",
         missing: missing("pushpin", "pushpin"),
         command: Box::new(|folder, address| {
-            let control = next_port(address, 1);
-            let routes = "* test\n";
-            fs::write(folder.join("routes"), routes)?;
-            for name in ["run", "log"] {
-                fs::create_dir(folder.join(name))?;
-            }
-            let text = format!(
-                "[global]\ninclude={{libdir}}/internal.conf\nrundir={0}/run\nipc_prefix=bench-\nport_offset=0\nstats_connection_ttl=120\n\
-                 [runner]\nservices=condure,zurl,pushpin-proxy,pushpin-handler\nhttp_port={1}\nlogdir={0}/log\nlog_level=1\n\
-                 client_maxconn=18000\n[proxy]\nroutesfile={0}/routes\ndebug=false\nsig_key=bench\n\
-                 [handler]\nipc_file_mode=0600\npush_in_http_addr=127.0.0.1\npush_in_http_port={2}\nmessage_rate=100000\nmessage_hwm=100000\nmessage_block_size=100000\n",
-                folder.display(),
-                address.port(),
-                control.port(),
-            );
-            fs::write(folder.join("pushpin.conf"), text)?;
+            let (run, routes) = (folder.display(), folder.join("routes"));
+            fs::write(&routes, "* test\n")?;
+            let settings = [
+                ("rundir", run.to_string()),
+                ("logdir", run.to_string()),
+                ("log_level", "0".to_owned()),
+                ("http_port", address.port().to_string()),
+                ("routesfile", routes.display().to_string()),
+                ("push_in_http_port", next_port(address, 1).port().to_string()),
+                ("push_in_spec", format!("ipc://{run}/push")),
+                ("push_in_sub_specs", format!("ipc://{run}/sub")),
+                ("command_spec", format!("ipc://{run}/command")),
+                // It would slow itself down.
+                ("message_rate", "10000000".to_owned()),
+                ("message_hwm", "10000000".to_owned()),
+            ];
+            let installed = fs::read_to_string("/etc/pushpin/pushpin.conf")?;
+            let line = |line: &str| {
+                let key = line.split_once('=').map(|(key, _)| key);
+                let own = settings.iter().find(|(name, _)| Some(*name) == key);
+                own.map_or_else(|| format!("{line}\n"), |(name, value)| format!("{name}={value}\n"))
+            };
+            fs::write(folder.join("pushpin.conf"), installed.lines().map(line).collect::<String>())?;
             let mut command = Command::new("pushpin");
             command.arg("--config").arg(folder.join("pushpin.conf"));
             Ok(command)
         }),
         ready: "/",
-        prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/events", "accept: text/event-stream\r\n"),
+        // Its parts come up one after the other.
+        prepare: |address| process::wait_for(next_port(address, 1), "/"),
+        subscribe: |address| wire::get(address, "/stream", EVENT_STREAM),
         greet: any_bytes_will_do,
         publish: |address, text| {
-            let content = serde_json::json!(format!("data: {text}\n\n"));
+            let content = format!("data: {text}\n\n");
             let item = serde_json::json!({"items": [{"channel": "test", "formats": {"http-stream": {"content": content}}}]});
             wire::post(next_port(address, 1), "/publish/", "application/json", "", &item.to_string())
         },
-        text_bytes: 420,
+        publish_port: 1,
+        text_bytes: 425,
         is_ours: false,
-        readers_max: 10_000,
+        readers_max: 200,
     }
 }
 
@@ -102,7 +114,7 @@ fn mercure() -> Contender {
             let key = "!ChangeThisMercureHubJWTSecretKey!";
             let text = format!(
                 "{{\n admin off\n auto_https off\n log {{\n  level ERROR\n }}\n}}\nhttp://{address} {{\n bind 127.0.0.1\n mercure {{\n  \
-                 publisher_jwt {key}\n  subscriber_jwt {key}\n  protocol_version_compatibility 8\n  anonymous\n  transport local\n }}\n \
+                 publisher_jwt {key}\n  subscriber_jwt {key}\n  anonymous\n  transport local\n }}\n \
                  respond 404\n}}\n"
             );
             fs::write(folder.join("Caddyfile"), text)?;
@@ -122,6 +134,7 @@ fn mercure() -> Contender {
             let form = format!("topic=board&data={text}");
             wire::post(address, "/.well-known/mercure", "application/x-www-form-urlencoded", &authorization, &form)
         },
+        publish_port: 0,
         text_bytes: 370,
         is_ours: false,
         readers_max: usize::MAX,
@@ -159,6 +172,7 @@ fn centrifugo() -> Contender {
             let body = serde_json::json!({"channel": "board", "data": {"text": text}}).to_string();
             wire::post(address, "/api/publish", "application/json", "x-api-key: k\r\n", &body)
         },
+        publish_port: 0,
         text_bytes: 360,
         is_ours: false,
         readers_max: usize::MAX,
@@ -205,6 +219,7 @@ fn pocketbase() -> Contender {
             let body = serde_json::json!({"comment": text}).to_string();
             wire::post(address, "/api/collections/topics/records", "application/json", "", &body)
         },
+        publish_port: 0,
         text_bytes: 200,
         is_ours: false,
         readers_max: 1_000,
@@ -230,6 +245,7 @@ fn durable_streams() -> Contender {
         subscribe: |address| wire::get(address, "/board?offset=-1&live=sse", ""),
         greet: any_bytes_will_do,
         publish: |address, text| wire::post(address, "/board", "text/plain", "", text),
+        publish_port: 0,
         text_bytes: 300,
         is_ours: false,
         readers_max: usize::MAX,
@@ -269,14 +285,11 @@ fn tutorial() -> Contender {
         subscribe: |address| wire::get(address, "/topic_stream/", ""),
         greet: any_bytes_will_do,
         publish: |address, text| wire::post(address, "/", "application/x-www-form-urlencoded", "", &format!("comment={text}")),
+        publish_port: 0,
         text_bytes: 140,
         is_ours: false,
         readers_max: 500,
     }
-}
-
-fn next_port(address: SocketAddr, by: u16) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port().wrapping_add(by))
 }
 
 /// The text of a field in some JSON, wherever it stands.

@@ -49,19 +49,22 @@ pub fn reads(rounds: usize) -> Result<Vec<Read>> {
     let get = |headers: &str| wire::get(address, PATH, headers);
     line.ask(&get(""))?;
     let (head, body) = parts(line.heard())?;
-    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).context("no ETag")?.trim().to_owned();
+    let own_tag = tag(&head)?;
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("list.json"), body)?;
     let file = nginx(folder.path())?;
-    let known = format!("if-none-match: {tag}\r\n");
+    let mut other = Line::open(file.address)?;
+    other.ask(&wire::get(file.address, "/list.json", ""))?;
+    let file_tag = tag(&parts(other.heard())?.0)?;
+    let known = |tag: &str| format!("if-none-match: {tag}\r\n");
     let zipped = "accept-encoding: gzip\r\n";
     let asked = [
         ("nginx, a file", &file, wire::get(file.address, "/list.json", "")),
         ("kairanban", &running.process, get("")),
         ("nginx, a file, gzip beforehand", &file, wire::get(file.address, "/list.json", zipped)),
         ("kairanban, gzip", &running.process, get(zipped)),
-        ("nginx, 304", &file, wire::get(file.address, "/list.json", "if-modified-since: Fri, 31 Dec 2100 00:00:00 GMT\r\n")),
-        ("kairanban, 304", &running.process, get(&known)),
+        ("nginx, 304", &file, wire::get(file.address, "/list.json", &known(&file_tag))),
+        ("kairanban, 304", &running.process, get(&known(&own_tag))),
     ];
     let mut driven: Vec<Vec<Driven>> = asked.iter().map(|_| Vec::new()).collect();
     // In turns, so that whatever else the machine does meets all of them.
@@ -78,6 +81,11 @@ pub fn reads(rounds: usize) -> Result<Vec<Read>> {
         p50_ms: median(driven.iter().map(|driven| driven.p50_ms).collect()),
     };
     Ok(asked.iter().zip(driven).map(read).collect())
+}
+
+fn tag(head: &str) -> Result<String> {
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).context("no ETag")?;
+    Ok(tag.trim().to_owned())
 }
 
 fn parts(answer: &[u8]) -> Result<(String, &[u8])> {

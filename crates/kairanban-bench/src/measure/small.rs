@@ -5,13 +5,13 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{float, median, text};
+use super::{float, median, publish_aside, text};
 use crate::{
     contender::{Contender, Kairanban, any_bytes_will_do, kairanban},
     crowd::{Crowd, Schedule},
     database::Postgres,
     process::{Process, free_address},
-    publisher::{self, Line},
+    publisher::Line,
     wire,
 };
 
@@ -46,7 +46,7 @@ pub fn weights() -> Result<Vec<Weight>> {
         let mut crowd = Crowd::gather(address, 1, ask, any_bytes_will_do)?;
         crowd.idle(Duration::from_secs(1))?;
         let schedule = Schedule::new(first, 20.0, 2.0);
-        let bytes = sent(&ours, address, &mut crowd, schedule)?;
+        let bytes = sent(&ours, &running.process, &mut crowd, schedule)?;
         weights.push(Weight { name: format.to_owned(), change_bytes: float(bytes) / f64::from(schedule.events) });
         first = schedule.numbers().end;
     }
@@ -54,9 +54,8 @@ pub fn weights() -> Result<Vec<Weight>> {
 }
 
 /// What a reader is sent while a schedule is published; within gzip nobody can look for marks.
-fn sent(contender: &Contender, address: std::net::SocketAddr, crowd: &mut Crowd, schedule: Schedule) -> Result<u64> {
-    let (publish, bytes) = (contender.publish, contender.text_bytes);
-    let publishing = std::thread::spawn(move || publisher::publish(address, schedule, |n| publish(address, &text(n, bytes))));
+fn sent(contender: &Contender, process: &Process, crowd: &mut Crowd, schedule: Schedule) -> Result<u64> {
+    let publishing = publish_aside(contender, process, schedule);
     let sent = crowd.count(schedule.gap * schedule.events + Duration::from_secs(2))?;
     publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
     Ok(sent)

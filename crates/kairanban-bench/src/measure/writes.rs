@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{float, gather, median, text};
+use super::{float, gather, median, publish_aside, text};
 use crate::{
     contender::{Contender, Kairanban, floor, kairanban},
     crowd::Schedule,
     database::Postgres,
     drive::drive,
-    publisher::{self, Line, pause},
+    publisher::{Line, pause},
 };
 
 const LINES: usize = 64;
@@ -149,8 +149,7 @@ fn first_to_last(contender: &Contender, readers: usize) -> Result<Soon> {
     let mut crowd = gather(contender, &running.process, readers)?;
     crowd.idle(Duration::from_secs(1))?;
     let schedule = Schedule::new(0, 10.0, 20.0);
-    let (publish, bytes, address) = (contender.publish, contender.text_bytes, running.process.address);
-    let publishing = std::thread::spawn(move || publisher::publish(address, schedule, |n| publish(address, &text(n, bytes))));
+    let publishing = publish_aside(contender, &running.process, schedule);
     let seen = crowd.watch(&schedule)?;
     publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
     let ms = |percent| float(seen.spread.value_at_percentile(percent)) / 1e3;

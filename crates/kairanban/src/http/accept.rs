@@ -45,6 +45,12 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
     gzip.is_some_and(|range| range.quality > Quality::ZERO)
 }
 
+/// Whether the client asks for gzip. One that says nothing may not be able to unpack it: `curl` is not.
+#[must_use]
+pub fn asks_for_gzip(request: &HttpRequest) -> bool {
+    request.headers().contains_key(header::ACCEPT_ENCODING) && allows_gzip(request)
+}
+
 /// Whether the client names lines of JSON, and no event stream before them.
 #[must_use]
 pub fn prefers_ndjson(request: &HttpRequest) -> bool {

@@ -125,6 +125,13 @@ pub fn block(plain: &[u8]) -> Bytes {
     out.into()
 }
 
+/// All of something within gzip.
+#[must_use]
+pub fn gzip(plain: &[u8]) -> Bytes {
+    let frame = Frame { plain: Chunk::new(plain), block: Some(Chunk::new(&block(plain))) };
+    payload_of(&Wire::gzip().encode(vec![frame], true))
+}
+
 fn stored(plain: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(plain.len() + 5);
     for chunk in plain.chunks(STORED_MAX) {

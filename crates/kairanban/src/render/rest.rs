@@ -8,7 +8,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{
-    TopicView, json,
+    TopicView,
+    frame::gzip,
+    json,
     views::{rfc3339, topic_views},
 };
 
@@ -34,6 +36,13 @@ pub struct LiveListView<'a> {
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
     let view = || LiveListView { topics: topic_views(snapshot), revision: snapshot.revision() };
     snapshot.forms().get_or_encode(Form::Json, || json(&view()).into())
+}
+
+/// The same, compressed once for everybody who asks for that.
+#[must_use]
+pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
+    let plain = live_list(snapshot);
+    snapshot.forms().get_or_pack(Form::Json, || gzip(&plain))
 }
 
 /// Topics, archived or not, the newest first.

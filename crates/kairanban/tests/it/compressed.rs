@@ -89,3 +89,33 @@ fn nobody_is_sent_gzip_unasked() {
     }
     assert_eq!(node.get("/b/main/stream?compress=zip").status, 400);
 }
+
+#[test]
+fn a_list_is_sent_within_gzip_to_who_asks() {
+    let node = Node::start(Database::sqlite());
+    for n in 0..20 {
+        node.post(&format!("回覧 {n}"));
+    }
+    let path = "/api/v1/boards/main/topics";
+    let plain = node.get(path);
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("Accept, Accept-Encoding")));
+    let mut socket = wire::connect(node.address);
+    let asked = [("Accept-Encoding", "br, gzip;q=0.5"), ("Connection", "close")];
+    socket.write_all(&wire::message("GET", path, &asked, b"")).expect("sent");
+    let mut input = BufReader::new(socket);
+    let (_, head) = wire::read_head(&mut input);
+    let mut packed = Vec::new();
+    input.read_to_end(&mut packed).expect("a body");
+    let mut text = String::new();
+    GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("a whole gzip stream");
+    assert!(text == plain.body && packed.len() < text.len() / 2, "{} of {} bytes", packed.len(), text.len());
+    // What one has in one form one has in the other.
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag");
+    assert!(tag.starts_with("W/\"") && plain.header("etag").is_some_and(|strong| tag.ends_with(strong)), "{tag}");
+    for accepted in ["gzip", "identity"] {
+        let known = [("If-None-Match", tag), ("Accept-Encoding", accepted)];
+        assert_eq!(node.get_with(path, &known).status, 304, "{accepted}");
+    }
+    let none = [("Accept-Encoding", "gzip;q=0, identity")];
+    assert_eq!(node.get_with(path, &none).body, plain.body);
+}

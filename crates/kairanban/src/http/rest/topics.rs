@@ -22,7 +22,7 @@ use crate::{
     bulletin::Reading,
     error::{ApiError, Problem},
     http::{
-        board_name,
+        accept, board_name,
         body::{self, Draft, Edit, Kind},
         caller, pages,
     },
@@ -97,8 +97,7 @@ async fn wait_for_news(
     if wait_s > state.rest.wait_max_s {
         return Err(bad_query("wait", &format!("wait is a number of seconds up to {}", state.rest.wait_max_s)));
     }
-    let tag = request.headers().get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
-    let Some(known) = tag.and_then(|tag| tag.trim().trim_matches('"').parse::<Cursor>().ok()) else {
+    let Some(known) = known_tags(request).find_map(|tag| tag.trim_matches('"').parse::<Cursor>().ok()) else {
         return Ok(state.bulletin.read(caller, board).await?);
     };
     // It holds a connection like a stream does, and counts as one.
@@ -281,7 +280,14 @@ pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
         return tagged(StatusCode::NOT_MODIFIED, reading).finish();
     }
     let mut response = tagged(StatusCode::OK, reading);
-    response.content_type("application/json").body(render::rest::live_list(&reading.snapshot))
+    response.content_type("application/json").insert_header((header::VARY, "Accept, Accept-Encoding"));
+    if accept::asks_for_gzip(request) {
+        // Other bytes than those of the tag without `W/`, though they come to the same.
+        let weak = format!("W/{}", etag(reading.snapshot.cursor()));
+        response.insert_header((header::CONTENT_ENCODING, "gzip")).insert_header((header::ETAG, weak));
+        return response.body(render::rest::live_list_in_gzip(&reading.snapshot));
+    }
+    response.body(render::rest::live_list(&reading.snapshot))
 }
 
 /// Whether the client has the list at `cursor`, or a later one.

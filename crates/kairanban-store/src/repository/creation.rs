@@ -1,0 +1,138 @@
+//! New topics, as many as a group of writes has, with a handful of statements for all of them.
+
+use std::collections::HashMap;
+
+use diesel::{prelude::*, sql_query, sql_types::Text};
+use kairanban_core::{BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Scope, TopicId};
+use serde::Serialize;
+
+use super::board::{board_policies, may_post};
+use crate::{StoreError, connection::AnyConnection, idempotency, rows::CreatedRow};
+
+/// A topic that somebody wants on a board.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creation<'a> {
+    pub(crate) board: &'a BoardName,
+    pub(crate) topic: &'a NewTopic,
+    /// What the client calls the request; the same key leads to the same topic.
+    pub(crate) key: Option<&'a IdempotencyKey>,
+    /// What the client's token allows on this board, if it showed one.
+    pub(crate) right: Option<Scope>,
+}
+
+/// A topic on its way into the database, as JSON: both databases take any number of those as one value.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    board_id: i64,
+    comment: &'a str,
+    author: &'a str,
+}
+
+/// Creates topics, or finds those that earlier requests with the same keys created; no two of `wanted` have the same
+/// key. What the writers may do is asked here, within the transaction. Gives what came of each.
+///
+/// # Errors
+/// If all of it has to be undone: the database failed, or somebody else was quicker with one of the keys.
+pub(crate) fn create_topics(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+    let boards = boards(connection, wanted)?;
+    let earlier = earlier(connection, wanted, &boards)?;
+    let decide = |creation: &Creation<'_>| -> Result<Decision, StoreError> {
+        let no_board = || StoreError::NoSuchBoard(creation.board.clone());
+        let (board_id, policies) = boards.get(creation.board).copied().flatten().ok_or_else(no_board)?;
+        may_post(creation.board, policies, creation.right)?;
+        let earlier = creation.key.and_then(|key| earlier.get(&(board_id, key.clone())));
+        Ok(match earlier {
+            Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
+            None => Decision::Create(board_id),
+        })
+    };
+    let decisions: Vec<_> = wanted.iter().map(decide).collect();
+    let new = decisions.iter().zip(wanted).filter_map(|(decision, creation)| match decision {
+        Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
+        _ => None,
+    });
+    let new: Vec<_> = new.collect();
+    let ids = insert(connection, &new)?;
+    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| Some((*board, creation.key?, creation.topic, *id)));
+    idempotency::note(connection, &noted.collect::<Vec<_>>())?;
+    let mut ids = ids.into_iter();
+    let gone = || StoreError::Internal("a topic that was written has no id".to_owned());
+    let outcome = |decision| match decision? {
+        Decision::Found(id) => Ok(id),
+        Decision::Create(_) => ids.next().ok_or_else(gone),
+    };
+    Ok(decisions.into_iter().map(outcome).collect())
+}
+
+enum Decision {
+    Found(TopicId),
+    Create(BoardId),
+}
+
+type Boards<'a> = HashMap<&'a BoardName, Option<(BoardId, Policies)>>;
+
+/// The boards that are named, each looked for once; `None` if there is none.
+fn boards<'a>(connection: &mut AnyConnection, wanted: &[Creation<'a>]) -> Result<Boards<'a>, StoreError> {
+    let mut boards = Boards::new();
+    for Creation { board, .. } in wanted {
+        if !boards.contains_key(board) {
+            let found = match board_policies(connection, board) {
+                Err(StoreError::NoSuchBoard(_)) => None,
+                found => Some(found?),
+            };
+            boards.insert(board, found);
+        }
+    }
+    Ok(boards)
+}
+
+/// What the keys led to before.
+fn earlier(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+    boards: &Boards<'_>,
+) -> Result<HashMap<(BoardId, IdempotencyKey), idempotency::Earlier>, StoreError> {
+    let mut keys: HashMap<BoardId, Vec<&IdempotencyKey>> = HashMap::new();
+    for Creation { board, key, .. } in wanted {
+        if let (Some((board_id, _)), Some(key)) = (boards.get(board).copied().flatten(), key) {
+            keys.entry(board_id).or_default().push(key);
+        }
+    }
+    let mut all = HashMap::new();
+    for (board, keys) in keys {
+        let found = idempotency::find(connection, board, &keys)?;
+        all.extend(found.into_iter().map(|(key, earlier)| ((board, key), earlier)));
+    }
+    Ok(all)
+}
+
+/// Writes topics by one statement. Gives their ids, in the order of `new`.
+fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> Result<Vec<TopicId>, StoreError> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = new.iter().map(|(board, creation)| NewRow {
+        board_id: board.0,
+        comment: creation.topic.comment(),
+        author: creation.topic.author(),
+    });
+    // They hold strings and numbers: nothing that JSON cannot say.
+    let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
+    let created: Vec<CreatedRow> = sql_query(connection.insert_topics_sql()).bind::<Text, _>(rows).load(connection)?;
+    // Neither database promises in which order it tells them. Topics that say the same are as good as each other.
+    let mut ids: HashMap<(i64, String, String), Vec<i64>> = HashMap::new();
+    for CreatedRow { id, board_id, comment, author } in created {
+        ids.entry((board_id, comment, author)).or_default().push(id);
+    }
+    // The older ones first.
+    ids.values_mut().for_each(|ids| ids.sort_unstable_by(|a, b| b.cmp(a)));
+    let id = |(board, creation): &(BoardId, &Creation<'_>)| {
+        let told = (board.0, creation.topic.comment().to_owned(), creation.topic.author().to_owned());
+        let id = ids.get_mut(&told).and_then(Vec::pop);
+        id.map(TopicId).ok_or_else(|| StoreError::Internal("a topic was written otherwise than asked".to_owned()))
+    };
+    new.iter().map(id).collect()
+}
