@@ -64,6 +64,13 @@ pub struct BoardChanges {
 }
 
 impl BoardChanges {
+    /// New topics, all of one revision.
+    #[must_use]
+    pub fn created(revision: Revision, topics: impl IntoIterator<Item = Arc<Topic>>) -> Self {
+        let topics = topics.into_iter().map(|topic| (topic.id, (revision, Some(topic)))).collect();
+        Self { revisions: vec![revision], topics, cleared_at: None }
+    }
+
     /// Takes one more row, later than those before it.
     pub fn push(&mut self, change: &Change) {
         let follows_the_list = matches!(change.kind, ChangeKind::Set | ChangeKind::Delete | ChangeKind::Clear);

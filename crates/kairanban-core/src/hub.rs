@@ -104,6 +104,18 @@ impl Hub {
         channel.send(change)
     }
 
+    /// The same by somebody who knows the board by a name that it may not bear any more. `None` if the board of that name is
+    /// not in memory, or is another one: then nothing was published, and what happened has to be read.
+    pub fn publish_if(&self, board: &BoardName, is: BoardId, changes: &BoardChanges) -> Option<Published> {
+        let channel = self.get(board)?;
+        let mut live = channel.live();
+        if live.board_id() != Some(is) {
+            return None;
+        }
+        let change = live.apply(changes, channel.is_watched(), self.topics_max);
+        Some(channel.send(change))
+    }
+
     /// Takes a board that was read from the database; if that overtook the follower, the board's
     /// audience is told.
     ///

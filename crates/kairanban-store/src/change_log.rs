@@ -15,7 +15,7 @@ use crate::{
     StoreError,
     connection::AnyConnection,
     identity, repository,
-    rows::{ChangeRow, Number, kind, number, revision, standing_columns, topic_columns},
+    rows::{ChangeRow, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
     schema::{boards, changes, topics},
 };
 
@@ -282,8 +282,18 @@ pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: D
     })
 }
 
-/// The revision that this transaction drew, after the stamp.
-pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Revision>, StoreError> {
-    let row: Number = sql_query(connection.stamped_revision_sql()).get_result(connection)?;
-    row.number.map(revision).transpose()
+/// What a transaction came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamped {
+    /// Its place in the order of commits.
+    pub(crate) revision: Revision,
+    /// Rows of the log.
+    pub(crate) changes: usize,
+}
+
+/// What this transaction came to, after the stamp. If nothing changed that is nothing, or, on SQLite, an older one.
+pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
+    let row: StampedRow = sql_query(connection.stamped_revision_sql()).get_result(connection)?;
+    let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
+    row.number.map(|number| Ok(Stamped { revision: revision(number)?, changes })).transpose()
 }

@@ -180,12 +180,17 @@ impl AnyConnection {
         }
     }
 
-    /// Gives as `number` the revision that [`stamp`](Self::stamp) drew in this transaction. If nothing
-    /// changed it is null on Postgres, an older one on SQLite.
+    /// Gives as `number` the revision that [`stamp`](Self::stamp) drew in this transaction, and as `changes` how many
+    /// rows of the log have it. If nothing changed it is null on Postgres, an older one on SQLite.
     pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number",
-            Self::Sqlite(_) => "SELECT newest AS number FROM revisions",
+            Self::Postgres(_) => {
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes \
+                 FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped"
+            }
+            Self::Sqlite(_) => {
+                "SELECT newest AS number, (SELECT count(*) FROM changes WHERE revision = newest) AS changes FROM revisions"
+            }
         }
     }
 

@@ -28,4 +28,4 @@ pub use migrate::migrate;
 pub use repository::{BoardEdit, Page, Visible};
 pub use store::{DataVersion, Store, StoreConfig};
 pub use tokens::{NewToken, Secret, TicketTimes};
-pub use writer::{Committed, Write, Writer, WriterConfig, Written};
+pub use writer::{Committed, CreatedTopic, Write, Writer, WriterConfig, Written};

@@ -181,11 +181,13 @@ fn why_not(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Re
     }
 }
 
-/// Topics by their keys, in no particular order; those that are gone are left out.
-pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<Topic>, StoreError> {
+/// Topics by their keys, each with its board's, in no particular order; those that are gone are left out.
+pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<(BoardId, Topic)>, StoreError> {
     let ids = ids.iter().map(|id| id.0);
-    let rows: Vec<TopicRow> = topics::table.filter(topics::id.eq_any(ids)).select(topic_columns()).load(connection)?;
-    rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
+    let rows: Vec<(i64, TopicRow)> =
+        topics::table.filter(topics::id.eq_any(ids)).select((topics::board_id, topic_columns())).load(connection)?;
+    let topic = |(board_id, row): (i64, TopicRow)| Ok(row.into_topic()?.map(|topic| (BoardId(board_id), topic)));
+    rows.into_iter().map(topic).filter_map(Result::transpose).collect()
 }
 
 /// One topic of a board, archived or not.

@@ -150,6 +150,15 @@ pub(crate) struct Number {
     pub(crate) number: Option<i64>,
 }
 
+/// The revision of a transaction, and how many changes it has.
+#[derive(QueryableByName)]
+pub(crate) struct StampedRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) number: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) changes: i64,
+}
+
 /// A topic that was just written.
 #[derive(QueryableByName)]
 pub(crate) struct CreatedRow {

@@ -12,11 +12,12 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{Actor, Board, BoardName, IdempotencyKey, NewTopic, Revision, Scope, Token, Topic, TopicId};
+use kairanban_core::{Actor, Board, BoardId, BoardName, IdempotencyKey, NewTopic, Revision, Scope, Token, Topic, TopicId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Deed, Store, StoreError, change_log,
+    Deed, Store, StoreError,
+    change_log::{self, Stamped},
     connection::AnyConnection,
     deed::Done,
     repository::{self, Creation},
@@ -60,10 +61,23 @@ pub enum Written {
 }
 
 /// Tells of a commit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Committed {
     /// The newest revision that its writers are told of.
     pub revision: Revision,
+    /// The new topics that were all it did, if so: whoever has followed all revisions before this one need not read them.
+    pub created: Option<Vec<CreatedTopic>>,
+}
+
+/// A topic that a commit created.
+#[derive(Clone, Debug)]
+pub struct CreatedTopic {
+    /// What its board was called when it was looked for.
+    pub board: BoardName,
+    /// The board's key.
+    pub board_id: BoardId,
+    /// The topic, as committed.
+    pub topic: Topic,
 }
 
 /// Bounds of the writer.
@@ -208,9 +222,9 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
     let done = catch_unwind(AssertUnwindSafe(|| commit_writes(store, &writes)))
         .unwrap_or_else(|_| Err(StoreError::Internal("the writer panicked".to_owned())));
     match done {
-        Ok((revision, answers)) => {
-            if let Some(revision) = revision {
-                on_commit(Committed { revision });
+        Ok((committed, answers)) => {
+            if let Some(committed) = committed {
+                on_commit(committed);
             }
             // Whoever does not wait for the answer any more has no use for it.
             group.into_iter().zip(answers).for_each(|(job, answer)| drop(job.answer.send(answer)));
@@ -225,17 +239,39 @@ fn commit(store: &Store, group: Vec<Job>, on_commit: &impl Fn(Committed)) {
 
 type Outcome = Result<Done, StoreError>;
 
-fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Revision>, Vec<Answer>), StoreError> {
+fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Committed>, Vec<Answer>), StoreError> {
     let run_all = |connection: &mut AnyConnection| run_all(connection, writes);
     let read_back = |connection: &mut AnyConnection, outcomes: Vec<Outcome>| {
         let topic_id = |outcome: &Outcome| if let Ok(Done::Topic(id)) = outcome { Some(*id) } else { None };
         let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
         // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
-        let newest = topics.iter().map(|topic| topic.revision).max();
+        let newest = topics.iter().map(|(_, topic)| topic.revision).max();
+        let stamped = change_log::stamped(connection)?;
+        let created = stamped.and_then(|stamped| created(writes, &outcomes, &topics, stamped));
         let answers = outcomes.into_iter().map(|outcome| answer(connection, outcome, &topics)).collect();
-        Ok((change_log::stamped(connection)?.max(newest), answers))
+        let revision = stamped.map(|stamped| stamped.revision).max(newest);
+        Ok((revision.map(|revision| Committed { revision, created }), answers))
     };
     store.pool.write(run_all, read_back)
+}
+
+/// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
+/// somebody else's did more.
+fn created(writes: &[&Write], outcomes: &[Outcome], topics: &[(BoardId, Topic)], stamped: Stamped) -> Option<Vec<CreatedTopic>> {
+    let mut created = Vec::new();
+    for (write, outcome) in writes.iter().zip(outcomes) {
+        let creation = write.creation()?;
+        let Ok(Done::Topic(id)) = outcome else { continue };
+        // One that an earlier request had led to is older.
+        let found = topics.iter().find(|(_, topic)| topic.id == *id && topic.revision == stamped.revision);
+        let created_topic = |(board_id, topic): &(BoardId, Topic)| CreatedTopic {
+            board: creation.board.clone(),
+            board_id: *board_id,
+            topic: topic.clone(),
+        };
+        created.extend(found.map(created_topic));
+    }
+    (created.len() == stamped.changes).then_some(created)
 }
 
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each alone.
@@ -284,7 +320,7 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<Outcome, Store
     }
 }
 
-fn answer(connection: &mut AnyConnection, outcome: Outcome, topics: &[Topic]) -> Answer {
+fn answer(connection: &mut AnyConnection, outcome: Outcome, topics: &[(BoardId, Topic)]) -> Answer {
     match outcome? {
         Done::Gone => Ok(Written::Deleted),
         Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
@@ -293,8 +329,8 @@ fn answer(connection: &mut AnyConnection, outcome: Outcome, topics: &[Topic]) ->
             token.map(Written::Token).ok_or(StoreError::NoSuchToken(id))
         }
         Done::Topic(id) => {
-            let topic = topics.iter().find(|topic| topic.id == id);
-            topic.cloned().map(Written::Topic).ok_or(StoreError::NoSuchTopic(id))
+            let found = topics.iter().find(|(_, topic)| topic.id == id);
+            found.map(|(_, topic)| Written::Topic(topic.clone())).ok_or(StoreError::NoSuchTopic(id))
         }
     }
 }

@@ -12,11 +12,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision};
-use kairanban_store::{BoardTouched, Store, StoreError, Stretch};
+use kairanban_core::{BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision, Topic};
+use kairanban_store::{BoardTouched, Committed, CreatedTopic, Store, StoreError, Stretch};
 use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
+    sync::{Notify, mpsc, watch},
+    time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,27 @@ impl Wake {
     /// Asks.
     pub fn wake(&self) {
         self.0.notify_one();
+    }
+}
+
+/// Own commits that may wait for the follower; past that it reads them from the log.
+const OWN_MAX: usize = 64;
+
+/// Tells the follower of a commit of this process.
+#[derive(Clone, Debug)]
+pub struct OwnCommits {
+    commits: mpsc::Sender<Committed>,
+    wake: Wake,
+}
+
+impl OwnCommits {
+    /// Tells.
+    pub fn tell(&self, commit: Committed) {
+        let is_enough = commit.created.is_some();
+        // One that does not get through is found in the log.
+        if !is_enough || self.commits.try_send(commit).is_err() {
+            self.wake.wake();
+        }
     }
 }
 
@@ -134,35 +155,74 @@ pub struct Follower {
     around: Surroundings,
     position: watch::Sender<Position>,
     stale_since: watch::Sender<Option<DateTime<Utc>>>,
+    own: mpsc::Receiver<Committed>,
 }
 
 impl Follower {
-    /// A follower that stands at the newest revision, and the place to ask where it is.
+    /// A follower that stands at the newest revision, the place to ask where it is, and the one to tell it of commits.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn new(around: Surroundings) -> Result<(Self, Following), StoreError> {
+    pub fn new(around: Surroundings) -> Result<(Self, Following, OwnCommits), StoreError> {
         let start = Position { epoch: around.store.epoch().clone(), revision: around.store.head()?, looks: 0 };
         let (position, at) = watch::channel(start);
         let (stale_since, stale) = watch::channel(None);
         let following = Following { position: at, stale_since: stale, wake: around.wake.clone() };
-        Ok((Self { around, position, stale_since }, following))
+        let (commits, own) = mpsc::channel(OWN_MAX);
+        let telling = OwnCommits { commits, wake: around.wake.clone() };
+        Ok((Self { around, position, stale_since, own }, following, telling))
     }
 
     /// Follows until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut poll_at = Instant::now() + self.around.poll;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                Some(commit) = self.own.recv() => match self.publish_own(commit).await {
+                    Ok(true) => continue,
+                    // What came before it has to be read first.
+                    Ok(false) | Err(_) => {}
+                },
                 () = self.around.wake.0.notified() => {}
-                () = tokio::time::sleep(self.around.poll) => {}
+                // However much is committed here, others are looked for.
+                () = sleep_until(poll_at.into()) => {}
             }
+            poll_at = Instant::now() + self.around.poll;
             match self.look().await {
                 Ok(()) => self.fresh(),
                 Err(error) => self.stale(&error),
             }
             self.position.send_modify(|position| position.looks += 1);
         }
+    }
+
+    /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
+    /// order of revisions is that of commits, so nothing can lie between. Tells whether it did.
+    async fn publish_own(&self, commit: Committed) -> Result<bool, StoreError> {
+        let Committed { revision, created } = commit;
+        let at = self.position.borrow().revision;
+        if revision <= at {
+            return Ok(true);
+        }
+        if self.stale_since.borrow().is_some() || revision.get() != at.get() + 1 {
+            return Ok(false);
+        }
+        let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
+        for CreatedTopic { board, board_id, topic } in created.unwrap_or_default() {
+            boards.entry((board, board_id)).or_default().push(Arc::new(topic));
+        }
+        for ((board, id), topics) in boards {
+            match self.around.hub.publish_if(&board, id, &BoardChanges::created(revision, topics)) {
+                // Nobody has it in memory, or it is called otherwise by now.
+                None => return Ok(false),
+                Some(Published::Reload) => self.reload(&board).await?,
+                Some(_) => {}
+            }
+            self.around.archiver.look_at(&board);
+        }
+        self.reached(revision);
+        Ok(true)
     }
 
     async fn look(&self) -> Result<(), StoreError> {

@@ -162,7 +162,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     let loader = Loader::new(store.clone(), ways.redis.clone());
     let (archiver, overfull) = Archiver::new();
     let held = HeldTokens::default();
-    let (follower, following) = Follower::new(follower::Surroundings {
+    let (follower, following, own_commits) = Follower::new(follower::Surroundings {
         store: store.clone(),
         loader: loader.clone(),
         hub: Arc::clone(&hub),
@@ -173,7 +173,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
         poll: Duration::from_millis(config.database.poll_ms.get()),
     })
     .map_err(&failed)?;
-    let on_commit = bulletin::on_commit(acknowledged.clone(), wake.clone(), backplane.clone());
+    let on_commit = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     let housekeeping = Housekeeping {
         store: store.clone(),

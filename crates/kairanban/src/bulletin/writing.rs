@@ -8,7 +8,7 @@ use super::{Bulletin, HighWater};
 use crate::{
     auth::{Administrator, BoardAdministrator, Caller},
     backplane::Backplane,
-    follower::Wake,
+    follower::OwnCommits,
 };
 
 impl Bulletin {
@@ -141,10 +141,10 @@ fn unexpected(written: &Written) -> StoreError {
 }
 
 /// What the writing thread does after each commit, before it answers anybody.
-pub fn on_commit(acknowledged: HighWater, wake: Wake, backplane: Backplane) -> impl Fn(Committed) + Send + 'static {
+pub fn on_commit(acknowledged: HighWater, own: OwnCommits, backplane: Backplane) -> impl Fn(Committed) + Send + 'static {
     move |commit| {
         acknowledged.raise(commit.revision);
-        wake.wake();
+        own.tell(commit);
         backplane.tell();
     }
 }

@@ -10,7 +10,7 @@ use crate::node::{Database, Node};
 const READERS: usize = 1_000;
 
 #[test]
-fn one_post_reaches_a_thousand_by_one_read() {
+fn one_post_reaches_a_thousand_without_being_read_back() {
     let node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
     let database = &node.database;
     database.sql("CREATE EXTENSION pg_stat_statements;");
@@ -34,9 +34,9 @@ fn one_post_reaches_a_thousand_by_one_read() {
         assert!(stream.event().data.contains("to all"));
     }
     let took = began.elapsed();
-    // One for the change (two, if the poll came at the same time), one per poll since.
+    // What this node commits, and nothing came between, it knows; only the slow poll reads.
     let read = reads() - before;
-    assert!((1..=2 + polls(began)).contains(&read), "{read} readings for one post in {took:?}");
+    assert!(read <= polls(began), "{read} readings for one post in {took:?}");
 
     // Idle: heartbeats are 15 s apart.
     let (cpu, idle) = (node.cpu(), Instant::now());

@@ -12,7 +12,12 @@ use crate::{
     wire::PATIENCE,
 };
 
-crate::on_both!(every_kind_of_write_appears, a_bulk_write_appears_whole, a_django_site_writes_beside_us);
+crate::on_both!(
+    every_kind_of_write_appears,
+    a_bulk_write_appears_whole,
+    a_django_site_writes_beside_us,
+    what_triggers_do_to_our_own_posts_appears,
+);
 
 /// Reads until the mirror shows `expected`, within a second of `since`.
 fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], since: Instant) {
@@ -169,5 +174,41 @@ fn two_nodes_on_one_postgres() {
         // `retry`, then a patch or, if it is up to date, a comment; never `reset`.
         let second_thing = (there.raw(PATIENCE), there.raw(PATIENCE)).1.expect("something");
         assert!(second_thing.name != "reset", "a cursor of a sibling was called one from the future");
+    }
+}
+
+/// Somebody has taught the database to answer, in the transaction of the post: what we commit is not all there is to it.
+fn what_triggers_do_to_our_own_posts_appears(database: Database) {
+    let node = Node::start(database);
+    let answers = "INSERT INTO topics (board_id, comment) VALUES (NEW.board_id, 'pong')";
+    node.database.sql(&if node.database.is_postgres() {
+        format!(
+            "CREATE FUNCTION answer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {answers}; RETURN NULL; END $$;
+             CREATE TRIGGER answer AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'ping') EXECUTE FUNCTION answer();
+             CREATE FUNCTION polite() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.comment := 'please'; RETURN NEW; END $$;
+             CREATE TRIGGER polite BEFORE INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'gimme') EXECUTE FUNCTION polite();"
+        )
+    } else {
+        format!("CREATE TRIGGER answer AFTER INSERT ON topics WHEN NEW.comment = 'ping' BEGIN {answers}; END;")
+    });
+    let (mut stream, mut mirror) = watch(&node, "main");
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let since = Instant::now();
+        node.post("ping");
+        expected.extend(["ping", "pong"]);
+        await_comments(&mut stream, &mut mirror, &expected, since);
+        if node.database.is_postgres() {
+            let since = Instant::now();
+            // Many at once are written together, and one of them is not what was asked for.
+            std::thread::scope(|scope| {
+                for comment in ["gimme", "gimme", "gimme"] {
+                    scope.spawn(|| node.post(comment));
+                }
+            });
+            expected.extend(["please"; 3]);
+            await_comments(&mut stream, &mut mirror, &expected, since);
+        }
+        assert!(mirror.comments() == expected, "round {round}");
     }
 }
