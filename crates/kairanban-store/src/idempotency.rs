@@ -58,18 +58,37 @@ pub(crate) fn note(
     connection: &mut AnyConnection,
     noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)],
 ) -> Result<(), StoreError> {
-    if noted.is_empty() {
-        return Ok(());
+    match connection.insert_idempotency_sql() {
+        Some(sql) if noted.len() > 1 => {
+            let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
+                board_id: board.0,
+                key: key.as_str(),
+                request: digest(topic),
+                topic_id: id.0,
+            });
+            // They hold strings and numbers: nothing that JSON cannot say.
+            let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
+            sql_query(sql).bind::<Text, _>(rows).execute(connection)?;
+            Ok(())
+        }
+        _ => noted.iter().try_for_each(|(board, key, topic, id)| note_one(connection, *board, key, topic, *id)),
     }
-    let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
-        board_id: board.0,
-        key: key.as_str(),
-        request: digest(topic),
-        topic_id: id.0,
-    });
-    // They hold strings and numbers: nothing that JSON cannot say.
-    let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
-    sql_query(connection.insert_idempotency_sql()).bind::<Text, _>(rows).execute(connection)?;
+}
+
+fn note_one(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    key: &IdempotencyKey,
+    topic: &NewTopic,
+    id: TopicId,
+) -> Result<(), StoreError> {
+    let row = (
+        idempotency::board_id.eq(board.0),
+        idempotency::key.eq(key.as_str()),
+        idempotency::request.eq(digest(topic)),
+        idempotency::topic_id.eq(id.0),
+    );
+    diesel::insert_into(idempotency::table).values(row).execute(connection)?;
     Ok(())
 }
 

@@ -179,11 +179,12 @@ impl Follower {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(commit) = self.own.recv() => match self.publish_own(commit).await {
-                    Ok(true) => continue,
-                    // What came before it has to be read first.
-                    Ok(false) | Err(_) => {}
-                },
+                Some(commit) = self.own.recv() => {
+                    if let Ok(true) = self.publish_own(commit).await {
+                        continue;
+                    }
+                    // Otherwise what came before it has to be read first.
+                }
                 () = self.around.wake.0.notified() => {}
                 // However much is committed here, others are looked for.
                 () = sleep_until(poll_at.into()) => {}

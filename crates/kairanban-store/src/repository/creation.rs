@@ -7,7 +7,7 @@ use kairanban_core::{BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Sco
 use serde::Serialize;
 
 use super::board::{board_policies, may_post};
-use crate::{StoreError, connection::AnyConnection, idempotency, rows::CreatedRow};
+use crate::{StoreError, connection::AnyConnection, idempotency, rows::CreatedRow, schema::topics};
 
 /// A topic that somebody wants on a board.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Creation<'a> {
     pub(crate) right: Option<Scope>,
 }
 
-/// A topic on its way into the database, as JSON: both databases take any number of those as one value.
+/// A topic on its way into Postgres, as JSON: any number of those is one value.
 #[derive(Serialize)]
 struct NewRow<'a> {
     board_id: i64,
@@ -109,11 +109,24 @@ fn earlier(
     Ok(all)
 }
 
-/// Writes topics by one statement. Gives their ids, in the order of `new`.
+/// Writes topics. Gives their ids, in the order of `new`.
 fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> Result<Vec<TopicId>, StoreError> {
-    if new.is_empty() {
-        return Ok(Vec::new());
+    match connection.insert_topics_sql() {
+        Some(sql) if new.len() > 1 => insert_together(connection, sql, new),
+        _ => new.iter().map(|(board, creation)| insert_one(connection, *board, creation.topic)).collect(),
     }
+}
+
+fn insert_one(connection: &mut AnyConnection, board: BoardId, topic: &NewTopic) -> Result<TopicId, StoreError> {
+    let row = (topics::board_id.eq(board.0), topics::comment.eq(topic.comment()), topics::author.eq(topic.author()));
+    Ok(TopicId(diesel::insert_into(topics::table).values(row).returning(topics::id).get_result(connection)?))
+}
+
+fn insert_together(
+    connection: &mut AnyConnection,
+    sql: &str,
+    new: &[(BoardId, &Creation<'_>)],
+) -> Result<Vec<TopicId>, StoreError> {
     let rows = new.iter().map(|(board, creation)| NewRow {
         board_id: board.0,
         comment: creation.topic.comment(),
@@ -121,11 +134,8 @@ fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> R
     });
     // They hold strings and numbers: nothing that JSON cannot say.
     let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
-    let created: Vec<CreatedRow> = sql_query(connection.insert_topics_sql()).bind::<Text, _>(rows).load(connection)?;
-    if let ([created], [_]) = (&created[..], new) {
-        return Ok(vec![TopicId(created.id)]);
-    }
-    // Neither database promises in which order it tells them. Topics that say the same are as good as each other.
+    let created: Vec<CreatedRow> = sql_query(sql).bind::<Text, _>(rows).load(connection)?;
+    // In which order it tells them is not promised. Topics that say the same are as good as each other.
     let mut ids: HashMap<(i64, String, String), Vec<i64>> = HashMap::new();
     for CreatedRow { id, board_id, comment, author } in created {
         ids.entry((board_id, comment, author)).or_default().push(id);
