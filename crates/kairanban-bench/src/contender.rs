@@ -3,7 +3,11 @@
 mod ours;
 mod peers;
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
@@ -66,7 +70,11 @@ impl Contender {
     pub fn start(&self) -> Result<Running> {
         let folder = tempfile::tempdir()?;
         let address = process::free_address()?;
-        let command = (self.command)(folder.path(), address)?;
+        let mut command = (self.command)(folder.path(), address)?;
+        if !self.is_ours {
+            // What it says while nothing is wrong.
+            command.stderr(Stdio::null());
+        }
         let process = Process::start(command, address, self.ready).with_context(|| self.name.to_owned())?;
         (self.prepare)(address).with_context(|| format!("{} cannot be set up", self.name))?;
         Ok(Running { process, _folder: folder })

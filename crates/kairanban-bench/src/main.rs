@@ -78,6 +78,9 @@ struct FanOut {
     /// Look for so long at readers to whom nothing happens
     #[arg(long, default_value_t = 0.0)]
     idle_s: f64,
+    /// What the results are called
+    #[arg(long, default_value = "fan-out")]
+    name: String,
     /// Only those whose names contain one of these; the floor always
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -94,11 +97,11 @@ fn main() -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let (name, results) = match arguments.what {
         What::Floor { address } => return floor::serve(address),
-        What::FanOut(plan) => ("fan-out", all_fan_out(&plan)?),
-        What::Reads(Rounds { rounds }) => ("reads", Results { reads: reads::reads(rounds)?, ..Results::default() }),
-        What::Writes(Rounds { rounds }) => ("writes", all_writes(rounds)?),
-        What::Small(Rounds { rounds }) => ("small", all_small(rounds)?),
-        What::Growth => ("growth", all_growth()?),
+        What::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
+        What::Reads(Rounds { rounds }) => ("reads".to_owned(), Results { reads: reads::reads(rounds)?, ..Results::default() }),
+        What::Writes(Rounds { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
+        What::Small(Rounds { rounds }) => ("small".to_owned(), all_small(rounds)?),
+        What::Growth => ("growth".to_owned(), all_growth()?),
         What::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
             let results = Results::load(&folder, &name)?;
@@ -108,7 +111,7 @@ fn main() -> Result<()> {
     };
     let results = Results { machine: small::machine()?, ..results };
     if let Some(folder) = &arguments.out {
-        results.save(folder, name)?;
+        results.save(folder, &name)?;
     }
     say(&results.tables())
 }

@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -48,6 +51,8 @@ pub struct BoardChannel {
     pub board: BoardName,
     sender: broadcast::Sender<News>,
     live: Mutex<LiveBoard>,
+    /// The revision that was sent last, for [`is_behind`](Self::is_behind). Publishes nothing but the number itself.
+    newest: AtomicU64,
     /// Held by whoever reads the board from the database, so that readers who arrive together
     /// cost one read.
     pub loading: AsyncMutex<()>,
@@ -226,7 +231,8 @@ impl Hub {
 
 impl BoardChannel {
     fn new(board: BoardName, lag_max: usize) -> Self {
-        Self { board, sender: broadcast::Sender::new(lag_max), live: Mutex::default(), loading: AsyncMutex::new(()) }
+        let sender = broadcast::Sender::new(lag_max);
+        Self { board, sender, live: Mutex::default(), newest: AtomicU64::new(0), loading: AsyncMutex::new(()) }
     }
 
     /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.
@@ -247,9 +253,19 @@ impl BoardChannel {
         match change {
             Change::None => Published::Nothing,
             Change::Reload => Published::Reload,
-            // An error says that the last reader has just left.
-            Change::Update(update) => Published::Sent(self.sender.send(News::Update(update)).unwrap_or(0)),
+            Change::Update(update) => {
+                self.newest.fetch_max(update.revision().get(), Ordering::Relaxed);
+                // An error says that the last reader has just left.
+                Published::Sent(self.sender.send(News::Update(update)).unwrap_or(0))
+            }
         }
+    }
+
+    /// Whether there is, or will be in a moment, something for a reader at `revision` in its channel. Without asking the
+    /// channel, whose lock all readers share: a hint.
+    #[must_use]
+    pub fn is_behind(&self, revision: Revision) -> bool {
+        self.newest.load(Ordering::Relaxed) > revision.get()
     }
 }
 

@@ -3,9 +3,9 @@
 //! As long as actix serves a connection it keeps buffers, timers and a dispatcher for it: some ten KiB. A
 //! stream needs none of that once its head is written. So the server reads and writes through a
 //! [`Connection`]; a handler that has answered leaves behind who goes on with the socket, and as soon as
-//! all that actix had to write has gone out, the socket is taken away under it. actix then reads the end of
-//! the file and lets go of everything, and the task that served the connection runs the successor: the
-//! connection still counts, and the server's end still waits for it.
+//! all that actix had to write has gone out, the socket is taken away under it. Then actix's part is dropped
+//! with all that it holds, and the task that served the connection runs the successor: the connection still
+//! counts, and the server's end still waits for it.
 
 use std::{
     cell::RefCell,
@@ -57,6 +57,12 @@ impl Connection {
         };
     }
 
+    /// Whether the socket is gone: there is no use in serving it any longer.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        matches!(&*self.0.borrow(), State::Left(_))
+    }
+
     /// What goes on with the socket, if somebody took it over.
     #[must_use]
     pub fn successor(self) -> Option<LocalBoxFuture<'static, ()>> {
@@ -87,15 +93,12 @@ impl AsyncWrite for Connection {
     }
 
     /// actix calls this when it has written all that it had.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();
-        if let State::Leaving(..) = &*state {
-            if let State::Leaving(socket, successor) = std::mem::replace(&mut *state, State::Left(None)) {
-                *state = State::Left(Some(successor(socket)));
-            }
-            // So that actix looks, and finds the end of the file.
-            cx.waker().wake_by_ref();
-        }
+        *state = match std::mem::replace(&mut *state, State::Left(None)) {
+            State::Leaving(socket, successor) => State::Left(Some(successor(socket))),
+            other => other,
+        };
         // A TCP socket has nothing to flush.
         Poll::Ready(Ok(()))
     }

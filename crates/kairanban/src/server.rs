@@ -1,10 +1,12 @@
 //! The composition root: the only place that puts things together.
 
 use std::{
+    future::{Future as _, poll_fn},
     io,
     net::{SocketAddr, TcpListener},
     num::NonZero,
     sync::Arc,
+    task::Poll,
     thread::{JoinHandle, available_parallelism},
     time::Duration,
 };
@@ -277,10 +279,13 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
             watch_over(&socket, stall);
             let peer = socket.peer_addr().ok();
             let connection = Connection::new(socket);
-            // In a box: when actix is done its room is given back, and only the successor's is kept.
-            let served = Box::pin(http.call((connection.clone(), Protocol::Http1, peer)));
+            // In a box: its room is given back when actix is done, and only the successor's is kept.
+            let mut served = Box::pin(http.call((connection.clone(), Protocol::Http1, peer)));
             async move {
-                served.await?;
+                // Not until actix finds out that the socket is gone: a crowd that comes in would wait with all its buffers.
+                let gone = |served| if connection.has_left() { Poll::Ready(Ok(())) } else { served };
+                poll_fn(|cx| gone(served.as_mut().poll(cx))).await?;
+                drop(served);
                 if let Some(successor) = connection.successor() {
                     successor.await;
                 }

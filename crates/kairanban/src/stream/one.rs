@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use kairanban_core::{News, Revision, Subscription, Update};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::{
     Feed, Reader, Surroundings,
@@ -14,6 +14,9 @@ use crate::{
     bulletin::{First, ResetReason, Watch},
     render::{Bye, Chunk, Speech},
 };
+
+/// Updates that are sent together at most.
+const BURST: usize = 64;
 
 /// An open stream.
 pub struct Stream {
@@ -55,6 +58,21 @@ impl Stream {
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.life.around.timing.heartbeat
+    }
+
+    /// Takes what came, and, in a burst, what came behind it, so that it goes out together.
+    fn gather(&mut self, news: Result<News, RecvError>) {
+        self.take(news);
+        for _ in 1..BURST {
+            if self.life.has_ended() || !self.subscription.channel.is_behind(self.sent) {
+                return;
+            }
+            match self.subscription.receiver.try_recv() {
+                Ok(news) => self.take(Ok(news)),
+                Err(TryRecvError::Lagged(missed)) => self.take(Err(RecvError::Lagged(missed))),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
     }
 
     fn take(&mut self, news: Result<News, RecvError>) {
@@ -118,7 +136,7 @@ impl Feed for Stream {
                 self.life.wait(news).await
             };
             match woken {
-                Woken::News(news) => self.take(news),
+                Woken::News(news) => self.gather(news),
                 Woken::Leave => self.check_leave(),
                 Woken::Tick => {
                     self.check_leave();
