@@ -74,6 +74,13 @@ pub struct Following {
 }
 
 impl Following {
+    /// A place that nobody leaves.
+    #[cfg(test)]
+    pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
+        let position = Position { epoch: cursor.epoch.clone(), revision: cursor.revision, looks: 0 };
+        Self { position: watch::channel(position).1, stale_since: watch::channel(None).1, wake: Wake::default() }
+    }
+
     /// The history that is followed.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

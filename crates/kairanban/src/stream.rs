@@ -61,11 +61,11 @@ impl StreamTiming {
         }
     }
 
-    /// Up to an eighth less than configured, so that readers who were told something together are not
+    /// Up to a sixteenth less than configured, so that readers who were told something together are not
     /// woken together.
     fn silence(&self) -> Ticks {
         let Ticks(most) = self.heartbeat_ticks;
-        Ticks(most - fastrand::u32(0..=most / 8))
+        Ticks(most - fastrand::u32(0..=most / 16))
     }
 
     /// At random, so that readers who were cut off together do not come back together.

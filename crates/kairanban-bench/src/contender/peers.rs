@@ -91,7 +91,10 @@ fn pushpin() -> Contender {
         }),
         ready: "/",
         // Its parts come up one after the other.
-        prepare: |address| process::wait_for(next_port(address, 1), "/"),
+        prepare: |address| {
+            process::wait_for(next_port(address, 1), "/")?;
+            process::wait_for(address, "/stream")
+        },
         subscribe: |address| wire::get(address, "/stream", EVENT_STREAM),
         greet: any_bytes_will_do,
         publish: |address, text| {
@@ -190,7 +193,8 @@ fn pocketbase() -> Contender {
             superuser.args(["superuser", "upsert", user, password, "--dir"]).arg(folder).stdout(std::process::Stdio::null());
             superuser.status().context("cannot start pocketbase")?;
             let mut command = Command::new("pocketbase");
-            command.args(["serve", "--http", &address.to_string(), "--dir"]).arg(folder);
+            // Otherwise it writes what is set up beside the folder, for the next one to find.
+            command.args(["serve", "--automigrate=false", "--http", &address.to_string(), "--dir"]).arg(folder);
             Ok(command)
         }),
         ready: "/api/health",

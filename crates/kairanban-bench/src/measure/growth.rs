@@ -16,6 +16,9 @@ use crate::{
     wire,
 };
 
+/// Of each point.
+const SECONDS: f64 = 5.0;
+
 /// One curve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curve {
@@ -61,7 +64,7 @@ pub fn readers(most: usize) -> Result<Vec<Curve>> {
             crowd.idle(Duration::from_secs(1))?;
             // Enough events for the clock of the processor, which ticks a hundred times a second.
             let rate = if readers > 1_000 { 10.0 } else { 200.0 };
-            let schedule = Schedule::new(0, rate, 10.0);
+            let schedule = Schedule::new(0, rate, SECONDS);
             let (seen, cpu) = watch(&contender, &running.process, &mut crowd, schedule)?;
             event.points.push((float(readers as u64), cpu.micros() / f64::from(schedule.events)));
             last.points.push((float(readers as u64), float(seen.last.value_at_percentile(50.0)) / 1e3));
@@ -122,7 +125,7 @@ pub fn topics() -> Result<Vec<Curve>> {
             }
             let mut crowd = gather(&contender, &running.process, 100)?;
             crowd.idle(Duration::from_secs(1))?;
-            let schedule = Schedule::new(0, 40.0, 10.0);
+            let schedule = Schedule::new(0, 40.0, SECONDS);
             let (_, cpu) = watch(&contender, &running.process, &mut crowd, schedule)?;
             event.points.push((f64::from(topics), cpu.micros() / f64::from(schedule.events)));
         }
@@ -153,7 +156,7 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
         // What was written at once is archived meanwhile.
         let mut crowd = gather(&ours, &running.process, 1)?;
         crowd.idle(Duration::from_secs(5))?;
-        let schedule = Schedule::new(0, 100.0, 10.0);
+        let schedule = Schedule::new(0, 100.0, SECONDS);
         let (_, cpu) = watch(&ours, &running.process, &mut crowd, schedule)?;
         event.points.push((f64::from(changes), cpu.micros() / f64::from(schedule.events)));
     }
@@ -173,7 +176,7 @@ pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
         let mut crowds = running.iter().map(|node| gather(&ours, &node.process, READERS)).collect::<Result<Vec<_>>>()?;
         let cpu = || running.iter().map(|node| node.process.cpu()).sum::<Result<Cpu>>();
         let before = cpu()?;
-        let schedule = Schedule::new(0, 50.0, 10.0);
+        let schedule = Schedule::new(0, 50.0, SECONDS);
         let (first, others) = crowds.split_first_mut().context("no node")?;
         let publishing = super::publish_aside(&ours, &running[0].process, schedule);
         std::thread::scope(|scope| -> Result<()> {

@@ -147,3 +147,102 @@ impl Feed for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use chrono::DateTime;
+    use futures_util::FutureExt as _;
+    use kairanban_core::{
+        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail, Topic, TopicId,
+    };
+
+    use super::*;
+    use crate::{
+        config::{Config, Overrides},
+        follower::Following,
+        limits::StreamGate,
+        render::{Dialect, fragments::Fragments, payload_of},
+        shutdown::Drain,
+        stream::{StreamTiming, Wheel},
+    };
+
+    fn main_board() -> BoardName {
+        "main".parse().expect("a name")
+    }
+
+    fn cursor(revision: u64) -> Cursor {
+        format!("e-{revision}").parse().expect("a cursor")
+    }
+
+    fn post(hub: &Hub, revision: u64) {
+        let at = DateTime::UNIX_EPOCH;
+        let number = Revision::new(revision).expect("a revision");
+        let topic = Topic {
+            id: TopicId(i64::try_from(revision).expect("small")),
+            comment: format!("post {revision}"),
+            author: String::new(),
+            created_at: at,
+            updated_at: at,
+            revision: number,
+        };
+        hub.publish(&main_board(), &BoardChanges::created(number, [Arc::new(topic)]));
+    }
+
+    /// A stream of patches of an empty board, whose readers may fall two updates behind.
+    fn stream(hub: &Hub) -> Stream {
+        let config = Config::load(&Overrides::default(), []).expect("the defaults");
+        let gate = StreamGate::new(&config.limits);
+        let permit = gate.enter(None).expect("room");
+        let snapshot = Snapshot::new(main_board(), cursor(1), Vec::new());
+        let tail = Tail::new(snapshot.revision(), [], 8);
+        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail };
+        hub.install(&hub.channel(&main_board()), loaded, Instant::now()).expect("nothing missed");
+        let subscription = hub.subscribe(&main_board());
+        let snapshot = subscription.channel.live().last_known().map(Arc::clone).expect("a list");
+        let fragments = Arc::new(Fragments::new(None).expect("a template"));
+        let around = Surroundings {
+            following: Following::at_rest(&cursor(1)),
+            drain: Drain::new(Duration::ZERO),
+            gate,
+            timing: StreamTiming::new(&config.stream),
+            wheel: Wheel::new(),
+        };
+        let reader = Reader { caller: Caller::default(), permit };
+        let watch = Watch { subscription, snapshot, first: First::Nothing };
+        Stream::new(watch, Speech::new(Dialect::Patch, false, fragments), Arc::new(around), reader)
+    }
+
+    fn sent(stream: &mut Stream) -> Option<(usize, String)> {
+        let chunks = stream.next().now_or_never()??;
+        Some((chunks.len(), String::from_utf8(payload_of(&chunks).to_vec()).expect("text")))
+    }
+
+    #[test]
+    fn a_burst_goes_out_together() {
+        let hub = Hub::new(500, 64);
+        let mut stream = stream(&hub);
+        sent(&mut stream).expect("a beginning");
+        assert_eq!(sent(&mut stream), None, "nothing has happened");
+        (2..5).for_each(|revision| post(&hub, revision));
+        let (updates, text) = sent(&mut stream).expect("news");
+        assert!(updates == 3 && text.contains("id: e-2") && text.contains("post 4"), "{updates}: {text}");
+        post(&hub, 5);
+        assert_eq!(sent(&mut stream).map(|(updates, _)| updates), Some(1));
+        assert_eq!(sent(&mut stream), None);
+    }
+
+    #[test]
+    fn a_burst_that_overtakes_the_reader_is_the_newest_list_once() {
+        let hub = Hub::new(500, 2);
+        let mut stream = stream(&hub);
+        sent(&mut stream).expect("a beginning");
+        (2..9).for_each(|revision| post(&hub, revision));
+        let (_, text) = sent(&mut stream).expect("news");
+        assert!(text.contains("\"reason\":\"lagged\"") && text.contains("id: e-8") && !text.contains("event: patch"), "{text}");
+        assert_eq!(sent(&mut stream), None, "what the channel still held is older");
+        post(&hub, 9);
+        assert!(sent(&mut stream).is_some_and(|(_, text)| text.contains("event: patch") && text.contains("post 9")));
+    }
+}
