@@ -81,7 +81,7 @@ struct FanOut {
     /// What the results are called
     #[arg(long, default_value = "fan-out")]
     name: String,
-    /// Only those whose names contain one of these; the floor always
+    /// Only those of these names; the floor always
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -125,11 +125,11 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
         contender::floor(),
         kairanban("kairanban", Kairanban::default()),
         // As many as the floor has.
-        kairanban("kairanban, one worker", with("SERVER__WORKERS", "1")),
-        kairanban("kairanban, ordinary bodies", with("STREAM__DETACHED", "false")),
+        kairanban("kairanban with one worker", with("SERVER__WORKERS", "1")),
+        kairanban("kairanban with ordinary bodies", with("STREAM__DETACHED", "false")),
     ];
     contenders.extend(peers());
-    let is_wanted = |contender: &Contender| asked.only.is_empty() || asked.only.iter().any(|part| contender.name.contains(part));
+    let is_wanted = |contender: &Contender| asked.only.is_empty() || asked.only.iter().any(|name| contender.name == name);
     contenders.retain(|contender| contender.name.starts_with("floor") || is_wanted(contender));
     for round in 1..=asked.rounds {
         for contender in &contenders {

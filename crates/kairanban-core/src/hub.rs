@@ -19,7 +19,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     BoardChange, BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, ReadPolicy, Revision, Update,
     live::Change,
-    sync::{Mutex, MutexGuard, broadcast},
+    sync::{
+        Mutex, MutexGuard,
+        broadcast::{self, error::TryRecvError},
+    },
 };
 
 /// All boards in memory. A guard of the map is never held across a lock or an await: callers get
@@ -51,21 +54,26 @@ pub struct BoardChannel {
     pub board: BoardName,
     sender: broadcast::Sender<News>,
     live: Mutex<LiveBoard>,
-    /// The revision that was sent last, for [`is_behind`](Self::is_behind). Publishes nothing but the number itself.
-    newest: AtomicU64,
+    /// How much was sent, counted just before it is.
+    told: AtomicU64,
     /// Held by whoever reads the board from the database, so that readers who arrive together
     /// cost one read.
     pub loading: AsyncMutex<()>,
 }
 
-/// A place in a board's audience. Dropping it leaves.
+/// A place in a board's audience, and the news from then on. Dropping it leaves.
 #[derive(Debug)]
 pub struct Subscription {
     /// The board.
     pub channel: Arc<BoardChannel>,
-    /// News from the subscription on.
-    pub receiver: broadcast::Receiver<News>,
+    receiver: broadcast::Receiver<News>,
+    /// How much of what the channel was told has been taken, or missed.
+    heard: u64,
 }
+
+/// A subscriber fell so far behind that it missed some news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed;
 
 /// What came of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +105,7 @@ impl Hub {
     /// Joins the board's audience. Ask for the snapshot afterwards, never before.
     #[must_use]
     pub fn subscribe(&self, board: &BoardName) -> Subscription {
-        let channel = self.channel(board);
-        Subscription { receiver: channel.sender.subscribe(), channel }
+        self.channel(board).subscribe()
     }
 
     /// Hands a board's changes to its audience, in the follower's order.
@@ -106,7 +113,7 @@ impl Hub {
         let Some(channel) = self.get(board) else { return Published::Nothing };
         let mut live = channel.live();
         let change = live.apply(changes, channel.is_watched(), self.topics_max);
-        channel.send(change)
+        channel.send(change, &live)
     }
 
     /// The same by somebody who knows the board by a name that it may not bear any more. `None` if the board of that name is
@@ -118,7 +125,7 @@ impl Hub {
             return None;
         }
         let change = live.apply(changes, channel.is_watched(), self.topics_max);
-        Some(channel.send(change))
+        Some(channel.send(change, &live))
     }
 
     /// Takes a board that was read from the database; if that overtook the follower, the board's
@@ -129,7 +136,7 @@ impl Hub {
     pub fn install(&self, channel: &BoardChannel, loaded: Loaded, now: Instant) -> Result<Published, Outdated> {
         let mut live = channel.live();
         let change = live.install(loaded, now, self.topics_max)?;
-        Ok(channel.send(change))
+        Ok(channel.send(change, &live))
     }
 
     /// Notes that a board changed up to `revision` in ways that were not followed, and tells
@@ -162,8 +169,7 @@ impl Hub {
                 Some(now) if now.name == *name => {
                     live.govern(now.policies, change.revision);
                     if now.policies.read == ReadPolicy::Token {
-                        // An error says that nobody watches.
-                        let _ = channel.sender.send(News::Closing);
+                        channel.tell(News::Closing, &live);
                     }
                     false
                 }
@@ -224,15 +230,14 @@ impl Hub {
 
     fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>, news: News) {
         self.boards.remove_if(name, |_, current| Arc::ptr_eq(current, channel));
-        // An error says that nobody watched.
-        let _ = channel.sender.send(news);
+        channel.tell(news, &channel.live());
     }
 }
 
 impl BoardChannel {
     fn new(board: BoardName, lag_max: usize) -> Self {
         let sender = broadcast::Sender::new(lag_max);
-        Self { board, sender, live: Mutex::default(), newest: AtomicU64::new(0), loading: AsyncMutex::new(()) }
+        Self { board, sender, live: Mutex::default(), told: AtomicU64::new(0), loading: AsyncMutex::new(()) }
     }
 
     /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.
@@ -247,25 +252,65 @@ impl BoardChannel {
         self.sender.receiver_count() > 0
     }
 
+    /// Joins the board's audience.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
+        // What is sent is counted already or will be heard, and never neither.
+        let _live = self.live();
+        let heard = self.told.load(Ordering::Acquire);
+        Subscription { channel: Arc::clone(self), receiver: self.sender.subscribe(), heard }
+    }
+
     /// Sends what came of a change, still under the lock of the state: whoever subscribed before
     /// looking at the state sees every update in one place or the other.
-    fn send(&self, change: Change) -> Published {
+    fn send(&self, change: Change, live: &MutexGuard<'_, LiveBoard>) -> Published {
         match change {
             Change::None => Published::Nothing,
             Change::Reload => Published::Reload,
-            Change::Update(update) => {
-                self.newest.fetch_max(update.revision().get(), Ordering::Relaxed);
-                // An error says that the last reader has just left.
-                Published::Sent(self.sender.send(News::Update(update)).unwrap_or(0))
-            }
+            Change::Update(update) => Published::Sent(self.tell(News::Update(update), live)),
         }
     }
 
-    /// Whether there is, or will be in a moment, something for a reader at `revision` in its channel. Without asking the
-    /// channel, whose lock all readers share: a hint.
-    #[must_use]
-    pub fn is_behind(&self, revision: Revision) -> bool {
-        self.newest.load(Ordering::Relaxed) > revision.get()
+    /// Tells the audience, and how many that were.
+    fn tell(&self, news: News, _live: &MutexGuard<'_, LiveBoard>) -> usize {
+        self.told.fetch_add(1, Ordering::Release);
+        // An error says that nobody listens.
+        self.sender.send(news).unwrap_or(0)
+    }
+}
+
+impl Subscription {
+    /// What came next, if anything did. While nothing did this costs no more than a look at a number: the channel's lock is
+    /// everybody's.
+    pub fn try_next(&mut self) -> Option<Result<News, Missed>> {
+        if self.heard == self.channel.told.load(Ordering::Acquire) {
+            return None;
+        }
+        match self.receiver.try_recv() {
+            Ok(news) => Some(self.heard(Ok(news))),
+            Err(TryRecvError::Lagged(missed)) => Some(self.heard(Err(missed))),
+            // It is counted, and sent in a moment. The channel is held here, so it is never closed.
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
+
+    /// Waits for what comes next. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`Missed`], if that was too much.
+    #[cfg(not(feature = "interleavings"))]
+    pub async fn next(&mut self) -> Result<News, Missed> {
+        let next = self.receiver.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(missed) => missed,
+            // The channel is held here.
+            broadcast::error::RecvError::Closed => 0,
+        });
+        self.heard(next)
+    }
+
+    fn heard(&mut self, next: Result<News, u64>) -> Result<News, Missed> {
+        self.heard += next.as_ref().err().copied().unwrap_or(1);
+        next.map_err(|_| Missed)
     }
 }
 
@@ -303,7 +348,7 @@ mod tests {
         let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
         assert_eq!(hub.publish(&name(), &changes(&[(2, 1, true)])), Published::Sent(2));
         let [first, second] = &mut readers;
-        let (first, second) = (first.receiver.recv().await, second.receiver.recv().await);
+        let (first, second) = (first.next().await, second.next().await);
         let (Ok(News::Update(first)), Ok(News::Update(second))) = (first, second) else { panic!("an update each") };
         assert!(Arc::ptr_eq(&first, &second), "shared, not copied");
     }
@@ -315,7 +360,7 @@ mod tests {
         for revision in 2..9 {
             hub.publish(&name(), &changes(&[(revision, 1, true)]));
         }
-        assert!(matches!(reader.receiver.recv().await, Err(broadcast::error::RecvError::Lagged(_))));
+        assert!(matches!(reader.next().await, Err(Missed)));
         assert_eq!(reader.channel.live().last_known().map(|newest| newest.revision().get()), Some(8));
     }
 
@@ -326,7 +371,7 @@ mod tests {
             let mut reader = hub.subscribe(&name());
             let standing = now.map(|name| Standing { name, policies: Policies::default() });
             assert_eq!(hub.govern(&[(BoardId(1), at_2(standing))].into()), 1);
-            assert!(matches!(reader.receiver.recv().await, Ok(News::Gone)));
+            assert!(matches!(reader.next().await, Ok(News::Gone)));
         }
     }
 
@@ -337,7 +382,7 @@ mod tests {
         let policies = Policies { read: ReadPolicy::Token, ..Policies::default() };
         let now = Some(Standing { name: name(), policies });
         assert_eq!(hub.govern(&[(BoardId(1), at_2(now)), (BoardId(2), at_2(None))].into()), 0);
-        assert!(matches!(reader.receiver.recv().await, Ok(News::Closing)));
+        assert!(matches!(reader.next().await, Ok(News::Closing)));
         assert_eq!(reader.channel.live().policies(), Some(policies));
     }
 

@@ -30,7 +30,7 @@ pub use board::{Board, BoardId, BoardName, BoardTitle};
 pub use change::{BoardChanges, Change, ChangeKind, LogEntry};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use forms::{Form, Forms};
-pub use hub::{BoardChannel, Hub, News, Published, Subscription};
+pub use hub::{BoardChannel, Hub, Missed, News, Published, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
 pub use live::{Gap, LiveBoard, Loaded, Outdated, Resume};

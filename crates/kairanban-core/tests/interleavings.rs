@@ -11,8 +11,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, News, Policies, Published, Resume, Snapshot, Standing, Subscription,
-    Tail, TopicId, sync::broadcast::error::TryRecvError,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Policies, Published, Resume, Snapshot, Standing,
+    Subscription, Tail, TopicId,
 };
 use shuttle::{
     sync::{
@@ -119,8 +119,8 @@ impl Reader {
 
     /// Takes all that waits.
     fn receive(&mut self) {
-        loop {
-            match self.subscription.receiver.try_recv() {
+        while let Some(next) = self.subscription.try_next() {
+            match next {
                 Ok(News::Update(update)) if update.revision().get() > self.sent => {
                     if update.patch.from.get() > self.sent {
                         self.list = listed(&update.snapshot);
@@ -130,13 +130,12 @@ impl Reader {
                     self.sent = update.revision().get();
                 }
                 Ok(_) => {}
-                Err(TryRecvError::Lagged(_)) => {
+                Err(Missed) => {
                     let newest = self.subscription.channel.live().last_known().map(std::sync::Arc::clone).expect("read before");
                     if newest.revision().get() > self.sent {
                         (self.list, self.sent) = (listed(&newest), newest.revision().get());
                     }
                 }
-                Err(_) => return,
             }
             self.check();
         }

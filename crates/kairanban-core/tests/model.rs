@@ -21,8 +21,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, News, Patch, Policies, Published, Resume, Snapshot, Standing,
-    Subscription, Tail, TopicId, sync::broadcast::error::TryRecvError,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Patch, Policies, Published, Resume, Snapshot, Standing,
+    Subscription, Tail, TopicId,
 };
 use stateright::{Checker as _, Model, Property};
 use values::{apply, board, cursor, listed, revision, topic};
@@ -358,9 +358,8 @@ impl State {
         self.nodes[node].steps.push(step);
         let (played, mut counted) = (self.play(node), self.play(node));
         let mut waiting = Vec::new();
-        while let Some(next) = counted.subscription.as_mut().map(|reader| reader.receiver.try_recv()) {
+        while let Some(next) = counted.subscription.as_mut().and_then(Subscription::try_next) {
             match next {
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 Ok(News::Update(update)) => waiting.push(format!("{:?}", update.patch)),
                 other => waiting.push(format!("{other:?}")),
             }
@@ -387,7 +386,7 @@ impl State {
                 Step::Leave => played.subscription = None,
                 Step::Receive => {
                     let subscription = played.subscription.as_mut().expect("a reader");
-                    played.received = Some(subscription.receiver.try_recv());
+                    played.received = subscription.try_next();
                 }
             }
         }
@@ -442,7 +441,7 @@ impl State {
                 sent = update.revision().get();
             }
             Ok(_) => {}
-            Err(TryRecvError::Lagged(_)) => {
+            Err(Missed) => {
                 self.seen = Some(Seen::Lag);
                 let channel = &played.subscription.as_ref().expect("a reader").channel;
                 let newest = channel.live().last_known().map(Arc::clone);
@@ -451,7 +450,6 @@ impl State {
                     sent = newest.revision().get();
                 }
             }
-            Err(_) => return None,
         }
         self.reader.link = Link::Open(at, sent);
         Some(())
@@ -496,7 +494,7 @@ struct Played {
     hub: Hub,
     subscription: Option<Subscription>,
     outdated: bool,
-    received: Option<Result<News, TryRecvError>>,
+    received: Option<Result<News, Missed>>,
 }
 
 impl Played {

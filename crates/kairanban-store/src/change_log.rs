@@ -15,7 +15,7 @@ use crate::{
     StoreError,
     connection::AnyConnection,
     identity, repository,
-    rows::{ChangeRow, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
+    rows::{ChangeRow, Fixed, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
     schema::{boards, changes, topics},
 };
 
@@ -293,7 +293,7 @@ pub(crate) struct Stamped {
 
 /// What this transaction came to, after the stamp. If nothing changed that is nothing, or, on SQLite, an older one.
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
-    let row: StampedRow = sql_query(connection.stamped_revision_sql()).get_result(connection)?;
+    let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
     row.number.map(|number| Ok(Stamped { revision: revision(number)?, changes })).transpose()
 }

@@ -183,9 +183,12 @@ fn why_not(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Re
 
 /// Topics by their keys, each with its board's, in no particular order; those that are gone are left out.
 pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<(BoardId, Topic)>, StoreError> {
-    let ids = ids.iter().map(|id| id.0);
-    let rows: Vec<(i64, TopicRow)> =
-        topics::table.filter(topics::id.eq_any(ids)).select((topics::board_id, topic_columns())).load(connection)?;
+    let all = topics::table.select((topics::board_id, topic_columns()));
+    let rows: Vec<(i64, TopicRow)> = match ids {
+        // Most groups of writes are of one; a statement for any number could not be kept prepared.
+        [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
+        ids => all.filter(topics::id.eq_any(ids.iter().map(|id| id.0))).load(connection)?,
+    };
     let topic = |(board_id, row): (i64, TopicRow)| Ok(row.into_topic()?.map(|topic| (BoardId(board_id), topic)));
     rows.into_iter().map(topic).filter_map(Result::transpose).collect()
 }

@@ -353,7 +353,7 @@ impl DataVersion {
     /// If the file cannot be read.
     pub fn read(&mut self) -> Result<i64, StoreError> {
         use diesel::RunQueryDsl;
-        let row: crate::rows::DataVersionRow = diesel::sql_query("PRAGMA data_version").get_result(&mut self.0)?;
+        let row: crate::rows::DataVersionRow = crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.0)?;
         Ok(row.data_version)
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     shared_snapshots::{Loader, Redis},
     shutdown::Drain,
     state::AppState,
-    stream::Wheel,
+    stream::{Rounds, Wheel},
 };
 
 /// Connections that the system holds until they are accepted: readers come back in crowds.
@@ -244,6 +244,7 @@ fn serve(listener: TcpListener, state: AppState, config: &Config, drain: &Drain)
     let app = move || {
         App::new()
             .app_data(Data::new(state.clone()))
+            .app_data(Rounds::default())
             .app_data(QueryConfig::default().error_handler(|error, _| {
                 ApiError::Unreadable { detail: error.to_string(), path: Some("query".to_owned()) }.into()
             }))

@@ -3,15 +3,22 @@
 //! A stream holds a subscription and the revision that its reader was brought to. Whatever is newer is
 //! sent, whatever is not is skipped; a reader that fell behind is brought to the newest list. [`Stream`]
 //! is of one board, [`ManyStream`] of several with one cursor; [`life`] is what they share, the [`Wheel`]
-//! what wakes them when nothing happens. [`detached`] is how they are written to a socket.
+//! what wakes them when nothing happens, a [`round`] how news reaches them. [`detached`] is how they are written
+//! to a socket, a [`Listener`] whoever else asks for them.
 
 mod detached;
 mod life;
+mod listener;
 mod many;
 mod one;
+mod round;
 mod wheel;
 
-use std::{future::Future, time::Duration};
+use std::{
+    rc::Weak,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -25,15 +32,24 @@ use crate::{
 };
 
 pub use detached::send;
+pub use listener::Listener;
 pub use many::{BoardWatch, ManyStream};
 pub use one::Stream;
+use round::Member;
+pub use round::Rounds;
 use wheel::Ticks;
 pub use wheel::Wheel;
 
 /// An open stream, of whatever kind.
 pub trait Feed: 'static {
-    /// What to send next, or `None` at the end. Dropping the future loses nothing.
-    fn next(&mut self) -> impl Future<Output = Option<Vec<Chunk>>>;
+    /// Its places in rounds.
+    type Seats;
+
+    /// Has `member` called on when there is news for the stream.
+    fn join(&self, rounds: &Rounds, member: Weak<dyn Member>) -> Self::Seats;
+
+    /// What to send next, or `None` at the end. Who finds nothing is woken for everything but news.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
 }
 
 /// How streams live.
@@ -102,4 +118,47 @@ pub struct Reader {
     pub(crate) caller: Caller,
     #[expect(dead_code, reason = "held: dropping it gives the place back")]
     pub(crate) permit: StreamPermit,
+}
+
+#[cfg(test)]
+mod testing {
+    use std::{sync::Arc, time::Instant};
+
+    use chrono::DateTime;
+    use kairanban_core::{
+        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail, Topic, TopicId,
+    };
+
+    pub(super) fn board() -> BoardName {
+        "main".parse().expect("a name")
+    }
+
+    /// A hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
+    pub(super) fn hub(lag_max: usize) -> Hub {
+        let hub = Hub::new(500, lag_max);
+        load(&hub);
+        hub
+    }
+
+    pub(super) fn load(hub: &Hub) {
+        let cursor: Cursor = "e-1".parse().expect("a cursor");
+        let snapshot = Snapshot::new(board(), cursor, Vec::new());
+        let tail = Tail::new(snapshot.revision(), [], 8);
+        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail };
+        hub.install(&hub.channel(&board()), loaded, Instant::now()).expect("nothing missed");
+    }
+
+    pub(super) fn post(hub: &Hub, revision: u64) {
+        let at = DateTime::UNIX_EPOCH;
+        let number = Revision::new(revision).expect("a revision");
+        let topic = Topic {
+            id: TopicId(i64::try_from(revision).expect("small")),
+            comment: format!("post {revision}"),
+            author: String::new(),
+            created_at: at,
+            updated_at: at,
+            revision: number,
+        };
+        hub.publish(&board(), &BoardChanges::created(number, [Arc::new(topic)]));
+    }
 }

@@ -132,8 +132,8 @@ impl Bulletin {
             other => other,
         };
         if let Err(error) = self.current(board, &subscription.channel).await {
-            let Subscription { channel, receiver } = subscription;
-            drop(receiver);
+            let channel = Arc::clone(&subscription.channel);
+            drop(subscription);
             self.forget(board, &channel, &error);
             return Err(error);
         }
@@ -203,7 +203,7 @@ impl Bulletin {
         let news = async {
             // Any other news, or a lag, say as much as an update: look at what there is.
             while !is_news(&watch.snapshot) {
-                let Ok(News::Update(update)) = watch.subscription.receiver.recv().await else { return };
+                let Ok(News::Update(update)) = watch.subscription.next().await else { return };
                 watch.snapshot = Arc::clone(&update.snapshot);
             }
         };

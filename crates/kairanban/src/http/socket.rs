@@ -20,12 +20,12 @@ use crate::{
         board_name,
         body::{self, Draft},
         origin,
-        stream::{Begun, StreamQuery, begin, speech},
+        stream::{Begun, StreamQuery, begin, rounds, speech},
     },
     limits::ClientAddress,
     render::{self, Bye, Dialect, payload_of},
     state::AppState,
-    stream::{Feed as _, Stream},
+    stream::{Listener, Stream},
 };
 
 /// Silent rounds of pings after which a client counts as gone.
@@ -73,6 +73,7 @@ pub async fn get_board_socket(
     let messages = messages.max_frame_size(bytes_max).aggregate_continuations().max_continuation_size(bytes_max);
     let heartbeat = stream.heartbeat();
     let desk = Desk { caller: stream.caller().clone(), state: state.as_ref().clone(), board, client };
+    let stream = Listener::new(*stream, &rounds(&request));
     rt::spawn(Socket { session, messages, stream, desk, heartbeat }.run());
     Ok(response)
 }
@@ -89,7 +90,7 @@ struct Desk {
 struct Socket {
     session: Session,
     messages: AggregatedMessageStream,
-    stream: Box<Stream>,
+    stream: Listener<Stream>,
     desk: Desk,
     heartbeat: Duration,
 }

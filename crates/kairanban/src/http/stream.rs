@@ -1,6 +1,6 @@
 //! Opening a stream.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -21,7 +21,7 @@ use crate::{
     limits::ClientAddress,
     render::{Bye, Dialect, Speech, payload_of},
     state::AppState,
-    stream::{BoardWatch, Feed, ManyStream, Reader, Stream, send},
+    stream::{BoardWatch, Feed, Listener, ManyStream, Reader, Rounds, Stream, send},
 };
 
 /// What may stand behind the `?`.
@@ -149,13 +149,14 @@ fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardNam
 async fn answer(request: &HttpRequest, mut head: HttpResponseBuilder, mut open: impl Feed) -> HttpResponse {
     let connection = request.conn_data::<Connection>().filter(|_| request.version() == Version::HTTP_11);
     if let Some(connection) = connection {
-        let first = payload_of(&open.next().await.unwrap_or_default());
-        let successor = Box::new(|socket| Box::pin(send(open, socket)) as LocalBoxFuture<'static, ()>);
+        let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
+        let rounds = rounds(request);
+        let successor = Box::new(move |socket| Box::pin(send(open, socket, &rounds)) as LocalBoxFuture<'static, ()>);
         return head.force_close().body(Handover::new(first, connection.clone(), successor));
     }
-    let pieces = stream::unfold(open, |mut open| async move {
-        let chunks = open.next().await?;
-        Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), open))
+    let pieces = stream::unfold(Listener::new(open, &rounds(request)), |mut listener| async move {
+        let chunks = listener.next().await?;
+        Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))
     });
     let mut response = head.streaming(Box::pin(pieces));
     if request.version() < Version::HTTP_11 {
@@ -164,6 +165,12 @@ async fn answer(request: &HttpRequest, mut head: HttpResponseBuilder, mut open: 
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
+}
+
+/// The rounds of the worker that serves the request.
+pub(super) fn rounds(request: &HttpRequest) -> Rounds {
+    // Without, a stream goes its own.
+    request.app_data().cloned().unwrap_or_default()
 }
 
 async fn open(

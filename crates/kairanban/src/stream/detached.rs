@@ -2,15 +2,20 @@
 //! subscription, and no buffer.
 
 use std::{
+    cell::RefCell,
     future::{Future, poll_fn},
     io::{self, IoSlice},
-    pin::pin,
-    task::{Context, Poll},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker, ready},
 };
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{io::AsyncWrite as _, net::TcpStream};
 
-use super::Feed;
+use super::{
+    Feed,
+    round::{Member, Rounds},
+};
 use crate::render::Chunk;
 
 /// Chunks in one write; a burst that is longer takes several.
@@ -19,80 +24,134 @@ const SLICES: usize = 64;
 const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
-#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, and there is one of these per reader")]
-pub fn send(mut feed: impl Feed, mut socket: TcpStream) -> impl Future<Output = ()> {
-    async move {
-        loop {
-            let next = {
-                let mut next = pin!(feed.next());
-                // Whichever comes first: something to send, or the client's leaving.
-                poll_fn(|cx| match next.as_mut().poll(cx) {
-                    Poll::Ready(next) => Poll::Ready(Some(next)),
-                    Poll::Pending => poll_gone(&socket, cx).map(|()| None),
-                })
-                .await
-            };
-            match next {
-                Some(Some(chunks)) => {
-                    if write(&socket, chunks).await.is_err() {
-                        return;
-                    }
-                }
-                Some(None) => break,
-                None => return,
-            }
+pub fn send<F: Feed>(feed: F, socket: TcpStream, rounds: &Rounds) -> impl Future<Output = ()> + use<F> {
+    let sender = Rc::new_cyclic(|this: &Weak<Sender<F>>| {
+        let seats = feed.join(rounds, this.clone());
+        Sender { sending: RefCell::new(Sending { feed, socket, rest: None, task: None, state: State::Open }), _seats: seats }
+    });
+    poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
+}
+
+struct Sender<F: Feed> {
+    sending: RefCell<Sending<F>>,
+    _seats: F::Seats,
+}
+
+struct Sending<F> {
+    feed: F,
+    socket: TcpStream,
+    /// What the socket had no room for. Rarely anything, so it has no room here either.
+    rest: Option<Box<Rest>>,
+    /// Who is to be woken, and in whose name news is sent.
+    task: Option<Waker>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing comes behind what is left to write.
+    Ending,
+    Over,
+}
+
+impl<F: Feed> Member for Sender<F> {
+    /// Sends what there is in the name of the stream's task, which need not run for that.
+    fn call(&self) {
+        let mut sending = self.sending.borrow_mut();
+        // Before its first turn it has looked at nothing yet.
+        let Some(task) = sending.task.take() else { return };
+        if sending.poll_send(&mut Context::from_waker(&task)).is_ready() {
+            task.wake_by_ref();
         }
-        // The client may be gone already.
-        let _ = write(&socket, vec![Chunk::END]).await;
-        let _ = socket.shutdown().await;
+        sending.task = Some(task);
     }
 }
 
-/// Ready when the client has closed its side, or the connection broke.
-fn poll_gone(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        match socket.poll_read_ready(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Ready(Ok(())) => match socket.try_read(&mut [0; DISCARD]) {
+impl<F: Feed> Sending<F> {
+    /// Ready when the stream is over, by either side.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+        match self.poll_send(cx) {
+            Poll::Pending => self.poll_gone(cx),
+            over => over,
+        }
+    }
+
+    /// Sends what there is. Ready when that was the last, or the connection broke.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.state != State::Over {
+            if let Some(rest) = &mut self.rest {
+                let written = ready!(rest.poll_write(&self.socket, cx));
+                self.rest = None;
+                if written.is_err() {
+                    self.state = State::Over;
+                }
+            } else if self.state == State::Ending {
+                // The client may be gone already.
+                let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
+                self.state = State::Over;
+            } else if let Some(chunks) = ready!(self.feed.poll_next(cx)) {
+                self.write(chunks);
+            } else {
+                self.state = State::Ending;
+                self.write(vec![Chunk::END]);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes some chunks, as far as the socket has room. Who takes nothing is cut off by the system (`stream.stall_s`).
+    fn write(&mut self, chunks: Vec<Chunk>) {
+        let written = match &chunks[..] {
+            [chunk] => match self.socket.try_write(chunk.as_ref()) {
+                Ok(written) if written == chunk.as_ref().len() => return,
+                // If it broke, that is found out with the rest.
+                written => written.unwrap_or_default(),
+            },
+            _ => 0,
+        };
+        self.rest = Some(Box::new(Rest { chunks, written }));
+    }
+
+    /// Ready when the client has closed its side, or the connection broke.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.socket.poll_read_ready(cx)).and_then(|()| self.socket.try_read(&mut [0; DISCARD])) {
                 Ok(0) => return Poll::Ready(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(()),
-            },
-        }
-    }
-}
-
-/// Writes all of some chunks, at once if the socket has room. Who takes nothing is cut off by the system
-/// (`stream.stall_s`).
-async fn write(socket: &TcpStream, chunks: Vec<Chunk>) -> io::Result<()> {
-    if let [chunk] = &chunks[..] {
-        match socket.try_write(chunk.as_ref()) {
-            Ok(written) if written == chunk.as_ref().len() => return Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            written => return Box::pin(write_rest(socket, chunks, written.unwrap_or_default())).await,
-        }
-    }
-    Box::pin(write_rest(socket, chunks, 0)).await
-}
-
-/// Writes what is left of some chunks behind so many bytes, with as few calls as that takes. It is rarely needed, and
-/// in a box, so that a stream keeps no room for it.
-async fn write_rest(socket: &TcpStream, chunks: Vec<Chunk>, mut written: usize) -> io::Result<()> {
-    let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk.as_ref())).collect();
-    let mut rest = &mut slices[..];
-    loop {
-        IoSlice::advance_slices(&mut rest, written);
-        if rest.is_empty() {
-            return Ok(());
-        }
-        written = match socket.try_write_vectored(&rest[..rest.len().min(SLICES)]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll_fn(|cx| socket.poll_write_ready(cx)).await?;
-                0
             }
-            written => written?,
-        };
+        }
+    }
+}
+
+/// Chunks that are being written.
+struct Rest {
+    chunks: Vec<Chunk>,
+    /// Bytes of them that have gone out.
+    written: usize,
+}
+
+impl Rest {
+    /// Writes all that is left, with as few calls as that takes.
+    fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices: Vec<_> = self.chunks.iter().map(|chunk| IoSlice::new(chunk.as_ref())).collect();
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, self.written);
+        while !left.is_empty() {
+            match socket.try_write_vectored(&left[..left.len().min(SLICES)]) {
+                Ok(written) => {
+                    self.written += written;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

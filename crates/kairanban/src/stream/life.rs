@@ -1,8 +1,6 @@
 //! What streams share: what is to be sent, heartbeats, the news of the database, and the end.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -49,9 +47,7 @@ struct Clock {
 }
 
 /// What there is for a stream to do.
-pub(super) enum Woken<T> {
-    /// This came.
-    News(T),
+pub(super) enum Woken {
     /// What the reader may do may have changed.
     Leave,
     /// It is time for something.
@@ -122,15 +118,8 @@ impl Life {
         self.ended
     }
 
-    /// Waits for `news`, or for what concerns every stream. News last: a flood must not keep a reader in who has to leave.
-    pub(super) fn wait<'a, F: Future>(&'a mut self, mut news: Pin<&'a mut F>) -> impl Future<Output = Woken<F::Output>> + 'a {
-        poll_fn(move |cx| match self.poll(cx) {
-            Poll::Pending => news.as_mut().poll(cx).map(Woken::News),
-            due => due,
-        })
-    }
-
-    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<Woken<T>> {
+    /// Ready when there is something to do, whatever the news.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.leave.as_mut().is_some_and(|leave| leave.poll_unpin(cx).is_ready()) {
             self.reader.caller.look();
             self.leave = self.reader.caller.changed().map(Box::new);

@@ -3,15 +3,19 @@
 //! What one transaction did to several boards is sent together, and the cursor stands in an event of its
 //! own behind it: it is given only once everything up to there was sent, of every board.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    rc::Weak,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::{FutureExt as _, future::select_all};
-use kairanban_core::{BoardName, Cursor, News, Revision, Snapshot, Subscription, Update};
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use kairanban_core::{BoardName, Cursor, Missed, News, Revision, Snapshot, Subscription, Update};
 
 use super::{
     Feed, Reader, Surroundings,
     life::{Life, Next, Woken},
+    round::{Member, Rounds, Seat},
 };
 use crate::{
     bulletin::{CATCH_UP, First, ResetReason, Watch},
@@ -33,6 +37,8 @@ pub struct ManyStream {
     boards: Vec<BoardReader>,
     /// Everything up to here was sent.
     cursor: Cursor,
+    /// News of a board, until there is what was committed with it.
+    together: Option<BoxFuture<'static, (usize, Result<News, Missed>)>>,
 }
 
 #[derive(Debug)]
@@ -71,41 +77,52 @@ impl ManyStream {
             sent: watch.snapshot.revision(),
             subscription: watch.subscription,
         };
-        Self { life, boards: watches.into_iter().map(board).collect(), cursor: from }
+        Self { life, boards: watches.into_iter().map(board).collect(), cursor: from, together: None }
     }
 
-    /// Takes what came, and what came with it on the other boards.
-    async fn gather(&mut self, news: Result<News, RecvError>, at: usize) {
-        let following = self.life.around.following.clone();
-        if let Ok(News::Update(update)) = &news {
-            following.reached(update.revision(), CATCH_UP).await;
+    /// Takes what came, on all boards, once everything that was committed together is there. Ready when anything came.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.together.is_none() {
+            self.together = self.first_news().map(|(at, news)| {
+                let following = self.life.around.following.clone();
+                async move {
+                    if let Ok(News::Update(update)) = &news {
+                        following.reached(update.revision(), CATCH_UP).await;
+                    }
+                    (at, news)
+                }
+                .boxed()
+            });
         }
+        let Some(together) = &mut self.together else { return Poll::Pending };
+        let (at, news) = ready!(together.poll_unpin(cx));
+        self.together = None;
         // Before looking: what is published up to here lies in the channels.
+        let following = &self.life.around.following;
         let upto = Cursor { epoch: following.epoch(), revision: following.revision() };
         self.take(news, at);
-        for at in 0..self.boards.len() {
-            loop {
-                match self.boards[at].subscription.receiver.try_recv() {
-                    Ok(news) => self.take(Ok(news), at),
-                    Err(TryRecvError::Lagged(missed)) => self.take(Err(RecvError::Lagged(missed)), at),
-                    Err(TryRecvError::Closed) => break self.take(Err(RecvError::Closed), at),
-                    Err(TryRecvError::Empty) => break,
-                }
-            }
+        while let Some((at, news)) = self.first_news() {
+            self.take(news, at);
         }
         if !self.life.has_ended() && upto.epoch == self.cursor.epoch && upto.revision > self.cursor.revision {
             self.life.push(self.life.speech.cursor(&upto));
             self.cursor = upto;
         }
+        Poll::Ready(())
     }
 
-    fn take(&mut self, news: Result<News, RecvError>, at: usize) {
+    fn first_news(&mut self) -> Option<(usize, Result<News, Missed>)> {
+        let news = |(at, board): (usize, &mut BoardReader)| board.subscription.try_next().map(|news| (at, news));
+        self.boards.iter_mut().enumerate().find_map(news)
+    }
+
+    fn take(&mut self, news: Result<News, Missed>, at: usize) {
         match news {
             Ok(News::Update(update)) => self.tell(&update, at),
             Ok(News::Closing) => self.check_leave(),
             Ok(News::Anew) => self.life.end(Bye::Unavailable),
-            Ok(News::Gone) | Err(RecvError::Closed) => self.life.end(Bye::Gone),
-            Err(RecvError::Lagged(_)) => {
+            Ok(News::Gone) => self.life.end(Bye::Gone),
+            Err(Missed) => {
                 self.check_leave();
                 self.resync(at);
             }
@@ -149,26 +166,27 @@ impl ManyStream {
 }
 
 impl Feed for ManyStream {
-    async fn next(&mut self) -> Option<Vec<Chunk>> {
+    type Seats = Vec<Seat>;
+
+    fn join(&self, rounds: &Rounds, member: Weak<dyn Member>) -> Vec<Seat> {
+        self.boards.iter().map(|board| rounds.join(&board.subscription.channel, member.clone())).collect()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
         loop {
             match self.life.next() {
-                Next::Send(chunks) => return Some(chunks),
-                Next::End => return None,
+                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
+                Next::End => return Poll::Ready(None),
                 Next::Wait => {}
             }
-            let woken = {
-                let any = select_all(self.boards.iter_mut().map(|reader| Box::pin(reader.subscription.receiver.recv())));
-                // Which one, and what; not the others, which would hold on to their boards.
-                self.life.wait(pin!(any.map(|(news, at, _)| (news, at)))).await
-            };
-            match woken {
-                Woken::News((news, at)) => self.gather(news, at).await,
-                Woken::Leave => self.check_leave(),
-                Woken::Tick => {
+            match self.life.poll(cx) {
+                Poll::Ready(Woken::Leave) => self.check_leave(),
+                Poll::Ready(Woken::Tick) => {
                     self.check_leave();
                     self.life.tick();
                 }
-                Woken::Queued => {}
+                Poll::Ready(Woken::Queued) => {}
+                Poll::Pending => ready!(self.poll_gather(cx)),
             }
         }
     }

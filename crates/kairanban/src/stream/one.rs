@@ -1,13 +1,18 @@
 //! A stream of one board.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    rc::Weak,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use kairanban_core::{News, Revision, Subscription, Update};
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use kairanban_core::{Missed, News, Revision, Subscription, Update};
 
 use super::{
     Feed, Reader, Surroundings,
     life::{Life, Next, Woken},
+    round::{Member, Rounds, Seat},
 };
 use crate::{
     auth::Caller,
@@ -60,28 +65,24 @@ impl Stream {
         self.life.around.timing.heartbeat
     }
 
-    /// Takes what came, and, in a burst, what came behind it, so that it goes out together.
-    fn gather(&mut self, news: Result<News, RecvError>) {
-        self.take(news);
-        for _ in 1..BURST {
-            if self.life.has_ended() || !self.subscription.channel.is_behind(self.sent) {
-                return;
-            }
-            match self.subscription.receiver.try_recv() {
-                Ok(news) => self.take(Ok(news)),
-                Err(TryRecvError::Lagged(missed)) => self.take(Err(RecvError::Lagged(missed))),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+    /// Takes what came, and, in a burst, what came behind it, so that it goes out together. Tells whether anything came.
+    fn gather(&mut self) -> bool {
+        for taken in 0..BURST {
+            match self.subscription.try_next() {
+                Some(news) => self.take(news),
+                None => return taken > 0,
             }
         }
+        true
     }
 
-    fn take(&mut self, news: Result<News, RecvError>) {
+    fn take(&mut self, news: Result<News, Missed>) {
         match news {
             Ok(News::Update(update)) => self.tell(&update),
             Ok(News::Closing) => self.check_leave(),
             Ok(News::Anew) => self.life.end(Bye::Unavailable),
-            Ok(News::Gone) | Err(RecvError::Closed) => self.life.end(Bye::Gone),
-            Err(RecvError::Lagged(_)) => {
+            Ok(News::Gone) => self.life.end(Bye::Gone),
+            Err(Missed) => {
                 // Among what it missed may be that the board takes a token now.
                 self.check_leave();
                 self.resync();
@@ -101,7 +102,7 @@ impl Stream {
     }
 
     fn tell(&mut self, update: &Update) {
-        if update.revision() <= self.sent {
+        if self.life.has_ended() || update.revision() <= self.sent {
             return;
         }
         // A patch from later than where the reader stands would leave a hole.
@@ -124,25 +125,29 @@ impl Stream {
 }
 
 impl Feed for Stream {
-    async fn next(&mut self) -> Option<Vec<Chunk>> {
+    type Seats = Seat;
+
+    fn join(&self, rounds: &Rounds, member: Weak<dyn Member>) -> Seat {
+        rounds.join(&self.subscription.channel, member)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
         loop {
             match self.life.next() {
-                Next::Send(chunks) => return Some(chunks),
-                Next::End => return None,
+                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
+                Next::End => return Poll::Ready(None),
                 Next::Wait => {}
             }
-            let woken = {
-                let news = pin!(self.subscription.receiver.recv());
-                self.life.wait(news).await
-            };
-            match woken {
-                Woken::News(news) => self.gather(news),
-                Woken::Leave => self.check_leave(),
-                Woken::Tick => {
+            // News last: a flood must not keep a reader in who has to leave.
+            match self.life.poll(cx) {
+                Poll::Ready(Woken::Leave) => self.check_leave(),
+                Poll::Ready(Woken::Tick) => {
                     self.check_leave();
                     self.life.tick();
                 }
-                Woken::Queued => {}
+                Poll::Ready(Woken::Queued) => {}
+                Poll::Pending if self.gather() => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -150,15 +155,15 @@ impl Feed for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::future::poll_fn;
 
-    use chrono::DateTime;
     use futures_util::FutureExt as _;
-    use kairanban_core::{
-        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail, Topic, TopicId,
-    };
+    use kairanban_core::Hub;
 
-    use super::*;
+    use super::{
+        super::testing::{board, hub, post},
+        *,
+    };
     use crate::{
         config::{Config, Overrides},
         follower::Following,
@@ -168,42 +173,16 @@ mod tests {
         stream::{StreamTiming, Wheel},
     };
 
-    fn main_board() -> BoardName {
-        "main".parse().expect("a name")
-    }
-
-    fn cursor(revision: u64) -> Cursor {
-        format!("e-{revision}").parse().expect("a cursor")
-    }
-
-    fn post(hub: &Hub, revision: u64) {
-        let at = DateTime::UNIX_EPOCH;
-        let number = Revision::new(revision).expect("a revision");
-        let topic = Topic {
-            id: TopicId(i64::try_from(revision).expect("small")),
-            comment: format!("post {revision}"),
-            author: String::new(),
-            created_at: at,
-            updated_at: at,
-            revision: number,
-        };
-        hub.publish(&main_board(), &BoardChanges::created(number, [Arc::new(topic)]));
-    }
-
-    /// A stream of patches of an empty board, whose readers may fall two updates behind.
+    /// A stream of patches of an empty board.
     fn stream(hub: &Hub) -> Stream {
         let config = Config::load(&Overrides::default(), []).expect("the defaults");
         let gate = StreamGate::new(&config.limits);
         let permit = gate.enter(None).expect("room");
-        let snapshot = Snapshot::new(main_board(), cursor(1), Vec::new());
-        let tail = Tail::new(snapshot.revision(), [], 8);
-        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail };
-        hub.install(&hub.channel(&main_board()), loaded, Instant::now()).expect("nothing missed");
-        let subscription = hub.subscribe(&main_board());
+        let subscription = hub.subscribe(&board());
         let snapshot = subscription.channel.live().last_known().map(Arc::clone).expect("a list");
         let fragments = Arc::new(Fragments::new(None).expect("a template"));
         let around = Surroundings {
-            following: Following::at_rest(&cursor(1)),
+            following: Following::at_rest(snapshot.cursor()),
             drain: Drain::new(Duration::ZERO),
             gate,
             timing: StreamTiming::new(&config.stream),
@@ -215,13 +194,13 @@ mod tests {
     }
 
     fn sent(stream: &mut Stream) -> Option<(usize, String)> {
-        let chunks = stream.next().now_or_never()??;
+        let chunks = poll_fn(|cx| stream.poll_next(cx)).now_or_never()??;
         Some((chunks.len(), String::from_utf8(payload_of(&chunks).to_vec()).expect("text")))
     }
 
     #[test]
     fn a_burst_goes_out_together() {
-        let hub = Hub::new(500, 64);
+        let hub = hub(64);
         let mut stream = stream(&hub);
         sent(&mut stream).expect("a beginning");
         assert_eq!(sent(&mut stream), None, "nothing has happened");
@@ -235,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_burst_that_overtakes_the_reader_is_the_newest_list_once() {
-        let hub = Hub::new(500, 2);
+        let hub = hub(2);
         let mut stream = stream(&hub);
         sent(&mut stream).expect("a beginning");
         (2..9).for_each(|revision| post(&hub, revision));
