@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use socket2::SockRef;
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 
 use super::{
@@ -106,7 +107,9 @@ impl<F: Feed> Sending<F> {
     /// Writes some chunks, as far as the socket has room. Who takes nothing is cut off by the system (`stream.stall_s`).
     fn write(&mut self, chunks: Vec<Chunk>) {
         let written = match &chunks[..] {
-            [chunk] => match self.socket.try_write(chunk.as_ref()) {
+            // There nearly always is room: the system is asked itself, and not first what the runtime noted about the
+            // socket, which lies where nobody has looked for a while.
+            [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
                 Ok(written) if written == chunk.as_ref().len() => return,
                 // If it broke, that is found out with the rest.
                 written => written.unwrap_or_default(),
