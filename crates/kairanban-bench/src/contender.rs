@@ -44,8 +44,24 @@ pub struct Contender {
     pub text_bytes: usize,
     /// Whether our own client can follow it.
     pub is_ours: bool,
-    /// Readers that are enough for it.
-    pub readers_max: usize,
+    /// What is enough for it.
+    pub bounds: Bounds,
+}
+
+/// What more of would say nothing of a contender, or end the measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Streams.
+    pub readers: usize,
+    /// Events in a second that it tells one by one.
+    pub rate: f64,
+    /// Seconds in which nothing happens to a stream.
+    pub idle_s: f64,
+}
+
+impl Bounds {
+    /// As much as one likes.
+    pub const NONE: Self = Self { readers: usize::MAX, rate: f64::MAX, idle_s: f64::MAX };
 }
 
 /// See [`Contender::command`].

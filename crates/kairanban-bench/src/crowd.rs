@@ -80,6 +80,8 @@ pub struct Seen {
     pub last: Histogram<u64>,
     /// From the first reader to the last one, of every event.
     pub spread: Histogram<u64>,
+    /// When the last reader had each event.
+    pub ended: Vec<Instant>,
     /// Events that reached readers.
     pub deliveries: u64,
     /// Events that did not.
@@ -316,7 +318,8 @@ impl Tally<'_> {
                 spread.saturating_record(micros(*last_at - *first_at));
             }
         }
-        Ok(Seen { each: self.each, last, spread, deliveries, lost, bytes: self.bytes })
+        let ended = self.events.iter().map(|(_, last_at, _)| *last_at).collect();
+        Ok(Seen { each: self.each, last, spread, ended, deliveries, lost, bytes: self.bytes })
     }
 }
 

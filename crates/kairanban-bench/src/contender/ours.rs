@@ -4,7 +4,7 @@ use std::{env, net::SocketAddr, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{Contender, any_bytes_will_do, nothing_to_prepare};
+use super::{Bounds, Contender, any_bytes_will_do, nothing_to_prepare};
 use crate::wire;
 
 /// How kairanban is run.
@@ -57,7 +57,7 @@ pub fn kairanban(name: &'static str, how: Kairanban) -> Contender {
         publish_port: 0,
         text_bytes: 140,
         is_ours: true,
-        readers_max: usize::MAX,
+        bounds: Bounds::NONE,
     }
 }
 
@@ -81,6 +81,6 @@ pub fn floor() -> Contender {
         // What kairanban's patch of a comment of 140 bytes comes to; see the column of bytes.
         text_bytes: 409,
         is_ours: false,
-        readers_max: usize::MAX,
+        bounds: Bounds::NONE,
     }
 }

@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::Context as _;
 use memchr::memmem;
 
-use super::{Contender, any_bytes_will_do, ask, missing, next_port, nothing_to_prepare};
+use super::{Bounds, Contender, any_bytes_will_do, ask, missing, next_port, nothing_to_prepare};
 use crate::{process, wire};
 
 /// What a browser asks for.
@@ -20,7 +20,7 @@ const POCKETBASE_USER: (&str, &str) = ("bench@example.com", "benchmark-only");
 /// All that there are adapters for.
 #[must_use]
 pub fn peers() -> Vec<Contender> {
-    vec![nchan(), pushpin(), mercure(), centrifugo(), pocketbase(), durable_streams(), tutorial()]
+    vec![nchan(), pushpin(), mercure(), centrifugo(), centrifuge(), pocketbase(), durable_streams(), tutorial()]
 }
 
 fn nchan() -> Contender {
@@ -51,7 +51,7 @@ fn nchan() -> Contender {
         publish_port: 0,
         text_bytes: 410,
         is_ours: false,
-        readers_max: usize::MAX,
+        bounds: Bounds::NONE,
     }
 }
 
@@ -105,7 +105,7 @@ fn pushpin() -> Contender {
         publish_port: 1,
         text_bytes: 425,
         is_ours: false,
-        readers_max: 200,
+        bounds: Bounds { readers: 200, ..Bounds::NONE },
     }
 }
 
@@ -140,7 +140,7 @@ fn mercure() -> Contender {
         publish_port: 0,
         text_bytes: 370,
         is_ours: false,
-        readers_max: usize::MAX,
+        bounds: Bounds::NONE,
     }
 }
 
@@ -178,7 +178,32 @@ fn centrifugo() -> Contender {
         publish_port: 0,
         text_bytes: 360,
         is_ours: false,
-        readers_max: usize::MAX,
+        bounds: Bounds::NONE,
+    }
+}
+
+/// The library that Centrifugo is made of, behind as little as it takes: `go build` in `peers/centrifuge`.
+fn centrifuge() -> Contender {
+    Contender {
+        name: "centrifuge",
+        missing: missing("centrifuge-sse", "centrifuge-sse"),
+        command: Box::new(|_, address| {
+            let mut command = Command::new("centrifuge-sse");
+            command.arg(address.to_string());
+            Ok(command)
+        }),
+        ready: "/ready",
+        prepare: nothing_to_prepare,
+        // {"id":1,"connect":{}}
+        subscribe: |address| wire::get(address, "/sub?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%7D%7D", ""),
+        greet: |_, said| Ok(memmem::find(said, b"data: ").is_some()),
+        publish: |address, text| {
+            wire::post(address, "/pub", "application/json", "", &serde_json::json!({"text": text}).to_string())
+        },
+        publish_port: 0,
+        text_bytes: 350,
+        is_ours: false,
+        bounds: Bounds::NONE,
     }
 }
 
@@ -226,11 +251,11 @@ fn pocketbase() -> Contender {
         publish_port: 0,
         text_bytes: 200,
         is_ours: false,
-        readers_max: 1_000,
+        bounds: Bounds { readers: 1_000, ..Bounds::NONE },
     }
 }
 
-/// The server of the Durable Streams protocol, called `durable-streams-server`.
+/// The server of the Durable Streams protocol: `cargo install durable-streams`.
 fn durable_streams() -> Contender {
     Contender {
         name: "Durable Streams",
@@ -238,21 +263,24 @@ fn durable_streams() -> Contender {
         command: Box::new(|folder, address| {
             let mut command = Command::new("durable-streams-server");
             command.args(["--host", "127.0.0.1", "--port", &address.port().to_string(), "--data-dir"]).arg(folder);
+            command.stdout(std::process::Stdio::null());
             Ok(command)
         }),
         ready: "/",
         prepare: |address| {
-            let create =
-                format!("PUT /board HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n");
+            let create = format!(
+                "PUT /v1/stream/board HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n"
+            );
             ask(address, create.as_bytes()).map(drop)
         },
-        subscribe: |address| wire::get(address, "/board?offset=-1&live=sse", ""),
+        subscribe: |address| wire::get(address, "/v1/stream/board?offset=now&live=sse", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/board", "text/plain", "", text),
+        publish: |address, text| wire::post(address, "/v1/stream/board", "text/plain", "", text),
         publish_port: 0,
-        text_bytes: 300,
+        text_bytes: 270,
         is_ours: false,
-        readers_max: usize::MAX,
+        // It ends each stream after a minute.
+        bounds: Bounds { idle_s: 10.0, ..Bounds::NONE },
     }
 }
 
@@ -292,7 +320,8 @@ fn tutorial() -> Contender {
         publish_port: 0,
         text_bytes: 140,
         is_ours: false,
-        readers_max: 500,
+        // It looks once a second, and tells all that came as one.
+        bounds: Bounds { readers: 500, rate: 1.0, ..Bounds::NONE },
     }
 }
 

@@ -74,23 +74,25 @@ pub struct FanOut {
 pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     let running = contender.start()?;
     let process = &running.process;
-    let readers = plan.readers.min(contender.readers_max);
+    let readers = plan.readers.min(contender.bounds.readers);
     // So that what is made once is not counted to the readers.
     drop(gather(contender, process, readers.min(10))?);
     let memory = process.memory()?;
     let mut crowd = gather(contender, process, readers)?;
     crowd.idle(SETTLE)?;
     let reader_kib = float(process.memory()?.saturating_sub(memory)) / 1_024.0 / float(readers as u64);
-    let idle_percent = if plan.idle_s > 0.0 {
+    let idle_s = plan.idle_s.min(contender.bounds.idle_s);
+    let idle_percent = if idle_s > 0.0 {
         let before = process.cpu()?;
-        crowd.idle(Duration::from_secs_f64(plan.idle_s))?;
-        Some((process.cpu()? - before).micros() / plan.idle_s / 1e4)
+        crowd.idle(Duration::from_secs_f64(idle_s))?;
+        Some((process.cpu()? - before).micros() / idle_s / 1e4)
     } else {
         None
     };
     crowd.stall(plan.stalled);
     let verifying = contender.is_ours.then(|| Verifier::start(process.address));
-    let (seen, cpu) = watch(contender, process, &mut crowd, Schedule::new(0, plan.rate, plan.seconds))?;
+    let (seen, cpu) =
+        watch(contender, process, &mut crowd, Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds))?;
     let verified = verifying.map(Verifier::end).transpose()?;
     let deliveries = float(seen.deliveries.max(1));
     let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| float(histogram.value_at_percentile(percent)) / 1_000.0;

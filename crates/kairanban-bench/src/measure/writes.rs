@@ -9,16 +9,18 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{float, gather, median, publish_aside, text};
+use super::{float, gather, median, text, watch};
 use crate::{
     contender::{Contender, Kairanban, floor, kairanban},
-    crowd::Schedule,
+    crowd::{Schedule, Seen},
     database::Postgres,
     drive::drive,
     publisher::{Line, pause},
 };
 
 const LINES: usize = 64;
+/// Readers who wait for a post.
+const CROWD: usize = 1_000;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Posts by 64 connections.
@@ -85,8 +87,8 @@ pub struct Soon {
     pub p99_ms: f64,
 }
 
-/// From the commit, as Postgres itself notes it (before it is flushed to the disk), to one reader of an idle server; from
-/// the first reader to the last of 1,000, beside the floor, which has nothing to commit.
+/// From the commit, as Postgres itself notes it (before it is flushed to the disk), to one reader of an idle server and to the
+/// last of 1,000; beside the floor, which has nothing to commit, from the first of 1,000 readers to the last.
 ///
 /// # Errors
 /// If something cannot be started.
@@ -96,8 +98,14 @@ pub fn soon(postgres: &Postgres) -> Result<Vec<Soon>> {
     let ours = how()?;
     let url = ours.database_url.clone().context("no database")?;
     let mut all = commit_to_one(&kairanban("kairanban, Postgres", ours), &url)?;
+    let ours = how()?;
+    let url = ours.database_url.clone().context("no database")?;
+    all.push(commit_to_last(&kairanban("kairanban, Postgres", ours), &url, CROWD)?);
     for contender in [floor(), kairanban("kairanban, Postgres", how()?), kairanban("kairanban, SQLite", Kairanban::default())] {
-        all.push(first_to_last(&contender, 1_000)?);
+        let seen = posts_before_a_crowd(&contender, CROWD)?;
+        let ms = |percent| float(seen.spread.value_at_percentile(percent)) / 1e3;
+        let name = format!("{}: first reader → last", contender.name);
+        all.push(Soon { name, readers: CROWD, p50_ms: ms(50.0), p99_ms: ms(99.0) });
     }
     Ok(all)
 }
@@ -122,12 +130,16 @@ fn commit_to_one(contender: &Contender, url: &str) -> Result<Vec<Soon>> {
     let committed = commits(url)?;
     ensure!(committed.len() == arrived.len(), "{} commits of {POSTS} posts", committed.len());
     let from_commit = arrived.iter().zip(committed).map(|(arrived, committed)| (arrived - committed) * 1e3).collect();
-    let soon = |name: &str, mut figures: Vec<f64>| {
+    let soon = |what, figures| Soon::of(format!("{}: {what}", contender.name), 1, figures);
+    Ok(vec![soon("commit → one reader", from_commit), soon("request of the post → one reader", asked)])
+}
+
+impl Soon {
+    fn of(name: String, readers: usize, mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let p99_ms = figures.get(figures.len() * 99 / 100).copied().unwrap_or(f64::NAN);
-        Soon { name: name.to_owned(), readers: 1, p50_ms: median(figures), p99_ms }
-    };
-    Ok(vec![soon("Postgres: commit → one reader", from_commit), soon("Postgres: request of the post → one reader", asked)])
+        Self { name, readers, p50_ms: median(figures), p99_ms }
+    }
 }
 
 /// The clock that Postgres notes its commits by.
@@ -144,14 +156,19 @@ fn commits(url: &str) -> Result<Vec<f64>> {
     String::from_utf8(output.stdout)?.lines().map(|line| Ok(line.parse()?)).collect()
 }
 
-fn first_to_last(contender: &Contender, readers: usize) -> Result<Soon> {
+fn commit_to_last(contender: &Contender, url: &str, readers: usize) -> Result<Soon> {
+    let seen = posts_before_a_crowd(contender, readers)?;
+    let (now, now_s) = (Instant::now(), epoch_s()?);
+    let committed = commits(url)?;
+    ensure!(committed.len() == seen.ended.len(), "{} commits of {} posts", committed.len(), seen.ended.len());
+    let ended_s = |ended: &Instant| now_s - (now - *ended).as_secs_f64();
+    let figures = seen.ended.iter().zip(committed).map(|(ended, committed)| (ended_s(ended) - committed) * 1e3).collect();
+    Ok(Soon::of(format!("{}: commit → last reader", contender.name), readers, figures))
+}
+
+fn posts_before_a_crowd(contender: &Contender, readers: usize) -> Result<Seen> {
     let running = contender.start()?;
     let mut crowd = gather(contender, &running.process, readers)?;
     crowd.idle(Duration::from_secs(1))?;
-    let schedule = Schedule::new(0, 10.0, 20.0);
-    let publishing = publish_aside(contender, &running.process, schedule);
-    let seen = crowd.watch(&schedule)?;
-    publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
-    let ms = |percent| float(seen.spread.value_at_percentile(percent)) / 1e3;
-    Ok(Soon { name: format!("{}: first reader → last", contender.name), readers, p50_ms: ms(50.0), p99_ms: ms(99.0) })
+    Ok(watch(contender, &running.process, &mut crowd, Schedule::new(0, 10.0, 20.0))?.0)
 }

@@ -108,10 +108,10 @@ impl Round {
     /// Puts the next members into `calls`, and gives the place behind them.
     fn after(&self, place: Bound<Number>, calls: &mut Vec<Rc<dyn Member>>) -> Bound<Number> {
         let members = self.members.borrow();
-        let next = members.range((place, Unbounded)).take(CALLS);
-        next.fold(place, |_, (number, member)| {
-            calls.extend(member.upgrade());
-            Excluded(*number)
+        let next = members.range((place, Unbounded)).filter_map(|(number, member)| Some((*number, member.upgrade()?)));
+        next.take(CALLS).fold(place, |_, (number, member)| {
+            calls.push(member);
+            Excluded(number)
         })
     }
 }
