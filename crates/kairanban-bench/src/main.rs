@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 use contender::{Contender, Kairanban, kairanban, peers};
 use database::Postgres;
-use measure::{fan_out, growth, reads, small, writes};
+use measure::{fan_out, growth, reads, slow, small, writes};
 use report::Results;
 
 #[derive(Parser)]
@@ -49,11 +49,13 @@ enum What {
     Writes(Rounds),
     /// Bytes of a change, and the time to be ready
     Small(Rounds),
+    /// What readers that take nothing cost the others
+    Slow,
     /// Curves: readers, boards, topics, history, nodes
     Growth,
     /// Prints the tables of a run again, and draws its charts anew
     Show {
-        /// Its name: fan-out, reads, writes, small or growth
+        /// Its name: fan-out, reads, writes, small, slow or growth
         name: String,
     },
     /// Is the floor: a bare write loop, until it is ended
@@ -72,9 +74,6 @@ struct FanOut {
     seconds: f64,
     #[arg(long, default_value_t = 2)]
     rounds: usize,
-    /// Readers that take nothing once they are in
-    #[arg(long, default_value_t = 0)]
-    stalled: usize,
     /// Look for so long at readers to whom nothing happens
     #[arg(long, default_value_t = 0.0)]
     idle_s: f64,
@@ -101,6 +100,7 @@ fn main() -> Result<()> {
         What::Reads(Rounds { rounds }) => ("reads".to_owned(), Results { reads: reads::reads(rounds)?, ..Results::default() }),
         What::Writes(Rounds { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
         What::Small(Rounds { rounds }) => ("small".to_owned(), all_small(rounds)?),
+        What::Slow => ("slow".to_owned(), Results { slow: slow::slow()?, ..Results::default() }),
         What::Growth => ("growth".to_owned(), all_growth()?),
         What::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
@@ -117,8 +117,8 @@ fn main() -> Result<()> {
 }
 
 fn all_fan_out(asked: &FanOut) -> Result<Results> {
-    let FanOut { readers, rate, seconds, stalled, idle_s, .. } = *asked;
-    let plan = fan_out::Plan { readers, rate, seconds, stalled, idle_s };
+    let FanOut { readers, rate, seconds, idle_s, .. } = *asked;
+    let plan = fan_out::Plan { readers, rate, seconds, idle_s };
     let mut results = Results { plan: Some(plan), ..Results::default() };
     let with = |key, value: &str| Kairanban { settings: vec![(key, value.to_owned())], ..Kairanban::default() };
     let mut contenders = vec![

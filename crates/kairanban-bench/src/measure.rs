@@ -3,10 +3,14 @@
 pub mod fan_out;
 pub mod growth;
 pub mod reads;
+pub mod slow;
 pub mod small;
 pub mod writes;
 
-use std::thread::{self, JoinHandle};
+use std::{
+    net::SocketAddr,
+    thread::{self, JoinHandle},
+};
 
 use anyhow::{Result, anyhow};
 
@@ -14,8 +18,12 @@ use crate::{
     contender::{Contender, next_port},
     crowd::{Crowd, Schedule, Seen, mark},
     process::{Cpu, Process},
-    publisher,
+    publisher, wire,
 };
+
+/// What a reader of patches asks kairanban for, and one of whole lists.
+const PATCH: fn(SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=patch", "");
+const LIST: fn(SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=list", "");
 
 /// A comment of `bytes` with the mark of the `n`th event in it. Words, as people write them, so that
 /// compressing them says something.

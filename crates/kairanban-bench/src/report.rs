@@ -11,6 +11,7 @@ use crate::{
         fan_out::{FanOut, Plan},
         growth::Curve,
         reads::Read,
+        slow::Slow,
         small::{Ready, Weight},
         writes::{Soon, Writes},
     },
@@ -38,6 +39,8 @@ pub struct Results {
     pub weights: Vec<Weight>,
     /// Time to be ready.
     pub ready: Vec<Ready>,
+    /// Slow readers.
+    pub slow: Vec<Slow>,
     /// Growth.
     pub curves: Vec<Curve>,
 }
@@ -123,6 +126,12 @@ impl Results {
         });
         table(&mut out, "Ready", "| | p50 ms | most ms |\n|---|---|---|", &self.ready, |one| {
             format!("{} | {:.0} | {:.0}", one.name, one.p50_ms, one.max_ms)
+        });
+        let head =
+            "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew by MiB |\n|---|---|---|---|---|---|";
+        table(&mut out, "Slow readers", head, &self.slow, |one| {
+            let Slow { stalled, awake, each_p50_ms, each_p99_ms, last_p99_ms, lost, grown_mib } = one;
+            format!("{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | {lost} | {grown_mib:.1}")
         });
         table(&mut out, "Growth", "| of | figure | who | exponent | points |\n|---|---|---|---|---|", &self.curves, |curve| {
             let points: Vec<_> = curve.points.iter().map(|(x, y)| format!("{x:.0}: {y:.1}")).collect();

@@ -27,8 +27,6 @@ pub struct Plan {
     pub rate: f64,
     /// For how long.
     pub seconds: f64,
-    /// Readers that take nothing once they are in.
-    pub stalled: usize,
     /// For how long to look at the readers while nothing happens.
     pub idle_s: f64,
 }
@@ -89,7 +87,6 @@ pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     } else {
         None
     };
-    crowd.stall(plan.stalled);
     let verifying = contender.is_ours.then(|| Verifier::start(process.address));
     let (seen, cpu) =
         watch(contender, process, &mut crowd, Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds))?;

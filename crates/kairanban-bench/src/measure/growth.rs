@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{float, gather, text, watch};
+use super::{LIST, PATCH, float, gather, text, watch};
 use crate::{
     contender::{Contender, Kairanban, any_bytes_will_do, floor, kairanban},
     crowd::{Crowd, Schedule},
@@ -133,9 +133,6 @@ pub fn topics() -> Result<Vec<Curve>> {
     }
     Ok(curves)
 }
-
-const PATCH: fn(std::net::SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=patch", "");
-const LIST: fn(std::net::SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=list", "");
 
 /// The time to be ready, and of an event of one reader, against rows in the change log.
 ///
