@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
+use parking_lot::FairMutex;
 
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
@@ -17,6 +18,9 @@ pub(crate) struct Pool {
     /// What each transaction begins with, if a transaction pooler stands between: there is no session then
     /// that could be set up, and only a transaction has a backend of its own.
     prelude: Option<Arc<str>>,
+    /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
+    /// beside one who writes all the time it might be never.
+    turn: Option<Arc<FairMutex<()>>>,
 }
 
 impl Pool {
@@ -33,7 +37,8 @@ impl Pool {
             .test_on_check_out(false)
             .build(manager)?;
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
-        Ok(Self { connections, size_max: config.pool_max, prelude })
+        let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
+        Ok(Self { connections, size_max: config.pool_max, prelude, turn })
     }
 
     /// Whether a transaction pooler stands between.
@@ -53,6 +58,7 @@ impl Pool {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
+        let _turn = self.turn.as_ref().map(|turn| turn.lock());
         let prelude = self.prelude.as_deref().unwrap_or_default();
         self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
     }

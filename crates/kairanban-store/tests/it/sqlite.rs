@@ -1,8 +1,27 @@
 //! What only SQLite can do to us.
 
-use kairanban_core::ChangeKind;
+use std::{thread, time::Duration};
 
-use crate::place::{Kind, Place};
+use kairanban_core::ChangeKind;
+use kairanban_store::{Store, StoreConfig, Timeouts};
+
+use crate::place::{Kind, Place, TIMEOUTS, config, main};
+
+/// SQLite lets in whoever happens to look at the right moment, and who never does is told that the database is locked.
+#[test]
+fn who_writes_all_the_time_keeps_nobody_else_of_this_process_out() {
+    let place = Place::new(Kind::Sqlite);
+    let hasty = Timeouts { statement: Duration::from_millis(20), ..TIMEOUTS };
+    let store = Store::open(StoreConfig { timeouts: hasty, ..config(&place.address) }).expect("a store");
+    let rows = vec!["(1, 'a')"; 1_000].join(",");
+    place.foreign().run(&format!("INSERT INTO topics (board_id, comment) VALUES {rows}"));
+    let write = || {
+        for _ in 0..300 {
+            assert_eq!(store.archive(&main(), 1).expect("a turn"), 1);
+        }
+    };
+    thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(write))));
+}
 
 #[test]
 fn replace_is_a_delete_and_a_set() {
