@@ -67,8 +67,19 @@ struct Parts {
     slots: Box<[Arc<Notify>]>,
     /// The tick that was woken last.
     now: AtomicU32,
-    /// How often everybody was woken.
+    /// Twice how often everybody was woken, and one less while that goes on: it takes a while, and who takes a place
+    /// meanwhile may be woken once more by the same alarm.
     alarms: AtomicU32,
+}
+
+/// Alarms at some moment, see [`Parts::alarms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alarms(u32);
+
+impl Alarms {
+    const fn is_one_ringing(self) -> bool {
+        self.0 % 2 == 1
+    }
 }
 
 impl Wheel {
@@ -85,17 +96,21 @@ impl Wheel {
         Tick(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// How often everybody was woken.
+    /// How often everybody was woken, or begun to be.
     #[must_use]
     pub fn alarms(&self) -> u32 {
-        self.0.alarms.load(Ordering::SeqCst)
+        self.rung().0.div_ceil(2)
+    }
+
+    fn rung(&self) -> Alarms {
+        Alarms(self.0.alarms.load(Ordering::SeqCst))
     }
 
     /// A place from which one is woken when it is `due`, at an alarm, or after long enough to look again.
     /// Whatever is looked at after this was called cannot be missed.
     #[must_use]
     pub fn place(&self, due: Tick) -> Place {
-        let alarms = self.alarms();
+        let alarms = self.rung();
         let next = self.now().0.saturating_add(1);
         let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
         let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
@@ -133,6 +148,7 @@ impl Wheel {
     fn alarm(&self) {
         self.0.alarms.fetch_add(1, Ordering::SeqCst);
         self.0.slots.iter().for_each(|slot| slot.notify_waiters());
+        self.0.alarms.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -141,8 +157,8 @@ impl Wheel {
 pub struct Place {
     /// When it is woken at the latest.
     pub tick: Tick,
-    /// Alarms before it was taken.
-    alarms: u32,
+    /// Alarms before it was taken, or was last seen to wait.
+    alarms: Alarms,
     woken: Pin<Box<OwnedNotified>>,
     /// Who waits there.
     waiter: Option<Waker>,
@@ -153,16 +169,22 @@ impl Place {
     pub fn poll(&mut self, wheel: &Wheel, cx: &mut Context<'_>) -> Poll<()> {
         // Streams are woken by news far more often than from here; who waits already need not queue again.
         let waits = self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker()));
-        if waits && wheel.now() < self.tick && wheel.alarms() == self.alarms {
+        let alarms = wheel.rung();
+        if waits && wheel.now() < self.tick && alarms == self.alarms && !alarms.is_one_ringing() {
             return Poll::Pending;
         }
         self.waiter = Some(cx.waker().clone());
-        self.woken.as_mut().poll(cx)
+        let woken = self.woken.as_mut().poll(cx);
+        // Those before cannot wake it any more.
+        self.alarms = alarms;
+        woken
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Mutex, task::Wake};
+
     use super::*;
 
     fn is_woken(wheel: &Wheel, place: &mut Place) -> bool {
@@ -189,6 +211,34 @@ mod tests {
         assert!(is_woken(&wheel, &mut late) && !is_woken(&wheel, &mut far));
         wheel.turn_to(Tick(1_000 + SLOTS));
         assert!(is_woken(&wheel, &mut far));
+    }
+
+    /// When woken the first time, takes a place far round the wheel.
+    struct Returning(Wheel, Mutex<Option<Place>>);
+
+    impl Wake for Returning {
+        fn wake(self: Arc<Self>) {
+            let mut again = self.1.lock().expect("alone");
+            if again.is_none() {
+                let mut place = self.0.place(Tick(100));
+                assert!(place.poll(&self.0, &mut Context::from_waker(&Arc::clone(&self).into())).is_pending());
+                *again = Some(place);
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_back_while_the_alarm_still_goes_round_is_not_forgotten() {
+        let wheel = Wheel::new();
+        let mut place = wheel.place(Tick(1));
+        let returning = Arc::new(Returning(wheel.clone(), Mutex::default()));
+        let waker = Arc::clone(&returning).into();
+        let mut cx = Context::from_waker(&waker);
+        assert!(place.poll(&wheel, &mut cx).is_pending());
+        wheel.alarm();
+        let mut again = returning.1.lock().expect("alone").take().expect("it was woken");
+        // The same alarm has come by there, too: who waits on would wait for nothing.
+        assert!(again.poll(&wheel, &mut cx).is_ready());
     }
 
     #[test]
