@@ -5,7 +5,7 @@ use kairanban_core::{BoardName, TopicId};
 use thiserror::Error;
 
 /// A read or a write that did not come about.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// No board has this name.
     #[error("there is no board {0}")]

@@ -1,6 +1,6 @@
 //! The pool, and everything that a reader asks of the database.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::Connection as _;
@@ -8,6 +8,7 @@ use kairanban_core::{
     Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Gap, Loaded, LogEntry, Policies, Revision, Scope, Tail, Token, Topic,
     TopicId,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
@@ -39,6 +40,7 @@ pub struct StoreConfig {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: Pool,
+    turns: Arc<Semaphore>,
     config: StoreConfig,
     epoch: Epoch,
 }
@@ -51,7 +53,18 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let pool = Pool::open(&config)?;
         let epoch = pool.with(|connection| identity::epoch(connection, &config.address))?;
-        Ok(Self { pool, config, epoch })
+        // One connection is left to those who wait for nobody: the follower and the writer.
+        let turns = usize::try_from(config.pool_max).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self { pool, turns: Arc::new(Semaphore::new(turns)), config, epoch })
+    }
+
+    /// Waits for a turn to ask the database, to be kept until it has answered. There are hardly more turns than connections, so
+    /// that a crowd that wants to ask waits in line, and not each in a thread of its own.
+    ///
+    /// # Errors
+    /// None: there are turns for as long as there is a store.
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.turns).acquire_owned().await.map_err(|closed| StoreError::Internal(closed.to_string()))
     }
 
     /// Whether a transaction pooler stands between this and Postgres.
@@ -239,12 +252,12 @@ impl Store {
         self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })
     }
 
-    /// The token that somebody shows, if it is one of ours, good or not.
+    /// The tokens that some people show, each in its place, if they are ours, good or not.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
-        self.with(|connection| tokens::find(connection, secret))
+    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
+        self.with(|connection| tokens::find(connection, secrets))
     }
 
     /// Tokens in the order of their keys, after one of them.

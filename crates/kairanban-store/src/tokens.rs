@@ -1,6 +1,6 @@
 //! Tokens: made, found by their digest, ended. And tickets, which let one stream in for a token.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -122,24 +122,33 @@ pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Se
     Ok(diesel::insert_into(tokens::table).values(row).returning(tokens::id).get_result(connection)?)
 }
 
-/// The token that somebody shows, if it is one of ours, good or not; notes that it was used.
+/// The tokens that some people show, each in its place, if they are ours, good or not; notes that they were used.
 ///
-/// It is looked up by its digest, so how long that takes tells nothing about the token.
-pub(crate) fn find(connection: &mut AnyConnection, secret: &str) -> Result<Option<Token>, StoreError> {
-    let row: Option<TokenRow> = tokens::table
-        .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
-        .filter(tokens::digest.eq(digest(secret)))
-        .select(columns())
-        .first(connection)
-        .optional()?;
-    let Some(token) = row.map(TokenRow::into_token).transpose()? else { return Ok(None) };
+/// They are looked up by their digests, so how long that takes tells nothing about them.
+pub(crate) fn find(connection: &mut AnyConnection, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
+    let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
+    let all =
+        tokens::table.left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable()))).select((tokens::digest, columns()));
+    let rows: Vec<(String, TokenRow)> = match digests.as_slice() {
+        // A statement for any number could not be kept prepared.
+        [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
+        digests => all.filter(tokens::digest.eq_any(digests)).load(connection)?,
+    };
+    let found = rows.into_iter().map(|(digest, row)| Ok((digest, row.into_token()?))).collect::<Result<_, StoreError>>()?;
+    note_use(connection, &found)?;
+    Ok(digests.iter().map(|digest| found.get(digest).cloned()).collect())
+}
+
+/// To the minute, or each request would be a write.
+fn note_use(connection: &mut AnyConnection, found: &HashMap<String, Token>) -> Result<(), StoreError> {
     let now = Utc::now();
-    // To the minute, or each request would be a write.
-    if token.is_valid(now) && token.last_used_at.is_none_or(|at| now - at >= TimeDelta::minutes(1)) {
-        let row = tokens::table.filter(tokens::id.eq(token.id));
-        diesel::update(row).set(tokens::last_used_at.eq(now.naive_utc())).execute(connection)?;
+    let is_due = |token: &&Token| token.last_used_at.is_none_or(|at| now - at >= TimeDelta::minutes(1));
+    let due: Vec<_> = found.values().filter(|token| token.is_valid(now)).filter(is_due).map(|token| token.id).collect();
+    if !due.is_empty() {
+        let rows = tokens::table.filter(tokens::id.eq_any(due));
+        diesel::update(rows).set(tokens::last_used_at.eq(now.naive_utc())).execute(connection)?;
     }
-    Ok(Some(token))
+    Ok(())
 }
 
 /// Tokens in the order of their keys, after one of them.

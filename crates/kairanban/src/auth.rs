@@ -4,6 +4,7 @@
 //! of one, and nobody but this file can make it: a handler that forgets to ask does not compile, and
 //! one that asked for another board changes that one.
 
+pub mod finder;
 mod held;
 
 use std::{
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::{blocking::answered, bulletin::Bulletin};
 
+pub use finder::TokenFinder;
 pub use held::HeldTokens;
 use held::TicketHold;
 
@@ -92,18 +94,21 @@ impl Caller {
     #[must_use]
     pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
         let Grant { mut token, ticket } = self.0.as_deref()?.clone();
-        Some(Box::pin(async move {
-            let over = async {
-                match &ticket {
-                    Some((_, hold)) => hold.over().await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                changed = token.changed() => if changed.is_err() { pending().await },
-                () = over => {}
+        let changed = async move {
+            if token.changed().await.is_err() {
+                pending().await
             }
-        }))
+        };
+        // Who has no ticket keeps no room for one.
+        Some(match ticket {
+            None => Box::pin(changed),
+            Some((_, hold)) => Box::pin(async move {
+                tokio::select! {
+                    () = changed => {}
+                    () = hold.over() => {}
+                }
+            }),
+        })
     }
 
     /// Whatever the caller may do now is not news any more.
@@ -184,10 +189,7 @@ impl Bulletin {
     /// If it is no good token.
     pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
         let Some(secret) = secret.map(str::to_owned) else { return Ok(Caller::default()) };
-        let find = || {
-            let secret = secret.clone();
-            answered(self.store(), move |store| store.find_token(&secret))
-        };
+        let find = || self.finder().find(secret.clone());
         Ok(Caller(Some(Box::new(Grant { token: self.follow_token(find).await?, ticket: None }))))
     }
 

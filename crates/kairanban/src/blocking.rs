@@ -13,7 +13,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreE
     done.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
-/// Asks the database something, for somebody who waits. A server that is frozen, or a link that takes
+/// Asks the database something, for somebody who waits, when it is their turn. A server that is frozen, or a link that takes
 /// everything and gives nothing, would otherwise keep them waiting for ever. What was asked goes on.
 ///
 /// # Errors
@@ -22,7 +22,34 @@ pub async fn answered<T: Send + 'static>(
     store: &Store,
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let (at_most, store) = (store.answer_max(), store.clone());
+    in_time(store, async {
+        let (turn, store) = (store.turn().await?, store.clone());
+        blocking(move || {
+            let _turn = turn;
+            ask(&store)
+        })
+        .await
+    })
+    .await
+}
+
+/// The same for the follower, whom everybody waits for: no crowd that asks something is before it.
+///
+/// # Errors
+/// As [`answered`].
+pub async fn answered_first<T: Send + 'static>(
+    store: &Store,
+    ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let asked = store.clone();
+    in_time(store, blocking(move || ask(&asked))).await
+}
+
+/// What does not come in the time that the database may take is [`StoreError::Unavailable`].
+///
+/// # Errors
+/// That, and those of `answer`.
+pub async fn in_time<T>(store: &Store, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
-    timeout(at_most, blocking(move || ask(&store))).await.unwrap_or_else(late)
+    timeout(store.answer_max(), answer).await.unwrap_or_else(late)
 }

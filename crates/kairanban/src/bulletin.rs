@@ -15,7 +15,11 @@ use std::{
 use kairanban_core::{Hub, Revision};
 use kairanban_store::{Store, Writer};
 
-use crate::{auth::HeldTokens, follower::Following, shared_snapshots::Loader};
+use crate::{
+    auth::{HeldTokens, TokenFinder},
+    follower::Following,
+    shared_snapshots::Loader,
+};
 
 pub use reading::{CATCH_UP, First, Reading, ResetReason, Since, Watch};
 pub use writing::on_commit;
@@ -34,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) following: Following,
     pub(crate) held: HeldTokens,
+    pub(crate) finder: TokenFinder,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is forgotten.
@@ -51,6 +56,10 @@ impl Bulletin {
 
     pub(crate) fn store(&self) -> &Store {
         &self.parts.store
+    }
+
+    pub(crate) fn finder(&self) -> &TokenFinder {
+        &self.parts.finder
     }
 
     pub(crate) fn held(&self) -> &HeldTokens {

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{archiver::Archiver, auth::HeldTokens, blocking::answered, bulletin::HighWater, shared_snapshots::Loader};
+use crate::{archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, shared_snapshots::Loader};
 
 /// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
 #[derive(Clone, Debug, Default)]
@@ -238,7 +238,7 @@ impl Follower {
             self.find_epoch().await?;
         }
         let after = self.position.borrow().revision;
-        match answered(&self.around.store, move |store| store.changes_since(after)).await? {
+        match answered_first(&self.around.store, move |store| store.changes_since(after)).await? {
             Stretch::Changes(changes) => {
                 let Some(last) = changes.last() else { return Ok(()) };
                 let head = last.revision;
@@ -293,7 +293,7 @@ impl Follower {
             return Ok(());
         }
         let ids = asked.clone();
-        let found = answered(&self.around.store, move |store| store.tokens_by_id(&ids)).await?;
+        let found = answered_first(&self.around.store, move |store| store.tokens_by_id(&ids)).await?;
         self.around.held.end_look(&asked, &found);
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Follower {
 
     /// Looks whether this is still the same database, now that it was away.
     async fn find_epoch(&self) -> Result<(), StoreError> {
-        let (epoch, head) = answered(&self.around.store, |store| Ok((store.find_epoch()?, store.head()?))).await?;
+        let (epoch, head) = answered_first(&self.around.store, |store| Ok((store.find_epoch()?, store.head()?))).await?;
         if epoch != self.position.borrow().epoch {
             tracing::warn!(%epoch, "this is another database than before: every stream begins anew");
             self.position.send_modify(|position| (position.epoch, position.revision) = (epoch, head));

@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archiver::{self, Archiver},
-    auth::HeldTokens,
+    auth::{HeldTokens, TokenFinder, finder},
     backplane::{Backplane, Ways},
     bulletin::{self, Bulletin, HighWater},
     cli::CliError,
@@ -164,6 +164,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     let loader = Loader::new(store.clone(), ways.redis.clone());
     let (archiver, overfull) = Archiver::new();
     let held = HeldTokens::default();
+    let (finder, inquiries) = TokenFinder::new(store.clone());
     let (follower, following, own_commits) = Follower::new(follower::Surroundings {
         store: store.clone(),
         loader: loader.clone(),
@@ -189,12 +190,25 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
     tasks.spawn(housekeeping.run(stop.clone()));
+    tasks.spawn(finder::run(store.clone(), inquiries, stop.clone()));
     data_version::watch(store.clone(), wake.clone(), stop.clone())?;
     backplane.start(ways, &following.epoch(), &wake, &tasks, &stop);
     let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
     let undo = config.undo();
-    let parts =
-        bulletin::Parts { store, loader, hub, writer, following, held, acknowledged, trimmed_to, cache_ttl, write_wait, undo };
+    let parts = bulletin::Parts {
+        store,
+        loader,
+        hub,
+        writer,
+        following,
+        held,
+        finder,
+        acknowledged,
+        trimmed_to,
+        cache_ttl,
+        write_wait,
+        undo,
+    };
     Ok((Bulletin::new(parts), Background { stop, tasks, writing }))
 }
 

@@ -7,6 +7,7 @@
 //! to a socket, a [`Listener`] whoever else asks for them.
 
 mod detached;
+mod leave;
 mod life;
 mod listener;
 mod many;

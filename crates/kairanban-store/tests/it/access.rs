@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope};
+use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, Token};
 use kairanban_store::{BoardEdit, Deed, NewToken, Secret, StoreError, TicketTimes, Visible, Write, Written};
 
 use crate::place::{Place, administer, create, main, run, topic};
 
 crate::on_both!(
     tokens_are_found_used_and_ended,
+    many_tokens_are_found_at_once_each_in_its_place,
     a_ticket_opens_its_board_for_a_while,
     policies_say_who_may_read_and_post,
     what_other_programs_do_to_policies_and_tokens_is_told,
@@ -33,13 +34,28 @@ fn make_token(place: &Place, board: Option<&str>) -> String {
     secret.reveal().to_owned()
 }
 
+fn find(place: &Place, secret: &str) -> Option<Token> {
+    place.store.find_tokens(&[secret.to_owned()]).expect("read").pop().expect("one")
+}
+
+fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
+    let made: Vec<_> = (0..3).map(|_| make_token(place, None)).collect();
+    let shown = [&made[2], "none", &made[0], &made[2], &made[1]].map(ToString::to_string);
+    let ids: Vec<_> = place.store.find_tokens(&shown).expect("read").into_iter().map(|token| Some(token?.id)).collect();
+    let alone = |n: usize| find(place, &made[n]).map(|token| token.id);
+    assert_eq!(ids, [alone(2), None, alone(0), alone(2), alone(1)]);
+    let used = |token: &Token| token.last_used_at.is_some();
+    assert!(place.store.tokens(0, 10).expect("a list").iter().filter(|token| used(token)).count() == 3);
+    assert!(place.store.find_tokens(&[]).expect("read").is_empty());
+}
+
 fn tokens_are_found_used_and_ended(place: &Place) {
     let secret = make_token(place, Some("main"));
     assert!(secret.starts_with("kairanban_") && secret.len() == 74, "{secret}");
     assert_ne!(make_token(place, None), secret);
     let lost = place.store.create_token(&new(Some("nowhere")), &Secret::token().expect("random"));
     assert!(matches!(lost, Err(StoreError::NoSuchBoard(_))));
-    let found = place.store.find_token(&secret).expect("read").expect("found");
+    let found = find(place, &secret).expect("found");
     assert_eq!((found.scope, found.board.clone(), found.last_used_at), (Scope::Admin, Some(main()), None));
     let before = place.head();
     let used = &place.store.tokens(0, 10).expect("a list")[0];
@@ -47,11 +63,11 @@ fn tokens_are_found_used_and_ended(place: &Place) {
     assert_eq!(place.head(), before, "that it was used is no change");
     assert_eq!(place.store.tokens(used.id, 10).expect("a list").len(), 1);
     for wrong in ["", "kairanban_", &secret[..73], &format!("{secret} "), &secret.to_uppercase()] {
-        assert_eq!(place.store.find_token(wrong).expect("read"), None);
+        assert_eq!(find(place, wrong), None);
     }
     place.store.revoke_token(found.id).expect("revoked");
     assert!(matches!(place.store.revoke_token(found.id), Err(StoreError::NoSuchToken(_))), "once");
-    assert!(place.store.find_token(&secret).expect("read").expect("found").revoked_at.is_some());
+    assert!(find(place, &secret).expect("found").revoked_at.is_some());
     assert_eq!(place.changes(before).iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Token]);
     let listed = place.foreign().try_run(&format!("INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"));
     assert!(listed.is_err(), "no such scope");
@@ -59,7 +75,7 @@ fn tokens_are_found_used_and_ended(place: &Place) {
 
 fn a_ticket_opens_its_board_for_a_while(place: &Place) {
     place.foreign().run("INSERT INTO boards (name) VALUES ('other')");
-    let token = place.store.find_token(&make_token(place, None)).expect("read").expect("found");
+    let token = find(place, &make_token(place, None)).expect("found");
     let ticket = Secret::ticket().expect("random");
     place.store.create_ticket(token.id, &main(), &ticket).expect("a ticket");
     let open = |secret: &str, board: &str, times: TicketTimes| {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use futures_util::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
 
 use super::{
     Reader, Surroundings,
+    leave::Leave,
     wheel::{Place, TICK, Tick},
 };
 use crate::{
@@ -25,8 +25,8 @@ pub(super) struct Life {
     clock: Clock,
     /// Where the wheel wakes the stream.
     place: Option<Place>,
-    /// Until what the reader may do changes; nothing, and no room, if that is never.
-    leave: Option<Box<BoxFuture<'static, ()>>>,
+    /// Until what the reader may do changes.
+    leave: Leave,
     /// Whether the reader knows that the database is away.
     told_stale: bool,
     outbox: Vec<Frame>,
@@ -85,7 +85,7 @@ impl Life {
             wire: speech.wire(),
             speech,
             around,
-            leave: reader.caller.changed().map(Box::new),
+            leave: Leave::of(&reader.caller),
             reader,
             clock,
             place: None,
@@ -120,9 +120,9 @@ impl Life {
 
     /// Ready when there is something to do, whatever the news.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
-        if self.leave.as_mut().is_some_and(|leave| leave.poll_unpin(cx).is_ready()) {
+        if self.leave.poll(cx).is_ready() {
             self.reader.caller.look();
-            self.leave = self.reader.caller.changed().map(Box::new);
+            self.leave = Leave::of(&self.reader.caller);
             self.clock.token_ends_at = token_end(&self.reader.caller, self.around.wheel.now());
             return Poll::Ready(Woken::Leave);
         }

@@ -213,7 +213,7 @@ fn a_locked_database_is_told_and_passes() {
     let node = Node::start(Database::postgres());
     node.post("a");
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
-    let lock = node.database.lock();
+    let lock = node.database.lock("topics, changes");
     let began = std::time::Instant::now();
     let answer = node.send("POST", "/", "text/plain", "b");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");

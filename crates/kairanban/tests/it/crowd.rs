@@ -1,7 +1,8 @@
 //! A thousand readers: one write reaches all, the database is read once, and idling costs nothing.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -72,6 +73,71 @@ fn a_restart_costs_one_reading_a_board() {
          current_database()) AND query ILIKE 'select%' AND query ILIKE '%from (\"boards\" left%topics%';",
     );
     assert_eq!(readings.parse::<usize>(), Ok(BOARDS));
+}
+
+/// Each in a thread of its own they would take more memory than all they came for.
+#[test]
+fn who_waits_for_the_database_waits_in_line() {
+    let node = Node::start(Database::postgres());
+    let asked =
+        held_up(&node, "topics, changes", 200, |_| "GET /api/v1/boards/main/changes HTTP/1.1\r\nHost: board.test".to_owned());
+    asked.into_iter().for_each(answered_200);
+}
+
+#[test]
+fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
+    const CROWD: usize = 300;
+    let node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
+    node.database.sql(&format!(
+        "CREATE EXTENSION pg_stat_statements; UPDATE boards SET read = 'token'; INSERT INTO tokens (name, digest, scope)
+         SELECT 't', encode(sha256(('secret' || n)::bytea), 'hex'), 'read' FROM generate_series(1, {CROWD}) n"
+    ));
+    let ask = |n| format!("GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}");
+    let streams = held_up(&node, "tokens", CROWD, |n| ask(n + 1));
+    streams.into_iter().for_each(answered_200);
+    let queries = node.database.sql(
+        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
+         current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"tokens\".\"digest\"%'",
+    );
+    assert!((1..CROWD / 10).contains(&queries.parse().expect("a count")), "{queries} queries for {CROWD} tokens");
+    let mut stranger = TcpStream::connect(node.address).expect("a connection");
+    write!(stranger, "{}\r\n\r\n", ask(0)).expect("asked");
+    assert!(answer(&mut stranger).starts_with("HTTP/1.1 401"));
+}
+
+/// Asks `count` times for what the database has to be asked, of which it gives nothing for half a second; the server needs
+/// hardly more threads for that than it has connections.
+fn held_up(node: &Node, tables: &str, count: usize, ask: impl Fn(usize) -> String) -> Vec<TcpStream> {
+    const CONNECTIONS: usize = 8;
+    let lock = node.database.lock(tables);
+    let began = Instant::now();
+    let ask = |n| {
+        let mut connection = TcpStream::connect(node.address).expect("a connection");
+        write!(connection, "{}\r\n\r\n", ask(n)).expect("asked");
+        connection
+    };
+    let before = node.threads();
+    let asked = (0..count).map(ask).collect();
+    while began.elapsed() < Duration::from_millis(500) {
+        let threads = node.threads();
+        assert!(threads <= before + 2 * CONNECTIONS, "{threads} threads, {before} before");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    drop(lock);
+    asked
+}
+
+fn answered_200(mut connection: TcpStream) {
+    let answer = answer(&mut connection);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// The beginning of what the server says.
+fn answer(connection: &mut TcpStream) -> String {
+    let mut head = [0; 64];
+    connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+    let length = connection.read(&mut head).expect("an answer");
+    String::from_utf8_lossy(&head[..length]).into_owned()
 }
 
 /// Five thousand readers are sent away one after the other, and told to come back at different times.

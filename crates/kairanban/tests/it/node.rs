@@ -37,12 +37,12 @@ impl Drop for Lock {
 }
 
 impl Database {
-    /// Locks the tables of a Postgres.
-    pub(crate) fn lock(&self) -> Lock {
+    /// Locks tables of a Postgres.
+    pub(crate) fn lock(&self, tables: &str) -> Lock {
         let mut command = Command::new("psql");
         let mut psql = command.args(["-qAtX", &self.url()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
         let input = psql.stdin.as_mut().expect("a pipe");
-        input.write_all(b"BEGIN; LOCK TABLE topics, changes; SELECT 'locked';\n").expect("written");
+        writeln!(input, "BEGIN; LOCK TABLE {tables}; SELECT 'locked';").expect("written");
         let mut said = String::new();
         BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
         Lock(psql)
@@ -233,6 +233,11 @@ impl Node {
             assert!(began.elapsed() < patience, "still running after {patience:?}");
             std::thread::park_timeout(Duration::from_millis(5));
         }
+    }
+
+    /// Threads of the process.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("/proc").count()
     }
 
     /// CPU time of the process so far.

@@ -45,7 +45,7 @@ fn play(transcript: &str) {
             }
             ("ws", path) => stream = Some(Said::socket(&node, path, epoch.clone())),
             ("send", text) => stream.as_mut().expect("a socket").send(text),
-            ("lock", _) => lock = Some(node.database.lock()),
+            ("lock", _) => lock = Some(node.database.lock("topics, changes")),
             ("unlock", _) => drop(lock.take()),
             ("restart", _) => {
                 node.kill();
