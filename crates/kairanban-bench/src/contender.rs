@@ -15,9 +15,10 @@ use tempfile::TempDir;
 use crate::{
     process::{self, Process},
     publisher::Line,
+    wire::Door,
 };
 
-pub use ours::{Kairanban, floor, kairanban};
+pub use ours::{Kairanban, floor, kairanban, kairanban_private};
 pub use peers::peers;
 
 /// A program that streams to readers what is published.
@@ -30,14 +31,14 @@ pub struct Contender {
     pub command: Start,
     /// An address that is answered as soon as it serves.
     pub ready: &'static str,
-    /// What has to be done before it can be used.
-    pub prepare: fn(SocketAddr) -> Result<()>,
+    /// Does what has to be done before it can be used, its files being in a folder, and says how to ask it.
+    pub prepare: fn(&Path, SocketAddr) -> Result<Door>,
     /// What a reader asks for.
-    pub subscribe: fn(SocketAddr) -> Vec<u8>,
+    pub subscribe: fn(&Door) -> Vec<u8>,
     /// What a reader has to do once it was sent something; `false` while that was not enough.
     pub greet: Greet,
     /// What publishes a text.
-    pub publish: fn(SocketAddr, &str) -> Vec<u8>,
+    pub publish: fn(&Door, &str) -> Vec<u8>,
     /// How far the port for that is from the one for readers.
     pub publish_port: u16,
     /// How many bytes of text make its events about as long as ours.
@@ -71,9 +72,13 @@ pub type Start = Box<dyn Fn(&Path, SocketAddr) -> Result<Command>>;
 pub type Greet = fn(SocketAddr, &[u8]) -> Result<bool>;
 
 /// A contender that runs, and its files.
-pub struct Running {
+pub struct Running<'a> {
+    /// Which.
+    pub contender: &'a Contender,
     /// The program.
     pub process: Process,
+    /// How it is asked.
+    pub door: Door,
     /// Its files, for as long as it runs.
     _folder: TempDir,
 }
@@ -83,7 +88,7 @@ impl Contender {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn start(&self) -> Result<Running> {
+    pub fn start(&self) -> Result<Running<'_>> {
         let folder = tempfile::tempdir()?;
         let address = process::free_address()?;
         let mut command = (self.command)(folder.path(), address)?;
@@ -92,8 +97,30 @@ impl Contender {
             command.stderr(Stdio::null());
         }
         let process = Process::start(command, address, self.ready).with_context(|| self.name.to_owned())?;
-        (self.prepare)(address).with_context(|| format!("{} cannot be set up", self.name))?;
-        Ok(Running { process, _folder: folder })
+        let door = (self.prepare)(folder.path(), address).with_context(|| format!("{} cannot be set up", self.name))?;
+        Ok(Running { contender: self, process, door, _folder: folder })
+    }
+}
+
+impl Running<'_> {
+    /// A connection of somebody who asks one thing after the other.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn line(&self) -> Result<Line> {
+        Line::open(self.door.address)
+    }
+
+    /// What a reader asks for.
+    #[must_use]
+    pub fn subscribe(&self) -> Vec<u8> {
+        (self.contender.subscribe)(&self.door)
+    }
+
+    /// What publishes a text.
+    #[must_use]
+    pub fn publish(&self, text: &str) -> Vec<u8> {
+        (self.contender.publish)(&self.door, text)
     }
 }
 
@@ -103,8 +130,8 @@ pub fn next_port(address: SocketAddr, by: u16) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port().wrapping_add(by))
 }
 
-fn nothing_to_prepare(_: SocketAddr) -> Result<()> {
-    Ok(())
+fn nothing_to_prepare(_: &Path, address: SocketAddr) -> Result<Door> {
+    Ok(address.into())
 }
 
 /// For a [`Greet`] that has nothing to do.

@@ -3,6 +3,7 @@
 //!
 //! Everything stays on the loopback network, is bounded in number and time, and ends by itself.
 
+mod apart;
 mod chart;
 mod contender;
 mod crowd;
@@ -22,7 +23,7 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use contender::{Contender, Kairanban, kairanban, peers};
 use database::Postgres;
@@ -52,7 +53,11 @@ enum What {
     /// What readers that take nothing cost the others
     Slow,
     /// Curves: readers, boards, topics, history, nodes
-    Growth,
+    Growth {
+        /// Only those
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<Growing>,
+    },
     /// Prints the tables of a run again, and draws its charts anew
     Show {
         /// Its name: fan-out, reads, writes, small, slow or growth
@@ -61,6 +66,19 @@ enum What {
     /// Is the floor: a bare write loop, until it is ended
     #[command(hide = true)]
     Floor { address: SocketAddr },
+    /// Is a crowd of readers that waits for a line before it looks for events
+    #[command(hide = true)]
+    Crowd(apart::Invitation),
+}
+
+/// What there is more and more of.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Growing {
+    Readers,
+    Boards,
+    Topics,
+    History,
+    Nodes,
 }
 
 #[derive(Args)]
@@ -96,12 +114,13 @@ fn main() -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let (name, results) = match arguments.what {
         What::Floor { address } => return floor::serve(address),
+        What::Crowd(invitation) => return apart::attend(invitation),
         What::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
         What::Reads(Rounds { rounds }) => ("reads".to_owned(), Results { reads: reads::reads(rounds)?, ..Results::default() }),
         What::Writes(Rounds { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
         What::Small(Rounds { rounds }) => ("small".to_owned(), all_small(rounds)?),
         What::Slow => ("slow".to_owned(), Results { slow: slow::slow()?, ..Results::default() }),
-        What::Growth => ("growth".to_owned(), all_growth()?),
+        What::Growth { only } => ("growth".to_owned(), all_growth(&only)?),
         What::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
             let results = Results::load(&folder, &name)?;
@@ -127,16 +146,20 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
         // As many as the floor has.
         kairanban("kairanban with one worker", with("SERVER__WORKERS", "1")),
         kairanban("kairanban with ordinary bodies", with("STREAM__DETACHED", "false")),
+        contender::kairanban_private(),
     ];
     contenders.extend(peers());
     let is_wanted = |contender: &Contender| asked.only.is_empty() || asked.only.iter().any(|name| contender.name == name);
     contenders.retain(|contender| contender.name.starts_with("floor") || is_wanted(contender));
     for round in 1..=asked.rounds {
         for contender in &contenders {
-            let found = contender
-                .missing
-                .clone()
-                .map_or_else(|| fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}")), Err);
+            let measure = || fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}"));
+            let found = match &contender.missing {
+                Some(why) => Err(why.clone()),
+                None if contender.is_ours => measure(),
+                // Some refuse a reader now and then, for no reason that they give.
+                None => measure().or_else(|_| measure()).or_else(|_| measure()),
+            };
             match found {
                 Ok(found) => {
                     say(&format!("round {round}: {}: {:.2} µs", found.name, found.delivery_us))?;
@@ -160,13 +183,17 @@ fn all_small(rounds: usize) -> Result<Results> {
     Ok(Results { weights: small::weights()?, ready: small::ready(rounds * 2, &postgres)?, ..Results::default() })
 }
 
-fn all_growth() -> Result<Results> {
+fn all_growth(only: &[Growing]) -> Result<Results> {
     let postgres = Postgres::start()?;
-    let mut curves = growth::readers(15_000)?;
-    curves.extend(growth::boards(100_000, &postgres)?);
-    curves.extend(growth::topics()?);
-    curves.extend(growth::history(1_000_000, &postgres)?);
-    curves.extend(growth::nodes(4, &postgres)?);
+    let is_wanted = |growing: &&Growing| only.is_empty() || only.contains(growing);
+    let curves = Growing::value_variants().iter().filter(is_wanted).map(|growing| match growing {
+        Growing::Readers => growth::readers(15_000),
+        Growing::Boards => growth::boards(100_000, &postgres),
+        Growing::Topics => growth::topics(),
+        Growing::History => growth::history(1_000_000, &postgres),
+        Growing::Nodes => growth::nodes(4, &postgres),
+    });
+    let curves = curves.collect::<Result<Vec<_>>>()?.concat();
     Ok(Results { curves, ..Results::default() })
 }
 

@@ -7,23 +7,22 @@ pub mod slow;
 pub mod small;
 pub mod writes;
 
-use std::{
-    net::SocketAddr,
-    thread::{self, JoinHandle},
-};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
 
 use crate::{
-    contender::{Contender, next_port},
+    contender::{Contender, Running, next_port},
     crowd::{Crowd, Schedule, Seen, mark},
-    process::{Cpu, Process},
-    publisher, wire,
+    process::Cpu,
+    publisher,
+    wire::{self, Door},
 };
 
-/// What a reader of patches asks kairanban for, and one of whole lists.
-const PATCH: fn(SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=patch", "");
-const LIST: fn(SocketAddr) -> Vec<u8> = |address| wire::get(address, "/b/main/stream?format=list", "");
+/// What a reader of patches asks kairanban for.
+pub const PATCH: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=patch", "");
+/// The same of one of whole lists.
+const LIST: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=list", "");
 
 /// A comment of `bytes` with the mark of the `n`th event in it. Words, as people write them, so that
 /// compressing them says something.
@@ -55,24 +54,30 @@ pub fn text(n: u32, bytes: usize) -> String {
 }
 
 /// Publishes by a thread of its own what a schedule says.
-fn publish_aside(contender: &Contender, process: &Process, schedule: Schedule) -> JoinHandle<Result<()>> {
-    let (publish, bytes, address) = (contender.publish, contender.text_bytes, process.address);
-    let door = next_port(address, contender.publish_port);
-    thread::spawn(move || publisher::publish(door, schedule, |n| publish(address, &text(n, bytes))))
+fn publish_aside(running: &Running<'_>, schedule: Schedule) -> JoinHandle<Result<()>> {
+    let Contender { publish, text_bytes, publish_port, .. } = *running.contender;
+    let door = running.door.clone();
+    let address = next_port(door.address, publish_port);
+    thread::spawn(move || publisher::publish(address, schedule, |n| publish(&door, &text(n, text_bytes))))
+}
+
+/// Puts so many topics on the board, as the events of a schedule bring them, but without their marks.
+fn fill(running: &Running<'_>, topics: u32) -> Result<()> {
+    let mut line = running.line()?;
+    (0..topics).try_for_each(|n| line.ask(&running.publish(&text(n, running.contender.text_bytes).replace('~', "="))).map(drop))
 }
 
 /// What readers see of a schedule, and the time that the server had a processor for it.
-fn watch(contender: &Contender, process: &Process, crowd: &mut Crowd, schedule: Schedule) -> Result<(Seen, Cpu)> {
-    let before = process.cpu()?;
-    let publishing = publish_aside(contender, process, schedule);
+fn watch(running: &Running<'_>, crowd: &mut Crowd, schedule: Schedule) -> Result<(Seen, Cpu)> {
+    let before = running.process.cpu()?;
+    let publishing = publish_aside(running, schedule);
     let seen = crowd.watch(&schedule)?;
     publishing.join().map_err(|_| anyhow!("the publisher panicked"))??;
-    Ok((seen, process.cpu()? - before))
+    Ok((seen, running.process.cpu()? - before))
 }
 
-fn gather(contender: &Contender, process: &Process, readers: usize) -> Result<Crowd> {
-    let address = process.address;
-    Crowd::gather(address, readers, |_| (contender.subscribe)(address), contender.greet)
+fn gather(running: &Running<'_>, readers: usize) -> Result<Crowd> {
+    Crowd::gather(running.door.address, readers, |_| running.subscribe(), running.contender.greet)
 }
 
 /// The middle of some figures.

@@ -6,12 +6,13 @@ use std::{
     io::{Read as _, Write as _},
     iter::Sum,
     net::{SocketAddr, TcpListener, TcpStream},
-    ops::Sub,
+    ops::{Range, Sub},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::publisher::pause;
 
@@ -60,12 +61,24 @@ pub struct Process {
     pub ready_after: Duration,
 }
 
-/// An address that was free a moment ago.
+/// Where ports begin that the system gives to no connection by itself: those are taken for a while after their
+/// connection has gone, and not every program takes such a port all the same.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// An address that was free a moment ago, and the one whose port comes next, too. Never the same twice.
 ///
 /// # Errors
-/// If the system has none.
+/// If the system has none left.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let port = NEXT.fetch_add(2, Ordering::Relaxed);
+        ensure!(PORTS.contains(&port), "no port is free");
+        if is_free(port) && is_free(port + 1) {
+            return Ok(([127, 0, 0, 1], port).into());
+        }
+    }
 }
 
 /// Whether a program of this name can be started.

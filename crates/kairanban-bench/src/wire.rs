@@ -1,6 +1,6 @@
 //! What there is to know of HTTP to make load: heads, lengths, addresses.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Begins to connect to a server on the loopback network. The `n`th of many comes from one of several
-/// addresses, so that ports do not run out.
+/// addresses, of which each server has its own, so that ports do not run out.
 ///
 /// # Errors
 /// If the system refuses.
@@ -34,7 +34,8 @@ pub fn connect(to: SocketAddr, n: usize) -> Result<TcpStream> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if n >= PER_SOURCE {
-        socket.bind(&SocketAddr::from(([127, 0, 0, u8::try_from(1 + n / PER_SOURCE)?], 0)).into())?;
+        let [high, low] = to.port().to_be_bytes();
+        socket.bind(&SocketAddr::from(([127, high, low, u8::try_from(n / PER_SOURCE)?], 0)).into())?;
     }
     match socket.connect(&to.into()) {
         Ok(()) => {}
@@ -95,17 +96,46 @@ fn end_of_chunked(body: &[u8]) -> Option<usize> {
     memchr::memmem::find(body, b"0\r\n\r\n").map(|at| at + 5)
 }
 
+/// Where a server is asked, and by what right.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What each request shows, if it has to.
+    pub token: Option<String>,
+}
+
+impl From<SocketAddr> for Door {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, token: None }
+    }
+}
+
+impl fmt::Display for Door {
+    /// The headers that each request has.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "host: {}\r\n", self.address)?;
+        self.token.iter().try_for_each(|token| write!(out, "authorization: Bearer {token}\r\n"))
+    }
+}
+
 /// A GET of a stream or a file.
 #[must_use]
-pub fn get(address: SocketAddr, path: &str, headers: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").into_bytes()
+pub fn get(door: &Door, path: &str, headers: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\n{door}{headers}\r\n").into_bytes()
 }
 
 /// A POST.
 #[must_use]
-pub fn post(address: SocketAddr, path: &str, kind: &str, headers: &str, body: &str) -> Vec<u8> {
+pub fn post(door: &Door, path: &str, kind: &str, headers: &str, body: &str) -> Vec<u8> {
+    with_body("POST", door, path, kind, headers, body)
+}
+
+/// A request that brings something.
+#[must_use]
+pub fn with_body(method: &str, door: &Door, path: &str, kind: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\n{door}content-type: {kind}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
         .into_bytes()
 }
 
@@ -127,11 +157,11 @@ mod tests {
 
     #[test]
     fn knows_a_post_by_its_length() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 80));
-        let bytes = post(address, "/pub", "text/plain", "", "hello");
+        let door = Door::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let bytes = post(&door, "/pub", "text/plain", "", "hello");
         let whole = request(&bytes).expect("whole");
         assert!(whole.is_post && &bytes[whole.head..whole.end] == b"hello");
         assert!(request(&bytes[..bytes.len() - 1]).is_none());
-        assert!(request(&get(address, "/sub", "")).is_some_and(|request| !request.is_post));
+        assert!(request(&get(&door, "/sub", "")).is_some_and(|request| !request.is_post));
     }
 }

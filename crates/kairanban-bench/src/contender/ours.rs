@@ -2,10 +2,10 @@
 
 use std::{env, net::SocketAddr, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use super::{Bounds, Contender, any_bytes_will_do, nothing_to_prepare};
-use crate::wire;
+use super::{Bounds, Contender, any_bytes_will_do, ask, nothing_to_prepare};
+use crate::wire::{self, Door};
 
 /// How kairanban is run.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +51,29 @@ pub fn kairanban(name: &'static str, how: Kairanban) -> Contender {
         command: Box::new(move |folder, address| how.command(folder, address)),
         ready: "/readyz",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/b/main/stream?format=patch", ""),
+        subscribe: |door| wire::get(door, "/b/main/stream?format=patch", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/", "text/plain", "", text),
+        publish: |door, text| wire::post(door, "/", "text/plain", "", text),
         publish_port: 0,
         text_bytes: 140,
         is_ours: true,
         bounds: Bounds::NONE,
     }
+}
+
+/// The same, of a board that only those may read who show a token.
+#[must_use]
+pub fn kairanban_private() -> Contender {
+    Contender { prepare: make_private, ..kairanban("kairanban with a private board", Kairanban::default()) }
+}
+
+fn make_private(folder: &Path, address: SocketAddr) -> Result<Door> {
+    let output = Kairanban::default().command(folder, address)?.args(["token", "create", "--scope", "admin"]).output()?;
+    ensure!(output.status.success(), "no token: {}", output.status);
+    let door = Door { address, token: Some(String::from_utf8(output.stdout)?.trim().to_owned()) };
+    let private = r#"{"read":"token","post":"token"}"#;
+    ask(address, &wire::with_body("PATCH", &door, "/api/v1/boards/main", "application/json", "", private))?;
+    Ok(door)
 }
 
 /// This program itself, as nothing but a write loop.
@@ -74,9 +89,9 @@ pub fn floor() -> Contender {
         }),
         ready: "/sub",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/sub", ""),
+        subscribe: |door| wire::get(door, "/sub", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/pub", "text/plain", "", text),
+        publish: |door, text| wire::post(door, "/pub", "text/plain", "", text),
         publish_port: 0,
         // What kairanban's patch of a comment of 140 bytes comes to; see the column of bytes.
         text_bytes: 409,

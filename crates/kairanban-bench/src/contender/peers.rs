@@ -45,9 +45,9 @@ fn nchan() -> Contender {
         }),
         ready: "/ready",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/sub", EVENT_STREAM),
+        subscribe: |door| wire::get(door, "/sub", EVENT_STREAM),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/pub", "text/plain", "", text),
+        publish: |door, text| wire::post(door, "/pub", "text/plain", "", text),
         publish_port: 0,
         text_bytes: 410,
         is_ours: false,
@@ -91,16 +91,17 @@ fn pushpin() -> Contender {
         }),
         ready: "/",
         // Its parts come up one after the other.
-        prepare: |address| {
+        prepare: |_, address| {
             process::wait_for(next_port(address, 1), "/")?;
-            process::wait_for(address, "/stream")
+            process::wait_for(address, "/stream")?;
+            Ok(address.into())
         },
-        subscribe: |address| wire::get(address, "/stream", EVENT_STREAM),
+        subscribe: |door| wire::get(door, "/stream", EVENT_STREAM),
         greet: any_bytes_will_do,
-        publish: |address, text| {
+        publish: |door, text| {
             let content = format!("data: {text}\n\n");
             let item = serde_json::json!({"items": [{"channel": "test", "formats": {"http-stream": {"content": content}}}]});
-            wire::post(next_port(address, 1), "/publish/", "application/json", "", &item.to_string())
+            wire::post(&next_port(door.address, 1).into(), "/publish/", "application/json", "", &item.to_string())
         },
         publish_port: 1,
         text_bytes: 425,
@@ -130,12 +131,12 @@ fn mercure() -> Contender {
         }),
         ready: "/",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/.well-known/mercure?topic=board", ""),
+        subscribe: |door| wire::get(door, "/.well-known/mercure?topic=board", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| {
+        publish: |door, text| {
             let authorization = format!("authorization: Bearer {MERCURE_TOKEN}\r\n");
             let form = format!("topic=board&data={text}");
-            wire::post(address, "/.well-known/mercure", "application/x-www-form-urlencoded", &authorization, &form)
+            wire::post(door, "/.well-known/mercure", "application/x-www-form-urlencoded", &authorization, &form)
         },
         publish_port: 0,
         text_bytes: 370,
@@ -167,13 +168,11 @@ fn centrifugo() -> Contender {
         ready: "/health",
         prepare: nothing_to_prepare,
         // {"subs":{"board":{}}}
-        subscribe: |address| {
-            wire::get(address, "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22board%22%3A%7B%7D%7D%7D", "")
-        },
+        subscribe: |door| wire::get(door, "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22board%22%3A%7B%7D%7D%7D", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| {
+        publish: |door, text| {
             let body = serde_json::json!({"channel": "board", "data": {"text": text}}).to_string();
-            wire::post(address, "/api/publish", "application/json", "x-api-key: k\r\n", &body)
+            wire::post(door, "/api/publish", "application/json", "x-api-key: k\r\n", &body)
         },
         publish_port: 0,
         text_bytes: 360,
@@ -195,11 +194,9 @@ fn centrifuge() -> Contender {
         ready: "/ready",
         prepare: nothing_to_prepare,
         // {"id":1,"connect":{}}
-        subscribe: |address| wire::get(address, "/sub?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%7D%7D", ""),
+        subscribe: |door| wire::get(door, "/sub?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%7D%7D", ""),
         greet: |_, said| Ok(memmem::find(said, b"data: ").is_some()),
-        publish: |address, text| {
-            wire::post(address, "/pub", "application/json", "", &serde_json::json!({"text": text}).to_string())
-        },
+        publish: |door, text| wire::post(door, "/pub", "application/json", "", &serde_json::json!({"text": text}).to_string()),
         publish_port: 0,
         text_bytes: 350,
         is_ours: false,
@@ -223,11 +220,12 @@ fn pocketbase() -> Contender {
             Ok(command)
         }),
         ready: "/api/health",
-        prepare: |address| {
+        prepare: |_, address| {
+            let door = address.into();
             let (identity, password) = POCKETBASE_USER;
             let login = serde_json::json!({"identity": identity, "password": password}).to_string();
             let path = "/api/collections/_superusers/auth-with-password";
-            let heard = ask(address, &wire::post(address, path, "application/json", "", &login))?;
+            let heard = ask(address, &wire::post(&door, path, "application/json", "", &login))?;
             let token = json_text(&heard, "token").context("no token")?;
             let open = "";
             let collection = serde_json::json!({
@@ -236,17 +234,18 @@ fn pocketbase() -> Contender {
             });
             let authorization = format!("authorization: {token}\r\n");
             let body = collection.to_string();
-            ask(address, &wire::post(address, "/api/collections", "application/json", &authorization, &body)).map(drop)
+            ask(address, &wire::post(&door, "/api/collections", "application/json", &authorization, &body))?;
+            Ok(door)
         },
-        subscribe: |address| wire::get(address, "/api/realtime", ""),
+        subscribe: |door| wire::get(door, "/api/realtime", ""),
         greet: |address, said| {
             let Some(client) = json_text(said, "clientId") else { return Ok(false) };
             let body = serde_json::json!({"clientId": client, "subscriptions": ["topics"]}).to_string();
-            ask(address, &wire::post(address, "/api/realtime", "application/json", "", &body)).map(|_| true)
+            ask(address, &wire::post(&address.into(), "/api/realtime", "application/json", "", &body)).map(|_| true)
         },
-        publish: |address, text| {
+        publish: |door, text| {
             let body = serde_json::json!({"comment": text}).to_string();
-            wire::post(address, "/api/collections/topics/records", "application/json", "", &body)
+            wire::post(door, "/api/collections/topics/records", "application/json", "", &body)
         },
         publish_port: 0,
         text_bytes: 200,
@@ -267,15 +266,16 @@ fn durable_streams() -> Contender {
             Ok(command)
         }),
         ready: "/",
-        prepare: |address| {
+        prepare: |_, address| {
             let create = format!(
                 "PUT /v1/stream/board HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n"
             );
-            ask(address, create.as_bytes()).map(drop)
+            ask(address, create.as_bytes())?;
+            Ok(address.into())
         },
-        subscribe: |address| wire::get(address, "/v1/stream/board?offset=now&live=sse", ""),
+        subscribe: |door| wire::get(door, "/v1/stream/board?offset=now&live=sse", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/v1/stream/board", "text/plain", "", text),
+        publish: |door, text| wire::post(door, "/v1/stream/board", "text/plain", "", text),
         publish_port: 0,
         text_bytes: 270,
         is_ours: false,
@@ -314,9 +314,9 @@ fn tutorial() -> Contender {
         }),
         ready: "/",
         prepare: nothing_to_prepare,
-        subscribe: |address| wire::get(address, "/topic_stream/", ""),
+        subscribe: |door| wire::get(door, "/topic_stream/", ""),
         greet: any_bytes_will_do,
-        publish: |address, text| wire::post(address, "/", "application/x-www-form-urlencoded", "", &format!("comment={text}")),
+        publish: |door, text| wire::post(door, "/", "application/x-www-form-urlencoded", "", &format!("comment={text}")),
         publish_port: 0,
         text_bytes: 140,
         is_ours: false,

@@ -2,7 +2,6 @@
 //! happens, and how long the last one waits.
 
 use std::{
-    net::SocketAddr,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{float, gather, watch};
-use crate::{contender::Contender, crowd::Schedule};
+use crate::{contender::Contender, crowd::Schedule, wire::Door};
 
 /// For what came with the connections to be done with.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -74,9 +73,9 @@ pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     let process = &running.process;
     let readers = plan.readers.min(contender.bounds.readers);
     // So that what is made once is not counted to the readers.
-    drop(gather(contender, process, readers.min(10))?);
+    drop(gather(&running, readers.min(10))?);
     let memory = process.memory()?;
-    let mut crowd = gather(contender, process, readers)?;
+    let mut crowd = gather(&running, readers)?;
     crowd.idle(SETTLE)?;
     let reader_kib = float(process.memory()?.saturating_sub(memory)) / 1_024.0 / float(readers as u64);
     let idle_s = plan.idle_s.min(contender.bounds.idle_s);
@@ -87,9 +86,8 @@ pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     } else {
         None
     };
-    let verifying = contender.is_ours.then(|| Verifier::start(process.address));
-    let (seen, cpu) =
-        watch(contender, process, &mut crowd, Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds))?;
+    let verifying = contender.is_ours.then(|| Verifier::start(running.door.clone()));
+    let (seen, cpu) = watch(&running, &mut crowd, Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds))?;
     let verified = verifying.map(Verifier::end).transpose()?;
     let deliveries = float(seen.deliveries.max(1));
     let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| float(histogram.value_at_percentile(percent)) / 1_000.0;
@@ -118,9 +116,9 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn start(address: SocketAddr) -> Self {
+    fn start(door: Door) -> Self {
         let (end, ended) = oneshot::channel();
-        Self { end, thread: thread::spawn(move || follow(address, ended)) }
+        Self { end, thread: thread::spawn(move || follow(&door, ended)) }
     }
 
     /// How many changes it was told of.
@@ -131,10 +129,10 @@ impl Verifier {
     }
 }
 
-fn follow(address: SocketAddr, mut ended: oneshot::Receiver<()>) -> Result<u64> {
+fn follow(door: &Door, mut ended: oneshot::Receiver<()>) -> Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut follow = Client::new(&format!("http://{address}"), None)?.follow("main".parse()?);
+        let mut follow = Client::new(&format!("http://{}", door.address), door.token.clone())?.follow("main".parse()?);
         let mut changes = 0;
         loop {
             tokio::select! {

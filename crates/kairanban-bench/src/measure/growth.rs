@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{LIST, PATCH, float, gather, text, watch};
+use super::{LIST, PATCH, fill, float, gather, text, watch};
 use crate::{
-    contender::{Contender, Kairanban, any_bytes_will_do, floor, kairanban},
+    apart::{Apart, Invitation},
+    contender::{Contender, Kairanban, Running, any_bytes_will_do, floor, kairanban},
     crowd::{Crowd, Schedule},
     database::Postgres,
     process::Cpu,
-    publisher::Line,
     wire,
 };
 
@@ -60,12 +60,12 @@ pub fn readers(most: usize) -> Result<Vec<Curve>> {
         let mut last = Curve::new("readers", "ms until the last reader has it", contender.name);
         for readers in [10, 30, 100, 300, 1_000, 3_000, 10_000, 15_000].into_iter().filter(|readers| *readers <= most) {
             let running = contender.start()?;
-            let mut crowd = gather(&contender, &running.process, readers)?;
+            let mut crowd = gather(&running, readers)?;
             crowd.idle(Duration::from_secs(1))?;
             // Enough events for the clock of the processor, which ticks a hundred times a second.
             let rate = if readers > 1_000 { 10.0 } else { 200.0 };
             let schedule = Schedule::new(0, rate, SECONDS);
-            let (seen, cpu) = watch(&contender, &running.process, &mut crowd, schedule)?;
+            let (seen, cpu) = watch(&running, &mut crowd, schedule)?;
             event.points.push((float(readers as u64), cpu.micros() / f64::from(schedule.events)));
             last.points.push((float(readers as u64), float(seen.last.value_at_percentile(50.0)) / 1e3));
         }
@@ -89,15 +89,14 @@ pub fn boards(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
         postgres.sql(&url, &format!("INSERT INTO boards (name) SELECT 'b' || n FROM generate_series(0, {}) n", boards - 1))?;
         postgres.sql(&url, "INSERT INTO topics (board_id, comment) SELECT id, 'a' FROM boards")?;
         let running = ours.start()?;
-        let address = running.process.address;
-        let ask = |n: usize| wire::get(address, &format!("/b/b{}/stream?format=patch", n % WATCHED as usize), "");
-        let mut crowd = Crowd::gather(address, 10 * WATCHED as usize, ask, any_bytes_will_do)?;
+        let ask = |n: usize| wire::get(&running.door, &format!("/b/b{}/stream?format=patch", n % WATCHED as usize), "");
+        let mut crowd = Crowd::gather(running.door.address, 10 * WATCHED as usize, ask, any_bytes_will_do)?;
         crowd.idle(Duration::from_secs(1))?;
         let before = running.process.cpu()?;
-        let mut line = Line::open(address)?;
+        let mut line = running.line()?;
         const POSTS: u32 = 2_000;
         for n in 0..POSTS {
-            line.ask(&wire::post(address, &format!("/b/b{}", n % WATCHED), "text/plain", "", &text(n, 140)))?;
+            line.ask(&wire::post(&running.door, &format!("/b/b{}", n % WATCHED), "text/plain", "", &text(n, 140)))?;
         }
         crowd.idle(Duration::from_secs(1))?;
         let cpu = running.process.cpu()? - before;
@@ -119,14 +118,11 @@ pub fn topics() -> Result<Vec<Curve>> {
             let how = Kairanban { settings: vec![("BOARD__TOPICS_MAX", (topics + 1_000).to_string())], ..Kairanban::default() };
             let contender = Contender { subscribe, ..kairanban(name, how) };
             let running = contender.start()?;
-            let mut line = Line::open(running.process.address)?;
-            for n in 0..topics {
-                line.ask(&(contender.publish)(running.process.address, &text(n, 140).replace('~', "=")))?;
-            }
-            let mut crowd = gather(&contender, &running.process, 100)?;
+            fill(&running, topics)?;
+            let mut crowd = gather(&running, 100)?;
             crowd.idle(Duration::from_secs(1))?;
             let schedule = Schedule::new(0, 40.0, SECONDS);
-            let (_, cpu) = watch(&contender, &running.process, &mut crowd, schedule)?;
+            let (_, cpu) = watch(&running, &mut crowd, schedule)?;
             event.points.push((f64::from(topics), cpu.micros() / f64::from(schedule.events)));
         }
         curves.push(event);
@@ -151,44 +147,45 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
         let running = ours.start()?;
         ready.points.push((f64::from(changes), running.process.ready_after.as_secs_f64() * 1e3));
         // What was written at once is archived meanwhile.
-        let mut crowd = gather(&ours, &running.process, 1)?;
+        let mut crowd = gather(&running, 1)?;
         crowd.idle(Duration::from_secs(5))?;
         let schedule = Schedule::new(0, 100.0, SECONDS);
-        let (_, cpu) = watch(&ours, &running.process, &mut crowd, schedule)?;
+        let (_, cpu) = watch(&running, &mut crowd, schedule)?;
         event.points.push((f64::from(changes), cpu.micros() / f64::from(schedule.events)));
     }
     Ok(vec![event, ready])
 }
 
-/// Processor time of all nodes together for an event that goes to 1,000 readers on each.
+/// More readers than one process takes: 15,000 on each of several nodes. Processor time of all of them together for an
+/// event, and when its last reader has it.
 ///
 /// # Errors
-/// If something cannot be started.
+/// If something cannot be started, or an event is lost.
 pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
-    const READERS: usize = 1_000;
-    let mut event = Curve::new("nodes", "processor µs per event, all nodes together", "kairanban");
+    const READERS: usize = 15_000;
+    const RATE: f64 = 2.0;
+    let mut event = Curve::new("nodes of 15,000 readers each", "processor µs per event, all nodes together", "kairanban");
+    let mut last = Curve::new("nodes of 15,000 readers each", "ms until the last reader has it", "kairanban");
     for nodes in [1, 2, 4].into_iter().filter(|nodes| *nodes <= most) {
         let ours = kairanban("kairanban", Kairanban { database_url: Some(postgres.create_database()?), ..Kairanban::default() });
         let running = (0..nodes).map(|_| ours.start()).collect::<Result<Vec<_>>>()?;
-        let mut crowds = running.iter().map(|node| gather(&ours, &node.process, READERS)).collect::<Result<Vec<_>>>()?;
+        let invite = |node: &Running<'_>| {
+            Apart::gather(Invitation { address: node.door.address, readers: READERS, rate: RATE, seconds: 2.0 * SECONDS })
+        };
+        let mut crowds = running.iter().map(invite).collect::<Result<Vec<_>>>()?;
         let cpu = || running.iter().map(|node| node.process.cpu()).sum::<Result<Cpu>>();
         let before = cpu()?;
-        let schedule = Schedule::new(0, 50.0, SECONDS);
-        let (first, others) = crowds.split_first_mut().context("no node")?;
-        let publishing = super::publish_aside(&ours, &running[0].process, schedule);
-        std::thread::scope(|scope| -> Result<()> {
-            let aside: Vec<_> = others.iter_mut().map(|crowd| scope.spawn(move || crowd.watch(&schedule))).collect();
-            first.watch(&schedule)?;
-            aside.into_iter().try_for_each(|crowd| {
-                let seen = crowd.join().map_err(|_| anyhow::anyhow!("a crowd panicked"))??;
-                anyhow::ensure!(seen.lost == 0, "{} deliveries were lost", seen.lost);
-                Ok(())
-            })
-        })?;
-        publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
+        crowds.iter_mut().try_for_each(Apart::begin)?;
+        let schedule = Schedule::new(0, RATE, 2.0 * SECONDS);
+        let publishing = super::publish_aside(running.first().context("no node")?, schedule);
+        let told = crowds.into_iter().map(Apart::end).collect::<Result<Vec<_>>>()?;
+        publishing.join().map_err(|_| anyhow!("the publisher panicked"))??;
+        let lost: u64 = told.iter().map(|told| told.lost).sum();
+        ensure!(lost == 0, "{lost} deliveries were lost");
         event.points.push((float(nodes as u64), (cpu()? - before).micros() / f64::from(schedule.events)));
+        last.points.push((float(nodes as u64), told.iter().map(|told| told.last_p50_ms).fold(0.0, f64::max)));
     }
-    Ok(vec![event])
+    Ok(vec![event, last])
 }
 
 #[cfg(test)]

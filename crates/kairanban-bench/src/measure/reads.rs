@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{median, text};
+use super::{fill, median};
 use crate::{
     contender::{Kairanban, kairanban},
     drive::{Driven, drive},
@@ -41,12 +41,9 @@ pub struct Read {
 pub fn reads(rounds: usize) -> Result<Vec<Read>> {
     let ours = kairanban("kairanban", Kairanban::default());
     let running = ours.start()?;
-    let address = running.process.address;
-    let mut line = Line::open(address)?;
-    for n in 0..TOPICS {
-        line.ask(&(ours.publish)(address, &text(n, 140)))?;
-    }
-    let get = |headers: &str| wire::get(address, PATH, headers);
+    fill(&running, TOPICS)?;
+    let get = |headers: &str| wire::get(&running.door, PATH, headers);
+    let mut line = running.line()?;
     line.ask(&get(""))?;
     let (head, body) = parts(line.heard())?;
     let own_tag = tag(&head)?;
@@ -54,16 +51,17 @@ pub fn reads(rounds: usize) -> Result<Vec<Read>> {
     fs::write(folder.path().join("list.json"), body)?;
     let file = nginx(folder.path())?;
     let mut other = Line::open(file.address)?;
-    other.ask(&wire::get(file.address, "/list.json", ""))?;
+    let get_file = |headers: &str| wire::get(&file.address.into(), "/list.json", headers);
+    other.ask(&get_file(""))?;
     let file_tag = tag(&parts(other.heard())?.0)?;
     let known = |tag: &str| format!("if-none-match: {tag}\r\n");
     let zipped = "accept-encoding: gzip\r\n";
     let asked = [
-        ("nginx, a file", &file, wire::get(file.address, "/list.json", "")),
+        ("nginx, a file", &file, get_file("")),
         ("kairanban", &running.process, get("")),
-        ("nginx, a file, gzip beforehand", &file, wire::get(file.address, "/list.json", zipped)),
+        ("nginx, a file, gzip beforehand", &file, get_file(zipped)),
         ("kairanban, gzip", &running.process, get(zipped)),
-        ("nginx, 304", &file, wire::get(file.address, "/list.json", &known(&file_tag))),
+        ("nginx, 304", &file, get_file(&known(&file_tag))),
         ("kairanban, 304", &running.process, get(&known(&own_tag))),
     ];
     let mut driven: Vec<Vec<Driven>> = asked.iter().map(|_| Vec::new()).collect();

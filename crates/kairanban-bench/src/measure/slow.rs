@@ -5,11 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{LIST, float, gather, text, watch};
+use super::{LIST, fill, float, gather, watch};
 use crate::{
     contender::{Contender, Kairanban, kairanban},
     crowd::Schedule,
-    publisher::Line,
 };
 
 const READERS: usize = 400;
@@ -49,15 +48,12 @@ pub fn slow() -> Result<Vec<Slow>> {
 fn beside(stalled: usize) -> Result<Slow> {
     let contender = Contender { subscribe: LIST, ..kairanban("kairanban", Kairanban::default()) };
     let running = contender.start()?;
-    let mut line = Line::open(running.process.address)?;
-    for n in 0..TOPICS {
-        line.ask(&(contender.publish)(running.process.address, &text(n, contender.text_bytes).replace('~', "=")))?;
-    }
-    let mut crowd = gather(&contender, &running.process, READERS)?;
+    fill(&running, TOPICS)?;
+    let mut crowd = gather(&running, READERS)?;
     crowd.idle(Duration::from_secs(1))?;
     crowd.stall(stalled);
     let memory = running.process.memory()?;
-    let (seen, _) = watch(&contender, &running.process, &mut crowd, Schedule::new(0, RATE, SECONDS))?;
+    let (seen, _) = watch(&running, &mut crowd, Schedule::new(0, RATE, SECONDS))?;
     let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| float(histogram.value_at_percentile(percent)) / 1_000.0;
     Ok(Slow {
         stalled,

@@ -5,13 +5,12 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{float, median, publish_aside, text};
+use super::{fill, float, median, publish_aside};
 use crate::{
-    contender::{Contender, Kairanban, any_bytes_will_do, kairanban},
+    contender::{Kairanban, Running, any_bytes_will_do, kairanban},
     crowd::{Crowd, Schedule},
     database::Postgres,
     process::{Process, free_address},
-    publisher::Line,
     wire,
 };
 
@@ -33,20 +32,15 @@ pub struct Weight {
 pub fn weights() -> Result<Vec<Weight>> {
     let ours = kairanban("kairanban", Kairanban::default());
     let running = ours.start()?;
-    let address = running.process.address;
-    let mut line = Line::open(address)?;
-    // The marks of what is there already are none of the schedule's.
-    for n in 0..TOPICS {
-        line.ask(&(ours.publish)(address, &text(n, 140).replace('~', "=")))?;
-    }
+    fill(&running, TOPICS)?;
     let mut weights = Vec::new();
     let mut first = 0;
     for format in ["patch", "patch&compress=gzip", "list", "list&compress=gzip"] {
-        let ask = |_| wire::get(address, &format!("/b/main/stream?format={format}"), "accept-encoding: gzip\r\n");
-        let mut crowd = Crowd::gather(address, 1, ask, any_bytes_will_do)?;
+        let ask = |_| wire::get(&running.door, &format!("/b/main/stream?format={format}"), "accept-encoding: gzip\r\n");
+        let mut crowd = Crowd::gather(running.door.address, 1, ask, any_bytes_will_do)?;
         crowd.idle(Duration::from_secs(1))?;
         let schedule = Schedule::new(first, 20.0, 2.0);
-        let bytes = sent(&ours, &running.process, &mut crowd, schedule)?;
+        let bytes = sent(&running, &mut crowd, schedule)?;
         weights.push(Weight { name: format.to_owned(), change_bytes: float(bytes) / f64::from(schedule.events) });
         first = schedule.numbers().end;
     }
@@ -54,8 +48,8 @@ pub fn weights() -> Result<Vec<Weight>> {
 }
 
 /// What a reader is sent while a schedule is published; within gzip nobody can look for marks.
-fn sent(contender: &Contender, process: &Process, crowd: &mut Crowd, schedule: Schedule) -> Result<u64> {
-    let publishing = publish_aside(contender, process, schedule);
+fn sent(running: &Running<'_>, crowd: &mut Crowd, schedule: Schedule) -> Result<u64> {
+    let publishing = publish_aside(running, schedule);
     let sent = crowd.count(schedule.gap * schedule.events + Duration::from_secs(2))?;
     publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
     Ok(sent)

@@ -15,7 +15,7 @@ use crate::{
     crowd::{Schedule, Seen},
     database::Postgres,
     drive::drive,
-    publisher::{Line, pause},
+    publisher::pause,
 };
 
 const LINES: usize = 64;
@@ -57,12 +57,11 @@ pub fn writes(rounds: usize, postgres: &Postgres) -> Result<Vec<Writes>> {
 
 fn posts(contender: &Contender, rounds: usize) -> Result<Writes> {
     let running = contender.start()?;
-    let process = &running.process;
     let mut driven = Vec::new();
     for _ in 0..rounds {
-        driven.push(drive(process, LINES, ROUND, |line, n| {
+        driven.push(drive(&running.process, LINES, ROUND, |line, n| {
             let number = n.wrapping_mul(64).wrapping_add(u32::try_from(line).unwrap_or_default());
-            (contender.publish)(process.address, &text(number % 1_000_000, contender.text_bytes))
+            running.publish(&text(number % 1_000_000, contender.text_bytes))
         })?);
     }
     Ok(Writes {
@@ -114,15 +113,14 @@ pub fn soon(postgres: &Postgres) -> Result<Vec<Soon>> {
 fn commit_to_one(contender: &Contender, url: &str) -> Result<Vec<Soon>> {
     const POSTS: u32 = 200;
     let running = contender.start()?;
-    let process = &running.process;
-    let mut reader = Line::open(process.address)?;
-    reader.listen(&(contender.subscribe)(process.address))?;
-    let mut line = Line::open(process.address)?;
+    let mut reader = running.line()?;
+    reader.listen(&running.subscribe())?;
+    let mut line = running.line()?;
     let (mut arrived, mut asked) = (Vec::new(), Vec::new());
     for n in 0..POSTS {
         pause(Duration::from_millis(20));
         let began = Instant::now();
-        line.ask(&(contender.publish)(process.address, &text(n, contender.text_bytes)))?;
+        line.ask(&running.publish(&text(n, contender.text_bytes)))?;
         reader.hear(super::mark(n).as_bytes())?;
         asked.push(began.elapsed().as_secs_f64() * 1e3);
         arrived.push(epoch_s()?);
@@ -168,7 +166,7 @@ fn commit_to_last(contender: &Contender, url: &str, readers: usize) -> Result<So
 
 fn posts_before_a_crowd(contender: &Contender, readers: usize) -> Result<Seen> {
     let running = contender.start()?;
-    let mut crowd = gather(contender, &running.process, readers)?;
+    let mut crowd = gather(&running, readers)?;
     crowd.idle(Duration::from_secs(1))?;
-    Ok(watch(contender, &running.process, &mut crowd, Schedule::new(0, 10.0, 20.0))?.0)
+    Ok(watch(&running, &mut crowd, Schedule::new(0, 10.0, 20.0))?.0)
 }
