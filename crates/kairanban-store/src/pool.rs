@@ -52,6 +52,12 @@ impl Pool {
         self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
     }
 
+    /// The same for work that writes, but draws no revision.
+    pub(crate) fn with_turn<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let _turn = self.turn.as_ref().map(|turn| turn.lock());
+        self.with(work)
+    }
+
     /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
     pub(crate) fn write<T, U>(
         &self,

@@ -241,7 +241,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
-        self.with(|connection| change_log::prune(connection, changes_max, age_max))
+        self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
     }
 
     /// Makes a token, from the server's own terminal.
@@ -252,12 +252,20 @@ impl Store {
         self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })
     }
 
-    /// The tokens that some people show, each in its place, if they are ours, good or not.
+    /// The tokens that some people show, each in its place, if they are ours, good or not. Notes that they were used.
     ///
     /// # Errors
     /// If the database is away.
     pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
-        self.with(|connection| tokens::find(connection, secrets))
+        let found = self.with(|connection| tokens::find(connection, secrets))?;
+        let used = tokens::used(&found);
+        if !used.is_empty()
+            && let Err(error) = self.pool.with_turn(|connection| tokens::note_use(connection, &used))
+        {
+            // They are no worse for that.
+            tracing::warn!(%error, "it could not be noted that tokens were used");
+        }
+        Ok(found)
     }
 
     /// Tokens in the order of their keys, after one of them.
@@ -286,7 +294,7 @@ impl Store {
 
     /// In a transaction that is not marked as a server's own: the servers must be told of it.
     fn at_the_terminal(&self, deed: &Deed) -> Result<(), StoreError> {
-        self.with(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal()).map(drop)))
+        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal()).map(drop)))
     }
 
     /// Makes a ticket that stands for a token on one board.
@@ -294,7 +302,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn create_ticket(&self, token: i64, board: &BoardName, secret: &Secret) -> Result<(), StoreError> {
-        self.with(|connection| tokens::create_ticket(connection, token, board, secret))
+        self.pool.with_turn(|connection| tokens::create_ticket(connection, token, board, secret))
     }
 
     /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good.
@@ -302,7 +310,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<Token>, StoreError> {
-        self.with(|connection| tokens::use_ticket(connection, secret, board, times))
+        self.pool.with_turn(|connection| tokens::use_ticket(connection, secret, board, times))
     }
 
     /// What administrators did, the newest first, older than `before`.
@@ -319,7 +327,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn forget(&self, audit_max: u64, undo: Duration, tickets: TicketTimes) -> Result<usize, StoreError> {
-        self.with(|connection| {
+        self.pool.with_turn(|connection| {
             let deleted = repository::forget_deleted(connection, undo)?;
             Ok(audit::prune(connection, audit_max)? + deleted + tokens::forget_tickets(connection, tickets)?)
         })
@@ -330,7 +338,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
-        self.with(|connection| idempotency::forget(connection, age_max))
+        self.pool.with_turn(|connection| idempotency::forget(connection, age_max))
     }
 
     /// A connection of the caller's own, outside the pool, that only reads

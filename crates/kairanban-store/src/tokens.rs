@@ -122,7 +122,7 @@ pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Se
     Ok(diesel::insert_into(tokens::table).values(row).returning(tokens::id).get_result(connection)?)
 }
 
-/// The tokens that some people show, each in its place, if they are ours, good or not; notes that they were used.
+/// The tokens that some people show, each in its place, if they are ours, good or not.
 ///
 /// They are looked up by their digests, so how long that takes tells nothing about them.
 pub(crate) fn find(connection: &mut AnyConnection, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
@@ -134,20 +134,22 @@ pub(crate) fn find(connection: &mut AnyConnection, secrets: &[String]) -> Result
         [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
         digests => all.filter(tokens::digest.eq_any(digests)).load(connection)?,
     };
-    let found = rows.into_iter().map(|(digest, row)| Ok((digest, row.into_token()?))).collect::<Result<_, StoreError>>()?;
-    note_use(connection, &found)?;
+    let found: HashMap<_, _> =
+        rows.into_iter().map(|(digest, row)| Ok((digest, row.into_token()?))).collect::<Result<_, StoreError>>()?;
     Ok(digests.iter().map(|digest| found.get(digest).cloned()).collect())
 }
 
-/// To the minute, or each request would be a write.
-fn note_use(connection: &mut AnyConnection, found: &HashMap<String, Token>) -> Result<(), StoreError> {
+/// The keys of those that are used now, as far as that is worth noting: to the minute, or each request would be a write.
+pub(crate) fn used(found: &[Option<Token>]) -> Vec<i64> {
     let now = Utc::now();
     let is_due = |token: &&Token| token.last_used_at.is_none_or(|at| now - at >= TimeDelta::minutes(1));
-    let due: Vec<_> = found.values().filter(|token| token.is_valid(now)).filter(is_due).map(|token| token.id).collect();
-    if !due.is_empty() {
-        let rows = tokens::table.filter(tokens::id.eq_any(due));
-        diesel::update(rows).set(tokens::last_used_at.eq(now.naive_utc())).execute(connection)?;
-    }
+    found.iter().flatten().filter(|token| token.is_valid(now)).filter(is_due).map(|token| token.id).collect()
+}
+
+/// Notes that tokens are used now.
+pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
+    let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
+    diesel::update(rows).set(tokens::last_used_at.eq(Utc::now().naive_utc())).execute(connection)?;
     Ok(())
 }
 

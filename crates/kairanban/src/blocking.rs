@@ -33,7 +33,7 @@ pub async fn answered<T: Send + 'static>(
     .await
 }
 
-/// The same for the follower, whom everybody waits for: no crowd that asks something is before it.
+/// The same for who asks for many, as the follower does: no crowd is before it.
 ///
 /// # Errors
 /// As [`answered`].

@@ -10,6 +10,7 @@ use crate::place::{Place, administer, create, main, run, topic};
 crate::on_both!(
     tokens_are_found_used_and_ended,
     many_tokens_are_found_at_once_each_in_its_place,
+    a_token_is_good_also_when_its_use_cannot_be_noted,
     a_ticket_opens_its_board_for_a_while,
     policies_say_who_may_read_and_post,
     what_other_programs_do_to_policies_and_tokens_is_told,
@@ -47,6 +48,17 @@ fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
     let used = |token: &Token| token.last_used_at.is_some();
     assert!(place.store.tokens(0, 10).expect("a list").iter().filter(|token| used(token)).count() == 3);
     assert!(place.store.find_tokens(&[]).expect("read").is_empty());
+}
+
+fn a_token_is_good_also_when_its_use_cannot_be_noted(place: &Place) {
+    let secret = make_token(place, None);
+    let mut other = place.foreign();
+    other.run("BEGIN; UPDATE tokens SET name = 'held'");
+    assert!(find(place, &secret).is_some());
+    other.run("ROLLBACK");
+    let used = || place.store.tokens(0, 1).expect("a list")[0].last_used_at;
+    assert_eq!(used(), None);
+    assert!(find(place, &secret).is_some() && used().is_some());
 }
 
 fn tokens_are_found_used_and_ended(place: &Place) {

@@ -65,6 +65,9 @@ pub async fn run(store: Store, mut inquiries: Inquiries, stop: CancellationToken
         }
         // Who gave up waiting needs no answer.
         batch.retain(|inquiry| !inquiry.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let secrets: Vec<_> = batch.iter().map(|inquiry| inquiry.secret.clone()).collect();
         let found = answered_first(&store, move |store| store.find_tokens(&secrets)).await;
         let each: Vec<Found> = match found {
