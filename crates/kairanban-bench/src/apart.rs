@@ -12,9 +12,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    contender::any_bytes_will_do,
+    contender::{PATCH, any_bytes_will_do},
     crowd::{Crowd, Schedule},
-    measure::{PATCH, float},
+    measure::float,
 };
 
 /// Who is to come, and what to look for.

@@ -18,7 +18,7 @@ use crate::{
     wire::Door,
 };
 
-pub use ours::{Kairanban, floor, kairanban, kairanban_private};
+pub use ours::{Kairanban, LIST, PATCH, floor, kairanban, kairanban_private};
 pub use peers::peers;
 
 /// A program that streams to readers what is published.

@@ -16,13 +16,7 @@ use crate::{
     crowd::{Crowd, Schedule, Seen, mark},
     process::Cpu,
     publisher,
-    wire::{self, Door},
 };
-
-/// What a reader of patches asks kairanban for.
-pub const PATCH: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=patch", "");
-/// The same of one of whole lists.
-const LIST: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=list", "");
 
 /// A comment of `bytes` with the mark of the `n`th event in it. Words, as people write them, so that
 /// compressing them says something.

@@ -7,6 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Bounds, Contender, any_bytes_will_do, ask, nothing_to_prepare};
 use crate::wire::{self, Door};
 
+/// What a reader of patches asks kairanban for.
+pub const PATCH: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=patch", "");
+/// The same of one of whole lists.
+pub const LIST: fn(&Door) -> Vec<u8> = |door| wire::get(door, "/b/main/stream?format=list", "");
+
 /// How kairanban is run.
 #[derive(Clone, Debug, Default)]
 pub struct Kairanban {
@@ -51,7 +56,7 @@ pub fn kairanban(name: &'static str, how: Kairanban) -> Contender {
         command: Box::new(move |folder, address| how.command(folder, address)),
         ready: "/readyz",
         prepare: nothing_to_prepare,
-        subscribe: |door| wire::get(door, "/b/main/stream?format=patch", ""),
+        subscribe: PATCH,
         greet: any_bytes_will_do,
         publish: |door, text| wire::post(door, "/", "text/plain", "", text),
         publish_port: 0,

@@ -267,11 +267,9 @@ fn durable_streams() -> Contender {
         }),
         ready: "/",
         prepare: |_, address| {
-            let create = format!(
-                "PUT /v1/stream/board HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n"
-            );
-            ask(address, create.as_bytes())?;
-            Ok(address.into())
+            let door = address.into();
+            ask(address, &wire::with_body("PUT", &door, "/v1/stream/board", "text/plain", "", ""))?;
+            Ok(door)
         },
         subscribe: |door| wire::get(door, "/v1/stream/board?offset=now&live=sse", ""),
         greet: any_bytes_will_do,

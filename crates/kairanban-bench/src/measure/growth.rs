@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{LIST, PATCH, fill, float, gather, text, watch};
+use super::{fill, float, gather, text, watch};
 use crate::{
     apart::{Apart, Invitation},
-    contender::{Contender, Kairanban, Running, any_bytes_will_do, floor, kairanban},
+    contender::{Contender, Kairanban, LIST, PATCH, Running, any_bytes_will_do, floor, kairanban},
     crowd::{Crowd, Schedule},
     database::Postgres,
     process::Cpu,

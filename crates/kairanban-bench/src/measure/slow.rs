@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{LIST, fill, float, gather, watch};
+use super::{fill, float, gather, watch};
 use crate::{
-    contender::{Contender, Kairanban, kairanban},
+    contender::{Contender, Kairanban, LIST, kairanban},
     crowd::Schedule,
 };
 
