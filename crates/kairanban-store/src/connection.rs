@@ -223,9 +223,9 @@ impl AnyConnection {
     /// one writer at a time anyway.
     pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute(
-                "SELECT pg_advisory_xact_lock('revision_seq'::regclass::oid::bigint); SET LOCAL kairanban.archiving = 'on'",
-            ),
+            Self::Postgres(connection) => {
+                connection.batch_execute("LOCK TABLE commit_order IN EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'")
+            }
             Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
         }
     }
