@@ -145,6 +145,7 @@ struct TopicCopy {
     author: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    edited_at: Option<DateTime<Utc>>,
     revision: u64,
 }
 
@@ -156,6 +157,7 @@ impl From<&Loaded> for Copy {
             author: topic.author.clone(),
             created_at: topic.created_at,
             updated_at: topic.updated_at,
+            edited_at: topic.edited_at,
             revision: topic.revision.get(),
         };
         Self {
@@ -178,6 +180,7 @@ impl Copy {
                 author: copy.author,
                 created_at: copy.created_at,
                 updated_at: copy.updated_at,
+                edited_at: copy.edited_at,
                 revision: revision(copy.revision),
             })
         };
@@ -204,6 +207,7 @@ mod tests {
             author: "ann".to_owned(),
             created_at: now,
             updated_at: now,
+            edited_at: Some(now),
             revision,
         };
         let cursor: Cursor = "e-9".parse().expect("a cursor");
