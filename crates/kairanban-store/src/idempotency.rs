@@ -8,7 +8,12 @@ use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, connection::AnyConnection, schema::idempotency};
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    lenient::{AnyNumber, LossyText},
+    schema::idempotency,
+};
 
 /// What an earlier request with some key led to.
 #[derive(Clone, Debug)]
@@ -35,11 +40,11 @@ pub(crate) fn find(
 ) -> Result<Vec<(IdempotencyKey, Earlier)>, StoreError> {
     let names = keys.iter().map(|key| key.as_str());
     let rows = idempotency::table.filter(idempotency::board_id.eq(board.0).and(idempotency::key.eq_any(names)));
-    let found: Vec<(String, String, i64)> =
+    let found: Vec<(LossyText, LossyText, AnyNumber)> =
         rows.select((idempotency::key, idempotency::request, idempotency::topic_id)).load(connection)?;
-    let earlier = |(name, request, topic_id): (String, String, i64)| {
-        let key = keys.iter().find(|key| key.as_str() == name)?;
-        Some(((*key).clone(), Earlier { request, topic_id }))
+    let earlier = |(name, request, topic_id): (LossyText, LossyText, AnyNumber)| {
+        let key = keys.iter().find(|key| key.as_str() == name.0)?;
+        Some(((*key).clone(), Earlier { request: request.0, topic_id: topic_id.0 }))
     };
     Ok(found.into_iter().filter_map(earlier).collect())
 }

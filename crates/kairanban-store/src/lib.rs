@@ -11,6 +11,7 @@ mod deed;
 mod error;
 mod idempotency;
 mod identity;
+mod lenient;
 mod migrate;
 mod pool;
 mod repository;

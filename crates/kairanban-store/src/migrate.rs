@@ -9,6 +9,8 @@ use kairanban_core::BoardName;
 use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, identity, repository};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+/// Under which name a migration leaves word of the rows that it changed.
+const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// Runs the migrations that are missing, under a lock, so that nodes which start together migrate
@@ -40,6 +42,10 @@ pub fn migrate(
     }
     .map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))?;
     connection.write("", |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    repository::name_default_board(&mut connection, default_board)?;
+    if let Some(rows) = identity::take(&mut connection, MENDED)? {
+        tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
+    }
     if new_epoch {
         identity::renew(&mut connection)?;
     }

@@ -17,6 +17,7 @@ use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, S
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
+    lenient::LossyText,
     rows::{TopicRow, number, policies, revision, topic_columns},
     schema::{boards, deleted_topics, topics},
 };
@@ -24,8 +25,8 @@ use crate::{
 use self::board::BOARD_REVISION;
 pub use self::board::{BoardEdit, Visible};
 pub(crate) use self::board::{
-    board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read, place_of,
-    standings, update_board,
+    board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read,
+    name_default_board, place_of, standings, update_board,
 };
 pub(crate) use self::creation::{Creation, create_topics};
 
@@ -55,7 +56,7 @@ pub(crate) fn load(
     replay_max: usize,
 ) -> Result<Loaded, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, String, String, i64, TopicRow)> = boards::table
+    let rows: Vec<(i64, LossyText, LossyText, i64, TopicRow)> = boards::table
         .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
@@ -63,12 +64,8 @@ pub(crate) fn load(
         .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), topic_columns()))
         .load(connection)?;
     let Some((board_id, read, post, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
-    let (board_id, policies, at) = (BoardId(*board_id), policies(read, post), revision(*at)?);
-    let mut topics = rows
-        .into_iter()
-        .map(|(.., row)| Ok(row.into_topic()?.map(Arc::new)))
-        .filter_map(Result::transpose)
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let (board_id, policies, at) = (BoardId(*board_id), policies(Some(read), Some(post)), revision(*at)?);
+    let mut topics: Vec<_> = rows.into_iter().filter_map(|(.., row)| row.into_topic().map(Arc::new)).collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
     let newest = Gap { board_id, after: Revision::ZERO, upto: at, shown: topics.len(), first };
@@ -109,6 +106,22 @@ pub(crate) fn delete_topic(
     if diesel::delete(row).execute(connection)? > 0 { Ok(()) } else { Err(why_not(connection, board, id)?) }
 }
 
+/// What of a topic is kept aside, in the order of both tables; its revision it gets again.
+macro_rules! all_columns {
+    ($table:ident) => {
+        (
+            $table::id,
+            $table::board_id,
+            $table::comment,
+            $table::author,
+            $table::created_at,
+            $table::updated_at,
+            $table::edited_at,
+            $table::archived,
+        )
+    };
+}
+
 fn keep_aside(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -116,12 +129,9 @@ fn keep_aside(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
-    let columns =
-        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
-    let into = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?).select(columns);
+    let row = topics::table.filter(is_topic(connection, board, id, expected)?).select(all_columns!(topics));
     diesel::delete(kept::table.filter(kept::id.eq(id.0))).execute(connection)?;
-    diesel::insert_into(kept::table).values(row).into_columns(into).execute(connection)?;
+    diesel::insert_into(kept::table).values(row).into_columns(all_columns!(kept)).execute(connection)?;
     Ok(())
 }
 
@@ -136,15 +146,12 @@ pub(crate) fn restore_topic(
     let board_id = board_id(connection, board)?;
     let since = (Utc::now() - within).naive_utc();
     let is_kept = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0)).and(kept::deleted_at.ge(since));
-    let columns = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
-    let into =
-        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
     if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
         return Err(StoreError::TopicExists(id));
     }
     let put_back = diesel::insert_into(topics::table)
-        .values(kept::table.filter(is_kept).select(columns))
-        .into_columns(into)
+        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
+        .into_columns(all_columns!(topics))
         .execute(connection)?;
     diesel::delete(kept::table.filter(is_kept)).execute(connection)?;
     if put_back > 0 { Ok(()) } else { Err(StoreError::NoSuchTopic(id)) }
@@ -189,8 +196,8 @@ pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> R
         [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
         ids => all.filter(topics::id.eq_any(ids.iter().map(|id| id.0))).load(connection)?,
     };
-    let topic = |(board_id, row): (i64, TopicRow)| Ok(row.into_topic()?.map(|topic| (BoardId(board_id), topic)));
-    rows.into_iter().map(topic).filter_map(Result::transpose).collect()
+    let topic = |(board_id, row): (i64, TopicRow)| Some((BoardId(board_id), row.into_topic()?));
+    Ok(rows.into_iter().filter_map(topic).collect())
 }
 
 /// One topic of a board, archived or not.
@@ -198,7 +205,7 @@ pub(crate) fn topic(connection: &mut AnyConnection, board: &BoardName, id: Topic
     let board_id = board_id(connection, board)?;
     let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0))).select(topic_columns());
     let found: Option<TopicRow> = row.first(connection).optional()?;
-    found.map(TopicRow::into_topic).transpose()?.flatten().ok_or(StoreError::NoSuchTopic(id))
+    found.and_then(TopicRow::into_topic).ok_or(StoreError::NoSuchTopic(id))
 }
 
 /// Topics of a board, archived or not, the newest first.
@@ -214,5 +221,5 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: &P
     }
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let rows: Vec<TopicRow> = query.order(topics::id.desc()).limit(limit).select(topic_columns()).load(connection)?;
-    rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
+    Ok(rows.into_iter().filter_map(TopicRow::into_topic).collect())
 }

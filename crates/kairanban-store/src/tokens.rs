@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
+    lenient::{self, LossyText, Time},
     repository,
     schema::{boards, tickets, tokens},
 };
@@ -84,27 +85,38 @@ pub struct TicketTimes {
 #[derive(Queryable)]
 struct TokenRow {
     id: i64,
-    name: String,
-    scope: String,
-    board: Option<String>,
-    created_at: NaiveDateTime,
-    expires_at: Option<NaiveDateTime>,
-    revoked_at: Option<NaiveDateTime>,
-    last_used_at: Option<NaiveDateTime>,
+    name: LossyText,
+    scope: LossyText,
+    board_id: Option<i64>,
+    board: Option<LossyText>,
+    created_at: Time,
+    expires_at: Option<Time>,
+    revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
 impl TokenRow {
-    fn into_token(self) -> Result<Token, StoreError> {
-        let unknown = |what: &str| StoreError::Internal(format!("token {} has a {what} that is none", self.id));
-        Ok(Token {
+    /// The token; `None` if it is not to be understood what it allows: then it allows nothing.
+    fn into_token(self) -> Option<Token> {
+        let scope = self.scope.0.parse().ok();
+        // One whose board is gone, or has a name that no address can hold, is not for all of them.
+        let board = match (self.board_id, self.board) {
+            (None, _) => Some(None),
+            (Some(_), name) => name.and_then(|name| name.0.parse().ok()).map(Some),
+        };
+        let times = [Some(self.created_at), self.expires_at, self.revoked_at, self.last_used_at];
+        if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
+            lenient::note("tokens", self.id);
+        }
+        Some(Token {
             id: self.id,
-            scope: self.scope.parse().map_err(|_| unknown("scope"))?,
-            board: self.board.map(|name| name.parse()).transpose().map_err(|_| unknown("board"))?,
-            name: self.name,
-            created_at: self.created_at.and_utc(),
-            expires_at: self.expires_at.map(|at| at.and_utc()),
-            revoked_at: self.revoked_at.map(|at| at.and_utc()),
-            last_used_at: self.last_used_at.map(|at| at.and_utc()),
+            scope: scope?,
+            board: board?,
+            name: self.name.0,
+            created_at: self.created_at.utc(),
+            expires_at: self.expires_at.map(Time::utc),
+            revoked_at: self.revoked_at.map(Time::utc),
+            last_used_at: self.last_used_at.map(Time::utc),
         })
     }
 }
@@ -129,13 +141,12 @@ pub(crate) fn find(connection: &mut AnyConnection, secrets: &[String]) -> Result
     let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
     let all =
         tokens::table.left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable()))).select((tokens::digest, columns()));
-    let rows: Vec<(String, TokenRow)> = match digests.as_slice() {
+    let rows: Vec<(LossyText, TokenRow)> = match digests.as_slice() {
         // A statement for any number could not be kept prepared.
         [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
         digests => all.filter(tokens::digest.eq_any(digests)).load(connection)?,
     };
-    let found: HashMap<_, _> =
-        rows.into_iter().map(|(digest, row)| Ok((digest, row.into_token()?))).collect::<Result<_, StoreError>>()?;
+    let found: HashMap<_, _> = rows.into_iter().filter_map(|(digest, row)| Some((digest.0, row.into_token()?))).collect();
     Ok(digests.iter().map(|digest| found.get(digest).cloned()).collect())
 }
 
@@ -162,7 +173,7 @@ pub(crate) fn list(connection: &mut AnyConnection, after: i64, limit: usize) -> 
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(columns())
         .load(connection)?;
-    rows.into_iter().map(TokenRow::into_token).collect()
+    Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())
 }
 
 /// Tokens by their keys, in no particular order; those that are gone are left out.
@@ -172,7 +183,7 @@ pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<T
         .filter(tokens::id.eq_any(ids.iter().copied()))
         .select(columns())
         .load(connection)?;
-    rows.into_iter().map(TokenRow::into_token).collect()
+    Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())
 }
 
 /// Ends a token that has not been ended yet.
@@ -209,15 +220,15 @@ pub(crate) fn use_ticket(
 ) -> Result<Option<Token>, StoreError> {
     let now = Utc::now();
     let digest = digest(secret);
-    let found: Option<(i64, NaiveDateTime, Option<NaiveDateTime>)> = tickets::table
+    let found: Option<(i64, Time, Option<Time>)> = tickets::table
         .filter(tickets::digest.eq(&digest))
         .inner_join(boards::table)
         .filter(boards::name.eq(board.as_str()))
         .select((tickets::token_id, tickets::made_at, tickets::used_at))
         .first(connection)
         .optional()?;
-    let in_time = |made_at: NaiveDateTime, used_at: Option<NaiveDateTime>| {
-        used_at.map_or(now < made_at.and_utc() + times.first_use, |at| now < at.and_utc() + times.idle)
+    let in_time = |made_at: Time, used_at: Option<Time>| {
+        used_at.map_or(now < made_at.utc() + times.first_use, |at| now < at.utc() + times.idle)
     };
     let Some((token, ..)) = found.filter(|(_, made_at, used_at)| in_time(*made_at, *used_at)) else { return Ok(None) };
     diesel::update(tickets::table.filter(tickets::digest.eq(&digest)))
@@ -237,6 +248,7 @@ type Columns = (
     tokens::id,
     tokens::name,
     tokens::scope,
+    tokens::board_id,
     diesel::helper_types::Nullable<boards::name>,
     tokens::created_at,
     tokens::expires_at,
@@ -249,6 +261,7 @@ fn columns() -> Columns {
         tokens::id,
         tokens::name,
         tokens::scope,
+        tokens::board_id,
         boards::name.nullable(),
         tokens::created_at,
         tokens::expires_at,

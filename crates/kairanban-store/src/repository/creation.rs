@@ -138,7 +138,7 @@ fn insert_together(
     // In which order it tells them is not promised. Topics that say the same are as good as each other.
     let mut ids: HashMap<(i64, String, String), Vec<i64>> = HashMap::new();
     for CreatedRow { id, board_id, comment, author } in created {
-        ids.entry((board_id, comment, author)).or_default().push(id);
+        ids.entry((board_id, comment.0, author.0)).or_default().push(id);
     }
     // The older ones first.
     ids.values_mut().for_each(|ids| ids.sort_unstable_by(|a, b| b.cmp(a)));
