@@ -10,6 +10,8 @@ DROP TRIGGER tokens_renumbered_far;
 DROP TRIGGER topics_on_no_board;
 DROP TRIGGER topics_on_default_board;
 DROP TRIGGER topics_edited_kept;
+DROP TRIGGER topics_stamp_kept;
+DROP TRIGGER changes_draw;
 DELETE FROM identity WHERE key IN ('default_board', 'mended');
 
 DROP TRIGGER topics_inserted;
@@ -28,6 +30,15 @@ WHEN (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated
     INSERT INTO changes (revision, kind, board_id, topic_id)
         SELECT 0, CASE WHEN NOT NEW.archived THEN 'set' WHEN archiving THEN 'archive' ELSE 'delete' END, NEW.board_id, NEW.id
         FROM revisions;
+END;
+CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics
+WHEN NEW.revision <> OLD.revision AND NEW.revision <> (SELECT newest FROM revisions)
+    AND (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated_at, OLD.archived)
+        IS (NEW.id, NEW.board_id, NEW.comment, NEW.author, NEW.created_at, NEW.updated_at, NEW.archived) BEGIN
+    UPDATE topics SET revision = OLD.revision WHERE id = NEW.id;
+END;
+CREATE TRIGGER changes_draw BEFORE INSERT ON changes WHEN NEW.revision = 0 BEGIN
+    UPDATE revisions SET newest = newest + (batch <> 2), batch = CASE batch WHEN 1 THEN 2 ELSE batch END;
 END;
 
 -- What a table takes from now on, each as a constraint with a name that says it. A time is text that SQLite itself, asked for
@@ -54,5 +65,6 @@ UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL ON CONFLICT REPLACE DEFAUL
     WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
 PRAGMA writable_schema = RESET;
 DROP TABLE wanted;
+ALTER TABLE revisions DROP COLUMN overwriting;
 ALTER TABLE topics DROP COLUMN edited_at;
 ALTER TABLE deleted_topics DROP COLUMN edited_at;

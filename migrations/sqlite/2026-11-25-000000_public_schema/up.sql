@@ -110,6 +110,8 @@ DROP TABLE mended;
 
 -- ---------------------------------------------------------------- constraints
 
+-- While it is 1, a trigger writes what no other may.
+ALTER TABLE revisions ADD COLUMN overwriting INTEGER NOT NULL DEFAULT 0 CHECK (overwriting IN (0, 1));
 -- Null, or when text or author were last changed.
 ALTER TABLE topics ADD COLUMN edited_at TEXT;
 ALTER TABLE deleted_topics ADD COLUMN edited_at TEXT;
@@ -152,10 +154,11 @@ DROP TRIGGER topics_updated;
 CREATE TRIGGER topics_updated AFTER UPDATE OF id, board_id, comment, author, created_at, updated_at, archived ON topics
 WHEN (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated_at, OLD.archived)
     IS NOT (NEW.id, NEW.board_id, NEW.comment, NEW.author, NEW.created_at, NEW.updated_at, NEW.archived) BEGIN
+    UPDATE revisions SET overwriting = 1;
     UPDATE topics SET edited_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
         updated_at = CASE WHEN NEW.updated_at = OLD.updated_at THEN strftime('%Y-%m-%d %H:%M:%f', 'now') ELSE updated_at END
-        WHERE id = NEW.id AND (OLD.comment, OLD.author) IS NOT (NEW.comment, NEW.author)
-          AND edited_at IS NOT strftime('%Y-%m-%d %H:%M:%f', 'now');
+        WHERE id = NEW.id AND (OLD.comment, OLD.author) IS NOT (NEW.comment, NEW.author);
+    UPDATE revisions SET overwriting = 0;
     INSERT INTO changes (revision, kind, board_id, topic_id)
         SELECT 0, 'delete', OLD.board_id, OLD.id WHERE (OLD.id, OLD.board_id) IS NOT (NEW.id, NEW.board_id) AND OLD.board_id <> 0;
     INSERT INTO changes (revision, kind, board_id, topic_id)
@@ -163,11 +166,31 @@ WHEN (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated
         FROM revisions;
 END;
 
--- A written one is overwritten: back to what it was, unless it is of this moment, as the trigger above sets it.
+-- A written one is overwritten: back to what it was, unless a trigger wrote it.
 CREATE TRIGGER topics_edited_kept AFTER UPDATE OF edited_at ON topics
 WHEN NEW.edited_at IS NOT OLD.edited_at AND (OLD.comment, OLD.author) IS (NEW.comment, NEW.author)
-    AND NEW.edited_at IS NOT strftime('%Y-%m-%d %H:%M:%f', 'now') BEGIN
+    AND NOT (SELECT overwriting FROM revisions) BEGIN
+    UPDATE revisions SET overwriting = 1;
     UPDATE topics SET edited_at = OLD.edited_at WHERE id = NEW.id;
+    UPDATE revisions SET overwriting = 0;
+END;
+DROP TRIGGER topics_stamp_kept;
+CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics
+WHEN NEW.revision <> OLD.revision AND NEW.revision <> (SELECT newest FROM revisions)
+    AND (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated_at, OLD.archived)
+        IS (NEW.id, NEW.board_id, NEW.comment, NEW.author, NEW.created_at, NEW.updated_at, NEW.archived)
+    AND NOT (SELECT overwriting FROM revisions) BEGIN
+    UPDATE revisions SET overwriting = 1;
+    UPDATE topics SET revision = OLD.revision WHERE id = NEW.id;
+    UPDATE revisions SET overwriting = 0;
+END;
+
+-- The counter goes on behind the log, whatever was put into it.
+DROP TRIGGER changes_draw;
+CREATE TRIGGER changes_draw BEFORE INSERT ON changes WHEN NEW.revision = 0 BEGIN
+    UPDATE revisions SET newest = 1 + max(CASE WHEN newest BETWEEN 0 AND 9007199254740991 THEN newest ELSE 0 END,
+        coalesce((SELECT max(revision) FROM changes WHERE revision <= 9007199254740991), 0)) WHERE batch <> 2;
+    UPDATE revisions SET batch = 2 WHERE batch = 1;
 END;
 
 -- ---------------------------------------------------------------- a comment alone goes to the default board
