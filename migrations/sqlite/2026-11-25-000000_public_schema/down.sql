@@ -46,10 +46,13 @@ END;
 -- most nine digits of a second.
 CREATE TEMP TABLE wanted (tbl TEXT, name TEXT, expression TEXT);
 INSERT INTO wanted
-    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001'' AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
-    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'), ('tokens', 'expires_at'),
-                 ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'), ('tickets', 'used_at'), ('idempotency', 'used_at'),
-                 ('audit', 'at'), ('changes', 'at'), ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'), ('deleted_topics', 'edited_at'))
+    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001''
+        AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
+    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'),
+                 ('tokens', 'expires_at'), ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'),
+                 ('tickets', 'used_at'), ('idempotency', 'used_at'), ('audit', 'at'), ('changes', 'at'),
+                 ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'),
+                 ('deleted_topics', 'edited_at'))
     UNION ALL
     SELECT column1, column2 || '_is_a_revision', column2 || ' BETWEEN 0 AND 9007199254740991'
     FROM (VALUES ('topics', 'revision'), ('changes', 'revision'), ('revisions', 'newest'))
@@ -58,8 +61,11 @@ INSERT INTO wanted
     FROM (VALUES ('boards', 'name'), ('boards', 'title'), ('tokens', 'name'));
 
 PRAGMA writable_schema = ON;
-UPDATE sqlite_master SET sql = replace(sql, (SELECT group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '') FROM wanted WHERE tbl = sqlite_master.name), '') WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
-UPDATE sqlite_master SET sql = replace(sql, 'INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 0 REFERENCES boards', 'INTEGER NOT NULL REFERENCES boards')
+UPDATE sqlite_master SET sql = replace(sql, (SELECT
+    group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '')
+    FROM wanted WHERE tbl = sqlite_master.name), '') WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
+UPDATE sqlite_master SET sql = replace(sql,
+    'INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 0 REFERENCES boards', 'INTEGER NOT NULL REFERENCES boards')
     WHERE type = 'table' AND name = 'topics';
 UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL ON CONFLICT REPLACE DEFAULT', 'NOT NULL DEFAULT')
     WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);

@@ -54,50 +54,95 @@ UPDATE tokens SET name = substr(name, 1, length(name)) WHERE instr(CAST(name AS 
 INSERT INTO mended VALUES ('tokens.name', changes());
 
 -- The moment that SQLite reads there; where it reads none, the beginning of 1970: a token that was to end then has ended.
-UPDATE boards SET created_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE created_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001' AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE boards SET created_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE created_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
+        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('boards.created_at', changes());
-UPDATE topics SET created_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE created_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001' AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE topics SET created_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE created_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
+        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('topics.created_at', changes());
-UPDATE topics SET updated_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE updated_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001' AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE topics SET updated_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE updated_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001'
+        AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('topics.updated_at', changes());
-UPDATE tokens SET created_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE created_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001' AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tokens SET created_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE created_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
+        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.created_at', changes());
-UPDATE tokens SET expires_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', expires_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE expires_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(expires_at, 1, 19), '+0 days') || substr(expires_at, 20) IS expires_at AND expires_at >= '0001' AND (length(expires_at) = 19 OR length(expires_at) <= 29 AND substr(expires_at, 20) GLOB '.[0-9]*' AND substr(expires_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tokens SET expires_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', expires_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE expires_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(expires_at, 1, 19), '+0 days') || substr(expires_at, 20) IS expires_at AND expires_at >= '0001'
+        AND (length(expires_at) = 19 OR length(expires_at) <= 29 AND substr(expires_at, 20) GLOB '.[0-9]*' AND substr(expires_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.expires_at', changes());
-UPDATE tokens SET revoked_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', revoked_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE revoked_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(revoked_at, 1, 19), '+0 days') || substr(revoked_at, 20) IS revoked_at AND revoked_at >= '0001' AND (length(revoked_at) = 19 OR length(revoked_at) <= 29 AND substr(revoked_at, 20) GLOB '.[0-9]*' AND substr(revoked_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tokens SET revoked_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', revoked_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE revoked_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(revoked_at, 1, 19), '+0 days') || substr(revoked_at, 20) IS revoked_at AND revoked_at >= '0001'
+        AND (length(revoked_at) = 19 OR length(revoked_at) <= 29 AND substr(revoked_at, 20) GLOB '.[0-9]*' AND substr(revoked_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.revoked_at', changes());
-UPDATE tokens SET last_used_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', last_used_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE last_used_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(last_used_at, 1, 19), '+0 days') || substr(last_used_at, 20) IS last_used_at AND last_used_at >= '0001' AND (length(last_used_at) = 19 OR length(last_used_at) <= 29 AND substr(last_used_at, 20) GLOB '.[0-9]*' AND substr(last_used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tokens SET last_used_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', last_used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE last_used_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(last_used_at, 1, 19), '+0 days') || substr(last_used_at, 20) IS last_used_at AND last_used_at >= '0001'
+        AND (length(last_used_at) = 19 OR length(last_used_at) <= 29 AND substr(last_used_at, 20) GLOB '.[0-9]*' AND substr(last_used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.last_used_at', changes());
-UPDATE tickets SET made_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', made_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE made_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(made_at, 1, 19), '+0 days') || substr(made_at, 20) IS made_at AND made_at >= '0001' AND (length(made_at) = 19 OR length(made_at) <= 29 AND substr(made_at, 20) GLOB '.[0-9]*' AND substr(made_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tickets SET made_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', made_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE made_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(made_at, 1, 19), '+0 days') || substr(made_at, 20) IS made_at AND made_at >= '0001'
+        AND (length(made_at) = 19 OR length(made_at) <= 29 AND substr(made_at, 20) GLOB '.[0-9]*' AND substr(made_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tickets.made_at', changes());
-UPDATE tickets SET used_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE used_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001' AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE tickets SET used_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE used_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001'
+        AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('tickets.used_at', changes());
-UPDATE idempotency SET used_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE used_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001' AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE idempotency SET used_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE used_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001'
+        AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('idempotency.used_at', changes());
-UPDATE audit SET at = coalesce(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001' AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE audit SET at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001'
+        AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('audit.at', changes());
-UPDATE changes SET at = coalesce(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001' AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE changes SET at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001'
+        AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('changes.at', changes());
-UPDATE deleted_topics SET created_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE created_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001' AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE deleted_topics SET created_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE created_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
+        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.created_at', changes());
-UPDATE deleted_topics SET updated_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE updated_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001' AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE deleted_topics SET updated_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE updated_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001'
+        AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.updated_at', changes());
-UPDATE deleted_topics SET deleted_at = coalesce(strftime('%Y-%m-%d %H:%M:%f', deleted_at, '+0 days'), '1970-01-01 00:00:00.000')
-    WHERE deleted_at IS NOT NULL AND (strftime('%Y-%m-%d %H:%M:%S', substr(deleted_at, 1, 19), '+0 days') || substr(deleted_at, 20) IS deleted_at AND deleted_at >= '0001' AND (length(deleted_at) = 19 OR length(deleted_at) <= 29 AND substr(deleted_at, 20) GLOB '.[0-9]*' AND substr(deleted_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+UPDATE deleted_topics SET deleted_at = coalesce(
+        max(strftime('%Y-%m-%d %H:%M:%f', deleted_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
+    WHERE deleted_at IS NOT NULL AND (
+        strftime('%Y-%m-%d %H:%M:%S', substr(deleted_at, 1, 19), '+0 days') || substr(deleted_at, 20) IS deleted_at AND deleted_at >= '0001'
+        AND (length(deleted_at) = 19 OR length(deleted_at) <= 29 AND substr(deleted_at, 20) GLOB '.[0-9]*' AND substr(deleted_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.deleted_at', changes());
 
 UPDATE revisions SET batch = 0;
@@ -121,10 +166,13 @@ ALTER TABLE deleted_topics ADD COLUMN edited_at TEXT;
 -- most nine digits of a second.
 CREATE TEMP TABLE wanted (tbl TEXT, name TEXT, expression TEXT);
 INSERT INTO wanted
-    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001'' AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
-    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'), ('tokens', 'expires_at'),
-                 ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'), ('tickets', 'used_at'), ('idempotency', 'used_at'),
-                 ('audit', 'at'), ('changes', 'at'), ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'), ('deleted_topics', 'edited_at'))
+    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001''
+        AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
+    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'),
+                 ('tokens', 'expires_at'), ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'),
+                 ('tickets', 'used_at'), ('idempotency', 'used_at'), ('audit', 'at'), ('changes', 'at'),
+                 ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'),
+                 ('deleted_topics', 'edited_at'))
     UNION ALL
     SELECT column1, column2 || '_is_a_revision', column2 || ' BETWEEN 0 AND 9007199254740991'
     FROM (VALUES ('topics', 'revision'), ('changes', 'revision'), ('revisions', 'newest'))
@@ -134,10 +182,13 @@ INSERT INTO wanted
 
 PRAGMA writable_schema = ON;
 UPDATE sqlite_master SET sql = replace(replace(sql, 'NOT NULL DEFAULT', 'NOT NULL ON CONFLICT REPLACE DEFAULT'),
-    ') STRICT', (SELECT group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '') FROM wanted WHERE tbl = sqlite_master.name) || ') STRICT')
+    ') STRICT', (SELECT
+    group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '')
+    FROM wanted WHERE tbl = sqlite_master.name) || ') STRICT')
     WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
 -- No board has the key 0: a trigger puts the topic on the default board.
-UPDATE sqlite_master SET sql = replace(sql, 'INTEGER NOT NULL REFERENCES boards', 'INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 0 REFERENCES boards')
+UPDATE sqlite_master SET sql = replace(sql,
+    'INTEGER NOT NULL REFERENCES boards', 'INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 0 REFERENCES boards')
     WHERE type = 'table' AND name = 'topics';
 PRAGMA writable_schema = RESET;
 DROP TABLE wanted;
@@ -213,27 +264,33 @@ END;
 
 -- AUTOINCREMENT goes on behind the largest id there ever was, so one at the end of the range would be the last.
 CREATE TRIGGER topics_inserted_far BEFORE INSERT ON topics WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'topics'), 0), coalesce((SELECT max(id) FROM topics), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'topics'), 0),
+                                  coalesce((SELECT max(id) FROM topics), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in topics: at most 4294967296');
 END;
 CREATE TRIGGER topics_renumbered_far BEFORE UPDATE OF id ON topics WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'topics'), 0), coalesce((SELECT max(id) FROM topics), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'topics'), 0),
+                                  coalesce((SELECT max(id) FROM topics), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in topics: at most 4294967296');
 END;
 CREATE TRIGGER boards_inserted_far BEFORE INSERT ON boards WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'boards'), 0), coalesce((SELECT max(id) FROM boards), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'boards'), 0),
+                                  coalesce((SELECT max(id) FROM boards), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in boards: at most 4294967296');
 END;
 CREATE TRIGGER boards_renumbered_far BEFORE UPDATE OF id ON boards WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'boards'), 0), coalesce((SELECT max(id) FROM boards), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'boards'), 0),
+                                  coalesce((SELECT max(id) FROM boards), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in boards: at most 4294967296');
 END;
 CREATE TRIGGER tokens_inserted_far BEFORE INSERT ON tokens WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tokens'), 0), coalesce((SELECT max(id) FROM tokens), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tokens'), 0),
+                                  coalesce((SELECT max(id) FROM tokens), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in tokens: at most 4294967296');
 END;
 CREATE TRIGGER tokens_renumbered_far BEFORE UPDATE OF id ON tokens WHEN NEW.id > 4294967296
-    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tokens'), 0), coalesce((SELECT max(id) FROM tokens), 0)) BEGIN
+    AND NEW.id - 4294967296 > max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tokens'), 0),
+                                  coalesce((SELECT max(id) FROM tokens), 0)) BEGIN
     SELECT RAISE(ABORT, 'this id is too far ahead of the others in tokens: at most 4294967296');
 END;
 
