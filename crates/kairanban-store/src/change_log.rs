@@ -15,7 +15,7 @@ use crate::{
     StoreError,
     connection::AnyConnection,
     identity,
-    lenient::LossyText,
+    lenient::{AnyNumber, LossyText},
     repository,
     rows::{ChangeRow, Fixed, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
     schema::{boards, changes, topics},
@@ -309,5 +309,6 @@ pub(crate) struct Stamped {
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
-    row.number.map(|number| Ok(Stamped { revision: revision(number)?, changes })).transpose()
+    let drawn = row.number.and_then(|number| AnyNumber(number).revision());
+    Ok(drawn.map(|revision| Stamped { revision, changes }))
 }

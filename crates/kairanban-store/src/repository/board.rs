@@ -44,7 +44,7 @@ pub struct BoardEdit {
 
 /// A board's revision: that of its newest change, in the same reading as what stands beside it.
 pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive' \
-     AND revision <= 9007199254740991), 0)";
+     AND revision BETWEEN 0 AND 9007199254740991), 0)";
 
 /// A board's key, who may do what there, and its revision, all of one moment.
 pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {

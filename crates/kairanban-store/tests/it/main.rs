@@ -9,6 +9,7 @@ mod contract;
 mod history;
 mod place;
 mod postgres;
+mod public_schema;
 mod sqlite;
 
 /// Runs each story on SQLite and on Postgres.
