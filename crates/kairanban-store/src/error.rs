@@ -48,6 +48,9 @@ pub enum StoreError {
     /// to try another one.
     #[error("the connection was lost: {0}")]
     Disconnected(String),
+    /// A value in the database is not of the type that it should be; the database itself is well.
+    #[error("a value in the database cannot be read: {0}")]
+    Unreadable(String),
     /// Something that is nobody's input: a missing table, a value that cannot be.
     #[error("{0}")]
     Internal(String),
@@ -79,6 +82,7 @@ impl From<DieselError> for StoreError {
             DieselError::DatabaseError(_, info) if is_missing(info.message()) => Self::Internal(text),
             DieselError::DatabaseError(..) | DieselError::BrokenTransactionManager => Self::Unavailable(text),
             DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
+            DieselError::DeserializationError(_) => Self::Unreadable(text),
             _ => Self::Internal(text),
         }
     }

@@ -162,18 +162,25 @@ static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 /// Says once in the log that a row holds something that is not shown as it stands there.
 #[cold]
 pub(crate) fn note(table: &'static str, key: i64) {
-    let is_news = {
-        let mut said = SAID.lock();
-        said.len() < SAID_MAX && said.insert((table, key))
-    };
-    if is_news {
+    if is_news(table, key) {
         tracing::warn!(table, key, "a row holds a value that cannot be read or is out of range: it is read as near as can be");
     }
+}
+
+fn is_news(table: &'static str, key: i64) -> bool {
+    let mut said = SAID.lock();
+    said.len() < SAID_MAX && said.insert((table, key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_spoken_of_once() {
+        assert!(is_news("a table of this test", 1) && is_news("a table of this test", 2));
+        assert!(!is_news("a table of this test", 1));
+    }
 
     #[test]
     fn a_plain_time_is_read_as_chrono_reads_it() {

@@ -238,7 +238,7 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
-            StoreError::Refused(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+            StoreError::Refused(cause) | StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }
     }
 }

@@ -46,21 +46,33 @@ END;
 -- most nine digits of a second.
 CREATE TEMP TABLE wanted (tbl TEXT, name TEXT, expression TEXT);
 INSERT INTO wanted
-    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001''
-        AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
-    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'),
-                 ('tokens', 'expires_at'), ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'),
-                 ('tickets', 'used_at'), ('idempotency', 'used_at'), ('audit', 'at'), ('changes', 'at'),
-                 ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'),
-                 ('deleted_topics', 'edited_at'))
+    SELECT column1, column2 || '_is_a_time', replace('$ >= ''0001'' AND (strftime(''%Y-%m-%d %H:%M:%f'', $, ''+0 days'') IS $
+        OR strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND (length($) = 19
+        OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*''))', '$', column2)
+    FROM (VALUES ('boards', 'created_at'), ('tokens', 'created_at'), ('tokens', 'expires_at'), ('tokens', 'revoked_at'),
+                 ('tokens', 'last_used_at'), ('tickets', 'made_at'), ('tickets', 'used_at'), ('idempotency', 'used_at'),
+                 ('audit', 'at'), ('changes', 'at'), ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'),
+                 ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'), ('deleted_topics', 'edited_at'))
     UNION ALL
     SELECT column1, column2 || '_is_a_revision', column2 || ' BETWEEN 0 AND 9007199254740991'
     FROM (VALUES ('topics', 'revision'), ('changes', 'revision'), ('revisions', 'newest'))
     UNION ALL
     SELECT column1, column2 || '_has_no_nul', 'instr(CAST(' || column2 || ' AS BLOB), x''00'') = 0'
     FROM (VALUES ('boards', 'name'), ('boards', 'title'), ('tokens', 'name'));
+-- The two that had a constraint already.
+CREATE TEMP TABLE changed (name TEXT, before TEXT, after TEXT);
+INSERT INTO changed SELECT column1, replace('CHECK ($ GLOB ''[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*''
+               AND substr($, 20) NOT GLOB ''*[^.0-9]*'' AND date($) IS substr($, 1, 10))', '$', column1),
+    'CONSTRAINT ' || column1 || '_is_a_time CHECK (' || replace('$ >= ''0001'' AND (strftime(''%Y-%m-%d %H:%M:%f'', $, ''+0 days'') IS $
+        OR strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND (length($) = 19
+        OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*''))', '$', column1) || ')'
+    FROM (VALUES ('created_at'), ('updated_at'));
 
 PRAGMA writable_schema = ON;
+UPDATE sqlite_master SET sql = replace(sql, (SELECT after FROM changed WHERE changed.name = 'created_at'),
+    (SELECT before FROM changed WHERE changed.name = 'created_at')) WHERE type = 'table' AND name = 'topics';
+UPDATE sqlite_master SET sql = replace(sql, (SELECT after FROM changed WHERE changed.name = 'updated_at'),
+    (SELECT before FROM changed WHERE changed.name = 'updated_at')) WHERE type = 'table' AND name = 'topics';
 UPDATE sqlite_master SET sql = replace(sql, (SELECT
     group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '')
     FROM wanted WHERE tbl = sqlite_master.name), '') WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
@@ -71,6 +83,7 @@ UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL ON CONFLICT REPLACE DEFAUL
     WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
 PRAGMA writable_schema = RESET;
 DROP TABLE wanted;
+DROP TABLE changed;
 ALTER TABLE revisions DROP COLUMN overwriting;
 ALTER TABLE topics DROP COLUMN edited_at;
 ALTER TABLE deleted_topics DROP COLUMN edited_at;

@@ -57,92 +57,107 @@ INSERT INTO mended VALUES ('tokens.name', changes());
 UPDATE boards SET created_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE created_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
-        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        created_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days') IS created_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND (length(created_at) = 19
+        OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('boards.created_at', changes());
 UPDATE topics SET created_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE created_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
-        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        created_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days') IS created_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND (length(created_at) = 19
+        OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('topics.created_at', changes());
 UPDATE topics SET updated_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE updated_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001'
-        AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        updated_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days') IS updated_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND (length(updated_at) = 19
+        OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('topics.updated_at', changes());
 UPDATE tokens SET created_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE created_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
-        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        created_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days') IS created_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND (length(created_at) = 19
+        OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.created_at', changes());
 UPDATE tokens SET expires_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', expires_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE expires_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(expires_at, 1, 19), '+0 days') || substr(expires_at, 20) IS expires_at AND expires_at >= '0001'
-        AND (length(expires_at) = 19 OR length(expires_at) <= 29 AND substr(expires_at, 20) GLOB '.[0-9]*' AND substr(expires_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        expires_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', expires_at, '+0 days') IS expires_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(expires_at, 1, 19), '+0 days') || substr(expires_at, 20) IS expires_at AND (length(expires_at) = 19
+        OR length(expires_at) <= 29 AND substr(expires_at, 20) GLOB '.[0-9]*' AND substr(expires_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.expires_at', changes());
 UPDATE tokens SET revoked_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', revoked_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE revoked_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(revoked_at, 1, 19), '+0 days') || substr(revoked_at, 20) IS revoked_at AND revoked_at >= '0001'
-        AND (length(revoked_at) = 19 OR length(revoked_at) <= 29 AND substr(revoked_at, 20) GLOB '.[0-9]*' AND substr(revoked_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        revoked_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', revoked_at, '+0 days') IS revoked_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(revoked_at, 1, 19), '+0 days') || substr(revoked_at, 20) IS revoked_at AND (length(revoked_at) = 19
+        OR length(revoked_at) <= 29 AND substr(revoked_at, 20) GLOB '.[0-9]*' AND substr(revoked_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.revoked_at', changes());
 UPDATE tokens SET last_used_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', last_used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE last_used_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(last_used_at, 1, 19), '+0 days') || substr(last_used_at, 20) IS last_used_at AND last_used_at >= '0001'
-        AND (length(last_used_at) = 19 OR length(last_used_at) <= 29 AND substr(last_used_at, 20) GLOB '.[0-9]*' AND substr(last_used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        last_used_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', last_used_at, '+0 days') IS last_used_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(last_used_at, 1, 19), '+0 days') || substr(last_used_at, 20) IS last_used_at AND (length(last_used_at) = 19
+        OR length(last_used_at) <= 29 AND substr(last_used_at, 20) GLOB '.[0-9]*' AND substr(last_used_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tokens.last_used_at', changes());
 UPDATE tickets SET made_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', made_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE made_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(made_at, 1, 19), '+0 days') || substr(made_at, 20) IS made_at AND made_at >= '0001'
-        AND (length(made_at) = 19 OR length(made_at) <= 29 AND substr(made_at, 20) GLOB '.[0-9]*' AND substr(made_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        made_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', made_at, '+0 days') IS made_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(made_at, 1, 19), '+0 days') || substr(made_at, 20) IS made_at AND (length(made_at) = 19
+        OR length(made_at) <= 29 AND substr(made_at, 20) GLOB '.[0-9]*' AND substr(made_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tickets.made_at', changes());
 UPDATE tickets SET used_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE used_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001'
-        AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        used_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days') IS used_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND (length(used_at) = 19
+        OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('tickets.used_at', changes());
 UPDATE idempotency SET used_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE used_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND used_at >= '0001'
-        AND (length(used_at) = 19 OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        used_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', used_at, '+0 days') IS used_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(used_at, 1, 19), '+0 days') || substr(used_at, 20) IS used_at AND (length(used_at) = 19
+        OR length(used_at) <= 29 AND substr(used_at, 20) GLOB '.[0-9]*' AND substr(used_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('idempotency.used_at', changes());
 UPDATE audit SET at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001'
-        AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', at, '+0 days') IS at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND (length(at) = 19
+        OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('audit.at', changes());
 UPDATE changes SET at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND at >= '0001'
-        AND (length(at) = 19 OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', at, '+0 days') IS at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days') || substr(at, 20) IS at AND (length(at) = 19
+        OR length(at) <= 29 AND substr(at, 20) GLOB '.[0-9]*' AND substr(at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('changes.at', changes());
 UPDATE deleted_topics SET created_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE created_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND created_at >= '0001'
-        AND (length(created_at) = 19 OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        created_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 days') IS created_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 days') || substr(created_at, 20) IS created_at AND (length(created_at) = 19
+        OR length(created_at) <= 29 AND substr(created_at, 20) GLOB '.[0-9]*' AND substr(created_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.created_at', changes());
 UPDATE deleted_topics SET updated_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE updated_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND updated_at >= '0001'
-        AND (length(updated_at) = 19 OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        updated_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', updated_at, '+0 days') IS updated_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(updated_at, 1, 19), '+0 days') || substr(updated_at, 20) IS updated_at AND (length(updated_at) = 19
+        OR length(updated_at) <= 29 AND substr(updated_at, 20) GLOB '.[0-9]*' AND substr(updated_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.updated_at', changes());
 UPDATE deleted_topics SET deleted_at = coalesce(
         max(strftime('%Y-%m-%d %H:%M:%f', deleted_at, '+0 days'), '0001-01-01 00:00:00.000'), '1970-01-01 00:00:00.000')
     WHERE deleted_at IS NOT NULL AND (
-        strftime('%Y-%m-%d %H:%M:%S', substr(deleted_at, 1, 19), '+0 days') || substr(deleted_at, 20) IS deleted_at AND deleted_at >= '0001'
-        AND (length(deleted_at) = 19 OR length(deleted_at) <= 29 AND substr(deleted_at, 20) GLOB '.[0-9]*' AND substr(deleted_at, 21) NOT GLOB '*[^0-9]*')) IS NOT TRUE;
+        deleted_at >= '0001' AND (strftime('%Y-%m-%d %H:%M:%f', deleted_at, '+0 days') IS deleted_at
+        OR strftime('%Y-%m-%d %H:%M:%S', substr(deleted_at, 1, 19), '+0 days') || substr(deleted_at, 20) IS deleted_at AND (length(deleted_at) = 19
+        OR length(deleted_at) <= 29 AND substr(deleted_at, 20) GLOB '.[0-9]*' AND substr(deleted_at, 21) NOT GLOB '*[^0-9]*'))) IS NOT TRUE;
 INSERT INTO mended VALUES ('deleted_topics.deleted_at', changes());
 
 UPDATE revisions SET batch = 0;
@@ -166,19 +181,27 @@ ALTER TABLE deleted_topics ADD COLUMN edited_at TEXT;
 -- most nine digits of a second.
 CREATE TEMP TABLE wanted (tbl TEXT, name TEXT, expression TEXT);
 INSERT INTO wanted
-    SELECT column1, column2 || '_is_a_time', replace('strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND $ >= ''0001''
-        AND (length($) = 19 OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*'')', '$', column2)
-    FROM (VALUES ('boards', 'created_at'), ('topics', 'created_at'), ('topics', 'updated_at'), ('tokens', 'created_at'),
-                 ('tokens', 'expires_at'), ('tokens', 'revoked_at'), ('tokens', 'last_used_at'), ('tickets', 'made_at'),
-                 ('tickets', 'used_at'), ('idempotency', 'used_at'), ('audit', 'at'), ('changes', 'at'),
-                 ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'), ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'),
-                 ('deleted_topics', 'edited_at'))
+    SELECT column1, column2 || '_is_a_time', replace('$ >= ''0001'' AND (strftime(''%Y-%m-%d %H:%M:%f'', $, ''+0 days'') IS $
+        OR strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND (length($) = 19
+        OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*''))', '$', column2)
+    FROM (VALUES ('boards', 'created_at'), ('tokens', 'created_at'), ('tokens', 'expires_at'), ('tokens', 'revoked_at'),
+                 ('tokens', 'last_used_at'), ('tickets', 'made_at'), ('tickets', 'used_at'), ('idempotency', 'used_at'),
+                 ('audit', 'at'), ('changes', 'at'), ('deleted_topics', 'created_at'), ('deleted_topics', 'updated_at'),
+                 ('deleted_topics', 'deleted_at'), ('topics', 'edited_at'), ('deleted_topics', 'edited_at'))
     UNION ALL
     SELECT column1, column2 || '_is_a_revision', column2 || ' BETWEEN 0 AND 9007199254740991'
     FROM (VALUES ('topics', 'revision'), ('changes', 'revision'), ('revisions', 'newest'))
     UNION ALL
     SELECT column1, column2 || '_has_no_nul', 'instr(CAST(' || column2 || ' AS BLOB), x''00'') = 0'
     FROM (VALUES ('boards', 'name'), ('boards', 'title'), ('tokens', 'name'));
+-- The two that had a constraint already.
+CREATE TEMP TABLE changed (name TEXT, before TEXT, after TEXT);
+INSERT INTO changed SELECT column1, replace('CHECK ($ GLOB ''[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*''
+               AND substr($, 20) NOT GLOB ''*[^.0-9]*'' AND date($) IS substr($, 1, 10))', '$', column1),
+    'CONSTRAINT ' || column1 || '_is_a_time CHECK (' || replace('$ >= ''0001'' AND (strftime(''%Y-%m-%d %H:%M:%f'', $, ''+0 days'') IS $
+        OR strftime(''%Y-%m-%d %H:%M:%S'', substr($, 1, 19), ''+0 days'') || substr($, 20) IS $ AND (length($) = 19
+        OR length($) <= 29 AND substr($, 20) GLOB ''.[0-9]*'' AND substr($, 21) NOT GLOB ''*[^0-9]*''))', '$', column1) || ')'
+    FROM (VALUES ('created_at'), ('updated_at'));
 
 PRAGMA writable_schema = ON;
 UPDATE sqlite_master SET sql = replace(replace(sql, 'NOT NULL DEFAULT', 'NOT NULL ON CONFLICT REPLACE DEFAULT'),
@@ -186,12 +209,17 @@ UPDATE sqlite_master SET sql = replace(replace(sql, 'NOT NULL DEFAULT', 'NOT NUL
     group_concat(', CONSTRAINT ' || wanted.name || ' CHECK (' || expression || ')', '')
     FROM wanted WHERE tbl = sqlite_master.name) || ') STRICT')
     WHERE type = 'table' AND name IN (SELECT tbl FROM wanted);
+UPDATE sqlite_master SET sql = replace(sql, (SELECT before FROM changed WHERE changed.name = 'created_at'),
+    (SELECT after FROM changed WHERE changed.name = 'created_at')) WHERE type = 'table' AND name = 'topics';
+UPDATE sqlite_master SET sql = replace(sql, (SELECT before FROM changed WHERE changed.name = 'updated_at'),
+    (SELECT after FROM changed WHERE changed.name = 'updated_at')) WHERE type = 'table' AND name = 'topics';
 -- No board has the key 0: a trigger puts the topic on the default board.
 UPDATE sqlite_master SET sql = replace(sql,
     'INTEGER NOT NULL REFERENCES boards', 'INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 0 REFERENCES boards')
     WHERE type = 'table' AND name = 'topics';
 PRAGMA writable_schema = RESET;
 DROP TABLE wanted;
+DROP TABLE changed;
 
 -- ---------------------------------------------------------------- edited, by whomever
 
@@ -205,11 +233,11 @@ DROP TRIGGER topics_updated;
 CREATE TRIGGER topics_updated AFTER UPDATE OF id, board_id, comment, author, created_at, updated_at, archived ON topics
 WHEN (OLD.id, OLD.board_id, OLD.comment, OLD.author, OLD.created_at, OLD.updated_at, OLD.archived)
     IS NOT (NEW.id, NEW.board_id, NEW.comment, NEW.author, NEW.created_at, NEW.updated_at, NEW.archived) BEGIN
-    UPDATE revisions SET overwriting = 1;
+    UPDATE revisions SET overwriting = 1 WHERE (OLD.comment, OLD.author) IS NOT (NEW.comment, NEW.author);
     UPDATE topics SET edited_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),
         updated_at = CASE WHEN NEW.updated_at = OLD.updated_at THEN strftime('%Y-%m-%d %H:%M:%f', 'now') ELSE updated_at END
         WHERE id = NEW.id AND (OLD.comment, OLD.author) IS NOT (NEW.comment, NEW.author);
-    UPDATE revisions SET overwriting = 0;
+    UPDATE revisions SET overwriting = 0 WHERE overwriting;
     INSERT INTO changes (revision, kind, board_id, topic_id)
         SELECT 0, 'delete', OLD.board_id, OLD.id WHERE (OLD.id, OLD.board_id) IS NOT (NEW.id, NEW.board_id) AND OLD.board_id <> 0;
     INSERT INTO changes (revision, kind, board_id, topic_id)
@@ -240,8 +268,8 @@ END;
 DROP TRIGGER changes_draw;
 CREATE TRIGGER changes_draw BEFORE INSERT ON changes WHEN NEW.revision = 0 BEGIN
     UPDATE revisions SET newest = 1 + max(CASE WHEN newest BETWEEN 0 AND 9007199254740991 THEN newest ELSE 0 END,
-        coalesce((SELECT max(revision) FROM changes WHERE revision <= 9007199254740991), 0)) WHERE batch <> 2;
-    UPDATE revisions SET batch = 2 WHERE batch = 1;
+        coalesce((SELECT max(revision) FROM changes WHERE revision <= 9007199254740991), 0)),
+        batch = CASE batch WHEN 1 THEN 2 ELSE batch END WHERE batch IS NOT 2;
 END;
 
 -- ---------------------------------------------------------------- a comment alone goes to the default board
