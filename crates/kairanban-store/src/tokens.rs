@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
-    lenient::{self, LossyText, Time},
+    lenient::{self, AnyNumber, LossyText, Time},
     repository,
     schema::{boards, tickets, tokens},
 };
@@ -220,7 +220,7 @@ pub(crate) fn use_ticket(
 ) -> Result<Option<Token>, StoreError> {
     let now = Utc::now();
     let digest = digest(secret);
-    let found: Option<(i64, Time, Option<Time>)> = tickets::table
+    let found: Option<(AnyNumber, Time, Option<Time>)> = tickets::table
         .filter(tickets::digest.eq(&digest))
         .inner_join(boards::table)
         .filter(boards::name.eq(board.as_str()))
@@ -234,7 +234,7 @@ pub(crate) fn use_ticket(
     diesel::update(tickets::table.filter(tickets::digest.eq(&digest)))
         .set(tickets::used_at.eq(now.naive_utc()))
         .execute(connection)?;
-    Ok(by_id(connection, &[token])?.pop())
+    Ok(by_id(connection, &[token.0])?.pop())
 }
 
 /// Forgets tickets that are no longer good. Gives how many.
