@@ -27,7 +27,8 @@ impl Pool {
     /// Connects.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         // Also with its own words: a pool that cannot connect says only that it waited.
-        let pooled = AnyConnection::is_pooled(&config.address, config.timeouts)?;
+        let patient = Timeouts { connect: config.first_connect, ..config.timeouts };
+        let pooled = AnyConnection::is_pooled(&config.address, patient)?;
         let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
         let connections = r2d2::Pool::builder()
             .max_size(config.pool_max)
@@ -35,7 +36,9 @@ impl Pool {
             .connection_timeout(config.pool_wait)
             // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
-            .build(manager)?;
+            .build_unchecked(manager);
+        // No request waits yet: the first connection may take longer than those that one would wait for.
+        drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         Ok(Self { connections, size_max: config.pool_max, prelude, turn })
@@ -119,10 +122,11 @@ impl r2d2::ManageConnection for Manager {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, StoreError> {
-        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
-        if self.pooled {
-            connection.prepare_nothing();
+        if !self.pooled {
+            return Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, tainted: false });
         }
+        let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
+        connection.prepare_nothing();
         Ok(Pooled { connection, tainted: false })
     }
 

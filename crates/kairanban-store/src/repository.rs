@@ -26,7 +26,7 @@ use self::board::BOARD_REVISION;
 pub use self::board::{BoardEdit, Visible};
 pub(crate) use self::board::{
     board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read,
-    name_default_board, place_of, standings, update_board,
+    name_default_board, place_of, standings, stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_topics};
 

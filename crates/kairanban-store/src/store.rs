@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
-    change_log, connection::AnyConnection, idempotency, identity, pool::Pool, repository, tokens,
+    change_log, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
 };
 
 /// How the database is used.
@@ -22,6 +22,8 @@ pub struct StoreConfig {
     pub address: DatabaseAddress,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// How long the first connection may take.
+    pub first_connect: Duration,
     /// Connections, at most.
     pub pool_max: u32,
     /// How long a caller waits for one of them.
@@ -131,6 +133,14 @@ impl Store {
     #[must_use]
     pub const fn replay_max(&self) -> usize {
         self.config.replay_max
+    }
+
+    /// The board that the database itself calls the default one, if it names one that is there.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn default_board(&self) -> Result<Option<BoardName>, StoreError> {
+        self.with(repository::stored_default_board)
     }
 
     /// Boards in the order of their names, after one of them.
@@ -244,12 +254,15 @@ impl Store {
         self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
     }
 
-    /// Makes a token, from the server's own terminal.
+    /// Makes a token, from the server's own terminal. Returns its id.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<(), StoreError> {
-        self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })
+    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
+        match self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })? {
+            Done::Token(id) => Ok(id),
+            _ => Err(StoreError::Internal("a token that was made has no id".to_owned())),
+        }
     }
 
     /// The tokens that some people show, each in its place, if they are ours, good or not. Notes that they were used.
@@ -289,12 +302,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
     pub fn revoke_token(&self, id: i64) -> Result<(), StoreError> {
-        self.at_the_terminal(&Deed::RevokeToken { id })
+        self.at_the_terminal(&Deed::RevokeToken { id }).map(drop)
     }
 
     /// In a transaction that is not marked as a server's own: the servers must be told of it.
-    fn at_the_terminal(&self, deed: &Deed) -> Result<(), StoreError> {
-        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal()).map(drop)))
+    fn at_the_terminal(&self, deed: &Deed) -> Result<Done, StoreError> {
+        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal())))
     }
 
     /// Makes a ticket that stands for a token on one board.

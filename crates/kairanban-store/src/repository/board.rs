@@ -19,7 +19,7 @@ use crate::{
     schema::boards,
 };
 
-/// The key under which `identity` has the board that takes topics which name none.
+/// The key under which `identity` names the board that takes topics without one.
 const DEFAULT_BOARD: &str = "default_board";
 
 /// Which boards somebody may see.
@@ -162,6 +162,13 @@ pub(crate) fn name_default_board(connection: &mut AnyConnection, board: &BoardNa
         identity::put(connection, DEFAULT_BOARD, &id.0.to_string())?;
     }
     Ok(())
+}
+
+/// The board that the row `default_board` of `identity` names by its id; `None` without such a row or board.
+pub(crate) fn stored_default_board(connection: &mut AnyConnection) -> Result<Option<BoardName>, StoreError> {
+    let Some(id) = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok()) else { return Ok(None) };
+    let name: Option<LossyText> = boards::table.filter(boards::id.eq(id)).select(boards::name).first(connection).optional()?;
+    Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
 /// Whether somebody may read a board: `right` is what their token allows there. For all others it
