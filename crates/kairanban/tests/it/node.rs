@@ -262,6 +262,14 @@ impl Drop for Node {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kairanban"));
     command.env_remove("DATABASE_URL").env_remove("PORT").env_remove("RUST_LOG");
+    // What is meant for the tests is unknown to the program, which would refuse to start.
+    for (name, _) in env::vars_os() {
+        let for_tests =
+            ["KAIRANBAN_TEST_", "KAIRANBAN_ORACLE_", "KAIRANBAN_MODEL_", "KAIRANBAN_BENCH_", "KAIRANBAN_INTERLEAVINGS"];
+        if name.to_str().is_some_and(|name| for_tests.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -6,7 +6,7 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Invalid, InvalidReason, Scope, TokenName};
+use kairanban_core::{BoardName, Scope, TokenName, expiry};
 use kairanban_store::NewToken;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -64,11 +64,11 @@ impl TokenDraft {
     fn check(self, now: DateTime<Utc>) -> Result<NewToken, ApiError> {
         let Self { name, scope, board, expires_at } = self;
         let board = board.map(|board| board.parse::<BoardName>()).transpose();
-        let past = expires_at.filter(|at| *at <= now).map(|_| Invalid { field: "expires_at", reason: InvalidReason::Past });
-        match (name.parse::<TokenName>(), scope.parse::<Scope>(), board, past) {
-            (Ok(name), Ok(scope), Ok(board), None) => Ok(NewToken { name, scope, board, expires_at }),
-            (name, scope, board, past) => {
-                let faults = [name.err(), scope.err(), board.err(), past];
+        let expires_at = expires_at.map(|at| expiry(at, now)).transpose();
+        match (name.parse::<TokenName>(), scope.parse::<Scope>(), board, expires_at) {
+            (Ok(name), Ok(scope), Ok(board), Ok(expires_at)) => Ok(NewToken { name, scope, board, expires_at }),
+            (name, scope, board, expires_at) => {
+                let faults = [name.err(), scope.err(), board.err(), expires_at.err()];
                 Err(ApiError::Invalid(faults.into_iter().flatten().collect()))
             }
         }
