@@ -234,6 +234,12 @@ impl Config {
             let reason = format!("entry {} is no origin; write https://host or http://host:port, without a path", place + 1);
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
         }
+        if self.server.data_dir.to_string_lossy().contains("://") {
+            return Err(ConfigError::Invalid {
+                key: "server.data_dir",
+                reason: "is a folder; the URL goes to database.url".to_owned(),
+            });
+        }
         if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.0.len()) {
             let reason = format!("must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
             return Err(ConfigError::Invalid { key: "backplane.redis_key", reason });
@@ -345,8 +351,10 @@ impl Config {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let unreadable =
-            |error| ConfigError::Invalid { key: "board.topic_template", reason: format!("{}: {error}", path.display()) };
+        let unreadable = |error: std::io::Error| ConfigError::Invalid {
+            key: "board.topic_template",
+            reason: format!("the file cannot be read: {}", error.kind()),
+        };
         fs::read_to_string(path).map(Some).map_err(unreadable)
     }
 
