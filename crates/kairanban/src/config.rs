@@ -230,6 +230,7 @@ impl Config {
         self.address()?;
         self.listen_address()?;
         self.backplane_addresses()?;
+        self.topic_template()?;
         if let Some(place) = self.cors.origins.iter().position(|origin| !is_origin(origin)) {
             let reason = format!("entry {} is no origin; write https://host or http://host:port, without a path", place + 1);
             return Err(ConfigError::Invalid { key: "cors.origins", reason });

@@ -76,7 +76,9 @@ fn questions() -> Vec<Asked> {
 fn answer(node: &Node, asked: &Asked, board: &str) -> (u16, String, String) {
     let path = asked.path.replace("{board}", board);
     let Answer { status, head, body } = wire::request(node.address, asked.method, &path, &asked.headers, asked.body.as_bytes());
-    let head: Vec<_> = head.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect();
+    let mut head: Vec<_> = head.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect();
+    // Their order is that of a table in memory.
+    head[1..].sort_unstable();
     let mut body: Vec<_> = body.lines().map(str::to_owned).collect();
     for line in body.iter_mut().filter(|line| line.starts_with("retry:") || line.contains("\"retry\"")) {
         *line = line.replace(|c: char| c.is_ascii_digit(), "");

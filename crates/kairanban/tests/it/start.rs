@@ -50,7 +50,8 @@ impl<'a> Role<'a> {
 
     fn url(&self) -> String {
         let url = self.database.url();
-        url.replace(url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).expect("a user").0, &self.name)
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        format!("{scheme}://{}@{}", self.name, rest.split_once('@').expect("a user").1)
     }
 
     fn grant_all(&self) {
