@@ -19,6 +19,9 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgre
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
+/// Where diesel notes which migrations ran.
+pub(crate) const TABLE: &str = "__diesel_schema_migrations";
+
 /// Runs the migrations that are missing, under a lock, so that nodes which start together migrate
 /// once; makes sure that the default board is there. Gives the names of the migrations that ran.
 ///

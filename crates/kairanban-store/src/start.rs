@@ -62,6 +62,13 @@ pub fn check(
     if matches!(address, DatabaseAddress::Postgres(_)) {
         check_schema(&mut connection)?;
     }
+    let lacks = match address {
+        DatabaseAddress::Postgres(_) => rights::missing(&mut connection)?,
+        DatabaseAddress::Sqlite(_) => Vec::new(),
+    };
+    // Without this one nothing can be said of the schema.
+    let blind: Vec<_> = lacks.iter().filter(|statement| statement.contains(migrate::TABLE)).cloned().collect();
+    refuse_missing("the role lacks rights", if blind.is_empty() { blind } else { lacks.clone() })?;
     let pending = migrate::pending_names(&mut connection)?;
     if !pending.is_empty() {
         if migrates {
@@ -69,9 +76,7 @@ pub fn check(
         }
         return Ok(Check { pending, has_board: false });
     }
-    if matches!(address, DatabaseAddress::Postgres(_)) {
-        refuse_missing("the role lacks rights", rights::missing(&mut connection)?)?;
-    }
+    refuse_missing("the role lacks rights", lacks)?;
     let has_board = match repository::board_id(&mut connection, default_board) {
         Err(StoreError::NoSuchBoard(_)) => false,
         found => found.map(|_| true)?,

@@ -6,6 +6,7 @@
 
 mod access;
 mod contract;
+mod grants;
 mod history;
 mod place;
 mod postgres;

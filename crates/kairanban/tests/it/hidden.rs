@@ -80,7 +80,7 @@ fn answer(node: &Node, asked: &Asked, board: &str) -> (u16, String, String) {
     // Their order is that of a table in memory.
     head[1..].sort_unstable();
     let mut body: Vec<_> = body.lines().map(str::to_owned).collect();
-    for line in body.iter_mut().filter(|line| line.starts_with("retry:") || line.contains("\"retry\"")) {
+    for line in body.iter_mut().filter(|line| line.starts_with("retry:") || line.contains("\"retry_ms\"")) {
         *line = line.replace(|c: char| c.is_ascii_digit(), "");
     }
     (status, head.join("\n").replace(board, "{board}"), body.join("\n").replace(board, "{board}"))
