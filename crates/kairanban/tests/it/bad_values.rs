@@ -171,7 +171,6 @@ impl Story {
         let deadline = Instant::now() + PATIENCE;
         while !self.node.get("/").body.contains(&said) {
             assert!(Instant::now() < deadline, "{what}: what another program put in is not shown");
-            std::thread::sleep(Duration::from_millis(20));
         }
         for path in ["/", "/b/other", "/b/main/feed.xml", "/readyz", "/api/v1/boards"] {
             assert_eq!(self.node.get(path).status, 200, "{what}: {path}");
@@ -274,7 +273,6 @@ fn of_tokens(database: Database) {
         let deadline = Instant::now() + PATIENCE;
         while story.node.send_as("GET", "/api/v1/tokens", &token, &[], "").status == 200 {
             assert!(Instant::now() < deadline, "a token with {column} = {value} is good");
-            std::thread::sleep(Duration::from_millis(20));
         }
         story.database.sql("DELETE FROM tokens WHERE name = 'spoilt';");
     }
