@@ -138,6 +138,7 @@ fn also_while_the_database_is_away() {
 /// Compares times; `scripts/hidden-boards` runs it, where nothing else does.
 #[test]
 #[ignore = "measures"]
+#[allow(clippy::print_stdout, reason = "what it measures is for people to read")]
 fn the_time_to_answer_says_nothing() {
     const ROUNDS: usize = 400;
     for database in [Database::sqlite(), Database::postgres()] {
