@@ -6,6 +6,7 @@
 
 mod audit;
 mod change_log;
+mod clock;
 mod connection;
 mod deed;
 mod error;
@@ -27,5 +28,5 @@ pub use error::StoreError;
 pub use migrate::migrate;
 pub use repository::{BoardEdit, Page, Visible};
 pub use store::{DataVersion, Store, StoreConfig};
-pub use tokens::{NewToken, Secret, TicketTimes};
+pub use tokens::{FoundToken, NewToken, Secret, TicketTimes};
 pub use writer::{Committed, CreatedTopic, Write, Writer, WriterConfig, Written};

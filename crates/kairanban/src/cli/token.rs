@@ -1,6 +1,6 @@
 //! `kairanban token`: for the administrator at the server's own terminal.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::Subcommand;
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 use kairanban_store::{NewToken, Secret, Store, StoreError};
@@ -37,7 +37,8 @@ impl TokenCommand {
     pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
         match self {
             Self::Create { scope, name, board, days } => {
-                let expires_at = days.map(|days| Utc::now() + TimeDelta::days(days.into()));
+                let now = store.now().map_err(failed)?;
+                let expires_at = days.map(|days| now + TimeDelta::days(days.into()));
                 let secret = Secret::token().map_err(failed)?;
                 store.create_token(&NewToken { name, scope, board, expires_at }, &secret).map_err(failed)?;
                 // Alone on stdout, so that a script can take it.
