@@ -58,7 +58,12 @@ impl HeldTokens {
 
     /// Follows a token.
     pub(super) fn follow(&self, found: FoundToken) -> watch::Receiver<Option<FoundToken>> {
-        self.0.tokens.entry(found.token.id).or_insert_with(|| watch::channel(Some(found)).0).subscribe()
+        let followed = self.0.tokens.entry(found.token.id).or_insert_with(|| watch::channel(None).0);
+        // What those who hold it know of it is kept true by the looks; what is left from the last one to hold it is not.
+        if followed.receiver_count() == 0 {
+            followed.send_replace(Some(found));
+        }
+        followed.subscribe()
     }
 
     /// Takes the place of a ticket's stream; an earlier one ends.

@@ -8,6 +8,7 @@ mod admin;
 mod api;
 mod api_docs;
 mod bad_input;
+mod clocks;
 mod command_line;
 mod compressed;
 mod crash;
