@@ -15,6 +15,7 @@ mod crash;
 mod crowd;
 mod detached;
 mod dialects;
+mod django;
 mod foreign_writers;
 mod many_boards;
 mod node;

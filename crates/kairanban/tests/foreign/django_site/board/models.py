@@ -1,0 +1,61 @@
+"""kairanban's published tables, as Django sites describe them: unmanaged."""
+
+from django.db import models
+from django.utils import timezone
+
+
+class Board(models.Model):
+    name = models.TextField(unique=True)
+    title = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        managed = False
+        db_table = "boards"
+
+    def __str__(self):
+        return self.name
+
+
+class TutorialTopic(models.Model):
+    """As the tutorial has it: Django sets both times, each by a look at the clock of its own."""
+
+    comment = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        managed = False
+        db_table = "topics"
+
+
+class LooseTopic(models.Model):
+    """As `inspectdb` writes it, and as an admin's form fills it: what was left out is NULL."""
+
+    board = models.ForeignKey(Board, models.CASCADE, null=True, blank=True)
+    comment = models.TextField()
+    author = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(null=True, blank=True, editable=False)
+    updated_at = models.DateTimeField(null=True, blank=True, editable=False)
+    edited_at = models.DateTimeField(null=True, blank=True, editable=False)
+    archived = models.BooleanField(null=True, blank=True, editable=False)
+    revision = models.BigIntegerField(null=True, blank=True, editable=False)
+
+    class Meta:
+        managed = False
+        db_table = "topics"
+
+
+class Topic(models.Model):
+    """All of it, with the times to be edited by hand."""
+
+    board = models.ForeignKey(Board, models.CASCADE)
+    comment = models.TextField()
+    author = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+    archived = models.BooleanField(default=False)
+
+    class Meta:
+        managed = False
+        db_table = "topics"
