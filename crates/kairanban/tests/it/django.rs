@@ -22,7 +22,7 @@ crate::on_both!(
 );
 
 /// The ways in which sites describe the table of topics.
-const MODELS: [&str; 3] = ["tutorialtopic", "loosetopic", "topic"];
+const MODELS: [&str; 3] = ["topic", "tutorialtopic", "wholetopic"];
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
 struct Site {
@@ -104,26 +104,32 @@ fn is_now(time: DateTime<Utc>) -> bool {
     (Utc::now() - time).abs() < TimeDelta::seconds(20)
 }
 
-/// The board as REST shows it, and which of its topics say that they were edited.
-fn shown(node: &Node) -> (BTreeMap<u64, Seen>, Vec<u64>) {
+/// The board as REST shows it.
+fn shown(node: &Node) -> BTreeMap<u64, Seen> {
     let list = node.get(TOPICS).json();
-    let topics = list["topics"].as_array().expect("topics");
-    let edited = topics.iter().filter(|topic| !topic["edited_at"].is_null()).map(|topic| {
+    list["topics"].as_array().expect("topics").iter().map(Seen::of).map(|topic| (topic.id, topic)).collect()
+}
+
+/// Which topics say that they were edited, while nothing happens.
+fn edited(node: &Node) -> Vec<u64> {
+    let list = node.get(TOPICS).json();
+    let edited = list["topics"].as_array().expect("topics").iter().filter(|topic| !topic["edited_at"].is_null()).map(|topic| {
         let time = topic["edited_at"].as_str().and_then(|text| text.parse().ok());
         assert!(time.is_some_and(is_now), "{topic}");
         topic["id"].as_u64().expect("an id")
     });
     let edited: Vec<_> = edited.collect();
     // A page says it, too.
-    assert_eq!(node.get("/b/main").body.matches(r#" <i class="edited">"#).count(), edited.len() + 1, "and the template's");
-    (topics.iter().map(Seen::of).map(|topic| (topic.id, topic)).collect(), edited)
+    let page = node.get("/b/main").body;
+    assert_eq!(page.matches(r#" <i class="edited">"#).count(), edited.len() + 1, "and the template's: {list} {page}");
+    edited
 }
 
 /// Waits until the board shows a topic so, or (without one) not at all.
 fn await_topic(node: &Node, id: u64, expected: Option<&Seen>) {
     let began = Instant::now();
     loop {
-        let (topics, _) = shown(node);
+        let topics = shown(node);
         if topics.get(&id) == expected {
             return;
         }
@@ -152,20 +158,20 @@ fn an_admin_moves_no_time(database: Database, time_zone: &str, use_tz: bool) {
     let mut site = Site::start(&node.database, time_zone, use_tz);
     let ours = node.post("by the server");
     for model in MODELS {
-        let seen = shown(&node).0[&ours].clone();
+        let seen = shown(&node)[&ours].clone();
         assert_eq!(site.topic(json!(["read", model, ours])), seen, "{model}: Django reads what the board shows");
 
         // By its form, and by its ORM: nothing but a comment, if its model lets it.
-        let board = if model == "topic" { json!({"comment": "new", "board": "1"}) } else { json!({"comment": "new"}) };
+        let board = if model == "wholetopic" { json!({"comment": "new", "board": "1"}) } else { json!({"comment": "new"}) };
         let mut made = vec![site.topic(json!(["add", model, board]))];
-        if model != "topic" {
+        if model != "wholetopic" {
             made.push(site.topic(json!(["create", model, {"comment": "created"}])));
         }
         for topic in &made {
-            assert!(is_now(topic.created_at) || model == "topic", "{model}: {topic:?}");
+            assert!(is_now(topic.created_at) || model == "wholetopic", "{model}: {topic:?}");
             await_topic(&node, topic.id, Some(topic));
         }
-        assert_eq!(shown(&node).1, [] as [u64; 0], "{model}: a new topic says that it was edited");
+        assert_eq!(edited(&node), [] as [u64; 0], "{model}: a new topic says that it was edited");
 
         // Saving what is there, ours and theirs, twice.
         for before in [&seen, &made[0], &seen] {
@@ -174,14 +180,14 @@ fn an_admin_moves_no_time(database: Database, time_zone: &str, use_tz: bool) {
             assert!(is_now(saved.updated_at) || saved.updated_at == before.updated_at, "{model}: {saved:?}");
             await_topic(&node, before.id, Some(&saved));
         }
-        assert_eq!(shown(&node).1, [] as [u64; 0], "{model}: saved as it was, and it says that it was edited");
+        assert_eq!(edited(&node), [] as [u64; 0], "{model}: saved as it was, and it says that it was edited");
 
         let id = made[0].id;
-        let edited = site.topic(json!(["save", model, id, {"comment": "changed"}]));
-        assert_eq!((edited.comment.as_str(), whole(&edited)), ("changed", whole(&made[0])), "{model}");
-        assert!(is_now(edited.updated_at), "{model}: {edited:?}");
-        await_topic(&node, id, Some(&edited));
-        assert_eq!(shown(&node).1, [id], "{model}");
+        let changed = site.topic(json!(["save", model, id, {"comment": "changed"}]));
+        assert_eq!((changed.comment.as_str(), whole(&changed)), ("changed", whole(&made[0])), "{model}");
+        assert!(is_now(changed.updated_at), "{model}: {changed:?}");
+        await_topic(&node, id, Some(&changed));
+        assert_eq!(edited(&node), [id], "{model}");
 
         site.step(json!(["delete", model, id]));
         await_topic(&node, id, None);
@@ -191,6 +197,36 @@ fn an_admin_moves_no_time(database: Database, time_zone: &str, use_tz: bool) {
             await_topic(&node, id, None);
         }
     }
+}
+
+/// Who writes text into a SQLite file writes UTC, or is not understood: there is no zone in it.
+#[test]
+fn a_sqlite_file_takes_every_time_for_utc() {
+    let node = Node::start(Database::sqlite());
+    let mut site = Site::start(&node.database, "Asia/Tokyo", false);
+    let nine_hours = TimeDelta::hours(9);
+    // The database's own times are right on the board, and Django takes them for those of Tokyo.
+    let read = site.topic(json!(["add", "topic", {"comment": "new"}]));
+    let seen = shown(&node)[&read.id].clone();
+    assert!(is_now(seen.created_at), "{seen:?}");
+    assert_eq!(seen.created_at - read.created_at, nine_hours);
+    // And the other way round.
+    let read = site.topic(json!(["add", "tutorialtopic", {"comment": "new"}]));
+    let began = Instant::now();
+    while !shown(&node).contains_key(&read.id) {
+        assert!(began.elapsed() < Duration::from_secs(3), "{read:?} is not shown");
+    }
+    assert!(is_now(read.created_at), "{read:?}");
+    assert_eq!(shown(&node)[&read.id].created_at - read.created_at, nine_hours);
+}
+
+/// The models that we advise are those that are tried here.
+#[test]
+fn the_documented_models_are_in_use() {
+    let document = include_str!("../../../../docs/API.md");
+    let advised = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Python");
+    let used = include_str!("../foreign/django_site/board/models.py");
+    assert!(used.contains(advised.trim()), "{advised}");
 }
 
 /// A form shows a time to the second, and one that is edited by hand is saved so.
@@ -209,9 +245,10 @@ fn moved(from: &Node, site: &mut Site) -> Node {
     site.step(json!(["dump", path]));
     let node = Node::start(fresh(&from.database));
     Site::start(&node.database, "Asia/Tokyo", true).step(json!(["load", path]));
-    let (expected, began) = (shown(from).0, Instant::now());
-    while shown(&node).0 != expected {
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?} instead of {expected:?}", shown(&node).0);
+    let (expected, began) = (shown(from), Instant::now());
+    while shown(&node) != expected {
+        let differs = || expected.iter().find(|(id, topic)| shown(&node).get(id) != Some(*topic));
+        assert!(began.elapsed() < Duration::from_secs(3), "it was {:?}", differs());
         std::thread::park_timeout(Duration::from_millis(10));
     }
     node
@@ -223,7 +260,7 @@ fn posts_come_last(node: &Node, behind: u64) {
     for n in 0..6 {
         let id = node.post(&format!("post {n}"));
         assert!(id > last, "{id} after {last}");
-        assert!(shown(node).0.contains_key(&id), "{id} is shown");
+        assert!(shown(node).contains_key(&id), "{id} is shown");
         last = id;
     }
 }
@@ -232,7 +269,7 @@ fn what_was_dumped_is_loaded_with_its_times(database: Database) {
     let node = Node::start(database);
     let mut site = Site::start(&node.database, "Asia/Tokyo", true);
     (1..=9).for_each(|n| assert_eq!(node.post(&format!("topic {n}")), n));
-    assert_eq!(site.topic(json!(["add", "topic", {"comment": "by a form", "board": "1"}])).id, 10);
+    assert_eq!(site.topic(json!(["add", "wholetopic", {"comment": "by a form", "board": "1"}])).id, 10);
     let again = moved(&node, &mut site);
     posts_come_last(&again, 10);
     let now = |node: &Node| node.post("and on");
@@ -244,7 +281,7 @@ fn an_import_ahead_of_the_sequence_hides_nothing(database: Database) {
     let mut site = Site::start(&node.database, "UTC", true);
     site.step(json!(["bulk_create", (1_001..=1_500).collect::<Vec<_>>()]));
     let began = Instant::now();
-    while !shown(&node).0.contains_key(&1_500) {
+    while !shown(&node).contains_key(&1_500) {
         assert!(began.elapsed() < Duration::from_secs(3), "the import is not shown");
         std::thread::park_timeout(Duration::from_millis(10));
     }
