@@ -19,6 +19,7 @@ crate::on_both!(
     everything_goes_on_when_the_clock_steps_forward,
     what_was_seen_to_be_over_stays_over,
     a_stream_ends_with_its_token_although_the_clock_steps_back,
+    what_only_counts_time_does_not_look_at_the_clock,
 );
 
 const JSON: &str = "application/json";
@@ -305,4 +306,33 @@ fn a_stream_ends_with_its_token_although_the_clock_steps_back(database: Database
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert_eq!(place.status(TOPICS, &token), 401, "and it does not come back");
     assert_eq!(place.node.send("GET", STREAM, JSON, "").status, 404);
+}
+
+/// Heartbeats come, and a client that posts too much has to wait just as long, whatever happens to the clock.
+fn what_only_counts_time_does_not_look_at_the_clock(database: Database) {
+    let clock = WrongClock::new("+0");
+    let settings = [
+        ("KAIRANBAN_STREAM__HEARTBEAT_S", "1"),
+        ("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "3"),
+        ("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_PER_S", "1"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let node = Node::start_in(database, [clock.environment(), settings.to_vec()].concat());
+    let mut stream = node.stream(STREAM);
+    stream.event();
+    for offset in ["+2d", "-2d"] {
+        while node.send("POST", "/", "text/plain", "x").status == 201 {}
+        let began = Instant::now();
+        clock.set(offset);
+        let mut posts = 0;
+        while began.elapsed() < Duration::from_millis(2_500) {
+            posts += u32::from(node.send("POST", "/", "text/plain", "x").status == 201);
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        assert!((1..=3).contains(&posts), "{posts} posts in 2.5 s, one a second is allowed ({offset})");
+        while stream.raw(Duration::from_millis(10)).is_some() {}
+        let began = Instant::now();
+        while !stream.raw(Duration::from_secs(3)).expect("a heartbeat").comment {}
+        assert!(began.elapsed() < Duration::from_secs(3), "a heartbeat ({offset})");
+    }
 }
