@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{max, sql},
     prelude::*,
@@ -265,10 +264,10 @@ pub(crate) fn archive(
     Ok(moved)
 }
 
-/// The newest revision that was committed before a time, or zero.
-pub(crate) fn head_before(connection: &mut AnyConnection, time: DateTime<Utc>) -> Result<Revision, StoreError> {
+/// The newest revision that was committed that long ago or before, or zero.
+pub(crate) fn head_before(connection: &mut AnyConnection, ago: Duration) -> Result<Revision, StoreError> {
     // Backwards from the newest: it costs what came since.
-    let before = changes::table.filter(changes::at.lt(time.naive_utc()).and(changes::revision.between(1, LAST)));
+    let before = changes::table.filter(changes::at.le(connection.ago(ago)).and(changes::revision.between(1, LAST)));
     let newest: Option<i64> =
         before.order((changes::revision.desc(), changes::id.desc())).select(changes::revision).first(connection).optional()?;
     newest.map_or(Ok(Revision::ZERO), revision)
@@ -281,7 +280,7 @@ pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: D
         "SELECT revision AS number FROM changes WHERE revision <= {LAST} ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}"
     );
     let over: Option<Number> = sql_query(newest_to_go).get_result(connection).optional()?;
-    let old = number(head_before(connection, Utc::now() - age_max)?);
+    let old = number(head_before(connection, age_max)?);
     let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
     if upto == 0 || upto <= number(trimmed_to(connection)?) {
         return Ok(0);

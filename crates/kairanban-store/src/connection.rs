@@ -193,6 +193,16 @@ impl AnyConnection {
         }
     }
 
+    /// What stands before and behind a number of seconds, as text, for the database's time that long ago.
+    pub(crate) const fn ago_sql(&self) -> (&'static str, &'static str) {
+        match self {
+            // One value for the whole statement, so that an index serves; and it goes on during a transaction.
+            Self::Postgres(_) => ("(statement_timestamp() - ", "::interval)"),
+            // As the columns' defaults write it, so that texts can be compared.
+            Self::Sqlite(_) => ("strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ", ")"),
+        }
+    }
+
     /// Rows that another transaction holds are left for the next time; SQLite has no such rows.
     pub(crate) const fn skip_locked_sql(&self) -> &'static str {
         match self {

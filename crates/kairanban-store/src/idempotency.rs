@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
@@ -99,8 +98,8 @@ fn note_one(
 
 /// Forgets keys older than `age_max`. Gives how many.
 pub(crate) fn forget(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let before = Utc::now() - age_max;
-    Ok(diesel::delete(idempotency::table.filter(idempotency::used_at.lt(before.naive_utc()))).execute(connection)?)
+    let rows = idempotency::table.filter(idempotency::used_at.lt(connection.ago(age_max)));
+    Ok(diesel::delete(rows).execute(connection)?)
 }
 
 fn digest(topic: &NewTopic) -> String {

@@ -7,6 +7,7 @@
 mod address;
 mod audit;
 mod change_log;
+mod clock;
 mod connection;
 mod deed;
 mod error;
@@ -35,5 +36,5 @@ pub use migrate::migrate;
 pub use repository::{BoardEdit, Page, Visible};
 pub use start::{Check, StartError, check};
 pub use store::{DataVersion, Store, StoreConfig};
-pub use tokens::{NewToken, Secret, TicketTimes};
+pub use tokens::{FoundToken, NewToken, Secret, TicketTimes};
 pub use writer::{Committed, CreatedTopic, Write, Writer, WriterConfig, Written};

@@ -5,7 +5,6 @@ mod creation;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
 use diesel::{
     define_sql_function,
     dsl::sql,
@@ -144,8 +143,8 @@ pub(crate) fn restore_topic(
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
     let board_id = board_id(connection, board)?;
-    let since = (Utc::now() - within).naive_utc();
-    let is_kept = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0)).and(kept::deleted_at.ge(since));
+    let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
+    let is_kept = is_it.and(kept::deleted_at.ge(connection.ago(within)));
     if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
         return Err(StoreError::TopicExists(id));
     }
@@ -153,14 +152,16 @@ pub(crate) fn restore_topic(
         .values(kept::table.filter(is_kept).select(all_columns!(kept)))
         .into_columns(all_columns!(topics))
         .execute(connection)?;
-    diesel::delete(kept::table.filter(is_kept)).execute(connection)?;
-    if put_back > 0 { Ok(()) } else { Err(StoreError::NoSuchTopic(id)) }
+    if put_back == 0 {
+        return Err(StoreError::NoSuchTopic(id));
+    }
+    diesel::delete(kept::table.filter(is_it)).execute(connection)?;
+    Ok(())
 }
 
 /// Forgets topics that were deleted before `age_max` ago. Gives how many.
 pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let before = Utc::now() - age_max;
-    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(before.naive_utc()));
+    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
 

@@ -11,8 +11,9 @@ use kairanban_core::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
-    change_log, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
+    DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible,
+    audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository,
+    tokens,
 };
 
 /// How the database is used.
@@ -238,12 +239,20 @@ impl Store {
         self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
     }
 
-    /// The newest revision that was committed before a time, or zero.
+    /// The time, by the database's clock.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn head_before(&self, time: DateTime<Utc>) -> Result<Revision, StoreError> {
-        self.with(|connection| change_log::head_before(connection, time))
+    pub fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.with(clock::read)
+    }
+
+    /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn head_before(&self, ago: Duration) -> Result<Revision, StoreError> {
+        self.with(|connection| change_log::head_before(connection, ago))
     }
 
     /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
@@ -269,9 +278,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
-        let found = self.with(|connection| tokens::find(connection, secrets))?;
-        let used = tokens::used(&found);
+    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
+        let (found, used) = self.with(|connection| tokens::find(connection, secrets))?;
         if !used.is_empty()
             && let Err(error) = self.pool.with_turn(|connection| tokens::note_use(connection, &used))
         {
@@ -293,7 +301,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<Token>, StoreError> {
+    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<FoundToken>, StoreError> {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
@@ -322,7 +330,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<Token>, StoreError> {
+    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<FoundToken>, StoreError> {
         self.pool.with_turn(|connection| tokens::use_ticket(connection, secret, board, times))
     }
 

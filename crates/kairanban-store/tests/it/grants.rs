@@ -81,7 +81,7 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     store.board_revisions(&[main()]).expect("revisions");
     store.changes_since(Revision::ZERO).expect("the log");
     store.log(&main(), LogPage { after: Revision::ZERO, place: None, limit: 9 }).expect("the log");
-    store.head_before(chrono::Utc::now()).expect("a revision");
+    store.head_before(std::time::Duration::ZERO).expect("a revision");
     assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);
     // Tidying up.
     assert!(store.archive(&main(), 100).expect("archived") > 0);

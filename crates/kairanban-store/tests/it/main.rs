@@ -5,6 +5,7 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod clocks;
 mod contract;
 mod grants;
 mod history;

@@ -293,12 +293,7 @@ impl Bulletin {
     /// The place in history so long ago.
     async fn cursor_of(&self, ago: Duration) -> Result<Cursor, StoreError> {
         let epoch = self.parts.following.epoch();
-        let time = chrono::TimeDelta::from_std(ago).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
-        // Before all time there was nothing.
-        let revision = match time {
-            Some(time) => answered(&self.parts.store, move |store| store.head_before(time)).await?,
-            None => kairanban_core::Revision::ZERO,
-        };
+        let revision = answered(&self.parts.store, move |store| store.head_before(ago)).await?;
         Ok(Cursor { epoch, revision })
     }
 

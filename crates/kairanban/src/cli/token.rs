@@ -44,7 +44,8 @@ impl TokenCommand {
     pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
         match self {
             Self::Create { scope, name, board, days } => {
-                let expires_at = days.map(expires_after).transpose()?;
+                let now = store.now().map_err(failed)?;
+                let expires_at = days.map(|days| expires_after(days, now)).transpose()?;
                 create(store, &NewToken { name, scope, board, expires_at })
             }
             Self::List => say(&store.tokens(0, usize::MAX).map_err(failed)?.iter().map(line).collect::<String>()),
@@ -56,8 +57,7 @@ impl TokenCommand {
     }
 }
 
-fn expires_after(days: u32) -> Result<DateTime<Utc>, CliError> {
-    let now = Utc::now();
+fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
     // What no calendar has is past the bound, too.
     let at = now.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
     expiry(at, now).map_err(|fault| CliError::Failed(format!("--days {days}: the end {}", fault.reason)))

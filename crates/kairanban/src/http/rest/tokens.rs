@@ -133,7 +133,8 @@ pub async fn get_tokens(
 )]
 pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let new = body::json_object::<TokenDraft>(&request, payload, &state).await?.check(Utc::now())?;
+    let draft = body::json_object::<TokenDraft>(&request, payload, &state).await?;
+    let new = draft.check(state.bulletin.now(&administrator).await?)?;
     let (token, secret) = state.bulletin.create_token(&administrator, new).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)));
