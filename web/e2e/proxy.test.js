@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +24,18 @@ async function freePort() {
   return port;
 }
 
+/** The recipe of docs/API.md, for a node and a port of our own. */
+async function recipe(node, port) {
+  const page = await readFile(new URL("../../docs/API.md", import.meta.url), "utf8");
+  const text = /```nginx\n([^]*?)```/.exec(page)?.[1];
+  assert.ok(text, "docs/API.md has no recipe for nginx");
+  const ours = [["listen 80;", `listen 127.0.0.1:${port};`], ["http://127.0.0.1:8080", node.url], ["retry: 3000", "retry: 100"]];
+  return ours.reduce((text, [from, to]) => {
+    assert.ok(text.includes(from), `the recipe has no ${from}`);
+    return text.replaceAll(from, to);
+  }, text);
+}
+
 /** nginx before a node, as docs/API.md has it. */
 async function startNginx(node, gzip) {
   const folder = await mkdtemp(join(tmpdir(), "kairanban-nginx-"));
@@ -35,15 +48,7 @@ async function startNginx(node, gzip) {
        access_log off; client_body_temp_path ${folder}; proxy_temp_path ${folder};
        fastcgi_temp_path ${folder}; uwsgi_temp_path ${folder}; scgi_temp_path ${folder};
        gzip ${gzip}; gzip_types text/event-stream application/json; gzip_min_length 0; gzip_proxied any;
-       server {
-         listen 127.0.0.1:${port};
-         location / { proxy_pass ${node.url}; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; }
-         location ~ stream {
-           proxy_pass ${node.url}; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-           error_page 502 503 504 =200 @later;
-         }
-         location @later { default_type text/event-stream; return 200 "retry: 100\\n\\n"; }
-       }
+       ${await recipe(node, port)}
      }`,
   );
   const nginx = spawn("nginx", ["-c", join(folder, "nginx.conf"), "-p", folder], { stdio: "inherit" });
@@ -124,3 +129,52 @@ for (const [gzip, query] of [["off", ""], ["on", ""], ["on", "&compress=gzip"]])
     }
   });
 }
+
+/** Asks through nginx, from one of this machine's addresses. Gives the status and the beginning of the answer. */
+function ask(nginx, from, method, path, headers, body) {
+  return new Promise((resolve, reject) => {
+    const asking = request(`${nginx.url}${path}`, { method, headers, localAddress: from, agent: false });
+    asking.on("error", reject);
+    // A stream stays open until the test ends it.
+    const answered = (answer, begun) => resolve({ status: answer.statusCode, begun, end: () => asking.destroy() });
+    asking.on("upgrade", (answer, socket) => {
+      socket.on("error", () => {});
+      answered(answer, "");
+    });
+    asking.on("response", (answer) => {
+      answer.on("error", () => {});
+      answer.once("data", (begun) => answered(answer, String(begun)));
+      answer.once("end", () => answered(answer, ""));
+    });
+    asking.end(body);
+  });
+}
+
+test("a forged X-Forwarded-For changes nothing: the client's own address is counted", async () => {
+  const node = await Node.start({
+    LIMITS__TRUSTED_PROXIES: "127.0.0.1/32",
+    LIMITS__POSTS_PER_CLIENT_BURST: "3",
+    LIMITS__STREAMS_PER_CLIENT_MAX: "2",
+  });
+  const nginx = await startNginx(node, "off");
+  const forged = (n) => ({ "X-Forwarded-For": `203.0.113.${n}`, "Content-Type": "text/plain" });
+  const socket = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" };
+  const open = [];
+  try {
+    const statuses = [];
+    for (let n = 1; n <= 5; n += 1) statuses.push((await ask(nginx, "127.0.0.2", "POST", "/b/main", forged(n), `post ${n}`)).status);
+    assert.deepEqual(statuses.slice(0, 3), [201, 201, 201]);
+    assert.ok(statuses.slice(3).includes(429), `five posts were answered ${statuses}`);
+    // Another client has a quota of its own.
+    assert.equal((await ask(nginx, "127.0.0.3", "POST", "/b/main", forged(9), "another")).status, 201);
+
+    for (let n = 1; n <= 3; n += 1) open.push(await ask(nginx, "127.0.0.4", "GET", "/b/main/stream", forged(n)));
+    assert.deepEqual(open.map(({ begun }) => begun.includes("limit")), [false, false, true], "the third stream has no room");
+    for (let n = 1; n <= 3; n += 1) open.push(await ask(nginx, "127.0.0.5", "GET", "/b/main/ws", { ...forged(n), ...socket }));
+    assert.deepEqual(open.slice(3).map(({ status }) => status), [101, 101, 429]);
+  } finally {
+    open.forEach(({ end }) => end());
+    await nginx.end();
+    await node.end();
+  }
+});

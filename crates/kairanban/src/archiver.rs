@@ -8,7 +8,7 @@ use kairanban_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::blocking;
+use crate::{blocking::blocking, failpoint};
 
 /// Topics in one transaction: it holds up other commits, so it is short.
 const BATCH: usize = 500;
@@ -24,14 +24,18 @@ pub struct Archiver(mpsc::Sender<BoardName>);
 
 /// What to look at.
 #[derive(Debug)]
-pub struct Overfull(mpsc::Receiver<BoardName>);
+pub struct Overfull {
+    queue: mpsc::Receiver<BoardName>,
+    /// Taken from the queue, and not looked at yet.
+    boards: BTreeSet<BoardName>,
+}
 
 impl Archiver {
     /// The two ends of the queue.
     #[must_use]
     pub fn new() -> (Self, Overfull) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), Overfull(receiver))
+        (Self(sender), Overfull { queue: receiver, boards: BTreeSet::new() })
     }
 
     /// A board was written to: it may have become too full.
@@ -42,20 +46,24 @@ impl Archiver {
 }
 
 /// Archives until told to stop.
-pub async fn run(store: Store, mut overfull: Overfull, stop: CancellationToken) {
+pub async fn run(store: &Store, overfull: &mut Overfull, stop: &CancellationToken) {
+    let Overfull { queue, boards } = overfull;
     loop {
-        let mut boards = BTreeSet::new();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            board = overfull.0.recv() => boards.extend(board),
+        // If it broke off, some are still there.
+        if boards.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                board = queue.recv() => boards.extend(board),
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(GATHER) => {}
         }
-        boards.extend(std::iter::from_fn(|| overfull.0.try_recv().ok()));
-        for board in boards {
-            if let Err(error) = archive(&store, &board).await {
+        boards.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+        failpoint::pass("archiver");
+        while let Some(board) = boards.pop_first() {
+            if let Err(error) = archive(store, &board).await {
                 tracing::warn!(%error, %board, "could not archive; the next topic tries again");
             }
         }

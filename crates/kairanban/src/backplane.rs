@@ -15,9 +15,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use crate::{follower::Wake, shared_snapshots::Redis};
+use crate::{failpoint, follower::Wake, shared_snapshots::Redis, supervise::Supervisor};
 
 /// Between two tries to open a session.
 const RETRY: Duration = Duration::from_secs(2);
@@ -47,16 +47,17 @@ impl Backplane {
     }
 
     /// Listens and tells, until told to stop.
-    pub fn start(&self, ways: Ways, epoch: &Epoch, wake: &Wake, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub fn start(&self, ways: Ways, epoch: &Epoch, wake: &Wake, supervisor: &Supervisor) {
         let Ways { postgres, redis } = ways;
         let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
         let asked_of_postgres = if redis.is_some() { nobodys } else { Arc::clone(&ours) };
         if let Some(url) = postgres {
-            tasks.spawn(keep(postgres::Listening { url, wake: wake.clone(), asked: asked_of_postgres }, stop.clone()));
+            let way = postgres::Listening { url, wake: wake.clone(), asked: asked_of_postgres };
+            start_way(way, supervisor);
         }
         if let Some(redis) = redis {
             let channel = format!("kairanban:{epoch}:changed");
-            tasks.spawn(keep(redis::Subscribing { redis, channel, wake: wake.clone(), asked: ours }, stop.clone()));
+            start_way(redis::Subscribing { redis, channel, wake: wake.clone(), asked: ours }, supervisor);
         }
     }
 }
@@ -71,13 +72,21 @@ trait Way: Send + Sync {
     fn serve(&self, session: Self::Session) -> impl Future<Output = String> + Send;
 }
 
+fn start_way<W: Way + 'static>(way: W, supervisor: &Supervisor) {
+    let stop = supervisor.stop().clone();
+    supervisor.task(W::NAME, async move || keep(&way, &stop).await);
+}
+
 /// Keeps a session open until told to stop.
-async fn keep<W: Way>(way: W, stop: CancellationToken) {
+async fn keep<W: Way>(way: &W, stop: &CancellationToken) {
     let mut known_bad = false;
     loop {
         let session = async {
             match way.open().await {
-                Ok(session) => (true, way.serve(session).await),
+                Ok(session) => {
+                    failpoint::pass(W::NAME);
+                    (true, way.serve(session).await)
+                }
                 Err(error) => (false, error),
             }
         };

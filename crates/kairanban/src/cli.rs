@@ -90,7 +90,7 @@ impl CliError {
     #[must_use]
     pub fn report(&self) -> ExitCode {
         // If stderr is gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "kairanban: {self}");
+        let _ = telemetry::try_to_say(io::stderr(), &format!("kairanban: {self}\n"));
         ExitCode::from(match self {
             Self::Config(_) | Self::Unusable(_) => 78,
             Self::Failed(_) => 1,
@@ -138,7 +138,7 @@ impl Cli {
             Command::Serve => serve(&load()?),
             Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
             Command::Token(command) => {
-                telemetry::start();
+                let _log = telemetry::start();
                 command.run(&server::open_store(&load()?)?)
             }
             Command::Post(post) => on_a_server(post.run(&load()?.here())),
@@ -150,19 +150,24 @@ impl Cli {
 }
 
 fn serve(config: &Config) -> Result<(), CliError> {
-    telemetry::start();
+    let log = telemetry::start();
     let database = config.address()?;
     actix_web::rt::System::new().block_on(async {
-        let server = Server::build(config)?;
+        let server = Server::build(config, log.health().clone())?;
+        // Before it is said that the server is there: whoever hears that may end it at once.
+        let mut signals = shutdown::Signals::new()?;
         let url = format!("http://{}", server.address());
-        say(&format!(
+        let banner = format!(
             "kairanban is at {url}  (database: {database})\n\n  \
              look   {url}/\n  \
              watch  curl -N {url}/topic_stream/\n  \
              post   curl -d comment=hello {url}/\n\n\
              Ctrl-C ends it.\n"
-        ))?;
-        server.run_until(shutdown::signal).await
+        );
+        if !telemetry::try_to_say(io::stdout(), &banner) {
+            tracing::warn!(url, "serving, but stdout takes nothing");
+        }
+        server.run_until(async || signals.next().await).await
     })
 }
 
@@ -174,12 +179,12 @@ fn check(config: &Config) -> Result<(), CliError> {
 }
 
 fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
-    telemetry::start_quietly();
+    let _log = telemetry::start_quietly();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(talk)
 }
 
 fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
-    telemetry::start();
+    let _log = telemetry::start();
     let (address, ran) = (config.listen_address()?, start::migrate_only(config, new_epoch)?);
     let epoch = if new_epoch { "A new epoch began.\n" } else { "" };
     match ran.len() {

@@ -102,6 +102,7 @@ sections! {
         #[doc = "Address to listen on"] listen: SocketAddr,
         #[doc = "Threads that serve connections; 0 for one for each processor"] workers: usize,
         #[doc = "Folder of the SQLite file"] data_dir: PathBuf,
+        #[doc = "Between not being ready any more and the end, in seconds"] drain_wait_s: u64,
         #[doc = "Grace at the end, in seconds"] drain_s: u64,
     }
     /// The database.
@@ -189,6 +190,8 @@ sections! {
         #[doc = "Bytes of a request's body"] body_bytes_max: usize,
         #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,
         #[doc = "For a head to arrive, in seconds"] head_wait_s: NonZero<u64>,
+        #[doc = "Between two requests of a connection, in seconds"] idle_wait_s: NonZero<u64>,
+        #[doc = "Open connections of one address"] connections_per_client_max: NonZero<usize>,
         #[doc = "Proxies that are believed"] trusted_proxies: Vec<IpNet>,
     }
 }

@@ -24,12 +24,19 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::net::request_clock::RequestClock;
+
 /// Goes on with a socket.
 pub type Successor = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 
 /// A connection, as actix sees it. A clone is another handle to the same.
 #[derive(Clone)]
-pub struct Connection(Rc<RefCell<State>>);
+pub struct Connection(Rc<Parts>);
+
+struct Parts {
+    state: RefCell<State>,
+    clock: RequestClock,
+}
 
 enum State {
     /// actix serves it.
@@ -43,13 +50,29 @@ enum State {
 impl Connection {
     /// A connection that actix will serve.
     #[must_use]
-    pub fn new(socket: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(State::Served(socket))))
+    pub fn new(socket: TcpStream, clock: RequestClock) -> Self {
+        Self(Rc::new(Parts { state: RefCell::new(State::Served(socket)), clock }))
+    }
+
+    /// What limits its requests.
+    #[must_use]
+    pub fn clock(&self) -> &RequestClock {
+        &self.0.clock
+    }
+
+    /// Says why the connection ends, where a head was waited for; if the socket has room for it.
+    pub fn say_too_slow(&self, text: &[u8]) {
+        if let State::Served(socket) = &*self.0.state.borrow()
+            && self.0.clock.waits_for_head()
+        {
+            // Whatever becomes of it, the connection ends.
+            let _ = socket.try_write(text);
+        }
     }
 
     /// Hands the socket to `successor` once everything is written.
     pub fn leave_to(&self, successor: Successor) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.state.borrow_mut();
         *state = match std::mem::replace(&mut *state, State::Left(None)) {
             State::Served(socket) => State::Leaving(socket, successor),
             // Nobody leaves twice.
@@ -60,13 +83,13 @@ impl Connection {
     /// Whether the socket is gone: there is no use in serving it any longer.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        matches!(&*self.0.borrow(), State::Left(_))
+        matches!(&*self.0.state.borrow(), State::Left(_))
     }
 
     /// What goes on with the socket, if somebody took it over.
     #[must_use]
     pub fn successor(self) -> Option<LocalBoxFuture<'static, ()>> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.0.state.borrow_mut() {
             State::Left(successor) => successor.take(),
             State::Served(_) | State::Leaving(..) => None,
         }
@@ -74,7 +97,7 @@ impl Connection {
 
     /// Does something with the socket, or gives what `left` says.
     fn with<T>(&self, left: T, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.0.state.borrow_mut() {
             State::Served(socket) | State::Leaving(socket, _) => act(Pin::new(socket)),
             State::Left(_) => left,
         }
@@ -83,7 +106,12 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer))
+        let before = buffer.filled().len();
+        let read = self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.0.clock.read();
+        }
+        read
     }
 }
 
@@ -94,11 +122,12 @@ impl AsyncWrite for Connection {
 
     /// actix calls this when it has written all that it had.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.state.borrow_mut();
         *state = match std::mem::replace(&mut *state, State::Left(None)) {
             State::Leaving(socket, successor) => State::Left(Some(successor(socket))),
             other => other,
         };
+        self.0.clock.flushed();
         // A TCP socket has nothing to flush.
         Poll::Ready(Ok(()))
     }

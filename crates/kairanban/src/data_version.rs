@@ -6,32 +6,37 @@ use std::{io, thread, time::Duration};
 use kairanban_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::follower::Wake;
+use crate::{failpoint, follower::Wake, supervise::Supervisor};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Starts the watching thread, if this is SQLite. It ends soon after `stop`.
+/// Starts the watching thread, if this is SQLite. It ends soon after it is told to stop.
 ///
 /// # Errors
 /// If the system gives no thread.
-pub fn watch(store: Store, wake: Wake, stop: CancellationToken) -> io::Result<()> {
-    let work = move || {
-        let (mut connection, mut last) = (None, None);
-        while !stop.is_cancelled() {
-            if connection.is_none() {
-                match store.data_version() {
-                    Ok(None) => return,
-                    Ok(opened) => connection = opened,
-                    Err(error) => tracing::warn!(%error, "cannot watch the database file; polling goes on"),
-                }
+pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()> {
+    if matches!(store.data_version(), Ok(None)) {
+        return Ok(());
+    }
+    let stop = supervisor.stop().clone();
+    supervisor.thread("data-version", move || watch(&store, &wake, &stop))
+}
+
+fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
+    let (mut connection, mut last) = (None, None);
+    while !stop.is_cancelled() {
+        if connection.is_none() {
+            match store.data_version() {
+                Ok(opened) => connection = opened,
+                Err(error) => tracing::warn!(%error, "cannot watch the database file; polling goes on"),
             }
-            match connection.as_mut().map(kairanban_store::DataVersion::read) {
-                Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
-                Some(Err(_)) => connection = None,
-                _ => {}
-            }
-            thread::park_timeout(INTERVAL);
         }
-    };
-    thread::Builder::new().name("data-version".to_owned()).spawn(work).map(drop)
+        failpoint::pass("data-version");
+        match connection.as_mut().map(kairanban_store::DataVersion::read) {
+            Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
+            Some(Err(_)) => connection = None,
+            _ => {}
+        }
+        thread::park_timeout(INTERVAL);
+    }
 }

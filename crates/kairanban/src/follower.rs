@@ -20,7 +20,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, shared_snapshots::Loader};
+use crate::{
+    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint, shared_snapshots::Loader,
+};
 
 /// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,8 @@ pub struct Position {
     pub revision: Revision,
     /// Looks that it has finished.
     looks: u64,
+    /// When it finished the last one.
+    looked_at: Instant,
 }
 
 /// Where the follower is, for those who wait for it.
@@ -77,7 +81,7 @@ impl Following {
     /// A place that nobody leaves.
     #[cfg(test)]
     pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
-        let position = Position { epoch: cursor.epoch.clone(), revision: cursor.revision, looks: 0 };
+        let position = Position { epoch: cursor.epoch.clone(), revision: cursor.revision, looks: 0, looked_at: Instant::now() };
         Self { position: watch::channel(position).1, stale_since: watch::channel(None).1, wake: Wake::default() }
     }
 
@@ -97,6 +101,12 @@ impl Following {
     #[must_use]
     pub fn stale_since(&self) -> Option<DateTime<Utc>> {
         *self.stale_since.borrow()
+    }
+
+    /// How long ago the follower last looked.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.position.borrow().looked_at.elapsed()
     }
 
     /// Tells when the database goes away and comes back.
@@ -171,7 +181,8 @@ impl Follower {
     /// # Errors
     /// If the database cannot be read.
     pub fn new(around: Surroundings) -> Result<(Self, Following, OwnCommits), StoreError> {
-        let start = Position { epoch: around.store.epoch().clone(), revision: around.store.head()?, looks: 0 };
+        let start =
+            Position { epoch: around.store.epoch().clone(), revision: around.store.head()?, looks: 0, looked_at: Instant::now() };
         let (position, at) = watch::channel(start);
         let (stale_since, stale) = watch::channel(None);
         let following = Following { position: at, stale_since: stale, wake: around.wake.clone() };
@@ -181,7 +192,7 @@ impl Follower {
     }
 
     /// Follows until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.around.poll;
         loop {
             tokio::select! {
@@ -197,11 +208,15 @@ impl Follower {
                 () = sleep_until(poll_at.into()) => {}
             }
             poll_at = Instant::now() + self.around.poll;
+            failpoint::pass("follower");
+            if failpoint::fires("follower-stuck") {
+                std::future::pending::<()>().await;
+            }
             match self.look().await {
                 Ok(()) => self.fresh(),
                 Err(error) => self.stale(&error),
             }
-            self.position.send_modify(|position| position.looks += 1);
+            self.position.send_modify(|position| (position.looks, position.looked_at) = (position.looks + 1, Instant::now()));
         }
     }
 

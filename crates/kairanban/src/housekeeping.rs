@@ -9,7 +9,7 @@ use kairanban_core::{BoardName, Hub};
 use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, bulletin::HighWater, config::Config, follower::Following, limits::Quotas};
+use crate::{blocking::blocking, bulletin::HighWater, config::Config, failpoint, follower::Following, limits::Quotas};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -55,8 +55,9 @@ impl Bounds {
 
 impl Housekeeping {
     /// Goes on until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(&self, stop: &CancellationToken) {
         for round in 1_u64.. {
+            failpoint::pass("housekeeping");
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}

@@ -32,11 +32,12 @@ impl ClientAddress {
         if !is_trusted(peer.to_canonical()) {
             return Self::bucket(peer);
         }
-        let lines: Vec<_> = headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
-        let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
-        // What cannot be read was not written by a proxy that is trusted: the last that was, counts.
-        let client = hops.find(|hop| !hop.as_ref().is_ok_and(|hop| is_trusted(hop.to_canonical())));
-        Self::bucket(client.and_then(Result::ok).unwrap_or(peer))
+        let lines: Vec<_> = headers.get_all("x-forwarded-for").collect();
+        let address = |hop: &[u8]| std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok();
+        let mut hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(address);
+        // What cannot be read was not written by a trusted proxy: nothing before it is looked at, and the peer counts.
+        let client = hops.find(|hop| !hop.is_some_and(|hop| is_trusted(hop.to_canonical())));
+        Self::bucket(client.flatten().unwrap_or(peer))
     }
 
     fn bucket(address: IpAddr) -> Self {
@@ -129,7 +130,10 @@ impl StreamGate {
     /// Nobody inside.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let (max, per_client_max) = (limits.streams_max, limits.streams_per_client_max);
+        Self::counting(limits.streams_max, limits.streams_per_client_max)
+    }
+
+    fn counting(max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(Gate { open: AtomicUsize::new(0), per_client: DashMap::new(), max, per_client_max }))
     }
 
@@ -166,6 +170,30 @@ impl StreamGate {
     }
 }
 
+/// Counts open connections per client. Those that a stream has taken over count as streams instead.
+#[derive(Clone, Debug)]
+pub struct ConnectionGate {
+    gate: StreamGate,
+    /// A proxy's connections are those of all its clients.
+    trusted: Arc<[IpNet]>,
+}
+
+impl ConnectionGate {
+    /// None open.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let gate = StreamGate::counting(usize::MAX, limits.connections_per_client_max.get());
+        Self { gate, trusted: limits.trusted_proxies.clone().into() }
+    }
+
+    /// Lets a connection in, if its client has room for one more.
+    #[must_use]
+    pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
+        let is_trusted = |peer: &IpAddr| self.trusted.iter().any(|network| network.contains(&peer.to_canonical()));
+        self.gate.enter(peer.filter(|peer| !is_trusted(peer)).map(ClientAddress::bucket))
+    }
+}
+
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Ordering::AcqRel);
@@ -186,7 +214,8 @@ mod tests {
     fn find(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(line).expect("a header"));
+            headers
+                .append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_bytes(line.as_bytes()).expect("a header"));
         }
         let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network"));
         ClientAddress::find(peer.parse().expect("an address"), &headers, &trusted).0.to_string()
@@ -199,8 +228,9 @@ mod tests {
         assert_eq!(find("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(find("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(find("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-        for unreadable in ["", "unknown", "198.51.100.1, unknown", "fe80::1%eth0"] {
+        for unreadable in ["", "unknown", "198.51.100.1, unknown", "fe80::1%eth0", "é", "198.51.100.1, é, 10.0.0.2"] {
             assert_eq!(find("10.0.0.1", &[unreadable]), "10.0.0.1", "{unreadable:?}");
+            assert_eq!(find("10.0.0.1", &["6.6.6.6", unreadable]), "10.0.0.1", "{unreadable:?}");
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::{failpoint, supervise::Supervisor};
+
 /// The share of the grace in which streams are told; the rest is for them to go.
 const SPREAD_SHARE: f64 = 0.7;
 /// What one stream adds to the time in which all are told, so that a few are told at once and
@@ -13,6 +15,7 @@ const PER_STREAM: Duration = Duration::from_millis(2);
 /// Says that the server is ending. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drain {
+    announced: CancellationToken,
     token: CancellationToken,
     grace: Duration,
 }
@@ -21,11 +24,23 @@ impl Drain {
     /// Nothing is ending yet.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
-        Self { token: CancellationToken::new(), grace }
+        Self { announced: CancellationToken::new(), token: CancellationToken::new(), grace }
+    }
+
+    /// The server will end soon: it goes on as before, but no new work should be sent to it.
+    pub fn announce(&self) {
+        self.announced.cancel();
+    }
+
+    /// Whether that is known.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_cancelled()
     }
 
     /// From now on the server is ending.
     pub fn begin(&self) {
+        self.announce();
         self.token.cancel();
     }
 
@@ -48,26 +63,86 @@ impl Drain {
     }
 }
 
-/// Waits for Ctrl-C, or SIGTERM where there is such a thing.
+/// Ctrl-C, and SIGTERM where there is such a thing. From here on they no longer end the process by themselves.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// Listens to them.
+    ///
+    /// # Errors
+    /// If the system lets nobody listen to signals.
+    pub fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn next(&mut self) -> std::io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        Ok(())
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Listens to it.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for the next.
+    ///
+    /// # Errors
+    /// If the system lets nobody wait for it.
+    pub async fn next(&mut self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
+}
+
+/// Keeps SIGHUP from ending the process: the terminal or the shell that started it may go away.
 ///
 /// # Errors
 /// If the system lets nobody wait for signals.
 #[cfg(unix)]
-pub async fn signal() -> std::io::Result<()> {
+pub fn outlive_hangups(supervisor: &Supervisor) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    // From here on the signal no longer has its usual effect.
+    let mut hangups = signal(SignalKind::hangup())?;
+    let stop = supervisor.stop().clone();
+    supervisor.task("hangups", async move || {
+        while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+            failpoint::pass("hangups");
+            tracing::info!("SIGHUP changes nothing here; to end the server, send SIGTERM");
+        }
+    });
     Ok(())
 }
 
-/// Waits for Ctrl-C.
+/// There are none.
 ///
 /// # Errors
-/// If the system lets nobody wait for it.
+/// Never.
 #[cfg(not(unix))]
-pub async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+pub fn outlive_hangups(_: &Supervisor) -> std::io::Result<()> {
+    Ok(())
 }

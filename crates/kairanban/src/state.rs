@@ -13,6 +13,7 @@ use crate::{
     bulletin::Bulletin,
     config::Config,
     limits::{ClientQuota, Quotas, StreamGate},
+    readiness::Readiness,
     render::{fragments::Fragments, page::Pages},
     shutdown::Drain,
     stream::{StreamTiming, Surroundings, Wheel},
@@ -55,6 +56,8 @@ pub struct Parts {
     pub started: Instant,
     /// The end.
     pub drain: Drain,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
     /// Bytes of a body.
     pub body_bytes_max: usize,
     /// For a body to arrive.
@@ -71,9 +74,10 @@ impl AppState {
         bulletin: Bulletin,
         quotas: &Quotas,
         fragments: Fragments,
-        drain: Drain,
         wheel: Wheel,
+        readiness: Readiness,
     ) -> Result<Self, minijinja::Error> {
+        let drain = readiness.drain().clone();
         let (gate, timing) = (StreamGate::new(&config.limits), StreamTiming::new(&config.stream));
         let surroundings =
             Surroundings { following: bulletin.following().clone(), drain: drain.clone(), gate: gate.clone(), timing, wheel };
@@ -93,6 +97,7 @@ impl AppState {
             tickets: config.tickets(),
             started: Instant::now(),
             drain,
+            readiness,
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: Duration::from_secs(config.limits.body_wait_s.get()),
             trusted_proxies: config.limits.trusted_proxies.clone(),

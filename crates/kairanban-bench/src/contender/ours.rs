@@ -35,6 +35,7 @@ impl Kairanban {
             // All readers come from here; the limits stay on.
             .env("KAIRANBAN_LIMITS__STREAMS_MAX", "18000")
             .env("KAIRANBAN_LIMITS__STREAMS_PER_CLIENT_MAX", "18000")
+            .env("KAIRANBAN_LIMITS__CONNECTIONS_PER_CLIENT_MAX", "18000")
             .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_PER_S", "1000000")
             .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000")
             // The server refuses variables that it does not know.

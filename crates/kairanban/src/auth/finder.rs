@@ -5,7 +5,10 @@ use kairanban_store::{FoundToken, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::{answered_first, in_time};
+use crate::{
+    blocking::{answered_first, in_time},
+    failpoint,
+};
 
 /// Tokens in one query.
 const BATCH: usize = 500;
@@ -55,20 +58,21 @@ impl TokenFinder {
 }
 
 /// Answers until told to stop.
-pub async fn run(store: Store, mut inquiries: Inquiries, stop: CancellationToken) {
+pub async fn run(store: &Store, inquiries: &mut Inquiries, stop: &CancellationToken) {
     let mut batch = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             received = inquiries.0.recv_many(&mut batch, BATCH) => if received == 0 { return },
         }
+        failpoint::pass("token-finder");
         // Who gave up waiting needs no answer.
         batch.retain(|inquiry| !inquiry.answer.is_closed());
         if batch.is_empty() {
             continue;
         }
         let secrets: Vec<_> = batch.iter().map(|inquiry| inquiry.secret.clone()).collect();
-        let found = answered_first(&store, move |store| store.find_tokens(&secrets)).await;
+        let found = answered_first(store, move |store| store.find_tokens(&secrets)).await;
         let each: Vec<Found> = match found {
             Ok(tokens) => tokens.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); batch.len()],

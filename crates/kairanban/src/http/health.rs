@@ -2,25 +2,19 @@
 
 use actix_web::{HttpResponse, web::Data};
 
-use crate::state::AppState;
+use crate::{readiness::Status, state::AppState};
 
 /// `GET /livez`: it does, or nobody would answer.
 pub async fn get_livez() -> HttpResponse {
-    answer(true, "alive\n")
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").insert_header(("Cache-Control", "no-store")).body("alive\n")
 }
 
-/// `GET /readyz`: not while the server ends or the database is away.
+/// `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when degraded.
 pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
-    if state.drain.has_begun() {
-        answer(false, "draining\n")
-    } else if state.bulletin.following().stale_since().is_some() {
-        answer(false, "the database is away\n")
-    } else {
-        answer(true, "ready\n")
-    }
-}
-
-fn answer(good: bool, text: &'static str) -> HttpResponse {
-    let mut response = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.content_type("text/plain; charset=utf-8").insert_header(("Cache-Control", "no-store")).body(text)
+    let report = state.readiness.report();
+    let mut response = match report.status {
+        Status::Ready | Status::Degraded => HttpResponse::Ok(),
+        Status::NotReady => HttpResponse::ServiceUnavailable(),
+    };
+    response.insert_header(("Cache-Control", "no-store")).json(report)
 }

@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     io::{self, IoSlice},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker, ready},
@@ -17,7 +18,7 @@ use super::{
     Feed,
     round::{Member, Rounds},
 };
-use crate::render::Chunk;
+use crate::{failpoint, render::Chunk};
 
 /// Chunks in one write; a burst that is longer takes several.
 const SLICES: usize = 64;
@@ -62,7 +63,15 @@ impl<F: Feed> Member for Sender<F> {
         let mut sending = self.sending.borrow_mut();
         // Before its first turn it has looked at nothing yet.
         let Some(task) = sending.task.take() else { return };
-        if sending.poll_send(&mut Context::from_waker(&task)).is_ready() {
+        // A panic ends this stream, and not the round that is calling.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            failpoint::pass("stream");
+            sending.poll_send(&mut Context::from_waker(&task))
+        }));
+        if sent.is_err() {
+            sending.state = State::Over;
+        }
+        if !matches!(sent, Ok(Poll::Pending)) {
             task.wake_by_ref();
         }
         sending.task = Some(task);

@@ -19,6 +19,8 @@ use actix_web::rt;
 use kairanban_core::{BoardChannel, BoardName, Subscription};
 use tokio::task::{AbortHandle, yield_now};
 
+use crate::{failpoint, supervise::Supervisor};
+
 /// Calls between which nobody else has a turn.
 const CALLS: usize = 64;
 
@@ -30,7 +32,13 @@ pub trait Member {
 
 /// The rounds of one worker, a board each. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Rounds(Rc<RefCell<HashMap<BoardName, Weak<Round>>>>);
+pub struct Rounds(Rc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    rounds: RefCell<HashMap<BoardName, Weak<Round>>>,
+    supervisor: Supervisor,
+}
 
 /// The round of one board. It ends when the last member has left.
 struct Round {
@@ -53,6 +61,12 @@ pub struct Seat {
 }
 
 impl Rounds {
+    /// No round goes yet.
+    #[must_use]
+    pub fn new(supervisor: Supervisor) -> Self {
+        Self(Rc::new(All { rounds: RefCell::default(), supervisor }))
+    }
+
     /// Joins the board's round. Who has subscribed before and looks for news once afterwards misses none.
     #[must_use]
     pub fn join(&self, channel: &Arc<BoardChannel>, member: Weak<dyn Member>) -> Seat {
@@ -64,7 +78,7 @@ impl Rounds {
     }
 
     fn of(&self, channel: &Arc<BoardChannel>) -> Rc<Round> {
-        let mut rounds = self.0.borrow_mut();
+        let mut rounds = self.0.rounds.borrow_mut();
         let round = rounds.get(&channel.board).and_then(Weak::upgrade);
         // A board that ended and came again has another channel.
         if let Some(round) = round.filter(|round| Arc::ptr_eq(&round.channel, channel)) {
@@ -78,17 +92,26 @@ impl Rounds {
             all: self.clone(),
         });
         rounds.insert(channel.board.clone(), Rc::downgrade(&round));
-        let carrier = rt::spawn(carry(channel.subscribe(), Rc::downgrade(&round)));
+        let (supervisor, mut subscription, of) = (self.0.supervisor.clone(), channel.subscribe(), Rc::downgrade(&round));
+        let carrier = rt::spawn(async move {
+            let mut broke_off = false;
+            let run = async || carry(&mut subscription, &of, std::mem::replace(&mut broke_off, true)).await;
+            supervisor.to_the_end("carrier", run).await;
+        });
         *round.carrier.borrow_mut() = Some(carrier.abort_handle());
         round
     }
 }
 
-async fn carry(mut subscription: Subscription, round: Weak<Round>) {
+/// `broke_off`: the last round did, so some have not been called.
+async fn carry(subscription: &mut Subscription, round: &Weak<Round>, mut broke_off: bool) {
     let mut calls = Vec::with_capacity(CALLS);
     loop {
         // What it was, the members find out for themselves, even if it was too much for the carrier.
-        let _ = subscription.next().await;
+        if !std::mem::take(&mut broke_off) {
+            let _ = subscription.next().await;
+        }
+        failpoint::pass("carrier");
         while subscription.try_next().is_some() {}
         let mut after = Unbounded;
         loop {
@@ -122,7 +145,7 @@ impl Drop for Round {
             carrier.abort();
         }
         // Another round of a board of this name may have begun.
-        let mut rounds = self.all.0.borrow_mut();
+        let mut rounds = self.all.0.rounds.borrow_mut();
         if rounds.get(&self.channel.board).is_some_and(|round| round.strong_count() == 0) {
             rounds.remove(&self.channel.board);
         }
@@ -206,7 +229,7 @@ mod tests {
         until(|| calls(&members) == [1, 1]).await;
         assert_eq!(left.0.get(), 0);
         members.clear();
-        assert!(rounds.0.borrow().is_empty());
+        assert!(rounds.0.rounds.borrow().is_empty());
         until(|| !channel.is_watched()).await;
     }
 
@@ -221,6 +244,6 @@ mod tests {
         post(&hub, 2);
         until(|| calls(&after) == [1]).await;
         drop(before);
-        assert_eq!(rounds.0.borrow().len(), 1, "the newer one goes on");
+        assert_eq!(rounds.0.rounds.borrow().len(), 1, "the newer one goes on");
     }
 }

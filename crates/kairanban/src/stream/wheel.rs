@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::shutdown::Drain;
+use crate::{failpoint, shutdown::Drain};
 
 /// The length of a tick: how coarse heartbeats and ends are.
 pub(super) const TICK: Duration = Duration::from_millis(250);
@@ -64,6 +64,7 @@ pub struct Wheel(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
+    began: Instant,
     slots: Box<[Arc<Notify>]>,
     /// The tick that was woken last.
     now: AtomicU32,
@@ -87,7 +88,7 @@ impl Wheel {
     #[must_use]
     pub fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Arc::default()).collect();
-        Self(Arc::new(Parts { slots, now: AtomicU32::new(0), alarms: AtomicU32::new(0) }))
+        Self(Arc::new(Parts { began: Instant::now(), slots, now: AtomicU32::new(0), alarms: AtomicU32::new(0) }))
     }
 
     /// The tick that it is.
@@ -119,8 +120,12 @@ impl Wheel {
 
     /// Turns until told to stop. Everybody is woken when the server begins to end, and when the database goes
     /// away or comes back.
-    pub async fn turn(self, drain: Drain, mut staleness: watch::Receiver<Option<DateTime<Utc>>>, stop: CancellationToken) {
-        let began = Instant::now();
+    pub async fn turn(&self, drain: &Drain, staleness: &mut watch::Receiver<Option<DateTime<Utc>>>, stop: &CancellationToken) {
+        if self.rung().is_one_ringing() {
+            // It broke off: it is not known who has heard it.
+            self.0.alarms.fetch_sub(1, Ordering::SeqCst);
+            self.alarm();
+        }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ending = false;
@@ -132,7 +137,10 @@ impl Wheel {
                     self.alarm();
                 }
                 Ok(()) = staleness.changed() => self.alarm(),
-                _ = ticks.tick() => self.turn_to(Tick::default() + began.elapsed()),
+                _ = ticks.tick() => {
+                    failpoint::pass("wheel");
+                    self.turn_to(Tick::default() + self.0.began.elapsed());
+                }
             }
         }
     }

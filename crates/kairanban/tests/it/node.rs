@@ -39,10 +39,19 @@ impl Drop for Lock {
 impl Database {
     /// Locks tables of a Postgres.
     pub(crate) fn lock(&self, tables: &str) -> Lock {
+        self.hold(&format!("LOCK TABLE {tables}"))
+    }
+
+    /// Keeps others from making a table of this name in a Postgres.
+    pub(crate) fn lock_out_tables(&self, name: &str) -> Lock {
+        self.hold(&format!("CREATE TABLE {name} ()"))
+    }
+
+    fn hold(&self, statement: &str) -> Lock {
         let mut command = Command::new("psql");
         let mut psql = command.args(["-qAtX", &self.url()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
         let input = psql.stdin.as_mut().expect("a pipe");
-        writeln!(input, "BEGIN; LOCK TABLE {tables}; SELECT 'locked';").expect("written");
+        writeln!(input, "BEGIN; {statement}; SELECT 'locked';").expect("written");
         let mut said = String::new();
         BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
         Lock(psql)
@@ -139,13 +148,24 @@ impl Node {
 
     /// `settings` as in `("STREAM__HEARTBEAT_S", "1")`.
     pub(crate) fn start_with(database: Database, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(database, settings, |_| {})
+    }
+
+    /// The same; `adjust` says how the program is called besides.
+    pub(crate) fn start_as(database: Database, settings: &[(&str, &str)], adjust: impl FnOnce(&mut Command)) -> Self {
         let setting = |(name, value): &(&str, &str)| (format!("KAIRANBAN_{name}"), (*value).to_owned());
-        Self::start_in(database, settings.iter().map(setting).collect())
+        Self::start_in_as(database, settings.iter().map(setting).collect(), adjust)
     }
 
     /// With these variables, by their whole names.
     pub(crate) fn start_in(database: Database, environment: Vec<(String, String)>) -> Self {
-        let (child, address) = spawn(&database.url(), &environment);
+        Self::start_in_as(database, environment, |_| {})
+    }
+
+    fn start_in_as(database: Database, environment: Vec<(String, String)>, adjust: impl FnOnce(&mut Command)) -> Self {
+        let mut command = serving(SocketAddr::from(([127, 0, 0, 1], 0)), &database.url(), &environment);
+        adjust(&mut command);
+        let (child, address) = start(&mut command);
         Self { address, database, child, environment }
     }
 
@@ -226,7 +246,37 @@ impl Node {
     }
 
     pub(crate) fn terminate(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill").success());
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal, as in `-HUP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().expect("kill").success());
+    }
+
+    /// What `/readyz` says: status code, status and reasons.
+    pub(crate) fn readiness(&self) -> (u16, String, String) {
+        let answer = self.get("/readyz");
+        let report = answer.json();
+        (answer.status, report["status"].as_str().expect("a status").to_owned(), report["reasons"].to_string())
+    }
+
+    /// Waits until `/readyz` says what is wanted.
+    pub(crate) fn wait_for_readiness(&self, patience: Duration, wanted: impl Fn(&(u16, String, String)) -> bool) {
+        let began = Instant::now();
+        loop {
+            let readiness = self.readiness();
+            if wanted(&readiness) {
+                return;
+            }
+            assert!(began.elapsed() < patience, "after {patience:?}: {readiness:?}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// The exit code, if it has ended.
+    pub(crate) fn has_ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().expect("a status").map(|status| status.code())
     }
 
     /// Waits for the end; gives how long it took and the exit code.
@@ -284,6 +334,10 @@ fn spawn(url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
 }
 
 fn spawn_at(address: SocketAddr, url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
+    start(&mut serving(address, url, environment))
+}
+
+fn serving(address: SocketAddr, url: &str, environment: &[(String, String)]) -> Command {
     let mut command = program();
     command
         .args(["--listen", &address.to_string(), "--database-url", url])
@@ -291,7 +345,12 @@ fn spawn_at(address: SocketAddr, url: &str, environment: &[(String, String)]) ->
         .stdout(Stdio::piped());
     // The tests are one client, and a busy one.
     command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
+    command.env("KAIRANBAN_LIMITS__CONNECTIONS_PER_CLIENT_MAX", "1000000");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn start(command: &mut Command) -> (Child, SocketAddr) {
     let mut child = command.spawn().expect("the program");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let first = lines.next().and_then(Result::ok).unwrap_or_else(|| panic!("the program ended: {:?}", child.wait()));

@@ -1,0 +1,4 @@
+//! Connections: accepting them, and how long they may take.
+
+pub mod listener;
+pub mod request_clock;

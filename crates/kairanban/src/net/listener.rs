@@ -1,0 +1,217 @@
+//! Accepting connections and serving HTTP on them.
+
+use std::{
+    future::{Future as _, poll_fn},
+    io::{self, Read as _},
+    net::{SocketAddr, TcpListener},
+    num::NonZero,
+    task::Poll,
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
+use actix_web::{
+    body::{BoxBody, MessageBody},
+    dev::{AppConfig, Extensions},
+    rt::net::TcpStream,
+};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::{
+    config::Config,
+    connection::Connection,
+    limits::{ConnectionGate, StreamPermit},
+    net::request_clock::{Limited, RequestClock, TimeLimits},
+    shutdown::Drain,
+};
+
+/// Connections that the system holds until they are accepted: readers come back in crowds.
+const BACKLOG: i32 = 4_096;
+/// Connections for everything that is no stream.
+const OTHER_CONNECTIONS: usize = 1_024;
+/// What the process needs files for besides connections.
+const OTHER_FILES: u64 = 256;
+/// For a client to take the end of what it was sent.
+const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
+
+/// Said to a connection whose next request does not come in time.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// Said to a client that has too many connections open.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 64\r\n\r\n\
+    too many open connections from your address; close some of them\n";
+
+/// Binds the address. Clients that connect from now on wait until [`serve`] is called.
+///
+/// # Errors
+/// If the address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait until the connections of the one before are forgotten. On Windows
+    // the option would let two programs share the address.
+    socket.set_reuse_address(cfg!(unix))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    workers: usize,
+    streams_max: usize,
+    drain_s: u64,
+    stall: Duration,
+    detached: bool,
+    limits: TimeLimits,
+    gate: ConnectionGate,
+}
+
+impl Serving {
+    /// As configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let limits = TimeLimits {
+            head: Duration::from_secs(config.limits.head_wait_s.get()),
+            body: Duration::from_secs(config.limits.body_wait_s.get()),
+            idle: Duration::from_secs(config.limits.idle_wait_s.get()),
+        };
+        Self {
+            workers: config.server.workers,
+            streams_max: config.limits.streams_max,
+            drain_s: config.server.drain_s,
+            stall: Duration::from_secs(config.stream.stall_s.get()),
+            detached: config.stream.detached,
+            limits,
+            gate: ConnectionGate::new(&config.limits),
+        }
+    }
+}
+
+/// Serves the application that `app` makes, until the server ends.
+///
+/// # Errors
+/// If the listener cannot be used.
+pub fn serve<F, I, S, B>(listener: TcpListener, app: F, serving: Serving, drain: &Drain) -> io::Result<actix_web::dev::Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let Serving { workers, streams_max, drain_s, stall, detached, limits, gate } = serving;
+    raise_file_limit(streams_max);
+    let address = listener.local_addr()?;
+    let (drained, ending) = (drain.clone(), drain.clone());
+    let connections = move || {
+        let (ending, gate) = (ending.clone(), gate.clone());
+        let http = HttpService::build()
+            // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
+            .h1_allow_half_closed(false)
+            // The connection's own clock does this, for every request.
+            .client_request_timeout(Duration::ZERO)
+            .keep_alive(KeepAlive::Os)
+            .client_disconnect_timeout(DISCONNECT_WAIT)
+            // So that a connection that waits for its next request does not hold up the end.
+            .graceful_shutdown_signal(move || {
+                let drain = ending.clone();
+                async move { drain.begun().await }
+            })
+            .local_addr(address)
+            .on_connect_ext(move |connection: &Connection, data: &mut Extensions| {
+                data.insert(connection.clock().clone());
+                if detached {
+                    data.insert(connection.clone());
+                }
+            })
+            .finish(map_config(app().into_factory(), |()| AppConfig::default()));
+        apply_fn_factory(http, move |socket: TcpStream, http| {
+            let peer = socket.peer_addr().ok();
+            let served = if let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) {
+                watch_over(&socket, stall);
+                let connection = Connection::new(socket, RequestClock::new(limits));
+                let serving = http.call((connection.clone(), Protocol::Http1, peer));
+                Some(serve_one(connection, serving, permit))
+            } else {
+                refuse(&socket);
+                None
+            };
+            async move {
+                match served {
+                    Some(served) => served.await,
+                    None => Ok(()),
+                }
+            }
+        })
+    };
+    let workers = NonZero::new(workers).or_else(|| available_parallelism().ok()).map_or(1, NonZero::get);
+    let http = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
+        .disable_signals()
+        .shutdown_signal(async move { drained.begun().await })
+        .shutdown_timeout(drain_s.max(1))
+        .listen("http", listener, connections)?;
+    Ok(http.run())
+}
+
+/// Serves a connection within its limits, until it ends or a stream has taken it over; then runs the stream.
+fn serve_one<E>(
+    connection: Connection,
+    serving: impl Future<Output = Result<(), E>>,
+    permit: StreamPermit,
+) -> impl Future<Output = Result<(), E>> {
+    // In a box: its room is given back when actix is done, and only the successor's is kept.
+    let mut served = Box::pin(Limited::new(serving, connection.clock().clone(), permit));
+    async move {
+        // Not until actix finds out that the socket is gone: a crowd that comes in would wait with all its buffers.
+        let gone = |served| if connection.has_left() { Poll::Ready(Some(Ok(()))) } else { served };
+        let kept_to_limits = poll_fn(|cx| gone(served.as_mut().poll(cx))).await;
+        drop(served);
+        match kept_to_limits {
+            Some(served) => served?,
+            None => connection.say_too_slow(TOO_SLOW),
+        }
+        if let Some(successor) = connection.successor() {
+            successor.await;
+        }
+        Ok(())
+    }
+}
+
+/// Says that there are too many, if that goes out at once; otherwise being cut off must do.
+fn refuse(socket: &TcpStream) {
+    let socket = SockRef::from(socket);
+    let _ = socket.send(TOO_MANY);
+    // What lies unread when a socket is closed may keep the client from reading what it was sent.
+    let _ = (&*socket).read(&mut [0; 4_096]);
+}
+
+/// Lets the system close connections whose client takes nothing, or is gone without a word.
+fn watch_over(socket: &TcpStream, stall: Duration) {
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    let socket = SockRef::from(socket);
+    // Where the system does not know one of these, the heartbeat still finds the dead.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(stall));
+    #[cfg(not(target_os = "linux"))]
+    let _ = stall;
+}
+
+/// Asks for as many open files as the streams may need, and says so if that is not granted.
+fn raise_file_limit(streams_max: usize) {
+    let wanted = streams_max as u64 + OTHER_CONNECTIONS as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(granted) if granted >= wanted => {}
+        Ok(granted) => tracing::warn!(granted, wanted, "the limit of open files is below what limits.streams_max needs"),
+        Err(error) => tracing::warn!(%error, wanted, "cannot raise the limit of open files"),
+    }
+}

@@ -1,0 +1,242 @@
+//! How long a client may take over each request of a connection: for its head, for its body, and between two.
+//!
+//! actix limits the first head only. Here a clock goes with each connection: what is read starts it, the application
+//! says when a head is complete, when a body is, and when an answer is; and the connection is ended when the time is up.
+//! A stream that leaves actix leaves its clock behind.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::{
+    Error, HttpMessage as _,
+    body::{BodySize, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    http::{StatusCode, header},
+    middleware::Next,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// More than a body has, so that the handler that waits for it can answer first.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// The limits.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// For a head, from its first byte; the first one of a connection from its beginning.
+    pub head: Duration,
+    /// For a body, from the end of its head.
+    pub body: Duration,
+    /// Between an answer and the next head.
+    pub idle: Duration,
+}
+
+/// The clock of one connection. A clone is another handle to the same.
+#[derive(Clone, Debug)]
+pub struct RequestClock(Rc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    limits: TimeLimits,
+    phase: Cell<Phase>,
+}
+
+/// What the connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The rest of a head.
+    Head(Instant),
+    /// The rest of a body; the answer to it may have gone out already.
+    Body(Instant),
+    /// Us. Who does not take what is sent is cut off by the system (`stream.stall_s`).
+    Answer,
+    /// The answer is complete but not all of it is written; behind it, perhaps, the rest of the body.
+    Flush(Option<Instant>),
+    /// The next request.
+    Idle(Instant),
+}
+
+impl RequestClock {
+    /// The clock of a connection that has just been accepted.
+    #[must_use]
+    pub fn new(limits: TimeLimits) -> Self {
+        Self(Rc::new(Parts { limits, phase: Cell::new(Phase::Head(Instant::now() + limits.head)) }))
+    }
+
+    /// Something was read.
+    pub fn read(&self) {
+        if let Phase::Idle(_) = self.0.phase.get() {
+            self.0.phase.set(Phase::Head(Instant::now() + self.0.limits.head));
+        }
+    }
+
+    /// All that there was to write is written.
+    pub fn flushed(&self) {
+        if let Phase::Flush(rest) = self.0.phase.get() {
+            let idle = || Phase::Idle(Instant::now() + self.0.limits.idle);
+            self.0.phase.set(rest.map_or_else(idle, Phase::Body));
+        }
+    }
+
+    /// Whether a head is overdue rather than anything else.
+    #[must_use]
+    pub fn waits_for_head(&self) -> bool {
+        matches!(self.0.phase.get(), Phase::Head(_))
+    }
+
+    fn head_is_complete(&self, has_body: bool) {
+        let body = Phase::Body(Instant::now() + self.0.limits.body + ANSWER_GRACE);
+        self.0.phase.set(if has_body { body } else { Phase::Answer });
+    }
+
+    fn body_is_complete(&self) {
+        if let Phase::Body(_) = self.0.phase.get() {
+            self.0.phase.set(Phase::Answer);
+        }
+    }
+
+    fn answer_is_complete(&self) {
+        let rest = if let Phase::Body(until) = self.0.phase.get() { Some(until) } else { None };
+        self.0.phase.set(Phase::Flush(rest));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.0.phase.get() {
+            Phase::Head(until) | Phase::Body(until) | Phase::Idle(until) => Some(until),
+            Phase::Answer | Phase::Flush(_) => None,
+        }
+    }
+}
+
+pin_project! {
+    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. By hand, and not as an
+    /// `async` block, which would keep room for what is served more than once.
+    pub struct Limited<F, P> {
+        #[pin]
+        serving: F,
+        #[pin]
+        alarm: Sleep,
+        clock: RequestClock,
+        permit: P,
+    }
+}
+
+impl<F, P> Limited<F, P> {
+    /// Limits `serving`, and keeps `permit` as long as it lasts.
+    #[must_use]
+    pub fn new(serving: F, clock: RequestClock, permit: P) -> Self {
+        Self { serving, alarm: sleep_until(Instant::now()), clock, permit }
+    }
+}
+
+impl<F: Future, P> Future for Limited<F, P> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(served) = this.serving.poll(cx) {
+            return Poll::Ready(Some(served));
+        }
+        while let Some(deadline) = this.clock.deadline() {
+            // It may go off too early, never too late: most requests are over long before, and setting it costs.
+            if this.alarm.deadline() > deadline {
+                this.alarm.as_mut().reset(deadline);
+            }
+            ready!(this.alarm.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(None);
+            }
+            this.alarm.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// Tells the connection's clock how far each request is. It must see a request before all else, and its answer after all else.
+///
+/// # Errors
+/// Those of the application.
+pub async fn tell_clock<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<TimedAnswer<B>>, Error> {
+    let clock = request.conn_data::<RequestClock>().cloned();
+    let answering = Answering(clock.clone());
+    if let Some(clock) = clock {
+        // An upgrade has no body: what follows it is another protocol.
+        let has_body = request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+            || request.headers().contains_key(header::TRANSFER_ENCODING);
+        clock.head_is_complete(has_body);
+        if has_body {
+            let payload = TimedBody { payload: request.take_payload(), clock };
+            request.set_payload(Payload::Stream { payload: Box::pin(payload) });
+        }
+    }
+    // If it fails, what actix answers then is small and is complete at once.
+    let response = next.call(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(clock) = &answering.0
+    {
+        clock.body_is_complete();
+    }
+    Ok(response.map_body(|_, body| TimedAnswer { body, answering }))
+}
+
+/// Dropped when an answer is complete.
+struct Answering(Option<RequestClock>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(clock) = &self.0 {
+            clock.answer_is_complete();
+        }
+    }
+}
+
+/// A request's body; tells the clock when it is complete.
+struct TimedBody {
+    payload: Payload,
+    clock: RequestClock,
+}
+
+impl Stream for TimedBody {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(Pin::new(&mut self.payload).poll_next(cx));
+        if next.is_none() {
+            self.clock.body_is_complete();
+        }
+        Poll::Ready(next)
+    }
+}
+
+pin_project! {
+    /// An answer's body; tells the clock when it is complete.
+    pub struct TimedAnswer<B> {
+        #[pin]
+        body: B,
+        answering: Answering,
+    }
+}
+
+impl<B: MessageBody> MessageBody for TimedAnswer<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.project().body.poll_next(cx)
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether requests should be sent here: what `/readyz` says, put together in one place.
+
+use std::time::Duration;
+
+use kairanban_store::Timeouts;
+use serde::Serialize;
+
+use crate::{bulletin::Bulletin, config::Config, shutdown::Drain, supervise::Supervisor, telemetry::LogHealth};
+
+/// Polls that the follower may miss, besides the time that the database may take, before it counts as stuck.
+const POLLS_MISSED_MAX: u32 = 10;
+
+/// How ready the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All is well.
+    Ready,
+    /// It serves, but an administrator should look.
+    Degraded,
+    /// Others should serve instead.
+    NotReady,
+}
+
+/// The answer, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// How ready.
+    pub status: Status,
+    /// Why not more so.
+    pub reasons: Vec<String>,
+}
+
+/// What readiness depends on.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    drain: Drain,
+    bulletin: Bulletin,
+    supervisor: Supervisor,
+    log: LogHealth,
+    silence_max: Duration,
+}
+
+impl Readiness {
+    /// Depends on all of these.
+    #[must_use]
+    pub fn new(config: &Config, drain: Drain, bulletin: Bulletin, supervisor: Supervisor, log: LogHealth) -> Self {
+        let (poll, Timeouts { connect, statement }) = (Duration::from_millis(config.database.poll_ms.get()), config.timeouts());
+        let silence_max = poll * POLLS_MISSED_MAX + connect + statement;
+        Self { drain, bulletin, supervisor, log, silence_max }
+    }
+
+    /// The end of the server.
+    #[must_use]
+    pub const fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// How ready the server is now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut reasons = Vec::new();
+        let mut note = |status: Status, reason: String| reasons.push((status, reason));
+        if self.drain.is_announced() {
+            note(Status::NotReady, "draining".to_owned());
+        }
+        if let Some(name) = self.supervisor.has_lost() {
+            note(Status::NotReady, format!("{name} has ended; the process ends"));
+        }
+        let following = self.bulletin.following();
+        if following.stale_since().is_some() {
+            note(Status::NotReady, "the database is away".to_owned());
+        }
+        let silence = following.silence();
+        if silence > self.silence_max {
+            note(Status::NotReady, format!("the follower has not looked for {} s", silence.as_secs()));
+        }
+        for name in self.supervisor.troubled() {
+            note(Status::Degraded, format!("{name} failed and was started again"));
+        }
+        let lost = self.log.lost();
+        if lost > 0 {
+            note(Status::Degraded, format!("the log cannot be written; {lost} lines are lost"));
+        }
+        let status = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Ready);
+        Report { status, reasons: reasons.into_iter().map(|(_, reason)| reason).collect() }
+    }
+}

@@ -1,0 +1,188 @@
+//! Every long-lived task and thread is started here, and does not end unnoticed: one that panics, or ends although
+//! it should not, is started again after a while; one that keeps failing ends the process.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Before the first restart; it doubles with each failure in a row.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Failures in a row after which restarting is no use.
+const FAILURES_MAX: u32 = 8;
+/// A task that ran this long has recovered.
+const RECOVERED_AFTER: Duration = Duration::from_secs(60);
+/// Between two looks at a thread.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Starts tasks and keeps them running. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Supervisor(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// When each task last failed.
+    failed_at: Mutex<BTreeMap<&'static str, Instant>>,
+    /// What the process cannot go on without.
+    lost: watch::Sender<Option<&'static str>>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        let lost = watch::channel(None).0;
+        Self { stop: CancellationToken::new(), tasks: TaskTracker::new(), failed_at: Mutex::default(), lost }
+    }
+}
+
+impl Supervisor {
+    /// Cancelled when the tasks are to end.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// Keeps a task running until it is told to stop.
+    pub fn task(&self, name: &'static str, run: impl AsyncFnMut() + 'static) {
+        let this = self.clone();
+        self.0.tasks.spawn_local(async move { this.keep(name, Ending::IsFailure, run).await });
+    }
+
+    /// Runs something to its end, again after each panic.
+    pub async fn to_the_end(&self, name: &'static str, run: impl AsyncFnMut()) {
+        self.keep(name, Ending::IsFine, run).await;
+    }
+
+    async fn keep(&self, name: &'static str, ending: Ending, mut run: impl AsyncFnMut()) {
+        let mut failures = Failures::default();
+        loop {
+            let began = Instant::now();
+            let ended = AssertUnwindSafe(run()).catch_unwind().await;
+            if ended.is_ok() && (ending == Ending::IsFine || self.0.stop.is_cancelled()) {
+                return;
+            }
+            let Some(wait) = failures.next(began.elapsed()) else { return self.give_up(name) };
+            self.note(name, wait);
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Keeps a thread running until it is told to stop.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn thread(&self, name: &'static str, mut run: impl FnMut() + Send + 'static) -> io::Result<()> {
+        let this = self.clone();
+        let work = move || {
+            let mut failures = Failures::default();
+            loop {
+                let began = Instant::now();
+                let ended = catch_unwind(AssertUnwindSafe(&mut run));
+                if this.0.stop.is_cancelled() && ended.is_ok() {
+                    return;
+                }
+                let Some(wait) = failures.next(began.elapsed()) else { return this.give_up(name) };
+                this.note(name, wait);
+                thread::park_timeout(wait);
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+    }
+
+    /// Ends the process when a thread ends that cannot be started again.
+    pub fn vital(&self, name: &'static str, thread: JoinHandle<()>) {
+        let this = self.clone();
+        self.0.tasks.spawn_local(async move {
+            while !thread.is_finished() {
+                sleep(LOOK).await;
+            }
+            if thread.join().is_err() || !this.0.stop.is_cancelled() {
+                this.give_up(name);
+            }
+        });
+    }
+
+    fn note(&self, name: &'static str, wait: Duration) {
+        tracing::error!(task = name, ?wait, "ended unexpectedly; it is started again");
+        self.0.failed_at.lock().insert(name, Instant::now());
+    }
+
+    fn give_up(&self, name: &'static str) {
+        tracing::error!(task = name, "ended, and cannot be started again; the process ends");
+        self.0.lost.send_replace(Some(name));
+    }
+
+    /// Waits until something ended that the process cannot go on without, and says what it was.
+    pub async fn lost(&self) -> &'static str {
+        let mut lost = self.0.lost.subscribe();
+        loop {
+            let name = *lost.borrow_and_update();
+            if let Some(name) = name {
+                return name;
+            }
+            // The sender lives as long as this does.
+            let _ = lost.changed().await;
+        }
+    }
+
+    /// What the process cannot go on without and has lost.
+    #[must_use]
+    pub fn has_lost(&self) -> Option<&'static str> {
+        *self.0.lost.borrow()
+    }
+
+    /// Tasks that have failed and not recovered since.
+    #[must_use]
+    pub fn troubled(&self) -> Vec<&'static str> {
+        let mut failed_at = self.0.failed_at.lock();
+        failed_at.retain(|_, at| at.elapsed() < RECOVERED_AFTER);
+        failed_at.keys().copied().collect()
+    }
+
+    /// Tells the tasks to stop and waits for them. Whether they all did in time.
+    pub async fn end(&self, at_most: Duration) -> bool {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        timeout(at_most, self.0.tasks.wait()).await.is_ok()
+    }
+}
+
+/// What it means when a task ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    IsFailure,
+    IsFine,
+}
+
+/// Failures in a row.
+#[derive(Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// How long to wait before the next try, if there is any use in one.
+    fn next(&mut self, ran: Duration) -> Option<Duration> {
+        if ran >= RECOVERED_AFTER {
+            self.0 = 0;
+        }
+        self.0 += 1;
+        let wait = WAIT_MIN.saturating_mul(1 << (self.0 - 1).min(16)).min(WAIT_MAX);
+        (self.0 <= FAILURES_MAX).then_some(wait)
+    }
+}
