@@ -6,10 +6,14 @@
 
 mod access;
 mod contract;
+mod given_ids;
 mod history;
 mod place;
 mod postgres;
+mod replication;
+mod roles;
 mod sqlite;
+mod upgrade;
 
 /// Runs each story on SQLite and on Postgres.
 #[macro_export]
