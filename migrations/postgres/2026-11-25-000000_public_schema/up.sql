@@ -3,19 +3,22 @@
 
 -- ---------------------------------------------------------------- first: nobody else writes
 
--- The order of commits gets another lock (`commit_order`): no transaction may still be open under the old one. Waiting for
--- several tables can deadlock with a transaction that holds one of them, so a wait is short, and all is let go in between.
+-- The order of commits gets another lock (`commit_order`): no transaction may still be open under the old one.
+--
+-- Waiting for several tables can deadlock with a transaction that holds one of them and waits for another. So `topics` is
+-- waited for first, with nothing held, then all others for a moment each; if that is not enough, all is let go. Together it
+-- takes less than a second, the time after which Postgres looks for deadlocks and ends somebody's transaction.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL timezone = 'UTC';
 DO $$
 DECLARE
     deadline CONSTANT TIMESTAMPTZ := clock_timestamp() + interval '60 seconds';
-    wait_ms INT := 200;
 BEGIN
     LOOP
         BEGIN
-            PERFORM set_config('lock_timeout', wait_ms::text, true);
+            PERFORM set_config('lock_timeout', (1 + random() * 500)::int::text, true);
             LOCK TABLE topics IN ACCESS EXCLUSIVE MODE;
+            PERFORM set_config('lock_timeout', '30', true);
             LOCK TABLE boards, tokens, changes, transactions, identity, idempotency, tickets, audit, deleted_topics
                 IN ACCESS EXCLUSIVE MODE;
             EXIT;
@@ -24,7 +27,8 @@ BEGIN
                 RAISE EXCEPTION 'other sessions have held locks on the tables of the boards for 60 s, so they cannot be altered'
                     USING ERRCODE = 'lock_not_available', HINT = 'End the open transactions that pg_stat_activity shows, then migrate again.';
             END IF;
-            wait_ms := least(wait_ms * 2, 5000);
+            -- Lets those finish who wait behind us.
+            PERFORM pg_sleep(random() / 10);
         END;
     END LOOP;
     PERFORM set_config('lock_timeout', '0', true);
@@ -33,7 +37,8 @@ END $$;
 -- ---------------------------------------------------------------- who is who
 
 -- Held from the stamp to the end of the commit, and by the archiver. A table and not an advisory lock, which any role could
--- take: to lock this one takes a right on it. EXCLUSIVE lets readers pass, so no pg_dump waits or is waited for. Always empty.
+-- take: to lock this one takes a right on it. The mode, SHARE UPDATE EXCLUSIVE, excludes itself but no reader, so no pg_dump waits or
+-- is waited for; stronger ones look through the locks of every session first, which eight writers feel. Always empty.
 -- Whoever may UPDATE it is the server: it may commit without a NOTIFY, and archive.
 CREATE TABLE commit_order (
     nothing BOOLEAN NOT NULL CHECK (false)
@@ -243,7 +248,7 @@ DECLARE
 BEGIN
     IF TG_RELID <> 'transactions'::regclass THEN RAISE EXCEPTION 'transaction_stamped() is for the table transactions'; END IF;
     -- Held from here to the end of the commit.
-    LOCK TABLE commit_order IN EXCLUSIVE MODE;
+    LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE;
     drawn := nextval('revision_seq');
     IF current_setting('kairanban.ids_jumped', true) = 'on' THEN
         PERFORM move_ids('topics_id_seq', max(topic_id)) FROM changes WHERE writer = NEW.writer AND revision IS NULL AND kind = 'set';

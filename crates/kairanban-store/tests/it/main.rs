@@ -12,7 +12,14 @@ mod history;
 mod place;
 mod postgres;
 mod public_schema;
+mod given_ids;
+mod history;
+mod place;
+mod postgres;
+mod replication;
+mod roles;
 mod sqlite;
+mod upgrade;
 
 /// Runs each story on SQLite and on Postgres.
 #[macro_export]
