@@ -40,7 +40,9 @@ use crate::{
     follower::{self, Follower, Wake},
     housekeeping::{Bounds, Housekeeping},
     http::{headers, origin, present},
+    last_seen,
     limits::Quotas,
+    reconcile::{Reconcile, Reconciler},
     render::fragments::Fragments,
     routes,
     shared_snapshots::{Loader, Redis, Seal},
@@ -156,7 +158,6 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     // Blocks, but nothing else runs yet.
     let store = open_store(config)?;
     let trimmed_to = HighWater::default();
-    trimmed_to.raise(store.trimmed_to().map_err(&failed)?);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
     let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
@@ -166,17 +167,22 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     let (archiver, overfull) = Archiver::new();
     let held = HeldTokens::default();
     let (finder, inquiries) = TokenFinder::new(store.clone());
-    let (follower, following, own_commits) = Follower::new(follower::Surroundings {
+    let (reconciler, reports) = Reconciler::new();
+    let around = follower::Surroundings {
         store: store.clone(),
         loader: loader.clone(),
         hub: Arc::clone(&hub),
         held: held.clone(),
         wake: wake.clone(),
         archiver,
+        reconciler: reconciler.clone(),
         acknowledged: acknowledged.clone(),
+        trimmed_to: trimmed_to.clone(),
         poll: Duration::from_millis(config.database.poll_ms.get()),
-    })
-    .map_err(&failed)?;
+        retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
+    };
+    let data = &config.server.data_dir;
+    let (follower, following, own_commits) = Follower::new(around, last_seen::read(data).as_ref()).map_err(&failed)?;
     let on_commit = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     let housekeeping = Housekeeping {
@@ -191,6 +197,18 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
     tasks.spawn(housekeeping.run(stop.clone()));
+    let every = Duration::from_millis(config.history.last_seen_ms.get());
+    tasks.spawn(last_seen::run(data.clone(), following.last_seen(), every, stop.clone()));
+    let interval = Duration::from_secs(config.history.reconcile_s.get());
+    let reconcile = Reconcile {
+        store: store.clone(),
+        loader: loader.clone(),
+        hub: Arc::clone(&hub),
+        following: following.clone(),
+        reports,
+        interval,
+    };
+    tasks.spawn(reconcile.run(stop.clone()));
     tasks.spawn(finder::run(store.clone(), inquiries, stop.clone()));
     data_version::watch(store.clone(), wake.clone(), stop.clone())?;
     backplane.start(ways, &following.epoch(), &wake, &tasks, &stop);
@@ -204,6 +222,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
         following,
         held,
         finder,
+        reconciler,
         acknowledged,
         trimmed_to,
         cache_ttl,
