@@ -12,6 +12,7 @@ mod history;
 mod place;
 mod postgres;
 mod public_schema;
+mod restored;
 mod sqlite;
 
 /// Runs each story on SQLite and on Postgres.

@@ -29,6 +29,7 @@ mod oracle;
 mod pages;
 mod protocol;
 mod rest;
+mod restored;
 mod secrets;
 mod sockets;
 mod sse;
