@@ -368,6 +368,18 @@ impl Config {
         Duration::from_secs(self.history.undo_s)
     }
 
+    /// Within which each board in memory is compared with the database.
+    #[must_use]
+    pub const fn reconcile_interval(&self) -> Duration {
+        Duration::from_secs(self.history.reconcile_s.get())
+    }
+
+    /// How often the last change that was read is noted.
+    #[must_use]
+    pub const fn last_seen_every(&self) -> Duration {
+        Duration::from_millis(self.history.last_seen_ms.get())
+    }
+
     /// How long a ticket is good.
     #[must_use]
     pub const fn tickets(&self) -> TicketTimes {

@@ -45,12 +45,12 @@ impl Reconciler {
 /// The task.
 #[derive(Debug)]
 pub struct Reconcile {
-    pub(crate) store: Store,
-    pub(crate) loader: Loader,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) following: Following,
-    pub(crate) reports: mpsc::Receiver<(BoardId, Revision)>,
-    pub(crate) interval: Duration,
+    store: Store,
+    loader: Loader,
+    hub: Arc<Hub>,
+    following: Following,
+    reports: mpsc::Receiver<(BoardId, Revision)>,
+    interval: Duration,
 }
 
 /// What a task has found so far.
@@ -63,6 +63,19 @@ struct Findings {
 }
 
 impl Reconcile {
+    /// The task.
+    #[must_use]
+    pub const fn new(
+        store: Store,
+        loader: Loader,
+        hub: Arc<Hub>,
+        following: Following,
+        reports: mpsc::Receiver<(BoardId, Revision)>,
+        interval: Duration,
+    ) -> Self {
+        Self { store, loader, hub, following, reports, interval }
+    }
+
     /// Compares until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut findings = Findings::default();

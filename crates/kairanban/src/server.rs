@@ -197,17 +197,9 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(archiver::run(store.clone(), overfull, stop.clone()));
     tasks.spawn(housekeeping.run(stop.clone()));
-    let every = Duration::from_millis(config.history.last_seen_ms.get());
-    tasks.spawn(last_seen::run(data.clone(), following.last_seen(), every, stop.clone()));
-    let interval = Duration::from_secs(config.history.reconcile_s.get());
-    let reconcile = Reconcile {
-        store: store.clone(),
-        loader: loader.clone(),
-        hub: Arc::clone(&hub),
-        following: following.clone(),
-        reports,
-        interval,
-    };
+    tasks.spawn(last_seen::run(data.clone(), following.last_seen(), config.last_seen_every(), stop.clone()));
+    let reconcile =
+        Reconcile::new(store.clone(), loader.clone(), Arc::clone(&hub), following.clone(), reports, config.reconcile_interval());
     tasks.spawn(reconcile.run(stop.clone()));
     tasks.spawn(finder::run(store.clone(), inquiries, stop.clone()));
     data_version::watch(store.clone(), wake.clone(), stop.clone())?;

@@ -11,13 +11,13 @@ INSERT INTO board_lives (board_id, named_by)
 DROP TRIGGER boards_inserted;
 CREATE TRIGGER boards_inserted AFTER INSERT ON boards BEGIN
     INSERT INTO changes (revision, kind, board_id) VALUES (0, 'board', NEW.id);
-    INSERT OR REPLACE INTO board_lives (board_id, named_by) SELECT NEW.id, max(id) FROM changes;
+    INSERT OR REPLACE INTO board_lives (board_id, named_by) VALUES (NEW.id, (SELECT max(id) FROM changes));
 END;
 DROP TRIGGER boards_updated;
 CREATE TRIGGER boards_updated AFTER UPDATE OF id, name, title, read, post ON boards BEGIN
     INSERT INTO changes (revision, kind, board_id) VALUES (0, 'board', NEW.id);
     INSERT OR REPLACE INTO board_lives (board_id, named_by)
-        SELECT NEW.id, max(id) FROM changes WHERE (OLD.id, OLD.name) IS NOT (NEW.id, NEW.name);
+        SELECT NEW.id, (SELECT max(id) FROM changes) WHERE (OLD.id, OLD.name) IS NOT (NEW.id, NEW.name);
     INSERT INTO changes (revision, kind, board_id) SELECT 0, 'board', OLD.id WHERE OLD.id <> NEW.id;
 END;
 
