@@ -10,7 +10,10 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("__diesel_schema_migrations", &["SELECT"]),
     ("boards", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("topics", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("changes", &["SELECT", "DELETE"]),
+    ("changes", &["SELECT", "INSERT", "DELETE"]),
+    ("board_lives", &["SELECT", "INSERT", "UPDATE"]),
+    ("revision_seq", &["SELECT", "UPDATE"]),
+    ("commit_order", &["SELECT", "UPDATE"]),
     // UPDATE also for LOCK TABLE.
     ("identity", &["SELECT", "INSERT", "UPDATE"]),
     ("idempotency", &["SELECT", "INSERT", "DELETE"]),
