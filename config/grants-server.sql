@@ -12,7 +12,11 @@ GRANT USAGE ON SCHEMA :"schema" TO :"role";
 GRANT SELECT ON :"schema".__diesel_schema_migrations TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".boards TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".topics TO :"role";
-GRANT SELECT, DELETE ON :"schema".changes TO :"role";
+-- What the log has missed is logged by the server itself.
+GRANT SELECT, INSERT, DELETE ON :"schema".changes TO :"role";
+GRANT SELECT, INSERT, UPDATE ON :"schema".board_lives TO :"role";
+-- UPDATE has the counter go on behind the log, after a restore that left it behind.
+GRANT SELECT, UPDATE ON :"schema".revision_seq TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".identity TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".idempotency TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".tokens TO :"role";
@@ -23,6 +27,6 @@ GRANT SELECT, INSERT, DELETE ON :"schema".deleted_topics TO :"role";
 -- The order of commits: who may update this empty table is the server, which archives and commits without a NOTIFY.
 GRANT UPDATE ON :"schema".commit_order TO :"role";
 
--- Moves the sequence of ids past those that another program chose.
+-- Moves the sequence of ids past those that another program chose; has a commit draw a revision.
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc
-    WHERE pronamespace = :'schema'::regnamespace AND proname = 'move_topic_ids' \gexec
+    WHERE pronamespace = :'schema'::regnamespace AND proname IN ('move_topic_ids', 'transaction_begun') \gexec

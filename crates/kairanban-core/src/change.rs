@@ -13,7 +13,8 @@ pub enum ChangeKind {
     Delete,
     /// The server moved a topic out of a full board. No live list changes by it.
     Archive,
-    /// Every topic of every board went at once.
+    /// What the board shows changed in ways that no single row tells: every topic went at once, or rows were
+    /// changed behind the triggers' back. The list has to be read.
     Clear,
     /// The board itself was made, changed or deleted.
     Board,
@@ -47,6 +48,8 @@ pub struct Change {
     pub board_id: BoardId,
     /// How the board stands at the read, or `None` once it is gone.
     pub board: Option<Standing>,
+    /// Whether the board has had its name since this change.
+    pub names_board: bool,
     /// The topic, if it is about one.
     pub topic_id: Option<TopicId>,
     /// The topic as it stood at the read, or `None` if the board does not show it.

@@ -13,11 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardName, LiveBoard, Loaded, Outdated, ReadPolicy, Revision, Update,
+    BoardChange, BoardChanges, BoardId, BoardName, Epoch, LiveBoard, Loaded, Outdated, Policies, ReadPolicy, Revision, Snapshot,
+    Update,
     live::Change,
     sync::{
         Mutex, MutexGuard,
@@ -43,8 +45,12 @@ pub enum News {
     Closing,
     /// The board is gone.
     Gone,
-    /// History began anew: what was shown is of another database.
-    Anew,
+    /// A new epoch has begun: what was shown is of another history, and this is the list now.
+    Anew(Arc<Snapshot>),
+    /// The board changed, and cannot be read for now.
+    Stale(DateTime<Utc>),
+    /// The board could be read again.
+    Fresh,
 }
 
 /// One board: its channel and its state.
@@ -71,6 +77,17 @@ pub struct Subscription {
     heard: u64,
 }
 
+/// A board in memory, as it is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Its key.
+    pub board_id: BoardId,
+    /// Who may do what there.
+    pub policies: Policies,
+    /// Its list.
+    pub snapshot: Arc<Snapshot>,
+}
+
 /// A subscriber fell so far behind that it missed some news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed;
@@ -84,6 +101,8 @@ pub enum Published {
     Sent(usize),
     /// The board has to be read again before anything can be said; see [`Hub::install`].
     Reload,
+    /// The database shows something else at the same revision: rows were changed behind the triggers' back.
+    Differs,
 }
 
 impl Hub {
@@ -135,8 +154,21 @@ impl Hub {
     /// [`Outdated`] if it was read too early: read again.
     pub fn install(&self, channel: &BoardChannel, loaded: Loaded, now: Instant) -> Result<Published, Outdated> {
         let mut live = channel.live();
+        if live.board_id().is_some_and(|id| id != loaded.board_id) {
+            // The name means another board now. Readers of the one before leave; who comes later finds the new one.
+            live.forget();
+            channel.tell(News::Gone, &live);
+            drop(live);
+            self.boards.remove_if(&channel.board, |_, current| std::ptr::eq(Arc::as_ptr(current), channel));
+            return Err(Outdated);
+        }
+        let was_stale = live.stale_since().is_some();
         let change = live.install(loaded, now, self.topics_max)?;
-        Ok(channel.send(change, &live))
+        let published = channel.send(change, &live);
+        if was_stale {
+            channel.tell(News::Fresh, &live);
+        }
+        Ok(published)
     }
 
     /// Notes that a board changed up to `revision` in ways that were not followed, and tells
@@ -151,12 +183,26 @@ impl Hub {
         watched
     }
 
-    /// Takes how boards stand now that they were changed. Streams of boards that were deleted or renamed end; those of boards that take a token now look for theirs.
+    /// Notes that a board could not be read although it changed up to `revision`; its audience hears of it.
+    pub fn become_stale(&self, board: &BoardName, since: DateTime<Utc>, revision: Revision) {
+        let Some(channel) = self.get(board) else { return };
+        let mut live = channel.live();
+        let was_stale = live.stale_since().is_some();
+        live.become_stale(since, revision);
+        if !was_stale {
+            channel.tell(News::Stale(since), &live);
+        }
+    }
+
+    /// Takes how boards stand now that they were changed. Streams of boards that were deleted or renamed, or whose name went
+    /// to another board, end; those of boards that take a token now look for theirs.
     /// Gives how many boards were retired.
     pub fn govern(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
         if boards.is_empty() {
             return 0;
         }
+        let taken: HashMap<&BoardName, BoardId> =
+            boards.iter().filter_map(|(id, change)| Some((&change.standing.as_ref()?.name, *id))).collect();
         let retired = self.all().into_iter().filter(|(name, channel)| {
             let mut live = channel.live();
             let Some(id) = live.board_id() else {
@@ -164,10 +210,10 @@ impl Hub {
                 live.doubt();
                 return false;
             };
-            let Some(change) = boards.get(&id) else { return false };
+            let Some(change) = boards.get(&id) else { return taken.get(name).is_some_and(|other| *other != id) };
             match &change.standing {
                 Some(now) if now.name == *name => {
-                    live.govern(now.policies, change.revision);
+                    live.govern(now.policies, change.revision, change.named_at);
                     if now.policies.read == ReadPolicy::Token {
                         channel.tell(News::Closing, &live);
                     }
@@ -179,9 +225,14 @@ impl Hub {
         retired.map(|(name, channel)| self.end(&name, &channel, News::Gone)).count()
     }
 
-    /// Ends every stream and forgets every board, because history began anew.
-    pub fn clear(&self) {
-        self.all().iter().for_each(|(name, channel)| self.end(name, channel, News::Anew));
+    /// Forgets what is known of every board, because a new epoch has begun. Gives the boards that somebody watches: their
+    /// audience is sent the new list with the next reading.
+    pub fn restart(&self, epoch: &Epoch) -> Vec<BoardName> {
+        let all = self.all().into_iter();
+        // Before the look at who watches: later readers load the board themselves.
+        let watched =
+            all.inspect(|(_, channel)| channel.live().restart(epoch.clone())).filter(|(_, channel)| channel.is_watched());
+        watched.map(|(name, _)| name).collect()
     }
 
     /// Forgets boards that nobody watches and whose snapshot is no longer worth anything.
@@ -211,12 +262,14 @@ impl Hub {
         self.boards.is_empty()
     }
 
-    /// The boards that somebody watches, with the revision that they are shown.
+    /// Each board in memory whose list counts, to compare it with the database.
     #[must_use]
-    pub fn watched(&self) -> Vec<(BoardName, Revision)> {
-        let revision = |channel: &BoardChannel| channel.live().last_known().map(|snapshot| snapshot.revision());
-        let watched = self.boards.iter().filter(|entry| entry.value().is_watched());
-        watched.filter_map(|entry| revision(entry.value()).map(|at| (entry.key().clone(), at))).collect()
+    pub fn shown(&self) -> Vec<Shown> {
+        let shown = |channel: &BoardChannel| {
+            let live = channel.live();
+            Some(Shown { board_id: live.board_id()?, policies: live.policies()?, snapshot: Arc::clone(live.newest()?) })
+        };
+        self.all().iter().filter_map(|(_, channel)| shown(channel)).collect()
     }
 
     /// Collected first, so that no guard of the map is held while a board is locked.
@@ -266,7 +319,9 @@ impl BoardChannel {
     fn send(&self, change: Change, live: &MutexGuard<'_, LiveBoard>) -> Published {
         match change {
             Change::None => Published::Nothing,
+            Change::Anew(snapshot) => Published::Sent(self.tell(News::Anew(snapshot), live)),
             Change::Reload => Published::Reload,
+            Change::Differs => Published::Differs,
             Change::Update(update) => Published::Sent(self.tell(News::Update(update), live)),
         }
     }
@@ -319,7 +374,7 @@ impl Subscription {
 mod tests {
     use super::*;
     use crate::{
-        Policies, Standing, Tail,
+        Standing, Tail,
         snapshot::tests::{changes, snapshot},
     };
 
@@ -330,14 +385,14 @@ mod tests {
     }
 
     fn at_2(standing: Option<Standing>) -> BoardChange {
-        BoardChange { revision: Revision::new(2).expect("a revision"), standing }
+        BoardChange { revision: Revision::new(2).expect("a revision"), standing, named_at: None }
     }
 
     fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
         let hub = Hub::new(500, 2);
         let snapshot = snapshot(revision, topics);
-        let loaded =
-            Loaded { board_id: BoardId(1), policies: Policies::default(), tail: Tail::new(snapshot.revision(), [], 8), snapshot };
+        let tail = Tail::new(snapshot.revision(), [], 8);
+        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), tail, named_at: Revision::ZERO, snapshot };
         hub.install(&hub.channel(&name()), loaded, Instant::now()).expect("nothing missed");
         hub
     }
@@ -373,6 +428,24 @@ mod tests {
             assert_eq!(hub.govern(&[(BoardId(1), at_2(standing))].into()), 1);
             assert!(matches!(reader.next().await, Ok(News::Gone)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() {
+        let hub = hub_with(1, &[]);
+        let mut reader = hub.subscribe(&name());
+        let standing = Some(Standing { name: name(), policies: Policies::default() });
+        assert_eq!(hub.govern(&[(BoardId(2), at_2(standing))].into()), 1);
+        assert!(matches!(reader.next().await, Ok(News::Gone)));
+
+        let hub = hub_with(1, &[]);
+        let mut reader = hub.subscribe(&name());
+        let (snapshot, now) = (snapshot(2, &[(1, 2)]), Instant::now());
+        let tail = Tail::new(snapshot.revision(), [], 8);
+        let other = Loaded { board_id: BoardId(2), policies: Policies::default(), tail, named_at: snapshot.revision(), snapshot };
+        assert!(hub.install(&reader.channel, other, now).is_err(), "a reading that overtakes the follower");
+        assert!(matches!(reader.next().await, Ok(News::Gone)));
+        assert!(hub.is_empty());
     }
 
     #[tokio::test]

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::{Applied, BoardChanges, BoardId, Cursor, Op, Patch, Policies, Revision, Snapshot, Tail, TopicId, Update};
+use crate::{Applied, BoardChanges, BoardId, Cursor, Epoch, Op, Patch, Policies, Revision, Snapshot, Tail, TopicId, Update};
 
 /// A board as it was read from the database.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// Its newest history, up to the snapshot.
     pub tail: Tail,
+    /// The name has meant this board since this revision.
+    pub named_at: Revision,
 }
 
 /// The follower saw a newer change while the board was being read: read again.
@@ -40,6 +43,8 @@ pub enum Resume {
     Patch(Patch),
     /// By the whole list.
     Snapshot(Arc<Snapshot>),
+    /// By the whole list, because the name meant another board at the cursor.
+    OtherBoard(Arc<Snapshot>),
 }
 
 /// What has to be read of a board's log so that a reader who comes back is sent only what changed.
@@ -66,6 +71,12 @@ pub struct LiveBoard {
     missed: Revision,
     /// A board was renamed or deleted while this one was being read: it may have been this one.
     doubted: bool,
+    /// The epoch that readings must be of, once a new one has begun.
+    epoch: Option<Epoch>,
+    /// A new epoch has begun, and the audience has not been sent its list yet.
+    restarted: bool,
+    /// Since when it has been impossible to read the board, although it changed.
+    stale_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +85,7 @@ struct Ready {
     policies: Policies,
     snapshot: Arc<Snapshot>,
     tail: Tail,
+    named_at: Revision,
     /// How far back the log was looked through, if it was.
     searched: Option<Revision>,
     loaded_at: Instant,
@@ -88,8 +100,12 @@ pub(crate) enum Change {
     None,
     /// Tell everybody.
     Update(Arc<Update>),
+    /// Send everybody the list of a new epoch.
+    Anew(Arc<Snapshot>),
     /// Read the board again.
     Reload,
+    /// The database shows something else at the same revision.
+    Differs,
 }
 
 impl LiveBoard {
@@ -99,7 +115,13 @@ impl LiveBoard {
     pub fn current(&self, watched: bool, now: Instant, ttl: Duration) -> Option<&Arc<Snapshot>> {
         let ready = self.ready.as_ref()?;
         let expired = !watched && now.saturating_duration_since(ready.loaded_at) >= ttl;
-        (!ready.stale && !expired).then_some(&ready.snapshot)
+        (!ready.stale && !expired && self.stale_since.is_none()).then_some(&ready.snapshot)
+    }
+
+    /// The snapshot, unless it is known to be overtaken.
+    pub(crate) fn newest(&self) -> Option<&Arc<Snapshot>> {
+        let is_stale = self.stale_since.is_some();
+        self.ready.as_ref().filter(|ready| !ready.stale && !is_stale).map(|ready| &ready.snapshot)
     }
 
     /// The last snapshot that was known, newest or not: all there is while the database is away.
@@ -120,6 +142,12 @@ impl LiveBoard {
         self.ready.as_ref().map(|ready| ready.policies)
     }
 
+    /// Since when it has been impossible to read the board, if it has.
+    #[must_use]
+    pub const fn stale_since(&self) -> Option<DateTime<Utc>> {
+        self.stale_since
+    }
+
     /// Whether there is nothing worth keeping for a board that nobody watches.
     #[must_use]
     pub fn is_spent(&self, now: Instant, ttl: Duration) -> bool {
@@ -132,25 +160,24 @@ impl LiveBoard {
     /// # Errors
     /// [`Outdated`] if a change that the follower could not apply is missing from it.
     pub(crate) fn install(&mut self, loaded: Loaded, now: Instant, topics_max: usize) -> Result<Change, Outdated> {
-        let Loaded { board_id, policies, snapshot, tail } = loaded;
-        if std::mem::take(&mut self.doubted) || snapshot.revision() < self.missed {
+        let Loaded { board_id, policies, snapshot, tail, named_at } = loaded;
+        let is_of_another_epoch = self.epoch.as_ref().is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
+        if std::mem::take(&mut self.doubted) || is_of_another_epoch || snapshot.revision() < self.missed {
             return Err(Outdated);
         }
+        self.stale_since = None;
         let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
-            self.ready = Some(Ready {
-                board_id,
-                policies,
-                snapshot: Arc::new(snapshot),
-                tail,
-                searched: None,
-                loaded_at: now,
-                stale: false,
-            });
-            return Ok(Change::None);
+            let snapshot = Arc::new(snapshot);
+            let anew = std::mem::take(&mut self.restarted).then(|| Arc::clone(&snapshot));
+            self.ready =
+                Some(Ready { board_id, policies, snapshot, tail, named_at, searched: None, loaded_at: now, stale: false });
+            return Ok(anew.map_or(Change::None, Change::Anew));
         };
-        (ready.loaded_at, ready.policies) = (now, policies);
-        if snapshot.revision() <= ready.snapshot.revision() {
-            return Ok(Change::None);
+        (ready.loaded_at, ready.policies, ready.named_at) = (now, policies, ready.named_at.max(named_at));
+        let (shown, found) = (ready.snapshot.revision(), snapshot.revision());
+        if found <= shown {
+            let differs = found == shown && ready.snapshot.topics() != snapshot.topics();
+            return Ok(if differs { Change::Differs } else { Change::None });
         }
         // What was read knows its own history; ours has a gap before it.
         (ready.tail, ready.searched) = (tail, None);
@@ -161,6 +188,11 @@ impl LiveBoard {
     pub(crate) fn apply(&mut self, changes: &BoardChanges, watched: bool, topics_max: usize) -> Change {
         match &mut self.ready {
             Some(ready) if changes.revision() <= ready.snapshot.revision() => Change::None,
+            // It has to be read first.
+            Some(_) if self.stale_since.is_some() => {
+                self.missed = self.missed.max(changes.revision());
+                Change::None
+            }
             Some(ready) if watched && !ready.stale => ready.follow(changes, topics_max),
             ready => {
                 ready.iter_mut().for_each(|ready| ready.stale = true);
@@ -178,10 +210,29 @@ impl LiveBoard {
         self.missed = self.missed.max(revision);
     }
 
-    /// Takes the policies that the board has from `revision` on. A reading from before does not count.
-    pub(crate) fn govern(&mut self, policies: Policies, revision: Revision) {
+    /// Notes that the board could not be read since then, although it changed up to `revision`. What is
+    /// shown stays, and counts as overtaken until it is read.
+    pub(crate) fn become_stale(&mut self, since: DateTime<Utc>, revision: Revision) {
+        self.stale_since.get_or_insert(since);
+        self.missed = self.missed.max(revision);
+    }
+
+    /// Forgets everything, because a new epoch has begun: only readings of it count from here on.
+    pub(crate) fn restart(&mut self, epoch: Epoch) {
+        *self = Self { epoch: Some(epoch), restarted: true, ..Self::default() };
+    }
+
+    /// Forgets what was read, because the name means another board now.
+    pub(crate) fn forget(&mut self) {
+        self.ready = None;
+    }
+
+    /// Takes the policies that the board has from `revision` on, and since when it has had its name, if that
+    /// changed. A reading from before does not count.
+    pub(crate) fn govern(&mut self, policies: Policies, revision: Revision, named_at: Option<Revision>) {
         if let Some(ready) = &mut self.ready {
             ready.policies = policies;
+            ready.named_at = ready.named_at.max(named_at.unwrap_or_default());
         }
         self.missed = self.missed.max(revision);
     }
@@ -195,7 +246,10 @@ impl LiveBoard {
     /// each reading of the board, for the first such reader and, all the way, for the first one from before.
     #[must_use]
     pub fn gap(&self, revision: Revision) -> Option<Gap> {
-        let Ready { board_id, snapshot, tail, searched, .. } = self.ready.as_ref()?;
+        let Ready { board_id, snapshot, tail, searched, named_at, .. } = self.ready.as_ref()?;
+        if revision < *named_at {
+            return None;
+        }
         let after = match searched {
             None => revision,
             Some(searched) if revision < *searched => Revision::ZERO,
@@ -214,11 +268,21 @@ impl LiveBoard {
         }
     }
 
+    /// The cursor, but not from before the board had its name.
+    #[must_use]
+    pub fn within_its_name(&self, cursor: Cursor) -> Cursor {
+        let named_at = self.ready.as_ref().map_or(Revision::ZERO, |ready| ready.named_at);
+        Cursor { revision: cursor.revision.max(named_at), ..cursor }
+    }
+
     /// How to bring a reader that holds the list at `cursor` up to date, or `None` while nothing
     /// is loaded. The caller has checked the epoch.
     #[must_use]
     pub fn resume(&self, cursor: &Cursor) -> Option<Resume> {
-        let Ready { snapshot, tail, .. } = self.ready.as_ref()?;
+        let Ready { snapshot, tail, named_at, .. } = self.ready.as_ref()?;
+        if cursor.revision < *named_at {
+            return Some(Resume::OtherBoard(Arc::clone(snapshot)));
+        }
         if cursor.revision >= snapshot.revision() {
             return Some(Resume::UpToDate);
         }
@@ -248,7 +312,7 @@ impl Ready {
         }
         let touched = changes.touched_after(before);
         // Between the first and the last of several revisions the list may have been full.
-        let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max || changes.cleared_after(before);
+        let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max;
         let first = changes.first_after(before).unwrap_or(end);
         // What changed on the list without being touched was pushed out of it.
         let ids: BTreeSet<_> = touched.iter().map(|(_, id)| *id).collect();
@@ -294,7 +358,7 @@ mod tests {
     fn loaded(revision: u64, topics: &[(i64, u64)]) -> Loaded {
         let snapshot = snapshot(revision, topics);
         let tail = Tail::new(snapshot.revision(), [], 8);
-        Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail }
+        Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail, named_at: Revision::ZERO }
     }
 
     fn ready(revision: u64, topics: &[(i64, u64)]) -> (LiveBoard, Instant) {
@@ -327,7 +391,7 @@ mod tests {
     fn a_late_load_does_not_open_a_board_that_was_made_private_meanwhile() {
         let (mut board, now) = ready(7, &[(1, 7)]);
         let private = Policies { read: crate::ReadPolicy::Token, ..Policies::default() };
-        board.govern(private, Revision::new(8).expect("a revision"));
+        board.govern(private, Revision::new(8).expect("a revision"), None);
         assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err(), "read before");
         assert_eq!(board.policies(), Some(private));
         assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_ok(), "read after");
@@ -380,6 +444,63 @@ mod tests {
         assert!(matches!(patch.ops[..], [Op::Delete { .. }, Op::Set(_)]));
     }
 
+    #[test]
+    fn a_cursor_from_before_the_board_had_its_name_is_no_base_for_a_patch() {
+        let (mut board, now) = (LiveBoard::default(), Instant::now());
+        let named_at = Revision::new(5).expect("a revision");
+        let tail = Tail::new(Revision::ZERO, [(named_at, TopicId(1))], 8);
+        board.install(Loaded { named_at, tail, ..loaded(7, &[(1, 7)]) }, now, FULL).expect("nothing missed");
+        for (at, is_other) in [(0, true), (4, true), (5, false), (7, false)] {
+            let resumed = board.resume(&format!("e-{at}").parse().expect("a cursor"));
+            assert_eq!(matches!(resumed, Some(Resume::OtherBoard(_))), is_other, "at {at}: {resumed:?}");
+        }
+        board.govern(Policies::default(), Revision::new(9).expect("a revision"), Revision::new(9));
+        assert!(matches!(board.resume(&"e-7".parse().expect("a cursor")), Some(Resume::OtherBoard(_))), "named again");
+    }
+
+    #[test]
+    fn another_list_at_the_same_revision_is_found_out() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        assert!(matches!(board.install(loaded(7, &[(1, 7)]), now, FULL), Ok(Change::None)));
+        assert!(matches!(board.install(loaded(7, &[(1, 7), (2, 0)]), now, FULL), Ok(Change::Differs)));
+        assert_eq!(board.last_known().map(|shown| shown.topics().len()), Some(1), "one list at one cursor");
+        assert!(matches!(board.apply(&changes(&[(8, 0, false)]), true, FULL), Change::Reload), "until the log says so");
+        assert!(matches!(board.install(loaded(8, &[(1, 7), (2, 0)]), now, FULL), Ok(Change::Update(_))));
+    }
+
+    #[test]
+    fn a_board_that_cannot_be_read_is_stale_until_it_is() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        board.become_stale(DateTime::UNIX_EPOCH, Revision::new(8).expect("a revision"));
+        assert!(board.current(true, now, TTL).is_none() && board.last_known().is_some());
+        assert!(matches!(board.apply(&changes(&[(9, 2, true)]), true, FULL), Change::None));
+        assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_err(), "read before the last change");
+        assert!(board.stale_since().is_some());
+        assert!(
+            matches!(board.install(loaded(9, &[(1, 7), (2, 9)]), now, FULL), Ok(Change::Update(_))),
+            "its readers hear of it"
+        );
+        assert!(board.stale_since().is_none() && board.current(true, now, TTL).is_some());
+    }
+
+    #[test]
+    fn a_new_epoch_begins_with_its_list_however_early_that_is() {
+        let (mut board, now) = ready(7, &[(1, 7)]);
+        board.restart("f".parse().expect("an epoch"));
+        assert!(board.last_known().is_none());
+        assert!(board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(), "of the old epoch");
+        let restored = || Loaded { snapshot: of_epoch_f(3, &[(1, 3)]), ..loaded(3, &[]) };
+        assert!(matches!(board.install(restored(), now, FULL), Ok(Change::Anew(_))));
+        assert!(matches!(board.install(restored(), now, FULL), Ok(Change::None)), "once");
+        assert!(board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(), "also later");
+    }
+
+    fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> Snapshot {
+        let listed = snapshot(revision, topics);
+        let cursor = Cursor { epoch: "f".parse().expect("an epoch"), revision: listed.revision() };
+        Snapshot::new(listed.board().clone(), cursor, listed.topics().to_vec())
+    }
+
     proptest! {
         /// A reader from another node, at any revision there was, ends up with what the database
         /// shows, however this node's readings cut the commits into pieces.
@@ -418,7 +539,7 @@ mod tests {
                     let cursor = format!("e-{revision}").parse().expect("a cursor");
                     let reader: BTreeMap<_, _> = match board.resume(&cursor).expect("ready") {
                         Resume::UpToDate => list.iter().copied().collect(),
-                        Resume::Snapshot(snapshot) => snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(),
+                        Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(),
                         Resume::Patch(patch) => {
                             let mut reader: BTreeMap<_, _> = list.iter().copied().collect();
                             for op in patch.ops {

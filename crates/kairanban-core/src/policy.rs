@@ -51,6 +51,8 @@ pub struct BoardChange {
     pub revision: Revision,
     /// How it stands now; `None` once it is gone.
     pub standing: Option<Standing>,
+    /// Since when the name has meant this board, if that changed.
+    pub named_at: Option<Revision>,
 }
 
 impl ReadPolicy {

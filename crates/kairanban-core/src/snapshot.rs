@@ -24,8 +24,8 @@ pub enum Applied {
     Same(Arc<Snapshot>),
     /// The next snapshot and the way to it.
     Updated(Arc<Update>),
-    /// A full list lost topics, and older ones that are not archived yet may take their place:
-    /// only the database knows them.
+    /// A full list lost topics, and older ones that are not archived yet may take their place; or the log
+    /// says only that the list has to be read: only the database knows it.
     Reload,
 }
 
@@ -84,7 +84,10 @@ impl Snapshot {
     #[must_use]
     pub fn apply(&self, changes: &BoardChanges, topics_max: usize) -> Applied {
         let was_full = self.topics.len() >= topics_max;
-        let mut topics = if changes.cleared_after(self.revision()) { Vec::new() } else { self.topics.clone() };
+        if changes.cleared_after(self.revision()) {
+            return Applied::Reload;
+        }
+        let mut topics = self.topics.clone();
         for (id, state) in changes.after(self.revision()) {
             match (topics.binary_search_by_key(&id, |topic| topic.id), state) {
                 (Ok(at), Some(topic)) => topics[at] = Arc::clone(topic),
@@ -217,6 +220,7 @@ pub(crate) mod tests {
                 kind,
                 board_id: BoardId(1),
                 board: None,
+                names_board: false,
                 topic_id: (id != 0).then_some(TopicId(id)),
                 topic: shown.then(|| topic(id, revision)),
             });
@@ -233,6 +237,7 @@ pub(crate) mod tests {
                 kind: if shown { ChangeKind::Set } else { ChangeKind::Delete },
                 board_id: BoardId(1),
                 board: None,
+                names_board: false,
                 topic_id: Some(TopicId(id)),
                 topic: shown.then(|| topic(id, now)),
             });
@@ -291,13 +296,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_truncate_keeps_what_was_written_after_it() {
-        let update = updated(snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&[(4, 2, true), (5, 0, false), (6, 7, true)]), 500));
-        // Topic 2 of the log row still stood when the log was read, so it is there.
-        assert_eq!(pairs(&update.snapshot), [(2, 4), (7, 6)]);
-        let update = updated(snapshot(3, &[(1, 1)]).apply(&changes(&[(4, 0, false)]), 500));
-        assert_eq!(pairs(&update.snapshot), []);
-        assert_eq!(update.snapshot.revision().get(), 4);
+    fn after_a_clear_only_the_database_knows_the_list() {
+        let cleared = [(4, 2, true), (5, 0, false), (6, 7, true)];
+        assert!(matches!(snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500), Applied::Reload));
+        assert!(matches!(snapshot(6, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500), Applied::Same(_)), "known already");
     }
 
     proptest! {

@@ -52,7 +52,13 @@ fn load(head: &Head) -> Loaded {
     let at = head.load(Ordering::SeqCst);
     let topics = list_at(at).into_iter().map(|(id, at)| topic(id, at)).collect();
     let snapshot = Snapshot::new(board(), cursor(at), topics);
-    Loaded { board_id: BoardId(1), policies: Policies::default(), tail: Tail::new(revision(at), [], 8), snapshot }
+    Loaded {
+        board_id: BoardId(1),
+        policies: Policies::default(),
+        tail: Tail::new(revision(at), [], 8),
+        named_at: revision(0),
+        snapshot,
+    }
 }
 
 fn changes(after: u64, upto: u64) -> BoardChanges {
@@ -65,6 +71,7 @@ fn changes(after: u64, upto: u64) -> BoardChanges {
             kind: if takes_away { ChangeKind::Delete } else { ChangeKind::Set },
             board_id: BoardId(1),
             board: Some(Standing { name: board(), policies: Policies::default() }),
+            names_board: false,
             topic_id: Some(TopicId(id)),
             topic: now.get(&id).map(|at| topic(id, *at)),
         });
@@ -111,7 +118,7 @@ impl Reader {
         match first {
             Resume::UpToDate => reader.sent = held.max(reader.sent),
             Resume::Patch(patch) => apply(&mut reader.list, &patch.ops),
-            Resume::Snapshot(snapshot) => reader.list = listed(&snapshot),
+            Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => reader.list = listed(&snapshot),
         }
         reader.check();
         reader

@@ -279,6 +279,7 @@ impl State {
             policies: Policies::default(),
             tail: Tail::new(revision(floor), entries, 8),
             snapshot: Snapshot::new(board(), cursor(at), topics),
+            named_at: revision(0),
         }
     }
 
@@ -293,6 +294,7 @@ impl State {
                 kind: if matches!(self.commit(at), Commit::Set(_)) { ChangeKind::Set } else { ChangeKind::Delete },
                 board_id: BoardId(1),
                 board: Some(Standing { name: board(), policies: Policies::default() }),
+                names_board: false,
                 topic_id: Some(TopicId(id)),
                 topic: now.get(&id).map(|at| topic(id, *at)),
             });
@@ -409,7 +411,7 @@ impl State {
             None => self.show(&snapshot),
             Some(held) => match live.resume(&cursor(held))? {
                 Resume::UpToDate => {}
-                Resume::Snapshot(snapshot) => self.show(&snapshot),
+                Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => self.show(&snapshot),
                 Resume::Patch(patch) => {
                     self.seen = Some(Seen::Patch);
                     self.apply(&patch);

@@ -1,7 +1,11 @@
 //! Where the database is. A URL is checked before any library sees it, because their messages quote the part that they
 //! could not read, and that part may be a piece of the password.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// Where the boards are kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +17,16 @@ pub enum DatabaseAddress {
 }
 
 const FORMS: &str = "a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db";
+
+impl DatabaseAddress {
+    /// The file, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+}
 
 impl FromStr for DatabaseAddress {
     type Err = String;

@@ -6,17 +6,20 @@ use diesel::{
     dsl::{max, sql},
     prelude::*,
     sql_query,
-    sql_types::{BigInt, Bool, Nullable},
+    sql_types::{BigInt, Binary, Bool, Nullable},
 };
-use kairanban_core::{BoardId, BoardName, Change, Gap, LogEntry, Revision, Standing, Tail, TopicId};
+use kairanban_core::{BoardId, BoardName, Change, Gap, LogEntry, LogPosition, LogRow, Revision, Standing, Tail, TopicId};
 
 use crate::{
     StoreError,
     connection::AnyConnection,
-    identity,
+    history, identity,
     lenient::{AnyNumber, LossyText},
     repository,
-    rows::{ChangeRow, Fixed, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
+    rows::{
+        AtOrAfter, ChangeRow, Fixed, Number, Piece, StampedRow, StandingColumns, TopicColumns, kind, number, revision,
+        standing_columns, topic_columns,
+    },
     schema::{boards, changes, topics},
 };
 
@@ -29,12 +32,17 @@ const NOT_ARCHIVE: &str = "changes.kind <> 'archive'";
 /// What the log holds after a revision.
 #[derive(Debug)]
 pub enum Stretch {
-    /// All of it, in order, each change with its topic as it stands now.
-    Changes(Vec<Change>),
+    /// All of it, in order.
+    Changes {
+        /// Each change with its topic as it stands now.
+        changes: Vec<Change>,
+        /// The last row; none if nothing is new.
+        last: Option<LogRow>,
+    },
     /// More than is worth following one by one: the boards that changed, and how far.
     Boards {
-        /// The newest revision.
-        head: Revision,
+        /// The newest row.
+        last: Option<LogRow>,
         /// Which boards.
         boards: Vec<BoardTouched>,
     },
@@ -82,11 +90,36 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: Lo
     rows.into_iter().map(entry).collect()
 }
 
-/// Reads everything committed after `after`, in one statement: one moment for the log and the
-/// topics that it speaks of.
-pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max: usize) -> Result<Stretch, StoreError> {
-    let limit = bound(changes_max) + 1;
-    let rows: Vec<ChangeRow> = changes::table
+/// The columns of a [`ChangeRow`].
+pub(crate) type ChangeColumns = (
+    changes::id,
+    changes::revision,
+    changes::kind,
+    changes::board_id,
+    StandingColumns,
+    changes::topic_id,
+    TopicColumns,
+    Piece<Nullable<Binary>>,
+);
+
+pub(crate) fn columns(connection: &AnyConnection) -> ChangeColumns {
+    let at = Piece::new(connection.log_time_sql());
+    let (standing, topic) = (standing_columns(), topic_columns());
+    (changes::id, changes::revision, changes::kind, changes::board_id, standing, changes::topic_id, topic, at)
+}
+
+/// Reads everything committed after what is `known`, in one statement: one moment for the log, the topics that it speaks
+/// of, and what says that it is the log that was read before. It begins with the last row that was read. Nothing if
+/// that is not there any more, or anything else says that this is another history.
+pub(crate) fn since(
+    connection: &mut AnyConnection,
+    known: &LogPosition,
+    changes_max: usize,
+) -> Result<Option<Stretch>, StoreError> {
+    let limit = bound(changes_max.saturating_add(1)) + 1;
+    let header = history::header(connection);
+    let columns = columns(connection);
+    let mut rows: Vec<(Option<String>, Option<i64>, ChangeRow)> = changes::table
         .left_join(boards::table.on(boards::id.eq(changes::board_id)))
         .left_join(
             topics::table.on(topics::id
@@ -95,20 +128,36 @@ pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max
                 .and(topics::board_id.eq(changes::board_id))
                 .and(topics::archived.eq(false))),
         )
-        .filter(changes::revision.gt(number(after)).and(changes::revision.le(LAST)))
+        .filter(AtOrAfter::last_of(known).and(changes::revision.le(LAST)))
         .order((changes::revision, changes::id))
         .limit(limit)
-        .select((changes::revision, changes::kind, changes::board_id, standing_columns(), changes::topic_id, topic_columns()))
+        .select((header.0, header.1, columns))
         .load(connection)?;
-    if rows.len() > changes_max {
-        return boards_since(connection, after);
+    let Some((epoch, counter, first)) = rows.first() else {
+        // An empty log says nothing of its database.
+        let is_same =
+            known.last.is_none() && identity::get(connection, identity::EPOCH)?.as_deref() == Some(known.epoch.as_str());
+        return Ok(is_same.then_some(Stretch::Changes { changes: Vec::new(), last: None }));
+    };
+    let newest = rows.last().map_or(0, |(.., row)| row.revision);
+    if !history::holds(known, epoch.as_deref(), *counter, Some(&first.log_row()?), newest) {
+        return Ok(None);
     }
-    Ok(Stretch::Changes(rows.into_iter().map(ChangeRow::into_change).collect::<Result<_, _>>()?))
+    if known.last.is_some() {
+        rows.remove(0);
+    }
+    if rows.len() > changes_max {
+        return boards_since(connection, known.revision()).map(Some);
+    }
+    let last = rows.last().map(|(.., row)| row.log_row()).transpose()?;
+    let changes = rows.into_iter().map(|(.., row)| row.into_change()).collect::<Result<_, _>>()?;
+    Ok(Some(Stretch::Changes { changes, last }))
 }
 
-fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stretch, StoreError> {
+/// The boards that changed after a revision, however far back the log reaches.
+pub(crate) fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stretch, StoreError> {
     // Before the boards: what comes later is left for the next time, and may be seen twice.
-    let head = head(connection)?;
+    let last = history::newest(connection)?;
     let rows: Vec<(i64, Option<i64>)> = changes::table
         .filter(
             changes::revision
@@ -126,7 +175,7 @@ fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stret
     let touched = now.concat().into_iter().zip(rows);
     let touched =
         touched.map(|((id, standing), (_, at))| Ok(BoardTouched { id, standing, revision: revision(at.unwrap_or(0))? }));
-    Ok(Stretch::Boards { head, boards: touched.collect::<Result<_, StoreError>>()? })
+    Ok(Stretch::Boards { last, boards: touched.collect::<Result<_, StoreError>>()? })
 }
 
 /// The newest revision that is committed.
@@ -273,7 +322,8 @@ pub(crate) fn head_before(connection: &mut AnyConnection, ago: Duration) -> Resu
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
-/// Forgets the oldest of the log but for each board's newest change, so that at most `changes_max`
+/// Forgets the oldest of the log but for each board's newest change, and the newest of all, by which those who have read
+/// it know the log again, so that at most `changes_max`
 /// rows stay and none from before `age_max` ago, and notes how far. Gives how many rows went.
 pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
     let newest_to_go = format!(
@@ -289,25 +339,28 @@ pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: D
         identity::put(connection, TRIMMED_TO, &upto.to_string())?;
         let text = format!(
             "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
-             (SELECT max(later.revision) FROM changes AS later WHERE later.board_id = changes.board_id AND later.kind <> 'archive'))"
+             (SELECT max(later.revision) FROM changes AS later WHERE later.board_id = changes.board_id AND later.kind <> 'archive')) \
+             AND revision < (SELECT max(revision) FROM changes)"
         );
         Ok(sql_query(text).execute(connection)?)
     })
 }
 
 /// What a transaction came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stamped {
     /// Its place in the order of commits.
     pub(crate) revision: Revision,
     /// Rows of the log.
     pub(crate) changes: usize,
+    /// The last of them.
+    pub(crate) last: Option<LogRow>,
 }
 
 /// What this transaction came to, after the stamp. If nothing changed that is nothing, or, on SQLite, an older one.
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
-    let drawn = row.number.and_then(|number| AnyNumber(number).revision());
-    Ok(drawn.map(|revision| Stamped { revision, changes }))
+    let Some(at) = row.number.and_then(|number| AnyNumber(number).revision()) else { return Ok(None) };
+    Ok(Some(Stamped { revision: at, changes, last: row.last(at) }))
 }

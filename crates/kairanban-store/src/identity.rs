@@ -2,22 +2,28 @@
 //!
 //! A cursor means something only in the history that it came from. When a backup is restored, a
 //! standby promoted or a file copied over, revisions may be given a second time, so the epoch
-//! changes: whenever the mark that is stored differs from the mark that is found.
+//! changes: whenever the mark that is stored differs from the mark that is found, or the last change
+//! that somebody read is not there any more ([`judge`]).
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
-use kairanban_core::Epoch;
+use kairanban_core::{Epoch, Found, LogPosition, Verdict, Witness, judge};
 
 use crate::{
     DatabaseAddress, StoreError,
     connection::AnyConnection,
+    history,
     lenient::LossyText,
+    rows::{Fixed, Number},
     schema::identity::dsl::{identity, key, value},
 };
 
-const EPOCH: &str = "epoch";
+pub(crate) const EPOCH: &str = "epoch";
 const MARK: &str = "mark";
+const ANCESTORS: &str = "ancestors";
+/// Epochs before the present one that are remembered.
+const ANCESTORS_MAX: usize = 32;
 
 #[derive(QueryableByName)]
 struct Mark {
@@ -25,27 +31,74 @@ struct Mark {
     mark: String,
 }
 
-/// The epoch of this database; a new one if it is another database than the mark says.
-pub(crate) fn epoch(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<Epoch, StoreError> {
+/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch if it was
+/// restored. One node at a time: the next finds what this one drew. Gives the newest place in its log.
+pub(crate) fn settle(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<(LogPosition, Verdict), StoreError> {
     let mark = found_mark(connection, address)?;
     connection.transaction(|connection| {
         connection.lock_identity()?;
-        let known = get(connection, MARK)?.is_some_and(|stored| stored == mark);
-        let stored = get(connection, EPOCH)?.and_then(|epoch| epoch.parse().ok());
-        if let Some(epoch) = stored.filter(|_| known) {
-            return Ok(epoch);
+        // What a restore makes last: until then what is there is half of a database.
+        let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
+        if captured.number.unwrap_or_default() == 0 {
+            return Err(StoreError::Unavailable("it is being restored: it has no triggers yet".to_owned()));
         }
-        put(connection, MARK, &mark)?;
-        renew(connection)
+        let (epoch, stored_mark) = (stored_epoch(connection)?, get(connection, MARK)?);
+        let ancestors: Vec<Epoch> = ancestors(connection)?;
+        let last = history::newest(connection)?;
+        let witness = match known.and_then(|known| known.last.as_ref()) {
+            Some(read) => history::witness(connection, read)?,
+            None => Witness::Present,
+        };
+        let is_counter_behind = history::is_counter_behind(connection, last.as_ref())?;
+        let found = Found {
+            epoch: epoch.as_ref(),
+            ancestors: &ancestors,
+            stored_mark: stored_mark.as_deref(),
+            mark: &mark,
+            witness,
+            is_counter_behind,
+        };
+        let verdict = judge(known, &found);
+        if stored_mark.as_deref() != Some(&mark) {
+            put(connection, MARK, &mark)?;
+        }
+        let epoch = match epoch {
+            Some(epoch) if !matches!(verdict, Verdict::Draw(_)) => epoch,
+            _ => {
+                history::repair_counter(connection, last.as_ref())?;
+                renew(connection, known.map(|known| &known.epoch))?
+            }
+        };
+        Ok((LogPosition { epoch, mark, last }, verdict))
     })
 }
 
-/// Begins a new epoch: every cursor given out before is void.
-pub(crate) fn renew(connection: &mut AnyConnection) -> Result<Epoch, StoreError> {
+/// Begins a new epoch: every cursor given out before is void. Those who know one of the epochs before, as
+/// `known` is, find that this one follows on it.
+pub(crate) fn renew(connection: &mut AnyConnection, known: Option<&Epoch>) -> Result<Epoch, StoreError> {
+    let mut before = ancestors(connection)?;
+    before.extend(stored_epoch(connection)?);
+    before.extend(known.cloned());
+    before.dedup();
+    let kept = before.iter().skip(before.len().saturating_sub(ANCESTORS_MAX)).map(Epoch::as_str);
+    put(connection, ANCESTORS, &kept.collect::<Vec<_>>().join(" "))?;
     let number = getrandom::u64().map_err(|error| StoreError::Internal(error.to_string()))?;
     let epoch = format!("{number:016x}");
     put(connection, EPOCH, &epoch)?;
     epoch.parse().map_err(|_| StoreError::Internal("no epoch could be made".to_owned()))
+}
+
+fn stored_epoch(connection: &mut AnyConnection) -> QueryResult<Option<Epoch>> {
+    Ok(get(connection, EPOCH)?.and_then(|epoch| epoch.parse().ok()))
+}
+
+fn ancestors(connection: &mut AnyConnection) -> QueryResult<Vec<Epoch>> {
+    let text = get(connection, ANCESTORS)?.unwrap_or_default();
+    Ok(text.split_whitespace().filter_map(|epoch| epoch.parse().ok()).collect())
 }
 
 pub(crate) fn get(connection: &mut AnyConnection, wanted: &str) -> QueryResult<Option<String>> {
@@ -70,16 +123,18 @@ pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> Q
     Ok(())
 }
 
-/// What this database can be told from another by: on Postgres the cluster, the database in it and
-/// the timeline; on SQLite the file.
+/// What this database can be told from another by: on Postgres the cluster, the database in it, the timeline, and the
+/// table of topics, which a restore makes again; on SQLite the file.
 fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<String, StoreError> {
     const CLUSTER: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid || '/' || \
-        (SELECT timeline_id FROM pg_control_checkpoint()) AS mark FROM pg_database WHERE datname = current_database()";
-    const DATABASE: &str = "SELECT oid::text AS mark FROM pg_database WHERE datname = current_database()";
+        (SELECT timeline_id FROM pg_control_checkpoint()) || '/' || coalesce(to_regclass('topics')::oid, 0) AS mark \
+        FROM pg_database WHERE datname = current_database()";
+    const DATABASE: &str = "SELECT oid || '/' || coalesce(to_regclass('topics')::oid, 0) AS mark \
+        FROM pg_database WHERE datname = current_database()";
     match address {
         DatabaseAddress::Postgres(_) => {
             // Some hosts keep the control functions from ordinary roles; the database's own key must do there.
-            let found = sql_query(CLUSTER).get_result::<Mark>(connection);
+            let found = connection.transaction(|connection| sql_query(CLUSTER).get_result::<Mark>(connection));
             let found = found.or_else(|_| sql_query(DATABASE).get_result::<Mark>(connection))?;
             Ok(found.mark)
         }
@@ -89,8 +144,8 @@ fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Resu
 
 /// The file by its number and its birth, where the system tells them: not by its name, which a
 /// restored file has too, nor by its device, whose number may change with each boot.
-fn file_mark(path: &Path) -> Result<String, StoreError> {
-    let file = fs::metadata(path).map_err(|error| StoreError::Internal(format!("{}: {error}", path.display())))?;
+pub(crate) fn file_mark(path: &Path) -> Result<String, StoreError> {
+    let file = fs::metadata(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     let born = file.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
     Ok(format!("{}/{born}", file_number(&file)))
 }

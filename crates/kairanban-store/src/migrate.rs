@@ -54,7 +54,7 @@ pub fn migrate(
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
     if new_epoch {
-        identity::renew(&mut connection)?;
+        identity::renew(&mut connection, None)?;
     }
     // The session ends here, and the lock with it.
     Ok(ran)

@@ -1,6 +1,6 @@
 //! The connections that the store shares.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
 use parking_lot::FairMutex;
@@ -8,6 +8,7 @@ use parking_lot::FairMutex;
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, settings},
+    identity,
 };
 
 /// Connections, set up and good. Cheap to clone.
@@ -21,6 +22,8 @@ pub(crate) struct Pool {
     /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
     /// beside one who writes all the time it might be never.
     turn: Option<Arc<FairMutex<()>>>,
+    /// The SQLite file.
+    path: Option<Arc<Path>>,
 }
 
 impl Pool {
@@ -41,7 +44,8 @@ impl Pool {
         drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
-        Ok(Self { connections, size_max: config.pool_max, prelude, turn })
+        let path = config.address.path().map(Arc::from);
+        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path })
     }
 
     /// Whether a transaction pooler stands between.
@@ -69,7 +73,20 @@ impl Pool {
     ) -> Result<U, StoreError> {
         let _turn = self.turn.as_ref().map(|turn| turn.lock());
         let prelude = self.prelude.as_deref().unwrap_or_default();
-        self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
+        self.on_a_live_one(|connection| {
+            let file = self.file()?;
+            let last = |connection: &mut AnyConnection, done| {
+                let done = finish(connection, done)?;
+                // What is committed to a file that was moved away is lost.
+                if self.file()? == file { Ok(done) } else { Err(replaced()) }
+            };
+            connection.write(prelude, &work, last)
+        })
+    }
+
+    /// The mark of the file that lies where the database should, if it is one.
+    fn file(&self) -> Result<Option<String>, StoreError> {
+        self.path.as_deref().map(identity::file_mark).transpose()
     }
 
     fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -83,6 +100,9 @@ impl Pool {
         let mut pooled = self.connections.get()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
+        if pooled.file != self.file()? {
+            return Err(StoreError::Disconnected("another file lies there now".to_owned()));
+        }
         let done = work(&mut pooled.connection);
         pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
         done
@@ -114,7 +134,13 @@ struct Manager {
 /// A connection with a note whether it has to be thrown away.
 struct Pooled {
     connection: AnyConnection,
+    /// The mark of the file that it was opened on.
+    file: Option<String>,
     tainted: bool,
+}
+
+fn replaced() -> StoreError {
+    StoreError::Unavailable("the database file was replaced".to_owned())
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -122,12 +148,14 @@ impl r2d2::ManageConnection for Manager {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, StoreError> {
+        // Looked at first, so that a file that is missing is not made.
+        let file = self.address.path().map(identity::file_mark).transpose()?;
         if !self.pooled {
-            return Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, tainted: false });
+            return Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, file, tainted: false });
         }
         let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
         connection.prepare_nothing();
-        Ok(Pooled { connection, tainted: false })
+        Ok(Pooled { connection, file, tainted: false })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {

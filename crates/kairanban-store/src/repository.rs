@@ -21,11 +21,11 @@ use crate::{
     schema::{boards, deleted_topics, topics},
 };
 
-use self::board::BOARD_REVISION;
-pub use self::board::{BoardEdit, Visible};
+use self::board::{BOARD_REVISION, NAMED_AT};
+pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
-    board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read,
-    name_default_board, place_of, standings, stored_default_board, update_board,
+    board_id, board_info, board_policies, boards, create_board, delete_board, ensure_board, may_read, name_default_board,
+    place_of, standings, stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_topics};
 
@@ -55,22 +55,38 @@ pub(crate) fn load(
     replay_max: usize,
 ) -> Result<Loaded, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, LossyText, LossyText, i64, TopicRow)> = boards::table
+    let rows: Vec<(i64, LossyText, LossyText, i64, i64, TopicRow)> = boards::table
         .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
         .limit(limit)
-        .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), topic_columns()))
+        .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), sql::<BigInt>(NAMED_AT), topic_columns()))
         .load(connection)?;
-    let Some((board_id, read, post, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
-    let (board_id, policies, at) = (BoardId(*board_id), policies(Some(read), Some(post)), revision(*at)?);
+    let Some((board_id, read, post, at, named_at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
+    let (board_id, policies) = (BoardId(*board_id), policies(Some(read), Some(post)));
+    let (at, named_at) = (revision(*at)?, revision(*named_at)?);
     let mut topics: Vec<_> = rows.into_iter().filter_map(|(.., row)| row.into_topic().map(Arc::new)).collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
     let newest = Gap { board_id, after: Revision::ZERO, upto: at, shown: topics.len(), first };
     let tail = change_log::history(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
-    Ok(Loaded { board_id, policies, snapshot, tail })
+    Ok(Loaded { board_id, policies, snapshot, tail, named_at })
+}
+
+/// The live list of a board, in id order.
+pub(crate) fn live_topics(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    topics_max: usize,
+) -> Result<Vec<Arc<Topic>>, StoreError> {
+    let rows: Vec<TopicRow> = topics::table
+        .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
+        .order(topics::id.desc())
+        .limit(i64::try_from(topics_max).unwrap_or(i64::MAX))
+        .select(topic_columns())
+        .load(connection)?;
+    Ok(rows.into_iter().rev().filter_map(|row| row.into_topic().map(Arc::new)).collect())
 }
 
 /// Changes a topic; if `expected` is given, only one that is still at that revision.

@@ -10,7 +10,9 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("__diesel_schema_migrations", &["SELECT"]),
     ("boards", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("topics", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("changes", &["SELECT", "DELETE"]),
+    ("changes", &["SELECT", "INSERT", "DELETE"]),
+    ("board_lives", &["SELECT", "INSERT", "UPDATE"]),
+    ("revision_seq", &["SELECT", "UPDATE"]),
     // For LOCK TABLE; it is always empty.
     ("commit_order", &["UPDATE"]),
     // UPDATE also for LOCK TABLE.

@@ -3,13 +3,17 @@
 use diesel::{
     Queryable,
     backend::Backend,
+    expression::{AppearsOnTable, TypedExpressionType, ValidGrouping, is_aggregate},
     helper_types::Nullable as NullableColumn,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Nullable, Text, Untyped},
+    serialize::ToSql,
+    sql_types::{BigInt, Bool, HasSqlType, Nullable, Text, Untyped},
 };
-use kairanban_core::{Change, ChangeKind, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId};
-use std::sync::Arc;
+use kairanban_core::{
+    Change, ChangeKind, LogPosition, LogRow, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId,
+};
+use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     StoreError,
@@ -27,6 +31,83 @@ pub(crate) struct TopicRow {
     updated_at: Option<Time>,
     edited_at: Option<Time>,
     revision: Option<AnyNumber>,
+}
+
+/// A piece of SQL that is always the same. Unlike [`diesel::dsl::sql`] it lets the connection keep the statement prepared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<ST>(pub(crate) &'static str, PhantomData<ST>);
+
+impl<ST> Piece<ST> {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self(text, PhantomData)
+    }
+}
+
+impl<ST> QueryId for Piece<ST> {
+    type QueryId = ();
+    // It is known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST: TypedExpressionType> Expression for Piece<ST> {
+    type SqlType = ST;
+}
+
+impl<ST> ValidGrouping<()> for Piece<ST> {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<ST: TypedExpressionType, From> AppearsOnTable<From> for Piece<ST> {}
+
+impl<ST: TypedExpressionType, From> SelectableExpression<From> for Piece<ST> {}
+
+impl<ST, DB: Backend> QueryFragment<DB> for Piece<ST> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
+
+/// Whether a row of the log is this one or later. In one comparison, so that an index finds where that begins.
+#[derive(Clone, Copy, Debug, QueryId)]
+pub(crate) struct AtOrAfter {
+    revision: i64,
+    id: i64,
+}
+
+impl AtOrAfter {
+    /// From the row that was read last, or from the beginning.
+    pub(crate) fn last_of(position: &LogPosition) -> Self {
+        let (revision, id) = position.last.as_ref().map_or((0, 0), |last| (number(last.revision), last.id));
+        Self { revision, id }
+    }
+}
+
+impl Expression for AtOrAfter {
+    type SqlType = Bool;
+}
+
+impl ValidGrouping<()> for AtOrAfter {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<From> AppearsOnTable<From> for AtOrAfter {}
+
+impl<From> SelectableExpression<From> for AtOrAfter {}
+
+impl<DB> QueryFragment<DB> for AtOrAfter
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("(changes.revision, changes.id) >= (");
+        out.push_bind_param::<BigInt, _>(&self.revision)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.id)?;
+        out.push_sql(")");
+        Ok(())
+    }
 }
 
 /// A whole statement that is always the same, so that the connection may keep it prepared.
@@ -106,12 +187,17 @@ pub(crate) struct StandingRow {
     name: Option<LossyText>,
     read: Option<LossyText>,
     post: Option<LossyText>,
+    named_by: Option<AnyNumber>,
 }
 
-pub(crate) type StandingColumns = (NullableColumn<boards::name>, NullableColumn<boards::read>, NullableColumn<boards::post>);
+pub(crate) type StandingColumns =
+    (NullableColumn<boards::name>, NullableColumn<boards::read>, NullableColumn<boards::post>, Piece<Nullable<BigInt>>);
+
+/// The row of the log since which the board has had its name.
+const NAMED_BY: &str = "(SELECT named_by FROM board_lives WHERE board_lives.board_id = boards.id)";
 
 pub(crate) fn standing_columns() -> StandingColumns {
-    (boards::name.nullable(), boards::read.nullable(), boards::post.nullable())
+    (boards::name.nullable(), boards::read.nullable(), boards::post.nullable(), Piece::new(NAMED_BY))
 }
 
 impl StandingRow {
@@ -130,20 +216,36 @@ pub(crate) fn policies(read: Option<&LossyText>, post: Option<&LossyText>) -> Po
 /// A row of the change log, with the board's name and the topic as they stand now.
 #[derive(Queryable)]
 pub(crate) struct ChangeRow {
-    revision: i64,
+    pub(crate) id: i64,
+    pub(crate) revision: i64,
     kind: LossyText,
     board_id: AnyNumber,
     board: StandingRow,
     topic_id: Option<i64>,
     topic: TopicRow,
+    at: Option<Vec<u8>>,
 }
 
 impl ChangeRow {
+    /// The row as it stands in the log.
+    pub(crate) fn log_row(&self) -> Result<LogRow, StoreError> {
+        let at = String::from_utf8_lossy(self.at.as_deref().unwrap_or_default()).into_owned();
+        Ok(LogRow {
+            revision: revision(self.revision)?,
+            id: self.id,
+            kind: self.kind.0.clone(),
+            board_id: self.board_id.0,
+            topic_id: self.topic_id,
+            at,
+        })
+    }
+
     pub(crate) fn into_change(self) -> Result<Change, StoreError> {
         Ok(Change {
             revision: revision(self.revision)?,
             kind: kind(&self.kind.0),
             board_id: kairanban_core::BoardId(self.board_id.0),
+            names_board: self.board.named_by.is_some_and(|named_by| named_by.0 == self.id),
             board: self.board.into_standing(),
             topic_id: self.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
@@ -187,6 +289,24 @@ pub(crate) struct StampedRow {
     pub(crate) number: Option<i64>,
     #[diesel(sql_type = BigInt)]
     pub(crate) changes: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    kind: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    board_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    topic_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    at: Option<String>,
+}
+
+impl StampedRow {
+    /// The last row of the log that has the revision.
+    pub(crate) fn last(self, revision: Revision) -> Option<LogRow> {
+        let Self { id, kind, board_id, topic_id, at, .. } = self;
+        Some(LogRow { revision, id: id?, kind: kind?, board_id: board_id?, topic_id, at: at.unwrap_or_default() })
+    }
 }
 
 /// A topic that was just written.

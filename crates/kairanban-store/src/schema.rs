@@ -41,7 +41,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What this database is: `epoch`, `mark`, `trimmed_to`, `default_board`.
+    /// What this database is: `epoch`, the epochs before (`ancestors`), `mark`, `trimmed_to`, `default_board`.
     identity (key) {
         key -> Text,
         value -> Text,

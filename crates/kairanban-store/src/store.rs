@@ -1,17 +1,18 @@
 //! The pool, and everything that a reader asks of the database.
 
-use std::{sync::Arc, time::Duration};
+mod log;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::Connection as _;
 use kairanban_core::{
-    Actor, AuditEntry, Board, BoardId, BoardName, Epoch, Gap, Loaded, LogEntry, Policies, Revision, Scope, Tail, Token, Topic,
-    TopicId,
+    Actor, AuditEntry, Board, BoardName, Epoch, Gap, Loaded, LogEntry, LogPosition, Policies, Scope, Tail, Token, Topic, TopicId,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible,
+    BoardPlace, DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, TicketTimes, Timeouts, Visible,
     audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
 };
 
@@ -54,7 +55,7 @@ impl Store {
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let pool = Pool::open(&config)?;
-        let epoch = pool.with(|connection| identity::epoch(connection, &config.address))?;
+        let (LogPosition { epoch, .. }, _) = pool.with(|connection| identity::settle(connection, &config.address, None))?;
         // One connection is left to those who wait for nobody: the follower and the writer.
         let turns = usize::try_from(config.pool_max).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self { pool, turns: Arc::new(Semaphore::new(turns)), config, epoch })
@@ -88,14 +89,6 @@ impl Store {
         &self.epoch
     }
 
-    /// The incarnation of the database that is there now: another one after a failover or a restore.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn find_epoch(&self) -> Result<Epoch, StoreError> {
-        self.with(|connection| identity::epoch(connection, &self.config.address))
-    }
-
     /// Reads a board.
     ///
     /// # Errors
@@ -104,12 +97,11 @@ impl Store {
         self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
     }
 
-    /// A board's key, who may do what there, and its revision: enough to tell whether a list of it that
-    /// was read before is still the newest.
+    /// How a board stands: enough to tell whether a list of it that was read before is still the newest.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn place_of(&self, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
+    pub fn place_of(&self, board: &BoardName) -> Result<BoardPlace, StoreError> {
         self.with(|connection| repository::place_of(connection, board))
     }
 
@@ -193,73 +185,12 @@ impl Store {
         self.with(|connection| change_log::page(connection, board, wanted))
     }
 
-    /// Everything committed after a revision.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn changes_since(&self, after: Revision) -> Result<Stretch, StoreError> {
-        self.with(|connection| change_log::since(connection, after, self.config.changes_max))
-    }
-
-    /// The newest committed revision.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn head(&self) -> Result<Revision, StoreError> {
-        self.with(change_log::head)
-    }
-
-    /// The revision up to which the change log may have been forgotten.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn trimmed_to(&self) -> Result<Revision, StoreError> {
-        self.with(change_log::trimmed_to)
-    }
-
-    /// The revisions of boards, as the database has them.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn board_revisions(&self, names: &[BoardName]) -> Result<Vec<(BoardName, Revision)>, StoreError> {
-        self.with(|connection| repository::board_revisions(connection, names))
-    }
-
-    /// Archives at most `batch` topics that a full board no longer shows. Gives how many.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn archive(&self, board: &BoardName, batch: usize) -> Result<usize, StoreError> {
-        let topics_max = self.config.topics_max;
-        // Most of the time there is nothing to do, and then no other writer has to wait.
-        if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
-            return Ok(0);
-        }
-        self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
-    }
-
     /// The time, by the database's clock.
     ///
     /// # Errors
     /// If the database is away.
     pub fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         self.with(clock::read)
-    }
-
-    /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn head_before(&self, ago: Duration) -> Result<Revision, StoreError> {
-        self.with(|connection| change_log::head_before(connection, ago))
-    }
-
-    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
     }
 
     /// Makes a token, from the server's own terminal. Returns its id.
@@ -369,7 +300,11 @@ impl Store {
     pub fn data_version(&self) -> Result<Option<DataVersion>, StoreError> {
         match self.config.address {
             DatabaseAddress::Postgres(_) => Ok(None),
-            DatabaseAddress::Sqlite(_) => Ok(Some(DataVersion(AnyConnection::open(&self.config.address, self.config.timeouts)?))),
+            DatabaseAddress::Sqlite(ref path) => {
+                let mark = identity::file_mark(path)?;
+                let connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
+                Ok(Some(DataVersion { connection, path: path.clone(), mark }))
+            }
         }
     }
 
@@ -379,7 +314,12 @@ impl Store {
 }
 
 /// Tells whether somebody else committed to the SQLite file.
-pub struct DataVersion(AnyConnection);
+pub struct DataVersion {
+    connection: AnyConnection,
+    path: PathBuf,
+    /// The mark of the file that the connection was opened on.
+    mark: String,
+}
 
 impl std::fmt::Debug for DataVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -391,10 +331,13 @@ impl DataVersion {
     /// A number that is another one after a commit by any other connection, in whichever process.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, or another one lies there now.
     pub fn read(&mut self) -> Result<i64, StoreError> {
         use diesel::RunQueryDsl;
-        let row: crate::rows::DataVersionRow = crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.0)?;
+        if identity::file_mark(&self.path)? != self.mark {
+            return Err(StoreError::Disconnected("another file lies there now".to_owned()));
+        }
+        let row: crate::rows::DataVersionRow = crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.connection)?;
         Ok(row.data_version)
     }
 }

@@ -12,7 +12,9 @@ use std::{
 };
 
 use diesel::Connection as _;
-use kairanban_core::{Actor, Board, BoardId, BoardName, IdempotencyKey, NewTopic, Revision, Scope, Token, Topic, TopicId};
+use kairanban_core::{
+    Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token, Topic, TopicId,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -65,6 +67,8 @@ pub enum Written {
 pub struct Committed {
     /// The newest revision that its writers are told of.
     pub revision: Revision,
+    /// The last row of the log that has this revision, if it is this commit's.
+    pub last: Option<LogRow>,
     /// The new topics that were all it did, if so: whoever has followed all revisions before this one need not read them.
     pub created: Option<Vec<CreatedTopic>>,
 }
@@ -247,17 +251,18 @@ fn commit_writes(store: &Store, writes: &[&Write]) -> Result<(Option<Committed>,
         // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
         let newest = topics.iter().map(|(_, topic)| topic.revision).max();
         let stamped = change_log::stamped(connection)?;
-        let created = stamped.and_then(|stamped| created(writes, &outcomes, &topics, stamped));
+        let created = stamped.as_ref().and_then(|stamped| created(writes, &outcomes, &topics, stamped));
         let answers = outcomes.into_iter().map(|outcome| answer(connection, outcome, &topics)).collect();
-        let revision = stamped.map(|stamped| stamped.revision).max(newest);
-        Ok((revision.map(|revision| Committed { revision, created }), answers))
+        let revision = stamped.as_ref().map(|stamped| stamped.revision).max(newest);
+        let last = stamped.and_then(|stamped| stamped.last).filter(|last| Some(last.revision) == revision);
+        Ok((revision.map(|revision| Committed { revision, last, created }), answers))
     };
     store.pool.write(run_all, read_back)
 }
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// somebody else's did more.
-fn created(writes: &[&Write], outcomes: &[Outcome], topics: &[(BoardId, Topic)], stamped: Stamped) -> Option<Vec<CreatedTopic>> {
+fn created(writes: &[&Write], outcomes: &[Outcome], topics: &[(BoardId, Topic)], stamped: &Stamped) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
         let creation = write.creation()?;

@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{Hub, Revision};
+use kairanban_core::{BoardName, Hub, ReadPolicy, Revision};
 use kairanban_store::{Store, Writer};
 
 use crate::{
     auth::{HeldTokens, TokenFinder},
     follower::Following,
+    reconcile::Reconciler,
     shared_snapshots::Loader,
 };
 
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) following: Following,
     pub(crate) held: HeldTokens,
     pub(crate) finder: TokenFinder,
+    pub(crate) reconciler: Reconciler,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is forgotten.
@@ -66,6 +68,12 @@ impl Bulletin {
         &self.parts.held
     }
 
+    /// Whether everybody may read a board, as far as memory knows.
+    #[must_use]
+    pub fn is_open(&self, board: &BoardName) -> bool {
+        self.parts.hub.channel(board).live().policies().is_some_and(|policies| policies.read == ReadPolicy::Open)
+    }
+
     /// How many boards are in memory.
     #[must_use]
     pub fn boards_in_memory(&self) -> usize {
@@ -90,7 +98,15 @@ impl HighWater {
         self.0.fetch_max(revision.get(), Ordering::AcqRel);
     }
 
-    /// Begins anew, with another history.
+    /// Lowers it to `revision`, unless it was raised since it was `seen`.
+    pub fn lower(&self, seen: Revision, revision: Revision) {
+        if revision < seen {
+            // Raised meanwhile: it is looked at again the next time.
+            let _ = self.0.compare_exchange(seen.get(), revision.get(), Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
+    /// Begins again, with another history.
     pub fn reset(&self, revision: Revision) {
         self.0.store(revision.get(), Ordering::Release);
     }

@@ -101,7 +101,7 @@ sections! {
     Server {
         #[doc = "Address to listen on"] listen: SocketAddr,
         #[doc = "Threads that serve connections; 0 for one for each processor"] workers: usize,
-        #[doc = "Folder of the SQLite file"] data_dir: PathBuf,
+        #[doc = "Folder of the SQLite file, and of what this node has seen last"] data_dir: PathBuf,
         #[doc = "Between not being ready any more and the end, in seconds"] drain_wait_s: u64,
         #[doc = "Grace at the end, in seconds"] drain_s: u64,
     }
@@ -122,6 +122,7 @@ sections! {
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
+        #[doc = "Longest wait before a board that cannot be read is tried again, in seconds"] board_retry_max_s: NonZero<u64>,
     }
     /// Boards.
     Board {
@@ -156,6 +157,8 @@ sections! {
         #[doc = "How long it keeps them, in seconds"] age_max_s: u64,
         #[doc = "Changes of a board that are looked through for a reader"] resume_max: NonZero<usize>,
         #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
+        #[doc = "Within which each board in memory is compared with the database, in seconds"] reconcile_s: NonZero<u64>,
+        #[doc = "Between two notes of the last change that was read, in milliseconds"] last_seen_ms: NonZero<u64>,
         #[doc = "Deeds that the audit keeps"] audit_max: u64,
     }
     /// Leave for one stream, given by the holder of a token.
@@ -366,6 +369,18 @@ impl Config {
     #[must_use]
     pub const fn undo(&self) -> Duration {
         Duration::from_secs(self.history.undo_s)
+    }
+
+    /// Within which each board in memory is compared with the database.
+    #[must_use]
+    pub const fn reconcile_interval(&self) -> Duration {
+        Duration::from_secs(self.history.reconcile_s.get())
+    }
+
+    /// How often the last change that was read is noted.
+    #[must_use]
+    pub const fn last_seen_every(&self) -> Duration {
+        Duration::from_millis(self.history.last_seen_ms.get())
     }
 
     /// How long a ticket is good.

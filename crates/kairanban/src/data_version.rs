@@ -23,18 +23,27 @@ pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()
 }
 
 fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
-    let (mut connection, mut last) = (None, None);
+    let (mut connection, mut last, mut known_bad) = (None, None, false);
     while !stop.is_cancelled() {
         if connection.is_none() {
             match store.data_version() {
-                Ok(opened) => connection = opened,
-                Err(error) => tracing::warn!(%error, "cannot watch the database file; polling goes on"),
+                Ok(opened) => (connection, known_bad) = (opened, false),
+                // Once for each time that it goes away, not for each try.
+                Err(error) if !known_bad => {
+                    known_bad = true;
+                    tracing::warn!(%error, "cannot watch the database file; polling goes on");
+                }
+                Err(_) => {}
             }
         }
         failpoint::pass("data-version");
         match connection.as_mut().map(kairanban_store::DataVersion::read) {
             Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
-            Some(Err(_)) => connection = None,
+            Some(Err(_)) => {
+                // It may be that another file lies there now.
+                connection = None;
+                wake.wake();
+            }
             _ => {}
         }
         thread::park_timeout(INTERVAL);

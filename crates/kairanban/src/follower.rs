@@ -4,6 +4,12 @@
 //! Everybody who knows of a commit wakes it, and it looks for itself; a signal may be lost, doubled
 //! or late without harm, because it looks every `database.poll_ms` anyway. One publisher and
 //! growing revisions: order cannot be lost.
+//!
+//! Every reading begins with the last change that was read before. If that is not there any more, the
+//! database was restored, and a new epoch begins.
+
+mod position;
+mod stale;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,145 +18,25 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Epoch, Hub, Published, Revision, Topic};
+use kairanban_core::{
+    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow, Outdated, Published, Revision,
+    Topic, Verdict,
+};
 use kairanban_store::{BoardTouched, Committed, CreatedTopic, Store, StoreError, Stretch};
 use tokio::{
-    sync::{Notify, mpsc, watch},
-    time::{sleep_until, timeout},
+    sync::{mpsc, watch},
+    time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint, shared_snapshots::Loader,
+    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint, reconcile::Reconciler,
+    shared_snapshots::Loader,
 };
 
-/// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
-#[derive(Clone, Debug, Default)]
-pub struct Wake(Arc<Notify>);
-
-impl Wake {
-    /// Asks.
-    pub fn wake(&self) {
-        self.0.notify_one();
-    }
-}
-
-/// Own commits that may wait for the follower; past that it reads them from the log.
-const OWN_MAX: usize = 64;
-
-/// Tells the follower of a commit of this process.
-#[derive(Clone, Debug)]
-pub struct OwnCommits {
-    commits: mpsc::Sender<Committed>,
-    wake: Wake,
-}
-
-impl OwnCommits {
-    /// Tells.
-    pub fn tell(&self, commit: Committed) {
-        let is_enough = commit.created.is_some();
-        // One that does not get through is found in the log.
-        if !is_enough || self.commits.try_send(commit).is_err() {
-            self.wake.wake();
-        }
-    }
-}
-
-/// How far the follower is.
-#[derive(Clone, Debug)]
-pub struct Position {
-    /// The history that it follows.
-    pub epoch: Epoch,
-    /// Everything up to here is published.
-    pub revision: Revision,
-    /// Looks that it has finished.
-    looks: u64,
-    /// When it finished the last one.
-    looked_at: Instant,
-}
-
-/// Where the follower is, for those who wait for it.
-#[derive(Clone, Debug)]
-pub struct Following {
-    position: watch::Receiver<Position>,
-    stale_since: watch::Receiver<Option<DateTime<Utc>>>,
-    wake: Wake,
-}
-
-impl Following {
-    /// A place that nobody leaves.
-    #[cfg(test)]
-    pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
-        let position = Position { epoch: cursor.epoch.clone(), revision: cursor.revision, looks: 0, looked_at: Instant::now() };
-        Self { position: watch::channel(position).1, stale_since: watch::channel(None).1, wake: Wake::default() }
-    }
-
-    /// The history that is followed.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.position.borrow().epoch.clone()
-    }
-
-    /// Everything up to here is published.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.position.borrow().revision
-    }
-
-    /// Since when the database has been away, if it is.
-    #[must_use]
-    pub fn stale_since(&self) -> Option<DateTime<Utc>> {
-        *self.stale_since.borrow()
-    }
-
-    /// How long ago the follower last looked.
-    #[must_use]
-    pub fn silence(&self) -> Duration {
-        self.position.borrow().looked_at.elapsed()
-    }
-
-    /// Tells when the database goes away and comes back.
-    #[must_use]
-    pub fn staleness(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
-        self.stale_since.clone()
-    }
-
-    /// Waits until everything up to `revision` is published, but not longer than `at_most`. Tells
-    /// whether it is.
-    pub async fn reached(&self, revision: Revision, at_most: Duration) -> bool {
-        let mut position = self.position.clone();
-        if position.borrow().revision >= revision {
-            return true;
-        }
-        let mut stale_since = self.stale_since.clone();
-        let reached = async {
-            self.wake.wake();
-            tokio::select! {
-                reached = position.wait_for(|position| position.revision >= revision) => reached.is_ok(),
-                // While the database is away there is nothing to wait for.
-                _ = stale_since.wait_for(Option::is_some) => false,
-            }
-        };
-        timeout(at_most, reached).await.unwrap_or(false)
-    }
-
-    /// Waits until the follower has looked once from now on, but not longer than `at_most`.
-    pub async fn looked(&self, at_most: Duration) {
-        let mut position = self.position.clone();
-        let before = position.borrow().looks;
-        let two_looks = async {
-            // The first to finish may have begun before now.
-            for look in 1..=2 {
-                self.wake.wake();
-                if position.wait_for(|position| position.looks >= before + look).await.is_err() {
-                    return;
-                }
-            }
-        };
-        // In time or not, what is known now is what there is to go by.
-        let _ = timeout(at_most, two_looks).await;
-    }
-}
+use position::OWN_MAX;
+pub use position::{Following, OwnCommits, Position, Wake};
+use stale::StaleBoards;
 
 /// Whom the follower tells, and who wakes it.
 #[derive(Debug)]
@@ -161,9 +47,14 @@ pub struct Surroundings {
     pub(crate) held: HeldTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
+    pub(crate) reconciler: Reconciler,
     /// What readers of this node wait for.
     pub(crate) acknowledged: HighWater,
+    /// The revision up to which the log was trimmed.
+    pub(crate) trimmed_to: HighWater,
     pub(crate) poll: Duration,
+    /// Between two tries to read a board that cannot be read, at most.
+    pub(crate) retry_max: Duration,
 }
 
 /// The task.
@@ -171,41 +62,52 @@ pub struct Surroundings {
 pub struct Follower {
     around: Surroundings,
     position: watch::Sender<Position>,
+    last_seen: watch::Sender<LogPosition>,
     stale_since: watch::Sender<Option<DateTime<Utc>>>,
+    stale_boards: StaleBoards,
     own: mpsc::Receiver<Committed>,
 }
 
 impl Follower {
-    /// A follower that stands at the newest revision, the place to ask where it is, and the one to tell it of commits.
+    /// A follower that stands at the newest place of the log, the place to ask where it is, and the one to tell it of commits.
+    /// If the database is not what this node saw last, a new epoch begins.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn new(around: Surroundings) -> Result<(Self, Following, OwnCommits), StoreError> {
-        let start =
-            Position { epoch: around.store.epoch().clone(), revision: around.store.head()?, looks: 0, looked_at: Instant::now() };
+    pub fn new(around: Surroundings, last_seen: Option<&LogPosition>) -> Result<(Self, Following, OwnCommits), StoreError> {
+        let (found, verdict) = around.store.settle(last_seen)?;
+        if let (Some(_), Verdict::Draw(restored)) = (last_seen, verdict) {
+            tracing::warn!(epoch = %found.epoch, reason = restored.as_str(), "the database was restored while this server was away: a new epoch begins");
+        }
+        around.trimmed_to.reset(around.store.trimmed_to()?);
+        let start = Position { epoch: found.epoch.clone(), revision: found.revision(), looks: 0, looked_at: Instant::now() };
         let (position, at) = watch::channel(start);
+        let (last_seen, seen) = watch::channel(found);
         let (stale_since, stale) = watch::channel(None);
-        let following = Following { position: at, stale_since: stale, wake: around.wake.clone() };
+        let (stale_boards, boards) = StaleBoards::new(around.retry_max);
+        let wake = around.wake.clone();
+        let following = Following { position: at, stale_since: stale, stale_boards: boards, last_seen: seen, wake: wake.clone() };
         let (commits, own) = mpsc::channel(OWN_MAX);
-        let telling = OwnCommits { commits, wake: around.wake.clone() };
-        Ok((Self { around, position, stale_since, own }, following, telling))
+        let follower = Self { around, position, last_seen, stale_since, stale_boards, own };
+        Ok((follower, following, OwnCommits { commits, wake }))
     }
 
     /// Follows until told to stop.
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.around.poll;
         loop {
+            let next_at = self.stale_boards.next().map_or(poll_at, |retry| retry.min(poll_at));
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(commit) = self.own.recv() => {
-                    if let Ok(true) = self.publish_own(commit).await {
+                    if self.publish_own(commit).await {
                         continue;
                     }
                     // Otherwise what came before it has to be read first.
                 }
                 () = self.around.wake.0.notified() => {}
                 // However much is committed here, others are looked for.
-                () = sleep_until(poll_at.into()) => {}
+                () = sleep_until(next_at.into()) => {}
             }
             poll_at = Instant::now() + self.around.poll;
             failpoint::pass("follower");
@@ -222,15 +124,15 @@ impl Follower {
 
     /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
     /// order of revisions is that of commits, so nothing can lie between. Tells whether it did.
-    async fn publish_own(&self, commit: Committed) -> Result<bool, StoreError> {
-        let Committed { revision, created } = commit;
+    async fn publish_own(&mut self, commit: Committed) -> bool {
+        let Committed { revision, last, created } = commit;
         let at = self.position.borrow().revision;
         if revision <= at {
-            return Ok(true);
+            return true;
         }
-        if self.stale_since.borrow().is_some() || revision.get() != at.get() + 1 {
-            return Ok(false);
-        }
+        let Some(last) = last.filter(|_| self.stale_since.borrow().is_none() && revision.get() == at.get() + 1) else {
+            return false;
+        };
         let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
         for CreatedTopic { board, board_id, topic } in created.unwrap_or_default() {
             boards.entry((board, board_id)).or_default().push(Arc::new(topic));
@@ -238,43 +140,61 @@ impl Follower {
         for ((board, id), topics) in boards {
             match self.around.hub.publish_if(&board, id, &BoardChanges::created(revision, topics)) {
                 // Nobody has it in memory, or it is called otherwise by now.
-                None => return Ok(false),
-                Some(Published::Reload) => self.reload(&board).await?,
+                None => return false,
+                Some(Published::Reload) => self.reload(&board, revision).await,
                 Some(_) => {}
             }
             self.around.archiver.look_at(&board);
         }
-        self.reached(revision);
-        Ok(true)
+        self.reached(Some(last));
+        true
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let acknowledged = self.around.acknowledged.get();
         if self.stale_since.borrow().is_some() {
-            self.find_epoch().await?;
+            self.settle().await?;
         }
-        let after = self.position.borrow().revision;
-        match answered_first(&self.around.store, move |store| store.changes_since(after)).await? {
-            Stretch::Changes(changes) => {
-                let Some(last) = changes.last() else { return Ok(()) };
-                let head = last.revision;
-                self.follow(&changes).await?;
-                self.reached(head);
+        let known = self.last_seen.borrow().clone();
+        match answered_first(&self.around.store, move |store| store.changes_since(&known)).await? {
+            Some(stretch) => self.take(stretch).await?,
+            None => self.settle().await?,
+        }
+        // What was acknowledged before the reading and is not there was lost with its history.
+        self.around.acknowledged.lower(acknowledged, self.position.borrow().revision);
+        for board in self.stale_boards.due(Instant::now()) {
+            let revision = self.position.borrow().revision;
+            self.reload(&board, revision).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes a stretch of the log.
+    async fn take(&mut self, stretch: Stretch) -> Result<(), StoreError> {
+        match stretch {
+            Stretch::Changes { changes, last } => {
+                if last.is_some() {
+                    self.follow(&changes).await?;
+                    self.reached(last);
+                }
             }
-            Stretch::Boards { head, boards } => {
+            Stretch::Boards { last, boards } => {
                 self.resync(boards).await?;
-                self.reached(head);
+                self.reached(last);
             }
         }
         Ok(())
     }
 
     /// Publishes what changed, board by board.
-    async fn follow(&self, changes: &[Change]) -> Result<(), StoreError> {
+    async fn follow(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
         let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
             if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
-                let now = BoardChange { revision: change.revision, standing: change.board.clone() };
+                let known = governed.get(&change.board_id).and_then(|known| known.named_at);
+                let named_at = change.names_board.then_some(change.revision).max(known);
+                let now = BoardChange { revision: change.revision, standing: change.board.clone(), named_at };
                 governed.insert(change.board_id, now);
             } else if let Some(board) = &change.board {
                 boards.entry(&board.name).or_default().push(change);
@@ -287,13 +207,13 @@ impl Follower {
         self.around.hub.govern(&governed);
         for (board, changes) in &boards {
             if self.around.hub.publish(board, changes) == Published::Reload {
-                self.reload(board).await?;
+                self.reload(board, changes.revision()).await;
             }
         }
         // What a later version wrote can be read, if not followed.
         for change in changes.iter().filter(|change| change.kind == ChangeKind::Unknown) {
             if let Some(board) = change.board.as_ref().filter(|board| self.around.hub.miss(&board.name, change.revision)) {
-                self.reload(&board.name).await?;
+                self.reload(&board.name, change.revision).await;
             }
         }
         let written = changes.iter().filter(|change| change.kind == ChangeKind::Set).filter_map(|change| change.board.as_ref());
@@ -314,50 +234,93 @@ impl Follower {
     }
 
     /// Reads anew what somebody watches of boards that changed more than is worth following.
-    async fn resync(&self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
+    async fn resync(&mut self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
         tracing::debug!(boards = boards.len(), "much changed at once, reading the boards anew");
         self.look_at_tokens().await?;
-        let change = |board: &BoardTouched| BoardChange { revision: board.revision, standing: board.standing.clone() };
+        let change =
+            |board: &BoardTouched| BoardChange { revision: board.revision, standing: board.standing.clone(), named_at: None };
         self.around.hub.govern(&boards.iter().map(|board| (board.id, change(board))).collect());
         for board in &boards {
             let Some(now) = &board.standing else { continue };
             if self.around.hub.miss(&now.name, board.revision) {
-                self.reload(&now.name).await?;
+                self.reload(&now.name, board.revision).await;
             }
             self.around.archiver.look_at(&now.name);
         }
         Ok(())
     }
 
-    async fn reload(&self, board: &BoardName) -> Result<(), StoreError> {
+    /// Reads a board that changed up to `revision`. One that cannot be read holds up no other: its readers hear that it is
+    /// stale, and it is tried again.
+    async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
         match self.around.loader.load(&epoch, board).await {
-            // Outdated: nobody has been shown the board yet, and whoever reads it will read again.
             Ok(loaded) => {
-                self.around.hub.install(&self.around.hub.channel(board), loaded, Instant::now()).map_or(Ok(()), |_| Ok(()))
+                let (id, at) = (loaded.board_id, loaded.snapshot.revision());
+                match self.around.hub.install(&self.around.hub.channel(board), loaded, Instant::now()) {
+                    // Read too early: a later change says so. A stale board is tried again anyway.
+                    Err(Outdated) => return,
+                    Ok(Published::Differs) => self.around.reconciler.report(id, at),
+                    Ok(_) => {}
+                }
+                if self.stale_boards.remove(board) {
+                    tracing::info!(%board, "the board can be read again");
+                }
             }
             // Gone meanwhile: a later change says so.
-            Err(StoreError::NoSuchBoard(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(StoreError::NoSuchBoard(_)) => drop(self.stale_boards.remove(board)),
+            Err(error) => {
+                self.around.hub.become_stale(board, Utc::now(), revision);
+                if self.stale_boards.add(board, Instant::now()) {
+                    tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
+                }
+            }
         }
     }
 
-    /// Looks whether this is still the same database, now that it was away.
-    async fn find_epoch(&self) -> Result<(), StoreError> {
-        let (epoch, head) = answered_first(&self.around.store, |store| Ok((store.find_epoch()?, store.head()?))).await?;
-        if epoch != self.position.borrow().epoch {
-            tracing::warn!(%epoch, "this is another database than before: every stream begins anew");
-            self.position.send_modify(|position| (position.epoch, position.revision) = (epoch, head));
-            // A write of the old history may be lost with it; nobody must wait for it.
-            self.around.acknowledged.reset(head);
-            self.around.hub.clear();
-            // Tokens may have come back, or gone, with the other history.
-            self.look_at_tokens().await?;
+    /// Finds out whether this is still the history that was followed.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        let known = self.last_seen.borrow().clone();
+        let asked = known.clone();
+        let (found, verdict, trimmed_to) = answered_first(&self.around.store, move |store| {
+            let (found, verdict) = store.settle(Some(&asked))?;
+            Ok((found, verdict, store.trimmed_to()?))
+        })
+        .await?;
+        match verdict {
+            Verdict::Same => Ok(()),
+            Verdict::Trimmed => {
+                let stretch = answered_first(&self.around.store, move |store| store.boards_since(known.revision())).await?;
+                self.take(stretch).await
+            }
+            Verdict::Adopt => self.begin_epoch(found, trimmed_to, "another one was drawn, or it is another database").await,
+            Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
         }
-        Ok(())
     }
 
-    fn reached(&self, head: Revision) {
+    /// Forgets the old history, and sends every reader the list of the new one.
+    async fn begin_epoch(&mut self, found: LogPosition, trimmed_to: Revision, reason: &str) -> Result<(), StoreError> {
+        let (epoch, head) = (found.epoch.clone(), found.revision());
+        tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
+        self.last_seen.send_replace(found);
+        self.position.send_modify(|position| (position.epoch, position.revision) = (epoch.clone(), head));
+        // A write of the old history may be lost with it; nobody must wait for it.
+        self.around.acknowledged.reset(head);
+        self.around.trimmed_to.reset(trimmed_to);
+        self.stale_boards.clear();
+        let watched = self.around.hub.restart(&epoch);
+        // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see.
+        let tokens = self.look_at_tokens().await;
+        for board in watched {
+            self.reload(&board, Revision::ZERO).await;
+        }
+        tokens
+    }
+
+    fn reached(&self, last: Option<LogRow>) {
+        let Some(last) = last else { return };
+        let head = last.revision;
+        self.last_seen.send_modify(|seen| seen.last = Some(last));
         self.position.send_modify(|position| position.revision = position.revision.max(head));
     }
 

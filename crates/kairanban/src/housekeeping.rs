@@ -1,11 +1,11 @@
-//! Once a minute: forget what nobody needs, and check memory against the database.
+//! Once a minute: forget what nobody needs.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use kairanban_core::{BoardName, Hub};
+use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
@@ -68,9 +68,6 @@ impl Housekeeping {
                 continue;
             }
             self.hub.evict(Instant::now(), self.cache_ttl);
-            if let Err(error) = self.reconcile().await {
-                tracing::warn!(%error, "could not check the boards against the database");
-            }
             if let Err(error) = self.forget().await {
                 tracing::warn!(%error, "could not forget what is too old");
             }
@@ -81,28 +78,6 @@ impl Housekeeping {
                 tracing::warn!(%error, "could not forget old changes and keys");
             }
         }
-    }
-
-    /// Reads watched boards anew that the database has at a later revision although the follower
-    /// has been there: the log can only have missed what was done behind the triggers' back.
-    async fn reconcile(&self) -> Result<(), StoreError> {
-        let shown = self.hub.watched();
-        if shown.is_empty() {
-            return Ok(());
-        }
-        let (store, names) = (self.store.clone(), shown.iter().map(|(name, _)| name.clone()).collect::<Vec<BoardName>>());
-        let stored = blocking(move || store.board_revisions(&names)).await?;
-        let reached = self.following.revision();
-        for (board, shown) in shown {
-            let newer = stored.iter().any(|(name, at)| *name == board && *at > shown && *at <= reached);
-            if newer {
-                let (store, epoch, name) = (self.store.clone(), self.following.epoch(), board.clone());
-                let loaded = blocking(move || store.load(&epoch, &name)).await?;
-                // Outdated: the follower is at it.
-                let _ = self.hub.install(&self.hub.channel(&board), loaded, Instant::now());
-            }
-        }
-        Ok(())
     }
 
     async fn forget(&self) -> Result<(), StoreError> {

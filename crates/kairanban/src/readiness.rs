@@ -75,6 +75,9 @@ impl Readiness {
         if silence > self.silence_max {
             note(Status::NotReady, format!("the follower has not looked for {} s", silence.as_secs()));
         }
+        if let Some(reason) = stale_boards(&self.bulletin) {
+            note(Status::Degraded, reason);
+        }
         for name in self.supervisor.troubled() {
             note(Status::Degraded, format!("{name} failed and was started again"));
         }
@@ -85,4 +88,18 @@ impl Readiness {
         let status = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Ready);
         Report { status, reasons: reasons.into_iter().map(|(_, reason)| reason).collect() }
     }
+}
+
+/// Which boards cannot be read, if there are any. Who asks is not known here, so it names those that are open.
+fn stale_boards(bulletin: &Bulletin) -> Option<String> {
+    let stale = bulletin.following().stale_boards();
+    if stale.is_empty() {
+        return None;
+    }
+    let (open, others): (Vec<_>, Vec<_>) = stale.iter().partition(|board| bulletin.is_open(board));
+    let mut names: Vec<_> = open.into_iter().map(ToString::to_string).collect();
+    if !others.is_empty() {
+        names.push(format!("{} that take a token", others.len()));
+    }
+    Some(format!("boards that cannot be read: {}", names.join(", ")))
 }

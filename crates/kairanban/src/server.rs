@@ -27,15 +27,17 @@ use crate::{
     data_version,
     error::ApiError,
     failpoint,
-    follower::{self, Follower, Wake},
+    follower::{self, Follower, Following, Wake},
     housekeeping::{Bounds, Housekeeping},
     http::{headers, origin, present},
+    last_seen,
     limits::Quotas,
     net::{
         listener::{self, Serving},
         request_clock::tell_clock,
     },
     readiness::Readiness,
+    reconcile::{Reconcile, Reconciler},
     render::fragments::Fragments,
     routes,
     shared_snapshots::{Loader, Redis, Seal},
@@ -148,7 +150,6 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     // Blocks, but nothing else runs yet.
     let store = open_store(config)?;
     let trimmed_to = HighWater::default();
-    trimmed_to.raise(store.trimmed_to().map_err(&failed)?);
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
     let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
     let (wake, backplane, acknowledged) = (Wake::default(), Backplane::default(), HighWater::default());
@@ -157,23 +158,38 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     let (archiver, mut overfull) = Archiver::new();
     let held = HeldTokens::default();
     let (finder, mut inquiries) = TokenFinder::new(store.clone());
-    let (mut follower, following, own_commits) = Follower::new(follower::Surroundings {
+    let (reconciler, reports) = Reconciler::new();
+    let around = follower::Surroundings {
         store: store.clone(),
         loader: loader.clone(),
         hub: Arc::clone(&hub),
         held: held.clone(),
         wake: wake.clone(),
         archiver,
+        reconciler: reconciler.clone(),
         acknowledged: acknowledged.clone(),
+        trimmed_to: trimmed_to.clone(),
         poll: Duration::from_millis(config.database.poll_ms.get()),
-    })
-    .map_err(&failed)?;
+        retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
+    };
+    let last_seen = last_seen::read(&config.server.data_dir);
+    let (mut follower, following, own_commits) = Follower::new(around, last_seen.as_ref()).map_err(&failed)?;
     let publish = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let on_commit = move |committed| {
         failpoint::pass("writer");
         publish(committed);
     };
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
+    supervisor.vital("writer", writing);
+    let stop = || supervisor.stop().clone();
+    let until = stop();
+    supervisor.task("follower", async move || follower.run(&until).await);
+    let (archiving, until) = (store.clone(), stop());
+    supervisor.task("archiver", async move || archiver::run(&archiving, &mut overfull, &until).await);
+    let (finding, until) = (store.clone(), stop());
+    supervisor.task("token-finder", async move || finder::run(&finding, &mut inquiries, &until).await);
+    let reconcile =
+        Reconcile::new(store.clone(), loader.clone(), Arc::clone(&hub), following.clone(), reports, config.reconcile_interval());
     let housekeeping = Housekeeping {
         store: store.clone(),
         hub: Arc::clone(&hub),
@@ -183,16 +199,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
         cache_ttl,
         bounds: Bounds::new(config),
     };
-    supervisor.vital("writer", writing);
-    let stop = || supervisor.stop().clone();
-    let until = stop();
-    supervisor.task("follower", async move || follower.run(&until).await);
-    let (archiving, until) = (store.clone(), stop());
-    supervisor.task("archiver", async move || archiver::run(&archiving, &mut overfull, &until).await);
-    let until = stop();
-    supervisor.task("housekeeping", async move || housekeeping.run(&until).await);
-    let (finding, until) = (store.clone(), stop());
-    supervisor.task("token-finder", async move || finder::run(&finding, &mut inquiries, &until).await);
+    keep_in_order(config, supervisor, &following, reconcile, housekeeping);
     data_version::start(store.clone(), wake.clone(), supervisor)?;
     backplane.start(ways, &following.epoch(), &wake, supervisor);
     let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
@@ -205,6 +212,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
         following,
         held,
         finder,
+        reconciler,
         acknowledged,
         trimmed_to,
         cache_ttl,
@@ -212,6 +220,23 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
         undo,
     };
     Ok(Bulletin::new(parts))
+}
+
+/// Starts the tasks that nothing waits for.
+fn keep_in_order(
+    config: &Config,
+    supervisor: &Supervisor,
+    following: &Following,
+    mut reconcile: Reconcile,
+    housekeeping: Housekeeping,
+) {
+    let until = supervisor.stop().clone();
+    supervisor.task("reconcile", async move || reconcile.run(&until).await);
+    let until = supervisor.stop().clone();
+    supervisor.task("housekeeping", async move || housekeeping.run(&until).await);
+    let (folder, every, until) = (config.server.data_dir.clone(), config.last_seen_every(), supervisor.stop().clone());
+    let mut seen = following.last_seen();
+    supervisor.task("last-seen", async move || last_seen::run(&folder, &mut seen, every, &until).await);
 }
 
 fn ways(config: &Config) -> Result<Ways, CliError> {

@@ -17,7 +17,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Cursor, Epoch, Loaded, Policies, ReadPolicy, Revision, Snapshot, Tail, Topic, TopicId};
-use kairanban_store::{Store, StoreError};
+use kairanban_store::{BoardPlace, Store, StoreError};
 use redis::{
     AsyncCommands as _, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -136,7 +136,8 @@ impl Loader {
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
         let Some(redis) = &self.redis else { return self.load_anew(epoch, board).await };
         let name = board.clone();
-        let (board_id, policies, revision) = answered(&self.store, move |store| store.place_of(&name)).await?;
+        let BoardPlace { id: board_id, policies, revision, named_at } =
+            answered(&self.store, move |store| store.place_of(&name)).await?;
         if !redis.takes(policies) {
             return self.load_anew(epoch, board).await;
         }
@@ -148,7 +149,7 @@ impl Loader {
             && copy.topics.len() <= self.store.topics_max()
         {
             let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
-            return Ok(Loaded { board_id, policies, snapshot, tail });
+            return Ok(Loaded { board_id, policies, snapshot, tail, named_at });
         }
         let loaded = self.load_anew(epoch, board).await?;
         if redis.takes(loaded.policies) {
@@ -256,6 +257,7 @@ mod tests {
             policies: Policies::default(),
             snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
             tail: Tail::new(Revision::new(7).expect("a revision"), [(revision, TopicId(3))], 8),
+            named_at: Revision::ZERO,
         };
         let text = serde_json::to_string(&Copy::from(&loaded)).expect("JSON");
         let copy: Copy = serde_json::from_str(&text).expect("a copy");

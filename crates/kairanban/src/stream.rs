@@ -145,7 +145,7 @@ mod testing {
         let cursor: Cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new(board(), cursor, Vec::new());
         let tail = Tail::new(snapshot.revision(), [], 8);
-        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail };
+        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail, named_at: Revision::ZERO };
         hub.install(&hub.channel(&board()), loaded, Instant::now()).expect("nothing missed");
     }
 

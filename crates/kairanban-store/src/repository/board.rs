@@ -2,12 +2,7 @@
 
 use std::collections::HashMap;
 
-use diesel::{
-    dsl::sql,
-    expression::SqlLiteral,
-    prelude::*,
-    sql_types::{BigInt, Nullable},
-};
+use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
 use kairanban_core::{Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision, Scope, Standing};
 
 use crate::{
@@ -46,13 +41,31 @@ pub struct BoardEdit {
 pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive' \
      AND revision BETWEEN 0 AND 9007199254740991), 0)";
 
-/// A board's key, who may do what there, and its revision, all of one moment.
-pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
+/// The revision since which a name has meant its board; zero if the log does not reach back that far.
+pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives JOIN changes ON changes.id = board_lives.named_by \
+     WHERE board_lives.board_id = boards.id), 0)";
+
+/// A board as it stands, without its list.
+#[derive(Clone, Copy, Debug)]
+pub struct BoardPlace {
+    /// Its key.
+    pub id: BoardId,
+    /// Who may do what there.
+    pub policies: Policies,
+    /// The revision of its newest change.
+    pub revision: Revision,
+    /// Since when its name has meant it.
+    pub named_at: Revision,
+}
+
+/// How a board stands, all of one moment.
+pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardPlace, StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str()));
-    let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION));
-    let found: Option<(i64, LossyText, LossyText, i64)> = row.select(columns).first(connection).optional()?;
-    let (id, read, post, at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
-    Ok((BoardId(id), policies(Some(&read), Some(&post)), revision(at)?))
+    let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), sql::<BigInt>(NAMED_AT));
+    let found: Option<(i64, LossyText, LossyText, i64, i64)> = row.select(columns).first(connection).optional()?;
+    let (id, read, post, at, named_at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
+    let policies = policies(Some(&read), Some(&post));
+    Ok(BoardPlace { id: BoardId(id), policies, revision: revision(at)?, named_at: revision(named_at)? })
 }
 
 /// Who may do what on the board with this name.
@@ -196,18 +209,4 @@ pub(crate) fn standings(connection: &mut AnyConnection, ids: &[BoardId]) -> Resu
     let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
     let mut found: HashMap<_, _> = rows.into_iter().map(|(id, row)| (id, row.into_standing())).collect();
     Ok(ids.iter().map(|id| (*id, found.remove(&id.0).flatten())).collect())
-}
-
-/// The revisions of boards as the database has them, for those that exist.
-pub(crate) fn board_revisions(
-    connection: &mut AnyConnection,
-    names: &[BoardName],
-) -> Result<Vec<(BoardName, Revision)>, StoreError> {
-    let keys = names.iter().map(BoardName::as_str);
-    let rows: Vec<(LossyText, Option<i64>)> = boards::table
-        .filter(boards::name.eq_any(keys))
-        .select((boards::name, sql::<Nullable<BigInt>>(BOARD_REVISION)))
-        .load(connection)?;
-    let parsed = rows.into_iter().map(|(name, at)| Ok(name.0.parse().ok().zip(Some(revision(at.unwrap_or(0))?))));
-    parsed.filter_map(Result::transpose).collect()
 }

@@ -36,7 +36,8 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     assert!(check(address, TIMEOUTS, &main(), false).expect("good").is_current());
     assert!(migrate(address, TIMEOUTS, &main(), false).expect("nothing to do").is_empty());
     // A new epoch writes the identity under its lock.
-    assert_eq!(store.find_epoch().expect("an epoch"), *store.epoch());
+    let (known, _) = store.settle(None).expect("an epoch");
+    assert_eq!(known.epoch, *store.epoch());
     store.default_board().expect("read");
     {
         let (writer, thread) =
@@ -78,8 +79,10 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     // Reading, following, reconciling.
     store.load(store.epoch(), &main()).expect("the board");
     store.boards(&Visible::All, None, 9).expect("boards");
-    store.board_revisions(&[main()]).expect("revisions");
-    store.changes_since(Revision::ZERO).expect("the log");
+    let place = store.place_of(&main()).expect("the board");
+    store.contents(&[place.id]).expect("contents");
+    assert!(store.changes_since(&known).expect("the log").is_some());
+    assert!(store.log_missed(place.id, place.revision, true).expect("logged"));
     store.log(&main(), LogPage { after: Revision::ZERO, place: None, limit: 9 }).expect("the log");
     store.head_before(std::time::Duration::ZERO).expect("a revision");
     assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);

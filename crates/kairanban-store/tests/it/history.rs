@@ -32,7 +32,9 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
     let cursor = Cursor { epoch: store.epoch().clone(), revision };
     match channel.live().resume(&cursor).expect("ready") {
         Resume::UpToDate => (held.clone(), false),
-        Resume::Snapshot(snapshot) => (snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(), false),
+        Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => {
+            (snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(), false)
+        }
         Resume::Patch(patch) => {
             let mut list = held.clone();
             for op in patch.ops {

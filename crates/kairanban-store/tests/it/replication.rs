@@ -11,7 +11,7 @@ fn await_comments(place: &Place, expected: &[&str]) {
     let end = Instant::now() + Duration::from_secs(20);
     while place.comments() != expected {
         assert!(Instant::now() < end, "{:?} instead of {expected:?}", place.comments());
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -60,7 +60,7 @@ impl Drop for Subscription<'_> {
         }
         let end = Instant::now() + Duration::from_secs(10);
         while self.publisher.try_run(&format!("SELECT pg_drop_replication_slot('{name}')")).is_err() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 }

@@ -169,7 +169,7 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
             while !over.load(Ordering::Relaxed) {
                 foreign.run(&format!("BEGIN; {work}; COMMIT"));
                 written += 1;
-                thread::sleep(Duration::from_millis(pause_ms));
+                thread::park_timeout(Duration::from_millis(pause_ms));
             }
             written
         })

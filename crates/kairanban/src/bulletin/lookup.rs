@@ -2,7 +2,7 @@
 //! administrators, tokens and the audit.
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Token, Topic, TopicId};
+use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Token, Topic, TopicId};
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
 use super::Bulletin;
@@ -29,14 +29,18 @@ impl Bulletin {
         self.look_up(caller, board, move |store, board| store.page(board, &wanted)).await
     }
 
-    /// A stretch of the board's log, or `None` if it was forgotten.
+    /// A stretch of the board's log, or `None` if it was forgotten, or the board's name meant another board then.
     ///
     /// # Errors
     /// As [`page`](Self::page).
     pub async fn log(&self, caller: &Caller, board: BoardName, wanted: LogPage) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        let read = self.look_up(caller, board, move |store, board| Ok((store.log(board, wanted)?, store.trimmed_to()?)));
-        let (entries, trimmed_to) = read.await?;
-        Ok((wanted.after >= trimmed_to).then_some(entries))
+        let read = self.look_up(caller, board, move |store, board| {
+            Ok((store.log(board, wanted)?, store.trimmed_to()?, store.place_of(board)?.named_at))
+        });
+        let (entries, trimmed_to, named_at) = read.await?;
+        // From the beginning, or in the middle of it, the log is this board's anyway.
+        let is_this_board = wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
+        Ok((wanted.after >= trimmed_to && is_this_board).then_some(entries))
     }
 
     /// A board without its topics.

@@ -8,7 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, ReadPolicy, Resume, Revision, Snapshot, Subscription,
+    BoardChannel, BoardName, Cursor, LiveBoard, News, Outdated, Patch, Policies, Published, ReadPolicy, Resume, Revision,
+    Snapshot, Subscription,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout;
@@ -52,7 +53,7 @@ pub enum Since {
 pub enum ResetReason {
     /// It belongs to another history.
     Epoch,
-    /// The log does not reach back that far.
+    /// The log does not reach back that far, or the board's does not: its name meant another one.
     Trimmed,
     /// The database has not come that far.
     Future,
@@ -110,8 +111,11 @@ impl Bulletin {
         let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
         let channel = self.parts.hub.channel(board);
         self.current(caller, board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
-        let (snapshot, policies) = admitted(caller, board, &channel.live())?;
-        let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
+        let live = channel.live();
+        let (snapshot, policies) = admitted(caller, board, &live)?;
+        let stale_since = self.parts.following.stale_since().or(live.stale_since());
+        drop(live);
+        let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
         Ok(Reading { snapshot, policies, stale_since })
     }
 
@@ -123,6 +127,7 @@ impl Bulletin {
         // First the subscription, then the snapshot: no update can fall between.
         let subscription = self.parts.hub.subscribe(board);
         self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        let is_ago = matches!(since, Since::Ago(_));
         let since = match since {
             Since::Ago(time) => Since::Cursor(self.cursor_of(time).await?),
             Since::Cursor(cursor) => {
@@ -142,6 +147,11 @@ impl Bulletin {
         }
         let live = subscription.channel.live();
         let (snapshot, _) = admitted(caller, board, &live)?;
+        let since = match since {
+            // What another board of this name showed then is not asked for.
+            Since::Cursor(cursor) if is_ago => Since::Cursor(live.within_its_name(cursor)),
+            since => since,
+        };
         let first = match since {
             Since::Start => First::Snapshot(None),
             Since::Now => First::Nothing,
@@ -153,6 +163,7 @@ impl Bulletin {
                 None => match live.resume(&cursor).ok_or_else(not_loaded)? {
                     Resume::UpToDate => First::Nothing,
                     Resume::Patch(patch) => First::Patch(patch),
+                    Resume::OtherBoard(_) => First::Snapshot(Some(ResetReason::Trimmed)),
                     Resume::Snapshot(_) if self.is_trimmed(&cursor) => First::Snapshot(Some(ResetReason::Trimmed)),
                     Resume::Snapshot(_) => First::Since(cursor.revision),
                 },
@@ -243,8 +254,14 @@ impl Bulletin {
             }
             match self.parts.loader.load(&self.parts.following.epoch(), board).await {
                 Ok(loaded) => {
-                    if self.parts.hub.install(channel, loaded, Instant::now()).is_ok() {
-                        return Ok(());
+                    let (id, at) = (loaded.board_id, loaded.snapshot.revision());
+                    match self.parts.hub.install(channel, loaded, Instant::now()) {
+                        Ok(Published::Differs) => {
+                            self.parts.reconciler.report(id, at);
+                            return Ok(());
+                        }
+                        Ok(_) => return Ok(()),
+                        Err(Outdated) => {}
                     }
                 }
                 Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),

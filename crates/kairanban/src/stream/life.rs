@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{
@@ -28,8 +28,10 @@ pub(super) struct Life {
     place: Option<Place>,
     /// Until what the reader may do changes.
     leave: Leave,
-    /// Whether the reader knows that the database is away.
+    /// Whether the reader knows that what it is shown may have been overtaken.
     told_stale: bool,
+    /// Since when a board of the stream cannot be read, although the database is there.
+    board_stale_since: Option<DateTime<Utc>>,
     outbox: Vec<Frame>,
     wire: Wire,
     ended: bool,
@@ -91,6 +93,7 @@ impl Life {
             clock,
             place: None,
             told_stale: false,
+            board_stale_since: None,
             outbox: Vec::new(),
             ended: false,
         }
@@ -177,7 +180,17 @@ impl Life {
             self.clock.ends_by = Bye::Shutdown;
             self.clock.ends_at = self.around.wheel.now() + self.around.drain.turn(self.around.gate.open());
         }
-        let stale_since = self.around.following.stale_since();
+        self.say_staleness()
+    }
+
+    /// Notes since when a board of the stream cannot be read, if it cannot, and says so if that is new.
+    pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
+        self.board_stale_since = since;
+        self.say_staleness();
+    }
+
+    fn say_staleness(&mut self) -> bool {
+        let stale_since = self.around.following.stale_since().or(self.board_stale_since);
         if std::mem::replace(&mut self.told_stale, stale_since.is_some()) == stale_since.is_some() {
             return false;
         }

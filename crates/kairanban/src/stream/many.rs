@@ -9,8 +9,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
-use kairanban_core::{BoardName, Cursor, Missed, News, Revision, Snapshot, Subscription, Update};
+use kairanban_core::{BoardName, Cursor, Missed, News, Snapshot, Subscription, Update};
 
 use super::{
     Feed, Reader, Surroundings,
@@ -45,8 +46,10 @@ pub struct ManyStream {
 struct BoardReader {
     board: BoardName,
     subscription: Subscription,
-    /// The revision that the reader has been brought to on this board.
-    sent: Revision,
+    /// Where the reader has been brought to on this board.
+    sent: Cursor,
+    /// Since when this board cannot be read, if it cannot.
+    stale_since: Option<DateTime<Utc>>,
 }
 
 impl ManyStream {
@@ -72,12 +75,13 @@ impl ManyStream {
             }
         }
         life.push(life.speech.cursor(&from));
-        let board = |BoardWatch { board, watch }: BoardWatch| BoardReader {
-            board,
-            sent: watch.snapshot.revision(),
-            subscription: watch.subscription,
+        let board = |BoardWatch { board, watch }: BoardWatch| {
+            let stale_since = watch.subscription.channel.live().stale_since();
+            BoardReader { board, sent: watch.snapshot.cursor().clone(), stale_since, subscription: watch.subscription }
         };
-        Self { life, boards: watches.into_iter().map(board).collect(), cursor: from, together: None }
+        let mut stream = Self { life, boards: watches.into_iter().map(board).collect(), cursor: from, together: None };
+        stream.say_staleness();
+        stream
     }
 
     /// Takes what came, on all boards, once everything that was committed together is there. Ready when anything came.
@@ -104,7 +108,10 @@ impl ManyStream {
         while let Some((at, news)) = self.first_news() {
             self.take(news, at);
         }
-        if !self.life.has_ended() && upto.epoch == self.cursor.epoch && upto.revision > self.cursor.revision {
+        // After a new epoch has begun only once every board was sent in it.
+        let is_of_one_epoch = self.boards.iter().all(|board| board.sent.epoch == upto.epoch);
+        let is_newer = upto.epoch != self.cursor.epoch || upto.revision > self.cursor.revision;
+        if !self.life.has_ended() && is_of_one_epoch && is_newer {
             self.life.push(self.life.speech.cursor(&upto));
             self.cursor = upto;
         }
@@ -120,13 +127,41 @@ impl ManyStream {
         match news {
             Ok(News::Update(update)) => self.tell(&update, at),
             Ok(News::Closing) => self.check_leave(),
-            Ok(News::Anew) => self.life.end(Bye::Unavailable),
+            Ok(News::Anew(snapshot)) => self.begin_again(&snapshot, at),
+            Ok(News::Stale(since)) => self.set_stale(Some(since), at),
+            Ok(News::Fresh) => self.set_stale(None, at),
             Ok(News::Gone) => self.life.end(Bye::Gone),
             Err(Missed) => {
                 self.check_leave();
+                let stale_since = self.boards[at].subscription.channel.live().stale_since();
+                self.set_stale(stale_since, at);
                 self.resync(at);
             }
         }
+    }
+
+    fn set_stale(&mut self, since: Option<DateTime<Utc>>, at: usize) {
+        self.boards[at].stale_since = since;
+        self.say_staleness();
+    }
+
+    fn say_staleness(&mut self) {
+        self.life.set_board_stale(self.boards.iter().filter_map(|board| board.stale_since).min());
+    }
+
+    /// Sends a board's list of a new epoch, unless it was sent in it already. With the first such board everything that the
+    /// reader held is void; the others follow as they are read.
+    fn begin_again(&mut self, snapshot: &Snapshot, at: usize) {
+        self.check_leave();
+        let epoch = &snapshot.cursor().epoch;
+        if self.life.has_ended() || self.boards[at].sent.epoch == *epoch {
+            return;
+        }
+        if self.boards.iter().all(|board| board.sent.epoch != *epoch) {
+            self.life.push(self.life.speech.reset(ResetReason::Epoch));
+        }
+        self.boards[at].sent = snapshot.cursor().clone();
+        self.life.push(self.life.speech.one_of_many(snapshot));
     }
 
     fn check_leave(&mut self) {
@@ -142,13 +177,13 @@ impl ManyStream {
 
     fn tell(&mut self, update: &Update, at: usize) {
         let reader = &mut self.boards[at];
-        if self.life.has_ended() || update.revision() <= reader.sent {
+        if self.life.has_ended() || update.revision() <= reader.sent.revision {
             return;
         }
         let speech = &self.life.speech;
-        let hole = update.patch.from > reader.sent;
+        let hole = update.patch.from > reader.sent.revision;
         let frame = if hole { speech.one_of_many(&update.snapshot) } else { speech.one_of_many_changed(update) };
-        reader.sent = update.revision();
+        reader.sent.revision = update.revision();
         self.life.push(frame);
     }
 
@@ -156,8 +191,11 @@ impl ManyStream {
     fn resync(&mut self, at: usize) {
         let reader = &mut self.boards[at];
         let newest: Option<Arc<Snapshot>> = reader.subscription.channel.live().last_known().map(Arc::clone);
-        if let Some(newest) = newest.filter(|newest| !self.life.has_ended() && newest.revision() > reader.sent) {
-            reader.sent = newest.revision();
+        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else { return };
+        if newest.cursor().epoch != reader.sent.epoch {
+            self.begin_again(&newest, at);
+        } else if newest.revision() > reader.sent.revision {
+            reader.sent.revision = newest.revision();
             let reset = self.life.speech.fell_behind(&reader.board, ResetReason::Lagged);
             self.life.push(reset);
             self.life.push(self.life.speech.one_of_many(&newest));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{Missed, News, Revision, Subscription, Update};
+use kairanban_core::{Cursor, Missed, News, Snapshot, Subscription, Update};
 
 use super::{
     Feed, Reader, Surroundings,
@@ -27,8 +27,8 @@ const BURST: usize = 64;
 pub struct Stream {
     life: Life,
     subscription: Subscription,
-    /// The revision that the reader has been brought to.
-    sent: Revision,
+    /// Where the reader has been brought to.
+    sent: Cursor,
 }
 
 impl Stream {
@@ -50,7 +50,8 @@ impl Stream {
                 life.push(life.speech.snapshot(&snapshot));
             }
         }
-        Self { life, subscription, sent: snapshot.revision() }
+        life.set_board_stale(subscription.channel.live().stale_since());
+        Self { life, subscription, sent: snapshot.cursor().clone() }
     }
 
     /// Who reads.
@@ -80,13 +81,27 @@ impl Stream {
         match news {
             Ok(News::Update(update)) => self.tell(&update),
             Ok(News::Closing) => self.check_leave(),
-            Ok(News::Anew) => self.life.end(Bye::Unavailable),
+            Ok(News::Anew(snapshot)) => self.begin_again(&snapshot),
+            Ok(News::Stale(since)) => self.life.set_board_stale(Some(since)),
+            Ok(News::Fresh) => self.life.set_board_stale(None),
             Ok(News::Gone) => self.life.end(Bye::Gone),
             Err(Missed) => {
                 // Among what it missed may be that the board takes a token now.
                 self.check_leave();
+                self.life.set_board_stale(self.subscription.channel.live().stale_since());
                 self.resync();
             }
+        }
+    }
+
+    /// Sends the list of a new epoch, unless the stream began in it.
+    fn begin_again(&mut self, snapshot: &Snapshot) {
+        // Another history may have made the board private.
+        self.check_leave();
+        if !self.life.has_ended() && snapshot.cursor().epoch != self.sent.epoch {
+            self.life.push(self.life.speech.reset(ResetReason::Epoch));
+            self.life.push(self.life.speech.snapshot(snapshot));
+            self.sent = snapshot.cursor().clone();
         }
     }
 
@@ -102,24 +117,27 @@ impl Stream {
     }
 
     fn tell(&mut self, update: &Update) {
-        if self.life.has_ended() || update.revision() <= self.sent {
+        if self.life.has_ended() || update.revision() <= self.sent.revision {
             return;
         }
         // A patch from later than where the reader stands would leave a hole.
         let speech = &self.life.speech;
-        let hole = update.patch.from > self.sent;
-        let frame = if hole { speech.snapshot_since(&update.snapshot, self.sent) } else { speech.update(update) };
+        let hole = update.patch.from > self.sent.revision;
+        let frame = if hole { speech.snapshot_since(&update.snapshot, self.sent.revision) } else { speech.update(update) };
         self.life.push(frame);
-        self.sent = update.revision();
+        self.sent.revision = update.revision();
     }
 
     /// Brings a reader that fell behind to the newest list. What its channel still holds is older.
     fn resync(&mut self) {
         let newest = self.subscription.channel.live().last_known().map(Arc::clone);
-        if let Some(newest) = newest.filter(|newest| !self.life.has_ended() && newest.revision() > self.sent) {
+        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else { return };
+        if newest.cursor().epoch != self.sent.epoch {
+            self.begin_again(&newest);
+        } else if newest.revision() > self.sent.revision {
             self.life.push(self.life.speech.reset(ResetReason::Lagged));
-            self.life.push(self.life.speech.snapshot_since(&newest, self.sent));
-            self.sent = newest.revision();
+            self.life.push(self.life.speech.snapshot_since(&newest, self.sent.revision));
+            self.sent.revision = newest.revision();
         }
     }
 }

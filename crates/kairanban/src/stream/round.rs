@@ -166,6 +166,10 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use kairanban_core::{BoardChange, Revision};
+
     use super::{
         super::testing::{board, hub, load, post},
         *,
@@ -237,7 +241,10 @@ mod tests {
     async fn a_board_that_came_again_has_a_round_of_its_own() {
         let (rounds, hub) = (Rounds::default(), hub(64));
         let before = join(&rounds, &hub.channel(&board()), 1);
-        hub.clear();
+        // Another board has its name.
+        let id = hub.channel(&board()).live().board_id().expect("a board");
+        let gone = BoardChange { revision: Revision::new(2).expect("a revision"), standing: None, named_at: None };
+        assert_eq!(hub.govern(&HashMap::from([(id, gone)])), 1);
         load(&hub);
         let after = join(&rounds, &hub.channel(&board()), 1);
         until(|| calls(&before) == [1]).await;

@@ -30,6 +30,7 @@ mod oracle;
 mod pages;
 mod protocol;
 mod rest;
+mod restored;
 mod secrets;
 mod slow_clients;
 mod sockets;

@@ -4,7 +4,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -88,7 +88,7 @@ impl Database {
         }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         match self {
             Self::Sqlite(folder) => folder.path().join("board.db"),
             Self::Postgres(url) => panic!("{url} is no file"),
@@ -112,7 +112,7 @@ impl Database {
     }
 }
 
-fn run_psql(url: &str, text: &str) {
+pub(crate) fn run_psql(url: &str, text: &str) {
     try_psql(url, text).unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -121,7 +121,7 @@ fn try_psql(url: &str, text: &str) -> Result<String, String> {
     try_output(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", url]), text)
 }
 
-fn try_output(command: &mut Command, input: &str) -> Result<String, String> {
+pub(crate) fn try_output(command: &mut Command, input: &str) -> Result<String, String> {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
     // It may have given up before the end.
@@ -139,6 +139,7 @@ pub(crate) struct Node {
     pub(crate) database: Database,
     child: Child,
     environment: Vec<(String, String)>,
+    data: tempfile::TempDir,
 }
 
 impl Node {
@@ -163,10 +164,11 @@ impl Node {
     }
 
     fn start_in_as(database: Database, environment: Vec<(String, String)>, adjust: impl FnOnce(&mut Command)) -> Self {
-        let mut command = serving(SocketAddr::from(([127, 0, 0, 1], 0)), &database.url(), &environment);
+        let data = tempfile::tempdir().expect("a folder");
+        let mut command = serving(SocketAddr::from(([127, 0, 0, 1], 0)), &database.url(), data.path(), &environment);
         adjust(&mut command);
         let (child, address) = start(&mut command);
-        Self { address, database, child, environment }
+        Self { address, database, child, environment, data }
     }
 
     /// Another process on the same database.
@@ -226,6 +228,11 @@ impl Node {
         Reader::open(self.address, path, &[("Last-Event-ID", cursor)])
     }
 
+    /// Where the program keeps what it has seen.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -237,12 +244,12 @@ impl Node {
 
     /// Starts the program again after it ended, at another port.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.database.url(), &self.environment);
+        (self.child, self.address) = spawn(&self.database.url(), self.data.path(), &self.environment);
     }
 
     /// The same where it was, for those who come back by themselves.
     pub(crate) fn restart_at_the_same_address(&mut self) {
-        (self.child, self.address) = spawn_at(self.address, &self.database.url(), &self.environment);
+        (self.child, self.address) = spawn_at(self.address, &self.database.url(), self.data.path(), &self.environment);
     }
 
     pub(crate) fn terminate(&self) {
@@ -329,18 +336,19 @@ pub(crate) fn program() -> Command {
     command
 }
 
-fn spawn(url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
-    spawn_at(SocketAddr::from(([127, 0, 0, 1], 0)), url, environment)
+fn spawn(url: &str, data: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
+    spawn_at(SocketAddr::from(([127, 0, 0, 1], 0)), url, data, environment)
 }
 
-fn spawn_at(address: SocketAddr, url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
-    start(&mut serving(address, url, environment))
+fn spawn_at(address: SocketAddr, url: &str, data: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
+    start(&mut serving(address, url, data, environment))
 }
 
-fn serving(address: SocketAddr, url: &str, environment: &[(String, String)]) -> Command {
+fn serving(address: SocketAddr, url: &str, data: &Path, environment: &[(String, String)]) -> Command {
     let mut command = program();
     command
         .args(["--listen", &address.to_string(), "--database-url", url])
+        .env("KAIRANBAN_SERVER__DATA_DIR", data)
         .env("RUST_LOG", "warn,actix_http=off")
         .stdout(Stdio::piped());
     // The tests are one client, and a busy one.

@@ -1,0 +1,103 @@
+//! The change log: reading it, checking that it is the same as before, and keeping it short.
+
+use std::time::Duration;
+
+use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
+
+use super::Store;
+use crate::{BoardContent, StoreError, Stretch, change_log, history, identity};
+
+impl Store {
+    /// Finds out whether the database still holds the history that was read up to `known`, and begins a new epoch if it was
+    /// restored. Gives the newest place in its log.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn settle(&self, known: Option<&LogPosition>) -> Result<(LogPosition, Verdict), StoreError> {
+        self.with(|connection| identity::settle(connection, &self.config.address, known))
+    }
+
+    /// Everything committed after what is `known`; nothing if that is not there any more as it was read, so that it has to be
+    /// found out what happened ([`settle`](Self::settle)).
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn changes_since(&self, known: &LogPosition) -> Result<Option<Stretch>, StoreError> {
+        // A file is known by what lies there, not by what a connection may hold open.
+        let file = self.config.address.path().map(identity::file_mark).transpose()?;
+        if file.is_some_and(|mark| mark != known.mark) {
+            return Ok(None);
+        }
+        self.with(|connection| change_log::since(connection, known, self.config.changes_max))
+    }
+
+    /// The boards that changed after a revision, also if the log was trimmed since. Gives how far the log reaches, too.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn boards_since(&self, after: Revision) -> Result<Stretch, StoreError> {
+        self.with(|connection| change_log::boards_since(connection, after))
+    }
+
+    /// What boards hold, each with its revision, all of one moment.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn contents(&self, boards: &[BoardId]) -> Result<Vec<BoardContent>, StoreError> {
+        self.with(|connection| history::contents(connection, boards, self.config.topics_max))
+    }
+
+    /// Logs what the log has missed of a board that was seen at a revision: that its list has to be read, and, if `is_board`,
+    /// that the board itself changed. Tells whether it did; another node may have been quicker.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn log_missed(&self, board: BoardId, seen: Revision, is_board: bool) -> Result<bool, StoreError> {
+        self.pool.write(|connection| history::log_missed(connection, board, seen, is_board), |_, logged| Ok(logged))
+    }
+
+    /// The newest committed revision.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn head(&self) -> Result<Revision, StoreError> {
+        self.with(change_log::head)
+    }
+
+    /// The revision up to which the change log may have been forgotten.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn trimmed_to(&self) -> Result<Revision, StoreError> {
+        self.with(change_log::trimmed_to)
+    }
+
+    /// Archives at most `batch` topics that a full board no longer shows. Gives how many.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn archive(&self, board: &BoardName, batch: usize) -> Result<usize, StoreError> {
+        let topics_max = self.config.topics_max;
+        // Most of the time there is nothing to do, and then no other writer has to wait.
+        if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
+            return Ok(0);
+        }
+        self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
+    }
+
+    /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn head_before(&self, ago: Duration) -> Result<Revision, StoreError> {
+        self.with(|connection| change_log::head_before(connection, ago))
+    }
+
+    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
+        self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
+    }
+}

@@ -1,0 +1,84 @@
+//! Boards that cannot be read while the rest of the database can: each is tried again by itself, less and less often.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use kairanban_core::BoardName;
+use tokio::sync::watch;
+
+/// Until the first try again.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+
+/// The boards, and when to try each of them again.
+#[derive(Debug)]
+pub(super) struct StaleBoards {
+    retries: BTreeMap<BoardName, Retry>,
+    retry_max: Duration,
+    names: watch::Sender<BTreeSet<BoardName>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+}
+
+impl StaleBoards {
+    /// None, and the place to ask for their names.
+    pub(super) fn new(retry_max: Duration) -> (Self, watch::Receiver<BTreeSet<BoardName>>) {
+        let (names, seen) = watch::channel(BTreeSet::new());
+        (Self { retries: BTreeMap::new(), retry_max, names }, seen)
+    }
+
+    /// Notes that a board could not be read. Tells whether that is new.
+    pub(super) fn add(&mut self, board: &BoardName, now: Instant) -> bool {
+        let known = self.retries.get(board).copied();
+        let wait = known.map_or(RETRY_MIN, |retry| retry.wait * 2).min(self.retry_max.max(RETRY_MIN));
+        self.retries.insert(board.clone(), Retry { at: now + wait, wait });
+        self.names.send_if_modified(|names| names.insert(board.clone()));
+        known.is_none()
+    }
+
+    /// Notes that a board was read, or is gone. Tells whether it was stale.
+    pub(super) fn remove(&mut self, board: &BoardName) -> bool {
+        self.names.send_if_modified(|names| names.remove(board));
+        self.retries.remove(board).is_some()
+    }
+
+    /// Forgets all of them: what they were belongs to another history.
+    pub(super) fn clear(&mut self) {
+        self.retries.clear();
+        self.names.send_modify(BTreeSet::clear);
+    }
+
+    /// When the next one has to be tried.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.retries.values().map(|retry| retry.at).min()
+    }
+
+    /// Those that have to be tried now.
+    pub(super) fn due(&self, now: Instant) -> Vec<BoardName> {
+        self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(board, _)| board.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_is_tried_less_and_less_often_until_it_is_read() {
+        let (mut stale, names) = StaleBoards::new(Duration::from_secs(1));
+        let (board, now): (BoardName, _) = ("main".parse().expect("a name"), Instant::now());
+        assert!(stale.add(&board, now) && !stale.add(&board, now), "new once");
+        assert_eq!((stale.due(now).len(), stale.due(now + RETRY_MIN * 2).len()), (0, 1));
+        for _ in 0..9 {
+            stale.add(&board, now);
+        }
+        assert_eq!(stale.next(), Some(now + Duration::from_secs(1)), "but not for ever");
+        assert!(names.borrow().contains(&board));
+        assert!(stale.remove(&board) && !stale.remove(&board) && names.borrow().is_empty() && stale.next().is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! The last place of the log that this node has read, kept in a small file in the data folder: so that a database that
+//! is restored while the server is away is noticed at its start.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use kairanban_core::{LogPosition, LogRow, Revision};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::failpoint;
+
+/// The file's name in the data folder.
+pub const FILE: &str = "last-seen.json";
+
+/// As it stands in the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    epoch: String,
+    mark: String,
+    last: Option<KeptRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRow {
+    revision: u64,
+    id: i64,
+    kind: String,
+    board_id: i64,
+    topic_id: Option<i64>,
+    at: String,
+}
+
+/// What was seen last, if that is known. A file that is missing or cannot be read is no error: what it would have shown is
+/// not noticed then.
+#[must_use]
+pub fn read(folder: &Path) -> Option<LogPosition> {
+    let path = folder.join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::info!(path = %path.display(), "this server has not seen a database before, so it cannot tell whether this one was restored");
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "cannot read what was seen last; a restored database is not noticed at this start");
+            return None;
+        }
+    };
+    let kept = parse(&text);
+    if kept.is_none() {
+        tracing::warn!(path = %path.display(), "this is not what was seen last; a restored database is not noticed at this start");
+    }
+    kept
+}
+
+fn parse(text: &str) -> Option<LogPosition> {
+    let Kept { epoch, mark, last } = serde_json::from_str(text).ok()?;
+    let row = |row: KeptRow| {
+        let KeptRow { revision, id, kind, board_id, topic_id, at } = row;
+        Some(LogRow { revision: Revision::new(revision)?, id, kind, board_id, topic_id, at })
+    };
+    let last = match last {
+        Some(last) => Some(row(last)?),
+        None => None,
+    };
+    Some(LogPosition { epoch: epoch.parse().ok()?, mark, last })
+}
+
+/// Keeps the file up to date until told to stop, and writes it a last time then.
+pub async fn run(folder: &Path, seen: &mut watch::Receiver<LogPosition>, every: Duration, stop: &CancellationToken) {
+    let mut known_bad = false;
+    loop {
+        let position = seen.borrow_and_update().clone();
+        failpoint::pass("last-seen");
+        let folder = folder.to_owned();
+        let written = tokio::task::spawn_blocking(move || write(&folder, &position)).await;
+        let failed = written.map_err(io::Error::other).and_then(|written| written).err();
+        if let Some(error) = failed.as_ref().filter(|_| !known_bad) {
+            tracing::warn!(%error, "cannot keep what was seen last in server.data_dir; a restored database is not noticed at the next start");
+        }
+        known_bad = failed.is_some();
+        if stop.is_cancelled() && !seen.has_changed().unwrap_or(false) {
+            return;
+        }
+        // Not for each commit.
+        tokio::select! {
+            () = stop.cancelled() => continue,
+            () = sleep(every) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// In one step, for this user alone.
+fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
+    let LogPosition { epoch, mark, last } = position;
+    let row = |row: &LogRow| KeptRow {
+        revision: row.revision.get(),
+        id: row.id,
+        kind: row.kind.clone(),
+        board_id: row.board_id,
+        topic_id: row.topic_id,
+        at: row.at.clone(),
+    };
+    let kept = Kept { epoch: epoch.to_string(), mark: mark.clone(), last: last.as_ref().map(row) };
+    let text = serde_json::to_string(&kept)?;
+    let mut make = DirBuilder::new();
+    make.recursive(true);
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    }
+    make.create(folder)?;
+    // Of this process alone, as another may share the folder. What one of the same number left behind when it was killed is old.
+    let written = folder.join(format!("{FILE}.{}", std::process::id()));
+    match fs::remove_file(&written) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    open.open(&written)?.write_all(text.as_bytes())?;
+    fs::rename(&written, folder.join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("data");
+        assert_eq!(read(&inside), None);
+        let last = LogRow {
+            revision: Revision::new(7).expect("a revision"),
+            id: 9,
+            kind: "set".to_owned(),
+            board_id: 1,
+            topic_id: Some(3),
+            at: "2026-01-01 00:00:00.000001".to_owned(),
+        };
+        for last in [None, Some(last)] {
+            let position = LogPosition { epoch: "a1".parse().expect("an epoch"), mark: "1/2".to_owned(), last };
+            write(&inside, &position).expect("written");
+            assert_eq!(read(&inside), Some(position));
+        }
+        #[cfg(unix)]
+        for (path, mode) in [(inside.clone(), 0o700), (inside.join(FILE), 0o600)] {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, mode, "{path:?}");
+        }
+        for wrong in ["", "{", "{}", r#"{"epoch":"-","mark":"","last":null}"#] {
+            fs::write(inside.join(FILE), wrong).expect("written");
+            assert_eq!(read(&inside), None, "{wrong}");
+        }
+    }
+}

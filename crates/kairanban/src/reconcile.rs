@@ -1,0 +1,174 @@
+//! Compares what is in memory with what the database holds, board by board and spread over the interval: rows may have
+//! been changed without a revision (by a replica's role, or while the triggers were off), and nothing else would ever show
+//! them. What differs is logged as a change, once for all nodes, so that all of them read it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kairanban_core::{BoardId, Hub, Published, Revision, Shown};
+use kairanban_store::{BoardContent, Store, StoreError, content_sum};
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{blocking::answered, failpoint, follower::Following, shared_snapshots::Loader};
+
+/// Pieces of a round, so that no reading is of all boards.
+const SLICES: usize = 30;
+/// Reports that may wait; one that finds no room is made again by the next round.
+const QUEUE: usize = 64;
+
+/// Takes reports of boards that differ from what the database holds at the same revision. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reconciler(mpsc::Sender<(BoardId, Revision)>);
+
+impl Reconciler {
+    /// Where reports are made, and where they are read.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<(BoardId, Revision)>) {
+        let (reports, received) = mpsc::channel(QUEUE);
+        (Self(reports), received)
+    }
+
+    /// Reports that the database holds something else of a board at a revision than memory does.
+    pub fn report(&self, board: BoardId, revision: Revision) {
+        // Full: the next round finds it.
+        let _ = self.0.try_send((board, revision));
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Reconcile {
+    store: Store,
+    loader: Loader,
+    hub: Arc<Hub>,
+    following: Following,
+    reports: mpsc::Receiver<(BoardId, Revision)>,
+    interval: Duration,
+}
+
+/// What a task has found so far.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Boards that differed.
+    count: u64,
+    /// What the database held of a board when it was logged last, and what memory did.
+    logged: HashMap<BoardId, (i64, i64)>,
+}
+
+impl Reconcile {
+    /// The task.
+    #[must_use]
+    pub const fn new(
+        store: Store,
+        loader: Loader,
+        hub: Arc<Hub>,
+        following: Following,
+        reports: mpsc::Receiver<(BoardId, Revision)>,
+        interval: Duration,
+    ) -> Self {
+        Self { store, loader, hub, following, reports, interval }
+    }
+
+    /// Compares until told to stop.
+    pub async fn run(&mut self, stop: &CancellationToken) {
+        let mut findings = Findings::default();
+        let slices = u32::try_from(SLICES).unwrap_or(1);
+        let mut ticks = interval((self.interval / slices).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let boards: Vec<BoardId> = self.hub.shown().into_iter().map(|shown| shown.board_id).collect();
+            let slice = boards.len().div_ceil(SLICES).max(1);
+            for at in 0..SLICES {
+                if !self.tick(&mut ticks, &mut findings, stop).await {
+                    return;
+                }
+                failpoint::pass("reconcile");
+                let ids: Vec<_> = boards.iter().skip(at * slice).take(slice).copied().collect();
+                if ids.is_empty() || self.following.stale_since().is_some() {
+                    continue;
+                }
+                if let Err(error) = self.compare(&ids, &mut findings).await {
+                    tracing::warn!(%error, "could not compare the boards with the database");
+                }
+            }
+        }
+    }
+
+    /// Waits for the next slice, and takes the reports that are made meanwhile. False at the end.
+    async fn tick(&mut self, ticks: &mut Interval, findings: &mut Findings, stop: &CancellationToken) -> bool {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                _ = ticks.tick() => return true,
+                Some((board, revision)) = self.reports.recv() => {
+                    self.log(board, revision, false, findings).await;
+                }
+            }
+        }
+    }
+
+    async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
+        // In this order: what was published up to there is shown, and what is shown is in the database.
+        let reached = self.following.revision();
+        let shown: HashMap<_, _> = self.hub.shown().into_iter().map(|shown| (shown.board_id, shown)).collect();
+        let asked = ids.to_vec();
+        let contents = answered(&self.store, move |store| store.contents(&asked)).await?;
+        for content in contents {
+            let Some(shown) = shown.get(&content.id) else { continue };
+            let at = shown.snapshot.revision();
+            if content.revision == at {
+                self.compare_one(shown, &content, findings).await;
+            } else if content.revision > at && content.revision <= reached {
+                // A change that no list shows, as of the title, or one that the log did not tell of.
+                self.read_again(shown).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_one(&self, shown: &Shown, content: &BoardContent, findings: &mut Findings) {
+        let is_board = content
+            .standing
+            .as_ref()
+            .is_none_or(|(name, policies)| name != shown.snapshot.board() || *policies != shown.policies);
+        let sums = (content.sum, content_sum(&shown.snapshot));
+        if !is_board && sums.0 == sums.1 {
+            findings.logged.remove(&content.id);
+        } else if is_board || findings.logged.insert(content.id, sums) != Some(sums) {
+            // Otherwise reading it again has not helped, and would not the next time.
+            self.log(content.id, content.revision, is_board, findings).await;
+        }
+    }
+
+    async fn log(&self, board: BoardId, revision: Revision, is_board: bool, findings: &mut Findings) {
+        findings.count += 1;
+        tracing::warn!(
+            board = board.0, %revision, found = findings.count,
+            "the database shows something else of this board than its log says: rows were changed without a revision (triggers off?)"
+        );
+        match answered(&self.store, move |store| store.log_missed(board, revision, is_board)).await {
+            // The follower hears of it as of any other commit.
+            Ok(logged) => tracing::info!(board = board.0, logged, "every server reads the board again"),
+            Err(error) => tracing::warn!(%error, board = board.0, "could not log it; the next round tries again"),
+        }
+    }
+
+    async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
+        let (epoch, board) = (self.following.epoch(), shown.snapshot.board());
+        let loaded = match self.loader.load(&epoch, board).await {
+            Err(StoreError::NoSuchBoard(_)) => return Ok(()),
+            loaded => loaded?,
+        };
+        if let Ok(Published::Sent(_)) = self.hub.install(&self.hub.channel(board), loaded, Instant::now()) {
+            tracing::warn!(%board, "the database showed more of this board than its log had told");
+        }
+        Ok(())
+    }
+}

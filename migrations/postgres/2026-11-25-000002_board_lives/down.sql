@@ -1,0 +1,3 @@
+DROP TRIGGER boards_named ON boards;
+DROP FUNCTION boards_named();
+DROP TABLE board_lives;
