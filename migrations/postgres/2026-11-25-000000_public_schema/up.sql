@@ -3,19 +3,22 @@
 
 -- ---------------------------------------------------------------- first: nobody else writes
 
--- The order of commits gets another lock (`commit_order`): no transaction may still be open under the old one. Waiting for
--- several tables can deadlock with a transaction that holds one of them, so a wait is short, and all is let go in between.
+-- The order of commits gets another lock (`commit_order`): no transaction may still be open under the old one.
+--
+-- Waiting for several tables can deadlock with a transaction that holds one of them and waits for another. So `topics` is
+-- waited for first, with nothing held, then all others for a moment each; if that is not enough, all is let go. Together it
+-- takes less than a second, the time after which Postgres looks for deadlocks and ends somebody's transaction.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL timezone = 'UTC';
 DO $$
 DECLARE
     deadline CONSTANT TIMESTAMPTZ := clock_timestamp() + interval '60 seconds';
-    wait_ms INT := 200;
 BEGIN
     LOOP
         BEGIN
-            PERFORM set_config('lock_timeout', wait_ms::text, true);
+            PERFORM set_config('lock_timeout', (1 + random() * 500)::int::text, true);
             LOCK TABLE topics IN ACCESS EXCLUSIVE MODE;
+            PERFORM set_config('lock_timeout', '30', true);
             LOCK TABLE boards, tokens, changes, transactions, identity, idempotency, tickets, audit, deleted_topics
                 IN ACCESS EXCLUSIVE MODE;
             EXIT;
@@ -24,7 +27,8 @@ BEGIN
                 RAISE EXCEPTION 'other sessions have held locks on the tables of the boards for 60 s, so they cannot be altered'
                     USING ERRCODE = 'lock_not_available', HINT = 'End the open transactions that pg_stat_activity shows, then migrate again.';
             END IF;
-            wait_ms := least(wait_ms * 2, 5000);
+            -- Lets those finish who wait behind us.
+            PERFORM pg_sleep(random() / 10);
         END;
     END LOOP;
     PERFORM set_config('lock_timeout', '0', true);

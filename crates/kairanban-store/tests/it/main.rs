@@ -7,12 +7,16 @@
 mod access;
 mod clocks;
 mod contract;
+mod given_ids;
 mod grants;
 mod history;
 mod place;
 mod postgres;
 mod public_schema;
+mod replication;
+mod roles;
 mod sqlite;
+mod upgrade;
 
 /// Runs each story on SQLite and on Postgres.
 #[macro_export]

@@ -2,12 +2,18 @@
 
 use std::{
     env,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use diesel::{Connection as _, PgConnection, SqliteConnection, connection::SimpleConnection};
+use diesel::{
+    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection, sql_query,
+    sql_types::Text,
+};
 use kairanban_core::{Actor, BoardName, Change, Loaded, NewTopic, Revision, Topic};
 use kairanban_store::{
     DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig, Written, migrate,
@@ -47,6 +53,20 @@ impl Place {
         migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
         let store = Store::open(config(&address)).expect("a store");
         Self { kind, address, store, _folder: folder }
+    }
+
+    /// As one finds it who has a database already.
+    pub(crate) fn at(url: &str) -> Self {
+        let address: DatabaseAddress = url.parse().expect("an address");
+        let store = Store::open(config(&address)).expect("a store");
+        Self { kind: Kind::Postgres, address, store, _folder: None }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        match &self.address {
+            DatabaseAddress::Postgres(url) => url,
+            DatabaseAddress::Sqlite(_) => panic!("a path"),
+        }
     }
 
     pub(crate) fn foreign(&self) -> Foreign {
@@ -89,9 +109,30 @@ impl Place {
     }
 }
 
+#[derive(QueryableByName)]
+struct Value {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
 impl Foreign {
+    pub(crate) fn postgres(url: &str) -> Self {
+        Self::Postgres(PgConnection::establish(url).expect("postgres"))
+    }
+
     pub(crate) fn run(&mut self, sql: &str) {
         self.try_run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The only value of the only row of a query, as text.
+    pub(crate) fn ask(&mut self, expression: &str) -> String {
+        let query = sql_query(format!("SELECT CAST(({expression}) AS TEXT) AS value"));
+        let row: Value = match self {
+            Self::Sqlite(connection) => query.get_result(connection),
+            Self::Postgres(connection) => query.get_result(connection),
+        }
+        .unwrap_or_else(|error| panic!("{expression}: {error}"));
+        row.value
     }
 
     pub(crate) fn try_run(&mut self, sql: &str) -> Result<(), String> {
@@ -143,10 +184,13 @@ pub(crate) fn topic(comment: &str) -> NewTopic {
     NewTopic::try_new(comment, "").expect("allowed")
 }
 
-fn new_database() -> String {
+/// The URL of an empty database.
+pub(crate) fn new_database() -> String {
     let server = env::var("KAIRANBAN_TEST_POSTGRES_URL").expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
     let id = format!("{:?}", thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
-    let name = format!("store_{}_{id}", std::process::id());
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("store_{}_{id}_{number}", std::process::id());
     let mut connection = PgConnection::establish(&server).expect("the test Postgres");
     connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("a database");
     let (base, _) = server.rsplit_once('/').expect("a URL with a database");

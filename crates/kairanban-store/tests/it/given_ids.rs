@@ -1,0 +1,204 @@
+//! Ids that other programs bring along, and values that they leave out, on Postgres.
+
+use std::{collections::BTreeSet, thread};
+
+use crate::place::{Foreign, Kind, Place, create};
+
+fn place() -> (Place, Foreign) {
+    let place = Place::new(Kind::Postgres);
+    let mut foreign = place.foreign();
+    foreign.run("INSERT INTO identity VALUES ('default_board', '1') ON CONFLICT DO NOTHING");
+    (place, foreign)
+}
+
+/// Each way in which rows arrive with ids of their own; the next topic is behind them all.
+#[test]
+fn a_later_topic_is_never_below_ids_that_were_given() {
+    let (place, mut foreign) = place();
+    let ways = [
+        "INSERT INTO topics (id, board_id, comment) VALUES ($ + 1, 1, 'x'), ($ + 3, 1, 'x'), ($ + 2, 1, 'x')",
+        "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' FROM generate_series($ + 1, $ + 500) g",
+        "INSERT INTO topics (id, board_id, comment) OVERRIDING SYSTEM VALUE VALUES ($ + 900, 1, 'x')",
+        "INSERT INTO topics (id, board_id, comment) VALUES ($ + 1000000, 1, 'x')",
+        "INSERT INTO topics (id, board_id, comment) VALUES ($ + 4294967296, 1, 'x')",
+        "UPDATE topics SET id = $ + 7 WHERE id = (SELECT max(id) FROM topics)",
+        "UPDATE topics SET id = $ + 700000 WHERE id = (SELECT min(id) FROM topics)",
+        "BEGIN; SAVEPOINT a; INSERT INTO topics (id, board_id, comment) VALUES ($ + 12, 1, 'x'); RELEASE a; COMMIT",
+        "COPY (SELECT $ + 21, 1, 'x') TO '/tmp/kairanban-ids-test'; COPY topics (id, board_id, comment) FROM '/tmp/kairanban-ids-test'",
+    ];
+    for way in ways {
+        let largest = foreign.ask("SELECT coalesce(max(id), 0) FROM topics");
+        foreign.run(&way.replace('$', &format!("{largest}::bigint")));
+        let largest: i64 = foreign.ask("SELECT max(id) FROM topics").parse().expect("a number");
+        let next = create(&place, "next").id.0;
+        assert!(next > largest, "{way}: {next} after {largest}");
+        assert_eq!(place.comments().last().map(String::as_str), Some("next"), "{way}");
+    }
+}
+
+#[test]
+fn an_id_that_would_leave_no_room_is_refused() {
+    let (place, mut foreign) = place();
+    let first = create(&place, "a").id.0;
+    for (table, columns, values) in [
+        ("topics", "board_id, comment", "1, 'x'"),
+        ("boards", "name", "'far'"),
+        ("tokens", "name, digest, scope", "'x', 'x', 'read'"),
+    ] {
+        for id in ["9007199254740991", "4294999999", "9223372036854775807"] {
+            let insert = format!("INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})");
+            let error = foreign.try_run(&insert).expect_err(&insert);
+            assert!(error.contains("too far ahead") || error.contains("check"), "{insert}: {error}");
+        }
+    }
+    assert!(foreign.try_run(&format!("UPDATE topics SET id = 9007199254740991 WHERE id = {first}")).is_err());
+    assert!(foreign.try_run("INSERT INTO topics (id, board_id, comment) VALUES (0, 1, 'x')").is_err());
+    assert_eq!(create(&place, "b").id.0, first + 1);
+}
+
+/// Two importers with jumps and steps, and posts all the while.
+#[test]
+fn the_sequence_of_ids_never_goes_back() {
+    let (place, _) = place();
+    let importers = [(1_000_000_i64, 250_000_i64), (900_000, 333_333)].map(|(from, step)| {
+        let mut foreign = place.foreign();
+        thread::spawn(move || {
+            for n in 0..40 {
+                let id = from + n * step;
+                foreign.run(&format!(
+                    "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' FROM generate_series({id}, {id} + 20) g ON CONFLICT DO NOTHING"
+                ));
+            }
+        })
+    });
+    let posters: Vec<_> = (0..2)
+        .map(|_| {
+            let mut foreign = place.foreign();
+            thread::spawn(move || {
+                let mut last = 0_i64;
+                for _ in 0..200 {
+                    foreign.run("BEGIN");
+                    let id: i64 = foreign.ask("SELECT nextval('topics_id_seq')").parse().expect("a number");
+                    assert!(id > last, "{id} after {last}");
+                    last = id;
+                    foreign.run(&format!(
+                        "INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'p') ON CONFLICT DO NOTHING; COMMIT"
+                    ));
+                }
+            })
+        })
+        .collect();
+    importers.into_iter().for_each(|thread| thread.join().expect("imported"));
+    posters.into_iter().for_each(|thread| thread.join().expect("posted"));
+    let mut foreign = place.foreign();
+    assert_eq!(foreign.ask("SELECT count(*) FROM topics WHERE id > (SELECT last_value FROM topics_id_seq)"), "0");
+    let ids: BTreeSet<_> = (0..3).map(|n| create(&place, &n.to_string()).id.0).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+/// What was loaded while no trigger fired is passed over by a call.
+#[test]
+fn the_sequence_can_be_moved_behind_what_is_there() {
+    let (place, mut foreign) = place();
+    foreign.run("ALTER TABLE topics DISABLE TRIGGER USER; INSERT INTO topics (id, board_id, comment) VALUES (500, 1, 'x')");
+    foreign.run("ALTER TABLE topics ENABLE TRIGGER USER");
+    assert_eq!(foreign.ask("SELECT move_topic_ids()"), "500");
+    assert_eq!(create(&place, "a").id.0, 501);
+}
+
+/// Each column that has a default, on its own and with NULL, by INSERT and by UPDATE.
+#[test]
+fn null_counts_as_not_given() {
+    let (place, mut foreign) = place();
+    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, ordinal_position) \
+        FROM information_schema.columns WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') \
+        AND is_nullable = 'NO' AND (column_default IS NOT NULL OR is_identity = 'YES' OR column_name = 'board_id')";
+    for (n, column) in foreign.ask(columns).split(' ').enumerate() {
+        let (table, name) = column.split_once('.').expect("a column");
+        let (columns, values) = match table {
+            "boards" => ("name", format!("'b{n}'")),
+            "topics" => ("comment", format!("'c{n}'")),
+            _ => ("name, digest, scope", format!("'t{n}', 'd{n}', 'read'")),
+        };
+        foreign.run(&format!("INSERT INTO {table} ({columns}, {name}) VALUES ({values}, NULL)"));
+        assert_eq!(foreign.ask(&format!("SELECT count(*) FROM {table} WHERE {name} IS NULL")), "0", "{column}");
+        if !matches!(name, "id" | "board_id") {
+            foreign.run(&format!("UPDATE {table} SET {name} = NULL"));
+            assert_eq!(foreign.ask(&format!("SELECT count(*) FROM {table} WHERE {name} IS NULL")), "0", "{column}");
+        }
+    }
+    assert!(!place.comments().is_empty());
+    foreign.run("DELETE FROM identity WHERE key = 'default_board'");
+    let error = foreign.try_run("INSERT INTO topics (comment) VALUES ('nowhere')").expect_err("no board");
+    assert!(error.contains("there is no default board"), "{error}");
+}
+
+#[test]
+fn that_a_topic_was_edited_is_recorded_by_what_changed() {
+    let (_, mut foreign) = place();
+    foreign.run("INSERT INTO topics (comment, created_at, updated_at) VALUES ('a', now() - interval '1 day', now())");
+    let mut edited = |change: &str| {
+        foreign.run(&format!("UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"));
+        foreign.ask("SELECT CASE WHEN edited_at IS NULL THEN 'never' WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END FROM topics")
+    };
+    for change in ["updated_at = now()", "comment = 'a'", "edited_at = '2020-01-01'", "archived = false", "revision = 7"] {
+        assert_eq!(edited(change), "never", "{change}");
+    }
+    for change in ["comment = 'b'", "author = 'ann'", "comment = 'c', edited_at = '2020-01-01'", "author = NULL"] {
+        assert_eq!(edited(change), "now", "{change}");
+    }
+}
+
+/// No value of a time that some program could not read, whatever the column.
+#[test]
+fn times_out_of_range_are_refused() {
+    let (place, mut foreign) = place();
+    create(&place, "a");
+    foreign.run("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')");
+    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ') FROM information_schema.columns \
+        WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') AND data_type LIKE 'timestamp%'";
+    for column in foreign.ask(columns).split(' ') {
+        let (table, name) = column.split_once('.').expect("a column");
+        for value in ["infinity", "-infinity", "0044-03-15 BC", "10000-01-01", "294276-12-31"] {
+            // A written `edited_at` is not kept unless with the row.
+            let update = format!("UPDATE {table} SET {name} = '{value}'");
+            if name != "edited_at" {
+                assert!(foreign.try_run(&update).is_err(), "{update}");
+            }
+        }
+    }
+    assert!(foreign.try_run("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')").is_err());
+    let left = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
+        AND data_type = 'timestamp without time zone' AND table_name <> '__diesel_schema_migrations'";
+    assert_eq!(foreign.ask(left), "0");
+    let text = "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND prosrc LIKE '%timezone(%'";
+    assert_eq!(foreign.ask(text), "0", "a function writes a time without its zone");
+}
+
+/// A session far away from UTC writes instants, and so do we, whatever the database's own zone is, behind a pooler too.
+#[test]
+fn every_connection_means_the_same_instant() {
+    let (place, mut foreign) = place();
+    let (_, name) = place.url().rsplit_once('/').expect("a database");
+    foreign.run(&format!("ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'"));
+    let pooler = std::env::var("KAIRANBAN_TEST_PGBOUNCER_URL").expect("KAIRANBAN_TEST_PGBOUNCER_URL; scripts/test sets it");
+    let pooled = format!("{}/{name}", pooler.rsplit_once('/').expect("a URL with a database").0);
+    for url in [place.url().to_owned(), pooled] {
+        let again = Place::at(&url);
+        for program in [&mut place.foreign(), &mut Foreign::postgres(&url)] {
+            program.run(
+                "INSERT INTO topics (comment) VALUES ('theirs'); UPDATE topics SET comment = 'edited' WHERE comment = 'theirs'",
+            );
+        }
+        create(&again, "ours");
+        for topic in again.load().snapshot.topics() {
+            let age = chrono_seconds(&format!("{:?}", topic.created_at), &mut foreign);
+            assert!((-5..60).contains(&age), "{url}: {topic:?} is {age} s old");
+        }
+    }
+}
+
+/// How long ago a moment was, by the database.
+fn chrono_seconds(moment: &str, foreign: &mut Foreign) -> i64 {
+    foreign.ask(&format!("SELECT extract(epoch FROM now() - '{moment}'::timestamptz)::bigint")).parse().expect("a number")
+}

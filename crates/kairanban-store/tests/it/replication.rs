@@ -1,0 +1,137 @@
+//! Rows that a subscription brings, or a session in the replica role, between two databases of one cluster.
+
+use std::time::{Duration, Instant};
+
+use kairanban_core::ChangeKind;
+
+use crate::place::{Foreign, Kind, Place, create};
+
+/// Waits until the board shows this.
+fn await_comments(place: &Place, expected: &[&str]) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while place.comments() != expected {
+        assert!(Instant::now() < end, "{:?} instead of {expected:?}", place.comments());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// All topics of the board bear revisions that the log knows, each of them drawn once.
+fn assert_stamped(place: &Place) {
+    let mut foreign = place.foreign();
+    assert_eq!(foreign.ask("SELECT count(*) FROM changes WHERE revision IS NULL"), "0");
+    assert_eq!(foreign.ask("SELECT count(*) FROM transactions"), "0");
+    let unlogged = "SELECT count(*) FROM topics t WHERE NOT EXISTS \
+        (SELECT FROM changes c WHERE c.topic_id = t.id AND c.revision = t.revision AND c.kind = 'set')";
+    assert_eq!(foreign.ask(unlogged), "0");
+}
+
+/// A publisher that is a board as well, and one subscriber; the slot and the subscription end with it.
+struct Subscription<'a> {
+    subscriber: &'a Place,
+    publisher: Foreign,
+    name: String,
+}
+
+impl<'a> Subscription<'a> {
+    fn new(publisher: &Place, subscriber: &'a Place) -> Self {
+        let (_, name) = subscriber.url().rsplit_once('/').expect("a database");
+        let mut from = publisher.foreign();
+        from.run("CREATE PUBLICATION topics_alone FOR TABLE topics");
+        // Within one cluster the slot has to be there before.
+        from.run(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"));
+        subscriber.foreign().run(&format!(
+            "CREATE SUBSCRIPTION {name} CONNECTION '{}' PUBLICATION topics_alone WITH (create_slot = false, slot_name = '{name}')",
+            publisher.url()
+        ));
+        Self { subscriber, publisher: from, name: name.to_owned() }
+    }
+}
+
+impl Drop for Subscription<'_> {
+    fn drop(&mut self) {
+        let name = &self.name;
+        let mut subscriber = self.subscriber.foreign();
+        for sql in [
+            format!("ALTER SUBSCRIPTION {name} DISABLE"),
+            format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+            format!("DROP SUBSCRIPTION {name}"),
+        ] {
+            subscriber.try_run(&sql).ok();
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.publisher.try_run(&format!("SELECT pg_drop_replication_slot('{name}')")).is_err() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn what_a_subscription_brings_is_shown() {
+    let (publisher, subscriber) = (Place::new(Kind::Postgres), Place::new(Kind::Postgres));
+    create(&publisher, "before");
+    let _subscription = Subscription::new(&publisher, &subscriber);
+    await_comments(&subscriber, &["before"]);
+    let mut from = publisher.foreign();
+    from.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c')");
+    await_comments(&subscriber, &["before", "a", "b", "c"]);
+    let before = subscriber.head();
+    from.run("BEGIN; UPDATE topics SET comment = 'B' WHERE comment = 'b'; DELETE FROM topics WHERE comment = 'before'; COMMIT");
+    await_comments(&subscriber, &["a", "B", "c"]);
+    let changes = subscriber.changes(before);
+    assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Set, ChangeKind::Delete]);
+    assert_eq!(changes[0].revision, changes[1].revision, "one transaction, one revision");
+    assert_stamped(&subscriber);
+    let edited = "SELECT extract(epoch FROM edited_at) FROM topics WHERE comment = 'B'";
+    assert_eq!(subscriber.foreign().ask(edited), from.ask(edited));
+    // Posts on both sides go on; ids of the subscriber are past those that came.
+    let here = create(&subscriber, "here").id.0;
+    assert!(here > 4, "{here}");
+    from.run("TRUNCATE topics");
+    await_comments(&subscriber, &[]);
+    assert_eq!(subscriber.changes(before).last().map(|change| change.kind), Some(ChangeKind::Clear));
+    from.run("INSERT INTO topics (id, board_id, comment) VALUES (90, 1, 'after')");
+    await_comments(&subscriber, &["after"]);
+    assert_stamped(&subscriber);
+}
+
+#[test]
+fn a_session_in_the_replica_role_counts_the_same() {
+    let place = Place::new(Kind::Postgres);
+    let mut admin = place.foreign();
+    admin.run("SET session_replication_role = replica");
+    for (sql, kinds) in [
+        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", vec![ChangeKind::Set, ChangeKind::Set]),
+        ("UPDATE topics SET comment = 'A' WHERE comment = 'a'", vec![ChangeKind::Set]),
+        ("UPDATE topics SET comment = comment", vec![]),
+        ("UPDATE topics SET revision = 77", vec![]),
+        ("UPDATE topics SET id = id + 100 WHERE comment = 'b'", vec![ChangeKind::Delete, ChangeKind::Set]),
+        ("UPDATE topics SET archived = true WHERE comment = 'b'", vec![ChangeKind::Delete]),
+        ("DELETE FROM topics WHERE comment = 'A'", vec![ChangeKind::Delete]),
+        ("UPDATE boards SET title = 'x'", vec![ChangeKind::Board]),
+        ("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')", vec![ChangeKind::Token]),
+        ("TRUNCATE topics", vec![ChangeKind::Clear]),
+    ] {
+        let before = place.head();
+        admin.run(sql);
+        let changes = place.changes(before);
+        assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), kinds, "{sql}");
+        assert_stamped(&place);
+    }
+}
+
+/// An ordinary session does not log twice.
+#[test]
+fn an_ordinary_session_logs_once() {
+    let place = Place::new(Kind::Postgres);
+    let mut foreign = place.foreign();
+    for (sql, rows) in [
+        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", 2),
+        ("UPDATE topics SET comment = 'x'", 2),
+        ("DELETE FROM topics", 2),
+        ("TRUNCATE topics", 1),
+    ] {
+        let before = place.head();
+        foreign.run(sql);
+        assert_eq!(place.changes(before).len(), rows, "{sql}");
+    }
+}
