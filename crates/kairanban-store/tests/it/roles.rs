@@ -78,7 +78,7 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
     let mut owner = place.foreign();
     let mut tried = Vec::new();
     for table in list(&mut owner, TABLES) {
-        let column = owner.ask(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1"));
+        let column = owner.ask(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum DESC LIMIT 1"));
         tried.extend([
             (format!("read {table}"), format!("SELECT * FROM {table}")),
             (format!("insert {table}"), format!("INSERT INTO {table} DEFAULT VALUES")),
@@ -93,7 +93,10 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
                 ),
             ),
             (format!("disable {table}"), format!("ALTER TABLE {table} DISABLE TRIGGER ALL")),
-            (format!("refer {table}"), format!("CREATE TEMP TABLE x (y bigint REFERENCES {table})")),
+            (
+                format!("refer {table}"),
+                format!("SELECT CASE WHEN has_table_privilege('{table}', 'REFERENCES') THEN 1 ELSE 1 / 0 END"),
+            ),
             (format!("index {table}"), format!("CREATE INDEX ON {table} (({column} IS NULL))")),
             (format!("drop {table}"), format!("DROP TABLE {table} CASCADE")),
         ]);
@@ -120,7 +123,9 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
     tried.push(("make a table".to_owned(), "CREATE TABLE public.x ()".to_owned()));
     tried.push(("make a function".to_owned(), "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned()));
     tried.push(("become a replica".to_owned(), "SET session_replication_role = replica".to_owned()));
-    let refused = |error: &str| error.contains("permission denied") || error.contains("must be owner");
+    let refused = |error: &str| {
+        ["permission denied", "must be owner", "division by zero", "does not exist"].iter().any(|text| error.contains(text))
+    };
     let mut done = BTreeSet::new();
     for (what, sql) in tried {
         if foreign.try_run(&format!("BEGIN; {sql}")).map_or_else(|error| !refused(&error), |()| true) {
@@ -151,11 +156,7 @@ fn a_plain_writer_does_all_that_a_site_does() {
     let mut site = writer.connect();
     site.run(
         "INSERT INTO topics (comment) VALUES ('a'), ('b'); INSERT INTO topics (id, board_id, comment, author) VALUES (700, 1, 'c', NULL);
-         UPDATE topics SET comment = 'A' WHERE comment = 'a'; DELETE FROM topics WHERE comment = 'b'; SELECT move_topic_ids();
-         COPY topics (comment) FROM PROGRAM 'echo d'"
-            .split("; COPY")
-            .next()
-            .expect("all but the program, which takes another right"),
+         UPDATE topics SET comment = 'A' WHERE comment = 'a'; DELETE FROM topics WHERE comment = 'b'; SELECT move_topic_ids()",
     );
     assert_eq!(place.comments(), ["first", "A", "c"]);
 }
@@ -235,10 +236,9 @@ fn a_role_without_rights_blocks_nobody() {
     let stranger = Role::new(&place, "blocker");
     let mut blocker = stranger.connect();
     blocker.run("BEGIN");
-    for class in ["pg_class", "pg_proc", "pg_namespace", "pg_trigger"] {
-        let keys = owner.ask(&format!("SELECT string_agg(DISTINCT format('pg_advisory_lock(%s)', oid), ', ') FROM {class}"));
-        blocker.run(&format!("SELECT {keys}"));
-    }
+    let keys =
+        "SELECT string_agg(format('pg_advisory_lock(%s)', oid), ', ') FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    blocker.run(&format!("SELECT {}", owner.ask(keys)));
     let migrating = "pg_advisory_lock(hashtextextended('kairanban migrate public', 0))";
     blocker.run(&format!("SELECT {migrating}, pg_notify('kairanban_public', '')"));
     for table in list(&mut owner, TABLES) {
