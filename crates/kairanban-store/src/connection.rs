@@ -178,9 +178,8 @@ impl AnyConnection {
     /// one writer at a time anyway.
     pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => {
-                connection.batch_execute("LOCK TABLE commit_order IN EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'")
-            }
+            Self::Postgres(connection) => connection
+                .batch_execute("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'"),
             Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
         }
     }

@@ -37,7 +37,8 @@ END $$;
 -- ---------------------------------------------------------------- who is who
 
 -- Held from the stamp to the end of the commit, and by the archiver. A table and not an advisory lock, which any role could
--- take: to lock this one takes a right on it. EXCLUSIVE lets readers pass, so no pg_dump waits or is waited for. Always empty.
+-- take: to lock this one takes a right on it. The mode, SHARE UPDATE EXCLUSIVE, excludes itself but no reader, so no pg_dump waits or
+-- is waited for; stronger ones look through the locks of every session first, which eight writers feel. Always empty.
 -- Whoever may UPDATE it is the server: it may commit without a NOTIFY, and archive.
 CREATE TABLE commit_order (
     nothing BOOLEAN NOT NULL CHECK (false)
@@ -247,7 +248,7 @@ DECLARE
 BEGIN
     IF TG_RELID <> 'transactions'::regclass THEN RAISE EXCEPTION 'transaction_stamped() is for the table transactions'; END IF;
     -- Held from here to the end of the commit.
-    LOCK TABLE commit_order IN EXCLUSIVE MODE;
+    LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE;
     drawn := nextval('revision_seq');
     IF current_setting('kairanban.ids_jumped', true) = 'on' THEN
         PERFORM move_ids('topics_id_seq', max(topic_id)) FROM changes WHERE writer = NEW.writer AND revision IS NULL AND kind = 'set';

@@ -124,7 +124,9 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
     tried.push(("make a function".to_owned(), "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned()));
     tried.push(("become a replica".to_owned(), "SET session_replication_role = replica".to_owned()));
     let refused = |error: &str| {
-        ["permission denied", "must be owner", "division by zero", "does not exist"].iter().any(|text| error.contains(text))
+        ["permission denied", "must be owner", "division by zero", "does not exist", "must return type trigger"]
+            .iter()
+            .any(|text| error.contains(text))
     };
     let mut done = BTreeSet::new();
     for (what, sql) in tried {
