@@ -12,8 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible,
-    audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository,
-    tokens,
+    audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
 };
 
 /// How the database is used.
