@@ -8,10 +8,10 @@ use crate::place::{Foreign, Kind, Place, create};
 
 /// Waits until the board shows this.
 fn await_comments(place: &Place, expected: &[&str]) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let (mut foreign, end) = (place.foreign(), Instant::now() + Duration::from_secs(20));
     while place.comments() != expected {
         assert!(Instant::now() < end, "{:?} instead of {expected:?}", place.comments());
-        std::thread::park_timeout(Duration::from_millis(20));
+        foreign.run("SELECT pg_sleep(0.02)");
     }
 }
 
@@ -60,7 +60,7 @@ impl Drop for Subscription<'_> {
         }
         let end = Instant::now() + Duration::from_secs(10);
         while self.publisher.try_run(&format!("SELECT pg_drop_replication_slot('{name}')")).is_err() && Instant::now() < end {
-            std::thread::park_timeout(Duration::from_millis(50));
+            subscriber.try_run("SELECT pg_sleep(0.05)").ok();
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use kairanban_store::{DatabaseAddress, migrate};
@@ -169,7 +168,7 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
             while !over.load(Ordering::Relaxed) {
                 foreign.run(&format!("BEGIN; {work}; COMMIT"));
                 written += 1;
-                thread::park_timeout(Duration::from_millis(pause_ms));
+                foreign.run(&format!("SELECT pg_sleep({pause_ms} / 1000.0)"));
             }
             written
         })
