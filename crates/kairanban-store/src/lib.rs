@@ -6,9 +6,11 @@
 
 mod audit;
 mod change_log;
+mod classified;
 mod connection;
 mod deed;
 mod error;
+mod group_commit;
 mod idempotency;
 mod identity;
 mod migrate;
@@ -19,13 +21,15 @@ mod schema;
 mod store;
 mod tokens;
 mod writer;
+mod writer_health;
 
 pub use change_log::{BoardTouched, LogPage, Stretch};
 pub use connection::{DatabaseAddress, Timeouts};
 pub use deed::Deed;
-pub use error::StoreError;
+pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use migrate::migrate;
 pub use repository::{BoardEdit, Page, Visible};
 pub use store::{DataVersion, Store, StoreConfig};
 pub use tokens::{NewToken, Secret, TicketTimes};
 pub use writer::{Committed, CreatedTopic, Write, Writer, WriterConfig, Written};
+pub use writer_health::WriterHealth;

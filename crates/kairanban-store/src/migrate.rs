@@ -39,7 +39,7 @@ pub fn migrate(
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
     }
     .map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))?;
-    connection.write("", |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
     if new_epoch {
         identity::renew(&mut connection)?;
     }

@@ -1,9 +1,9 @@
 //! The connections that the store shares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
-use parking_lot::FairMutex;
+use parking_lot::{FairMutex, FairMutexGuard};
 
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
@@ -21,6 +21,9 @@ pub(crate) struct Pool {
     /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
     /// beside one who writes all the time it might be never.
     turn: Option<Arc<FairMutex<()>>>,
+    /// The longest that one waits for it: who has it may never come back.
+    turn_wait: Duration,
+    manager: Manager,
 }
 
 impl Pool {
@@ -35,10 +38,11 @@ impl Pool {
             .connection_timeout(config.pool_wait)
             // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
-            .build(manager)?;
+            .build(manager.clone())?;
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
-        Ok(Self { connections, size_max: config.pool_max, prelude, turn })
+        let turn_wait = config.timeouts.statement;
+        Ok(Self { connections, size_max: config.pool_max, prelude, turn, turn_wait, manager })
     }
 
     /// Whether a transaction pooler stands between.
@@ -49,12 +53,12 @@ impl Pool {
     /// Works on a connection of the pool. A connection that died while it lay there shows only when
     /// it is used; then another is taken, until one lives or all were tried.
     pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
+        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work)).map_err(StoreError::of_reading)
     }
 
     /// The same for work that writes, but draws no revision.
     pub(crate) fn with_turn<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock());
+        let _turn = self.turn()?;
         self.with(work)
     }
 
@@ -64,9 +68,20 @@ impl Pool {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock());
+        let _turn = self.turn()?;
         let prelude = self.prelude.as_deref().unwrap_or_default();
-        self.on_a_live_one(|connection| connection.write(prelude, &work, &finish))
+        self.on_a_live_one(|connection| connection.write(prelude, None, &work, &finish))
+    }
+
+    /// A session of the caller's own, outside the pool.
+    pub(crate) fn session(&self) -> Session {
+        Session { pool: self.clone(), connection: None }
+    }
+
+    fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
+        let Some(turn) = &self.turn else { return Ok(None) };
+        let late = || StoreError::Unavailable("another write of this process does not end".to_owned());
+        turn.try_lock_for(self.turn_wait).map(Some).ok_or_else(late)
     }
 
     fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -99,8 +114,41 @@ fn within<T>(
     })
 }
 
+/// A session for writing, outside the pool: if it never answers, nobody else misses its connection.
+pub(crate) struct Session {
+    pool: Pool,
+    connection: Option<AnyConnection>,
+}
+
+impl Session {
+    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
+    pub(crate) fn write<T, U>(
+        &mut self,
+        patience: Duration,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        let pool = self.pool.clone();
+        let _turn = pool.turn()?;
+        let prelude = pool.prelude.as_deref().unwrap_or_default();
+        // One that died while it was idle shows only when it is used.
+        let mut was_idle = self.connection.is_some();
+        loop {
+            let mut connection = self.connection.take().map_or_else(|| pool.manager.open(), Ok)?;
+            let done = connection.write(prelude, Some(patience), &work, &finish);
+            if !done.as_ref().err().is_some_and(StoreError::taints) && !connection.is_broken() {
+                self.connection = Some(connection);
+            }
+            match done {
+                Err(StoreError::Disconnected(_)) if was_idle => was_idle = false,
+                done => return done.map_err(StoreError::final_word),
+            }
+        }
+    }
+}
+
 /// How the pool makes connections and tells bad ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Manager {
     address: DatabaseAddress,
     timeouts: Timeouts,
@@ -114,16 +162,22 @@ struct Pooled {
     tainted: bool,
 }
 
+impl Manager {
+    fn open(&self) -> Result<AnyConnection, StoreError> {
+        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
+        if self.pooled {
+            connection.prepare_nothing();
+        }
+        Ok(connection)
+    }
+}
+
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, StoreError> {
-        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
-        if self.pooled {
-            connection.prepare_nothing();
-        }
-        Ok(Pooled { connection, tainted: false })
+        Ok(Pooled { connection: self.open()?, tainted: false })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {

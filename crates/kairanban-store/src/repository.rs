@@ -17,6 +17,7 @@ use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, S
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
+    error::Refusal,
     rows::{TopicRow, number, policies, revision, topic_columns},
     schema::{boards, deleted_topics, topics},
 };
@@ -27,7 +28,7 @@ pub(crate) use self::board::{
     board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read, place_of,
     standings, update_board,
 };
-pub(crate) use self::creation::{Creation, create_topics};
+pub(crate) use self::creation::{Creation, create_each, create_topics};
 
 define_sql_function! {
     /// In lower case; SQLite knows only that of ASCII.
@@ -85,15 +86,15 @@ pub(crate) fn update_topic(
     edit: &TopicEdit,
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     let set = (edit.comment().map(|text| topics::comment.eq(text)), edit.author().map(|text| topics::author.eq(text)));
     let changed = if edit.comment().is_none() && edit.author().is_none() {
         // Nothing to set is no statement at all.
         row.count().get_result::<i64>(connection)? > 0
     } else {
-        diesel::update(row).set(set).execute(connection)? > 0
+        connection.modify(diesel::update(row).set(set))? > 0
     };
-    if changed { Ok(()) } else { Err(why_not(connection, board, id)?) }
+    if changed { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
 }
 
 /// Deletes a topic; if `expected` is given, only one that is still at that revision. It is kept
@@ -105,8 +106,8 @@ pub(crate) fn delete_topic(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     keep_aside(connection, board, id, expected)?;
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
-    if diesel::delete(row).execute(connection)? > 0 { Ok(()) } else { Err(why_not(connection, board, id)?) }
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
+    if connection.modify(diesel::delete(row))? > 0 { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
 }
 
 fn keep_aside(
@@ -119,9 +120,9 @@ fn keep_aside(
     let columns =
         (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
     let into = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?).select(columns);
-    diesel::delete(kept::table.filter(kept::id.eq(id.0))).execute(connection)?;
-    diesel::insert_into(kept::table).values(row).into_columns(into).execute(connection)?;
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected)).select(columns);
+    connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
+    connection.modify(diesel::insert_into(kept::table).values(row).into_columns(into))?;
     Ok(())
 }
 
@@ -142,12 +143,14 @@ pub(crate) fn restore_topic(
     if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
         return Err(StoreError::TopicExists(id));
     }
-    let put_back = diesel::insert_into(topics::table)
-        .values(kept::table.filter(is_kept).select(columns))
-        .into_columns(into)
-        .execute(connection)?;
-    diesel::delete(kept::table.filter(is_kept)).execute(connection)?;
-    if put_back > 0 { Ok(()) } else { Err(StoreError::NoSuchTopic(id)) }
+    let put_back = diesel::insert_into(topics::table).values(kept::table.filter(is_kept).select(columns)).into_columns(into);
+    let put_back = connection.modify(put_back)?;
+    let was_kept = connection.modify(diesel::delete(kept::table.filter(is_kept)))?;
+    match (put_back, was_kept) {
+        (0, 0) => Err(StoreError::NoSuchTopic(id)),
+        (0, _) => Err(StoreError::Refused(Refusal::default())),
+        _ => Ok(()),
+    }
 }
 
 /// Forgets topics that were deleted before `age_max` ago. Gives how many.
@@ -157,24 +160,22 @@ pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) 
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
-type IsTopic = Box<dyn BoxableExpression<topics::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Bool>>;
+#[diesel::dsl::auto_type]
+fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
+    let (board, id): (i64, i64) = (board.0, id.0);
+    let (any, at): (bool, i64) = (expected.is_none(), number(expected.unwrap_or_default()));
+    topics::id.eq(id).and(topics::board_id.eq(board)).and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
+}
 
-fn is_topic(
+/// No row was touched: because there is none, it is another one by now, or a trigger left it as it was.
+fn why_not(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     expected: Option<Revision>,
-) -> Result<IsTopic, StoreError> {
-    let topic = topics::id.eq(id.0).and(topics::board_id.eq(board_id(connection, board)?.0));
-    Ok(match expected {
-        Some(expected) => Box::new(topic.and(topics::revision.eq(number(expected)))),
-        None => Box::new(topic),
-    })
-}
-
-/// No row was touched: because there is none, or because it is another one by now.
-fn why_not(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<StoreError, StoreError> {
+) -> Result<StoreError, StoreError> {
     match topic(connection, board, id) {
+        Ok(topic) if expected.is_none_or(|expected| expected == topic.revision) => Ok(StoreError::Refused(Refusal::default())),
         Ok(_) => Ok(StoreError::Changed(id)),
         Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),
         Err(error) => Err(error),

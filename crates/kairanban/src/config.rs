@@ -125,6 +125,9 @@ sections! {
         #[doc = "For a write to be answered, in milliseconds"] write_wait_ms: NonZero<u64>,
         #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
+        #[doc = "For a transaction of the writer, in milliseconds"] write_group_wait_ms: NonZero<u64>,
+        #[doc = "How often a write is tried"] write_tries_max: NonZero<usize>,
+        #[doc = "Sessions that do not answer"] write_abandoned_max: usize,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
     }
@@ -237,6 +240,10 @@ impl Config {
         if let Some(wrong) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
             let reason = format!("{wrong:?} is no origin; write https://host or http://host:port, without a path");
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
+        }
+        if self.database.write_group_wait_ms >= self.database.write_wait_ms {
+            let reason = "must be below database.write_wait_ms".to_owned();
+            return Err(ConfigError::Invalid { key: "database.write_group_wait_ms", reason });
         }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
             let reason = "must not be above stream.retry_max_ms".to_owned();
@@ -363,7 +370,13 @@ impl Config {
     /// The writer's part.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
-        WriterConfig { queue_max: self.database.write_queue_max.get(), group_max: self.database.write_group_max.get() }
+        WriterConfig {
+            queue_max: self.database.write_queue_max.get(),
+            group_max: self.database.write_group_max.get(),
+            group_wait: Duration::from_millis(self.database.write_group_wait_ms.get()),
+            tries_max: self.database.write_tries_max.get(),
+            abandoned_max: self.database.write_abandoned_max,
+        }
     }
 }
 
