@@ -41,7 +41,7 @@ impl Pool {
             .build(manager.clone())?;
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
-        let turn_wait = config.timeouts.statement;
+        let turn_wait = config.pool_wait + config.timeouts.statement;
         Ok(Self { connections, size_max: config.pool_max, prelude, turn, turn_wait, manager })
     }
 
@@ -79,9 +79,13 @@ impl Pool {
     }
 
     fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
+        self.turn_within(self.turn_wait)
+    }
+
+    fn turn_within(&self, patience: Duration) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
         let Some(turn) = &self.turn else { return Ok(None) };
         let late = || StoreError::Unavailable("another write of this process does not end".to_owned());
-        turn.try_lock_for(self.turn_wait).map(Some).ok_or_else(late)
+        turn.try_lock_for(patience).map(Some).ok_or_else(late)
     }
 
     fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -129,7 +133,7 @@ impl Session {
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         let pool = self.pool.clone();
-        let _turn = pool.turn()?;
+        let _turn = pool.turn_within(patience)?;
         let prelude = pool.prelude.as_deref().unwrap_or_default();
         // One that died while it was idle shows only when it is used.
         let mut was_idle = self.connection.is_some();

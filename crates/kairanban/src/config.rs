@@ -156,6 +156,7 @@ sections! {
     /// The REST addresses.
     Rest {
         #[doc = "Rows in one page"] page_max: NonZero<usize>,
+        #[doc = "Characters of a search"] search_chars_max: usize,
         #[doc = "Longest wait for news, in seconds"] wait_max_s: u64,
     }
     /// The change log.
