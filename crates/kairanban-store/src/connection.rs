@@ -165,8 +165,14 @@ impl AnyConnection {
                 Err(error)
             }
         };
-        // From there on nobody knows whether it was committed, so it must not be done again.
-        done.map_err(StoreError::final_word)
+        match done {
+            // A trigger may raise the code of a lost connection. As long as the session answers, it was rolled back.
+            Err(StoreError::Disconnected(text)) if self.batch_execute("SELECT 1").is_ok() => {
+                Err(StoreError::fault(FaultKind::Other, text))
+            }
+            // From there on nobody knows whether it was committed, so it must not be done again.
+            done => done.map_err(StoreError::final_word),
+        }
     }
 
     fn begin_write(&mut self, prelude: &str, patience: Option<Duration>) -> QueryResult<()> {

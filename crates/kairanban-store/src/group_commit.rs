@@ -30,7 +30,10 @@ const SHARE_MIN: Duration = Duration::from_millis(250);
 /// How long and how often a group is tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// When trying ends.
     pub(crate) deadline: Instant,
+    /// When the group is answered all the same: nothing is committed after that.
+    pub(crate) abandoned_at: Instant,
     pub(crate) tries_max: usize,
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
     let all: Vec<_> = writes.iter().collect();
     // The other half is for each by itself.
     let patience = limits.deadline.saturating_duration_since(Instant::now()) / 2;
-    match commit_writes(session, &all, patience, run_all) {
+    match commit_writes(session, &all, patience, limits, run_all) {
         Ok((committed, answers)) => Outcome { commits: committed.into_iter().collect(), answers },
         Err(StoreError::Unavailable(text)) => {
             tracing::warn!(text, writes = writes.len(), "a group of writes was not committed");
@@ -79,7 +82,7 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outco
             }
             let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
             let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_one(session, writes[*at], patience) {
+            match commit_one(session, writes[*at], patience, limits) {
                 Ok((committed, answer)) => {
                     commits.extend(committed);
                     answers[*at] = Some(answer);
@@ -107,7 +110,12 @@ const fn is_worth_another_try(answer: &Answer) -> bool {
     }
 }
 
-fn commit_one(session: &mut Session, write: &Write, patience: Duration) -> Result<(Option<Committed>, Answer), StoreError> {
+fn commit_one(
+    session: &mut Session,
+    write: &Write,
+    patience: Duration,
+    limits: Limits,
+) -> Result<(Option<Committed>, Answer), StoreError> {
     let run = |connection: &mut AnyConnection, writes: &[&Write]| {
         let outcomes = writes.iter().map(|write| run(connection, write)).collect::<Result<Vec<_>, _>>()?;
         // At the commit itself nobody could say why it fails.
@@ -115,7 +123,7 @@ fn commit_one(session: &mut Session, write: &Write, patience: Duration) -> Resul
         Ok(outcomes.into_iter().map(Ok).collect())
     };
     let missing = || Err(StoreError::Internal("nothing came of a write".to_owned()));
-    match commit_writes(session, &[write], patience, run) {
+    match commit_writes(session, &[write], patience, limits, run) {
         Ok((committed, mut answers)) => Ok((committed, answers.pop().unwrap_or_else(missing))),
         // A reading that failed does not say why.
         Err(StoreError::Fault(fault)) if fault.kind == FaultKind::Other => {
@@ -133,10 +141,17 @@ fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
     patience: Duration,
+    limits: Limits,
     run: impl Fn(&mut AnyConnection, &[&Write]) -> Result<Vec<DoneResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<Answer>), StoreError> {
     let work = |connection: &mut AnyConnection| run(connection, writes);
-    session.write(patience, work, |connection, outcomes| read_back(connection, writes, outcomes))
+    session.write(patience, work, |connection, outcomes| {
+        let read = read_back(connection, writes, outcomes)?;
+        if Instant::now() > limits.abandoned_at {
+            return Err(StoreError::Unavailable("the write took too long".to_owned()));
+        }
+        Ok(read)
+    })
 }
 
 /// Reads what was written, as it stands in the database now.
@@ -227,9 +242,9 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<DoneResult, St
 fn run(connection: &mut AnyConnection, write: &Write) -> DoneResult {
     match write {
         Write::Administer { actor, deed } => deed.run(connection, actor),
-        Write::CreateTopic { .. } => {
-            let created = repository::create_each(connection, write.creation().as_slice())?.pop();
-            created.unwrap_or(Err(StoreError::Internal("nothing came of a write".to_owned()))).map(Done::Topic)
+        Write::CreateTopic { board, topic, key, right } => {
+            let creation = Creation { board, topic, key: key.as_ref(), right: *right };
+            repository::create_one(connection, &creation).map(Done::Topic)
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use self::board::{
     board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read, place_of,
     standings, update_board,
 };
-pub(crate) use self::creation::{Creation, create_each, create_topics};
+pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 
 define_sql_function! {
     /// In lower case; SQLite knows only that of ASCII.

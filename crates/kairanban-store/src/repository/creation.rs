@@ -64,15 +64,36 @@ pub(crate) fn create_each(
     let conflicts: Vec<_> = (0..outcomes.len()).filter(|at| is_conflict(&outcomes[*at])).collect();
     if !conflicts.is_empty() {
         // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
-        if let Err(error) = connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?)) {
-            tracing::warn!(%error, "the sequence of topic ids could not be moved");
-        }
+        move_ids(connection);
         let again: Vec<_> = conflicts.iter().map(|at| wanted[*at]).collect();
         for (at, outcome) in conflicts.into_iter().zip(try_each(connection, &again)?) {
             outcomes[at] = outcome;
         }
     }
     Ok(outcomes)
+}
+
+/// The same for one topic in a transaction of its own, without a savepoint.
+///
+/// # Errors
+/// Also if the topic is refused.
+pub(crate) fn create_one(connection: &mut AnyConnection, creation: &Creation<'_>) -> Result<TopicId, StoreError> {
+    let decision = decide(connection, std::slice::from_ref(creation))?.pop();
+    match decision.ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))?? {
+        Decision::Found(id) => Ok(id),
+        Decision::Create(board) => insert_checked(connection, board, creation).inspect_err(|error| {
+            // The sequence stays moved when this is rolled back.
+            if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
+                move_ids(connection);
+            }
+        }),
+    }
+}
+
+fn move_ids(connection: &mut AnyConnection) {
+    if let Err(error) = connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?)) {
+        tracing::warn!(%error, "the sequence of topic ids could not be moved");
+    }
 }
 
 fn try_each(

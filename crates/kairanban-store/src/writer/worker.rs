@@ -125,8 +125,8 @@ impl Workers {
 fn serve(mut session: Session, config: WriterConfig, tasks: Receiver<Task>, report: impl Fn(Outcome)) {
     for writes in tasks {
         // Before the group is abandoned, so that its writes can be answered one by one.
-        let deadline = Instant::now() + config.group_wait * 7 / 8;
-        let limits = Limits { deadline, tries_max: config.tries_max };
+        let (deadline, abandoned_at) = (Instant::now() + config.group_wait * 7 / 8, Instant::now() + config.group_wait);
+        let limits = Limits { deadline, abandoned_at, tries_max: config.tries_max };
         let work = || match writes.as_slice() {
             [] => group_commit::check(&mut session, limits),
             writes => group_commit::commit(&mut session, writes, limits),

@@ -22,6 +22,7 @@ mod openapi;
 mod oracle;
 mod pages;
 mod protocol;
+mod refusals;
 mod rest;
 mod sockets;
 mod sse;
