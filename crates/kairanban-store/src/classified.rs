@@ -163,7 +163,10 @@ pub(crate) fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), Stor
 
 /// What was written drew no revision: no reader would see it.
 pub(crate) fn triggers_off() -> StoreError {
-    StoreError::fault(FaultKind::TriggersOff, "what is written draws no revision; enable them, and check session_replication_role")
+    StoreError::fault(
+        FaultKind::TriggersOff,
+        "what is written draws no revision; enable them, and check session_replication_role",
+    )
 }
 
 /// The meaning of an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.

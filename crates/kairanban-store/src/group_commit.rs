@@ -118,7 +118,7 @@ fn commit_one(
 ) -> Result<(Option<Committed>, Answer), StoreError> {
     let run = |connection: &mut AnyConnection, writes: &[&Write]| {
         let outcomes = writes.iter().map(|write| run(connection, write)).collect::<Result<Vec<_>, _>>()?;
-        // At the commit itself nobody could say why it fails.
+        // The commit itself could not say why it fails.
         connection.check_constraints()?;
         Ok(outcomes.into_iter().map(Ok).collect())
     };
@@ -177,7 +177,12 @@ fn read_back(
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// another program did more.
-fn created(writes: &[&Write], outcomes: &[DoneResult], topics: &[(BoardId, Topic)], stamped: Stamped) -> Option<Vec<CreatedTopic>> {
+fn created(
+    writes: &[&Write],
+    outcomes: &[DoneResult],
+    topics: &[(BoardId, Topic)],
+    stamped: Stamped,
+) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
         let creation = write.creation()?;

@@ -118,7 +118,7 @@ fn within<T>(
     })
 }
 
-/// A session for writing, outside the pool: if it never answers, nobody else misses its connection.
+/// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
 pub(crate) struct Session {
     pool: Pool,
     connection: Option<AnyConnection>,

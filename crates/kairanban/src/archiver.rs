@@ -8,7 +8,7 @@ use kairanban_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::blocking;
+use crate::blocking::in_the_background;
 
 /// Topics in one transaction: it holds up other commits, so it is short.
 const BATCH: usize = 500;
@@ -64,8 +64,8 @@ pub async fn run(store: Store, mut overfull: Overfull, stop: CancellationToken) 
 
 async fn archive(store: &Store, board: &BoardName) -> Result<(), kairanban_store::StoreError> {
     loop {
-        let (store, board) = (store.clone(), board.clone());
-        if blocking(move || store.archive(&board, BATCH)).await? < BATCH {
+        let board = board.clone();
+        if in_the_background(store, move |store| store.archive(&board, BATCH)).await? < BATCH {
             return Ok(());
         }
     }

@@ -126,8 +126,7 @@ sections! {
         #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
         #[doc = "For a transaction of the writer, in milliseconds"] write_group_wait_ms: NonZero<u64>,
-        #[doc = "How often a write is tried"] write_tries_max: NonZero<usize>,
-        #[doc = "Sessions that do not answer"] write_abandoned_max: usize,
+        #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent sessions"] write_abandoned_max: usize,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
     }
@@ -242,13 +241,12 @@ impl Config {
             let reason = format!("{wrong:?} is no origin; write https://host or http://host:port, without a path");
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
         }
+        let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
         if self.database.write_group_wait_ms >= self.database.write_wait_ms {
-            let reason = "must be below database.write_wait_ms".to_owned();
-            return Err(ConfigError::Invalid { key: "database.write_group_wait_ms", reason });
+            return wrong("database.write_group_wait_ms", "must be below database.write_wait_ms");
         }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
-            let reason = "must not be above stream.retry_max_ms".to_owned();
-            return Err(ConfigError::Invalid { key: "stream.retry_min_ms", reason });
+            return wrong("stream.retry_min_ms", "must not be above stream.retry_max_ms");
         }
         Ok(())
     }
@@ -449,6 +447,7 @@ mod tests {
         assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
         assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
         assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));
+        assert!(error(&[("KAIRANBAN_DATABASE__WRITE_WAIT_MS", "2500")]).contains("database.write_group_wait_ms"));
         for origin in ["*", "app.example", "https://app.example/", "https://*.example"] {
             assert!(error(&[("KAIRANBAN_CORS__ORIGINS", origin)]).contains("cors.origins"), "{origin}");
         }

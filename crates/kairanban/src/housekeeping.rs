@@ -9,7 +9,7 @@ use kairanban_core::{BoardName, Hub};
 use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, bulletin::HighWater, config::Config, follower::Following, limits::Quotas};
+use crate::{blocking::in_the_background, bulletin::HighWater, config::Config, follower::Following, limits::Quotas};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -89,14 +89,14 @@ impl Housekeeping {
         if shown.is_empty() {
             return Ok(());
         }
-        let (store, names) = (self.store.clone(), shown.iter().map(|(name, _)| name.clone()).collect::<Vec<BoardName>>());
-        let stored = blocking(move || store.board_revisions(&names)).await?;
+        let names = shown.iter().map(|(name, _)| name.clone()).collect::<Vec<BoardName>>();
+        let stored = in_the_background(&self.store, move |store| store.board_revisions(&names)).await?;
         let reached = self.following.revision();
         for (board, shown) in shown {
             let newer = stored.iter().any(|(name, at)| *name == board && *at > shown && *at <= reached);
             if newer {
-                let (store, epoch, name) = (self.store.clone(), self.following.epoch(), board.clone());
-                let loaded = blocking(move || store.load(&epoch, &name)).await?;
+                let (epoch, name) = (self.following.epoch(), board.clone());
+                let loaded = in_the_background(&self.store, move |store| store.load(&epoch, &name)).await?;
                 // Outdated: the follower is at it.
                 let _ = self.hub.install(&self.hub.channel(&board), loaded, Instant::now());
             }
@@ -105,13 +105,13 @@ impl Housekeeping {
     }
 
     async fn forget(&self) -> Result<(), StoreError> {
-        let (store, Bounds { audit_max, undo, tickets, .. }) = (self.store.clone(), self.bounds);
-        blocking(move || store.forget(audit_max, undo, tickets)).await.map(drop)
+        let Bounds { audit_max, undo, tickets, .. } = self.bounds;
+        in_the_background(&self.store, move |store| store.forget(audit_max, undo, tickets)).await.map(drop)
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let (store, Bounds { changes_max, changes_age_max, key_age_max, .. }) = (self.store.clone(), self.bounds);
-        let trimmed_to = blocking(move || {
+        let Bounds { changes_max, changes_age_max, key_age_max, .. } = self.bounds;
+        let trimmed_to = in_the_background(&self.store, move |store| {
             let forgotten = store.prune(changes_max, changes_age_max)?;
             if forgotten > 0 {
                 tracing::info!(forgotten, "forgot the oldest changes");

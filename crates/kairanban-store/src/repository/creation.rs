@@ -60,7 +60,8 @@ pub(crate) fn create_each(
     wanted: &[Creation<'_>],
 ) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     let mut outcomes = try_each(connection, wanted)?;
-    let is_conflict = |outcome: &Result<TopicId, StoreError>| matches!(outcome, Err(StoreError::Refused(Refusal { conflict: true, .. })));
+    let is_conflict =
+        |outcome: &Result<TopicId, StoreError>| matches!(outcome, Err(StoreError::Refused(Refusal { conflict: true, .. })));
     let conflicts: Vec<_> = (0..outcomes.len()).filter(|at| is_conflict(&outcomes[*at])).collect();
     if !conflicts.is_empty() {
         // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
@@ -96,33 +97,25 @@ fn move_ids(connection: &mut AnyConnection) {
     }
 }
 
-fn try_each(
-    connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+fn try_each(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
     let outcome = |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
         Err(error) => Ok(Err(error)),
         Ok(Decision::Found(id)) => Ok(Ok(id)),
-        Ok(Decision::Create(board)) => {
-            match connection.transaction(|connection| insert_checked(connection, board, creation)) {
-                Ok(id) => Ok(Ok(id)),
-                Err(error @ StoreError::Refused(_)) => {
-                    connection.ensure_in_write()?;
-                    Ok(Err(error))
-                }
-                Err(error) => Err(error),
+        Ok(Decision::Create(board)) => match connection.transaction(|connection| insert_checked(connection, board, creation)) {
+            Ok(id) => Ok(Ok(id)),
+            Err(error @ StoreError::Refused(_)) => {
+                connection.ensure_in_write()?;
+                Ok(Err(error))
             }
-        }
+            Err(error) => Err(error),
+        },
     };
     decisions.into_iter().zip(wanted).map(outcome).collect()
 }
 
 /// Decides for each whether it is new.
-fn decide(
-    connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
-) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
+fn decide(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
     let boards = boards(connection, wanted)?;
     let earlier = earlier(connection, wanted, &boards)?;
     let decide = |creation: &Creation<'_>| {
@@ -199,11 +192,8 @@ fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> R
     }
 }
 
-type NewColumns<'a> = (
-    diesel::dsl::Eq<topics::board_id, i64>,
-    diesel::dsl::Eq<topics::comment, &'a str>,
-    diesel::dsl::Eq<topics::author, &'a str>,
-);
+type NewColumns<'a> =
+    (diesel::dsl::Eq<topics::board_id, i64>, diesel::dsl::Eq<topics::comment, &'a str>, diesel::dsl::Eq<topics::author, &'a str>);
 
 fn columns(board: BoardId, topic: &NewTopic) -> NewColumns<'_> {
     (topics::board_id.eq(board.0), topics::comment.eq(topic.comment()), topics::author.eq(topic.author()))

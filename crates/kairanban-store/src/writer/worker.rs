@@ -102,7 +102,9 @@ impl Workers {
     fn start(&self) -> Result<Worker, String> {
         // One for the handle that is kept here.
         if Arc::strong_count(&self.alive) - 1 > self.config.abandoned_max {
-            return Err("too many sessions of the database do not answer; see database.write_abandoned_max".to_owned());
+            return Err(
+                "a session of the database does not answer, and no other may be opened (database.write_abandoned_max)".to_owned()
+            );
         }
         let (tasks, queue) = sync_channel::<Task>(1);
         let (sender, outcomes) = sync_channel(1);
@@ -110,7 +112,7 @@ impl Workers {
             (self.store.pool.session(), self.config, Arc::clone(&self.on_commit), Arc::clone(&self.alive));
         let work = move || {
             serve(session, config, queue, |outcome| {
-                // Nobody waits any more: what was committed all the same is reported from here.
+                // After it was abandoned: what was committed all the same is reported from here.
                 let late = sender.send(outcome).err();
                 late.into_iter().flat_map(|late| late.0.commits).for_each(|committed| on_commit(committed));
             });

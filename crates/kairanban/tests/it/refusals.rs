@@ -31,8 +31,7 @@ fn post(node: &Node, comment: &str) -> Answer {
 /// Posts everything at once. Returns the answers in the same order.
 fn post_together(node: &Node, comments: &[String]) -> Vec<Answer> {
     thread::scope(|scope| {
-        let posts: Vec<_> =
-            comments.iter().map(|comment| scope.spawn(move || post(node, comment))).collect();
+        let posts: Vec<_> = comments.iter().map(|comment| scope.spawn(move || post(node, comment))).collect();
         posts.into_iter().map(|post| post.join().expect("an answer")).collect()
     })
 }
@@ -95,15 +94,10 @@ fn before_insert(database: &Database, name: &str, word: &str, body: &str) {
 #[test]
 fn every_class_of_sqlstate_is_answered_as_what_it_is() {
     let node = Node::start(Database::postgres());
-    before_insert(
-        &node.database,
-        "raise_it",
-        "raise ",
-        "RAISE EXCEPTION 'not this' USING ERRCODE = substr(NEW.comment, 7, 5);",
-    );
+    before_insert(&node.database, "raise_it", "raise ", "RAISE EXCEPTION 'not this' USING ERRCODE = substr(NEW.comment, 7, 5);");
     let refused = [
-        "09000", "21000", "22000", "22001", "22P02", "23000", "23001", "23502", "23503", "23505", "23514", "23P01", "27000", "2F005",
-        "38000", "39000", "44000", "54000", "54001", "P0000", "P0002", "P0003", "P0004",
+        "09000", "21000", "22000", "22001", "22P02", "23000", "23001", "23502", "23503", "23505", "23514", "23P01", "27000",
+        "2F005", "38000", "39000", "44000", "54000", "54001", "P0000", "P0002", "P0003", "P0004",
     ];
     for state in refused {
         let detail = "the database refuses this; sending it again will not help";
@@ -114,9 +108,9 @@ fn every_class_of_sqlstate_is_answered_as_what_it_is() {
         among_neighbours(&node, &format!("raise {state}"), 422, "refused", Some("not this"));
     }
     let again = [
-        "08000", "08001", "08003", "08006", "0A000", "25000", "25006", "28000", "40001", "40P01", "42501", "42601", "42703", "42883",
-        "42P01", "53000", "53100", "53200", "53300", "55000", "55006", "55P03", "57014", "57P01", "57P03", "58000", "58030", "XX000",
-        "XX001",
+        "08000", "08001", "08003", "08006", "0A000", "25000", "25006", "28000", "40001", "40P01", "42501", "42601", "42703",
+        "42883", "42P01", "53000", "53100", "53200", "53300", "55000", "55006", "55P03", "57014", "57P01", "57P03", "58000",
+        "58030", "XX000", "XX001",
     ];
     for state in again {
         among_neighbours(&node, &format!("raise {state}"), 503, "unavailable", None);
@@ -279,17 +273,16 @@ fn a_missing_column_is_an_outage_that_readyz_names(database: Database) {
     node.post("before");
     let steps = [
         ("ALTER TABLE idempotency RENAME TO away;", "ALTER TABLE away RENAME TO idempotency;", "idempotency"),
-        ("ALTER TABLE idempotency RENAME COLUMN request TO away;", "ALTER TABLE idempotency RENAME COLUMN away TO request;", "request"),
+        (
+            "ALTER TABLE idempotency RENAME COLUMN request TO away;",
+            "ALTER TABLE idempotency RENAME COLUMN away TO request;",
+            "request",
+        ),
     ];
     for (take, give, name) in steps {
         node.database.sql(take);
-        let answer = wire::request(
-            node.address,
-            "POST",
-            "/",
-            &[("Content-Type", "text/plain"), ("Idempotency-Key", name)],
-            b"keyed",
-        );
+        let answer =
+            wire::request(node.address, "POST", "/", &[("Content-Type", "text/plain"), ("Idempotency-Key", name)], b"keyed");
         assert_eq!(answer.status, 503, "{answer:?}");
         await_readiness(&node, 503, name);
         node.database.sql(give);
@@ -344,9 +337,38 @@ fn an_import_with_ids_of_its_own_costs_no_post() {
     }
 }
 
-/// Read-only, as a database is after a failover, and full grants but one.
+/// A role that has every right but one; and a policy for rows, which has the same SQLSTATE.
 #[test]
-fn a_read_only_database_and_a_missing_grant_are_named() {
+fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
+    let owner = Node::start(Database::postgres());
+    let role = format!("writer_{}_{}", std::process::id(), owner.address.port());
+    owner.database.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
+         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+    ));
+    let url = owner.database.url().replace("postgres@", &format!("{role}@"));
+    let node = Node::start(Database::Postgres(url));
+    node.post("before");
+    for (right, table) in [("INSERT", "topics"), ("SELECT", "boards"), ("INSERT", "audit"), ("DELETE", "deleted_topics")] {
+        owner.database.sql(&format!("REVOKE {right} ON {table} FROM {role};"));
+        if table != "audit" && table != "deleted_topics" {
+            assert_eq!(post(&node, "x").status, 503, "{right} {table}");
+            await_readiness(&node, 503, table);
+        }
+        owner.database.sql(&format!("GRANT {right} ON {table} TO {role};"));
+        await_readiness(&node, 200, "ready");
+    }
+    owner.database.sql(
+        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL USING (true) WITH CHECK (comment <> 'hidden');",
+    );
+    among_neighbours(&node, "hidden", 422, "refused", None);
+    drop(node);
+    owner.database.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
+}
+
+/// As a database is after a failover.
+#[test]
+fn a_read_only_database_is_named() {
     let node = Node::start(Database::postgres());
     node.post("before");
     let name = node.database.sql("SELECT current_database();");
@@ -356,9 +378,45 @@ fn a_read_only_database_and_a_missing_grant_are_named() {
     let posted = || post(&node, "x").status;
     assert_eq!(posted(), 503);
     await_readiness(&node, 503, "read-only");
-    node.database.sql(&format!("SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only; {end_sessions}"));
+    node.database.sql(&format!(
+        "SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only; {end_sessions}"
+    ));
     await_readiness(&node, 200, "ready");
     node.post("after");
+}
+
+/// The backend of the session that committed last.
+fn writing_backend(node: &Node) -> String {
+    node.database.sql(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kairanban' AND query = 'COMMIT' \
+         ORDER BY state_change DESC LIMIT 1;",
+    )
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
+}
+
+/// With as many silent sessions as are allowed, writes are refused at once, until one comes back.
+#[test]
+fn silent_sessions_are_bounded() {
+    let node = Node::start_with(Database::postgres(), &[("DATABASE__WRITE_ABANDONED_MAX", "0")]);
+    node.post("before");
+    let pid = writing_backend(&node);
+    signal("-STOP", &pid);
+    assert_eq!(post(&node, "lost").status, 503);
+    let (began, threads) = (Instant::now(), node.threads());
+    for _ in 0..20 {
+        assert_eq!(post(&node, "lost").status, 503);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(node.threads() <= threads + 2, "{threads} threads became {}", node.threads());
+    await_readiness(&node, 503, "does not answer");
+    assert_eq!(shown(&node), ["before"]);
+    signal("-CONT", &pid);
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+    assert_eq!(shown(&node), ["before", "after"]);
 }
 
 /// A backend that is frozen holds the writer's session: others write on, and nothing is written twice.
@@ -366,16 +424,12 @@ fn a_read_only_database_and_a_missing_grant_are_named() {
 fn a_silent_session_is_abandoned() {
     let node = Node::start(Database::postgres());
     node.post("before");
-    let pid = node.database.sql(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kairanban' AND query = 'COMMIT' \
-         AND state = 'idle';",
-    );
-    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().expect("kill").success());
+    let pid = writing_backend(&node);
     let keyed = || {
         let headers = [("Content-Type", "text/plain"), ("Idempotency-Key", "k")];
         wire::request(node.address, "POST", "/", &headers, b"keyed")
     };
-    signal("-STOP");
+    signal("-STOP", &pid);
     let began = Instant::now();
     let first = keyed();
     assert_eq!(first.status, 503, "{first:?}");
@@ -388,7 +442,7 @@ fn a_silent_session_is_abandoned() {
         node.post(&format!("meanwhile {n}"));
     }
     await_readiness(&node, 200, "ready");
-    signal("-CONT");
+    signal("-CONT", &pid);
     // Its transaction ends.
     let end = Instant::now() + Duration::from_secs(5);
     let open = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid};");
