@@ -147,7 +147,7 @@ impl AnyConnection {
         finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         // Until here nothing was written: a dead connection may be replaced by another.
-        self.begin_write(prelude, patience).map_err(|error| classified::of_begin(error))?;
+        self.begin_write(prelude, patience).map_err(classified::of_begin)?;
         let done = work(self).and_then(|done| {
             self.stamp()?;
             let done = finish(self, done)?;
