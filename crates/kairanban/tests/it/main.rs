@@ -24,6 +24,7 @@ mod pages;
 mod protocol;
 mod refusals;
 mod rest;
+mod silent_session;
 mod sockets;
 mod sse;
 mod streams;

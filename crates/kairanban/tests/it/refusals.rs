@@ -1,7 +1,6 @@
 //! What the database refuses is refused to that write alone; what it cannot do now is no refusal.
 
 use std::{
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +23,7 @@ crate::on_both!(
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
-fn post(node: &Node, comment: &str) -> Answer {
+pub(crate) fn post(node: &Node, comment: &str) -> Answer {
     node.send("POST", TOPICS, "application/json", serde_json::json!({ "comment": comment }).to_string())
 }
 
@@ -36,7 +35,7 @@ fn post_together(node: &Node, comments: &[String]) -> Vec<Answer> {
     })
 }
 
-fn shown(node: &Node) -> Vec<String> {
+pub(crate) fn shown(node: &Node) -> Vec<String> {
     let list = node.get(TOPICS).json();
     let topics = list["topics"].as_array().expect("topics").iter();
     topics.map(|topic| topic["comment"].as_str().expect("a comment").to_owned()).collect()
@@ -65,7 +64,7 @@ fn among_neighbours(node: &Node, bad: &str, status: u16, code: &str, detail: Opt
 }
 
 /// Until `/readyz` says this.
-fn await_readiness(node: &Node, status: u16, part: &str) {
+pub(crate) fn await_readiness(node: &Node, status: u16, part: &str) {
     let end = Instant::now() + Duration::from_secs(8);
     loop {
         let answer = node.get("/readyz");
@@ -383,76 +382,6 @@ fn a_read_only_database_is_named() {
     ));
     await_readiness(&node, 200, "ready");
     node.post("after");
-}
-
-/// The backend of the session that committed last.
-fn writing_backend(node: &Node) -> String {
-    node.database.sql(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kairanban' AND query = 'COMMIT' \
-         ORDER BY state_change DESC LIMIT 1;",
-    )
-}
-
-fn signal(name: &str, pid: &str) {
-    assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
-}
-
-/// With as many silent sessions as are allowed, writes are refused at once, until one comes back.
-#[test]
-fn silent_sessions_are_bounded() {
-    let node = Node::start_with(Database::postgres(), &[("DATABASE__WRITE_ABANDONED_MAX", "0")]);
-    node.post("before");
-    let pid = writing_backend(&node);
-    signal("-STOP", &pid);
-    assert_eq!(post(&node, "lost").status, 503);
-    let (began, threads) = (Instant::now(), node.threads());
-    for _ in 0..20 {
-        assert_eq!(post(&node, "lost").status, 503);
-    }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(node.threads() <= threads + 2, "{threads} threads became {}", node.threads());
-    await_readiness(&node, 503, "does not answer");
-    assert_eq!(shown(&node), ["before"]);
-    signal("-CONT", &pid);
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-    assert_eq!(shown(&node), ["before", "after"]);
-}
-
-/// A backend that is frozen holds the writer's session: others write on, and nothing is written twice.
-#[test]
-fn a_silent_session_is_abandoned() {
-    let node = Node::start(Database::postgres());
-    node.post("before");
-    let pid = writing_backend(&node);
-    let keyed = || {
-        let headers = [("Content-Type", "text/plain"), ("Idempotency-Key", "k")];
-        wire::request(node.address, "POST", "/", &headers, b"keyed")
-    };
-    signal("-STOP", &pid);
-    let began = Instant::now();
-    let first = keyed();
-    assert_eq!(first.status, 503, "{first:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    let began = Instant::now();
-    let again = keyed();
-    assert_eq!(again.status, 201, "{again:?}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    for n in 0..5 {
-        node.post(&format!("meanwhile {n}"));
-    }
-    await_readiness(&node, 200, "ready");
-    signal("-CONT", &pid);
-    // Its transaction ends.
-    let end = Instant::now() + Duration::from_secs(5);
-    let open = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid};");
-    while node.database.sql(&open) != "0" {
-        assert!(Instant::now() < end, "the abandoned session is kept");
-        thread::park_timeout(Duration::from_millis(20));
-    }
-    node.post("after");
-    assert_eq!(shown(&node).iter().filter(|comment| *comment == "keyed").count(), 1);
-    assert_eq!(shown(&node).len(), 8);
 }
 
 fn text_that_cannot_be_searched_for_is_refused(database: Database) {
