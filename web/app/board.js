@@ -12,7 +12,7 @@ const blank = /** @type {HTMLTemplateElement} */ (document.getElementById("topic
 // Not there where the reader may not post.
 const form = /** @type {HTMLFormElement} */ (document.getElementById("post"));
 
-/** @typedef {{id: number, comment: string, author: string, created_at: string, updated_at: string, revision: number}} Topic */
+/** @typedef {{id: number, comment: string, author: string, created_at: string, updated_at: string, edited_at: string | null, revision: number}} Topic */
 /** @typedef {{op: "set", topic: Topic} | {op: "delete", id: number}} Op */
 
 // ---------------------------------------------------------------- the list
@@ -35,7 +35,7 @@ function set(topic) {
   item.replaceChildren(.../** @type {Element} */ (filled).childNodes);
   /** @type {HTMLElement} */ (item.querySelector(".comment")).textContent = topic.comment;
   /** @type {HTMLElement} */ (item.querySelector(".author")).textContent = topic.author;
-  /** @type {HTMLElement} */ (item.querySelector(".edited")).hidden = topic.updated_at <= topic.created_at;
+  /** @type {HTMLElement} */ (item.querySelector(".edited")).hidden = !topic.edited_at;
   const time = /** @type {HTMLTimeElement} */ (item.querySelector("time"));
   time.dateTime = topic.created_at;
   showLocalTime(time);

@@ -21,8 +21,10 @@ export class Node {
   async #spawn(listen) {
     const program = process.env.KAIRANBAN_BIN ?? "../../target/debug/kairanban";
     const environment = Object.entries(this.settings).map(([name, value]) => [`KAIRANBAN_${name}`, value]);
+    // What is meant for the tests is unknown to the program, which would refuse to start.
+    const { KAIRANBAN_BIN: _, ...inherited } = process.env;
     this.child = spawn(program, ["--listen", listen, "--database-url", `sqlite://${join(this.folder, "board.db")}`], {
-      env: { ...process.env, RUST_LOG: "warn", ...Object.fromEntries(environment) },
+      env: { ...inherited, RUST_LOG: "warn", ...Object.fromEntries(environment) },
       stdio: ["ignore", "pipe", "inherit"],
     });
     for await (const line of createInterface({ input: this.child.stdout })) {

@@ -14,8 +14,11 @@ pub struct Topic {
     pub author: String,
     /// When it was first written.
     pub created_at: DateTime<Utc>,
-    /// When its text last changed.
+    /// When its row last changed, as its writers keep it.
     pub updated_at: DateTime<Utc>,
+    /// When its text or author last changed; `None` if they never did, or if the server is too old to say.
+    #[serde(default)]
+    pub edited_at: Option<DateTime<Utc>>,
     /// The revision of its newest change.
     pub revision: u64,
 }

@@ -42,6 +42,9 @@ pub enum InvalidReason {
     /// Not a time to come.
     #[error("must lie in the future")]
     Past,
+    /// A time that not every database can hold.
+    #[error("must lie before the year 10000")]
+    TooFar,
     /// A word that the server keeps for itself.
     #[error("is a reserved word")]
     Reserved,
@@ -59,6 +62,7 @@ impl InvalidReason {
             Self::NotOneOf { .. } => "not_one_of",
             Self::PiledMarks => "piled_marks",
             Self::Past => "past",
+            Self::TooFar => "too_far",
             Self::Reserved => "reserved",
         }
     }

@@ -39,5 +39,5 @@ pub use policy::{BoardChange, Policies, PostPolicy, ReadPolicy, Standing};
 pub use revision::Revision;
 pub use snapshot::{Applied, Digest, Snapshot};
 pub use tail::Tail;
-pub use token::{Scope, Token, TokenName};
+pub use token::{Scope, Token, TokenName, expiry};
 pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};

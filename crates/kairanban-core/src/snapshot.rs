@@ -189,6 +189,7 @@ pub(crate) mod tests {
             author: String::new(),
             created_at: at,
             updated_at: at,
+            edited_at: None,
             revision,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 
 use crate::{BoardName, Invalid, InvalidReason, topic::is_bidi_control};
 
@@ -40,6 +40,8 @@ impl FromStr for Scope {
 
 /// Bound of a token's name, in Unicode scalar values.
 const NAME_CHARS_MAX: usize = 80;
+/// Times are compared as text on SQLite, and a fifth digit would sort before four.
+const YEAR_MAX: i32 = 9999;
 
 /// What a token is for, in somebody's words: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,19 @@ impl FromStr for TokenName {
             return Ok(Self(name.to_owned()));
         };
         Err(Invalid { field: "name", reason })
+    }
+}
+
+/// The end of a token's time, if that is one that a new token can have: yet to come, and within what both databases hold.
+///
+/// # Errors
+/// Which of these it is not.
+pub fn expiry(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Invalid> {
+    let wrong = |reason| Err(Invalid { field: "expires_at", reason });
+    match at {
+        _ if at <= now => wrong(InvalidReason::Past),
+        _ if at.year() > YEAR_MAX => wrong(InvalidReason::TooFar),
+        _ => Ok(at),
     }
 }
 
@@ -111,6 +126,20 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+
+    #[test]
+    fn a_token_ends_in_a_time_to_come_that_a_database_can_hold() {
+        let now = DateTime::UNIX_EPOCH;
+        let last = DateTime::parse_from_rfc3339("9999-12-31T23:59:59.999999Z").expect("a time").to_utc();
+        for good in [now + TimeDelta::microseconds(1), last] {
+            assert_eq!(expiry(good, now), Ok(good));
+        }
+        for bad in
+            [now, now - TimeDelta::days(1), DateTime::<Utc>::MIN_UTC, last + TimeDelta::microseconds(1), DateTime::<Utc>::MAX_UTC]
+        {
+            assert!(expiry(bad, now).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn allows_what_its_scope_its_board_and_its_time_allow() {

@@ -1,10 +1,14 @@
 //! What administrators did, written in the transaction that did it.
 
-use chrono::NaiveDateTime;
 use diesel::prelude::*;
 use kairanban_core::{Actor, AuditEntry, BoardName};
 
-use crate::{StoreError, connection::AnyConnection, schema::audit};
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    lenient::{LossyText, Time},
+    schema::audit,
+};
 
 pub(crate) fn note(
     connection: &mut AnyConnection,
@@ -26,7 +30,7 @@ pub(crate) fn note(
 
 /// The newest first, older than `before`.
 pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-    type Row = (i64, NaiveDateTime, String, Option<i64>, String, Option<String>, Option<i64>);
+    type Row = (i64, Time, LossyText, Option<i64>, LossyText, Option<LossyText>, Option<i64>);
     let columns = (audit::id, audit::at, audit::actor, audit::token_id, audit::action, audit::board, audit::subject);
     let rows: Vec<Row> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
@@ -36,10 +40,10 @@ pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: u
         .load(connection)?;
     let entry = |(id, at, name, token, action, board, subject): Row| AuditEntry {
         id,
-        at: at.and_utc(),
-        actor: Actor { name, token },
-        action,
-        board,
+        at: at.utc(),
+        actor: Actor { name: name.0, token },
+        action: action.0,
+        board: board.map(|name| name.0),
         subject,
     };
     Ok(rows.into_iter().map(entry).collect())

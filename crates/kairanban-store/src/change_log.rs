@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{max, sql},
     prelude::*,
@@ -14,11 +13,15 @@ use kairanban_core::{BoardId, BoardName, Change, Gap, LogEntry, Revision, Standi
 use crate::{
     StoreError,
     connection::AnyConnection,
-    identity, repository,
+    identity,
+    lenient::{AnyNumber, LossyText},
+    repository,
     rows::{ChangeRow, Fixed, Number, StampedRow, kind, number, revision, standing_columns, topic_columns},
     schema::{boards, changes, topics},
 };
 
+/// The last revision there may be. A row past it has no place in the order, and is as if it were not there.
+const LAST: i64 = (1 << 53) - 1;
 const TRIMMED_TO: &str = "trimmed_to";
 /// What changes what a board shows; as the index on `changes` has it.
 const NOT_ARCHIVE: &str = "changes.kind <> 'archive'";
@@ -63,7 +66,7 @@ pub struct LogPage {
 pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: LogPage) -> Result<Vec<LogEntry>, StoreError> {
     let board_id = repository::board_id(connection, board)?;
     let after = number(wanted.after);
-    let mut query = changes::table.filter(changes::board_id.eq(board_id.0)).into_boxed();
+    let mut query = changes::table.filter(changes::board_id.eq(board_id.0).and(changes::revision.le(LAST))).into_boxed();
     query = match wanted.place {
         // What came before in the same revision was read already.
         Some(place) => query.filter(changes::revision.gt(after).or(changes::revision.eq(after).and(changes::id.gt(place)))),
@@ -71,10 +74,10 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: Lo
     };
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let columns = (changes::id, changes::revision, changes::kind, changes::topic_id);
-    let rows: Vec<(i64, i64, String, Option<i64>)> =
+    let rows: Vec<(i64, i64, LossyText, Option<i64>)> =
         query.order((changes::revision, changes::id)).limit(limit).select(columns).load(connection)?;
-    let entry = |(place, at, text, topic): (i64, i64, String, Option<i64>)| {
-        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text), topic_id: topic.map(TopicId) })
+    let entry = |(place, at, text, topic): (i64, i64, LossyText, Option<i64>)| {
+        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text.0), topic_id: topic.map(TopicId) })
     };
     rows.into_iter().map(entry).collect()
 }
@@ -92,7 +95,7 @@ pub(crate) fn since(connection: &mut AnyConnection, after: Revision, changes_max
                 .and(topics::board_id.eq(changes::board_id))
                 .and(topics::archived.eq(false))),
         )
-        .filter(changes::revision.gt(number(after)))
+        .filter(changes::revision.gt(number(after)).and(changes::revision.le(LAST)))
         .order((changes::revision, changes::id))
         .limit(limit)
         .select((changes::revision, changes::kind, changes::board_id, standing_columns(), changes::topic_id, topic_columns()))
@@ -107,7 +110,13 @@ fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stret
     // Before the boards: what comes later is left for the next time, and may be seen twice.
     let head = head(connection)?;
     let rows: Vec<(i64, Option<i64>)> = changes::table
-        .filter(changes::revision.gt(number(after)).and(sql::<Bool>(NOT_ARCHIVE)).and(changes::board_id.ne(0)))
+        .filter(
+            changes::revision
+                .gt(number(after))
+                .and(changes::revision.le(LAST))
+                .and(sql::<Bool>(NOT_ARCHIVE))
+                .and(changes::board_id.ne(0)),
+        )
         .group_by(changes::board_id)
         .select((changes::board_id, max(changes::revision)))
         .load(connection)?;
@@ -122,7 +131,8 @@ fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stret
 
 /// The newest revision that is committed.
 pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
-    let newest: Option<i64> = changes::table.select(max(changes::revision)).first(connection)?;
+    let newest: Option<i64> =
+        changes::table.filter(changes::revision.between(0, LAST)).select(max(changes::revision)).first(connection)?;
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
@@ -153,7 +163,7 @@ pub(crate) fn history(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
          max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
          max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', 'token') THEN revision END) AS cleared \
-         FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} \
+         FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} AND revision <= {LAST} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
          stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, min(oldest) AS oldest, max(cleared) AS cleared, \
          (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
@@ -213,7 +223,8 @@ struct Touched {
 /// The revision up to which the log may have been forgotten.
 pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let text = identity::get(connection, TRIMMED_TO)?;
-    text.and_then(|text| text.parse().ok()).map_or(Ok(Revision::ZERO), revision)
+    let known = text.and_then(|text| text.parse().ok()).and_then(Revision::new);
+    Ok(known.unwrap_or(Revision::ZERO))
 }
 
 /// Whether a board holds more than it shows.
@@ -253,10 +264,10 @@ pub(crate) fn archive(
     Ok(moved)
 }
 
-/// The newest revision that was committed before a time, or zero.
-pub(crate) fn head_before(connection: &mut AnyConnection, time: DateTime<Utc>) -> Result<Revision, StoreError> {
+/// The newest revision that was committed that long ago or before, or zero.
+pub(crate) fn head_before(connection: &mut AnyConnection, ago: Duration) -> Result<Revision, StoreError> {
     // Backwards from the newest: it costs what came since.
-    let before = changes::table.filter(changes::at.lt(time.naive_utc()).and(changes::revision.gt(0)));
+    let before = changes::table.filter(changes::at.le(connection.ago(ago)).and(changes::revision.between(1, LAST)));
     let newest: Option<i64> =
         before.order((changes::revision.desc(), changes::id.desc())).select(changes::revision).first(connection).optional()?;
     newest.map_or(Ok(Revision::ZERO), revision)
@@ -265,9 +276,11 @@ pub(crate) fn head_before(connection: &mut AnyConnection, time: DateTime<Utc>) -
 /// Forgets the oldest of the log but for each board's newest change, so that at most `changes_max`
 /// rows stay and none from before `age_max` ago, and notes how far. Gives how many rows went.
 pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
-    let newest_to_go = format!("SELECT revision AS number FROM changes ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}");
+    let newest_to_go = format!(
+        "SELECT revision AS number FROM changes WHERE revision <= {LAST} ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}"
+    );
     let over: Option<Number> = sql_query(newest_to_go).get_result(connection).optional()?;
-    let old = number(head_before(connection, Utc::now() - age_max)?);
+    let old = number(head_before(connection, age_max)?);
     let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
     if upto == 0 || upto <= number(trimmed_to(connection)?) {
         return Ok(0);
@@ -295,5 +308,6 @@ pub(crate) struct Stamped {
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
-    row.number.map(|number| Ok(Stamped { revision: revision(number)?, changes })).transpose()
+    let drawn = row.number.and_then(|number| AnyNumber(number).revision());
+    Ok(drawn.map(|revision| Stamped { revision, changes }))
 }

@@ -141,8 +141,8 @@ const NEEDS: [&str; 10] = [
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     const OFF: &str = "SELECT count(*) AS number FROM pg_trigger WHERE tgenabled = 'D' AND tgname IN \
-        ('topics_before', 'topics_inserted', 'topics_updated', 'topics_deleted', 'boards_changed', 'tokens_changed', \
-         'transaction_stamped') AND tgrelid IN \
+        ('topics_before_insert', 'topics_before_update', 'topics_inserted', 'topics_updated', 'topics_deleted', 'boards_changed', \
+         'tokens_changed', 'transaction_stamped') AND tgrelid IN \
         ('topics'::regclass, 'boards'::regclass, 'tokens'::regclass, 'transactions'::regclass) \
         OR current_setting('session_replication_role') = 'replica'";
     NEEDS.iter().try_for_each(|command| run(connection, command))?;

@@ -1,10 +1,10 @@
 //! One connection to either database, and how it is set up. The only place that asks which of the
 //! two it is.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use diesel::{
-    Connection as _, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection,
+    Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection,
     connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager},
     r2d2::R2D2Connection,
     result::Error as DieselError,
@@ -12,55 +12,11 @@ use diesel::{
 };
 
 use crate::{
-    StoreError,
+    DatabaseAddress, StoreError,
     classified::{self, Modification},
     error::FaultKind,
     rows::Number,
 };
-
-/// Where the boards are kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseAddress {
-    /// A server, by its URL.
-    Postgres(String),
-    /// A file.
-    Sqlite(PathBuf),
-}
-
-impl FromStr for DatabaseAddress {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        match url.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url.to_owned())),
-            Some(("sqlite", path)) if !path.trim_start_matches("//").is_empty() => {
-                Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
-            }
-            // The text may hold a password, so it is not repeated.
-            _ => Err("a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db".to_owned()),
-        }
-    }
-}
-
-/// Without user name and password.
-impl fmt::Display for DatabaseAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
-            Self::Postgres(url) => {
-                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-                let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
-                write!(f, "postgres://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// How long the database may take.
 #[derive(Clone, Copy, Debug)]
@@ -79,23 +35,30 @@ pub(crate) enum AnyConnection {
 }
 
 impl AnyConnection {
-    /// Connects and sets the session up.
-    pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
+    /// Connects. On Postgres nothing is set: whether the session is our own is not known yet.
+    pub(crate) fn connect(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, ConnectionError> {
         match address {
-            DatabaseAddress::Postgres(url) => {
-                let mut connection = PgConnection::establish(&with_timeouts(url, timeouts.connect))?;
-                connection.batch_execute(&settings("SET", timeouts))?;
-                Ok(Self::Postgres(connection))
-            }
+            DatabaseAddress::Postgres(url) => PgConnection::establish(&with_timeouts(url, timeouts.connect)).map(Self::Postgres),
             DatabaseAddress::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
-                let busy_ms = timeouts.statement.as_millis();
-                connection.batch_execute(&format!(
-                    "PRAGMA busy_timeout = {busy_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
-                ))?;
+                let busy = format!("PRAGMA busy_timeout = {}", timeouts.statement.as_millis());
+                connection.batch_execute(&busy).map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Sqlite(connection))
             }
         }
+    }
+
+    /// Connects and sets the session up, which must be our own: behind a transaction pooler the settings would
+    /// reach the sessions of other programs.
+    pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let mut connection = Self::connect(address, timeouts)?;
+        match &mut connection {
+            Self::Postgres(connection) => connection.batch_execute(&settings("SET", timeouts))?,
+            Self::Sqlite(connection) => {
+                connection.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?
+            }
+        }
+        Ok(connection)
     }
 
     /// Lets statements run as long as they need, for migrations.
@@ -107,25 +70,17 @@ impl AnyConnection {
     }
 
     /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
-    /// one is given it as soon as it rests.
+    /// one is given it as soon as it rests. Asks without setting anything.
     pub(crate) fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
         if matches!(address, DatabaseAddress::Sqlite(_)) {
             return Ok(false);
         }
-        let (mut one, mut other) = (Self::open(address, timeouts)?, Self::open(address, timeouts)?);
-        one.set_prepared_statement_cache_size(CacheSize::Disabled);
-        other.set_prepared_statement_cache_size(CacheSize::Disabled);
-        let mut compare = || {
-            let mine = backend(&mut one)?;
-            Manages::begin_transaction(&mut other)?;
-            let others = backend(&mut other)?;
-            // While the other holds that backend, this one is given another.
-            QueryResult::Ok(others == mine || backend(&mut one)? != mine)
-        };
-        match compare() {
+        let mut one = Self::connect(address, timeouts)?;
+        one.prepare_nothing();
+        match compare_backends(&mut one, address, timeouts) {
             // What was prepared on one backend is not there on another.
-            Err(error) if error.to_string().contains("prepared statement") => Ok(true),
-            asked => Ok(asked?),
+            Err(StoreError::Unavailable(text) | StoreError::Internal(text)) if text.contains("prepared statement") => Ok(true),
+            asked => asked,
         }
     }
 
@@ -315,9 +270,9 @@ impl AnyConnection {
     /// one writer at a time anyway.
     pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute(
-                "SELECT pg_advisory_xact_lock('revision_seq'::regclass::oid::bigint); SET LOCAL kairanban.archiving = 'on'",
-            ),
+            Self::Postgres(connection) => {
+                connection.batch_execute("LOCK TABLE commit_order IN EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'")
+            }
             Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
         }
     }
@@ -327,6 +282,16 @@ impl AnyConnection {
         match self {
             Self::Postgres(_) => Ok(()),
             Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 0"),
+        }
+    }
+
+    /// What stands before and behind a number of seconds, as text, for the database's time that long ago.
+    pub(crate) const fn ago_sql(&self) -> (&'static str, &'static str) {
+        match self {
+            // One value for the whole statement, so that an index serves; and it goes on during a transaction.
+            Self::Postgres(_) => ("(statement_timestamp() - ", "::interval)"),
+            // As the columns' defaults write it, so that texts can be compared.
+            Self::Sqlite(_) => ("strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ", ")"),
         }
     }
 
@@ -368,8 +333,23 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
     settings.map(|setting| format!("{set} {setting}; ")).concat()
 }
 
-fn backend(connection: &mut AnyConnection) -> QueryResult<i64> {
-    let row: Number = sql_query("SELECT pg_backend_pid()::bigint AS number").get_result(connection)?;
+/// Whether `one` shares its backends with another session, or that has one which is older than itself.
+fn compare_backends(one: &mut AnyConnection, address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
+    const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
+    const BACKEND_START: &str = "SELECT (extract(epoch FROM backend_start) * 1000000)::bigint AS number FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let mine = number(one, "SELECT pg_backend_pid()::bigint AS number")?;
+    let before = number(one, CLOCK)?;
+    let mut other = AnyConnection::connect(address, timeouts)?;
+    other.prepare_nothing();
+    Manages::begin_transaction(&mut other)?;
+    let others = number(&mut other, "SELECT pg_backend_pid()::bigint AS number")?;
+    let is_older = number(&mut other, BACKEND_START)? < before;
+    // While the other holds that backend, this one is given another.
+    Ok(is_older || others == mine || number(one, "SELECT pg_backend_pid()::bigint AS number")? != mine)
+}
+
+fn number(connection: &mut AnyConnection, query: &str) -> QueryResult<i64> {
+    let row: Number = sql_query(query).get_result(connection)?;
     Ok(row.number.unwrap_or_default())
 }
 
@@ -398,23 +378,6 @@ fn with_timeouts(url: &str, connect: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_scheme_tells_the_database() {
-        let address = |url: &str| url.parse::<DatabaseAddress>();
-        assert_eq!(address("sqlite://data/a.db"), Ok(DatabaseAddress::Sqlite("data/a.db".into())));
-        assert_eq!(address("sqlite:///var/a.db"), Ok(DatabaseAddress::Sqlite("/var/a.db".into())));
-        assert!(matches!(address("postgresql://h/d"), Ok(DatabaseAddress::Postgres(_))));
-        for wrong in ["", "sqlite://", "mysql://h/d", "data/a.db"] {
-            assert!(address(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let address: DatabaseAddress = "postgres://ann:secret@db.example:5432/board?sslmode=require".parse().expect("an address");
-        assert_eq!(format!("{address} {address:?}"), "postgres://db.example:5432/board postgres://db.example:5432/board");
-    }
 
     #[test]
     fn a_url_keeps_its_own_timeouts() {

@@ -51,6 +51,9 @@ pub enum StoreError {
     /// to try another one.
     #[error("the connection was lost: {0}")]
     Disconnected(String),
+    /// A value in the database is not of the type that it should be; the database itself is well.
+    #[error("a value in the database cannot be read: {0}")]
+    Unreadable(String),
     /// Something that is nobody's input: a missing table, a value that cannot be.
     #[error("{0}")]
     Internal(String),
@@ -145,6 +148,7 @@ impl From<DieselError> for StoreError {
                 _ => Self::fault(FaultKind::Other, text),
             },
             DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
+            DieselError::DeserializationError(_) => Self::Unreadable(text),
             _ => Self::Internal(text),
         }
     }

@@ -267,7 +267,7 @@ fn answer(connection: &mut AnyConnection, write: &Write, outcome: DoneResult, to
         Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
         Done::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();
-            token.map(Written::Token).ok_or(StoreError::NoSuchToken(id))
+            token.map(|found| Written::Token(found.token)).ok_or(StoreError::NoSuchToken(id))
         }
         Done::Topic(id) => {
             let found = topics.iter().find(|(_, topic)| topic.id == id);

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, connection::AnyConnection, error::Refusal, schema::idempotency};
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    error::Refusal,
+    lenient::{AnyNumber, LossyText},
+    schema::idempotency,
+};
 
 /// What an earlier request with some key led to.
 #[derive(Clone, Debug)]
@@ -35,11 +40,11 @@ pub(crate) fn find(
 ) -> Result<Vec<(IdempotencyKey, Earlier)>, StoreError> {
     let names = keys.iter().map(|key| key.as_str());
     let rows = idempotency::table.filter(idempotency::board_id.eq(board.0).and(idempotency::key.eq_any(names)));
-    let found: Vec<(String, String, i64)> =
+    let found: Vec<(LossyText, LossyText, AnyNumber)> =
         rows.select((idempotency::key, idempotency::request, idempotency::topic_id)).load(connection)?;
-    let earlier = |(name, request, topic_id): (String, String, i64)| {
-        let key = keys.iter().find(|key| key.as_str() == name)?;
-        Some(((*key).clone(), Earlier { request, topic_id }))
+    let earlier = |(name, request, topic_id): (LossyText, LossyText, AnyNumber)| {
+        let key = keys.iter().find(|key| key.as_str() == name.0)?;
+        Some(((*key).clone(), Earlier { request: request.0, topic_id: topic_id.0 }))
     };
     Ok(found.into_iter().filter_map(earlier).collect())
 }
@@ -119,8 +124,8 @@ fn columns<'a>(board: BoardId, key: &'a IdempotencyKey, request: &'a str, id: To
 
 /// Forgets keys older than `age_max`. Gives how many.
 pub(crate) fn forget(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let before = Utc::now() - age_max;
-    Ok(diesel::delete(idempotency::table.filter(idempotency::used_at.lt(before.naive_utc()))).execute(connection)?)
+    let rows = idempotency::table.filter(idempotency::used_at.lt(connection.ago(age_max)));
+    Ok(diesel::delete(rows).execute(connection)?)
 }
 
 fn digest(topic: &NewTopic) -> String {

@@ -12,6 +12,7 @@ use kairanban_core::Epoch;
 use crate::{
     DatabaseAddress, StoreError,
     connection::AnyConnection,
+    lenient::LossyText,
     schema::identity::dsl::{identity, key, value},
 };
 
@@ -48,7 +49,17 @@ pub(crate) fn renew(connection: &mut AnyConnection) -> Result<Epoch, StoreError>
 }
 
 pub(crate) fn get(connection: &mut AnyConnection, wanted: &str) -> QueryResult<Option<String>> {
-    identity.filter(key.eq(wanted)).select(value).first(connection).optional()
+    let found: Option<LossyText> = identity.filter(key.eq(wanted)).select(value).first(connection).optional()?;
+    Ok(found.map(|text| text.0))
+}
+
+/// What stands there, which then does no more.
+pub(crate) fn take(connection: &mut AnyConnection, wanted: &str) -> QueryResult<Option<String>> {
+    let found = get(connection, wanted)?;
+    if found.is_some() {
+        diesel::delete(identity.filter(key.eq(wanted))).execute(connection)?;
+    }
+    Ok(found)
 }
 
 pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> QueryResult<()> {

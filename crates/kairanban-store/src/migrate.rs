@@ -1,15 +1,26 @@
 //! Bringing a database to this version's schema.
 
-use std::{fs, path::Path};
-
-use diesel::{migration::MigrationVersion, prelude::*, sql_query};
+use diesel::{
+    backend::Backend,
+    migration::{Migration, MigrationSource as _, MigrationVersion},
+    pg::Pg,
+    prelude::*,
+    sql_query,
+    sql_types::Text,
+    sqlite::Sqlite,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use kairanban_core::BoardName;
 
-use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, identity, repository};
+use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, files, identity, repository, rows::Number};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+/// Under which name a migration leaves word of the rows that it changed.
+const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// Where diesel notes which migrations ran.
+pub(crate) const TABLE: &str = "__diesel_schema_migrations";
 
 /// Runs the migrations that are missing, under a lock, so that nodes which start together migrate
 /// once; makes sure that the default board is there. Gives the names of the migrations that ran.
@@ -25,21 +36,23 @@ pub fn migrate(
     new_epoch: bool,
 ) -> Result<Vec<String>, StoreError> {
     if let DatabaseAddress::Sqlite(path) = address {
-        make_folder(path)?;
+        files::make(path)?;
     }
-    let mut connection = AnyConnection::open(address, timeouts)?;
     if AnyConnection::is_pooled(address, timeouts)? {
+        let mut connection = AnyConnection::connect(address, timeouts)?;
         connection.prepare_nothing();
         return connection.transaction(|connection| check(connection, default_board, new_epoch));
     }
+    let mut connection = AnyConnection::open(address, timeouts)?;
     connection.lift_timeouts()?;
     lock(&mut connection)?;
-    let ran = match &mut connection {
-        AnyConnection::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(names),
-        AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
-    }
-    .map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))?;
+    // Even to find nothing to do, diesel asks for the right to make a table.
+    let ran = if pending_names(&mut connection)?.is_empty() { Vec::new() } else { run(&mut connection)? };
     connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    repository::name_default_board(&mut connection, default_board)?;
+    if let Some(rows) = identity::take(&mut connection, MENDED)? {
+        tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
+    }
     if new_epoch {
         identity::renew(&mut connection)?;
     }
@@ -49,15 +62,69 @@ pub fn migrate(
 
 /// Makes sure that there is nothing to do.
 fn check(connection: &mut AnyConnection, default_board: &BoardName, new_epoch: bool) -> Result<Vec<String>, StoreError> {
-    let AnyConnection::Postgres(postgres) = &mut *connection else { return Ok(Vec::new()) };
-    let pending = postgres.has_pending_migration(POSTGRES).map_err(|error| StoreError::Internal(error.to_string()))?;
-    if pending || new_epoch || repository::board_id(connection, default_board).is_err() {
+    if !pending_names(connection)?.is_empty() || new_epoch || repository::board_id(connection, default_board).is_err() {
         return Err(StoreError::Internal(
             "it has to be migrated, and a transaction pooler stands before it: point database.listen_url at Postgres itself"
                 .to_owned(),
         ));
     }
     Ok(Vec::new())
+}
+
+fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let ran = match connection {
+        AnyConnection::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(names),
+        AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
+    };
+    ran.map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))
+}
+
+/// The migrations of this version, by name.
+pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
+    all(address).into_iter().map(|(name, _)| name).collect()
+}
+
+/// The migrations that the database lacks, by name. Asks without making the table that diesel keeps them in.
+pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let (exists, all) = match connection {
+        AnyConnection::Postgres(_) => (
+            "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 ELSE 1 END::bigint AS number",
+            all_of::<Pg>(&POSTGRES),
+        ),
+        AnyConnection::Sqlite(_) => {
+            ("SELECT count(*) AS number FROM sqlite_schema WHERE name = '__diesel_schema_migrations'", all_of::<Sqlite>(&SQLITE))
+        }
+    };
+    let exists: Number = sql_query(exists).get_result(connection)?;
+    let ran: Vec<Ran> = if exists.number == Some(0) {
+        Vec::new()
+    } else {
+        sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?
+    };
+    let is_pending = |(_, version): &(String, String)| !ran.iter().any(|ran| ran.version == *version);
+    Ok(all.into_iter().filter(is_pending).map(|(name, _)| name).collect())
+}
+
+#[derive(QueryableByName)]
+struct Ran {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+fn all(address: &DatabaseAddress) -> Vec<(String, String)> {
+    match address {
+        DatabaseAddress::Postgres(_) => all_of::<Pg>(&POSTGRES),
+        DatabaseAddress::Sqlite(_) => all_of::<Sqlite>(&SQLITE),
+    }
+}
+
+/// Name and version of each migration in the program.
+fn all_of<DB: Backend>(embedded: &EmbeddedMigrations) -> Vec<(String, String)> {
+    // They are in the program: reading them cannot fail.
+    let all: Vec<Box<dyn Migration<DB>>> = embedded.migrations().unwrap_or_default();
+    let mut named: Vec<_> = all.iter().map(|one| (one.name().to_string(), one.name().version().to_string())).collect();
+    named.sort();
+    named
 }
 
 fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
@@ -72,10 +139,4 @@ fn lock(connection: &mut AnyConnection) -> Result<(), StoreError> {
             .execute(connection)?;
     }
     Ok(())
-}
-
-fn make_folder(file: &Path) -> Result<(), StoreError> {
-    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    fs::create_dir_all(folder)
-        .map_err(|error| StoreError::Internal(format!("cannot make the folder {}: {error}", folder.display())))
 }

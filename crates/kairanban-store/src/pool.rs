@@ -30,7 +30,8 @@ impl Pool {
     /// Connects.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         // Also with its own words: a pool that cannot connect says only that it waited.
-        let pooled = AnyConnection::is_pooled(&config.address, config.timeouts)?;
+        let patient = Timeouts { connect: config.first_connect, ..config.timeouts };
+        let pooled = AnyConnection::is_pooled(&config.address, patient)?;
         let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
         let connections = r2d2::Pool::builder()
             .max_size(config.pool_max)
@@ -38,7 +39,9 @@ impl Pool {
             .connection_timeout(config.pool_wait)
             // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
-            .build(manager.clone())?;
+            .build_unchecked(manager.clone());
+        // No request waits yet: the first connection may take longer than those that one would wait for.
+        drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let turn_wait = config.pool_wait + config.timeouts.statement;
@@ -168,10 +171,11 @@ struct Pooled {
 
 impl Manager {
     fn open(&self) -> Result<AnyConnection, StoreError> {
-        let mut connection = AnyConnection::open(&self.address, self.timeouts)?;
-        if self.pooled {
-            connection.prepare_nothing();
+        if !self.pooled {
+            return AnyConnection::open(&self.address, self.timeouts).map_err(StoreError::from);
         }
+        let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
+        connection.prepare_nothing();
         Ok(connection)
     }
 }

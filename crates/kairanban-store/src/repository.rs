@@ -5,7 +5,6 @@ mod creation;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
 use diesel::{
     define_sql_function,
     dsl::sql,
@@ -18,6 +17,7 @@ use crate::{
     StoreError, change_log,
     connection::AnyConnection,
     error::Refusal,
+    lenient::LossyText,
     rows::{TopicRow, number, policies, revision, topic_columns},
     schema::{boards, deleted_topics, topics},
 };
@@ -25,8 +25,8 @@ use crate::{
 use self::board::BOARD_REVISION;
 pub use self::board::{BoardEdit, Visible};
 pub(crate) use self::board::{
-    board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read, place_of,
-    standings, update_board,
+    board_id, board_info, board_policies, board_revisions, boards, create_board, delete_board, ensure_board, may_read,
+    name_default_board, place_of, standings, stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 
@@ -56,7 +56,7 @@ pub(crate) fn load(
     replay_max: usize,
 ) -> Result<Loaded, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, String, String, i64, TopicRow)> = boards::table
+    let rows: Vec<(i64, LossyText, LossyText, i64, TopicRow)> = boards::table
         .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
@@ -64,12 +64,8 @@ pub(crate) fn load(
         .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), topic_columns()))
         .load(connection)?;
     let Some((board_id, read, post, at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
-    let (board_id, policies, at) = (BoardId(*board_id), policies(read, post), revision(*at)?);
-    let mut topics = rows
-        .into_iter()
-        .map(|(.., row)| Ok(row.into_topic()?.map(Arc::new)))
-        .filter_map(Result::transpose)
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let (board_id, policies, at) = (BoardId(*board_id), policies(Some(read), Some(post)), revision(*at)?);
+    let mut topics: Vec<_> = rows.into_iter().filter_map(|(.., row)| row.into_topic().map(Arc::new)).collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
     let newest = Gap { board_id, after: Revision::ZERO, upto: at, shown: topics.len(), first };
@@ -110,6 +106,22 @@ pub(crate) fn delete_topic(
     if connection.modify(diesel::delete(row))? > 0 { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
 }
 
+/// What of a topic is kept aside, in the order of both tables; its revision it gets again.
+macro_rules! all_columns {
+    ($table:ident) => {
+        (
+            $table::id,
+            $table::board_id,
+            $table::comment,
+            $table::author,
+            $table::created_at,
+            $table::updated_at,
+            $table::edited_at,
+            $table::archived,
+        )
+    };
+}
+
 fn keep_aside(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -117,12 +129,9 @@ fn keep_aside(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
-    let columns =
-        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
-    let into = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
-    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected)).select(columns);
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected)).select(all_columns!(topics));
     connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
-    connection.modify(diesel::insert_into(kept::table).values(row).into_columns(into))?;
+    connection.modify(diesel::insert_into(kept::table).values(row).into_columns(all_columns!(kept)))?;
     Ok(())
 }
 
@@ -135,28 +144,32 @@ pub(crate) fn restore_topic(
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
     let board_id = board_id(connection, board)?;
-    let since = (Utc::now() - within).naive_utc();
-    let is_kept = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0)).and(kept::deleted_at.ge(since));
-    let columns = (kept::id, kept::board_id, kept::comment, kept::author, kept::created_at, kept::updated_at, kept::archived);
-    let into =
-        (topics::id, topics::board_id, topics::comment, topics::author, topics::created_at, topics::updated_at, topics::archived);
+    let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
+    let is_kept = is_it.and(kept::deleted_at.ge(connection.ago(within)));
     if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
         return Err(StoreError::TopicExists(id));
     }
-    let put_back = diesel::insert_into(topics::table).values(kept::table.filter(is_kept).select(columns)).into_columns(into);
-    let put_back = connection.modify(put_back)?;
-    let was_kept = connection.modify(diesel::delete(kept::table.filter(is_kept)))?;
-    match (put_back, was_kept) {
-        (0, 0) => Err(StoreError::NoSuchTopic(id)),
-        (0, _) => Err(StoreError::Refused(Refusal::default())),
-        _ => Ok(()),
+    let put_back = diesel::insert_into(topics::table)
+        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
+        .into_columns(all_columns!(topics));
+    if connection.modify(put_back)? == 0 {
+        return Err(why_not_put_back(connection, id, within)?);
     }
+    connection.modify(diesel::delete(kept::table.filter(is_it)))?;
+    Ok(())
+}
+
+/// No row was put back: because none was kept, or a trigger dropped it without a word.
+fn why_not_put_back(connection: &mut AnyConnection, id: TopicId, within: Duration) -> Result<StoreError, StoreError> {
+    use deleted_topics as kept;
+    let is_kept = kept::id.eq(id.0).and(kept::deleted_at.ge(connection.ago(within)));
+    let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
+    Ok(if found > 0 { StoreError::Refused(Refusal::default()) } else { StoreError::NoSuchTopic(id) })
 }
 
 /// Forgets topics that were deleted before `age_max` ago. Gives how many.
 pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let before = Utc::now() - age_max;
-    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(before.naive_utc()));
+    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
@@ -190,8 +203,8 @@ pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> R
         [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
         ids => all.filter(topics::id.eq_any(ids.iter().map(|id| id.0))).load(connection)?,
     };
-    let topic = |(board_id, row): (i64, TopicRow)| Ok(row.into_topic()?.map(|topic| (BoardId(board_id), topic)));
-    rows.into_iter().map(topic).filter_map(Result::transpose).collect()
+    let topic = |(board_id, row): (i64, TopicRow)| Some((BoardId(board_id), row.into_topic()?));
+    Ok(rows.into_iter().filter_map(topic).collect())
 }
 
 /// One topic of a board, archived or not.
@@ -199,7 +212,7 @@ pub(crate) fn topic(connection: &mut AnyConnection, board: &BoardName, id: Topic
     let board_id = board_id(connection, board)?;
     let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0))).select(topic_columns());
     let found: Option<TopicRow> = row.first(connection).optional()?;
-    found.map(TopicRow::into_topic).transpose()?.flatten().ok_or(StoreError::NoSuchTopic(id))
+    found.and_then(TopicRow::into_topic).ok_or(StoreError::NoSuchTopic(id))
 }
 
 /// Topics of a board, archived or not, the newest first.
@@ -215,5 +228,5 @@ pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: &P
     }
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let rows: Vec<TopicRow> = query.order(topics::id.desc()).limit(limit).select(topic_columns()).load(connection)?;
-    rows.into_iter().map(TopicRow::into_topic).filter_map(Result::transpose).collect()
+    Ok(rows.into_iter().filter_map(TopicRow::into_topic).collect())
 }

@@ -1,57 +1,32 @@
 //! Rows as they come from the database, and what they stand for.
 
-use chrono::NaiveDateTime;
 use diesel::{
     Queryable,
     backend::Backend,
-    expression::{AppearsOnTable, ValidGrouping, is_aggregate},
     helper_types::Nullable as NullableColumn,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Binary, Nullable, Text, Untyped},
+    sql_types::{BigInt, Nullable, Text, Untyped},
 };
 use kairanban_core::{Change, ChangeKind, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId};
 use std::sync::Arc;
 
 use crate::{
     StoreError,
+    lenient::{self, AnyNumber, LossyText, Time},
     schema::{boards, topics},
 };
 
 /// A topic from the right side of a join; all of it is null where there is none.
-///
-/// Text is read as bytes: another program may have put bytes into a SQLite text that are no
-/// UTF-8, and one such row must not hide the rest of the board.
 #[derive(Queryable)]
 pub(crate) struct TopicRow {
     id: Option<i64>,
-    comment: Option<Vec<u8>>,
-    author: Option<Vec<u8>>,
-    created_at: Option<NaiveDateTime>,
-    updated_at: Option<NaiveDateTime>,
-    revision: Option<i64>,
-}
-
-/// A text column, read as bytes. Unlike a piece of SQL of our own it lets the connection keep the statement prepared.
-#[derive(Clone, Copy, Debug, QueryId)]
-pub(crate) struct AsBytes<C>(C);
-
-impl<C> Expression for AsBytes<C> {
-    type SqlType = Nullable<Binary>;
-}
-
-impl<C> ValidGrouping<()> for AsBytes<C> {
-    type IsAggregate = is_aggregate::No;
-}
-
-impl<C, From> AppearsOnTable<From> for AsBytes<C> {}
-
-impl<C, From> SelectableExpression<From> for AsBytes<C> {}
-
-impl<C: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for AsBytes<C> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        self.0.walk_ast(out)
-    }
+    comment: Option<LossyText>,
+    author: Option<LossyText>,
+    created_at: Option<Time>,
+    updated_at: Option<Time>,
+    edited_at: Option<Time>,
+    revision: Option<AnyNumber>,
 }
 
 /// A whole statement that is always the same, so that the connection may keep it prepared.
@@ -80,49 +55,57 @@ impl<C: Connection> RunQueryDsl<C> for Fixed {}
 /// The columns of a [`TopicRow`].
 pub(crate) type TopicColumns = (
     NullableColumn<topics::id>,
-    AsBytes<topics::comment>,
-    AsBytes<topics::author>,
+    NullableColumn<topics::comment>,
+    NullableColumn<topics::author>,
     NullableColumn<topics::created_at>,
     NullableColumn<topics::updated_at>,
+    NullableColumn<topics::edited_at>,
     NullableColumn<topics::revision>,
 );
 
 pub(crate) fn topic_columns() -> TopicColumns {
     (
         topics::id.nullable(),
-        AsBytes(topics::comment),
-        AsBytes(topics::author),
+        topics::comment.nullable(),
+        topics::author.nullable(),
         topics::created_at.nullable(),
         topics::updated_at.nullable(),
+        topics::edited_at.nullable(),
         topics::revision.nullable(),
     )
 }
 
 impl TopicRow {
-    /// The topic, if the join found one.
-    pub(crate) fn into_topic(self) -> Result<Option<Topic>, StoreError> {
-        let (Some(id), Some(created_at), Some(updated_at), Some(at)) = (self.id, self.created_at, self.updated_at, self.revision)
-        else {
-            return Ok(None);
-        };
-        let text = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-        Ok(Some(Topic {
+    /// The topic, if the join found one that has an id as they are given.
+    pub(crate) fn into_topic(self) -> Option<Topic> {
+        let id = self.id?;
+        let (created_at, updated_at) = (self.created_at.unwrap_or(Time::UNREADABLE), self.updated_at.unwrap_or(Time::UNREADABLE));
+        let at = self.revision.and_then(AnyNumber::revision);
+        let is_id = u64::try_from(id).ok().and_then(Revision::new).is_some_and(|id| id > Revision::ZERO);
+        if !is_id
+            || at.is_none()
+            || ![Some(created_at), Some(updated_at), self.edited_at].into_iter().flatten().all(Time::is_exact)
+        {
+            lenient::note("topics", id);
+        }
+        is_id.then(|| Topic {
             id: TopicId(id),
-            comment: text(self.comment),
-            author: text(self.author),
-            created_at: created_at.and_utc(),
-            updated_at: updated_at.and_utc(),
-            revision: revision(at)?,
-        }))
+            comment: self.comment.map(|text| text.0).unwrap_or_default(),
+            author: self.author.map(|text| text.0).unwrap_or_default(),
+            created_at: created_at.utc(),
+            updated_at: updated_at.utc(),
+            edited_at: self.edited_at.map(Time::utc),
+            revision: at.unwrap_or_default(),
+        })
     }
 }
 
 /// How a board stands, from the right side of a join.
 #[derive(Queryable)]
 pub(crate) struct StandingRow {
-    name: Option<String>,
-    read: Option<String>,
-    post: Option<String>,
+    name: Option<LossyText>,
+    read: Option<LossyText>,
+    post: Option<LossyText>,
 }
 
 pub(crate) type StandingColumns = (NullableColumn<boards::name>, NullableColumn<boards::read>, NullableColumn<boards::post>);
@@ -134,21 +117,22 @@ pub(crate) fn standing_columns() -> StandingColumns {
 impl StandingRow {
     /// A name that another program chose and that no address can hold is nobody's board.
     pub(crate) fn into_standing(self) -> Option<Standing> {
-        Some(Standing { name: self.name?.parse().ok()?, policies: policies(&self.read?, &self.post?) })
+        Some(Standing { name: self.name?.0.parse().ok()?, policies: policies(self.read.as_ref(), self.post.as_ref()) })
     }
 }
 
 /// What cannot be understood lets nobody in.
-pub(crate) fn policies(read: &str, post: &str) -> Policies {
-    Policies { read: read.parse().unwrap_or(ReadPolicy::Token), post: post.parse().unwrap_or(PostPolicy::Closed) }
+pub(crate) fn policies(read: Option<&LossyText>, post: Option<&LossyText>) -> Policies {
+    let (read, post) = (read.and_then(|text| text.0.parse().ok()), post.and_then(|text| text.0.parse().ok()));
+    Policies { read: read.unwrap_or(ReadPolicy::Token), post: post.unwrap_or(PostPolicy::Closed) }
 }
 
 /// A row of the change log, with the board's name and the topic as they stand now.
 #[derive(Queryable)]
 pub(crate) struct ChangeRow {
     revision: i64,
-    kind: String,
-    board_id: i64,
+    kind: LossyText,
+    board_id: AnyNumber,
     board: StandingRow,
     topic_id: Option<i64>,
     topic: TopicRow,
@@ -158,11 +142,11 @@ impl ChangeRow {
     pub(crate) fn into_change(self) -> Result<Change, StoreError> {
         Ok(Change {
             revision: revision(self.revision)?,
-            kind: kind(&self.kind),
-            board_id: kairanban_core::BoardId(self.board_id),
+            kind: kind(&self.kind.0),
+            board_id: kairanban_core::BoardId(self.board_id.0),
             board: self.board.into_standing(),
             topic_id: self.topic_id.map(TopicId),
-            topic: self.topic.into_topic()?.map(Arc::new),
+            topic: self.topic.into_topic().map(Arc::new),
         })
     }
 }
@@ -213,9 +197,9 @@ pub(crate) struct CreatedRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) board_id: i64,
     #[diesel(sql_type = Text)]
-    pub(crate) comment: String,
+    pub(crate) comment: LossyText,
     #[diesel(sql_type = Text)]
-    pub(crate) author: String,
+    pub(crate) author: LossyText,
 }
 
 /// Of `PRAGMA data_version`.

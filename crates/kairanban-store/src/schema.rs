@@ -21,6 +21,7 @@ diesel::table! {
         author -> Text,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        edited_at -> Nullable<Timestamp>,
         archived -> Bool,
         revision -> BigInt,
     }
@@ -40,7 +41,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What this database is: `epoch`, `mark`, `trimmed_to`.
+    /// What this database is: `epoch`, `mark`, `trimmed_to`, `default_board`.
     identity (key) {
         key -> Text,
         value -> Text,
@@ -106,6 +107,7 @@ diesel::table! {
         author -> Text,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        edited_at -> Nullable<Timestamp>,
         archived -> Bool,
         deleted_at -> Timestamp,
     }

@@ -11,8 +11,8 @@ use kairanban_core::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible, audit,
-    change_log, connection::AnyConnection, idempotency, identity, pool::Pool, repository, tokens,
+    DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, Stretch, TicketTimes, Timeouts, Visible,
+    audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
 };
 
 /// How the database is used.
@@ -22,6 +22,8 @@ pub struct StoreConfig {
     pub address: DatabaseAddress,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// How long the first connection may take.
+    pub first_connect: Duration,
     /// Connections, at most.
     pub pool_max: u32,
     /// How long a caller waits for one of them.
@@ -133,6 +135,14 @@ impl Store {
         self.config.replay_max
     }
 
+    /// The board that the database itself calls the default one, if it names one that is there.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn default_board(&self) -> Result<Option<BoardName>, StoreError> {
+        self.with(repository::stored_default_board)
+    }
+
     /// Boards in the order of their names, after one of them.
     ///
     /// # Errors
@@ -228,12 +238,20 @@ impl Store {
         self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
     }
 
-    /// The newest revision that was committed before a time, or zero.
+    /// The time, by the database's clock.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn head_before(&self, time: DateTime<Utc>) -> Result<Revision, StoreError> {
-        self.with(|connection| change_log::head_before(connection, time))
+    pub fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.with(clock::read)
+    }
+
+    /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn head_before(&self, ago: Duration) -> Result<Revision, StoreError> {
+        self.with(|connection| change_log::head_before(connection, ago))
     }
 
     /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
@@ -244,21 +262,23 @@ impl Store {
         self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
     }
 
-    /// Makes a token, from the server's own terminal.
+    /// Makes a token, from the server's own terminal. Returns its id.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<(), StoreError> {
-        self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })
+    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
+        match self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })? {
+            Done::Token(id) => Ok(id),
+            _ => Err(StoreError::Internal("a token that was made has no id".to_owned())),
+        }
     }
 
     /// The tokens that some people show, each in its place, if they are ours, good or not. Notes that they were used.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
-        let found = self.with(|connection| tokens::find(connection, secrets))?;
-        let used = tokens::used(&found);
+    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
+        let (found, used) = self.with(|connection| tokens::find(connection, secrets))?;
         if !used.is_empty()
             && let Err(error) = self.pool.with_turn(|connection| tokens::note_use(connection, &used))
         {
@@ -280,7 +300,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<Token>, StoreError> {
+    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<FoundToken>, StoreError> {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
@@ -289,12 +309,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
     pub fn revoke_token(&self, id: i64) -> Result<(), StoreError> {
-        self.at_the_terminal(&Deed::RevokeToken { id })
+        self.at_the_terminal(&Deed::RevokeToken { id }).map(drop)
     }
 
     /// In a transaction that is not marked as a server's own: the servers must be told of it.
-    fn at_the_terminal(&self, deed: &Deed) -> Result<(), StoreError> {
-        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal()).map(drop)))
+    fn at_the_terminal(&self, deed: &Deed) -> Result<Done, StoreError> {
+        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal())))
     }
 
     /// Makes a ticket that stands for a token on one board.
@@ -309,7 +329,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<Token>, StoreError> {
+    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<FoundToken>, StoreError> {
         self.pool.with_turn(|connection| tokens::use_ticket(connection, secret, board, times))
     }
 

@@ -1,9 +1,16 @@
 //! Tokens: made, found by their digest, ended. And tickets, which let one stream in for a token.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use diesel::prelude::*;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    prelude::*,
+    sql_types::{Bool, Nullable},
+};
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 use sha2::{Digest as _, Sha256};
 
@@ -11,6 +18,7 @@ use crate::{
     StoreError,
     connection::AnyConnection,
     error::Refusal,
+    lenient::{self, AnyNumber, LossyText, Time},
     repository,
     schema::{boards, tickets, tokens},
 };
@@ -82,30 +90,67 @@ pub struct TicketTimes {
     pub idle: Duration,
 }
 
+/// A token that was found, and when it ends by itself: as far from now as the database's clock said, but counted by a clock
+/// that cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundToken {
+    /// What is known of it.
+    pub token: Token,
+    /// When it ends by itself.
+    pub ends_at: Option<Instant>,
+}
+
+impl FoundToken {
+    /// A token as it was read when the database's clock said `now`.
+    #[must_use]
+    pub fn new(token: Token, now: DateTime<Utc>) -> Self {
+        // What ended already has no time left, and so far ahead as no clock counts there is no end.
+        let left = token.expires_at.map(|end| (end - now).to_std().unwrap_or_default());
+        Self { ends_at: left.and_then(|left| Instant::now().checked_add(left)), token }
+    }
+
+    /// Whether it is good now.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.token.revoked_at.is_none() && self.ends_at.is_none_or(|end| Instant::now() < end)
+    }
+}
+
 #[derive(Queryable)]
 struct TokenRow {
     id: i64,
-    name: String,
-    scope: String,
-    board: Option<String>,
-    created_at: NaiveDateTime,
-    expires_at: Option<NaiveDateTime>,
-    revoked_at: Option<NaiveDateTime>,
-    last_used_at: Option<NaiveDateTime>,
+    name: LossyText,
+    scope: LossyText,
+    board_id: Option<i64>,
+    board: Option<LossyText>,
+    created_at: Time,
+    expires_at: Option<Time>,
+    revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
 impl TokenRow {
-    fn into_token(self) -> Result<Token, StoreError> {
-        let unknown = |what: &str| StoreError::Internal(format!("token {} has a {what} that is none", self.id));
-        Ok(Token {
+    /// The token; `None` if it is not to be understood what it allows: then it allows nothing.
+    fn into_token(self) -> Option<Token> {
+        let scope = self.scope.0.parse().ok();
+        // One whose board is gone, or has a name that no address can hold, is not for all of them.
+        let board = match (self.board_id, self.board) {
+            (None, _) => Some(None),
+            (Some(_), name) => name.and_then(|name| name.0.parse().ok()).map(Some),
+        };
+        let times = [Some(self.created_at), self.expires_at, self.revoked_at, self.last_used_at];
+        if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
+            lenient::note("tokens", self.id);
+        }
+        Some(Token {
             id: self.id,
-            scope: self.scope.parse().map_err(|_| unknown("scope"))?,
-            board: self.board.map(|name| name.parse()).transpose().map_err(|_| unknown("board"))?,
-            name: self.name,
-            created_at: self.created_at.and_utc(),
-            expires_at: self.expires_at.map(|at| at.and_utc()),
-            revoked_at: self.revoked_at.map(|at| at.and_utc()),
-            last_used_at: self.last_used_at.map(|at| at.and_utc()),
+            scope: scope?,
+            board: board?,
+            name: self.name.0,
+            created_at: self.created_at.utc(),
+            expires_at: self.expires_at.map(Time::utc),
+            revoked_at: self.revoked_at.map(Time::utc),
+            last_used_at: self.last_used_at.map(Time::utc),
         })
     }
 }
@@ -124,34 +169,43 @@ pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Se
     created.ok_or_else(|| StoreError::Refused(Refusal::default()))
 }
 
-/// The tokens that some people show, each in its place, if they are ours, good or not.
+/// The tokens that some people show, each in its place, if they are ours, good or not; and the keys of those whose use is
+/// worth noting: to the minute, or each request would be a write.
 ///
 /// They are looked up by their digests, so how long that takes tells nothing about them.
-pub(crate) fn find(connection: &mut AnyConnection, secrets: &[String]) -> Result<Vec<Option<Token>>, StoreError> {
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    secrets: &[String],
+) -> Result<(Vec<Option<FoundToken>>, Vec<i64>), StoreError> {
     let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
-    let all =
-        tokens::table.left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable()))).select((tokens::digest, columns()));
-    let rows: Vec<(String, TokenRow)> = match digests.as_slice() {
+    let all = tokens::table.left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable()))).select((
+        tokens::digest,
+        connection.now(),
+        columns(),
+    ));
+    let rows: Vec<(LossyText, Time, TokenRow)> = match digests.as_slice() {
         // A statement for any number could not be kept prepared.
         [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
         digests => all.filter(tokens::digest.eq_any(digests)).load(connection)?,
     };
-    let found: HashMap<_, _> =
-        rows.into_iter().map(|(digest, row)| Ok((digest, row.into_token()?))).collect::<Result<_, StoreError>>()?;
-    Ok(digests.iter().map(|digest| found.get(digest).cloned()).collect())
-}
-
-/// The keys of those that are used now, as far as that is worth noting: to the minute, or each request would be a write.
-pub(crate) fn used(found: &[Option<Token>]) -> Vec<i64> {
-    let now = Utc::now();
-    let is_due = |token: &&Token| token.last_used_at.is_none_or(|at| now - at >= TimeDelta::minutes(1));
-    found.iter().flatten().filter(|token| token.is_valid(now)).filter(is_due).map(|token| token.id).collect()
+    let (mut found, mut used) = (HashMap::new(), Vec::new());
+    for (digest, now, row) in rows {
+        let (Some(token), now) = (row.into_token(), now.utc()) else { continue };
+        // A use that is noted ahead of the clock was noted before that was set back.
+        let is_due = token.last_used_at.is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1));
+        let token = FoundToken::new(token, now);
+        if is_due && token.is_valid() {
+            used.push(token.token.id);
+        }
+        found.insert(digest.0, token);
+    }
+    Ok((digests.iter().map(|digest| found.get(digest).cloned()).collect(), used))
 }
 
 /// Notes that tokens are used now.
 pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
-    diesel::update(rows).set(tokens::last_used_at.eq(Utc::now().naive_utc())).execute(connection)?;
+    diesel::update(rows).set(tokens::last_used_at.eq(connection.now().nullable())).execute(connection)?;
     Ok(())
 }
 
@@ -164,24 +218,24 @@ pub(crate) fn list(connection: &mut AnyConnection, after: i64, limit: usize) -> 
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(columns())
         .load(connection)?;
-    rows.into_iter().map(TokenRow::into_token).collect()
+    Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())
 }
 
 /// Tokens by their keys, in no particular order; those that are gone are left out.
-pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<Token>, StoreError> {
-    let rows: Vec<TokenRow> = tokens::table
+pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<FoundToken>, StoreError> {
+    let rows: Vec<(Time, TokenRow)> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.eq_any(ids.iter().copied()))
-        .select(columns())
+        .select((connection.now(), columns()))
         .load(connection)?;
-    rows.into_iter().map(TokenRow::into_token).collect()
+    Ok(rows.into_iter().filter_map(|(now, row)| Some(FoundToken::new(row.into_token()?, now.utc()))).collect())
 }
 
 /// Ends a token that has not been ended yet.
 pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), StoreError> {
     let row = tokens::table.filter(tokens::id.eq(id).and(tokens::revoked_at.is_null()));
-    let ended = connection.modify(diesel::update(row).set(tokens::revoked_at.eq(Utc::now().naive_utc())))?;
-    match ended {
+    let now = connection.now();
+    match connection.modify(diesel::update(row).set(tokens::revoked_at.eq(now.nullable())))? {
         0 if row.count().get_result::<i64>(connection)? > 0 => Err(StoreError::Refused(Refusal::default())),
         0 => Err(StoreError::NoSuchToken(id)),
         _ => Ok(()),
@@ -196,53 +250,56 @@ pub(crate) fn create_ticket(
     secret: &Secret,
 ) -> Result<(), StoreError> {
     let board_id = repository::board_id(connection, board)?;
-    let row = (
-        tickets::digest.eq(digest(secret.reveal())),
-        tickets::token_id.eq(token),
-        tickets::board_id.eq(board_id.0),
-        tickets::made_at.eq(Utc::now().naive_utc()),
-    );
+    let row = (tickets::digest.eq(digest(secret.reveal())), tickets::token_id.eq(token), tickets::board_id.eq(board_id.0));
     diesel::insert_into(tickets::table).values(row).execute(connection)?;
     Ok(())
 }
 
-/// Uses a ticket for a board: the token that it stands for, if it is still good.
+/// Uses a ticket for a board: the token that it stands for, if it is still good. One that is found to be over is over for
+/// good, also if the clock is set back.
 pub(crate) fn use_ticket(
     connection: &mut AnyConnection,
     secret: &str,
     board: &BoardName,
     times: TicketTimes,
-) -> Result<Option<Token>, StoreError> {
-    let now = Utc::now();
-    let digest = digest(secret);
-    let found: Option<(i64, NaiveDateTime, Option<NaiveDateTime>)> = tickets::table
-        .filter(tickets::digest.eq(&digest))
-        .inner_join(boards::table)
-        .filter(boards::name.eq(board.as_str()))
-        .select((tickets::token_id, tickets::made_at, tickets::used_at))
+) -> Result<Option<FoundToken>, StoreError> {
+    let is_it = tickets::digest.eq(digest(secret));
+    let of_board = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id);
+    let found: Option<(AnyNumber, Option<bool>)> = tickets::table
+        .filter(is_it.clone().and(tickets::board_id.eq_any(of_board)))
+        .select((tickets::token_id, is_over(connection, times)))
         .first(connection)
         .optional()?;
-    let in_time = |made_at: NaiveDateTime, used_at: Option<NaiveDateTime>| {
-        used_at.map_or(now < made_at.and_utc() + times.first_use, |at| now < at.and_utc() + times.idle)
-    };
-    let Some((token, ..)) = found.filter(|(_, made_at, used_at)| in_time(*made_at, *used_at)) else { return Ok(None) };
-    diesel::update(tickets::table.filter(tickets::digest.eq(&digest)))
-        .set(tickets::used_at.eq(now.naive_utc()))
-        .execute(connection)?;
-    Ok(by_id(connection, &[token])?.pop())
+    let Some((token, over)) = found else { return Ok(None) };
+    let row = tickets::table.filter(is_it);
+    if over == Some(true) {
+        diesel::delete(row).execute(connection)?;
+        return Ok(None);
+    }
+    diesel::update(row).set(tickets::used_at.eq(connection.now().nullable())).execute(connection)?;
+    Ok(by_id(connection, &[token.0])?.pop())
 }
 
 /// Forgets tickets that are no longer good. Gives how many.
 pub(crate) fn forget_tickets(connection: &mut AnyConnection, times: TicketTimes) -> Result<usize, StoreError> {
-    let (unused, idle) = ((Utc::now() - times.first_use).naive_utc(), (Utc::now() - times.idle).naive_utc());
-    let over = tickets::used_at.is_null().and(tickets::made_at.lt(unused)).or(tickets::used_at.lt(idle).assume_not_null());
-    Ok(diesel::delete(tickets::table.filter(over)).execute(connection)?)
+    let over = tickets::table.filter(is_over(connection, times));
+    Ok(diesel::delete(over).execute(connection)?)
+}
+
+type IsOver =
+    Box<dyn BoxableExpression<tickets::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Nullable<Bool>>>;
+
+/// Whether a ticket is no longer good.
+fn is_over(connection: &AnyConnection, times: TicketTimes) -> IsOver {
+    let unused = tickets::used_at.is_null().and(tickets::made_at.le(connection.ago(times.first_use)));
+    Box::new(unused.or(tickets::used_at.le(connection.ago(times.idle).nullable())))
 }
 
 type Columns = (
     tokens::id,
     tokens::name,
     tokens::scope,
+    tokens::board_id,
     diesel::helper_types::Nullable<boards::name>,
     tokens::created_at,
     tokens::expires_at,
@@ -255,6 +312,7 @@ fn columns() -> Columns {
         tokens::id,
         tokens::name,
         tokens::scope,
+        tokens::board_id,
         boards::name.nullable(),
         tokens::created_at,
         tokens::expires_at,

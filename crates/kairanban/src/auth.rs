@@ -10,12 +10,12 @@ mod held;
 use std::{
     future::{Future, pending},
     sync::Arc,
+    time::Instant,
 };
 
-use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
-use kairanban_store::{Secret, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, Secret, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
 use crate::{blocking::answered, bulletin::Bulletin};
@@ -31,7 +31,8 @@ pub struct Caller(Option<Box<Grant>>);
 
 #[derive(Clone, Debug)]
 struct Grant {
-    token: watch::Receiver<Option<Token>>,
+    token: watch::Receiver<Option<FoundToken>>,
+    held: HeldTokens,
     /// With a ticket: the board that it is for, and the place that one stream may hold.
     ticket: Option<(BoardName, Arc<TicketHold>)>,
 }
@@ -41,8 +42,9 @@ impl Caller {
     #[must_use]
     pub fn right(&self, board: &BoardName) -> Option<Scope> {
         let grant = self.0.as_ref()?;
-        let token = grant.token.borrow();
-        let token = token.as_ref().filter(|token| token.is_valid(Utc::now()) && token.allows(Scope::Read, Some(board)))?;
+        let found = grant.token.borrow();
+        let found = found.as_ref().filter(|found| grant.held.is_good(found))?;
+        let token = Some(&found.token).filter(|token| token.allows(Scope::Read, Some(board)))?;
         match &grant.ticket {
             None => Some(token.scope),
             Some((only, _)) => (only == board).then_some(Scope::Read),
@@ -68,8 +70,7 @@ impl Caller {
     /// Which boards the caller may know of.
     #[must_use]
     pub fn visible(&self) -> Visible {
-        let token = self.token();
-        match token.filter(|token| token.is_valid(Utc::now())) {
+        match self.good_token() {
             None => Visible::Open(None),
             Some(Token { board: None, .. }) => Visible::All,
             Some(Token { board, .. }) => Visible::Open(board),
@@ -85,15 +86,15 @@ impl Caller {
 
     /// When the caller's token ends by itself.
     #[must_use]
-    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
-        self.token().and_then(|token| token.expires_at)
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.0.as_ref()?.token.borrow().as_ref()?.ends_at
     }
 
     /// Waits until what the caller may do has changed since [`look`](Self::look). For anybody that is never, and
     /// `None`: who needs no token keeps no room for one.
     #[must_use]
     pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
-        let Grant { mut token, ticket } = self.0.as_deref()?.clone();
+        let Grant { mut token, ticket, .. } = self.0.as_deref()?.clone();
         let changed = async move {
             if token.changed().await.is_err() {
                 pending().await
@@ -118,12 +119,14 @@ impl Caller {
         }
     }
 
-    fn token(&self) -> Option<Token> {
-        self.0.as_ref().and_then(|grant| grant.token.borrow().clone())
+    fn good_token(&self) -> Option<Token> {
+        let grant = self.0.as_ref()?;
+        let found = grant.token.borrow();
+        found.as_ref().filter(|found| grant.held.is_good(found)).map(|found| found.token.clone())
     }
 
     fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
-        let token = self.token().filter(|token| token.is_valid(Utc::now())).ok_or(Denied::Unknown)?;
+        let token = self.good_token().ok_or(Denied::Unknown)?;
         if token.allows(scope, board) { Ok(token) } else { Err(Denied::Forbidden) }
     }
 }
@@ -190,7 +193,7 @@ impl Bulletin {
     pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
         let Some(secret) = secret.map(str::to_owned) else { return Ok(Caller::default()) };
         let find = || self.finder().find(secret.clone());
-        Ok(Caller(Some(Box::new(Grant { token: self.follow_token(find).await?, ticket: None }))))
+        Ok(self.admit(self.follow_token(find).await?, None))
     }
 
     /// Lets in whoever shows a ticket for a board. A stream that an earlier use of it opened ends.
@@ -204,17 +207,21 @@ impl Bulletin {
         };
         let token = self.follow_token(find).await?;
         let hold = self.held().take_ticket(secret);
-        Ok(Caller(Some(Box::new(Grant { token, ticket: Some((board.clone(), Arc::new(hold))) }))))
+        Ok(self.admit(token, Some((board.clone(), Arc::new(hold)))))
+    }
+
+    fn admit(&self, token: watch::Receiver<Option<FoundToken>>, ticket: Option<(BoardName, Arc<TicketHold>)>) -> Caller {
+        Caller(Some(Box::new(Grant { token, held: self.held().clone(), ticket })))
     }
 
     /// Finds a token and follows it from then on, so that no change falls in between.
-    async fn follow_token<F>(&self, find: impl Fn() -> F) -> Result<watch::Receiver<Option<Token>>, Denied>
+    async fn follow_token<F>(&self, find: impl Fn() -> F) -> Result<watch::Receiver<Option<FoundToken>>, Denied>
     where
-        F: Future<Output = Result<Option<Token>, StoreError>>,
+        F: Future<Output = Result<Option<FoundToken>, StoreError>>,
     {
         loop {
             let looks = self.held().looks();
-            let token = find().await?.filter(|token| token.is_valid(Utc::now())).ok_or(Denied::Unknown)?;
+            let token = find().await?.filter(|found| self.held().is_good(found)).ok_or(Denied::Unknown)?;
             let followed = self.held().follow(token);
             if self.held().looks() == looks {
                 return Ok(followed);

@@ -10,15 +10,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use kairanban_client::ClientError;
-use kairanban_store::migrate;
-
 use crate::{
     config::{self, Config, ConfigError, Overrides},
     server::{self, Server},
-    shutdown, telemetry,
+    shutdown, start, telemetry,
 };
+use clap::{Args, Parser, Subcommand};
+use kairanban_client::ClientError;
 
 use board::{Post, Tail};
 use token::TokenCommand;
@@ -70,7 +68,7 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check file, environment and flags, and print what would count
+    /// Check file, environment, flags and database, and print what would count; makes and changes nothing
     Check,
     /// Print every key with its default
     Default,
@@ -79,8 +77,10 @@ enum ConfigCommand {
 /// Why the program ends with an error.
 #[derive(Debug)]
 pub enum CliError {
-    /// The configuration has a mistake: exit code 2.
+    /// The configuration has a mistake: exit code 78, as sysexits.h has it. Starting again does not help.
     Config(ConfigError),
+    /// The database cannot be used as it is: the same.
+    Unusable(String),
     /// Something did not work: exit code 1.
     Failed(String),
 }
@@ -92,7 +92,7 @@ impl CliError {
         // If stderr is gone there is nobody left to tell.
         let _ = writeln!(io::stderr(), "kairanban: {self}");
         ExitCode::from(match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Unusable(_) => 78,
             Self::Failed(_) => 1,
         })
     }
@@ -102,7 +102,7 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "configuration: {error}\nSee `kairanban config default` for every key."),
-            Self::Failed(text) => f.write_str(text),
+            Self::Unusable(text) | Self::Failed(text) => f.write_str(text),
         }
     }
 }
@@ -133,7 +133,7 @@ impl Cli {
     pub fn run(self) -> Result<(), CliError> {
         let Settings { config, listen, database_url } = self.settings;
         let overrides = Overrides { file: config, listen, database_url };
-        let load = || Config::load(&overrides, std::env::vars());
+        let load = || Config::load(&overrides, config::environment()?);
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(&load()?),
             Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
@@ -143,7 +143,7 @@ impl Cli {
             }
             Command::Post(post) => on_a_server(post.run(&load()?.here())),
             Command::Tail(tail) => on_a_server(tail.run(&load()?.here())),
-            Command::Config(ConfigCommand::Check) => say(&format!("{:#?}\nThe configuration is valid.\n", load()?)),
+            Command::Config(ConfigCommand::Check) => check(&load()?),
             Command::Config(ConfigCommand::Default) => say(config::DEFAULT),
         }
     }
@@ -166,6 +166,13 @@ fn serve(config: &Config) -> Result<(), CliError> {
     })
 }
 
+fn check(config: &Config) -> Result<(), CliError> {
+    say(&format!("{config:#?}\n"))?;
+    let notes = start::examine(config)?;
+    say(&notes.iter().map(|note| format!("Note: {note}.\n")).collect::<String>())?;
+    say("The configuration is valid.\n")
+}
+
 fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     telemetry::start_quietly();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(talk)
@@ -173,9 +180,7 @@ fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), C
 
 fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
     telemetry::start();
-    let address = config.listen_address()?;
-    let ran = migrate(&address, config.timeouts(), &config.default_board()?, new_epoch);
-    let ran = ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
+    let (address, ran) = (config.listen_address()?, start::migrate_only(config, new_epoch)?);
     let epoch = if new_epoch { "A new epoch began.\n" } else { "" };
     match ran.len() {
         0 => say(&format!("{address} is up to date.\n{epoch}")),

@@ -3,8 +3,11 @@
 //! `config/default.toml` is the bottom layer and holds every key, so the code knows no default of
 //! its own: a key that is missing there, or unknown here, refuses to start.
 
+mod env;
+mod error;
+mod layers;
+
 use std::{
-    collections::HashMap,
     fmt, fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZero,
@@ -12,41 +15,17 @@ use std::{
     time::Duration,
 };
 
-use ::config::{Environment, File, FileFormat};
 use ipnet::IpNet;
 use kairanban_core::BoardName;
-use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, WriterConfig};
+use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, WriterConfig, url_fault};
 use serde::Deserialize;
-use thiserror::Error;
+
+pub use env::environment;
+pub use error::ConfigError;
+use layers::Layers;
 
 /// The file with every key and its default.
 pub const DEFAULT: &str = include_str!("../../../config/default.toml");
-
-/// What keeps the server from starting.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// A key is unknown, missing or of the wrong kind, or a file cannot be read.
-    #[error("{0}")]
-    Unreadable(#[from] config::ConfigError),
-    /// A value that cannot be.
-    #[error("{key}: {reason}")]
-    Invalid {
-        /// The key, as in `board.default`.
-        key: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A file that holds a secret cannot be read.
-    #[error("{name} names {path}, which cannot be read: {source}")]
-    Secret {
-        /// The environment variable.
-        name: String,
-        /// The file.
-        path: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -59,10 +38,21 @@ pub struct Overrides {
     pub database_url: Option<String>,
 }
 
+/// Below this a key can be guessed.
+const REDIS_KEY_BYTES_MIN: usize = 16;
+
 /// A text that is not shown.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,6 +108,10 @@ sections! {
     Database {
         #[doc = "Its URL; empty for the embedded one"] url: Secret,
         #[doc = "URL for LISTEN and migrations; empty for the same"] listen_url: Secret,
+        #[doc = "Whether the server may change the schema"] migrate: bool,
+        #[doc = "Whether the SQLite file and its folder may be symbolic links"] follow_symlinks: bool,
+        #[doc = "For a database that is not up yet, in seconds"] start_wait_s: u64,
+        #[doc = "For the first connection, in seconds"] first_connect_s: NonZero<u64>,
         #[doc = "Connections"] pool_max: NonZero<u32>,
         #[doc = "Wait for one, in milliseconds"] pool_wait_ms: u64,
         #[doc = "To connect, in seconds"] connect_timeout_s: NonZero<u64>,
@@ -179,7 +173,9 @@ sections! {
     Backplane {
         #[doc = "Which"] kind: BackplaneKind,
         #[doc = "For `redis`: its URL"] redis_url: Secret,
+        #[doc = "For `redis`: the key that lists there are signed with"] redis_key: Secret,
         #[doc = "Life of a list in Redis, in seconds"] snapshot_ttl_s: NonZero<u64>,
+        #[doc = "Bytes of a list in Redis"] snapshot_bytes_max: NonZero<usize>,
     }
     /// Other sites.
     Cors {
@@ -206,29 +202,29 @@ impl Config {
     /// # Errors
     /// If anything in them is unknown or cannot be.
     pub fn load(overrides: &Overrides, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let environment = with_secrets(environment.into_iter().collect())?;
-        let get = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
-        let mut layers = config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
-        if let Some(file) = overrides.file.clone().or_else(|| get("KAIRANBAN_CONFIG").map(PathBuf::from)) {
-            layers = layers.add_source(File::from(file).format(FileFormat::Toml));
+        let mut layers = Layers::new()?;
+        let environment = env::Environment::read(environment, &layers)?;
+        if let Some(file) = overrides.file.clone().or_else(|| environment.get("KAIRANBAN_CONFIG").map(PathBuf::from)) {
+            layers.add_file(&file)?;
         }
-        let ours = environment.iter().filter(|(name, _)| name.starts_with("KAIRANBAN_") && name.contains("__"));
-        let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>();
-        let source = Environment::with_prefix("KAIRANBAN").prefix_separator("_").separator("__").try_parsing(true);
-        let source = source
-            .list_separator(",")
-            .with_list_parse_key("limits.trusted_proxies")
-            .with_list_parse_key("cors.origins")
-            .source(Some(ours));
-        layers = layers.add_source(source);
-        layers = layers.set_override_option("database.url", overrides.database_url.clone().or_else(|| get("DATABASE_URL")))?;
-        layers = layers.set_override_option("server.listen", overrides.listen.clone())?;
-        let mut config: Self = layers.build()?.try_deserialize()?;
-        if let Some(port) = get("PORT").filter(|_| overrides.listen.is_none()) {
-            let invalid = |_| ConfigError::Invalid { key: "PORT", reason: format!("{port:?} is no port") };
+        for variable in environment.keys() {
+            layers.add_text(variable.origin(), &variable.section, &variable.key, &variable.value)?;
+        }
+        if let Some(url) = environment.get("DATABASE_URL") {
+            layers.add_text(environment.origin_of("DATABASE_URL"), "database", "url", url)?;
+        }
+        if let Some(url) = &overrides.database_url {
+            layers.add_text("--database-url".to_owned(), "database", "url", url)?;
+        }
+        if let Some(listen) = &overrides.listen {
+            layers.add_text("--listen".to_owned(), "server", "listen", listen)?;
+        }
+        let mut config = layers.read()?;
+        if let Some(port) = environment.get("PORT").filter(|_| overrides.listen.is_none()) {
+            let invalid = |_| ConfigError::Invalid { key: "PORT", reason: "is a number up to 65535".to_owned() };
             config.server.listen.set_port(port.parse().map_err(invalid)?);
         }
-        config.check()?;
+        config.check().map_err(|error| layers.locate(error))?;
         Ok(config)
     }
 
@@ -237,13 +233,21 @@ impl Config {
         self.address()?;
         self.listen_address()?;
         self.backplane_addresses()?;
-        if let Some(wrong) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
-            let reason = format!("{wrong:?} is no origin; write https://host or http://host:port, without a path");
+        self.topic_template()?;
+        if let Some(place) = self.cors.origins.iter().position(|origin| !is_origin(origin)) {
+            let reason = format!("entry {} is no origin; write https://host or http://host:port, without a path", place + 1);
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
         }
         let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
         if self.database.write_group_wait_ms >= self.database.write_wait_ms {
             return wrong("database.write_group_wait_ms", "must be below database.write_wait_ms");
+        }
+        if self.server.data_dir.to_string_lossy().contains("://") {
+            return wrong("server.data_dir", "is a folder; the URL goes to database.url");
+        }
+        if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.0.len()) {
+            let reason = format!("must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
+            return Err(ConfigError::Invalid { key: "backplane.redis_key", reason });
         }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
             return wrong("stream.retry_min_ms", "must not be above stream.retry_max_ms");
@@ -298,9 +302,14 @@ impl Config {
             return Ok((Some(url), None));
         }
         // The text may hold a password, so it is not repeated.
-        let Ok(redis) = redis::Client::open(self.backplane.redis_url.0.as_str()) else {
+        let written = self.backplane.redis_url.0.as_str();
+        let rest = written.strip_prefix("redis://").or_else(|| written.strip_prefix("rediss://"));
+        let Some(Ok(redis)) = rest.map(|_| redis::Client::open(written)) else {
             return wrong("backplane.redis_url", "write redis://host:port/number, or rediss:// for TLS");
         };
+        if let Some(fault) = rest.and_then(url_fault) {
+            return wrong("backplane.redis_url", fault);
+        }
         Ok((Some(url), Some(redis)))
     }
 
@@ -313,6 +322,12 @@ impl Config {
         }
     }
 
+    /// The same for the first connection, for which no request waits.
+    #[must_use]
+    pub fn first_timeouts(&self) -> Timeouts {
+        Timeouts { connect: Duration::from_secs(self.database.first_connect_s.get()), ..self.timeouts() }
+    }
+
     /// The store's part.
     ///
     /// # Errors
@@ -321,6 +336,7 @@ impl Config {
         Ok(StoreConfig {
             address: self.address()?,
             timeouts: self.timeouts(),
+            first_connect: Duration::from_secs(self.database.first_connect_s.get()),
             pool_max: self.database.pool_max.get(),
             pool_wait: Duration::from_millis(self.database.pool_wait_ms),
             topics_max: self.board.topics_max.get(),
@@ -339,8 +355,10 @@ impl Config {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let unreadable =
-            |error| ConfigError::Invalid { key: "board.topic_template", reason: format!("{}: {error}", path.display()) };
+        let unreadable = |error: std::io::Error| ConfigError::Invalid {
+            key: "board.topic_template",
+            reason: format!("the file cannot be read: {}", error.kind()),
+        };
         fs::read_to_string(path).map(Some).map_err(unreadable)
     }
 
@@ -386,18 +404,6 @@ fn is_origin(text: &str) -> bool {
     !host.is_empty() && host.bytes().all(fits)
 }
 
-/// Reads the files that names with `_FILE` behind them point to.
-fn with_secrets(mut environment: HashMap<String, String>) -> Result<HashMap<String, String>, ConfigError> {
-    let ours = |name: &str| name == "DATABASE_URL_FILE" || (name.starts_with("KAIRANBAN_") && name.contains("__"));
-    let files: Vec<_> = environment.keys().filter(|name| ours(name) && name.ends_with("_FILE")).cloned().collect();
-    for name in files {
-        let path = environment.remove(&name).unwrap_or_default();
-        let text = fs::read_to_string(&path).map_err(|source| ConfigError::Secret { name: name.clone(), path, source })?;
-        environment.insert(name.trim_end_matches("_FILE").to_owned(), text.trim_end_matches(['\r', '\n']).to_owned());
-    }
-    Ok(environment)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -414,8 +420,8 @@ mod tests {
         assert_eq!(config.address().expect("an address").to_string(), "sqlite://data/kairanban.db");
         for line in DEFAULT.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
             let without = DEFAULT.lines().filter(|other| *other != line).collect::<Vec<_>>().join("\n");
-            let layers = config::Config::builder().add_source(File::from_str(&without, FileFormat::Toml)).build().expect("toml");
-            assert!(layers.try_deserialize::<Config>().is_err(), "the code has a default of its own for {line}");
+            let read: Result<Config, _> = toml::from_str(&without);
+            assert!(read.is_err(), "the code has a default of its own for {line}");
         }
     }
 
@@ -443,7 +449,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let error = |environment: &[(&str, &str)]| load(&Overrides::default(), environment).expect_err("a mistake");
-        assert!(error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")]).contains("stream_max"));
+        assert!(error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")]).contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?"));
         assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
         assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
         assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));

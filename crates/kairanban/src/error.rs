@@ -244,7 +244,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
             StoreError::Fault(fault) => Self::Unavailable { cause: fault.to_string() },
-            StoreError::Internal(cause) => Self::Internal { cause },
+            StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }
     }
 }

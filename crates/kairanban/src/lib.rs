@@ -24,6 +24,7 @@ mod routes;
 mod server;
 mod shared_snapshots;
 mod shutdown;
+mod start;
 mod state;
 mod stream;
 mod telemetry;

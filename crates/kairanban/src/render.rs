@@ -301,7 +301,7 @@ fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Bytes {
 /// Those that were written and not edited since: as near as one comes to what is new to a reader who was
 /// away.
 fn written<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>) -> Vec<Arc<Topic>> {
-    topics.filter(|topic| topic.updated_at == topic.created_at).map(Arc::clone).collect()
+    topics.filter(|topic| topic.edited_at.is_none()).map(Arc::clone).collect()
 }
 
 fn set(patch: &Patch) -> impl Iterator<Item = &Arc<Topic>> {

@@ -22,7 +22,7 @@ use actix_web::{
 };
 use actix_web_lab::middleware::ConditionOption;
 use kairanban_core::Hub;
-use kairanban_store::{Store, StoreError, Writer, migrate};
+use kairanban_store::{Store, StoreError, Writer};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -43,8 +43,9 @@ use crate::{
     limits::Quotas,
     render::fragments::Fragments,
     routes,
-    shared_snapshots::{Loader, Redis},
+    shared_snapshots::{Loader, Redis, Seal},
     shutdown::Drain,
+    start,
     state::AppState,
     stream::{Rounds, Wheel},
 };
@@ -215,24 +216,25 @@ fn open_bulletin(config: &Config, quotas: &Quotas) -> Result<(Bulletin, Backgrou
 fn ways(config: &Config) -> Result<Ways, CliError> {
     let (postgres, redis) = config.backplane_addresses()?;
     let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
-    let redis = redis.map(|client| Redis::new(client, ttl)).transpose();
+    let seal = Seal::new(config.backplane.redis_key.expose(), config.backplane.snapshot_bytes_max.get());
+    if redis.is_some() && !seal.is_signed() {
+        tracing::warn!("without backplane.redis_key boards that need a token are not shared in Redis");
+    }
+    let redis = redis.map(|client| Redis::new(client, ttl, seal)).transpose();
     Ok(Ways { postgres, redis: redis.map_err(|error| CliError::Failed(error.to_string()))? })
 }
 
-/// Migrates and connects. Blocks.
+/// Connects to a database that [`start::prepare`] found good. Blocks.
 ///
 /// # Errors
-/// If the configuration is wrong, or the database cannot be reached or migrated.
+/// If the configuration is wrong, or the database cannot be reached.
 pub fn open_store(config: &Config) -> Result<Store, CliError> {
-    let failed = cannot_use_database(config);
-    let ran = migrate(&config.listen_address()?, config.timeouts(), &config.default_board()?, false).map_err(&failed)?;
-    for migration in ran {
-        tracing::info!(migration, "migrated");
-    }
-    let store = Store::open(config.store()?).map_err(&failed)?;
+    start::prepare(config)?;
+    let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
     if store.is_pooled() {
         tracing::info!("a transaction pooler stands before Postgres; every reading is a transaction");
     }
+    start::compare_default_board(config, &store).map_err(cannot_use_database(config))?;
     Ok(store)
 }
 

@@ -2,12 +2,21 @@
 //! no reading of its topics.
 //!
 //! A copy is never believed by itself: the database is asked for the board's revision, and only a copy
-//! of exactly that revision counts. So a copy may be old, or lost, without harm.
+//! of exactly that revision counts. So a copy may be old, or lost, without harm. What somebody else may have put there is
+//! another matter: copies are signed and bounded (see [`seal`]), and without a key no board that needs a token has one.
 
-use std::{sync::Arc, time::Duration};
+mod seal;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Cursor, Epoch, Loaded, Revision, Snapshot, Tail, Topic, TopicId};
+use kairanban_core::{BoardName, Cursor, Epoch, Loaded, Policies, ReadPolicy, Revision, Snapshot, Tail, Topic, TopicId};
 use kairanban_store::{Store, StoreError};
 use redis::{
     AsyncCommands as _, Client,
@@ -15,6 +24,7 @@ use redis::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::seal::Seal;
 use crate::blocking::answered;
 
 /// For Redis to answer. A reader waits for it, and the database would do.
@@ -29,6 +39,9 @@ pub struct Redis {
     connection: ConnectionManager,
     /// How long a copy is kept.
     ttl: Duration,
+    seal: Seal,
+    /// Whether a copy was found that is not good: said once, or each reading would say it.
+    has_warned: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -43,14 +56,14 @@ impl Redis {
     ///
     /// # Errors
     /// If the configuration cannot be.
-    pub fn new(client: Client, ttl: Duration) -> redis::RedisResult<Self> {
+    pub fn new(client: Client, ttl: Duration, seal: Seal) -> redis::RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_max_delay(RETRY_MAX)
             .set_connection_timeout(Some(WAIT))
             .set_response_timeout(Some(WAIT));
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        Ok(Self { client, connection, ttl })
+        Ok(Self { client, connection, ttl, seal, has_warned: Arc::default() })
     }
 
     /// For connections of one's own.
@@ -68,18 +81,36 @@ impl Redis {
         sent.map_err(|error| error.to_string())
     }
 
+    /// Whether a board with these policies may have a copy here.
+    const fn takes(&self, policies: Policies) -> bool {
+        self.seal.is_signed() || matches!(policies.read, ReadPolicy::Open)
+    }
+
     async fn get(&self, key: &str) -> Option<Copy> {
-        let found: redis::RedisResult<Option<Vec<u8>>> = self.connection.clone().get(key).await;
-        let found = found.inspect_err(|error| tracing::debug!(%error, "no copy from Redis")).ok()??;
-        serde_json::from_slice(&found).inspect_err(|error| tracing::warn!(%error, key, "a copy that cannot be read")).ok()
+        // One byte more than is taken, so that a longer copy is known as such without being fetched.
+        let end = isize::try_from(self.seal.bytes_max()).unwrap_or(isize::MAX);
+        let found: redis::RedisResult<Vec<u8>> = self.connection.clone().getrange(key, 0, end).await;
+        let found = found.inspect_err(|error| tracing::debug!(%error, "no copy from Redis")).ok()?;
+        if found.is_empty() {
+            return None;
+        }
+        self.seal.open(key, &found).inspect_err(|fault| self.warn(key, fault)).ok()
     }
 
     async fn put(&self, key: &str, copy: &Copy) {
-        // Our own structs hold strings, numbers and lists: nothing that JSON cannot say.
-        let text = serde_json::to_vec(copy).unwrap_or_default();
-        let put: redis::RedisResult<()> = self.connection.clone().set_ex(key, text, self.ttl.as_secs().max(1)).await;
+        let sealed = match self.seal.close(key, copy) {
+            Ok(sealed) => sealed,
+            Err(fault) => return tracing::debug!(fault, key, "no copy to Redis"),
+        };
+        let put: redis::RedisResult<()> = self.connection.clone().set_ex(key, sealed, self.ttl.as_secs().max(1)).await;
         if let Err(error) = put {
             tracing::debug!(%error, "no copy to Redis");
+        }
+    }
+
+    fn warn(&self, key: &str, fault: &str) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(key, fault, "ignored a list in Redis; said once for all of them");
         }
     }
 }
@@ -104,20 +135,27 @@ impl Loader {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
         let Some(redis) = &self.redis else { return self.load_anew(epoch, board).await };
-        // Nodes that show lists of another length have other copies.
-        let key = format!("kairanban:{epoch}:{}:{board}", self.store.topics_max());
-        if let Some(copy) = redis.get(&key).await {
-            let name = board.clone();
-            let (board_id, policies, revision) = answered(&self.store, move |store| store.place_of(&name)).await?;
-            if copy.board_id == board_id.0 && copy.revision == revision.get() {
-                let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
-                return Ok(Loaded { board_id, policies, snapshot, tail });
-            }
+        let name = board.clone();
+        let (board_id, policies, revision) = answered(&self.store, move |store| store.place_of(&name)).await?;
+        if !redis.takes(policies) {
+            return self.load_anew(epoch, board).await;
+        }
+        // Nodes that show lists of another length, or sign with another key, have other copies.
+        let signed = if redis.seal.is_signed() { ":signed" } else { "" };
+        let key = format!("kairanban:{epoch}:{}:{board}{signed}", self.store.topics_max());
+        if let Some(copy) = redis.get(&key).await
+            && (copy.board_id, copy.revision) == (board_id.0, revision.get())
+            && copy.topics.len() <= self.store.topics_max()
+        {
+            let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
+            return Ok(Loaded { board_id, policies, snapshot, tail });
         }
         let loaded = self.load_anew(epoch, board).await?;
-        let (redis, copy) = (redis.clone(), Copy::from(&loaded));
-        // Whoever waits for the board need not wait for this.
-        tokio::spawn(async move { redis.put(&key, &copy).await });
+        if redis.takes(loaded.policies) {
+            let (redis, copy) = (redis.clone(), Copy::from(&loaded));
+            // Whoever waits for the board need not wait for this.
+            tokio::spawn(async move { redis.put(&key, &copy).await });
+        }
         Ok(loaded)
     }
 
@@ -145,6 +183,7 @@ struct TopicCopy {
     author: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    edited_at: Option<DateTime<Utc>>,
     revision: u64,
 }
 
@@ -156,6 +195,7 @@ impl From<&Loaded> for Copy {
             author: topic.author.clone(),
             created_at: topic.created_at,
             updated_at: topic.updated_at,
+            edited_at: topic.edited_at,
             revision: topic.revision.get(),
         };
         Self {
@@ -178,11 +218,13 @@ impl Copy {
                 author: copy.author,
                 created_at: copy.created_at,
                 updated_at: copy.updated_at,
+                edited_at: copy.edited_at,
                 revision: revision(copy.revision),
             })
         };
         let mut topics: Vec<_> = self.topics.into_iter().map(topic).collect();
         topics.sort_unstable_by_key(|topic| topic.id);
+        topics.dedup_by_key(|topic| topic.id);
         let entries = self.tail.into_iter().map(|(at, topic)| (revision(at), TopicId(topic)));
         (Snapshot::new(board.clone(), cursor, topics), Tail::new(revision(self.floor), entries, replay_max))
     }
@@ -204,6 +246,7 @@ mod tests {
             author: "ann".to_owned(),
             created_at: now,
             updated_at: now,
+            edited_at: Some(now),
             revision,
         };
         let cursor: Cursor = "e-9".parse().expect("a cursor");

@@ -158,6 +158,7 @@ mod testing {
             author: String::new(),
             created_at: at,
             updated_at: at,
+            edited_at: None,
             revision: number,
         };
         hub.publish(&board(), &BoardChanges::created(number, [Arc::new(topic)]));

@@ -19,7 +19,15 @@ pub(crate) fn cursor(number: u64) -> Cursor {
 pub(crate) fn topic(id: i64, at: u64) -> Arc<Topic> {
     let now = chrono::DateTime::UNIX_EPOCH;
     let (comment, author) = (String::new(), String::new());
-    Arc::new(Topic { id: TopicId(id), comment, author, created_at: now, updated_at: now, revision: revision(at) })
+    Arc::new(Topic {
+        id: TopicId(id),
+        comment,
+        author,
+        created_at: now,
+        updated_at: now,
+        edited_at: None,
+        revision: revision(at),
+    })
 }
 
 /// Ids and revisions of what a snapshot shows.

@@ -14,9 +14,14 @@ use crate::{
     StoreError,
     connection::AnyConnection,
     error::Refusal,
+    identity,
+    lenient::LossyText,
     rows::{StandingRow, policies, revision, standing_columns},
     schema::boards,
 };
+
+/// The key under which `identity` names the board that takes topics without one.
+const DEFAULT_BOARD: &str = "default_board";
 
 /// Which boards somebody may see.
 #[derive(Clone, Debug)]
@@ -39,23 +44,23 @@ pub struct BoardEdit {
 }
 
 /// A board's revision: that of its newest change, in the same reading as what stands beside it.
-pub(super) const BOARD_REVISION: &str =
-    "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive'), 0)";
+pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive' \
+     AND revision BETWEEN 0 AND 9007199254740991), 0)";
 
 /// A board's key, who may do what there, and its revision, all of one moment.
 pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies, Revision), StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str()));
     let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION));
-    let found: Option<(i64, String, String, i64)> = row.select(columns).first(connection).optional()?;
+    let found: Option<(i64, LossyText, LossyText, i64)> = row.select(columns).first(connection).optional()?;
     let (id, read, post, at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
-    Ok((BoardId(id), policies(&read, &post), revision(at)?))
+    Ok((BoardId(id), policies(Some(&read), Some(&post)), revision(at)?))
 }
 
 /// Who may do what on the board with this name.
 pub(crate) fn board_policies(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies), StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str())).select((boards::id, boards::read, boards::post));
-    let found: Option<(i64, String, String)> = row.first(connection).optional()?;
-    let found = found.map(|(id, read, post)| (BoardId(id), policies(&read, &post)));
+    let found: Option<(i64, LossyText, LossyText)> = row.first(connection).optional()?;
+    let found = found.map(|(id, read, post)| (BoardId(id), policies(Some(&read), Some(&post))));
     found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
@@ -90,7 +95,7 @@ pub(crate) fn board_info(connection: &mut AnyConnection, name: &BoardName) -> Re
     found.and_then(board).ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
 }
 
-type BoardRow = (String, String, String, String, i64, i64);
+type BoardRow = (LossyText, LossyText, LossyText, LossyText, i64, i64);
 type BoardColumns = (boards::name, boards::title, boards::read, boards::post, SqlLiteral<BigInt>, SqlLiteral<BigInt>);
 
 fn board_columns() -> BoardColumns {
@@ -100,7 +105,7 @@ fn board_columns() -> BoardColumns {
 
 fn board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
     let (revision, topics) = (revision(at).ok()?, u64::try_from(topics).ok()?);
-    Some(Board { name: name.parse().ok()?, title, policies: policies(&read, &post), revision, topics })
+    Some(Board { name: name.0.parse().ok()?, title: title.0, policies: policies(Some(&read), Some(&post)), revision, topics })
 }
 
 pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wanted: &BoardEdit) -> Result<(), StoreError> {
@@ -153,6 +158,23 @@ pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) ->
     }
 }
 
+/// Notes which board takes the topics that name none, if no board that is there is noted.
+pub(crate) fn name_default_board(connection: &mut AnyConnection, board: &BoardName) -> Result<(), StoreError> {
+    let noted = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok()).unwrap_or(0);
+    if boards::table.filter(boards::id.eq(noted)).count().get_result::<i64>(connection)? == 0 {
+        let id = board_id(connection, board)?;
+        identity::put(connection, DEFAULT_BOARD, &id.0.to_string())?;
+    }
+    Ok(())
+}
+
+/// The board that the row `default_board` of `identity` names by its id; `None` without such a row or board.
+pub(crate) fn stored_default_board(connection: &mut AnyConnection) -> Result<Option<BoardName>, StoreError> {
+    let Some(id) = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok()) else { return Ok(None) };
+    let name: Option<LossyText> = boards::table.filter(boards::id.eq(id)).select(boards::name).first(connection).optional()?;
+    Ok(name.and_then(|name| name.0.parse().ok()))
+}
+
 /// Whether somebody may read a board: `right` is what their token allows there. For all others it
 /// is not there.
 pub(crate) fn may_read(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
@@ -186,10 +208,10 @@ pub(crate) fn board_revisions(
     names: &[BoardName],
 ) -> Result<Vec<(BoardName, Revision)>, StoreError> {
     let keys = names.iter().map(BoardName::as_str);
-    let rows: Vec<(String, Option<i64>)> = boards::table
+    let rows: Vec<(LossyText, Option<i64>)> = boards::table
         .filter(boards::name.eq_any(keys))
         .select((boards::name, sql::<Nullable<BigInt>>(BOARD_REVISION)))
         .load(connection)?;
-    let parsed = rows.into_iter().map(|(name, at)| Ok(name.parse().ok().zip(Some(revision(at.unwrap_or(0))?))));
+    let parsed = rows.into_iter().map(|(name, at)| Ok(name.0.parse().ok().zip(Some(revision(at.unwrap_or(0))?))));
     parsed.filter_map(Result::transpose).collect()
 }

@@ -171,8 +171,10 @@ fn earlier(
     boards: &Boards<'_>,
 ) -> Result<HashMap<(BoardId, IdempotencyKey), idempotency::Earlier>, StoreError> {
     let mut keys: HashMap<BoardId, Vec<&IdempotencyKey>> = HashMap::new();
-    for Creation { board, key, .. } in wanted {
-        if let (Some((board_id, _)), Some(key)) = (boards.get(board).copied().flatten(), key) {
+    for Creation { board, key, right, .. } in wanted {
+        let open = boards.get(board).copied().flatten().filter(|(_, policies)| may_post(board, *policies, *right).is_ok());
+        // A board that is hidden from the writer costs no more statements than one that is missing.
+        if let (Some((board_id, _)), Some(key)) = (open, key) {
             keys.entry(board_id).or_default().push(key);
         }
     }
@@ -232,7 +234,7 @@ fn insert_together(
     // In which order it tells them is not promised. Topics that say the same are as good as each other.
     let mut ids: HashMap<(i64, String, String), Vec<i64>> = HashMap::new();
     for CreatedRow { id, board_id, comment, author } in created {
-        ids.entry((board_id, comment, author)).or_default().push(id);
+        ids.entry((board_id, comment.0, author.0)).or_default().push(id);
     }
     // The older ones first.
     ids.values_mut().for_each(|ids| ids.sort_unstable_by(|a, b| b.cmp(a)));

@@ -36,13 +36,13 @@ fn make_token(place: &Place, board: Option<&str>) -> String {
 }
 
 fn find(place: &Place, secret: &str) -> Option<Token> {
-    place.store.find_tokens(&[secret.to_owned()]).expect("read").pop().expect("one")
+    place.store.find_tokens(&[secret.to_owned()]).expect("read").pop().expect("one").map(|found| found.token)
 }
 
 fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
     let made: Vec<_> = (0..3).map(|_| make_token(place, None)).collect();
     let shown = [&made[2], "none", &made[0], &made[2], &made[1]].map(ToString::to_string);
-    let ids: Vec<_> = place.store.find_tokens(&shown).expect("read").into_iter().map(|token| Some(token?.id)).collect();
+    let ids: Vec<_> = place.store.find_tokens(&shown).expect("read").into_iter().map(|token| Some(token?.token.id)).collect();
     let alone = |n: usize| find(place, &made[n]).map(|token| token.id);
     assert_eq!(ids, [alone(2), None, alone(0), alone(2), alone(1)]);
     let used = |token: &Token| token.last_used_at.is_some();
@@ -88,19 +88,27 @@ fn tokens_are_found_used_and_ended(place: &Place) {
 fn a_ticket_opens_its_board_for_a_while(place: &Place) {
     place.foreign().run("INSERT INTO boards (name) VALUES ('other')");
     let token = find(place, &make_token(place, None)).expect("found");
-    let ticket = Secret::ticket().expect("random");
-    place.store.create_ticket(token.id, &main(), &ticket).expect("a ticket");
+    let make = || {
+        let ticket = Secret::ticket().expect("random");
+        place.store.create_ticket(token.id, &main(), &ticket).expect("a ticket");
+        ticket
+    };
     let open = |secret: &str, board: &str, times: TicketTimes| {
         let used = place.store.use_ticket(secret, &board.parse().expect("a name"), times);
-        used.expect("read").map(|token| token.id)
+        used.expect("read").map(|found| found.token.id)
     };
     let late = TicketTimes { first_use: Duration::ZERO, ..TIMES };
-    assert_eq!(open(ticket.reveal(), "main", late), None, "too late for the first use");
+    let unused = make();
+    assert_eq!(open(unused.reveal(), "main", late), None, "too late for the first use");
+    assert_eq!(open(unused.reveal(), "main", TIMES), None, "over is over");
+    let ticket = make();
     assert_eq!(open(ticket.reveal(), "other", TIMES), None, "for one board");
     assert_eq!(open("kairanban_ticket_", "main", TIMES), None);
     assert_eq!(open(ticket.reveal(), "main", TIMES), Some(token.id));
     assert_eq!(open(ticket.reveal(), "main", late), Some(token.id), "and again, for the stream that comes back");
     assert_eq!(open(ticket.reveal(), "main", TicketTimes { idle: Duration::ZERO, ..TIMES }), None, "but not after a long time");
+    assert_eq!(open(ticket.reveal(), "main", TIMES), None, "over is over");
+    assert_eq!(open(make().reveal(), "main", TIMES), Some(token.id));
     assert_eq!(place.store.forget(100, Duration::from_secs(60), TIMES).expect("forgotten"), 0);
     assert_eq!(
         place.store.forget(100, Duration::from_secs(60), TicketTimes { idle: Duration::ZERO, ..TIMES }).expect("forgotten"),

@@ -5,10 +5,13 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod clocks;
 mod contract;
+mod grants;
 mod history;
 mod place;
 mod postgres;
+mod public_schema;
 mod sqlite;
 
 /// Runs each story on SQLite and on Postgres.

@@ -108,6 +108,7 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
     StoreConfig {
         address: address.clone(),
         timeouts: TIMEOUTS,
+        first_connect: Duration::from_secs(10),
         pool_max: 4,
         pool_wait: Duration::from_secs(2),
         topics_max: 5,

@@ -1,8 +1,7 @@
 //! Finding tokens by what their holders show. Who asks at the same time is answered by one query: when a crowd comes back
 //! after a restart, each with a token, none of them waits long, and few requests lie about meanwhile.
 
-use kairanban_core::Token;
-use kairanban_store::{Store, StoreError};
+use kairanban_store::{FoundToken, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +23,7 @@ pub struct TokenFinder {
 #[derive(Debug)]
 pub struct Inquiries(mpsc::Receiver<Inquiry>);
 
-type Found = Result<Option<Token>, StoreError>;
+type Found = Result<Option<FoundToken>, StoreError>;
 
 #[derive(Debug)]
 struct Inquiry {

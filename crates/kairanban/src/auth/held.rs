@@ -6,8 +6,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use kairanban_core::Token;
+use kairanban_store::FoundToken;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,9 @@ pub struct HeldTokens(Arc<Held>);
 #[derive(Debug, Default)]
 struct Held {
     /// By their keys. `None` is a token that is gone.
-    tokens: DashMap<i64, watch::Sender<Option<Token>>>,
+    tokens: DashMap<i64, watch::Sender<Option<FoundToken>>>,
+    /// The end of each token that was seen to be over, by its key: it stays over when a clock is set back.
+    over: DashMap<i64, DateTime<Utc>>,
     /// By themselves: the stream that each ticket holds open.
     tickets: DashMap<String, CancellationToken>,
     /// How often the tokens began to be read anew.
@@ -41,9 +44,26 @@ impl HeldTokens {
         self.0.looks.load(Ordering::SeqCst)
     }
 
+    /// Whether a token is good now. One that was seen to be over is good again only with a later end.
+    pub(super) fn is_good(&self, found: &FoundToken) -> bool {
+        let Some(end) = found.token.expires_at else { return found.is_valid() };
+        if found.is_valid() {
+            return self.0.over.get(&found.token.id).is_none_or(|over| end > *over);
+        }
+        if found.token.revoked_at.is_none() {
+            self.0.over.entry(found.token.id).and_modify(|over| *over = end.max(*over)).or_insert(end);
+        }
+        false
+    }
+
     /// Follows a token.
-    pub(super) fn follow(&self, token: Token) -> watch::Receiver<Option<Token>> {
-        self.0.tokens.entry(token.id).or_insert_with(|| watch::channel(Some(token)).0).subscribe()
+    pub(super) fn follow(&self, found: FoundToken) -> watch::Receiver<Option<FoundToken>> {
+        let followed = self.0.tokens.entry(found.token.id).or_insert_with(|| watch::channel(None).0);
+        // What those who hold it know of it is kept true by the looks; what is left from the last one to hold it is not.
+        if followed.receiver_count() == 0 {
+            followed.send_replace(Some(found));
+        }
+        followed.subscribe()
     }
 
     /// Takes the place of a ticket's stream; an earlier one ends.
@@ -64,13 +84,16 @@ impl HeldTokens {
     }
 
     /// Tells those who follow the tokens `asked` what was `found` of them.
-    pub fn end_look(&self, asked: &[i64], found: &[Token]) {
+    pub fn end_look(&self, asked: &[i64], found: &[FoundToken]) {
         for id in asked {
-            let now = found.iter().find(|token| token.id == *id);
+            let now = found.iter().find(|found| found.token.id == *id);
             if let Some(followed) = self.0.tokens.get(id) {
-                followed.send_if_modified(|token| {
-                    let changed = token.as_ref() != now;
-                    *token = now.cloned();
+                followed.send_if_modified(|followed| {
+                    // The moment of its end is another one each time by as much as a reading takes.
+                    let changed = followed.as_ref().map(|found| &found.token) != now.map(|found| &found.token);
+                    if changed {
+                        *followed = now.cloned();
+                    }
                     changed
                 });
             }
@@ -99,8 +122,8 @@ impl Drop for TicketHold {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta};
-    use kairanban_core::Scope;
+    use chrono::TimeDelta;
+    use kairanban_core::{Scope, Token};
 
     use super::*;
 
@@ -117,16 +140,41 @@ mod tests {
         }
     }
 
+    /// As it is read when the database's clock stands at the beginning of the epoch.
+    fn found(token: Token) -> FoundToken {
+        FoundToken::new(token, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_was_seen_to_be_over_stays_over() {
+        let held = HeldTokens::default();
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let until = |end| Token { expires_at: Some(at(end)), ..token() };
+        let read = |end, now| FoundToken::new(until(end), at(now));
+        assert!(held.is_good(&found(token())) && held.is_good(&read(100, 40)) && held.is_good(&read(100, 10)));
+        assert!(!held.is_good(&read(100, 100)), "over");
+        assert!(!held.is_good(&read(100, 40)), "and the clock was set back");
+        assert!(!held.is_good(&read(90, 40)), "it ends even earlier now");
+        assert!(held.is_good(&read(200, 40)), "its end was put off");
+        let revoked = Token { revoked_at: Some(at(0)), ..until(100) };
+        let another = |token: Token| found(Token { id: 8, ..token });
+        assert!(
+            !held.is_good(&another(revoked)) && held.is_good(&another(until(100))),
+            "what the owner takes back is taken back"
+        );
+        assert!(held.is_good(&read(i64::from(u32::MAX) * 30, 0)), "no clock counts that far");
+    }
+
     #[test]
     fn a_change_reaches_who_holds_the_token() {
         let held = HeldTokens::default();
-        let mut followed = held.follow(token());
+        let mut followed = held.follow(found(token()));
         let asked = held.begin_look();
-        held.end_look(&asked, &[token()]);
+        held.end_look(&asked, &[found(token())]);
         assert!(!followed.has_changed().expect("open"), "the same");
         let revoked = Token { revoked_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)), ..token() };
-        held.end_look(&asked, &[revoked]);
-        assert!(followed.borrow_and_update().as_ref().is_some_and(|token| token.revoked_at.is_some()));
+        held.end_look(&asked, &[found(revoked)]);
+        assert!(followed.borrow_and_update().as_ref().is_some_and(|found| found.token.revoked_at.is_some()));
         held.end_look(&asked, &[]);
         assert!(followed.borrow_and_update().is_none(), "gone");
         drop(followed);

@@ -34,11 +34,15 @@ impl Way for Listening {
 
     async fn open(&self) -> Result<Session, String> {
         let session = Session::open(&self.url, self.wake.clone()).await?;
-        match session.check_pooler(&self.url).await {
-            Ok(()) => tracing::info!(channel = session.channel, "listening for notifications"),
-            // It may still tell others.
-            Err(pooler) => tracing::warn!("{pooler}"),
+        if session.is_pooled(&self.url).await? {
+            // A LISTEN would stay on a session that other programs are given. This one may still notify.
+            tracing::warn!("{POOLER}");
+        } else {
+            session.listen().await.map_err(|error| described(&error))?;
+            tracing::info!(channel = session.channel, "listening for notifications");
         }
+        // What was committed before told nobody.
+        self.wake.wake();
         Ok(session)
     }
 
@@ -78,38 +82,36 @@ impl Drop for Session {
 impl Session {
     async fn open(url: &str, wake: Wake) -> Result<Self, String> {
         let node = node_name()?;
-        let (client, driver) = connect(url, wake.clone(), node.clone()).await?;
+        let (client, driver) = connect(url, wake, node.clone()).await?;
+        // In a session from here on, so that the connection ends with it.
         let mut session = Self { client, channel: String::new(), node, driver };
-        session.listen().await.map_err(|error| described(&error))?;
-        // What was committed before LISTEN told nobody.
-        wake.wake();
+        let named = session.client.query_typed_one("SELECT 'kairanban_' || current_schema()", &[]);
+        session.channel = in_time(named).await?.get(0);
         Ok(session)
     }
 
-    async fn listen(&mut self) -> Result<(), tokio_postgres::Error> {
-        let row = self
-            .client
-            .query_typed_one("SELECT 'kairanban_' || current_schema(), quote_ident('kairanban_' || current_schema())", &[])
-            .await?;
-        self.channel = row.get(0);
-        let quoted: String = row.get(1);
-        self.client.batch_execute(&format!("LISTEN {quoted}")).await
+    async fn listen(&self) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(&format!("LISTEN \"{}\"", self.channel.replace('"', "\"\""))).await
     }
 
     /// Finds out whether a transaction pooler stands between, which would lose what LISTEN is for: then
     /// this session has no backend of its own, and another one is given it as soon as it rests.
-    async fn check_pooler(&self, url: &str) -> Result<(), String> {
+    async fn is_pooled(&self, url: &str) -> Result<bool, String> {
+        let mine = in_time(backend(&self.client)).await?;
+        let clock = in_time(self.client.query_typed_one("SELECT clock_timestamp()::text", &[])).await?;
+        let clock: String = clock.get(0);
         let (other, driver) = connect(url, Wake::default(), String::new()).await?;
         let compare = async {
-            let mine = backend(&self.client).await?;
             other.batch_execute("BEGIN").await?;
             let others = backend(&other).await?;
+            let older = "SELECT backend_start < $1::text::timestamptz FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+            let is_older: bool = other.query_typed_one(older, &[(&clock, Type::TEXT)]).await?.get(0);
             // While the other holds that backend, this one is given another.
-            Ok(others == mine || backend(&self.client).await? != mine)
+            Ok(is_older || others == mine || backend(&self.client).await? != mine)
         };
         let pooled = in_time(compare).await;
         driver.abort();
-        if pooled? { Err(POOLER.to_owned()) } else { Ok(()) }
+        pooled
     }
 
     async fn tell(&self) -> Result<(), String> {

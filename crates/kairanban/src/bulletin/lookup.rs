@@ -1,6 +1,7 @@
 //! What is read from the database each time: boards, single topics, pages, the log; and, for
 //! administrators, tokens and the audit.
 
+use chrono::{DateTime, Utc};
 use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Token, Topic, TopicId};
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
@@ -68,7 +69,19 @@ impl Bulletin {
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
     pub async fn token(&self, _: &Administrator, id: i64) -> Result<Token, StoreError> {
-        answered(self.store(), move |store| store.tokens_by_id(&[id])?.pop().ok_or(StoreError::NoSuchToken(id))).await
+        answered(self.store(), move |store| {
+            let found = store.tokens_by_id(&[id])?.pop();
+            found.map(|found| found.token).ok_or(StoreError::NoSuchToken(id))
+        })
+        .await
+    }
+
+    /// The time by the database's clock.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn now(&self, _: &Administrator) -> Result<DateTime<Utc>, StoreError> {
+        answered(self.store(), Store::now).await
     }
 
     /// What administrators did, the newest first, older than `before`.

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, Resume, Revision, Snapshot, Subscription,
+    BoardChannel, BoardName, Cursor, LiveBoard, News, Patch, Policies, ReadPolicy, Resume, Revision, Snapshot, Subscription,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout;
@@ -109,7 +109,7 @@ impl Bulletin {
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<Reading, StoreError> {
         let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
         let channel = self.parts.hub.channel(board);
-        self.current(board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
+        self.current(caller, board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
         let (snapshot, policies) = admitted(caller, board, &channel.live())?;
         let stale_since = self.parts.following.stale_since().or_else(|| (!settled).then(Utc::now));
         Ok(Reading { snapshot, policies, stale_since })
@@ -131,7 +131,7 @@ impl Bulletin {
             }
             other => other,
         };
-        if let Err(error) = self.current(board, &subscription.channel).await {
+        if let Err(error) = self.current(caller, board, &subscription.channel).await {
             let channel = Arc::clone(&subscription.channel);
             drop(subscription);
             self.forget(board, &channel, &error);
@@ -217,11 +217,25 @@ impl Bulletin {
 
     /// Sees to it that the newest snapshot is in memory, or, while the database is away, the last one
     /// known. Readers that arrive together cost one reading.
-    async fn current(&self, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<(), StoreError> {
-        if self.is_current(channel) {
+    ///
+    /// For a caller who may not read the board everything is as if there were none, to the statements that the database is
+    /// asked and the turns that are waited for: neither answer nor time says which it is, also while the database is away.
+    async fn current(&self, caller: &Caller, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<(), StoreError> {
+        let may_read = || channel.live().policies().is_none_or(|policies| caller.may_read(board, policies));
+        if self.is_current(channel) && may_read() {
             return Ok(());
         }
         let _turn = channel.loading.lock().await;
+        let right = caller.right(board);
+        if right.is_none() && !(self.is_current(channel) && may_read()) {
+            let name = board.clone();
+            match answered(&self.parts.store, move |store| store.policies(&name, right)).await {
+                Ok(_) => {}
+                // While the database is away, the last word counts.
+                Err(StoreError::Unavailable(_)) if channel.live().last_known().is_some() && may_read() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
         for _ in 0..LOADS_MAX {
             // Whoever had the turn before may have read it.
             if self.is_current(channel) {
@@ -269,7 +283,9 @@ impl Bulletin {
 
     /// Keeps no memory of names that somebody made up.
     fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>, error: &StoreError) {
-        if matches!(error, StoreError::NoSuchBoard(_)) {
+        // A board that is hidden from the caller is kept for those who may read it.
+        let is_hidden = channel.live().policies().is_some_and(|policies| policies.read == ReadPolicy::Token);
+        if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
             self.parts.hub.forget(board, channel);
         }
     }
@@ -277,12 +293,7 @@ impl Bulletin {
     /// The place in history so long ago.
     async fn cursor_of(&self, ago: Duration) -> Result<Cursor, StoreError> {
         let epoch = self.parts.following.epoch();
-        let time = chrono::TimeDelta::from_std(ago).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
-        // Before all time there was nothing.
-        let revision = match time {
-            Some(time) => answered(&self.parts.store, move |store| store.head_before(time)).await?,
-            None => kairanban_core::Revision::ZERO,
-        };
+        let revision = answered(&self.parts.store, move |store| store.head_before(ago)).await?;
         Ok(Cursor { epoch, revision })
     }
 

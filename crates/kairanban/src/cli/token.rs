@@ -1,8 +1,15 @@
 //! `kairanban token`: for the administrator at the server's own terminal.
 
-use chrono::{TimeDelta, Utc};
+use std::io;
+#[cfg(unix)]
+use std::{
+    fs,
+    os::{fd::AsFd, unix::fs::MetadataExt as _},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
-use kairanban_core::{BoardName, Scope, Token, TokenName};
+use kairanban_core::{BoardName, Scope, Token, TokenName, expiry};
 use kairanban_store::{NewToken, Secret, Store, StoreError};
 
 use super::{CliError, say};
@@ -20,7 +27,7 @@ pub(super) enum TokenCommand {
         /// For one board only
         #[arg(long)]
         board: Option<BoardName>,
-        /// Days until it ends by itself
+        /// Days until it ends by itself, at least one
         #[arg(long)]
         days: Option<u32>,
     },
@@ -37,11 +44,9 @@ impl TokenCommand {
     pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
         match self {
             Self::Create { scope, name, board, days } => {
-                let expires_at = days.map(|days| Utc::now() + TimeDelta::days(days.into()));
-                let secret = Secret::token().map_err(failed)?;
-                store.create_token(&NewToken { name, scope, board, expires_at }, &secret).map_err(failed)?;
-                // Alone on stdout, so that a script can take it.
-                say(&format!("{}\n", secret.reveal()))
+                let now = store.now().map_err(failed)?;
+                let expires_at = days.map(|days| expires_after(days, now)).transpose()?;
+                create(store, &NewToken { name, scope, board, expires_at })
             }
             Self::List => say(&store.tokens(0, usize::MAX).map_err(failed)?.iter().map(line).collect::<String>()),
             Self::Revoke { id } => {
@@ -50,6 +55,41 @@ impl TokenCommand {
             }
         }
     }
+}
+
+fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
+    // What no calendar has is past the bound, too.
+    let at = now.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    expiry(at, now).map_err(|fault| CliError::Failed(format!("--days {days}: the end {}", fault.reason)))
+}
+
+/// Makes a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
+fn create(store: &Store, new: &NewToken) -> Result<(), CliError> {
+    if is_null_device(&io::stdout()) {
+        return Err(CliError::Failed("stdout is closed, or /dev/null: nobody would see the token, so none was made".to_owned()));
+    }
+    let secret = Secret::token().map_err(failed)?;
+    let id = store.create_token(new, &secret).map_err(failed)?;
+    // Alone on stdout, so that a script can take it.
+    let Err(unprinted) = say(&format!("{}\n", secret.reveal())) else { return Ok(()) };
+    let end = match store.revoke_token(id) {
+        Ok(()) => "it is revoked".to_owned(),
+        Err(error) => format!("revoke it by `kairanban token revoke {id}`, which failed just now: {error}"),
+    };
+    Err(CliError::Failed(format!("token {id} could not be printed ({unprinted}): {end}")))
+}
+
+/// A stdout that was closed before the start is the null device by now.
+#[cfg(unix)]
+fn is_null_device(out: &impl AsFd) -> bool {
+    let device = |file: io::Result<fs::File>| Some(file.ok()?.metadata().ok()?.rdev()).filter(|device| *device != 0);
+    let out = device(out.as_fd().try_clone_to_owned().map(fs::File::from));
+    out.is_some() && out == device(fs::File::open("/dev/null"))
+}
+
+#[cfg(not(unix))]
+const fn is_null_device(_: &io::Stdout) -> bool {
+    false
 }
 
 fn failed(error: StoreError) -> CliError {

@@ -149,7 +149,8 @@ mod tests {
     fn topic(id: i64, comment: &str) -> Arc<Topic> {
         let time = DateTime::UNIX_EPOCH;
         let (comment, author) = (comment.to_owned(), String::new());
-        Arc::new(Topic { id: TopicId(id), comment, author, created_at: time, updated_at: time, revision: Default::default() })
+        let revision = Default::default();
+        Arc::new(Topic { id: TopicId(id), comment, author, created_at: time, updated_at: time, edited_at: None, revision })
     }
 
     fn patch(ids: &[i64], topics: &[Arc<Topic>]) -> (Patch, Snapshot) {

@@ -99,9 +99,14 @@ impl From<&Topic> for EntryInFeed {
             comment: said(&topic.comment),
             author: said(&topic.author),
             created_at: exact(&topic.created_at),
-            updated_at: exact(&topic.updated_at),
+            updated_at: exact(&changed_at(topic)),
         }
     }
+}
+
+/// What a reader of the feed saw change: an edit, not that some program wrote the row again.
+fn changed_at(topic: &Topic) -> DateTime<Utc> {
+    topic.edited_at.unwrap_or(topic.created_at)
 }
 
 fn exact(time: &DateTime<Utc>) -> String {
@@ -164,7 +169,7 @@ impl Pages {
     /// # Errors
     /// If the template fails.
     pub fn feed(&self, snapshot: &Snapshot) -> Result<String, Error> {
-        let newest = snapshot.topics().iter().map(|topic| topic.updated_at).max().unwrap_or(DateTime::UNIX_EPOCH);
+        let newest = snapshot.topics().iter().map(|topic| changed_at(topic)).max().unwrap_or(DateTime::UNIX_EPOCH);
         self.templates.get_template("feed.xml")?.render(Serde(FeedContext {
             board: snapshot.board().as_str(),
             updated_at: exact(&newest),
@@ -211,7 +216,7 @@ impl<'a> From<&'a Topic> for TopicOnPage<'a> {
             author: &topic.author,
             created_at: exact(&topic.created_at),
             shown_at: topic.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
-            edited: topic.updated_at > topic.created_at,
+            edited: topic.edited_at.is_some(),
         }
     }
 }
@@ -232,6 +237,7 @@ mod tests {
             author: "\"><b>".to_owned(),
             created_at: at,
             updated_at: at,
+            edited_at: None,
             revision: Revision::new(1).expect("a revision"),
         };
         let cursor = "e-1".parse().expect("a cursor");

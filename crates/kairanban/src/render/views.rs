@@ -20,6 +20,10 @@ pub struct TopicView<'a> {
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "rfc3339")]
     updated_at: DateTime<Utc>,
+    /// When the text or the author last changed; null if they never did.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required)]
+    edited_at: Option<DateTime<Utc>>,
     /// That of its newest change.
     #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
@@ -27,13 +31,29 @@ pub struct TopicView<'a> {
 
 impl<'a> From<&'a Topic> for TopicView<'a> {
     fn from(topic: &'a Topic) -> Self {
-        let Topic { id, comment, author, created_at, updated_at, revision } = topic;
-        Self { id: id.0, comment, author, created_at: *created_at, updated_at: *updated_at, revision: *revision }
+        let Topic { id, comment, author, created_at, updated_at, edited_at, revision } = topic;
+        Self {
+            id: id.0,
+            comment,
+            author,
+            created_at: *created_at,
+            updated_at: *updated_at,
+            edited_at: *edited_at,
+            revision: *revision,
+        }
     }
 }
 
 pub(super) fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+#[expect(clippy::ref_option, reason = "serde passes the field")]
+fn rfc3339_or_null<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The tutorial's list: exactly these keys.

@@ -3,9 +3,10 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::{
@@ -204,6 +205,6 @@ impl Life {
 
 /// Rounded up, so that the token has ended then.
 fn token_end(caller: &Caller, now: Tick) -> Tick {
-    let left = caller.ends_at().and_then(|end| (end - Utc::now()).to_std().ok());
+    let left = caller.ends_at().and_then(|end| end.checked_duration_since(Instant::now()));
     left.map_or(Tick::NEVER, |left| now + (left + TICK * 2))
 }

@@ -47,19 +47,27 @@ fn nodes_that_start_together_migrate_once() {
 fn configuration_is_printed_checked_and_keeps_secrets() {
     let (code, out, _) = run(&["config", "default"], &[]);
     assert_eq!((code, out.as_str()), (Some(0), include_str!("../../../../config/default.toml")));
-    let (code, out, err) = run(&["config", "check"], &[("DATABASE_URL", "postgres://ann:secret@h/d")]);
-    assert!(code == Some(0) && out.contains("valid") && !format!("{out}{err}").contains("secret"), "{out}{err}");
+    let (code, out, err) = run(&["config", "check"], &[("DATABASE_URL", "postgres://ann:secret@h.invalid/d")]);
+    assert!(
+        code == Some(78) && err.contains("postgres://h.invalid/d") && !format!("{out}{err}").contains("secret"),
+        "{out}{err}"
+    );
     let (code, _, err) = run(&["config", "check"], &[("KAIRANBAN_LIMITS__NOTHING", "1")]);
-    assert!(code == Some(2) && err.contains("nothing"), "{err}");
+    assert!(code == Some(78) && err.contains("KAIRANBAN_LIMITS__NOTHING"), "{err}");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "[board]\ntopics_max = 7\n").expect("written");
-    let (code, out, _) = run(&["config", "check", "--config", &file.path().to_string_lossy()], &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("a.db").display());
+    let arguments = ["config", "check", "--config", &file.path().to_string_lossy(), "--database-url", &url];
+    let (code, out, _) = run(&arguments, &[]);
+    assert!(std::fs::read_dir(folder.path()).expect("a folder").next().is_none(), "checking makes nothing");
     assert!(code == Some(0) && out.contains("topics_max: 7"), "{out}");
 }
 
 #[test]
 fn what_keeps_it_from_starting_is_said_without_the_password() {
-    let (code, _, err) = run(&[], &[("DATABASE_URL", "postgres://ann:secret@127.0.0.1:1/d")]);
+    let (code, _, err) =
+        run(&[], &[("DATABASE_URL", "postgres://ann:secret@127.0.0.1:1/d"), ("KAIRANBAN_DATABASE__START_WAIT_S", "0")]);
     assert!(code == Some(1) && err.contains("postgres://127.0.0.1:1/d") && !err.contains("secret"), "{err}");
     let node = Node::start(Database::sqlite());
     let folder = tempfile::tempdir().expect("a folder");

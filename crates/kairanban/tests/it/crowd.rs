@@ -99,7 +99,7 @@ fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
         "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
          current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"tokens\".\"digest\"%'",
     );
-    assert!((1..CROWD / 10).contains(&queries.parse().expect("a count")), "{queries} queries for {CROWD} tokens");
+    assert!((1..CROWD / 10).contains(&queries.parse::<usize>().expect("a count")), "{queries} queries for {CROWD} tokens");
     let mut stranger = TcpStream::connect(node.address).expect("a connection");
     write!(stranger, "{}\r\n\r\n", ask(0)).expect("asked");
     assert!(answer(&mut stranger).starts_with("HTTP/1.1 401"));

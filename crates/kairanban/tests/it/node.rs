@@ -129,7 +129,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) database: Database,
     child: Child,
-    settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Node {
@@ -139,23 +139,29 @@ impl Node {
 
     /// `settings` as in `("STREAM__HEARTBEAT_S", "1")`.
     pub(crate) fn start_with(database: Database, settings: &[(&str, &str)]) -> Self {
-        let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (child, address) = spawn(&database.url(), &settings);
-        Self { address, database, child, settings }
+        let setting = |(name, value): &(&str, &str)| (format!("KAIRANBAN_{name}"), (*value).to_owned());
+        Self::start_in(database, settings.iter().map(setting).collect())
+    }
+
+    /// With these variables, by their whole names.
+    pub(crate) fn start_in(database: Database, environment: Vec<(String, String)>) -> Self {
+        let (child, address) = spawn(&database.url(), &environment);
+        Self { address, database, child, environment }
     }
 
     /// Another process on the same database.
     pub(crate) fn sibling(&self) -> Self {
-        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        self.sibling_with(&settings)
+        Self::start_in(self.shared_database(), self.environment.clone())
     }
 
     /// The same, with other settings.
     pub(crate) fn sibling_with(&self, settings: &[(&str, &str)]) -> Self {
-        match &self.database {
-            Database::Postgres(url) => Self::start_with(Database::Postgres(url.clone()), settings),
-            Database::Sqlite(_) => panic!("one server per SQLite file"),
-        }
+        Self::start_with(self.shared_database(), settings)
+    }
+
+    fn shared_database(&self) -> Database {
+        assert!(self.database.is_postgres(), "one server per SQLite file");
+        self.database.twin()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -211,12 +217,12 @@ impl Node {
 
     /// Starts the program again after it ended, at another port.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.database.url(), &self.settings);
+        (self.child, self.address) = spawn(&self.database.url(), &self.environment);
     }
 
     /// The same where it was, for those who come back by themselves.
     pub(crate) fn restart_at_the_same_address(&mut self) {
-        (self.child, self.address) = spawn_at(self.address, &self.database.url(), &self.settings);
+        (self.child, self.address) = spawn_at(self.address, &self.database.url(), &self.environment);
     }
 
     pub(crate) fn terminate(&self) {
@@ -262,14 +268,22 @@ impl Drop for Node {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kairanban"));
     command.env_remove("DATABASE_URL").env_remove("PORT").env_remove("RUST_LOG");
+    // What is meant for the tests is unknown to the program, which would refuse to start.
+    for (name, _) in env::vars_os() {
+        let for_tests =
+            ["KAIRANBAN_TEST_", "KAIRANBAN_ORACLE_", "KAIRANBAN_MODEL_", "KAIRANBAN_BENCH_", "KAIRANBAN_INTERLEAVINGS"];
+        if name.to_str().is_some_and(|name| for_tests.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
-fn spawn(url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
-    spawn_at(SocketAddr::from(([127, 0, 0, 1], 0)), url, settings)
+fn spawn(url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
+    spawn_at(SocketAddr::from(([127, 0, 0, 1], 0)), url, environment)
 }
 
-fn spawn_at(address: SocketAddr, url: &str, settings: &[(String, String)]) -> (Child, SocketAddr) {
+fn spawn_at(address: SocketAddr, url: &str, environment: &[(String, String)]) -> (Child, SocketAddr) {
     let mut command = program();
     command
         .args(["--listen", &address.to_string(), "--database-url", url])
@@ -277,7 +291,7 @@ fn spawn_at(address: SocketAddr, url: &str, settings: &[(String, String)]) -> (C
         .stdout(Stdio::piped());
     // The tests are one client, and a busy one.
     command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
-    command.envs(settings.iter().map(|(name, value)| (format!("KAIRANBAN_{name}"), value)));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn().expect("the program");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let first = lines.next().and_then(Result::ok).unwrap_or_else(|| panic!("the program ended: {:?}", child.wait()));

@@ -6,7 +6,7 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Invalid, InvalidReason, Scope, TokenName};
+use kairanban_core::{BoardName, Scope, TokenName, expiry};
 use kairanban_store::NewToken;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -64,11 +64,11 @@ impl TokenDraft {
     fn check(self, now: DateTime<Utc>) -> Result<NewToken, ApiError> {
         let Self { name, scope, board, expires_at } = self;
         let board = board.map(|board| board.parse::<BoardName>()).transpose();
-        let past = expires_at.filter(|at| *at <= now).map(|_| Invalid { field: "expires_at", reason: InvalidReason::Past });
-        match (name.parse::<TokenName>(), scope.parse::<Scope>(), board, past) {
-            (Ok(name), Ok(scope), Ok(board), None) => Ok(NewToken { name, scope, board, expires_at }),
-            (name, scope, board, past) => {
-                let faults = [name.err(), scope.err(), board.err(), past];
+        let expires_at = expires_at.map(|at| expiry(at, now)).transpose();
+        match (name.parse::<TokenName>(), scope.parse::<Scope>(), board, expires_at) {
+            (Ok(name), Ok(scope), Ok(board), Ok(expires_at)) => Ok(NewToken { name, scope, board, expires_at }),
+            (name, scope, board, expires_at) => {
+                let faults = [name.err(), scope.err(), board.err(), expires_at.err()];
                 Err(ApiError::Invalid(faults.into_iter().flatten().collect()))
             }
         }
@@ -133,7 +133,8 @@ pub async fn get_tokens(
 )]
 pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let new = body::json_object::<TokenDraft>(&request, payload, &state).await?.check(Utc::now())?;
+    let draft = body::json_object::<TokenDraft>(&request, payload, &state).await?;
+    let new = draft.check(state.bulletin.now(&administrator).await?)?;
     let (token, secret) = state.bulletin.create_token(&administrator, new).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)));

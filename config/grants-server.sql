@@ -1,0 +1,28 @@
+-- What the role of a server needs that does not migrate (database.migrate = false), and no more. As the owner of the tables,
+-- after each `kairanban migrate`:
+--
+--   psql -v role=board_server -v schema=public -f config/grants-server.sql "$DATABASE_URL"
+--
+-- `kairanban config check` names what is missing. A program that only posts needs much less; so does one that only reads.
+
+\set ON_ERROR_STOP on
+
+GRANT USAGE ON SCHEMA :"schema" TO :"role";
+
+GRANT SELECT ON :"schema".__diesel_schema_migrations TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".boards TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".topics TO :"role";
+GRANT SELECT, DELETE ON :"schema".changes TO :"role";
+GRANT SELECT, INSERT, UPDATE ON :"schema".identity TO :"role";
+GRANT SELECT, INSERT, DELETE ON :"schema".idempotency TO :"role";
+GRANT SELECT, INSERT, UPDATE ON :"schema".tokens TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".tickets TO :"role";
+GRANT SELECT, INSERT, DELETE ON :"schema".audit TO :"role";
+GRANT SELECT, INSERT, DELETE ON :"schema".deleted_topics TO :"role";
+
+-- The order of commits: who may update this empty table is the server, which archives and commits without a NOTIFY.
+GRANT SELECT, UPDATE ON :"schema".commit_order TO :"role";
+
+-- One moves the sequence of ids past those that another program chose, the other returns why a write failed.
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc
+    WHERE pronamespace = :'schema'::regnamespace AND proname IN ('move_topic_ids', 'classified_write') \gexec

@@ -1,0 +1,91 @@
+//! What the role of a server may have to do on Postgres, apart from migrating. `config/grants-server.sql` grants the same;
+//! a test holds them against each other.
+
+use diesel::{prelude::*, sql_query, sql_types::Text};
+
+use crate::{StoreError, connection::AnyConnection};
+
+/// Tables, and what a server does with them.
+const NEEDED: &[(&str, &[&str])] = &[
+    ("__diesel_schema_migrations", &["SELECT"]),
+    ("boards", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("topics", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("changes", &["SELECT", "DELETE"]),
+    // UPDATE also for LOCK TABLE.
+    ("identity", &["SELECT", "INSERT", "UPDATE"]),
+    ("idempotency", &["SELECT", "INSERT", "DELETE"]),
+    ("tokens", &["SELECT", "INSERT", "UPDATE"]),
+    ("tickets", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("audit", &["SELECT", "INSERT", "DELETE"]),
+    ("deleted_topics", &["SELECT", "INSERT", "DELETE"]),
+];
+
+#[derive(QueryableByName)]
+struct Missing {
+    #[diesel(sql_type = Text)]
+    statement: String,
+}
+
+/// The statements that would grant what the role lacks of what a server needs. Tables that are not there are left out.
+pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let pairs = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{table}', '{right}')")));
+    let pairs = pairs.collect::<Vec<_>>().join(", ");
+    // has_table_privilege raises an error for a table that is not there, so only those that are there are asked about.
+    let query = format!(
+        "SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', '), current_schema(), name, current_user) AS statement \
+         FROM (VALUES {pairs}) AS needed (name, privilege) \
+         WHERE CASE WHEN to_regclass(quote_ident(name)) IS NULL THEN false \
+         ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END GROUP BY name ORDER BY name"
+    );
+    rows(connection, &query)
+}
+
+/// The statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
+pub(crate) fn missing_on_schema(connection: &mut AnyConnection, migrates: bool) -> Result<Vec<String>, StoreError> {
+    let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user) AS statement FROM pg_namespace \
+        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') WHEN '$user' THEN current_user::text \
+        ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), ',')) AS name) LIMIT 1";
+    let lacks_usage = rows(connection, named)?;
+    if !lacks_usage.is_empty() || !migrates {
+        return Ok(lacks_usage);
+    }
+    rows(
+        connection,
+        "SELECT format('GRANT CREATE ON SCHEMA %I TO %I', current_schema(), current_user) AS statement \
+         WHERE NOT has_schema_privilege(current_schema(), 'CREATE')",
+    )
+}
+
+/// Which role owns the tables, if it is not this one, or one that this one belongs to: only owners alter tables.
+pub(crate) fn foreign_owner(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+    let owner = "SELECT pg_get_userbyid(relowner)::text AS statement FROM pg_class \
+        WHERE oid = to_regclass('boards') AND NOT pg_has_role(relowner, 'USAGE')";
+    Ok(rows(connection, owner)?.pop())
+}
+
+fn rows(connection: &mut AnyConnection, query: &str) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<Missing> = sql_query(query).load(connection)?;
+    Ok(rows.into_iter().map(|row| row.statement).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_published_grants_are_those_that_are_asked_for() {
+        let sql = include_str!("../../../config/grants-server.sql");
+        let granted: BTreeSet<String> = sql
+            .lines()
+            .filter_map(|line| line.strip_prefix("GRANT ")?.split_once(" ON :\"schema\"."))
+            .flat_map(|(rights, rest)| {
+                let table = rest.split_whitespace().next().unwrap_or_default().to_owned();
+                rights.split(", ").map(move |right| format!("{table} {right}")).collect::<Vec<_>>()
+            })
+            .collect();
+        let needed = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("{table} {right}")));
+        assert_eq!(granted, needed.collect());
+    }
+}

@@ -1,0 +1,92 @@
+//! The published grants of a server's role suffice for everything that a server does with the database, also for what it does
+//! only now and then.
+
+use std::{process::Command, time::Duration};
+
+use kairanban_core::{Revision, Scope};
+use kairanban_store::{
+    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible, Write, Writer, WriterConfig,
+    check, migrate,
+};
+
+use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
+
+#[test]
+fn the_published_grants_suffice_for_all_that_a_server_does() {
+    let place = Place::new(Kind::Postgres);
+    let DatabaseAddress::Postgres(owner) = &place.address else { panic!("Postgres") };
+    let role = format!("server_of_{}", std::process::id());
+    let mut foreign = place.foreign();
+    foreign.run(&format!("CREATE ROLE {role} LOGIN"));
+    let (host, database) = (owner.rsplit_once('@').expect("a user").1, owner.rsplit_once('/').expect("a database").1);
+    assert!(host.ends_with(database));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/grants-server.sql");
+    let arguments = ["-qX", "-v", &format!("role={role}"), "-v", "schema=public", "-f", file, owner];
+    assert!(Command::new("psql").args(arguments).status().expect("psql").success());
+    let address: DatabaseAddress = format!("postgres://{role}@{host}").parse().expect("an address");
+    let store = Store::open(config(&address)).expect("a store");
+    everything(&store, &address);
+    drop(store);
+    foreign.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+fn everything(store: &Store, address: &DatabaseAddress) {
+    let times = TicketTimes { first_use: Duration::ZERO, idle: Duration::ZERO };
+    let at_once = Duration::ZERO;
+    assert!(check(address, TIMEOUTS, &main(), false).expect("good").is_current());
+    assert!(migrate(address, TIMEOUTS, &main(), false).expect("nothing to do").is_empty());
+    // A new epoch writes the identity under its lock.
+    assert_eq!(store.find_epoch().expect("an epoch"), *store.epoch());
+    store.default_board().expect("read");
+    {
+        let (writer, thread) =
+            Writer::start(store.clone(), WriterConfig { queue_max: 9, group_max: 9 }, |_| {}).expect("a writer");
+        let mut key = Some("once".parse().expect("a key"));
+        for number in 0..8 {
+            let create = Write::CreateTopic { board: main(), topic: topic(&number.to_string()), key: key.take(), right: None };
+            run(writer.write(create)).expect("posted");
+        }
+        let other = || "other".parse().expect("a name");
+        let id = store.page(&main(), &Page { limit: 1, ..Page::default() }).expect("a page")[0].id;
+        let edit = kairanban_core::TopicEdit::try_new(Some("edited"), None).expect("allowed");
+        for deed in [
+            Deed::UpdateTopic { board: main(), id, edit, expected: None },
+            Deed::DeleteTopic { board: main(), id, expected: None },
+            Deed::RestoreTopic { board: main(), id, within: Duration::from_secs(60) },
+            Deed::DeleteTopic { board: main(), id, expected: None },
+            Deed::CreateBoard { board: other(), wanted: BoardEdit::default() },
+            Deed::UpdateBoard {
+                board: other(),
+                edit: BoardEdit { title: Some("t".parse().expect("a title")), ..BoardEdit::default() },
+            },
+            Deed::DeleteBoard { board: other() },
+        ] {
+            run(writer.write(administer(deed))).expect("done");
+        }
+        drop(writer);
+        thread.join().expect("ended");
+    }
+    let secret = Secret::token().expect("random");
+    let new = NewToken { name: "bot".parse().expect("a name"), scope: Scope::Read, board: None, expires_at: None };
+    let token = store.create_token(&new, &secret).expect("made");
+    assert!(store.find_tokens(&[secret.reveal().to_owned()]).expect("found")[0].is_some());
+    let ticket = Secret::ticket().expect("random");
+    store.create_ticket(token, &main(), &ticket).expect("made");
+    let good = TicketTimes { first_use: Duration::from_secs(60), idle: Duration::from_secs(60) };
+    assert!(store.use_ticket(ticket.reveal(), &main(), good).expect("used").is_some());
+    store.revoke_token(token).expect("revoked");
+    // Reading, following, reconciling.
+    store.load(store.epoch(), &main()).expect("the board");
+    store.boards(&Visible::All, None, 9).expect("boards");
+    store.board_revisions(&[main()]).expect("revisions");
+    store.changes_since(Revision::ZERO).expect("the log");
+    store.log(&main(), LogPage { after: Revision::ZERO, place: None, limit: 9 }).expect("the log");
+    store.head_before(std::time::Duration::ZERO).expect("a revision");
+    assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);
+    // Tidying up.
+    assert!(store.archive(&main(), 100).expect("archived") > 0);
+    assert!(store.forget(0, at_once, times).expect("forgotten") >= 3);
+    assert!(store.forget_keys(at_once).expect("forgotten") > 0);
+    assert!(store.prune(0, at_once).expect("pruned") > 0);
+    assert!(store.trimmed_to().expect("how far") > Revision::ZERO);
+}

@@ -1,0 +1,32 @@
+//! What is wrong with the configuration. No message repeats a value: it may be a password that was put in the wrong place.
+
+use thiserror::Error;
+
+/// What keeps the server from starting.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// A file, or a value, that cannot be read.
+    #[error("{origin}: {reason}")]
+    Unreadable {
+        /// The file and the line in it, the environment variable, or the option of the command line.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value that cannot be.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// The key, as in `board.default`.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The known name that is most like `name`, as a hint behind a sentence.
+pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    const ALIKE_MIN: f64 = 0.8;
+    let alike = known.into_iter().map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default()
+}

@@ -1,0 +1,147 @@
+//! Before the database is used: wait until it is up, look whether it is what it has to be, and migrate it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use kairanban_store::{Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate};
+
+use crate::{cli::CliError, config::Config};
+
+/// Between two tries to reach a database that is not up yet.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Waits for the database and brings it to the schema, if the configuration allows that. Blocks.
+///
+/// # Errors
+/// If the database cannot be used as it is, is not up in time, or cannot be migrated.
+pub fn prepare(config: &Config) -> Result<(), CliError> {
+    warn_of_files(config)?;
+    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    let (address, session) = (config.address()?, config.listen_address()?);
+    if !config.database.migrate {
+        let found = wait_for(config, &address, false, deadline)?;
+        return if found.is_current() { Ok(()) } else { Err(not_migrated(config, &address, &found)) };
+    }
+    wait_for(config, &session, true, deadline)?;
+    migrate_now(config, false)?;
+    // Now there are tables, and the role of the server may be another one than that which made them.
+    wait_for(config, &address, false, deadline).map(drop)
+}
+
+/// Brings the database to the schema. Returns the names of the migrations that ran. Blocks.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
+    warn_of_files(config)?;
+    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    wait_for(config, &config.listen_address()?, true, deadline)?;
+    migrate_now(config, new_epoch)
+}
+
+/// Looks once whether a server could start. Returns notes for the owner.
+///
+/// # Errors
+/// With what is wrong.
+pub fn examine(config: &Config) -> Result<Vec<String>, CliError> {
+    let (address, session) = (config.address()?, config.listen_address()?);
+    let migrates = config.database.migrate;
+    let mut notes = files(config)?;
+    let mut addresses = vec![(&address, migrates && address == session)];
+    if session != address {
+        addresses.push((&session, migrates));
+    }
+    for (address, migrates) in addresses {
+        let found = check(address, config.first_timeouts(), &config.default_board()?, migrates);
+        let found = found.map_err(|error| CliError::Unusable(format!("cannot use the database {address}: {error}")))?;
+        if found.is_current() {
+            continue;
+        }
+        if !config.database.migrate {
+            return Err(not_migrated(config, address, &found));
+        }
+        notes.push(format!("{address} is not at this version's schema yet; the server brings it there when it starts"));
+    }
+    notes.dedup();
+    Ok(notes)
+}
+
+/// Says so if the database names another default board than the configuration: topics of other programs without a board
+/// go to that one.
+///
+/// # Errors
+/// If the database is away.
+pub fn compare_default_board(config: &Config, store: &Store) -> Result<(), StoreError> {
+    let stored = store.default_board()?;
+    if let Some(stored) = stored.filter(|stored| stored.as_str() != config.board.default) {
+        tracing::warn!(
+            configured = config.board.default,
+            %stored,
+            "board.default is not the default board of the database: topics that other programs write without a board go to the latter"
+        );
+    }
+    Ok(())
+}
+
+fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
+    let address = config.listen_address()?;
+    let ran = migrate(&address, config.first_timeouts(), &config.default_board()?, new_epoch);
+    let ran = ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
+    for migration in &ran {
+        tracing::info!(migration, "migrated");
+    }
+    Ok(ran)
+}
+
+/// Looks at the database until it is up. One line in the log for each state that it is found in.
+fn wait_for(config: &Config, address: &DatabaseAddress, migrates: bool, deadline: Instant) -> Result<Check, CliError> {
+    let mut said = None;
+    loop {
+        match check(address, config.first_timeouts(), &config.default_board()?, migrates) {
+            Ok(found) => {
+                if said.is_some() {
+                    tracing::info!(%address, "the database is up");
+                }
+                return Ok(found);
+            }
+            Err(StartError::Final(text)) => {
+                return Err(CliError::Unusable(format!("cannot use the database {address}: {text}")));
+            }
+            Err(StartError::NotYet { state, text }) => {
+                if Instant::now() >= deadline {
+                    return Err(CliError::Failed(format!("cannot use the database {address}: {text}")));
+                }
+                if said.replace(state) != Some(state) {
+                    let left_s = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    tracing::warn!(%address, state, left_s, "waiting for the database");
+                }
+                thread::park_timeout(RETRY);
+            }
+        }
+    }
+}
+
+fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check) -> CliError {
+    let what = match found.pending.as_slice() {
+        [] => format!("the board {} is not there", config.board.default),
+        pending => format!("it lacks {}", pending.join(", ")),
+    };
+    CliError::Unusable(format!(
+        "cannot use the database {address}: {what}, and database.migrate is false. Run `kairanban migrate` as the owner of the \
+         tables, and on Postgres config/grants-server.sql after it"
+    ))
+}
+
+fn warn_of_files(config: &Config) -> Result<(), CliError> {
+    for warning in files(config)? {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+fn files(config: &Config) -> Result<Vec<String>, CliError> {
+    let DatabaseAddress::Sqlite(path) = config.address()? else { return Ok(Vec::new()) };
+    check_files(&path, config.database.follow_symlinks).map_err(|error| CliError::Unusable(error.to_string()))
+}

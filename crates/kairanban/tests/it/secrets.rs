@@ -1,0 +1,345 @@
+//! Passwords, files and variables: what must not be said, seen or mistaken.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    logged::Logged,
+    node::{Database, program},
+};
+
+const NO_WAIT: (&str, &str) = ("KAIRANBAN_DATABASE__START_WAIT_S", "0");
+
+/// Runs it in each way that reads the configuration, with everything logged; none of it may hold the password.
+fn says_no_password(what: &str, arguments: &[&str], environment: &[(&str, &str)]) {
+    let environment = [environment, &[NO_WAIT, ("RUST_LOG", "trace")]].concat();
+    for command in [&["config", "check"][..], &["migrate"]] {
+        let (code, said) = Logged::ended(&[command, arguments].concat(), &environment);
+        assert!(!said.to_lowercase().contains("canary"), "{what}: {said}");
+        assert!(code != Some(0), "{what} was taken: {said}");
+    }
+}
+
+#[test]
+fn no_piece_of_a_connection_string_is_said() {
+    let mut urls = Vec::new();
+    for special in ["%", "?", "/", "@", "#", " ", "'", "\"", "&", "=", ":", "\\", "[", "%zz", "%00", "\n", "回"] {
+        for password in [format!("canary{special}canary"), format!("{special}canary")] {
+            urls.push(format!("postgres://ann:{password}@127.0.0.1:1/d"));
+        }
+    }
+    for scheme in ["mysql", "postgre", "Postgres", "sqlite", "redis", "http", ""] {
+        urls.push(format!("{scheme}://ann:canary@127.0.0.1:1/d"));
+    }
+    urls.extend(
+        [
+            "postgres:ann:canary@h/d",
+            "postgres://ann:canary/d",
+            "postgres://ann:canary",
+            "host=h user=ann password=canary",
+            "canary",
+            "postgres://127.0.0.1:1/d?password=canary",
+            "postgres://127.0.0.1:1/d?password=can ary&canary",
+            "postgres://127.0.0.1:1/d?canary",
+            "postgres://ann@127.0.0.1:1/d?sslmode=require&password=canary#x",
+            "sqlite://ann:canary@h/d",
+        ]
+        .map(str::to_owned),
+    );
+    for (number, url) in urls.iter().enumerate() {
+        // Each place in turn, and all of them for a few.
+        let places = ["DATABASE_URL", "KAIRANBAN_DATABASE__URL", "KAIRANBAN_DATABASE__LISTEN_URL"];
+        if let Some(place) = places.get(number % places.len()) {
+            let local = if *place == places[2] {
+                vec![("DATABASE_URL", "postgres://127.0.0.1:1/d"), (*place, url.as_str())]
+            } else {
+                vec![(*place, url.as_str())]
+            };
+            says_no_password(url, &[], &local);
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), format!("{url}\n")).expect("written");
+        match number % 4 {
+            0 => says_no_password(url, &["--database-url", url], &[]),
+            1 => says_no_password(url, &[], &[("DATABASE_URL_FILE", &file.path().to_string_lossy())]),
+            2 => says_no_password(url, &[], &[("KAIRANBAN_DATABASE__URL_FILE", url)]),
+            _ => {
+                let redis = url.replace("postgres", "redis");
+                let environment = [
+                    ("DATABASE_URL", "postgres://127.0.0.1:1/d"),
+                    ("KAIRANBAN_BACKPLANE__KIND", "redis"),
+                    ("KAIRANBAN_BACKPLANE__REDIS_URL", redis.as_str()),
+                ];
+                says_no_password(&redis, &[], &environment);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slip_in_the_file_is_named_by_line_and_key_alone() {
+    const URL: &str = "postgres://ann:canary@127.0.0.1:1/d";
+    for (line, expected) in [
+        (format!("url = \"{URL}"), "line 2: this is no TOML"),
+        (format!("url = {URL}"), "line 2: this is no TOML"),
+        (format!("url \"{URL}\""), "line 2: this is no TOML"),
+        (format!("url = \"{URL}\" \"canary\""), "line 2: this is no TOML"),
+        (format!("url = \"{URL}\"\nurl = \"{URL}\""), "line 3: this is no TOML"),
+        (format!("url = \"{URL}\\q\""), "line 2: this is no TOML"),
+        (format!("\"{URL}\" = 1"), "line 2: [database] has no key of this name"),
+        (format!("urll = \"{URL}\""), "line 2: [database] has no key urll; did you mean url?"),
+        (format!("url = [\"{URL}\"]"), "line 2: database.url is a text, in quotes"),
+        (format!("url = {{ a = \"{URL}\" }}"), "line 2: database.url is a text, in quotes"),
+        (format!("pool_max = \"{URL}\""), "line 2: database.pool_max is a whole number"),
+        (format!("migrate = \"{URL}\""), "line 2: database.migrate is true or false"),
+        (format!("[\"{URL}\"]\na = 1"), "line 2: there is no section [of this name]"),
+        (format!("[server]\nlisten = \"{URL}\""), "line 3: server.listen: "),
+        (format!("[server]\ndata_dir = \"{URL}\""), "line 3: server.data_dir: "),
+        (format!("[board]\ndefault = \"{URL}\""), "line 3: board.default: "),
+        (format!("[board]\ntopic_template = \"{URL}\""), "board.topic_template: "),
+        (format!("[cors]\norigins = [\"{URL}\"]"), "line 3: cors.origins: entry 1"),
+        (format!("[limits]\ntrusted_proxies = [\"{URL}\"]"), "line 3: limits.trusted_proxies[0]: "),
+        (format!("[backplane]\nkind = \"{URL}\""), "line 3: backplane.kind: "),
+        ("pool_max = 0".to_owned(), "line 2: database.pool_max: "),
+        ("pool_max = -1".to_owned(), "line 2: database.pool_max: "),
+        ("pool_max = 1.5".to_owned(), "line 2: database.pool_max is a whole number"),
+        ("[databse]\nurl = \"canary\"".to_owned(), "line 2: there is no section [databse]; did you mean database?"),
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), format!("[database]\n{line}\n")).expect("written");
+        let path = file.path().to_string_lossy().into_owned();
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().to_string_lossy().into_owned();
+        let environment = [NO_WAIT, ("RUST_LOG", "trace"), ("KAIRANBAN_SERVER__DATA_DIR", data.as_str())];
+        let environment = if line.contains("data_dir") { &environment[..2] } else { &environment[..] };
+        for command in [&["config", "check", "--config", &path][..], &["--listen", "127.0.0.1:0", "--config", &path]] {
+            if line.contains("listen") && command.len() > 3 && command[0] == "--listen" {
+                continue;
+            }
+            let (code, said) = Logged::ended(command, environment);
+            assert!(code != Some(0) && said.contains(expected), "{line}: {said}");
+            assert!(!said.to_lowercase().contains("canary"), "{line}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_file_for_a_secret_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        path.to_string_lossy().into_owned()
+    };
+    let folder_itself = folder.path().to_string_lossy().into_owned();
+    for (path, expected) in [
+        (folder_itself.as_str(), "cannot be read"),
+        ("/nowhere/canary", "cannot be read"),
+        (&file("binary", b"canary\xff"), "cannot be read"),
+        (&file("long", &[b'c'; 70_000]), "too long"),
+        (&file("lines", b"postgres://ann:canary@h/d\nPASSWORD=canary"), "percent-encoded"),
+        (&file("empty", b""), "serves"),
+    ] {
+        let data = folder.path().join("data").to_string_lossy().into_owned();
+        let environment = [("KAIRANBAN_DATABASE__URL_FILE", path), ("KAIRANBAN_SERVER__DATA_DIR", &data)];
+        let (code, said) = Logged::ended(&["config", "check"], &environment);
+        if expected == "serves" {
+            assert_eq!(code, Some(0), "an empty URL is the embedded database: {said}");
+        } else {
+            assert!(
+                code == Some(78) && said.contains(expected) && said.contains("KAIRANBAN_DATABASE__URL_FILE"),
+                "{path}: {said}"
+            );
+            assert!(!said.replace("/nowhere/canary", "").contains("canary"), "{said}");
+        }
+    }
+    let both = [("DATABASE_URL", "postgres://h/d"), ("DATABASE_URL_FILE", "/etc/hostname")];
+    let (code, said) = Logged::ended(&["config", "check"], &both);
+    assert!(code == Some(78) && said.contains("DATABASE_URL_FILE: stands beside DATABASE_URL"), "{said}");
+}
+
+/// What a server with a wrong password for Redis logs, too.
+#[test]
+fn a_server_that_runs_logs_no_password() {
+    let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL");
+    let redis = redis.replace("redis://", "redis://ann:canary@");
+    let database = Database::postgres();
+    let url = database.url().replace("postgres@", "postgres:canary@");
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("KAIRANBAN_BACKPLANE__KIND", "redis"),
+        ("KAIRANBAN_BACKPLANE__REDIS_URL", &redis),
+        ("KAIRANBAN_BACKPLANE__REDIS_KEY", "canary-canary-canary"),
+        ("RUST_LOG", "trace"),
+    ];
+    let mut server = Logged::serve(&environment);
+    let address = server.address();
+    assert_eq!(crate::wire::request(address, "GET", "/", &[], b"").status, 200);
+    server.until("Redis refuses", |server| server.err().contains("no messages by Redis"));
+    assert!(!(server.out() + &server.err()).contains("canary"), "{}", server.err());
+    let (code, said) = Logged::ended(&["config", "check"], &environment);
+    assert!(code == Some(0) && !said.contains("canary"), "{said}");
+}
+
+#[test]
+fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_string_lossy().into_owned();
+    let check =
+        |name: &str, value: &str| Logged::ended(&["config", "check"], &[("KAIRANBAN_SERVER__DATA_DIR", &data), (name, value)]);
+    for (name, nearest) in [
+        ("KAIRANBAN_LIMITS__STREAM_MAX", "KAIRANBAN_LIMITS__STREAMS_MAX"),
+        ("KAIRANBAN_LIMITS_STREAMS_MAX", "KAIRANBAN_LIMITS__STREAMS_MAX"),
+        ("KAIRANBAN_DATABASE_URL", "KAIRANBAN_DATABASE__URL"),
+        ("KAIRANBAN_CONFG", "KAIRANBAN_CONFIG"),
+        ("KAIRANBAN_TOKENS", "KAIRANBAN_TOKEN"),
+        ("KAIRANBAN_CONFIG_FIL", "KAIRANBAN_CONFIG"),
+        ("KAIRANBAN_DATABASE__UR_FILE", "KAIRANBAN_DATABASE__URL"),
+    ] {
+        let (code, said) = check(name, "canary");
+        assert!(code == Some(78) && said.contains(&format!("{name}: is no variable")), "{said}");
+        assert!(said.contains(&format!("did you mean {nearest}")) && !said.contains("canary"), "{said}");
+    }
+    for name in ["KAIRANBAN_", "KAIRANBAN_X", "KAIRANBAN_REDIS_SERVICE_HOST"] {
+        assert_eq!(check(name, "x").0, Some(78), "{name}");
+    }
+    for (name, value) in [
+        ("KAIRANBAN_SERVICE_HOST", "10.0.0.1"),
+        ("KAIRANBAN_SERVICE_PORT_HTTP", "80"),
+        ("KAIRANBAN_PORT", "tcp://10.0.0.1:80"),
+        ("KAIRANBAN_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("KAIRANBAN_URL", "http://h"),
+        ("KAIRANBAN_TOKEN", "x"),
+        ("KAIRANBAN_CONFIG", ""),
+        ("OTHER_THING", "x"),
+    ] {
+        let (code, said) = check(name, value);
+        assert_eq!(code, Some(0), "{name}: {said}");
+    }
+    for (name, value, expected) in [
+        ("KAIRANBAN_LIMITS__STREAMS_MAX", "many", "KAIRANBAN_LIMITS__STREAMS_MAX: limits.streams_max is a whole number"),
+        ("KAIRANBAN_STREAM__DETACHED", "1", "KAIRANBAN_STREAM__DETACHED: stream.detached is true or false"),
+        ("KAIRANBAN_BOARD__DEFAULT", "A", "KAIRANBAN_BOARD__DEFAULT: board.default: "),
+        ("KAIRANBAN_BOARD__TOPICS_MAX", "0", "KAIRANBAN_BOARD__TOPICS_MAX: board.topics_max: "),
+    ] {
+        let (code, said) = check(name, value);
+        assert!(code == Some(78) && said.contains(expected), "{said}");
+    }
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        & 0o777
+}
+
+#[cfg(unix)]
+#[test]
+fn the_embedded_database_is_its_owners_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("deep/data");
+    let text = data.to_string_lossy().into_owned();
+    let mut server = Logged::serve(&[("KAIRANBAN_SERVER__DATA_DIR", &text)]);
+    let address = server.address();
+    assert_eq!(crate::wire::request(address, "POST", "/", &[("Content-Type", "text/plain")], b"x").status, 201);
+    assert_eq!(mode(&data), 0o700);
+    for entry in fs::read_dir(&data).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    assert!(["", "-wal", "-shm"].iter().all(|end| data.join(format!("kairanban.db{end}")).exists()));
+    assert!(!server.err().contains("open to other users"), "{}", server.err());
+    drop(server);
+    // What somebody opened on purpose stays as it is, and is spoken of.
+    let (file, open) = (data.join("kairanban.db"), std::os::unix::fs::PermissionsExt::from_mode);
+    fs::set_permissions(&file, open(0o660)).expect("set");
+    fs::set_permissions(&data, open(0o755)).expect("set");
+    let mut server = Logged::serve(&[("KAIRANBAN_SERVER__DATA_DIR", &text)]);
+    server.address();
+    assert!(server.err().contains("chmod 600") && server.err().contains("chmod 700"), "{}", server.err());
+    assert_eq!((mode(&file), mode(&data)), (0o660, 0o755));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_symbolic_link_is_followed_unless_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(path(to), path(name)).expect("a link");
+    fs::create_dir(path("real")).expect("a folder");
+    fs::create_dir(path("files")).expect("a folder");
+    fs::create_dir(path("wal")).expect("a folder");
+    link("real", "linked");
+    link("real/elsewhere.db", "files/kairanban.db");
+    link("real/elsewhere.wal", "wal/kairanban.db-wal");
+    for name in ["linked", "files", "wal"] {
+        let data = path(name).to_string_lossy().into_owned();
+        for command in [&["migrate"][..], &["config", "check"], &["--listen", "127.0.0.1:0"], &["token", "list"]] {
+            let (code, said) = Logged::ended(command, &[("KAIRANBAN_SERVER__DATA_DIR", &data)]);
+            assert!(
+                code == Some(78) && said.contains("is a symbolic link") && said.contains("follow_symlinks"),
+                "{name}: {said}"
+            );
+        }
+    }
+    assert!(fs::read_dir(path("real")).expect("a folder").next().is_none(), "nothing was written through a link");
+    for name in ["linked", "files"] {
+        let data = path(name).to_string_lossy().into_owned();
+        let environment = [("KAIRANBAN_SERVER__DATA_DIR", data.as_str()), ("KAIRANBAN_DATABASE__FOLLOW_SYMLINKS", "true")];
+        let (code, said) = Logged::ended(&["migrate"], &environment);
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+/// A token that nobody saw is of no use to its owner, and must be of none to anybody.
+#[cfg(unix)]
+#[test]
+fn a_token_that_cannot_be_printed_does_not_stay() {
+    for database in [Database::sqlite(), Database::postgres()] {
+        let url = database.url();
+        assert_eq!(Logged::ended(&["migrate"], &[("DATABASE_URL", &url)]).0, Some(0));
+        for redirect in [">/dev/full", ">&-", ">/dev/null", "| true"] {
+            let quoted = program().get_program().to_string_lossy().into_owned();
+            // With `| true` the reader is gone before the program writes.
+            let line = format!(
+                "set -o pipefail; (while kill -0 $PPID 2>/dev/null && [ -e /nowhere ]; do :; done; exec '{quoted}' token create --scope admin) {redirect}"
+            );
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &line]).env("DATABASE_URL", &url);
+            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KAIRANBAN_")) {
+                shell.env_remove(name);
+            }
+            let output = shell.output().expect("bash");
+            assert!(!output.status.success(), "{redirect}: {output:?}");
+            let good = database.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL;");
+            assert_eq!(good, "0", "{redirect}: {output:?}");
+        }
+        let (code, out) = Logged::ended(&["token", "create", "--scope", "read"], &[("DATABASE_URL", &url), ("RUST_LOG", "off")]);
+        assert!(code == Some(0) && out.starts_with("kairanban_"), "{out}");
+    }
+}
+
+#[test]
+fn a_token_that_would_be_dead_at_birth_is_refused() {
+    let database = Database::sqlite();
+    let url = database.url();
+    for days in ["0", "4294967295", "3000000", "-1"] {
+        let (code, said) = Logged::ended(&["token", "create", "--scope", "read", "--days", days], &[("DATABASE_URL", &url)]);
+        assert!(!matches!(code, Some(0) | None) && !said.contains("panicked"), "{days}: {code:?} {said}");
+    }
+    let node = crate::node::Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin", "--days", "30"]);
+    for at in [
+        "2000-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+        "+10000-01-01T00:00:00Z",
+        "+262142-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+    ] {
+        let body = format!(r#"{{"name":"x","scope":"read","expires_at":"{at}"}}"#);
+        let answer = node.send_as("POST", "/api/v1/tokens", &admin, &[], &body);
+        assert!(answer.status == 422 && answer.json()["errors"][0]["field"] == "expires_at", "{at}: {answer:?}");
+    }
+    let body = r#"{"name":"x","scope":"read","expires_at":"9999-12-31T23:59:59Z"}"#;
+    assert_eq!(node.send_as("POST", "/api/v1/tokens", &admin, &[], body).status, 201);
+    assert_eq!(node.database.sql("SELECT count(*) FROM tokens;"), "2");
+}
