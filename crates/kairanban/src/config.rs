@@ -6,6 +6,7 @@
 mod env;
 mod error;
 mod layers;
+mod writer;
 
 use std::{
     fmt, fs,
@@ -17,7 +18,7 @@ use std::{
 
 use ipnet::IpNet;
 use kairanban_core::BoardName;
-use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, WriterConfig, url_fault};
+use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, url_fault};
 use serde::Deserialize;
 
 pub use env::environment;
@@ -382,18 +383,6 @@ impl Config {
             address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
         format!("http://{address}")
-    }
-
-    /// The writer's part.
-    #[must_use]
-    pub fn writer(&self) -> WriterConfig {
-        WriterConfig {
-            queue_max: self.database.write_queue_max.get(),
-            group_max: self.database.write_group_max.get(),
-            group_wait: Duration::from_millis(self.database.write_group_wait_ms.get()),
-            tries_max: self.database.write_tries_max.get(),
-            abandoned_max: self.database.write_abandoned_max,
-        }
     }
 }
 
