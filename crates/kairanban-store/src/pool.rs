@@ -172,7 +172,7 @@ struct Pooled {
 impl Manager {
     fn open(&self) -> Result<AnyConnection, StoreError> {
         if !self.pooled {
-            return AnyConnection::open(&self.address, self.timeouts).map_err(StoreError::from);
+            return AnyConnection::open(&self.address, self.timeouts);
         }
         let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
         connection.prepare_nothing();
