@@ -21,7 +21,7 @@ GRANT SELECT, INSERT, DELETE ON :"schema".audit TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".deleted_topics TO :"role";
 
 -- The order of commits: who may update this empty table is the server, which archives and commits without a NOTIFY.
-GRANT SELECT, UPDATE ON :"schema".commit_order TO :"role";
+GRANT UPDATE ON :"schema".commit_order TO :"role";
 
 -- One moves the sequence of ids past those that another program chose, the other returns why a write failed.
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc

@@ -11,6 +11,8 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("boards", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("topics", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("changes", &["SELECT", "DELETE"]),
+    // For LOCK TABLE; it is always empty.
+    ("commit_order", &["UPDATE"]),
     // UPDATE also for LOCK TABLE.
     ("identity", &["SELECT", "INSERT", "UPDATE"]),
     ("idempotency", &["SELECT", "INSERT", "DELETE"]),
