@@ -24,7 +24,7 @@ pub(crate) fn note(
         audit::board.eq(board.map(BoardName::as_str)),
         audit::subject.eq(subject),
     );
-    diesel::insert_into(audit::table).values(row).execute(connection)?;
+    connection.modify(diesel::insert_into(audit::table).values(row))?;
     Ok(())
 }
 

@@ -357,7 +357,7 @@ pub(crate) struct Stamped {
     pub(crate) last: Option<LogRow>,
 }
 
-/// What this transaction came to, after the stamp. If nothing changed that is nothing, or, on SQLite, an older one.
+/// What this transaction came to, after the stamp; `None` if nothing changed.
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);

@@ -7,10 +7,16 @@ use diesel::{
     Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection,
     connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager},
     r2d2::R2D2Connection,
+    result::Error as DieselError,
     sql_query,
 };
 
-use crate::{DatabaseAddress, StoreError, rows::Number};
+use crate::{
+    DatabaseAddress, StoreError,
+    classified::{self, Modification},
+    error::FaultKind,
+    rows::Number,
+};
 
 /// How long the database may take.
 #[derive(Clone, Copy, Debug)]
@@ -87,38 +93,56 @@ impl AnyConnection {
     /// `finish`. Inside, `transaction` makes savepoints.
     ///
     /// On Postgres our own commits stay silent (see the migration): the caller signals them. `prelude`
-    /// comes first, where the session cannot be set up once and for all.
+    /// comes first, where the session cannot be set up once and for all. A statement may take `patience`, if given.
     pub(crate) fn write<T, U>(
         &mut self,
         prelude: &str,
+        patience: Option<Duration>,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
         finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         // Until here nothing was written: a dead connection may be replaced by another.
-        self.begin_write(prelude)?;
+        self.begin_write(prelude, patience).map_err(classified::of_begin)?;
         let done = work(self).and_then(|done| {
             self.stamp()?;
-            finish(self, done)
+            let done = finish(self, done)?;
+            self.end_write()?;
+            Ok(done)
         });
         let done = match done {
-            Ok(done) => Manages::commit_transaction(self).map(|()| done).map_err(StoreError::from),
+            Ok(done) => match Manages::commit_transaction(self) {
+                Ok(()) => Ok(done),
+                Err(error) => Err(self.error_of(error)),
+            },
             Err(error) => {
                 // The first error is the one to report; a failed rollback taints the connection.
                 let _ = Manages::rollback_transaction(self);
                 Err(error)
             }
         };
-        // From there on nobody knows whether it was committed, so it must not be done again.
-        done.map_err(StoreError::final_word)
+        match done {
+            // A trigger may raise the code of a lost connection. As long as the session answers, it was rolled back.
+            Err(StoreError::Disconnected(text)) if self.batch_execute("SELECT 1").is_ok() => {
+                Err(StoreError::fault(FaultKind::Other, text))
+            }
+            // From there on nobody knows whether it was committed, so it must not be done again.
+            done => done.map_err(StoreError::final_word),
+        }
     }
 
-    fn begin_write(&mut self, prelude: &str) -> QueryResult<()> {
+    fn begin_write(&mut self, prelude: &str, patience: Option<Duration>) -> QueryResult<()> {
+        let patience_ms = patience.map(|patience| patience.as_millis().max(1));
         match self {
             Self::Postgres(connection) => {
                 AnsiTransactionManager::begin_transaction(connection)?;
-                connection.batch_execute(&format!("SET LOCAL kairanban.quiet = 'on'; {prelude}"))
+                let limits = patience_ms.map(|ms| format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}"));
+                let limits = limits.unwrap_or_default();
+                connection.batch_execute(&format!("SET LOCAL kairanban.quiet = 'on'; {prelude}{limits}"))
             }
             Self::Sqlite(connection) => {
+                if let Some(ms) = patience_ms {
+                    connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
+                }
                 // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
                 AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
                 connection.batch_execute("UPDATE revisions SET batch = 1")
@@ -126,17 +150,84 @@ impl AnyConnection {
         }
     }
 
+    /// Runs a statement that writes. Returns how many rows it touched, or what its failure means.
+    pub(crate) fn modify(&mut self, statement: impl Modification) -> Result<usize, StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::modify_postgres(connection, statement),
+            Self::Sqlite(connection) => classified::modify_sqlite(connection, statement),
+        }
+    }
+
+    /// The same for a statement that returns a number; `None` if it touched no row.
+    pub(crate) fn modify_returning(&mut self, statement: impl Modification) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::returning_postgres(connection, statement),
+            Self::Sqlite(connection) => classified::returning_sqlite(connection, statement),
+        }
+    }
+
+    /// The meaning of an error, as far as the library passes it on.
+    fn error_of(&self, error: DieselError) -> StoreError {
+        match self {
+            Self::Postgres(_) => error.into(),
+            Self::Sqlite(_) => classified::of_sqlite(error),
+        }
+    }
+
+    /// Fires what waits for the commit, to learn why it fails; SQLite says so at the commit itself.
+    pub(crate) fn check_constraints(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::check_constraints(connection),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Checks that writing works here, within a write that changes nothing.
+    pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::check_postgres(connection),
+            Self::Sqlite(connection) => classified::check_sqlite(connection),
+        }
+    }
+
+    /// Moves the sequence of topic ids past the largest, after another program took the next ones; SQLite does so by itself.
+    pub(crate) fn move_topic_ids(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SELECT move_topic_ids()"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Draws the revision now, so that it can be read. On Postgres this takes the lock that puts
-    /// commits in order: nothing slow may follow.
+    /// commits in order: nothing slow may follow. SQLite drew it at the first change.
     fn stamp(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Ends what `begin_write` began, before the commit.
+    fn end_write(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(_) => Ok(()),
             Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET batch = 0"),
         }
     }
 
-    /// Gives as `number` the revision that [`stamp`](Self::stamp) drew in this transaction, as `changes` how many
-    /// rows of the log have it, and the last of them. If nothing changed it is null on Postgres, an older one on SQLite.
+    /// Checks that the transaction of a write is still open, after a statement failed: RAISE(ROLLBACK) of SQLite ends it,
+    /// and what followed would be committed by itself.
+    pub(crate) fn ensure_in_write(&mut self) -> Result<(), StoreError> {
+        let Self::Sqlite(connection) = self else { return Ok(()) };
+        let row: Number = sql_query("SELECT batch AS number FROM revisions").get_result(connection)?;
+        if row.number == Some(0) {
+            return Err(StoreError::fault(FaultKind::Other, "a trigger rolled the transaction back"));
+        }
+        Ok(())
+    }
+
+    /// Gives as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
+    /// log have it, and the last of them.
     pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
@@ -146,9 +237,10 @@ impl AnyConnection {
                  LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
             }
             Self::Sqlite(_) => {
-                "SELECT newest AS number, (SELECT count(*) FROM changes WHERE revision = newest) AS changes, \
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
                  last.id, last.kind, last.board_id, last.topic_id, last.at \
-                 FROM revisions LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = newest)"
+                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
             }
         }
     }

@@ -37,9 +37,12 @@ pub enum StoreError {
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic")]
     KeyReused,
-    /// The database refused the row; the text is the database's own.
-    #[error("the database refused the row: {0}")]
-    Refused(String),
+    /// The database refuses this write for good; it says nothing about any other.
+    #[error("the database refuses this{}", .0.sentence.as_deref().map(|sentence| format!(": {sentence}")).unwrap_or_default())]
+    Refused(Refusal),
+    /// The database answers, but cannot do it now. A write was rolled back.
+    #[error("the database cannot do it: {0}")]
+    Fault(Fault),
     /// The database is away, busy or too slow, or the queue before it is full. A write may or may
     /// not have been committed.
     #[error("the database is not available: {0}")]
@@ -56,10 +59,59 @@ pub enum StoreError {
     Internal(String),
 }
 
+/// Why the database refuses a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the owner of the database says in a RAISE of their own, if that is the cause.
+    pub sentence: Option<String>,
+    /// Whether it conflicts with another row, which may just have been written.
+    pub(crate) conflict: bool,
+}
+
+/// What keeps the database from doing something now.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{kind}{text}")]
+pub struct Fault {
+    /// Which kind.
+    pub kind: FaultKind,
+    /// What the database says.
+    pub text: String,
+}
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FaultKind {
+    /// Others are in the way; it may work in a moment.
+    #[error("")]
+    Busy,
+    /// A table, column, function or grant is missing.
+    #[error("the installation is incomplete, run `kairanban migrate` and check the grants: ")]
+    Installation,
+    /// It takes no writes.
+    #[error("the database is read-only: ")]
+    ReadOnly,
+    /// It has no room.
+    #[error("the database is full: ")]
+    Full,
+    /// Writes are not recorded, so no reader would see them.
+    #[error("the triggers of the schema are off: ")]
+    TriggersOff,
+    /// Anything else.
+    #[error("")]
+    Other,
+}
+
 impl StoreError {
+    pub(crate) fn fault(kind: FaultKind, text: impl Into<String>) -> Self {
+        Self::Fault(Fault { kind, text: text.into() })
+    }
+
     /// Whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn taints(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_))
+        match self {
+            Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
+            other => matches!(other, Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_)),
+        }
     }
 
     /// For what cannot be tried again.
@@ -69,6 +121,14 @@ impl StoreError {
             other => other,
         }
     }
+
+    /// For a reader, to whom the cause makes no difference.
+    pub(crate) fn of_reading(self) -> Self {
+        match self {
+            Self::Fault(fault) => Self::Unavailable(fault.to_string()),
+            other => other.final_word(),
+        }
+    }
 }
 
 impl From<DieselError> for StoreError {
@@ -76,25 +136,22 @@ impl From<DieselError> for StoreError {
         use DatabaseErrorKind as Kind;
         let text = error.to_string();
         match error {
-            DieselError::DatabaseError(ref kind, _) if is_refusal(kind) => Self::Refused(text),
-            DieselError::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => Self::Disconnected(text),
-            // A missing table or column is a fault of the set-up, and waiting will not mend it.
-            DieselError::DatabaseError(_, info) if is_missing(info.message()) => Self::Internal(text),
-            DieselError::DatabaseError(..) | DieselError::BrokenTransactionManager => Self::Unavailable(text),
-            DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
+            DieselError::DatabaseError(ref kind, _) => match kind {
+                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::Refused(Refusal { sentence: None, conflict: true }),
+                Kind::CheckViolation | Kind::NotNullViolation | Kind::RestrictViolation | Kind::ExclusionViolation => {
+                    Self::Refused(Refusal::default())
+                }
+                Kind::ClosedConnection | Kind::UnableToSendCommand => Self::Disconnected(text),
+                Kind::SerializationFailure => Self::fault(FaultKind::Busy, text),
+                Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
+                // The code is unknown here; `AnyConnection::modify` finds out.
+                _ => Self::fault(FaultKind::Other, text),
+            },
+            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
             DieselError::DeserializationError(_) => Self::Unreadable(text),
             _ => Self::Internal(text),
         }
     }
-}
-
-const fn is_refusal(kind: &DatabaseErrorKind) -> bool {
-    use DatabaseErrorKind as Kind;
-    matches!(kind, Kind::CheckViolation | Kind::NotNullViolation | Kind::UniqueViolation | Kind::ForeignKeyViolation)
-}
-
-fn is_missing(message: &str) -> bool {
-    message.contains("does not exist") || message.contains("no such table") || message.contains("no such column")
 }
 
 impl From<r2d2::Error> for StoreError {

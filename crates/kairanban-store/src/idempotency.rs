@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
+    error::Refusal,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
 };
@@ -86,14 +87,39 @@ fn note_one(
     topic: &NewTopic,
     id: TopicId,
 ) -> Result<(), StoreError> {
-    let row = (
+    let request = digest(topic);
+    diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)).execute(connection)?;
+    Ok(())
+}
+
+/// Notes what a key led to, or finds out why not.
+pub(crate) fn note_checked(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    key: &IdempotencyKey,
+    topic: &NewTopic,
+    id: TopicId,
+) -> Result<(), StoreError> {
+    let request = digest(topic);
+    let noted = connection.modify(diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)))?;
+    // Without its key a repeated request would be a second topic.
+    if noted > 0 { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
+}
+
+type NewColumns<'a> = (
+    diesel::dsl::Eq<idempotency::board_id, i64>,
+    diesel::dsl::Eq<idempotency::key, &'a str>,
+    diesel::dsl::Eq<idempotency::request, &'a str>,
+    diesel::dsl::Eq<idempotency::topic_id, i64>,
+);
+
+fn columns<'a>(board: BoardId, key: &'a IdempotencyKey, request: &'a str, id: TopicId) -> NewColumns<'a> {
+    (
         idempotency::board_id.eq(board.0),
         idempotency::key.eq(key.as_str()),
-        idempotency::request.eq(digest(topic)),
+        idempotency::request.eq(request),
         idempotency::topic_id.eq(id.0),
-    );
-    diesel::insert_into(idempotency::table).values(row).execute(connection)?;
-    Ok(())
+    )
 }
 
 /// Forgets keys older than `age_max`. Gives how many.

@@ -48,7 +48,7 @@ pub fn migrate(
     lock(&mut connection)?;
     // Even to find nothing to do, diesel asks for the right to make a table.
     let ran = if pending_names(&mut connection)?.is_empty() { Vec::new() } else { run(&mut connection)? };
-    connection.write("", |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
     repository::name_default_board(&mut connection, default_board)?;
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");

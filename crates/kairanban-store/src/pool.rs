@@ -1,9 +1,9 @@
 //! The connections that the store shares.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
-use parking_lot::FairMutex;
+use parking_lot::{FairMutex, FairMutexGuard};
 
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
@@ -22,8 +22,11 @@ pub(crate) struct Pool {
     /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
     /// beside one who writes all the time it might be never.
     turn: Option<Arc<FairMutex<()>>>,
+    /// The longest that one waits for it: who has it may never come back.
+    turn_wait: Duration,
     /// The SQLite file.
     path: Option<Arc<Path>>,
+    manager: Manager,
 }
 
 impl Pool {
@@ -39,13 +42,14 @@ impl Pool {
             .connection_timeout(config.pool_wait)
             // A ping before each use would double the round trips; `with` takes another if one is dead.
             .test_on_check_out(false)
-            .build_unchecked(manager);
+            .build_unchecked(manager.clone());
         // No request waits yet: the first connection may take longer than those that one would wait for.
         drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
-        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path })
+        let turn_wait = config.pool_wait + config.timeouts.statement;
+        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path, turn_wait, manager })
     }
 
     /// Whether a transaction pooler stands between.
@@ -56,12 +60,12 @@ impl Pool {
     /// Works on a connection of the pool. A connection that died while it lay there shows only when
     /// it is used; then another is taken, until one lives or all were tried.
     pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work))
+        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work)).map_err(StoreError::of_reading)
     }
 
     /// The same for work that writes, but draws no revision.
     pub(crate) fn with_turn<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock());
+        let _turn = self.turn()?;
         self.with(work)
     }
 
@@ -71,17 +75,39 @@ impl Pool {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock());
-        let prelude = self.prelude.as_deref().unwrap_or_default();
-        self.on_a_live_one(|connection| {
-            let file = self.file()?;
-            let last = |connection: &mut AnyConnection, done| {
-                let done = finish(connection, done)?;
-                // What is committed to a file that was moved away is lost.
-                if self.file()? == file { Ok(done) } else { Err(replaced()) }
-            };
-            connection.write(prelude, &work, last)
-        })
+        let _turn = self.turn()?;
+        self.on_a_live_one(|connection| self.write_on(connection, None, &work, &finish))
+    }
+
+    fn write_on<T, U>(
+        &self,
+        connection: &mut AnyConnection,
+        patience: Option<Duration>,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        let file = self.file()?;
+        let last = |connection: &mut AnyConnection, done| {
+            let done = finish(connection, done)?;
+            // What is committed to a file that was moved away is lost.
+            if self.file()? == file { Ok(done) } else { Err(replaced()) }
+        };
+        connection.write(self.prelude.as_deref().unwrap_or_default(), patience, work, last)
+    }
+
+    /// A session of the caller's own, outside the pool.
+    pub(crate) fn session(&self) -> Session {
+        Session { pool: self.clone(), connection: None }
+    }
+
+    fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
+        self.turn_within(self.turn_wait)
+    }
+
+    fn turn_within(&self, patience: Duration) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
+        let Some(turn) = &self.turn else { return Ok(None) };
+        let late = || StoreError::Unavailable("another write of this process does not end".to_owned());
+        turn.try_lock_for(patience).map(Some).ok_or_else(late)
     }
 
     /// The mark of the file that lies where the database should, if it is one.
@@ -122,8 +148,42 @@ fn within<T>(
     })
 }
 
+/// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
+pub(crate) struct Session {
+    pool: Pool,
+    connection: Option<Pooled>,
+}
+
+impl Session {
+    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
+    pub(crate) fn write<T, U>(
+        &mut self,
+        patience: Duration,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
+    ) -> Result<U, StoreError> {
+        let pool = self.pool.clone();
+        let _turn = pool.turn_within(patience)?;
+        let file = pool.file()?;
+        self.connection.take_if(|idle| idle.file != file);
+        // One that died while it was idle shows only when it is used.
+        let mut was_idle = self.connection.is_some();
+        loop {
+            let mut pooled = self.connection.take().map_or_else(|| pool.manager.open(), Ok)?;
+            let done = pool.write_on(&mut pooled.connection, Some(patience), &work, &finish);
+            if !done.as_ref().err().is_some_and(StoreError::taints) && !pooled.connection.is_broken() {
+                self.connection = Some(pooled);
+            }
+            match done {
+                Err(StoreError::Disconnected(_)) if was_idle => was_idle = false,
+                done => return done.map_err(StoreError::final_word),
+            }
+        }
+    }
+}
+
 /// How the pool makes connections and tells bad ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Manager {
     address: DatabaseAddress,
     timeouts: Timeouts,
@@ -143,19 +203,27 @@ fn replaced() -> StoreError {
     StoreError::Unavailable("the database file was replaced".to_owned())
 }
 
+impl Manager {
+    fn open(&self) -> Result<Pooled, StoreError> {
+        // Looked at first, so that a file that is missing is not made.
+        let file = self.address.path().map(identity::file_mark).transpose()?;
+        let connection = if self.pooled {
+            let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
+            connection.prepare_nothing();
+            connection
+        } else {
+            AnyConnection::open(&self.address, self.timeouts)?
+        };
+        Ok(Pooled { connection, file, tainted: false })
+    }
+}
+
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, StoreError> {
-        // Looked at first, so that a file that is missing is not made.
-        let file = self.address.path().map(identity::file_mark).transpose()?;
-        if !self.pooled {
-            return Ok(Pooled { connection: AnyConnection::open(&self.address, self.timeouts)?, file, tainted: false });
-        }
-        let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
-        connection.prepare_nothing();
-        Ok(Pooled { connection, file, tainted: false })
+        self.open()
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {

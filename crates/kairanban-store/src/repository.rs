@@ -16,6 +16,7 @@ use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, S
 use crate::{
     StoreError, change_log,
     connection::AnyConnection,
+    error::Refusal,
     lenient::LossyText,
     rows::{TopicRow, number, policies, revision, topic_columns},
     schema::{boards, deleted_topics, topics},
@@ -27,7 +28,7 @@ pub(crate) use self::board::{
     board_id, board_info, board_policies, boards, create_board, delete_board, ensure_board, may_read, name_default_board,
     place_of, standings, stored_default_board, update_board,
 };
-pub(crate) use self::creation::{Creation, create_topics};
+pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 
 define_sql_function! {
     /// In lower case; SQLite knows only that of ASCII.
@@ -97,15 +98,15 @@ pub(crate) fn update_topic(
     edit: &TopicEdit,
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     let set = (edit.comment().map(|text| topics::comment.eq(text)), edit.author().map(|text| topics::author.eq(text)));
     let changed = if edit.comment().is_none() && edit.author().is_none() {
         // Nothing to set is no statement at all.
         row.count().get_result::<i64>(connection)? > 0
     } else {
-        diesel::update(row).set(set).execute(connection)? > 0
+        connection.modify(diesel::update(row).set(set))? > 0
     };
-    if changed { Ok(()) } else { Err(why_not(connection, board, id)?) }
+    if changed { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
 }
 
 /// Deletes a topic; if `expected` is given, only one that is still at that revision. It is kept
@@ -117,8 +118,8 @@ pub(crate) fn delete_topic(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     keep_aside(connection, board, id, expected)?;
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?);
-    if diesel::delete(row).execute(connection)? > 0 { Ok(()) } else { Err(why_not(connection, board, id)?) }
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
+    if connection.modify(diesel::delete(row))? > 0 { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
 }
 
 /// What of a topic is kept aside, in the order of both tables; its revision it gets again.
@@ -144,9 +145,9 @@ fn keep_aside(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
-    let row = topics::table.filter(is_topic(connection, board, id, expected)?).select(all_columns!(topics));
-    diesel::delete(kept::table.filter(kept::id.eq(id.0))).execute(connection)?;
-    diesel::insert_into(kept::table).values(row).into_columns(all_columns!(kept)).execute(connection)?;
+    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected)).select(all_columns!(topics));
+    connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
+    connection.modify(diesel::insert_into(kept::table).values(row).into_columns(all_columns!(kept)))?;
     Ok(())
 }
 
@@ -166,13 +167,20 @@ pub(crate) fn restore_topic(
     }
     let put_back = diesel::insert_into(topics::table)
         .values(kept::table.filter(is_kept).select(all_columns!(kept)))
-        .into_columns(all_columns!(topics))
-        .execute(connection)?;
-    if put_back == 0 {
-        return Err(StoreError::NoSuchTopic(id));
+        .into_columns(all_columns!(topics));
+    if connection.modify(put_back)? == 0 {
+        return Err(why_not_put_back(connection, id, within)?);
     }
-    diesel::delete(kept::table.filter(is_it)).execute(connection)?;
+    connection.modify(diesel::delete(kept::table.filter(is_it)))?;
     Ok(())
+}
+
+/// No row was put back: because none was kept, or a trigger dropped it without a word.
+fn why_not_put_back(connection: &mut AnyConnection, id: TopicId, within: Duration) -> Result<StoreError, StoreError> {
+    use deleted_topics as kept;
+    let is_kept = kept::id.eq(id.0).and(kept::deleted_at.ge(connection.ago(within)));
+    let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
+    Ok(if found > 0 { StoreError::Refused(Refusal::default()) } else { StoreError::NoSuchTopic(id) })
 }
 
 /// Forgets topics that were deleted before `age_max` ago. Gives how many.
@@ -181,24 +189,22 @@ pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) 
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
-type IsTopic = Box<dyn BoxableExpression<topics::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Bool>>;
+#[diesel::dsl::auto_type]
+fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
+    let (board, id): (i64, i64) = (board.0, id.0);
+    let (any, at): (bool, i64) = (expected.is_none(), number(expected.unwrap_or_default()));
+    topics::id.eq(id).and(topics::board_id.eq(board)).and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
+}
 
-fn is_topic(
+/// No row was touched: because there is none, it is another one by now, or a trigger left it as it was.
+fn why_not(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     expected: Option<Revision>,
-) -> Result<IsTopic, StoreError> {
-    let topic = topics::id.eq(id.0).and(topics::board_id.eq(board_id(connection, board)?.0));
-    Ok(match expected {
-        Some(expected) => Box::new(topic.and(topics::revision.eq(number(expected)))),
-        None => Box::new(topic),
-    })
-}
-
-/// No row was touched: because there is none, or because it is another one by now.
-fn why_not(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<StoreError, StoreError> {
+) -> Result<StoreError, StoreError> {
     match topic(connection, board, id) {
+        Ok(topic) if expected.is_none_or(|expected| expected == topic.revision) => Ok(StoreError::Refused(Refusal::default())),
         Ok(_) => Ok(StoreError::Changed(id)),
         Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),
         Err(error) => Err(error),

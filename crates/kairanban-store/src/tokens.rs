@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
+    error::Refusal,
     lenient::{self, AnyNumber, LossyText, Time},
     repository,
     schema::{boards, tickets, tokens},
@@ -164,7 +165,8 @@ pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Se
         tokens::board_id.eq(board_id.map(|id| id.0)),
         tokens::expires_at.eq(new.expires_at.map(|at| at.naive_utc())),
     );
-    Ok(diesel::insert_into(tokens::table).values(row).returning(tokens::id).get_result(connection)?)
+    let created = connection.modify_returning(diesel::insert_into(tokens::table).values(row).returning(tokens::id))?;
+    created.ok_or_else(|| StoreError::Refused(Refusal::default()))
 }
 
 /// The tokens that some people show, each in its place, if they are ours, good or not; and the keys of those whose use is
@@ -232,8 +234,12 @@ pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<F
 /// Ends a token that has not been ended yet.
 pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), StoreError> {
     let row = tokens::table.filter(tokens::id.eq(id).and(tokens::revoked_at.is_null()));
-    let ended = diesel::update(row).set(tokens::revoked_at.eq(connection.now().nullable())).execute(connection)?;
-    if ended > 0 { Ok(()) } else { Err(StoreError::NoSuchToken(id)) }
+    let now = connection.now();
+    match connection.modify(diesel::update(row).set(tokens::revoked_at.eq(now.nullable())))? {
+        0 if row.count().get_result::<i64>(connection)? > 0 => Err(StoreError::Refused(Refusal::default())),
+        0 => Err(StoreError::NoSuchToken(id)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a ticket for a token and one board.

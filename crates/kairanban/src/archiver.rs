@@ -8,7 +8,7 @@ use kairanban_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, failpoint};
+use crate::{blocking::in_the_background, failpoint};
 
 /// Topics in one transaction: it holds up other commits, so it is short.
 const BATCH: usize = 500;
@@ -72,8 +72,8 @@ pub async fn run(store: &Store, overfull: &mut Overfull, stop: &CancellationToke
 
 async fn archive(store: &Store, board: &BoardName) -> Result<(), kairanban_store::StoreError> {
     loop {
-        let (store, board) = (store.clone(), board.clone());
-        if blocking(move || store.archive(&board, BATCH)).await? < BATCH {
+        let board = board.clone();
+        if in_the_background(store, move |store| store.archive(&board, BATCH)).await? < BATCH {
             return Ok(());
         }
     }

@@ -3,6 +3,9 @@
 use kairanban_store::{Store, StoreError};
 use tokio::time::timeout;
 
+/// Statements, at most, of one piece of work in the background.
+const BACKGROUND_ANSWERS: u32 = 10;
+
 /// Runs `work` on a blocking thread. Dropping the future does not stop it.
 ///
 /// # Errors
@@ -43,6 +46,19 @@ pub async fn answered_first<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let asked = store.clone();
     in_time(store, blocking(move || ask(&asked))).await
+}
+
+/// The same for several statements in the background. A session that never answers must not end it for ever.
+///
+/// # Errors
+/// As [`answered`].
+pub async fn in_the_background<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (patience, asked) = (store.answer_max() * BACKGROUND_ANSWERS, store.clone());
+    let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
+    timeout(patience, blocking(move || work(&asked))).await.unwrap_or_else(late)
 }
 
 /// What does not come in the time that the database may take is [`StoreError::Unavailable`].

@@ -13,7 +13,7 @@ use std::{
 };
 
 use kairanban_core::{BoardName, Hub, ReadPolicy, Revision};
-use kairanban_store::{Store, Writer};
+use kairanban_store::{Store, Writer, WriterHealth};
 
 use crate::{
     auth::{HeldTokens, TokenFinder},
@@ -78,6 +78,12 @@ impl Bulletin {
     #[must_use]
     pub fn boards_in_memory(&self) -> usize {
         self.parts.hub.len()
+    }
+
+    /// What keeps writes from the database.
+    #[must_use]
+    pub fn writer_health(&self) -> &WriterHealth {
+        self.parts.writer.health()
     }
 
     /// Where the follower is.

@@ -6,6 +6,7 @@
 mod env;
 mod error;
 mod layers;
+mod writer;
 
 use std::{
     fmt, fs,
@@ -17,7 +18,7 @@ use std::{
 
 use ipnet::IpNet;
 use kairanban_core::BoardName;
-use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, WriterConfig, url_fault};
+use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, url_fault};
 use serde::Deserialize;
 
 pub use env::environment;
@@ -120,6 +121,8 @@ sections! {
         #[doc = "For a write to be answered, in milliseconds"] write_wait_ms: NonZero<u64>,
         #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
+        #[doc = "For a transaction of the writer, in milliseconds"] write_group_wait_ms: NonZero<u64>,
+        #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent sessions"] write_abandoned_max: usize,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
         #[doc = "Longest wait before a board that cannot be read is tried again, in seconds"] board_retry_max_s: NonZero<u64>,
@@ -149,6 +152,7 @@ sections! {
     /// The REST addresses.
     Rest {
         #[doc = "Rows in one page"] page_max: NonZero<usize>,
+        #[doc = "Characters of a search"] search_chars_max: usize,
         #[doc = "Longest wait for news, in seconds"] wait_max_s: u64,
     }
     /// The change log.
@@ -241,19 +245,19 @@ impl Config {
             let reason = format!("entry {} is no origin; write https://host or http://host:port, without a path", place + 1);
             return Err(ConfigError::Invalid { key: "cors.origins", reason });
         }
+        let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
+        if self.database.write_group_wait_ms >= self.database.write_wait_ms {
+            return wrong("database.write_group_wait_ms", "must be below database.write_wait_ms");
+        }
         if self.server.data_dir.to_string_lossy().contains("://") {
-            return Err(ConfigError::Invalid {
-                key: "server.data_dir",
-                reason: "is a folder; the URL goes to database.url".to_owned(),
-            });
+            return wrong("server.data_dir", "is a folder; the URL goes to database.url");
         }
         if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.0.len()) {
             let reason = format!("must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
             return Err(ConfigError::Invalid { key: "backplane.redis_key", reason });
         }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
-            let reason = "must not be above stream.retry_max_ms".to_owned();
-            return Err(ConfigError::Invalid { key: "stream.retry_min_ms", reason });
+            return wrong("stream.retry_min_ms", "must not be above stream.retry_max_ms");
         }
         Ok(())
     }
@@ -398,12 +402,6 @@ impl Config {
         }
         format!("http://{address}")
     }
-
-    /// The writer's part.
-    #[must_use]
-    pub fn writer(&self) -> WriterConfig {
-        WriterConfig { queue_max: self.database.write_queue_max.get(), group_max: self.database.write_group_max.get() }
-    }
 }
 
 /// As a browser sends it: scheme, host and perhaps port. A `*` would let everybody in.
@@ -462,6 +460,7 @@ mod tests {
         assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
         assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
         assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));
+        assert!(error(&[("KAIRANBAN_DATABASE__WRITE_WAIT_MS", "2500")]).contains("database.write_group_wait_ms"));
         for origin in ["*", "app.example", "https://app.example/", "https://*.example"] {
             assert!(error(&[("KAIRANBAN_CORS__ORIGINS", origin)]).contains("cors.origins"), "{origin}");
         }

@@ -67,6 +67,9 @@ pub enum ApiError {
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
     KeyReused,
+    /// The database refuses it for good.
+    #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not help"))]
+    Refused(Option<String>),
     /// A JSON key that nobody knows.
     #[error("{0}")]
     UnknownKey(String),
@@ -149,6 +152,7 @@ impl ApiError {
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused => "key_reused",
+            Self::Refused(_) => "refused",
             Self::UnknownKey(_) => "unknown_key",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::TooLarge { .. } => "too_large",
@@ -195,7 +199,7 @@ impl ResponseError for ApiError {
             Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) | Self::KeyReused | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -238,7 +242,9 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
-            StoreError::Refused(cause) | StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+            StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
+            StoreError::Fault(fault) => Self::Unavailable { cause: fault.to_string() },
+            StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }
     }
 }

@@ -9,7 +9,7 @@ use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::blocking, bulletin::HighWater, config::Config, failpoint, follower::Following, limits::Quotas};
+use crate::{blocking::in_the_background, bulletin::HighWater, config::Config, failpoint, follower::Following, limits::Quotas};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -81,13 +81,13 @@ impl Housekeeping {
     }
 
     async fn forget(&self) -> Result<(), StoreError> {
-        let (store, Bounds { audit_max, undo, tickets, .. }) = (self.store.clone(), self.bounds);
-        blocking(move || store.forget(audit_max, undo, tickets)).await.map(drop)
+        let Bounds { audit_max, undo, tickets, .. } = self.bounds;
+        in_the_background(&self.store, move |store| store.forget(audit_max, undo, tickets)).await.map(drop)
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let (store, Bounds { changes_max, changes_age_max, key_age_max, .. }) = (self.store.clone(), self.bounds);
-        let trimmed_to = blocking(move || {
+        let Bounds { changes_max, changes_age_max, key_age_max, .. } = self.bounds;
+        let trimmed_to = in_the_background(&self.store, move |store| {
             let forgotten = store.prune(changes_max, changes_age_max)?;
             if forgotten > 0 {
                 tracing::info!(forgotten, "forgot the oldest changes");

@@ -75,6 +75,9 @@ impl Readiness {
         if silence > self.silence_max {
             note(Status::NotReady, format!("the follower has not looked for {} s", silence.as_secs()));
         }
+        if let Some(fault) = self.bulletin.writer_health().fault() {
+            note(Status::NotReady, format!("writing does not work: {fault}"));
+        }
         if let Some(reason) = stale_boards(&self.bulletin) {
             note(Status::Degraded, reason);
         }

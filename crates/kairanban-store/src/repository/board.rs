@@ -8,6 +8,7 @@ use kairanban_core::{Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy
 use crate::{
     StoreError,
     connection::AnyConnection,
+    error::Refusal,
     identity,
     lenient::LossyText,
     rows::{StandingRow, policies, revision, standing_columns},
@@ -130,8 +131,7 @@ pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wan
                 boards::read.eq(wanted.read.unwrap_or_default().as_str()),
                 boards::post.eq(wanted.post.unwrap_or_default().as_str()),
             );
-            diesel::insert_into(boards::table).values(row).execute(connection)?;
-            Ok(())
+            touched(connection.modify(diesel::insert_into(boards::table).values(row))?)
         }
         Err(error) => Err(error),
     }
@@ -145,15 +145,19 @@ pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, edi
     let (read, post) = (edit.read.unwrap_or(now.policies.read), edit.post.unwrap_or(now.policies.post));
     if (title, read, post) != (now.title.as_str(), now.policies.read, now.policies.post) {
         let set = (boards::title.eq(title), boards::read.eq(read.as_str()), boards::post.eq(post.as_str()));
-        diesel::update(row).set(set).execute(connection)?;
+        touched(connection.modify(diesel::update(row).set(set))?)?;
     }
     Ok(())
 }
 
+/// A statement that touched no row although it had to: a trigger dropped it without a word.
+fn touched(rows: usize) -> Result<(), StoreError> {
+    if rows > 0 { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
+}
+
 pub(crate) fn delete_board(connection: &mut AnyConnection, name: &BoardName) -> Result<(), StoreError> {
     let id = board_id(connection, name)?;
-    diesel::delete(boards::table.filter(boards::id.eq(id.0))).execute(connection)?;
-    Ok(())
+    touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)
 }
 
 /// Makes the board if there is none with this name; tells whether it did.

@@ -7,7 +7,7 @@ use kairanban_core::{BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Sco
 use serde::Serialize;
 
 use super::board::{board_policies, may_post};
-use crate::{StoreError, connection::AnyConnection, idempotency, rows::CreatedRow, schema::topics};
+use crate::{StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow, schema::topics};
 
 /// A topic that somebody wants on a board.
 #[derive(Clone, Copy, Debug)]
@@ -29,32 +29,16 @@ struct NewRow<'a> {
 }
 
 /// Creates topics, or finds those that earlier requests with the same keys created; no two of `wanted` have the same
-/// key. What the writers may do is asked here, within the transaction. Gives what came of each.
+/// key. What the writers may do is asked here, within the transaction. Returns what came of each.
 ///
 /// # Errors
-/// If all of it has to be undone: the database failed, or somebody else was quicker with one of the keys.
+/// If all of it has to be undone: the database failed or refused one of them, without saying which or why.
 pub(crate) fn create_topics(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
 ) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
-    let boards = boards(connection, wanted)?;
-    let earlier = earlier(connection, wanted, &boards)?;
-    let decide = |creation: &Creation<'_>| -> Result<Decision, StoreError> {
-        let no_board = || StoreError::NoSuchBoard(creation.board.clone());
-        let (board_id, policies) = boards.get(creation.board).copied().flatten().ok_or_else(no_board)?;
-        may_post(creation.board, policies, creation.right)?;
-        let earlier = creation.key.and_then(|key| earlier.get(&(board_id, key.clone())));
-        Ok(match earlier {
-            Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
-            None => Decision::Create(board_id),
-        })
-    };
-    let decisions: Vec<_> = wanted.iter().map(decide).collect();
-    let new = decisions.iter().zip(wanted).filter_map(|(decision, creation)| match decision {
-        Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
-        _ => None,
-    });
-    let new: Vec<_> = new.collect();
+    let decisions = decide(connection, wanted)?;
+    let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
     let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| Some((*board, creation.key?, creation.topic, *id)));
     idempotency::note(connection, &noted.collect::<Vec<_>>())?;
@@ -65,6 +49,97 @@ pub(crate) fn create_topics(
         Decision::Create(_) => ids.next().ok_or_else(gone),
     };
     Ok(decisions.into_iter().map(outcome).collect())
+}
+
+/// The same, each under a savepoint: slower, but a topic that the database refuses is its own outcome.
+///
+/// # Errors
+/// If all of it has to be undone: the database failed.
+pub(crate) fn create_each(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+    let mut outcomes = try_each(connection, wanted)?;
+    let is_conflict =
+        |outcome: &Result<TopicId, StoreError>| matches!(outcome, Err(StoreError::Refused(Refusal { conflict: true, .. })));
+    let conflicts: Vec<_> = (0..outcomes.len()).filter(|at| is_conflict(&outcomes[*at])).collect();
+    if !conflicts.is_empty() {
+        // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
+        move_ids(connection);
+        let again: Vec<_> = conflicts.iter().map(|at| wanted[*at]).collect();
+        for (at, outcome) in conflicts.into_iter().zip(try_each(connection, &again)?) {
+            outcomes[at] = outcome;
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The same for one topic in a transaction of its own, without a savepoint.
+///
+/// # Errors
+/// Also if the topic is refused.
+pub(crate) fn create_one(connection: &mut AnyConnection, creation: &Creation<'_>) -> Result<TopicId, StoreError> {
+    let decision = decide(connection, std::slice::from_ref(creation))?.pop();
+    match decision.ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))?? {
+        Decision::Found(id) => Ok(id),
+        Decision::Create(board) => insert_checked(connection, board, creation).inspect_err(|error| {
+            // The sequence stays moved when this is rolled back.
+            if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
+                move_ids(connection);
+            }
+        }),
+    }
+}
+
+fn move_ids(connection: &mut AnyConnection) {
+    if let Err(error) = connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?)) {
+        tracing::warn!(%error, "the sequence of topic ids could not be moved");
+    }
+}
+
+fn try_each(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+    let decisions = decide(connection, wanted)?;
+    let outcome = |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
+        Err(error) => Ok(Err(error)),
+        Ok(Decision::Found(id)) => Ok(Ok(id)),
+        Ok(Decision::Create(board)) => match connection.transaction(|connection| insert_checked(connection, board, creation)) {
+            Ok(id) => Ok(Ok(id)),
+            Err(error @ StoreError::Refused(_)) => {
+                connection.ensure_in_write()?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        },
+    };
+    decisions.into_iter().zip(wanted).map(outcome).collect()
+}
+
+/// Decides for each whether it is new.
+fn decide(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
+    let boards = boards(connection, wanted)?;
+    let earlier = earlier(connection, wanted, &boards)?;
+    let decide = |creation: &Creation<'_>| {
+        let no_board = || StoreError::NoSuchBoard(creation.board.clone());
+        let (board_id, policies) = boards.get(creation.board).copied().flatten().ok_or_else(no_board)?;
+        may_post(creation.board, policies, creation.right)?;
+        let earlier = creation.key.and_then(|key| earlier.get(&(board_id, key.clone())));
+        Ok(match earlier {
+            Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
+            None => Decision::Create(board_id),
+        })
+    };
+    Ok(wanted.iter().map(decide).collect())
+}
+
+/// Those that are new, each with its board.
+fn new<'w, 'a>(
+    decisions: &'w [Result<Decision, StoreError>],
+    wanted: &'w [Creation<'a>],
+) -> impl Iterator<Item = (BoardId, &'w Creation<'a>)> {
+    decisions.iter().zip(wanted).filter_map(|(decision, creation)| match decision {
+        Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
+        _ => None,
+    })
 }
 
 enum Decision {
@@ -119,9 +194,28 @@ fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> R
     }
 }
 
+type NewColumns<'a> =
+    (diesel::dsl::Eq<topics::board_id, i64>, diesel::dsl::Eq<topics::comment, &'a str>, diesel::dsl::Eq<topics::author, &'a str>);
+
+fn columns(board: BoardId, topic: &NewTopic) -> NewColumns<'_> {
+    (topics::board_id.eq(board.0), topics::comment.eq(topic.comment()), topics::author.eq(topic.author()))
+}
+
 fn insert_one(connection: &mut AnyConnection, board: BoardId, topic: &NewTopic) -> Result<TopicId, StoreError> {
-    let row = (topics::board_id.eq(board.0), topics::comment.eq(topic.comment()), topics::author.eq(topic.author()));
-    Ok(TopicId(diesel::insert_into(topics::table).values(row).returning(topics::id).get_result(connection)?))
+    let statement = diesel::insert_into(topics::table).values(columns(board, topic)).returning(topics::id);
+    Ok(TopicId(statement.get_result(connection)?))
+}
+
+/// Writes a topic and its key, or finds out why not.
+fn insert_checked(connection: &mut AnyConnection, board: BoardId, creation: &Creation<'_>) -> Result<TopicId, StoreError> {
+    let statement = diesel::insert_into(topics::table).values(columns(board, creation.topic)).returning(topics::id);
+    // A trigger may drop the row without a word.
+    let dropped = || StoreError::Refused(Refusal::default());
+    let id = TopicId(connection.modify_returning(statement)?.ok_or_else(dropped)?);
+    if let Some(key) = creation.key {
+        idempotency::note_checked(connection, board, key, creation.topic, id)?;
+    }
+    Ok(id)
 }
 
 fn insert_together(
@@ -147,7 +241,7 @@ fn insert_together(
     let id = |(board, creation): &(BoardId, &Creation<'_>)| {
         let told = (board.0, creation.topic.comment().to_owned(), creation.topic.author().to_owned());
         // A trigger of somebody else's may have put other words in, or left one out: alone, each can be told.
-        let otherwise = || StoreError::Refused("a trigger of the database made another topic of it, or none".to_owned());
+        let otherwise = || StoreError::Internal("a trigger of the database made another topic of it, or none".to_owned());
         ids.get_mut(&told).and_then(Vec::pop).map(TopicId).ok_or_else(otherwise)
     };
     new.iter().map(id).collect()

@@ -5,8 +5,7 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{Revision, Scope};
 use kairanban_store::{
-    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible, Write, Writer, WriterConfig,
-    check, migrate,
+    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
@@ -40,8 +39,7 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     assert_eq!(known.epoch, *store.epoch());
     store.default_board().expect("read");
     {
-        let (writer, thread) =
-            Writer::start(store.clone(), WriterConfig { queue_max: 9, group_max: 9 }, |_| {}).expect("a writer");
+        let (writer, thread) = Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
         let mut key = Some("once".parse().expect("a key"));
         for number in 0..8 {
             let create = Write::CreateTopic { board: main(), topic: topic(&number.to_string()), key: key.take(), right: None };

@@ -21,6 +21,9 @@ use kairanban_store::{
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2) };
 
+pub(crate) const WRITER: WriterConfig =
+    WriterConfig { queue_max: 256, group_max: 64, group_wait: Duration::from_secs(3), tries_max: 3, abandoned_max: 2 };
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
@@ -110,9 +113,8 @@ impl Place {
     pub(crate) fn writer(&self) -> (Writer, Arc<Mutex<Vec<u64>>>) {
         let commits = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&commits);
-        let config = WriterConfig { queue_max: 256, group_max: 64 };
         let on_commit = move |commit: kairanban_store::Committed| seen.lock().expect("a lock").push(commit.revision.get());
-        let (writer, _) = Writer::start(self.store.clone(), config, on_commit).expect("a writer");
+        let (writer, _) = Writer::start(self.store.clone(), WRITER, on_commit).expect("a writer");
         (writer, commits)
     }
 }

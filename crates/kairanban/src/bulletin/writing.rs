@@ -141,7 +141,7 @@ fn unexpected(written: &Written) -> StoreError {
 }
 
 /// What the writing thread does after each commit, before it answers anybody.
-pub fn on_commit(acknowledged: HighWater, own: OwnCommits, backplane: Backplane) -> impl Fn(Committed) + Send + 'static {
+pub fn on_commit(acknowledged: HighWater, own: OwnCommits, backplane: Backplane) -> impl Fn(Committed) + Send + Sync + 'static {
     move |commit| {
         acknowledged.raise(commit.revision);
         own.tell(commit);

@@ -65,7 +65,7 @@ pub enum BadBody {
     /// The body is no JSON in UTF-8.
     #[response(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Problem),
-    /// The body can be read but is not allowed; `errors` names the fields.
+    /// The body can be read but is not allowed, and `errors` names the fields; or the database refuses it (`refused`).
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
 }

@@ -42,7 +42,8 @@ pub struct TopicsQuery {
     /// So many at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// With this text in their comment, whatever its case.
+    /// With this text in their comment, whatever its case. At most 200 characters.
+    #[param(max_length = 200)]
     q: Option<String>,
     /// With `If-None-Match`: seconds to wait for something newer.
     #[param(maximum = 60)]
@@ -106,6 +107,14 @@ async fn wait_for_news(
     Ok(state.bulletin.wait(caller, board, &known, Duration::from_secs(wait_s), &state.drain).await?)
 }
 
+/// What the database could not take, or would take too long over.
+fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
+    if text.chars().nth(chars_max).is_some() {
+        return Err(bad_query("q", &format!("q is a text of at most {chars_max} characters")));
+    }
+    if text.contains('\0') { Err(bad_query("q", "q must not contain NUL")) } else { Ok(()) }
+}
+
 async fn page(
     request: &HttpRequest,
     state: &AppState,
@@ -116,6 +125,9 @@ async fn page(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let before =
         query.before.map(|id| if id > 0 { Ok(TopicId(id)) } else { Err(bad_query("before", "before is the id of a topic")) });
+    if let Some(text) = &query.q {
+        check_search(text, state.rest.search_chars_max)?;
+    }
     let wanted = Page { before: before.transpose()?, text: query.q.clone().filter(|text| !text.is_empty()), limit };
     let topics = state.bulletin.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();

@@ -1,0 +1,287 @@
+//! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on SQLite.
+//!
+//! diesel passes on the code of few errors, and the text of the others is translated by Postgres. So the statement runs
+//! inside a function of the schema that catches the error and returns its code (see the migration).
+
+use diesel::{
+    PgConnection, SqliteConnection,
+    connection::SimpleConnection as _,
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_query,
+    sql_types::{BigInt, Bool, Nullable, Text, Untyped},
+    sqlite::Sqlite,
+};
+
+use crate::{
+    StoreError,
+    error::{FaultKind, Refusal},
+    rows::Number,
+};
+
+/// A statement that writes, on either database.
+pub(crate) trait Modification: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId {}
+
+impl<Q: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId> Modification for Q {}
+
+/// What came of a statement.
+#[derive(QueryableByName)]
+struct Outcome {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    touched: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    returned: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    message: Option<String>,
+}
+
+/// A statement as the argument of `classified_write`; its parameters become arguments too.
+struct Classified<Q> {
+    statement: Q,
+    /// What follows the statement.
+    ending: &'static str,
+    parameters: usize,
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Classified<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("SELECT touched, returned, state, message FROM classified_write($kairanban$");
+        self.statement.walk_ast(out.reborrow())?;
+        out.push_sql(self.ending);
+        // Named inside the quotes, bound outside.
+        let parameters: Vec<_> = (1..=self.parameters).map(|number| format!("${number}")).collect();
+        out.push_sql(&format!("$kairanban$, jsonb_build_array({}))", parameters.join(", ")));
+        Ok(())
+    }
+}
+
+impl<Q> Query for Classified<Q> {
+    type SqlType = Untyped;
+}
+
+impl<Q> QueryId for Classified<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q, C: Connection> RunQueryDsl<C> for Classified<Q> {}
+
+/// Runs a statement. Returns how many rows it touched.
+pub(crate) fn modify_postgres(connection: &mut PgConnection, statement: impl QueryFragment<Pg>) -> Result<usize, StoreError> {
+    let outcome = classify(connection, statement, " RETURNING 1")?;
+    Ok(outcome.touched.and_then(|touched| usize::try_from(touched).ok()).unwrap_or_default())
+}
+
+/// Runs a statement that returns a number. Returns `None` if it touched no row.
+pub(crate) fn returning_postgres(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+) -> Result<Option<i64>, StoreError> {
+    Ok(classify(connection, statement, "")?.returned)
+}
+
+fn classify(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+    ending: &'static str,
+) -> Result<Outcome, StoreError> {
+    let text = diesel::debug_query::<Pg, _>(&statement).to_string();
+    let parameters = text.split(" -- binds:").next().unwrap_or_default().matches('$').count();
+    let outcome: Outcome = Classified { statement, ending, parameters }.get_result(connection)?;
+    checked(connection, outcome)
+}
+
+fn checked(connection: &mut PgConnection, outcome: Outcome) -> Result<Outcome, StoreError> {
+    let Some(state) = &outcome.state else { return Ok(outcome) };
+    let text = outcome.message.clone().unwrap_or_default();
+    // A missing grant, or a policy of the owner's own that refuses this row.
+    if state == "42501" && row_security(connection)? && check_postgres(connection).is_ok() {
+        return Err(StoreError::Refused(Refusal::default()));
+    }
+    Err(of_sqlstate(state, text))
+}
+
+/// Fires the deferred triggers now, all of them.
+pub(crate) fn check_constraints(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+}
+
+fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
+    let text = format!("SELECT touched, returned, state, message FROM classified_write($kairanban${command}$kairanban$, NULL)");
+    let outcome: Outcome = sql_query(text).get_result(connection)?;
+    match outcome.state {
+        Some(state) => Err(of_sqlstate(&state, outcome.message.unwrap_or_default())),
+        None => Ok(()),
+    }
+}
+
+fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')")).get_result(connection)?)
+}
+
+/// What a write needs, without any row: it fails if a table, a column or a grant is missing.
+const NEEDS: [&str; 10] = [
+    "INSERT INTO topics (board_id, comment, author) SELECT id, name, title FROM boards WHERE false",
+    "UPDATE topics SET comment = comment, author = author, archived = archived WHERE false",
+    "DELETE FROM topics WHERE false",
+    "INSERT INTO idempotency (board_id, key, request, topic_id) SELECT board_id, key, request, topic_id FROM idempotency WHERE false",
+    "INSERT INTO deleted_topics SELECT * FROM deleted_topics WHERE false",
+    "DELETE FROM deleted_topics WHERE false",
+    "UPDATE boards SET title = title, read = read, post = post WHERE false",
+    "UPDATE tokens SET revoked_at = revoked_at WHERE false",
+    "INSERT INTO audit (actor, action) SELECT actor, action FROM audit WHERE false",
+    "UPDATE identity SET value = value WHERE key = 'epoch'",
+];
+
+/// Checks that this role can write here, and that what it writes is recorded.
+pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+    const OFF: &str = "SELECT count(*) AS number FROM pg_trigger WHERE tgenabled = 'D' AND tgname IN \
+        ('topics_before_insert', 'topics_before_update', 'topics_inserted', 'topics_updated', 'topics_deleted', 'boards_changed', \
+         'tokens_changed', 'transaction_stamped') AND tgrelid IN \
+        ('topics'::regclass, 'boards'::regclass, 'tokens'::regclass, 'transactions'::regclass) \
+        OR current_setting('session_replication_role') = 'replica'";
+    NEEDS.iter().try_for_each(|command| run(connection, command))?;
+    let off: Number = sql_query(OFF).get_result(connection)?;
+    if off.number == Some(0) { Ok(()) } else { Err(triggers_off()) }
+}
+
+/// The same on SQLite.
+pub(crate) fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    const ON: &str = "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN \
+        ('topics_inserted', 'topics_updated', 'topics_deleted', 'changes_draw', 'changes_stamp')";
+    for command in NEEDS {
+        connection.batch_execute(command).map_err(of_sqlite)?;
+    }
+    let on: Number = sql_query(ON).get_result(connection)?;
+    if on.number == Some(5) { Ok(()) } else { Err(triggers_off()) }
+}
+
+/// What was written drew no revision: no reader would see it.
+pub(crate) fn triggers_off() -> StoreError {
+    StoreError::fault(
+        FaultKind::TriggersOff,
+        "what is written draws no revision; enable them, and check session_replication_role",
+    )
+}
+
+/// The meaning of an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn of_sqlstate(state: &str, text: String) -> StoreError {
+    let refused = |sentence, conflict| StoreError::Refused(Refusal { sentence, conflict });
+    let class = state.get(..2).unwrap_or_default();
+    match (class, state) {
+        (_, "P0001") => refused(Some(text), false),
+        (_, "23503" | "23505") => refused(None, true),
+        // What the row, or a trigger of the owner's own, does wrong.
+        ("09" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
+        // "cached plan must not change result type": the schema has just been changed.
+        ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
+        (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
+        (_, "53100") => StoreError::fault(FaultKind::Full, text),
+        ("42" | "3D" | "3F", _) => StoreError::fault(FaultKind::Installation, text),
+        ("53" | "57" | "58" | "72" | "P1", _) => StoreError::fault(FaultKind::Other, text),
+        // The standard leaves these to programs: a RAISE of the owner's own.
+        _ if class.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) => refused(Some(text), false),
+        _ => StoreError::fault(FaultKind::Other, text),
+    }
+}
+
+/// The meaning of an error of SQLite. Its library names each result by a fixed English text.
+pub(crate) fn of_sqlite(error: DieselError) -> StoreError {
+    let DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) = &error else { return error.into() };
+    let text = info.message().to_owned();
+    let kind = match text.as_str() {
+        "database is locked" | "database table is locked" | "database schema is locked" | "locking protocol" | "interrupted" => {
+            FaultKind::Busy
+        }
+        "attempt to write a readonly database" => FaultKind::ReadOnly,
+        "database or disk is full" => FaultKind::Full,
+        "disk I/O error"
+        | "database disk image is malformed"
+        | "unable to open database file"
+        | "file is not a database"
+        | "out of memory"
+        | "large file support is disabled"
+        | "bad parameter or other API misuse"
+        | "unknown error" => FaultKind::Other,
+        text if is_incomplete(text) => FaultKind::Installation,
+        _ => return StoreError::Refused(Refusal { sentence: Some(text), conflict: false }),
+    };
+    StoreError::fault(kind, text)
+}
+
+/// The meaning of a transaction that does not begin: nothing was written, and no write is to blame.
+pub(crate) fn of_begin(error: DieselError) -> StoreError {
+    match error.into() {
+        StoreError::Disconnected(text) => StoreError::Disconnected(text),
+        StoreError::Fault(fault) if fault.kind != FaultKind::Other => StoreError::Fault(fault),
+        StoreError::Fault(fault) => match fault.text.as_str() {
+            "attempt to write a readonly database" => StoreError::fault(FaultKind::ReadOnly, fault.text),
+            "database or disk is full" => StoreError::fault(FaultKind::Full, fault.text),
+            _ => StoreError::Unavailable(fault.text),
+        },
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}
+
+/// Whether the statement does not suit the schema.
+fn is_incomplete(text: &str) -> bool {
+    let beginnings =
+        ["no such ", "table ", "near \"", "unrecognized token", "malformed database schema", "error in ", "not authorized"];
+    let parts = [" has no column named ", "wrong number of arguments", "cannot start a transaction", "no transaction is active"];
+    beginnings.iter().any(|beginning| text.starts_with(beginning)) || parts.iter().any(|part| text.contains(part))
+}
+
+/// Runs a statement. Returns how many rows it touched.
+pub(crate) fn modify_sqlite(connection: &mut SqliteConnection, statement: impl Modification) -> Result<usize, StoreError> {
+    let done = RunStatement(statement).execute(connection);
+    done.map_err(|error| with_own_sentences(connection, of_sqlite(error)))
+}
+
+/// Runs a statement that returns a number. Returns `None` if it touched no row.
+pub(crate) fn returning_sqlite(
+    connection: &mut SqliteConnection,
+    statement: impl Modification,
+) -> Result<Option<i64>, StoreError> {
+    let done: QueryResult<Option<i64>> = RunStatement(statement).get_result(connection).optional();
+    done.map_err(|error| with_own_sentences(connection, of_sqlite(error)))
+}
+
+/// A statement, with the number that it returns.
+#[derive(QueryId)]
+struct RunStatement<Q>(Q);
+
+impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for RunStatement<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl<Q> Query for RunStatement<Q> {
+    type SqlType = BigInt;
+}
+
+impl<Q, C: Connection> RunQueryDsl<C> for RunStatement<Q> {}
+
+/// Keeps what a trigger of the owner's own says, and nothing else.
+fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused(Refusal { sentence: Some(text), conflict }) => {
+            let sentence = is_raised(connection, &text).then_some(text);
+            StoreError::Refused(Refusal { sentence, conflict })
+        }
+        other => other,
+    }
+}
+
+/// Whether a trigger of the database says this in a RAISE.
+fn is_raised(connection: &mut SqliteConnection, sentence: &str) -> bool {
+    let literal = format!("'{}'", sentence.replace('\'', "''"));
+    let text = "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, ?) > 0";
+    let found: QueryResult<Number> = sql_query(text).bind::<Text, _>(literal).get_result(connection);
+    found.is_ok_and(|found| found.number.unwrap_or_default() > 0)
+}

@@ -1,0 +1,1 @@
+DROP FUNCTION classified_write(text, jsonb);
