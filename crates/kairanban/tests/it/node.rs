@@ -79,7 +79,7 @@ impl Database {
         }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         match self {
             Self::Sqlite(folder) => folder.path().join("board.db"),
             Self::Postgres(url) => panic!("{url} is no file"),
