@@ -40,6 +40,9 @@ use truth::Truth;
 use views::Completed;
 use writers::Posted;
 
+pub(crate) use accidents::shows_the_database as shows;
+pub(crate) use writers::moderate;
+
 /// The boards; readers of several watch both.
 pub(crate) const BOARDS: [&str; 2] = ["main", "two"];
 /// For readers to come to the last state once nobody writes any more.

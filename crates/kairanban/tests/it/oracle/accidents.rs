@@ -117,7 +117,12 @@ pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -
     wait_for_all(run, nodes, is_right, NOTICE_MAX, "restored")
 }
 
-/// Whether a node's list of the main board is the database's, of this epoch.
+/// Whether a node's list of the main board is the database's.
+pub(crate) fn shows_the_database(node: &Node) -> bool {
+    shows(node, None)
+}
+
+/// The same, of this epoch.
 pub(super) fn shows(node: &Node, epoch: Option<&str>) -> bool {
     let Some((head, body)) = super::link::get(node.address, "/api/v1/boards/main/topics") else { return false };
     let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_default().to_owned();

@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 pub(super) type Posted = HashSet<String>;
 
 /// A trigger of the owner's that refuses some comments.
-pub(super) fn moderate(database: &Database) {
+pub(crate) fn moderate(database: &Database) {
     database.sql(if database.is_postgres() {
         "CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no spam here''; END'; \
          CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW WHEN (NEW.comment LIKE 'spam%') EXECUTE FUNCTION moderate();"
