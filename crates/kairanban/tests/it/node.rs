@@ -57,6 +57,18 @@ impl Database {
         Lock(psql)
     }
 
+    /// Holds SQLite's write lock.
+    pub(crate) fn hold_the_write_lock(&self) -> Lock {
+        let mut command = Command::new("sqlite3");
+        let command = command.arg("-batch").arg(self.file()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut sqlite = command.spawn().expect("sqlite3");
+        let input = sqlite.stdin.as_mut().expect("a pipe");
+        writeln!(input, ".timeout 5000\nBEGIN IMMEDIATE; SELECT 'locked';").expect("written");
+        let mut said = String::new();
+        BufReader::new(sqlite.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
+        Lock(sqlite)
+    }
+
     /// The same, for another thread.
     pub(crate) fn twin(&self) -> Self {
         match self {

@@ -2,14 +2,19 @@
 //! held against the change log.
 //!
 //! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or `sqlite3` in
-//! transactions of which some roll back and some are held open. Streams of all dialects are cut at random
-//! bytes and come back to a random node with their cursor. Nodes are killed and started again. In the end
-//! the log is replayed: each list that a stream showed was the list at that revision, revisions never fell,
-//! all readers stand where the database stands, and each acknowledged topic is there once.
+//! transactions of which some roll back and some are held open: single rows and bulk, ids of their own,
+//! values out of range, in the role of a replica, boards that are deleted and made again. A trigger of the
+//! owner's refuses some posts. Streams of all dialects are cut at random bytes and come back to a random
+//! node with their cursor. Nodes, which log to a full disk, are killed and started again, sessions of theirs
+//! freeze, rows change past the triggers, and backups are restored, while the nodes run or while they are
+//! stopped. In the end the log is replayed: each list that a stream showed was the list at that revision of
+//! that epoch, revisions never fell, all readers stand where the database stands, and each acknowledged
+//! topic is there once, unless a backup from before it was restored.
 //!
 //! `KAIRANBAN_TEST_SEED` replays a run's choices (not its timing), `KAIRANBAN_ORACLE_SECONDS` makes it
 //! long; see `scripts/oracle`.
 
+mod accidents;
 pub(crate) mod link;
 mod readers;
 mod truth;
@@ -18,11 +23,11 @@ mod writers;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    env,
+    env, fmt,
     io::Write as _,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -30,12 +35,20 @@ use std::{
 };
 
 use crate::node::{Database, Node};
+use accidents::Backup;
 use truth::Truth;
+use views::Completed;
+use writers::Posted;
+
+pub(crate) use accidents::shows_the_database as shows;
+pub(crate) use writers::moderate;
 
 /// The boards; readers of several watch both.
 pub(crate) const BOARDS: [&str; 2] = ["main", "two"];
 /// For readers to come to the last state once nobody writes any more.
 const SETTLE: Duration = Duration::from_secs(30);
+/// Between two comparisons of memory with the database.
+const RECONCILE: Duration = Duration::from_secs(2);
 
 #[test]
 fn every_list_ever_shown_was_committed_postgres() {
@@ -66,7 +79,10 @@ pub(crate) struct Run {
     pub(crate) last: OnceLock<Truth>,
     pub(crate) events: AtomicU64,
     pub(crate) streams: AtomicU64,
-    shown: Mutex<HashMap<(usize, u64), HashSet<Shown>>>,
+    /// Held for reading by who writes, for writing while something happens to the database.
+    pub(crate) accident: RwLock<()>,
+    pub(crate) posted: Mutex<Posted>,
+    shown: Mutex<HashMap<(String, usize, u64), HashSet<Shown>>>,
     faults: Mutex<BTreeSet<String>>,
 }
 
@@ -80,9 +96,9 @@ impl Run {
         self.addresses[random.usize(..self.addresses.len())]
     }
 
-    pub(crate) fn saw(&self, board: usize, revision: u64, shown: Shown) {
+    pub(crate) fn saw(&self, (epoch, board, revision, shown): Completed) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.shown.lock().expect("a lock").entry((board, revision)).or_default().insert(shown);
+        self.shown.lock().expect("a lock").entry((epoch, board, revision)).or_default().insert(shown);
     }
 
     pub(crate) fn fault(&self, text: String) {
@@ -101,7 +117,9 @@ fn run(database: Database, nodes: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let topics_max = [8, 40][random.usize(..2)];
     let mut nodes = start(database, nodes, topics_max);
-    nodes[0].database.sql("INSERT INTO boards (name) VALUES ('two');");
+    let database = nodes[0].database.twin();
+    database.sql("INSERT INTO boards (name) VALUES ('two');");
+    writers::moderate(&database);
     let run = Arc::new(Run {
         seed,
         addresses: nodes.iter().map(|node| node.address).collect(),
@@ -109,27 +127,30 @@ fn run(database: Database, nodes: usize) {
         last: OnceLock::new(),
         events: AtomicU64::new(0),
         streams: AtomicU64::new(0),
+        accident: RwLock::default(),
+        posted: Mutex::default(),
         shown: Mutex::default(),
         faults: Mutex::default(),
     });
-    let database = nodes[0].database.twin();
-    let (writing, posted) = writers::start(&run, &database);
+    let mut trouble = Trouble::new(&run, &mut nodes, Truth::begin(&database, topics_max));
+    let writing = writers::start(&run, &database);
     let reading = readers::start(&run, streams);
-    let restarts = break_things(&mut nodes, &mut random, time);
+    trouble.go_on(&mut random, time);
     run.over.store(true, Ordering::SeqCst);
     writing.into_iter().for_each(|writer| writer.join().expect("a writer"));
-    let truth = Truth::of(&database, topics_max);
+    let Trouble { mut truth, done, .. } = trouble;
+    truth.replay(&database);
     let checked = check_shown(&run, &truth);
-    check_posted(&run, &database, &posted.lock().expect("a lock"));
+    check_posted(&run, &database, &run.posted.lock().expect("a lock"));
     assert!(run.last.set(truth).is_ok());
     reading.into_iter().for_each(|reader| reader.join().expect("a reader"));
     let kind = if database.is_postgres() { "Postgres, 2 nodes" } else { "SQLite, 1 node" };
     let faults = run.faults.lock().expect("a lock");
     let report = format!(
-        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {restarts} restarts, {} acknowledged, {} events on {} streams, \
+        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {done}, {} acknowledged, {} events on {} streams, \
          {checked} lists held against the log, {} faults\n",
         time.as_secs(),
-        posted.lock().expect("a lock").len(),
+        run.posted.lock().expect("a lock").len(),
         run.events.load(Ordering::Relaxed),
         run.streams.load(Ordering::Relaxed),
         faults.len()
@@ -154,6 +175,7 @@ fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
         ("STREAM__RETRY_MAX_MS", "200"),
         ("DATABASE__CHANGES_MAX", "60"),
         ("SERVER__DRAIN_S", "1"),
+        ("HISTORY__RECONCILE_S", "2"),
     ];
     let first = Node::start_with(database, &settings);
     let mut nodes = vec![first];
@@ -163,35 +185,134 @@ fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
     nodes
 }
 
-/// Kills or stops a node again and again, and starts it where it was. Gives how often.
-fn break_things(nodes: &mut [Node], random: &mut fastrand::Rng, time: Duration) -> u32 {
-    let end = Instant::now() + time;
-    let mut restarts = 0;
-    loop {
-        let pause = Duration::from_millis(random.u64(2_000..5_000));
-        if Instant::now() + pause > end {
-            thread::park_timeout(end.saturating_duration_since(Instant::now()));
-            return restarts;
+/// What happens to nodes and database.
+struct Trouble<'a> {
+    run: &'a Run,
+    nodes: &'a mut [Node],
+    truth: Truth,
+    epochs: Vec<String>,
+    backup: Backup,
+    folder: tempfile::TempDir,
+    done: Done,
+}
+
+/// How often what happened, and how long it took at the longest until every node showed what is there.
+#[derive(Default)]
+struct Done {
+    restarts: u32,
+    freezes: u32,
+    restores: u32,
+    noticed: Duration,
+    changes_past_triggers: u32,
+    reconciled: Duration,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { restarts, freezes, restores, noticed, changes_past_triggers, reconciled } = self;
+        write!(f, "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within {noticed:.1?}, ")?;
+        write!(f, "{changes_past_triggers} changes past the triggers shown within {reconciled:.1?}")
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Event {
+    Restart,
+    Freeze,
+    Restore,
+    ChangePastTriggers,
+}
+
+impl<'a> Trouble<'a> {
+    fn new(run: &'a Run, nodes: &'a mut [Node], truth: Truth) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let backup = Backup::take(run, &nodes[0].database, folder.path());
+        let epochs = vec![truth.epoch().to_owned()];
+        Self { run, nodes, truth, epochs, backup, folder, done: Done::default() }
+    }
+
+    /// Makes trouble until the time is over; each kind at least once, if there is time.
+    fn go_on(&mut self, random: &mut fastrand::Rng, time: Duration) {
+        let end = Instant::now() + time;
+        let mut first = vec![Event::Restart, Event::Restore, Event::ChangePastTriggers, Event::Freeze];
+        random.shuffle(&mut first);
+        loop {
+            let pause = Duration::from_millis(random.u64(1_000..4_000));
+            if Instant::now() + pause > end {
+                thread::park_timeout(end.saturating_duration_since(Instant::now()));
+                return;
+            }
+            thread::park_timeout(pause);
+            let rest = [Event::Restart, Event::Restart, Event::Restart, Event::Freeze, Event::Restore, Event::ChangePastTriggers];
+            match first.pop().unwrap_or_else(|| rest[random.usize(..rest.len())]) {
+                Event::Restart => self.restart(random),
+                Event::Freeze if self.nodes[0].database.is_postgres() => {
+                    let time = Duration::from_millis(random.u64(1_000..5_000));
+                    accidents::freeze_a_session(&self.nodes[0].database, random, time);
+                    self.done.freezes += 1;
+                }
+                Event::Freeze => {}
+                Event::Restore => self.restore(random),
+                Event::ChangePastTriggers => self.change_past_triggers(random),
+            }
         }
-        thread::park_timeout(pause);
-        let node = random.usize(..nodes.len());
+    }
+
+    /// Kills or stops a node, and starts it where it was.
+    fn restart(&mut self, random: &mut fastrand::Rng) {
+        let node = random.usize(..self.nodes.len());
+        let node = &mut self.nodes[node];
         if random.f64() < 0.7 {
-            nodes[node].kill();
+            node.kill();
         } else {
-            nodes[node].terminate();
-            nodes[node].end(Duration::from_secs(15));
+            node.terminate();
+            node.end(Duration::from_secs(15));
         }
-        nodes[node].restart_at_the_same_address();
-        restarts += 1;
+        node.restart_at_the_same_address();
+        self.done.restarts += 1;
+    }
+
+    fn restore(&mut self, random: &mut fastrand::Rng) {
+        let run = self.run;
+        let _nobody_writes = run.accident.write().expect("a lock");
+        let database = self.nodes[0].database.twin();
+        self.truth.replay(&database);
+        self.backup.restore(run, self.nodes, random.bool());
+        let took = accidents::wait_for_new_epoch(run, self.nodes, &self.epochs);
+        self.truth.restored(&database);
+        self.epochs.push(self.truth.epoch().to_owned());
+        self.done.restores += 1;
+        self.done.noticed = self.done.noticed.max(took);
+        // Sometimes the same is restored again.
+        if random.bool() {
+            self.backup = Backup::take(run, &database, self.folder.path());
+        }
+    }
+
+    fn change_past_triggers(&mut self, random: &mut fastrand::Rng) {
+        let run = self.run;
+        let _nobody_writes = run.accident.write().expect("a lock");
+        let database = self.nodes[0].database.twin();
+        self.truth.replay(&database);
+        accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));
+        self.truth.allow_what_the_tables_hold(&database);
+        let shows = |node: &Node| accidents::shows(node, None);
+        let took = accidents::wait_for_all(run, self.nodes, shows, RECONCILE, "changed past the triggers");
+        self.truth.resume(&database);
+        self.done.changes_past_triggers += 1;
+        self.done.reconciled = self.done.reconciled.max(took);
+        if random.bool() {
+            self.backup = Backup::take(run, &database, self.folder.path());
+        }
     }
 }
 
 /// Each list that was shown is the one of its revision. Gives how many there were.
 fn check_shown(run: &Run, truth: &Truth) -> usize {
     let shown = run.shown.lock().expect("a lock");
-    for ((board, revision), lists) in &*shown {
+    for ((epoch, board, revision), lists) in &*shown {
         for list in lists {
-            if let Err(fault) = truth.holds(*board, *revision, list) {
+            if let Err(fault) = truth.holds(epoch, *board, *revision, list) {
                 run.fault(fault);
             }
         }
@@ -200,7 +321,7 @@ fn check_shown(run: &Run, truth: &Truth) -> usize {
 }
 
 /// Each acknowledged comment is there once.
-fn check_posted(run: &Run, database: &Database, posted: &HashSet<String>) {
+fn check_posted(run: &Run, database: &Database, posted: &Posted) {
     let found = database.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
     let mut count: HashMap<&str, u32> = HashMap::new();
     // Others have put marks behind some.

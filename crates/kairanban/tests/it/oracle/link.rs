@@ -135,3 +135,10 @@ pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
     BufReader::new(cut).read_line(&mut line).ok()?;
     line.split(' ').nth(1)?.parse().ok()
 }
+
+/// Asks for something short. Returns the head, in lower case, and the body, if there was an answer of 200.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(String, String)> {
+    let answer = Answer::get(Cut::connect(address, usize::MAX).ok()?, path, &[("Connection", "close")]).ok()?;
+    let head = answer.head.clone();
+    (answer.status == 200).then(|| answer.body()).flatten().map(|body| (head, body))
+}

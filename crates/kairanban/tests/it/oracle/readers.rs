@@ -13,7 +13,7 @@ use tungstenite::{Message, client::IntoClientRequest as _};
 use super::{
     BOARDS, Run, SETTLE, Shown,
     link::{Answer, Cut},
-    views::{Completed, Event, View},
+    views::{Event, View},
 };
 use crate::sse;
 
@@ -208,14 +208,8 @@ impl Reader<'_> {
             Kind::Raw => self.view.take_comment(event),
             _ => self.view.take_state(event),
         };
-        if let Some((board, revision, shown)) = completed? {
-            self.note(board, revision, shown);
-        }
+        completed?.into_iter().for_each(|completed| self.run.saw(completed));
         Ok(())
-    }
-
-    fn note(&self, board: usize, revision: u64, shown: Shown) {
-        self.run.saw(board, revision, shown);
     }
 
     fn is_done(&self, end: Instant) -> bool {
@@ -223,15 +217,15 @@ impl Reader<'_> {
     }
 
     /// What it shows, as far as it can tell.
-    fn shown(&self) -> Vec<Completed> {
+    fn shown(&self) -> Vec<(usize, Shown)> {
         let by_digest = matches!(self.kind, Kind::Patch | Kind::Gzip | Kind::Ndjson | Kind::Many | Kind::Socket);
         let boards = if self.kind == Kind::Many { BOARDS.len() } else { 1 };
-        (0..boards).map(|board| (board, self.view.lists[board].revision, self.view.shown(board, by_digest))).collect()
+        (0..boards).map(|board| (board, self.view.shown(board, by_digest))).collect()
     }
 
     fn is_there(&self) -> bool {
         let Some(last) = self.run.last.get() else { return false };
-        self.shown().iter().all(|(board, _, shown)| last.ends_with(*board, shown))
+        self.shown().iter().all(|(board, shown)| last.ends_with(*board, shown))
     }
 }
 
@@ -257,6 +251,15 @@ impl Follower {
         }
     }
 
+    /// The epoch that it is in, if it has come to a place there.
+    fn epoch(&self) -> Option<String> {
+        let cursor = match self {
+            Self::One(follow) => follow.copy().cursor(),
+            Self::Many(follow) => follow.cursor(),
+        };
+        cursor.and_then(|cursor| cursor.split_once('-')).map(|(epoch, _)| epoch.to_owned())
+    }
+
     /// The copies that it has, by board.
     fn copies(&self) -> Vec<&Copy> {
         match self {
@@ -270,32 +273,38 @@ fn follow(run: &Run, n: u64, kind: Kind) {
     let address = run.addresses[usize::try_from(n).expect("a number") % run.addresses.len()];
     let client = Client::new(&format!("http://{address}"), None).expect("a client");
     let names = BOARDS.map(|board| board.parse::<BoardName>().expect("a name"));
-    let mut follower = match kind {
+    let begin = || match kind {
         Kind::Client => Follower::One(client.follow(names[0].clone())),
-        _ => Follower::Many(client.follow_many(names)),
+        _ => Follower::Many(client.follow_many(names.clone())),
     };
+    let mut follower = begin();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut revisions, mut end) = ([0; BOARDS.len()], None);
+    let (mut newest, mut end) = ([const { (String::new(), 0) }; BOARDS.len()], None);
     loop {
         let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), follower.next()).await });
         match next {
             Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
                 run.fault(format!("{kind:?} {n}: {error}"))
             }
+            // The board was deleted, and one of its name made.
+            Ok(Err(ClientError::NotFound(_))) if kind == Kind::ClientOfMany => follower = begin(),
             Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
             _ => {}
         }
         let digest = |copy: &Copy| sse::digest(copy.topics().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
         let copies = follower.copies();
-        for (board, (copy, revision)) in copies.iter().zip(&mut revisions).enumerate() {
-            // Before the first list, and after a reset, it holds nothing.
-            if copy.revision() != 0 && copy.revision() != *revision {
-                if copy.revision() < *revision {
-                    run.fault(format!("{kind:?} {n}: the revision fell from {revision} to {}", copy.revision()));
-                }
-                *revision = copy.revision();
-                run.saw(board, *revision, Shown::Digest(digest(copy)));
+        // Before the first list, and after a reset, it has come to no place.
+        let epoch = follower.epoch().unwrap_or_default();
+        for (board, (copy, newest)) in copies.iter().zip(&mut newest).enumerate() {
+            let now = (epoch.clone(), copy.revision());
+            if epoch.is_empty() || copy.revision() == 0 || now == *newest {
+                continue;
             }
+            if newest.0 == epoch && copy.revision() < newest.1 {
+                run.fault(format!("{kind:?} {n}: the revision fell from {} to {}", newest.1, copy.revision()));
+            }
+            *newest = now;
+            run.saw((epoch.clone(), board, copy.revision(), Shown::Digest(digest(copy))));
         }
         if let Some(last) = run.last.get() {
             let end = *end.get_or_insert_with(|| Instant::now() + SETTLE);

@@ -1,76 +1,165 @@
-//! What the boards showed at each revision, from the change log alone.
+//! What the boards showed at each revision of each epoch, from the change log; from the tables where the log says nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{BOARDS, Shown};
 use crate::{node::Database, sse};
 
-/// The list of each board after each revision that changed it.
+/// A list: its digest, and its ids in order.
+type List = (String, Vec<i64>);
+/// For each board, the lists that it may have shown from a revision on. More than one where rows changed past the triggers.
+type History = [BTreeMap<u64, Vec<List>>; BOARDS.len()];
+
+/// The lists that may have been shown.
 pub(crate) struct Truth {
-    boards: [BTreeMap<u64, (String, Vec<i64>)>; BOARDS.len()],
+    topics_max: usize,
+    epochs: HashMap<String, History>,
+    epoch: String,
+    /// The topics of each board, archived ones left out, after the last change that was replayed.
+    topics: [BTreeMap<i64, u64>; BOARDS.len()],
+    replayed_to: u64,
+}
+
+/// What the tables hold at one moment.
+struct Tables {
+    epoch: String,
+    head: u64,
+    topics: [BTreeMap<i64, u64>; BOARDS.len()],
 }
 
 impl Truth {
-    /// Replays the log.
-    pub(crate) fn of(database: &Database, topics_max: usize) -> Self {
-        let names = database.sql("SELECT id || ' ' || name FROM boards;");
-        let key_of =
-            |board: &str| names.lines().find_map(|line| line.strip_suffix(&format!(" {board}"))).expect("a board").to_owned();
-        let keys = BOARDS.map(key_of);
-        let log = database.sql(
-            "SELECT revision || ' ' || kind || ' ' || board_id || ' ' || coalesce(topic_id, 0) FROM changes ORDER BY revision, id;",
-        );
-        let mut topics: [BTreeMap<i64, u64>; BOARDS.len()] = Default::default();
-        let mut truth = Self { boards: Default::default() };
-        let mut lines = log.lines().map(entry).peekable();
-        while let Some((revision, kind, key, topic)) = lines.next() {
-            for (_, shown) in topics.iter_mut().enumerate().filter(|(board, _)| kind == "clear" || keys[*board] == key) {
-                match kind {
-                    "set" => drop(shown.insert(topic, revision)),
-                    "delete" | "archive" => drop(shown.remove(&topic)),
-                    "clear" => shown.clear(),
-                    _ => {}
-                }
-            }
-            if lines.peek().is_none_or(|(next, ..)| *next > revision) {
-                for (board, shown) in topics.iter().enumerate() {
-                    truth.note(board, revision, shown, topics_max);
-                }
-            }
-        }
+    /// Begins with what the tables hold.
+    pub(crate) fn begin(database: &Database, topics_max: usize) -> Self {
+        let Tables { epoch, head, topics } = Tables::read(database);
+        let mut truth = Self { topics_max, epochs: HashMap::new(), epoch: epoch.clone(), topics, replayed_to: head };
+        truth.epochs.insert(epoch, History::default());
+        truth.note_all(0);
         truth
     }
 
-    fn note(&mut self, board: usize, revision: u64, topics: &BTreeMap<i64, u64>, topics_max: usize) {
-        let list: Vec<_> = topics.iter().rev().take(topics_max).map(|(id, at)| (*id, *at)).collect();
-        let digest = sse::digest(list.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
-        let known = &mut self.boards[board];
-        if known.last_key_value().is_none_or(|(_, (last, _))| *last != digest) {
-            let ids: BTreeSet<_> = list.into_iter().map(|(id, _)| id).collect();
-            known.insert(revision, (digest, ids.into_iter().collect()));
+    pub(crate) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Replays what the log holds beyond what was replayed.
+    pub(crate) fn replay(&mut self, database: &Database) {
+        let log = database.sql(&format!(
+            "SELECT revision || ' ' || kind || ' ' || CASE board_id WHEN (SELECT id FROM boards WHERE name = 'main') THEN 0 ELSE 1 END \
+             || ' ' || coalesce(topic_id, 0) FROM changes WHERE revision > {} ORDER BY revision, id;",
+            self.replayed_to
+        ));
+        let mut lines = log.lines().map(entry).peekable();
+        while let Some((revision, kind, board, topic)) = lines.next() {
+            let shown = &mut self.topics[board];
+            match kind {
+                "set" => drop(shown.insert(topic, revision)),
+                "delete" | "archive" => drop(shown.remove(&topic)),
+                // Nothing is truncated here: a reconcile found what `resume` has read already.
+                _ => {}
+            }
+            if lines.peek().is_none_or(|(next, ..)| *next > revision) {
+                self.note_all(revision);
+                self.replayed_to = revision;
+            }
         }
     }
 
-    /// Whether the board showed that at a revision.
-    pub(crate) fn holds(&self, board: usize, revision: u64, shown: &Shown) -> Result<(), String> {
-        let Some((_, (digest, ids))) = self.boards[board].range(..=revision).next_back() else {
-            return Err(format!("{} at {revision} is before all that was written", BOARDS[board]));
+    /// Rows changed past the triggers: until that is found, the lists before and after may both be shown.
+    pub(crate) fn allow_what_the_tables_hold(&mut self, database: &Database) {
+        let tables = Tables::read(database);
+        for (board, topics) in tables.topics.iter().enumerate() {
+            let list = self.list(topics);
+            let last = self.history().get_mut(board).and_then(|known| known.last_entry());
+            last.expect("the list at the beginning").into_mut().push(list);
+        }
+    }
+
+    /// What was changed past the triggers has been found, and has a revision.
+    pub(crate) fn resume(&mut self, database: &Database) {
+        let Tables { head, topics, .. } = Tables::read(database);
+        (self.topics, self.replayed_to) = (topics, head);
+        self.note_all(head);
+    }
+
+    /// The database was restored: a new epoch, with what is there.
+    pub(crate) fn restored(&mut self, database: &Database) {
+        let Tables { epoch, head, topics } = Tables::read(database);
+        assert!(self.epochs.insert(epoch.clone(), History::default()).is_none(), "the epoch {epoch} came back");
+        (self.epoch, self.topics, self.replayed_to) = (epoch, topics, head);
+        self.note_all(0);
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.epochs.get_mut(&self.epoch).expect("the present epoch")
+    }
+
+    fn note_all(&mut self, revision: u64) {
+        for board in 0..BOARDS.len() {
+            let list = self.list(&self.topics[board]);
+            let known = &mut self.history()[board];
+            if known.last_key_value().is_none_or(|(_, last)| *last != [list.clone()]) {
+                known.insert(revision, vec![list]);
+            }
+        }
+    }
+
+    fn list(&self, topics: &BTreeMap<i64, u64>) -> List {
+        let mut list: Vec<_> = topics.iter().rev().take(self.topics_max).map(|(id, at)| (*id, *at)).collect();
+        list.reverse();
+        let digest = sse::digest(list.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
+        (digest, list.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Whether the board showed that at a revision of an epoch.
+    pub(crate) fn holds(&self, epoch: &str, board: usize, revision: u64, shown: &Shown) -> Result<(), String> {
+        let history = self.epochs.get(epoch).ok_or_else(|| format!("there never was an epoch {epoch}"))?;
+        let Some((_, lists)) = history[board].range(..=revision).next_back() else {
+            return Err(format!("{} at {epoch}-{revision} is before all that was written", BOARDS[board]));
         };
-        let fits = match shown {
+        let fits = |(digest, ids): &List| match shown {
             Shown::Digest(seen) => seen == digest,
             Shown::Ids(seen) => seen == ids,
         };
-        if fits { Ok(()) } else { Err(format!("{} at {revision} never was {shown:?}, but {digest} of {ids:?}", BOARDS[board])) }
+        if lists.iter().any(fits) {
+            return Ok(());
+        }
+        Err(format!("{} at {epoch}-{revision} never was {shown:?}, but {lists:?}", BOARDS[board]))
     }
 
     /// Whether that is what the board shows in the end.
     pub(crate) fn ends_with(&self, board: usize, shown: &Shown) -> bool {
-        self.holds(board, u64::MAX, shown).is_ok()
+        self.holds(&self.epoch, board, u64::MAX, shown).is_ok()
     }
 }
 
-fn entry(line: &str) -> (u64, &str, &str, i64) {
+impl Tables {
+    /// Reads everything in one statement.
+    fn read(database: &Database) -> Self {
+        let rows = database.sql(
+            "SELECT 'epoch ' || value FROM identity WHERE key = 'epoch' \
+             UNION ALL SELECT 'head ' || coalesce(max(revision), 0) FROM changes \
+             UNION ALL SELECT name || ' ' || topics.id || ' ' || revision FROM topics JOIN boards ON boards.id = board_id \
+             WHERE NOT archived;",
+        );
+        let mut tables = Self { epoch: String::new(), head: 0, topics: Default::default() };
+        for row in rows.lines() {
+            let words: Vec<_> = row.split(' ').collect();
+            match words.as_slice() {
+                ["epoch", epoch] => tables.epoch = (*epoch).to_owned(),
+                ["head", head] => tables.head = head.parse().expect("a revision"),
+                [board, id, revision] => {
+                    let board = BOARDS.iter().position(|name| name == board).expect("a board of the test");
+                    tables.topics[board].insert(id.parse().expect("an id"), revision.parse().expect("a revision"));
+                }
+                _ => panic!("no row of the test: {row}"),
+            }
+        }
+        tables
+    }
+}
+
+fn entry(line: &str) -> (u64, &str, usize, i64) {
     let mut words = line.split(' ');
     let mut word = || words.next().expect("a word");
-    (word().parse().expect("a revision"), word(), word(), word().parse().expect("a topic"))
+    (word().parse().expect("a revision"), word(), word().parse().expect("a board"), word().parse().expect("a topic"))
 }

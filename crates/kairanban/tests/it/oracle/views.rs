@@ -22,6 +22,8 @@ pub(crate) struct List {
     topics: BTreeMap<i64, u64>,
     /// The ids in the order of the page, for dialects that say where a topic goes.
     page: Vec<i64>,
+    /// The epoch and the revision of the newest list that was complete.
+    complete: (String, u64),
 }
 
 /// What a reader of any dialect holds.
@@ -29,17 +31,19 @@ pub(crate) struct List {
 pub(crate) struct View {
     pub(crate) cursor: Option<String>,
     pub(crate) lists: [List; BOARDS.len()],
+    /// Lists that came, but not yet the cursor that completes them.
+    coming: Vec<(usize, u64, Shown)>,
     /// Comments that came, for the dialect that has no list, and those that came since the last cursor.
     said: BTreeSet<String>,
     saying: Vec<String>,
 }
 
-/// A list that an event completed.
-pub(crate) type Completed = (usize, u64, Shown);
+/// A list that an event completed: of an epoch, of a board, at a revision.
+pub(crate) type Completed = (String, usize, u64, Shown);
 
 impl View {
     /// Takes an event of `snapshot`s and `patch`es.
-    pub(crate) fn take_state(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+    pub(crate) fn take_state(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         self.keep(event);
         let data: Value = if event.data.is_empty() { Value::Null } else { parse(&event.data)? };
         let board = board_of(&data);
@@ -47,6 +51,7 @@ impl View {
             // Holds for all boards of the stream.
             let upto = number(&data["revision"]);
             self.lists.iter_mut().for_each(|list| list.revision = list.revision.max(upto));
+            return self.complete(event);
         }
         let list = &mut self.lists[board];
         match event.name.as_str() {
@@ -57,7 +62,7 @@ impl View {
                 let (from, to) = (number(&data["from"]), number(&data["revision"]));
                 // Of several boards one may have come before the cut, and the cursor behind them not.
                 if event.id.is_none() && to <= list.revision {
-                    return Ok(None);
+                    return Ok(Vec::new());
                 }
                 if !(from <= list.revision && list.revision < to) {
                     return Err(format!("at {} came the patch {from}..{to}", list.revision));
@@ -71,36 +76,48 @@ impl View {
                     }
                 }
             }
-            _ => return Ok(None),
+            _ => return Ok(Vec::new()),
         }
         let digest = sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
         if data["digest"] != digest.as_str() {
             return Err(format!("the digest at {} after {} is {digest}, not {}", data["revision"], event.name, data["digest"]));
         }
-        list.complete(number(&data["revision"]))?;
-        Ok(Some((board, list.revision, Shown::Digest(digest))))
+        list.revision = number(&data["revision"]);
+        self.coming.push((board, list.revision, Shown::Digest(digest)));
+        self.complete(event)
+    }
+
+    /// Completes the lists that came, if an event carries the cursor.
+    fn complete(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+        let Some((epoch, _)) = event.id.as_deref().and_then(|id| id.split_once('-')) else { return Ok(Vec::new()) };
+        let mut completed = Vec::new();
+        for (board, revision, shown) in std::mem::take(&mut self.coming) {
+            self.lists[board].check_order(epoch, revision)?;
+            completed.push((epoch.to_owned(), board, revision, shown));
+        }
+        Ok(completed)
     }
 
     /// Takes a whole list: `contents`, or the `topics` of REST.
-    pub(crate) fn take_list(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+    pub(crate) fn take_list(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         self.keep(event);
         if !event.name.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let data = parse(&event.data)?;
         let topics = data["contents"].as_array().or_else(|| data["topics"].as_array()).ok_or("no list")?;
         let ids: Vec<_> = topics.iter().filter_map(|topic| topic["id"].as_i64()).collect();
         let cursor = self.cursor.as_deref().ok_or("a list without a cursor")?;
-        let list = &mut self.lists[0];
-        list.complete(revision_of(cursor)?)?;
-        list.page = ids;
-        Ok(Some((0, list.revision, Shown::Ids(list.page.clone()))))
+        self.lists[0].revision = revision_of(cursor)?;
+        self.lists[0].page = ids.clone();
+        self.coming.push((0, self.lists[0].revision, Shown::Ids(ids)));
+        self.complete(&Event { name: String::new(), id: self.cursor.clone(), data: String::new() })
     }
 
     /// Takes fragments: for htmx, or for Turbo.
-    pub(crate) fn take_fragments(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+    pub(crate) fn take_fragments(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         self.keep(event);
-        let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
+        let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else { return Ok(Vec::new()) };
         let list = &mut self.lists[0];
         let says_where = event.data.contains("hx-swap-oob") || event.data.starts_with("<turbo-stream");
         let whole = !says_where || event.data.starts_with(r#"<turbo-stream action="update""#);
@@ -111,17 +128,22 @@ impl View {
         if !list.page.is_sorted() {
             return Err(format!("the page is out of order: {:?}", list.page));
         }
-        list.complete(revision_of(id)?)?;
-        Ok(Some((0, list.revision, Shown::Ids(list.page.clone()))))
+        list.revision = revision_of(id)?;
+        self.coming.push((0, list.revision, Shown::Ids(list.page.clone())));
+        self.complete(event)
     }
 
     /// Takes a comment. None that was posted once may come twice; what came after the last cursor may, for a
     /// reader who was cut off in between.
-    pub(crate) fn take_comment(&mut self, event: &Event) -> Result<Option<Completed>, String> {
+    pub(crate) fn take_comment(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         if event.name.is_empty() && event.data.starts_with('h') {
             self.saying.push(event.data.clone());
         }
         self.keep(event);
+        if event.name == "reset" && event.data.contains("epoch") {
+            // Another history, in which the same may be said again.
+            self.said.clear();
+        }
         if event.id.is_some() {
             for comment in std::mem::take(&mut self.saying) {
                 if !self.said.insert(comment.clone()) {
@@ -129,17 +151,23 @@ impl View {
                 }
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     /// Forgets what an interrupted event left behind.
     pub(crate) fn reconnect(&mut self) {
         self.saying.clear();
+        self.coming.clear();
     }
 
     fn keep(&mut self, event: &Event) {
         match event.id.as_deref() {
-            Some("") => self.cursor = None,
+            // A reset: a snapshot follows, of whatever revision.
+            Some("") => {
+                self.cursor = None;
+                self.coming.clear();
+                self.lists.iter_mut().for_each(|list| list.revision = 0);
+            }
             Some(id) => self.cursor = Some(id.to_owned()),
             None => {}
         }
@@ -157,11 +185,13 @@ impl View {
 }
 
 impl List {
-    fn complete(&mut self, revision: u64) -> Result<(), String> {
-        if revision < self.revision {
-            return Err(format!("the revision fell from {} to {revision}", self.revision));
+    /// Within an epoch revisions never fall.
+    fn check_order(&mut self, epoch: &str, revision: u64) -> Result<(), String> {
+        let (before, last) = &self.complete;
+        if before == epoch && revision < *last {
+            return Err(format!("the revision fell from {last} to {revision} in the epoch {epoch}"));
         }
-        self.revision = revision;
+        self.complete = (epoch.to_owned(), revision);
         Ok(())
     }
 
