@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The last revision there may be. A row past it has no place in the order, and is as if it were not there.
-const LAST: i64 = (1 << 53) - 1;
+pub(crate) const LAST: i64 = (1 << 53) - 1;
 const TRIMMED_TO: &str = "trimmed_to";
 /// What changes what a board shows; as the index on `changes` has it.
 const NOT_ARCHIVE: &str = "changes.kind <> 'archive'";
@@ -119,7 +119,7 @@ pub(crate) fn since(
     let limit = bound(changes_max.saturating_add(1)) + 1;
     let header = history::header(connection);
     let columns = columns(connection);
-    let mut rows: Vec<(Option<String>, Option<i64>, ChangeRow)> = changes::table
+    let mut rows: Vec<(Option<LossyText>, Option<i64>, ChangeRow)> = changes::table
         .left_join(boards::table.on(boards::id.eq(changes::board_id)))
         .left_join(
             topics::table.on(topics::id
@@ -140,7 +140,7 @@ pub(crate) fn since(
         return Ok(is_same.then_some(Stretch::Changes { changes: Vec::new(), last: None }));
     };
     let newest = rows.last().map_or(0, |(.., row)| row.revision);
-    if !history::holds(known, epoch.as_deref(), *counter, Some(&first.log_row()?), newest) {
+    if !history::holds(known, epoch.as_ref().map(|epoch| epoch.0.as_str()), *counter, Some(&first.log_row()?), newest) {
         return Ok(None);
     }
     if known.last.is_some() {

@@ -11,31 +11,33 @@ use kairanban_core::{BoardId, BoardName, LogPosition, LogRow, Policies, Revision
 use md5::{Digest as _, Md5};
 
 use crate::{
-    StoreError, change_log,
+    StoreError,
+    change_log::{self, LAST},
     connection::AnyConnection,
-    lenient::LossyText,
+    lenient::{AnyNumber, LossyText},
     repository,
     rows::{Fixed, Number, Piece, number, policies, revision},
     schema::{boards, changes},
 };
 
-type LogRowTuple = (i64, i64, String, i64, Option<i64>, Option<Vec<u8>>);
+type LogRowTuple = (i64, AnyNumber, LossyText, AnyNumber, Option<i64>, Option<Vec<u8>>);
 
-fn log_row((id, at, kind, board_id, topic_id, time): LogRowTuple) -> Result<LogRow, StoreError> {
+/// The row; `None` if it has no place in the order.
+fn log_row((id, at, kind, board_id, topic_id, time): LogRowTuple) -> Option<LogRow> {
     let time = String::from_utf8_lossy(&time.unwrap_or_default()).into_owned();
-    Ok(LogRow { revision: revision(at)?, id, kind, board_id, topic_id, at: time })
+    Some(LogRow { revision: at.revision()?, id, kind: kind.0, board_id: board_id.0, topic_id, at: time })
 }
 
 /// The newest row of the log.
 pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, StoreError> {
     let time = Piece::<Nullable<Binary>>::new(connection.log_time_sql());
     let row: Option<LogRowTuple> = changes::table
-        .filter(changes::revision.gt(0))
+        .filter(changes::revision.between(1, LAST))
         .order((changes::revision.desc(), changes::id.desc()))
         .select((changes::id, changes::revision, changes::kind, changes::board_id, changes::topic_id, time))
         .first(connection)
         .optional()?;
-    row.map(log_row).transpose()
+    Ok(row.and_then(log_row))
 }
 
 /// Where a row is that was read before.
@@ -47,7 +49,7 @@ pub(crate) fn witness(connection: &mut AnyConnection, read: &LogRow) -> Result<W
         .first(connection)
         .optional()?;
     Ok(match row {
-        Some(row) if log_row(row.clone())? == *read => Witness::Present,
+        Some(row) if log_row(row.clone()).as_ref() == Some(read) => Witness::Present,
         None if read.revision <= change_log::trimmed_to(connection)? => Witness::Trimmed,
         _ => Witness::Gone,
     })
@@ -163,7 +165,10 @@ fn content_of(connection: &mut AnyConnection, id: BoardId, topics_max: usize) ->
 }
 
 fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
-    let text = format!("SELECT max(revision) AS number FROM changes WHERE board_id = {} AND kind <> 'archive'", board.0);
+    let text = format!(
+        "SELECT max(revision) AS number FROM changes WHERE board_id = {} AND kind <> 'archive' AND revision <= {LAST}",
+        board.0
+    );
     let row: Number = sql_query(text).get_result(connection)?;
     revision(row.number.unwrap_or_default())
 }

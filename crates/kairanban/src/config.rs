@@ -6,7 +6,7 @@
 mod env;
 mod error;
 mod layers;
-mod writer;
+mod parts;
 
 use std::{
     fmt, fs,
@@ -18,7 +18,7 @@ use std::{
 
 use ipnet::IpNet;
 use kairanban_core::BoardName;
-use kairanban_store::{DatabaseAddress, StoreConfig, TicketTimes, Timeouts, url_fault};
+use kairanban_store::{DatabaseAddress, StoreConfig, Timeouts, url_fault};
 use serde::Deserialize;
 
 pub use env::environment;
@@ -373,24 +373,6 @@ impl Config {
     #[must_use]
     pub const fn undo(&self) -> Duration {
         Duration::from_secs(self.history.undo_s)
-    }
-
-    /// Within which each board in memory is compared with the database.
-    #[must_use]
-    pub const fn reconcile_interval(&self) -> Duration {
-        Duration::from_secs(self.history.reconcile_s.get())
-    }
-
-    /// How often the last change that was read is noted.
-    #[must_use]
-    pub const fn last_seen_every(&self) -> Duration {
-        Duration::from_millis(self.history.last_seen_ms.get())
-    }
-
-    /// How long a ticket is good.
-    #[must_use]
-    pub const fn tickets(&self) -> TicketTimes {
-        TicketTimes { first_use: Duration::from_secs(self.tickets.first_use_s), idle: Duration::from_secs(self.tickets.idle_s) }
     }
 
     /// The URL at which a server with this configuration would be reached from this machine.

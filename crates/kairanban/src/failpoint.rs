@@ -4,7 +4,7 @@
 //! archiver once.
 
 #[cfg(debug_assertions)]
-pub use armed::{fires, pass};
+pub use armed::{fires, fires_at, pass};
 
 /// Does nothing.
 #[cfg(not(debug_assertions))]
@@ -13,6 +13,12 @@ pub const fn pass(_: &str) {}
 /// Never.
 #[cfg(not(debug_assertions))]
 pub const fn fires(_: &str) -> bool {
+    false
+}
+
+/// Never.
+#[cfg(not(debug_assertions))]
+pub const fn fires_at(_: &str, _: &str, _: u64) -> bool {
     false
 }
 
@@ -43,5 +49,10 @@ mod armed {
         let Some(times) = left.get_mut(name).filter(|times| **times > 0) else { return false };
         *times -= 1;
         true
+    }
+
+    /// The same for one thing at one time, as in `load-main-7=1`.
+    pub fn fires_at(name: &str, what: &str, number: u64) -> bool {
+        fires(&format!("{name}-{what}-{number}"))
     }
 }

@@ -163,8 +163,8 @@ impl Follower {
         // What was acknowledged before the reading and is not there was lost with its history.
         self.around.acknowledged.lower(acknowledged, self.position.borrow().revision);
         for board in self.stale_boards.due(Instant::now()) {
-            let revision = self.position.borrow().revision;
-            self.reload(&board, revision).await;
+            // How far it changed was noted when it became stale, and by each change since.
+            self.reload(&board, Revision::ZERO).await;
         }
         Ok(())
     }
@@ -303,12 +303,15 @@ impl Follower {
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
-        self.position.send_modify(|position| (position.epoch, position.revision) = (epoch.clone(), head));
-        // A write of the old history may be lost with it; nobody must wait for it.
-        self.around.acknowledged.reset(head);
+        // Whoever waits for a revision goes on only when the old lists are gone.
+        self.position.send_if_modified(|position| {
+            (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));
+            false
+        });
         self.around.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
         let watched = self.around.hub.restart(&epoch);
+        self.position.send_modify(|position| position.revision = head);
         // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see.
         let tokens = self.look_at_tokens().await;
         for board in watched {

@@ -26,7 +26,6 @@ use crate::{
     config::Config,
     data_version,
     error::ApiError,
-    failpoint,
     follower::{self, Follower, Following, Wake},
     housekeeping::{Bounds, Housekeeping},
     http::{headers, origin, present},
@@ -174,11 +173,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     };
     let last_seen = last_seen::read(&config.server.data_dir);
     let (mut follower, following, own_commits) = Follower::new(around, last_seen.as_ref()).map_err(&failed)?;
-    let publish = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
-    let on_commit = move |committed| {
-        failpoint::pass("writer");
-        publish(committed);
-    };
+    let on_commit = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.vital("writer", writing);
     let stop = || supervisor.stop().clone();
@@ -202,9 +197,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     keep_in_order(config, supervisor, &following, reconcile, housekeeping);
     data_version::start(store.clone(), wake.clone(), supervisor)?;
     backplane.start(ways, &following.epoch(), &wake, supervisor);
-    let write_wait = Duration::from_millis(config.database.write_wait_ms.get());
-    let undo = config.undo();
-    let parts = bulletin::Parts {
+    Ok(Bulletin::new(bulletin::Parts {
         store,
         loader,
         hub,
@@ -216,10 +209,9 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
         acknowledged,
         trimmed_to,
         cache_ttl,
-        write_wait,
-        undo,
-    };
-    Ok(Bulletin::new(parts))
+        write_wait: Duration::from_millis(config.database.write_wait_ms.get()),
+        undo: config.undo(),
+    }))
 }
 
 /// Starts the tasks that nothing waits for.

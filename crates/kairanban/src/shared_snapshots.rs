@@ -25,7 +25,7 @@ use redis::{
 use serde::{Deserialize, Serialize};
 
 pub use self::seal::Seal;
-use crate::blocking::answered;
+use crate::{blocking::answered, failpoint};
 
 /// For Redis to answer. A reader waits for it, and the database would do.
 const WAIT: Duration = Duration::from_millis(250);
@@ -161,8 +161,12 @@ impl Loader {
     }
 
     async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
-        let (epoch, board) = (epoch.clone(), board.clone());
-        answered(&self.store, move |store| store.load(&epoch, &board)).await
+        let (epoch, name) = (epoch.clone(), board.clone());
+        let loaded = answered(&self.store, move |store| store.load(&epoch, &name)).await?;
+        if failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get()) {
+            return Err(StoreError::Unreadable("failpoint".to_owned()));
+        }
+        Ok(loaded)
     }
 }
 

@@ -61,7 +61,8 @@ $$;
 
 -- Moves a sequence of ids forward, never back. Ids that other sessions draw meanwhile must not be lost: so it draws, too, and
 -- only a gap that no session draws in the blink between reading and setting is jumped. That two such jumps follow each other
--- the wrong way round is found at the stamp, one transaction after the other.
+-- the wrong way round is found at the stamp, one transaction after the other. Never so far that there would be no room left:
+-- an id that a replica brings from far ahead stays alone.
 CREATE FUNCTION move_ids(ids REGCLASS, upto BIGINT) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     gap BIGINT := upto - coalesce(pg_sequence_last_value(ids), 0);
@@ -70,7 +71,7 @@ BEGIN
         PERFORM nextval(ids);
     ELSIF gap BETWEEN 2 AND 100000 THEN
         PERFORM nextval(ids) FROM generate_series(1, gap);
-    ELSIF gap > 100000 THEN
+    ELSIF gap BETWEEN 100001 AND 4294967296 THEN
         PERFORM setval(ids, upto);
         PERFORM set_config('kairanban.ids_jumped', 'on', true);
     END IF;
@@ -91,7 +92,7 @@ CREATE FUNCTION move_topic_ids() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINE
 DECLARE
     largest BIGINT;
 BEGIN
-    SELECT max(id) INTO largest FROM topics;
+    SELECT max(id) INTO largest FROM topics WHERE id <= coalesce(pg_sequence_last_value('topics_id_seq'), 0) + 4294967296;
     PERFORM move_ids('topics_id_seq', largest);
     RETURN largest;
 END $$;
@@ -251,7 +252,8 @@ BEGIN
     LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE;
     drawn := nextval('revision_seq');
     IF current_setting('kairanban.ids_jumped', true) = 'on' THEN
-        PERFORM move_ids('topics_id_seq', max(topic_id)) FROM changes WHERE writer = NEW.writer AND revision IS NULL AND kind = 'set';
+        PERFORM move_ids('topics_id_seq', max(topic_id)) FROM changes WHERE writer = NEW.writer AND revision IS NULL AND kind = 'set'
+            AND topic_id <= coalesce(pg_sequence_last_value('topics_id_seq'), 0) + 4294967296;
     END IF;
     PERFORM set_config('kairanban.stamping', NEW.proof::text, true);
     UPDATE topics t SET revision = drawn FROM changes c
@@ -323,9 +325,9 @@ BEGIN
     IF pg_sequence_last_value('topics_id_seq') > id_max THEN
         PERFORM setval('topics_id_seq', greatest(max(id), 1)) FROM (SELECT id FROM topics UNION ALL SELECT id FROM deleted_topics) known;
     END IF;
-    PERFORM move_ids('topics_id_seq', max(id)) FROM topics;
-    PERFORM move_ids('boards_id_seq', max(id)) FROM boards WHERE id <= id_max;
-    PERFORM move_ids('tokens_id_seq', max(id)) FROM tokens WHERE id <= id_max;
+    PERFORM setval('topics_id_seq', max(id)) FROM topics HAVING max(id) > coalesce(pg_sequence_last_value('topics_id_seq'), 0);
+    PERFORM setval('boards_id_seq', max(id)) FROM boards WHERE id <= id_max HAVING max(id) > coalesce(pg_sequence_last_value('boards_id_seq'), 0);
+    PERFORM setval('tokens_id_seq', max(id)) FROM tokens WHERE id <= id_max HAVING max(id) > coalesce(pg_sequence_last_value('tokens_id_seq'), 0);
 
     UPDATE boards SET title = regexp_replace(title, '[\u0001-\u001f\u007f]', ' ', 'g') WHERE title ~ '[\u0001-\u001f\u007f]';
     GET DIAGNOSTICS number = ROW_COUNT;

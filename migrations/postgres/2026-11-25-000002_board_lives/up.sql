@@ -30,6 +30,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER boards_named AFTER INSERT OR UPDATE OF id, name ON boards FOR EACH ROW EXECUTE FUNCTION boards_named();
+ALTER TABLE boards ENABLE ALWAYS TRIGGER boards_named;
 
 DO $$
 BEGIN

@@ -44,7 +44,7 @@ pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM cha
 
 /// The revision since which a name has meant its board; zero if the log does not reach back that far.
 pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives JOIN changes ON changes.id = board_lives.named_by \
-     WHERE board_lives.board_id = boards.id), 0)";
+     WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 AND 9007199254740991), 0)";
 
 /// A board as it stands, without its list.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use super::{Bulletin, HighWater};
 use crate::{
     auth::{Administrator, BoardAdministrator, Caller},
     backplane::Backplane,
+    failpoint,
     follower::OwnCommits,
 };
 
@@ -143,6 +144,7 @@ fn unexpected(written: &Written) -> StoreError {
 /// What the writing thread does after each commit, before it answers anybody.
 pub fn on_commit(acknowledged: HighWater, own: OwnCommits, backplane: Backplane) -> impl Fn(Committed) + Send + Sync + 'static {
     move |commit| {
+        failpoint::pass("writer");
         acknowledged.raise(commit.revision);
         own.tell(commit);
         backplane.tell();

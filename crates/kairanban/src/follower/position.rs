@@ -135,10 +135,12 @@ impl Following {
             return true;
         }
         let mut stale_since = self.stale_since.clone();
+        let epoch = position.borrow().epoch.clone();
         let reached = async {
             self.wake.wake();
             tokio::select! {
-                reached = position.wait_for(|position| position.revision >= revision) => reached.is_ok(),
+                // In another history there may be nothing to wait for.
+                reached = position.wait_for(|position| position.revision >= revision || position.epoch != epoch) => reached.is_ok(),
                 // While the database is away there is nothing to wait for.
                 _ = stale_since.wait_for(Option::is_some) => false,
             }

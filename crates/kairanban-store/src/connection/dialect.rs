@@ -1,0 +1,163 @@
+//! Where the two databases need different SQL for the same thing.
+
+use diesel::{QueryResult, connection::SimpleConnection as _};
+
+use super::AnyConnection;
+
+impl AnyConnection {
+    /// Gives as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
+    /// log have it, and the last of them.
+    pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => {
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
+                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at, 'YYYY-MM-DD HH24:MI:SS.US') AS at \
+                 FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
+            }
+            Self::Sqlite(_) => {
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
+                 last.id, last.kind, last.board_id, last.topic_id, last.at \
+                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
+            }
+        }
+    }
+
+    /// When a row of the log was committed, as text that no setting changes.
+    pub(crate) const fn log_time_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "to_char(changes.at, 'YYYY-MM-DD HH24:MI:SS.US')",
+            Self::Sqlite(_) => "changes.at",
+        }
+    }
+
+    /// The newest revision that was drawn, committed or not.
+    pub(crate) const fn counter_column_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "(SELECT last_value FROM revision_seq)",
+            Self::Sqlite(_) => "(SELECT newest FROM revisions)",
+        }
+    }
+
+    /// The same as a statement.
+    pub(crate) const fn counter_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "SELECT last_value AS number FROM revision_seq",
+            Self::Sqlite(_) => "SELECT newest AS number FROM revisions",
+        }
+    }
+
+    /// Has the counter go on after `newest`.
+    pub(crate) fn repair_counter_sql(&self, newest: i64) -> String {
+        match self {
+            Self::Postgres(_) => format!("SELECT setval('revision_seq', {newest})"),
+            Self::Sqlite(_) => format!(
+                "INSERT INTO revisions (only, newest) VALUES (1, {newest}) ON CONFLICT (only) DO UPDATE SET newest = {newest}"
+            ),
+        }
+    }
+
+    /// How many triggers the table of topics has.
+    pub(crate) const fn capture_triggers_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => {
+                "SELECT count(*) AS number FROM pg_trigger WHERE tgrelid = to_regclass('topics') AND NOT tgisinternal"
+            }
+            Self::Sqlite(_) => "SELECT count(*) AS number FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics'",
+        }
+    }
+
+    /// Logs a change of a board, from within a write.
+    pub(crate) fn log_change_sql(&self, kind: &str, board_id: i64) -> String {
+        match self {
+            Self::Postgres(_) => format!("INSERT INTO changes (kind, board_id) VALUES ('{kind}', {board_id})"),
+            Self::Sqlite(_) => format!("INSERT INTO changes (revision, kind, board_id) VALUES (0, '{kind}', {board_id})"),
+        }
+    }
+
+    /// Has the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
+    pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; nothing on SQLite, which cannot.
+    pub(crate) fn contents_sql(&self, board_ids: &str, topics_max: usize) -> Option<String> {
+        match self {
+            Self::Postgres(_) => Some(format!(
+                "SELECT wanted.id AS board_id, boards.name, boards.read, boards.post, coalesce((SELECT max(revision) FROM changes \
+                 WHERE changes.board_id = wanted.id AND kind <> 'archive' AND revision <= 9007199254740991), 0) AS revision, \
+                 coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, (extract(epoch FROM created_at) * 1000000)::bigint, \
+                 (extract(epoch FROM updated_at) * 1000000)::bigint, octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
+                 FROM (SELECT * FROM topics WHERE topics.board_id = wanted.id AND NOT archived ORDER BY id DESC LIMIT {topics_max}) \
+                 AS live), 0)::bigint AS sum \
+                 FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT JOIN boards ON boards.id = wanted.id"
+            )),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Writes the topics of a JSON array, each an object of board_id, comment and author, and tells of each row. SQLite has
+    /// none: it is in this process, and a statement that it knows already costs less than one for all.
+    pub(crate) const fn insert_topics_sql(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => Some(
+                "INSERT INTO topics (board_id, comment, author) SELECT board_id, comment, author \
+                 FROM json_to_recordset($1::json) AS new(board_id bigint, comment text, author text) \
+                 RETURNING id, board_id, comment, author",
+            ),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// The same for keys of requests: board_id, key, request and topic_id.
+    pub(crate) const fn insert_idempotency_sql(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => Some(
+                "INSERT INTO idempotency (board_id, key, request, topic_id) SELECT board_id, key, request, topic_id \
+                 FROM json_to_recordset($1::json) AS new(board_id bigint, key text, request text, topic_id bigint)",
+            ),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Begins the archiver's transaction: with the order of commits locked, so that what is past
+    /// the end of a full board stays so until the commit. Waits for nobody on SQLite, which has
+    /// one writer at a time anyway.
+    pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection
+                .batch_execute("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'"),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
+        }
+    }
+
+    /// Ends what [`begin_archiving`](Self::begin_archiving) began, before the commit.
+    pub(crate) fn end_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 0"),
+        }
+    }
+
+    /// What stands before and behind a number of seconds, as text, for the database's time that long ago.
+    pub(crate) const fn ago_sql(&self) -> (&'static str, &'static str) {
+        match self {
+            // One value for the whole statement, so that an index serves; and it goes on during a transaction.
+            Self::Postgres(_) => ("(statement_timestamp() - ", "::interval)"),
+            // As the columns' defaults write it, so that texts can be compared.
+            Self::Sqlite(_) => ("strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ", ")"),
+        }
+    }
+
+    /// Rows that another transaction holds are left for the next time; SQLite has no such rows.
+    pub(crate) const fn skip_locked_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+            Self::Sqlite(_) => "",
+        }
+    }
+}
