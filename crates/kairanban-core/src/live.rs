@@ -181,6 +181,9 @@ impl LiveBoard {
         }
         // What was read knows its own history; ours has a gap before it.
         (ready.tail, ready.searched) = (tail, None);
+        if shown < ready.tail.floor() {
+            return Ok(ready.restate(snapshot));
+        }
         Ok(ready.show(ready.snapshot.replaced_by(snapshot, topics_max)))
     }
 
@@ -327,6 +330,17 @@ impl Ready {
         self.show(applied)
     }
 
+    /// Shows a list whose history does not reach back to what was shown: rows may have changed without a revision meanwhile,
+    /// and readers at one revision hold different lists. So each is sent the whole list, by a patch that fits no reader.
+    fn restate(&mut self, snapshot: Snapshot) -> Change {
+        let (board, to, digest) = (snapshot.board().clone(), snapshot.cursor().clone(), snapshot.digest());
+        let patch = Patch { board, from: to.revision, to, digest, ops: Vec::new() };
+        let newest = self.snapshot.topics().last().map(|topic| topic.id);
+        let posted = snapshot.topics().iter().filter(|topic| Some(topic.id) > newest).map(Arc::clone).collect();
+        self.snapshot = Arc::new(snapshot);
+        Change::Update(Arc::new(Update::new(Arc::clone(&self.snapshot), patch, posted)))
+    }
+
     fn show(&mut self, applied: Applied) -> Change {
         match applied {
             Applied::Reload => Change::Reload,
@@ -365,6 +379,16 @@ mod tests {
         let (mut board, now) = (LiveBoard::default(), Instant::now());
         board.install(loaded(revision, topics), now, FULL).expect("nothing missed");
         (board, now)
+    }
+
+    #[test]
+    fn a_list_without_a_history_before_it_is_sent_whole() {
+        let (mut board, now) = ready(5, &[(1, 1), (2, 2)]);
+        // The log says that rows may have changed without a revision, up to 7.
+        let found = Loaded { tail: Tail::new(snapshot(7, &[]).revision(), [], 8), ..loaded(7, &[(1, 1), (2, 2)]) };
+        let Ok(Change::Update(update)) = board.install(found, now, FULL) else { panic!("readers may hold another list") };
+        assert!(update.patch.from > snapshot(5, &[]).revision() && update.patch.ops.is_empty(), "{update:?}");
+        assert_eq!(update.snapshot.topics().len(), 2);
     }
 
     fn shown(board: &LiveBoard) -> u64 {
