@@ -140,14 +140,14 @@ const NEEDS: [&str; 10] = [
 
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    const OFF: &str = "SELECT count(*) AS number FROM pg_trigger WHERE tgenabled = 'D' AND tgname IN \
-        ('topics_before_insert', 'topics_before_update', 'topics_inserted', 'topics_updated', 'topics_deleted', 'boards_changed', \
-         'tokens_changed', 'transaction_stamped') AND tgrelid IN \
+    const ON: &str = "SELECT count(*) AS number FROM pg_trigger WHERE tgenabled IN ('O', 'A') AND tgname IN \
+        ('topics_before_insert', 'topics_before_update', 'topics_inserted', 'topics_updated', 'topics_deleted', 'topics_truncated', \
+         'boards_changed', 'boards_named', 'tokens_changed', 'transaction_stamped') AND tgrelid IN \
         ('topics'::regclass, 'boards'::regclass, 'tokens'::regclass, 'transactions'::regclass) \
-        OR current_setting('session_replication_role') = 'replica'";
+        AND current_setting('session_replication_role') <> 'replica'";
     NEEDS.iter().try_for_each(|command| run(connection, command))?;
-    let off: Number = sql_query(OFF).get_result(connection)?;
-    if off.number == Some(0) { Ok(()) } else { Err(triggers_off()) }
+    let on: Number = sql_query(ON).get_result(connection)?;
+    if on.number == Some(10) { Ok(()) } else { Err(triggers_off()) }
 }
 
 /// The same on SQLite.
@@ -177,7 +177,7 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "P0001") => refused(Some(text), false),
         (_, "23503" | "23505") => refused(None, true),
         // What the row, or a trigger of the owner's own, does wrong.
-        ("09" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
+        ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
         // "cached plan must not change result type": the schema has just been changed.
         ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
         (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),

@@ -38,9 +38,10 @@ pub(crate) fn settle(
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
 ) -> Result<(LogPosition, Verdict), StoreError> {
-    let mark = found_mark(connection, address)?;
     connection.transaction(|connection| {
         connection.lock_identity()?;
+        // Not before: a restore that made the tables again may have held the lock.
+        let mark = found_mark(connection, address)?;
         // What a restore makes last: until then what is there is half of a database.
         let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
         if captured.number.unwrap_or_default() == 0 {
@@ -131,11 +132,14 @@ fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Resu
         FROM pg_database WHERE datname = current_database()";
     const DATABASE: &str = "SELECT oid || '/' || coalesce(to_regclass('topics')::oid, 0) AS mark \
         FROM pg_database WHERE datname = current_database()";
+    const MAY: &str = "SELECT CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
+        AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') THEN 1 ELSE 0 END::bigint AS number";
     match address {
         DatabaseAddress::Postgres(_) => {
-            // Some hosts keep the control functions from ordinary roles; the database's own key must do there.
-            let found = connection.transaction(|connection| sql_query(CLUSTER).get_result::<Mark>(connection));
-            let found = found.or_else(|_| sql_query(DATABASE).get_result::<Mark>(connection))?;
+            // Some hosts keep the control functions from ordinary roles; the database's own key must do there. It is asked and
+            // not tried: after any other failure the lesser mark would look like another database.
+            let may: Number = sql_query(MAY).get_result(connection)?;
+            let found: Mark = sql_query(if may.number == Some(1) { CLUSTER } else { DATABASE }).get_result(connection)?;
             Ok(found.mark)
         }
         DatabaseAddress::Sqlite(path) => file_mark(path),

@@ -45,18 +45,33 @@ pub fn migrate(
     }
     let mut connection = AnyConnection::open(address, timeouts)?;
     connection.lift_timeouts()?;
-    lock(&mut connection)?;
-    // Even to find nothing to do, diesel asks for the right to make a table.
-    let ran = if pending_names(&mut connection)?.is_empty() { Vec::new() } else { run(&mut connection)? };
-    connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
-    repository::name_default_board(&mut connection, default_board)?;
+    // Any role may hold the lock, so it is taken only if there is something to do.
+    let ran = if is_current(&mut connection, default_board)? { Vec::new() } else { bring_up(&mut connection, default_board)? };
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
     if new_epoch {
-        identity::renew(&mut connection, None)?;
+        connection.transaction(|connection| {
+            connection.lock_identity()?;
+            identity::renew(connection, None)
+        })?;
     }
     // The session ends here, and the lock with it.
+    Ok(ran)
+}
+
+fn is_current(connection: &mut AnyConnection, default_board: &BoardName) -> Result<bool, StoreError> {
+    Ok(pending_names(connection)?.is_empty()
+        && repository::stored_default_board(connection)?.is_some()
+        && repository::board_id(connection, default_board).is_ok())
+}
+
+fn bring_up(connection: &mut AnyConnection, default_board: &BoardName) -> Result<Vec<String>, StoreError> {
+    lock(connection)?;
+    // Even to find nothing to do, diesel asks for the right to make a table.
+    let ran = if pending_names(connection)?.is_empty() { Vec::new() } else { run(connection)? };
+    connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    repository::name_default_board(connection, default_board)?;
     Ok(ran)
 }
 

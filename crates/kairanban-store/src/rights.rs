@@ -24,13 +24,17 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("deleted_topics", &["SELECT", "INSERT", "DELETE"]),
 ];
 
+/// Functions that it calls.
+const CALLED: &[&str] = &["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"];
+
 #[derive(QueryableByName)]
 struct Missing {
     #[diesel(sql_type = Text)]
     statement: String,
 }
 
-/// The statements that would grant what the role lacks of what a server needs. Tables that are not there are left out.
+/// The statements that would grant what the role lacks of what a server needs. Tables and functions that are not there are
+/// left out.
 pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let pairs = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{table}', '{right}')")));
     let pairs = pairs.collect::<Vec<_>>().join(", ");
@@ -41,7 +45,15 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
          WHERE CASE WHEN to_regclass(quote_ident(name)) IS NULL THEN false \
          ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END GROUP BY name ORDER BY name"
     );
-    rows(connection, &query)
+    let mut missing = rows(connection, &query)?;
+    let functions = CALLED.iter().map(|function| format!("('{function}')")).collect::<Vec<_>>().join(", ");
+    let query = format!(
+        "SELECT format('GRANT EXECUTE ON FUNCTION %I.%s TO %I', current_schema(), name, current_user) AS statement \
+         FROM (VALUES {functions}) AS called (name) WHERE CASE WHEN to_regprocedure(name) IS NULL THEN false \
+         ELSE NOT has_function_privilege(to_regprocedure(name)::oid, 'EXECUTE') END ORDER BY name"
+    );
+    missing.extend(rows(connection, &query)?);
+    Ok(missing)
 }
 
 /// The statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
@@ -91,5 +103,8 @@ mod tests {
             .collect();
         let needed = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("{table} {right}")));
         assert_eq!(granted, needed.collect());
+        let granted = sql.split_once("proname IN (").and_then(|(_, rest)| rest.split_once(')')).expect("functions").0;
+        let granted: BTreeSet<_> = granted.split(", ").map(|name| name.trim_matches('\'')).collect();
+        assert_eq!(granted, CALLED.iter().filter_map(|called| Some(called.split_once('(')?.0)).collect());
     }
 }

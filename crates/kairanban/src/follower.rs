@@ -288,7 +288,11 @@ impl Follower {
         })
         .await?;
         match verdict {
-            Verdict::Same => Ok(()),
+            Verdict::Same => {
+                // The same database may have got a more exact mark.
+                self.last_seen.send_if_modified(|seen| std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark);
+                Ok(())
+            }
             Verdict::Trimmed => {
                 let stretch = answered_first(&self.around.store, move |store| store.boards_since(known.revision())).await?;
                 self.take(stretch).await
@@ -300,6 +304,9 @@ impl Follower {
 
     /// Forgets the old history, and sends every reader the list of the new one.
     async fn begin_epoch(&mut self, found: LogPosition, trimmed_to: Revision, reason: &str) -> Result<(), StoreError> {
+        // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see. If they
+        // cannot be read, nothing has begun, and the next look finds the new epoch again.
+        self.look_at_tokens().await?;
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
@@ -312,12 +319,10 @@ impl Follower {
         self.stale_boards.clear();
         let watched = self.around.hub.restart(&epoch);
         self.position.send_modify(|position| position.revision = head);
-        // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see.
-        let tokens = self.look_at_tokens().await;
         for board in watched {
             self.reload(&board, Revision::ZERO).await;
         }
-        tokens
+        Ok(())
     }
 
     fn reached(&self, last: Option<LogRow>) {

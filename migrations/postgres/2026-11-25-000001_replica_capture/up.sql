@@ -28,7 +28,7 @@ END $$;
 CREATE FUNCTION topics_applied() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF TG_RELID <> 'topics'::regclass THEN RAISE EXCEPTION 'topics_applied() is for the table topics'; END IF;
-    -- ENABLE TRIGGER ALL, as pg_restore --disable-triggers says in the end, lets it fire in ordinary sessions, too.
+    -- ENABLE TRIGGER ALL lets it fire in every session: where the statement triggers do, there is nothing left to log.
     IF current_setting('session_replication_role') <> 'replica' THEN RETURN NULL; END IF;
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND (OLD.id, OLD.board_id) <> (NEW.id, NEW.board_id)) THEN
         INSERT INTO changes (kind, board_id, topic_id) VALUES ('delete', OLD.board_id, OLD.id);

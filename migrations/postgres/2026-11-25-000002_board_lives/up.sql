@@ -15,9 +15,7 @@ CREATE FUNCTION boards_named() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 DECLARE
     logged BIGINT;
 BEGIN
-    IF TG_RELID <> 'boards'::regclass THEN
-        RAISE EXCEPTION 'boards_named() is for the table of boards';
-    END IF;
+    IF TG_RELID <> 'boards'::regclass THEN RAISE EXCEPTION 'boards_named() is for the table boards'; END IF;
     -- Triggers run in the order of their names: boards_changed has logged it.
     SELECT max(id) INTO logged FROM changes
         WHERE writer = pg_current_xact_id() AND revision IS NULL AND board_id = NEW.id AND kind = 'board';
@@ -30,6 +28,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER boards_named AFTER INSERT OR UPDATE OF id, name ON boards FOR EACH ROW EXECUTE FUNCTION boards_named();
+-- Also for a session in the replica role, as boards_changed.
 ALTER TABLE boards ENABLE ALWAYS TRIGGER boards_named;
 
 DO $$

@@ -26,7 +26,29 @@ fn the_published_grants_suffice_for_all_that_a_server_does() {
     let store = Store::open(config(&address)).expect("a store");
     everything(&store, &address);
     drop(store);
+    for function in ["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"] {
+        foreign.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM {role}"));
+        let refused = check(&address, TIMEOUTS, &main(), false).expect_err("a right is missing").to_string();
+        assert!(refused.contains(&format!("GRANT EXECUTE ON FUNCTION public.{function} TO {role}")), "{refused}");
+        foreign.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO {role}"));
+    }
     foreign.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+/// A trigger that is gone counts like one that is off, until it is back.
+#[test]
+fn a_writer_knows_that_a_trigger_is_missing() {
+    let place = Place::new(Kind::Postgres);
+    let mut foreign = place.foreign();
+    let (writer, thread) = Writer::start(place.store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
+    let write = || run(writer.write(Write::CreateTopic { board: main(), topic: topic("x"), key: None, right: None }));
+    foreign.run("DROP TRIGGER topics_inserted ON topics");
+    write().expect_err("no reader would see it");
+    // Longer than between two checks of the writer's own.
+    foreign.run("SELECT pg_sleep(1.5)");
+    assert!(writer.health().fault().is_some_and(|fault| fault.contains("triggers")), "{:?}", writer.health().fault());
+    drop(writer);
+    thread.join().expect("ended");
 }
 
 fn everything(store: &Store, address: &DatabaseAddress) {

@@ -135,3 +135,32 @@ fn an_ordinary_session_logs_once() {
         assert_eq!(place.changes(before).len(), rows, "{sql}");
     }
 }
+
+/// What `pg_restore --disable-triggers` leaves behind.
+#[test]
+fn an_ordinary_session_logs_once_after_all_triggers_were_switched_off_and_on() {
+    let place = Place::new(Kind::Postgres);
+    let mut foreign = place.foreign();
+    foreign.run("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL");
+    for (sql, rows) in [
+        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", 2),
+        ("UPDATE topics SET comment = 'x'", 2),
+        ("DELETE FROM topics", 2),
+    ] {
+        let before = place.head();
+        foreign.run(sql);
+        assert_eq!(place.changes(before).len(), rows, "{sql}");
+    }
+}
+
+#[test]
+fn a_name_that_the_replica_role_changes_is_a_new_one() {
+    let place = Place::new(Kind::Postgres);
+    let mut admin = place.foreign();
+    admin.run("SET session_replication_role = replica; INSERT INTO boards (name) VALUES ('other')");
+    let mut lives = || {
+        admin.run("UPDATE boards SET name = name || '-2' WHERE name LIKE 'other%'");
+        admin.ask("SELECT named_by FROM board_lives l JOIN boards b ON b.id = l.board_id WHERE b.name LIKE 'other%'")
+    };
+    assert_ne!(lives(), lives());
+}

@@ -97,15 +97,18 @@ impl Session {
     /// Finds out whether a transaction pooler stands between, which would lose what LISTEN is for: then
     /// this session has no backend of its own, and another one is given it as soon as it rests.
     async fn is_pooled(&self, url: &str) -> Result<bool, String> {
+        // As numbers: behind a pooler the two sessions may write times in different styles.
+        const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::text";
+        const IS_OLDER: &str =
+            "SELECT extract(epoch FROM backend_start) < $1::text::numeric FROM pg_stat_activity WHERE pid = pg_backend_pid()";
         let mine = in_time(backend(&self.client)).await?;
-        let clock = in_time(self.client.query_typed_one("SELECT clock_timestamp()::text", &[])).await?;
+        let clock = in_time(self.client.query_typed_one(CLOCK, &[])).await?;
         let clock: String = clock.get(0);
         let (other, driver) = connect(url, Wake::default(), String::new()).await?;
         let compare = async {
             other.batch_execute("BEGIN").await?;
             let others = backend(&other).await?;
-            let older = "SELECT backend_start < $1::text::timestamptz FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-            let is_older: bool = other.query_typed_one(older, &[(&clock, Type::TEXT)]).await?.get(0);
+            let is_older: bool = other.query_typed_one(IS_OLDER, &[(&clock, Type::TEXT)]).await?.get(0);
             // While the other holds that backend, this one is given another.
             Ok(is_older || others == mine || backend(&self.client).await? != mine)
         };

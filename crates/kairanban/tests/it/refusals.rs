@@ -95,8 +95,8 @@ fn every_class_of_sqlstate_is_answered_as_what_it_is() {
     let node = Node::start(Database::postgres());
     before_insert(&node.database, "raise_it", "raise ", "RAISE EXCEPTION 'not this' USING ERRCODE = substr(NEW.comment, 7, 5);");
     let refused = [
-        "09000", "21000", "22000", "22001", "22P02", "23000", "23001", "23502", "23503", "23505", "23514", "23P01", "27000",
-        "2F005", "38000", "39000", "44000", "54000", "54001", "P0000", "P0002", "P0003", "P0004",
+        "09000", "20000", "21000", "22000", "22001", "22P02", "23000", "23001", "23502", "23503", "23505", "23514", "23P01",
+        "27000", "2F005", "38000", "39000", "44000", "54000", "54001", "P0000", "P0002", "P0003", "P0004",
     ];
     for state in refused {
         let detail = "the database refuses this; sending it again will not help";
