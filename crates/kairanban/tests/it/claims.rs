@@ -118,7 +118,7 @@ fn unmapped(map: &str) -> Vec<String> {
     let mut found = Vec::new();
     for section in map.split("\ncrates/").skip(1) {
         let Some((folder, names)) = section.split_once('\n').filter(|(folder, _)| folder.ends_with("/src")) else { continue };
-        let named: BTreeSet<&str> = names.split(|c: char| c.is_whitespace() || ";,:`".contains(c)).collect();
+        let named: BTreeSet<&str> = names.split(|c: char| c.is_whitespace() || ";,:`()".contains(c)).collect();
         let is_named = |module: &str| {
             let (first, within) = (module.split('/').next().unwrap_or_default(), format!("{module}/"));
             named.contains(module)
