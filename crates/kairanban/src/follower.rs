@@ -38,6 +38,9 @@ use position::OWN_MAX;
 pub use position::{Following, OwnCommits, Position, Wake};
 use stale::StaleBoards;
 
+/// Why readers are sent the list again if the epoch is new, and this node did not draw it.
+const ADOPTED: &str = "another one was drawn, or it is another database";
+
 /// Whom the follower tells, and who wakes it.
 #[derive(Debug)]
 pub struct Surroundings {
@@ -76,8 +79,10 @@ impl Follower {
     /// If the database cannot be read.
     pub fn new(around: Surroundings, last_seen: Option<&LogPosition>) -> Result<(Self, Following, OwnCommits), StoreError> {
         let (found, verdict) = around.store.settle(last_seen)?;
-        if let (Some(_), Verdict::Draw(restored)) = (last_seen, verdict) {
-            tracing::warn!(epoch = %found.epoch, reason = restored.as_str(), "the database was restored while this server was away: a new epoch begins");
+        // Opening the database, or another node, may have drawn the epoch already.
+        if last_seen.is_some_and(|seen| seen.epoch != found.epoch) {
+            let reason = if let Verdict::Draw(restored) = verdict { restored.as_str() } else { ADOPTED };
+            tracing::warn!(epoch = %found.epoch, reason, "the database is not as this server last saw it: a new epoch begins");
         }
         around.trimmed_to.reset(around.store.trimmed_to()?);
         let start = Position { epoch: found.epoch.clone(), revision: found.revision(), looks: 0, looked_at: Instant::now() };
@@ -297,7 +302,7 @@ impl Follower {
                 let stretch = answered_first(&self.around.store, move |store| store.boards_since(known.revision())).await?;
                 self.take(stretch).await
             }
-            Verdict::Adopt => self.begin_epoch(found, trimmed_to, "another one was drawn, or it is another database").await,
+            Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
             Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
         }
     }

@@ -1,14 +1,22 @@
 //! What takes a token: made at the terminal, shown over REST, ended.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    node::{Database, Node},
+    node::{Database, Node, try_output},
     sse::Mirror,
     wire,
 };
 
-crate::on_both!(an_administrator_edits_and_deletes_and_loses_a_race, what_a_token_does_not_allow, boards_are_made_and_closed);
+crate::on_both!(
+    an_administrator_edits_and_deletes_and_loses_a_race,
+    what_a_token_does_not_allow,
+    boards_are_made_and_closed,
+    no_secret_stands_in_the_database,
+);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
@@ -146,6 +154,24 @@ fn guessing_is_slow_and_does_not_lock_others_out() {
     let statuses: Vec<_> = (0..10).map(|n| node.send_as("DELETE", &path, &format!("guess{n}"), &[], "").status).collect();
     assert_eq!((&statuses[..5], statuses[9]), (&[401; 5][..], 429), "{statuses:?}");
     assert_eq!(node.send_as("DELETE", &path, &good, &[], "").status, 204, "a good token works all the same");
+}
+
+/// So a copy of the database opens nothing.
+fn no_secret_stands_in_the_database(database: Database) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
+    let answer = node.send_as("POST", "/api/v1/tickets", &admin, &[], r#"{"board":"main"}"#);
+    let ticket = answer.json()["ticket"].as_str().expect("a ticket").to_owned();
+    let dump = if node.database.is_postgres() {
+        try_output(Command::new("pg_dump").arg(node.database.url()), "").unwrap_or_else(|error| panic!("{error}"))
+    } else {
+        node.database.sql(".dump")
+    };
+    assert!(dump.contains("ann"), "the token is known");
+    for secret in [admin, ticket] {
+        let secret = secret.rsplit('_').next().expect("a secret");
+        assert!(secret.len() >= 32 && !dump.contains(secret));
+    }
 }
 
 /// A token that ends on one node has ended on all.

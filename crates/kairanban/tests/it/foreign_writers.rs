@@ -158,6 +158,23 @@ fn an_open_transaction_holds_up_nobody() {
     await_comments(&mut stream, &mut mirror, &["a", "held", "b"], Instant::now());
 }
 
+/// One that has forced its constraints early holds the order of commits until it ends.
+#[test]
+fn a_writer_that_forces_its_constraints_early_holds_up_writes_alone() {
+    let node = Node::start(Database::postgres());
+    node.post("a");
+    let held = node.database.hold("INSERT INTO topics (comment) VALUES ('held'); SET CONSTRAINTS ALL IMMEDIATE");
+    let began = Instant::now();
+    let refused = node.send("POST", "/", "text/plain", "b");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let (_, mirror) = watch(&node, "main");
+    assert_eq!(mirror.comments(), ["a"]);
+    drop(held);
+    node.post("c");
+    assert_eq!(watch(&node, "main").1.comments().last(), Some(&"c"));
+}
+
 /// A write on one node is heard on another, and no node shows less than a reader has seen.
 #[test]
 fn two_nodes_on_one_postgres() {

@@ -47,7 +47,8 @@ impl Database {
         self.hold(&format!("CREATE TABLE {name} ()"))
     }
 
-    fn hold(&self, statement: &str) -> Lock {
+    /// Keeps a transaction open on a Postgres that has run a statement.
+    pub(crate) fn hold(&self, statement: &str) -> Lock {
         let mut command = Command::new("psql");
         let mut psql = command.args(["-qAtX", &self.url()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
         let input = psql.stdin.as_mut().expect("a pipe");
@@ -259,7 +260,14 @@ impl Node {
         (self.child, self.address) = spawn(&self.database.url(), self.data.path(), &self.environment);
     }
 
-    /// The same where it was, for those who come back by themselves.
+    /// The same. Its log goes to a file.
+    pub(crate) fn restart_logging_to(&mut self, log: std::fs::File) {
+        let mut command =
+            serving(SocketAddr::from(([127, 0, 0, 1], 0)), &self.database.url(), self.data.path(), &self.environment);
+        (self.child, self.address) = start(command.stderr(log));
+    }
+
+    /// Starts the program again where it was, for those who come back by themselves.
     pub(crate) fn restart_at_the_same_address(&mut self) {
         (self.child, self.address) = spawn_at(self.address, &self.database.url(), self.data.path(), &self.environment);
     }

@@ -12,6 +12,7 @@ fn the_page_speaks_the_readers_language_and_holds_text_as_text() {
     assert!(page.body.contains("&lt;script&gt;") && !page.body.contains("<script>alert"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"));
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert_eq!(page.header("vary"), Some("Accept, Accept-Language"));
 }
 

@@ -235,10 +235,12 @@ fn is_noticed_at_the_start(database: Database, way: Way) {
     backup.put_back(&node);
     // As many as were lost, by another program, so that the numbers are the same.
     node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'foreign');");
-    node.restart();
+    let log = backup.folder.path().join("log");
+    node.restart_logging_to(fs::File::create(&log).expect("a file"));
     let mut back = node.resume("/b/main/stream?format=patch", &cursor);
     let reset = back.event();
     assert!(reset.name == "reset" && reset.data.contains("epoch"), "{way:?}: {reset:?}");
+    within(NOTICED_MAX, "a line in the log", || fs::read_to_string(&log).is_ok_and(|text| text.contains("a new epoch begins")));
     let list = back.event();
     assert!(list.data.contains("foreign") && !list.data.contains("lost"), "{way:?}: {list:?}");
     if let Way::Exchanged = way {

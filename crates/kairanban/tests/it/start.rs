@@ -168,6 +168,19 @@ fn a_role_without_ddl_serves_a_whole_session() {
     drop(node);
 }
 
+/// Any role can take an advisory lock, also the one that migrations wait for.
+#[test]
+fn a_server_that_does_not_migrate_does_not_wait_for_who_holds_the_lock_of_migrations() {
+    let database = Database::postgres();
+    assert_eq!(Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0, Some(0));
+    let role = Role::new(&database);
+    let stranger = Database::Postgres(role.url());
+    let held = stranger.hold("SELECT pg_advisory_lock(hashtextextended('kairanban migrate public', 0))");
+    let node = Node::start_with(database.twin(), &[("DATABASE__MIGRATE", "false")]);
+    node.post("a");
+    drop((node, held));
+}
+
 /// A link of 200 ms for each round trip, the first connection included.
 #[test]
 fn a_slow_link_does_not_end_the_start() {
