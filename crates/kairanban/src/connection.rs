@@ -88,7 +88,7 @@ impl Connection {
 
     /// What goes on with the socket, if somebody took it over.
     #[must_use]
-    pub fn successor(self) -> Option<LocalBoxFuture<'static, ()>> {
+    pub fn successor(&self) -> Option<LocalBoxFuture<'static, ()>> {
         match &mut *self.0.state.borrow_mut() {
             State::Left(successor) => successor.take(),
             State::Served(_) | State::Leaving(..) => None,

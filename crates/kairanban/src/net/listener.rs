@@ -1,11 +1,12 @@
 //! Accepting connections and serving HTTP on them.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::Future,
     io::{self, Read as _},
     net::{SocketAddr, TcpListener},
     num::NonZero,
-    task::Poll,
+    pin::Pin,
+    task::{Context, Poll, ready},
     thread::available_parallelism,
     time::Duration,
 };
@@ -17,6 +18,7 @@ use actix_web::{
     dev::{AppConfig, Extensions},
     rt::net::TcpStream,
 };
+use futures_util::future::LocalBoxFuture;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
@@ -133,21 +135,15 @@ where
             .finish(map_config(app().into_factory(), |()| AppConfig::default()));
         apply_fn_factory(http, move |socket: TcpStream, http| {
             let peer = socket.peer_addr().ok();
-            let served = if let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) {
-                watch_over(&socket, stall);
-                let connection = Connection::new(socket, RequestClock::new(limits));
-                let serving = http.call((connection.clone(), Protocol::Http1, peer));
-                Some(serve_one(connection, serving, permit))
-            } else {
+            let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) else {
                 refuse(&socket);
-                None
+                return Connected::Over;
             };
-            async move {
-                match served {
-                    Some(served) => served.await,
-                    None => Ok(()),
-                }
-            }
+            watch_over(&socket, stall);
+            let connection = Connection::new(socket, RequestClock::new(limits));
+            let serving = http.call((connection.clone(), Protocol::Http1, peer));
+            let limited = Limited::new(serving, connection.clock().clone(), permit);
+            Connected::Served(connection, Box::pin(limited))
         })
     };
     let workers = NonZero::new(workers).or_else(|| available_parallelism().ok()).map_or(1, NonZero::get);
@@ -161,27 +157,42 @@ where
     Ok(http.run())
 }
 
-/// Serves a connection within its limits, until it ends or a stream has taken it over; then runs the stream.
-fn serve_one<E>(
-    connection: Connection,
-    serving: impl Future<Output = Result<(), E>>,
-    permit: StreamPermit,
-) -> impl Future<Output = Result<(), E>> {
-    // In a box: its room is given back when actix is done, and only the successor's is kept.
-    let mut served = Box::pin(Limited::new(serving, connection.clock().clone(), permit));
-    async move {
-        // Not until actix finds out that the socket is gone: a crowd that comes in would wait with all its buffers.
-        let gone = |served| if connection.has_left() { Poll::Ready(Some(Ok(()))) } else { served };
-        let kept_to_limits = poll_fn(|cx| gone(served.as_mut().poll(cx))).await;
-        drop(served);
-        match kept_to_limits {
-            Some(served) => served?,
-            None => connection.say_too_slow(TOO_SLOW),
+/// A connection, from its first byte to its last. By hand, and not as an `async` block: a server with many readers holds
+/// one each, and what spawns it holds room for two.
+enum Connected<F> {
+    /// actix serves it within its limits. In a box: its room is given back when actix is done.
+    Served(Connection, Pin<Box<Limited<F, StreamPermit>>>),
+    /// A stream has taken it over.
+    TakenOver(LocalBoxFuture<'static, ()>),
+    Over,
+}
+
+impl<F: Future<Output = Result<(), E>>, E> Future for Connected<F> {
+    type Output = Result<(), E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut *self {
+                Self::Served(connection, served) => {
+                    let served = served.as_mut().poll(cx);
+                    // Not until actix finds out that the socket is gone: a crowd that comes in would wait with all its buffers.
+                    if !connection.has_left() {
+                        match ready!(served) {
+                            Some(Ok(())) => {}
+                            Some(Err(error)) => return Poll::Ready(Err(error)),
+                            None => connection.say_too_slow(TOO_SLOW),
+                        }
+                    }
+                    let successor = connection.successor();
+                    self.set(successor.map_or(Self::Over, Self::TakenOver));
+                }
+                Self::TakenOver(successor) => {
+                    ready!(successor.as_mut().poll(cx));
+                    self.set(Self::Over);
+                }
+                Self::Over => return Poll::Ready(Ok(())),
+            }
         }
-        if let Some(successor) = connection.successor() {
-            successor.await;
-        }
-        Ok(())
     }
 }
 
