@@ -61,6 +61,7 @@ struct Servers {
     redis: String,
     admin: String,
     key: &'static str,
+    data: tempfile::TempDir,
 }
 
 impl Servers {
@@ -69,12 +70,13 @@ impl Servers {
         let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL");
         let made = program().args(["token", "create", "--scope", "admin"]).env("DATABASE_URL", database.url()).output();
         let admin = String::from_utf8(made.expect("the program").stdout).expect("text").trim().to_owned();
-        Self { database, redis, admin, key }
+        Self { database, redis, admin, key, data: tempfile::tempdir().expect("a folder") }
     }
 
     fn start(&self) -> Logged {
         Logged::serve(&[
             ("DATABASE_URL", &self.database.url()),
+            ("KAIRANBAN_SERVER__DATA_DIR", &self.data.path().display().to_string()),
             ("KAIRANBAN_BACKPLANE__KIND", "redis"),
             ("KAIRANBAN_BACKPLANE__REDIS_URL", &self.redis),
             ("KAIRANBAN_BACKPLANE__REDIS_KEY", self.key),
