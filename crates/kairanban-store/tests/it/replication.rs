@@ -164,3 +164,20 @@ fn a_name_that_the_replica_role_changes_is_a_new_one() {
     };
     assert_ne!(lives(), lives());
 }
+
+/// A truncate takes all boards, their topics and all that belongs to them; it is logged for each board.
+#[test]
+fn boards_that_are_truncated_are_seen() {
+    let place = Place::new(Kind::Postgres);
+    let mut admin = place.foreign();
+    for role in ["origin", "replica"] {
+        admin.run(&format!("SET session_replication_role = {role}; INSERT INTO boards (name) VALUES ('other')"));
+        create(&place, "before");
+        let before = place.head();
+        admin.run("TRUNCATE boards CASCADE");
+        let kinds: Vec<_> = place.changes(before).iter().map(|change| change.kind).collect();
+        assert_eq!(kinds, [ChangeKind::Board, ChangeKind::Board], "{role}");
+        admin.run("INSERT INTO boards (name) VALUES ('main')");
+        assert_eq!(place.comments(), [""; 0], "{role}");
+    }
+}
