@@ -2,6 +2,7 @@
 
 use diesel::{
     backend::Backend,
+    connection::SimpleConnection as _,
     migration::{Migration, MigrationSource as _, MigrationVersion},
     pg::Pg,
     prelude::*,
@@ -45,8 +46,13 @@ pub fn migrate(
     }
     let mut connection = AnyConnection::open(address, timeouts)?;
     connection.lift_timeouts()?;
-    // Any role may hold the lock, so it is taken only if there is something to do.
-    let ran = if is_current(&mut connection, default_board)? { Vec::new() } else { bring_up(&mut connection, default_board)? };
+    let ran = if is_current(&mut connection, default_board)? {
+        Vec::new()
+    } else {
+        // Held until all is done.
+        let _lock = lock(address, timeouts)?;
+        bring_up(&mut connection, default_board)?
+    };
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
@@ -56,7 +62,6 @@ pub fn migrate(
             identity::renew(connection, None)
         })?;
     }
-    // The session ends here, and the lock with it.
     Ok(ran)
 }
 
@@ -67,7 +72,6 @@ fn is_current(connection: &mut AnyConnection, default_board: &BoardName) -> Resu
 }
 
 fn bring_up(connection: &mut AnyConnection, default_board: &BoardName) -> Result<Vec<String>, StoreError> {
-    lock(connection)?;
     // Even to find nothing to do, diesel asks for the right to make a table.
     let ran = if pending_names(connection)?.is_empty() { Vec::new() } else { run(connection)? };
     connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
@@ -146,12 +150,24 @@ fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
     versions.iter().map(ToString::to_string).collect()
 }
 
-/// SQLite's migrations need no lock: each runs in a transaction, and there is one writer at a time.
-fn lock(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(connection) = connection {
-        // The key is this program's name in hash; any constant that nobody else uses would do.
-        sql_query("SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))")
-            .execute(connection)?;
+/// Keeps others from migrating until the session that it returns ends. SQLite's migrations need no lock: each runs in a
+/// transaction, and there is one writer at a time.
+///
+/// It is a lock on the table of migrations: an advisory lock could be held by any role that can log in.
+fn lock(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Option<AnyConnection>, StoreError> {
+    // As diesel has it.
+    const MAKE: &str = "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations \
+        (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
+    if matches!(address, DatabaseAddress::Sqlite(_)) {
+        return Ok(None);
     }
-    Ok(())
+    let mut session = AnyConnection::open(address, timeouts)?;
+    if let AnyConnection::Postgres(connection) = &mut session {
+        connection
+            .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
+        // Two that make it at the same moment: one fails on a catalogue's unique index, and then it is there.
+        connection.batch_execute(MAKE).or_else(|_| connection.batch_execute(MAKE))?;
+        connection.batch_execute("BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")?;
+    }
+    Ok(Some(session))
 }
