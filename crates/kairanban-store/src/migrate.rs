@@ -20,6 +20,9 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgre
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
+/// How long the tables are waited for to set their triggers right.
+const LOCK_WAIT_S: u32 = 5;
+
 /// Where diesel notes which migrations ran.
 pub(crate) const TABLE: &str = "__diesel_schema_migrations";
 
@@ -53,6 +56,7 @@ pub fn migrate(
         let _lock = lock(address, timeouts)?;
         bring_up(&mut connection, default_board)?
     };
+    set_firing(&mut connection);
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
@@ -170,4 +174,41 @@ fn lock(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Option<AnyConne
         connection.batch_execute("BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")?;
     }
     Ok(Some(session))
+}
+
+#[derive(QueryableByName)]
+struct Command {
+    #[diesel(sql_type = Text)]
+    command: String,
+}
+
+/// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
+/// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
+fn set_firing(connection: &mut AnyConnection) {
+    const WRONG: &str = "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
+        FROM pg_trigger JOIN (VALUES ('topics', 'topics_applied', 'REPLICA'), ('topics', 'topics_applied_update', 'REPLICA'), \
+        ('topics', 'topics_before_insert', 'ALWAYS'), ('topics', 'topics_before_update', 'ALWAYS'), \
+        ('topics', 'topics_truncated', 'ALWAYS'), ('boards', 'boards_before', 'ALWAYS'), ('boards', 'boards_changed', 'ALWAYS'), \
+        ('boards', 'boards_named', 'ALWAYS'), ('boards', 'boards_truncated', 'ALWAYS'), ('tokens', 'tokens_before', 'ALWAYS'), \
+        ('tokens', 'tokens_changed', 'ALWAYS'), ('transactions', 'transaction_stamped', 'ALWAYS')) AS wanted (place, name, mode) \
+        ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'";
+    if matches!(connection, AnyConnection::Sqlite(_)) {
+        return;
+    }
+    let set: Result<usize, StoreError> = connection.transaction(|connection| {
+        let wrong: Vec<Command> = sql_query(WRONG).load(connection)?;
+        for Command { command } in &wrong {
+            sql_query(format!("SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")).execute(connection)?;
+            sql_query(command).execute(connection)?;
+        }
+        Ok(wrong.len())
+    });
+    match set {
+        Ok(0) => {}
+        Ok(triggers) => tracing::warn!(triggers, "triggers did not fire for rows that replication brings: they do again"),
+        // Such rows are found by the reconcile meanwhile.
+        Err(error) => {
+            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`")
+        }
+    }
 }
