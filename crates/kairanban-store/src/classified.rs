@@ -176,6 +176,8 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
     match (class, state) {
         (_, "P0001") => refused(Some(text), false),
         (_, "23503" | "23505") => refused(None, true),
+        // A sequence that is at its end: every row would fare the same until an administrator moves it.
+        (_, "2200H") => StoreError::fault(FaultKind::Installation, text),
         // What the row, or a trigger of the owner's own, does wrong.
         ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
         // "cached plan must not change result type": the schema has just been changed.

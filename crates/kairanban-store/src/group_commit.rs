@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
-use kairanban_core::{BoardId, Revision, Topic, TopicId};
+use kairanban_core::{Revision, TopicId};
 
 use crate::{
     StoreError,
@@ -17,7 +17,7 @@ use crate::{
     deed::Done,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Creation},
+    repository::{self, Creation, Found},
     tokens,
     writer::{Answer, Committed, CreatedTopic, Write, Written},
 };
@@ -163,10 +163,10 @@ fn read_back(
     let topic_id = |outcome: &DoneResult| if let Ok(Done::Topic(id)) = outcome { Some(*id) } else { None };
     let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
     // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
-    let newest = topics.iter().map(|(_, topic)| topic.revision).max();
+    let newest = topics.iter().map(|found| found.topic.revision).max();
     let stamped = change_log::stamped(connection)?;
     let changed = writes.iter().zip(&outcomes).any(|(write, outcome)| outcome.is_ok() && write.always_changes());
-    if topics.iter().any(|(_, topic)| topic.revision == Revision::ZERO) || (changed && stamped.is_none()) {
+    if topics.iter().any(|found| found.topic.revision == Revision::ZERO) || (changed && stamped.is_none()) {
         return Err(classified::triggers_off());
     }
     let created = stamped.as_ref().and_then(|stamped| created(writes, &outcomes, &topics, stamped));
@@ -178,23 +178,16 @@ fn read_back(
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// another program did more.
-fn created(
-    writes: &[&Write],
-    outcomes: &[DoneResult],
-    topics: &[(BoardId, Topic)],
-    stamped: &Stamped,
-) -> Option<Vec<CreatedTopic>> {
+fn created(writes: &[&Write], outcomes: &[DoneResult], topics: &[Found], stamped: &Stamped) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
         let creation = write.creation()?;
         let Ok(Done::Topic(id)) = outcome else { continue };
         // One that an earlier request had led to is older.
-        let found = topics.iter().find(|(_, topic)| topic.id == *id && topic.revision == stamped.revision);
-        let created_topic = |(board_id, topic): &(BoardId, Topic)| CreatedTopic {
-            board: creation.board.clone(),
-            board_id: *board_id,
-            topic: topic.clone(),
-        };
+        let is_new = |found: &&Found| found.topic.id == *id && found.topic.revision == stamped.revision && found.is_live;
+        let found = topics.iter().find(is_new);
+        let created_topic =
+            |found: &Found| CreatedTopic { board: creation.board.clone(), board_id: found.board_id, topic: found.topic.clone() };
         created.extend(found.map(created_topic));
     }
     (created.len() == stamped.changes).then_some(created)
@@ -262,7 +255,7 @@ fn savepoint<T>(
     connection.transaction(work)
 }
 
-fn answer(connection: &mut AnyConnection, write: &Write, outcome: DoneResult, topics: &[(BoardId, Topic)]) -> Answer {
+fn answer(connection: &mut AnyConnection, write: &Write, outcome: DoneResult, topics: &[Found]) -> Answer {
     match outcome? {
         Done::Gone => Ok(Written::Deleted),
         Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
@@ -271,10 +264,10 @@ fn answer(connection: &mut AnyConnection, write: &Write, outcome: DoneResult, to
             token.map(|found| Written::Token(found.token)).ok_or(StoreError::NoSuchToken(id))
         }
         Done::Topic(id) => {
-            let found = topics.iter().find(|(_, topic)| topic.id == id);
+            let found = topics.iter().find(|found| found.topic.id == id);
             // A new topic that is gone already: a trigger took it away.
             let gone = || write.creation().map_or(StoreError::NoSuchTopic(id), |_| StoreError::Refused(Refusal::default()));
-            found.map(|(_, topic)| Written::Topic(topic.clone())).ok_or_else(gone)
+            found.map(|found| Written::Topic(found.topic.clone())).ok_or_else(gone)
         }
     }
 }

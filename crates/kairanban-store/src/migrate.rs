@@ -2,6 +2,7 @@
 
 use diesel::{
     backend::Backend,
+    connection::SimpleConnection as _,
     migration::{Migration, MigrationSource as _, MigrationVersion},
     pg::Pg,
     prelude::*,
@@ -18,6 +19,9 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgre
 /// Under which name a migration leaves word of the rows that it changed.
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// How long the tables are waited for to set their triggers right.
+const LOCK_WAIT_S: u32 = 5;
 
 /// Where diesel notes which migrations ran.
 pub(crate) const TABLE: &str = "__diesel_schema_migrations";
@@ -45,8 +49,14 @@ pub fn migrate(
     }
     let mut connection = AnyConnection::open(address, timeouts)?;
     connection.lift_timeouts()?;
-    // Any role may hold the lock, so it is taken only if there is something to do.
-    let ran = if is_current(&mut connection, default_board)? { Vec::new() } else { bring_up(&mut connection, default_board)? };
+    let ran = if is_current(&mut connection, default_board)? {
+        Vec::new()
+    } else {
+        // Held until all is done.
+        let _lock = lock(address, timeouts)?;
+        bring_up(&mut connection, default_board)?
+    };
+    set_firing(&mut connection);
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
@@ -56,7 +66,6 @@ pub fn migrate(
             identity::renew(connection, None)
         })?;
     }
-    // The session ends here, and the lock with it.
     Ok(ran)
 }
 
@@ -67,7 +76,6 @@ fn is_current(connection: &mut AnyConnection, default_board: &BoardName) -> Resu
 }
 
 fn bring_up(connection: &mut AnyConnection, default_board: &BoardName) -> Result<Vec<String>, StoreError> {
-    lock(connection)?;
     // Even to find nothing to do, diesel asks for the right to make a table.
     let ran = if pending_names(connection)?.is_empty() { Vec::new() } else { run(connection)? };
     connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
@@ -146,12 +154,61 @@ fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
     versions.iter().map(ToString::to_string).collect()
 }
 
-/// SQLite's migrations need no lock: each runs in a transaction, and there is one writer at a time.
-fn lock(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(connection) = connection {
-        // The key is this program's name in hash; any constant that nobody else uses would do.
-        sql_query("SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))")
-            .execute(connection)?;
+/// Keeps others from migrating until the session that it returns ends. SQLite's migrations need no lock: each runs in a
+/// transaction, and there is one writer at a time.
+///
+/// It is a lock on the table of migrations: an advisory lock could be held by any role that can log in.
+fn lock(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Option<AnyConnection>, StoreError> {
+    // As diesel has it.
+    const MAKE: &str = "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations \
+        (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
+    if matches!(address, DatabaseAddress::Sqlite(_)) {
+        return Ok(None);
     }
-    Ok(())
+    let mut session = AnyConnection::open(address, timeouts)?;
+    if let AnyConnection::Postgres(connection) = &mut session {
+        connection
+            .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
+        // Two that make it at the same moment: one fails on a catalogue's unique index, and then it is there.
+        connection.batch_execute(MAKE).or_else(|_| connection.batch_execute(MAKE))?;
+        connection.batch_execute("BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")?;
+    }
+    Ok(Some(session))
+}
+
+#[derive(QueryableByName)]
+struct Command {
+    #[diesel(sql_type = Text)]
+    command: String,
+}
+
+/// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
+/// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
+fn set_firing(connection: &mut AnyConnection) {
+    const WRONG: &str = "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
+        FROM pg_trigger JOIN (VALUES ('topics', 'topics_applied', 'REPLICA'), ('topics', 'topics_applied_update', 'REPLICA'), \
+        ('topics', 'topics_before_insert', 'ALWAYS'), ('topics', 'topics_before_update', 'ALWAYS'), \
+        ('topics', 'topics_truncated', 'ALWAYS'), ('boards', 'boards_before', 'ALWAYS'), ('boards', 'boards_changed', 'ALWAYS'), \
+        ('boards', 'boards_named', 'ALWAYS'), ('boards', 'boards_truncated', 'ALWAYS'), ('tokens', 'tokens_before', 'ALWAYS'), \
+        ('tokens', 'tokens_changed', 'ALWAYS'), ('transactions', 'transaction_stamped', 'ALWAYS')) AS wanted (place, name, mode) \
+        ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'";
+    if matches!(connection, AnyConnection::Sqlite(_)) {
+        return;
+    }
+    let set: Result<usize, StoreError> = connection.transaction(|connection| {
+        let wrong: Vec<Command> = sql_query(WRONG).load(connection)?;
+        for Command { command } in &wrong {
+            sql_query(format!("SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")).execute(connection)?;
+            sql_query(command).execute(connection)?;
+        }
+        Ok(wrong.len())
+    });
+    match set {
+        Ok(0) => {}
+        Ok(triggers) => tracing::warn!(triggers, "triggers did not fire for rows that replication brings: they do again"),
+        // Such rows are found by the reconcile meanwhile.
+        Err(error) => {
+            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`")
+        }
+    }
 }

@@ -211,16 +211,27 @@ fn why_not(
     }
 }
 
-/// Topics by their keys, each with its board's, in no particular order; those that are gone are left out.
-pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<(BoardId, Topic)>, StoreError> {
-    let all = topics::table.select((topics::board_id, topic_columns()));
-    let rows: Vec<(i64, TopicRow)> = match ids {
+/// A topic as a write left it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) board_id: BoardId,
+    /// Whether its board shows it: a trigger of another program may have archived it.
+    pub(crate) is_live: bool,
+    pub(crate) topic: Topic,
+}
+
+/// Topics by their keys, in no particular order; those that are gone are left out.
+pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<Found>, StoreError> {
+    let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
+    let rows: Vec<(i64, bool, TopicRow)> = match ids {
         // Most groups of writes are of one; a statement for any number could not be kept prepared.
         [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
         ids => all.filter(topics::id.eq_any(ids.iter().map(|id| id.0))).load(connection)?,
     };
-    let topic = |(board_id, row): (i64, TopicRow)| Some((BoardId(board_id), row.into_topic()?));
-    Ok(rows.into_iter().filter_map(topic).collect())
+    let found = |(board_id, archived, row): (i64, bool, TopicRow)| {
+        Some(Found { board_id: BoardId(board_id), is_live: !archived, topic: row.into_topic()? })
+    };
+    Ok(rows.into_iter().filter_map(found).collect())
 }
 
 /// One topic of a board, archived or not.

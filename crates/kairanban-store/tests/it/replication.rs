@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use kairanban_core::ChangeKind;
+use kairanban_store::migrate;
 
-use crate::place::{Foreign, Kind, Place, create};
+use crate::place::{Foreign, Kind, Place, TIMEOUTS, create, main};
 
 /// Waits until the board shows this.
 fn await_comments(place: &Place, expected: &[&str]) {
@@ -163,4 +164,52 @@ fn a_name_that_the_replica_role_changes_is_a_new_one() {
         admin.ask("SELECT named_by FROM board_lives l JOIN boards b ON b.id = l.board_id WHERE b.name LIKE 'other%'")
     };
     assert_ne!(lives(), lives());
+}
+
+/// A truncate takes all boards, their topics and all that belongs to them; it is logged for each board.
+#[test]
+fn boards_that_are_truncated_are_seen() {
+    let place = Place::new(Kind::Postgres);
+    let mut admin = place.foreign();
+    for role in ["origin", "replica"] {
+        admin.run(&format!("SET session_replication_role = {role}; INSERT INTO boards (name) VALUES ('other')"));
+        create(&place, "before");
+        let before = place.head();
+        admin.run("TRUNCATE boards CASCADE");
+        let kinds: Vec<_> = place.changes(before).iter().map(|change| change.kind).collect();
+        assert_eq!(kinds, [ChangeKind::Board, ChangeKind::Board], "{role}");
+        admin.run("INSERT INTO boards (name) VALUES ('main')");
+        assert_eq!(place.comments(), [""; 0], "{role}");
+    }
+}
+
+/// How `pg_restore --disable-triggers` leaves the triggers: nothing is logged twice, and after `migrate` nothing is missed.
+#[test]
+fn migrating_mends_what_a_restore_without_triggers_left() {
+    let place = Place::new(Kind::Postgres);
+    let mut admin = place.foreign();
+    for table in ["topics", "boards", "tokens", "transactions"] {
+        admin.run(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL"));
+    }
+    let before = place.head();
+    admin.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
+    assert_eq!(place.changes(before).len(), 2);
+    migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
+    admin.run("SET session_replication_role = replica");
+    for (sql, kind) in [
+        ("INSERT INTO topics (board_id, comment) VALUES (1, 'c')", ChangeKind::Set),
+        ("UPDATE topics SET comment = 'C' WHERE comment = 'c'", ChangeKind::Set),
+        ("UPDATE boards SET title = 'x'", ChangeKind::Board),
+        ("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')", ChangeKind::Token),
+        ("TRUNCATE topics", ChangeKind::Clear),
+    ] {
+        let before = place.head();
+        admin.run(sql);
+        assert_eq!(place.changes(before).iter().map(|change| change.kind).collect::<Vec<_>>(), [kind], "{sql}");
+        assert_stamped(&place);
+    }
+    // What an owner has turned off is theirs.
+    admin.run("ALTER TABLE topics DISABLE TRIGGER topics_applied");
+    migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
+    assert_eq!(admin.ask("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied'"), "D");
 }

@@ -14,6 +14,7 @@ crate::on_both!(
     a_moderating_trigger_refuses_one_post_and_no_other,
     a_spammer_costs_the_neighbours_nothing,
     a_dropped_row_is_refused,
+    a_post_that_a_trigger_archives_is_shown_nowhere,
     what_an_administrator_does_is_refused_alone,
     a_constraint_that_fails_at_the_commit_refuses_its_row_alone,
     a_missing_column_is_an_outage_that_readyz_names,
@@ -107,9 +108,9 @@ fn every_class_of_sqlstate_is_answered_as_what_it_is() {
         among_neighbours(&node, &format!("raise {state}"), 422, "refused", Some("not this"));
     }
     let again = [
-        "08000", "08001", "08003", "08006", "0A000", "25000", "25006", "28000", "40001", "40P01", "42501", "42601", "42703",
-        "42883", "42P01", "53000", "53100", "53200", "53300", "55000", "55006", "55P03", "57014", "57P01", "57P03", "58000",
-        "58030", "XX000", "XX001",
+        "08000", "08001", "08003", "08006", "0A000", "2200H", "25000", "25006", "28000", "40001", "40P01", "42501", "42601",
+        "42703", "42883", "42P01", "53000", "53100", "53200", "53300", "55000", "55006", "55P03", "57014", "57P01", "57P03",
+        "58000", "58030", "XX000", "XX001",
     ];
     for state in again {
         among_neighbours(&node, &format!("raise {state}"), 503, "unavailable", None);
@@ -183,6 +184,29 @@ fn a_dropped_row_is_refused(database: Database) {
             .to_owned()
     });
     among_neighbours(&node, "take me", 422, "refused", None);
+}
+
+/// A moderator that puts posts away at once: the node that took them shows what every other one shows.
+fn a_post_that_a_trigger_archives_is_shown_nowhere(database: Database) {
+    let node = Node::start(database);
+    // One server for a SQLite file.
+    let other = node.database.is_postgres().then(|| node.sibling());
+    if node.database.is_postgres() {
+        before_insert(&node.database, "put_away", "spam", "NEW.archived := true;");
+    } else {
+        let put_away = "CREATE TRIGGER put_away AFTER INSERT ON topics WHEN NEW.comment LIKE 'spam%' BEGIN \
+            UPDATE topics SET archived = 1 WHERE id = NEW.id; END;";
+        node.database.sql(put_away);
+    }
+    let mut stream = node.stream("/b/main/stream?format=list");
+    assert_eq!(stream.event().json()["contents"], serde_json::json!([]));
+    assert_eq!(post(&node, "spam").status, 201);
+    let id = node.post("fine");
+    for node in std::iter::once(&node).chain(&other) {
+        assert_eq!(shown(node), ["fine"]);
+    }
+    let contents = serde_json::json!([{ "id": id, "comment": "fine" }]);
+    while stream.event().json()["contents"] != contents {}
 }
 
 /// Each statement of each command, refused by a trigger.

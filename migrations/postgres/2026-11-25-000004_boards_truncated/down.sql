@@ -1,0 +1,2 @@
+DROP TRIGGER boards_truncated ON boards;
+DROP FUNCTION boards_truncated();
