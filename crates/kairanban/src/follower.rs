@@ -132,8 +132,9 @@ impl Follower {
     async fn publish_own(&mut self, commit: Committed) -> bool {
         let Committed { revision, last, created } = commit;
         let at = self.position.borrow().revision;
+        // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can say.
         if revision <= at {
-            return true;
+            return false;
         }
         let Some(last) = last.filter(|_| self.stale_since.borrow().is_none() && revision.get() == at.get() + 1) else {
             return false;
