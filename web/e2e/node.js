@@ -22,7 +22,8 @@ export class Node {
     const program = process.env.KAIRANBAN_BIN ?? "../../target/debug/kairanban";
     const environment = Object.entries(this.settings).map(([name, value]) => [`KAIRANBAN_${name}`, value]);
     // What is meant for the tests is unknown to the program, which would refuse to start.
-    const { KAIRANBAN_BIN: _, ...inherited } = process.env;
+    const isForTests = (name) => name === "KAIRANBAN_BIN" || name.startsWith("KAIRANBAN_TEST_");
+    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !isForTests(name)));
     this.child = spawn(program, ["--listen", listen, "--database-url", `sqlite://${join(this.folder, "board.db")}`], {
       env: { ...inherited, RUST_LOG: "warn", ...Object.fromEntries(environment) },
       stdio: ["ignore", "pipe", "inherit"],
