@@ -124,7 +124,7 @@ fn columns<'a>(board: BoardId, key: &'a IdempotencyKey, request: &'a str, id: To
 
 /// Forgets keys older than `age_max`. Gives how many.
 pub(crate) fn forget(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let rows = idempotency::table.filter(idempotency::used_at.lt(connection.ago(age_max)));
+    let rows = idempotency::table.filter(idempotency::used_at.le(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
 

@@ -161,7 +161,7 @@ pub(crate) fn restore_topic(
     use deleted_topics as kept;
     let board_id = board_id(connection, board)?;
     let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
-    let is_kept = is_it.and(kept::deleted_at.ge(connection.ago(within)));
+    let is_kept = is_it.and(kept::deleted_at.gt(connection.ago(within)));
     if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
         return Err(StoreError::TopicExists(id));
     }
@@ -178,14 +178,14 @@ pub(crate) fn restore_topic(
 /// No row was put back: because none was kept, or a trigger dropped it without a word.
 fn why_not_put_back(connection: &mut AnyConnection, id: TopicId, within: Duration) -> Result<StoreError, StoreError> {
     use deleted_topics as kept;
-    let is_kept = kept::id.eq(id.0).and(kept::deleted_at.ge(connection.ago(within)));
+    let is_kept = kept::id.eq(id.0).and(kept::deleted_at.gt(connection.ago(within)));
     let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
     Ok(if found > 0 { StoreError::Refused(Refusal::default()) } else { StoreError::NoSuchTopic(id) })
 }
 
-/// Forgets topics that were deleted before `age_max` ago. Gives how many.
+/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`] refuses. Returns how many.
 pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
-    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.lt(connection.ago(age_max)));
+    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.le(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
