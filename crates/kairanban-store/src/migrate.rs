@@ -1,5 +1,7 @@
 //! Bringing a database to this version's schema.
 
+use std::time::Duration;
+
 use diesel::{
     backend::Backend,
     connection::SimpleConnection as _,
@@ -20,8 +22,8 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgre
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
-/// How long the tables are waited for to set their triggers right.
-const LOCK_WAIT_S: u32 = 5;
+/// How long a start waits for the tables to set their triggers right.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Where diesel notes which migrations ran.
 pub(crate) const TABLE: &str = "__diesel_schema_migrations";
@@ -56,7 +58,10 @@ pub fn migrate(
         let _lock = lock(address, timeouts)?;
         bring_up(&mut connection, default_board)?
     };
-    set_firing(&mut connection);
+    if let Err(error) = restore_triggers(&mut connection, LOCK_WAIT) {
+        // Such rows are found by the reconcile meanwhile.
+        tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
+    }
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
     }
@@ -184,7 +189,7 @@ struct Command {
 
 /// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
 /// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
-fn set_firing(connection: &mut AnyConnection) {
+pub(crate) fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     const WRONG: &str = "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
         FROM pg_trigger JOIN (VALUES ('topics', 'topics_applied', 'REPLICA'), ('topics', 'topics_applied_update', 'REPLICA'), \
         ('topics', 'topics_before_insert', 'ALWAYS'), ('topics', 'topics_before_update', 'ALWAYS'), \
@@ -193,22 +198,15 @@ fn set_firing(connection: &mut AnyConnection) {
         ('tokens', 'tokens_changed', 'ALWAYS'), ('transactions', 'transaction_stamped', 'ALWAYS')) AS wanted (place, name, mode) \
         ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'";
     if matches!(connection, AnyConnection::Sqlite(_)) {
-        return;
+        return Ok(());
     }
-    let set: Result<usize, StoreError> = connection.transaction(|connection| {
-        let wrong: Vec<Command> = sql_query(WRONG).load(connection)?;
-        for Command { command } in &wrong {
-            sql_query(format!("SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")).execute(connection)?;
-            sql_query(command).execute(connection)?;
-        }
-        Ok(wrong.len())
-    });
-    match set {
-        Ok(0) => {}
-        Ok(triggers) => tracing::warn!(triggers, "triggers did not fire for rows that replication brings: they do again"),
-        // Such rows are found by the reconcile meanwhile.
-        Err(error) => {
-            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`")
-        }
+    let wrong: Vec<Command> = sql_query(WRONG).load(connection)?;
+    if !wrong.is_empty() {
+        connection.transaction(|connection| {
+            sql_query(format!("SET LOCAL lock_timeout = '{}ms'", lock_wait.as_millis())).execute(connection)?;
+            wrong.iter().try_for_each(|Command { command }| sql_query(command).execute(connection).map(drop))
+        })?;
+        tracing::warn!(triggers = wrong.len(), "triggers did not fire for rows that replication brings: they do again");
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Compares what is in memory with what the database holds, board by board and spread over the interval: rows may have
 //! been changed without a revision (by a replica's role, or while the triggers were off), and nothing else would ever show
-//! them. What differs is logged as a change, once for all nodes, so that all of them read it.
+//! them. What differs is logged as a change, once for all nodes, so that all of them read it. Each round begins with the triggers:
+//! turning them off and on again makes them forget that they are for replicas, too.
 
 use std::{
     collections::HashMap,
@@ -60,6 +61,8 @@ struct Findings {
     count: u64,
     /// What the database held of a board when it was logged last, and what memory did.
     logged: HashMap<BoardId, (i64, i64)>,
+    /// Why the triggers could not be restored, as it was logged last.
+    triggers: Option<String>,
 }
 
 impl Reconcile {
@@ -83,6 +86,7 @@ impl Reconcile {
         let mut ticks = interval((self.interval / slices).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.restore_triggers(&mut findings).await;
             let boards: Vec<BoardId> = self.hub.shown().into_iter().map(|shown| shown.board_id).collect();
             let slice = boards.len().div_ceil(SLICES).max(1);
             for at in 0..SLICES {
@@ -99,6 +103,18 @@ impl Reconcile {
                 }
             }
         }
+    }
+
+    /// Rows that replication brings draw a revision again once it is done. Logs each new reason why it cannot be.
+    async fn restore_triggers(&self, findings: &mut Findings) {
+        if self.following.stale_since().is_some() {
+            return;
+        }
+        let found = answered(&self.store, Store::restore_triggers).await.err().map(|error| error.to_string());
+        if let Some(error) = found.as_ref().filter(|found| findings.triggers.as_ref() != Some(found)) {
+            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
+        }
+        findings.triggers = found;
     }
 
     /// Waits for the next slice, and takes the reports that are made meanwhile. False at the end.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
-use crate::{BoardContent, StoreError, Stretch, change_log, history, identity};
+use crate::{BoardContent, StoreError, Stretch, change_log, history, identity, migrate};
+
+/// How long a running server waits for the tables to change their triggers. Writers wait behind it.
+const TABLES_WAIT: Duration = Duration::from_millis(200);
 
 impl Store {
     /// Finds out whether the database still holds the history that was read up to `known`, and begins a new epoch if it was
@@ -54,6 +57,15 @@ impl Store {
     /// If the database is away.
     pub fn log_missed(&self, board: BoardId, seen: Revision, is_board: bool) -> Result<bool, StoreError> {
         self.pool.write(|connection| history::log_missed(connection, board, seen, is_board), |_, logged| Ok(logged))
+    }
+
+    /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to.
+    /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such triggers.
+    ///
+    /// # Errors
+    /// If the tables belong to another role, or are in use, or the database is away.
+    pub fn restore_triggers(&self) -> Result<(), StoreError> {
+        self.with(|connection| migrate::restore_triggers(connection, TABLES_WAIT))
     }
 
     /// The newest committed revision.

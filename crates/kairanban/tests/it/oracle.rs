@@ -296,7 +296,7 @@ impl<'a> Trouble<'a> {
         self.truth.replay(&database);
         accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));
         self.truth.allow_what_the_tables_hold(&database);
-        let shows = |node: &Node| accidents::shows(node, None);
+        let shows = |node: &Node| accidents::shows(node, None) && accidents::triggers_are_restored(&database);
         let took = accidents::wait_for_all(run, self.nodes, shows, RECONCILE, "changed past the triggers");
         self.truth.resume(&database);
         self.done.changes_past_triggers += 1;

@@ -324,6 +324,19 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
     assert!(after - before <= 1 && after >= 1, "logged once, not once a node: {before} and {after}");
 }
 
+/// Turning the triggers off and on makes them forget the rows that replication brings, until the server puts that right.
+#[test]
+fn triggers_that_forgot_replication_are_restored() {
+    let node = Node::start_with(Database::postgres(), &[QUICK]);
+    let wrong = "SELECT count(*) FROM pg_trigger WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";
+    node.database.sql("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL;");
+    within(Duration::from_secs(10), "restoring the triggers", || node.database.sql(wrong) == "0");
+    node.database.sql("SET session_replication_role = replica; INSERT INTO topics (board_id, comment) VALUES (1, 'applied');");
+    let unlogged = node.database.sql("SELECT count(*) FROM topics WHERE revision = 0;");
+    assert_eq!(unlogged, "0", "it drew a revision");
+    assert_eq!(comments(&node), ["applied"]);
+}
+
 fn administer(node: &Node, method: &str, path: &str, body: &str) {
     let token = node.token(&["create", "--scope", "admin", "--name", "ann"]);
     let answer = node.send_as(method, path, &token, &[], body);

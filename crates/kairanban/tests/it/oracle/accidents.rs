@@ -84,6 +84,11 @@ pub(super) fn change_past_the_triggers(database: &Database, name: &str) {
     database.sql(&format!("BEGIN IMMEDIATE;\n{drops}{changes}\n{triggers}\nCOMMIT;"));
 }
 
+/// Whether rows that replication brings are logged again: turning the triggers off and on makes them forget to.
+pub(super) fn triggers_are_restored(database: &Database) -> bool {
+    !database.is_postgres() || database.sql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied';") == "R"
+}
+
 /// Stops one of the server's sessions for a while, as a frozen machine or link does. Postgres only.
 pub(super) fn freeze_a_session(database: &Database, random: &mut fastrand::Rng, time: Duration) {
     let sessions = database.sql(
