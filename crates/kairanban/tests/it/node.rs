@@ -301,7 +301,8 @@ impl Node {
         }
     }
 
-    /// The exit code, if it has ended.
+    /// The exit code, if it has ended. For tests with failpoints, which only debug builds have.
+    #[cfg(debug_assertions)]
     pub(crate) fn has_ended(&mut self) -> Option<Option<i32>> {
         self.child.try_wait().expect("a status").map(|status| status.code())
     }
