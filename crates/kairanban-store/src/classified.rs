@@ -18,6 +18,7 @@ use diesel::{
 use crate::{
     StoreError,
     error::{FaultKind, Refusal},
+    needs::{self, Fires},
     rows::Number,
 };
 
@@ -124,41 +125,44 @@ fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')")).get_result(connection)?)
 }
 
-/// What a write needs, without any row: it fails if a table, a column or a grant is missing.
-const NEEDS: [&str; 10] = [
-    "INSERT INTO topics (board_id, comment, author) SELECT id, name, title FROM boards WHERE false",
-    "UPDATE topics SET comment = comment, author = author, archived = archived WHERE false",
-    "DELETE FROM topics WHERE false",
-    "INSERT INTO idempotency (board_id, key, request, topic_id) SELECT board_id, key, request, topic_id FROM idempotency WHERE false",
-    "INSERT INTO deleted_topics SELECT * FROM deleted_topics WHERE false",
-    "DELETE FROM deleted_topics WHERE false",
-    "UPDATE boards SET title = title, read = read, post = post WHERE false",
-    "UPDATE tokens SET revoked_at = revoked_at WHERE false",
-    "INSERT INTO audit (actor, action) SELECT actor, action FROM audit WHERE false",
-    "UPDATE identity SET value = value WHERE key = 'epoch'",
-];
+/// Checks that this role can read all that a server reads. Fails with what is missing.
+pub(crate) fn check_reading_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run_all(connection, needs::reading(true))
+}
+
+/// The same on SQLite.
+pub(crate) fn check_reading_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    needs::reading(false).try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))
+}
 
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    const ON: &str = "SELECT count(*) AS number FROM pg_trigger WHERE tgenabled IN ('O', 'A') AND tgname IN \
-        ('topics_before_insert', 'topics_before_update', 'topics_inserted', 'topics_updated', 'topics_deleted', 'topics_truncated', \
-         'boards_changed', 'boards_named', 'tokens_changed', 'transaction_stamped') AND tgrelid IN \
-        ('topics'::regclass, 'boards'::regclass, 'tokens'::regclass, 'transactions'::regclass) \
-        AND current_setting('session_replication_role') <> 'replica'";
-    NEEDS.iter().try_for_each(|command| run(connection, command))?;
-    let on: Number = sql_query(ON).get_result(connection)?;
-    if on.number == Some(10) { Ok(()) } else { Err(triggers_off()) }
+    run_all(connection, needs::writing(true))?;
+    let fires = needs::POSTGRES_TRIGGERS.iter().filter(|trigger| trigger.fires != Fires::Replica);
+    let fires: Vec<_> = fires.map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name)).collect();
+    let off = format!(
+        "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS (SELECT FROM pg_trigger \
+         WHERE tgrelid = to_regclass(place) AND tgname = name AND tgenabled IN ('O', 'A')) \
+         OR current_setting('session_replication_role') = 'replica'",
+        fires.join(", ")
+    );
+    let off: Number = sql_query(off).get_result(connection)?;
+    if off.number == Some(0) { Ok(()) } else { Err(triggers_off()) }
+}
+
+/// All of them in one round trip, until one fails.
+fn run_all(connection: &mut PgConnection, commands: impl Iterator<Item = String>) -> Result<(), StoreError> {
+    run(connection, &commands.collect::<Vec<_>>().join("; "))
 }
 
 /// The same on SQLite.
 pub(crate) fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    const ON: &str = "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN \
-        ('topics_inserted', 'topics_updated', 'topics_deleted', 'changes_draw', 'changes_stamp')";
-    for command in NEEDS {
-        connection.batch_execute(command).map_err(of_sqlite)?;
-    }
-    let on: Number = sql_query(ON).get_result(connection)?;
-    if on.number == Some(5) { Ok(()) } else { Err(triggers_off()) }
+    needs::writing(false).try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))?;
+    let names = needs::SQLITE_TRIGGERS.join("', '");
+    let on = format!("SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')");
+    let on: Number = sql_query(on).get_result(connection)?;
+    let all = i64::try_from(needs::SQLITE_TRIGGERS.len()).ok();
+    if on.number == all { Ok(()) } else { Err(triggers_off()) }
 }
 
 /// What was written drew no revision: no reader would see it.

@@ -16,7 +16,8 @@ use diesel::{
 use crate::{
     DatabaseAddress, StoreError,
     classified::{self, Modification},
-    error::FaultKind,
+    error::{Fault, FaultKind},
+    rights,
     rows::Number,
 };
 
@@ -186,9 +187,42 @@ impl AnyConnection {
 
     /// Checks that writing works here, within a write that changes nothing.
     pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
-        match self {
+        let checked = match self {
             Self::Postgres(connection) => classified::check_postgres(connection),
             Self::Sqlite(connection) => classified::check_sqlite(connection),
+        };
+        checked.map_err(|error| self.with_grants(error))
+    }
+
+    /// Checks that all can be read that a server reads. Fails with what is missing.
+    pub(crate) fn check_reading(&mut self) -> Result<(), StoreError> {
+        let checked = match self {
+            Self::Postgres(connection) => classified::check_reading_postgres(connection),
+            Self::Sqlite(connection) => classified::check_reading_sqlite(connection),
+        };
+        checked.map_err(|error| self.with_grants(error))
+    }
+
+    /// Adds the grants that would help.
+    fn with_grants(&mut self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Fault(Fault { kind: FaultKind::Installation, text }) if matches!(self, Self::Postgres(_)) => {
+                // If they cannot be asked for, the error stands as it is.
+                let grants = rights::missing(self).unwrap_or_default();
+                let text = if grants.is_empty() { text } else { format!("{text}. This would help: {}", grants.join("; ")) };
+                StoreError::fault(FaultKind::Installation, text)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a new transaction of this session may write.
+    pub(crate) fn is_writable(&mut self) -> QueryResult<bool> {
+        match self {
+            Self::Postgres(_) => {
+                number(self, "SELECT (current_setting('transaction_read_only') = 'off')::int::bigint AS number").map(|on| on == 1)
+            }
+            Self::Sqlite(_) => Ok(true),
         }
     }
 

@@ -70,6 +70,11 @@ pub(crate) fn check(session: &mut Session, limits: Limits) -> Outcome {
     Outcome { commits: Vec::new(), answers: checked.err().map(Err).into_iter().collect() }
 }
 
+/// Looks whether the session may write, without a transaction.
+pub(crate) fn look(session: &mut Session) -> Outcome {
+    Outcome { commits: Vec::new(), answers: session.check_writable().err().map(Err).into_iter().collect() }
+}
+
 fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outcome {
     let mut commits = Vec::new();
     let mut answers: Vec<Option<Answer>> = writes.iter().map(|_| None).collect();

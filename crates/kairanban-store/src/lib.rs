@@ -19,6 +19,7 @@ mod idempotency;
 mod identity;
 mod lenient;
 mod migrate;
+mod needs;
 mod pool;
 mod repository;
 mod rights;

@@ -15,7 +15,14 @@ use diesel::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use kairanban_core::BoardName;
 
-use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, files, identity, repository, rows::Number};
+use crate::{
+    DatabaseAddress, StoreError, Timeouts,
+    connection::AnyConnection,
+    files, identity,
+    needs::{Fires, POSTGRES_TRIGGERS, Trigger},
+    repository,
+    rows::Number,
+};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Under which name a migration leaves word of the rows that it changed.
@@ -190,17 +197,21 @@ struct Command {
 /// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
 /// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
 pub(crate) fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
-    const WRONG: &str = "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
-        FROM pg_trigger JOIN (VALUES ('topics', 'topics_applied', 'REPLICA'), ('topics', 'topics_applied_update', 'REPLICA'), \
-        ('topics', 'topics_before_insert', 'ALWAYS'), ('topics', 'topics_before_update', 'ALWAYS'), \
-        ('topics', 'topics_truncated', 'ALWAYS'), ('boards', 'boards_before', 'ALWAYS'), ('boards', 'boards_changed', 'ALWAYS'), \
-        ('boards', 'boards_named', 'ALWAYS'), ('boards', 'boards_truncated', 'ALWAYS'), ('tokens', 'tokens_before', 'ALWAYS'), \
-        ('tokens', 'tokens_changed', 'ALWAYS'), ('transactions', 'transaction_stamped', 'ALWAYS')) AS wanted (place, name, mode) \
-        ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'";
     if matches!(connection, AnyConnection::Sqlite(_)) {
         return Ok(());
     }
-    let wrong: Vec<Command> = sql_query(WRONG).load(connection)?;
+    let wanted = POSTGRES_TRIGGERS.iter().filter_map(|Trigger { name, table, fires }| match fires {
+        Fires::Ordinary => None,
+        Fires::Replica => Some(format!("('{table}', '{name}', 'REPLICA')")),
+        Fires::Always => Some(format!("('{table}', '{name}', 'ALWAYS')")),
+    });
+    let wrong = format!(
+        "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
+         FROM pg_trigger JOIN (VALUES {}) AS wanted (place, name, mode) \
+         ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'",
+        wanted.collect::<Vec<_>>().join(", ")
+    );
+    let wrong: Vec<Command> = sql_query(wrong).load(connection)?;
     if !wrong.is_empty() {
         connection.transaction(|connection| {
             sql_query(format!("SET LOCAL lock_timeout = '{}ms'", lock_wait.as_millis())).execute(connection)?;

@@ -1,6 +1,13 @@
 //! The connections that the store shares.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
 use parking_lot::{FairMutex, FairMutexGuard};
@@ -8,6 +15,7 @@ use parking_lot::{FairMutex, FairMutexGuard};
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, settings},
+    error::FaultKind,
     identity,
 };
 
@@ -26,6 +34,8 @@ pub(crate) struct Pool {
     turn_wait: Duration,
     /// The SQLite file.
     path: Option<Arc<Path>>,
+    /// Whether a reading failed although the database answered, since it was last asked.
+    suspicion: Arc<AtomicBool>,
     manager: Manager,
 }
 
@@ -49,7 +59,8 @@ impl Pool {
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
         let turn_wait = config.pool_wait + config.timeouts.statement;
-        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path, turn_wait, manager })
+        let suspicion = Arc::default();
+        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path, turn_wait, suspicion, manager })
     }
 
     /// Whether a transaction pooler stands between.
@@ -60,7 +71,25 @@ impl Pool {
     /// Works on a connection of the pool. A connection that died while it lay there shows only when
     /// it is used; then another is taken, until one lives or all were tried.
     pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work)).map_err(StoreError::of_reading)
+        let done = self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work));
+        if matches!(&done, Err(StoreError::Fault(_))) {
+            self.suspicion.store(true, Ordering::Relaxed);
+        }
+        done.map_err(StoreError::of_reading)
+    }
+
+    /// Whether a reading failed, since this was last asked, although the database answered.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.suspicion.swap(false, Ordering::Relaxed)
+    }
+
+    /// Finds out what keeps a server from reading, if it is something that the database says.
+    pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
+        let check = |connection: &mut AnyConnection| connection.check_reading();
+        match self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, check)) {
+            Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => Ok(Some(fault.to_string())),
+            checked => checked.map(|()| None),
+        }
     }
 
     /// The same for work that writes, but draws no revision.
@@ -179,6 +208,21 @@ impl Session {
                 done => return done.map_err(StoreError::final_word),
             }
         }
+    }
+}
+
+impl Session {
+    /// Looks whether the session may write, by one short statement and without a transaction.
+    pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
+        let mut pooled = self.connection.take().map_or_else(|| self.pool.manager.open(), Ok)?;
+        if !pooled.connection.is_writable()? {
+            return Err(StoreError::fault(
+                FaultKind::ReadOnly,
+                "it takes no writes of this role (a standby, or default_transaction_read_only)",
+            ));
+        }
+        self.connection = Some(pooled);
+        Ok(())
     }
 }
 

@@ -3,29 +3,11 @@
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
 
-use crate::{StoreError, connection::AnyConnection};
-
-/// Tables, and what a server does with them.
-const NEEDED: &[(&str, &[&str])] = &[
-    ("__diesel_schema_migrations", &["SELECT"]),
-    ("boards", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("topics", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("changes", &["SELECT", "INSERT", "DELETE"]),
-    ("board_lives", &["SELECT", "INSERT", "UPDATE"]),
-    ("revision_seq", &["SELECT", "UPDATE"]),
-    // For LOCK TABLE; it is always empty.
-    ("commit_order", &["UPDATE"]),
-    // UPDATE also for LOCK TABLE.
-    ("identity", &["SELECT", "INSERT", "UPDATE"]),
-    ("idempotency", &["SELECT", "INSERT", "DELETE"]),
-    ("tokens", &["SELECT", "INSERT", "UPDATE"]),
-    ("tickets", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("audit", &["SELECT", "INSERT", "DELETE"]),
-    ("deleted_topics", &["SELECT", "INSERT", "DELETE"]),
-];
-
-/// Functions that it calls.
-const CALLED: &[&str] = &["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"];
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    needs::{FUNCTIONS, TABLES},
+};
 
 #[derive(QueryableByName)]
 struct Missing {
@@ -36,7 +18,7 @@ struct Missing {
 /// The statements that would grant what the role lacks of what a server needs. Tables and functions that are not there are
 /// left out.
 pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let pairs = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{table}', '{right}')")));
+    let pairs = TABLES.iter().flat_map(|table| table.rights.iter().map(|right| format!("('{}', '{right}')", table.name)));
     let pairs = pairs.collect::<Vec<_>>().join(", ");
     // has_table_privilege raises an error for a table that is not there, so only those that are there are asked about.
     let query = format!(
@@ -46,7 +28,7 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
          ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END GROUP BY name ORDER BY name"
     );
     let mut missing = rows(connection, &query)?;
-    let functions = CALLED.iter().map(|function| format!("('{function}')")).collect::<Vec<_>>().join(", ");
+    let functions = FUNCTIONS.iter().map(|function| format!("('{function}')")).collect::<Vec<_>>().join(", ");
     let query = format!(
         "SELECT format('GRANT EXECUTE ON FUNCTION %I.%s TO %I', current_schema(), name, current_user) AS statement \
          FROM (VALUES {functions}) AS called (name) WHERE CASE WHEN to_regprocedure(name) IS NULL THEN false \
@@ -101,10 +83,10 @@ mod tests {
                 rights.split(", ").map(move |right| format!("{table} {right}")).collect::<Vec<_>>()
             })
             .collect();
-        let needed = NEEDED.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("{table} {right}")));
+        let needed = TABLES.iter().flat_map(|table| table.rights.iter().map(|right| format!("{} {right}", table.name)));
         assert_eq!(granted, needed.collect());
         let granted = sql.split_once("proname IN (").and_then(|(_, rest)| rest.split_once(')')).expect("functions").0;
         let granted: BTreeSet<_> = granted.split(", ").map(|name| name.trim_matches('\'')).collect();
-        assert_eq!(granted, CALLED.iter().filter_map(|called| Some(called.split_once('(')?.0)).collect());
+        assert_eq!(granted, FUNCTIONS.iter().filter_map(|called| Some(called.split_once('(')?.0)).collect());
     }
 }

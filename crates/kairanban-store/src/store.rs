@@ -76,6 +76,21 @@ impl Store {
         self.pool.is_pooled()
     }
 
+    /// Whether a reading failed, since this was last asked, although the database answered.
+    #[must_use]
+    pub fn take_suspicion(&self) -> bool {
+        self.pool.take_suspicion()
+    }
+
+    /// What keeps a server from reading, with what would help, if it is something that the database says: a table, a column or
+    /// a grant that is missing.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn reading_fault(&self) -> Result<Option<String>, StoreError> {
+        self.pool.reading_fault()
+    }
+
     /// The longest that an answer takes from a database that answers: until there is a connection, and
     /// for a statement.
     #[must_use]

@@ -102,7 +102,7 @@ pub struct WriterConfig {
 
 pub(crate) type Answer = Result<Written, StoreError>;
 
-/// Between two checks whether writing works again.
+/// Between two checks whether writing works, while nothing is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Job {
@@ -133,9 +133,8 @@ impl Writer {
         let mut groups = Groups { jobs, held: VecDeque::new(), group_max: config.group_max };
         let work = move || {
             loop {
-                match groups.next(workers.is_faulty().then_some(CHECK_INTERVAL)) {
+                match groups.next(CHECK_INTERVAL) {
                     Ok(group) => commit(&mut workers, group),
-                    // Without writes nothing would show that writing works again.
                     Err(RecvTimeoutError::Timeout) => workers.check(),
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -179,13 +178,9 @@ struct Groups {
 }
 
 impl Groups {
-    /// Waits for the next group, at most for `patience`, if given.
-    fn next(&mut self, patience: Option<Duration>) -> Result<Vec<Job>, RecvTimeoutError> {
-        let first = match (self.held.pop_front(), patience) {
-            (Some(held), _) => held,
-            (None, Some(patience)) => self.jobs.recv_timeout(patience)?,
-            (None, None) => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
-        };
+    /// Waits for the next group, at most for `patience`.
+    fn next(&mut self, patience: Duration) -> Result<Vec<Job>, RecvTimeoutError> {
+        let first = self.held.pop_front().map_or_else(|| self.jobs.recv_timeout(patience), Ok)?;
         let mut touched: HashSet<_> = first.write.touches().into_iter().collect();
         let mut group = vec![first];
         while group.len() < self.group_max {

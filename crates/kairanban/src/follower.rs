@@ -67,6 +67,7 @@ pub struct Follower {
     position: watch::Sender<Position>,
     last_seen: watch::Sender<LogPosition>,
     stale_since: watch::Sender<Option<DateTime<Utc>>>,
+    reading_fault: watch::Sender<Option<String>>,
     stale_boards: StaleBoards,
     own: mpsc::Receiver<Committed>,
 }
@@ -89,11 +90,19 @@ impl Follower {
         let (position, at) = watch::channel(start);
         let (last_seen, seen) = watch::channel(found);
         let (stale_since, stale) = watch::channel(None);
+        let (reading_fault, fault) = watch::channel(None);
         let (stale_boards, boards) = StaleBoards::new(around.retry_max);
         let wake = around.wake.clone();
-        let following = Following { position: at, stale_since: stale, stale_boards: boards, last_seen: seen, wake: wake.clone() };
+        let following = Following {
+            position: at,
+            stale_since: stale,
+            reading_fault: fault,
+            stale_boards: boards,
+            last_seen: seen,
+            wake: wake.clone(),
+        };
         let (commits, own) = mpsc::channel(OWN_MAX);
-        let follower = Self { around, position, last_seen, stale_since, stale_boards, own };
+        let follower = Self { around, position, last_seen, stale_since, reading_fault, stale_boards, own };
         Ok((follower, following, OwnCommits { commits, wake }))
     }
 
@@ -123,6 +132,7 @@ impl Follower {
                 Ok(()) => self.fresh(),
                 Err(error) => self.stale(&error),
             }
+            self.check_reading().await;
             self.position.send_modify(|position| (position.looks, position.looked_at) = (position.looks + 1, Instant::now()));
         }
     }
@@ -336,6 +346,21 @@ impl Follower {
         let head = last.revision;
         self.last_seen.send_modify(|seen| seen.last = Some(last));
         self.position.send_modify(|position| position.revision = position.revision.max(head));
+    }
+
+    /// Finds out what is missing, after a reading failed although the database answered, and until it is there.
+    async fn check_reading(&self) {
+        if !self.around.store.take_suspicion() && self.reading_fault.borrow().is_none() {
+            return;
+        }
+        // While it is away, what was missing still is as far as anybody knows.
+        let Ok(found) = answered_first(&self.around.store, Store::reading_fault).await else { return };
+        let is_new = self.reading_fault.send_if_modified(|fault| std::mem::replace(fault, found.clone()) != found);
+        match found {
+            Some(reason) if is_new => tracing::error!(%reason, "reading does not work"),
+            None if is_new => tracing::info!("reading works again"),
+            _ => {}
+        }
     }
 
     fn fresh(&self) {

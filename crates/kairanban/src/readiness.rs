@@ -68,7 +68,9 @@ impl Readiness {
             note(Status::NotReady, format!("{name} has ended; the process ends"));
         }
         let following = self.bulletin.following();
-        if following.stale_since().is_some() {
+        if let Some(fault) = following.reading_fault() {
+            note(Status::NotReady, format!("reading does not work: {fault}"));
+        } else if following.stale_since().is_some() {
             note(Status::NotReady, "the database is away".to_owned());
         }
         let silence = following.silence();

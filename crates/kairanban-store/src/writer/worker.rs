@@ -19,8 +19,15 @@ use crate::{
 
 type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
 
-/// A group to commit; without writes, a check whether writing works.
-type Task = Vec<Write>;
+/// What a worker is given to do.
+enum Task {
+    /// To commit a group.
+    Commit(Vec<Write>),
+    /// To check whether writing works, by a transaction that changes nothing.
+    Check,
+    /// To look whether the session may write, which costs next to nothing.
+    Look,
+}
 
 /// The worker at hand, and how others take its place.
 pub(super) struct Workers {
@@ -43,14 +50,10 @@ impl Workers {
         Self { store, config, health, on_commit, current: None, alive: Arc::new(()) }
     }
 
-    pub(super) fn is_faulty(&self) -> bool {
-        self.health.is_faulty()
-    }
-
     /// Has writes committed. Returns an answer to each of them.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Vec<Answer> {
         let count = writes.len();
-        match self.run(writes) {
+        match self.run(Task::Commit(writes)) {
             Ok(Outcome { commits, answers }) => {
                 answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.health.note(error));
                 if !commits.is_empty() {
@@ -66,12 +69,14 @@ impl Workers {
         }
     }
 
-    /// Finds out whether writing works again.
+    /// Finds out whether writing works, while there is nothing to write: nothing else would show it.
     pub(super) fn check(&mut self) {
-        if let Ok(outcome) = self.run(Vec::new()) {
+        let is_faulty = self.health.is_faulty();
+        if let Ok(outcome) = self.run(if is_faulty { Task::Check } else { Task::Look }) {
             match outcome.answers.into_iter().find_map(Result::err) {
                 Some(error) => self.health.note(&error),
-                None => self.health.clear(),
+                None if is_faulty => self.health.clear(),
+                None => {}
             }
         }
     }
@@ -125,18 +130,20 @@ impl Workers {
 
 /// Works until there are no more tasks.
 fn serve(mut session: Session, config: WriterConfig, tasks: Receiver<Task>, report: impl Fn(Outcome)) {
-    for writes in tasks {
+    for task in tasks {
         // Before the group is abandoned, so that its writes can be answered one by one.
         let (deadline, abandoned_at) = (Instant::now() + config.group_wait * 7 / 8, Instant::now() + config.group_wait);
         let limits = Limits { deadline, abandoned_at, tries_max: config.tries_max };
-        let work = || match writes.as_slice() {
-            [] => group_commit::check(&mut session, limits),
-            writes => group_commit::commit(&mut session, writes, limits),
+        let work = || match &task {
+            Task::Commit(writes) => group_commit::commit(&mut session, writes, limits),
+            Task::Check => group_commit::check(&mut session, limits),
+            Task::Look => group_commit::look(&mut session),
         };
         // A panic must not end the thread, or no write would ever be committed again.
         let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
-            Outcome { commits: Vec::new(), answers: vec![Err(panicked); writes.len().max(1)] }
+            let count = if let Task::Commit(writes) = &task { writes.len() } else { 1 };
+            Outcome { commits: Vec::new(), answers: vec![Err(panicked); count] }
         });
         report(outcome);
     }

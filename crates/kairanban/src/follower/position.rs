@@ -64,6 +64,8 @@ pub struct Position {
 pub struct Following {
     pub(super) position: watch::Receiver<Position>,
     pub(super) stale_since: watch::Receiver<Option<DateTime<Utc>>>,
+    /// What the database says is missing that reading takes.
+    pub(super) reading_fault: watch::Receiver<Option<String>>,
     /// Boards that cannot be read although the log can.
     pub(super) stale_boards: watch::Receiver<BTreeSet<BoardName>>,
     pub(super) last_seen: watch::Receiver<LogPosition>,
@@ -79,6 +81,7 @@ impl Following {
         Self {
             position: watch::channel(position).1,
             stale_since: watch::channel(None).1,
+            reading_fault: watch::channel(None).1,
             stale_boards: watch::channel(BTreeSet::new()).1,
             last_seen: watch::channel(last_seen).1,
             wake: Wake::default(),
@@ -101,6 +104,12 @@ impl Following {
     #[must_use]
     pub fn stale_since(&self) -> Option<DateTime<Utc>> {
         *self.stale_since.borrow()
+    }
+
+    /// What keeps this server from reading, if the database says it: a table, a column or a grant that is missing.
+    #[must_use]
+    pub fn reading_fault(&self) -> Option<String> {
+        self.reading_fault.borrow().clone()
     }
 
     /// The boards that cannot be read, while the rest can.

@@ -19,6 +19,7 @@ crate::on_both!(
     a_constraint_that_fails_at_the_commit_refuses_its_row_alone,
     a_missing_column_is_an_outage_that_readyz_names,
     a_post_that_draws_no_revision_is_rolled_back,
+    what_cannot_be_read_is_named,
     text_that_cannot_be_searched_for_is_refused,
 );
 
@@ -315,6 +316,40 @@ fn a_missing_column_is_an_outage_that_readyz_names(database: Database) {
     node.post("after");
 }
 
+/// By what is missing, and not as a database that is away; also if only some requests read it.
+fn what_cannot_be_read_is_named(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    for (table, column) in [("changes", "kind"), ("topics", "author"), ("tokens", "scope")] {
+        node.database.sql(&format!("ALTER TABLE {table} RENAME COLUMN {column} TO away;"));
+        node.send_as("GET", "/api/v1/tokens", "kb_made_up", &[], "");
+        node.get(&format!("{TOPICS}?q=before"));
+        await_readiness(&node, 503, column);
+        let text = node.get("/readyz").body;
+        assert!(text.contains("kairanban migrate") && !text.contains("is away"), "{table}: {text}");
+        node.database.sql(&format!("ALTER TABLE {table} RENAME COLUMN away TO {column};"));
+        await_readiness(&node, 200, "ready");
+    }
+    node.post("after");
+}
+
+/// As a database is after a failover, also before anything is written.
+#[test]
+fn a_database_that_became_read_only_is_named_without_a_write() {
+    let node = Node::start(Database::postgres());
+    await_readiness(&node, 200, "ready");
+    let name = node.database.sql("SELECT current_database();");
+    let end_sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
+                        AND pid <> pg_backend_pid();";
+    node.database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on; {end_sessions}"));
+    await_readiness(&node, 503, "read-only");
+    node.database.sql(&format!(
+        "SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only; {end_sessions}"
+    ));
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
+
 /// A post that no reader would be shown is not acknowledged.
 fn a_post_that_draws_no_revision_is_rolled_back(database: Database) {
     let node = Node::start(database);
@@ -379,6 +414,12 @@ fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
             await_readiness(&node, 503, table);
         }
         owner.database.sql(&format!("GRANT {right} ON {table} TO {role};"));
+        await_readiness(&node, 200, "ready");
+    }
+    for table in ["topics", "changes", "identity"] {
+        owner.database.sql(&format!("REVOKE SELECT ON {table} FROM {role};"));
+        await_readiness(&node, 503, &format!("GRANT SELECT ON public.{table} TO {role}"));
+        owner.database.sql(&format!("GRANT SELECT ON {table} TO {role};"));
         await_readiness(&node, 200, "ready");
     }
     owner.database.sql(

@@ -1,0 +1,184 @@
+//! What a server needs of its database: tables with their columns and rights, functions, and triggers. The only list of them:
+//! the rights that are asked for at the start and the checks whether reading and writing work are made of it.
+
+/// A table, and what a server does with it.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) rights: &'static [&'static str],
+    /// The columns that are named in statements.
+    columns: &'static [&'static str],
+    on: Databases,
+}
+
+#[derive(PartialEq, Eq)]
+enum Databases {
+    Both,
+    Postgres,
+}
+
+const fn table(name: &'static str, rights: &'static [&'static str], columns: &'static [&'static str]) -> Table {
+    Table { name, rights, columns, on: Databases::Both }
+}
+
+const fn on_postgres(name: &'static str, rights: &'static [&'static str], columns: &'static [&'static str]) -> Table {
+    Table { name, rights, columns, on: Databases::Postgres }
+}
+
+const SELECT: &str = "SELECT";
+const INSERT: &str = "INSERT";
+const UPDATE: &str = "UPDATE";
+const DELETE: &str = "DELETE";
+/// No statement changes a row of a sequence.
+const SEQUENCE: &str = "revision_seq";
+
+pub(crate) const TABLES: &[Table] = &[
+    table("__diesel_schema_migrations", &[SELECT], &["version"]),
+    table("boards", &[SELECT, INSERT, UPDATE, DELETE], &["id", "name", "title", "created_at", "read", "post"]),
+    table(
+        "topics",
+        &[SELECT, INSERT, UPDATE, DELETE],
+        &["id", "board_id", "comment", "author", "created_at", "updated_at", "edited_at", "archived", "revision"],
+    ),
+    table("changes", &[SELECT, INSERT, DELETE], &["revision", "kind", "board_id", "topic_id", "at"]),
+    table("board_lives", &[SELECT, INSERT, UPDATE], &["board_id", "named_by"]),
+    on_postgres(SEQUENCE, &[SELECT, UPDATE], &["last_value"]),
+    // For LOCK TABLE; it is always empty.
+    on_postgres("commit_order", &[UPDATE], &["nothing"]),
+    // UPDATE also for LOCK TABLE.
+    table("identity", &[SELECT, INSERT, UPDATE], &["key", "value"]),
+    table("idempotency", &[SELECT, INSERT, DELETE], &["board_id", "key", "request", "topic_id", "used_at"]),
+    table(
+        "tokens",
+        &[SELECT, INSERT, UPDATE],
+        &["id", "name", "digest", "scope", "board_id", "created_at", "expires_at", "revoked_at", "last_used_at"],
+    ),
+    table("tickets", &[SELECT, INSERT, UPDATE, DELETE], &["digest", "token_id", "board_id", "made_at", "used_at"]),
+    table("audit", &[SELECT, INSERT, DELETE], &["at", "actor", "token_id", "action", "board", "subject"]),
+    table(
+        "deleted_topics",
+        &[SELECT, INSERT, DELETE],
+        &["id", "board_id", "comment", "author", "created_at", "updated_at", "edited_at", "archived", "deleted_at"],
+    ),
+];
+
+/// Functions that it calls.
+pub(crate) const FUNCTIONS: &[&str] = &["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"];
+
+/// Statements that touch no row and fail if something is missing that reading takes.
+pub(crate) fn reading(postgres: bool) -> impl Iterator<Item = String> {
+    tables(postgres).filter(|table| table.rights.contains(&SELECT)).map(select)
+}
+
+/// The same for writing.
+pub(crate) fn writing(postgres: bool) -> impl Iterator<Item = String> {
+    tables(postgres).flat_map(|table| table.rights.iter().filter_map(|right| statement(table, right)))
+}
+
+fn tables(postgres: bool) -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().filter(move |table| postgres || table.on == Databases::Both)
+}
+
+fn select(Table { name, columns, .. }: &Table) -> String {
+    format!("SELECT {} FROM {name} WHERE false", columns.join(", "))
+}
+
+fn statement(table: &Table, right: &str) -> Option<String> {
+    let Table { name, columns, .. } = table;
+    let values = |value: &dyn Fn(&&str) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
+    match right {
+        SELECT => Some(select(table)),
+        INSERT => {
+            let nulls = values(&|_| "NULL".to_owned());
+            Some(format!("INSERT INTO {name} ({}) SELECT {nulls} WHERE false", columns.join(", ")))
+        }
+        UPDATE if *name == SEQUENCE => None,
+        UPDATE => Some(format!("UPDATE {name} SET {} WHERE false", values(&|column| format!("{column} = NULL")))),
+        _ => Some(format!("DELETE FROM {name} WHERE false")),
+    }
+}
+
+/// A trigger of Postgres.
+pub(crate) struct Trigger {
+    pub(crate) name: &'static str,
+    pub(crate) table: &'static str,
+    pub(crate) fires: Fires,
+}
+
+/// In which sessions a trigger fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fires {
+    /// All but those of the replica role.
+    Ordinary,
+    /// Those of the replica role alone.
+    Replica,
+    /// All.
+    Always,
+}
+
+const fn trigger(table: &'static str, name: &'static str, fires: Fires) -> Trigger {
+    Trigger { name, table, fires }
+}
+
+pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
+    trigger("topics", "topics_before_insert", Fires::Always),
+    trigger("topics", "topics_before_update", Fires::Always),
+    trigger("topics", "topics_inserted", Fires::Ordinary),
+    trigger("topics", "topics_updated", Fires::Ordinary),
+    trigger("topics", "topics_deleted", Fires::Ordinary),
+    trigger("topics", "topics_truncated", Fires::Always),
+    trigger("topics", "topics_applied", Fires::Replica),
+    trigger("topics", "topics_applied_update", Fires::Replica),
+    trigger("boards", "boards_before", Fires::Always),
+    trigger("boards", "boards_changed", Fires::Always),
+    trigger("boards", "boards_named", Fires::Always),
+    trigger("boards", "boards_truncated", Fires::Always),
+    trigger("tokens", "tokens_before", Fires::Always),
+    trigger("tokens", "tokens_changed", Fires::Always),
+    trigger("transactions", "transaction_stamped", Fires::Always),
+];
+
+/// Without these on SQLite nothing that is written is logged.
+pub(crate) const SQLITE_TRIGGERS: &[&str] =
+    &["topics_inserted", "topics_updated", "topics_deleted", "changes_draw", "changes_stamp"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What the migrations leave behind, by name: table, and in which sessions it fires.
+    fn of_the_migrations() -> BTreeMap<String, (String, Fires)> {
+        let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres").expect("migrations").flatten().collect();
+        folders.sort_by_key(|folder| folder.path());
+        let mut triggers = BTreeMap::new();
+        for folder in folders {
+            let text = std::fs::read_to_string(folder.path().join("up.sql")).expect("a migration");
+            for statement in text.split(';') {
+                let words: Vec<_> = statement.split_whitespace().collect();
+                let after = |word: &str| words.iter().position(|one| *one == word).map(|at| words[at + 1].to_owned());
+                if let Some(made) =
+                    words.windows(2).rposition(|pair| pair == ["CREATE", "TRIGGER"] || pair == ["CONSTRAINT", "TRIGGER"])
+                {
+                    let table = words[made..].iter().position(|word| *word == "ON").map(|on| words[made + on + 1].to_owned());
+                    triggers.insert(words[made + 2].to_owned(), (table.expect("a table"), Fires::Ordinary));
+                } else if statement.contains("DROP TRIGGER") {
+                    triggers.remove(&after("TRIGGER").expect("a name"));
+                }
+                for (at, pair) in words.windows(2).enumerate().filter(|(_, pair)| pair[0] == "ENABLE") {
+                    let fires = if pair[1] == "ALWAYS" { Fires::Always } else { Fires::Replica };
+                    if let Some((_, mode)) = words.get(at + 3).and_then(|name| triggers.get_mut(name.trim_matches(','))) {
+                        *mode = fires;
+                    }
+                }
+            }
+        }
+        triggers
+    }
+
+    #[test]
+    fn the_triggers_are_those_of_the_migrations() {
+        let listed = POSTGRES_TRIGGERS.iter().map(|trigger| (trigger.name.to_owned(), (trigger.table.to_owned(), trigger.fires)));
+        assert_eq!(listed.collect::<BTreeMap<_, _>>(), of_the_migrations());
+    }
+}
