@@ -193,6 +193,7 @@ sections! {
         #[doc = "Boards of one stream"] boards_per_stream_max: NonZero<usize>,
         #[doc = "Writes of one address at once"] posts_per_client_burst: NonZero<u32>,
         #[doc = "Writes of one address per second"] posts_per_client_per_s: NonZero<u32>,
+        #[doc = "Ended tokens that are kept in mind"] ended_tokens_max: NonZero<usize>,
         #[doc = "Bad tokens of one address per minute"] bad_tokens_per_min: NonZero<u32>,
         #[doc = "Bytes of a request's body"] body_bytes_max: usize,
         #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,

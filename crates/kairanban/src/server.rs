@@ -155,7 +155,7 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     let ways = ways(config)?;
     let loader = Loader::new(store.clone(), ways.redis.clone());
     let (archiver, mut overfull) = Archiver::new();
-    let held = HeldTokens::default();
+    let held = HeldTokens::new(config.limits.ended_tokens_max.get());
     let (finder, mut inquiries) = TokenFinder::new(store.clone());
     let (reconciler, reports) = Reconciler::new();
     let around = follower::Surroundings {

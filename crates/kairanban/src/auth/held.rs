@@ -20,8 +20,9 @@ pub struct HeldTokens(Arc<Held>);
 struct Held {
     /// By their keys. `None` is a token that is gone.
     tokens: DashMap<i64, watch::Sender<Option<FoundToken>>>,
-    /// The end of each token that was seen to be over, by its key: it stays over when a clock is set back.
+    /// The end of each token that was seen to be over, by its key: it stays over when a clock is set back. At most `over_max`.
     over: DashMap<i64, DateTime<Utc>>,
+    over_max: usize,
     /// By themselves: the stream that each ticket holds open.
     tickets: DashMap<String, CancellationToken>,
     /// How often the tokens began to be read anew.
@@ -37,6 +38,12 @@ pub(super) struct TicketHold {
 }
 
 impl HeldTokens {
+    /// None yet. Of the tokens that were seen to be over, `over_max` are kept: those that ended last.
+    #[must_use]
+    pub fn new(over_max: usize) -> Self {
+        Self(Arc::new(Held { over_max, ..Held::default() }))
+    }
+
     /// How often the tokens began to be read anew. Whoever finds a token in the database compares
     /// this from before with this after [`follow`](Self::follow): only if they are the same, no change
     /// can have been missed.
@@ -52,8 +59,23 @@ impl HeldTokens {
         }
         if found.token.revoked_at.is_none() {
             self.0.over.entry(found.token.id).and_modify(|over| *over = end.max(*over)).or_insert(end);
+            self.forget_first_ended();
         }
         false
+    }
+
+    /// Keeps the number of tokens that were seen to be over within its bound. A clock would have to step back the furthest for
+    /// those that ended first.
+    fn forget_first_ended(&self) {
+        // A tenth at once: looking for the first takes a look at all.
+        if self.0.over.len() > self.0.over_max {
+            let mut ends: Vec<_> = self.0.over.iter().map(|over| (*over.value(), *over.key())).collect();
+            ends.sort_unstable();
+            let surplus = ends.len().saturating_sub(self.0.over_max - self.0.over_max / 10);
+            ends.iter().take(surplus).for_each(|(_, id)| {
+                self.0.over.remove(id);
+            });
+        }
     }
 
     /// Follows a token.
@@ -147,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_to_be_over_stays_over() {
-        let held = HeldTokens::default();
+        let held = HeldTokens::new(9);
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let until = |end| Token { expires_at: Some(at(end)), ..token() };
         let read = |end, now| FoundToken::new(until(end), at(now));
@@ -166,8 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_are_over_are_kept_up_to_a_bound() {
+        let held = HeldTokens::new(20);
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let read = |id, now| FoundToken::new(Token { id, expires_at: Some(at(id)), ..token() }, at(now));
+        for id in 1..=1_000 {
+            assert!(!held.is_good(&read(id, 2_000)));
+            assert!(held.0.over.len() <= 20);
+        }
+        assert!(!held.is_good(&read(1_000, 999)), "the last to end is kept");
+    }
+
+    #[test]
     fn a_change_reaches_who_holds_the_token() {
-        let held = HeldTokens::default();
+        let held = HeldTokens::new(9);
         let mut followed = held.follow(found(token()));
         let asked = held.begin_look();
         held.end_look(&asked, &[found(token())]);
@@ -184,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_ticket_holds_one_stream() {
-        let held = HeldTokens::default();
+        let held = HeldTokens::new(9);
         let first = held.take_ticket("t");
         let second = held.take_ticket("t");
         assert!(first.is_over() && !second.is_over());

@@ -36,10 +36,11 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX) || PLAIN.contains(&base)
 }
 
-/// What Kubernetes and compose set by themselves for a service that is called kairanban.
-fn is_of_a_service(name: &str) -> bool {
+/// What Kubernetes and compose set by themselves for a service that is called kairanban, and what the tests of this
+/// project read.
+fn is_of_others(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
-    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+    rest == "PORT" || ["PORT_", "SERVICE_", "TEST_"].iter().any(|prefix| rest.starts_with(prefix))
 }
 
 /// A key that is set by a variable.
@@ -69,7 +70,7 @@ impl Environment {
     /// Sorts the variables, and reads the files that some of them name.
     pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>, layers: &Layers) -> Result<Self, ConfigError> {
         let mut read = Self::default();
-        let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| is_ours(name) && !is_of_a_service(name)).collect();
+        let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| is_ours(name) && !is_of_others(name)).collect();
         ours.sort();
         for (name, value) in &ours {
             let base = name.strip_suffix(FILE).unwrap_or(name);

@@ -205,6 +205,7 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
     for (name, value) in [
         ("KAIRANBAN_SERVICE_HOST", "10.0.0.1"),
         ("KAIRANBAN_SERVICE_PORT_HTTP", "80"),
+        ("KAIRANBAN_TEST_POSTGRES_URL", "postgres://localhost/any"),
         ("KAIRANBAN_PORT", "tcp://10.0.0.1:80"),
         ("KAIRANBAN_PORT_80_TCP_ADDR", "10.0.0.1"),
         ("KAIRANBAN_URL", "http://h"),
