@@ -95,6 +95,8 @@ END $$;
 
 DROP FUNCTION move_ids(REGCLASS, BIGINT);
 DROP FUNCTION asked_by_server();
+DROP FUNCTION lock_to_migrate(TEXT, TEXT);
+ALTER SEQUENCE topics_id_seq NO MAXVALUE;
 ALTER TABLE transactions DROP COLUMN proof;
 DROP TABLE commit_order;
 DELETE FROM identity WHERE key = 'mended';

@@ -10,17 +10,16 @@
 -- takes less than a second, the time after which Postgres looks for deadlocks and ends somebody's transaction.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET LOCAL timezone = 'UTC';
-DO $$
+CREATE FUNCTION lock_to_migrate(first TEXT, others TEXT DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     deadline CONSTANT TIMESTAMPTZ := clock_timestamp() + interval '60 seconds';
 BEGIN
     LOOP
         BEGIN
             PERFORM set_config('lock_timeout', (1 + random() * 500)::int::text, true);
-            LOCK TABLE topics IN ACCESS EXCLUSIVE MODE;
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', first);
             PERFORM set_config('lock_timeout', '30', true);
-            LOCK TABLE boards, tokens, changes, transactions, identity, idempotency, tickets, audit, deleted_topics
-                IN ACCESS EXCLUSIVE MODE;
+            IF others IS NOT NULL THEN EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', others); END IF;
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF clock_timestamp() > deadline THEN
@@ -33,6 +32,7 @@ BEGIN
     END LOOP;
     PERFORM set_config('lock_timeout', '0', true);
 END $$;
+SELECT lock_to_migrate('topics', 'boards, tokens, changes, transactions, identity, idempotency, tickets, audit, deleted_topics');
 
 -- ---------------------------------------------------------------- who is who
 
@@ -276,7 +276,7 @@ DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
-        AND p.proname IN ('asked_by_server', 'move_ids', 'take_id', 'move_topic_ids', 'topics_before', 'boards_before',
+        AND p.proname IN ('lock_to_migrate', 'asked_by_server', 'move_ids', 'take_id', 'move_topic_ids', 'topics_before', 'boards_before',
                           'tokens_before', 'transaction_begun', 'topics_inserted', 'topics_deleted', 'topics_updated',
                           'topics_truncated', 'boards_changed', 'tokens_changed', 'transaction_stamped')
     LOOP

@@ -2,28 +2,7 @@
 -- triggers do not fire, whatever is set on them: row triggers do their work, and only there.
 
 -- Nobody may hold one of the tables and wait for another meanwhile; see the migration before.
-DO $$
-DECLARE
-    deadline CONSTANT TIMESTAMPTZ := clock_timestamp() + interval '60 seconds';
-BEGIN
-    LOOP
-        BEGIN
-            PERFORM set_config('lock_timeout', (1 + random() * 500)::int::text, true);
-            LOCK TABLE topics IN ACCESS EXCLUSIVE MODE;
-            PERFORM set_config('lock_timeout', '30', true);
-            LOCK TABLE boards, tokens, transactions IN ACCESS EXCLUSIVE MODE;
-            EXIT;
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            IF clock_timestamp() > deadline THEN
-                RAISE EXCEPTION 'other sessions have held locks on the tables of the boards for 60 s, so they cannot be altered'
-                    USING ERRCODE = 'lock_not_available', HINT = 'End the open transactions that pg_stat_activity shows, then migrate again.';
-            END IF;
-            -- Lets those finish who wait behind us.
-            PERFORM pg_sleep(random() / 10);
-        END;
-    END LOOP;
-    PERFORM set_config('lock_timeout', '0', true);
-END $$;
+SELECT lock_to_migrate('topics', 'boards, tokens, transactions');
 
 CREATE FUNCTION topics_applied() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

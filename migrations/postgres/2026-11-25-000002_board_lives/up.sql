@@ -4,6 +4,9 @@
 -- In a table of its own, and not in `boards`: an update there would be a change of the board. The row of the log, and not
 -- its revision, because that is drawn at COMMIT.
 
+-- Nobody may hold one of the tables and wait for another meanwhile; see lock_to_migrate.
+SELECT lock_to_migrate('boards', 'changes');
+
 CREATE TABLE board_lives (
     board_id BIGINT PRIMARY KEY REFERENCES boards ON DELETE CASCADE ON UPDATE CASCADE,
     named_by BIGINT NOT NULL -- changes.id; that row may have been trimmed

@@ -1,4 +1,7 @@
 -- A TRUNCATE of boards is logged for each of them. Before it, since afterwards nothing says which boards there were.
+-- Nobody may hold one of the tables and wait for another meanwhile; see lock_to_migrate.
+SELECT lock_to_migrate('boards');
+
 CREATE FUNCTION boards_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF TG_RELID <> 'boards'::regclass THEN RAISE EXCEPTION 'boards_truncated() is for the table boards'; END IF;
