@@ -17,6 +17,8 @@ GRANT SELECT, INSERT, DELETE ON :"schema".changes TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".board_lives TO :"role";
 -- UPDATE has the counter go on behind the log, after a restore that left it behind.
 GRANT SELECT, UPDATE ON :"schema".revision_seq TO :"role";
+-- Ids of topics are drawn before their rows are written.
+GRANT UPDATE ON :"schema".topics_id_seq TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".identity TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".idempotency TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".tokens TO :"role";

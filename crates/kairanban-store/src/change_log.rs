@@ -355,6 +355,27 @@ pub(crate) struct Stamped {
     pub(crate) changes: usize,
     /// The last of them.
     pub(crate) last: Option<LogRow>,
+    /// The row before all of them.
+    pub(crate) before: Option<RowBefore>,
+}
+
+/// The row of the log before those of a commit: who has read the log up to there has read this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowBefore {
+    /// Its revision.
+    pub revision: Revision,
+    /// Its key.
+    pub id: i64,
+    /// When it was committed, as the database writes it.
+    pub at: String,
+}
+
+impl RowBefore {
+    /// Whether it is a row that was read.
+    #[must_use]
+    pub fn is(&self, read: &LogRow) -> bool {
+        (self.revision, self.id, &self.at) == (read.revision, read.id, &read.at)
+    }
 }
 
 /// What this transaction came to, after the stamp; `None` if nothing changed.
@@ -362,5 +383,5 @@ pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>,
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
     let Some(at) = row.number.and_then(|number| AnyNumber(number).revision()) else { return Ok(None) };
-    Ok(Some(Stamped { revision: at, changes, last: row.last(at) }))
+    Ok(Some(Stamped { revision: at, changes, before: row.before(), last: row.last(at) }))
 }

@@ -16,7 +16,7 @@ use diesel::{
 };
 
 use crate::{
-    StoreError,
+    StoreError, change_log,
     error::{FaultKind, Refusal},
     needs::{self, Fires},
     rows::Number,
@@ -137,7 +137,7 @@ pub(crate) fn check_reading_sqlite(connection: &mut SqliteConnection) -> Result<
 
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    run_all(connection, needs::writing(true))?;
+    run_all(connection, needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]))?;
     let fires = needs::POSTGRES_TRIGGERS.iter().filter(|trigger| trigger.fires != Fires::Replica);
     let fires: Vec<_> = fires.map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name)).collect();
     let off = format!(
@@ -158,6 +158,7 @@ fn run_all(connection: &mut PgConnection, commands: impl Iterator<Item = String>
 /// The same on SQLite.
 pub(crate) fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     needs::writing(false).try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))?;
+    check_ids(connection)?;
     let names = needs::SQLITE_TRIGGERS.join("', '");
     let on = format!("SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')");
     let on: Number = sql_query(on).get_result(connection)?;
@@ -181,7 +182,7 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "P0001") => refused(Some(text), false),
         (_, "23503" | "23505") => refused(None, true),
         // A sequence that is at its end: every row would fare the same until an administrator moves it.
-        (_, "2200H") => StoreError::fault(FaultKind::Installation, text),
+        (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
         // What the row, or a trigger of the owner's own, does wrong.
         ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
         // "cached plan must not change result type": the schema has just been changed.
@@ -245,7 +246,7 @@ fn is_incomplete(text: &str) -> bool {
 /// Runs a statement. Returns how many rows it touched.
 pub(crate) fn modify_sqlite(connection: &mut SqliteConnection, statement: impl Modification) -> Result<usize, StoreError> {
     let done = RunStatement(statement).execute(connection);
-    done.map_err(|error| with_own_sentences(connection, of_sqlite(error)))
+    done.map_err(|error| explained(connection, of_sqlite(error)))
 }
 
 /// Runs a statement that returns a number. Returns `None` if it touched no row.
@@ -254,7 +255,7 @@ pub(crate) fn returning_sqlite(
     statement: impl Modification,
 ) -> Result<Option<i64>, StoreError> {
     let done: QueryResult<Option<i64>> = RunStatement(statement).get_result(connection).optional();
-    done.map_err(|error| with_own_sentences(connection, of_sqlite(error)))
+    done.map_err(|error| explained(connection, of_sqlite(error)))
 }
 
 /// A statement, with the number that it returns.
@@ -272,6 +273,29 @@ impl<Q> Query for RunStatement<Q> {
 }
 
 impl<Q, C: Connection> RunQueryDsl<C> for RunStatement<Q> {}
+
+/// An error with what only the database knows of it.
+fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
+    let may_be_the_ids = match &error {
+        StoreError::Refused(_) => true,
+        StoreError::Fault(fault) => fault.kind == FaultKind::Full,
+        _ => false,
+    };
+    match may_be_the_ids.then(|| check_ids(connection)) {
+        Some(Err(used_up)) => used_up,
+        _ => with_own_sentences(connection, error),
+    }
+}
+
+/// Checks that there is an id left for the next topic. At the end of its range SQLite says that the database is full.
+fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let text = format!("SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}", change_log::LAST);
+    let at_end: QueryResult<Number> = sql_query(text).get_result(connection);
+    if at_end.is_ok_and(|at_end| at_end.number == Some(1)) {
+        return Err(StoreError::fault(FaultKind::IdsUsedUp, "sqlite_sequence is at the end for the table topics"));
+    }
+    Ok(())
+}
 
 /// Keeps what a trigger of the owner's own says, and nothing else.
 fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> StoreError {

@@ -140,7 +140,7 @@ impl AnyConnection {
                 AnsiTransactionManager::begin_transaction(connection)?;
                 let limits = patience_ms.map(|ms| format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}"));
                 let limits = limits.unwrap_or_default();
-                connection.batch_execute(&format!("SET LOCAL kairanban.quiet = 'on'; {prelude}{limits}"))
+                connection.batch_execute(&format!("{prelude}SET LOCAL kairanban.quiet = 'on'; {limits}"))
             }
             Self::Sqlite(connection) => {
                 if let Some(ms) = patience_ms {
@@ -275,6 +275,12 @@ impl AnyConnection {
     }
 }
 
+/// Sets a session of our own up again, whatever triggers of the owner's have set in it.
+pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
+    // diesel sets the encoding when it connects.
+    format!("RESET ROLE; RESET ALL; SET client_encoding = 'UTF8'; {}", settings("SET", timeouts))
+}
+
 /// What every Postgres session, or every transaction of it, begins with.
 pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
     let statement_ms = timeouts.statement.as_millis();
@@ -290,6 +296,15 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
         "jit = off".to_owned(),
     ];
     settings.map(|setting| format!("{set} {setting}; ")).concat()
+}
+
+/// Whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on them, and
+/// closes them. Blocks.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
+    AnyConnection::is_pooled(address, timeouts)
 }
 
 /// Whether `one` shares its backends with another session, or that has one which is older than itself.

@@ -93,6 +93,11 @@ pub enum FaultKind {
     /// It has no room.
     #[error("the database is full: ")]
     Full,
+    /// The sequence of ids is at its end.
+    #[error(
+        "the ids are used up: as the owner of the tables, set their sequence back to the largest id in use (docs/DATABASE.md): "
+    )]
+    IdsUsedUp,
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,

@@ -177,8 +177,9 @@ fn read_back(
     let created = stamped.as_ref().and_then(|stamped| created(writes, &outcomes, &topics, stamped));
     let answers = writes.iter().zip(outcomes).map(|(write, outcome)| answer(connection, write, outcome, &topics)).collect();
     let revision = stamped.as_ref().map(|stamped| stamped.revision).max(newest);
-    let last = stamped.and_then(|stamped| stamped.last).filter(|last| Some(last.revision) == revision);
-    Ok((revision.map(|revision| Committed { revision, last, created }), answers))
+    let (last, before) = stamped.map(|stamped| (stamped.last, stamped.before)).unwrap_or_default();
+    let last = last.filter(|last| Some(last.revision) == revision);
+    Ok((revision.map(|revision| Committed { revision, last, before, created }), answers))
 }
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of

@@ -32,8 +32,8 @@ mod writer;
 mod writer_health;
 
 pub use address::{DatabaseAddress, url_fault};
-pub use change_log::{BoardTouched, LogPage, Stretch};
-pub use connection::Timeouts;
+pub use change_log::{BoardTouched, LogPage, RowBefore, Stretch};
+pub use connection::{Timeouts, is_pooled};
 pub use deed::Deed;
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;

@@ -29,7 +29,7 @@ const INSERT: &str = "INSERT";
 const UPDATE: &str = "UPDATE";
 const DELETE: &str = "DELETE";
 /// No statement changes a row of a sequence.
-const SEQUENCE: &str = "revision_seq";
+const SEQUENCES: [&str; 2] = ["revision_seq", "topics_id_seq"];
 
 pub(crate) const TABLES: &[Table] = &[
     table("__diesel_schema_migrations", &[SELECT], &["version"]),
@@ -41,7 +41,9 @@ pub(crate) const TABLES: &[Table] = &[
     ),
     table("changes", &[SELECT, INSERT, DELETE], &["revision", "kind", "board_id", "topic_id", "at"]),
     table("board_lives", &[SELECT, INSERT, UPDATE], &["board_id", "named_by"]),
-    on_postgres(SEQUENCE, &[SELECT, UPDATE], &["last_value"]),
+    on_postgres("revision_seq", &[SELECT, UPDATE], &["last_value"]),
+    // Ids are drawn before their rows are written.
+    on_postgres("topics_id_seq", &[UPDATE], &[]),
     // For LOCK TABLE; it is always empty.
     on_postgres("commit_order", &[UPDATE], &["nothing"]),
     // UPDATE also for LOCK TABLE.
@@ -91,7 +93,7 @@ fn statement(table: &Table, right: &str) -> Option<String> {
             let nulls = values(&|_| "NULL".to_owned());
             Some(format!("INSERT INTO {name} ({}) SELECT {nulls} WHERE false", columns.join(", ")))
         }
-        UPDATE if *name == SEQUENCE => None,
+        UPDATE if SEQUENCES.contains(name) => None,
         UPDATE => Some(format!("UPDATE {name} SET {} WHERE false", values(&|column| format!("{column} = NULL")))),
         _ => Some(format!("DELETE FROM {name} WHERE false")),
     }

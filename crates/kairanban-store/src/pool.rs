@@ -14,7 +14,7 @@ use parking_lot::{FairMutex, FairMutexGuard};
 
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
-    connection::{AnyConnection, settings},
+    connection::{AnyConnection, restored_settings, settings},
     error::FaultKind,
     identity,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Pool {
     /// What each transaction begins with, if a transaction pooler stands between: there is no session then
     /// that could be set up, and only a transaction has a backend of its own.
     prelude: Option<Arc<str>>,
+    /// What each write begins with: an owner's trigger may have left settings in the session (`SET search_path`, `SET ROLE`).
+    write_prelude: Arc<str>,
     /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
     /// beside one who writes all the time it might be never.
     turn: Option<Arc<FairMutex<()>>>,
@@ -56,11 +58,16 @@ impl Pool {
         // No request waits yet: the first connection may take longer than those that one would wait for.
         drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
+        let write_prelude = match (&prelude, &config.address) {
+            (Some(prelude), _) => Arc::clone(prelude),
+            (None, DatabaseAddress::Postgres(_)) => restored_settings(config.timeouts).into(),
+            (None, DatabaseAddress::Sqlite(_)) => "".into(),
+        };
         let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
         let turn_wait = config.pool_wait + config.timeouts.statement;
         let suspicion = Arc::default();
-        Ok(Self { connections, size_max: config.pool_max, prelude, turn, path, turn_wait, suspicion, manager })
+        Ok(Self { connections, size_max: config.pool_max, prelude, write_prelude, turn, path, turn_wait, suspicion, manager })
     }
 
     /// Whether a transaction pooler stands between.
@@ -95,7 +102,15 @@ impl Pool {
     /// The same for work that writes, but draws no revision.
     pub(crate) fn with_turn<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let _turn = self.turn()?;
-        self.with(work)
+        self.with(|connection| work(connection).inspect(|_| self.restore(connection)))
+    }
+
+    /// Sets a session of the pool up again after a write, for those who read with it next.
+    fn restore(&self, connection: &mut AnyConnection) {
+        if self.prelude.is_none() && !self.write_prelude.is_empty() {
+            // What was written is written. A session that fails here is dead, and thrown away when it is used next.
+            let _ = connection.batch_execute(&self.write_prelude);
+        }
     }
 
     /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
@@ -105,7 +120,7 @@ impl Pool {
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         let _turn = self.turn()?;
-        self.on_a_live_one(|connection| self.write_on(connection, None, &work, &finish))
+        self.on_a_live_one(|connection| self.write_on(connection, None, &work, &finish).inspect(|_| self.restore(connection)))
     }
 
     fn write_on<T, U>(
@@ -121,7 +136,7 @@ impl Pool {
             // What is committed to a file that was moved away is lost.
             if self.file()? == file { Ok(done) } else { Err(replaced()) }
         };
-        connection.write(self.prelude.as_deref().unwrap_or_default(), patience, work, last)
+        connection.write(&self.write_prelude, patience, work, last)
     }
 
     /// A session of the caller's own, outside the pool.

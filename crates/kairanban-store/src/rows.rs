@@ -17,6 +17,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use crate::{
     StoreError,
+    change_log::RowBefore,
     lenient::{self, AnyNumber, LossyText, Time},
     schema::{boards, topics},
 };
@@ -299,9 +300,21 @@ pub(crate) struct StampedRow {
     topic_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     at: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    before_revision: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    before_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    before_at: Option<String>,
 }
 
 impl StampedRow {
+    /// The row of the log before all that have the revision.
+    pub(crate) fn before(&self) -> Option<RowBefore> {
+        let revision = AnyNumber(self.before_revision?).revision()?;
+        Some(RowBefore { revision, id: self.before_id?, at: self.before_at.clone().unwrap_or_default() })
+    }
+
     /// The last row of the log that has the revision.
     pub(crate) fn last(self, revision: Revision) -> Option<LogRow> {
         let Self { id, kind, board_id, topic_id, at, .. } = self;
@@ -312,14 +325,12 @@ impl StampedRow {
 /// A topic that was just written.
 #[derive(QueryableByName)]
 pub(crate) struct CreatedRow {
-    #[diesel(sql_type = BigInt)]
-    pub(crate) id: i64,
-    #[diesel(sql_type = BigInt)]
-    pub(crate) board_id: i64,
-    #[diesel(sql_type = Text)]
-    pub(crate) comment: LossyText,
-    #[diesel(sql_type = Text)]
-    pub(crate) author: LossyText,
+    /// The id that was drawn for it.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) drawn: Option<i64>,
+    /// The same, if a row with it was written.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) id: Option<i64>,
 }
 
 /// Of `PRAGMA data_version`.

@@ -25,7 +25,7 @@ use kairanban_core::{
 use tokio::sync::oneshot;
 
 use self::worker::Workers;
-use crate::{Deed, Store, StoreError, WriterHealth, repository::Creation};
+use crate::{Deed, RowBefore, Store, StoreError, WriterHealth, repository::Creation};
 
 /// What to write.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct Committed {
     pub revision: Revision,
     /// The last row of the log that has this revision, if it is this commit's.
     pub last: Option<LogRow>,
+    /// The row of the log before those of this commit.
+    pub before: Option<RowBefore>,
     /// The new topics that were all it did, if so: whoever has followed all revisions before this one need not read them.
     pub created: Option<Vec<CreatedTopic>>,
 }

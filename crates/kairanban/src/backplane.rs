@@ -11,6 +11,7 @@ mod tls;
 use std::{sync::Arc, time::Duration};
 
 use kairanban_core::Epoch;
+use kairanban_store::Timeouts;
 use tokio::{
     sync::Notify,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -30,7 +31,7 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Ways {
     /// To listen on, for the commits of other programs; and to tell of ours if there is no Redis.
-    pub postgres: Option<String>,
+    pub postgres: Option<(String, Timeouts)>,
     /// To tell of our commits, and hear of those of other nodes.
     pub redis: Option<Redis>,
 }
@@ -51,8 +52,8 @@ impl Backplane {
         let Ways { postgres, redis } = ways;
         let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
         let asked_of_postgres = if redis.is_some() { nobodys } else { Arc::clone(&ours) };
-        if let Some(url) = postgres {
-            let way = postgres::Listening { url, wake: wake.clone(), asked: asked_of_postgres };
+        if let Some((url, timeouts)) = postgres {
+            let way = postgres::Listening { url, timeouts, wake: wake.clone(), asked: asked_of_postgres };
             start_way(way, supervisor);
         }
         if let Some(redis) = redis {

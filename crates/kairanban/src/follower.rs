@@ -140,7 +140,7 @@ impl Follower {
     /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
     /// order of revisions is that of commits, so nothing can lie between. Tells whether it did.
     async fn publish_own(&mut self, commit: Committed) -> bool {
-        let Committed { revision, last, created } = commit;
+        let Committed { revision, last, before, created } = commit;
         let at = self.position.borrow().revision;
         // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can say.
         if revision <= at {
@@ -149,6 +149,14 @@ impl Follower {
         let Some(last) = last.filter(|_| self.stale_since.borrow().is_none() && revision.get() == at.get() + 1) else {
             return false;
         };
+        // Another row before it than the last that was read: the database was restored, and has come as far again.
+        let is_next = match (&self.last_seen.borrow().last, &before) {
+            (Some(read), Some(before)) => before.is(read),
+            (read, before) => read.is_none() && before.is_none(),
+        };
+        if !is_next {
+            return false;
+        }
         let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
         for CreatedTopic { board, board_id, topic } in created.unwrap_or_default() {
             boards.entry((board, board_id)).or_default().push(Arc::new(topic));

@@ -239,6 +239,7 @@ fn ways(config: &Config) -> Result<Ways, CliError> {
         tracing::warn!("without backplane.redis_key boards that need a token are not shared in Redis");
     }
     let redis = redis.map(|client| Redis::new(client, ttl, seal)).transpose();
+    let postgres = postgres.map(|url| (url, config.timeouts()));
     Ok(Ways { postgres, redis: redis.map_err(|error| CliError::Failed(error.to_string()))? })
 }
 

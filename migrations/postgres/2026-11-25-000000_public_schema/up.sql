@@ -92,6 +92,9 @@ CREATE FUNCTION move_topic_ids() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINE
 DECLARE
     largest BIGINT;
 BEGIN
+    IF pg_sequence_last_value('topics_id_seq') >= 9007199254740991 THEN
+        RAISE EXCEPTION 'topics_id_seq is at its end' USING ERRCODE = 'sequence_generator_limit_exceeded';
+    END IF;
     SELECT max(id) INTO largest FROM topics WHERE id <= coalesce(pg_sequence_last_value('topics_id_seq'), 0) + 4294967296;
     PERFORM move_ids('topics_id_seq', largest);
     RETURN largest;
@@ -355,6 +358,9 @@ BEGIN
         FROM (SELECT what, sum(m.number) FROM mended m GROUP BY what HAVING sum(m.number) > 0) counted HAVING count(*) > 0
         ON CONFLICT (key) DO UPDATE SET value = identity.value || ', ' || excluded.value;
 END $$;
+
+-- Past the largest id it ends, instead of going on with ids that no row may have.
+ALTER SEQUENCE topics_id_seq MAXVALUE 9007199254740991;
 
 -- All of it at one revision, now: a table with triggers that still have to fire cannot be altered.
 SET CONSTRAINTS ALL IMMEDIATE;

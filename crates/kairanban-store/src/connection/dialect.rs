@@ -6,20 +6,27 @@ use super::AnyConnection;
 
 impl AnyConnection {
     /// Gives as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
-    /// log have it, and the last of them.
+    /// log have it, the last of them, and the row before all of them.
     pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
-                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at, 'YYYY-MM-DD HH24:MI:SS.US') AS at \
+                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
+                 before.revision AS before_revision, before.id AS before_id, \
+                 to_char(before.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS before_at \
                  FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 ORDER BY revision DESC, id DESC LIMIT 1)"
             }
             Self::Sqlite(_) => {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
-                 last.id, last.kind, last.board_id, last.topic_id, last.at \
+                 last.id, last.kind, last.board_id, last.topic_id, last.at, \
+                 before.revision AS before_revision, before.id AS before_id, before.at AS before_at \
                  FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number)"
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 ORDER BY revision DESC, id DESC LIMIT 1)"
             }
         }
     }
@@ -27,7 +34,7 @@ impl AnyConnection {
     /// When a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "to_char(changes.at, 'YYYY-MM-DD HH24:MI:SS.US')",
+            Self::Postgres(_) => "to_char(changes.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
             Self::Sqlite(_) => "changes.at",
         }
     }
@@ -100,14 +107,20 @@ impl AnyConnection {
         }
     }
 
-    /// Writes the topics of a JSON array, each an object of board_id, comment and author, and tells of each row. SQLite has
-    /// none: it is in this process, and a statement that it knows already costs less than one for all.
+    /// Writes the topics of a JSON array, each an object of board_id, comment and author. Returns a row for each, in their
+    /// order: the id that was drawn for it, as `drawn`, and as `id` the same if a row with it was written. The ids are drawn
+    /// before, because the order of RETURNING is not promised, and a trigger may change the text or drop the row. Rows that
+    /// are written under an id that was not drawn have no `drawn`. SQLite has no such statement: it is in this process, and a
+    /// statement that it knows already costs less than one for all.
     pub(crate) const fn insert_topics_sql(&self) -> Option<&'static str> {
         match self {
             Self::Postgres(_) => Some(
-                "INSERT INTO topics (board_id, comment, author) SELECT board_id, comment, author \
-                 FROM json_to_recordset($1::json) AS new(board_id bigint, comment text, author text) \
-                 RETURNING id, board_id, comment, author",
+                "WITH new AS MATERIALIZED (SELECT place, nextval('topics_id_seq') AS id, board_id, comment, author \
+                 FROM ROWS FROM (json_to_recordset($1::json) AS (board_id bigint, comment text, author text)) \
+                 WITH ORDINALITY AS given (board_id, comment, author, place)), \
+                 written AS (INSERT INTO topics (id, board_id, comment, author) \
+                 SELECT id, board_id, comment, author FROM new ORDER BY place RETURNING id) \
+                 SELECT new.id AS drawn, written.id FROM new FULL JOIN written ON written.id = new.id ORDER BY new.place",
             ),
             Self::Sqlite(_) => None,
         }

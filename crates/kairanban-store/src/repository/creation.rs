@@ -40,13 +40,13 @@ pub(crate) fn create_topics(
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
-    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| Some((*board, creation.key?, creation.topic, *id)));
+    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| Some((*board, creation.key?, creation.topic, (*id)?)));
     idempotency::note(connection, &noted.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
-    let gone = || StoreError::Internal("a topic that was written has no id".to_owned());
+    let dropped = || StoreError::Refused(Refusal::default());
     let outcome = |decision| match decision? {
         Decision::Found(id) => Ok(id),
-        Decision::Create(_) => ids.next().ok_or_else(gone),
+        Decision::Create(_) => ids.next().flatten().ok_or_else(dropped),
     };
     Ok(decisions.into_iter().map(outcome).collect())
 }
@@ -186,11 +186,11 @@ fn earlier(
     Ok(all)
 }
 
-/// Writes topics. Gives their ids, in the order of `new`.
-fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> Result<Vec<TopicId>, StoreError> {
+/// Writes topics. Returns their ids, in the order of `new`; `None` for one that a trigger dropped.
+fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> Result<Vec<Option<TopicId>>, StoreError> {
     match connection.insert_topics_sql() {
         Some(sql) if new.len() > 1 => insert_together(connection, sql, new),
-        _ => new.iter().map(|(board, creation)| insert_one(connection, *board, creation.topic)).collect(),
+        _ => new.iter().map(|(board, creation)| insert_one(connection, *board, creation.topic).map(Some)).collect(),
     }
 }
 
@@ -222,7 +222,7 @@ fn insert_together(
     connection: &mut AnyConnection,
     sql: &str,
     new: &[(BoardId, &Creation<'_>)],
-) -> Result<Vec<TopicId>, StoreError> {
+) -> Result<Vec<Option<TopicId>>, StoreError> {
     let rows = new.iter().map(|(board, creation)| NewRow {
         board_id: board.0,
         comment: creation.topic.comment(),
@@ -231,18 +231,10 @@ fn insert_together(
     // They hold strings and numbers: nothing that JSON cannot say.
     let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
     let created: Vec<CreatedRow> = sql_query(sql).bind::<Text, _>(rows).load(connection)?;
-    // In which order it tells them is not promised. Topics that say the same are as good as each other.
-    let mut ids: HashMap<(i64, String, String), Vec<i64>> = HashMap::new();
-    for CreatedRow { id, board_id, comment, author } in created {
-        ids.entry((board_id, comment.0, author.0)).or_default().push(id);
-    }
-    // The older ones first.
-    ids.values_mut().for_each(|ids| ids.sort_unstable_by(|a, b| b.cmp(a)));
-    let id = |(board, creation): &(BoardId, &Creation<'_>)| {
-        let told = (board.0, creation.topic.comment().to_owned(), creation.topic.author().to_owned());
-        // A trigger of somebody else's may have put other words in, or left one out: alone, each can be told.
-        let otherwise = || StoreError::Internal("a trigger of the database made another topic of it, or none".to_owned());
-        ids.get_mut(&told).and_then(Vec::pop).map(TopicId).ok_or_else(otherwise)
+    let id = |CreatedRow { drawn, id }| match drawn {
+        Some(_) => Ok(id.map(TopicId)),
+        // Alone, each row says which id it has.
+        None => Err(StoreError::Internal("a trigger of the database gave a topic another id".to_owned())),
     };
-    new.iter().map(id).collect()
+    created.into_iter().map(id).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
-use crate::{BoardContent, StoreError, Stretch, change_log, history, identity, migrate};
+use crate::{BoardContent, StoreError, Stretch, change_log, classified, connection::AnyConnection, history, identity, migrate};
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
 const TABLES_WAIT: Duration = Duration::from_millis(200);
@@ -56,7 +56,13 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn log_missed(&self, board: BoardId, seen: Revision, is_board: bool) -> Result<bool, StoreError> {
-        self.pool.write(|connection| history::log_missed(connection, board, seen, is_board), |_, logged| Ok(logged))
+        let log = |connection: &mut AnyConnection| history::log_missed(connection, board, seen, is_board);
+        // A row without a revision has no place in the order, and would be in the log for good.
+        let check = |connection: &mut AnyConnection, logged| match logged && change_log::stamped(connection)?.is_none() {
+            true => Err(classified::triggers_off()),
+            false => Ok(logged),
+        };
+        self.pool.write(log, check)
     }
 
     /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to.

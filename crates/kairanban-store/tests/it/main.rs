@@ -7,6 +7,7 @@
 mod access;
 mod clocks;
 mod contract;
+mod foreign_triggers;
 mod given_ids;
 mod grants;
 mod history;

@@ -16,6 +16,7 @@ crate::on_both!(
     an_epoch_that_an_administrator_began_is_taken,
     what_a_board_holds_is_summed_up_alike,
     what_the_log_missed_is_logged_once,
+    what_was_missed_is_logged_with_a_revision_or_not_at_all,
     a_name_knows_since_when_it_means_its_board,
 );
 
@@ -170,4 +171,20 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
     let before = place.head();
     foreign.run("DELETE FROM boards WHERE name = 'x'; INSERT INTO boards (name) VALUES ('x')");
     assert!(named_at("x") > before, "made again");
+}
+
+/// With the stamp out of order nothing is logged at all: a row without a revision would stay in the log for good.
+fn what_was_missed_is_logged_with_a_revision_or_not_at_all(place: &Place) {
+    let mut foreign = place.foreign();
+    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
+    let before = foreign.ask("SELECT count(*) FROM changes");
+    foreign.run(match place.kind {
+        Kind::Postgres => "ALTER TABLE transactions DISABLE TRIGGER transaction_stamped",
+        Kind::Sqlite => "DROP TRIGGER changes_draw; DROP TRIGGER changes_stamp",
+    });
+    for is_board in [false, true] {
+        let logged = place.store.log_missed(kairanban_core::BoardId(1), place.head(), is_board);
+        assert!(logged.is_err(), "{logged:?}");
+        assert_eq!(foreign.ask("SELECT count(*) FROM changes"), before);
+    }
 }

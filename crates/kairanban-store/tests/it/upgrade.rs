@@ -199,3 +199,33 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
     assert!(watcher.join().expect("in order") >= head && written.iter().all(|count| *count > 0), "{written:?}");
     assert!(ran.expect("migrated").len() >= 2);
 }
+
+/// Behind an open transaction a migration waits, but holds up nobody for long: it lets go, and tries again.
+#[test]
+fn a_migration_that_waits_lets_others_by() {
+    let steps = [
+        include_str!("../../../../migrations/postgres/2026-11-25-000002_board_lives/up.sql"),
+        include_str!("../../../../migrations/postgres/2026-11-25-000004_boards_truncated/up.sql"),
+    ];
+    let (url, mut foreign) = before();
+    foreign.run("INSERT INTO boards (name) VALUES ('busy')");
+    foreign.run(&format!("BEGIN; {UP}; COMMIT; BEGIN; {REPLICA_UP}; COMMIT"));
+    for step in steps {
+        let mut open = Foreign::postgres(&url);
+        open.run("BEGIN; UPDATE boards SET title = 'open' WHERE name = 'main'");
+        thread::scope(|scope| {
+            let url = &url;
+            let migration = scope.spawn(move || Foreign::postgres(url).try_run(&format!("BEGIN; {step}; COMMIT")));
+            let waits = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            while foreign.ask(waits) == "0" {
+                assert!(std::time::Instant::now() < end, "the migration does not wait");
+            }
+            for n in 0..5 {
+                foreign.run(&format!("SET lock_timeout = '3s'; UPDATE boards SET title = '{n}' WHERE name = 'busy'"));
+            }
+            open.run("COMMIT");
+            migration.join().expect("a result").expect("migrated");
+        });
+    }
+}

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream::poll_fn};
+use kairanban_store::{DatabaseAddress, Timeouts, is_pooled};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Connection,
@@ -18,12 +19,13 @@ use super::{
     HEARTBEAT_LIMIT, Way, described, heartbeat, node_name,
     tls::{self, Dsn},
 };
-use crate::follower::Wake;
+use crate::{blocking::blocking, follower::Wake};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) struct Listening {
     pub(super) url: String,
+    pub(super) timeouts: Timeouts,
     pub(super) wake: Wake,
     pub(super) asked: Arc<Notify>,
 }
@@ -34,7 +36,7 @@ impl Way for Listening {
 
     async fn open(&self) -> Result<Session, String> {
         let session = Session::open(&self.url, self.wake.clone()).await?;
-        if session.is_pooled(&self.url).await? {
+        if self.is_pooled().await? {
             // A LISTEN would stay on a session that other programs are given. This one may still notify.
             tracing::warn!("{POOLER}");
         } else {
@@ -57,6 +59,17 @@ impl Way for Listening {
             if let Err(error) = done {
                 return error;
             }
+        }
+    }
+}
+
+impl Listening {
+    async fn is_pooled(&self) -> Result<bool, String> {
+        let (address, timeouts) = (DatabaseAddress::Postgres(self.url.clone()), self.timeouts);
+        let asked = blocking(move || is_pooled(&address, timeouts));
+        match timeout(HEARTBEAT_LIMIT, asked).await {
+            Ok(pooled) => pooled.map_err(|error| error.to_string()),
+            Err(_) => Err("the session does not answer".to_owned()),
         }
     }
 }
@@ -94,29 +107,6 @@ impl Session {
         self.client.batch_execute(&format!("LISTEN \"{}\"", self.channel.replace('"', "\"\""))).await
     }
 
-    /// Finds out whether a transaction pooler stands between, which would lose what LISTEN is for: then
-    /// this session has no backend of its own, and another one is given it as soon as it rests.
-    async fn is_pooled(&self, url: &str) -> Result<bool, String> {
-        // As numbers: behind a pooler the two sessions may write times in different styles.
-        const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::text";
-        const IS_OLDER: &str =
-            "SELECT extract(epoch FROM backend_start) < $1::text::numeric FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-        let mine = in_time(backend(&self.client)).await?;
-        let clock = in_time(self.client.query_typed_one(CLOCK, &[])).await?;
-        let clock: String = clock.get(0);
-        let (other, driver) = connect(url, Wake::default(), String::new()).await?;
-        let compare = async {
-            other.batch_execute("BEGIN").await?;
-            let others = backend(&other).await?;
-            let is_older: bool = other.query_typed_one(IS_OLDER, &[(&clock, Type::TEXT)]).await?.get(0);
-            // While the other holds that backend, this one is given another.
-            Ok(is_older || others == mine || backend(&self.client).await? != mine)
-        };
-        let pooled = in_time(compare).await;
-        driver.abort();
-        pooled
-    }
-
     async fn tell(&self) -> Result<(), String> {
         // In one step, unlike a prepared statement: a pooler may change the backend between two.
         let values: [(&(dyn ToSql + Sync), Type); 2] = [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];
@@ -133,10 +123,6 @@ async fn in_time<T>(query: impl Future<Output = Result<T, tokio_postgres::Error>
         Ok(done) => done.map_err(|error| described(&error)),
         Err(_) => Err("the session does not answer".to_owned()),
     }
-}
-
-async fn backend(client: &Client) -> Result<i32, tokio_postgres::Error> {
-    Ok(client.query_typed_one("SELECT pg_backend_pid()", &[]).await?.get(0))
 }
 
 async fn connect(url: &str, wake: Wake, node: String) -> Result<(Client, JoinHandle<()>), String> {

@@ -20,6 +20,7 @@ crate::on_both!(
     a_missing_column_is_an_outage_that_readyz_names,
     a_post_that_draws_no_revision_is_rolled_back,
     what_cannot_be_read_is_named,
+    ids_that_are_used_up_are_an_outage_that_says_what_to_do,
     text_that_cannot_be_searched_for_is_refused,
 );
 
@@ -331,6 +332,38 @@ fn what_cannot_be_read_is_named(database: Database) {
         await_readiness(&node, 200, "ready");
     }
     node.post("after");
+}
+
+/// Never a 4xx: each post would fare the same until the owner moves the sequence.
+fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let ends: &[&str] = if node.database.is_postgres() {
+        &["SELECT setval('topics_id_seq', 9007199254740991);"]
+    } else {
+        &[
+            "UPDATE sqlite_sequence SET seq = 9007199254740991 WHERE name = 'topics';",
+            "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'topics';",
+        ]
+    };
+    let back = if node.database.is_postgres() {
+        "SELECT setval('topics_id_seq', max(id)) FROM topics;"
+    } else {
+        "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM topics) WHERE name = 'topics';"
+    };
+    for end in ends {
+        node.database.sql(end);
+        for answer in post_together(&node, &["a".to_owned(), "b".to_owned(), "c".to_owned()]) {
+            assert_eq!(answer.status, 503, "{answer:?}");
+        }
+        await_readiness(&node, 503, "the ids are used up");
+        // And it stays so while nothing is written.
+        thread::park_timeout(Duration::from_millis(1500));
+        await_readiness(&node, 503, "the ids are used up");
+        node.database.sql(back);
+        await_readiness(&node, 200, "ready");
+        node.post("after");
+    }
 }
 
 /// As a database is after a failover, also before anything is written.

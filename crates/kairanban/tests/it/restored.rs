@@ -453,3 +453,28 @@ fn what_was_seen_last_is_kept_for_this_user_alone_and_a_broken_note_is_no_error(
         assert_eq!(epoch_of(&node), old, "{broken:?}");
     }
 }
+
+/// A restored database whose revisions have come as far again: the commit itself shows that other rows lie before it.
+#[test]
+fn a_commit_that_follows_on_another_history_begins_an_epoch() {
+    let node = Node::start_with(Database::postgres(), &[("DATABASE__POLL_MS", "5000")]);
+    let epoch = || {
+        node.get("/api/v1/boards/main/topics")
+            .header("etag")
+            .expect("an ETag")
+            .trim_matches('"')
+            .split('-')
+            .next()
+            .map(str::to_owned)
+    };
+    node.post("before");
+    let first = epoch();
+    // The same number at another time; no trigger sees it.
+    node.database.sql("UPDATE changes SET at = at - interval '1 day' WHERE revision = (SELECT max(revision) FROM changes);");
+    node.post("after");
+    let end = Instant::now() + Duration::from_millis(2500);
+    while epoch() == first {
+        assert!(Instant::now() < end, "the commit was taken for the next one of the history before");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
