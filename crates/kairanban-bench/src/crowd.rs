@@ -331,3 +331,54 @@ fn histogram() -> Result<Histogram<u64>> {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    #[test]
+    fn times_count_from_when_an_event_was_due() {
+        let schedule = Schedule { first: 5, began: Instant::now(), gap: ms(10), events: 3 };
+        let mut tally = Tally {
+            schedule: &schedule,
+            each: histogram().expect("bounds"),
+            events: vec![(None, schedule.began, 0); 3],
+            bytes: 9,
+        };
+        // Event 5 reaches both readers, event 6 one of two, event 7 none; 4 and 8 are of other schedules.
+        for (number, at) in [(5, 2), (5, 4), (6, 16), (4, 1), (8, 90)] {
+            tally.note(number, schedule.began + ms(at));
+        }
+        let seen = tally.close(2).expect("bounds");
+        assert_eq!((seen.deliveries, seen.lost, seen.bytes), (3, 3, 9));
+        let near = |histogram: &Histogram<u64>, percent, micros: u64| {
+            let found = histogram.value_at_percentile(percent);
+            assert!(found.abs_diff(micros) <= micros / 100, "{found} instead of {micros}");
+        };
+        near(&seen.each, 1.0, 2_000);
+        near(&seen.each, 100.0, 6_000);
+        near(&seen.last, 1.0, 4_000);
+        near(&seen.last, 100.0, 6_000);
+        near(&seen.spread, 100.0, 2_000);
+        assert_eq!((seen.each.len(), seen.last.len(), seen.spread.len()), (3, 2, 2));
+        assert_eq!(seen.ended[..2], [schedule.began + ms(4), schedule.began + ms(16)]);
+    }
+
+    #[test]
+    fn a_schedule_has_its_rate_and_its_numbers() {
+        let schedule = Schedule::new(100, 50.0, 4.0);
+        assert_eq!((schedule.events, schedule.gap, schedule.numbers()), (200, ms(20), 100..300));
+        assert_eq!(schedule.due(103), schedule.began + ms(60));
+        assert_eq!(Schedule::new(0, 0.1, 1.0).events, 1, "at least one");
+    }
+
+    #[test]
+    fn a_mark_has_its_length_whatever_its_number() {
+        assert_eq!([mark(0), mark(42), mark(999_999)], ["~k000000", "~k000042", "~k999999"]);
+        assert!([0, 42, 999_999].into_iter().all(|n| mark(n).len() == MARK));
+    }
+}

@@ -74,10 +74,14 @@ fn gather(running: &Running<'_>, readers: usize) -> Result<Crowd> {
     Crowd::gather(running.door.address, readers, |_| running.subscribe(), running.contender.greet)
 }
 
-/// The middle of some figures.
-fn median(mut figures: Vec<f64>) -> f64 {
+/// The median; of an even number of figures the mean of the middle two, of none NaN.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    match figures.len() {
+        0 => f64::NAN,
+        count if count % 2 == 0 => f64::midpoint(figures[count / 2 - 1], figures[count / 2]),
+        count => figures[count / 2],
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures to read, of far fewer than 2^52")]
@@ -85,4 +89,26 @@ fn median(mut figures: Vec<f64>) -> f64 {
 #[must_use]
 pub fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
+        for (figures, expected) in [(vec![7.0], 7.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![8.0, 1.0, 4.0, 2.0], 3.0)] {
+            assert!((median(figures.clone()) - expected).abs() < 1e-9, "{figures:?}");
+        }
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn a_text_has_its_length_and_the_mark_of_its_event() {
+        for n in [0, 1, 999_999] {
+            let text = text(n, 140);
+            assert!(text.len() == 140 && text.starts_with(&mark(n)), "{text}");
+        }
+        assert_ne!(text(1, 140), text(2, 140));
+    }
 }

@@ -208,3 +208,23 @@ fn answers(address: SocketAddr, path: &str) -> bool {
         && status.starts_with(b"HTTP/1.")
         && status[9] < b'5'
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_times_are_added_and_subtracted_by_kind() {
+        let cpu = |user, system| Cpu { user: Duration::from_millis(user), system: Duration::from_millis(system) };
+        let sum: Cpu = [cpu(30, 5), cpu(10, 5)].into_iter().sum();
+        let between = sum - cpu(20, 4);
+        assert_eq!((between.user, between.system), (Duration::from_millis(20), Duration::from_millis(6)));
+        assert!((between.micros() - 26_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_fields_begin_behind_a_name_that_may_hold_anything() {
+        assert_eq!(after_name("7 (a) b (c)) S 1 7"), " S 1 7");
+        assert_eq!(after_name("no name"), "");
+    }
+}

@@ -10,6 +10,7 @@ use crate::{
     measure::{
         fan_out::{FanOut, Plan},
         growth::Curve,
+        median,
         reads::Read,
         slow::Slow,
         small::{Ready, Weight},
@@ -91,7 +92,7 @@ impl Results {
         let rounds =
             |name: &str| self.fan_out.iter().filter(move |one| one.name == name).map(|one| one.delivery_us).collect::<Vec<_>>();
         let floor = self.fan_out.first().map(|one| rounds(&one.name)).unwrap_or_default();
-        middle(rounds(name).into_iter().zip(floor).map(|(own, floor)| own / floor).collect())
+        median(rounds(name).into_iter().zip(floor).map(|(own, floor)| own / floor).collect())
     }
 
     /// The tables, in Markdown.
@@ -184,11 +185,70 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
 }
 
-fn middle(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    match figures.len() {
-        0 => f64::NAN,
-        count if count % 2 == 0 => f64::midpoint(figures[count / 2 - 1], figures[count / 2]),
-        count => figures[count / 2],
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fan_out(name: &str, delivery_us: f64) -> FanOut {
+        FanOut {
+            name: name.to_owned(),
+            readers: 1,
+            connect_s: 0.0,
+            reader_kib: 0.0,
+            delivery_us,
+            delivery_own_us: 0.0,
+            delivery_bytes: 0.0,
+            each_p50_ms: 0.0,
+            each_p99_ms: 0.0,
+            last_p50_ms: 0.0,
+            last_p99_ms: 0.0,
+            lost: 0,
+            verified: None,
+            idle_percent: None,
+        }
+    }
+
+    fn results(rounds: &[(&str, f64)]) -> Results {
+        Results { fan_out: rounds.iter().map(|(name, figure)| fan_out(name, *figure)).collect(), ..Results::default() }
+    }
+
+    #[test]
+    fn each_round_is_held_against_the_floor_of_the_same_round() {
+        // The medians alone would come to 2.2: 1.1, 3.0 and 2.0 are the rounds.
+        let results = results(&[("floor", 10.0), ("ours", 11.0), ("floor", 2.0), ("ours", 6.0), ("floor", 5.0), ("ours", 10.0)]);
+        let by_contender = results.by_contender();
+        assert_eq!(by_contender.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["floor", "ours"]);
+        assert!((by_contender[0].1 - 1.0).abs() < 1e-9 && (by_contender[1].1 - 2.0).abs() < 1e-9, "{by_contender:?}");
+    }
+
+    #[test]
+    fn a_round_that_one_of_them_lacks_does_not_count() {
+        let results = results(&[("floor", 4.0), ("ours", 8.0), ("floor", 4.0)]);
+        assert!((results.over_floor("ours") - 2.0).abs() < 1e-9);
+        assert!(results.over_floor("nowhere").is_nan());
+    }
+
+    #[test]
+    fn the_table_has_the_rounds_of_each_together_and_leaves_out_what_was_not_measured() {
+        let tables = results(&[("floor", 4.0), ("ours", 8.0), ("floor", 5.0), ("ours", 9.0)]).tables();
+        let rows: Vec<_> = tables.lines().filter(|line| line.starts_with("| floor") || line.starts_with("| ours")).collect();
+        let names: Vec<_> = rows.iter().map(|row| row.split(" | ").next().unwrap_or_default()).collect();
+        assert_eq!(names, ["| floor", "| floor", "| ours", "| ours"]);
+        let columns = |row: &str| row.matches('|').count();
+        let head = tables.lines().find(|line| line.contains("× floor")).expect("a head");
+        assert!(rows.iter().all(|row| columns(row) == columns(head)), "{tables}");
+        assert!(!tables.contains("Writes"), "{tables}");
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut saved = Results { machine: "two cores".to_owned(), ..Results::default() };
+        saved.missing.push(("nchan".to_owned(), "not installed".to_owned()));
+        saved.save(folder.path(), "run").expect("a file");
+        let loaded = Results::load(folder.path(), "run").expect("the file");
+        assert_eq!((loaded.machine, loaded.missing), (saved.machine, saved.missing));
+        let absent = Results::load(folder.path(), "none").expect_err("no such file");
+        assert!(absent.to_string().contains("none.json"), "{absent}");
     }
 }

@@ -170,3 +170,16 @@ fn posts_before_a_crowd(contender: &Contender, readers: usize) -> Result<Seen> {
     crowd.idle(Duration::from_secs(1))?;
     Ok(watch(&running, &mut crowd, Schedule::new(0, 10.0, 20.0))?.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slow_end_is_what_one_in_a_hundred_exceeds() {
+        let soon = Soon::of("s".to_owned(), 1, (1..=200).rev().map(f64::from).collect());
+        assert!((soon.p50_ms - 100.5).abs() < 1e-9 && (soon.p99_ms - 199.0).abs() < 1e-9, "{soon:?}");
+        let one = Soon::of("s".to_owned(), 1, vec![4.0]);
+        assert!((one.p50_ms - 4.0).abs() < 1e-9 && (one.p99_ms - 4.0).abs() < 1e-9, "{one:?}");
+    }
+}
