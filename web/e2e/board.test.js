@@ -202,13 +202,13 @@ test("the API's description is there without another site, and its requests work
     assert.deepEqual([page.complaints, elsewhere], [[], []]);
   }));
 
-test("a board that nobody may post on shows its list without a form, live", () =>
+test("a closed board shows its list without a form, live", () =>
   withNode({}, async (node) => {
     const close = `UPDATE boards SET post = 'closed';`;
     await node.sql(`INSERT INTO topics (board_id, comment) VALUES (1, 'the last word'); ${close}`);
     const page = await open(node);
     await live(page);
     assert.deepEqual([await comments(page), await page.locator("form").count()], [["the last word"], 0]);
-    assert.equal(await page.locator("#no-post").innerText(), "This board is closed: nobody can post on it any more.");
+    assert.equal(await page.locator("#no-post").innerText(), "This board is closed: it accepts no more posts.");
     assert.deepEqual(page.complaints, []);
   }));

@@ -1,4 +1,4 @@
-// The pages in web/examples, as somebody would serve them: live without a line of script of their own.
+// The pages in web/examples, as a site would serve them: live without a line of script of their own.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

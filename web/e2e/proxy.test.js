@@ -1,4 +1,4 @@
-// A bare EventSource behind nginx, as somebody would put it there: it comes back by itself, and goes on exactly.
+// A bare EventSource behind nginx, as an operator would run it: it reconnects by itself, and misses nothing.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -111,7 +111,7 @@ for (const [gzip, query] of [["off", ""], ["on", ""], ["on", "&compress=gzip"]])
         await shows(expected);
         const opened = await page.evaluate(() => window.state.opened);
         await node.kill();
-        // It comes back while nobody is there, and is told to come again.
+        // It reconnects while the server is away, and nginx asks it to try again.
         await page.waitForFunction((opened) => window.state.opened > opened, opened, { timeout: 10_000 });
         // By another program, while the server is dead.
         await node.sql(`INSERT INTO topics (board_id, comment) VALUES (1, 'missed ${round}');`);
@@ -130,7 +130,7 @@ for (const [gzip, query] of [["off", ""], ["on", ""], ["on", "&compress=gzip"]])
   });
 }
 
-/** Asks through nginx, from one of this machine's addresses. Gives the status and the beginning of the answer. */
+/** Asks through nginx, from one of this machine's addresses. Returns the status and the beginning of the answer. */
 function ask(nginx, from, method, path, headers, body) {
   return new Promise((resolve, reject) => {
     const asking = request(`${nginx.url}${path}`, { method, headers, localAddress: from, agent: false });
