@@ -8,8 +8,10 @@ use crate::Revision;
 
 /// One incarnation of one database: 1 to 16 lower-case hex digits. A cursor of another epoch
 /// means nothing here.
+///
+/// One pointer: every open stream keeps one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(Arc<str>);
+pub struct Epoch(Arc<Box<str>>);
 
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -30,7 +32,7 @@ impl FromStr for Epoch {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let fits = (1..=16).contains(&text.len()) && text.bytes().all(hex);
-        if fits { Ok(Self(text.into())) } else { Err(CursorError) }
+        if fits { Ok(Self(Arc::new(text.into()))) } else { Err(CursorError) }
     }
 }
 

@@ -21,6 +21,7 @@ mod http;
 mod language;
 mod last_seen;
 mod limits;
+mod memory;
 mod net;
 mod readiness;
 mod reconcile;

@@ -31,6 +31,7 @@ use crate::{
     http::{headers, origin, present},
     last_seen,
     limits::Quotas,
+    memory,
     net::{
         listener::{self, Serving},
         request_clock::tell_clock,
@@ -224,6 +225,8 @@ fn keep_in_order(
 ) {
     let until = supervisor.stop().clone();
     supervisor.task("reconcile", async move || reconcile.run(&until).await);
+    let until = supervisor.stop().clone();
+    supervisor.task("memory", async move || memory::run(&until).await);
     let until = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&until).await);
     let (folder, every, until) = (config.server.data_dir.clone(), config.last_seen_every(), supervisor.stop().clone());

@@ -167,6 +167,9 @@ enum Connected<F> {
     Over,
 }
 
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connected<()>>() <= 24, "a connection takes more memory as long as it is open");
+
 impl<F: Future<Output = Result<(), E>>, E> Future for Connected<F> {
     type Output = Result<(), E>;
 

@@ -15,7 +15,7 @@ use socket2::SockRef;
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 
 use super::{
-    Feed,
+    Feed, Stream,
     round::{Member, Rounds},
 };
 use crate::{failpoint, render::Chunk};
@@ -38,6 +38,10 @@ struct Sender<F: Feed> {
     sending: RefCell<Sending<F>>,
     _seats: F::Seats,
 }
+
+/// What the allocator has room for in one piece, with the two counts before it; the next size is a fifth more for each reader.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Sender<Stream>>() + 2 * size_of::<usize>() <= 320, "a reader of a board takes more memory");
 
 struct Sending<F> {
     feed: F,

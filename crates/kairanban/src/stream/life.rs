@@ -30,8 +30,8 @@ pub(super) struct Life {
     leave: Leave,
     /// Whether the reader knows that what it is shown may have been overtaken.
     told_stale: bool,
-    /// Since when a board of the stream cannot be read, although the database is there.
-    board_stale_since: Option<DateTime<Utc>>,
+    /// Whether a board of the stream cannot be read, although the database is there. Since when is said at once, and not kept.
+    is_board_stale: bool,
     outbox: Vec<Frame>,
     wire: Wire,
     ended: bool,
@@ -46,7 +46,7 @@ struct Clock {
     /// When the caller's token ends by itself; never, if it does not, or that was looked at.
     token_ends_at: Tick,
     /// The alarms of the wheel that were looked into.
-    alarms: Option<u32>,
+    alarms: u32,
 }
 
 /// What there is for a stream to do.
@@ -82,7 +82,8 @@ impl Life {
             ends_at: now + around.timing.life(),
             ends_by: Bye::Rotate,
             token_ends_at: token_end(&reader.caller, now),
-            alarms: None,
+            // Another number than it is: the first look is into everything.
+            alarms: around.wheel.alarms().wrapping_sub(1),
         };
         Self {
             wire: speech.wire(),
@@ -93,7 +94,7 @@ impl Life {
             clock,
             place: None,
             told_stale: false,
-            board_stale_since: None,
+            is_board_stale: false,
             outbox: Vec::new(),
             ended: false,
         }
@@ -173,31 +174,35 @@ impl Life {
     /// Looks why everybody was woken, if everybody was; tells whether there is something to say about it.
     fn looks_into_alarm(&mut self) -> bool {
         let alarms = self.around.wheel.alarms();
-        if self.clock.alarms.replace(alarms) == Some(alarms) {
+        if std::mem::replace(&mut self.clock.alarms, alarms) == alarms {
             return false;
         }
         if self.around.drain.has_begun() && self.clock.ends_by != Bye::Shutdown {
             self.clock.ends_by = Bye::Shutdown;
             self.clock.ends_at = self.around.wheel.now() + self.around.drain.turn(self.around.gate.open());
         }
-        self.say_staleness()
+        // Of a stale board the reader knows already.
+        self.say_staleness(None)
     }
 
     /// Notes since when a board of the stream cannot be read, if it cannot, and says so if that is new.
     pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
-        self.board_stale_since = since;
-        self.say_staleness();
+        self.is_board_stale = since.is_some();
+        self.say_staleness(since);
     }
 
-    fn say_staleness(&mut self) -> bool {
-        let stale_since = self.around.following.stale_since().or(self.board_stale_since);
-        if std::mem::replace(&mut self.told_stale, stale_since.is_some()) == stale_since.is_some() {
-            return false;
+    /// Says that what is shown may have been overtaken, or no longer may, if that is new; tells whether it was.
+    fn say_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
+        let stale_since = self.around.following.stale_since().or(board_stale_since);
+        let is_stale = stale_since.is_some() || self.is_board_stale;
+        let told_stale = std::mem::replace(&mut self.told_stale, is_stale);
+        match stale_since {
+            Some(since) if !told_stale => {
+                self.push(self.speech.named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }));
+            }
+            None if told_stale && !is_stale => self.push(self.speech.named("fresh", &serde_json::json!({}))),
+            _ => return false,
         }
-        self.push(match stale_since {
-            Some(since) => self.speech.named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }),
-            None => self.speech.named("fresh", &serde_json::json!({})),
-        });
         true
     }
 

@@ -39,7 +39,7 @@ fn all_goes_on(node: &Node) {
 on_both!(each_task_is_started_again, writing_goes_on_or_the_process_ends);
 
 fn each_task_is_started_again(database: Database) {
-    let names = "follower=2,archiver=2,housekeeping=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,carrier=2,data-version=2,LISTEN=2,hangups=1";
+    let names = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,carrier=2,data-version=2,LISTEN=2,hangups=1";
     let settings = [("BOARD__TOPICS_MAX", "3"), ("STREAM__HEARTBEAT_S", "1")];
     let node = failing(database, names, &settings);
     let mut stream = node.stream("/b/main/stream?format=patch");
@@ -50,9 +50,19 @@ fn each_task_is_started_again(database: Database) {
         node.post(&n.to_string());
     }
     let ours = if node.database.is_postgres() { "LISTEN" } else { "data-version" };
-    for name in
-        ["follower", "archiver", "housekeeping", "reconcile", "last-seen", "token-finder", "wheel", "carrier", "hangups", ours]
-    {
+    for name in [
+        "follower",
+        "archiver",
+        "housekeeping",
+        "memory",
+        "reconcile",
+        "last-seen",
+        "token-finder",
+        "wheel",
+        "carrier",
+        "hangups",
+        ours,
+    ] {
         says_it_failed(&node, name);
     }
     while !stream.event().data.contains("\"5\"") {}
