@@ -102,7 +102,7 @@ pub fn floor() -> Contender {
         publish: |door, text| wire::post(door, "/pub", "text/plain", "", text),
         publish_port: 0,
         // What kairanban's patch of a comment of 140 bytes comes to; see the column of bytes.
-        text_bytes: 409,
+        text_bytes: 426,
         is_ours: false,
         bounds: Bounds::NONE,
     }
