@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::File,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -146,10 +147,20 @@ pub(crate) fn try_output(command: &mut Command, input: &str) -> Result<String, S
     Ok(String::from_utf8(output.stdout).expect("text").trim().to_owned())
 }
 
+/// Where the program's log goes.
+#[derive(Clone, Copy)]
+pub(crate) enum LogTo {
+    /// Where the test's own output goes.
+    Stderr,
+    FullDisk,
+}
+
 /// The program, running. Killed when dropped.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) database: Database,
+    /// Counts from the next start on.
+    pub(crate) log: LogTo,
     child: Child,
     environment: Vec<(String, String)>,
     data: tempfile::TempDir,
@@ -181,7 +192,7 @@ impl Node {
         let mut command = serving(SocketAddr::from(([127, 0, 0, 1], 0)), &database.url(), data.path(), &environment);
         adjust(&mut command);
         let (child, address) = start(&mut command);
-        Self { address, database, child, environment, data }
+        Self { address, database, log: LogTo::Stderr, child, environment, data }
     }
 
     /// Another process on the same database.
@@ -261,7 +272,7 @@ impl Node {
     }
 
     /// The same. Its log goes to a file.
-    pub(crate) fn restart_logging_to(&mut self, log: std::fs::File) {
+    pub(crate) fn restart_logging_to(&mut self, log: File) {
         let mut command =
             serving(SocketAddr::from(([127, 0, 0, 1], 0)), &self.database.url(), self.data.path(), &self.environment);
         (self.child, self.address) = start(command.stderr(log));
@@ -269,7 +280,11 @@ impl Node {
 
     /// Starts the program again where it was, for those who come back by themselves.
     pub(crate) fn restart_at_the_same_address(&mut self) {
-        (self.child, self.address) = spawn_at(self.address, &self.database.url(), self.data.path(), &self.environment);
+        let mut command = serving(self.address, &self.database.url(), self.data.path(), &self.environment);
+        if matches!(self.log, LogTo::FullDisk) {
+            command.stderr(File::options().write(true).open("/dev/full").expect("/dev/full"));
+        }
+        (self.child, self.address) = start(&mut command);
     }
 
     pub(crate) fn terminate(&self) {

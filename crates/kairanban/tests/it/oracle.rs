@@ -5,7 +5,7 @@
 //! transactions of which some roll back and some are held open: single rows and bulk, ids of their own,
 //! values out of range, in the role of a replica, boards that are deleted and made again. A trigger of the
 //! owner's refuses some posts. Streams of all dialects are cut at random bytes and come back to a random
-//! node with their cursor. Nodes are killed and started again, sessions of theirs
+//! node with their cursor. Nodes are killed and started again, by the toss of a coin with the log on a full disk; sessions of theirs
 //! freeze, rows change past the triggers, and backups are restored, while the nodes run or while they are
 //! stopped. In the end the log is replayed: each list that a stream showed was the list at that revision of
 //! that epoch, revisions never fell, all readers stand where the database stands, and each acknowledged
@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::node::{Database, Node};
+use crate::node::{Database, LogTo, Node};
 use accidents::Backup;
 use truth::Truth;
 use views::Completed;
@@ -268,6 +268,7 @@ impl<'a> Trouble<'a> {
             node.terminate();
             node.end(Duration::from_secs(15));
         }
+        node.log = if random.bool() { LogTo::FullDisk } else { LogTo::Stderr };
         node.restart_at_the_same_address();
         self.done.restarts += 1;
     }
