@@ -71,9 +71,14 @@ fn read(run: &Run, n: u64, kind: Kind) {
         return follow(run, n, kind);
     }
     let mut reader = Reader { run, kind, view: View::default(), random: fastrand::Rng::with_seed(run.seed ^ n << 20) };
+    // Of all its streams together, from the first one that begins when all has been written.
+    let mut settled_by = None;
     loop {
         let is_last = run.last.get().is_some();
-        let end = Instant::now() + if is_last { SETTLE } else { Duration::from_secs(3_600) };
+        if is_last {
+            settled_by.get_or_insert_with(|| Instant::now() + SETTLE);
+        }
+        let end = settled_by.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
         run.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         reader.view.reconnect();
         let done = reader.once(end);
