@@ -4,8 +4,8 @@
 //! as many posts as fit in a transaction rather than as many as the disk has turns. The thread reports the
 //! commit itself, before anybody is answered: the request that asked for a write may be gone by then.
 //!
-//! It does not wait for the database itself: a second thread, the worker, does. If that one does not come back in time it is
-//! abandoned together with its session, and another goes on with the queue.
+//! A second thread watches it: if the database does not answer in time, the writes are answered all the same, and another
+//! thread with another session goes on with the queue.
 
 mod worker;
 
@@ -24,7 +24,7 @@ use kairanban_core::{
 };
 use tokio::sync::oneshot;
 
-use self::worker::Workers;
+use self::worker::Shared;
 use crate::{Deed, RowBefore, Store, StoreError, WriterHealth, repository::Creation};
 
 /// What to write.
@@ -131,17 +131,9 @@ impl Writer {
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, jobs) = sync_channel(config.queue_max);
         let health = WriterHealth::default();
-        let mut workers = Workers::new(store, config, health.clone(), Arc::new(on_commit));
-        let mut groups = Groups { jobs, held: VecDeque::new(), group_max: config.group_max };
-        let work = move || {
-            loop {
-                match groups.next(CHECK_INTERVAL) {
-                    Ok(group) => commit(&mut workers, group),
-                    Err(RecvTimeoutError::Timeout) => workers.check(),
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        };
+        let groups = Groups { jobs, held: VecDeque::new(), group_max: config.group_max };
+        let shared = Shared::new(store, config, health.clone(), Arc::new(on_commit), groups);
+        let work = move || shared.watch();
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(work)?;
         Ok((Self { queue, health }, thread))
     }
@@ -162,13 +154,6 @@ impl Writer {
         self.queue.try_send(Job { write, answer }).map_err(full)?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
     }
-}
-
-/// Has a group committed, and answers each of its writes.
-fn commit(workers: &mut Workers, group: Vec<Job>) {
-    let (writes, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.write, job.answer)).unzip();
-    // A request that has gone has no use for its answer.
-    answers.into_iter().zip(workers.commit(writes)).for_each(|(answer, done)| drop(answer.send(done)));
 }
 
 /// What is queued, in groups that one transaction can carry: at most one write per topic and per

@@ -1,16 +1,20 @@
-//! The thread that waits for the database, and what happens if it waits too long.
+//! The thread that commits, the one that watches it, and what happens if the database keeps the first too long.
+//!
+//! The worker takes a group from the queue, commits it and answers. It lays the answers down in [`InFlight`] while it waits
+//! for the database, so that the watcher can answer in its place: then the worker is abandoned together with its session,
+//! and another goes on with the queue. No commit passes from one thread to another, which would cost as much as the commit.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::{Arc, mpsc::RecvTimeoutError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{Answer, Committed, Write, WriterConfig};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::{Answer, CHECK_INTERVAL, Committed, Groups, Job, WriterConfig};
 use crate::{
     Store, StoreError, WriterHealth,
     group_commit::{self, Limits, Outcome},
@@ -18,133 +22,226 @@ use crate::{
 };
 
 type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
+type Answers = Vec<oneshot::Sender<Answer>>;
 
-/// What a worker is given to do.
-enum Task {
-    /// To commit a group.
-    Commit(Vec<Write>),
-    /// To check whether writing works, by a transaction that changes nothing.
-    Check,
-    /// To look whether the session may write, which costs next to nothing.
-    Look,
-}
+/// Queued writes wait no longer than this for a worker, if none can be started.
+const NO_WORKER_WAIT: Duration = Duration::from_millis(100);
 
-/// The worker at hand, and how others take its place.
-pub(super) struct Workers {
+/// What worker and watcher share. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Inner>);
+
+struct Inner {
     store: Store,
     config: WriterConfig,
     health: WriterHealth,
     on_commit: OnCommit,
-    current: Option<Worker>,
-    /// Shared by every worker that has not ended, abandoned or not.
-    alive: Arc<()>,
+    /// Locked by the worker while it waits for a group.
+    groups: Mutex<Groups>,
+    in_flight: Mutex<InFlight>,
+    /// Notified when the worker has ended.
+    changed: Condvar,
 }
 
-struct Worker {
-    tasks: SyncSender<Task>,
-    outcomes: Receiver<Outcome>,
+/// What the worker is doing.
+#[derive(Default)]
+struct InFlight {
+    /// The worker at hand; one with another number was abandoned.
+    worker: u64,
+    /// Since when it waits for the database, if it does.
+    since: Option<Instant>,
+    /// To whom it owes an answer.
+    answers: Answers,
+    end: Option<End>,
 }
 
-impl Workers {
-    pub(super) fn new(store: Store, config: WriterConfig, health: WriterHealth, on_commit: OnCommit) -> Self {
-        Self { store, config, health, on_commit, current: None, alive: Arc::new(()) }
+/// How the worker ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// There are no more writes, and will be none.
+    Done,
+    Panicked,
+}
+
+impl Shared {
+    pub(super) fn new(store: Store, config: WriterConfig, health: WriterHealth, on_commit: OnCommit, groups: Groups) -> Self {
+        let groups = Mutex::new(groups);
+        Self(Arc::new(Inner { store, config, health, on_commit, groups, in_flight: Mutex::default(), changed: Condvar::new() }))
     }
 
-    /// Has writes committed. Returns an answer to each of them.
-    pub(super) fn commit(&mut self, writes: Vec<Write>) -> Vec<Answer> {
-        let count = writes.len();
-        match self.run(Task::Commit(writes)) {
-            Ok(Outcome { commits, answers }) => {
-                answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.health.note(error));
-                if !commits.is_empty() {
-                    self.health.clear();
+    /// Keeps a worker going until there are no more writes.
+    ///
+    /// # Panics
+    /// If a worker panicked outside of its commit: what it had committed may not have been reported.
+    pub(super) fn watch(&self) {
+        // Shared by every worker that has not ended, abandoned or not.
+        let alive = Arc::new(());
+        loop {
+            if let Err(reason) = self.start(&alive) {
+                self.0.health.set(reason.clone());
+                if self.refuse_next(&reason).is_err() {
+                    return;
                 }
-                commits.into_iter().for_each(|committed| (self.on_commit)(committed));
-                answers
+                continue;
             }
-            Err(reason) => {
-                tracing::warn!(reason, writes = count, "a group of writes was not committed in time");
-                vec![Err(StoreError::Unavailable(reason)); count]
-            }
-        }
-    }
-
-    /// Finds out whether writing works, while there is nothing to write: nothing else would show it.
-    pub(super) fn check(&mut self) {
-        let is_faulty = self.health.is_faulty();
-        if let Ok(outcome) = self.run(if is_faulty { Task::Check } else { Task::Look }) {
-            match outcome.answers.into_iter().find_map(Result::err) {
-                Some(error) => self.health.note(&error),
-                None if is_faulty => self.health.clear(),
+            match self.wait() {
                 None => {}
+                Some(End::Done) => return,
+                Some(End::Panicked) => panic!("the worker of the writer panicked"),
             }
         }
     }
 
-    /// Gives a task to the worker. If the answer does not come in time, the worker is abandoned with its session; whether
-    /// its writes were committed is unknown.
-    fn run(&mut self, task: Task) -> Result<Outcome, String> {
-        let worker = match self.current.take() {
-            Some(worker) => worker,
-            None => self.start().inspect_err(|reason| self.health.set(reason.clone()))?,
-        };
-        let ended = |_| "the worker of the writer ended".to_owned();
-        worker.tasks.send(task).map_err(ended)?;
-        match worker.outcomes.recv_timeout(self.config.group_wait) {
-            Ok(outcome) => {
-                self.current = Some(worker);
-                Ok(outcome)
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let reason = "a session of the database does not answer".to_owned();
-                self.health.set(reason.clone());
-                Err(reason)
-            }
-            Err(RecvTimeoutError::Disconnected) => Err("the worker of the writer ended".to_owned()),
-        }
-    }
-
-    fn start(&self) -> Result<Worker, String> {
-        // One for the handle that is kept here.
-        if Arc::strong_count(&self.alive) - 1 > self.config.abandoned_max {
+    /// Starts a worker in place of the one at hand, if there is one.
+    fn start(&self, alive: &Arc<()>) -> Result<(), String> {
+        // One for the handle that is kept there.
+        if Arc::strong_count(alive) - 1 > self.0.config.abandoned_max {
             return Err(
                 "a session of the database does not answer, and no other may be opened (database.write_abandoned_max)".to_owned()
             );
         }
-        let (tasks, queue) = sync_channel::<Task>(1);
-        let (sender, outcomes) = sync_channel(1);
-        let (session, config, on_commit, alive) =
-            (self.store.pool.session(), self.config, Arc::clone(&self.on_commit), Arc::clone(&self.alive));
+        let (shared, alive) = (self.clone(), Arc::clone(alive));
+        let number = self.0.in_flight.lock().worker;
         let work = move || {
-            serve(session, config, queue, |outcome| {
-                // After it was abandoned: what was committed all the same is reported from here.
-                let late = sender.send(outcome).err();
-                late.into_iter().flat_map(|late| late.0.commits).for_each(|committed| on_commit(committed));
-            });
+            let _report = ReportPanic(&shared);
+            shared.serve(number, shared.0.store.pool.session());
             drop(alive);
         };
         let started = thread::Builder::new().name("writer-worker".to_owned()).spawn(work);
-        started.map(|_| Worker { tasks, outcomes }).map_err(|error| format!("the system has no thread for the writer: {error}"))
+        started.map(drop).map_err(|error| format!("the system has no thread for the writer: {error}"))
+    }
+
+    /// Refuses what is queued, because there is no worker.
+    fn refuse_next(&self, reason: &str) -> Result<(), RecvTimeoutError> {
+        let next = self.0.groups.lock().next(NO_WORKER_WAIT);
+        match next {
+            Ok(group) => refuse(group.into_iter().map(|job| job.answer), reason),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+        }
+        Ok(())
+    }
+
+    /// Waits until the worker has ended, or is abandoned: then `None`.
+    fn wait(&self) -> Option<End> {
+        let mut in_flight = self.0.in_flight.lock();
+        loop {
+            if let Some(end) = in_flight.end {
+                return Some(end);
+            }
+            let group_wait = self.0.config.group_wait;
+            match in_flight.since.map(|since| since + group_wait) {
+                Some(due) if due <= Instant::now() => break,
+                Some(due) => drop(self.0.changed.wait_until(&mut in_flight, due)),
+                // What begins meanwhile is not late before the next look.
+                None => drop(self.0.changed.wait_for(&mut in_flight, group_wait / 4)),
+            }
+        }
+        in_flight.worker += 1;
+        in_flight.since = None;
+        let answers = std::mem::take(&mut in_flight.answers);
+        drop(in_flight);
+        let reason = "a session of the database does not answer";
+        self.0.health.set(reason.to_owned());
+        tracing::warn!(reason, writes = answers.len(), "a group of writes was not committed in time");
+        refuse(answers.into_iter(), reason);
+        None
+    }
+
+    /// Commits groups until there are no more, or this worker is abandoned.
+    fn serve(&self, number: u64, mut session: Session) {
+        loop {
+            let next = self.0.groups.lock().next(CHECK_INTERVAL);
+            let (writes, answers): (Vec<_>, Answers) = match next {
+                Ok(group) => group.into_iter().map(|Job { write, answer }| (write, answer)).unzip(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if !self.check(number, &mut session) {
+                        return;
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.end(End::Done),
+            };
+            let outcome = self.run(number, answers, |limits| group_commit::commit(&mut session, &writes, limits), writes.len());
+            match outcome {
+                Ok((outcome, answers)) => self.report(outcome, answers),
+                // After it was abandoned: what was committed all the same is reported, and nothing else.
+                Err(late) => return late.commits.into_iter().for_each(|committed| (self.0.on_commit)(committed)),
+            }
+        }
+    }
+
+    /// Finds out whether writing works, while there is nothing to write: nothing else would show it. False if this worker was
+    /// abandoned meanwhile.
+    fn check(&self, number: u64, session: &mut Session) -> bool {
+        let is_faulty = self.0.health.is_faulty();
+        let check = |limits| if is_faulty { group_commit::check(session, limits) } else { group_commit::look(session) };
+        let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else { return false };
+        match outcome.answers.into_iter().find_map(Result::err) {
+            Some(error) => self.0.health.note(&error),
+            None if is_faulty => self.0.health.clear(),
+            None => {}
+        }
+        true
+    }
+
+    /// Works on the database, with the answers laid down where the watcher finds them. The outcome alone if it came so late
+    /// that the watcher has answered.
+    fn run(
+        &self,
+        number: u64,
+        answers: Answers,
+        work: impl FnOnce(Limits) -> Outcome,
+        writes: usize,
+    ) -> Result<(Outcome, Answers), Outcome> {
+        let (now, config) = (Instant::now(), self.0.config);
+        {
+            let mut in_flight = self.0.in_flight.lock();
+            (in_flight.since, in_flight.answers) = (Some(now), answers);
+        }
+        // Before the group is abandoned, so that its writes can be answered one by one.
+        let (deadline, abandoned_at) = (now + config.group_wait * 7 / 8, now + config.group_wait);
+        let limits = Limits { deadline, abandoned_at, tries_max: config.tries_max };
+        // A panic must not end the thread, or no write would ever be committed again.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
+            let panicked = StoreError::Internal("the writer panicked".to_owned());
+            Outcome { commits: Vec::new(), answers: vec![Err(panicked); writes] }
+        });
+        let mut in_flight = self.0.in_flight.lock();
+        if in_flight.worker != number {
+            return Err(outcome);
+        }
+        in_flight.since = None;
+        Ok((outcome, std::mem::take(&mut in_flight.answers)))
+    }
+
+    fn report(&self, Outcome { commits, answers }: Outcome, senders: Answers) {
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.0.health.note(error));
+        if !commits.is_empty() {
+            self.0.health.clear();
+        }
+        commits.into_iter().for_each(|committed| (self.0.on_commit)(committed));
+        // A request that has gone has no use for its answer.
+        senders.into_iter().zip(answers).for_each(|(sender, answer)| drop(sender.send(answer)));
+    }
+
+    fn end(&self, end: End) {
+        self.0.in_flight.lock().end = Some(end);
+        self.0.changed.notify_all();
     }
 }
 
-/// Works until there are no more tasks.
-fn serve(mut session: Session, config: WriterConfig, tasks: Receiver<Task>, report: impl Fn(Outcome)) {
-    for task in tasks {
-        // Before the group is abandoned, so that its writes can be answered one by one.
-        let (deadline, abandoned_at) = (Instant::now() + config.group_wait * 7 / 8, Instant::now() + config.group_wait);
-        let limits = Limits { deadline, abandoned_at, tries_max: config.tries_max };
-        let work = || match &task {
-            Task::Commit(writes) => group_commit::commit(&mut session, writes, limits),
-            Task::Check => group_commit::check(&mut session, limits),
-            Task::Look => group_commit::look(&mut session),
-        };
-        // A panic must not end the thread, or no write would ever be committed again.
-        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            let panicked = StoreError::Internal("the writer panicked".to_owned());
-            let count = if let Task::Commit(writes) = &task { writes.len() } else { 1 };
-            Outcome { commits: Vec::new(), answers: vec![Err(panicked); count] }
-        });
-        report(outcome);
+/// Has the watcher know that its worker panicked.
+struct ReportPanic<'a>(&'a Shared);
+
+impl Drop for ReportPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(End::Panicked);
+        }
     }
+}
+
+fn refuse(answers: impl Iterator<Item = oneshot::Sender<Answer>>, reason: &str) {
+    answers.for_each(|answer| drop(answer.send(Err(StoreError::Unavailable(reason.to_owned())))));
 }
