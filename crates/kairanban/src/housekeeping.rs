@@ -55,6 +55,7 @@ impl Bounds {
 
 impl Housekeeping {
     /// Goes on until told to stop.
+    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
     pub async fn run(&self, stop: &CancellationToken) {
         for round in 1_u64.. {
             failpoint::pass("housekeeping");

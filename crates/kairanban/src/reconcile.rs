@@ -163,6 +163,7 @@ impl Reconcile {
         }
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
     async fn log(&self, board: BoardId, revision: Revision, is_board: bool, findings: &mut Findings) {
         findings.count += 1;
         tracing::warn!(

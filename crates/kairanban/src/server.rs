@@ -97,6 +97,7 @@ impl Server {
     ///
     /// # Errors
     /// If serving fails, or something ended that cannot be started again.
+    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
     pub async fn run_until(self, mut stop: impl AsyncFnMut() -> io::Result<()>) -> Result<(), CliError> {
         let Self { mut http, drain, drain_wait, supervisor, .. } = self;
         let lost = tokio::select! {

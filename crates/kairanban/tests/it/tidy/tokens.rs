@@ -1,0 +1,107 @@
+//! Searches the tokens of macros and attributes, which are not parsed into a tree.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use super::facts::{Collector, Function, Named};
+
+impl Collector {
+    /// Adds the functions, types, closures, paths and comments in these tokens.
+    pub fn scan(&mut self, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            match token {
+                TokenTree::Group(group) => self.scan(group.stream()),
+                TokenTree::Ident(ident) => {
+                    let line = ident.span().start().line;
+                    let rest = &tokens[at + 1..];
+                    match ident.to_string().as_str() {
+                        "fn" => self.scan_function(line, rest),
+                        "struct" | "enum" | "union" | "trait" => self.scan_type(line, rest),
+                        "doc" if at == 0 => self.scan_doc(rest),
+                        "let" if binds_closure(rest) => self.facts.bound_closures.push(line),
+                        _ if at > 0 && is_path_separator(&tokens[at - 1]) => {}
+                        _ => {
+                            let segments = path_at(&tokens[at..]);
+                            if segments.len() > 1 {
+                                self.refer(segments, line, false);
+                            }
+                        }
+                    }
+                }
+                TokenTree::Literal(literal) => self.scan_literal(&literal.to_string(), literal.span().start().line),
+                TokenTree::Punct(_) => {}
+            }
+        }
+    }
+
+    /// `#[serde(with = "path::to")]`: a path in quotes.
+    fn scan_literal(&mut self, text: &str, line: usize) {
+        let text = text.trim_matches('"');
+        let segments: Vec<String> = text.split("::").map(str::to_owned).collect();
+        let is_name = |part: &String| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if segments.len() > 1 && segments.iter().all(is_name) {
+            self.refer(segments, line, false);
+        }
+    }
+
+    /// `#[doc = "…"]`, which is what a doc comment is among tokens.
+    fn scan_doc(&mut self, rest: &[TokenTree]) {
+        if let [_, TokenTree::Literal(literal)] = rest
+            && let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string())
+        {
+            self.add_doc_line(text.value(), literal.span().start().line);
+        }
+    }
+
+    fn scan_function(&mut self, line: usize, rest: &[TokenTree]) {
+        let end = rest.iter().position(|token| match token {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            _ => false,
+        });
+        let name = rest.iter().take(2).find_map(|token| match token {
+            TokenTree::Ident(ident) => Some(ident.to_string()),
+            _ => None,
+        });
+        if let (Some(end), Some(name)) = (end, name)
+            && let TokenTree::Group(body) = &rest[end]
+        {
+            let lines = body.span_close().end().line + 1 - line;
+            self.facts.functions.push(Function { name, line, lines });
+        }
+    }
+
+    fn scan_type(&mut self, line: usize, rest: &[TokenTree]) {
+        if let Some(TokenTree::Ident(ident)) = rest.first() {
+            let name = ident.to_string();
+            self.facts.modules[self.module].items.insert(name.clone());
+            self.facts.types.push(Named { name, line, is_test: self.is_test });
+        }
+    }
+}
+
+fn is_path_separator(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':')
+}
+
+/// The path that begins with the first of these tokens.
+fn path_at(tokens: &[TokenTree]) -> Vec<String> {
+    let mut segments = Vec::new();
+    let mut rest = tokens;
+    while let [TokenTree::Ident(ident), after @ ..] = rest {
+        segments.push(ident.to_string());
+        match after {
+            [first, second, next @ ..] if is_path_separator(first) && is_path_separator(second) => rest = next,
+            _ => break,
+        }
+    }
+    segments
+}
+
+/// `let name = |…|`, also with `move` or `async` before the bars.
+fn binds_closure(rest: &[TokenTree]) -> bool {
+    let is_punct = |token: &TokenTree, c: char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == c);
+    let value = rest.iter().take_while(|token| !is_punct(token, ';')).skip_while(|token| !is_punct(token, '=')).skip(1);
+    let mut value = value.skip_while(|token| matches!(token, TokenTree::Ident(ident) if ident == "move" || ident == "async"));
+    value.next().is_some_and(|token| is_punct(token, '|'))
+}
