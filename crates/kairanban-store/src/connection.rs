@@ -262,11 +262,24 @@ impl AnyConnection {
         Ok(())
     }
 
-    /// Lets one node at a time decide which database this is; SQLite has one writer anyway.
-    pub(crate) fn lock_identity(&mut self) -> QueryResult<()> {
+    /// Lets one node at a time decide which database this is. The first statement of its transaction.
+    pub(crate) fn lock_identity(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE"),
-            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => Ok(connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE")?),
+            // A file that cannot be written can still be read, and nobody decides anything about it.
+            Self::Sqlite(_) => match self.lock_to_write() {
+                Err(StoreError::Fault(fault)) if fault.kind == FaultKind::ReadOnly => Ok(()),
+                done => done,
+            },
+        }
+    }
+
+    /// Waits for other writers before a transaction reads what it will decide by. The first statement of its transaction:
+    /// SQLite fails one at once that has read before it writes, if another program wrote meanwhile. Postgres locks row by row.
+    pub(crate) fn lock_to_write(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(_) => self.modify(sql_query("UPDATE identity SET value = value WHERE key IS NULL")).map(drop),
         }
     }
 

@@ -260,7 +260,12 @@ impl Store {
 
     /// In a transaction that is not marked as a server's own: the servers must be told of it.
     fn at_the_terminal(&self, deed: &Deed) -> Result<Done, StoreError> {
-        self.pool.with_turn(|connection| connection.transaction(|connection| deed.run(connection, &Actor::terminal())))
+        self.pool.with_turn(|connection| {
+            connection.transaction(|connection| {
+                connection.lock_to_write()?;
+                deed.run(connection, &Actor::terminal())
+            })
+        })
     }
 
     /// Makes a ticket that stands for a token on one board.

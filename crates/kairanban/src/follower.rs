@@ -179,10 +179,12 @@ impl Follower {
         if self.stale_since.borrow().is_some() {
             self.settle().await?;
         }
-        let known = self.last_seen.borrow().clone();
-        match answered_first(&self.around.store, move |store| store.changes_since(&known)).await? {
-            Some(stretch) => self.take(stretch).await?,
-            None => self.settle().await?,
+        if !self.read_on().await? {
+            self.settle().await?;
+            // The history may be the same after all, and then nothing was read yet.
+            if !self.read_on().await? {
+                return Ok(());
+            }
         }
         // What was acknowledged before the reading and is not there was lost with its history.
         self.around.acknowledged.lower(acknowledged, self.position.borrow().revision);
@@ -191,6 +193,16 @@ impl Follower {
             self.reload(&board, Revision::ZERO).await;
         }
         Ok(())
+    }
+
+    /// Reads the log from where it was read last, and publishes it. Tells whether it could: it may be another history.
+    async fn read_on(&mut self) -> Result<bool, StoreError> {
+        let known = self.last_seen.borrow().clone();
+        let Some(stretch) = answered_first(&self.around.store, move |store| store.changes_since(&known)).await? else {
+            return Ok(false);
+        };
+        self.take(stretch).await?;
+        Ok(true)
     }
 
     /// Publishes a stretch of the log.

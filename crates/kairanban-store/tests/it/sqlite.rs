@@ -1,9 +1,13 @@
 //! What only SQLite can do to us.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use kairanban_core::ChangeKind;
-use kairanban_store::{Store, StoreConfig, Timeouts};
+use kairanban_core::{ChangeKind, Scope};
+use kairanban_store::{NewToken, Secret, Store, StoreConfig, Timeouts};
 
 use crate::place::{Kind, Place, TIMEOUTS, config, main};
 
@@ -21,6 +25,37 @@ fn who_writes_all_the_time_keeps_nobody_else_of_this_process_out() {
         }
     };
     thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(write))));
+}
+
+/// What reads before it writes is turned away at once, however long it would wait, if another program wrote between.
+#[test]
+fn a_writer_of_another_program_fails_no_decision() {
+    let place = Place::new(Kind::Sqlite);
+    let patient = || {
+        let mut foreign = place.foreign();
+        foreign.run("PRAGMA busy_timeout = 60000");
+        foreign
+    };
+    let done = AtomicBool::new(false);
+    let new = NewToken { name: "ann".parse().expect("a name"), scope: Scope::Read, board: None, expires_at: None };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut foreign = patient();
+            while !done.load(Ordering::Relaxed) {
+                foreign.run("UPDATE boards SET title = title || '.' WHERE length(title) < 9");
+                foreign.run("UPDATE boards SET title = 'main'");
+            }
+        });
+        let decided = (0..100).try_for_each(|_| {
+            let id = place.store.create_token(&new, &Secret::token().expect("a secret"))?;
+            place.store.revoke_token(id)?;
+            patient().run("UPDATE identity SET value = '' WHERE key = 'epoch'");
+            place.store.settle(None).map(drop)
+        });
+        done.store(true, Ordering::Relaxed);
+        other.join().expect("the other program");
+        decided.expect("waited for");
+    });
 }
 
 #[test]

@@ -140,11 +140,15 @@ impl Following {
     /// whether it is.
     pub async fn reached(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
-        if position.borrow().revision >= revision {
-            return true;
-        }
+        // Both of one moment: a new epoch may begin between two looks.
+        let epoch = {
+            let now = position.borrow();
+            if now.revision >= revision {
+                return true;
+            }
+            now.epoch.clone()
+        };
         let mut stale_since = self.stale_since.clone();
-        let epoch = position.borrow().epoch.clone();
         let reached = async {
             self.wake.wake();
             tokio::select! {
