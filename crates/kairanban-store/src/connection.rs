@@ -137,10 +137,14 @@ impl AnyConnection {
         let patience_ms = patience.map(|patience| patience.as_millis().max(1));
         match self {
             Self::Postgres(connection) => {
-                AnsiTransactionManager::begin_transaction(connection)?;
                 let limits = patience_ms.map(|ms| format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}"));
                 let limits = limits.unwrap_or_default();
-                connection.batch_execute(&format!("{prelude}SET LOCAL kairanban.quiet = 'on'; {limits}"))
+                // In one round trip.
+                let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
+                AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(|_| {
+                    // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
+                    let _ = connection.batch_execute("ROLLBACK");
+                })
             }
             Self::Sqlite(connection) => {
                 if let Some(ms) = patience_ms {
