@@ -1,4 +1,4 @@
-//! A link to a database that can swallow every byte.
+//! A link that can swallow every byte.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,15 +12,15 @@ use std::{
 
 use crate::node::Database;
 
-/// A line to `target` that can be made to swallow everything.
+/// A link to `target` that can be made to swallow everything.
 pub(crate) struct Relay {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     silent: Arc<AtomicBool>,
     connections: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Relay {
-    fn to(target: String) -> Self {
+    pub(crate) fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (address, silent) = (listener.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
         let connections = Arc::new(Mutex::new(Vec::new()));
@@ -54,6 +54,11 @@ impl Relay {
     /// Lets everything through again; what was cut off in the middle stays broken.
     pub(crate) fn heal(&self) {
         self.silent.store(false, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Ends every connection.
+    pub(crate) fn cut(&self) {
         for end in self.connections.lock().expect("a lock").drain(..) {
             // It may have ended by itself.
             let _ = end.shutdown(Shutdown::Both);

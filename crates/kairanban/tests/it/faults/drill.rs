@@ -22,6 +22,8 @@ pub(super) const FAULT: Duration = Duration::from_secs(5);
 /// Load before a fault, and after it: at least this long, with at least so many acknowledged posts.
 const CALM: Duration = Duration::from_millis(1_500);
 const CALM_POSTS: usize = 150;
+/// Of a board, by default.
+const TOPICS_MAX: usize = 500;
 /// For whatever should happen. Longer than any promise, so that a broken promise becomes a figure.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Heartbeats show that a stream is open; see `oracle::link`.
@@ -34,6 +36,8 @@ pub(super) struct Promise {
     pub(super) writing_goes_on: bool,
     /// The node ends, so that streams and answers break.
     pub(super) node_ends: bool,
+    /// The clients' own connections are cut, so that answers are lost, while streams stay.
+    pub(super) answers_break: bool,
     /// The database cannot be reached: streams are notified.
     pub(super) is_away: bool,
 }
@@ -84,7 +88,10 @@ pub(super) struct Scene<'a> {
     /// The node's database, past a relay and with an administrator's powers.
     pub(super) direct: Database,
     pub(super) cluster: Option<&'a Cluster>,
+    /// Between the node and its database.
     pub(super) relay: Option<Relay>,
+    /// Between the writers and the node.
+    pub(super) clients: Option<Relay>,
     pub(super) disk: Option<&'a SmallDisk>,
     pub(super) incident: Incident,
 }
@@ -106,14 +113,16 @@ impl<'a> Scene<'a> {
 
     pub(super) fn of(node: Node, direct: Database) -> Self {
         crate::oracle::moderate(&direct);
-        Self { node, beside: None, direct, cluster: None, relay: None, disk: None, incident: Incident::begin() }
+        Self { node, beside: None, direct, cluster: None, relay: None, clients: None, disk: None, incident: Incident::begin() }
     }
 
     /// Lets the fault happen under load, and looks what came of it.
     pub(super) fn drill(mut self, row: &Row) -> Outcome {
         let nodes = [Some(&self.node), self.beside.as_ref()];
         let watches: Vec<_> = nodes.into_iter().flatten().map(|node| Watch::start(node.address)).collect();
-        let load = Load::start(self.node.address, PATIENCE);
+        let address = self.clients.as_ref().map_or(self.node.address, |relay| relay.address);
+        let epoch = self.epoch();
+        let load = Load::start(address, PATIENCE);
         assert!(load.go_on(CALM, CALM_POSTS), "{}: no load before the fault", row.name);
         self.incident = Incident::begin();
         (row.fault)(&mut self);
@@ -124,9 +133,15 @@ impl<'a> Scene<'a> {
         load.go_on(CALM, CALM_POSTS);
         let record = load.end();
         let settled = self.settle(&watches);
-        let outcome = Outcome::new(row, &self, &record, next.as_ref(), &watches, settled);
+        let has_new_epoch = self.epoch() != epoch;
+        let mut outcome = Outcome::new(row, &self, &record, next.as_ref(), &watches);
+        (outcome.settled, outcome.has_new_epoch) = (settled, has_new_epoch);
         watches.into_iter().for_each(Watch::end);
         outcome
+    }
+
+    pub(super) fn epoch(&self) -> String {
+        self.direct.sql("SELECT value FROM identity WHERE key = 'epoch';")
     }
 
     /// What was posted later is there, whether a backup was restored or not.
@@ -147,6 +162,11 @@ impl<'a> Scene<'a> {
         kept.map(|one| one.comment.as_str())
     }
 
+    /// Puts a link between the writers and the node.
+    pub(super) fn with_a_link_for_clients(self) -> Self {
+        Self { clients: Some(Relay::to(self.node.address.to_string())), ..self }
+    }
+
     /// Waits until every stream shows what the database holds. Returns whether it came to that.
     fn settle(&self, watches: &[Watch]) -> bool {
         let deadline = Instant::now() + PATIENCE;
@@ -157,7 +177,7 @@ impl<'a> Scene<'a> {
             );
             let stored: Vec<_> = stored.lines().collect();
             let is_stored = |list: Vec<String>| list == stored;
-            if stored.len() <= 500 && watches.iter().all(|watch| watch.list().is_some_and(is_stored)) {
+            if stored.len() <= TOPICS_MAX && watches.iter().all(|watch| watch.list().is_some_and(is_stored)) {
                 return true;
             }
             thread::park_timeout(Duration::from_millis(20));

@@ -29,6 +29,25 @@ pub(super) fn spam(scene: &mut Scene<'_>) {
     }
 }
 
+/// The connections of the writers are cut all the time: posts are committed whose answers are lost.
+pub(super) fn cut_clients(scene: &mut Scene<'_>) {
+    cut_clients_and(scene, |_| ());
+}
+
+/// The same. What the database remembers of the keys is deleted, so that posts are doubled: the measurement has to notice.
+pub(super) fn cut_clients_and_forget_keys(scene: &mut Scene<'_>) {
+    cut_clients_and(scene, |direct| drop(direct.sql("DELETE FROM idempotency;")));
+}
+
+fn cut_clients_and(scene: &mut Scene<'_>, besides: impl Fn(&Database)) {
+    let end = Instant::now() + FAULT;
+    while Instant::now() < end {
+        thread::park_timeout(Duration::from_millis(50));
+        scene.clients.as_ref().expect("a link").cut();
+        besides(&scene.direct);
+    }
+}
+
 /// The log is on a full disk from the start; here it is only checked that this is noticed.
 pub(super) fn log_on_a_full_disk(scene: &mut Scene<'_>) {
     wait();
@@ -213,11 +232,8 @@ pub(super) mod sqlite {
         scene.incident.mend(|| drop(lock));
     }
 
-    /// No fault of the server's, but what the measurement has to notice: one topic is deleted, and another is there twice.
-    pub(in super::super) fn lose_and_double(scene: &mut Scene<'_>) {
-        scene.direct.sql(
-            "DELETE FROM topics WHERE id = (SELECT min(id) FROM topics); \
-             INSERT INTO topics (comment) SELECT comment FROM topics WHERE comment LIKE 'h%' ORDER BY id LIMIT 1;",
-        );
+    /// Deletes what was acknowledged: the measurement has to notice.
+    pub(in super::super) fn lose_a_topic(scene: &mut Scene<'_>) {
+        scene.direct.sql("DELETE FROM topics WHERE id = (SELECT min(id) FROM topics);");
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Outcome {
     /// From the beginning of the mending to the next post that was acknowledged, and until every stream showed it.
     recovered: Option<Duration>,
     shown: Option<Duration>,
+    /// Posts that were acknowledged and have to be there.
     acknowledged: usize,
     /// Posts that were sent again, and how often in all.
     repeated: (usize, usize),
@@ -46,20 +47,16 @@ pub(super) struct Outcome {
     others: Vec<u16>,
     /// Requests without an answer.
     unanswered: usize,
-    settled: bool,
+    restored: bool,
+    /// Every stream came to show what the database holds.
+    pub(super) settled: bool,
+    pub(super) has_new_epoch: bool,
     /// How often each stream was opened, and how often it was marked stale.
     streams: Vec<(usize, usize)>,
 }
 
 impl Outcome {
-    pub(super) fn new(
-        row: &Row,
-        scene: &Scene<'_>,
-        record: &Record,
-        next: Option<&Acknowledged>,
-        watches: &[Watch],
-        settled: bool,
-    ) -> Self {
+    pub(super) fn new(row: &Row, scene: &Scene<'_>, record: &Record, next: Option<&Acknowledged>, watches: &[Watch]) -> Self {
         let (mending, mended) = scene.mending();
         let found = scene.direct.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
         let mut count: HashMap<&str, usize> = HashMap::new();
@@ -78,14 +75,16 @@ impl Outcome {
             mending: mended - mending,
             recovered: next.map(|next| next.answered - mending),
             shown: shown.map(|at| at - mending),
-            acknowledged: record.acknowledged.len(),
+            acknowledged: scene.kept(record).count(),
             repeated: (record.repeated.len(), record.repeats),
             lost: scene.kept(record).filter(|comment| !count.contains_key(comment)).count(),
             doubled: count.values().filter(|count| **count > 1).count(),
             given_up: record.given_up.len(),
             others,
             unanswered: record.tries.iter().filter(|one| one.status.is_none()).count(),
-            settled,
+            restored: scene.incident.backup.is_some(),
+            settled: false,
+            has_new_epoch: false,
             streams: watches.iter().map(|watch| (watch.times_opened(), watch.times_stale())).collect(),
         }
     }
@@ -108,8 +107,12 @@ impl Outcome {
             ),
             (is_late(*shown), format!("it was shown after {shown:.1?}, mended in {:.1?}", self.mending)),
             (!self.settled, "a stream never showed what the database holds".to_owned()),
-            (!promise.node_ends && self.unanswered > 0, format!("{} requests were not answered", self.unanswered)),
+            (
+                !promise.node_ends && !promise.answers_break && self.unanswered > 0,
+                format!("{} requests were not answered", self.unanswered),
+            ),
             (!promise.node_ends && streams.iter().any(|(opened, _)| *opened > 1), format!("streams ended: {streams:?}")),
+            (self.has_new_epoch != self.restored, format!("a new epoch began: {}", self.has_new_epoch)),
             (promise.is_away && streams[0].1 == 0, "the stream was never marked stale".to_owned()),
         ];
         rules.into_iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| format!("{}: {text}", self.name)).collect()
@@ -150,7 +153,7 @@ fn shown_at(scene: &Scene<'_>, next: &Acknowledged, watches: &[Watch]) -> Option
         next.comment
     ));
     let revision = revision.parse().ok()?;
-    let epoch = scene.direct.sql("SELECT value FROM identity WHERE key = 'epoch';");
+    let epoch = scene.epoch();
     let shown = watches.iter().map(|watch| watch.first_shown(scene.mending().0, &epoch, revision));
     shown.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
