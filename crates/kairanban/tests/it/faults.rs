@@ -30,11 +30,16 @@ const NODE_ENDS: Promise = Promise { node_ends: true, ..ORDINARY };
 
 const ANSWERS_BREAK: Promise = Promise { answers_break: true, ..GOES_ON };
 
-const ON_POSTGRES: [Row; 11] = [
+const ON_POSTGRES: [Row; 12] = [
     Row::new("Postgres: stopped (fast)", AWAY, postgres::stop_fast),
     Row::new("Postgres: stopped (immediate)", AWAY, postgres::stop_immediately),
     Row::new("Postgres: all sessions terminated again and again", ORDINARY, postgres::terminate_sessions),
-    Row::new("Postgres: the writer's session frozen in a transaction", GOES_ON, postgres::freeze_writer),
+    Row::new(
+        "Postgres: the writer's session frozen before it has the lock that orders revisions",
+        ORDINARY,
+        postgres::freeze_before_the_lock,
+    ),
+    Row::new("Postgres: the writer's session frozen with that lock", ORDINARY, postgres::freeze_with_the_lock),
     Row::new("Postgres: `LOCK TABLE topics` elsewhere", ORDINARY, postgres::lock_table),
     Row::new("Postgres: read-only", ORDINARY, postgres::read_only),
     Row::new("Postgres: triggers off", ORDINARY, postgres::disable_triggers),
@@ -124,9 +129,9 @@ impl Table {
 }
 
 #[test]
-fn a_frozen_session_costs_little() {
+fn a_frozen_session_loses_and_doubles_nothing() {
     let cluster = Cluster::start();
-    let row = Row::new("a frozen session", GOES_ON, postgres::freeze_writer);
+    let row = Row::new("a frozen session", ORDINARY, postgres::freeze_with_the_lock);
     let outcome = Scene::on_postgres(&cluster).drill(&row);
     assert!(outcome.broken().is_empty(), "{:?}\n{}", outcome.broken(), outcome.row());
 }

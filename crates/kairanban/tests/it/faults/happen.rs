@@ -139,12 +139,21 @@ pub(super) mod postgres {
         }
     }
 
-    /// Freezes the session that writes, within a transaction that has written.
-    pub(in super::super) fn freeze_writer(scene: &mut Scene<'_>) {
+    /// Freezes the session that writes, before it has the lock that orders revisions.
+    pub(in super::super) fn freeze_before_the_lock(scene: &mut Scene<'_>) {
+        freeze_writer(scene, false);
+    }
+
+    /// The same with the lock held: no other session can commit a topic until it wakes.
+    pub(in super::super) fn freeze_with_the_lock(scene: &mut Scene<'_>) {
+        freeze_writer(scene, true);
+    }
+
+    fn freeze_writer(scene: &mut Scene<'_>, with_lock: bool) {
         let deadline = Instant::now() + SOON;
         let frozen = loop {
-            assert!(Instant::now() < deadline, "no session was frozen while it wrote");
-            if let Some(pid) = freeze_one(&scene.direct.url()) {
+            assert!(Instant::now() < deadline, "no session was frozen in such a transaction");
+            if let Some(pid) = freeze_one(&scene.direct.url(), with_lock) {
                 break pid;
             }
         };
@@ -153,8 +162,8 @@ pub(super) mod postgres {
         scene.incident.mend(|| signal("-CONT", &frozen));
     }
 
-    /// A session that is frozen in the middle of a write; `None` if it had ended its transaction by then.
-    fn freeze_one(url: &str) -> Option<String> {
+    /// Freezes a session in the middle of a write; `None` if it had gone on by then.
+    fn freeze_one(url: &str, with_lock: bool) -> Option<String> {
         let writers = "datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL";
         let pid = patient_sql(url, &format!("SELECT pid FROM pg_stat_activity WHERE {writers} LIMIT 1"))?;
         if pid.is_empty() {
@@ -163,9 +172,11 @@ pub(super) mod postgres {
         signal("-STOP", &pid);
         // Not while it holds a lock of Postgres's own: then all of Postgres would stand still, which is another fault.
         let still = format!(
-            "SELECT 1 FROM pg_stat_activity WHERE {writers} AND pid = {pid} AND (wait_event_type IS NULL OR wait_event_type = 'Client')"
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'relation' AND granted AND mode NOT IN \
+             ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) FROM pg_stat_activity WHERE {writers} AND pid = {pid} \
+             AND (wait_event_type IS NULL OR wait_event_type = 'Client')"
         );
-        if patient_sql(url, &still).as_deref() == Some("1") {
+        if patient_sql(url, &still).as_deref() == Some(if with_lock { "t" } else { "f" }) {
             return Some(pid);
         }
         signal("-CONT", &pid);
@@ -218,7 +229,16 @@ pub(super) mod postgres {
     pub(in super::super) fn swallow_everything(scene: &mut Scene<'_>) {
         let relay = scene.relay.as_ref().expect("a relay");
         relay.swallow();
-        wait();
+        // The transactions that the first node left open may hold up the second, but not for long.
+        let beside = scene.beside.as_ref().expect("a second node").address;
+        let began = Instant::now();
+        for n in 0.. {
+            if began.elapsed() > FAULT {
+                break;
+            }
+            assert_eq!(link::post(beside, &format!("beside-{n}")), Some(201), "on the second node");
+            thread::park_timeout(Duration::from_millis(100));
+        }
         scene.incident.mend(|| relay.heal());
     }
 }
