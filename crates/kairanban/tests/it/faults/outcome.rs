@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const RECOVER_MAX: Duration = Duration::from_secs(5);
 
 pub(super) const HEAD: &str = "| fault | first 503 after | longest wait for an answer | longest time without an acknowledgement \
-    | next post acknowledged after | all shown after | acknowledged | repeated | lost | doubled |\n\
+    | next post acknowledged after | all shown after | acknowledged | repeated (requests) | lost | doubled |\n\
     |---|---|---|---|---|---|---|---|---|---|\n";
 
 pub(super) struct Outcome {
@@ -127,7 +127,7 @@ impl Outcome {
             self.recovered.map_or("never".to_owned(), plain),
             self.shown.map_or("never".to_owned(), plain),
             self.acknowledged.to_string(),
-            format!("{} ({} times)", self.repeated.0, self.repeated.1),
+            format!("{} ({})", self.repeated.0, self.repeated.1),
             self.lost.to_string(),
             self.doubled.to_string(),
         ];
