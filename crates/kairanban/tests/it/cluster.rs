@@ -20,11 +20,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Makes a cluster and starts it; as the user `postgres` if this is root, which Postgres refuses.
     pub(crate) fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// The same, in a folder of the caller's choice.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         let mut versions: Vec<_> =
             fs::read_dir("/usr/lib/postgresql").expect("a Postgres; scripts/test installs it").flatten().collect();
         versions.sort_by_key(fs::DirEntry::file_name);
         let programs = versions.last().expect("a Postgres").path().join("bin");
-        let folder = tempfile::tempdir().expect("a folder");
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(folder.path()));
         }
@@ -52,6 +56,20 @@ impl Cluster {
         let name = format!("board_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         Database::Postgres(self.url("postgres")).sql(&format!("CREATE DATABASE {name};"));
         Database::Postgres(self.url(&name))
+    }
+
+    /// A new database that belongs to the role `board`, which is no superuser. Connects as that role.
+    pub(crate) fn database_of_a_plain_role(&self) -> Database {
+        let database = self.database();
+        let url = database.url();
+        let name = url.rsplit_once('/').expect("a name").1;
+        database.sql(&format!("CREATE ROLE board LOGIN; ALTER DATABASE {name} OWNER TO board;"));
+        Database::Postgres(url.replace("//postgres@", "//board@"))
+    }
+
+    /// Whether it runs; a server that found its disk full may have ended by itself.
+    pub(crate) fn is_up(&self) -> bool {
+        Database::Postgres(self.url("postgres")).try_sql("SELECT 1;").is_ok()
     }
 
     fn url(&self, database: &str) -> String {

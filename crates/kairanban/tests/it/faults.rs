@@ -1,284 +1,181 @@
 //! Faults, one at a time, under load: how soon a write is answered with 503, how soon all is well again, and whether
 //! anything that was acknowledged is lost or there twice. `scripts/faults` prints the table of docs/RELIABILITY.md.
 
+mod drill;
+mod happen;
+mod load;
+mod outcome;
+mod small_disk;
+mod watch;
+
 use std::{
-    collections::HashMap,
     io::Write as _,
-    process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use crate::{
     cluster::Cluster,
-    node::{Database, Node},
-    oracle::link,
+    node::{Database, LogTo, Node},
+    relay::relayed,
 };
+use drill::{Promise, Row, SETTINGS, Scene};
+use happen::{postgres, sqlite};
+use outcome::{HEAD, Outcome};
+use small_disk::SmallDisk;
 
-const WRITERS: u64 = 8;
-/// How long a fault lasts.
-const FAULT: Duration = Duration::from_secs(5);
-/// For everything to be well again.
-const RECOVER_MAX: Duration = Duration::from_secs(30);
-/// What the contract promises for the first 503, with the slack of a busy machine.
-const REFUSE_MAX: Duration = Duration::from_millis(4_500);
+const ORDINARY: Promise = Promise { writing_goes_on: false, node_ends: false, answers_break: false, is_away: false };
+const GOES_ON: Promise = Promise { writing_goes_on: true, ..ORDINARY };
+const AWAY: Promise = Promise { is_away: true, ..ORDINARY };
+const NODE_ENDS: Promise = Promise { node_ends: true, ..ORDINARY };
 
-/// A post: when it was begun, when answered and how; `None` without an answer.
-struct Try {
-    began: Instant,
-    answered: Instant,
-    status: Option<u16>,
+const ANSWERS_BREAK: Promise = Promise { answers_break: true, ..GOES_ON };
+
+const ON_POSTGRES: [Row; 12] = [
+    Row::new("Postgres: stopped (fast)", AWAY, postgres::stop_fast),
+    Row::new("Postgres: stopped (immediate)", AWAY, postgres::stop_immediately),
+    Row::new("Postgres: all sessions terminated again and again", ORDINARY, postgres::terminate_sessions),
+    Row::new(
+        "Postgres: the writer's session frozen before it has the lock that orders revisions",
+        ORDINARY,
+        postgres::freeze_before_the_lock,
+    ),
+    Row::new("Postgres: the writer's session frozen with that lock", ORDINARY, postgres::freeze_with_the_lock),
+    Row::new("Postgres: `LOCK TABLE topics` elsewhere", ORDINARY, postgres::lock_table),
+    Row::new("Postgres: read-only", ORDINARY, postgres::read_only),
+    Row::new("Postgres: triggers off", ORDINARY, postgres::disable_triggers),
+    Row::new("Postgres: a trigger refuses a neighbour's posts", GOES_ON, happen::spam),
+    Row::new("Postgres: the server killed (-9) and started", NODE_ENDS, happen::kill_node),
+    Row::new("Postgres: SIGTERM, and the server started", NODE_ENDS, happen::terminate_node),
+    Row::new("Postgres: a backup restored (`pg_restore --clean -1`)", ORDINARY, happen::restore),
+];
+
+const ON_SQLITE: [Row; 5] = [
+    Row::new("SQLite: `BEGIN IMMEDIATE` elsewhere", ORDINARY, sqlite::hold_the_write_lock),
+    Row::new("SQLite: a trigger refuses a neighbour's posts", GOES_ON, happen::spam),
+    Row::new("SQLite: the server killed (-9) and started", NODE_ENDS, happen::kill_node),
+    Row::new("SQLite: SIGTERM, and the server started", NODE_ENDS, happen::terminate_node),
+    Row::new("SQLite: a backup restored (`.restore`)", ORDINARY, happen::restore),
+];
+
+const CUT_POSTGRES: Row = Row::new("Postgres: the writers' connections cut every 50 ms", ANSWERS_BREAK, happen::cut_clients);
+const CUT_SQLITE: Row = Row::new("SQLite: the writers' connections cut every 50 ms", ANSWERS_BREAK, happen::cut_clients);
+const SWALLOWS: Row = Row::new("Postgres: the link swallows everything", AWAY, postgres::swallow_everything);
+const TAKEN: Row = Row::new("Postgres: all connections taken", AWAY, postgres::take_all_connections);
+const FULL_POSTGRES: Row = Row::new("Postgres: its disk is full", ORDINARY, happen::full_disk);
+const FULL_SQLITE: Row = Row::new("SQLite: its disk is full", ORDINARY, happen::full_disk);
+const FULL_LOG: Row = Row::new("SQLite: the log's disk is full", GOES_ON, happen::log_on_a_full_disk);
+
+fn behind_a_relay(cluster: &Cluster) -> Scene<'_> {
+    let direct = cluster.database();
+    let (relay, url) = relayed(&direct);
+    let node = Node::start_with(Database::Postgres(url), &SETTINGS);
+    let beside = Node::start_with(direct.twin(), &SETTINGS);
+    Scene { beside: Some(beside), relay: Some(relay), ..Scene::of(node, direct) }
 }
 
-/// Writers that post without end, each comment again under its key until it is acknowledged.
-struct Load {
-    over: Arc<AtomicBool>,
-    tries: Arc<Mutex<Vec<Try>>>,
-    acknowledged: Arc<Mutex<Vec<String>>>,
-    writers: Vec<JoinHandle<()>>,
+fn as_a_plain_role(cluster: &Cluster) -> Scene<'_> {
+    let database = cluster.database_of_a_plain_role();
+    let direct = Database::Postgres(database.url().replace("//board@", "//postgres@"));
+    let node = Node::start_with(database, &SETTINGS);
+    let beside = node.sibling();
+    Scene { beside: Some(beside), ..Scene::of(node, direct) }
 }
 
-impl Load {
-    fn start(node: &Node) -> Self {
-        let mut load = Self { over: Arc::default(), tries: Arc::default(), acknowledged: Arc::default(), writers: Vec::new() };
-        for writer in 0..WRITERS {
-            let (over, tries, acknowledged) = (Arc::clone(&load.over), Arc::clone(&load.tries), Arc::clone(&load.acknowledged));
-            let address = node.address;
-            load.writers.push(thread::spawn(move || {
-                for n in 0.. {
-                    let comment = format!("h{writer}-{n}");
-                    loop {
-                        if over.load(Ordering::SeqCst) {
-                            return;
-                        }
-                        let began = Instant::now();
-                        let status = link::post(address, &comment);
-                        tries.lock().expect("a lock").push(Try { began, answered: Instant::now(), status });
-                        if status == Some(201) {
-                            acknowledged.lock().expect("a lock").push(comment);
-                            break;
-                        }
-                        thread::park_timeout(Duration::from_millis(20));
-                    }
-                }
-            }));
+fn sqlite_on(disk: &SmallDisk) -> Scene<'_> {
+    let direct = Database::Sqlite(disk.folder().into());
+    let node = Node::start_with(direct.twin(), &SETTINGS);
+    Scene { disk: Some(disk), ..Scene::of(node, direct) }
+}
+
+fn logging_to_a_full_disk() -> Scene<'static> {
+    let direct = Database::sqlite();
+    let everything = [SETTINGS[0]];
+    let mut node = Node::start_as(direct.twin(), &everything, |command| {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        command.env("RUST_LOG", "debug").stderr(full);
+    });
+    node.log = LogTo::FullDisk;
+    Scene::of(node, direct)
+}
+
+/// The rows of a run, and what went wrong.
+#[derive(Default)]
+struct Table {
+    rows: String,
+    broken: Vec<String>,
+}
+
+impl Table {
+    /// Runs a row. One that fails does not end the run.
+    fn run<'a>(&mut self, row: &Row, scene: impl FnOnce() -> Scene<'a>) {
+        match catch_unwind(AssertUnwindSafe(|| scene().drill(row))) {
+            Ok(outcome) => self.note(&outcome),
+            Err(_) => self.broken.push(format!("{}: the run failed, see above", row.name)),
         }
-        load
     }
 
-    fn wait_for_a_post_begun_after(&self, since: Instant) -> Option<Instant> {
-        let deadline = Instant::now() + RECOVER_MAX;
-        while Instant::now() < deadline {
-            let tries = self.tries.lock().expect("a lock");
-            let good = tries.iter().find(|one| one.began >= since && one.status == Some(201)).map(|one| one.answered);
-            drop(tries);
-            if good.is_some() {
-                return good;
-            }
-            thread::park_timeout(Duration::from_millis(10));
+    fn note(&mut self, outcome: &Outcome) {
+        self.rows.push_str(&outcome.row());
+        self.broken.extend(outcome.broken());
+    }
+
+    /// Runs a row that needs a disk of its own.
+    fn run_on_a_small_disk(&mut self, row: &Row, megabytes: u32, run: impl FnOnce(&mut Self, &SmallDisk)) {
+        match SmallDisk::mount(megabytes) {
+            Some(disk) => run(self, &disk),
+            None => self.rows.push_str(&format!("| {} | not run: only root can mount a small disk |\n", row.name)),
         }
-        None
     }
-
-    fn end(self) -> (Vec<Try>, Vec<String>) {
-        self.over.store(true, Ordering::SeqCst);
-        self.writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
-        let take = |tries: Arc<Mutex<Vec<Try>>>| std::mem::take(&mut *tries.lock().expect("a lock"));
-        let acknowledged = self.acknowledged.lock().expect("a lock").clone();
-        (take(self.tries), acknowledged)
-    }
-}
-
-/// What came of a fault.
-struct Outcome {
-    fault: &'static str,
-    /// From the beginning of the fault to the first 503; `None` if no write was refused.
-    refused: Option<Duration>,
-    /// The longest that a client waited for an answer.
-    longest: Duration,
-    /// From the end of the fault to the next post that was acknowledged, and until every node shows what is there.
-    recovered: Duration,
-    converged: Duration,
-    acknowledged: usize,
-    lost: usize,
-    doubled: usize,
-    others: Vec<u16>,
-}
-
-/// Does something bad for a while, under load, and looks what came of it.
-fn drill(fault: &'static str, node: &mut Node, happen: impl FnOnce(&mut Node)) -> Outcome {
-    let load = Load::start(node);
-    load.wait_for_a_post_begun_after(Instant::now()).expect("a post before the fault");
-    let began = Instant::now();
-    happen(node);
-    let ended = Instant::now();
-    let recovered = load.wait_for_a_post_begun_after(ended).unwrap_or_else(|| panic!("{fault}: no post after it"));
-    let (tries, acknowledged) = load.end();
-    let deadline = Instant::now() + RECOVER_MAX;
-    while !crate::oracle::shows(node) {
-        assert!(Instant::now() < deadline, "{fault}: the node does not show what is there");
-        thread::park_timeout(Duration::from_millis(10));
-    }
-    let converged = Instant::now();
-    let found = node.database.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
-    let mut count: HashMap<&str, usize> = HashMap::new();
-    found.lines().for_each(|comment| *count.entry(comment).or_default() += 1);
-    let during = |one: &&Try| one.answered >= began;
-    let refused = tries.iter().filter(during).filter(|one| one.status == Some(503)).map(|one| one.answered - began).min();
-    let mut others: Vec<_> = tries.iter().filter_map(|one| one.status).filter(|status| ![201, 503].contains(status)).collect();
-    others.sort_unstable();
-    others.dedup();
-    Outcome {
-        fault,
-        refused,
-        longest: tries.iter().map(|one| one.answered - one.began).max().unwrap_or_default(),
-        recovered: recovered - ended,
-        converged: converged - ended,
-        acknowledged: acknowledged.len(),
-        lost: acknowledged.iter().filter(|comment| !count.contains_key(comment.as_str())).count(),
-        doubled: count.values().filter(|count| **count > 1).count(),
-        others,
-    }
-}
-
-impl Outcome {
-    fn check(&self) {
-        let Self { fault, lost, doubled, others, longest, .. } = self;
-        assert_eq!((*lost, *doubled), (0, 0), "{fault}");
-        assert!(others.is_empty(), "{fault}: {others:?}");
-        assert!(*longest < REFUSE_MAX, "{fault}: a client waited for {longest:?}");
-    }
-
-    fn row(&self) -> String {
-        let Self { fault, refused, longest, recovered, converged, acknowledged, lost, doubled, .. } = self;
-        let refused = refused.map_or("none refused".to_owned(), |after| format!("{after:.1?}"));
-        format!(
-            "| {fault} | {refused} | {longest:.1?} | {recovered:.1?} | {converged:.1?} | {acknowledged} | {lost} | {doubled} |\n"
-        )
-    }
-}
-
-/// A post of a neighbour's that a trigger of the owner's refuses, all the time.
-fn spam_for(time: Duration, node: &Node) {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        let status = link::post(node.address, "spam");
-        assert!(matches!(status, Some(400..=499)), "spam was answered with {status:?}");
-    }
-}
-
-fn terminate_backends(database: &Database, time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        database.sql(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();",
-        );
-        thread::park_timeout(Duration::from_millis(500));
-    }
-}
-
-/// Stops a session in which the server commits, and lets it go on after a while.
-fn freeze_a_writer(database: &Database, time: Duration) {
-    let frozen = loop {
-        let pid = database.sql(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' LIMIT 1;",
-        );
-        if !pid.is_empty() {
-            break pid;
-        }
-    };
-    let signal = |name: &str| assert!(Command::new("kill").args([name, &frozen]).status().expect("kill").success());
-    signal("-STOP");
-    thread::park_timeout(time);
-    signal("-CONT");
-}
-
-fn refuse_writes(database: &Database, refuse: bool) {
-    let name = database.url().rsplit_once('/').expect("a name").1.to_owned();
-    database.sql(&format!(
-        "SET default_transaction_read_only = off; ALTER DATABASE {name} SET default_transaction_read_only = {refuse};"
-    ));
-    database.sql(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();",
-    );
-}
-
-fn on_postgres(cluster: &Cluster, fault: &'static str, happen: impl FnOnce(&mut Node, &Cluster)) -> Outcome {
-    let mut node = Node::start(cluster.database());
-    crate::oracle::moderate(&node.database);
-    drill(fault, &mut node, |node| happen(node, cluster))
-}
-
-fn on_sqlite(fault: &'static str, happen: impl FnOnce(&mut Node)) -> Outcome {
-    let mut node = Node::start(Database::sqlite());
-    crate::oracle::moderate(&node.database);
-    drill(fault, &mut node, happen)
 }
 
 #[test]
-fn a_refused_neighbour_and_a_frozen_session_cost_little() {
+fn a_frozen_session_loses_and_doubles_nothing() {
     let cluster = Cluster::start();
-    on_postgres(&cluster, "spam", |node, _| spam_for(Duration::from_secs(1), node)).check();
-    on_postgres(&cluster, "a frozen session", |node, _| freeze_a_writer(&node.database, FAULT)).check();
-    on_sqlite("spam", |node| spam_for(Duration::from_secs(1), node)).check();
+    let row = Row::new("a frozen session", ORDINARY, postgres::freeze_with_the_lock);
+    let outcome = Scene::on_postgres(&cluster).drill(&row);
+    assert!(outcome.broken().is_empty(), "{:?}\n{}", outcome.broken(), outcome.row());
+}
+
+/// The measurement itself: what is missing is counted.
+#[test]
+fn a_lost_post_is_counted() {
+    let row = Row::new("planted", GOES_ON, sqlite::lose_a_topic);
+    let outcome = Scene::on_sqlite().drill(&row);
+    assert_eq!(outcome.broken(), ["planted: 1 acknowledged posts are lost"], "{}", outcome.row());
+}
+
+/// The same of what is there twice, because the server forgot the keys of posts whose answers were lost.
+#[test]
+fn doubled_posts_are_counted() {
+    let row = Row::new("planted", ANSWERS_BREAK, happen::cut_clients_and_forget_keys);
+    let outcome = Scene::on_sqlite().with_a_link_for_clients().drill(&row);
+    assert!(outcome.doubled > 0 && outcome.lost == 0, "{}", outcome.row());
 }
 
 #[test]
 #[ignore = "measures; scripts/faults runs it"]
 fn each_fault_in_turn() {
-    let wait = || thread::park_timeout(FAULT);
     let cluster = Cluster::start();
-    let mut rows = Vec::new();
-    let mut note = |outcome: Outcome| {
-        outcome.check();
-        rows.push(outcome.row());
-    };
-    for mode in ["fast", "immediate"] {
-        let fault = if mode == "fast" { "Postgres: stopped (fast)" } else { "Postgres: stopped (immediate)" };
-        note(on_postgres(&cluster, fault, |_, cluster| {
-            cluster.down(mode);
-            wait();
-            cluster.up();
-        }));
+    let mut table = Table::default();
+    for row in &ON_POSTGRES {
+        table.run(row, || Scene::on_postgres(&cluster));
     }
-    note(on_postgres(&cluster, "Postgres: all sessions terminated again and again", |node, _| {
-        terminate_backends(&node.database, FAULT)
-    }));
-    note(on_postgres(&cluster, "Postgres: a session of the writer's frozen", |node, _| freeze_a_writer(&node.database, FAULT)));
-    note(on_postgres(&cluster, "Postgres: `LOCK TABLE topics` elsewhere", |node, _| {
-        let _lock = node.database.lock("topics");
-        wait();
-    }));
-    note(on_postgres(&cluster, "Postgres: read-only", |node, _| {
-        refuse_writes(&node.database, true);
-        wait();
-        refuse_writes(&node.database, false);
-    }));
-    note(on_postgres(&cluster, "Postgres: triggers off", |node, _| {
-        node.database.sql("ALTER TABLE topics DISABLE TRIGGER USER;");
-        wait();
-        node.database.sql("ALTER TABLE topics ENABLE TRIGGER USER;");
-    }));
-    note(on_postgres(&cluster, "Postgres: a trigger refuses a neighbour's posts", |node, _| spam_for(FAULT, node)));
-    note(on_postgres(&cluster, "Postgres: the server killed (-9)", |node, _| {
-        node.kill();
-        node.restart_at_the_same_address();
-    }));
-    note(on_sqlite("SQLite: `BEGIN IMMEDIATE` elsewhere", |node| {
-        let _lock = node.database.hold_the_write_lock();
-        wait();
-    }));
-    note(on_sqlite("SQLite: a trigger refuses a neighbour's posts", |node| spam_for(FAULT, node)));
-    note(on_sqlite("SQLite: the server killed (-9)", |node| {
-        node.kill();
-        node.restart_at_the_same_address();
-    }));
-    let head = "| fault | first 503 after | longest wait for an answer | next post acknowledged after | all shown after | acknowledged | lost | doubled |\n\
-        |---|---|---|---|---|---|---|---|\n";
-    // The table, past the test's own output.
-    std::io::stderr().write_all(format!("{head}{}", rows.concat()).as_bytes()).expect("written");
+    table.run(&CUT_POSTGRES, || Scene::on_postgres(&cluster).with_a_link_for_clients());
+    table.run(&SWALLOWS, || behind_a_relay(&cluster));
+    table.run(&TAKEN, || as_a_plain_role(&cluster));
+    drop(cluster);
+    table.run_on_a_small_disk(&FULL_POSTGRES, 160, |table, disk| {
+        let cluster = Cluster::start_in(disk.folder());
+        table.run(&FULL_POSTGRES, || Scene { disk: Some(disk), ..Scene::on_postgres(&cluster) });
+    });
+    table.run(&CUT_SQLITE, || Scene::on_sqlite().with_a_link_for_clients());
+    for row in &ON_SQLITE {
+        table.run(row, Scene::on_sqlite);
+    }
+    table.run_on_a_small_disk(&FULL_SQLITE, 64, |table, disk| table.run(&FULL_SQLITE, || sqlite_on(disk)));
+    table.run(&FULL_LOG, logging_to_a_full_disk);
+    // To stdout, for the nodes log to stderr.
+    let text = format!("\n{HEAD}{}\n{}\n", table.rows, table.broken.join("\n"));
+    std::io::stdout().write_all(text.as_bytes()).expect("written");
+    assert!(table.broken.is_empty(), "\n{}\n", table.broken.join("\n"));
 }

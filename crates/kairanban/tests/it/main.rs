@@ -33,6 +33,7 @@ mod oracle;
 mod pages;
 mod protocol;
 mod refusals;
+mod relay;
 mod rest;
 mod restored;
 mod secrets;

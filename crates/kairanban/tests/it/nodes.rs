@@ -3,17 +3,16 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     process::Stdio,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::node::{Database, Node, program};
+use crate::{
+    node::{Database, Node, program},
+    relay::relayed,
+};
 
 /// What the contract promises while every notification is lost.
 const LOST_MAX: Duration = Duration::from_millis(2_500);
@@ -29,59 +28,6 @@ fn pooled(database: &Database) -> String {
     let bouncer = service("KAIRANBAN_TEST_PGBOUNCER_URL");
     let (server, _) = bouncer.rsplit_once('/').expect("a URL with a database");
     format!("{server}/{}", database.url().rsplit_once('/').expect("a URL with a database").1)
-}
-
-/// A line to `target` that can be made to swallow everything.
-struct Relay {
-    address: SocketAddr,
-    silent: Arc<AtomicBool>,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Relay {
-    fn to(target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (address, silent) = (listener.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
-        let connections = Arc::new(Mutex::new(Vec::new()));
-        let (is_silent, all) = (Arc::clone(&silent), Arc::clone(&connections));
-        thread::spawn(move || {
-            for here in listener.incoming().map_while(Result::ok) {
-                let there = TcpStream::connect(&target).expect("the target");
-                all.lock().expect("a lock").extend([&here, &there].map(|end| end.try_clone().expect("a handle")));
-                for (from, to) in [(&here, &there), (&there, &here)] {
-                    let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
-                    let is_silent = Arc::clone(&is_silent);
-                    thread::spawn(move || {
-                        let mut bytes = [0; 4096];
-                        while let Ok(count @ 1..) = from.read(&mut bytes) {
-                            if !is_silent.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
-                                return;
-                            }
-                        }
-                    });
-                }
-            }
-        });
-        Self { address, silent, connections }
-    }
-
-    /// Lets everything through again; what was cut off in the middle stays broken.
-    fn heal(&self) {
-        self.silent.store(false, Ordering::SeqCst);
-        for end in self.connections.lock().expect("a lock").drain(..) {
-            // It may have ended by itself.
-            let _ = end.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-/// The same database through a relay.
-fn relayed(database: &Database) -> (Relay, String) {
-    let url = database.url();
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("a server").to_owned();
-    let relay = Relay::to(server.clone());
-    let url = url.replace(&server, &relay.address.to_string());
-    (relay, url)
 }
 
 #[test]
@@ -158,7 +104,7 @@ fn lost_notifications_cost_no_more_than_a_poll() {
         stream.event();
     }
     // One link swallows everything from now on; the other's session is ended again and again.
-    relay.silent.store(true, Ordering::SeqCst);
+    relay.swallow();
     for n in 0..3 {
         one.database.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'kairanban listen' AND datname = current_database();");
         let began = Instant::now();
@@ -178,7 +124,7 @@ fn a_database_that_does_not_answer_is_told_and_passes() {
     let node = Node::start_with(Database::Postgres(url), &[]);
     node.post("before");
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
-    relay.silent.store(true, Ordering::SeqCst);
+    relay.swallow();
     let began = Instant::now();
     let answer = node.send("POST", "/", "text/plain", "into the void");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");

@@ -40,7 +40,6 @@ use truth::Truth;
 use views::Completed;
 use writers::Posted;
 
-pub(crate) use accidents::shows_the_database as shows;
 pub(crate) use writers::moderate;
 
 /// The boards; readers of several watch both.

@@ -126,12 +126,7 @@ pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -
     wait_for_all(run, nodes, is_right, NOTICE_MAX, "restored")
 }
 
-/// Whether a node's list of the main board is the database's.
-pub(crate) fn shows_the_database(node: &Node) -> bool {
-    shows_board(node, "main", None)
-}
-
-/// The same of every board, of this epoch.
+/// Whether a node's list of every board is the database's, of this epoch.
 pub(super) fn shows(node: &Node, epoch: Option<&str>) -> bool {
     super::BOARDS.iter().all(|board| shows_board(node, board, epoch))
 }
