@@ -157,6 +157,23 @@ impl AnyConnection {
         }
     }
 
+    /// Runs part of a write that waits for locks at most this long, or as long as the write's patience if that is less. On
+    /// SQLite there is nothing to wait for within a write. After an error the transaction, or savepoint, has to be undone.
+    pub(crate) fn with_lock_wait<T>(
+        &mut self,
+        wait: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Self::Sqlite(_) = self {
+            return work(self);
+        }
+        self.batch_execute(&format!("SET LOCAL lock_timeout = {}", wait.as_millis().max(1)))?;
+        let done = work(self)?;
+        // A write gives both the same time.
+        self.batch_execute("SELECT set_config('lock_timeout', current_setting('statement_timeout'), true)")?;
+        Ok(done)
+    }
+
     /// Runs a statement that writes. Returns how many rows it touched, or what its failure means.
     pub(crate) fn modify(&mut self, statement: impl Modification) -> Result<usize, StoreError> {
         match self {

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic")]
     KeyReused,
+    /// Another transaction that has not ended yet notes the same idempotency key.
+    #[error("an earlier request with this Idempotency-Key is still being written")]
+    KeyInUse,
     /// The database refuses this write for good; it says nothing about any other.
     #[error("the database refuses this{}", .0.sentence.as_deref().map(|sentence| format!(": {sentence}")).unwrap_or_default())]
     Refused(Refusal),

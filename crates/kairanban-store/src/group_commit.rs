@@ -109,6 +109,7 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<Answer>>, text: &str) -> O
 /// Whether others were in the way, who may be gone in a moment.
 const fn is_worth_another_try(answer: &Answer) -> bool {
     match answer {
+        Err(StoreError::KeyInUse) => true,
         Err(StoreError::Fault(fault)) => matches!(fault.kind, FaultKind::Busy),
         Err(StoreError::Refused(refusal)) => refusal.conflict,
         _ => false,

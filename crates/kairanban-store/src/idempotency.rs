@@ -10,10 +10,14 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
-    error::Refusal,
+    error::{FaultKind, Refusal},
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
 };
+
+/// How long a write waits for another transaction that is noting the same key. An ordinary one is over much sooner. One that
+/// is not must hold up the repeated request only, and not the writes that are queued behind it.
+const KEY_WAIT: Duration = Duration::from_millis(50);
 
 /// What an earlier request with some key led to.
 #[derive(Clone, Debug)]
@@ -58,11 +62,18 @@ struct NewRow<'a> {
     topic_id: i64,
 }
 
-/// Notes what keys led to. If somebody else notes one of them at the same time, that waits and is refused.
+/// Notes what keys led to. Waits at most [`KEY_WAIT`] for another transaction that notes one of them, then fails.
 pub(crate) fn note(
     connection: &mut AnyConnection,
     noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)],
 ) -> Result<(), StoreError> {
+    if noted.is_empty() {
+        return Ok(());
+    }
+    connection.with_lock_wait(KEY_WAIT, |connection| insert(connection, noted))
+}
+
+fn insert(connection: &mut AnyConnection, noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)]) -> Result<(), StoreError> {
     match connection.insert_idempotency_sql() {
         Some(sql) if noted.len() > 1 => {
             let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
@@ -92,7 +103,8 @@ fn note_one(
     Ok(())
 }
 
-/// Notes what a key led to, or finds out why not.
+/// Notes what a key led to, or finds out why not: [`StoreError::KeyInUse`] if another transaction that notes it does not end
+/// within [`KEY_WAIT`].
 pub(crate) fn note_checked(
     connection: &mut AnyConnection,
     board: BoardId,
@@ -101,7 +113,12 @@ pub(crate) fn note_checked(
     id: TopicId,
 ) -> Result<(), StoreError> {
     let request = digest(topic);
-    let noted = connection.modify(diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)))?;
+    let row = columns(board, key, &request, id);
+    let insert = |connection: &mut AnyConnection| connection.modify(diesel::insert_into(idempotency::table).values(row));
+    let noted = connection.with_lock_wait(KEY_WAIT, insert).map_err(|error| match error {
+        StoreError::Fault(fault) if fault.kind == FaultKind::Busy => StoreError::KeyInUse,
+        other => other,
+    })?;
     // Without its key a repeated request would be a second topic.
     if noted > 0 { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
 }

@@ -1,6 +1,8 @@
 //! What a client is told when something is wrong: problem details (RFC 9457) with a stable code,
 //! as JSON for programs, as text for a terminal, as a page for a browser.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{StatusCode, header},
@@ -10,6 +12,8 @@ use kairanban_store::StoreError;
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::telemetry::Sparse;
 
 /// An answer that is no success.
 #[derive(Debug, Error)]
@@ -180,11 +184,19 @@ impl ApiError {
     fn log(&self) {
         match self {
             Self::Internal { cause } => tracing::error!(%cause, "a request failed"),
-            Self::Unavailable { cause } => tracing::warn!(%cause, "a request found the database away"),
+            Self::Unavailable { cause } => {
+                // While the database is away every request fails alike, and a client may ask for as many lines as it likes.
+                if let Some(suppressed) = OUTAGES.line() {
+                    tracing::warn!(%cause, suppressed, "a request found the database away");
+                }
+            }
             _ => {}
         }
     }
 }
+
+/// At most one line in a second.
+static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -243,6 +255,7 @@ impl From<StoreError> for ApiError {
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
+            StoreError::KeyInUse => Self::Unavailable { cause: error.to_string() },
             StoreError::Fault(fault) => Self::Unavailable { cause: fault.to_string() },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }

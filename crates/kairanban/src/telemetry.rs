@@ -4,6 +4,8 @@
 //! thread that does nothing else. What finds no room there, and what stderr does not take (a full disk, a closed
 //! pipe), is dropped and counted; the log says how many lines that were as soon as it can be written again.
 
+mod sparse;
+
 use std::{
     io::{self, IsTerminal as _, Write},
     panic::PanicHookInfo,
@@ -18,6 +20,8 @@ use std::{
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+
+pub use self::sparse::Sparse;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 8_192;

@@ -104,7 +104,7 @@ fn try_each(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<V
         Ok(Decision::Found(id)) => Ok(Ok(id)),
         Ok(Decision::Create(board)) => match connection.transaction(|connection| insert_checked(connection, board, creation)) {
             Ok(id) => Ok(Ok(id)),
-            Err(error @ StoreError::Refused(_)) => {
+            Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
                 connection.ensure_in_write()?;
                 Ok(Err(error))
             }

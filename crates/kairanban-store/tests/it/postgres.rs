@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use kairanban_core::ChangeKind;
+use kairanban_store::{StoreError, Write, Written};
 
-use crate::place::{Foreign, Kind, Place};
+use crate::{
+    contract::futures,
+    place::{Foreign, Kind, Place, WRITER, main, run, topic},
+};
 
 fn place() -> (Place, Foreign) {
     let place = Place::new(Kind::Postgres);
@@ -155,4 +159,32 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     foreign.run("COMMIT");
     let answer = posting.join().expect("an answer");
     assert!(matches!(answer, Err(kairanban_store::StoreError::NoSuchBoard(_))), "{answer:?}");
+}
+
+/// As after a client whose first request is stuck in a frozen session of another server asks again.
+#[test]
+fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
+    let place = Place::new(Kind::Postgres);
+    let (writer, _) = place.writer();
+    let mut holder = place.foreign();
+    holder.run("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'once'); INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k', '', 1)");
+    let write = |comment: &str, key: Option<&str>| Write::CreateTopic {
+        board: main(),
+        topic: topic(comment),
+        key: key.map(|key| key.parse().expect("a key")),
+        right: None,
+    };
+    let began = Instant::now();
+    for neighbours in [&[][..], &[None, None], &[Some("a"), None, Some("b")], &[]] {
+        let repeated = writer.write(write("once", Some("k")));
+        let others = neighbours.iter().map(|key| writer.write(write("other", *key)));
+        let mut answers = run(futures(others.chain([repeated])));
+        assert!(matches!(answers.pop(), Some(Err(StoreError::KeyInUse))), "not before the holder ends");
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    // A group may take three seconds.
+    assert!(began.elapsed() < WRITER.group_wait, "{:?}", began.elapsed());
+    holder.run("ROLLBACK");
+    assert!(matches!(run(writer.write(write("once", Some("k")))), Ok(Written::Topic(_))));
+    assert_eq!(place.comments().iter().filter(|comment| *comment == "once").count(), 1);
 }
