@@ -130,12 +130,12 @@ impl<'a> Scene<'a> {
             self.incident.mend(|| ());
         }
         let next = load.next_after(self.kept_since());
-        load.go_on(CALM, CALM_POSTS);
+        let goes_on = load.go_on(CALM, CALM_POSTS);
         let record = load.end();
         let settled = self.settle(&watches);
         let has_new_epoch = self.epoch() != epoch;
         let mut outcome = Outcome::new(row, &self, &record, next.as_ref(), &watches);
-        (outcome.settled, outcome.has_new_epoch) = (settled, has_new_epoch);
+        (outcome.goes_on, outcome.settled, outcome.has_new_epoch) = (goes_on, settled, has_new_epoch);
         watches.into_iter().for_each(Watch::end);
         outcome
     }

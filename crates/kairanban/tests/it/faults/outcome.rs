@@ -48,6 +48,8 @@ pub(super) struct Outcome {
     /// Requests without an answer.
     unanswered: usize,
     restored: bool,
+    /// Posts went on being acknowledged after the mending, and not just the next one.
+    pub(super) goes_on: bool,
     /// Every stream came to show what the database holds.
     pub(super) settled: bool,
     pub(super) has_new_epoch: bool,
@@ -83,6 +85,7 @@ impl Outcome {
             others,
             unanswered: record.tries.iter().filter(|one| one.status.is_none()).count(),
             restored: scene.incident.backup.is_some(),
+            goes_on: false,
             settled: false,
             has_new_epoch: false,
             streams: watches.iter().map(|watch| (watch.times_opened(), watch.times_stale())).collect(),
@@ -106,6 +109,7 @@ impl Outcome {
                 format!("the next post was acknowledged after {recovered:.1?}, mended in {:.1?}", self.mending),
             ),
             (is_late(*shown), format!("it was shown after {shown:.1?}, mended in {:.1?}", self.mending)),
+            (!self.goes_on, "writing did not go on after the mending".to_owned()),
             (!self.settled, "a stream never showed what the database holds".to_owned()),
             (
                 !promise.node_ends && !promise.answers_break && self.unanswered > 0,
