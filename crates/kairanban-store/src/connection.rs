@@ -28,6 +28,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For one statement, and for the locks that it needs.
     pub statement: Duration,
+    /// For another transaction that has written the idempotency key of a post. Postgres only.
+    pub key: Duration,
 }
 
 /// A connection to either database.
@@ -155,23 +157,6 @@ impl AnyConnection {
                 connection.batch_execute("UPDATE revisions SET batch = 1")
             }
         }
-    }
-
-    /// Runs part of a write that waits for locks at most this long, or as long as the write's patience if that is less. On
-    /// SQLite there is nothing to wait for within a write. After an error the transaction, or savepoint, has to be undone.
-    pub(crate) fn with_lock_wait<T>(
-        &mut self,
-        wait: Duration,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if let Self::Sqlite(_) = self {
-            return work(self);
-        }
-        self.batch_execute(&format!("SET LOCAL lock_timeout = {}", wait.as_millis().max(1)))?;
-        let done = work(self)?;
-        // A write gives both the same time.
-        self.batch_execute("SELECT set_config('lock_timeout', current_setting('statement_timeout'), true)")?;
-        Ok(done)
     }
 
     /// Runs a statement that writes. Returns how many rows it touched, or what its failure means.
@@ -322,6 +307,8 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
     let settings = [
         format!("statement_timeout = {statement_ms}"),
         format!("lock_timeout = {statement_ms}"),
+        // 0 would be no limit.
+        format!("kairanban.key_wait = '{}'", timeouts.key.as_millis().max(1)),
         format!("idle_in_transaction_session_timeout = {statement_ms}"),
         "timezone = 'UTC'".to_owned(),
         "synchronous_commit = 'on'".to_owned(),

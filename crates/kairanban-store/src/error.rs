@@ -37,7 +37,7 @@ pub enum StoreError {
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic")]
     KeyReused,
-    /// Another transaction that has not ended yet notes the same idempotency key.
+    /// Another transaction that is still open has written the idempotency key. The write was rolled back; it may be repeated.
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,
     /// The database refuses this write for good; it says nothing about any other.
@@ -112,6 +112,11 @@ pub enum FaultKind {
 impl StoreError {
     pub(crate) fn fault(kind: FaultKind, text: impl Into<String>) -> Self {
         Self::Fault(Fault { kind, text: text.into() })
+    }
+
+    /// Whether others are in the way, who may be gone in a moment.
+    pub(crate) const fn is_busy(&self) -> bool {
+        matches!(self, Self::Fault(Fault { kind: FaultKind::Busy, .. }))
     }
 
     /// Whether the connection may be at fault, so that it must not be used again.

@@ -106,12 +106,11 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<Answer>>, text: &str) -> O
     Outcome { commits, answers: answers.into_iter().map(|answer| answer.unwrap_or_else(late)).collect() }
 }
 
-/// Whether others were in the way, who may be gone in a moment.
+/// Whether it may go well in a moment. A key that is in use is for its client to repeat: another try would keep the rest waiting.
 const fn is_worth_another_try(answer: &Answer) -> bool {
     match answer {
-        Err(StoreError::KeyInUse) => true,
-        Err(StoreError::Fault(fault)) => matches!(fault.kind, FaultKind::Busy),
         Err(StoreError::Refused(refusal)) => refusal.conflict,
+        Err(error) => error.is_busy(),
         _ => false,
     }
 }

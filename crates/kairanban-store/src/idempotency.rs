@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use diesel::{prelude::*, sql_query, sql_types::Text};
+use diesel::{
+    backend::Backend,
+    prelude::*,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    serialize::ToSql,
+    sql_types::{HasSqlType, Text},
+};
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -10,14 +16,10 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     StoreError,
     connection::AnyConnection,
-    error::{FaultKind, Refusal},
+    error::Refusal,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
 };
-
-/// How long a write waits for another transaction that is noting the same key. An ordinary one is over much sooner. One that
-/// is not must hold up the repeated request only, and not the writes that are queued behind it.
-const KEY_WAIT: Duration = Duration::from_millis(50);
 
 /// What an earlier request with some key led to.
 #[derive(Clone, Debug)]
@@ -62,65 +64,79 @@ struct NewRow<'a> {
     topic_id: i64,
 }
 
-/// Notes what keys led to. Waits at most [`KEY_WAIT`] for another transaction that notes one of them, then fails.
-pub(crate) fn note(
-    connection: &mut AnyConnection,
-    noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)],
-) -> Result<(), StoreError> {
-    if noted.is_empty() {
-        return Ok(());
-    }
-    connection.with_lock_wait(KEY_WAIT, |connection| insert(connection, noted))
+/// The statement that writes keys, prepared once for each session.
+#[derive(QueryId)]
+struct InsertKeys {
+    before: &'static str,
+    rows: String,
+    behind: &'static str,
 }
 
-fn insert(connection: &mut AnyConnection, noted: &[(BoardId, &IdempotencyKey, &NewTopic, TopicId)]) -> Result<(), StoreError> {
+impl InsertKeys {
+    fn new((before, behind): (&'static str, &'static str), noted: &[Noted<'_>]) -> Self {
+        let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
+            board_id: board.0,
+            key: key.as_str(),
+            request: digest(topic),
+            topic_id: id.0,
+        });
+        // They hold strings and numbers: nothing that JSON cannot say.
+        Self { before, rows: serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default(), behind }
+    }
+}
+
+impl<DB: Backend + HasSqlType<Text>> QueryFragment<DB> for InsertKeys
+where
+    String: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.before);
+        out.push_bind_param::<Text, _>(&self.rows)?;
+        out.push_sql(self.behind);
+        Ok(())
+    }
+}
+
+impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
+
+/// A key, what was asked for, and the topic that it led to.
+pub(crate) type Noted<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
+
+/// Notes what keys led to. Fails if another transaction has noted one of them, without saying which.
+pub(crate) fn note(connection: &mut AnyConnection, noted: &[Noted<'_>]) -> Result<(), StoreError> {
     match connection.insert_idempotency_sql() {
-        Some(sql) if noted.len() > 1 => {
-            let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
-                board_id: board.0,
-                key: key.as_str(),
-                request: digest(topic),
-                topic_id: id.0,
-            });
-            // They hold strings and numbers: nothing that JSON cannot say.
-            let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
-            sql_query(sql).bind::<Text, _>(rows).execute(connection)?;
+        _ if noted.is_empty() => Ok(()),
+        Some(sql) => {
+            InsertKeys::new(sql, noted).execute(connection)?;
             Ok(())
         }
-        _ => noted.iter().try_for_each(|(board, key, topic, id)| note_one(connection, *board, key, topic, *id)),
+        None => noted.iter().try_for_each(|(board, key, topic, id)| {
+            let request = digest(topic);
+            diesel::insert_into(idempotency::table).values(columns(*board, key, &request, *id)).execute(connection)?;
+            Ok(())
+        }),
     }
 }
 
-fn note_one(
-    connection: &mut AnyConnection,
-    board: BoardId,
-    key: &IdempotencyKey,
-    topic: &NewTopic,
-    id: TopicId,
-) -> Result<(), StoreError> {
-    let request = digest(topic);
-    diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)).execute(connection)?;
-    Ok(())
-}
-
-/// Notes what a key led to, or finds out why not: [`StoreError::KeyInUse`] if another transaction that notes it does not end
-/// within [`KEY_WAIT`].
-pub(crate) fn note_checked(
-    connection: &mut AnyConnection,
-    board: BoardId,
-    key: &IdempotencyKey,
-    topic: &NewTopic,
-    id: TopicId,
-) -> Result<(), StoreError> {
-    let request = digest(topic);
-    let row = columns(board, key, &request, id);
-    let insert = |connection: &mut AnyConnection| connection.modify(diesel::insert_into(idempotency::table).values(row));
-    let noted = connection.with_lock_wait(KEY_WAIT, insert).map_err(|error| match error {
-        StoreError::Fault(fault) if fault.kind == FaultKind::Busy => StoreError::KeyInUse,
-        other => other,
-    })?;
+/// Notes what a key led to, or finds out why not.
+///
+/// # Errors
+/// [`StoreError::KeyInUse`] if another transaction has noted it and is still open.
+pub(crate) fn note_checked(connection: &mut AnyConnection, one: Noted<'_>) -> Result<(), StoreError> {
+    let noted = match connection.insert_idempotency_sql() {
+        Some(sql) => {
+            let noted = connection.modify_returning(InsertKeys::new(sql, &[one]));
+            noted.map_err(|error| if error.is_busy() { StoreError::KeyInUse } else { error })?
+        }
+        None => {
+            let (board, key, topic, id) = one;
+            let request = digest(topic);
+            let noted = connection.modify(diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)))?;
+            i64::try_from(noted).ok()
+        }
+    };
     // Without its key a repeated request would be a second topic.
-    if noted > 0 { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
+    if noted.is_some_and(|noted| noted > 0) { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
 }
 
 type NewColumns<'a> = (

@@ -122,6 +122,7 @@ sections! {
         #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
         #[doc = "For a transaction of the writer, in milliseconds"] write_group_wait_ms: NonZero<u64>,
+        #[doc = "For another request with the same key, in milliseconds"] write_key_wait_ms: NonZero<u64>,
         #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent sessions"] write_abandoned_max: usize,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
@@ -327,6 +328,7 @@ impl Config {
         Timeouts {
             connect: Duration::from_secs(self.database.connect_timeout_s.get()),
             statement: Duration::from_millis(self.database.statement_timeout_ms.get()),
+            key: Duration::from_millis(self.database.write_key_wait_ms.get()),
         }
     }
 

@@ -45,7 +45,8 @@ impl Readiness {
     /// Depends on all of these.
     #[must_use]
     pub fn new(config: &Config, drain: Drain, bulletin: Bulletin, supervisor: Supervisor, log: LogHealth) -> Self {
-        let (poll, Timeouts { connect, statement }) = (Duration::from_millis(config.database.poll_ms.get()), config.timeouts());
+        let (poll, Timeouts { connect, statement, .. }) =
+            (Duration::from_millis(config.database.poll_ms.get()), config.timeouts());
         let silence_max = poll * POLLS_MISSED_MAX + connect + statement;
         Self { drain, bulletin, supervisor, log, silence_max }
     }

@@ -126,14 +126,30 @@ impl AnyConnection {
         }
     }
 
-    /// The same for keys of requests: board_id, key, request and topic_id.
-    pub(crate) const fn insert_idempotency_sql(&self) -> Option<&'static str> {
+    /// What stands before and behind a JSON array of keys, each an object of board_id, key, request and topic_id, to write them. Returns their number. Waits for
+    /// another transaction that has written one of them for `kairanban.key_wait` at most, then fails; what follows in this
+    /// transaction may wait as long as before. `None` on SQLite, which has one writer at a time.
+    pub(crate) const fn insert_idempotency_sql(&self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Postgres(_) => Some(
-                "INSERT INTO idempotency (board_id, key, request, topic_id) SELECT board_id, key, request, topic_id \
-                 FROM json_to_recordset($1::json) AS new(board_id bigint, key text, request text, topic_id bigint)",
-            ),
+            // A wait is bounded by what lock_timeout is when it begins.
+            Self::Postgres(_) => Some((
+                "WITH bounded AS MATERIALIZED (SELECT current_setting('lock_timeout') AS before, \
+                 set_config('lock_timeout', current_setting('kairanban.key_wait'), true)), \
+                 noted AS (INSERT INTO idempotency (board_id, key, request, topic_id) \
+                 SELECT new.board_id, new.key, new.request, new.topic_id FROM bounded, json_to_recordset(",
+                "::json) AS new(board_id bigint, key text, request text, topic_id bigint) RETURNING 1) \
+                 SELECT number FROM (SELECT count(*) AS number, \
+                 set_config('lock_timeout', (SELECT before FROM bounded), true) FROM noted) AS done",
+            )),
             Self::Sqlite(_) => None,
+        }
+    }
+
+    /// From here to the end of the transaction waits hardly for a key: many that are in use must not use up the time of all.
+    pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SET LOCAL kairanban.key_wait = '1'"),
+            Self::Sqlite(_) => Ok(()),
         }
     }
 

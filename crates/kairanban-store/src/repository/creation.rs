@@ -106,6 +106,9 @@ fn try_each(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<V
             Ok(id) => Ok(Ok(id)),
             Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
                 connection.ensure_in_write()?;
+                if matches!(error, StoreError::KeyInUse) {
+                    connection.stop_waiting_for_keys()?;
+                }
                 Ok(Err(error))
             }
             Err(error) => Err(error),
@@ -213,7 +216,7 @@ fn insert_checked(connection: &mut AnyConnection, board: BoardId, creation: &Cre
     let dropped = || StoreError::Refused(Refusal::default());
     let id = TopicId(connection.modify_returning(statement)?.ok_or_else(dropped)?);
     if let Some(key) = creation.key {
-        idempotency::note_checked(connection, board, key, creation.topic, id)?;
+        idempotency::note_checked(connection, (board, key, creation.topic, id))?;
     }
     Ok(id)
 }

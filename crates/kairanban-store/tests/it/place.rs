@@ -19,7 +19,8 @@ use kairanban_store::{
     DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig, Written, migrate,
 };
 
-pub(crate) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2) };
+pub(crate) const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2), key: Duration::from_millis(50) };
 
 pub(crate) const WRITER: WriterConfig =
     WriterConfig { queue_max: 256, group_max: 64, group_wait: Duration::from_secs(3), tries_max: 3, abandoned_max: 2 };

@@ -22,6 +22,7 @@ mod dialects;
 mod django;
 mod faults;
 mod foreign_writers;
+mod held_keys;
 mod hidden;
 mod logged;
 mod logging;

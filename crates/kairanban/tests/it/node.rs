@@ -29,6 +29,13 @@ pub(crate) enum Database {
 /// Another program's transaction that holds up everybody, until it is dropped.
 pub(crate) struct Lock(Child);
 
+impl Lock {
+    /// Commits instead of rolling back. Returns when the transaction has ended.
+    pub(crate) fn commit(mut self) {
+        writeln!(self.0.stdin.as_mut().expect("a pipe"), "COMMIT;").expect("written");
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // At the end of its input it rolls back and ends.
