@@ -183,9 +183,13 @@ impl ApiError {
 
     fn log(&self) {
         match self {
-            Self::Internal { cause } => tracing::error!(%cause, "a request failed"),
+            // A client may ask for as many lines as it likes.
+            Self::Internal { cause } => {
+                if let Some(suppressed) = FAILURES.line() {
+                    tracing::error!(%cause, suppressed, "a request failed");
+                }
+            }
             Self::Unavailable { cause } => {
-                // While the database is away every request fails alike, and a client may ask for as many lines as it likes.
                 if let Some(suppressed) = OUTAGES.line() {
                     tracing::warn!(%cause, suppressed, "a request found the database away");
                 }
@@ -195,7 +199,8 @@ impl ApiError {
     }
 }
 
-/// At most one line in a second.
+/// Of each kind at most one line in a second.
+static FAILURES: Sparse = Sparse::new(Duration::from_secs(1));
 static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 
 impl ResponseError for ApiError {

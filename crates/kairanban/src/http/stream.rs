@@ -22,7 +22,11 @@ use crate::{
     render::{Bye, Dialect, Speech, payload_of},
     state::AppState,
     stream::{BoardWatch, Feed, Listener, ManyStream, Reader, Rounds, Stream, send},
+    telemetry::Sparse,
 };
+
+/// At most one line in a second: every client that finds the database away connects again.
+static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 
 /// What may stand behind the `?`.
 #[derive(Debug, Default, Deserialize)]
@@ -237,7 +241,9 @@ pub(super) async fn begin(
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else { return Ok(Begun::Refused(speech, Bye::Limit)) };
     let unavailable = |cause: &str, speech| {
-        tracing::warn!(%cause, %board, "a stream found the database away");
+        if let Some(suppressed) = OUTAGES.line() {
+            tracing::warn!(%cause, %board, suppressed, "a stream found the database away");
+        }
         Ok(Begun::Refused(speech, Bye::Unavailable))
     };
     let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {

@@ -89,3 +89,25 @@ fn a_held_key_that_is_committed_stands_for_its_request() {
     let (again, _) = post_timed(&node, "held-1", Some("held-1"));
     assert_eq!((again.status, again.body.contains("was used for another topic")), (422, true), "{again:?}");
 }
+
+/// At most one line in a second, however many are answered with 503.
+#[test]
+fn posts_that_are_answered_with_503_do_not_fill_the_log() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let stderr = log.reopen().expect("a file");
+    let mut node = Node::start_as(Database::postgres(), &[], |command| {
+        command.stderr(stderr);
+    });
+    let _holder = hold_keys(&node.database, 1);
+    let began = Instant::now();
+    for _ in 0..30 {
+        assert_eq!(post_timed(&node, "held-1", Some("held-1")).0.status, 503);
+    }
+    let lines_max = usize::try_from(began.elapsed().as_secs()).expect("seconds") + 1;
+    assert!(lines_max < 15, "too slow to say anything");
+    node.terminate();
+    node.end(Duration::from_secs(15));
+    let text = std::fs::read_to_string(log.path()).expect("text");
+    let lines = text.lines().filter(|line| line.contains("Idempotency-Key is still being written")).count();
+    assert!((1..=lines_max).contains(&lines), "{lines} lines, not {lines_max}: {text}");
+}
