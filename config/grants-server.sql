@@ -7,6 +7,9 @@
 
 \set ON_ERROR_STOP on
 
+-- As Postgres itself has it from 15 on: who can make functions and operators there can have the owner's functions call them.
+REVOKE CREATE ON SCHEMA :"schema" FROM PUBLIC;
+
 GRANT USAGE ON SCHEMA :"schema" TO :"role";
 
 GRANT SELECT ON :"schema".__diesel_schema_migrations TO :"role";

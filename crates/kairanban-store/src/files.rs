@@ -1,4 +1,4 @@
-//! The files of a SQLite database: who may read them, and that they are what they seem.
+//! The files of a server: who may read them, and that they are what they seem.
 
 use std::{
     fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{StartError, StoreError};
 
-/// Looks at the folder and the files of a SQLite database. Returns what the owner should know.
+/// Looks at a file, what SQLite puts beside it, and its folder. Returns what the owner should know.
 ///
 /// # Errors
 /// If one of them is a symbolic link, unless `follow_symlinks`: whoever may place one would choose which file is written.

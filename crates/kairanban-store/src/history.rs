@@ -111,8 +111,9 @@ fn sum_of(topics: &[Arc<Topic>]) -> i64 {
 
 fn topic_sum(topic: &Topic) -> i64 {
     let (created, updated) = (topic.created_at.timestamp_micros(), topic.updated_at.timestamp_micros());
+    let edited = topic.edited_at.map_or(0, |at| at.timestamp_micros());
     let Topic { id, revision, author, comment, .. } = topic;
-    let text = format!("{} {revision} {created} {updated} {} {author} {comment}", id.0, author.len());
+    let text = format!("{} {revision} {created} {updated} {edited} {} {author} {comment}", id.0, author.len());
     Md5::digest(text).iter().take(6).fold(0, |sum, byte| sum << 8 | i64::from(*byte))
 }
 

@@ -8,7 +8,7 @@
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
-use kairanban_core::{Epoch, Found, LogPosition, Verdict, Witness, judge};
+use kairanban_core::{Epoch, Found, LogPosition, LogRow, Verdict, Witness, judge};
 
 use crate::{
     DatabaseAddress, StoreError,
@@ -41,41 +41,68 @@ pub(crate) fn settle(
     connection.transaction(|connection| {
         connection.lock_identity()?;
         // Not before: a restore that made the tables again may have held the lock.
-        let mark = found_mark(connection, address)?;
-        // What a restore makes last: until then what is there is half of a database.
-        let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
-        if captured.number.unwrap_or_default() == 0 {
-            return Err(StoreError::Unavailable("it is being restored: it has no triggers yet".to_owned()));
+        let seen = look(connection, address, known)?;
+        if seen.stored_mark.as_deref() != Some(&*seen.mark) {
+            put(connection, MARK, &seen.mark)?;
         }
-        let (epoch, stored_mark) = (stored_epoch(connection)?, get(connection, MARK)?);
-        let ancestors: Vec<Epoch> = ancestors(connection)?;
-        let last = history::newest(connection)?;
-        let witness = match known.and_then(|known| known.last.as_ref()) {
-            Some(read) => history::witness(connection, read)?,
-            None => Witness::Present,
-        };
-        let is_counter_behind = history::is_counter_behind(connection, last.as_ref())?;
-        let found = Found {
-            epoch: epoch.as_ref(),
-            ancestors: &ancestors,
-            stored_mark: stored_mark.as_deref(),
-            mark: &mark,
-            witness,
-            is_counter_behind,
-        };
-        let verdict = judge(known, &found);
-        if stored_mark.as_deref() != Some(&mark) {
-            put(connection, MARK, &mark)?;
-        }
-        let epoch = match epoch {
-            Some(epoch) if !matches!(verdict, Verdict::Draw(_)) => epoch,
+        let epoch = match seen.epoch {
+            Some(epoch) if !matches!(seen.verdict, Verdict::Draw(_)) => epoch,
             _ => {
-                history::repair_counter(connection, last.as_ref())?;
+                history::repair_counter(connection, seen.last.as_ref())?;
                 renew(connection, known.map(|known| &known.epoch))?
             }
         };
-        Ok((LogPosition { epoch, mark, last }, verdict))
+        Ok((LogPosition { epoch, mark: seen.mark, last: seen.last }, seen.verdict))
     })
+}
+
+/// The same on SQLite if there is nothing to write, so that it waits for no program that writes; `None` otherwise. One
+/// transaction reads one moment there.
+pub(crate) fn settled(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<Option<(LogPosition, Verdict)>, StoreError> {
+    let Identity { epoch, stored_mark, mark, last, verdict } =
+        connection.transaction(|connection| look(connection, address, known))?;
+    let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
+    Ok(epoch.filter(|_| is_written).map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
+}
+
+/// What the database says of itself, and what that means.
+struct Identity {
+    epoch: Option<Epoch>,
+    stored_mark: Option<String>,
+    mark: String,
+    last: Option<LogRow>,
+    verdict: Verdict,
+}
+
+fn look(connection: &mut AnyConnection, address: &DatabaseAddress, known: Option<&LogPosition>) -> Result<Identity, StoreError> {
+    let mark = found_mark(connection, address)?;
+    // What a restore makes last: until then what is there is half of a database.
+    let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
+    if captured.number.unwrap_or_default() == 0 {
+        return Err(StoreError::Unavailable("it is being restored: it has no triggers yet".to_owned()));
+    }
+    let (epoch, stored_mark) = (stored_epoch(connection)?, get(connection, MARK)?);
+    let ancestors: Vec<Epoch> = ancestors(connection)?;
+    let last = history::newest(connection)?;
+    let witness = match known.and_then(|known| known.last.as_ref()) {
+        Some(read) => history::witness(connection, read)?,
+        None => Witness::Present,
+    };
+    let is_counter_behind = history::is_counter_behind(connection, last.as_ref())?;
+    let found = Found {
+        epoch: epoch.as_ref(),
+        ancestors: &ancestors,
+        stored_mark: stored_mark.as_deref(),
+        mark: &mark,
+        witness,
+        is_counter_behind,
+    };
+    let verdict = judge(known, &found);
+    Ok(Identity { epoch, stored_mark, mark, last, verdict })
 }
 
 /// Begins a new epoch: every cursor given out before is void. Those who know one of the epochs before, as
@@ -127,10 +154,10 @@ pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> Q
 /// What this database can be told from another by: on Postgres the cluster, the database in it, the timeline, and the
 /// table of topics, which a restore makes again; on SQLite the file.
 fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<String, StoreError> {
-    const CLUSTER: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid || '/' || \
-        (SELECT timeline_id FROM pg_control_checkpoint()) || '/' || coalesce(to_regclass('topics')::oid, 0) AS mark \
+    const CLUSTER: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), oid, \
+        (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(to_regclass('topics')::oid, 0)) AS mark \
         FROM pg_database WHERE datname = current_database()";
-    const DATABASE: &str = "SELECT oid || '/' || coalesce(to_regclass('topics')::oid, 0) AS mark \
+    const DATABASE: &str = "SELECT concat_ws('/', oid, coalesce(to_regclass('topics')::oid, 0)) AS mark \
         FROM pg_database WHERE datname = current_database()";
     const MAY: &str = "SELECT CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
         AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') THEN 1 ELSE 0 END::bigint AS number";

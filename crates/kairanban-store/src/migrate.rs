@@ -20,7 +20,7 @@ use crate::{
     connection::AnyConnection,
     files, identity,
     needs::{Fires, POSTGRES_TRIGGERS, Trigger},
-    repository,
+    repository, rights,
     rows::Number,
 };
 
@@ -65,7 +65,7 @@ pub fn migrate(
         let _lock = lock(address, timeouts)?;
         bring_up(&mut connection, default_board)?
     };
-    if let Err(error) = restore_triggers(&mut connection, LOCK_WAIT) {
+    if let Err(error) = repair(&mut connection, LOCK_WAIT) {
         // Such rows are found by the reconcile meanwhile.
         tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
     }
@@ -194,12 +194,31 @@ struct Command {
     command: String,
 }
 
-/// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
-/// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
-pub(crate) fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
+/// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are not for everybody. Waits
+/// for the tables at most for `lock_wait`.
+pub(crate) fn repair(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     if matches!(connection, AnyConnection::Sqlite(_)) {
         return Ok(());
     }
+    close_functions(connection)?;
+    restore_triggers(connection, lock_wait)
+}
+
+/// Takes our functions from PUBLIC, which may execute those that `pg_restore --no-acl` makes. Those of another owner are left.
+fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let open = rights::open_functions(connection, "pg_has_role(proowner, 'USAGE')")?;
+    for statement in &open {
+        sql_query(statement).execute(connection)?;
+    }
+    if !open.is_empty() {
+        tracing::warn!(functions = open.len(), "functions could be executed by every role: they are revoked from PUBLIC");
+    }
+    Ok(())
+}
+
+/// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
+/// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
+fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     let wanted = POSTGRES_TRIGGERS.iter().filter_map(|Trigger { name, table, fires }| match fires {
         Fires::Ordinary => None,
         Fires::Replica => Some(format!("('{table}', '{name}', 'REPLICA')")),

@@ -66,6 +66,30 @@ pub(crate) const TABLES: &[Table] = &[
 /// Functions that it calls.
 pub(crate) const FUNCTIONS: &[&str] = &["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"];
 
+/// All functions of the schema. Most have their owner's rights, so no other role may execute one without a grant.
+pub(crate) const OWN_FUNCTIONS: &[&str] = &[
+    "asked_by_server",
+    "boards_before",
+    "boards_changed",
+    "boards_named",
+    "boards_truncated",
+    "classified_write",
+    "lock_to_migrate",
+    "move_ids",
+    "move_topic_ids",
+    "take_id",
+    "tokens_before",
+    "tokens_changed",
+    "topics_applied",
+    "topics_before",
+    "topics_deleted",
+    "topics_inserted",
+    "topics_truncated",
+    "topics_updated",
+    "transaction_begun",
+    "transaction_stamped",
+];
+
 /// Statements that touch no row and fail if something is missing that reading takes.
 pub(crate) fn reading(postgres: bool) -> impl Iterator<Item = String> {
     tables(postgres).filter(|table| table.rights.contains(&SELECT)).map(select)
@@ -176,6 +200,20 @@ mod tests {
             }
         }
         triggers
+    }
+
+    #[test]
+    fn the_functions_are_those_of_the_migrations() {
+        let mut made = std::collections::BTreeSet::new();
+        for folder in std::fs::read_dir("../../migrations/postgres").expect("migrations").flatten() {
+            let text = std::fs::read_to_string(folder.path().join("up.sql")).expect("a migration");
+            let names = text.split("CREATE").skip(1).filter_map(|rest| {
+                let rest = rest.trim_start().trim_start_matches("OR REPLACE").trim_start().strip_prefix("FUNCTION ")?;
+                Some(rest.split('(').next().expect("a name").to_owned())
+            });
+            made.extend(names);
+        }
+        assert_eq!(made, OWN_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use diesel::{prelude::*, sql_query, sql_types::Text};
 use crate::{
     StoreError,
     connection::AnyConnection,
-    needs::{FUNCTIONS, TABLES},
+    needs::{FUNCTIONS, OWN_FUNCTIONS, TABLES},
 };
 
 #[derive(QueryableByName)]
@@ -52,6 +52,25 @@ pub(crate) fn missing_on_schema(connection: &mut AnyConnection, migrates: bool) 
         "SELECT format('GRANT CREATE ON SCHEMA %I TO %I', current_schema(), current_user) AS statement \
          WHERE NOT has_schema_privilege(current_schema(), 'CREATE')",
     )
+}
+
+/// The statement that would keep other roles from making functions and operators in the schema, if they may: the functions
+/// of the schema, which have the owner's rights, could be led to call them.
+pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+    let query = "SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema()) AS statement \
+        WHERE has_schema_privilege('public', current_schema()::text, 'CREATE')";
+    Ok(rows(connection, query)?.pop())
+}
+
+/// The statements that would take those of our functions from PUBLIC that it may execute, of those for which `condition` holds.
+pub(crate) fn open_functions(connection: &mut AnyConnection, condition: &str) -> Result<Vec<String>, StoreError> {
+    let names = OWN_FUNCTIONS.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let query = format!(
+        "SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
+         WHERE pronamespace = current_schema()::regnamespace AND proname IN ({names}) \
+         AND has_function_privilege('public', oid, 'EXECUTE') AND {condition} ORDER BY 1"
+    );
+    rows(connection, &query)
 }
 
 /// Which role owns the tables, if it is not this one, or one that this one belongs to: only owners alter tables.

@@ -29,6 +29,8 @@ pub struct Check {
     pub pending: Vec<String>,
     /// Whether the default board is there.
     pub has_board: bool,
+    /// What the owner of the database should know.
+    pub warnings: Vec<String>,
 }
 
 impl Check {
@@ -53,14 +55,23 @@ pub fn check(
     if let DatabaseAddress::Sqlite(path) = address
         && !path.exists()
     {
-        return Ok(Check { pending: migrate::all_names(address), has_board: false });
+        return Ok(Check { pending: migrate::all_names(address), ..Check::default() });
     }
     let mut connection = AnyConnection::connect(address, timeouts).map_err(|error| of_connecting(&error))?;
     // A transaction pooler may stand between.
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
+    let mut warnings = Vec::new();
     if matches!(address, DatabaseAddress::Postgres(_)) {
         check_schema(&mut connection)?;
+        if let Some(statement) = rights::open_schema(&mut connection)? {
+            warnings.push(format!(
+                "every role may make functions in the schema of the boards, and so get the rights of their owner: {statement}"
+            ));
+        }
+        if !rights::open_functions(&mut connection, "true")?.is_empty() {
+            warnings.push("every role may execute functions of the boards: run `kairanban migrate` as their owner".to_owned());
+        }
     }
     let lacks = match address {
         DatabaseAddress::Postgres(_) => rights::missing(&mut connection)?,
@@ -74,14 +85,14 @@ pub fn check(
         if migrates {
             check_may_migrate(&mut connection, address)?;
         }
-        return Ok(Check { pending, has_board: false });
+        return Ok(Check { pending, has_board: false, warnings });
     }
     refuse_missing("the role lacks rights", lacks)?;
     let has_board = match repository::board_id(&mut connection, default_board) {
         Err(StoreError::NoSuchBoard(_)) => false,
         found => found.map(|_| true)?,
     };
-    Ok(Check { pending, has_board })
+    Ok(Check { pending, has_board, warnings })
 }
 
 #[derive(QueryableByName)]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use diesel::Connection as _;
 use kairanban_core::{
     Actor, AuditEntry, Board, BoardName, Epoch, Gap, Loaded, LogEntry, LogPosition, Policies, Scope, Tail, Token, Topic, TopicId,
+    Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -55,7 +56,7 @@ impl Store {
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let pool = Pool::open(&config)?;
-        let (LogPosition { epoch, .. }, _) = pool.with(|connection| identity::settle(connection, &config.address, None))?;
+        let (LogPosition { epoch, .. }, _) = settle(&pool, &config.address, None)?;
         // One connection is left to those who wait for nobody: the follower and the writer.
         let turns = usize::try_from(config.pool_max).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self { pool, turns: Arc::new(Semaphore::new(turns)), config, epoch })
@@ -261,10 +262,12 @@ impl Store {
     /// In a transaction that is not marked as a server's own: the servers must be told of it.
     fn at_the_terminal(&self, deed: &Deed) -> Result<Done, StoreError> {
         self.pool.with_turn(|connection| {
-            connection.transaction(|connection| {
+            let done = connection.transaction(|connection| {
                 connection.lock_to_write()?;
                 deed.run(connection, &Actor::terminal())
-            })
+            });
+            // Whether it was committed is unknown, so it must not be done again: a token would be good that nobody was shown.
+            done.map_err(StoreError::final_word)
         })
     }
 
@@ -360,4 +363,13 @@ impl DataVersion {
         let row: crate::rows::DataVersionRow = crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.connection)?;
         Ok(row.data_version)
     }
+}
+
+fn settle(pool: &Pool, address: &DatabaseAddress, known: Option<&LogPosition>) -> Result<(LogPosition, Verdict), StoreError> {
+    if address.path().is_some()
+        && let Some(settled) = pool.with(|connection| identity::settled(connection, address, known))?
+    {
+        return Ok(settled);
+    }
+    pool.with_turn(|connection| identity::settle(connection, address, known))
 }

@@ -86,7 +86,7 @@ impl Reconcile {
         let mut ticks = interval((self.interval / slices).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.restore_triggers(&mut findings).await;
+            self.repair(&mut findings).await;
             let boards: Vec<BoardId> = self.hub.shown().into_iter().map(|shown| shown.board_id).collect();
             let slice = boards.len().div_ceil(SLICES).max(1);
             for at in 0..SLICES {
@@ -106,11 +106,11 @@ impl Reconcile {
     }
 
     /// Rows that replication brings draw a revision again once it is done. Logs each new reason why it cannot be.
-    async fn restore_triggers(&self, findings: &mut Findings) {
+    async fn repair(&self, findings: &mut Findings) {
         if self.following.stale_since().is_some() {
             return;
         }
-        let found = answered(&self.store, Store::restore_triggers).await.err().map(|error| error.to_string());
+        let found = answered(&self.store, Store::repair).await.err().map(|error| error.to_string());
         if let Some(error) = found.as_ref().filter(|found| findings.triggers.as_ref() != Some(found)) {
             tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
         }

@@ -7,7 +7,7 @@ use std::{
 
 use kairanban_store::{Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate};
 
-use crate::{cli::CliError, config::Config};
+use crate::{cli::CliError, config::Config, last_seen};
 
 /// Between two tries to reach a database that is not up yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -17,17 +17,19 @@ const RETRY: Duration = Duration::from_millis(500);
 /// # Errors
 /// If the database cannot be used as it is, is not up in time, or cannot be migrated.
 pub fn prepare(config: &Config) -> Result<(), CliError> {
-    warn_of_files(config)?;
+    warn_of(&files(config)?);
     let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
     let (address, session) = (config.address()?, config.listen_address()?);
     if !config.database.migrate {
         let found = wait_for(config, &address, false, deadline)?;
+        warn_of(&found.warnings);
         return if found.is_current() { Ok(()) } else { Err(not_migrated(config, &address, &found)) };
     }
     wait_for(config, &session, true, deadline)?;
     migrate_now(config, false)?;
     // Now there are tables, and the role of the server may be another one than that which made them.
-    wait_for(config, &address, false, deadline).map(drop)
+    warn_of(&wait_for(config, &address, false, deadline)?.warnings);
+    Ok(())
 }
 
 /// Brings the database to the schema. Returns the names of the migrations that ran. Blocks.
@@ -35,9 +37,9 @@ pub fn prepare(config: &Config) -> Result<(), CliError> {
 /// # Errors
 /// As [`prepare`].
 pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
-    warn_of_files(config)?;
+    warn_of(&files(config)?);
     let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
-    wait_for(config, &config.listen_address()?, true, deadline)?;
+    warn_of(&wait_for(config, &config.listen_address()?, true, deadline)?.warnings);
     migrate_now(config, new_epoch)
 }
 
@@ -56,6 +58,7 @@ pub fn examine(config: &Config) -> Result<Vec<String>, CliError> {
     for (address, migrates) in addresses {
         let found = check(address, config.first_timeouts(), &config.default_board()?, migrates);
         let found = found.map_err(|error| CliError::Unusable(format!("cannot use the database {address}: {error}")))?;
+        notes.extend(found.warnings.iter().cloned());
         if found.is_current() {
             continue;
         }
@@ -134,14 +137,24 @@ fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check) -> Cl
     ))
 }
 
-fn warn_of_files(config: &Config) -> Result<(), CliError> {
-    for warning in files(config)? {
+fn warn_of(warnings: &[String]) {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(())
 }
 
+/// Looks at what this server keeps in files.
 fn files(config: &Config) -> Result<Vec<String>, CliError> {
-    let DatabaseAddress::Sqlite(path) = config.address()? else { return Ok(Vec::new()) };
-    check_files(&path, config.database.follow_symlinks).map_err(|error| CliError::Unusable(error.to_string()))
+    let mut files = vec![config.server.data_dir.join(last_seen::FILE)];
+    if let DatabaseAddress::Sqlite(path) = config.address()? {
+        files.push(path);
+    }
+    let mut warnings = Vec::new();
+    for file in files {
+        let found = check_files(&file, config.database.follow_symlinks);
+        warnings.extend(found.map_err(|error| CliError::Unusable(error.to_string()))?);
+    }
+    warnings.sort_unstable();
+    warnings.dedup();
+    Ok(warnings)
 }

@@ -77,10 +77,14 @@ BEGIN
     END IF;
 END $$;
 
--- For a row that brings its own id: what is created later gets a larger one, and there is always room for it.
+-- For a row that brings its own id: what is created later gets a larger one, and there is always room for it. How far it may be
+-- ahead is counted from the rows that are there: a sequence that was moved stays so when the row is refused or rolled back.
 CREATE FUNCTION take_id(ids REGCLASS, id BIGINT, table_name TEXT) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    largest BIGINT := coalesce(pg_sequence_last_value(ids), 0);
 BEGIN
-    IF id - coalesce(pg_sequence_last_value(ids), 0) > 4294967296 AND current_setting('session_replication_role') <> 'replica' THEN
+    IF id - largest > 100000 THEN EXECUTE format('SELECT coalesce(max(id), 0) FROM %I', table_name) INTO largest; END IF;
+    IF id - largest > 4294967296 AND current_setting('session_replication_role') <> 'replica' THEN
         RAISE EXCEPTION 'this id is too far ahead of the others in %: at most 4294967296', table_name
             USING ERRCODE = 'check_violation', TABLE = table_name, COLUMN = 'id', CONSTRAINT = table_name || '_id_ahead';
     END IF;
@@ -108,8 +112,9 @@ DECLARE
     applied CONSTANT BOOLEAN := current_setting('session_replication_role') = 'replica';
 BEGIN
     IF TG_RELID <> 'topics'::regclass THEN RAISE EXCEPTION 'topics_before() is for the table topics'; END IF;
-    NEW.author := coalesce(NEW.author, '');
-    NEW.archived := coalesce(NEW.archived, false);
+    -- A NULL counts as not given. There is no OLD for a new row, and all of it is null.
+    NEW.author := coalesce(NEW.author, OLD.author, '');
+    NEW.archived := coalesce(NEW.archived, OLD.archived, false);
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := coalesce(NEW.created_at, now());
         NEW.updated_at := coalesce(NEW.updated_at, now());
@@ -149,9 +154,9 @@ END $$;
 CREATE FUNCTION boards_before() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF TG_RELID <> 'boards'::regclass THEN RAISE EXCEPTION 'boards_before() is for the table boards'; END IF;
-    NEW.title := coalesce(NEW.title, '');
-    NEW.read := coalesce(NEW.read, 'open');
-    NEW.post := coalesce(NEW.post, 'open');
+    NEW.title := coalesce(NEW.title, OLD.title, '');
+    NEW.read := coalesce(NEW.read, OLD.read, 'open');
+    NEW.post := coalesce(NEW.post, OLD.post, 'open');
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := coalesce(NEW.created_at, now());
         NEW.id := coalesce(NEW.id, nextval('boards_id_seq'));
@@ -270,7 +275,7 @@ BEGIN
     IF current_setting('kairanban.quiet', true) = 'on' THEN
         IF asked_by_server() THEN RETURN NULL; END IF;
     END IF;
-    PERFORM pg_notify('kairanban_' || TG_TABLE_SCHEMA, '');
+    PERFORM pg_notify(format('kairanban_%s', TG_TABLE_SCHEMA), '');
     RETURN NULL;
 END $$;
 

@@ -1,4 +1,6 @@
 -- What was mended stays mended.
+DROP TRIGGER topics_updated_with_null;
+DROP TRIGGER boards_updated_with_null;
 DROP TRIGGER boards_inserted_as_text;
 DROP TRIGGER boards_renamed_as_text;
 DROP TRIGGER topics_inserted_far;

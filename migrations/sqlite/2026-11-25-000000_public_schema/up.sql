@@ -288,6 +288,19 @@ CREATE TRIGGER topics_on_no_board BEFORE UPDATE OF board_id ON topics WHEN coale
     SELECT RAISE(ABORT, 'a topic is on a board: board_id cannot be taken from it');
 END;
 
+-- ---------------------------------------------------------------- NULL
+
+-- In a new row it counts as not given. In one that is there, REPLACE would put the default in place of what was: a private
+-- board would be open.
+CREATE TRIGGER topics_updated_with_null BEFORE UPDATE OF author, archived, created_at, updated_at ON topics
+WHEN NEW.author IS NULL OR NEW.archived IS NULL OR NEW.created_at IS NULL OR NEW.updated_at IS NULL BEGIN
+    SELECT RAISE(ABORT, 'author, archived, created_at and updated_at of a topic cannot be NULL: leave them out of the UPDATE');
+END;
+CREATE TRIGGER boards_updated_with_null BEFORE UPDATE OF title, read, post, created_at ON boards
+WHEN NEW.title IS NULL OR NEW.read IS NULL OR NEW.post IS NULL OR NEW.created_at IS NULL BEGIN
+    SELECT RAISE(ABORT, 'title, read, post and created_at of a board cannot be NULL: leave them out of the UPDATE');
+END;
+
 -- ---------------------------------------------------------------- ids
 
 -- AUTOINCREMENT goes on behind the largest id there ever was, so one at the end of the range would be the last.

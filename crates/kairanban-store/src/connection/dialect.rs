@@ -98,7 +98,8 @@ impl AnyConnection {
                 "SELECT wanted.id AS board_id, boards.name, boards.read, boards.post, coalesce((SELECT max(revision) FROM changes \
                  WHERE changes.board_id = wanted.id AND kind <> 'archive' AND revision <= 9007199254740991), 0) AS revision, \
                  coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, (extract(epoch FROM created_at) * 1000000)::bigint, \
-                 (extract(epoch FROM updated_at) * 1000000)::bigint, octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
+                 (extract(epoch FROM updated_at) * 1000000)::bigint, \
+                 coalesce((extract(epoch FROM edited_at) * 1000000)::bigint, 0), octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
                  FROM (SELECT * FROM topics WHERE topics.board_id = wanted.id AND NOT archived ORDER BY id DESC LIMIT {topics_max}) \
                  AS live), 0)::bigint AS sum \
                  FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT JOIN boards ON boards.id = wanted.id"

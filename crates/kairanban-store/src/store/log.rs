@@ -17,7 +17,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn settle(&self, known: Option<&LogPosition>) -> Result<(LogPosition, Verdict), StoreError> {
-        self.with(|connection| identity::settle(connection, &self.config.address, known))
+        super::settle(&self.pool, &self.config.address, known)
     }
 
     /// Everything committed after what is `known`; nothing if that is not there any more as it was read, so that it has to be
@@ -65,13 +65,14 @@ impl Store {
         self.pool.write(log, check)
     }
 
-    /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to.
+    /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
+    /// takes our functions from PUBLIC, if a restore gave them back.
     /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such triggers.
     ///
     /// # Errors
     /// If the tables belong to another role, or are in use, or the database is away.
-    pub fn restore_triggers(&self) -> Result<(), StoreError> {
-        self.with(|connection| migrate::restore_triggers(connection, TABLES_WAIT))
+    pub fn repair(&self) -> Result<(), StoreError> {
+        self.with(|connection| migrate::repair(connection, TABLES_WAIT))
     }
 
     /// The newest committed revision.

@@ -179,8 +179,7 @@ impl Shared {
         let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else { return false };
         match outcome.answers.into_iter().find_map(Result::err) {
             Some(error) => self.0.health.note(&error),
-            None if is_faulty => self.0.health.clear(),
-            None => {}
+            None => self.0.health.clear(),
         }
         true
     }

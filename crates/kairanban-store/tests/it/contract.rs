@@ -28,6 +28,7 @@ crate::on_both!(
     a_repeated_request_leads_to_one_topic,
     of_two_edits_at_once_one_wins,
     history_ends_where_the_board_was_full,
+    a_null_changes_no_row_that_is_there,
 );
 
 fn kinds(place: &Place, after: Revision) -> Vec<(ChangeKind, Option<i64>)> {
@@ -423,4 +424,26 @@ fn history_ends_where_the_board_was_full(place: &Place) {
     assert!(place.store.archive(&main(), 10).expect("archived") > 0);
     foreign.run("BEGIN; DELETE FROM topics WHERE id > 7; COMMIT");
     assert!(!resumes_by_patch(&full) && !resumes_by_patch(&now));
+}
+
+/// A board that is private stays so, an archived topic archived: a NULL is no value, and the default is for new rows.
+fn a_null_changes_no_row_that_is_there(place: &Place) {
+    let mut foreign = place.foreign();
+    foreign.run(
+        "UPDATE boards SET title = 't', read = 'token', post = 'token', created_at = '2001-01-01 00:00:00'; \
+         INSERT INTO topics (board_id, comment, author, created_at, updated_at) VALUES (1, 'a', 'ann', '2001-01-01 00:00:00', '2001-01-01 00:00:00'); \
+         UPDATE topics SET archived = true",
+    );
+    for (table, columns) in
+        [("boards", ["title", "read", "post", "created_at"]), ("topics", ["author", "archived", "created_at", "updated_at"])]
+    {
+        for column in columns {
+            let value = format!("SELECT {column} FROM {table}");
+            let before = foreign.ask(&value);
+            // SQLite cannot put back what was there, so it refuses.
+            let done = foreign.try_run(&format!("UPDATE {table} SET {column} = NULL"));
+            assert_eq!(done.is_ok(), place.kind == Kind::Postgres, "{table}.{column}: {done:?}");
+            assert_eq!(foreign.ask(&value), before, "{table}.{column}");
+        }
+    }
 }

@@ -132,6 +132,8 @@ fn what_a_board_holds_is_summed_up_alike(place: &Place) {
         create(place, text);
     }
     place.foreign().run("UPDATE topics SET author = 'é ', created_at = '1969-12-31 23:59:59.5' WHERE id = 2");
+    let edited = place.load().snapshot.topics().iter().filter(|topic| topic.edited_at.is_some()).count();
+    assert_eq!(edited, 1, "its time counts, too");
     let loaded = place.load();
     let content = place.store.contents(&[loaded.board_id]).expect("contents").pop().expect("the board");
     assert_eq!((content.revision, content.sum), (loaded.snapshot.revision(), content_sum(&loaded.snapshot)));

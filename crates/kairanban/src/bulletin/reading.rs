@@ -261,7 +261,8 @@ impl Bulletin {
                             return Ok(());
                         }
                         Ok(_) => return Ok(()),
-                        Err(Outdated) => {}
+                        // Read before a change, or an epoch, that the follower has published or is about to publish.
+                        Err(Outdated) => self.parts.following.looked(CATCH_UP).await,
                     }
                 }
                 Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),

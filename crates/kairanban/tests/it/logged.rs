@@ -21,6 +21,10 @@ impl Logged {
     /// `environment` with whole names.
     pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = program();
+        if arguments.is_empty() {
+            // Another program may be at the default address.
+            command.env("KAIRANBAN_SERVER__LISTEN", "127.0.0.1:0");
+        }
         command.args(arguments).envs(environment.iter().copied());
         Self::run(command)
     }

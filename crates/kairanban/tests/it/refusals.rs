@@ -366,6 +366,40 @@ fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
     }
 }
 
+/// The sessions that read go on, and the one that writes cannot be opened again.
+#[test]
+fn a_writer_that_cannot_connect_is_named() {
+    let owner = Node::start(Database::postgres());
+    let role = crate::start::unique("limited");
+    owner.database.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+    ));
+    let url = owner.database.url();
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let as_role = format!("{scheme}://{role}@{}", rest.split_once('@').expect("a user").1);
+    for with_posts in [true, false] {
+        let node = Node::start_with(Database::Postgres(as_role.clone()), &[("DATABASE__MIGRATE", "false")]);
+        node.post("before");
+        owner.database.sql(&format!(
+            "ALTER ROLE {role} CONNECTION LIMIT 1; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE usename = '{role}' AND query LIKE '%COMMIT%';"
+        ));
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while node.get("/readyz").status == 200 {
+            assert!(Instant::now() < deadline, "{}", node.get("/readyz").body);
+            if with_posts {
+                assert_eq!(post(&node, "x").status, 503);
+            }
+            thread::park_timeout(Duration::from_millis(50));
+        }
+        owner.database.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1;"));
+        await_readiness(&node, 200, "ready");
+        node.post("after");
+    }
+    drop(owner.database.try_sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};")));
+}
+
 /// As a database is after a failover, also before anything is written.
 #[test]
 fn a_database_that_became_read_only_is_named_without_a_write() {

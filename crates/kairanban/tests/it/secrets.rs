@@ -261,8 +261,22 @@ fn the_embedded_database_is_its_owners_alone() {
 }
 
 #[cfg(unix)]
+#[cfg(unix)]
+fn no_link_to_the_folder_of_a_server_on_postgres() {
+    let database = Database::postgres();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("real")).expect("a folder");
+    std::os::unix::fs::symlink("real", folder.path().join("linked")).expect("a link");
+    let data = folder.path().join("linked").to_string_lossy().into_owned();
+    let environment = [("KAIRANBAN_SERVER__DATA_DIR", &*data), ("DATABASE_URL", &database.url())];
+    let (code, said) = Logged::ended(&[], &environment);
+    assert!(code == Some(78) && said.contains("is a symbolic link"), "{said}");
+    assert!(fs::read_dir(folder.path().join("real")).expect("a folder").next().is_none(), "nothing was written through a link");
+}
+
 #[test]
 fn no_symbolic_link_is_followed_unless_asked() {
+    no_link_to_the_folder_of_a_server_on_postgres();
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let link = |to: &str, name: &str| std::os::unix::fs::symlink(path(to), path(name)).expect("a link");

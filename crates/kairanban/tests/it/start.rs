@@ -16,7 +16,7 @@ use crate::{
 
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
-fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}_{}_{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
@@ -168,17 +168,67 @@ fn a_role_without_ddl_serves_a_whole_session() {
     drop(node);
 }
 
-/// Any role can take an advisory lock, also the one that migrations wait for.
+/// An import may take minutes. A server shows what is there meanwhile.
 #[test]
-fn a_server_that_does_not_migrate_does_not_wait_for_who_holds_the_lock_of_migrations() {
+fn a_server_starts_while_another_program_writes_to_the_file() {
+    let mut node = Node::start(Database::sqlite());
+    node.post("before");
+    node.kill();
+    let lock = node.database.hold_the_write_lock();
+    node.restart();
+    assert!(node.get("/").body.contains("before"));
+    drop(lock);
+    node.post("after");
+    assert!(node.get("/").body.contains("after"));
+}
+
+/// Any role can take any advisory lock.
+#[test]
+fn a_migration_waits_for_no_advisory_lock() {
     let database = Database::postgres();
-    assert_eq!(Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0, Some(0));
     let role = Role::new(&database);
-    let stranger = Database::Postgres(role.url());
-    let held = stranger.hold("SELECT pg_advisory_lock(hashtextextended('kairanban migrate public', 0))");
-    let node = Node::start_with(database.twin(), &[("DATABASE__MIGRATE", "false")]);
-    node.post("a");
-    drop((node, held));
+    let held = Database::Postgres(role.url()).hold("SELECT pg_advisory_lock(hashtextextended('kairanban migrate public', 0))");
+    let locks = database.hold("SELECT pg_advisory_lock(oid::bigint) FROM pg_class");
+    assert_eq!(Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0, Some(0));
+    drop((locks, held));
+}
+
+/// As in every database that Postgres up to 14 made.
+#[test]
+fn a_schema_that_is_open_to_all_is_named() {
+    let database = Database::postgres();
+    let url = [("DATABASE_URL", &*database.url())];
+    let named = || Logged::ended(&["config", "check"], &url).1.contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC;");
+    let mut server = Logged::serve(&url);
+    server.address();
+    assert!(server.err().contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC"), "{}", server.err());
+    assert!(named());
+    database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC;");
+    assert!(!named());
+}
+
+/// As `pg_restore --no-acl` leaves them: every role may execute them, and most have their owner's rights.
+#[test]
+fn functions_that_a_restore_opens_are_closed_again() {
+    let database = Database::postgres();
+    let url = database.url();
+    let environment = [("DATABASE_URL", &*url)];
+    let open = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE');";
+    let give = "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;";
+    assert_eq!(Logged::ended(&["migrate"], &environment).0, Some(0));
+    assert_eq!(database.sql(open), "0");
+    database.sql(give);
+    assert!(Logged::ended(&["config", "check"], &environment).1.contains("every role may execute functions of the boards"));
+    assert_eq!(Logged::ended(&["migrate"], &environment).0, Some(0));
+    assert_eq!(database.sql(open), "0");
+    let node = Node::start_with(database.twin(), &[("HISTORY__RECONCILE_S", "1")]);
+    database.sql(give);
+    let deadline = Instant::now() + crate::wire::PATIENCE;
+    while database.sql(open) != "0" {
+        assert!(Instant::now() < deadline, "a running server closes them");
+    }
+    drop(node);
 }
 
 /// A link of 200 ms for each round trip, the first connection included.
