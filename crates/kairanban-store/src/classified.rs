@@ -183,8 +183,12 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "23503" | "23505") => refused(None, true),
         // A sequence that is at its end: every row would fare the same until an administrator moves it.
         (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
+        // A constraint of our log is broken by no topic.
+        (_, "23514") if text.contains("_revision_range") => StoreError::fault(FaultKind::RevisionsUsedUp, text),
         // What the row, or a trigger of the owner's own, does wrong.
         ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
+        // A rule of the owner's leaves nothing to return, for any topic.
+        (_, "0A000") if text.contains("RETURNING") => StoreError::fault(FaultKind::Installation, text),
         // "cached plan must not change result type": the schema has just been changed.
         ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
         (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
@@ -199,8 +203,18 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
 
 /// The meaning of an error of SQLite. Its library names each result by a fixed English text.
 pub(crate) fn of_sqlite(error: DieselError) -> StoreError {
-    let DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) = &error else { return error.into() };
+    let DieselError::DatabaseError(kind, info) = &error else { return error.into() };
     let text = info.message().to_owned();
+    // Of the log and its counter, which no topic can break.
+    if text.contains("_is_a_revision") {
+        return StoreError::fault(FaultKind::RevisionsUsedUp, text);
+    }
+    if text.contains("constraint failed: changes.") || text.contains("constraint failed: revisions.") {
+        return StoreError::fault(FaultKind::Other, text);
+    }
+    if !matches!(kind, DatabaseErrorKind::Unknown) {
+        return error.into();
+    }
     let kind = match text.as_str() {
         "database is locked" | "database table is locked" | "database schema is locked" | "locking protocol" | "interrupted" => {
             FaultKind::Busy

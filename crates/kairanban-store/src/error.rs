@@ -101,6 +101,12 @@ pub enum FaultKind {
         "the ids are used up: as the owner of the tables, set their sequence back to the largest id in use (docs/DATABASE.md): "
     )]
     IdsUsedUp,
+    /// The counter of revisions is at its end.
+    #[error(
+        "the revisions are used up, as after a restore or a setval gone wrong: as the owner of the tables, empty the table changes, set \
+         the counter back and run `kairanban migrate --new-epoch` (docs/DATABASE.md): "
+    )]
+    RevisionsUsedUp,
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,

@@ -191,7 +191,7 @@ impl ApiError {
             }
             Self::Unavailable { cause } => {
                 if let Some(suppressed) = OUTAGES.line() {
-                    tracing::warn!(%cause, suppressed, "a request found the database away");
+                    tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }
             }
             _ => {}

@@ -242,7 +242,7 @@ pub(super) async fn begin(
     let Some(permit) = state.gate.enter(client) else { return Ok(Begun::Refused(speech, Bye::Limit)) };
     let unavailable = |cause: &str, speech| {
         if let Some(suppressed) = OUTAGES.line() {
-            tracing::warn!(%cause, %board, suppressed, "a stream found the database away");
+            tracing::warn!(%cause, %board, suppressed, "a stream was refused with 503");
         }
         Ok(Begun::Refused(speech, Bye::Unavailable))
     };

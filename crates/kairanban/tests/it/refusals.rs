@@ -21,6 +21,7 @@ crate::on_both!(
     a_post_that_draws_no_revision_is_rolled_back,
     what_cannot_be_read_is_named,
     ids_that_are_used_up_are_an_outage_that_says_what_to_do,
+    what_is_wrong_with_the_log_is_an_outage,
     text_that_cannot_be_searched_for_is_refused,
 );
 
@@ -90,6 +91,38 @@ fn before_insert(database: &Database, name: &str, word: &str, body: &str) {
     } else {
         format!("CREATE TRIGGER {name} BEFORE INSERT ON topics WHEN NEW.comment LIKE '{word}%' BEGIN {body} END;")
     });
+}
+
+/// What is wrong with our own tables is no topic's fault: a client that is told to give up would lose its post.
+fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let (spoil, mend) = if node.database.is_postgres() {
+        ("SELECT setval('revision_seq', 9007199254740991);", "TRUNCATE changes; SELECT setval('revision_seq', 1000);")
+    } else {
+        ("UPDATE revisions SET newest = 9007199254740991;", "DELETE FROM changes; UPDATE revisions SET newest = 1000;")
+    };
+    node.database.sql(spoil);
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "the revisions are used up");
+    node.database.sql(mend);
+    let migrated = crate::node::program().args(["--database-url", &node.database.url(), "migrate", "--new-epoch"]).output();
+    assert!(migrated.expect("the program").status.success());
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+    assert!(shown(&node).contains(&"after".to_owned()));
+}
+
+/// A rule takes the place of each insert.
+#[test]
+fn a_rule_that_swallows_topics_is_named() {
+    let node = Node::start(Database::postgres());
+    node.database.sql("CREATE RULE none AS ON INSERT TO topics DO INSTEAD NOTHING;");
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "RETURNING");
+    node.database.sql("DROP RULE none ON topics;");
+    await_readiness(&node, 200, "ready");
+    node.post("after");
 }
 
 /// Every class of SQLSTATE, as a trigger of the owner's own raises it.
