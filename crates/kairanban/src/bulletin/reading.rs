@@ -12,7 +12,7 @@ use kairanban_core::{
     Snapshot, Subscription,
 };
 use kairanban_store::StoreError;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::Bulletin;
 use crate::{auth::Caller, blocking::answered, shutdown::Drain};
@@ -209,21 +209,29 @@ impl Bulletin {
         at_most: Duration,
         drain: &Drain,
     ) -> Result<Reading, StoreError> {
-        let mut watch = self.watch(caller, board, Since::Now).await?;
+        let end = tokio::time::Instant::now() + at_most;
         let is_news = |snapshot: &Snapshot| !known.covers(snapshot.cursor());
-        let news = async {
-            // Any other news, or a lag, say as much as an update: look at what there is.
-            while !is_news(&watch.snapshot) {
-                let Ok(News::Update(update)) = watch.subscription.next().await else { return };
-                watch.snapshot = Arc::clone(&update.snapshot);
+        loop {
+            caller.look();
+            let mut watch = self.watch(caller, board, Since::Now).await?;
+            let news = async {
+                // Any other news, or a lag, say as much as an update: look at what there is.
+                while !is_news(&watch.snapshot) {
+                    let Ok(News::Update(update)) = watch.subscription.next().await else { return };
+                    watch.snapshot = Arc::clone(&update.snapshot);
+                }
+            };
+            let is_over = tokio::select! {
+                waited = timeout_at(end, news) => waited.is_err(),
+                Some(()) = OptionFuture::from(caller.changed()) => false,
+                () = drain.begun() => true,
+            };
+            let reading = self.read(caller, board).await?;
+            // What else happened, such as other policies that still let the caller in, is nothing to answer.
+            if is_over || is_news(&reading.snapshot) {
+                return Ok(reading);
             }
-        };
-        tokio::select! {
-            _ = timeout(at_most, news) => {}
-            Some(()) = OptionFuture::from(caller.changed()) => {}
-            () = drain.begun() => {}
         }
-        self.read(caller, board).await
     }
 
     /// Sees to it that the newest snapshot is in memory, or, while the database is away, the last one
