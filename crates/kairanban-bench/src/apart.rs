@@ -55,16 +55,30 @@ impl Apart {
     /// # Errors
     /// If one of them is refused.
     pub fn gather(invitation: Invitation) -> Result<Self> {
-        let Invitation { address, readers, rate, seconds } = invitation;
-        let arguments = format!("crowd --address {address} --readers {readers} --rate {rate} --seconds {seconds}");
+        let Invitation {
+            address,
+            readers,
+            rate,
+            seconds,
+        } = invitation;
+        let arguments = format!(
+            "crowd --address {address} --readers {readers} --rate {rate} --seconds {seconds}"
+        );
         let mut child = Command::new(env::current_exe()?)
             .args(arguments.split(' '))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start another crowd")?;
-        let (begin, said) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
-        let mut crowd = Self { child, begin, said: BufReader::new(said) };
+        let (begin, said) = (
+            child.stdin.take().context("no input")?,
+            child.stdout.take().context("no output")?,
+        );
+        let mut crowd = Self {
+            child,
+            begin,
+            said: BufReader::new(said),
+        };
         crowd.hear()?;
         Ok(crowd)
     }
@@ -104,13 +118,24 @@ impl Drop for Apart {
 /// # Errors
 /// If one of its readers is refused, or a stream ends.
 pub fn attend(invitation: Invitation) -> Result<()> {
-    let Invitation { address, readers, rate, seconds } = invitation;
+    let Invitation {
+        address,
+        readers,
+        rate,
+        seconds,
+    } = invitation;
     let door = address.into();
     let mut crowd = Crowd::gather(address, readers, |_| PATCH(&door), any_bytes_will_do)?;
     let mut out = io::stdout();
     writeln!(out, "there")?;
-    ensure!(io::stdin().read_line(&mut String::new())? > 0, "nobody waits any more");
+    ensure!(
+        io::stdin().read_line(&mut String::new())? > 0,
+        "nobody waits any more"
+    );
     let seen = crowd.watch(&Schedule::new(0, rate, seconds))?;
-    let told = Told { lost: seen.lost, last_p50_ms: float(seen.last.value_at_percentile(50.0)) / 1e3 };
+    let told = Told {
+        lost: seen.lost,
+        last_p50_ms: float(seen.last.value_at_percentile(50.0)) / 1e3,
+    };
     Ok(writeln!(out, "{}", serde_json::to_string(&told)?)?)
 }

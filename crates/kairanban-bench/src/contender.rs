@@ -62,7 +62,11 @@ pub struct Bounds {
 
 impl Bounds {
     /// As much as one likes.
-    pub const NONE: Self = Self { readers: usize::MAX, rate: f64::MAX, idle_s: f64::MAX };
+    pub const NONE: Self = Self {
+        readers: usize::MAX,
+        rate: f64::MAX,
+        idle_s: f64::MAX,
+    };
 }
 
 /// See [`Contender::command`].
@@ -96,9 +100,16 @@ impl Contender {
             // What it says while nothing is wrong.
             command.stderr(Stdio::null());
         }
-        let process = Process::start(command, address, self.ready).with_context(|| self.name.to_owned())?;
-        let door = (self.prepare)(folder.path(), address).with_context(|| format!("{} cannot be set up", self.name))?;
-        Ok(Running { contender: self, process, door, _folder: folder })
+        let process =
+            Process::start(command, address, self.ready).with_context(|| self.name.to_owned())?;
+        let door = (self.prepare)(folder.path(), address)
+            .with_context(|| format!("{} cannot be set up", self.name))?;
+        Ok(Running {
+            contender: self,
+            process,
+            door,
+            _folder: folder,
+        })
     }
 }
 

@@ -55,8 +55,17 @@ impl Schedule {
     #[must_use]
     pub fn new(first: u32, rate: f64, seconds: f64) -> Self {
         let began = Instant::now() + Duration::from_millis(100);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-        Self { first, began, gap: Duration::from_secs_f64(1.0 / rate), events: (rate * seconds).round().max(1.0) as u32 }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        Self {
+            first,
+            began,
+            gap: Duration::from_secs_f64(1.0 / rate),
+            events: (rate * seconds).round().max(1.0) as u32,
+        }
     }
 
     /// The numbers of its events.
@@ -128,7 +137,12 @@ impl Crowd {
     ///
     /// # Errors
     /// If one is refused.
-    pub fn gather(address: SocketAddr, count: usize, request: impl Fn(usize) -> Vec<u8>, greet: Greet) -> Result<Self> {
+    pub fn gather(
+        address: SocketAddr,
+        count: usize,
+        request: impl Fn(usize) -> Vec<u8>,
+        greet: Greet,
+    ) -> Result<Self> {
         let began = Instant::now();
         let mut crowd = Self {
             poll: Poll::new()?,
@@ -143,7 +157,11 @@ impl Crowd {
         while there < count {
             for n in crowd.readers.len()..count.min(crowd.readers.len() + WAVE) {
                 let mut socket = wire::connect(address, n)?;
-                crowd.poll.registry().register(&mut socket, Token(n), Interest::READABLE | Interest::WRITABLE)?;
+                crowd.poll.registry().register(
+                    &mut socket,
+                    Token(n),
+                    Interest::READABLE | Interest::WRITABLE,
+                )?;
                 let reader = Reader {
                     socket,
                     request: request(n),
@@ -168,7 +186,10 @@ impl Crowd {
 
     /// Has the first `count` readers take nothing any more.
     pub fn stall(&mut self, count: usize) {
-        self.readers.iter_mut().take(count).for_each(|reader| reader.is_stalled = true);
+        self.readers
+            .iter_mut()
+            .take(count)
+            .for_each(|reader| reader.is_stalled = true);
     }
 
     /// Reads until each reader that is not stalled has seen the last event, or long after it was due.
@@ -176,14 +197,27 @@ impl Crowd {
     /// # Errors
     /// If the system refuses to wait.
     pub fn watch(&mut self, schedule: &Schedule) -> Result<Seen> {
-        let mut tally =
-            Tally { schedule, each: histogram()?, events: vec![(None, schedule.began, 0); schedule.events as usize], bytes: 0 };
+        let mut tally = Tally {
+            schedule,
+            each: histogram()?,
+            events: vec![(None, schedule.began, 0); schedule.events as usize],
+            bytes: 0,
+        };
         let until = schedule.due(schedule.numbers().end) + LATE;
-        let awake = self.readers.iter().filter(|reader| !reader.is_stalled).count();
+        let awake = self
+            .readers
+            .iter()
+            .filter(|reader| !reader.is_stalled)
+            .count();
         while Instant::now() < until {
             self.turn(Some(&mut tally))?;
             // Those that were published last may overtake no other.
-            if tally.events.iter().rev().all(|(_, _, readers)| *readers as usize >= awake) {
+            if tally
+                .events
+                .iter()
+                .rev()
+                .all(|(_, _, readers)| *readers as usize >= awake)
+            {
                 break;
             }
         }
@@ -207,8 +241,18 @@ impl Crowd {
     /// # Errors
     /// If the system refuses to wait.
     pub fn count(&mut self, duration: Duration) -> Result<u64> {
-        let schedule = Schedule { first: u32::MAX, began: Instant::now(), gap: Duration::ZERO, events: 0 };
-        let mut tally = Tally { schedule: &schedule, each: histogram()?, events: Vec::new(), bytes: 0 };
+        let schedule = Schedule {
+            first: u32::MAX,
+            began: Instant::now(),
+            gap: Duration::ZERO,
+            events: 0,
+        };
+        let mut tally = Tally {
+            schedule: &schedule,
+            each: histogram()?,
+            events: Vec::new(),
+            bytes: 0,
+        };
         let until = Instant::now() + duration;
         while Instant::now() < until {
             self.turn(Some(&mut tally))?;
@@ -231,7 +275,9 @@ impl Crowd {
             }
             if event.is_readable() && !reader.is_stalled {
                 let had_begun = reader.greeted.is_none();
-                reader.read(&mut self.buffer, &self.sign, tally.as_deref_mut(), |said| (self.greet)(self.address, said))?;
+                reader.read(&mut self.buffer, &self.sign, tally.as_deref_mut(), |said| {
+                    (self.greet)(self.address, said)
+                })?;
                 began += usize::from(reader.greeted.is_none() && !had_begun);
             }
         }
@@ -280,7 +326,8 @@ impl Reader {
                 self.look(text, sign, tally);
             }
             self.carry.clear();
-            self.carry.extend(&text[text.len().saturating_sub(MARK - 1)..]);
+            self.carry
+                .extend(&text[text.len().saturating_sub(MARK - 1)..]);
         }
     }
 
@@ -288,7 +335,9 @@ impl Reader {
     fn look(&mut self, text: &[u8], sign: &Finder<'_>, tally: &mut Tally<'_>) {
         let now = Instant::now();
         for at in sign.find_iter(text) {
-            let number = text.get(at + SIGN.len()..at + MARK).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            let number = text
+                .get(at + SIGN.len()..at + MARK)
+                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             // A list shows older ones, too.
             if let Some(number) = number.filter(|number| *number == self.next) {
                 self.next += 1;
@@ -300,11 +349,17 @@ impl Reader {
 
 impl Tally<'_> {
     fn note(&mut self, number: u32, now: Instant) {
-        let Some((first, last, readers)) = self.events.get_mut(number.wrapping_sub(self.schedule.first) as usize) else { return };
+        let Some((first, last, readers)) = self
+            .events
+            .get_mut(number.wrapping_sub(self.schedule.first) as usize)
+        else {
+            return;
+        };
         first.get_or_insert(now);
         *last = now;
         *readers += 1;
-        self.each.saturating_record(micros(now - self.schedule.due(number)));
+        self.each
+            .saturating_record(micros(now - self.schedule.due(number)));
     }
 
     fn close(self, awake: usize) -> Result<Seen> {
@@ -319,7 +374,15 @@ impl Tally<'_> {
             }
         }
         let ended = self.events.iter().map(|(_, last_at, _)| *last_at).collect();
-        Ok(Seen { each: self.each, last, spread, ended, deliveries, lost, bytes: self.bytes })
+        Ok(Seen {
+            each: self.each,
+            last,
+            spread,
+            ended,
+            deliveries,
+            lost,
+            bytes: self.bytes,
+        })
     }
 }
 
@@ -329,7 +392,9 @@ fn histogram() -> Result<Histogram<u64>> {
 }
 
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 #[cfg(test)]
@@ -342,7 +407,12 @@ mod tests {
 
     #[test]
     fn times_count_from_when_an_event_was_due() {
-        let schedule = Schedule { first: 5, began: Instant::now(), gap: ms(10), events: 3 };
+        let schedule = Schedule {
+            first: 5,
+            began: Instant::now(),
+            gap: ms(10),
+            events: 3,
+        };
         let mut tally = Tally {
             schedule: &schedule,
             each: histogram().expect("bounds"),
@@ -357,28 +427,43 @@ mod tests {
         assert_eq!((seen.deliveries, seen.lost, seen.bytes), (3, 3, 9));
         let near = |histogram: &Histogram<u64>, percent, micros: u64| {
             let found = histogram.value_at_percentile(percent);
-            assert!(found.abs_diff(micros) <= micros / 100, "{found} instead of {micros}");
+            assert!(
+                found.abs_diff(micros) <= micros / 100,
+                "{found} instead of {micros}"
+            );
         };
         near(&seen.each, 1.0, 2_000);
         near(&seen.each, 100.0, 6_000);
         near(&seen.last, 1.0, 4_000);
         near(&seen.last, 100.0, 6_000);
         near(&seen.spread, 100.0, 2_000);
-        assert_eq!((seen.each.len(), seen.last.len(), seen.spread.len()), (3, 2, 2));
-        assert_eq!(seen.ended[..2], [schedule.began + ms(4), schedule.began + ms(16)]);
+        assert_eq!(
+            (seen.each.len(), seen.last.len(), seen.spread.len()),
+            (3, 2, 2)
+        );
+        assert_eq!(
+            seen.ended[..2],
+            [schedule.began + ms(4), schedule.began + ms(16)]
+        );
     }
 
     #[test]
     fn a_schedule_has_its_rate_and_its_numbers() {
         let schedule = Schedule::new(100, 50.0, 4.0);
-        assert_eq!((schedule.events, schedule.gap, schedule.numbers()), (200, ms(20), 100..300));
+        assert_eq!(
+            (schedule.events, schedule.gap, schedule.numbers()),
+            (200, ms(20), 100..300)
+        );
         assert_eq!(schedule.due(103), schedule.began + ms(60));
         assert_eq!(Schedule::new(0, 0.1, 1.0).events, 1, "at least one");
     }
 
     #[test]
     fn a_mark_has_its_length_whatever_its_number() {
-        assert_eq!([mark(0), mark(42), mark(999_999)], ["~k000000", "~k000042", "~k999999"]);
+        assert_eq!(
+            [mark(0), mark(42), mark(999_999)],
+            ["~k000000", "~k000042", "~k999999"]
+        );
         assert!([0, 42, 999_999].into_iter().all(|n| mark(n).len() == MARK));
     }
 }

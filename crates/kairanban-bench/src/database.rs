@@ -26,19 +26,38 @@ impl Postgres {
     /// # Errors
     /// If there is no Postgres here.
     pub fn start() -> Result<Self> {
-        let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql").context("no Postgres here")?.flatten().collect();
+        let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+            .context("no Postgres here")?
+            .flatten()
+            .collect();
         versions.sort_by_key(fs::DirEntry::file_name);
-        let programs = versions.last().context("no Postgres here")?.path().join("bin");
+        let programs = versions
+            .last()
+            .context("no Postgres here")?
+            .path()
+            .join("bin");
         let folder = tempfile::tempdir()?;
         run(Command::new("chmod").arg("777").arg(folder.path()))?;
         let port = free_address()?.port();
-        let postgres = Self { folder, programs, port, databases: Cell::new(0) };
+        let postgres = Self {
+            folder,
+            programs,
+            port,
+            databases: Cell::new(0),
+        };
         let data = postgres.data();
-        postgres.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8"])?;
-        let options =
-            format!("-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c track_commit_timestamp=on");
+        postgres.run(
+            "initdb",
+            &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8"],
+        )?;
+        let options = format!(
+            "-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c track_commit_timestamp=on"
+        );
         let log = postgres.folder.path().join("log").display().to_string();
-        postgres.run("pg_ctl", &["-D", &data, "-w", "-l", &log, "-o", &options, "start"])?;
+        postgres.run(
+            "pg_ctl",
+            &["-D", &data, "-w", "-l", &log, "-o", &options, "start"],
+        )?;
         Ok(postgres)
     }
 
@@ -58,8 +77,13 @@ impl Postgres {
     /// # Errors
     /// If it fails.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
-        let url = if database.contains("://") { database.to_owned() } else { self.url(database) };
-        let output = run(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]))?;
+        let url = if database.contains("://") {
+            database.to_owned()
+        } else {
+            self.url(database)
+        };
+        let output =
+            run(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]))?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
@@ -73,10 +97,18 @@ impl Postgres {
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
         let program = self.programs.join(program);
-        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        let is_root = fs::metadata("/proc/self")
+            .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
         let mut command = if is_root {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(&program);
+            command
+                .args([
+                    "--reuid=postgres",
+                    "--regid=postgres",
+                    "--init-groups",
+                    "--",
+                ])
+                .arg(&program);
             command
         } else {
             Command::new(&program)
@@ -92,7 +124,13 @@ impl Drop for Postgres {
 }
 
 fn run(command: &mut Command) -> Result<Output> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(output)
 }

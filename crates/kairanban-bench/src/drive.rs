@@ -39,9 +39,16 @@ struct Line {
 ///
 /// # Errors
 /// If it refuses or fails.
-pub fn drive(process: &Process, lines: usize, time: Duration, request: impl Fn(usize, u32) -> Vec<u8>) -> Result<Driven> {
+pub fn drive(
+    process: &Process,
+    lines: usize,
+    time: Duration,
+    request: impl Fn(usize, u32) -> Vec<u8>,
+) -> Result<Driven> {
     let mut poll = Poll::new()?;
-    let mut lines = (0..lines).map(|n| connect(&poll, process, n)).collect::<Result<Vec<_>>>()?;
+    let mut lines = (0..lines)
+        .map(|n| connect(&poll, process, n))
+        .collect::<Result<Vec<_>>>()?;
     let mut took = Histogram::<u64>::new_with_bounds(1, 120_000_000, 3)?;
     let (mut answers, mut bytes, mut buffer) = (0_u32, 0_usize, vec![0; 256 * 1_024]);
     let (began, cpu) = (Instant::now(), process.cpu()?);
@@ -57,14 +64,18 @@ pub fn drive(process: &Process, lines: usize, time: Duration, request: impl Fn(u
             while let Some(length) = line.read(&mut buffer)? {
                 answers += 1;
                 bytes += length;
-                took.saturating_record(u64::try_from(line.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX));
+                took.saturating_record(
+                    u64::try_from(line.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX),
+                );
                 line.ask(request(event.token().0, answers))?;
             }
         }
     }
     let (elapsed, cpu) = (began.elapsed(), process.cpu()? - cpu);
     let count = f64::from(answers.max(1));
-    let ms = |percent| f64::from(u32::try_from(took.value_at_percentile(percent)).unwrap_or(u32::MAX)) / 1_000.0;
+    let ms = |percent| {
+        f64::from(u32::try_from(took.value_at_percentile(percent)).unwrap_or(u32::MAX)) / 1_000.0
+    };
     Ok(Driven {
         per_second: count / elapsed.as_secs_f64(),
         request_us: cpu.micros() / count,
@@ -76,8 +87,17 @@ pub fn drive(process: &Process, lines: usize, time: Duration, request: impl Fn(u
 
 fn connect(poll: &Poll, process: &Process, n: usize) -> Result<Line> {
     let mut socket = wire::connect(process.address, 0)?;
-    poll.registry().register(&mut socket, Token(n), Interest::READABLE | Interest::WRITABLE)?;
-    Ok(Line { socket, asking: Vec::new(), asked_at: Instant::now(), heard: Vec::new() })
+    poll.registry().register(
+        &mut socket,
+        Token(n),
+        Interest::READABLE | Interest::WRITABLE,
+    )?;
+    Ok(Line {
+        socket,
+        asking: Vec::new(),
+        asked_at: Instant::now(),
+        heard: Vec::new(),
+    })
 }
 
 impl Line {
@@ -90,7 +110,14 @@ impl Line {
         while !self.asking.is_empty() {
             match self.socket.write(&self.asking) {
                 Ok(written) => drop(self.asking.drain(..written)),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => break,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+                    ) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -103,10 +130,19 @@ impl Line {
             match self.socket.read(buffer) {
                 Ok(0) => bail!("the server hung up"),
                 Ok(length) => self.heard.extend(&buffer[..length]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => return Ok(None),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+                    ) =>
+                {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error.into()),
             }
-            let Some((status, length)) = wire::answer(&self.heard)? else { continue };
+            let Some((status, length)) = wire::answer(&self.heard)? else {
+                continue;
+            };
             if status >= 400 {
                 bail!("{}", String::from_utf8_lossy(&self.heard));
             }

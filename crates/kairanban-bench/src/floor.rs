@@ -25,9 +25,17 @@ const EVENTS: usize = 1_024;
 /// # Errors
 /// If the address cannot be had, or the system ends the loop.
 pub fn serve(address: SocketAddr) -> Result<()> {
-    let mut floor = Floor { poll: Poll::new()?, clients: HashMap::new(), readers: Vec::new(), next: 0 };
+    let mut floor = Floor {
+        poll: Poll::new()?,
+        clients: HashMap::new(),
+        readers: Vec::new(),
+        next: 0,
+    };
     let mut listener = wire::listen(address)?;
-    floor.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    floor
+        .poll
+        .registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         floor.poll.poll(&mut events, None)?;
@@ -64,13 +72,23 @@ impl Floor {
             socket.set_nodelay(true)?;
             let token = Token(self.next);
             self.next += 1;
-            self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
-            self.clients.insert(token, Client { socket, said: Vec::new() });
+            self.poll
+                .registry()
+                .register(&mut socket, token, Interest::READABLE)?;
+            self.clients.insert(
+                token,
+                Client {
+                    socket,
+                    said: Vec::new(),
+                },
+            );
         }
     }
 
     fn serve(&mut self, token: Token) {
-        let Some(client) = self.clients.get_mut(&token) else { return };
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
         let mut buffer = [0; 4_096];
         loop {
             match client.socket.read(&mut buffer) {
@@ -80,7 +98,9 @@ impl Floor {
                 Err(_) => return drop(self.clients.remove(&token)),
             }
         }
-        let Some(request) = wire::request(&client.said) else { return };
+        let Some(request) = wire::request(&client.said) else {
+            return;
+        };
         if request.is_post {
             let data = client.said[request.head..request.end].to_vec();
             client.said.drain(..request.end);
@@ -97,6 +117,10 @@ impl Floor {
         let event = [b"data: ", data, b"\n\n"].concat();
         let chunk = [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat();
         // Who cannot take all of it at once is not served again: the floor has no buffers.
-        self.readers.retain_mut(|reader| reader.write(&chunk).is_ok_and(|written| written == chunk.len()));
+        self.readers.retain_mut(|reader| {
+            reader
+                .write(&chunk)
+                .is_ok_and(|written| written == chunk.len())
+        });
     }
 }

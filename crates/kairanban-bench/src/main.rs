@@ -31,7 +31,10 @@ use measure::{fan_out, growth, reads, slow, small, writes};
 use report::Results;
 
 #[derive(Parser)]
-#[command(version, about = "Measures kairanban beside a bare write loop and its peers, on the loopback network")]
+#[command(
+    version,
+    about = "Measures kairanban beside a bare write loop and its peers, on the loopback network"
+)]
 struct Arguments {
     /// A folder for the results; without one they are only printed
     #[arg(long, global = true)]
@@ -116,10 +119,22 @@ fn main() -> Result<()> {
         What::Floor { address } => return floor::serve(address),
         What::Crowd(invitation) => return apart::attend(invitation),
         What::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
-        What::Reads(Rounds { rounds }) => ("reads".to_owned(), Results { reads: reads::reads(rounds)?, ..Results::default() }),
+        What::Reads(Rounds { rounds }) => (
+            "reads".to_owned(),
+            Results {
+                reads: reads::reads(rounds)?,
+                ..Results::default()
+            },
+        ),
         What::Writes(Rounds { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
         What::Small(Rounds { rounds }) => ("small".to_owned(), all_small(rounds)?),
-        What::Slow => ("slow".to_owned(), Results { slow: slow::slow()?, ..Results::default() }),
+        What::Slow => (
+            "slow".to_owned(),
+            Results {
+                slow: slow::slow()?,
+                ..Results::default()
+            },
+        ),
         What::Growth { only } => ("growth".to_owned(), all_growth(&only)?),
         What::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
@@ -128,7 +143,10 @@ fn main() -> Result<()> {
             return say(&results.tables());
         }
     };
-    let results = Results { machine: small::machine()?, ..results };
+    let results = Results {
+        machine: small::machine()?,
+        ..results
+    };
     if let Some(folder) = &arguments.out {
         results.save(folder, &name)?;
     }
@@ -136,24 +154,47 @@ fn main() -> Result<()> {
 }
 
 fn all_fan_out(asked: &FanOut) -> Result<Results> {
-    let FanOut { readers, rate, seconds, idle_s, .. } = *asked;
-    let plan = fan_out::Plan { readers, rate, seconds, idle_s };
-    let mut results = Results { plan: Some(plan), ..Results::default() };
-    let with = |key, value: &str| Kairanban { settings: vec![(key, value.to_owned())], ..Kairanban::default() };
+    let FanOut {
+        readers,
+        rate,
+        seconds,
+        idle_s,
+        ..
+    } = *asked;
+    let plan = fan_out::Plan {
+        readers,
+        rate,
+        seconds,
+        idle_s,
+    };
+    let mut results = Results {
+        plan: Some(plan),
+        ..Results::default()
+    };
+    let with = |key, value: &str| Kairanban {
+        settings: vec![(key, value.to_owned())],
+        ..Kairanban::default()
+    };
     let mut contenders = vec![
         contender::floor(),
         kairanban("kairanban", Kairanban::default()),
         // As many as the floor has.
         kairanban("kairanban with one worker", with("SERVER__WORKERS", "1")),
-        kairanban("kairanban with ordinary bodies", with("STREAM__DETACHED", "false")),
+        kairanban(
+            "kairanban with ordinary bodies",
+            with("STREAM__DETACHED", "false"),
+        ),
         contender::kairanban_private(),
     ];
     contenders.extend(peers());
-    let is_wanted = |contender: &Contender| asked.only.is_empty() || asked.only.iter().any(|name| contender.name == name);
+    let is_wanted = |contender: &Contender| {
+        asked.only.is_empty() || asked.only.iter().any(|name| contender.name == name)
+    };
     contenders.retain(|contender| contender.name.starts_with("floor") || is_wanted(contender));
     for round in 1..=asked.rounds {
         for contender in &contenders {
-            let measure = || fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}"));
+            let measure =
+                || fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}"));
             let found = match &contender.missing {
                 Some(why) => Err(why.clone()),
                 None if contender.is_ours => measure(),
@@ -162,7 +203,10 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
             };
             match found {
                 Ok(found) => {
-                    say(&format!("round {round}: {}: {:.2} µs", found.name, found.delivery_us))?;
+                    say(&format!(
+                        "round {round}: {}: {:.2} µs",
+                        found.name, found.delivery_us
+                    ))?;
                     results.fan_out.push(found);
                 }
                 Err(why) if round == 1 => results.missing.push((contender.name.to_owned(), why)),
@@ -175,26 +219,40 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
 
 fn all_writes(rounds: usize) -> Result<Results> {
     let postgres = Postgres::start()?;
-    Ok(Results { writes: writes::writes(rounds, &postgres)?, soon: writes::soon(&postgres)?, ..Results::default() })
+    Ok(Results {
+        writes: writes::writes(rounds, &postgres)?,
+        soon: writes::soon(&postgres)?,
+        ..Results::default()
+    })
 }
 
 fn all_small(rounds: usize) -> Result<Results> {
     let postgres = Postgres::start()?;
-    Ok(Results { weights: small::weights()?, ready: small::ready(rounds * 2, &postgres)?, ..Results::default() })
+    Ok(Results {
+        weights: small::weights()?,
+        ready: small::ready(rounds * 2, &postgres)?,
+        ..Results::default()
+    })
 }
 
 fn all_growth(only: &[Growing]) -> Result<Results> {
     let postgres = Postgres::start()?;
     let is_wanted = |growing: &&Growing| only.is_empty() || only.contains(growing);
-    let curves = Growing::value_variants().iter().filter(is_wanted).map(|growing| match growing {
-        Growing::Readers => growth::readers(15_000),
-        Growing::Boards => growth::boards(100_000, &postgres),
-        Growing::Topics => growth::topics(),
-        Growing::History => growth::history(1_000_000, &postgres),
-        Growing::Nodes => growth::nodes(4, &postgres),
-    });
+    let curves = Growing::value_variants()
+        .iter()
+        .filter(is_wanted)
+        .map(|growing| match growing {
+            Growing::Readers => growth::readers(15_000),
+            Growing::Boards => growth::boards(100_000, &postgres),
+            Growing::Topics => growth::topics(),
+            Growing::History => growth::history(1_000_000, &postgres),
+            Growing::Nodes => growth::nodes(4, &postgres),
+        });
     let curves = curves.collect::<Result<Vec<_>>>()?.concat();
-    Ok(Results { curves, ..Results::default() })
+    Ok(Results {
+        curves,
+        ..Results::default()
+    })
 }
 
 fn say(text: &str) -> Result<()> {

@@ -49,16 +49,26 @@ pub fn text(n: u32, bytes: usize) -> String {
 
 /// Publishes by a thread of its own what a schedule says.
 fn publish_aside(running: &Running<'_>, schedule: Schedule) -> JoinHandle<Result<()>> {
-    let Contender { publish, text_bytes, publish_port, .. } = *running.contender;
+    let Contender {
+        publish,
+        text_bytes,
+        publish_port,
+        ..
+    } = *running.contender;
     let door = running.door.clone();
     let address = next_port(door.address, publish_port);
-    thread::spawn(move || publisher::publish(address, schedule, |n| publish(&door, &text(n, text_bytes))))
+    thread::spawn(move || {
+        publisher::publish(address, schedule, |n| publish(&door, &text(n, text_bytes)))
+    })
 }
 
 /// Puts so many topics on the board, as the events of a schedule bring them, but without their marks.
 fn fill(running: &Running<'_>, topics: u32) -> Result<()> {
     let mut line = running.line()?;
-    (0..topics).try_for_each(|n| line.ask(&running.publish(&text(n, running.contender.text_bytes).replace('~', "="))).map(drop))
+    (0..topics).try_for_each(|n| {
+        line.ask(&running.publish(&text(n, running.contender.text_bytes).replace('~', "=")))
+            .map(drop)
+    })
 }
 
 /// What readers see of a schedule, and the time that the server had a processor for it.
@@ -66,12 +76,19 @@ fn watch(running: &Running<'_>, crowd: &mut Crowd, schedule: Schedule) -> Result
     let before = running.process.cpu()?;
     let publishing = publish_aside(running, schedule);
     let seen = crowd.watch(&schedule)?;
-    publishing.join().map_err(|_| anyhow!("the publisher panicked"))??;
+    publishing
+        .join()
+        .map_err(|_| anyhow!("the publisher panicked"))??;
     Ok((seen, running.process.cpu()? - before))
 }
 
 fn gather(running: &Running<'_>, readers: usize) -> Result<Crowd> {
-    Crowd::gather(running.door.address, readers, |_| running.subscribe(), running.contender.greet)
+    Crowd::gather(
+        running.door.address,
+        readers,
+        |_| running.subscribe(),
+        running.contender.greet,
+    )
 }
 
 /// The median; of an even number of figures the mean of the middle two, of none NaN.
@@ -84,7 +101,10 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures to read, of far fewer than 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "figures to read, of far fewer than 2^52"
+)]
 /// A number to calculate with.
 #[must_use]
 pub fn float(number: u64) -> f64 {
@@ -97,8 +117,15 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        for (figures, expected) in [(vec![7.0], 7.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![8.0, 1.0, 4.0, 2.0], 3.0)] {
-            assert!((median(figures.clone()) - expected).abs() < 1e-9, "{figures:?}");
+        for (figures, expected) in [
+            (vec![7.0], 7.0),
+            (vec![9.0, 1.0, 2.0], 2.0),
+            (vec![8.0, 1.0, 4.0, 2.0], 3.0),
+        ] {
+            assert!(
+                (median(figures.clone()) - expected).abs() < 1e-9,
+                "{figures:?}"
+            );
         }
         assert!(median(Vec::new()).is_nan());
     }

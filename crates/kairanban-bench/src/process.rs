@@ -42,13 +42,19 @@ impl Sub for Cpu {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self { user: self.user - before.user, system: self.system - before.system }
+        Self {
+            user: self.user - before.user,
+            system: self.system - before.system,
+        }
     }
 }
 
 impl Sum for Cpu {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self { user: sum.user + one.user, system: sum.system + one.system })
+        all.fold(Self::default(), |sum, one| Self {
+            user: sum.user + one.user,
+            system: sum.system + one.system,
+        })
     }
 }
 
@@ -86,7 +92,9 @@ pub fn free_address() -> Result<SocketAddr> {
 pub fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     program.contains('/') && fs::exists(program).unwrap_or(false)
-        || std::env::split_paths(&folders).chain(["/usr/sbin".into()]).any(|folder| folder.join(program).is_file())
+        || std::env::split_paths(&folders)
+            .chain(["/usr/sbin".into()])
+            .any(|folder| folder.join(program).is_file())
 }
 
 impl Process {
@@ -97,8 +105,16 @@ impl Process {
     pub fn start(mut command: Command, address: SocketAddr, path: &str) -> Result<Self> {
         let began = Instant::now();
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut process = Self { child, address, ready_after: Duration::ZERO };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let mut process = Self {
+            child,
+            address,
+            ready_after: Duration::ZERO,
+        };
         while !answers(address, path) {
             if let Some(status) = process.child.try_wait()? {
                 bail!("{name} ended: {status}");
@@ -136,7 +152,10 @@ impl Process {
         let mut bytes = 0;
         for id in self.family()? {
             let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-            let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+            let pss = rollup
+                .lines()
+                .find_map(|line| line.strip_prefix("Pss:"))
+                .context("no Pss")?;
             bytes += pss.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024;
         }
         Ok(bytes)
@@ -151,17 +170,34 @@ impl Process {
     fn family(&self) -> Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            let Some(id) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<u32>().ok())
+            else {
+                continue;
+            };
             // It may be gone by now.
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            if let Some(parent) = after_name(&stat).split_whitespace().nth(1).and_then(|text| text.parse::<u32>().ok()) {
+            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+                continue;
+            };
+            if let Some(parent) = after_name(&stat)
+                .split_whitespace()
+                .nth(1)
+                .and_then(|text| text.parse::<u32>().ok())
+            {
                 parents.push((id, parent));
             }
         }
         let mut family = vec![self.child.id()];
         let mut at = 0;
         while let Some(parent) = family.get(at).copied() {
-            family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+            family.extend(
+                parents
+                    .iter()
+                    .filter(|(_, of)| *of == parent)
+                    .map(|(id, _)| *id),
+            );
             at += 1;
         }
         Ok(family)
@@ -171,7 +207,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Children of a program that ends at once may outlive it: they are ended first.
-        for id in self.family().unwrap_or_default().iter().rev().filter(|id| **id != self.child.id()) {
+        for id in self
+            .family()
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .filter(|id| **id != self.child.id())
+        {
             let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
         }
         self.kill();
@@ -199,10 +241,14 @@ pub fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
 }
 
 fn answers(address: SocketAddr, path: &str) -> bool {
-    let Ok(mut socket) = TcpStream::connect(address) else { return false };
+    let Ok(mut socket) = TcpStream::connect(address) else {
+        return false;
+    };
     let asked = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let mut status = [0; 12];
-    socket.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .is_ok()
         && socket.write_all(asked.as_bytes()).is_ok()
         && socket.read_exact(&mut status).is_ok()
         && status.starts_with(b"HTTP/1.")
@@ -215,10 +261,16 @@ mod tests {
 
     #[test]
     fn processor_times_are_added_and_subtracted_by_kind() {
-        let cpu = |user, system| Cpu { user: Duration::from_millis(user), system: Duration::from_millis(system) };
+        let cpu = |user, system| Cpu {
+            user: Duration::from_millis(user),
+            system: Duration::from_millis(system),
+        };
         let sum: Cpu = [cpu(30, 5), cpu(10, 5)].into_iter().sum();
         let between = sum - cpu(20, 4);
-        assert_eq!((between.user, between.system), (Duration::from_millis(20), Duration::from_millis(6)));
+        assert_eq!(
+            (between.user, between.system),
+            (Duration::from_millis(20), Duration::from_millis(6))
+        );
         assert!((between.micros() - 26_000.0).abs() < 1e-6);
     }
 

@@ -13,7 +13,10 @@ use crate::{crowd::Schedule, wire};
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Waits: load comes at a pace.
-#[expect(clippy::disallowed_methods, reason = "this is no test that hopes, and nobody else waits for the thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is no test that hopes, and nobody else waits for the thread"
+)]
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
@@ -22,7 +25,11 @@ pub fn pause(duration: Duration) {
 ///
 /// # Errors
 /// If one is refused.
-pub fn publish(address: SocketAddr, schedule: Schedule, request: impl Fn(u32) -> Vec<u8>) -> Result<()> {
+pub fn publish(
+    address: SocketAddr,
+    schedule: Schedule,
+    request: impl Fn(u32) -> Vec<u8>,
+) -> Result<()> {
     let mut line = Line::open(address)?;
     for n in schedule.numbers() {
         pause(schedule.due(n).saturating_duration_since(Instant::now()));
@@ -44,7 +51,11 @@ impl Line {
     /// # Errors
     /// If that is refused.
     pub fn open(address: SocketAddr) -> Result<Self> {
-        Ok(Self { address, socket: connect(address)?, heard: Vec::new() })
+        Ok(Self {
+            address,
+            socket: connect(address)?,
+            heard: Vec::new(),
+        })
     }
 
     /// Asks, and gives the status of the answer. A server that has closed the connection since is connected
@@ -54,7 +65,11 @@ impl Line {
     /// If there is no answer, or the server failed or refused.
     pub fn ask(&mut self, request: &[u8]) -> Result<u16> {
         self.heard.clear();
-        let asked = self.socket.write_all(request).map_err(anyhow::Error::from).and_then(|()| self.answer());
+        let asked = self
+            .socket
+            .write_all(request)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| self.answer());
         let status = match asked {
             Err(_) if self.heard.is_empty() => {
                 self.socket = connect(self.address)?;

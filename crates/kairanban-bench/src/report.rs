@@ -53,16 +53,27 @@ impl Results {
     /// If the folder cannot be written.
     pub fn save(&self, folder: &Path, name: &str) -> Result<()> {
         fs::create_dir_all(folder)?;
-        fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(
+            folder.join(format!("{name}.json")),
+            serde_json::to_string_pretty(self)? + "\n",
+        )?;
         if !self.fan_out.is_empty() {
             chart::bars(&folder.join(format!("{name}.svg")), &self.by_contender())?;
         }
-        let mut groups: Vec<(&str, &str)> = self.curves.iter().map(|curve| (&*curve.of, &*curve.figure)).collect();
+        let mut groups: Vec<(&str, &str)> = self
+            .curves
+            .iter()
+            .map(|curve| (&*curve.of, &*curve.figure))
+            .collect();
         groups.dedup();
         groups.sort_unstable();
         groups.dedup();
         for (number, (of, figure)) in groups.into_iter().enumerate() {
-            let curves: Vec<_> = self.curves.iter().filter(|curve| curve.of == of && curve.figure == figure).collect();
+            let curves: Vec<_> = self
+                .curves
+                .iter()
+                .filter(|curve| curve.of == of && curve.figure == figure)
+                .collect();
             chart::curves(&folder.join(format!("{name}-{number}.svg")), &curves)?;
         }
         Ok(())
@@ -85,14 +96,32 @@ impl Results {
                 names.push(&one.name);
             }
         });
-        names.into_iter().map(|name| (name.to_owned(), self.over_floor(name))).collect()
+        names
+            .into_iter()
+            .map(|name| (name.to_owned(), self.over_floor(name)))
+            .collect()
     }
 
     fn over_floor(&self, name: &str) -> f64 {
-        let rounds =
-            |name: &str| self.fan_out.iter().filter(move |one| one.name == name).map(|one| one.delivery_us).collect::<Vec<_>>();
-        let floor = self.fan_out.first().map(|one| rounds(&one.name)).unwrap_or_default();
-        median(rounds(name).into_iter().zip(floor).map(|(own, floor)| own / floor).collect())
+        let rounds = |name: &str| {
+            self.fan_out
+                .iter()
+                .filter(move |one| one.name == name)
+                .map(|one| one.delivery_us)
+                .collect::<Vec<_>>()
+        };
+        let floor = self
+            .fan_out
+            .first()
+            .map(|one| rounds(&one.name))
+            .unwrap_or_default();
+        median(
+            rounds(name)
+                .into_iter()
+                .zip(floor)
+                .map(|(own, floor)| own / floor)
+                .collect(),
+        )
     }
 
     /// The tables, in Markdown.
@@ -117,27 +146,75 @@ impl Results {
             "Writes",
             "| | per second | p50 ms | p99 ms | processor µs each |\n|---|---|---|---|---|",
             &self.writes,
-            |one| format!("{} | {:.0} | {:.1} | {:.1} | {:.0}", one.name, one.per_second, one.p50_ms, one.p99_ms, one.request_us),
+            |one| {
+                format!(
+                    "{} | {:.0} | {:.1} | {:.1} | {:.0}",
+                    one.name, one.per_second, one.p50_ms, one.p99_ms, one.request_us
+                )
+            },
         );
-        table(&mut out, "Soon", "| | readers | p50 ms | p99 ms |\n|---|---|---|---|", &self.soon, |one| {
-            format!("{} | {} | {:.2} | {:.2}", one.name, one.readers, one.p50_ms, one.p99_ms)
-        });
-        table(&mut out, "Bytes of a change", "| | bytes |\n|---|---|", &self.weights, |one| {
-            format!("`{}` | {:.0}", one.name, one.change_bytes)
-        });
-        table(&mut out, "Ready", "| | p50 ms | most ms |\n|---|---|---|", &self.ready, |one| {
-            format!("{} | {:.0} | {:.0}", one.name, one.p50_ms, one.max_ms)
-        });
-        let head =
-            "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew by MiB |\n|---|---|---|---|---|---|";
+        table(
+            &mut out,
+            "Soon",
+            "| | readers | p50 ms | p99 ms |\n|---|---|---|---|",
+            &self.soon,
+            |one| {
+                format!(
+                    "{} | {} | {:.2} | {:.2}",
+                    one.name, one.readers, one.p50_ms, one.p99_ms
+                )
+            },
+        );
+        table(
+            &mut out,
+            "Bytes of a change",
+            "| | bytes |\n|---|---|",
+            &self.weights,
+            |one| format!("`{}` | {:.0}", one.name, one.change_bytes),
+        );
+        table(
+            &mut out,
+            "Ready",
+            "| | p50 ms | most ms |\n|---|---|---|",
+            &self.ready,
+            |one| format!("{} | {:.0} | {:.0}", one.name, one.p50_ms, one.max_ms),
+        );
+        let head = "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew by MiB |\n|---|---|---|---|---|---|";
         table(&mut out, "Slow readers", head, &self.slow, |one| {
-            let Slow { stalled, awake, each_p50_ms, each_p99_ms, last_p99_ms, lost, grown_mib } = one;
-            format!("{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | {lost} | {grown_mib:.1}")
+            let Slow {
+                stalled,
+                awake,
+                each_p50_ms,
+                each_p99_ms,
+                last_p99_ms,
+                lost,
+                grown_mib,
+            } = one;
+            format!(
+                "{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | {lost} | {grown_mib:.1}"
+            )
         });
-        table(&mut out, "Growth", "| of | figure | who | exponent | points |\n|---|---|---|---|---|", &self.curves, |curve| {
-            let points: Vec<_> = curve.points.iter().map(|(x, y)| format!("{x:.0}: {y:.1}")).collect();
-            format!("{} | {} | {} | {:.2} | {}", curve.of, curve.figure, curve.name, curve.exponent(), points.join(", "))
-        });
+        table(
+            &mut out,
+            "Growth",
+            "| of | figure | who | exponent | points |\n|---|---|---|---|---|",
+            &self.curves,
+            |curve| {
+                let points: Vec<_> = curve
+                    .points
+                    .iter()
+                    .map(|(x, y)| format!("{x:.0}: {y:.1}"))
+                    .collect();
+                format!(
+                    "{} | {} | {} | {:.2} | {}",
+                    curve.of,
+                    curve.figure,
+                    curve.name,
+                    curve.exponent(),
+                    points.join(", ")
+                )
+            },
+        );
         out
     }
 
@@ -147,7 +224,9 @@ impl Results {
         all.sort_by_key(|one| self.fan_out.iter().position(|first| first.name == one.name));
         let head = "| | readers | processor µs per delivery | of it own | × floor | KiB per idle reader | idle % | connect s | bytes | each p50 / p99 ms | last p50 / p99 ms | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
         table(out, "Fan-out", head, &all, |one| {
-            let idle = one.idle_percent.map_or("–".to_owned(), |idle| format!("{idle:.2}"));
+            let idle = one
+                .idle_percent
+                .map_or("–".to_owned(), |idle| format!("{idle:.2}"));
             format!(
                 "{} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {idle} | {:.2} | {:.0} | {:.1} / {:.1} | {:.1} / {:.1} | {}",
                 one.name,
@@ -209,16 +288,38 @@ mod tests {
     }
 
     fn results(rounds: &[(&str, f64)]) -> Results {
-        Results { fan_out: rounds.iter().map(|(name, figure)| fan_out(name, *figure)).collect(), ..Results::default() }
+        Results {
+            fan_out: rounds
+                .iter()
+                .map(|(name, figure)| fan_out(name, *figure))
+                .collect(),
+            ..Results::default()
+        }
     }
 
     #[test]
     fn each_round_is_held_against_the_floor_of_the_same_round() {
         // The medians alone would come to 2.2: 1.1, 3.0 and 2.0 are the rounds.
-        let results = results(&[("floor", 10.0), ("ours", 11.0), ("floor", 2.0), ("ours", 6.0), ("floor", 5.0), ("ours", 10.0)]);
+        let results = results(&[
+            ("floor", 10.0),
+            ("ours", 11.0),
+            ("floor", 2.0),
+            ("ours", 6.0),
+            ("floor", 5.0),
+            ("ours", 10.0),
+        ]);
         let by_contender = results.by_contender();
-        assert_eq!(by_contender.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["floor", "ours"]);
-        assert!((by_contender[0].1 - 1.0).abs() < 1e-9 && (by_contender[1].1 - 2.0).abs() < 1e-9, "{by_contender:?}");
+        assert_eq!(
+            by_contender
+                .iter()
+                .map(|(name, _)| &**name)
+                .collect::<Vec<_>>(),
+            ["floor", "ours"]
+        );
+        assert!(
+            (by_contender[0].1 - 1.0).abs() < 1e-9 && (by_contender[1].1 - 2.0).abs() < 1e-9,
+            "{by_contender:?}"
+        );
     }
 
     #[test]
@@ -230,24 +331,45 @@ mod tests {
 
     #[test]
     fn the_table_has_the_rounds_of_each_together_and_leaves_out_what_was_not_measured() {
-        let tables = results(&[("floor", 4.0), ("ours", 8.0), ("floor", 5.0), ("ours", 9.0)]).tables();
-        let rows: Vec<_> = tables.lines().filter(|line| line.starts_with("| floor") || line.starts_with("| ours")).collect();
-        let names: Vec<_> = rows.iter().map(|row| row.split(" | ").next().unwrap_or_default()).collect();
+        let tables =
+            results(&[("floor", 4.0), ("ours", 8.0), ("floor", 5.0), ("ours", 9.0)]).tables();
+        let rows: Vec<_> = tables
+            .lines()
+            .filter(|line| line.starts_with("| floor") || line.starts_with("| ours"))
+            .collect();
+        let names: Vec<_> = rows
+            .iter()
+            .map(|row| row.split(" | ").next().unwrap_or_default())
+            .collect();
         assert_eq!(names, ["| floor", "| floor", "| ours", "| ours"]);
         let columns = |row: &str| row.matches('|').count();
-        let head = tables.lines().find(|line| line.contains("× floor")).expect("a head");
-        assert!(rows.iter().all(|row| columns(row) == columns(head)), "{tables}");
+        let head = tables
+            .lines()
+            .find(|line| line.contains("× floor"))
+            .expect("a head");
+        assert!(
+            rows.iter().all(|row| columns(row) == columns(head)),
+            "{tables}"
+        );
         assert!(!tables.contains("Writes"), "{tables}");
     }
 
     #[test]
     fn what_was_saved_is_loaded() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut saved = Results { machine: "two cores".to_owned(), ..Results::default() };
-        saved.missing.push(("nchan".to_owned(), "not installed".to_owned()));
+        let mut saved = Results {
+            machine: "two cores".to_owned(),
+            ..Results::default()
+        };
+        saved
+            .missing
+            .push(("nchan".to_owned(), "not installed".to_owned()));
         saved.save(folder.path(), "run").expect("a file");
         let loaded = Results::load(folder.path(), "run").expect("the file");
-        assert_eq!((loaded.machine, loaded.missing), (saved.machine, saved.missing));
+        assert_eq!(
+            (loaded.machine, loaded.missing),
+            (saved.machine, saved.missing)
+        );
         let absent = Results::load(folder.path(), "none").expect_err("no such file");
         assert!(absent.to_string().contains("none.json"), "{absent}");
     }

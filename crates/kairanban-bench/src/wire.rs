@@ -35,7 +35,8 @@ pub fn connect(to: SocketAddr, n: usize) -> Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     if n >= PER_SOURCE {
         let [high, low] = to.port().to_be_bytes();
-        socket.bind(&SocketAddr::from(([127, high, low, u8::try_from(n / PER_SOURCE)?], 0)).into())?;
+        socket
+            .bind(&SocketAddr::from(([127, high, low, u8::try_from(n / PER_SOURCE)?], 0)).into())?;
     }
     match socket.connect(&to.into()) {
         Ok(()) => {}
@@ -63,7 +64,9 @@ pub struct Request {
 pub fn request(bytes: &[u8]) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    let httparse::Status::Complete(head) = request.parse(bytes).ok()? else { return None };
+    let httparse::Status::Complete(head) = request.parse(bytes).ok()? else {
+        return None;
+    };
     let is_post = request.method == Some("POST");
     let end = head + length(request.headers).unwrap_or_default();
     (bytes.len() >= end).then_some(Request { is_post, head, end })
@@ -76,7 +79,9 @@ pub fn request(bytes: &[u8]) -> Option<Request> {
 pub fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(bytes)? else { return Ok(None) };
+    let httparse::Status::Complete(head) = response.parse(bytes)? else {
+        return Ok(None);
+    };
     let status = response.code.unwrap_or_default();
     let end = match length(response.headers) {
         Some(body) => head + body,
@@ -87,7 +92,9 @@ pub fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
 }
 
 fn length(headers: &[httparse::Header<'_>]) -> Option<usize> {
-    let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    let header = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
     std::str::from_utf8(header.value).ok()?.parse().ok()
 }
 
@@ -107,7 +114,10 @@ pub struct Door {
 
 impl From<SocketAddr> for Door {
     fn from(address: SocketAddr) -> Self {
-        Self { address, token: None }
+        Self {
+            address,
+            token: None,
+        }
     }
 }
 
@@ -115,7 +125,9 @@ impl fmt::Display for Door {
     /// The headers that each request has.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "host: {}\r\n", self.address)?;
-        self.token.iter().try_for_each(|token| write!(out, "authorization: Bearer {token}\r\n"))
+        self.token
+            .iter()
+            .try_for_each(|token| write!(out, "authorization: Bearer {token}\r\n"))
     }
 }
 
@@ -133,7 +145,14 @@ pub fn post(door: &Door, path: &str, kind: &str, headers: &str, body: &str) -> V
 
 /// A request that brings something.
 #[must_use]
-pub fn with_body(method: &str, door: &Door, path: &str, kind: &str, headers: &str, body: &str) -> Vec<u8> {
+pub fn with_body(
+    method: &str,
+    door: &Door,
+    path: &str,
+    kind: &str,
+    headers: &str,
+    body: &str,
+) -> Vec<u8> {
     let length = body.len();
     format!("{method} {path} HTTP/1.1\r\n{door}content-type: {kind}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
         .into_bytes()
@@ -151,7 +170,10 @@ mod tests {
         let empty = b"HTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(answer(empty).expect("an answer"), Some((204, empty.len())));
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
-        assert_eq!(answer(chunked).expect("an answer"), Some((200, chunked.len())));
+        assert_eq!(
+            answer(chunked).expect("an answer"),
+            Some((200, chunked.len()))
+        );
         assert!(answer(b"SSH-2.0-x\r\n\r\n").is_err());
     }
 

@@ -46,18 +46,33 @@ impl Copy {
     }
 
     /// Takes the whole list.
-    pub(crate) fn replace(&mut self, snapshot: Snapshot, cursor: Option<String>) -> Result<(), ClientError> {
-        self.topics = snapshot.topics.into_iter().map(|topic| (topic.id, topic)).collect();
+    pub(crate) fn replace(
+        &mut self,
+        snapshot: Snapshot,
+        cursor: Option<String>,
+    ) -> Result<(), ClientError> {
+        self.topics = snapshot
+            .topics
+            .into_iter()
+            .map(|topic| (topic.id, topic))
+            .collect();
         self.complete(snapshot.revision, cursor, &snapshot.digest)
     }
 
     /// Takes what changed. Gives the steps, or `None` if the copy has them already.
-    pub(crate) fn patch(&mut self, patch: Patch, cursor: Option<String>) -> Result<Option<Vec<Op>>, ClientError> {
+    pub(crate) fn patch(
+        &mut self,
+        patch: Patch,
+        cursor: Option<String>,
+    ) -> Result<Option<Vec<Op>>, ClientError> {
         if patch.revision <= self.revision {
             return Ok(None);
         }
         if patch.from > self.revision {
-            return Err(ClientError::Protocol(format!("a patch from {} for a list at {}", patch.from, self.revision)));
+            return Err(ClientError::Protocol(format!(
+                "a patch from {} for a list at {}",
+                patch.from, self.revision
+            )));
         }
         for op in &patch.ops {
             match op {
@@ -69,10 +84,23 @@ impl Copy {
         Ok(Some(patch.ops))
     }
 
-    fn complete(&mut self, revision: u64, cursor: Option<String>, digest: &str) -> Result<(), ClientError> {
+    fn complete(
+        &mut self,
+        revision: u64,
+        cursor: Option<String>,
+        digest: &str,
+    ) -> Result<(), ClientError> {
         (self.revision, self.cursor) = (revision, cursor);
-        let ours = Digest::of_pairs(self.topics.values().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
-        if ours.to_string() == digest { Ok(()) } else { Err(ClientError::Differs { revision }) }
+        let ours = Digest::of_pairs(
+            self.topics
+                .values()
+                .map(|topic| (topic.id.unsigned_abs(), topic.revision)),
+        );
+        if ours.to_string() == digest {
+            Ok(())
+        } else {
+            Err(ClientError::Differs { revision })
+        }
     }
 }
 
@@ -87,7 +115,10 @@ mod tests {
     }
 
     fn snapshot(revision: u64, digest: &str, topics: &[String]) -> Snapshot {
-        let text = format!(r#"{{"revision":{revision},"digest":"{digest}","topics":[{}]}}"#, topics.join(","));
+        let text = format!(
+            r#"{{"revision":{revision},"digest":"{digest}","topics":[{}]}}"#,
+            topics.join(",")
+        );
         serde_json::from_str(&text).expect("a snapshot")
     }
 
@@ -95,16 +126,30 @@ mod tests {
     fn follows_patches_and_checks_the_digest_of_the_contract() {
         let mut copy = Copy::default();
         let list = snapshot(7, "8e8e44e4f764f322", &[topic(1, 1), topic(2, 7)]);
-        copy.replace(list, Some("e-7".to_owned())).expect("the digest of the contract");
+        copy.replace(list, Some("e-7".to_owned()))
+            .expect("the digest of the contract");
         let patch = |from: u64, to: u64, digest: &str| -> Patch {
-            let text = format!(r#"{{"from":{from},"revision":{to},"digest":"{digest}","ops":[{{"op":"delete","id":1}}]}}"#);
+            let text = format!(
+                r#"{{"from":{from},"revision":{to},"digest":"{digest}","ops":[{{"op":"delete","id":1}}]}}"#
+            );
             serde_json::from_str(&text).expect("a patch")
         };
         assert_eq!(copy.patch(patch(5, 7, "?"), None).expect("old"), None);
         assert!(copy.patch(patch(8, 9, "?"), None).is_err(), "a hole");
-        assert!(matches!(copy.clone().patch(patch(7, 8, "0000000000000000"), None), Err(ClientError::Differs { revision: 8 })));
+        assert!(matches!(
+            copy.clone().patch(patch(7, 8, "0000000000000000"), None),
+            Err(ClientError::Differs { revision: 8 })
+        ));
         let left = Digest::of_pairs([(2, 7)].into_iter()).to_string();
-        assert_eq!(copy.patch(patch(7, 8, &left), Some("e-8".to_owned())).expect("right").map(|ops| ops.len()), Some(1));
-        assert_eq!((copy.revision(), copy.cursor(), copy.topics().count()), (8, Some("e-8"), 1));
+        assert_eq!(
+            copy.patch(patch(7, 8, &left), Some("e-8".to_owned()))
+                .expect("right")
+                .map(|ops| ops.len()),
+            Some(1)
+        );
+        assert_eq!(
+            (copy.revision(), copy.cursor(), copy.topics().count()),
+            (8, Some("e-8"), 1)
+        );
     }
 }

@@ -37,7 +37,14 @@ pub struct Follow {
 
 impl Follow {
     pub(crate) fn new(client: Client, board: &BoardName) -> Self {
-        Self { line: Line::new(client, format!("/b/{board}/stream"), "format=patch".to_owned()), copy: Copy::default() }
+        Self {
+            line: Line::new(
+                client,
+                format!("/b/{board}/stream"),
+                "format=patch".to_owned(),
+            ),
+            copy: Copy::default(),
+        }
     }
 
     /// The list, as far as it was followed.
@@ -73,12 +80,19 @@ impl Follow {
     fn take(&mut self, message: &Message) -> Result<Option<News>, ClientError> {
         Ok(match message.event.as_deref() {
             Some("snapshot") => {
-                self.copy.replace(parse::<Snapshot>(message)?, cursor(message))?;
+                self.copy
+                    .replace(parse::<Snapshot>(message)?, cursor(message))?;
                 Some(News::List)
             }
-            Some("patch") => self.copy.patch(parse::<Patch>(message)?, cursor(message))?.map(News::Changed),
+            Some("patch") => self
+                .copy
+                .patch(parse::<Patch>(message)?, cursor(message))?
+                .map(News::Changed),
             Some("reset") => {
-                tracing::debug!(reason = parse::<Reason>(message)?.reason, "the server begins anew");
+                tracing::debug!(
+                    reason = parse::<Reason>(message)?.reason,
+                    "the server begins anew"
+                );
                 self.copy.reset();
                 None
             }
@@ -97,9 +111,20 @@ pub struct FollowMany {
 
 impl FollowMany {
     pub(crate) fn new(client: Client, boards: impl IntoIterator<Item = BoardName>) -> Self {
-        let copies: BTreeMap<_, _> = boards.into_iter().map(|board| (board, Copy::default())).collect();
-        let query = copies.keys().map(|board| format!("board={board}&")).collect::<String>() + "format=patch";
-        Self { line: Line::new(client, "/stream".to_owned(), query), copies, cursor: None }
+        let copies: BTreeMap<_, _> = boards
+            .into_iter()
+            .map(|board| (board, Copy::default()))
+            .collect();
+        let query = copies
+            .keys()
+            .map(|board| format!("board={board}&"))
+            .collect::<String>()
+            + "format=patch";
+        Self {
+            line: Line::new(client, "/stream".to_owned(), query),
+            copies,
+            cursor: None,
+        }
     }
 
     /// The list of a board, as far as it was followed.
@@ -136,11 +161,16 @@ impl FollowMany {
         }
     }
 
-    fn take(&mut self, message: &Message) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
+    fn take(
+        &mut self,
+        message: &Message,
+    ) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
         match message.event.as_deref() {
             Some("cursor") => {
                 let Place { revision } = parse(message)?;
-                self.copies.values_mut().for_each(|copy| copy.reach(revision));
+                self.copies
+                    .values_mut()
+                    .for_each(|copy| copy.reach(revision));
                 self.cursor = cursor(message);
                 return Ok(None);
             }
@@ -153,14 +183,24 @@ impl FollowMany {
             self.reset();
             return Ok(None);
         };
-        let unknown = || ClientError::Protocol(format!("news of the board {board:?}, which is not followed"));
-        let (name, copy) = self.copies.iter_mut().find(|(name, _)| name.as_str() == board).ok_or_else(unknown)?;
+        let unknown = || {
+            ClientError::Protocol(format!(
+                "news of the board {board:?}, which is not followed"
+            ))
+        };
+        let (name, copy) = self
+            .copies
+            .iter_mut()
+            .find(|(name, _)| name.as_str() == board)
+            .ok_or_else(unknown)?;
         let news = match message.event.as_deref() {
             Some("snapshot") => {
                 copy.replace(parse::<Snapshot>(message)?, None)?;
                 Some(News::List)
             }
-            Some("patch") => copy.patch(parse::<Patch>(message)?, None)?.map(News::Changed),
+            Some("patch") => copy
+                .patch(parse::<Patch>(message)?, None)?
+                .map(News::Changed),
             _ => {
                 copy.reset();
                 None
@@ -181,7 +221,10 @@ fn of_the_stream(message: &Message) -> Result<Option<News>, ClientError> {
         Some("stale") => Some(News::Stale(parse::<Stale>(message)?.since)),
         Some("fresh") => Some(News::Fresh),
         Some("bye") => {
-            tracing::debug!(reason = parse::<Reason>(message)?.reason, "the server ends the stream");
+            tracing::debug!(
+                reason = parse::<Reason>(message)?.reason,
+                "the server ends the stream"
+            );
             None
         }
         // What a later server may add.
@@ -190,7 +233,11 @@ fn of_the_stream(message: &Message) -> Result<Option<News>, ClientError> {
 }
 
 fn cursor(message: &Message) -> Option<String> {
-    message.id.as_ref().map(ToString::to_string).filter(|id| !id.is_empty())
+    message
+        .id
+        .as_ref()
+        .map(ToString::to_string)
+        .filter(|id| !id.is_empty())
 }
 
 fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, ClientError> {

@@ -42,9 +42,14 @@ impl Client {
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
         // An error says that somebody has chosen a provider already, which will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base());
+        let base = Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base());
         let base = base.ok_or(ClientError::BadUrl)?;
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_WAIT).read_timeout(SILENCE_MAX).build()?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_WAIT)
+            .read_timeout(SILENCE_MAX)
+            .build()?;
         Ok(Self { http, base, token })
     }
 
@@ -83,7 +88,9 @@ async fn refusal(response: Response) -> ClientError {
     match status {
         StatusCode::NOT_FOUND => ClientError::NotFound(detail),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ClientError::NotAllowed(detail),
-        _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => ClientError::Unavailable(detail),
+        _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            ClientError::Unavailable(detail)
+        }
         _ => ClientError::Refused(detail),
     }
 }

@@ -35,13 +35,23 @@ pub(crate) struct Line {
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").field("path", &self.path).field("open", &self.events.is_some()).finish_non_exhaustive()
+        f.debug_struct("Line")
+            .field("path", &self.path)
+            .field("open", &self.events.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl Line {
     pub(crate) fn new(client: Client, path: String, query: String) -> Self {
-        Self { client, path, query, events: None, retry: BACKOFF.0, tries: 0 }
+        Self {
+            client,
+            path,
+            query,
+            events: None,
+            retry: BACKOFF.0,
+            tries: 0,
+        }
     }
 
     /// Ends the stream; the next one is opened when it is asked for.
@@ -103,7 +113,10 @@ impl Line {
 
     /// Anything up to a limit that doubles, so that readers who were cut off together do not come back together.
     fn backoff(&mut self) -> Duration {
-        let longest = BACKOFF.0.saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX)).min(BACKOFF.1);
+        let longest = BACKOFF
+            .0
+            .saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX))
+            .min(BACKOFF.1);
         self.tries += 1;
         longest.mul_f64(fastrand::f64())
     }

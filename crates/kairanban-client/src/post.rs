@@ -26,8 +26,15 @@ impl Client {
     ///
     /// # Errors
     /// If the server refuses it, or cannot be reached.
-    pub async fn post(&self, board: &BoardName, comment: &str, author: &str) -> Result<Topic, ClientError> {
-        let key: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+    pub async fn post(
+        &self,
+        board: &BoardName,
+        comment: &str,
+        author: &str,
+    ) -> Result<Topic, ClientError> {
+        let key: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(24)
+            .collect();
         let mut wait = FIRST_WAIT;
         for _ in 1..TRIES {
             match self.post_once(board, comment, author, &key).await {
@@ -42,9 +49,20 @@ impl Client {
         self.post_once(board, comment, author, &key).await
     }
 
-    async fn post_once(&self, board: &BoardName, comment: &str, author: &str, key: &str) -> Result<Topic, ClientError> {
-        let request = self.http.post(self.url(&format!("/api/v1/boards/{board}/topics")));
-        let request = self.authorized(request).header("idempotency-key", key).json(&Draft { comment, author });
+    async fn post_once(
+        &self,
+        board: &BoardName,
+        comment: &str,
+        author: &str,
+        key: &str,
+    ) -> Result<Topic, ClientError> {
+        let request = self
+            .http
+            .post(self.url(&format!("/api/v1/boards/{board}/topics")));
+        let request = self
+            .authorized(request)
+            .header("idempotency-key", key)
+            .json(&Draft { comment, author });
         let late = |_| ClientError::Unavailable("the server did not answer in time".to_owned());
         let response = timeout(TRY_WAIT, request.send()).await.map_err(late)??;
         if !response.status().is_success() {

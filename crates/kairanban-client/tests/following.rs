@@ -27,9 +27,14 @@ impl Server {
         let answering = thread::spawn(move || {
             let answer = |(status, body): (&str, String)| {
                 let (mut socket, _) = listener.accept().expect("a connection");
-                socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+                socket
+                    .set_read_timeout(Some(PATIENCE))
+                    .expect("a time limit");
                 let request = read_request(&mut socket);
-                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
                 // In small pieces, which end within lines and within letters.
                 for piece in (head + &body).as_bytes().chunks(7) {
                     socket.write_all(piece).expect("a client that reads");
@@ -52,7 +57,9 @@ impl Server {
 
     /// The heads of all requests that the script had answers for.
     fn requests(self) -> Vec<String> {
-        self.answering.join().expect("the script was played to its end")
+        self.answering
+            .join()
+            .expect("the script was played to its end")
     }
 }
 
@@ -63,8 +70,13 @@ fn read_request(socket: &mut TcpStream) -> String {
         let length = socket.read(&mut buffer).expect("a request");
         read.extend(&buffer[..length]);
         let text = String::from_utf8_lossy(&read).to_lowercase();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .unwrap_or(0);
         if body.len() >= length {
             return head.to_owned();
         }
@@ -76,7 +88,10 @@ fn board(name: &str) -> BoardName {
 }
 
 fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
-    request.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| *key == name)).map(|(_, value)| value)
+    request
+        .lines()
+        .find_map(|line| line.split_once(": ").filter(|(key, _)| *key == name))
+        .map(|(_, value)| value)
 }
 
 fn topic(id: u64, revision: u64, comment: &str) -> String {
@@ -92,7 +107,10 @@ fn digest(pairs: &[(u64, u64)]) -> String {
 
 /// A list of topics (id and revision).
 fn snapshot(revision: u64, topics: &[(u64, u64)]) -> String {
-    let list: Vec<_> = topics.iter().map(|(id, revision)| topic(*id, *revision, "回覧板")).collect();
+    let list: Vec<_> = topics
+        .iter()
+        .map(|(id, revision)| topic(*id, *revision, "回覧板"))
+        .collect();
     let (digest, list) = (digest(topics), list.join(","));
     format!(
         "id: e-{revision}\nevent: snapshot\ndata: {{\"board\":\"main\",\"revision\":{revision},\"digest\":\"{digest}\",\"topics\":[{list}]}}\n\n"
@@ -115,7 +133,9 @@ fn stream(events: &[&str]) -> (&'static str, String) {
 }
 
 async fn next(follow: &mut Follow) -> Result<News, ClientError> {
-    timeout(PATIENCE, follow.next()).await.expect("something happens")
+    timeout(PATIENCE, follow.next())
+        .await
+        .expect("something happens")
 }
 
 fn ids(follow: &Follow) -> Vec<i64> {
@@ -140,16 +160,35 @@ async fn comes_back_with_its_cursor_and_goes_on_from_there() {
     ]);
     let mut follow = server.follow();
     assert_eq!(next(&mut follow).await.expect("the list"), News::List);
-    assert_eq!(follow.copy().topics().next().map(|topic| &*topic.comment), Some("回覧板"));
+    assert_eq!(
+        follow.copy().topics().next().map(|topic| &*topic.comment),
+        Some("回覧板")
+    );
     let changed = next(&mut follow).await.expect("a change");
-    assert!(matches!(&changed, News::Changed(ops) if matches!(&ops[..], [Op::Set { topic }] if topic.id == 3)), "{changed:?}");
+    assert!(
+        matches!(&changed, News::Changed(ops) if matches!(&ops[..], [Op::Set { topic }] if topic.id == 3)),
+        "{changed:?}"
+    );
     assert!(matches!(next(&mut follow).await, Ok(News::Changed(_))));
-    assert_eq!((ids(&follow), follow.copy().revision(), follow.copy().cursor()), (vec![1, 2, 3], 6, Some("e-6")));
+    assert_eq!(
+        (
+            ids(&follow),
+            follow.copy().revision(),
+            follow.copy().cursor()
+        ),
+        (vec![1, 2, 3], 6, Some("e-6"))
+    );
     let requests = server.requests();
-    let asked: Vec<_> = requests.iter().map(|request| header(request, "last-event-id")).collect();
+    let asked: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "last-event-id"))
+        .collect();
     assert_eq!(asked, [None, Some("e-3"), Some("e-4")]);
     for request in &requests {
-        assert!(request.starts_with("get /b/main/stream?format=patch http/1.1"), "{request}");
+        assert!(
+            request.starts_with("get /b/main/stream?format=patch http/1.1"),
+            "{request}"
+        );
         assert_eq!(header(request, "authorization"), Some("bearer secret"));
     }
 }
@@ -157,7 +196,10 @@ async fn comes_back_with_its_cursor_and_goes_on_from_there() {
 #[tokio::test]
 async fn a_reset_forgets_the_cursor_and_the_list() {
     let server = Server::play(vec![
-        stream(&[&snapshot(9, &[(1, 9)]), "id: \nevent: reset\ndata: {\"reason\":\"epoch\"}\n\n"]),
+        stream(&[
+            &snapshot(9, &[(1, 9)]),
+            "id: \nevent: reset\ndata: {\"reason\":\"epoch\"}\n\n",
+        ]),
         stream(&[&snapshot(2, &[(7, 2)])]),
     ]);
     let mut follow = server.follow();
@@ -183,10 +225,20 @@ async fn a_list_that_differs_or_a_gap_is_reported_and_read_again() {
         if matches!(heard, Ok(News::List)) {
             heard = next(&mut follow).await;
         }
-        assert!(matches!(heard, Err(ClientError::Differs { .. } | ClientError::Protocol(_))), "{heard:?} after {broken}");
+        assert!(
+            matches!(
+                heard,
+                Err(ClientError::Differs { .. } | ClientError::Protocol(_))
+            ),
+            "{heard:?} after {broken}"
+        );
         assert_eq!(next(&mut follow).await.expect("the list again"), News::List);
         assert_eq!(follow.copy().revision(), 6);
-        assert_eq!(header(&server.requests()[1], "last-event-id"), None, "a wrong list is no place to go on from");
+        assert_eq!(
+            header(&server.requests()[1], "last-event-id"),
+            None,
+            "a wrong list is no place to go on from"
+        );
     }
 }
 
@@ -196,10 +248,16 @@ async fn an_outage_is_reported_once_and_a_refusal_ends_it() {
     let gone = ("404 Not Found", r#"{"detail":"no such board"}"#.to_owned());
     let server = Server::play(vec![away(), away(), stream(&[&snapshot(1, &[])]), gone]);
     let mut follow = server.follow();
-    assert_eq!(next(&mut follow).await.expect("an outage"), News::Lost("away".to_owned()));
+    assert_eq!(
+        next(&mut follow).await.expect("an outage"),
+        News::Lost("away".to_owned())
+    );
     assert_eq!(next(&mut follow).await.expect("the list"), News::List);
     let end = next(&mut follow).await;
-    assert!(matches!(&end, Err(ClientError::NotFound(detail)) if detail == "no such board"), "{end:?}");
+    assert!(
+        matches!(&end, Err(ClientError::NotFound(detail)) if detail == "no such board"),
+        "{end:?}"
+    );
     assert_eq!(server.requests().len(), 4);
 }
 
@@ -224,12 +282,18 @@ async fn each_refusal_has_its_error() {
         let server = Server::play(vec![(status, "no JSON".to_owned())]);
         let error = next(&mut server.follow()).await.expect_err(status);
         let (name, detail) = (format!("{error:?}"), error.to_string());
-        assert!(name.starts_with(expected) && detail.contains(&status[..3]), "{status}: {name}: {detail}");
+        assert!(
+            name.starts_with(expected) && detail.contains(&status[..3]),
+            "{status}: {name}: {detail}"
+        );
     }
 }
 
 async fn next_of_many(follow: &mut FollowMany) -> (Option<BoardName>, News) {
-    timeout(PATIENCE, follow.next()).await.expect("something happens").expect("no error")
+    timeout(PATIENCE, follow.next())
+        .await
+        .expect("something happens")
+        .expect("no error")
 }
 
 #[tokio::test]
@@ -239,27 +303,70 @@ async fn several_boards_share_one_cursor() {
         // Only `cursor` has an id.
         event.split_once('\n').expect("an id").1.to_owned()
     };
-    let cursor = |revision| format!("id: e-{revision}\nevent: cursor\ndata: {{\"revision\":{revision}}}\n\n");
+    let cursor = |revision| {
+        format!("id: e-{revision}\nevent: cursor\ndata: {{\"revision\":{revision}}}\n\n")
+    };
     let server = Server::play(vec![
-        stream(&[&of("red", snapshot(3, &[(1, 3)])), &of("blue", snapshot(2, &[(2, 2)])), &cursor(5)]),
+        stream(&[
+            &of("red", snapshot(3, &[(1, 3)])),
+            &of("blue", snapshot(2, &[(2, 2)])),
+            &cursor(5),
+        ]),
         // The cut comes before the cursor: what it has counts, and the cursor is the one before.
         stream(&[&of("blue", patch(5, 6, 2, &[(2, 6)]))]),
-        stream(&["event: reset\ndata: {\"board\":\"red\",\"reason\":\"trimmed\"}\n\n", &of("red", snapshot(6, &[])), &cursor(6)]),
+        stream(&[
+            "event: reset\ndata: {\"board\":\"red\",\"reason\":\"trimmed\"}\n\n",
+            &of("red", snapshot(6, &[])),
+            &cursor(6),
+        ]),
         stream(&["id: \nevent: reset\ndata: {\"reason\":\"epoch\"}\n\n"]),
         stream(&[&of("red", snapshot(1, &[]))]),
     ]);
     let mut follow = server.client().follow_many([board("red"), board("blue")]);
-    assert_eq!(next_of_many(&mut follow).await, (Some(board("red")), News::List));
-    assert_eq!(next_of_many(&mut follow).await, (Some(board("blue")), News::List));
-    assert!(matches!(next_of_many(&mut follow).await, (Some(name), News::Changed(_)) if name == board("blue")));
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (Some(board("red")), News::List)
+    );
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (Some(board("blue")), News::List)
+    );
+    assert!(
+        matches!(next_of_many(&mut follow).await, (Some(name), News::Changed(_)) if name == board("blue"))
+    );
     assert_eq!(follow.cursor(), Some("e-5"));
-    assert_eq!(next_of_many(&mut follow).await, (Some(board("red")), News::List));
-    assert_eq!(follow.copy(&board("blue")).map(|copy| copy.topics().count()), Some(1), "a reset of one board is for that one");
-    assert_eq!(next_of_many(&mut follow).await, (Some(board("red")), News::List));
-    assert_eq!(follow.copy(&board("blue")).map(|copy| copy.topics().count()), Some(0), "a reset without a board is for all");
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (Some(board("red")), News::List)
+    );
+    assert_eq!(
+        follow
+            .copy(&board("blue"))
+            .map(|copy| copy.topics().count()),
+        Some(1),
+        "a reset of one board is for that one"
+    );
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (Some(board("red")), News::List)
+    );
+    assert_eq!(
+        follow
+            .copy(&board("blue"))
+            .map(|copy| copy.topics().count()),
+        Some(0),
+        "a reset without a board is for all"
+    );
     let requests = server.requests();
-    assert!(requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"), "{}", requests[0]);
-    let asked: Vec<_> = requests.iter().map(|request| header(request, "last-event-id")).collect();
+    assert!(
+        requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"),
+        "{}",
+        requests[0]
+    );
+    let asked: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "last-event-id"))
+        .collect();
     assert_eq!(asked, [None, Some("e-5"), Some("e-5"), Some("e-6"), None]);
 }
 
@@ -267,14 +374,28 @@ async fn several_boards_share_one_cursor() {
 async fn a_post_is_repeated_with_the_same_key_and_a_refusal_is_not() {
     let away = ("503 Service Unavailable", r#"{"detail":"away"}"#.to_owned());
     let server = Server::play(vec![away, ("201 Created", topic(1, 2, "hello"))]);
-    let posted = timeout(PATIENCE, server.client().post(&board("main"), "hello", "")).await.expect("an answer").expect("a topic");
+    let posted = timeout(PATIENCE, server.client().post(&board("main"), "hello", ""))
+        .await
+        .expect("an answer")
+        .expect("a topic");
     assert_eq!((posted.id, &*posted.comment), (1, "hello"));
     let requests = server.requests();
-    let keys: Vec<_> = requests.iter().map(|request| header(request, "idempotency-key").expect("a key")).collect();
+    let keys: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "idempotency-key").expect("a key"))
+        .collect();
     assert!(keys[0] == keys[1] && keys[0].len() >= 16, "{keys:?}");
 
-    let server = Server::play(vec![("422 Unprocessable Entity", r#"{"detail":"too long"}"#.to_owned())]);
-    let refused = timeout(PATIENCE, server.client().post(&board("main"), "hello", "")).await.expect("an answer");
-    assert!(matches!(&refused, Err(ClientError::Refused(detail)) if detail == "too long"), "{refused:?}");
+    let server = Server::play(vec![(
+        "422 Unprocessable Entity",
+        r#"{"detail":"too long"}"#.to_owned(),
+    )]);
+    let refused = timeout(PATIENCE, server.client().post(&board("main"), "hello", ""))
+        .await
+        .expect("an answer");
+    assert!(
+        matches!(&refused, Err(ClientError::Refused(detail)) if detail == "too long"),
+        "{refused:?}"
+    );
     assert_eq!(server.requests().len(), 1);
 }

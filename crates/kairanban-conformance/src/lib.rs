@@ -42,15 +42,25 @@ impl Server {
         // An error says that somebody has chosen a provider already, which will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = Url::parse(base).map_err(|error| error.to_string())?;
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-        Ok(Self { http: http.map_err(|error| error.to_string())?, base, board: board.to_owned(), token })
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        Ok(Self {
+            http: http.map_err(|error| error.to_string())?,
+            base,
+            board: board.to_owned(),
+            token,
+        })
     }
 
     /// Checks every rule, one after the other, and tells of each as it is known.
     pub async fn check(&self, mut tell: impl FnMut(&Verdict)) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (rule, check) in checks::all() {
-            let verdict = Verdict { rule, outcome: check(self).await };
+            let verdict = Verdict {
+                rule,
+                outcome: check(self).await,
+            };
             tell(&verdict);
             verdicts.push(verdict);
         }
@@ -59,7 +69,11 @@ impl Server {
 
     /// `{board}` stands for the board.
     fn url(&self, path: &str) -> String {
-        format!("{}{}", self.base.as_str().trim_end_matches('/'), path.replace("{board}", &self.board))
+        format!(
+            "{}{}",
+            self.base.as_str().trim_end_matches('/'),
+            path.replace("{board}", &self.board)
+        )
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
@@ -72,17 +86,31 @@ impl Server {
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response, String> {
         let request = self.request(reqwest::Method::GET, path);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        request.send().await.map_err(|error| format!("{path}: {error}"))
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        request
+            .send()
+            .await
+            .map_err(|error| format!("{path}: {error}"))
     }
 
     /// Posts a comment under a key. Gives the status and the answer.
     async fn post(&self, comment: &str, key: &str) -> Result<(u16, Value), String> {
         let body = serde_json::json!({ "comment": comment });
-        let request = self.request(reqwest::Method::POST, "/api/v1/boards/{board}/topics").header("idempotency-key", key);
-        let answer = request.json(&body).send().await.map_err(|error| error.to_string())?;
+        let request = self
+            .request(reqwest::Method::POST, "/api/v1/boards/{board}/topics")
+            .header("idempotency-key", key);
+        let answer = request
+            .json(&body)
+            .send()
+            .await
+            .map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
-        Ok((status, answer.json().await.map_err(|error| error.to_string())?))
+        Ok((
+            status,
+            answer.json().await.map_err(|error| error.to_string())?,
+        ))
     }
 
     /// Posts something new; gives what it says.
@@ -99,7 +127,9 @@ impl Server {
 }
 
 fn unique() -> String {
-    std::iter::repeat_with(fastrand::alphanumeric).take(16).collect()
+    std::iter::repeat_with(fastrand::alphanumeric)
+        .take(16)
+        .collect()
 }
 
 /// Fails with a reason unless something holds.

@@ -36,9 +36,16 @@ async fn main() -> ExitCode {
         }
     };
     let verdicts = server.check(tell).await;
-    let broken = verdicts.iter().filter(|verdict| verdict.outcome.is_err()).count();
+    let broken = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome.is_err())
+        .count();
     say(&format!("{} rules, {broken} broken", verdicts.len()));
-    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn tell(verdict: &Verdict) {

@@ -15,7 +15,10 @@ impl Actor {
     /// Whoever sits at the server's own terminal.
     #[must_use]
     pub fn terminal() -> Self {
-        Self { name: "terminal".to_owned(), token: None }
+        Self {
+            name: "terminal".to_owned(),
+            token: None,
+        }
     }
 }
 

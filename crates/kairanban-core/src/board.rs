@@ -17,8 +17,10 @@ pub struct BoardId(pub i64);
 pub struct BoardName(Arc<str>);
 
 /// Words that stand, or may one day stand, where a board's name does.
-const RESERVED: [&str; 12] =
-    ["admin", "all", "api", "assets", "b", "health", "livez", "metrics", "new", "readyz", "static", "stream"];
+const RESERVED: [&str; 12] = [
+    "admin", "all", "api", "assets", "b", "health", "livez", "metrics", "new", "readyz", "static",
+    "stream",
+];
 const CHARS_MAX: usize = 63;
 
 impl BoardName {
@@ -38,13 +40,22 @@ impl FromStr for BoardName {
         } else if text.is_empty() {
             InvalidReason::Empty
         } else if text.len() > CHARS_MAX {
-            InvalidReason::TooLong { chars_max: CHARS_MAX }
-        } else if text.starts_with('-') || !text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+            InvalidReason::TooLong {
+                chars_max: CHARS_MAX,
+            }
+        } else if text.starts_with('-')
+            || !text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
             InvalidReason::NotAName
         } else {
             return Ok(Self(text.into()));
         };
-        Err(Invalid { field: "board", reason })
+        Err(Invalid {
+            field: "board",
+            reason,
+        })
     }
 }
 
@@ -75,13 +86,18 @@ impl FromStr for BoardTitle {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let title = text.trim();
         let reason = if title.chars().nth(TITLE_CHARS_MAX).is_some() {
-            InvalidReason::TooLong { chars_max: TITLE_CHARS_MAX }
+            InvalidReason::TooLong {
+                chars_max: TITLE_CHARS_MAX,
+            }
         } else if title.chars().any(|c| c.is_control() || is_bidi_control(c)) {
             InvalidReason::ForbiddenCharacter
         } else {
             return Ok(Self(title.to_owned()));
         };
-        Err(Invalid { field: "title", reason })
+        Err(Invalid {
+            field: "title",
+            reason,
+        })
     }
 }
 
@@ -107,16 +123,36 @@ mod tests {
     #[test]
     fn takes_the_names_of_the_contract_and_no_other() {
         for name in ["main", "0", "a-b", "a-", &"x".repeat(63)] {
-            assert_eq!(name.parse::<BoardName>().map(|name| name.to_string()), Ok(name.to_owned()));
+            assert_eq!(
+                name.parse::<BoardName>().map(|name| name.to_string()),
+                Ok(name.to_owned())
+            );
         }
-        for name in ["", "-a", "Main", "a.b", "a b", "é", "a/b", "..", "admin", "stream", &"x".repeat(64)] {
+        for name in [
+            "",
+            "-a",
+            "Main",
+            "a.b",
+            "a b",
+            "é",
+            "a/b",
+            "..",
+            "admin",
+            "stream",
+            &"x".repeat(64),
+        ] {
             assert!(name.parse::<BoardName>().is_err(), "{name:?}");
         }
     }
 
     #[test]
     fn a_title_is_one_line() {
-        assert_eq!(" 町内会 ".parse::<BoardTitle>().map(|title| title.as_str().to_owned()), Ok("町内会".to_owned()));
+        assert_eq!(
+            " 町内会 "
+                .parse::<BoardTitle>()
+                .map(|title| title.as_str().to_owned()),
+            Ok("町内会".to_owned())
+        );
         assert_eq!("".parse::<BoardTitle>(), Ok(BoardTitle::default()));
         for title in ["a\nb", "a\u{202E}b", &"x".repeat(201)] {
             assert!(title.parse::<BoardTitle>().is_err(), "{title:?}");

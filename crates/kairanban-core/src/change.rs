@@ -70,19 +70,30 @@ impl BoardChanges {
     /// New topics, all of one revision.
     #[must_use]
     pub fn created(revision: Revision, topics: impl IntoIterator<Item = Arc<Topic>>) -> Self {
-        let topics = topics.into_iter().map(|topic| (topic.id, (revision, Some(topic)))).collect();
-        Self { revisions: vec![revision], topics, cleared_at: None }
+        let topics = topics
+            .into_iter()
+            .map(|topic| (topic.id, (revision, Some(topic))))
+            .collect();
+        Self {
+            revisions: vec![revision],
+            topics,
+            cleared_at: None,
+        }
     }
 
     /// Takes one more row, later than those before it.
     pub fn push(&mut self, change: &Change) {
-        let follows_the_list = matches!(change.kind, ChangeKind::Set | ChangeKind::Delete | ChangeKind::Clear);
+        let follows_the_list = matches!(
+            change.kind,
+            ChangeKind::Set | ChangeKind::Delete | ChangeKind::Clear
+        );
         if follows_the_list && self.revisions.last() != Some(&change.revision) {
             self.revisions.push(change.revision);
         }
         match (change.kind, change.topic_id) {
             (ChangeKind::Set | ChangeKind::Delete, Some(id)) => {
-                self.topics.insert(id, (change.revision, change.topic.clone()));
+                self.topics
+                    .insert(id, (change.revision, change.topic.clone()));
             }
             (ChangeKind::Clear, _) => self.cleared_at = Some(change.revision),
             // The live list lost an archived topic when the board became full, not now.
@@ -93,17 +104,33 @@ impl BoardChanges {
     /// The newest revision that changed the board.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.topics.values().map(|(revision, _)| *revision).chain(self.cleared_at).max().unwrap_or_default()
+        self.topics
+            .values()
+            .map(|(revision, _)| *revision)
+            .chain(self.cleared_at)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The topics touched after `revision`, each as it stands now (`None`: not shown).
-    pub(crate) fn after(&self, revision: Revision) -> impl Iterator<Item = (TopicId, Option<&Arc<Topic>>)> {
-        self.topics.iter().filter(move |(_, (at, _))| *at > revision).map(|(id, (_, topic))| (*id, topic.as_ref()))
+    pub(crate) fn after(
+        &self,
+        revision: Revision,
+    ) -> impl Iterator<Item = (TopicId, Option<&Arc<Topic>>)> {
+        self.topics
+            .iter()
+            .filter(move |(_, (at, _))| *at > revision)
+            .map(|(id, (_, topic))| (*id, topic.as_ref()))
     }
 
     /// Which topics were touched after `revision`, and at which revision last, in that order.
     pub(crate) fn touched_after(&self, revision: Revision) -> Vec<(Revision, TopicId)> {
-        let mut touched: Vec<_> = self.topics.iter().map(|(id, (at, _))| (*at, *id)).filter(|(at, _)| *at > revision).collect();
+        let mut touched: Vec<_> = self
+            .topics
+            .iter()
+            .map(|(id, (at, _))| (*at, *id))
+            .filter(|(at, _)| *at > revision)
+            .collect();
         touched.sort_unstable();
         touched
     }

@@ -32,7 +32,11 @@ impl FromStr for Epoch {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let fits = (1..=16).contains(&text.len()) && text.bytes().all(hex);
-        if fits { Ok(Self(Arc::new(text.into()))) } else { Err(CursorError) }
+        if fits {
+            Ok(Self(Arc::new(text.into())))
+        } else {
+            Err(CursorError)
+        }
     }
 }
 
@@ -67,9 +71,17 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (epoch, number) = text.split_once('-').ok_or(CursorError)?;
         // One spelling per cursor: `parse` alone would take `+7` and `007`.
-        let canonical = number == "0" || number.starts_with(|first: char| matches!(first, '1'..='9'));
-        let revision = number.parse().ok().and_then(Revision::new).filter(|_| canonical);
-        Ok(Self { epoch: epoch.parse()?, revision: revision.ok_or(CursorError)? })
+        let canonical =
+            number == "0" || number.starts_with(|first: char| matches!(first, '1'..='9'));
+        let revision = number
+            .parse()
+            .ok()
+            .and_then(Revision::new)
+            .filter(|_| canonical);
+        Ok(Self {
+            epoch: epoch.parse()?,
+            revision: revision.ok_or(CursorError)?,
+        })
     }
 }
 
@@ -87,9 +99,21 @@ mod tests {
 
     #[test]
     fn refuses_everything_that_it_would_not_write() {
-        for text in
-            ["", "-", "a", "a-", "-1", "a-+1", "a-01", "a--1", "A-1", "g-1", "a-1 ", "a-9007199254740992", "0123456789abcdef0-1"]
-        {
+        for text in [
+            "",
+            "-",
+            "a",
+            "a-",
+            "-1",
+            "a-+1",
+            "a-01",
+            "a--1",
+            "A-1",
+            "g-1",
+            "a-1 ",
+            "a-9007199254740992",
+            "0123456789abcdef0-1",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
         }
     }

@@ -54,7 +54,9 @@ impl Forms {
 
     /// The same, compressed.
     pub fn get_or_pack(&self, form: Form, pack: impl FnOnce() -> Bytes) -> Bytes {
-        self.packed.get_or_init(Box::default)[form as usize].get_or_init(pack).clone()
+        self.packed.get_or_init(Box::default)[form as usize]
+            .get_or_init(pack)
+            .clone()
     }
 }
 
@@ -68,6 +70,9 @@ mod tests {
         let first = forms.get_or_encode(Form::List, || Bytes::from_static(b"a"));
         let second = forms.get_or_encode(Form::List, || unreachable!("made already"));
         assert_eq!((first.as_ref(), second.as_ref()), (&b"a"[..], &b"a"[..]));
-        assert_eq!(forms.get_or_encode(Form::Patch, || Bytes::from_static(b"b")), "b");
+        assert_eq!(
+            forms.get_or_encode(Form::Patch, || Bytes::from_static(b"b")),
+            "b"
+        );
     }
 }

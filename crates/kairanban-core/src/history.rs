@@ -39,7 +39,9 @@ impl LogPosition {
     /// The revision of the last change.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.last.as_ref().map_or(Revision::ZERO, |last| last.revision)
+        self.last
+            .as_ref()
+            .map_or(Revision::ZERO, |last| last.revision)
     }
 }
 
@@ -115,14 +117,24 @@ impl Restored {
 #[must_use]
 pub fn judge(known: Option<&LogPosition>, found: &Found<'_>) -> Verdict {
     // A mark may become more exact with a later version.
-    let is_marked = |stored: &str| found.mark.strip_prefix(stored).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let Some(epoch) = found.epoch.filter(|_| found.stored_mark.is_some_and(is_marked)) else {
+    let is_marked = |stored: &str| {
+        found
+            .mark
+            .strip_prefix(stored)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let Some(epoch) = found
+        .epoch
+        .filter(|_| found.stored_mark.is_some_and(is_marked))
+    else {
         return Verdict::Draw(Restored::Mark);
     };
     if found.is_counter_behind {
         return Verdict::Draw(Restored::Counter);
     }
-    let Some(known) = known else { return Verdict::Adopt };
+    let Some(known) = known else {
+        return Verdict::Adopt;
+    };
     if *epoch == known.epoch {
         return match found.witness {
             Witness::Present => Verdict::Same,
@@ -148,7 +160,11 @@ mod tests {
     }
 
     fn known() -> LogPosition {
-        LogPosition { epoch: epoch("a"), mark: "1/2/3".to_owned(), last: None }
+        LogPosition {
+            epoch: epoch("a"),
+            mark: "1/2/3".to_owned(),
+            last: None,
+        }
     }
 
     fn found<'a>(epoch: &'a Epoch, ancestors: &'a [Epoch]) -> Found<'a> {
@@ -165,34 +181,83 @@ mod tests {
     #[test]
     fn a_backup_of_the_same_epoch_is_noticed_by_the_last_change() {
         let same = epoch("a");
-        let at = |witness| judge(Some(&known()), &Found { witness, ..found(&same, &[]) });
+        let at = |witness| {
+            judge(
+                Some(&known()),
+                &Found {
+                    witness,
+                    ..found(&same, &[])
+                },
+            )
+        };
         assert_eq!(at(Witness::Present), Verdict::Same);
         assert_eq!(at(Witness::Gone), Verdict::Draw(Restored::Change));
-        assert_eq!(at(Witness::Trimmed), Verdict::Trimmed, "trimming never looks like a restore");
+        assert_eq!(
+            at(Witness::Trimmed),
+            Verdict::Trimmed,
+            "trimming never looks like a restore"
+        );
     }
 
     #[test]
     fn an_epoch_that_follows_on_ours_is_taken_and_an_older_one_is_not() {
         let (other, ours) = (epoch("b"), [epoch("a")]);
-        assert_eq!(judge(Some(&known()), &Found { witness: Witness::Gone, ..found(&other, &ours) }), Verdict::Adopt);
-        assert_eq!(judge(Some(&known()), &found(&other, &[])), Verdict::Draw(Restored::Epoch));
+        assert_eq!(
+            judge(
+                Some(&known()),
+                &Found {
+                    witness: Witness::Gone,
+                    ..found(&other, &ours)
+                }
+            ),
+            Verdict::Adopt
+        );
+        assert_eq!(
+            judge(Some(&known()), &found(&other, &[])),
+            Verdict::Draw(Restored::Epoch)
+        );
     }
 
     #[test]
     fn another_database_has_a_history_of_its_own() {
         let other = epoch("b");
-        let exchanged = Found { stored_mark: Some("1/9/9"), mark: "1/9/9", witness: Witness::Gone, ..found(&other, &[]) };
+        let exchanged = Found {
+            stored_mark: Some("1/9/9"),
+            mark: "1/9/9",
+            witness: Witness::Gone,
+            ..found(&other, &[])
+        };
         assert_eq!(judge(Some(&known()), &exchanged), Verdict::Adopt);
-        let copied = Found { mark: "1/9/9", ..found(&other, &[]) };
-        assert_eq!(judge(Some(&known()), &copied), Verdict::Draw(Restored::Mark));
+        let copied = Found {
+            mark: "1/9/9",
+            ..found(&other, &[])
+        };
+        assert_eq!(
+            judge(Some(&known()), &copied),
+            Verdict::Draw(Restored::Mark)
+        );
     }
 
     #[test]
     fn a_mark_may_become_more_exact() {
         let same = epoch("a");
-        let marked = |stored| judge(None, &Found { stored_mark: stored, ..found(&same, &[]) });
-        assert_eq!([Some("1/2/3"), Some("1/2")].map(marked), [Verdict::Adopt; 2]);
-        assert_eq!([None, Some("1/2/33"), Some("1/")].map(marked), [Verdict::Draw(Restored::Mark); 3]);
+        let marked = |stored| {
+            judge(
+                None,
+                &Found {
+                    stored_mark: stored,
+                    ..found(&same, &[])
+                },
+            )
+        };
+        assert_eq!(
+            [Some("1/2/3"), Some("1/2")].map(marked),
+            [Verdict::Adopt; 2]
+        );
+        assert_eq!(
+            [None, Some("1/2/33"), Some("1/")].map(marked),
+            [Verdict::Draw(Restored::Mark); 3]
+        );
     }
 
     proptest! {

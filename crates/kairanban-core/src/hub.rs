@@ -18,8 +18,8 @@ use dashmap::DashMap;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardName, Epoch, LiveBoard, Loaded, Outdated, Policies, ReadPolicy, Revision, Snapshot,
-    Update,
+    BoardChange, BoardChanges, BoardId, BoardName, Epoch, LiveBoard, Loaded, Outdated, Policies,
+    ReadPolicy, Revision, Snapshot, Update,
     live::Change,
     sync::{
         Mutex, MutexGuard,
@@ -109,7 +109,11 @@ impl Hub {
     /// A hub for live lists of `topics_max`, whose readers may fall `lag_max` updates behind.
     #[must_use]
     pub fn new(topics_max: usize, lag_max: usize) -> Self {
-        Self { boards: DashMap::new(), topics_max, lag_max }
+        Self {
+            boards: DashMap::new(),
+            topics_max,
+            lag_max,
+        }
     }
 
     /// The board's channel, made on first use.
@@ -118,7 +122,12 @@ impl Hub {
         if let Some(channel) = self.boards.get(board) {
             return Arc::clone(&channel);
         }
-        Arc::clone(&self.boards.entry(board.clone()).or_insert_with(|| Arc::new(BoardChannel::new(board.clone(), self.lag_max))))
+        Arc::clone(
+            &self
+                .boards
+                .entry(board.clone())
+                .or_insert_with(|| Arc::new(BoardChannel::new(board.clone(), self.lag_max))),
+        )
     }
 
     /// Joins the board's audience. Ask for the snapshot afterwards, never before.
@@ -129,7 +138,9 @@ impl Hub {
 
     /// Hands a board's changes to its audience, in the follower's order.
     pub fn publish(&self, board: &BoardName, changes: &BoardChanges) -> Published {
-        let Some(channel) = self.get(board) else { return Published::Nothing };
+        let Some(channel) = self.get(board) else {
+            return Published::Nothing;
+        };
         let mut live = channel.live();
         let change = live.apply(changes, channel.is_watched(), self.topics_max);
         channel.send(change, &live)
@@ -137,7 +148,12 @@ impl Hub {
 
     /// The same by somebody who knows the board by a name that it may not bear any more. `None` if the board of that name is
     /// not in memory, or is another one: then nothing was published, and what happened has to be read.
-    pub fn publish_if(&self, board: &BoardName, is: BoardId, changes: &BoardChanges) -> Option<Published> {
+    pub fn publish_if(
+        &self,
+        board: &BoardName,
+        is: BoardId,
+        changes: &BoardChanges,
+    ) -> Option<Published> {
         let channel = self.get(board)?;
         let mut live = channel.live();
         if live.board_id() != Some(is) {
@@ -152,14 +168,21 @@ impl Hub {
     ///
     /// # Errors
     /// [`Outdated`] if it was read too early: read again.
-    pub fn install(&self, channel: &BoardChannel, loaded: Loaded, now: Instant) -> Result<Published, Outdated> {
+    pub fn install(
+        &self,
+        channel: &BoardChannel,
+        loaded: Loaded,
+        now: Instant,
+    ) -> Result<Published, Outdated> {
         let mut live = channel.live();
         if live.board_id().is_some_and(|id| id != loaded.board_id) {
             // The name means another board now. Readers of the one before leave; who comes later finds the new one.
             live.forget();
             channel.tell(News::Gone, &live);
             drop(live);
-            self.boards.remove_if(&channel.board, |_, current| std::ptr::eq(Arc::as_ptr(current), channel));
+            self.boards.remove_if(&channel.board, |_, current| {
+                std::ptr::eq(Arc::as_ptr(current), channel)
+            });
             return Err(Outdated);
         }
         let was_stale = live.stale_since().is_some();
@@ -174,7 +197,9 @@ impl Hub {
     /// Notes that a board changed up to `revision` in ways that were not followed, and tells
     /// whether somebody watches it, so that it has to be read again.
     pub fn miss(&self, board: &BoardName, revision: Revision) -> bool {
-        let Some(channel) = self.get(board) else { return false };
+        let Some(channel) = self.get(board) else {
+            return false;
+        };
         let mut live = channel.live();
         let watched = channel.is_watched();
         if !watched || live.last_known().is_none() {
@@ -185,7 +210,9 @@ impl Hub {
 
     /// Notes that a board could not be read although it changed up to `revision`; its audience hears of it.
     pub fn become_stale(&self, board: &BoardName, since: DateTime<Utc>, revision: Revision) {
-        let Some(channel) = self.get(board) else { return };
+        let Some(channel) = self.get(board) else {
+            return;
+        };
         let mut live = channel.live();
         let was_stale = live.stale_since().is_some();
         live.become_stale(since, revision);
@@ -201,8 +228,10 @@ impl Hub {
         if boards.is_empty() {
             return 0;
         }
-        let taken: HashMap<&BoardName, BoardId> =
-            boards.iter().filter_map(|(id, change)| Some((&change.standing.as_ref()?.name, *id))).collect();
+        let taken: HashMap<&BoardName, BoardId> = boards
+            .iter()
+            .filter_map(|(id, change)| Some((&change.standing.as_ref()?.name, *id)))
+            .collect();
         let retired = self.all().into_iter().filter(|(name, channel)| {
             let mut live = channel.live();
             let Some(id) = live.board_id() else {
@@ -210,7 +239,9 @@ impl Hub {
                 live.doubt();
                 return false;
             };
-            let Some(change) = boards.get(&id) else { return taken.get(name).is_some_and(|other| *other != id) };
+            let Some(change) = boards.get(&id) else {
+                return taken.get(name).is_some_and(|other| *other != id);
+            };
             match &change.standing {
                 Some(now) if now.name == *name => {
                     live.govern(now.policies, change.revision, change.named_at);
@@ -222,7 +253,9 @@ impl Hub {
                 _ => true,
             }
         });
-        retired.map(|(name, channel)| self.end(&name, &channel, News::Gone)).count()
+        retired
+            .map(|(name, channel)| self.end(&name, &channel, News::Gone))
+            .count()
     }
 
     /// Forgets what is known of every board, because a new epoch has begun. Gives the boards that somebody watches: their
@@ -230,24 +263,31 @@ impl Hub {
     pub fn restart(&self, epoch: &Epoch) -> Vec<BoardName> {
         let all = self.all().into_iter();
         // Before the look at who watches: later readers load the board themselves.
-        let watched =
-            all.inspect(|(_, channel)| channel.live().restart(epoch.clone())).filter(|(_, channel)| channel.is_watched());
+        let watched = all
+            .inspect(|(_, channel)| channel.live().restart(epoch.clone()))
+            .filter(|(_, channel)| channel.is_watched());
         watched.map(|(name, _)| name).collect()
     }
 
     /// Forgets boards that nobody watches and whose snapshot is no longer worth anything.
     pub fn evict(&self, now: Instant, ttl: Duration) {
         // A count of one says that only the map holds it, and the map is locked here.
-        self.boards
-            .retain(|_, channel| Arc::strong_count(channel) > 1 || channel.is_watched() || !channel.live().is_spent(now, ttl));
+        self.boards.retain(|_, channel| {
+            Arc::strong_count(channel) > 1
+                || channel.is_watched()
+                || !channel.live().is_spent(now, ttl)
+        });
     }
 
     /// Forgets a board that turned out not to exist, unless others are still waiting for it: they
     /// may find that it has been made meanwhile.
     pub fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>) {
         // Two holders: the map and the caller.
-        let unused = |current: &Arc<BoardChannel>| Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2;
-        self.boards.remove_if(board, |_, current| unused(current) && !current.is_watched());
+        let unused = |current: &Arc<BoardChannel>| {
+            Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2
+        };
+        self.boards
+            .remove_if(board, |_, current| unused(current) && !current.is_watched());
     }
 
     /// How many boards are in memory.
@@ -267,14 +307,24 @@ impl Hub {
     pub fn shown(&self) -> Vec<Shown> {
         let shown = |channel: &BoardChannel| {
             let live = channel.live();
-            Some(Shown { board_id: live.board_id()?, policies: live.policies()?, snapshot: Arc::clone(live.newest()?) })
+            Some(Shown {
+                board_id: live.board_id()?,
+                policies: live.policies()?,
+                snapshot: Arc::clone(live.newest()?),
+            })
         };
-        self.all().iter().filter_map(|(_, channel)| shown(channel)).collect()
+        self.all()
+            .iter()
+            .filter_map(|(_, channel)| shown(channel))
+            .collect()
     }
 
     /// Collected first, so that no guard of the map is held while a board is locked.
     fn all(&self) -> Vec<(BoardName, Arc<BoardChannel>)> {
-        self.boards.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect()
+        self.boards
+            .iter()
+            .map(|entry| (entry.key().clone(), Arc::clone(entry.value())))
+            .collect()
     }
 
     fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
@@ -282,7 +332,8 @@ impl Hub {
     }
 
     fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>, news: News) {
-        self.boards.remove_if(name, |_, current| Arc::ptr_eq(current, channel));
+        self.boards
+            .remove_if(name, |_, current| Arc::ptr_eq(current, channel));
         channel.tell(news, &channel.live());
     }
 }
@@ -290,7 +341,13 @@ impl Hub {
 impl BoardChannel {
     fn new(board: BoardName, lag_max: usize) -> Self {
         let sender = broadcast::Sender::new(lag_max);
-        Self { board, sender, live: Mutex::default(), told: AtomicU64::new(0), loading: AsyncMutex::new(()) }
+        Self {
+            board,
+            sender,
+            live: Mutex::default(),
+            told: AtomicU64::new(0),
+            loading: AsyncMutex::new(()),
+        }
     }
 
     /// The board's state, locked. Held for moments only: nothing in [`LiveBoard`] waits.
@@ -311,7 +368,11 @@ impl BoardChannel {
         // What is sent is counted already or will be heard, and never neither.
         let _live = self.live();
         let heard = self.told.load(Ordering::Acquire);
-        Subscription { channel: Arc::clone(self), receiver: self.sender.subscribe(), heard }
+        Subscription {
+            channel: Arc::clone(self),
+            receiver: self.sender.subscribe(),
+            heard,
+        }
     }
 
     /// Sends what came of a change, still under the lock of the state: whoever subscribed before
@@ -385,15 +446,26 @@ mod tests {
     }
 
     fn at_2(standing: Option<Standing>) -> BoardChange {
-        BoardChange { revision: Revision::new(2).expect("a revision"), standing, named_at: None }
+        BoardChange {
+            revision: Revision::new(2).expect("a revision"),
+            standing,
+            named_at: None,
+        }
     }
 
     fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
         let hub = Hub::new(500, 2);
         let snapshot = snapshot(revision, topics);
         let tail = Tail::new(snapshot.revision(), [], 8);
-        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), tail, named_at: Revision::ZERO, snapshot };
-        hub.install(&hub.channel(&name()), loaded, Instant::now()).expect("nothing missed");
+        let loaded = Loaded {
+            board_id: BoardId(1),
+            policies: Policies::default(),
+            tail,
+            named_at: Revision::ZERO,
+            snapshot,
+        };
+        hub.install(&hub.channel(&name()), loaded, Instant::now())
+            .expect("nothing missed");
         hub
     }
 
@@ -401,10 +473,15 @@ mod tests {
     async fn every_subscriber_is_sent_the_same_update() {
         let hub = hub_with(1, &[]);
         let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
-        assert_eq!(hub.publish(&name(), &changes(&[(2, 1, true)])), Published::Sent(2));
+        assert_eq!(
+            hub.publish(&name(), &changes(&[(2, 1, true)])),
+            Published::Sent(2)
+        );
         let [first, second] = &mut readers;
         let (first, second) = (first.next().await, second.next().await);
-        let (Ok(News::Update(first)), Ok(News::Update(second))) = (first, second) else { panic!("an update each") };
+        let (Ok(News::Update(first)), Ok(News::Update(second))) = (first, second) else {
+            panic!("an update each")
+        };
         assert!(Arc::ptr_eq(&first, &second), "shared, not copied");
     }
 
@@ -416,7 +493,14 @@ mod tests {
             hub.publish(&name(), &changes(&[(revision, 1, true)]));
         }
         assert!(matches!(reader.next().await, Err(Missed)));
-        assert_eq!(reader.channel.live().last_known().map(|newest| newest.revision().get()), Some(8));
+        assert_eq!(
+            reader
+                .channel
+                .live()
+                .last_known()
+                .map(|newest| newest.revision().get()),
+            Some(8)
+        );
     }
 
     #[tokio::test]
@@ -424,7 +508,10 @@ mod tests {
         for now in [None, Some("other".parse().expect("a name"))] {
             let hub = hub_with(1, &[]);
             let mut reader = hub.subscribe(&name());
-            let standing = now.map(|name| Standing { name, policies: Policies::default() });
+            let standing = now.map(|name| Standing {
+                name,
+                policies: Policies::default(),
+            });
             assert_eq!(hub.govern(&[(BoardId(1), at_2(standing))].into()), 1);
             assert!(matches!(reader.next().await, Ok(News::Gone)));
         }
@@ -434,7 +521,10 @@ mod tests {
     async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() {
         let hub = hub_with(1, &[]);
         let mut reader = hub.subscribe(&name());
-        let standing = Some(Standing { name: name(), policies: Policies::default() });
+        let standing = Some(Standing {
+            name: name(),
+            policies: Policies::default(),
+        });
         assert_eq!(hub.govern(&[(BoardId(2), at_2(standing))].into()), 1);
         assert!(matches!(reader.next().await, Ok(News::Gone)));
 
@@ -442,8 +532,17 @@ mod tests {
         let mut reader = hub.subscribe(&name());
         let (snapshot, now) = (snapshot(2, &[(1, 2)]), Instant::now());
         let tail = Tail::new(snapshot.revision(), [], 8);
-        let other = Loaded { board_id: BoardId(2), policies: Policies::default(), tail, named_at: snapshot.revision(), snapshot };
-        assert!(hub.install(&reader.channel, other, now).is_err(), "a reading that overtakes the follower");
+        let other = Loaded {
+            board_id: BoardId(2),
+            policies: Policies::default(),
+            tail,
+            named_at: snapshot.revision(),
+            snapshot,
+        };
+        assert!(
+            hub.install(&reader.channel, other, now).is_err(),
+            "a reading that overtakes the follower"
+        );
         assert!(matches!(reader.next().await, Ok(News::Gone)));
         assert!(hub.is_empty());
     }
@@ -452,9 +551,18 @@ mod tests {
     async fn a_board_that_takes_a_token_now_tells_its_audience() {
         let hub = hub_with(1, &[]);
         let mut reader = hub.subscribe(&name());
-        let policies = Policies { read: ReadPolicy::Token, ..Policies::default() };
-        let now = Some(Standing { name: name(), policies });
-        assert_eq!(hub.govern(&[(BoardId(1), at_2(now)), (BoardId(2), at_2(None))].into()), 0);
+        let policies = Policies {
+            read: ReadPolicy::Token,
+            ..Policies::default()
+        };
+        let now = Some(Standing {
+            name: name(),
+            policies,
+        });
+        assert_eq!(
+            hub.govern(&[(BoardId(1), at_2(now)), (BoardId(2), at_2(None))].into()),
+            0
+        );
         assert!(matches!(reader.next().await, Ok(News::Closing)));
         assert_eq!(reader.channel.live().policies(), Some(policies));
     }

@@ -26,8 +26,13 @@ impl FromStr for IdempotencyKey {
     type Err = IdempotencyKeyError;
 
     fn from_str(text: &str) -> Result<Self, IdempotencyKeyError> {
-        let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits { Ok(Self(text.to_owned())) } else { Err(IdempotencyKeyError) }
+        let fits =
+            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdempotencyKeyError)
+        }
     }
 }
 
@@ -37,7 +42,12 @@ mod tests {
 
     #[test]
     fn takes_visible_ascii_only() {
-        for key in ["a", "8e03978e-40d5-43dd-bc93-6894a57f9324", "\"quoted\"", &"x".repeat(255)] {
+        for key in [
+            "a",
+            "8e03978e-40d5-43dd-bc93-6894a57f9324",
+            "\"quoted\"",
+            &"x".repeat(255),
+        ] {
             assert!(key.parse::<IdempotencyKey>().is_ok(), "{key}");
         }
         for key in ["", " ", "a b", "a\0", "é", &"x".repeat(256)] {

@@ -12,7 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::{Applied, BoardChanges, BoardId, Cursor, Epoch, Op, Patch, Policies, Revision, Snapshot, Tail, TopicId, Update};
+use crate::{
+    Applied, BoardChanges, BoardId, Cursor, Epoch, Op, Patch, Policies, Revision, Snapshot, Tail,
+    TopicId, Update,
+};
 
 /// A board as it was read from the database.
 #[derive(Debug)]
@@ -121,7 +124,10 @@ impl LiveBoard {
     /// The snapshot, unless it is known to be overtaken.
     pub(crate) fn newest(&self) -> Option<&Arc<Snapshot>> {
         let is_stale = self.stale_since.is_some();
-        self.ready.as_ref().filter(|ready| !ready.stale && !is_stale).map(|ready| &ready.snapshot)
+        self.ready
+            .as_ref()
+            .filter(|ready| !ready.stale && !is_stale)
+            .map(|ready| &ready.snapshot)
     }
 
     /// The last snapshot that was known, newest or not: all there is while the database is away.
@@ -159,25 +165,55 @@ impl LiveBoard {
     ///
     /// # Errors
     /// [`Outdated`] if a change that the follower could not apply is missing from it.
-    pub(crate) fn install(&mut self, loaded: Loaded, now: Instant, topics_max: usize) -> Result<Change, Outdated> {
-        let Loaded { board_id, policies, snapshot, tail, named_at } = loaded;
-        let is_of_another_epoch = self.epoch.as_ref().is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
-        if std::mem::take(&mut self.doubted) || is_of_another_epoch || snapshot.revision() < self.missed {
+    pub(crate) fn install(
+        &mut self,
+        loaded: Loaded,
+        now: Instant,
+        topics_max: usize,
+    ) -> Result<Change, Outdated> {
+        let Loaded {
+            board_id,
+            policies,
+            snapshot,
+            tail,
+            named_at,
+        } = loaded;
+        let is_of_another_epoch = self
+            .epoch
+            .as_ref()
+            .is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
+        if std::mem::take(&mut self.doubted)
+            || is_of_another_epoch
+            || snapshot.revision() < self.missed
+        {
             return Err(Outdated);
         }
         self.stale_since = None;
         let Some(ready) = self.ready.as_mut().filter(|ready| !ready.stale) else {
             let snapshot = Arc::new(snapshot);
             let anew = std::mem::take(&mut self.restarted).then(|| Arc::clone(&snapshot));
-            self.ready =
-                Some(Ready { board_id, policies, snapshot, tail, named_at, searched: None, loaded_at: now, stale: false });
+            self.ready = Some(Ready {
+                board_id,
+                policies,
+                snapshot,
+                tail,
+                named_at,
+                searched: None,
+                loaded_at: now,
+                stale: false,
+            });
             return Ok(anew.map_or(Change::None, Change::Anew));
         };
-        (ready.loaded_at, ready.policies, ready.named_at) = (now, policies, ready.named_at.max(named_at));
+        (ready.loaded_at, ready.policies, ready.named_at) =
+            (now, policies, ready.named_at.max(named_at));
         let (shown, found) = (ready.snapshot.revision(), snapshot.revision());
         if found <= shown {
             let differs = found == shown && ready.snapshot.topics() != snapshot.topics();
-            return Ok(if differs { Change::Differs } else { Change::None });
+            return Ok(if differs {
+                Change::Differs
+            } else {
+                Change::None
+            });
         }
         // What was read knows its own history; ours has a gap before it.
         (ready.tail, ready.searched) = (tail, None);
@@ -188,7 +224,12 @@ impl LiveBoard {
     }
 
     /// Takes what changed. A board that nobody watches is only marked stale.
-    pub(crate) fn apply(&mut self, changes: &BoardChanges, watched: bool, topics_max: usize) -> Change {
+    pub(crate) fn apply(
+        &mut self,
+        changes: &BoardChanges,
+        watched: bool,
+        topics_max: usize,
+    ) -> Change {
         match &mut self.ready {
             Some(ready) if changes.revision() <= ready.snapshot.revision() => Change::None,
             // It has to be read first.
@@ -222,7 +263,11 @@ impl LiveBoard {
 
     /// Forgets everything, because a new epoch has begun: only readings of it count from here on.
     pub(crate) fn restart(&mut self, epoch: Epoch) {
-        *self = Self { epoch: Some(epoch), restarted: true, ..Self::default() };
+        *self = Self {
+            epoch: Some(epoch),
+            restarted: true,
+            ..Self::default()
+        };
     }
 
     /// Forgets what was read, because the name means another board now.
@@ -232,7 +277,12 @@ impl LiveBoard {
 
     /// Takes the policies that the board has from `revision` on, and since when it has had its name, if that
     /// changed. A reading from before does not count.
-    pub(crate) fn govern(&mut self, policies: Policies, revision: Revision, named_at: Option<Revision>) {
+    pub(crate) fn govern(
+        &mut self,
+        policies: Policies,
+        revision: Revision,
+        named_at: Option<Revision>,
+    ) {
         if let Some(ready) = &mut self.ready {
             ready.policies = policies;
             ready.named_at = ready.named_at.max(named_at.unwrap_or_default());
@@ -249,7 +299,14 @@ impl LiveBoard {
     /// each reading of the board, for the first such reader and, all the way, for the first one from before.
     #[must_use]
     pub fn gap(&self, revision: Revision) -> Option<Gap> {
-        let Ready { board_id, snapshot, tail, searched, named_at, .. } = self.ready.as_ref()?;
+        let Ready {
+            board_id,
+            snapshot,
+            tail,
+            searched,
+            named_at,
+            ..
+        } = self.ready.as_ref()?;
         if revision < *named_at {
             return None;
         }
@@ -259,13 +316,23 @@ impl LiveBoard {
             Some(_) => return None,
         };
         let first = snapshot.topics().first().map(|topic| topic.id);
-        let gap = Gap { board_id: *board_id, after, upto: snapshot.revision(), shown: snapshot.topics().len(), first };
+        let gap = Gap {
+            board_id: *board_id,
+            after,
+            upto: snapshot.revision(),
+            shown: snapshot.topics().len(),
+            first,
+        };
         (revision < tail.floor()).then_some(gap)
     }
 
     /// Takes what the log was asked for.
     pub fn bridge(&mut self, gap: &Gap, history: &Tail) {
-        if let Some(ready) = self.ready.as_mut().filter(|ready| ready.board_id == gap.board_id) {
+        if let Some(ready) = self
+            .ready
+            .as_mut()
+            .filter(|ready| ready.board_id == gap.board_id)
+        {
             ready.searched = Some(gap.after);
             ready.tail.deepen(history, gap.upto);
         }
@@ -274,26 +341,44 @@ impl LiveBoard {
     /// The cursor, but not from before the board had its name.
     #[must_use]
     pub fn within_its_name(&self, cursor: Cursor) -> Cursor {
-        let named_at = self.ready.as_ref().map_or(Revision::ZERO, |ready| ready.named_at);
-        Cursor { revision: cursor.revision.max(named_at), ..cursor }
+        let named_at = self
+            .ready
+            .as_ref()
+            .map_or(Revision::ZERO, |ready| ready.named_at);
+        Cursor {
+            revision: cursor.revision.max(named_at),
+            ..cursor
+        }
     }
 
     /// How to bring a reader that holds the list at `cursor` up to date, or `None` while nothing
     /// is loaded. The caller has checked the epoch.
     #[must_use]
     pub fn resume(&self, cursor: &Cursor) -> Option<Resume> {
-        let Ready { snapshot, tail, named_at, .. } = self.ready.as_ref()?;
+        let Ready {
+            snapshot,
+            tail,
+            named_at,
+            ..
+        } = self.ready.as_ref()?;
         if cursor.revision < *named_at {
             return Some(Resume::OtherBoard(Arc::clone(snapshot)));
         }
         if cursor.revision >= snapshot.revision() {
             return Some(Resume::UpToDate);
         }
-        let changed = tail.since(cursor.revision).filter(|changed| changed.len() <= snapshot.topics().len().max(1));
-        let Some(changed) = changed else { return Some(Resume::Snapshot(Arc::clone(snapshot))) };
+        let changed = tail
+            .since(cursor.revision)
+            .filter(|changed| changed.len() <= snapshot.topics().len().max(1));
+        let Some(changed) = changed else {
+            return Some(Resume::Snapshot(Arc::clone(snapshot)));
+        };
         let op = |id| match snapshot.topic(id) {
             Some(topic) => Op::Set(Arc::clone(topic)),
-            None => Op::Delete { id, archived: false },
+            None => Op::Delete {
+                id,
+                archived: false,
+            },
         };
         Some(Resume::Patch(Patch {
             board: snapshot.board().clone(),
@@ -320,10 +405,21 @@ impl Ready {
         // What changed on the list without being touched was pushed out of it.
         let ids: BTreeSet<_> = touched.iter().map(|(_, id)| *id).collect();
         let pushed_out: Vec<_> = match &applied {
-            Applied::Updated(update) => update.patch.ops.iter().map(Op::topic_id).filter(|id| !ids.contains(id)).collect(),
+            Applied::Updated(update) => update
+                .patch
+                .ops
+                .iter()
+                .map(Op::topic_id)
+                .filter(|id| !ids.contains(id))
+                .collect(),
             _ => Vec::new(),
         };
-        self.tail.record(touched.iter().copied().chain(pushed_out.into_iter().map(|id| (end, id))));
+        self.tail.record(
+            touched
+                .iter()
+                .copied()
+                .chain(pushed_out.into_iter().map(|id| (end, id))),
+        );
         if may_have_been_full && first < end {
             self.tail.leave_hole(first, end);
         }
@@ -333,12 +429,31 @@ impl Ready {
     /// Shows a list whose history does not reach back to what was shown: rows may have changed without a revision meanwhile,
     /// and readers at one revision hold different lists. So each is sent the whole list, by a patch that fits no reader.
     fn restate(&mut self, snapshot: Snapshot) -> Change {
-        let (board, to, digest) = (snapshot.board().clone(), snapshot.cursor().clone(), snapshot.digest());
-        let patch = Patch { board, from: to.revision, to, digest, ops: Vec::new() };
+        let (board, to, digest) = (
+            snapshot.board().clone(),
+            snapshot.cursor().clone(),
+            snapshot.digest(),
+        );
+        let patch = Patch {
+            board,
+            from: to.revision,
+            to,
+            digest,
+            ops: Vec::new(),
+        };
         let newest = self.snapshot.topics().last().map(|topic| topic.id);
-        let posted = snapshot.topics().iter().filter(|topic| Some(topic.id) > newest).map(Arc::clone).collect();
+        let posted = snapshot
+            .topics()
+            .iter()
+            .filter(|topic| Some(topic.id) > newest)
+            .map(Arc::clone)
+            .collect();
         self.snapshot = Arc::new(snapshot);
-        Change::Update(Arc::new(Update::new(Arc::clone(&self.snapshot), patch, posted)))
+        Change::Update(Arc::new(Update::new(
+            Arc::clone(&self.snapshot),
+            patch,
+            posted,
+        )))
     }
 
     fn show(&mut self, applied: Applied) -> Change {
@@ -372,12 +487,20 @@ mod tests {
     fn loaded(revision: u64, topics: &[(i64, u64)]) -> Loaded {
         let snapshot = snapshot(revision, topics);
         let tail = Tail::new(snapshot.revision(), [], 8);
-        Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail, named_at: Revision::ZERO }
+        Loaded {
+            board_id: BoardId(1),
+            policies: Policies::default(),
+            snapshot,
+            tail,
+            named_at: Revision::ZERO,
+        }
     }
 
     fn ready(revision: u64, topics: &[(i64, u64)]) -> (LiveBoard, Instant) {
         let (mut board, now) = (LiveBoard::default(), Instant::now());
-        board.install(loaded(revision, topics), now, FULL).expect("nothing missed");
+        board
+            .install(loaded(revision, topics), now, FULL)
+            .expect("nothing missed");
         (board, now)
     }
 
@@ -385,22 +508,39 @@ mod tests {
     fn a_list_without_a_history_before_it_is_sent_whole() {
         let (mut board, now) = ready(5, &[(1, 1), (2, 2)]);
         // The log says that rows may have changed without a revision, up to 7.
-        let found = Loaded { tail: Tail::new(snapshot(7, &[]).revision(), [], 8), ..loaded(7, &[(1, 1), (2, 2)]) };
-        let Ok(Change::Update(update)) = board.install(found, now, FULL) else { panic!("readers may hold another list") };
-        assert!(update.patch.from > snapshot(5, &[]).revision() && update.patch.ops.is_empty(), "{update:?}");
+        let found = Loaded {
+            tail: Tail::new(snapshot(7, &[]).revision(), [], 8),
+            ..loaded(7, &[(1, 1), (2, 2)])
+        };
+        let Ok(Change::Update(update)) = board.install(found, now, FULL) else {
+            panic!("readers may hold another list")
+        };
+        assert!(
+            update.patch.from > snapshot(5, &[]).revision() && update.patch.ops.is_empty(),
+            "{update:?}"
+        );
         assert_eq!(update.snapshot.topics().len(), 2);
     }
 
     fn shown(board: &LiveBoard) -> u64 {
-        board.last_known().map_or(0, |snapshot| snapshot.revision().get())
+        board
+            .last_known()
+            .map_or(0, |snapshot| snapshot.revision().get())
     }
 
     #[test]
     fn a_change_between_load_and_install_is_not_lost() {
         let mut board = LiveBoard::default();
-        assert!(matches!(board.apply(&changes(&[(8, 1, true)]), true, FULL), Change::None));
+        assert!(matches!(
+            board.apply(&changes(&[(8, 1, true)]), true, FULL),
+            Change::None
+        ));
         assert!(board.install(loaded(7, &[]), Instant::now(), FULL).is_err());
-        assert!(board.install(loaded(8, &[(1, 8)]), Instant::now(), FULL).is_ok());
+        assert!(
+            board
+                .install(loaded(8, &[(1, 8)]), Instant::now(), FULL)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -414,45 +554,93 @@ mod tests {
     #[test]
     fn a_late_load_does_not_open_a_board_that_was_made_private_meanwhile() {
         let (mut board, now) = ready(7, &[(1, 7)]);
-        let private = Policies { read: crate::ReadPolicy::Token, ..Policies::default() };
+        let private = Policies {
+            read: crate::ReadPolicy::Token,
+            ..Policies::default()
+        };
         board.govern(private, Revision::new(8).expect("a revision"), None);
-        assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err(), "read before");
+        assert!(
+            board.install(loaded(7, &[(1, 7)]), now, FULL).is_err(),
+            "read before"
+        );
         assert_eq!(board.policies(), Some(private));
-        assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_ok(), "read after");
+        assert!(
+            board.install(loaded(8, &[(1, 7)]), now, FULL).is_ok(),
+            "read after"
+        );
     }
 
     #[test]
     fn a_burst_is_told_by_what_each_commit_touched() {
         let (mut board, _) = ready(1, &[]);
-        board.apply(&changes(&[(2, 1, true), (3, 2, true), (4, 3, true)]), true, FULL);
-        let Some(Resume::Patch(patch)) = board.resume(&"e-3".parse().expect("a cursor")) else { panic!("a patch") };
-        assert_eq!(patch.ops.iter().map(|op| op.topic_id().0).collect::<Vec<_>>(), [3], "and not the whole burst");
+        board.apply(
+            &changes(&[(2, 1, true), (3, 2, true), (4, 3, true)]),
+            true,
+            FULL,
+        );
+        let Some(Resume::Patch(patch)) = board.resume(&"e-3".parse().expect("a cursor")) else {
+            panic!("a patch")
+        };
+        assert_eq!(
+            patch
+                .ops
+                .iter()
+                .map(|op| op.topic_id().0)
+                .collect::<Vec<_>>(),
+            [3],
+            "and not the whole burst"
+        );
     }
 
     #[test]
     fn a_late_load_never_steps_back() {
         let (mut board, now) = ready(7, &[(1, 7)]);
-        assert!(matches!(board.apply(&changes(&[(8, 2, true)]), true, FULL), Change::Update(_)));
-        assert!(matches!(board.install(loaded(7, &[(1, 7)]), now, FULL), Ok(Change::None)));
+        assert!(matches!(
+            board.apply(&changes(&[(8, 2, true)]), true, FULL),
+            Change::Update(_)
+        ));
+        assert!(matches!(
+            board.install(loaded(7, &[(1, 7)]), now, FULL),
+            Ok(Change::None)
+        ));
         assert_eq!(shown(&board), 8);
     }
 
     #[test]
     fn a_load_that_overtakes_the_follower_tells_the_readers() {
         let (mut board, now) = ready(7, &[(1, 7)]);
-        assert!(matches!(board.install(loaded(8, &[(1, 7), (2, 8)]), now, FULL), Ok(Change::Update(_))));
-        assert!(matches!(board.apply(&changes(&[(8, 2, true)]), true, FULL), Change::None), "told already");
+        assert!(matches!(
+            board.install(loaded(8, &[(1, 7), (2, 8)]), now, FULL),
+            Ok(Change::Update(_))
+        ));
+        assert!(
+            matches!(
+                board.apply(&changes(&[(8, 2, true)]), true, FULL),
+                Change::None
+            ),
+            "told already"
+        );
     }
 
     #[test]
     fn unwatched_it_lives_for_the_ttl_and_dies_by_a_change() {
         let (mut board, now) = ready(7, &[(1, 7)]);
-        assert!(board.current(false, now + TTL - Duration::from_millis(1), TTL).is_some());
+        assert!(
+            board
+                .current(false, now + TTL - Duration::from_millis(1), TTL)
+                .is_some()
+        );
         assert!(board.current(false, now + TTL, TTL).is_none());
-        assert!(board.current(true, now + TTL, TTL).is_some(), "the follower keeps a watched board");
+        assert!(
+            board.current(true, now + TTL, TTL).is_some(),
+            "the follower keeps a watched board"
+        );
         board.apply(&changes(&[(8, 2, true)]), false, FULL);
         assert!(board.current(false, now, TTL).is_none());
-        assert!(board.last_known().is_some(), "still the last word while the database is away");
+        assert!(
+            board.last_known().is_some(),
+            "still the last word while the database is away"
+        );
         assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err());
     }
 
@@ -463,7 +651,9 @@ mod tests {
         let at = |revision: u64| format!("e-{revision}").parse().expect("a cursor");
         assert!(matches!(board.resume(&at(9)), Some(Resume::UpToDate)));
         assert!(matches!(board.resume(&at(6)), Some(Resume::Snapshot(_))));
-        let Some(Resume::Patch(patch)) = board.resume(&at(7)) else { panic!("a patch") };
+        let Some(Resume::Patch(patch)) = board.resume(&at(7)) else {
+            panic!("a patch")
+        };
         assert_eq!((patch.from.get(), patch.to.revision.get()), (7, 9));
         assert!(matches!(patch.ops[..], [Op::Delete { .. }, Op::Set(_)]));
     }
@@ -473,23 +663,66 @@ mod tests {
         let (mut board, now) = (LiveBoard::default(), Instant::now());
         let named_at = Revision::new(5).expect("a revision");
         let tail = Tail::new(Revision::ZERO, [(named_at, TopicId(1))], 8);
-        board.install(Loaded { named_at, tail, ..loaded(7, &[(1, 7)]) }, now, FULL).expect("nothing missed");
+        board
+            .install(
+                Loaded {
+                    named_at,
+                    tail,
+                    ..loaded(7, &[(1, 7)])
+                },
+                now,
+                FULL,
+            )
+            .expect("nothing missed");
         for (at, is_other) in [(0, true), (4, true), (5, false), (7, false)] {
             let resumed = board.resume(&format!("e-{at}").parse().expect("a cursor"));
-            assert_eq!(matches!(resumed, Some(Resume::OtherBoard(_))), is_other, "at {at}: {resumed:?}");
+            assert_eq!(
+                matches!(resumed, Some(Resume::OtherBoard(_))),
+                is_other,
+                "at {at}: {resumed:?}"
+            );
         }
-        board.govern(Policies::default(), Revision::new(9).expect("a revision"), Revision::new(9));
-        assert!(matches!(board.resume(&"e-7".parse().expect("a cursor")), Some(Resume::OtherBoard(_))), "named again");
+        board.govern(
+            Policies::default(),
+            Revision::new(9).expect("a revision"),
+            Revision::new(9),
+        );
+        assert!(
+            matches!(
+                board.resume(&"e-7".parse().expect("a cursor")),
+                Some(Resume::OtherBoard(_))
+            ),
+            "named again"
+        );
     }
 
     #[test]
     fn another_list_at_the_same_revision_is_found_out() {
         let (mut board, now) = ready(7, &[(1, 7)]);
-        assert!(matches!(board.install(loaded(7, &[(1, 7)]), now, FULL), Ok(Change::None)));
-        assert!(matches!(board.install(loaded(7, &[(1, 7), (2, 0)]), now, FULL), Ok(Change::Differs)));
-        assert_eq!(board.last_known().map(|shown| shown.topics().len()), Some(1), "one list at one cursor");
-        assert!(matches!(board.apply(&changes(&[(8, 0, false)]), true, FULL), Change::Reload), "until the log says so");
-        assert!(matches!(board.install(loaded(8, &[(1, 7), (2, 0)]), now, FULL), Ok(Change::Update(_))));
+        assert!(matches!(
+            board.install(loaded(7, &[(1, 7)]), now, FULL),
+            Ok(Change::None)
+        ));
+        assert!(matches!(
+            board.install(loaded(7, &[(1, 7), (2, 0)]), now, FULL),
+            Ok(Change::Differs)
+        ));
+        assert_eq!(
+            board.last_known().map(|shown| shown.topics().len()),
+            Some(1),
+            "one list at one cursor"
+        );
+        assert!(
+            matches!(
+                board.apply(&changes(&[(8, 0, false)]), true, FULL),
+                Change::Reload
+            ),
+            "until the log says so"
+        );
+        assert!(matches!(
+            board.install(loaded(8, &[(1, 7), (2, 0)]), now, FULL),
+            Ok(Change::Update(_))
+        ));
     }
 
     #[test]
@@ -497,11 +730,20 @@ mod tests {
         let (mut board, now) = ready(7, &[(1, 7)]);
         board.become_stale(DateTime::UNIX_EPOCH, Revision::new(8).expect("a revision"));
         assert!(board.current(true, now, TTL).is_none() && board.last_known().is_some());
-        assert!(matches!(board.apply(&changes(&[(9, 2, true)]), true, FULL), Change::None));
-        assert!(board.install(loaded(8, &[(1, 7)]), now, FULL).is_err(), "read before the last change");
+        assert!(matches!(
+            board.apply(&changes(&[(9, 2, true)]), true, FULL),
+            Change::None
+        ));
+        assert!(
+            board.install(loaded(8, &[(1, 7)]), now, FULL).is_err(),
+            "read before the last change"
+        );
         assert!(board.stale_since().is_some());
         assert!(
-            matches!(board.install(loaded(9, &[(1, 7), (2, 9)]), now, FULL), Ok(Change::Update(_))),
+            matches!(
+                board.install(loaded(9, &[(1, 7), (2, 9)]), now, FULL),
+                Ok(Change::Update(_))
+            ),
             "its readers hear of it"
         );
         assert!(board.stale_since().is_none() && board.current(true, now, TTL).is_some());
@@ -512,16 +754,34 @@ mod tests {
         let (mut board, now) = ready(7, &[(1, 7)]);
         board.restart("f".parse().expect("an epoch"));
         assert!(board.last_known().is_none());
-        assert!(board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(), "of the old epoch");
-        let restored = || Loaded { snapshot: of_epoch_f(3, &[(1, 3)]), ..loaded(3, &[]) };
-        assert!(matches!(board.install(restored(), now, FULL), Ok(Change::Anew(_))));
-        assert!(matches!(board.install(restored(), now, FULL), Ok(Change::None)), "once");
-        assert!(board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(), "also later");
+        assert!(
+            board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(),
+            "of the old epoch"
+        );
+        let restored = || Loaded {
+            snapshot: of_epoch_f(3, &[(1, 3)]),
+            ..loaded(3, &[])
+        };
+        assert!(matches!(
+            board.install(restored(), now, FULL),
+            Ok(Change::Anew(_))
+        ));
+        assert!(
+            matches!(board.install(restored(), now, FULL), Ok(Change::None)),
+            "once"
+        );
+        assert!(
+            board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(),
+            "also later"
+        );
     }
 
     fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> Snapshot {
         let listed = snapshot(revision, topics);
-        let cursor = Cursor { epoch: "f".parse().expect("an epoch"), revision: listed.revision() };
+        let cursor = Cursor {
+            epoch: "f".parse().expect("an epoch"),
+            revision: listed.revision(),
+        };
         Snapshot::new(listed.board().clone(), cursor, listed.topics().to_vec())
     }
 

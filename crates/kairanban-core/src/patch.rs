@@ -58,7 +58,12 @@ pub struct Update {
 
 impl Update {
     pub(crate) fn new(snapshot: Arc<Snapshot>, patch: Patch, posted: Vec<Arc<Topic>>) -> Self {
-        Self { snapshot, patch, posted, forms: Forms::default() }
+        Self {
+            snapshot,
+            patch,
+            posted,
+            forms: Forms::default(),
+        }
     }
 
     /// The revision that it leads to.

@@ -82,8 +82,15 @@ impl FromStr for ReadPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token].into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or(Invalid { field: "read", reason: InvalidReason::NotOneOf { words: "open or token" } })
+        let found = [Self::Open, Self::Token]
+            .into_iter()
+            .find(|policy| policy.as_str() == text);
+        found.ok_or(Invalid {
+            field: "read",
+            reason: InvalidReason::NotOneOf {
+                words: "open or token",
+            },
+        })
     }
 }
 
@@ -91,8 +98,15 @@ impl FromStr for PostPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token, Self::Closed].into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or(Invalid { field: "post", reason: InvalidReason::NotOneOf { words: "open, token or closed" } })
+        let found = [Self::Open, Self::Token, Self::Closed]
+            .into_iter()
+            .find(|policy| policy.as_str() == text);
+        found.ok_or(Invalid {
+            field: "post",
+            reason: InvalidReason::NotOneOf {
+                words: "open, token or closed",
+            },
+        })
     }
 }
 
@@ -108,7 +122,13 @@ mod tests {
         for word in ["open", "token", "closed"] {
             assert_eq!(word.parse::<PostPolicy>().map(PostPolicy::as_str), Ok(word));
         }
-        assert_eq!("closed".parse::<ReadPolicy>().map_err(|fault| fault.field), Err("read"));
-        assert_eq!("Open".parse::<PostPolicy>().map_err(|fault| fault.field), Err("post"));
+        assert_eq!(
+            "closed".parse::<ReadPolicy>().map_err(|fault| fault.field),
+            Err("read")
+        );
+        assert_eq!(
+            "Open".parse::<PostPolicy>().map_err(|fault| fault.field),
+            Err("post")
+        );
     }
 }

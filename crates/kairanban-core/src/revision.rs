@@ -19,7 +19,11 @@ impl Revision {
     /// The revision with this number, or `None` at 2^53 and above.
     #[must_use]
     pub const fn new(number: u64) -> Option<Self> {
-        if number < Self::END { Some(Self(number)) } else { None }
+        if number < Self::END {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The number itself.
@@ -41,7 +45,10 @@ mod tests {
 
     #[test]
     fn ends_below_what_a_javascript_number_holds() {
-        assert_eq!(Revision::new((1 << 53) - 1).map(Revision::get), Some(9_007_199_254_740_991));
+        assert_eq!(
+            Revision::new((1 << 53) - 1).map(Revision::get),
+            Some(9_007_199_254_740_991)
+        );
         assert_eq!(Revision::new(1 << 53), None);
     }
 }

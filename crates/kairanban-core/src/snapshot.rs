@@ -33,9 +33,19 @@ impl Snapshot {
     /// `topics` in id order, as committed at `cursor`.
     #[must_use]
     pub fn new(board: BoardName, cursor: Cursor, topics: Vec<Arc<Topic>>) -> Self {
-        debug_assert!(topics.is_sorted_by_key(|topic| topic.id), "topics in id order");
+        debug_assert!(
+            topics.is_sorted_by_key(|topic| topic.id),
+            "topics in id order"
+        );
         let digest = Digest::of(&topics);
-        Self { since: cursor.revision, board, cursor, topics, digest, forms: Forms::default() }
+        Self {
+            since: cursor.revision,
+            board,
+            cursor,
+            topics,
+            digest,
+            forms: Forms::default(),
+        }
     }
 
     /// The board's name.
@@ -65,7 +75,10 @@ impl Snapshot {
     /// The topic with this id, if the list shows it.
     #[must_use]
     pub fn topic(&self, id: TopicId) -> Option<&Arc<Topic>> {
-        self.topics.binary_search_by_key(&id, |topic| topic.id).ok().map(|at| &self.topics[at])
+        self.topics
+            .binary_search_by_key(&id, |topic| topic.id)
+            .ok()
+            .map(|at| &self.topics[at])
     }
 
     /// The list's fingerprint.
@@ -96,14 +109,20 @@ impl Snapshot {
                 (Err(_), None) => {}
             }
         }
-        let archived = topics.drain(..topics.len().saturating_sub(topics_max)).map(|topic| topic.id).collect::<Vec<_>>();
+        let archived = topics
+            .drain(..topics.len().saturating_sub(topics_max))
+            .map(|topic| topic.id)
+            .collect::<Vec<_>>();
         // Below a full list there may be topics that are not archived yet: they come before any that
         // would stand below where the list began.
         let began = self.topics.first().map(|topic| topic.id);
         if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
             return Applied::Reload;
         }
-        let cursor = Cursor { epoch: self.cursor.epoch.clone(), revision: changes.revision() };
+        let cursor = Cursor {
+            epoch: self.cursor.epoch.clone(),
+            revision: changes.revision(),
+        };
         let next = Self::new(self.board.clone(), cursor, topics);
         self.towards(next, |id| archived.binary_search(&id).is_ok())
     }
@@ -112,7 +131,9 @@ impl Snapshot {
     /// full list was pushed out of it.
     #[must_use]
     pub fn replaced_by(&self, next: Self, topics_max: usize) -> Applied {
-        let first = (next.topics.len() >= topics_max).then(|| next.topics.first().map(|topic| topic.id)).flatten();
+        let first = (next.topics.len() >= topics_max)
+            .then(|| next.topics.first().map(|topic| topic.id))
+            .flatten();
         self.towards(next, |id| first.is_some_and(|first| id < first))
     }
 
@@ -123,23 +144,52 @@ impl Snapshot {
             return Applied::Same(Arc::new(next));
         }
         // Whoever was brought to any revision since then holds this list.
-        let patch = Patch { board: self.board.clone(), from: self.since, to: next.cursor.clone(), digest: next.digest, ops };
+        let patch = Patch {
+            board: self.board.clone(),
+            from: self.since,
+            to: next.cursor.clone(),
+            digest: next.digest,
+            ops,
+        };
         // Ids grow: one that is higher than all that were here was not here before.
         let newest = self.topics.last().map(|topic| topic.id);
-        let posted = next.topics.iter().filter(|topic| Some(topic.id) > newest).map(Arc::clone).collect();
+        let posted = next
+            .topics
+            .iter()
+            .filter(|topic| Some(topic.id) > newest)
+            .map(Arc::clone)
+            .collect();
         Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
     }
 }
 
 /// The ops that turn one list in id order into another.
-fn difference(old: &[Arc<Topic>], new: &[Arc<Topic>], archived: impl Fn(TopicId) -> bool) -> Vec<Op> {
+fn difference(
+    old: &[Arc<Topic>],
+    new: &[Arc<Topic>],
+    archived: impl Fn(TopicId) -> bool,
+) -> Vec<Op> {
     let kept = |topic: &&Arc<Topic>| new.binary_search_by_key(&topic.id, |new| new.id).is_ok();
-    let gone = old.iter().filter(|topic| !kept(topic)).map(|topic| Op::Delete { id: topic.id, archived: archived(topic.id) });
+    let gone = old
+        .iter()
+        .filter(|topic| !kept(topic))
+        .map(|topic| Op::Delete {
+            id: topic.id,
+            archived: archived(topic.id),
+        });
     let same = |topic: &&Arc<Topic>| {
-        let before = old.binary_search_by_key(&topic.id, |old| old.id).ok().map(|at| &old[at]);
+        let before = old
+            .binary_search_by_key(&topic.id, |old| old.id)
+            .ok()
+            .map(|at| &old[at]);
         before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
     };
-    gone.chain(new.iter().filter(|topic| !same(topic)).map(|topic| Op::Set(Arc::clone(topic)))).collect()
+    gone.chain(
+        new.iter()
+            .filter(|topic| !same(topic))
+            .map(|topic| Op::Set(Arc::clone(topic))),
+    )
+    .collect()
 }
 
 /// A fingerprint of a live list, that a client can compute for itself: the sum over the list of
@@ -149,13 +199,21 @@ pub struct Digest(u64);
 
 impl Digest {
     fn of(topics: &[Arc<Topic>]) -> Self {
-        Self::of_pairs(topics.iter().map(|topic| (topic.id.get(), topic.revision.get())))
+        Self::of_pairs(
+            topics
+                .iter()
+                .map(|topic| (topic.id.get(), topic.revision.get())),
+        )
     }
 
     /// Of the ids and revisions of the topics of a list, in any order.
     #[must_use]
     pub fn of_pairs(pairs: impl Iterator<Item = (u64, u64)>) -> Self {
-        Self(pairs.map(|(id, revision)| mix(mix(id).wrapping_add(revision))).fold(0, u64::wrapping_add))
+        Self(
+            pairs
+                .map(|(id, revision)| mix(mix(id).wrapping_add(revision)))
+                .fold(0, u64::wrapping_add),
+        )
     }
 }
 
@@ -202,7 +260,10 @@ pub(crate) mod tests {
         Snapshot::new(
             "main".parse().expect("a name"),
             cursor,
-            topics.iter().map(|(id, revision)| topic(*id, *revision)).collect(),
+            topics
+                .iter()
+                .map(|(id, revision)| topic(*id, *revision))
+                .collect(),
         )
     }
 
@@ -234,7 +295,11 @@ pub(crate) mod tests {
         for &(revision, id, (now, shown)) in rows {
             changes.push(&Change {
                 revision: Revision::new(revision).expect("a revision"),
-                kind: if shown { ChangeKind::Set } else { ChangeKind::Delete },
+                kind: if shown {
+                    ChangeKind::Set
+                } else {
+                    ChangeKind::Delete
+                },
                 board_id: BoardId(1),
                 board: None,
                 names_board: false,
@@ -246,7 +311,11 @@ pub(crate) mod tests {
     }
 
     fn pairs(snapshot: &Snapshot) -> Vec<(i64, u64)> {
-        snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
+        snapshot
+            .topics()
+            .iter()
+            .map(|topic| (topic.id.0, topic.revision.get()))
+            .collect()
     }
 
     fn updated(applied: Applied) -> Arc<Update> {
@@ -258,32 +327,58 @@ pub(crate) mod tests {
 
     #[test]
     fn digest_is_the_one_of_the_contract() {
-        assert_eq!(Digest::of_pairs([(1, 1), (2, 7)].into_iter()).to_string(), "8e8e44e4f764f322");
+        assert_eq!(
+            Digest::of_pairs([(1, 1), (2, 7)].into_iter()).to_string(),
+            "8e8e44e4f764f322"
+        );
     }
 
     #[test]
     fn skips_what_it_already_holds() {
-        let update = updated(snapshot(7, &[(1, 1), (2, 7)]).apply(&changes(&[(6, 1, false), (7, 2, true), (8, 3, true)]), 500));
+        let update = updated(
+            snapshot(7, &[(1, 1), (2, 7)])
+                .apply(&changes(&[(6, 1, false), (7, 2, true), (8, 3, true)]), 500),
+        );
         assert_eq!(pairs(&update.snapshot), [(1, 1), (2, 7), (3, 8)]);
     }
 
     #[test]
     fn a_topic_that_came_and_went_in_between_is_no_change() {
         let now = snapshot(7, &[(1, 1)]);
-        let Applied::Same(same) = now.apply(&changes(&[(8, 2, true), (9, 2, false)]), 500) else { panic!("the same") };
+        let Applied::Same(same) = now.apply(&changes(&[(8, 2, true), (9, 2, false)]), 500) else {
+            panic!("the same")
+        };
         assert_eq!((same.revision().get(), pairs(&same)), (9, pairs(&now)));
         // Whoever was shown revision 7 is still on this list.
-        assert_eq!(updated(same.apply(&changes(&[(10, 3, true)]), 500)).patch.from.get(), 7);
+        assert_eq!(
+            updated(same.apply(&changes(&[(10, 3, true)]), 500))
+                .patch
+                .from
+                .get(),
+            7
+        );
     }
 
     #[test]
     fn a_full_board_pushes_out_its_oldest() {
-        let update = updated(snapshot(3, &[(1, 1), (2, 2), (3, 3)]).apply(&changes(&[(4, 4, true), (4, 5, true)]), 3));
+        let update = updated(
+            snapshot(3, &[(1, 1), (2, 2), (3, 3)])
+                .apply(&changes(&[(4, 4, true), (4, 5, true)]), 3),
+        );
         assert_eq!(pairs(&update.snapshot), [(3, 3), (4, 4), (5, 4)]);
         let ops = &update.patch.ops;
         assert!(matches!(
             ops[..2],
-            [Op::Delete { id: TopicId(1), archived: true }, Op::Delete { id: TopicId(2), archived: true }]
+            [
+                Op::Delete {
+                    id: TopicId(1),
+                    archived: true
+                },
+                Op::Delete {
+                    id: TopicId(2),
+                    archived: true
+                }
+            ]
         ));
         assert_eq!(ops.len(), 4);
     }
@@ -291,15 +386,30 @@ pub(crate) mod tests {
     #[test]
     fn a_delete_on_a_full_board_asks_the_database_who_moves_up() {
         let full = snapshot(3, &[(2, 2), (3, 3)]);
-        assert!(matches!(full.apply(&changes(&[(4, 3, false)]), 2), Applied::Reload));
-        assert!(matches!(full.apply(&changes(&[(4, 3, false)]), 3), Applied::Updated(_)));
+        assert!(matches!(
+            full.apply(&changes(&[(4, 3, false)]), 2),
+            Applied::Reload
+        ));
+        assert!(matches!(
+            full.apply(&changes(&[(4, 3, false)]), 3),
+            Applied::Updated(_)
+        ));
     }
 
     #[test]
     fn after_a_clear_only_the_database_knows_the_list() {
         let cleared = [(4, 2, true), (5, 0, false), (6, 7, true)];
-        assert!(matches!(snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500), Applied::Reload));
-        assert!(matches!(snapshot(6, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500), Applied::Same(_)), "known already");
+        assert!(matches!(
+            snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500),
+            Applied::Reload
+        ));
+        assert!(
+            matches!(
+                snapshot(6, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500),
+                Applied::Same(_)
+            ),
+            "known already"
+        );
     }
 
     proptest! {

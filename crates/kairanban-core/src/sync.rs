@@ -49,13 +49,21 @@ pub mod broadcast {
         #[must_use]
         pub fn new(capacity: usize) -> Self {
             let capacity = capacity.next_power_of_two();
-            Self(Arc::new(Mutex::new(Channel { waiting: VecDeque::new(), sent: 0, receivers: 0, capacity })))
+            Self(Arc::new(Mutex::new(Channel {
+                waiting: VecDeque::new(),
+                sent: 0,
+                receivers: 0,
+                capacity,
+            })))
         }
 
         pub fn subscribe(&self) -> Receiver<T> {
             let mut channel = self.0.lock().expect("no panic");
             channel.receivers += 1;
-            Receiver { channel: Arc::clone(&self.0), next: channel.sent }
+            Receiver {
+                channel: Arc::clone(&self.0),
+                next: channel.sent,
+            }
         }
 
         pub fn receiver_count(&self) -> usize {
@@ -86,7 +94,11 @@ pub mod broadcast {
                 return Err(TryRecvError::Lagged(missed));
             }
             let place = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
-            let value = channel.waiting.get(place).cloned().ok_or(TryRecvError::Empty)?;
+            let value = channel
+                .waiting
+                .get(place)
+                .cloned()
+                .ok_or(TryRecvError::Empty)?;
             self.next += 1;
             Ok(value)
         }

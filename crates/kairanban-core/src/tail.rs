@@ -25,8 +25,17 @@ pub struct Tail {
 impl Tail {
     /// A tail that knows every topic that changed after `floor`, and keeps the `entries_max` that changed last.
     #[must_use]
-    pub fn new(floor: Revision, entries: impl IntoIterator<Item = (Revision, TopicId)>, entries_max: usize) -> Self {
-        let mut tail = Self { floor, entries: VecDeque::new(), holes: VecDeque::new(), entries_max };
+    pub fn new(
+        floor: Revision,
+        entries: impl IntoIterator<Item = (Revision, TopicId)>,
+        entries_max: usize,
+    ) -> Self {
+        let mut tail = Self {
+            floor,
+            entries: VecDeque::new(),
+            holes: VecDeque::new(),
+            entries_max,
+        };
         tail.record(entries);
         tail
     }
@@ -56,7 +65,8 @@ impl Tail {
         // Mostly what is added is newer than what is there.
         let oldest = last.values().min().copied();
         let from = self.entries.partition_point(|(at, _)| Some(*at) < oldest);
-        self.entries.extend(last.into_iter().map(|(id, at)| (at, id)));
+        self.entries
+            .extend(last.into_iter().map(|(id, at)| (at, id)));
         self.entries.make_contiguous()[from..].sort_unstable();
         self.forget();
     }
@@ -82,7 +92,11 @@ impl Tail {
             }
         }
         // A board whose few topics change for ever would otherwise never forget a hole.
-        while self.holes.front().is_some_and(|(_, end)| *end <= self.floor || self.holes.len() > self.entries_max) {
+        while self
+            .holes
+            .front()
+            .is_some_and(|(_, end)| *end <= self.floor || self.holes.len() > self.entries_max)
+        {
             if let Some((_, end)) = self.holes.pop_front() {
                 self.floor = self.floor.max(end);
             }
@@ -91,9 +105,13 @@ impl Tail {
 
     /// The topics that changed after `revision`, or `None` if a reader there cannot be served.
     pub(crate) fn since(&self, revision: Revision) -> Option<BTreeSet<TopicId>> {
-        let in_hole = self.holes.iter().any(|(first, end)| (*first..*end).contains(&revision));
+        let in_hole = self
+            .holes
+            .iter()
+            .any(|(first, end)| (*first..*end).contains(&revision));
         let first = self.entries.partition_point(|(at, _)| *at <= revision);
-        (revision >= self.floor && !in_hole).then(|| self.entries.range(first..).map(|(_, id)| *id).collect())
+        (revision >= self.floor && !in_hole)
+            .then(|| self.entries.range(first..).map(|(_, id)| *id).collect())
     }
 }
 
@@ -120,7 +138,10 @@ mod tests {
         let mut tail = Tail::new(revision(4), [], 2);
         tail.record([(revision(6), TopicId(1))]);
         tail.leave_hole(revision(5), revision(6));
-        assert_eq!([4, 5, 6].map(|at| tail.since(revision(at)).is_some()), [true, false, true]);
+        assert_eq!(
+            [4, 5, 6].map(|at| tail.since(revision(at)).is_some()),
+            [true, false, true]
+        );
         tail.record([(revision(7), TopicId(2)), (revision(8), TopicId(3))]);
         assert!(tail.holes.is_empty(), "forgotten with its revisions");
     }
@@ -133,19 +154,40 @@ mod tests {
             tail.leave_hole(revision(at - 1), revision(at));
         }
         assert_eq!(tail.since(revision(999)), Some([].into()));
-        assert!(tail.holes.len() <= 2 && tail.floor() >= revision(900), "holes take places too: {tail:?}");
+        assert!(
+            tail.holes.len() <= 2 && tail.floor() >= revision(900),
+            "holes take places too: {tail:?}"
+        );
     }
 
     #[test]
     fn an_older_stretch_serves_readers_from_further_back() {
-        let mut tail = Tail::new(revision(6), [(revision(7), TopicId(1)), (revision(8), TopicId(2))], 8);
-        let older = Tail::new(revision(2), [(revision(3), TopicId(2)), (revision(4), TopicId(3)), (revision(7), TopicId(1))], 8);
+        let mut tail = Tail::new(
+            revision(6),
+            [(revision(7), TopicId(1)), (revision(8), TopicId(2))],
+            8,
+        );
+        let older = Tail::new(
+            revision(2),
+            [
+                (revision(3), TopicId(2)),
+                (revision(4), TopicId(3)),
+                (revision(7), TopicId(1)),
+            ],
+            8,
+        );
         assert!(tail.since(revision(2)).is_none());
         tail.deepen(&older, revision(5));
-        assert!(tail.since(revision(2)).is_none(), "what was between 5 and 6 is not known");
+        assert!(
+            tail.since(revision(2)).is_none(),
+            "what was between 5 and 6 is not known"
+        );
         tail.deepen(&older, revision(7));
         assert_eq!(tail.since(revision(2)), Some([1, 2, 3].map(TopicId).into()));
         assert_eq!(tail.since(revision(4)), Some([1, 2].map(TopicId).into()));
-        assert_eq!(tail.entries().map(|(at, _)| at.get()).collect::<Vec<_>>(), [4, 7, 8]);
+        assert_eq!(
+            tail.entries().map(|(at, _)| at.get()).collect::<Vec<_>>(),
+            [4, 7, 8]
+        );
     }
 }

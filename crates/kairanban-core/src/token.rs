@@ -33,8 +33,15 @@ impl FromStr for Scope {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Read, Self::Post, Self::Admin].into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or(Invalid { field: "scope", reason: InvalidReason::NotOneOf { words: "read, post or admin" } })
+        let found = [Self::Read, Self::Post, Self::Admin]
+            .into_iter()
+            .find(|scope| scope.as_str() == text);
+        found.ok_or(Invalid {
+            field: "scope",
+            reason: InvalidReason::NotOneOf {
+                words: "read, post or admin",
+            },
+        })
     }
 }
 
@@ -63,13 +70,18 @@ impl FromStr for TokenName {
         let reason = if name.is_empty() {
             InvalidReason::Empty
         } else if name.chars().nth(NAME_CHARS_MAX).is_some() {
-            InvalidReason::TooLong { chars_max: NAME_CHARS_MAX }
+            InvalidReason::TooLong {
+                chars_max: NAME_CHARS_MAX,
+            }
         } else if name.chars().any(|c| c.is_control() || is_bidi_control(c)) {
             InvalidReason::ForbiddenCharacter
         } else {
             return Ok(Self(name.to_owned()));
         };
-        Err(Invalid { field: "name", reason })
+        Err(Invalid {
+            field: "name",
+            reason,
+        })
     }
 }
 
@@ -78,7 +90,12 @@ impl FromStr for TokenName {
 /// # Errors
 /// Which of these it is not.
 pub fn expiry(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Invalid> {
-    let wrong = |reason| Err(Invalid { field: "expires_at", reason });
+    let wrong = |reason| {
+        Err(Invalid {
+            field: "expires_at",
+            reason,
+        })
+    };
     match at {
         _ if at <= now => wrong(InvalidReason::Past),
         _ if at.year() > YEAR_MAX => wrong(InvalidReason::TooFar),
@@ -130,13 +147,19 @@ mod tests {
     #[test]
     fn a_token_ends_in_a_time_to_come_that_a_database_can_hold() {
         let now = DateTime::UNIX_EPOCH;
-        let last = DateTime::parse_from_rfc3339("9999-12-31T23:59:59.999999Z").expect("a time").to_utc();
+        let last = DateTime::parse_from_rfc3339("9999-12-31T23:59:59.999999Z")
+            .expect("a time")
+            .to_utc();
         for good in [now + TimeDelta::microseconds(1), last] {
             assert_eq!(expiry(good, now), Ok(good));
         }
-        for bad in
-            [now, now - TimeDelta::days(1), DateTime::<Utc>::MIN_UTC, last + TimeDelta::microseconds(1), DateTime::<Utc>::MAX_UTC]
-        {
+        for bad in [
+            now,
+            now - TimeDelta::days(1),
+            DateTime::<Utc>::MIN_UTC,
+            last + TimeDelta::microseconds(1),
+            DateTime::<Utc>::MAX_UTC,
+        ] {
             assert!(expiry(bad, now).is_err(), "{bad}");
         }
     }
@@ -155,11 +178,28 @@ mod tests {
             revoked_at: None,
             last_used_at: None,
         };
-        assert!(token.allows(Scope::Read, Some(&board("main"))) && token.allows(Scope::Post, Some(&board("main"))));
+        assert!(
+            token.allows(Scope::Read, Some(&board("main")))
+                && token.allows(Scope::Post, Some(&board("main")))
+        );
         assert!(!token.allows(Scope::Admin, Some(&board("main"))));
-        assert!(!token.allows(Scope::Read, Some(&board("other"))) && !token.allows(Scope::Read, None));
+        assert!(
+            !token.allows(Scope::Read, Some(&board("other"))) && !token.allows(Scope::Read, None)
+        );
         assert!(token.is_valid(now) && !token.is_valid(now + TimeDelta::seconds(9)));
-        assert!(!Token { revoked_at: Some(now), ..token.clone() }.is_valid(now));
-        assert!(Token { board: None, ..token }.allows(Scope::Read, None));
+        assert!(
+            !Token {
+                revoked_at: Some(now),
+                ..token.clone()
+            }
+            .is_valid(now)
+        );
+        assert!(
+            Token {
+                board: None,
+                ..token
+            }
+            .allows(Scope::Read, None)
+        );
     }
 }

@@ -58,7 +58,11 @@ impl NewTopic {
     pub fn try_new(comment: &str, author: &str) -> Result<Self, Vec<Invalid>> {
         let (comment, author) = (tidy_comment(comment), author.trim().to_owned());
         let faults = faults(Some(&comment), Some(&author));
-        if faults.is_empty() { Ok(Self { comment, author }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { comment, author })
+        } else {
+            Err(faults)
+        }
     }
 
     /// The text.
@@ -87,9 +91,16 @@ impl TopicEdit {
     /// # Errors
     /// One [`Invalid`] per field at fault.
     pub fn try_new(comment: Option<&str>, author: Option<&str>) -> Result<Self, Vec<Invalid>> {
-        let (comment, author) = (comment.map(tidy_comment), author.map(|author| author.trim().to_owned()));
+        let (comment, author) = (
+            comment.map(tidy_comment),
+            author.map(|author| author.trim().to_owned()),
+        );
         let faults = faults(comment.as_deref(), author.as_deref());
-        if faults.is_empty() { Ok(Self { comment, author }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { comment, author })
+        } else {
+            Err(faults)
+        }
     }
 
     /// The text, if that changes.
@@ -106,29 +117,48 @@ impl TopicEdit {
 }
 
 fn tidy_comment(comment: &str) -> String {
-    comment.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
+    comment
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .trim()
+        .to_owned()
 }
 
 fn faults(comment: Option<&str>, author: Option<&str>) -> Vec<Invalid> {
-    let comment = comment.and_then(comment_fault).map(|reason| Invalid { field: "comment", reason });
-    let author = author.and_then(author_fault).map(|reason| Invalid { field: "author", reason });
+    let comment = comment.and_then(comment_fault).map(|reason| Invalid {
+        field: "comment",
+        reason,
+    });
+    let author = author.and_then(author_fault).map(|reason| Invalid {
+        field: "author",
+        reason,
+    });
     comment.into_iter().chain(author).collect()
 }
 
 fn comment_fault(comment: &str) -> Option<InvalidReason> {
-    if comment.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+    if comment
+        .chars()
+        .all(|c| c.is_whitespace() || is_invisible(c))
+    {
         Some(InvalidReason::Empty)
     } else if comment.chars().nth(COMMENT_CHARS_MAX).is_some() {
-        Some(InvalidReason::TooLong { chars_max: COMMENT_CHARS_MAX })
+        Some(InvalidReason::TooLong {
+            chars_max: COMMENT_CHARS_MAX,
+        })
     } else {
-        let forbidden = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}';
+        let forbidden = |c: char| {
+            (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}'
+        };
         forbidden_or_piled(comment, forbidden)
     }
 }
 
 fn author_fault(author: &str) -> Option<InvalidReason> {
     if author.chars().nth(AUTHOR_CHARS_MAX).is_some() {
-        Some(InvalidReason::TooLong { chars_max: AUTHOR_CHARS_MAX })
+        Some(InvalidReason::TooLong {
+            chars_max: AUTHOR_CHARS_MAX,
+        })
     } else {
         let forbidden = |c: char| c.is_control() || is_bidi_control(c) || is_invisible(c);
         forbidden_or_piled(author, forbidden)
@@ -165,7 +195,10 @@ mod tests {
 
     fn reason(comment: &str, author: &str) -> Vec<(&'static str, &'static str)> {
         let faults = NewTopic::try_new(comment, author).err().unwrap_or_default();
-        faults.into_iter().map(|fault| (fault.field, fault.reason.code())).collect()
+        faults
+            .into_iter()
+            .map(|fault| (fault.field, fault.reason.code()))
+            .collect()
     }
 
     #[test]
@@ -177,7 +210,10 @@ mod tests {
     #[test]
     fn counts_scalar_values_not_bytes() {
         assert_eq!(reason(&"板".repeat(2_000), &"名".repeat(80)), []);
-        assert_eq!(reason(&"板".repeat(2_001), &"名".repeat(81)), [("comment", "too_long"), ("author", "too_long")]);
+        assert_eq!(
+            reason(&"板".repeat(2_001), &"名".repeat(81)),
+            [("comment", "too_long"), ("author", "too_long")]
+        );
     }
 
     #[test]
@@ -189,18 +225,41 @@ mod tests {
 
     #[test]
     fn refuses_what_lies_about_the_text() {
-        for c in ['\0', '\u{1B}', '\u{7}', '\u{7F}', '\u{85}', '\u{202E}', '\u{2066}', '\u{FEFF}'] {
-            assert_eq!(reason(&format!("a{c}b"), ""), [("comment", "forbidden_character")], "{c:?}");
-            assert_eq!(reason("a", &format!("a{c}b")), [("author", "forbidden_character")], "{c:?}");
+        for c in [
+            '\0', '\u{1B}', '\u{7}', '\u{7F}', '\u{85}', '\u{202E}', '\u{2066}', '\u{FEFF}',
+        ] {
+            assert_eq!(
+                reason(&format!("a{c}b"), ""),
+                [("comment", "forbidden_character")],
+                "{c:?}"
+            );
+            assert_eq!(
+                reason("a", &format!("a{c}b")),
+                [("author", "forbidden_character")],
+                "{c:?}"
+            );
         }
-        assert_eq!(reason("a", "a\u{200B}b"), [("author", "forbidden_character")]);
+        assert_eq!(
+            reason("a", "a\u{200B}b"),
+            [("author", "forbidden_character")]
+        );
     }
 
     #[test]
     fn refuses_marks_piled_on_marks() {
-        assert_eq!(reason(&format!("a{}", "\u{0301}".repeat(40)), ""), [("comment", "piled_marks")]);
-        assert_eq!(reason("a", &format!("a{}", "\u{0323}".repeat(11))), [("author", "piled_marks")]);
-        assert_eq!(reason(&"e\u{0301}\u{0323}".repeat(40), ""), [], "a few on each letter are writing");
+        assert_eq!(
+            reason(&format!("a{}", "\u{0301}".repeat(40)), ""),
+            [("comment", "piled_marks")]
+        );
+        assert_eq!(
+            reason("a", &format!("a{}", "\u{0323}".repeat(11))),
+            [("author", "piled_marks")]
+        );
+        assert_eq!(
+            reason(&"e\u{0301}\u{0323}".repeat(40), ""),
+            [],
+            "a few on each letter are writing"
+        );
     }
 
     #[test]

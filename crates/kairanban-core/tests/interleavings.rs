@@ -11,8 +11,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Policies, Published, Resume, Snapshot, Standing,
-    Subscription, Tail, TopicId,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Policies, Published,
+    Resume, Snapshot, Standing, Subscription, Tail, TopicId,
 };
 use shuttle::{
     sync::{
@@ -45,12 +45,19 @@ fn all_at(revision: u64) -> BTreeMap<i64, u64> {
 }
 
 fn list_at(revision: u64) -> BTreeMap<i64, u64> {
-    all_at(revision).into_iter().rev().take(TOPICS_MAX).collect()
+    all_at(revision)
+        .into_iter()
+        .rev()
+        .take(TOPICS_MAX)
+        .collect()
 }
 
 fn load(head: &Head) -> Loaded {
     let at = head.load(Ordering::SeqCst);
-    let topics = list_at(at).into_iter().map(|(id, at)| topic(id, at)).collect();
+    let topics = list_at(at)
+        .into_iter()
+        .map(|(id, at)| topic(id, at))
+        .collect();
     let snapshot = Snapshot::new(board(), cursor(at), topics);
     Loaded {
         board_id: BoardId(1),
@@ -68,9 +75,16 @@ fn changes(after: u64, upto: u64) -> BoardChanges {
         let id = i64::try_from(at).expect("a small number") - i64::from(takes_away);
         changes.push(&Change {
             revision: revision(at),
-            kind: if takes_away { ChangeKind::Delete } else { ChangeKind::Set },
+            kind: if takes_away {
+                ChangeKind::Delete
+            } else {
+                ChangeKind::Set
+            },
             board_id: BoardId(1),
-            board: Some(Standing { name: board(), policies: Policies::default() }),
+            board: Some(Standing {
+                name: board(),
+                policies: Policies::default(),
+            }),
             names_board: false,
             topic_id: Some(TopicId(id)),
             topic: now.get(&id).map(|at| topic(id, *at)),
@@ -86,7 +100,8 @@ fn follow(hub: &Hub, head: &Head) {
         // Every other time it looks, it finds two.
         if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
             // Outdated cannot be: only this thread publishes.
-            hub.install(&hub.channel(&board()), load(head), Instant::now()).expect("the newest");
+            hub.install(&hub.channel(&board()), load(head), Instant::now())
+                .expect("the newest");
         }
     }
 }
@@ -114,11 +129,17 @@ impl Reader {
         let snapshot = std::sync::Arc::clone(live.last_known().expect("just read"));
         let first = live.resume(&cursor(held)).expect("just read");
         drop(live);
-        let mut reader = Self { subscription, sent: snapshot.revision().get(), list: list_at(held) };
+        let mut reader = Self {
+            subscription,
+            sent: snapshot.revision().get(),
+            list: list_at(held),
+        };
         match first {
             Resume::UpToDate => reader.sent = held.max(reader.sent),
             Resume::Patch(patch) => apply(&mut reader.list, &patch.ops),
-            Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => reader.list = listed(&snapshot),
+            Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => {
+                reader.list = listed(&snapshot)
+            }
         }
         reader.check();
         reader
@@ -138,7 +159,13 @@ impl Reader {
                 }
                 Ok(_) => {}
                 Err(Missed) => {
-                    let newest = self.subscription.channel.live().last_known().map(std::sync::Arc::clone).expect("read before");
+                    let newest = self
+                        .subscription
+                        .channel
+                        .live()
+                        .last_known()
+                        .map(std::sync::Arc::clone)
+                        .expect("read before");
                     if newest.revision().get() > self.sent {
                         (self.list, self.sent) = (listed(&newest), newest.revision().get());
                     }
@@ -154,14 +181,18 @@ impl Reader {
 }
 
 fn rounds() -> usize {
-    env::var("KAIRANBAN_INTERLEAVINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+    env::var("KAIRANBAN_INTERLEAVINGS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10_000)
 }
 
 /// The board may be in memory already, with nobody watching.
 fn one_follower_and_two_readers(is_in_memory: bool) {
     let (hub, head) = (Arc::new(Hub::new(TOPICS_MAX, LAG_MAX)), Head::default());
     if is_in_memory {
-        hub.install(&hub.channel(&board()), load(&head), Instant::now()).expect("nothing missed");
+        hub.install(&hub.channel(&board()), load(&head), Instant::now())
+            .expect("nothing missed");
     }
     let readers: Vec<_> = [0, 1]
         .map(|held| {

@@ -21,8 +21,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Patch, Policies, Published, Resume, Snapshot, Standing,
-    Subscription, Tail, TopicId,
+    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Patch, Policies,
+    Published, Resume, Snapshot, Standing, Subscription, Tail, TopicId,
 };
 use stateright::{Checker as _, Model, Property};
 use values::{apply, board, cursor, listed, revision, topic};
@@ -77,14 +77,27 @@ struct Node {
 /// However it came about.
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        let key = |node: &Self| (node.came_to.clone(), node.position, node.reading, node.acknowledged);
+        let key = |node: &Self| {
+            (
+                node.came_to.clone(),
+                node.position,
+                node.reading,
+                node.acknowledged,
+            )
+        };
         key(self) == key(other)
     }
 }
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.came_to, self.position, self.reading, self.acknowledged).hash(state);
+        (
+            &self.came_to,
+            self.position,
+            self.reading,
+            self.acknowledged,
+        )
+            .hash(state);
     }
 }
 
@@ -130,13 +143,23 @@ enum Seen {
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         let key = |state: &Self| (state.log.clone(), state.nodes.clone(), state.reader.clone());
-        key(self) == key(other) && (self.readings, self.cuts, self.crashes) == (other.readings, other.cuts, other.crashes)
+        key(self) == key(other)
+            && (self.readings, self.cuts, self.crashes)
+                == (other.readings, other.cuts, other.crashes)
     }
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.log, &self.nodes, &self.reader, self.readings, self.cuts, self.crashes).hash(state);
+        (
+            &self.log,
+            &self.nodes,
+            &self.reader,
+            self.readings,
+            self.cuts,
+            self.crashes,
+        )
+            .hash(state);
     }
 }
 
@@ -174,15 +197,35 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let reader = Reader { link: Link::Off, revision: None, list: BTreeMap::new(), fault: None };
+        let reader = Reader {
+            link: Link::Off,
+            revision: None,
+            list: BTreeMap::new(),
+            fault: None,
+        };
         let nodes = Default::default();
-        vec![State { log: vec![Commit::Set(1)], nodes, reader, readings: 0, cuts: 0, crashes: 0, seen: None }]
+        vec![State {
+            log: vec![Commit::Set(1)],
+            nodes,
+            reader,
+            readings: 0,
+            cuts: 0,
+            crashes: 0,
+            seen: None,
+        }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.log.len() < self.commits {
-            let new = 1 + state.log.iter().map(|commit| commit.topic()).max().unwrap_or(0);
-            let commits = (1..new).flat_map(|id| [Commit::Set(id), Commit::Delete(id)]).chain([Commit::Set(new)]);
+            let new = 1 + state
+                .log
+                .iter()
+                .map(|commit| commit.topic())
+                .max()
+                .unwrap_or(0);
+            let commits = (1..new)
+                .flat_map(|id| [Commit::Set(id), Commit::Delete(id)])
+                .chain([Commit::Set(new)]);
             actions.extend(commits.map(Action::Commit));
         }
         for (at, node) in state.nodes.iter().enumerate() {
@@ -219,17 +262,25 @@ impl Model for World {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what is shown was committed, in one order, without a hole", |_, state: &State| {
-                state.reader.fault.is_none()
+            Property::always(
+                "what is shown was committed, in one order, without a hole",
+                |_, state: &State| state.reader.fault.is_none(),
+            ),
+            Property::always(
+                "who has read everything stands where the database stands",
+                |_, state: &State| {
+                    !state.is_at_rest() || state.reader.list == state.list_at(state.head())
+                },
+            ),
+            Property::sometimes("a reader comes back by a patch", |_, state: &State| {
+                state.seen == Some(Seen::Patch)
             }),
-            Property::always("who has read everything stands where the database stands", |_, state: &State| {
-                !state.is_at_rest() || state.reader.list == state.list_at(state.head())
-            }),
-            Property::sometimes("a reader comes back by a patch", |_, state: &State| state.seen == Some(Seen::Patch)),
             Property::sometimes("a reader falls behind", |world: &Self, state: &State| {
                 state.seen == Some(Seen::Lag) || !world.has_lag()
             }),
-            Property::sometimes("a reading comes too early", |_, state: &State| state.seen == Some(Seen::Outdated)),
+            Property::sometimes("a reading comes too early", |_, state: &State| {
+                state.seen == Some(Seen::Outdated)
+            }),
         ]
     }
 }
@@ -266,14 +317,25 @@ impl State {
 
     /// What the board shows at a revision: the truth.
     fn list_at(&self, revision: u64) -> BTreeMap<i64, u64> {
-        self.topics_at(revision).into_iter().rev().take(TOPICS_MAX).collect()
+        self.topics_at(revision)
+            .into_iter()
+            .rev()
+            .take(TOPICS_MAX)
+            .collect()
     }
 
     /// What a reading of the board at a revision gives, with as much of its history as tells everything.
     fn loaded(&self, at: u64) -> Loaded {
-        let floor = (0..=at).rev().find(|at| self.list_at(*at).len() >= TOPICS_MAX).unwrap_or(0);
+        let floor = (0..=at)
+            .rev()
+            .find(|at| self.list_at(*at).len() >= TOPICS_MAX)
+            .unwrap_or(0);
         let entries = (floor + 1..=at).map(|at| (revision(at), TopicId(self.commit(at).topic())));
-        let topics = self.list_at(at).into_iter().map(|(id, at)| topic(id, at)).collect();
+        let topics = self
+            .list_at(at)
+            .into_iter()
+            .map(|(id, at)| topic(id, at))
+            .collect();
         Loaded {
             board_id: BoardId(1),
             policies: Policies::default(),
@@ -291,9 +353,16 @@ impl State {
             let id = self.commit(at).topic();
             changes.push(&Change {
                 revision: revision(at),
-                kind: if matches!(self.commit(at), Commit::Set(_)) { ChangeKind::Set } else { ChangeKind::Delete },
+                kind: if matches!(self.commit(at), Commit::Set(_)) {
+                    ChangeKind::Set
+                } else {
+                    ChangeKind::Delete
+                },
                 board_id: BoardId(1),
-                board: Some(Standing { name: board(), policies: Policies::default() }),
+                board: Some(Standing {
+                    name: board(),
+                    policies: Policies::default(),
+                }),
                 names_board: false,
                 topic_id: Some(TopicId(id)),
                 topic: now.get(&id).map(|at| topic(id, *at)),
@@ -328,7 +397,10 @@ impl State {
             }
             Action::Install(at) => {
                 let reading = self.nodes[at].reading.take()?;
-                self.seen = self.step(at, Step::Install(reading)).outdated.then_some(Seen::Outdated);
+                self.seen = self
+                    .step(at, Step::Install(reading))
+                    .outdated
+                    .then_some(Seen::Outdated);
             }
             Action::Join(at) => {
                 self.step(at, Step::Subscribe);
@@ -344,11 +416,15 @@ impl State {
                 self.cuts += 1;
             }
             Action::Crash(at) => {
-                if matches!(self.reader.link, Link::Joining(node) | Link::Open(node, _) if node == at) {
+                if matches!(self.reader.link, Link::Joining(node) | Link::Open(node, _) if node == at)
+                {
                     self.reader.link = Link::Off;
                 }
                 // It comes up at the head, with nothing in memory.
-                self.nodes[at] = Node { position: head, ..Node::default() };
+                self.nodes[at] = Node {
+                    position: head,
+                    ..Node::default()
+                };
                 self.crashes += 1;
             }
         }
@@ -360,7 +436,11 @@ impl State {
         self.nodes[node].steps.push(step);
         let (played, mut counted) = (self.play(node), self.play(node));
         let mut waiting = Vec::new();
-        while let Some(next) = counted.subscription.as_mut().and_then(Subscription::try_next) {
+        while let Some(next) = counted
+            .subscription
+            .as_mut()
+            .and_then(Subscription::try_next)
+        {
             match next {
                 Ok(News::Update(update)) => waiting.push(format!("{:?}", update.patch)),
                 other => waiting.push(format!("{other:?}")),
@@ -374,13 +454,19 @@ impl State {
 
     /// The real hub of a node, with the reader's place in it: everything that happened there, once more.
     fn play(&self, node: usize) -> Played {
-        let mut played = Played { hub: Hub::new(TOPICS_MAX, LAG_MAX), subscription: None, outdated: false, received: None };
+        let mut played = Played {
+            hub: Hub::new(TOPICS_MAX, LAG_MAX),
+            subscription: None,
+            outdated: false,
+            received: None,
+        };
         for step in &self.nodes[node].steps {
             match *step {
                 Step::Ask => drop(played.hub.channel(&board())),
                 Step::Install(at) => played.install(self, at),
                 Step::Look(after, upto) => {
-                    if played.hub.publish(&board(), &self.changes(after, upto)) == Published::Reload {
+                    if played.hub.publish(&board(), &self.changes(after, upto)) == Published::Reload
+                    {
                         played.install(self, upto);
                     }
                 }
@@ -397,7 +483,9 @@ impl State {
 
     /// The first thing that a reader is sent, once the node has come as far as it must.
     fn begin(&mut self) -> Option<()> {
-        let Link::Joining(at) = self.reader.link else { return None };
+        let Link::Joining(at) = self.reader.link else {
+            return None;
+        };
         let (position, acknowledged) = (self.nodes[at].position, self.nodes[at].acknowledged);
         if position < acknowledged.max(self.reader.revision.unwrap_or(0)) {
             // It waits for the follower; for a cursor that it does not know, until it has asked the database.
@@ -418,7 +506,9 @@ impl State {
                 }
             },
         }
-        if self.reader.revision < Some(acknowledged) && self.reader.list != self.list_at(acknowledged) {
+        if self.reader.revision < Some(acknowledged)
+            && self.reader.list != self.list_at(acknowledged)
+        {
             self.reader.fault = Some("shown less than the node acknowledged");
         }
         self.reader.link = Link::Open(at, snapshot.revision().get());
@@ -427,7 +517,9 @@ impl State {
 
     /// What a stream does with the next of its channel.
     fn receive(&mut self) -> Option<()> {
-        let Link::Open(at, mut sent) = self.reader.link else { return None };
+        let Link::Open(at, mut sent) = self.reader.link else {
+            return None;
+        };
         if self.nodes[at].waiting == 0 {
             return None;
         }
@@ -508,27 +600,50 @@ impl Played {
 
 fn check(world: World) {
     let checker = world.checker().threads(2).spawn_bfs().join();
-    let (all, different, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
+    let (all, different, depth) = (
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+    );
     // Also when all is well: this is what was looked at.
-    let report = format!("model: {world:?}: {all} states, {different} of them different, at most {depth} steps deep\n");
-    std::io::stderr().write_all(report.as_bytes()).expect("written");
+    let report = format!(
+        "model: {world:?}: {all} states, {different} of them different, at most {depth} steps deep\n"
+    );
+    std::io::stderr()
+        .write_all(report.as_bytes())
+        .expect("written");
     checker.assert_properties();
 }
 
 #[test]
 fn nothing_breaks_a_promise_while_nodes_crash() {
-    check(World { commits: 2, readings: 2, cuts: 2, crashes: 1 });
+    check(World {
+        commits: 2,
+        readings: 2,
+        cuts: 2,
+        crashes: 1,
+    });
 }
 
 #[test]
 fn nothing_breaks_a_promise_while_readers_fall_behind() {
-    check(World { commits: 3, readings: 2, cuts: 1, crashes: 0 });
+    check(World {
+        commits: 3,
+        readings: 2,
+        cuts: 1,
+        crashes: 0,
+    });
 }
 
 #[test]
 #[ignore = "takes long; scripts/model runs it"]
 fn nothing_breaks_a_promise_in_a_bigger_world() {
-    let number = |name: &str, otherwise: u8| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let number = |name: &str, otherwise: u8| {
+        env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(otherwise)
+    };
     check(World {
         commits: number("KAIRANBAN_MODEL_COMMITS", 4).into(),
         readings: number("KAIRANBAN_MODEL_READINGS", 2),

@@ -16,7 +16,8 @@ pub enum DatabaseAddress {
     Sqlite(PathBuf),
 }
 
-const FORMS: &str = "a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db";
+const FORMS: &str =
+    "a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db";
 
 impl DatabaseAddress {
     /// The file, if it is one.
@@ -36,12 +37,20 @@ impl FromStr for DatabaseAddress {
         match url.split_once(':') {
             Some(("postgres" | "postgresql", rest)) => {
                 let rest = rest.strip_prefix("//").ok_or(FORMS)?;
-                url_fault(rest).map_or_else(|| Ok(Self::Postgres(url.to_owned())), |fault| Err(fault.to_owned()))
+                url_fault(rest).map_or_else(
+                    || Ok(Self::Postgres(url.to_owned())),
+                    |fault| Err(fault.to_owned()),
+                )
             }
             Some(("sqlite", path)) if !path.trim_start_matches("//").is_empty() => {
                 let path = path.strip_prefix("//").unwrap_or(path);
-                if path.split_once('@').is_some_and(|(before, _)| before.contains(':')) {
-                    return Err("a sqlite URL is a path: it has neither user name nor password".to_owned());
+                if path
+                    .split_once('@')
+                    .is_some_and(|(before, _)| before.contains(':'))
+                {
+                    return Err(
+                        "a sqlite URL is a path: it has neither user name nor password".to_owned(),
+                    );
                 }
                 Ok(Self::Sqlite(path.into()))
             }
@@ -58,7 +67,11 @@ impl fmt::Display for DatabaseAddress {
             Self::Postgres(url) => {
                 let rest = url.split_once("://").map_or("", |(_, rest)| rest);
                 let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                write!(f, "postgres://{}", rest.split_once('?').map_or(rest, |(rest, _)| rest))
+                write!(
+                    f,
+                    "postgres://{}",
+                    rest.split_once('?').map_or(rest, |(rest, _)| rest)
+                )
             }
         }
     }
@@ -74,15 +87,19 @@ const ENCODE: &str = "a character of the user name, the password or the query ha
     %2F for /, %3F for ?, %23 for #, %20 for a space";
 const HOST: &str = "behind the user name and the password stands a host and perhaps a port, as in host:5432; a character of the \
     user name or the password that is special in URLs has to be percent-encoded (%40 for @, %2F for /, %3F for ?, %3A for :)";
-const PATH: &str = "behind the host stands one name of a database; a / in a name or a password is written %2F";
+const PATH: &str =
+    "behind the host stands one name of a database; a / in a name or a password is written %2F";
 const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a special character in a value is percent-encoded";
 
 /// What is wrong with the part of a URL that follows `scheme://`, said without repeating any of it. `None` if every
 /// reader of URLs finds the password at the same place.
 #[must_use]
 pub fn url_fault(rest: &str) -> Option<&'static str> {
-    let forbidden =
-        |c: char| c.is_control() || c.is_whitespace() || matches!(c, '#' | '"' | '\'' | '`' | '\\' | '<' | '>' | '|' | '^');
+    let forbidden = |c: char| {
+        c.is_control()
+            || c.is_whitespace()
+            || matches!(c, '#' | '"' | '\'' | '`' | '\\' | '<' | '>' | '|' | '^')
+    };
     if rest.contains(forbidden) || !is_percent_encoded(rest) {
         return Some(ENCODE);
     }
@@ -100,8 +117,14 @@ pub fn url_fault(rest: &str) -> Option<&'static str> {
         return Some(PATH);
     }
     let is_pair = |pair: &str| {
-        let is_key = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        pair.split_once('=').is_some_and(|(key, value)| is_key(key) && !value.contains(['=', '?']))
+        let is_key = |key: &str| {
+            !key.is_empty()
+                && key
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        pair.split_once('=')
+            .is_some_and(|(key, value)| is_key(key) && !value.contains(['=', '?']))
     };
     let has_pairs = query.is_empty() || query.split('&').all(is_pair);
     (!has_pairs).then_some(QUERY)
@@ -119,16 +142,30 @@ fn is_percent_encoded(text: &str) -> bool {
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else { return false };
-            if !address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            if !address
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+            {
                 return false;
             }
-            ("", port.strip_prefix(':').or_else(|| port.is_empty().then_some("")))
+            (
+                "",
+                port.strip_prefix(':')
+                    .or_else(|| port.is_empty().then_some("")),
+            )
         }
-        None => text.split_once(':').map_or((text, Some("")), |(host, port)| (host, Some(port))),
+        None => text
+            .split_once(':')
+            .map_or((text, Some("")), |(host, port)| (host, Some(port))),
     };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'%');
-    let is_port = |port: &str| port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    let is_port = |port: &str| {
+        port.is_empty()
+            || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    };
     host.bytes().all(fits) && port.is_some_and(is_port)
 }
 
@@ -139,35 +176,65 @@ mod tests {
     #[test]
     fn the_scheme_tells_the_database() {
         let address = |url: &str| url.parse::<DatabaseAddress>();
-        assert_eq!(address("sqlite://data/a.db"), Ok(DatabaseAddress::Sqlite("data/a.db".into())));
-        assert_eq!(address("sqlite:///var/a.db"), Ok(DatabaseAddress::Sqlite("/var/a.db".into())));
-        for url in
-            ["postgresql://h/d", "postgres://", "postgres:///d?host=/run", "postgres://a:b%40c@[::1]:5432,h2/d?sslmode=require"]
-        {
-            assert!(matches!(address(url), Ok(DatabaseAddress::Postgres(_))), "{url}");
+        assert_eq!(
+            address("sqlite://data/a.db"),
+            Ok(DatabaseAddress::Sqlite("data/a.db".into()))
+        );
+        assert_eq!(
+            address("sqlite:///var/a.db"),
+            Ok(DatabaseAddress::Sqlite("/var/a.db".into()))
+        );
+        for url in [
+            "postgresql://h/d",
+            "postgres://",
+            "postgres:///d?host=/run",
+            "postgres://a:b%40c@[::1]:5432,h2/d?sslmode=require",
+        ] {
+            assert!(
+                matches!(address(url), Ok(DatabaseAddress::Postgres(_))),
+                "{url}"
+            );
         }
-        for wrong in ["", "sqlite://", "mysql://h/d", "data/a.db", "postgres:h/d", "postgres:/h"] {
+        for wrong in [
+            "",
+            "sqlite://",
+            "mysql://h/d",
+            "data/a.db",
+            "postgres:h/d",
+            "postgres:/h",
+        ] {
             assert!(address(wrong).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_password_is_not_shown() {
-        let address: DatabaseAddress = "postgres://ann:secret@db.example:5432/board?sslmode=require".parse().expect("an address");
-        assert_eq!(format!("{address} {address:?}"), "postgres://db.example:5432/board postgres://db.example:5432/board");
+        let address: DatabaseAddress =
+            "postgres://ann:secret@db.example:5432/board?sslmode=require"
+                .parse()
+                .expect("an address");
+        assert_eq!(
+            format!("{address} {address:?}"),
+            "postgres://db.example:5432/board postgres://db.example:5432/board"
+        );
     }
 
     /// Whatever stands in a password unencoded: the URL is refused, or read with all of it in the password.
     #[test]
     fn no_piece_of_a_password_is_taken_for_something_else() {
         for special in "%?/@#&=+:;,. \"'\\[]{}|^<>`$!*()~_-\u{0}\n\té回".chars() {
-            for password in
-                [format!("ca{special}nary"), format!("{special}canary"), format!("canary{special}"), format!("ca%{special}nary")]
-            {
+            for password in [
+                format!("ca{special}nary"),
+                format!("{special}canary"),
+                format!("canary{special}"),
+                format!("ca%{special}nary"),
+            ] {
                 for tail in ["@h/d", "@h:5432/d?sslmode=require", "@[::1]/d"] {
                     let url = format!("postgres://ann:{password}{tail}");
                     match url.parse::<DatabaseAddress>() {
-                        Ok(address) => assert!(!address.to_string().contains("nary"), "{url}: {address}"),
+                        Ok(address) => {
+                            assert!(!address.to_string().contains("nary"), "{url}: {address}")
+                        }
                         Err(fault) => assert!(!fault.contains("nary"), "{url}: {fault}"),
                     }
                 }

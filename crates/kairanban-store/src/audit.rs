@@ -29,9 +29,29 @@ pub(crate) fn note(
 }
 
 /// The newest first, older than `before`.
-pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-    type Row = (i64, Time, LossyText, Option<i64>, LossyText, Option<LossyText>, Option<i64>);
-    let columns = (audit::id, audit::at, audit::actor, audit::token_id, audit::action, audit::board, audit::subject);
+pub(crate) fn page(
+    connection: &mut AnyConnection,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    type Row = (
+        i64,
+        Time,
+        LossyText,
+        Option<i64>,
+        LossyText,
+        Option<LossyText>,
+        Option<i64>,
+    );
+    let columns = (
+        audit::id,
+        audit::at,
+        audit::actor,
+        audit::token_id,
+        audit::action,
+        audit::board,
+        audit::subject,
+    );
     let rows: Vec<Row> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
         .order(audit::id.desc())
@@ -41,7 +61,10 @@ pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: u
     let entry = |(id, at, name, token, action, board, subject): Row| AuditEntry {
         id,
         at: at.utc(),
-        actor: Actor { name: name.0, token },
+        actor: Actor {
+            name: name.0,
+            token,
+        },
         action: action.0,
         board: board.map(|name| name.0),
         subject,
@@ -52,8 +75,14 @@ pub(crate) fn page(connection: &mut AnyConnection, before: Option<i64>, limit: u
 /// Forgets the oldest, so that `max` stay. Gives how many went.
 pub(crate) fn prune(connection: &mut AnyConnection, max: u64) -> Result<usize, StoreError> {
     let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let newest_to_go: Option<i64> =
-        audit::table.order(audit::id.desc()).offset(max).select(audit::id).first(connection).optional()?;
-    let Some(upto) = newest_to_go else { return Ok(0) };
+    let newest_to_go: Option<i64> = audit::table
+        .order(audit::id.desc())
+        .offset(max)
+        .select(audit::id)
+        .first(connection)
+        .optional()?;
+    let Some(upto) = newest_to_go else {
+        return Ok(0);
+    };
     Ok(diesel::delete(audit::table.filter(audit::id.le(upto))).execute(connection)?)
 }

@@ -8,7 +8,10 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Binary, Bool, Nullable},
 };
-use kairanban_core::{BoardId, BoardName, Change, Gap, LogEntry, LogPosition, LogRow, Revision, Standing, Tail, TopicId};
+use kairanban_core::{
+    BoardId, BoardName, Change, Gap, LogEntry, LogPosition, LogRow, Revision, Standing, Tail,
+    TopicId,
+};
 
 use crate::{
     StoreError,
@@ -17,8 +20,8 @@ use crate::{
     lenient::{AnyNumber, LossyText},
     repository,
     rows::{
-        AtOrAfter, ChangeRow, Fixed, Number, Piece, StampedRow, StandingColumns, TopicColumns, kind, number, revision,
-        standing_columns, topic_columns,
+        AtOrAfter, ChangeRow, Fixed, Number, Piece, StampedRow, StandingColumns, TopicColumns,
+        kind, number, revision, standing_columns, topic_columns,
     },
     schema::{boards, changes, topics},
 };
@@ -71,21 +74,48 @@ pub struct LogPage {
 }
 
 /// Reads a stretch of one board's log, in order.
-pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: LogPage) -> Result<Vec<LogEntry>, StoreError> {
+pub(crate) fn page(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    wanted: LogPage,
+) -> Result<Vec<LogEntry>, StoreError> {
     let board_id = repository::board_id(connection, board)?;
     let after = number(wanted.after);
-    let mut query = changes::table.filter(changes::board_id.eq(board_id.0).and(changes::revision.le(LAST))).into_boxed();
+    let mut query = changes::table
+        .filter(
+            changes::board_id
+                .eq(board_id.0)
+                .and(changes::revision.le(LAST)),
+        )
+        .into_boxed();
     query = match wanted.place {
         // What came before in the same revision was read already.
-        Some(place) => query.filter(changes::revision.gt(after).or(changes::revision.eq(after).and(changes::id.gt(place)))),
+        Some(place) => query.filter(
+            changes::revision
+                .gt(after)
+                .or(changes::revision.eq(after).and(changes::id.gt(place))),
+        ),
         None => query.filter(changes::revision.gt(after)),
     };
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
-    let columns = (changes::id, changes::revision, changes::kind, changes::topic_id);
-    let rows: Vec<(i64, i64, LossyText, Option<i64>)> =
-        query.order((changes::revision, changes::id)).limit(limit).select(columns).load(connection)?;
+    let columns = (
+        changes::id,
+        changes::revision,
+        changes::kind,
+        changes::topic_id,
+    );
+    let rows: Vec<(i64, i64, LossyText, Option<i64>)> = query
+        .order((changes::revision, changes::id))
+        .limit(limit)
+        .select(columns)
+        .load(connection)?;
     let entry = |(place, at, text, topic): (i64, i64, LossyText, Option<i64>)| {
-        Ok(LogEntry { place, revision: revision(at)?, kind: kind(&text.0), topic_id: topic.map(TopicId) })
+        Ok(LogEntry {
+            place,
+            revision: revision(at)?,
+            kind: kind(&text.0),
+            topic_id: topic.map(TopicId),
+        })
     };
     rows.into_iter().map(entry).collect()
 }
@@ -105,7 +135,16 @@ pub(crate) type ChangeColumns = (
 pub(crate) fn columns(connection: &AnyConnection) -> ChangeColumns {
     let at = Piece::new(connection.log_time_sql());
     let (standing, topic) = (standing_columns(), topic_columns());
-    (changes::id, changes::revision, changes::kind, changes::board_id, standing, changes::topic_id, topic, at)
+    (
+        changes::id,
+        changes::revision,
+        changes::kind,
+        changes::board_id,
+        standing,
+        changes::topic_id,
+        topic,
+        at,
+    )
 }
 
 /// Reads everything committed after what is `known`, in one statement: one moment for the log, the topics that it speaks
@@ -135,12 +174,21 @@ pub(crate) fn since(
         .load(connection)?;
     let Some((epoch, counter, first)) = rows.first() else {
         // An empty log says nothing of its database.
-        let is_same =
-            known.last.is_none() && identity::get(connection, identity::EPOCH)?.as_deref() == Some(known.epoch.as_str());
-        return Ok(is_same.then_some(Stretch::Changes { changes: Vec::new(), last: None }));
+        let is_same = known.last.is_none()
+            && identity::get(connection, identity::EPOCH)?.as_deref() == Some(known.epoch.as_str());
+        return Ok(is_same.then_some(Stretch::Changes {
+            changes: Vec::new(),
+            last: None,
+        }));
     };
     let newest = rows.last().map_or(0, |(.., row)| row.revision);
-    if !history::holds(known, epoch.as_ref().map(|epoch| epoch.0.as_str()), *counter, Some(&first.log_row()?), newest) {
+    if !history::holds(
+        known,
+        epoch.as_ref().map(|epoch| epoch.0.as_str()),
+        *counter,
+        Some(&first.log_row()?),
+        newest,
+    ) {
         return Ok(None);
     }
     if known.last.is_some() {
@@ -150,12 +198,18 @@ pub(crate) fn since(
         return boards_since(connection, known.revision()).map(Some);
     }
     let last = rows.last().map(|(.., row)| row.log_row()).transpose()?;
-    let changes = rows.into_iter().map(|(.., row)| row.into_change()).collect::<Result<_, _>>()?;
+    let changes = rows
+        .into_iter()
+        .map(|(.., row)| row.into_change())
+        .collect::<Result<_, _>>()?;
     Ok(Some(Stretch::Changes { changes, last }))
 }
 
 /// The boards that changed after a revision, however far back the log reaches.
-pub(crate) fn boards_since(connection: &mut AnyConnection, after: Revision) -> Result<Stretch, StoreError> {
+pub(crate) fn boards_since(
+    connection: &mut AnyConnection,
+    after: Revision,
+) -> Result<Stretch, StoreError> {
     // Before the boards: what comes later is left for the next time, and may be seen twice.
     let last = history::newest(connection)?;
     let rows: Vec<(i64, Option<i64>)> = changes::table
@@ -171,17 +225,30 @@ pub(crate) fn boards_since(connection: &mut AnyConnection, after: Revision) -> R
         .load(connection)?;
     let ids: Vec<_> = rows.iter().map(|(id, _)| BoardId(*id)).collect();
     // A database takes only so many values in one statement.
-    let now = ids.chunks(10_000).map(|ids| repository::standings(connection, ids)).collect::<Result<Vec<_>, _>>()?;
+    let now = ids
+        .chunks(10_000)
+        .map(|ids| repository::standings(connection, ids))
+        .collect::<Result<Vec<_>, _>>()?;
     let touched = now.concat().into_iter().zip(rows);
-    let touched =
-        touched.map(|((id, standing), (_, at))| Ok(BoardTouched { id, standing, revision: revision(at.unwrap_or(0))? }));
-    Ok(Stretch::Boards { last, boards: touched.collect::<Result<_, StoreError>>()? })
+    let touched = touched.map(|((id, standing), (_, at))| {
+        Ok(BoardTouched {
+            id,
+            standing,
+            revision: revision(at.unwrap_or(0))?,
+        })
+    });
+    Ok(Stretch::Boards {
+        last,
+        boards: touched.collect::<Result<_, StoreError>>()?,
+    })
 }
 
 /// The newest revision that is committed.
 pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
-    let newest: Option<i64> =
-        changes::table.filter(changes::revision.between(0, LAST)).select(max(changes::revision)).first(connection)?;
+    let newest: Option<i64> = changes::table
+        .filter(changes::revision.between(0, LAST))
+        .select(max(changes::revision))
+        .first(connection)?;
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
@@ -202,7 +269,11 @@ pub(crate) fn history(
     replay_max: usize,
 ) -> Result<Tail, StoreError> {
     // What was pushed out is not archived yet, or there is a change that says so, which is read later.
-    let waiting = if gap.shown >= topics_max { below(connection, gap, replay_max)? } else { Vec::new() };
+    let waiting = if gap.shown >= topics_max {
+        below(connection, gap, replay_max)?
+    } else {
+        Vec::new()
+    };
     if waiting.len() > replay_max || replay_max == 0 {
         return Ok(Tail::new(gap.upto, [], replay_max));
     }
@@ -225,15 +296,39 @@ pub(crate) fn history(
     );
     let rows: Vec<Touched> = sql_query(text).load(connection)?;
     // Everything is known from the last of these on.
-    let cut = rows.first().filter(|row| row.changes >= bound(rows_max)).and_then(|row| row.oldest);
-    let ends = rows.first().map_or([None; 2], |row| [row.cleared, row.gone]);
-    let known_from = ends.into_iter().chain([cut]).flatten().max().unwrap_or(0).max(number(gap.after));
-    let touched = rows.iter().rev().filter_map(|row| Some((row.revision.filter(|at| *at > known_from)?, TopicId(row.topic_id?))));
-    let touched = touched.map(|(at, id)| Ok((revision(at)?.min(gap.upto), id))).collect::<Result<Vec<_>, StoreError>>()?;
+    let cut = rows
+        .first()
+        .filter(|row| row.changes >= bound(rows_max))
+        .and_then(|row| row.oldest);
+    let ends = rows
+        .first()
+        .map_or([None; 2], |row| [row.cleared, row.gone]);
+    let known_from = ends
+        .into_iter()
+        .chain([cut])
+        .flatten()
+        .max()
+        .unwrap_or(0)
+        .max(number(gap.after));
+    let touched = rows.iter().rev().filter_map(|row| {
+        Some((
+            row.revision.filter(|at| *at > known_from)?,
+            TopicId(row.topic_id?),
+        ))
+    });
+    let touched = touched
+        .map(|(at, id)| Ok((revision(at)?.min(gap.upto), id)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
     let waiting = waiting.into_iter().map(|id| (gap.upto, TopicId(id)));
     // After the reading: what was forgotten meanwhile is not in it.
-    let floor = revision(known_from)?.max(trimmed_to(connection)?).min(gap.upto);
-    Ok(Tail::new(floor, touched.into_iter().chain(waiting), replay_max))
+    let floor = revision(known_from)?
+        .max(trimmed_to(connection)?)
+        .min(gap.upto);
+    Ok(Tail::new(
+        floor,
+        touched.into_iter().chain(waiting),
+        replay_max,
+    ))
 }
 
 /// A number of rows as the database takes it, with room for one more.
@@ -242,12 +337,24 @@ fn bound(rows: usize) -> i64 {
 }
 
 /// The newest topics that a full board no longer shows and that wait to be archived.
-fn below(connection: &mut AnyConnection, gap: &Gap, replay_max: usize) -> Result<Vec<i64>, StoreError> {
+fn below(
+    connection: &mut AnyConnection,
+    gap: &Gap,
+    replay_max: usize,
+) -> Result<Vec<i64>, StoreError> {
     let first = gap.first.map_or(i64::MIN, |first| first.0);
     let limit = bound(replay_max) + 1;
-    let waiting =
-        topics::table.filter(topics::board_id.eq(gap.board_id.0).and(topics::archived.eq(false)).and(topics::id.lt(first)));
-    Ok(waiting.order(topics::id.desc()).limit(limit).select(topics::id).load(connection)?)
+    let waiting = topics::table.filter(
+        topics::board_id
+            .eq(gap.board_id.0)
+            .and(topics::archived.eq(false))
+            .and(topics::id.lt(first)),
+    );
+    Ok(waiting
+        .order(topics::id.desc())
+        .limit(limit)
+        .select(topics::id)
+        .load(connection)?)
 }
 
 /// A topic of a stretch of the log, and when it changed last; with what is known of the whole stretch.
@@ -272,12 +379,18 @@ struct Touched {
 /// The revision up to which the log may have been forgotten.
 pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let text = identity::get(connection, TRIMMED_TO)?;
-    let known = text.and_then(|text| text.parse().ok()).and_then(Revision::new);
+    let known = text
+        .and_then(|text| text.parse().ok())
+        .and_then(Revision::new);
     Ok(known.unwrap_or(Revision::ZERO))
 }
 
 /// Whether a board holds more than it shows.
-pub(crate) fn is_overfull(connection: &mut AnyConnection, board: &BoardName, topics_max: usize) -> Result<bool, StoreError> {
+pub(crate) fn is_overfull(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    topics_max: usize,
+) -> Result<bool, StoreError> {
     let board = repository::board_id(connection, board)?;
     let over: Option<i64> = topics::table
         .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
@@ -314,18 +427,32 @@ pub(crate) fn archive(
 }
 
 /// The newest revision that was committed that long ago or before, or zero.
-pub(crate) fn head_before(connection: &mut AnyConnection, ago: Duration) -> Result<Revision, StoreError> {
+pub(crate) fn head_before(
+    connection: &mut AnyConnection,
+    ago: Duration,
+) -> Result<Revision, StoreError> {
     // Backwards from the newest: it costs what came since.
-    let before = changes::table.filter(changes::at.le(connection.ago(ago)).and(changes::revision.between(1, LAST)));
-    let newest: Option<i64> =
-        before.order((changes::revision.desc(), changes::id.desc())).select(changes::revision).first(connection).optional()?;
+    let before = changes::table.filter(
+        changes::at
+            .le(connection.ago(ago))
+            .and(changes::revision.between(1, LAST)),
+    );
+    let newest: Option<i64> = before
+        .order((changes::revision.desc(), changes::id.desc()))
+        .select(changes::revision)
+        .first(connection)
+        .optional()?;
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
 /// Forgets the oldest of the log but for each board's newest change, and the newest of all, by which those who have read
 /// it know the log again, so that at most `changes_max`
 /// rows stay and none from before `age_max` ago, and notes how far. Gives how many rows went.
-pub(crate) fn prune(connection: &mut AnyConnection, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
+pub(crate) fn prune(
+    connection: &mut AnyConnection,
+    changes_max: u64,
+    age_max: Duration,
+) -> Result<usize, StoreError> {
     let newest_to_go = format!(
         "SELECT revision AS number FROM changes WHERE revision <= {LAST} ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}"
     );
@@ -382,6 +509,13 @@ impl RowBefore {
 pub(crate) fn stamped(connection: &mut AnyConnection) -> Result<Option<Stamped>, StoreError> {
     let row: StampedRow = Fixed(connection.stamped_revision_sql()).get_result(connection)?;
     let changes = usize::try_from(row.changes).unwrap_or(usize::MAX);
-    let Some(at) = row.number.and_then(|number| AnyNumber(number).revision()) else { return Ok(None) };
-    Ok(Some(Stamped { revision: at, changes, before: row.before(), last: row.last(at) }))
+    let Some(at) = row.number.and_then(|number| AnyNumber(number).revision()) else {
+        return Ok(None);
+    };
+    Ok(Some(Stamped {
+        revision: at,
+        changes,
+        before: row.before(),
+        last: row.last(at),
+    }))
 }

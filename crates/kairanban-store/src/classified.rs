@@ -55,8 +55,13 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Classified<Q> {
         self.statement.walk_ast(out.reborrow())?;
         out.push_sql(self.ending);
         // Named inside the quotes, bound outside.
-        let parameters: Vec<_> = (1..=self.parameters).map(|number| format!("${number}")).collect();
-        out.push_sql(&format!("$kairanban$, jsonb_build_array({}))", parameters.join(", ")));
+        let parameters: Vec<_> = (1..=self.parameters)
+            .map(|number| format!("${number}"))
+            .collect();
+        out.push_sql(&format!(
+            "$kairanban$, jsonb_build_array({}))",
+            parameters.join(", ")
+        ));
         Ok(())
     }
 }
@@ -73,9 +78,15 @@ impl<Q> QueryId for Classified<Q> {
 impl<Q, C: Connection> RunQueryDsl<C> for Classified<Q> {}
 
 /// Runs a statement. Returns how many rows it touched.
-pub(crate) fn modify_postgres(connection: &mut PgConnection, statement: impl QueryFragment<Pg>) -> Result<usize, StoreError> {
+pub(crate) fn modify_postgres(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+) -> Result<usize, StoreError> {
     let outcome = classify(connection, statement, " RETURNING 1")?;
-    Ok(outcome.touched.and_then(|touched| usize::try_from(touched).ok()).unwrap_or_default())
+    Ok(outcome
+        .touched
+        .and_then(|touched| usize::try_from(touched).ok())
+        .unwrap_or_default())
 }
 
 /// Runs a statement that returns a number. Returns `None` if it touched no row.
@@ -92,13 +103,25 @@ fn classify(
     ending: &'static str,
 ) -> Result<Outcome, StoreError> {
     let text = diesel::debug_query::<Pg, _>(&statement).to_string();
-    let parameters = text.split(" -- binds:").next().unwrap_or_default().matches('$').count();
-    let outcome: Outcome = Classified { statement, ending, parameters }.get_result(connection)?;
+    let parameters = text
+        .split(" -- binds:")
+        .next()
+        .unwrap_or_default()
+        .matches('$')
+        .count();
+    let outcome: Outcome = Classified {
+        statement,
+        ending,
+        parameters,
+    }
+    .get_result(connection)?;
     checked(connection, outcome)
 }
 
 fn checked(connection: &mut PgConnection, outcome: Outcome) -> Result<Outcome, StoreError> {
-    let Some(state) = &outcome.state else { return Ok(outcome) };
+    let Some(state) = &outcome.state else {
+        return Ok(outcome);
+    };
     let text = outcome.message.clone().unwrap_or_default();
     // A missing grant, or a policy of the owner's own that refuses this row.
     if state == "42501" && row_security(connection)? && check_postgres(connection).is_ok() {
@@ -113,7 +136,9 @@ pub(crate) fn check_constraints(connection: &mut PgConnection) -> Result<(), Sto
 }
 
 fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
-    let text = format!("SELECT touched, returned, state, message FROM classified_write($kairanban${command}$kairanban$, NULL)");
+    let text = format!(
+        "SELECT touched, returned, state, message FROM classified_write($kairanban${command}$kairanban$, NULL)"
+    );
     let outcome: Outcome = sql_query(text).get_result(connection)?;
     match outcome.state {
         Some(state) => Err(of_sqlstate(&state, outcome.message.unwrap_or_default())),
@@ -122,7 +147,10 @@ fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
 }
 
 fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')")).get_result(connection)?)
+    Ok(
+        diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')"))
+            .get_result(connection)?,
+    )
 }
 
 /// Checks that this role can read all that a server reads. Fails with what is missing.
@@ -132,14 +160,22 @@ pub(crate) fn check_reading_postgres(connection: &mut PgConnection) -> Result<()
 
 /// The same on SQLite.
 pub(crate) fn check_reading_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    needs::reading(false).try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))
+    needs::reading(false)
+        .try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))
 }
 
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    run_all(connection, needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]))?;
-    let fires = needs::POSTGRES_TRIGGERS.iter().filter(|trigger| trigger.fires != Fires::Replica);
-    let fires: Vec<_> = fires.map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name)).collect();
+    run_all(
+        connection,
+        needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]),
+    )?;
+    let fires = needs::POSTGRES_TRIGGERS
+        .iter()
+        .filter(|trigger| trigger.fires != Fires::Replica);
+    let fires: Vec<_> = fires
+        .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name))
+        .collect();
     let off = format!(
         "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS (SELECT FROM pg_trigger \
          WHERE tgrelid = to_regclass(place) AND tgname = name AND tgenabled IN ('O', 'A')) \
@@ -147,23 +183,37 @@ pub(crate) fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreE
         fires.join(", ")
     );
     let off: Number = sql_query(off).get_result(connection)?;
-    if off.number == Some(0) { Ok(()) } else { Err(triggers_off()) }
+    if off.number == Some(0) {
+        Ok(())
+    } else {
+        Err(triggers_off())
+    }
 }
 
 /// All of them in one round trip, until one fails.
-fn run_all(connection: &mut PgConnection, commands: impl Iterator<Item = String>) -> Result<(), StoreError> {
+fn run_all(
+    connection: &mut PgConnection,
+    commands: impl Iterator<Item = String>,
+) -> Result<(), StoreError> {
     run(connection, &commands.collect::<Vec<_>>().join("; "))
 }
 
 /// The same on SQLite.
 pub(crate) fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    needs::writing(false).try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))?;
+    needs::writing(false)
+        .try_for_each(|command| connection.batch_execute(&command).map_err(of_sqlite))?;
     check_ids(connection)?;
     let names = needs::SQLITE_TRIGGERS.join("', '");
-    let on = format!("SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')");
+    let on = format!(
+        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')"
+    );
     let on: Number = sql_query(on).get_result(connection)?;
     let all = i64::try_from(needs::SQLITE_TRIGGERS.len()).ok();
-    if on.number == all { Ok(()) } else { Err(triggers_off()) }
+    if on.number == all {
+        Ok(())
+    } else {
+        Err(triggers_off())
+    }
 }
 
 /// What was written drew no revision: no reader would see it.
@@ -184,11 +234,17 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         // A sequence that is at its end: every row would fare the same until an administrator moves it.
         (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
         // A constraint of our log is broken by no topic.
-        (_, "23514") if text.contains("_revision_range") => StoreError::fault(FaultKind::RevisionsUsedUp, text),
+        (_, "23514") if text.contains("_revision_range") => {
+            StoreError::fault(FaultKind::RevisionsUsedUp, text)
+        }
         // What the row, or a trigger of the owner's own, does wrong.
-        ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => refused(None, false),
+        ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => {
+            refused(None, false)
+        }
         // A rule of the owner's leaves nothing to return, for any topic.
-        (_, "0A000") if text.contains("RETURNING") => StoreError::fault(FaultKind::Installation, text),
+        (_, "0A000") if text.contains("RETURNING") => {
+            StoreError::fault(FaultKind::Installation, text)
+        }
         // "cached plan must not change result type": the schema has just been changed.
         ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
         (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
@@ -196,29 +252,39 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         ("42" | "3D" | "3F", _) => StoreError::fault(FaultKind::Installation, text),
         ("53" | "57" | "58" | "72" | "P1", _) => StoreError::fault(FaultKind::Other, text),
         // The standard leaves these to programs: a RAISE of the owner's own.
-        _ if class.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) => refused(Some(text), false),
+        _ if class
+            .starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) =>
+        {
+            refused(Some(text), false)
+        }
         _ => StoreError::fault(FaultKind::Other, text),
     }
 }
 
 /// The meaning of an error of SQLite. Its library names each result by a fixed English text.
 pub(crate) fn of_sqlite(error: DieselError) -> StoreError {
-    let DieselError::DatabaseError(kind, info) = &error else { return error.into() };
+    let DieselError::DatabaseError(kind, info) = &error else {
+        return error.into();
+    };
     let text = info.message().to_owned();
     // Of the log and its counter, which no topic can break.
     if text.contains("_is_a_revision") {
         return StoreError::fault(FaultKind::RevisionsUsedUp, text);
     }
-    if text.contains("constraint failed: changes.") || text.contains("constraint failed: revisions.") {
+    if text.contains("constraint failed: changes.")
+        || text.contains("constraint failed: revisions.")
+    {
         return StoreError::fault(FaultKind::Other, text);
     }
     if !matches!(kind, DatabaseErrorKind::Unknown) {
         return error.into();
     }
     let kind = match text.as_str() {
-        "database is locked" | "database table is locked" | "database schema is locked" | "locking protocol" | "interrupted" => {
-            FaultKind::Busy
-        }
+        "database is locked"
+        | "database table is locked"
+        | "database schema is locked"
+        | "locking protocol"
+        | "interrupted" => FaultKind::Busy,
         "attempt to write a readonly database" => FaultKind::ReadOnly,
         "database or disk is full" => FaultKind::Full,
         "disk I/O error"
@@ -230,7 +296,12 @@ pub(crate) fn of_sqlite(error: DieselError) -> StoreError {
         | "bad parameter or other API misuse"
         | "unknown error" => FaultKind::Other,
         text if is_incomplete(text) => FaultKind::Installation,
-        _ => return StoreError::Refused(Refusal { sentence: Some(text), conflict: false }),
+        _ => {
+            return StoreError::Refused(Refusal {
+                sentence: Some(text),
+                conflict: false,
+            });
+        }
     };
     StoreError::fault(kind, text)
 }
@@ -241,7 +312,9 @@ pub(crate) fn of_begin(error: DieselError) -> StoreError {
         StoreError::Disconnected(text) => StoreError::Disconnected(text),
         StoreError::Fault(fault) if fault.kind != FaultKind::Other => StoreError::Fault(fault),
         StoreError::Fault(fault) => match fault.text.as_str() {
-            "attempt to write a readonly database" => StoreError::fault(FaultKind::ReadOnly, fault.text),
+            "attempt to write a readonly database" => {
+                StoreError::fault(FaultKind::ReadOnly, fault.text)
+            }
             "database or disk is full" => StoreError::fault(FaultKind::Full, fault.text),
             _ => StoreError::Unavailable(fault.text),
         },
@@ -251,14 +324,32 @@ pub(crate) fn of_begin(error: DieselError) -> StoreError {
 
 /// Whether the statement does not suit the schema.
 fn is_incomplete(text: &str) -> bool {
-    let beginnings =
-        ["no such ", "table ", "near \"", "unrecognized token", "malformed database schema", "error in ", "not authorized"];
-    let parts = [" has no column named ", "wrong number of arguments", "cannot start a transaction", "no transaction is active"];
-    beginnings.iter().any(|beginning| text.starts_with(beginning)) || parts.iter().any(|part| text.contains(part))
+    let beginnings = [
+        "no such ",
+        "table ",
+        "near \"",
+        "unrecognized token",
+        "malformed database schema",
+        "error in ",
+        "not authorized",
+    ];
+    let parts = [
+        " has no column named ",
+        "wrong number of arguments",
+        "cannot start a transaction",
+        "no transaction is active",
+    ];
+    beginnings
+        .iter()
+        .any(|beginning| text.starts_with(beginning))
+        || parts.iter().any(|part| text.contains(part))
 }
 
 /// Runs a statement. Returns how many rows it touched.
-pub(crate) fn modify_sqlite(connection: &mut SqliteConnection, statement: impl Modification) -> Result<usize, StoreError> {
+pub(crate) fn modify_sqlite(
+    connection: &mut SqliteConnection,
+    statement: impl Modification,
+) -> Result<usize, StoreError> {
     let done = RunStatement(statement).execute(connection);
     done.map_err(|error| explained(connection, of_sqlite(error)))
 }
@@ -303,10 +394,16 @@ fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError
 
 /// Checks that there is an id left for the next topic. At the end of its range SQLite says that the database is full.
 fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let text = format!("SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}", change_log::LAST);
+    let text = format!(
+        "SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}",
+        change_log::LAST
+    );
     let at_end: QueryResult<Number> = sql_query(text).get_result(connection);
     if at_end.is_ok_and(|at_end| at_end.number == Some(1)) {
-        return Err(StoreError::fault(FaultKind::IdsUsedUp, "sqlite_sequence is at the end for the table topics"));
+        return Err(StoreError::fault(
+            FaultKind::IdsUsedUp,
+            "sqlite_sequence is at the end for the table topics",
+        ));
     }
     Ok(())
 }
@@ -314,7 +411,10 @@ fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 /// Keeps what a trigger of the owner's own says, and nothing else.
 fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
     match error {
-        StoreError::Refused(Refusal { sentence: Some(text), conflict }) => {
+        StoreError::Refused(Refusal {
+            sentence: Some(text),
+            conflict,
+        }) => {
             let sentence = is_raised(connection, &text).then_some(text);
             StoreError::Refused(Refusal { sentence, conflict })
         }
@@ -325,7 +425,10 @@ fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> S
 /// Whether a trigger of the database says this in a RAISE.
 fn is_raised(connection: &mut SqliteConnection, sentence: &str) -> bool {
     let literal = format!("'{}'", sentence.replace('\'', "''"));
-    let text = "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, ?) > 0";
-    let found: QueryResult<Number> = sql_query(text).bind::<Text, _>(literal).get_result(connection);
+    let text =
+        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, ?) > 0";
+    let found: QueryResult<Number> = sql_query(text)
+        .bind::<Text, _>(literal)
+        .get_result(connection);
     found.is_ok_and(|found| found.number.unwrap_or_default() > 0)
 }

@@ -36,7 +36,10 @@ impl AnyConnection {
     /// The database's time that long ago.
     pub(crate) fn ago(&self, time: Duration) -> DatabaseTime {
         let time = time.min(Duration::from_secs(AGES));
-        DatabaseTime { sql: self.ago_sql(), ago: format!("{}.{:06} seconds", time.as_secs(), time.subsec_micros()) }
+        DatabaseTime {
+            sql: self.ago_sql(),
+            ago: format!("{}.{:06} seconds", time.as_secs(), time.subsec_micros()),
+        }
     }
 }
 

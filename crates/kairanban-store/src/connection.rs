@@ -6,7 +6,8 @@ mod dialect;
 use std::time::Duration;
 
 use diesel::{
-    Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _, SqliteConnection,
+    Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _,
+    SqliteConnection,
     connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager},
     r2d2::R2D2Connection,
     result::Error as DieselError,
@@ -41,13 +42,20 @@ pub(crate) enum AnyConnection {
 
 impl AnyConnection {
     /// Connects. On Postgres nothing is set: whether the session is our own is not known yet.
-    pub(crate) fn connect(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, ConnectionError> {
+    pub(crate) fn connect(
+        address: &DatabaseAddress,
+        timeouts: Timeouts,
+    ) -> Result<Self, ConnectionError> {
         match address {
-            DatabaseAddress::Postgres(url) => PgConnection::establish(&with_timeouts(url, timeouts.connect)).map(Self::Postgres),
+            DatabaseAddress::Postgres(url) => {
+                PgConnection::establish(&with_timeouts(url, timeouts.connect)).map(Self::Postgres)
+            }
             DatabaseAddress::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
                 let busy = format!("PRAGMA busy_timeout = {}", timeouts.statement.as_millis());
-                connection.batch_execute(&busy).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                connection
+                    .batch_execute(&busy)
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Sqlite(connection))
             }
         }
@@ -59,9 +67,9 @@ impl AnyConnection {
         let mut connection = Self::connect(address, timeouts)?;
         match &mut connection {
             Self::Postgres(connection) => connection.batch_execute(&settings("SET", timeouts))?,
-            Self::Sqlite(connection) => {
-                connection.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?
-            }
+            Self::Sqlite(connection) => connection.batch_execute(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+            )?,
         }
         Ok(connection)
     }
@@ -69,14 +77,19 @@ impl AnyConnection {
     /// Lets statements run as long as they need, for migrations.
     pub(crate) fn lift_timeouts(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0"),
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
+            }
             Self::Sqlite(connection) => connection.batch_execute("PRAGMA busy_timeout = 60000"),
         }
     }
 
     /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
     /// one is given it as soon as it rests. Asks without setting anything.
-    pub(crate) fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
+    pub(crate) fn is_pooled(
+        address: &DatabaseAddress,
+        timeouts: Timeouts,
+    ) -> Result<bool, StoreError> {
         if matches!(address, DatabaseAddress::Sqlite(_)) {
             return Ok(false);
         }
@@ -84,7 +97,11 @@ impl AnyConnection {
         one.prepare_nothing();
         match compare_backends(&mut one, address, timeouts) {
             // What was prepared on one backend is not there on another.
-            Err(StoreError::Unavailable(text) | StoreError::Internal(text)) if text.contains("prepared statement") => Ok(true),
+            Err(StoreError::Unavailable(text) | StoreError::Internal(text))
+                if text.contains("prepared statement") =>
+            {
+                Ok(true)
+            }
             asked => asked,
         }
     }
@@ -107,7 +124,8 @@ impl AnyConnection {
         finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         // Until here nothing was written: a dead connection may be replaced by another.
-        self.begin_write(prelude, patience).map_err(classified::of_begin)?;
+        self.begin_write(prelude, patience)
+            .map_err(classified::of_begin)?;
         let done = work(self).and_then(|done| {
             self.stamp()?;
             let done = finish(self, done)?;
@@ -139,14 +157,18 @@ impl AnyConnection {
         let patience_ms = patience.map(|patience| patience.as_millis().max(1));
         match self {
             Self::Postgres(connection) => {
-                let limits = patience_ms.map(|ms| format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}"));
+                let limits = patience_ms.map(|ms| {
+                    format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
+                });
                 let limits = limits.unwrap_or_default();
                 // In one round trip.
                 let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
-                AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(|_| {
-                    // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
-                    let _ = connection.batch_execute("ROLLBACK");
-                })
+                AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
+                    |_| {
+                        // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
+                        let _ = connection.batch_execute("ROLLBACK");
+                    },
+                )
             }
             Self::Sqlite(connection) => {
                 if let Some(ms) = patience_ms {
@@ -168,7 +190,10 @@ impl AnyConnection {
     }
 
     /// The same for a statement that returns a number; `None` if it touched no row.
-    pub(crate) fn modify_returning(&mut self, statement: impl Modification) -> Result<Option<i64>, StoreError> {
+    pub(crate) fn modify_returning(
+        &mut self,
+        statement: impl Modification,
+    ) -> Result<Option<i64>, StoreError> {
         match self {
             Self::Postgres(connection) => classified::returning_postgres(connection, statement),
             Self::Sqlite(connection) => classified::returning_sqlite(connection, statement),
@@ -212,10 +237,17 @@ impl AnyConnection {
     /// Adds the grants that would help.
     fn with_grants(&mut self, error: StoreError) -> StoreError {
         match error {
-            StoreError::Fault(Fault { kind: FaultKind::Installation, text }) if matches!(self, Self::Postgres(_)) => {
+            StoreError::Fault(Fault {
+                kind: FaultKind::Installation,
+                text,
+            }) if matches!(self, Self::Postgres(_)) => {
                 // If they cannot be asked for, the error stands as it is.
                 let grants = rights::missing(self).unwrap_or_default();
-                let text = if grants.is_empty() { text } else { format!("{text}. This would help: {}", grants.join("; ")) };
+                let text = if grants.is_empty() {
+                    text
+                } else {
+                    format!("{text}. This would help: {}", grants.join("; "))
+                };
                 StoreError::fault(FaultKind::Installation, text)
             }
             other => other,
@@ -225,9 +257,11 @@ impl AnyConnection {
     /// Whether a new transaction of this session may write.
     pub(crate) fn is_writable(&mut self) -> QueryResult<bool> {
         match self {
-            Self::Postgres(_) => {
-                number(self, "SELECT (current_setting('transaction_read_only') = 'off')::int::bigint AS number").map(|on| on == 1)
-            }
+            Self::Postgres(_) => number(
+                self,
+                "SELECT (current_setting('transaction_read_only') = 'off')::int::bigint AS number",
+            )
+            .map(|on| on == 1),
             Self::Sqlite(_) => Ok(true),
         }
     }
@@ -244,7 +278,9 @@ impl AnyConnection {
     /// commits in order: nothing slow may follow. SQLite drew it at the first change.
     fn stamp(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE"),
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE")
+            }
             Self::Sqlite(_) => Ok(()),
         }
     }
@@ -260,10 +296,16 @@ impl AnyConnection {
     /// Checks that the transaction of a write is still open, after a statement failed: RAISE(ROLLBACK) of SQLite ends it,
     /// and what followed would be committed by itself.
     pub(crate) fn ensure_in_write(&mut self) -> Result<(), StoreError> {
-        let Self::Sqlite(connection) = self else { return Ok(()) };
-        let row: Number = sql_query("SELECT batch AS number FROM revisions").get_result(connection)?;
+        let Self::Sqlite(connection) = self else {
+            return Ok(());
+        };
+        let row: Number =
+            sql_query("SELECT batch AS number FROM revisions").get_result(connection)?;
         if row.number == Some(0) {
-            return Err(StoreError::fault(FaultKind::Other, "a trigger rolled the transaction back"));
+            return Err(StoreError::fault(
+                FaultKind::Other,
+                "a trigger rolled the transaction back",
+            ));
         }
         Ok(())
     }
@@ -271,7 +313,9 @@ impl AnyConnection {
     /// Lets one node at a time decide which database this is. The first statement of its transaction.
     pub(crate) fn lock_identity(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(connection) => Ok(connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE")?),
+            Self::Postgres(connection) => {
+                Ok(connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE")?)
+            }
             // A file that cannot be written can still be read, and nobody decides anything about it.
             Self::Sqlite(_) => match self.lock_to_write() {
                 Err(StoreError::Fault(fault)) if fault.kind == FaultKind::ReadOnly => Ok(()),
@@ -285,7 +329,11 @@ impl AnyConnection {
     pub(crate) fn lock_to_write(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(_) => Ok(()),
-            Self::Sqlite(_) => self.modify(sql_query("UPDATE identity SET value = value WHERE key IS NULL")).map(drop),
+            Self::Sqlite(_) => self
+                .modify(sql_query(
+                    "UPDATE identity SET value = value WHERE key IS NULL",
+                ))
+                .map(drop),
         }
     }
 
@@ -297,7 +345,10 @@ impl AnyConnection {
 /// Sets a session of our own up again, whatever triggers of the owner's have set in it.
 pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
     // diesel sets the encoding when it connects.
-    format!("RESET ROLE; RESET ALL; SET client_encoding = 'UTF8'; {}", settings("SET", timeouts))
+    format!(
+        "RESET ROLE; RESET ALL; SET client_encoding = 'UTF8'; {}",
+        settings("SET", timeouts)
+    )
 }
 
 /// What every Postgres session, or every transaction of it, begins with.
@@ -316,7 +367,9 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
         // Compiling a query takes longer than any of ours runs.
         "jit = off".to_owned(),
     ];
-    settings.map(|setting| format!("{set} {setting}; ")).concat()
+    settings
+        .map(|setting| format!("{set} {setting}; "))
+        .concat()
 }
 
 /// Whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on them, and
@@ -329,8 +382,13 @@ pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, 
 }
 
 /// Whether `one` shares its backends with another session, or that has one which is older than itself.
-fn compare_backends(one: &mut AnyConnection, address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, StoreError> {
-    const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
+fn compare_backends(
+    one: &mut AnyConnection,
+    address: &DatabaseAddress,
+    timeouts: Timeouts,
+) -> Result<bool, StoreError> {
+    const CLOCK: &str =
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
     const BACKEND_START: &str = "SELECT (extract(epoch FROM backend_start) * 1000000)::bigint AS number FROM pg_stat_activity WHERE pid = pg_backend_pid()";
     let mine = number(one, "SELECT pg_backend_pid()::bigint AS number")?;
     let before = number(one, CLOCK)?;
@@ -340,7 +398,9 @@ fn compare_backends(one: &mut AnyConnection, address: &DatabaseAddress, timeouts
     let others = number(&mut other, "SELECT pg_backend_pid()::bigint AS number")?;
     let is_older = number(&mut other, BACKEND_START)? < before;
     // While the other holds that backend, this one is given another.
-    Ok(is_older || others == mine || number(one, "SELECT pg_backend_pid()::bigint AS number")? != mine)
+    Ok(is_older
+        || others == mine
+        || number(one, "SELECT pg_backend_pid()::bigint AS number")? != mine)
 }
 
 fn number(connection: &mut AnyConnection, query: &str) -> QueryResult<i64> {
@@ -364,10 +424,13 @@ fn with_timeouts(url: &str, connect: Duration) -> String {
         ("keepalives_count", "3"),
         ("application_name", "kairanban"),
     ];
-    extras.iter().filter(|(name, _)| !url.contains(&format!("{name}="))).fold(url.to_owned(), |url, (name, value)| {
-        let sign = if url.contains('?') { '&' } else { '?' };
-        format!("{url}{sign}{name}={value}")
-    })
+    extras
+        .iter()
+        .filter(|(name, _)| !url.contains(&format!("{name}=")))
+        .fold(url.to_owned(), |url, (name, value)| {
+            let sign = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{sign}{name}={value}")
+        })
 }
 
 #[cfg(test)]
@@ -377,6 +440,9 @@ mod tests {
     #[test]
     fn a_url_keeps_its_own_timeouts() {
         let url = with_timeouts("postgres://h/d?connect_timeout=9", Duration::from_secs(2));
-        assert!(url.contains("?connect_timeout=9&tcp_user_timeout=2000&"), "{url}");
+        assert!(
+            url.contains("?connect_timeout=9&tcp_user_timeout=2000&"),
+            "{url}"
+        );
     }
 }

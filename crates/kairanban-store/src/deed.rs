@@ -87,7 +87,11 @@ pub(crate) enum Done {
 
 impl Deed {
     /// Does it, and notes who did.
-    pub(crate) fn run(&self, connection: &mut AnyConnection, actor: &Actor) -> Result<Done, StoreError> {
+    pub(crate) fn run(
+        &self,
+        connection: &mut AnyConnection,
+        actor: &Actor,
+    ) -> Result<Done, StoreError> {
         let done = self.carry_out(connection)?;
         let subject = match (self, &done) {
             (_, Done::Topic(id)) | (Self::DeleteTopic { id, .. }, _) => Some(id.0),
@@ -100,23 +104,34 @@ impl Deed {
 
     fn carry_out(&self, connection: &mut AnyConnection) -> Result<Done, StoreError> {
         match self {
-            Self::UpdateTopic { board, id, edit, expected } => {
-                repository::update_topic(connection, board, *id, edit, *expected).map(|()| Done::Topic(*id))
-            }
-            Self::DeleteTopic { board, id, expected } => {
-                repository::delete_topic(connection, board, *id, *expected).map(|()| Done::Gone)
-            }
+            Self::UpdateTopic {
+                board,
+                id,
+                edit,
+                expected,
+            } => repository::update_topic(connection, board, *id, edit, *expected)
+                .map(|()| Done::Topic(*id)),
+            Self::DeleteTopic {
+                board,
+                id,
+                expected,
+            } => repository::delete_topic(connection, board, *id, *expected).map(|()| Done::Gone),
             Self::RestoreTopic { board, id, within } => {
-                repository::restore_topic(connection, board, *id, *within).map(|()| Done::Topic(*id))
+                repository::restore_topic(connection, board, *id, *within)
+                    .map(|()| Done::Topic(*id))
             }
             Self::CreateBoard { board, wanted } => {
-                repository::create_board(connection, board, wanted).map(|()| Done::Board(board.clone()))
+                repository::create_board(connection, board, wanted)
+                    .map(|()| Done::Board(board.clone()))
             }
-            Self::UpdateBoard { board, edit } => {
-                repository::update_board(connection, board, edit).map(|()| Done::Board(board.clone()))
+            Self::UpdateBoard { board, edit } => repository::update_board(connection, board, edit)
+                .map(|()| Done::Board(board.clone())),
+            Self::DeleteBoard { board } => {
+                repository::delete_board(connection, board).map(|()| Done::Gone)
             }
-            Self::DeleteBoard { board } => repository::delete_board(connection, board).map(|()| Done::Gone),
-            Self::CreateToken { new, secret } => tokens::create(connection, new, secret).map(Done::Token),
+            Self::CreateToken { new, secret } => {
+                tokens::create(connection, new, secret).map(Done::Token)
+            }
             Self::RevokeToken { id } => tokens::revoke(connection, *id).map(|()| Done::Gone),
         }
     }

@@ -117,19 +117,31 @@ pub enum FaultKind {
 
 impl StoreError {
     pub(crate) fn fault(kind: FaultKind, text: impl Into<String>) -> Self {
-        Self::Fault(Fault { kind, text: text.into() })
+        Self::Fault(Fault {
+            kind,
+            text: text.into(),
+        })
     }
 
     /// Whether others are in the way, who may be gone in a moment.
     pub(crate) const fn is_busy(&self) -> bool {
-        matches!(self, Self::Fault(Fault { kind: FaultKind::Busy, .. }))
+        matches!(
+            self,
+            Self::Fault(Fault {
+                kind: FaultKind::Busy,
+                ..
+            })
+        )
     }
 
     /// Whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn taints(&self) -> bool {
         match self {
             Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
-            other => matches!(other, Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_)),
+            other => matches!(
+                other,
+                Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_)
+            ),
         }
     }
 
@@ -156,17 +168,23 @@ impl From<DieselError> for StoreError {
         let text = error.to_string();
         match error {
             DieselError::DatabaseError(ref kind, _) => match kind {
-                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::Refused(Refusal { sentence: None, conflict: true }),
-                Kind::CheckViolation | Kind::NotNullViolation | Kind::RestrictViolation | Kind::ExclusionViolation => {
-                    Self::Refused(Refusal::default())
-                }
+                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::Refused(Refusal {
+                    sentence: None,
+                    conflict: true,
+                }),
+                Kind::CheckViolation
+                | Kind::NotNullViolation
+                | Kind::RestrictViolation
+                | Kind::ExclusionViolation => Self::Refused(Refusal::default()),
                 Kind::ClosedConnection | Kind::UnableToSendCommand => Self::Disconnected(text),
                 Kind::SerializationFailure => Self::fault(FaultKind::Busy, text),
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // The code is unknown here; `AnyConnection::modify` finds out.
                 _ => Self::fault(FaultKind::Other, text),
             },
-            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => Self::Unavailable(text),
+            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {
+                Self::Unavailable(text)
+            }
             DieselError::DeserializationError(_) => Self::Unreadable(text),
             _ => Self::Internal(text),
         }

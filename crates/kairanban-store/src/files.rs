@@ -15,7 +15,9 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
     let mut warnings = Vec::new();
     let folder = folder(file);
     for path in folder.iter().chain(&with_companions(file)) {
-        let Some(metadata) = found(path)? else { continue };
+        let Some(metadata) = found(path)? else {
+            continue;
+        };
         if metadata.is_symlink() && !follow_symlinks {
             return Err(StartError::Final(format!(
                 "{} is a symbolic link; name what it points to, or set database.follow_symlinks = true",
@@ -24,10 +26,15 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
         }
         // What a link points to counts, not the link.
         let is_folder = Some(path) == folder.as_ref();
-        let open_to_others = fs::metadata(path).ok().and_then(|metadata| open_to_others(&metadata));
+        let open_to_others = fs::metadata(path)
+            .ok()
+            .and_then(|metadata| open_to_others(&metadata));
         if let Some(mode) = open_to_others.filter(|_| !is_folder || path.as_os_str() != ".") {
             let wanted = if is_folder { "700" } else { "600" };
-            warnings.push(format!("{} is open to other users (mode {mode:o}): chmod {wanted} {0}", path.display()));
+            warnings.push(format!(
+                "{} is open to other users (mode {mode:o}): chmod {wanted} {0}",
+                path.display()
+            ));
         }
     }
     Ok(warnings)
@@ -58,7 +65,9 @@ pub(crate) fn make(file: &Path) -> Result<(), StoreError> {
 }
 
 fn folder(file: &Path) -> Option<PathBuf> {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_path_buf)
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map(Path::to_path_buf)
 }
 
 fn with_companions(file: &Path) -> [PathBuf; 4] {
@@ -73,7 +82,10 @@ fn found(path: &Path) -> Result<Option<fs::Metadata>, StartError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StartError::Final(format!("cannot look at {}: {error}", path.display()))),
+        Err(error) => Err(StartError::Final(format!(
+            "cannot look at {}: {error}",
+            path.display()
+        ))),
     }
 }
 

@@ -54,10 +54,20 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
     // The other half is for each by itself.
     let patience = limits.deadline.saturating_duration_since(Instant::now()) / 2;
     match commit_writes(session, &all, patience, limits, run_all) {
-        Ok((committed, answers)) => Outcome { commits: committed.into_iter().collect(), answers },
+        Ok((committed, answers)) => Outcome {
+            commits: committed.into_iter().collect(),
+            answers,
+        },
         Err(StoreError::Unavailable(text)) => {
-            tracing::warn!(text, writes = writes.len(), "a group of writes was not committed");
-            Outcome { commits: Vec::new(), answers: vec![Err(StoreError::Unavailable(text)); writes.len()] }
+            tracing::warn!(
+                text,
+                writes = writes.len(),
+                "a group of writes was not committed"
+            );
+            Outcome {
+                commits: Vec::new(),
+                answers: vec![Err(StoreError::Unavailable(text)); writes.len()],
+            }
         }
         Err(error) => {
             tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by one");
@@ -70,19 +80,32 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
 pub(crate) fn check(session: &mut Session, limits: Limits) -> Outcome {
     let patience = limits.deadline.saturating_duration_since(Instant::now());
     let checked = session.write(patience, AnyConnection::check_writing, |_, ()| Ok(()));
-    Outcome { commits: Vec::new(), answers: checked.err().map(Err).into_iter().collect() }
+    Outcome {
+        commits: Vec::new(),
+        answers: checked.err().map(Err).into_iter().collect(),
+    }
 }
 
 /// Looks whether the session may write, without a transaction.
 pub(crate) fn look(session: &mut Session) -> Outcome {
-    Outcome { commits: Vec::new(), answers: session.check_writable().err().map(Err).into_iter().collect() }
+    Outcome {
+        commits: Vec::new(),
+        answers: session
+            .check_writable()
+            .err()
+            .map(Err)
+            .into_iter()
+            .collect(),
+    }
 }
 
 fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outcome {
     let mut commits = Vec::new();
     let mut answers: Vec<Option<Answer>> = writes.iter().map(|_| None).collect();
     for _ in 0..limits.tries_max.max(1) {
-        let waiting: Vec<_> = (0..writes.len()).filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try)).collect();
+        let waiting: Vec<_> = (0..writes.len())
+            .filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try))
+            .collect();
         for (done, at) in waiting.iter().enumerate() {
             let left = limits.deadline.saturating_duration_since(Instant::now());
             if left < WRITE_MIN {
@@ -106,7 +129,13 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outco
 
 fn ended(commits: Vec<Committed>, answers: Vec<Option<Answer>>, text: &str) -> Outcome {
     let late = || Err(StoreError::Unavailable(text.to_owned()));
-    Outcome { commits, answers: answers.into_iter().map(|answer| answer.unwrap_or_else(late)).collect() }
+    Outcome {
+        commits,
+        answers: answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(late))
+            .collect(),
+    }
 }
 
 /// Whether it may go well in a moment. A key that is in use is for its client to repeat: another try would keep the rest waiting.
@@ -125,7 +154,10 @@ fn commit_one(
     limits: Limits,
 ) -> Result<(Option<Committed>, Answer), StoreError> {
     let run = |connection: &mut AnyConnection, writes: &[&Write]| {
-        let outcomes = writes.iter().map(|write| run(connection, write)).collect::<Result<Vec<_>, _>>()?;
+        let outcomes = writes
+            .iter()
+            .map(|write| run(connection, write))
+            .collect::<Result<Vec<_>, _>>()?;
         // The commit itself could not say why it fails.
         connection.check_constraints()?;
         Ok(outcomes.into_iter().map(Ok).collect())
@@ -156,7 +188,9 @@ fn commit_writes(
     session.write(patience, work, |connection, outcomes| {
         let read = read_back(connection, writes, outcomes)?;
         if Instant::now() > limits.abandoned_at {
-            return Err(StoreError::Unavailable("the write took too long".to_owned()));
+            return Err(StoreError::Unavailable(
+                "the write took too long".to_owned(),
+            ));
         }
         Ok(read)
     })
@@ -168,42 +202,89 @@ fn read_back(
     writes: &[&Write],
     outcomes: Vec<DoneResult>,
 ) -> Result<(Option<Committed>, Vec<Answer>), StoreError> {
-    let topic_id = |outcome: &DoneResult| if let Ok(Done::Topic(id)) = outcome { Some(*id) } else { None };
-    let topics = repository::topics_by_id(connection, &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>())?;
+    let topic_id = |outcome: &DoneResult| {
+        if let Ok(Done::Topic(id)) = outcome {
+            Some(*id)
+        } else {
+            None
+        }
+    };
+    let topics = repository::topics_by_id(
+        connection,
+        &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>(),
+    )?;
     // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
     let newest = topics.iter().map(|found| found.topic.revision).max();
     let stamped = change_log::stamped(connection)?;
-    let changed = writes.iter().zip(&outcomes).any(|(write, outcome)| outcome.is_ok() && write.always_changes());
-    if topics.iter().any(|found| found.topic.revision == Revision::ZERO) || (changed && stamped.is_none()) {
+    let changed = writes
+        .iter()
+        .zip(&outcomes)
+        .any(|(write, outcome)| outcome.is_ok() && write.always_changes());
+    if topics
+        .iter()
+        .any(|found| found.topic.revision == Revision::ZERO)
+        || (changed && stamped.is_none())
+    {
         return Err(classified::triggers_off());
     }
-    let created = stamped.as_ref().and_then(|stamped| created(writes, &outcomes, &topics, stamped));
-    let answers = writes.iter().zip(outcomes).map(|(write, outcome)| answer(connection, write, outcome, &topics)).collect();
+    let created = stamped
+        .as_ref()
+        .and_then(|stamped| created(writes, &outcomes, &topics, stamped));
+    let answers = writes
+        .iter()
+        .zip(outcomes)
+        .map(|(write, outcome)| answer(connection, write, outcome, &topics))
+        .collect();
     let revision = stamped.as_ref().map(|stamped| stamped.revision).max(newest);
-    let (last, before) = stamped.map(|stamped| (stamped.last, stamped.before)).unwrap_or_default();
+    let (last, before) = stamped
+        .map(|stamped| (stamped.last, stamped.before))
+        .unwrap_or_default();
     let last = last.filter(|last| Some(last.revision) == revision);
-    Ok((revision.map(|revision| Committed { revision, last, before, created }), answers))
+    Ok((
+        revision.map(|revision| Committed {
+            revision,
+            last,
+            before,
+            created,
+        }),
+        answers,
+    ))
 }
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// another program did more.
-fn created(writes: &[&Write], outcomes: &[DoneResult], topics: &[Found], stamped: &Stamped) -> Option<Vec<CreatedTopic>> {
+fn created(
+    writes: &[&Write],
+    outcomes: &[DoneResult],
+    topics: &[Found],
+    stamped: &Stamped,
+) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
         let creation = write.creation()?;
-        let Ok(Done::Topic(id)) = outcome else { continue };
+        let Ok(Done::Topic(id)) = outcome else {
+            continue;
+        };
         // One that an earlier request had led to is older.
-        let is_new = |found: &&Found| found.topic.id == *id && found.topic.revision == stamped.revision && found.is_live;
+        let is_new = |found: &&Found| {
+            found.topic.id == *id && found.topic.revision == stamped.revision && found.is_live
+        };
         let found = topics.iter().find(is_new);
-        let created_topic =
-            |found: &Found| CreatedTopic { board: creation.board.clone(), board_id: found.board_id, topic: found.topic.clone() };
+        let created_topic = |found: &Found| CreatedTopic {
+            board: creation.board.clone(),
+            board_id: found.board_id,
+            topic: found.topic.clone(),
+        };
         created.extend(found.map(created_topic));
     }
     (created.len() == stamped.changes).then_some(created)
 }
 
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each under a savepoint.
-fn run_all(connection: &mut AnyConnection, writes: &[&Write]) -> Result<Vec<DoneResult>, StoreError> {
+fn run_all(
+    connection: &mut AnyConnection,
+    writes: &[&Write],
+) -> Result<Vec<DoneResult>, StoreError> {
     let creations: Vec<_> = writes.iter().filter_map(|write| write.creation()).collect();
     if let ([_], [only]) = (writes, creations.as_slice()) {
         // Without neighbours to save it needs no savepoint, which costs two round trips.
@@ -220,12 +301,17 @@ fn run_all(connection: &mut AnyConnection, writes: &[&Write]) -> Result<Vec<Done
     writes.iter().map(outcome).collect()
 }
 
-fn create(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+fn create(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let began = Instant::now();
-    match savepoint(connection, |connection| repository::create_topics(connection, wanted)) {
+    match savepoint(connection, |connection| {
+        repository::create_topics(connection, wanted)
+    }) {
         Err(error @ (StoreError::Unavailable(_) | StoreError::Disconnected(_))) => Err(error),
         // One of them may be slow, as by a trigger of the owner's: here it would take the time of all once more.
         Err(error) if began.elapsed() > SLOW => Err(error),
@@ -248,7 +334,11 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<DoneResult, St
         outcome => outcome,
     };
     match outcome {
-        Err(error @ (StoreError::Fault(_) | StoreError::Unavailable(_) | StoreError::Disconnected(_))) => Err(error),
+        Err(
+            error @ (StoreError::Fault(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Disconnected(_)),
+        ) => Err(error),
         Err(error) => {
             connection.ensure_in_write()?;
             Ok(Err(error))
@@ -260,8 +350,18 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<DoneResult, St
 fn run(connection: &mut AnyConnection, write: &Write) -> DoneResult {
     match write {
         Write::Administer { actor, deed } => deed.run(connection, actor),
-        Write::CreateTopic { board, topic, key, right } => {
-            let creation = Creation { board, topic, key: key.as_ref(), right: *right };
+        Write::CreateTopic {
+            board,
+            topic,
+            key,
+            right,
+        } => {
+            let creation = Creation {
+                board,
+                topic,
+                key: key.as_ref(),
+                right: *right,
+            };
             repository::create_one(connection, &creation).map(Done::Topic)
         }
     }
@@ -274,19 +374,32 @@ fn savepoint<T>(
     connection.transaction(work)
 }
 
-fn answer(connection: &mut AnyConnection, write: &Write, outcome: DoneResult, topics: &[Found]) -> Answer {
+fn answer(
+    connection: &mut AnyConnection,
+    write: &Write,
+    outcome: DoneResult,
+    topics: &[Found],
+) -> Answer {
     match outcome? {
         Done::Gone => Ok(Written::Deleted),
         Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
         Done::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();
-            token.map(|found| Written::Token(found.token)).ok_or(StoreError::NoSuchToken(id))
+            token
+                .map(|found| Written::Token(found.token))
+                .ok_or(StoreError::NoSuchToken(id))
         }
         Done::Topic(id) => {
             let found = topics.iter().find(|found| found.topic.id == id);
             // A new topic that is gone already: a trigger took it away.
-            let gone = || write.creation().map_or(StoreError::NoSuchTopic(id), |_| StoreError::Refused(Refusal::default()));
-            found.map(|found| Written::Topic(found.topic.clone())).ok_or_else(gone)
+            let gone = || {
+                write.creation().map_or(StoreError::NoSuchTopic(id), |_| {
+                    StoreError::Refused(Refusal::default())
+                })
+            };
+            found
+                .map(|found| Written::Topic(found.topic.clone()))
+                .ok_or_else(gone)
         }
     }
 }

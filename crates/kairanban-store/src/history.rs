@@ -7,7 +7,9 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Binary, Nullable, Text},
 };
-use kairanban_core::{BoardId, BoardName, LogPosition, LogRow, Policies, Revision, Snapshot, Topic, Witness};
+use kairanban_core::{
+    BoardId, BoardName, LogPosition, LogRow, Policies, Revision, Snapshot, Topic, Witness,
+};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -20,12 +22,26 @@ use crate::{
     schema::{boards, changes},
 };
 
-type LogRowTuple = (i64, AnyNumber, LossyText, AnyNumber, Option<i64>, Option<Vec<u8>>);
+type LogRowTuple = (
+    i64,
+    AnyNumber,
+    LossyText,
+    AnyNumber,
+    Option<i64>,
+    Option<Vec<u8>>,
+);
 
 /// The row; `None` if it has no place in the order.
 fn log_row((id, at, kind, board_id, topic_id, time): LogRowTuple) -> Option<LogRow> {
     let time = String::from_utf8_lossy(&time.unwrap_or_default()).into_owned();
-    Some(LogRow { revision: at.revision()?, id, kind: kind.0, board_id: board_id.0, topic_id, at: time })
+    Some(LogRow {
+        revision: at.revision()?,
+        id,
+        kind: kind.0,
+        board_id: board_id.0,
+        topic_id,
+        at: time,
+    })
 }
 
 /// The newest row of the log.
@@ -34,18 +50,35 @@ pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, S
     let row: Option<LogRowTuple> = changes::table
         .filter(changes::revision.between(1, LAST))
         .order((changes::revision.desc(), changes::id.desc()))
-        .select((changes::id, changes::revision, changes::kind, changes::board_id, changes::topic_id, time))
+        .select((
+            changes::id,
+            changes::revision,
+            changes::kind,
+            changes::board_id,
+            changes::topic_id,
+            time,
+        ))
         .first(connection)
         .optional()?;
     Ok(row.and_then(log_row))
 }
 
 /// Where a row is that was read before.
-pub(crate) fn witness(connection: &mut AnyConnection, read: &LogRow) -> Result<Witness, StoreError> {
+pub(crate) fn witness(
+    connection: &mut AnyConnection,
+    read: &LogRow,
+) -> Result<Witness, StoreError> {
     let time = Piece::<Nullable<Binary>>::new(connection.log_time_sql());
     let row: Option<LogRowTuple> = changes::table
         .filter(changes::id.eq(read.id))
-        .select((changes::id, changes::revision, changes::kind, changes::board_id, changes::topic_id, time))
+        .select((
+            changes::id,
+            changes::revision,
+            changes::kind,
+            changes::board_id,
+            changes::topic_id,
+            time,
+        ))
         .first(connection)
         .optional()?;
     Ok(match row {
@@ -56,14 +89,22 @@ pub(crate) fn witness(connection: &mut AnyConnection, read: &LogRow) -> Result<W
 }
 
 /// Whether the counter would draw revisions that the log has.
-pub(crate) fn is_counter_behind(connection: &mut AnyConnection, newest: Option<&LogRow>) -> Result<bool, StoreError> {
-    let counter: Option<Number> = Fixed(connection.counter_sql()).get_result(connection).optional()?;
+pub(crate) fn is_counter_behind(
+    connection: &mut AnyConnection,
+    newest: Option<&LogRow>,
+) -> Result<bool, StoreError> {
+    let counter: Option<Number> = Fixed(connection.counter_sql())
+        .get_result(connection)
+        .optional()?;
     let counter = counter.and_then(|row| row.number);
     Ok(counter.unwrap_or_default() < newest.map_or(0, |newest| number(newest.revision)))
 }
 
 /// Has the counter go on behind the log.
-pub(crate) fn repair_counter(connection: &mut AnyConnection, newest: Option<&LogRow>) -> Result<(), StoreError> {
+pub(crate) fn repair_counter(
+    connection: &mut AnyConnection,
+    newest: Option<&LogRow>,
+) -> Result<(), StoreError> {
     if let Some(newest) = newest.filter(|_| is_counter_behind(connection, newest).unwrap_or(true)) {
         sql_query(connection.repair_counter_sql(number(newest.revision))).execute(connection)?;
     }
@@ -75,11 +116,20 @@ pub(crate) type Header = (Piece<Nullable<Text>>, Piece<Nullable<BigInt>>);
 
 /// The epoch and the counter, in whichever statement they are selected.
 pub(crate) const fn header(connection: &AnyConnection) -> Header {
-    (Piece::new("(SELECT value FROM identity WHERE key = 'epoch')"), Piece::new(connection.counter_column_sql()))
+    (
+        Piece::new("(SELECT value FROM identity WHERE key = 'epoch')"),
+        Piece::new(connection.counter_column_sql()),
+    )
 }
 
 /// Whether a reading that began with these is of the history that was read before.
-pub(crate) fn holds(known: &LogPosition, epoch: Option<&str>, counter: Option<i64>, first: Option<&LogRow>, last: i64) -> bool {
+pub(crate) fn holds(
+    known: &LogPosition,
+    epoch: Option<&str>,
+    counter: Option<i64>,
+    first: Option<&LogRow>,
+    last: i64,
+) -> bool {
     epoch == Some(known.epoch.as_str())
         && counter.is_some_and(|counter| counter >= last)
         && known.last.as_ref().is_none_or(|read| first == Some(read))
@@ -106,15 +156,34 @@ pub fn content_sum(snapshot: &Snapshot) -> i64 {
 }
 
 fn sum_of(topics: &[Arc<Topic>]) -> i64 {
-    topics.iter().map(|topic| topic_sum(topic)).fold(0, i64::wrapping_add)
+    topics
+        .iter()
+        .map(|topic| topic_sum(topic))
+        .fold(0, i64::wrapping_add)
 }
 
 fn topic_sum(topic: &Topic) -> i64 {
-    let (created, updated) = (topic.created_at.timestamp_micros(), topic.updated_at.timestamp_micros());
+    let (created, updated) = (
+        topic.created_at.timestamp_micros(),
+        topic.updated_at.timestamp_micros(),
+    );
     let edited = topic.edited_at.map_or(0, |at| at.timestamp_micros());
-    let Topic { id, revision, author, comment, .. } = topic;
-    let text = format!("{} {revision} {created} {updated} {edited} {} {author} {comment}", id.0, author.len());
-    Md5::digest(text).iter().take(6).fold(0, |sum, byte| sum << 8 | i64::from(*byte))
+    let Topic {
+        id,
+        revision,
+        author,
+        comment,
+        ..
+    } = topic;
+    let text = format!(
+        "{} {revision} {created} {updated} {edited} {} {author} {comment}",
+        id.0,
+        author.len()
+    );
+    Md5::digest(text)
+        .iter()
+        .take(6)
+        .fold(0, |sum, byte| sum << 8 | i64::from(*byte))
 }
 
 #[derive(QueryableByName)]
@@ -142,27 +211,61 @@ pub(crate) fn contents(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let list = ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ");
+    let list = ids
+        .iter()
+        .map(|id| id.0.to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
     if let Some(text) = connection.contents_sql(&list, topics_max) {
         let rows: Vec<ContentRow> = sql_query(text).load(connection)?;
         return rows.into_iter().map(content).collect();
     }
     // SQLite has no such function, and is in this process.
-    connection.transaction(|connection| ids.iter().map(|id| content_of(connection, *id, topics_max)).collect())
+    connection.transaction(|connection| {
+        ids.iter()
+            .map(|id| content_of(connection, *id, topics_max))
+            .collect()
+    })
 }
 
 fn content(row: ContentRow) -> Result<BoardContent, StoreError> {
-    let policies = policies(row.read.map(LossyText).as_ref(), row.post.map(LossyText).as_ref());
-    let standing = row.name.and_then(|name| name.parse().ok()).map(|name| (name, policies));
-    Ok(BoardContent { id: BoardId(row.board_id), standing, revision: revision(row.revision)?, sum: row.sum })
+    let policies = policies(
+        row.read.map(LossyText).as_ref(),
+        row.post.map(LossyText).as_ref(),
+    );
+    let standing = row
+        .name
+        .and_then(|name| name.parse().ok())
+        .map(|name| (name, policies));
+    Ok(BoardContent {
+        id: BoardId(row.board_id),
+        standing,
+        revision: revision(row.revision)?,
+        sum: row.sum,
+    })
 }
 
-fn content_of(connection: &mut AnyConnection, id: BoardId, topics_max: usize) -> Result<BoardContent, StoreError> {
-    let row = boards::table.filter(boards::id.eq(id.0)).select((boards::name, boards::read, boards::post));
+fn content_of(
+    connection: &mut AnyConnection,
+    id: BoardId,
+    topics_max: usize,
+) -> Result<BoardContent, StoreError> {
+    let row = boards::table.filter(boards::id.eq(id.0)).select((
+        boards::name,
+        boards::read,
+        boards::post,
+    ));
     let found: Option<(LossyText, LossyText, LossyText)> = row.first(connection).optional()?;
-    let standing = found.and_then(|(name, read, post)| Some((name.0.parse().ok()?, policies(Some(&read), Some(&post)))));
+    let standing = found.and_then(|(name, read, post)| {
+        Some((name.0.parse().ok()?, policies(Some(&read), Some(&post))))
+    });
     let sum = sum_of(&repository::live_topics(connection, id, topics_max)?);
-    Ok(BoardContent { id, standing, revision: board_revision(connection, id)?, sum })
+    Ok(BoardContent {
+        id,
+        standing,
+        revision: board_revision(connection, id)?,
+        sum,
+    })
 }
 
 fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
@@ -219,8 +322,13 @@ mod tests {
             edited_at: None,
             revision: Revision::ZERO,
         };
-        let sums =
-            [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")].map(|(author, text)| topic_sum(&topic(author, text)));
-        assert!(sums.iter().enumerate().all(|(at, sum)| *sum >= 0 && !sums[..at].contains(sum)), "{sums:?}");
+        let sums = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")]
+            .map(|(author, text)| topic_sum(&topic(author, text)));
+        assert!(
+            sums.iter()
+                .enumerate()
+                .all(|(at, sum)| *sum >= 0 && !sums[..at].contains(sum)),
+            "{sums:?}"
+        );
     }
 }

@@ -34,7 +34,11 @@ impl Earlier {
     /// # Errors
     /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
     pub(crate) fn is_of(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
-        if self.request == digest(topic) { Ok(TopicId(self.topic_id)) } else { Err(StoreError::KeyReused) }
+        if self.request == digest(topic) {
+            Ok(TopicId(self.topic_id))
+        } else {
+            Err(StoreError::KeyReused)
+        }
     }
 }
 
@@ -45,12 +49,27 @@ pub(crate) fn find(
     keys: &[&IdempotencyKey],
 ) -> Result<Vec<(IdempotencyKey, Earlier)>, StoreError> {
     let names = keys.iter().map(|key| key.as_str());
-    let rows = idempotency::table.filter(idempotency::board_id.eq(board.0).and(idempotency::key.eq_any(names)));
-    let found: Vec<(LossyText, LossyText, AnyNumber)> =
-        rows.select((idempotency::key, idempotency::request, idempotency::topic_id)).load(connection)?;
+    let rows = idempotency::table.filter(
+        idempotency::board_id
+            .eq(board.0)
+            .and(idempotency::key.eq_any(names)),
+    );
+    let found: Vec<(LossyText, LossyText, AnyNumber)> = rows
+        .select((
+            idempotency::key,
+            idempotency::request,
+            idempotency::topic_id,
+        ))
+        .load(connection)?;
     let earlier = |(name, request, topic_id): (LossyText, LossyText, AnyNumber)| {
         let key = keys.iter().find(|key| key.as_str() == name.0)?;
-        Some(((*key).clone(), Earlier { request: request.0, topic_id: topic_id.0 }))
+        Some((
+            (*key).clone(),
+            Earlier {
+                request: request.0,
+                topic_id: topic_id.0,
+            },
+        ))
     };
     Ok(found.into_iter().filter_map(earlier).collect())
 }
@@ -81,7 +100,11 @@ impl InsertKeys {
             topic_id: id.0,
         });
         // They hold strings and numbers: nothing that JSON cannot say.
-        Self { before, rows: serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default(), behind }
+        Self {
+            before,
+            rows: serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default(),
+            behind,
+        }
     }
 }
 
@@ -112,7 +135,9 @@ pub(crate) fn note(connection: &mut AnyConnection, noted: &[Noted<'_>]) -> Resul
         }
         None => noted.iter().try_for_each(|(board, key, topic, id)| {
             let request = digest(topic);
-            diesel::insert_into(idempotency::table).values(columns(*board, key, &request, *id)).execute(connection)?;
+            diesel::insert_into(idempotency::table)
+                .values(columns(*board, key, &request, *id))
+                .execute(connection)?;
             Ok(())
         }),
     }
@@ -122,21 +147,36 @@ pub(crate) fn note(connection: &mut AnyConnection, noted: &[Noted<'_>]) -> Resul
 ///
 /// # Errors
 /// [`StoreError::KeyInUse`] if another transaction has noted it and is still open.
-pub(crate) fn note_checked(connection: &mut AnyConnection, one: Noted<'_>) -> Result<(), StoreError> {
+pub(crate) fn note_checked(
+    connection: &mut AnyConnection,
+    one: Noted<'_>,
+) -> Result<(), StoreError> {
     let noted = match connection.insert_idempotency_sql() {
         Some(sql) => {
             let noted = connection.modify_returning(InsertKeys::new(sql, &[one]));
-            noted.map_err(|error| if error.is_busy() { StoreError::KeyInUse } else { error })?
+            noted.map_err(|error| {
+                if error.is_busy() {
+                    StoreError::KeyInUse
+                } else {
+                    error
+                }
+            })?
         }
         None => {
             let (board, key, topic, id) = one;
             let request = digest(topic);
-            let noted = connection.modify(diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)))?;
+            let noted = connection.modify(
+                diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)),
+            )?;
             i64::try_from(noted).ok()
         }
     };
     // Without its key a repeated request would be a second topic.
-    if noted.is_some_and(|noted| noted > 0) { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
+    if noted.is_some_and(|noted| noted > 0) {
+        Ok(())
+    } else {
+        Err(StoreError::Refused(Refusal::default()))
+    }
 }
 
 type NewColumns<'a> = (
@@ -146,7 +186,12 @@ type NewColumns<'a> = (
     diesel::dsl::Eq<idempotency::topic_id, i64>,
 );
 
-fn columns<'a>(board: BoardId, key: &'a IdempotencyKey, request: &'a str, id: TopicId) -> NewColumns<'a> {
+fn columns<'a>(
+    board: BoardId,
+    key: &'a IdempotencyKey,
+    request: &'a str,
+    id: TopicId,
+) -> NewColumns<'a> {
     (
         idempotency::board_id.eq(board.0),
         idempotency::key.eq(key.as_str()),
@@ -156,13 +201,20 @@ fn columns<'a>(board: BoardId, key: &'a IdempotencyKey, request: &'a str, id: To
 }
 
 /// Forgets keys older than `age_max`. Gives how many.
-pub(crate) fn forget(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
+pub(crate) fn forget(
+    connection: &mut AnyConnection,
+    age_max: Duration,
+) -> Result<usize, StoreError> {
     let rows = idempotency::table.filter(idempotency::used_at.le(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
 fn digest(topic: &NewTopic) -> String {
     // No comment holds a NUL, so two requests that differ cannot look alike.
-    let digest = Sha256::new().chain_update(topic.comment()).chain_update([0]).chain_update(topic.author()).finalize();
+    let digest = Sha256::new()
+        .chain_update(topic.comment())
+        .chain_update([0])
+        .chain_update(topic.author())
+        .finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -52,7 +52,14 @@ pub(crate) fn settle(
                 renew(connection, known.map(|known| &known.epoch))?
             }
         };
-        Ok((LogPosition { epoch, mark: seen.mark, last: seen.last }, seen.verdict))
+        Ok((
+            LogPosition {
+                epoch,
+                mark: seen.mark,
+                last: seen.last,
+            },
+            seen.verdict,
+        ))
     })
 }
 
@@ -63,10 +70,17 @@ pub(crate) fn settled(
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
 ) -> Result<Option<(LogPosition, Verdict)>, StoreError> {
-    let Identity { epoch, stored_mark, mark, last, verdict } =
-        connection.transaction(|connection| look(connection, address, known))?;
+    let Identity {
+        epoch,
+        stored_mark,
+        mark,
+        last,
+        verdict,
+    } = connection.transaction(|connection| look(connection, address, known))?;
     let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
-    Ok(epoch.filter(|_| is_written).map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
+    Ok(epoch
+        .filter(|_| is_written)
+        .map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
 }
 
 /// What the database says of itself, and what that means.
@@ -78,12 +92,18 @@ struct Identity {
     verdict: Verdict,
 }
 
-fn look(connection: &mut AnyConnection, address: &DatabaseAddress, known: Option<&LogPosition>) -> Result<Identity, StoreError> {
+fn look(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<Identity, StoreError> {
     let mark = found_mark(connection, address)?;
     // What a restore makes last: until then what is there is half of a database.
     let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
     if captured.number.unwrap_or_default() == 0 {
-        return Err(StoreError::Unavailable("it is being restored: it has no triggers yet".to_owned()));
+        return Err(StoreError::Unavailable(
+            "it is being restored: it has no triggers yet".to_owned(),
+        ));
     }
     let (epoch, stored_mark) = (stored_epoch(connection)?, get(connection, MARK)?);
     let ancestors: Vec<Epoch> = ancestors(connection)?;
@@ -102,22 +122,36 @@ fn look(connection: &mut AnyConnection, address: &DatabaseAddress, known: Option
         is_counter_behind,
     };
     let verdict = judge(known, &found);
-    Ok(Identity { epoch, stored_mark, mark, last, verdict })
+    Ok(Identity {
+        epoch,
+        stored_mark,
+        mark,
+        last,
+        verdict,
+    })
 }
 
 /// Begins a new epoch: every cursor given out before is void. Those who know one of the epochs before, as
 /// `known` is, find that this one follows on it.
-pub(crate) fn renew(connection: &mut AnyConnection, known: Option<&Epoch>) -> Result<Epoch, StoreError> {
+pub(crate) fn renew(
+    connection: &mut AnyConnection,
+    known: Option<&Epoch>,
+) -> Result<Epoch, StoreError> {
     let mut before = ancestors(connection)?;
     before.extend(stored_epoch(connection)?);
     before.extend(known.cloned());
     before.dedup();
-    let kept = before.iter().skip(before.len().saturating_sub(ANCESTORS_MAX)).map(Epoch::as_str);
+    let kept = before
+        .iter()
+        .skip(before.len().saturating_sub(ANCESTORS_MAX))
+        .map(Epoch::as_str);
     put(connection, ANCESTORS, &kept.collect::<Vec<_>>().join(" "))?;
     let number = getrandom::u64().map_err(|error| StoreError::Internal(error.to_string()))?;
     let epoch = format!("{number:016x}");
     put(connection, EPOCH, &epoch)?;
-    epoch.parse().map_err(|_| StoreError::Internal("no epoch could be made".to_owned()))
+    epoch
+        .parse()
+        .map_err(|_| StoreError::Internal("no epoch could be made".to_owned()))
 }
 
 fn stored_epoch(connection: &mut AnyConnection) -> QueryResult<Option<Epoch>> {
@@ -126,11 +160,18 @@ fn stored_epoch(connection: &mut AnyConnection) -> QueryResult<Option<Epoch>> {
 
 fn ancestors(connection: &mut AnyConnection) -> QueryResult<Vec<Epoch>> {
     let text = get(connection, ANCESTORS)?.unwrap_or_default();
-    Ok(text.split_whitespace().filter_map(|epoch| epoch.parse().ok()).collect())
+    Ok(text
+        .split_whitespace()
+        .filter_map(|epoch| epoch.parse().ok())
+        .collect())
 }
 
 pub(crate) fn get(connection: &mut AnyConnection, wanted: &str) -> QueryResult<Option<String>> {
-    let found: Option<LossyText> = identity.filter(key.eq(wanted)).select(value).first(connection).optional()?;
+    let found: Option<LossyText> = identity
+        .filter(key.eq(wanted))
+        .select(value)
+        .first(connection)
+        .optional()?;
     Ok(found.map(|text| text.0))
 }
 
@@ -144,16 +185,23 @@ pub(crate) fn take(connection: &mut AnyConnection, wanted: &str) -> QueryResult<
 }
 
 pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> QueryResult<()> {
-    let updated = diesel::update(identity.filter(key.eq(wanted))).set(value.eq(text)).execute(connection)?;
+    let updated = diesel::update(identity.filter(key.eq(wanted)))
+        .set(value.eq(text))
+        .execute(connection)?;
     if updated == 0 {
-        diesel::insert_into(identity).values((key.eq(wanted), value.eq(text))).execute(connection)?;
+        diesel::insert_into(identity)
+            .values((key.eq(wanted), value.eq(text)))
+            .execute(connection)?;
     }
     Ok(())
 }
 
 /// What this database can be told from another by: on Postgres the cluster, the database in it, the timeline, and the
 /// table of topics, which a restore makes again; on SQLite the file.
-fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<String, StoreError> {
+fn found_mark(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<String, StoreError> {
     const CLUSTER: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), oid, \
         (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(to_regclass('topics')::oid, 0)) AS mark \
         FROM pg_database WHERE datname = current_database()";
@@ -166,7 +214,12 @@ fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Resu
             // Some hosts keep the control functions from ordinary roles; the database's own key must do there. It is asked and
             // not tried: after any other failure the lesser mark would look like another database.
             let may: Number = sql_query(MAY).get_result(connection)?;
-            let found: Mark = sql_query(if may.number == Some(1) { CLUSTER } else { DATABASE }).get_result(connection)?;
+            let found: Mark = sql_query(if may.number == Some(1) {
+                CLUSTER
+            } else {
+                DATABASE
+            })
+            .get_result(connection)?;
             Ok(found.mark)
         }
         DatabaseAddress::Sqlite(path) => file_mark(path),
@@ -176,8 +229,13 @@ fn found_mark(connection: &mut AnyConnection, address: &DatabaseAddress) -> Resu
 /// The file by its number and its birth, where the system tells them: not by its name, which a
 /// restored file has too, nor by its device, whose number may change with each boot.
 pub(crate) fn file_mark(path: &Path) -> Result<String, StoreError> {
-    let file = fs::metadata(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-    let born = file.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
+    let file = fs::metadata(path)
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+    let born = file
+        .created()
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |at| at.as_nanos());
     Ok(format!("{}/{born}", file_number(&file)))
 }
 

@@ -23,11 +23,19 @@ use crate::connection::{MultiBackend, MultiRawValue};
 type SqliteValue<'a> = <Sqlite as Backend>::RawValue<'a>;
 
 /// Times that every reader of ours can say: years of four digits.
-const FIRST: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1).expect("a day").and_hms_opt(0, 0, 0).expect("a time");
-const LAST: NaiveDateTime =
-    NaiveDate::from_ymd_opt(9999, 12, 31).expect("a day").and_hms_micro_opt(23, 59, 59, 999_999).expect("a time");
+const FIRST: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
+    .expect("a day")
+    .and_hms_opt(0, 0, 0)
+    .expect("a time");
+const LAST: NaiveDateTime = NaiveDate::from_ymd_opt(9999, 12, 31)
+    .expect("a day")
+    .and_hms_micro_opt(23, 59, 59, 999_999)
+    .expect("a time");
 /// Where Postgres begins to count.
-const POSTGRES_EPOCH: NaiveDateTime = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day").and_hms_opt(0, 0, 0).expect("a time");
+const POSTGRES_EPOCH: NaiveDateTime = NaiveDate::from_ymd_opt(2000, 1, 1)
+    .expect("a day")
+    .and_hms_opt(0, 0, 0)
+    .expect("a time");
 
 /// A moment. Where there is none to be read it is the beginning of 1970: a token that was to end then has ended.
 #[derive(Clone, Copy, Debug, FromSqlRow)]
@@ -37,10 +45,16 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    pub(crate) const UNREADABLE: Self = Self { at: DateTime::UNIX_EPOCH.naive_utc(), is_exact: false };
+    pub(crate) const UNREADABLE: Self = Self {
+        at: DateTime::UNIX_EPOCH.naive_utc(),
+        is_exact: false,
+    };
 
     fn new(at: NaiveDateTime) -> Self {
-        Self { at: at.clamp(FIRST, LAST), is_exact: (FIRST..=LAST).contains(&at) }
+        Self {
+            at: at.clamp(FIRST, LAST),
+            is_exact: (FIRST..=LAST).contains(&at),
+        }
     }
 
     pub(crate) const fn utc(self) -> DateTime<Utc> {
@@ -59,7 +73,13 @@ impl FromSql<Timestamp, Pg> for Time {
         let PgTimestamp(micros) = FromSql::<Timestamp, Pg>::from_sql(value)?;
         let end = if micros < 0 { FIRST } else { LAST };
         let at = POSTGRES_EPOCH.checked_add_signed(TimeDelta::microseconds(micros));
-        Ok(at.map_or(Self { at: end, is_exact: false }, Self::new))
+        Ok(at.map_or(
+            Self {
+                at: end,
+                is_exact: false,
+            },
+            Self::new,
+        ))
     }
 }
 
@@ -80,7 +100,10 @@ impl FromSql<Timestamp, MultiBackend> for Time {
     }
 
     fn from_nullable_sql(value: Option<MultiRawValue<'_>>) -> Result<Self> {
-        value.map_or(Ok(Self::UNREADABLE), <Self as FromSql<Timestamp, MultiBackend>>::from_sql)
+        value.map_or(
+            Ok(Self::UNREADABLE),
+            <Self as FromSql<Timestamp, MultiBackend>>::from_sql,
+        )
     }
 }
 
@@ -88,22 +111,40 @@ impl FromSql<Timestamp, MultiBackend> for Time {
 fn plain_time(text: &[u8]) -> Option<NaiveDateTime> {
     let (seconds, fraction) = text.split_at_checked(19)?;
     let number = |from: usize, to: usize| {
-        let digit = |sum: Option<u32>, byte: &u8| Some(sum? * 10 + u32::from(byte.is_ascii_digit().then(|| byte - b'0')?));
+        let digit = |sum: Option<u32>, byte: &u8| {
+            Some(sum? * 10 + u32::from(byte.is_ascii_digit().then(|| byte - b'0')?))
+        };
         seconds[from..to].iter().fold(Some(0), digit)
     };
-    let marks = [seconds[4], seconds[7], seconds[10], seconds[13], seconds[16]];
+    let marks = [
+        seconds[4],
+        seconds[7],
+        seconds[10],
+        seconds[13],
+        seconds[16],
+    ];
     if marks != *b"-- ::" {
         return None;
     }
     let nanos = match fraction {
         [] => 0,
-        [b'.', digits @ ..] if matches!(digits.len(), 1..=9) && digits.iter().all(u8::is_ascii_digit) => {
-            let padded = digits.iter().copied().chain(std::iter::repeat(b'0')).take(9);
+        [b'.', digits @ ..]
+            if matches!(digits.len(), 1..=9) && digits.iter().all(u8::is_ascii_digit) =>
+        {
+            let padded = digits
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(b'0'))
+                .take(9);
             padded.fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
         }
         _ => return None,
     };
-    let day = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 7)?, number(8, 10)?)?;
+    let day = NaiveDate::from_ymd_opt(
+        i32::try_from(number(0, 4)?).ok()?,
+        number(5, 7)?,
+        number(8, 10)?,
+    )?;
     day.and_hms_nano_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, nanos)
 }
 
@@ -129,7 +170,10 @@ impl FromSql<Text, MultiBackend> for LossyText {
     }
 
     fn from_nullable_sql(value: Option<MultiRawValue<'_>>) -> Result<Self> {
-        value.map_or_else(|| Ok(Self(String::new())), <Self as FromSql<Text, MultiBackend>>::from_sql)
+        value.map_or_else(
+            || Ok(Self(String::new())),
+            <Self as FromSql<Text, MultiBackend>>::from_sql,
+        )
     }
 }
 
@@ -143,7 +187,10 @@ impl FromSql<BigInt, MultiBackend> for AnyNumber {
     }
 
     fn from_nullable_sql(value: Option<MultiRawValue<'_>>) -> Result<Self> {
-        value.map_or(Ok(Self(0)), <Self as FromSql<BigInt, MultiBackend>>::from_sql)
+        value.map_or(
+            Ok(Self(0)),
+            <Self as FromSql<BigInt, MultiBackend>>::from_sql,
+        )
     }
 }
 
@@ -163,7 +210,11 @@ static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 #[cold]
 pub(crate) fn note(table: &'static str, key: i64) {
     if is_news(table, key) {
-        tracing::warn!(table, key, "a row holds a value that cannot be read or is out of range: it is read as near as can be");
+        tracing::warn!(
+            table,
+            key,
+            "a row holds a value that cannot be read or is out of range: it is read as near as can be"
+        );
     }
 }
 
@@ -184,7 +235,12 @@ mod tests {
 
     #[test]
     fn a_plain_time_is_read_as_chrono_reads_it() {
-        for text in ["2026-01-02 03:04:05", "2026-01-02 03:04:05.6", "2024-02-29 23:59:59.999999999", "0001-01-01 00:00:00"] {
+        for text in [
+            "2026-01-02 03:04:05",
+            "2026-01-02 03:04:05.6",
+            "2024-02-29 23:59:59.999999999",
+            "0001-01-01 00:00:00",
+        ] {
             let chronos = NaiveDateTime::parse_from_str(text, "%F %T%.f").expect("a time");
             assert_eq!(plain_time(text.as_bytes()), Some(chronos), "{text}");
         }

@@ -70,7 +70,10 @@ pub fn migrate(
         tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
     }
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
-        tracing::warn!(rows, "rows held values that the schema no longer takes: they were mended");
+        tracing::warn!(
+            rows,
+            "rows held values that the schema no longer takes: they were mended"
+        );
     }
     if new_epoch {
         connection.transaction(|connection| {
@@ -81,23 +84,45 @@ pub fn migrate(
     Ok(ran)
 }
 
-fn is_current(connection: &mut AnyConnection, default_board: &BoardName) -> Result<bool, StoreError> {
+fn is_current(
+    connection: &mut AnyConnection,
+    default_board: &BoardName,
+) -> Result<bool, StoreError> {
     Ok(pending_names(connection)?.is_empty()
         && repository::stored_default_board(connection)?.is_some()
         && repository::board_id(connection, default_board).is_ok())
 }
 
-fn bring_up(connection: &mut AnyConnection, default_board: &BoardName) -> Result<Vec<String>, StoreError> {
+fn bring_up(
+    connection: &mut AnyConnection,
+    default_board: &BoardName,
+) -> Result<Vec<String>, StoreError> {
     // Even to find nothing to do, diesel asks for the right to make a table.
-    let ran = if pending_names(connection)?.is_empty() { Vec::new() } else { run(connection)? };
-    connection.write("", None, |connection| repository::ensure_board(connection, default_board), |_, made| Ok(made))?;
+    let ran = if pending_names(connection)?.is_empty() {
+        Vec::new()
+    } else {
+        run(connection)?
+    };
+    connection.write(
+        "",
+        None,
+        |connection| repository::ensure_board(connection, default_board),
+        |_, made| Ok(made),
+    )?;
     repository::name_default_board(connection, default_board)?;
     Ok(ran)
 }
 
 /// Makes sure that there is nothing to do.
-fn check(connection: &mut AnyConnection, default_board: &BoardName, new_epoch: bool) -> Result<Vec<String>, StoreError> {
-    if !pending_names(connection)?.is_empty() || new_epoch || repository::board_id(connection, default_board).is_err() {
+fn check(
+    connection: &mut AnyConnection,
+    default_board: &BoardName,
+    new_epoch: bool,
+) -> Result<Vec<String>, StoreError> {
+    if !pending_names(connection)?.is_empty()
+        || new_epoch
+        || repository::board_id(connection, default_board).is_err()
+    {
         return Err(StoreError::Internal(
             "it has to be migrated, and a transaction pooler stands before it: point database.listen_url at Postgres itself"
                 .to_owned(),
@@ -108,7 +133,9 @@ fn check(connection: &mut AnyConnection, default_board: &BoardName, new_epoch: b
 
 fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let ran = match connection {
-        AnyConnection::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(names),
+        AnyConnection::Postgres(connection) => {
+            connection.run_pending_migrations(POSTGRES).map(names)
+        }
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
     };
     ran.map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))
@@ -126,9 +153,10 @@ pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String
             "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 ELSE 1 END::bigint AS number",
             all_of::<Pg>(&POSTGRES),
         ),
-        AnyConnection::Sqlite(_) => {
-            ("SELECT count(*) AS number FROM sqlite_schema WHERE name = '__diesel_schema_migrations'", all_of::<Sqlite>(&SQLITE))
-        }
+        AnyConnection::Sqlite(_) => (
+            "SELECT count(*) AS number FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+            all_of::<Sqlite>(&SQLITE),
+        ),
     };
     let exists: Number = sql_query(exists).get_result(connection)?;
     let ran: Vec<Ran> = if exists.number == Some(0) {
@@ -136,8 +164,13 @@ pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String
     } else {
         sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?
     };
-    let is_pending = |(_, version): &(String, String)| !ran.iter().any(|ran| ran.version == *version);
-    Ok(all.into_iter().filter(is_pending).map(|(name, _)| name).collect())
+    let is_pending =
+        |(_, version): &(String, String)| !ran.iter().any(|ran| ran.version == *version);
+    Ok(all
+        .into_iter()
+        .filter(is_pending)
+        .map(|(name, _)| name)
+        .collect())
 }
 
 #[derive(QueryableByName)]
@@ -157,7 +190,10 @@ fn all(address: &DatabaseAddress) -> Vec<(String, String)> {
 fn all_of<DB: Backend>(embedded: &EmbeddedMigrations) -> Vec<(String, String)> {
     // They are in the program: reading them cannot fail.
     let all: Vec<Box<dyn Migration<DB>>> = embedded.migrations().unwrap_or_default();
-    let mut named: Vec<_> = all.iter().map(|one| (one.name().to_string(), one.name().version().to_string())).collect();
+    let mut named: Vec<_> = all
+        .iter()
+        .map(|one| (one.name().to_string(), one.name().version().to_string()))
+        .collect();
     named.sort();
     named
 }
@@ -170,7 +206,10 @@ fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
 /// transaction, and there is one writer at a time.
 ///
 /// It is a lock on the table of migrations: an advisory lock could be held by any role that can log in.
-fn lock(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Option<AnyConnection>, StoreError> {
+fn lock(
+    address: &DatabaseAddress,
+    timeouts: Timeouts,
+) -> Result<Option<AnyConnection>, StoreError> {
     // As diesel has it.
     const MAKE: &str = "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations \
         (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
@@ -182,8 +221,12 @@ fn lock(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Option<AnyConne
         connection
             .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
         // Two that make it at the same moment: one fails on a catalogue's unique index, and then it is there.
-        connection.batch_execute(MAKE).or_else(|_| connection.batch_execute(MAKE))?;
-        connection.batch_execute("BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE")?;
+        connection
+            .batch_execute(MAKE)
+            .or_else(|_| connection.batch_execute(MAKE))?;
+        connection.batch_execute(
+            "BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE",
+        )?;
     }
     Ok(Some(session))
 }
@@ -196,7 +239,10 @@ struct Command {
 
 /// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are not for everybody. Waits
 /// for the tables at most for `lock_wait`.
-pub(crate) fn repair(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
+pub(crate) fn repair(
+    connection: &mut AnyConnection,
+    lock_wait: Duration,
+) -> Result<(), StoreError> {
     if matches!(connection, AnyConnection::Sqlite(_)) {
         return Ok(());
     }
@@ -211,7 +257,10 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
         sql_query(statement).execute(connection)?;
     }
     if !open.is_empty() {
-        tracing::warn!(functions = open.len(), "functions could be executed by every role: they are revoked from PUBLIC");
+        tracing::warn!(
+            functions = open.len(),
+            "functions could be executed by every role: they are revoked from PUBLIC"
+        );
     }
     Ok(())
 }
@@ -219,11 +268,14 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
 /// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
 /// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
 fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
-    let wanted = POSTGRES_TRIGGERS.iter().filter_map(|Trigger { name, table, fires }| match fires {
-        Fires::Ordinary => None,
-        Fires::Replica => Some(format!("('{table}', '{name}', 'REPLICA')")),
-        Fires::Always => Some(format!("('{table}', '{name}', 'ALWAYS')")),
-    });
+    let wanted =
+        POSTGRES_TRIGGERS
+            .iter()
+            .filter_map(|Trigger { name, table, fires }| match fires {
+                Fires::Ordinary => None,
+                Fires::Replica => Some(format!("('{table}', '{name}', 'REPLICA')")),
+                Fires::Always => Some(format!("('{table}', '{name}', 'ALWAYS')")),
+            });
     let wrong = format!(
         "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
          FROM pg_trigger JOIN (VALUES {}) AS wanted (place, name, mode) \
@@ -233,10 +285,19 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
     let wrong: Vec<Command> = sql_query(wrong).load(connection)?;
     if !wrong.is_empty() {
         connection.transaction(|connection| {
-            sql_query(format!("SET LOCAL lock_timeout = '{}ms'", lock_wait.as_millis())).execute(connection)?;
-            wrong.iter().try_for_each(|Command { command }| sql_query(command).execute(connection).map(drop))
+            sql_query(format!(
+                "SET LOCAL lock_timeout = '{}ms'",
+                lock_wait.as_millis()
+            ))
+            .execute(connection)?;
+            wrong.iter().try_for_each(|Command { command }| {
+                sql_query(command).execute(connection).map(drop)
+            })
         })?;
-        tracing::warn!(triggers = wrong.len(), "triggers did not fire for rows that replication brings: they do again");
+        tracing::warn!(
+            triggers = wrong.len(),
+            "triggers did not fire for rows that replication brings: they do again"
+        );
     }
     Ok(())
 }

@@ -16,12 +16,30 @@ enum Databases {
     Postgres,
 }
 
-const fn table(name: &'static str, rights: &'static [&'static str], columns: &'static [&'static str]) -> Table {
-    Table { name, rights, columns, on: Databases::Both }
+const fn table(
+    name: &'static str,
+    rights: &'static [&'static str],
+    columns: &'static [&'static str],
+) -> Table {
+    Table {
+        name,
+        rights,
+        columns,
+        on: Databases::Both,
+    }
 }
 
-const fn on_postgres(name: &'static str, rights: &'static [&'static str], columns: &'static [&'static str]) -> Table {
-    Table { name, rights, columns, on: Databases::Postgres }
+const fn on_postgres(
+    name: &'static str,
+    rights: &'static [&'static str],
+    columns: &'static [&'static str],
+) -> Table {
+    Table {
+        name,
+        rights,
+        columns,
+        on: Databases::Postgres,
+    }
 }
 
 const SELECT: &str = "SELECT";
@@ -33,14 +51,36 @@ const SEQUENCES: [&str; 2] = ["revision_seq", "topics_id_seq"];
 
 pub(crate) const TABLES: &[Table] = &[
     table("__diesel_schema_migrations", &[SELECT], &["version"]),
-    table("boards", &[SELECT, INSERT, UPDATE, DELETE], &["id", "name", "title", "created_at", "read", "post"]),
+    table(
+        "boards",
+        &[SELECT, INSERT, UPDATE, DELETE],
+        &["id", "name", "title", "created_at", "read", "post"],
+    ),
     table(
         "topics",
         &[SELECT, INSERT, UPDATE, DELETE],
-        &["id", "board_id", "comment", "author", "created_at", "updated_at", "edited_at", "archived", "revision"],
+        &[
+            "id",
+            "board_id",
+            "comment",
+            "author",
+            "created_at",
+            "updated_at",
+            "edited_at",
+            "archived",
+            "revision",
+        ],
     ),
-    table("changes", &[SELECT, INSERT, DELETE], &["revision", "kind", "board_id", "topic_id", "at"]),
-    table("board_lives", &[SELECT, INSERT, UPDATE], &["board_id", "named_by"]),
+    table(
+        "changes",
+        &[SELECT, INSERT, DELETE],
+        &["revision", "kind", "board_id", "topic_id", "at"],
+    ),
+    table(
+        "board_lives",
+        &[SELECT, INSERT, UPDATE],
+        &["board_id", "named_by"],
+    ),
     on_postgres("revision_seq", &[SELECT, UPDATE], &["last_value"]),
     // Ids are drawn before their rows are written.
     on_postgres("topics_id_seq", &[UPDATE], &[]),
@@ -48,23 +88,59 @@ pub(crate) const TABLES: &[Table] = &[
     on_postgres("commit_order", &[UPDATE], &["nothing"]),
     // UPDATE also for LOCK TABLE.
     table("identity", &[SELECT, INSERT, UPDATE], &["key", "value"]),
-    table("idempotency", &[SELECT, INSERT, DELETE], &["board_id", "key", "request", "topic_id", "used_at"]),
+    table(
+        "idempotency",
+        &[SELECT, INSERT, DELETE],
+        &["board_id", "key", "request", "topic_id", "used_at"],
+    ),
     table(
         "tokens",
         &[SELECT, INSERT, UPDATE],
-        &["id", "name", "digest", "scope", "board_id", "created_at", "expires_at", "revoked_at", "last_used_at"],
+        &[
+            "id",
+            "name",
+            "digest",
+            "scope",
+            "board_id",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ],
     ),
-    table("tickets", &[SELECT, INSERT, UPDATE, DELETE], &["digest", "token_id", "board_id", "made_at", "used_at"]),
-    table("audit", &[SELECT, INSERT, DELETE], &["at", "actor", "token_id", "action", "board", "subject"]),
+    table(
+        "tickets",
+        &[SELECT, INSERT, UPDATE, DELETE],
+        &["digest", "token_id", "board_id", "made_at", "used_at"],
+    ),
+    table(
+        "audit",
+        &[SELECT, INSERT, DELETE],
+        &["at", "actor", "token_id", "action", "board", "subject"],
+    ),
     table(
         "deleted_topics",
         &[SELECT, INSERT, DELETE],
-        &["id", "board_id", "comment", "author", "created_at", "updated_at", "edited_at", "archived", "deleted_at"],
+        &[
+            "id",
+            "board_id",
+            "comment",
+            "author",
+            "created_at",
+            "updated_at",
+            "edited_at",
+            "archived",
+            "deleted_at",
+        ],
     ),
 ];
 
 /// Functions that it calls.
-pub(crate) const FUNCTIONS: &[&str] = &["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"];
+pub(crate) const FUNCTIONS: &[&str] = &[
+    "move_topic_ids()",
+    "transaction_begun()",
+    "classified_write(text, jsonb)",
+];
 
 /// All functions of the schema. Most have their owner's rights, so no other role may execute one without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
@@ -92,16 +168,25 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
 
 /// Statements that touch no row and fail if something is missing that reading takes.
 pub(crate) fn reading(postgres: bool) -> impl Iterator<Item = String> {
-    tables(postgres).filter(|table| table.rights.contains(&SELECT)).map(select)
+    tables(postgres)
+        .filter(|table| table.rights.contains(&SELECT))
+        .map(select)
 }
 
 /// The same for writing.
 pub(crate) fn writing(postgres: bool) -> impl Iterator<Item = String> {
-    tables(postgres).flat_map(|table| table.rights.iter().filter_map(|right| statement(table, right)))
+    tables(postgres).flat_map(|table| {
+        table
+            .rights
+            .iter()
+            .filter_map(|right| statement(table, right))
+    })
 }
 
 fn tables(postgres: bool) -> impl Iterator<Item = &'static Table> {
-    TABLES.iter().filter(move |table| postgres || table.on == Databases::Both)
+    TABLES
+        .iter()
+        .filter(move |table| postgres || table.on == Databases::Both)
 }
 
 fn select(Table { name, columns, .. }: &Table) -> String {
@@ -110,15 +195,22 @@ fn select(Table { name, columns, .. }: &Table) -> String {
 
 fn statement(table: &Table, right: &str) -> Option<String> {
     let Table { name, columns, .. } = table;
-    let values = |value: &dyn Fn(&&str) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
+    let values =
+        |value: &dyn Fn(&&str) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
     match right {
         SELECT => Some(select(table)),
         INSERT => {
             let nulls = values(&|_| "NULL".to_owned());
-            Some(format!("INSERT INTO {name} ({}) SELECT {nulls} WHERE false", columns.join(", ")))
+            Some(format!(
+                "INSERT INTO {name} ({}) SELECT {nulls} WHERE false",
+                columns.join(", ")
+            ))
         }
         UPDATE if SEQUENCES.contains(name) => None,
-        UPDATE => Some(format!("UPDATE {name} SET {} WHERE false", values(&|column| format!("{column} = NULL")))),
+        UPDATE => Some(format!(
+            "UPDATE {name} SET {} WHERE false",
+            values(&|column| format!("{column} = NULL"))
+        )),
         _ => Some(format!("DELETE FROM {name} WHERE false")),
     }
 }
@@ -164,8 +256,13 @@ pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
 ];
 
 /// Without these on SQLite nothing that is written is logged.
-pub(crate) const SQLITE_TRIGGERS: &[&str] =
-    &["topics_inserted", "topics_updated", "topics_deleted", "changes_draw", "changes_stamp"];
+pub(crate) const SQLITE_TRIGGERS: &[&str] = &[
+    "topics_inserted",
+    "topics_updated",
+    "topics_deleted",
+    "changes_draw",
+    "changes_stamp",
+];
 
 #[cfg(test)]
 mod tests {
@@ -175,25 +272,50 @@ mod tests {
 
     /// What the migrations leave behind, by name: table, and in which sessions it fires.
     fn of_the_migrations() -> BTreeMap<String, (String, Fires)> {
-        let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres").expect("migrations").flatten().collect();
+        let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres")
+            .expect("migrations")
+            .flatten()
+            .collect();
         folders.sort_by_key(|folder| folder.path());
         let mut triggers = BTreeMap::new();
         for folder in folders {
             let text = std::fs::read_to_string(folder.path().join("up.sql")).expect("a migration");
             for statement in text.split(';') {
                 let words: Vec<_> = statement.split_whitespace().collect();
-                let after = |word: &str| words.iter().position(|one| *one == word).map(|at| words[at + 1].to_owned());
-                if let Some(made) =
-                    words.windows(2).rposition(|pair| pair == ["CREATE", "TRIGGER"] || pair == ["CONSTRAINT", "TRIGGER"])
-                {
-                    let table = words[made..].iter().position(|word| *word == "ON").map(|on| words[made + on + 1].to_owned());
-                    triggers.insert(words[made + 2].to_owned(), (table.expect("a table"), Fires::Ordinary));
+                let after = |word: &str| {
+                    words
+                        .iter()
+                        .position(|one| *one == word)
+                        .map(|at| words[at + 1].to_owned())
+                };
+                if let Some(made) = words.windows(2).rposition(|pair| {
+                    pair == ["CREATE", "TRIGGER"] || pair == ["CONSTRAINT", "TRIGGER"]
+                }) {
+                    let table = words[made..]
+                        .iter()
+                        .position(|word| *word == "ON")
+                        .map(|on| words[made + on + 1].to_owned());
+                    triggers.insert(
+                        words[made + 2].to_owned(),
+                        (table.expect("a table"), Fires::Ordinary),
+                    );
                 } else if statement.contains("DROP TRIGGER") {
                     triggers.remove(&after("TRIGGER").expect("a name"));
                 }
-                for (at, pair) in words.windows(2).enumerate().filter(|(_, pair)| pair[0] == "ENABLE") {
-                    let fires = if pair[1] == "ALWAYS" { Fires::Always } else { Fires::Replica };
-                    if let Some((_, mode)) = words.get(at + 3).and_then(|name| triggers.get_mut(name.trim_matches(','))) {
+                for (at, pair) in words
+                    .windows(2)
+                    .enumerate()
+                    .filter(|(_, pair)| pair[0] == "ENABLE")
+                {
+                    let fires = if pair[1] == "ALWAYS" {
+                        Fires::Always
+                    } else {
+                        Fires::Replica
+                    };
+                    if let Some((_, mode)) = words
+                        .get(at + 3)
+                        .and_then(|name| triggers.get_mut(name.trim_matches(',')))
+                    {
                         *mode = fires;
                     }
                 }
@@ -205,20 +327,38 @@ mod tests {
     #[test]
     fn the_functions_are_those_of_the_migrations() {
         let mut made = std::collections::BTreeSet::new();
-        for folder in std::fs::read_dir("../../migrations/postgres").expect("migrations").flatten() {
+        for folder in std::fs::read_dir("../../migrations/postgres")
+            .expect("migrations")
+            .flatten()
+        {
             let text = std::fs::read_to_string(folder.path().join("up.sql")).expect("a migration");
             let names = text.split("CREATE").skip(1).filter_map(|rest| {
-                let rest = rest.trim_start().trim_start_matches("OR REPLACE").trim_start().strip_prefix("FUNCTION ")?;
+                let rest = rest
+                    .trim_start()
+                    .trim_start_matches("OR REPLACE")
+                    .trim_start()
+                    .strip_prefix("FUNCTION ")?;
                 Some(rest.split('(').next().expect("a name").to_owned())
             });
             made.extend(names);
         }
-        assert_eq!(made, OWN_FUNCTIONS.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(
+            made,
+            OWN_FUNCTIONS
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect()
+        );
     }
 
     #[test]
     fn the_triggers_are_those_of_the_migrations() {
-        let listed = POSTGRES_TRIGGERS.iter().map(|trigger| (trigger.name.to_owned(), (trigger.table.to_owned(), trigger.fires)));
+        let listed = POSTGRES_TRIGGERS.iter().map(|trigger| {
+            (
+                trigger.name.to_owned(),
+                (trigger.table.to_owned(), trigger.fires),
+            )
+        });
         assert_eq!(listed.collect::<BTreeMap<_, _>>(), of_the_migrations());
     }
 }

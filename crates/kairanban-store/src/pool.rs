@@ -45,9 +45,16 @@ impl Pool {
     /// Connects.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         // Also with its own words: a pool that cannot connect says only that it waited.
-        let patient = Timeouts { connect: config.first_connect, ..config.timeouts };
+        let patient = Timeouts {
+            connect: config.first_connect,
+            ..config.timeouts
+        };
         let pooled = AnyConnection::is_pooled(&config.address, patient)?;
-        let manager = Manager { address: config.address.clone(), timeouts: config.timeouts, pooled };
+        let manager = Manager {
+            address: config.address.clone(),
+            timeouts: config.timeouts,
+            pooled,
+        };
         let connections = r2d2::Pool::builder()
             .max_size(config.pool_max)
             .min_idle(Some(1))
@@ -69,7 +76,17 @@ impl Pool {
         let path = config.address.path().map(Arc::from);
         let turn_wait = config.pool_wait + config.timeouts.statement;
         let suspicion = Arc::default();
-        Ok(Self { connections, size_max: config.pool_max, prelude, write_prelude, turn, path, turn_wait, suspicion, manager })
+        Ok(Self {
+            connections,
+            size_max: config.pool_max,
+            prelude,
+            write_prelude,
+            turn,
+            path,
+            turn_wait,
+            suspicion,
+            manager,
+        })
     }
 
     /// Whether a transaction pooler stands between.
@@ -79,8 +96,12 @@ impl Pool {
 
     /// Works on a connection of the pool. A connection that died while it lay there shows only when
     /// it is used; then another is taken, until one lives or all were tried.
-    pub(crate) fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let done = self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work));
+    pub(crate) fn with<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done =
+            self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work));
         if matches!(&done, Err(StoreError::Fault(_))) {
             self.suspicion.store(true, Ordering::Relaxed);
         }
@@ -96,13 +117,18 @@ impl Pool {
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
         let check = |connection: &mut AnyConnection| connection.check_reading();
         match self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, check)) {
-            Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => Ok(Some(fault.to_string())),
+            Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => {
+                Ok(Some(fault.to_string()))
+            }
             checked => checked.map(|()| None),
         }
     }
 
     /// The same for work that writes, but draws no revision.
-    pub(crate) fn with_turn<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn with_turn<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let _turn = self.turn()?;
         self.with(|connection| work(connection).inspect(|_| self.restore(connection)))
     }
@@ -122,7 +148,10 @@ impl Pool {
         finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
     ) -> Result<U, StoreError> {
         let _turn = self.turn()?;
-        self.on_a_live_one(|connection| self.write_on(connection, None, &work, &finish).inspect(|_| self.restore(connection)))
+        self.on_a_live_one(|connection| {
+            self.write_on(connection, None, &work, &finish)
+                .inspect(|_| self.restore(connection))
+        })
     }
 
     fn write_on<T, U>(
@@ -136,23 +165,36 @@ impl Pool {
         let last = |connection: &mut AnyConnection, done| {
             let done = finish(connection, done)?;
             // What is committed to a file that was moved away is lost.
-            if self.file()? == file { Ok(done) } else { Err(replaced()) }
+            if self.file()? == file {
+                Ok(done)
+            } else {
+                Err(replaced())
+            }
         };
         connection.write(&self.write_prelude, patience, work, last)
     }
 
     /// A session of the caller's own, outside the pool.
     pub(crate) fn session(&self) -> Session {
-        Session { pool: self.clone(), connection: None }
+        Session {
+            pool: self.clone(),
+            connection: None,
+        }
     }
 
     fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
         self.turn_within(self.turn_wait)
     }
 
-    fn turn_within(&self, patience: Duration) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
-        let Some(turn) = &self.turn else { return Ok(None) };
-        let late = || StoreError::Unavailable("another write of this process does not end".to_owned());
+    fn turn_within(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
+        let Some(turn) = &self.turn else {
+            return Ok(None);
+        };
+        let late =
+            || StoreError::Unavailable("another write of this process does not end".to_owned());
         turn.try_lock_for(patience).map(Some).ok_or_else(late)
     }
 
@@ -161,19 +203,34 @@ impl Pool {
         self.path.as_deref().map(identity::file_mark).transpose()
     }
 
-    fn on_a_live_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn on_a_live_one<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let tries = (0..=self.size_max).map(|_| self.on_one(&work));
         let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
-        let gone = || Err(StoreError::Unavailable("every connection was lost".to_owned()));
-        tries.next().unwrap_or_else(gone).map_err(StoreError::final_word)
+        let gone = || {
+            Err(StoreError::Unavailable(
+                "every connection was lost".to_owned(),
+            ))
+        };
+        tries
+            .next()
+            .unwrap_or_else(gone)
+            .map_err(StoreError::final_word)
     }
 
-    fn on_one<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn on_one<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut pooled = self.connections.get()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
         if pooled.file != self.file()? {
-            return Err(StoreError::Disconnected("another file lies there now".to_owned()));
+            return Err(StoreError::Disconnected(
+                "another file lies there now".to_owned(),
+            ));
         }
         let done = work(&mut pooled.connection);
         pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
@@ -187,7 +244,9 @@ fn within<T>(
     connection: &mut AnyConnection,
     work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let Some(prelude) = prelude else { return work(connection) };
+    let Some(prelude) = prelude else {
+        return work(connection);
+    };
     connection.transaction(|connection| {
         connection.batch_execute(prelude)?;
         work(connection)
@@ -215,9 +274,14 @@ impl Session {
         // One that died while it was idle shows only when it is used.
         let mut was_idle = self.connection.is_some();
         loop {
-            let mut pooled = self.connection.take().map_or_else(|| pool.manager.open(), Ok)?;
+            let mut pooled = self
+                .connection
+                .take()
+                .map_or_else(|| pool.manager.open(), Ok)?;
             let done = pool.write_on(&mut pooled.connection, Some(patience), &work, &finish);
-            if !done.as_ref().err().is_some_and(StoreError::taints) && !pooled.connection.is_broken() {
+            if !done.as_ref().err().is_some_and(StoreError::taints)
+                && !pooled.connection.is_broken()
+            {
                 self.connection = Some(pooled);
             }
             match done {
@@ -231,7 +295,10 @@ impl Session {
 impl Session {
     /// Looks whether the session may write, by one short statement and without a transaction.
     pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
-        let mut pooled = self.connection.take().map_or_else(|| self.pool.manager.open(), Ok)?;
+        let mut pooled = self
+            .connection
+            .take()
+            .map_or_else(|| self.pool.manager.open(), Ok)?;
         if !pooled.connection.is_writable()? {
             return Err(StoreError::fault(
                 FaultKind::ReadOnly,
@@ -275,7 +342,11 @@ impl Manager {
         } else {
             AnyConnection::open(&self.address, self.timeouts)?
         };
-        Ok(Pooled { connection, file, tainted: false })
+        Ok(Pooled {
+            connection,
+            file,
+            tainted: false,
+        })
     }
 }
 

@@ -11,7 +11,9 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Text},
 };
-use kairanban_core::{BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, Snapshot, Topic, TopicEdit, TopicId};
+use kairanban_core::{
+    BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, Snapshot, Topic, TopicEdit, TopicId,
+};
 
 use crate::{
     StoreError, change_log,
@@ -25,8 +27,8 @@ use crate::{
 use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
-    board_id, board_info, board_policies, boards, create_board, delete_board, ensure_board, may_read, name_default_board,
-    place_of, standings, stored_default_board, update_board,
+    board_id, board_info, board_policies, boards, create_board, delete_board, ensure_board,
+    may_read, name_default_board, place_of, standings, stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 
@@ -57,22 +59,57 @@ pub(crate) fn load(
 ) -> Result<Loaded, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
     let rows: Vec<(i64, LossyText, LossyText, i64, i64, TopicRow)> = boards::table
-        .left_join(topics::table.on(topics::board_id.eq(boards::id).and(topics::archived.eq(false))))
+        .left_join(
+            topics::table.on(topics::board_id
+                .eq(boards::id)
+                .and(topics::archived.eq(false))),
+        )
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
         .limit(limit)
-        .select((boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), sql::<BigInt>(NAMED_AT), topic_columns()))
+        .select((
+            boards::id,
+            boards::read,
+            boards::post,
+            sql::<BigInt>(BOARD_REVISION),
+            sql::<BigInt>(NAMED_AT),
+            topic_columns(),
+        ))
         .load(connection)?;
-    let Some((board_id, read, post, at, named_at, _)) = rows.first() else { return Err(StoreError::NoSuchBoard(board.clone())) };
+    let Some((board_id, read, post, at, named_at, _)) = rows.first() else {
+        return Err(StoreError::NoSuchBoard(board.clone()));
+    };
     let (board_id, policies) = (BoardId(*board_id), policies(Some(read), Some(post)));
     let (at, named_at) = (revision(*at)?, revision(*named_at)?);
-    let mut topics: Vec<_> = rows.into_iter().filter_map(|(.., row)| row.into_topic().map(Arc::new)).collect();
+    let mut topics: Vec<_> = rows
+        .into_iter()
+        .filter_map(|(.., row)| row.into_topic().map(Arc::new))
+        .collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
-    let newest = Gap { board_id, after: Revision::ZERO, upto: at, shown: topics.len(), first };
+    let newest = Gap {
+        board_id,
+        after: Revision::ZERO,
+        upto: at,
+        shown: topics.len(),
+        first,
+    };
     let tail = change_log::history(connection, &newest, topics_max, replay_max, replay_max)?;
-    let snapshot = Snapshot::new(board.clone(), Cursor { epoch: epoch.clone(), revision: at }, topics);
-    Ok(Loaded { board_id, policies, snapshot, tail, named_at })
+    let snapshot = Snapshot::new(
+        board.clone(),
+        Cursor {
+            epoch: epoch.clone(),
+            revision: at,
+        },
+        topics,
+    );
+    Ok(Loaded {
+        board_id,
+        policies,
+        snapshot,
+        tail,
+        named_at,
+    })
 }
 
 /// The live list of a board, in id order.
@@ -87,7 +124,11 @@ pub(crate) fn live_topics(
         .limit(i64::try_from(topics_max).unwrap_or(i64::MAX))
         .select(topic_columns())
         .load(connection)?;
-    Ok(rows.into_iter().rev().filter_map(|row| row.into_topic().map(Arc::new)).collect())
+    Ok(rows
+        .into_iter()
+        .rev()
+        .filter_map(|row| row.into_topic().map(Arc::new))
+        .collect())
 }
 
 /// Changes a topic; if `expected` is given, only one that is still at that revision.
@@ -99,14 +140,21 @@ pub(crate) fn update_topic(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
-    let set = (edit.comment().map(|text| topics::comment.eq(text)), edit.author().map(|text| topics::author.eq(text)));
+    let set = (
+        edit.comment().map(|text| topics::comment.eq(text)),
+        edit.author().map(|text| topics::author.eq(text)),
+    );
     let changed = if edit.comment().is_none() && edit.author().is_none() {
         // Nothing to set is no statement at all.
         row.count().get_result::<i64>(connection)? > 0
     } else {
         connection.modify(diesel::update(row).set(set))? > 0
     };
-    if changed { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
+    if changed {
+        Ok(())
+    } else {
+        Err(why_not(connection, board, id, expected)?)
+    }
 }
 
 /// Deletes a topic; if `expected` is given, only one that is still at that revision. It is kept
@@ -119,7 +167,11 @@ pub(crate) fn delete_topic(
 ) -> Result<(), StoreError> {
     keep_aside(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
-    if connection.modify(diesel::delete(row))? > 0 { Ok(()) } else { Err(why_not(connection, board, id, expected)?) }
+    if connection.modify(diesel::delete(row))? > 0 {
+        Ok(())
+    } else {
+        Err(why_not(connection, board, id, expected)?)
+    }
 }
 
 /// What of a topic is kept aside, in the order of both tables; its revision it gets again.
@@ -145,9 +197,15 @@ fn keep_aside(
     expected: Option<Revision>,
 ) -> Result<(), StoreError> {
     use deleted_topics as kept;
-    let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected)).select(all_columns!(topics));
+    let row = topics::table
+        .filter(is_topic(board_id(connection, board)?, id, expected))
+        .select(all_columns!(topics));
     connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
-    connection.modify(diesel::insert_into(kept::table).values(row).into_columns(all_columns!(kept)))?;
+    connection.modify(
+        diesel::insert_into(kept::table)
+            .values(row)
+            .into_columns(all_columns!(kept)),
+    )?;
     Ok(())
 }
 
@@ -162,7 +220,12 @@ pub(crate) fn restore_topic(
     let board_id = board_id(connection, board)?;
     let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
     let is_kept = is_it.and(kept::deleted_at.gt(connection.ago(within)));
-    if topics::table.filter(topics::id.eq(id.0)).count().get_result::<i64>(connection)? > 0 {
+    if topics::table
+        .filter(topics::id.eq(id.0))
+        .count()
+        .get_result::<i64>(connection)?
+        > 0
+    {
         return Err(StoreError::TopicExists(id));
     }
     let put_back = diesel::insert_into(topics::table)
@@ -176,15 +239,28 @@ pub(crate) fn restore_topic(
 }
 
 /// No row was put back: because none was kept, or a trigger dropped it without a word.
-fn why_not_put_back(connection: &mut AnyConnection, id: TopicId, within: Duration) -> Result<StoreError, StoreError> {
+fn why_not_put_back(
+    connection: &mut AnyConnection,
+    id: TopicId,
+    within: Duration,
+) -> Result<StoreError, StoreError> {
     use deleted_topics as kept;
-    let is_kept = kept::id.eq(id.0).and(kept::deleted_at.gt(connection.ago(within)));
+    let is_kept = kept::id
+        .eq(id.0)
+        .and(kept::deleted_at.gt(connection.ago(within)));
     let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
-    Ok(if found > 0 { StoreError::Refused(Refusal::default()) } else { StoreError::NoSuchTopic(id) })
+    Ok(if found > 0 {
+        StoreError::Refused(Refusal::default())
+    } else {
+        StoreError::NoSuchTopic(id)
+    })
 }
 
 /// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`] refuses. Returns how many.
-pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) -> Result<usize, StoreError> {
+pub(crate) fn forget_deleted(
+    connection: &mut AnyConnection,
+    age_max: Duration,
+) -> Result<usize, StoreError> {
     let rows = deleted_topics::table.filter(deleted_topics::deleted_at.le(connection.ago(age_max)));
     Ok(diesel::delete(rows).execute(connection)?)
 }
@@ -193,7 +269,10 @@ pub(crate) fn forget_deleted(connection: &mut AnyConnection, age_max: Duration) 
 fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
     let (board, id): (i64, i64) = (board.0, id.0);
     let (any, at): (bool, i64) = (expected.is_none(), number(expected.unwrap_or_default()));
-    topics::id.eq(id).and(topics::board_id.eq(board)).and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
+    topics::id
+        .eq(id)
+        .and(topics::board_id.eq(board))
+        .and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
 }
 
 /// No row was touched: because there is none, it is another one by now, or a trigger left it as it was.
@@ -204,7 +283,9 @@ fn why_not(
     expected: Option<Revision>,
 ) -> Result<StoreError, StoreError> {
     match topic(connection, board, id) {
-        Ok(topic) if expected.is_none_or(|expected| expected == topic.revision) => Ok(StoreError::Refused(Refusal::default())),
+        Ok(topic) if expected.is_none_or(|expected| expected == topic.revision) => {
+            Ok(StoreError::Refused(Refusal::default()))
+        }
         Ok(_) => Ok(StoreError::Changed(id)),
         Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),
         Err(error) => Err(error),
@@ -221,39 +302,74 @@ pub(crate) struct Found {
 }
 
 /// Topics by their keys, in no particular order; those that are gone are left out.
-pub(crate) fn topics_by_id(connection: &mut AnyConnection, ids: &[TopicId]) -> Result<Vec<Found>, StoreError> {
+pub(crate) fn topics_by_id(
+    connection: &mut AnyConnection,
+    ids: &[TopicId],
+) -> Result<Vec<Found>, StoreError> {
     let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
     let rows: Vec<(i64, bool, TopicRow)> = match ids {
         // Most groups of writes are of one; a statement for any number could not be kept prepared.
         [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
-        ids => all.filter(topics::id.eq_any(ids.iter().map(|id| id.0))).load(connection)?,
+        ids => all
+            .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
+            .load(connection)?,
     };
     let found = |(board_id, archived, row): (i64, bool, TopicRow)| {
-        Some(Found { board_id: BoardId(board_id), is_live: !archived, topic: row.into_topic()? })
+        Some(Found {
+            board_id: BoardId(board_id),
+            is_live: !archived,
+            topic: row.into_topic()?,
+        })
     };
     Ok(rows.into_iter().filter_map(found).collect())
 }
 
 /// One topic of a board, archived or not.
-pub(crate) fn topic(connection: &mut AnyConnection, board: &BoardName, id: TopicId) -> Result<Topic, StoreError> {
+pub(crate) fn topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+) -> Result<Topic, StoreError> {
     let board_id = board_id(connection, board)?;
-    let row = topics::table.filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0))).select(topic_columns());
+    let row = topics::table
+        .filter(topics::id.eq(id.0).and(topics::board_id.eq(board_id.0)))
+        .select(topic_columns());
     let found: Option<TopicRow> = row.first(connection).optional()?;
-    found.and_then(TopicRow::into_topic).ok_or(StoreError::NoSuchTopic(id))
+    found
+        .and_then(TopicRow::into_topic)
+        .ok_or(StoreError::NoSuchTopic(id))
 }
 
 /// Topics of a board, archived or not, the newest first.
-pub(crate) fn page(connection: &mut AnyConnection, board: &BoardName, wanted: &Page) -> Result<Vec<Topic>, StoreError> {
+pub(crate) fn page(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    wanted: &Page,
+) -> Result<Vec<Topic>, StoreError> {
     let board_id = board_id(connection, board)?;
-    let mut query = topics::table.filter(topics::board_id.eq(board_id.0)).into_boxed();
+    let mut query = topics::table
+        .filter(topics::board_id.eq(board_id.0))
+        .into_boxed();
     if let Some(before) = wanted.before {
         query = query.filter(topics::id.lt(before.0));
     }
     if let Some(text) = &wanted.text {
-        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_").to_lowercase();
-        query = query.filter(lower(topics::comment).like(format!("%{escaped}%")).escape('\\'));
+        let escaped = text
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_")
+            .to_lowercase();
+        query = query.filter(
+            lower(topics::comment)
+                .like(format!("%{escaped}%"))
+                .escape('\\'),
+        );
     }
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
-    let rows: Vec<TopicRow> = query.order(topics::id.desc()).limit(limit).select(topic_columns()).load(connection)?;
+    let rows: Vec<TopicRow> = query
+        .order(topics::id.desc())
+        .limit(limit)
+        .select(topic_columns())
+        .load(connection)?;
     Ok(rows.into_iter().filter_map(TopicRow::into_topic).collect())
 }

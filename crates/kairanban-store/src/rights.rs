@@ -18,7 +18,12 @@ struct Missing {
 /// The statements that would grant what the role lacks of what a server needs. Tables and functions that are not there are
 /// left out.
 pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let pairs = TABLES.iter().flat_map(|table| table.rights.iter().map(|right| format!("('{}', '{right}')", table.name)));
+    let pairs = TABLES.iter().flat_map(|table| {
+        table
+            .rights
+            .iter()
+            .map(|right| format!("('{}', '{right}')", table.name))
+    });
     let pairs = pairs.collect::<Vec<_>>().join(", ");
     // has_table_privilege raises an error for a table that is not there, so only those that are there are asked about.
     let query = format!(
@@ -28,7 +33,11 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
          ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END GROUP BY name ORDER BY name"
     );
     let mut missing = rows(connection, &query)?;
-    let functions = FUNCTIONS.iter().map(|function| format!("('{function}')")).collect::<Vec<_>>().join(", ");
+    let functions = FUNCTIONS
+        .iter()
+        .map(|function| format!("('{function}')"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let query = format!(
         "SELECT format('GRANT EXECUTE ON FUNCTION %I.%s TO %I', current_schema(), name, current_user) AS statement \
          FROM (VALUES {functions}) AS called (name) WHERE CASE WHEN to_regprocedure(name) IS NULL THEN false \
@@ -39,7 +48,10 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
 }
 
 /// The statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
-pub(crate) fn missing_on_schema(connection: &mut AnyConnection, migrates: bool) -> Result<Vec<String>, StoreError> {
+pub(crate) fn missing_on_schema(
+    connection: &mut AnyConnection,
+    migrates: bool,
+) -> Result<Vec<String>, StoreError> {
     let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user) AS statement FROM pg_namespace \
         WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') WHEN '$user' THEN current_user::text \
         ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), ',')) AS name) LIMIT 1";
@@ -63,8 +75,15 @@ pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<Strin
 }
 
 /// The statements that would take those of our functions from PUBLIC that it may execute, of those for which `condition` holds.
-pub(crate) fn open_functions(connection: &mut AnyConnection, condition: &str) -> Result<Vec<String>, StoreError> {
-    let names = OWN_FUNCTIONS.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+pub(crate) fn open_functions(
+    connection: &mut AnyConnection,
+    condition: &str,
+) -> Result<Vec<String>, StoreError> {
+    let names = OWN_FUNCTIONS
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let query = format!(
         "SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
          WHERE pronamespace = current_schema()::regnamespace AND proname IN ({names}) \
@@ -98,14 +117,39 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("GRANT ")?.split_once(" ON :\"schema\"."))
             .flat_map(|(rights, rest)| {
-                let table = rest.split_whitespace().next().unwrap_or_default().to_owned();
-                rights.split(", ").map(move |right| format!("{table} {right}")).collect::<Vec<_>>()
+                let table = rest
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                rights
+                    .split(", ")
+                    .map(move |right| format!("{table} {right}"))
+                    .collect::<Vec<_>>()
             })
             .collect();
-        let needed = TABLES.iter().flat_map(|table| table.rights.iter().map(|right| format!("{} {right}", table.name)));
+        let needed = TABLES.iter().flat_map(|table| {
+            table
+                .rights
+                .iter()
+                .map(|right| format!("{} {right}", table.name))
+        });
         assert_eq!(granted, needed.collect());
-        let granted = sql.split_once("proname IN (").and_then(|(_, rest)| rest.split_once(')')).expect("functions").0;
-        let granted: BTreeSet<_> = granted.split(", ").map(|name| name.trim_matches('\'')).collect();
-        assert_eq!(granted, FUNCTIONS.iter().filter_map(|called| Some(called.split_once('(')?.0)).collect());
+        let granted = sql
+            .split_once("proname IN (")
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .expect("functions")
+            .0;
+        let granted: BTreeSet<_> = granted
+            .split(", ")
+            .map(|name| name.trim_matches('\''))
+            .collect();
+        assert_eq!(
+            granted,
+            FUNCTIONS
+                .iter()
+                .filter_map(|called| Some(called.split_once('(')?.0))
+                .collect()
+        );
     }
 }

@@ -11,7 +11,8 @@ use diesel::{
     sql_types::{BigInt, Bool, HasSqlType, Nullable, Text, Untyped},
 };
 use kairanban_core::{
-    Change, ChangeKind, LogPosition, LogRow, Policies, PostPolicy, ReadPolicy, Revision, Standing, Topic, TopicId,
+    Change, ChangeKind, LogPosition, LogRow, Policies, PostPolicy, ReadPolicy, Revision, Standing,
+    Topic, TopicId,
 };
 use std::{marker::PhantomData, sync::Arc};
 
@@ -79,7 +80,10 @@ pub(crate) struct AtOrAfter {
 impl AtOrAfter {
     /// From the row that was read last, or from the beginning.
     pub(crate) fn last_of(position: &LogPosition) -> Self {
-        let (revision, id) = position.last.as_ref().map_or((0, 0), |last| (number(last.revision), last.id));
+        let (revision, id) = position
+            .last
+            .as_ref()
+            .map_or((0, 0), |last| (number(last.revision), last.id));
         Self { revision, id }
     }
 }
@@ -161,12 +165,21 @@ impl TopicRow {
     /// The topic, if the join found one that has an id as they are given.
     pub(crate) fn into_topic(self) -> Option<Topic> {
         let id = self.id?;
-        let (created_at, updated_at) = (self.created_at.unwrap_or(Time::UNREADABLE), self.updated_at.unwrap_or(Time::UNREADABLE));
+        let (created_at, updated_at) = (
+            self.created_at.unwrap_or(Time::UNREADABLE),
+            self.updated_at.unwrap_or(Time::UNREADABLE),
+        );
         let at = self.revision.and_then(AnyNumber::revision);
-        let is_id = u64::try_from(id).ok().and_then(Revision::new).is_some_and(|id| id > Revision::ZERO);
+        let is_id = u64::try_from(id)
+            .ok()
+            .and_then(Revision::new)
+            .is_some_and(|id| id > Revision::ZERO);
         if !is_id
             || at.is_none()
-            || ![Some(created_at), Some(updated_at), self.edited_at].into_iter().flatten().all(Time::is_exact)
+            || ![Some(created_at), Some(updated_at), self.edited_at]
+                .into_iter()
+                .flatten()
+                .all(Time::is_exact)
         {
             lenient::note("topics", id);
         }
@@ -191,27 +204,45 @@ pub(crate) struct StandingRow {
     named_by: Option<AnyNumber>,
 }
 
-pub(crate) type StandingColumns =
-    (NullableColumn<boards::name>, NullableColumn<boards::read>, NullableColumn<boards::post>, Piece<Nullable<BigInt>>);
+pub(crate) type StandingColumns = (
+    NullableColumn<boards::name>,
+    NullableColumn<boards::read>,
+    NullableColumn<boards::post>,
+    Piece<Nullable<BigInt>>,
+);
 
 /// The row of the log since which the board has had its name.
 const NAMED_BY: &str = "(SELECT named_by FROM board_lives WHERE board_lives.board_id = boards.id)";
 
 pub(crate) fn standing_columns() -> StandingColumns {
-    (boards::name.nullable(), boards::read.nullable(), boards::post.nullable(), Piece::new(NAMED_BY))
+    (
+        boards::name.nullable(),
+        boards::read.nullable(),
+        boards::post.nullable(),
+        Piece::new(NAMED_BY),
+    )
 }
 
 impl StandingRow {
     /// A name that another program chose and that no address can hold is nobody's board.
     pub(crate) fn into_standing(self) -> Option<Standing> {
-        Some(Standing { name: self.name?.0.parse().ok()?, policies: policies(self.read.as_ref(), self.post.as_ref()) })
+        Some(Standing {
+            name: self.name?.0.parse().ok()?,
+            policies: policies(self.read.as_ref(), self.post.as_ref()),
+        })
     }
 }
 
 /// What cannot be understood lets nobody in.
 pub(crate) fn policies(read: Option<&LossyText>, post: Option<&LossyText>) -> Policies {
-    let (read, post) = (read.and_then(|text| text.0.parse().ok()), post.and_then(|text| text.0.parse().ok()));
-    Policies { read: read.unwrap_or(ReadPolicy::Token), post: post.unwrap_or(PostPolicy::Closed) }
+    let (read, post) = (
+        read.and_then(|text| text.0.parse().ok()),
+        post.and_then(|text| text.0.parse().ok()),
+    );
+    Policies {
+        read: read.unwrap_or(ReadPolicy::Token),
+        post: post.unwrap_or(PostPolicy::Closed),
+    }
 }
 
 /// A row of the change log, with the board's name and the topic as they stand now.
@@ -246,7 +277,10 @@ impl ChangeRow {
             revision: revision(self.revision)?,
             kind: kind(&self.kind.0),
             board_id: kairanban_core::BoardId(self.board_id.0),
-            names_board: self.board.named_by.is_some_and(|named_by| named_by.0 == self.id),
+            names_board: self
+                .board
+                .named_by
+                .is_some_and(|named_by| named_by.0 == self.id),
             board: self.board.into_standing(),
             topic_id: self.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
@@ -256,7 +290,11 @@ impl ChangeRow {
 
 pub(crate) fn revision(number: i64) -> Result<Revision, StoreError> {
     let revision = u64::try_from(number).ok().and_then(Revision::new);
-    revision.ok_or_else(|| StoreError::Internal(format!("the database holds {number} where a revision should be")))
+    revision.ok_or_else(|| {
+        StoreError::Internal(format!(
+            "the database holds {number} where a revision should be"
+        ))
+    })
 }
 
 pub(crate) fn number(revision: Revision) -> i64 {
@@ -312,13 +350,31 @@ impl StampedRow {
     /// The row of the log before all that have the revision.
     pub(crate) fn before(&self) -> Option<RowBefore> {
         let revision = AnyNumber(self.before_revision?).revision()?;
-        Some(RowBefore { revision, id: self.before_id?, at: self.before_at.clone().unwrap_or_default() })
+        Some(RowBefore {
+            revision,
+            id: self.before_id?,
+            at: self.before_at.clone().unwrap_or_default(),
+        })
     }
 
     /// The last row of the log that has the revision.
     pub(crate) fn last(self, revision: Revision) -> Option<LogRow> {
-        let Self { id, kind, board_id, topic_id, at, .. } = self;
-        Some(LogRow { revision, id: id?, kind: kind?, board_id: board_id?, topic_id, at: at.unwrap_or_default() })
+        let Self {
+            id,
+            kind,
+            board_id,
+            topic_id,
+            at,
+            ..
+        } = self;
+        Some(LogRow {
+            revision,
+            id: id?,
+            kind: kind?,
+            board_id: board_id?,
+            topic_id,
+            at: at.unwrap_or_default(),
+        })
     }
 }
 

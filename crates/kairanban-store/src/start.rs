@@ -4,7 +4,9 @@ use diesel::{ConnectionError, prelude::*, sql_query, sql_types::Text};
 use kairanban_core::BoardName;
 use thiserror::Error;
 
-use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, migrate, repository, rights};
+use crate::{
+    DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, migrate, repository, rights,
+};
 
 /// Why the database cannot be used.
 #[derive(Clone, Debug, Error)]
@@ -55,9 +57,13 @@ pub fn check(
     if let DatabaseAddress::Sqlite(path) = address
         && !path.exists()
     {
-        return Ok(Check { pending: migrate::all_names(address), ..Check::default() });
+        return Ok(Check {
+            pending: migrate::all_names(address),
+            ..Check::default()
+        });
     }
-    let mut connection = AnyConnection::connect(address, timeouts).map_err(|error| of_connecting(&error))?;
+    let mut connection =
+        AnyConnection::connect(address, timeouts).map_err(|error| of_connecting(&error))?;
     // A transaction pooler may stand between.
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
@@ -78,21 +84,40 @@ pub fn check(
         DatabaseAddress::Sqlite(_) => Vec::new(),
     };
     // Without this one nothing can be said of the schema.
-    let blind: Vec<_> = lacks.iter().filter(|statement| statement.contains(migrate::TABLE)).cloned().collect();
-    refuse_missing("the role lacks rights", if blind.is_empty() { blind } else { lacks.clone() })?;
+    let blind: Vec<_> = lacks
+        .iter()
+        .filter(|statement| statement.contains(migrate::TABLE))
+        .cloned()
+        .collect();
+    refuse_missing(
+        "the role lacks rights",
+        if blind.is_empty() {
+            blind
+        } else {
+            lacks.clone()
+        },
+    )?;
     let pending = migrate::pending_names(&mut connection)?;
     if !pending.is_empty() {
         if migrates {
             check_may_migrate(&mut connection, address)?;
         }
-        return Ok(Check { pending, has_board: false, warnings });
+        return Ok(Check {
+            pending,
+            has_board: false,
+            warnings,
+        });
     }
     refuse_missing("the role lacks rights", lacks)?;
     let has_board = match repository::board_id(&mut connection, default_board) {
         Err(StoreError::NoSuchBoard(_)) => false,
         found => found.map(|_| true)?,
     };
-    Ok(Check { pending, has_board, warnings })
+    Ok(Check {
+        pending,
+        has_board,
+        warnings,
+    })
 }
 
 #[derive(QueryableByName)]
@@ -102,7 +127,10 @@ struct Encoding {
 }
 
 /// Anything but UTF-8 either fails on the first emoji or, like `SQL_ASCII`, takes rows that nobody can read.
-fn check_encoding(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<(), StartError> {
+fn check_encoding(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<(), StartError> {
     let (query, wanted, help) = match address {
         DatabaseAddress::Postgres(_) => (
             "SELECT current_setting('server_encoding') AS encoding",
@@ -115,17 +143,26 @@ fn check_encoding(connection: &mut AnyConnection, address: &DatabaseAddress) -> 
             "copy it into a new file by `sqlite3 old.db .dump | sed 's/PRAGMA encoding.*//' | sqlite3 new.db`",
         ),
     };
-    let found: Encoding = sql_query(query).get_result(connection).map_err(StoreError::from)?;
+    let found: Encoding = sql_query(query)
+        .get_result(connection)
+        .map_err(StoreError::from)?;
     if found.encoding == wanted {
         return Ok(());
     }
-    Err(StartError::Final(format!("its encoding is {}, and kairanban needs {wanted}: {help}", found.encoding)))
+    Err(StartError::Final(format!(
+        "its encoding is {}, and kairanban needs {wanted}: {help}",
+        found.encoding
+    )))
 }
 
 fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
-    refuse_missing("the role may not use the schema", rights::missing_on_schema(connection, false)?)?;
-    let schema: Encoding =
-        sql_query("SELECT coalesce(current_schema()::text, '') AS encoding").get_result(connection).map_err(StoreError::from)?;
+    refuse_missing(
+        "the role may not use the schema",
+        rights::missing_on_schema(connection, false)?,
+    )?;
+    let schema: Encoding = sql_query("SELECT coalesce(current_schema()::text, '') AS encoding")
+        .get_result(connection)
+        .map_err(StoreError::from)?;
     if schema.encoding.is_empty() {
         let text = "none of the schemas in search_path is there: CREATE SCHEMA, or another search_path for the role";
         return Err(StartError::Final(text.to_owned()));
@@ -133,7 +170,10 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
     Ok(())
 }
 
-fn check_may_migrate(connection: &mut AnyConnection, address: &DatabaseAddress) -> Result<(), StartError> {
+fn check_may_migrate(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<(), StartError> {
     if matches!(address, DatabaseAddress::Sqlite(_)) {
         return Ok(());
     }
@@ -144,9 +184,9 @@ fn check_may_migrate(connection: &mut AnyConnection, address: &DatabaseAddress) 
     )?;
     match rights::foreign_owner(connection)? {
         None => Ok(()),
-        Some(owner) => {
-            Err(StartError::Final(format!("it has to be migrated, and its tables belong to the role {owner}: {advice}")))
-        }
+        Some(owner) => Err(StartError::Final(format!(
+            "it has to be migrated, and its tables belong to the role {owner}: {advice}"
+        ))),
     }
 }
 
@@ -154,7 +194,10 @@ fn refuse_missing(what: &str, statements: Vec<String>) -> Result<(), StartError>
     if statements.is_empty() {
         return Ok(());
     }
-    Err(StartError::Final(format!("{what}. This would help:\n  {};", statements.join(";\n  "))))
+    Err(StartError::Final(format!(
+        "{what}. This would help:\n  {};",
+        statements.join(";\n  ")
+    )))
 }
 
 /// What the server refuses for good, in the words of Postgres and PgBouncer. A server that speaks another language is waited
@@ -181,7 +224,10 @@ const STATES: &[(&str, &str)] = &[
     ("shutting down", "it is shutting down"),
     ("in recovery", "it is recovering"),
     ("refused", "it refuses connections"),
-    ("could not translate host name", "its host name is not known"),
+    (
+        "could not translate host name",
+        "its host name is not known",
+    ),
     ("timeout", "it does not answer"),
     ("too many", "it has no connection left"),
     ("remaining connection slots", "it has no connection left"),
@@ -190,7 +236,8 @@ const STATES: &[(&str, &str)] = &[
 
 fn of_connecting(error: &ConnectionError) -> StartError {
     let text = error.to_string();
-    let is_missing = text.contains("does not exist") && (text.contains("database \"") || text.contains("role \""));
+    let is_missing = text.contains("does not exist")
+        && (text.contains("database \"") || text.contains("role \""));
     if is_missing
         || REFUSALS.iter().any(|words| text.contains(words))
         || matches!(error, ConnectionError::InvalidConnectionUrl(_))
@@ -201,8 +248,14 @@ fn of_connecting(error: &ConnectionError) -> StartError {
 }
 
 fn not_yet(text: String) -> StartError {
-    let state = STATES.iter().find(|(words, _)| text.contains(words)).map_or("it cannot be reached", |(_, state)| state);
-    StartError::NotYet { state, text: text.trim_end().to_owned() }
+    let state = STATES
+        .iter()
+        .find(|(words, _)| text.contains(words))
+        .map_or("it cannot be reached", |(_, state)| state);
+    StartError::NotYet {
+        state,
+        text: text.trim_end().to_owned(),
+    }
 }
 
 impl From<StoreError> for StartError {

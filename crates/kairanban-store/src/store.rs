@@ -7,14 +7,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::Connection as _;
 use kairanban_core::{
-    Actor, AuditEntry, Board, BoardName, Epoch, Gap, Loaded, LogEntry, LogPosition, Policies, Scope, Tail, Token, Topic, TopicId,
-    Verdict,
+    Actor, AuditEntry, Board, BoardName, Epoch, Gap, Loaded, LogEntry, LogPosition, Policies,
+    Scope, Tail, Token, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    BoardPlace, DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError, TicketTimes, Timeouts, Visible,
-    audit, change_log, clock, connection::AnyConnection, deed::Done, idempotency, identity, pool::Pool, repository, tokens,
+    BoardPlace, DatabaseAddress, Deed, FoundToken, LogPage, NewToken, Page, Secret, StoreError,
+    TicketTimes, Timeouts, Visible, audit, change_log, clock, connection::AnyConnection,
+    deed::Done, idempotency, identity, pool::Pool, repository, tokens,
 };
 
 /// How the database is used.
@@ -58,8 +59,16 @@ impl Store {
         let pool = Pool::open(&config)?;
         let (LogPosition { epoch, .. }, _) = settle(&pool, &config.address, None)?;
         // One connection is left to those who wait for nobody: the follower and the writer.
-        let turns = usize::try_from(config.pool_max).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
-        Ok(Self { pool, turns: Arc::new(Semaphore::new(turns)), config, epoch })
+        let turns = usize::try_from(config.pool_max)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1)
+            .clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self {
+            pool,
+            turns: Arc::new(Semaphore::new(turns)),
+            config,
+            epoch,
+        })
     }
 
     /// Waits for a turn to ask the database, to be kept until it has answered. There are hardly more turns than connections, so
@@ -68,7 +77,10 @@ impl Store {
     /// # Errors
     /// None: there are turns for as long as there is a store.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        Arc::clone(&self.turns).acquire_owned().await.map_err(|closed| StoreError::Internal(closed.to_string()))
+        Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|closed| StoreError::Internal(closed.to_string()))
     }
 
     /// Whether a transaction pooler stands between this and Postgres.
@@ -110,7 +122,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
-        self.with(|connection| repository::load(connection, epoch, board, self.config.topics_max, self.config.replay_max))
+        self.with(|connection| {
+            repository::load(
+                connection,
+                epoch,
+                board,
+                self.config.topics_max,
+                self.config.replay_max,
+            )
+        })
     }
 
     /// How a board stands: enough to tell whether a list of it that was read before is still the newest.
@@ -127,8 +147,15 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn history(&self, gap: &Gap) -> Result<Tail, StoreError> {
-        let StoreConfig { topics_max, resume_max, replay_max, .. } = self.config;
-        self.with(|connection| change_log::history(connection, gap, topics_max, resume_max, replay_max))
+        let StoreConfig {
+            topics_max,
+            resume_max,
+            replay_max,
+            ..
+        } = self.config;
+        self.with(|connection| {
+            change_log::history(connection, gap, topics_max, resume_max, replay_max)
+        })
     }
 
     /// Topics in a live list, at most.
@@ -155,7 +182,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn boards(&self, visible: &Visible, after: Option<&BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+    pub fn boards(
+        &self,
+        visible: &Visible,
+        after: Option<&BoardName>,
+        limit: usize,
+    ) -> Result<Vec<Board>, StoreError> {
         self.with(|connection| repository::boards(connection, visible, after, limit))
     }
 
@@ -163,8 +195,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if they may not read it, or if the database is away.
-    pub fn policies(&self, board: &BoardName, right: Option<Scope>) -> Result<Policies, StoreError> {
-        let (_, policies) = self.with(|connection| repository::board_policies(connection, board))?;
+    pub fn policies(
+        &self,
+        board: &BoardName,
+        right: Option<Scope>,
+    ) -> Result<Policies, StoreError> {
+        let (_, policies) =
+            self.with(|connection| repository::board_policies(connection, board))?;
         repository::may_read(board, policies, right)?;
         Ok(policies)
     }
@@ -214,9 +251,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
-        match self.at_the_terminal(&Deed::CreateToken { new: new.clone(), secret: secret.clone() })? {
+        match self.at_the_terminal(&Deed::CreateToken {
+            new: new.clone(),
+            secret: secret.clone(),
+        })? {
             Done::Token(id) => Ok(id),
-            _ => Err(StoreError::Internal("a token that was made has no id".to_owned())),
+            _ => Err(StoreError::Internal(
+                "a token that was made has no id".to_owned(),
+            )),
         }
     }
 
@@ -227,7 +269,9 @@ impl Store {
     pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
         let (found, used) = self.with(|connection| tokens::find(connection, secrets))?;
         if !used.is_empty()
-            && let Err(error) = self.pool.with_turn(|connection| tokens::note_use(connection, &used))
+            && let Err(error) = self
+                .pool
+                .with_turn(|connection| tokens::note_use(connection, &used))
         {
             // They are no worse for that.
             tracing::warn!(%error, "it could not be noted that tokens were used");
@@ -275,16 +319,28 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn create_ticket(&self, token: i64, board: &BoardName, secret: &Secret) -> Result<(), StoreError> {
-        self.pool.with_turn(|connection| tokens::create_ticket(connection, token, board, secret))
+    pub fn create_ticket(
+        &self,
+        token: i64,
+        board: &BoardName,
+        secret: &Secret,
+    ) -> Result<(), StoreError> {
+        self.pool
+            .with_turn(|connection| tokens::create_ticket(connection, token, board, secret))
     }
 
     /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn use_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Option<FoundToken>, StoreError> {
-        self.pool.with_turn(|connection| tokens::use_ticket(connection, secret, board, times))
+    pub fn use_ticket(
+        &self,
+        secret: &str,
+        board: &BoardName,
+        times: TicketTimes,
+    ) -> Result<Option<FoundToken>, StoreError> {
+        self.pool
+            .with_turn(|connection| tokens::use_ticket(connection, secret, board, times))
     }
 
     /// What administrators did, the newest first, older than `before`.
@@ -300,10 +356,17 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn forget(&self, audit_max: u64, undo: Duration, tickets: TicketTimes) -> Result<usize, StoreError> {
+    pub fn forget(
+        &self,
+        audit_max: u64,
+        undo: Duration,
+        tickets: TicketTimes,
+    ) -> Result<usize, StoreError> {
         self.pool.with_turn(|connection| {
             let deleted = repository::forget_deleted(connection, undo)?;
-            Ok(audit::prune(connection, audit_max)? + deleted + tokens::forget_tickets(connection, tickets)?)
+            Ok(audit::prune(connection, audit_max)?
+                + deleted
+                + tokens::forget_tickets(connection, tickets)?)
         })
     }
 
@@ -312,7 +375,8 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool.with_turn(|connection| idempotency::forget(connection, age_max))
+        self.pool
+            .with_turn(|connection| idempotency::forget(connection, age_max))
     }
 
     /// A connection of the caller's own, outside the pool, that only reads
@@ -326,12 +390,19 @@ impl Store {
             DatabaseAddress::Sqlite(ref path) => {
                 let mark = identity::file_mark(path)?;
                 let connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
-                Ok(Some(DataVersion { connection, path: path.clone(), mark }))
+                Ok(Some(DataVersion {
+                    connection,
+                    path: path.clone(),
+                    mark,
+                }))
             }
         }
     }
 
-    fn with<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.pool.with(work)
     }
 }
@@ -358,16 +429,24 @@ impl DataVersion {
     pub fn read(&mut self) -> Result<i64, StoreError> {
         use diesel::RunQueryDsl;
         if identity::file_mark(&self.path)? != self.mark {
-            return Err(StoreError::Disconnected("another file lies there now".to_owned()));
+            return Err(StoreError::Disconnected(
+                "another file lies there now".to_owned(),
+            ));
         }
-        let row: crate::rows::DataVersionRow = crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.connection)?;
+        let row: crate::rows::DataVersionRow =
+            crate::rows::Fixed("PRAGMA data_version").get_result(&mut self.connection)?;
         Ok(row.data_version)
     }
 }
 
-fn settle(pool: &Pool, address: &DatabaseAddress, known: Option<&LogPosition>) -> Result<(LogPosition, Verdict), StoreError> {
+fn settle(
+    pool: &Pool,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<(LogPosition, Verdict), StoreError> {
     if address.path().is_some()
-        && let Some(settled) = pool.with(|connection| identity::settled(connection, address, known))?
+        && let Some(settled) =
+            pool.with(|connection| identity::settled(connection, address, known))?
     {
         return Ok(settled);
     }

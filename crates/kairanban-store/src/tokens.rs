@@ -105,8 +105,13 @@ impl FoundToken {
     #[must_use]
     pub fn new(token: Token, now: DateTime<Utc>) -> Self {
         // What ended already has no time left, and so far ahead as no clock counts there is no end.
-        let left = token.expires_at.map(|end| (end - now).to_std().unwrap_or_default());
-        Self { ends_at: left.and_then(|left| Instant::now().checked_add(left)), token }
+        let left = token
+            .expires_at
+            .map(|end| (end - now).to_std().unwrap_or_default());
+        Self {
+            ends_at: left.and_then(|left| Instant::now().checked_add(left)),
+            token,
+        }
     }
 
     /// Whether it is good now.
@@ -138,7 +143,12 @@ impl TokenRow {
             (None, _) => Some(None),
             (Some(_), name) => name.and_then(|name| name.0.parse().ok()).map(Some),
         };
-        let times = [Some(self.created_at), self.expires_at, self.revoked_at, self.last_used_at];
+        let times = [
+            Some(self.created_at),
+            self.expires_at,
+            self.revoked_at,
+            self.last_used_at,
+        ];
         if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
             lenient::note("tokens", self.id);
         }
@@ -156,8 +166,16 @@ impl TokenRow {
 }
 
 /// Makes a token. Gives its key.
-pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
-    let board_id = new.board.as_ref().map(|board| repository::board_id(connection, board)).transpose()?;
+pub(crate) fn create(
+    connection: &mut AnyConnection,
+    new: &NewToken,
+    secret: &Secret,
+) -> Result<i64, StoreError> {
+    let board_id = new
+        .board
+        .as_ref()
+        .map(|board| repository::board_id(connection, board))
+        .transpose()?;
     let row = (
         tokens::name.eq(new.name.as_str()),
         tokens::digest.eq(digest(secret.reveal())),
@@ -165,7 +183,11 @@ pub(crate) fn create(connection: &mut AnyConnection, new: &NewToken, secret: &Se
         tokens::board_id.eq(board_id.map(|id| id.0)),
         tokens::expires_at.eq(new.expires_at.map(|at| at.naive_utc())),
     );
-    let created = connection.modify_returning(diesel::insert_into(tokens::table).values(row).returning(tokens::id))?;
+    let created = connection.modify_returning(
+        diesel::insert_into(tokens::table)
+            .values(row)
+            .returning(tokens::id),
+    )?;
     created.ok_or_else(|| StoreError::Refused(Refusal::default()))
 }
 
@@ -178,39 +200,55 @@ pub(crate) fn find(
     secrets: &[String],
 ) -> Result<(Vec<Option<FoundToken>>, Vec<i64>), StoreError> {
     let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
-    let all = tokens::table.left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable()))).select((
-        tokens::digest,
-        connection.now(),
-        columns(),
-    ));
+    let all = tokens::table
+        .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
+        .select((tokens::digest, connection.now(), columns()));
     let rows: Vec<(LossyText, Time, TokenRow)> = match digests.as_slice() {
         // A statement for any number could not be kept prepared.
         [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
-        digests => all.filter(tokens::digest.eq_any(digests)).load(connection)?,
+        digests => all
+            .filter(tokens::digest.eq_any(digests))
+            .load(connection)?,
     };
     let (mut found, mut used) = (HashMap::new(), Vec::new());
     for (digest, now, row) in rows {
-        let (Some(token), now) = (row.into_token(), now.utc()) else { continue };
+        let (Some(token), now) = (row.into_token(), now.utc()) else {
+            continue;
+        };
         // A use that is noted ahead of the clock was noted before that was set back.
-        let is_due = token.last_used_at.is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1));
+        let is_due = token
+            .last_used_at
+            .is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1));
         let token = FoundToken::new(token, now);
         if is_due && token.is_valid() {
             used.push(token.token.id);
         }
         found.insert(digest.0, token);
     }
-    Ok((digests.iter().map(|digest| found.get(digest).cloned()).collect(), used))
+    Ok((
+        digests
+            .iter()
+            .map(|digest| found.get(digest).cloned())
+            .collect(),
+        used,
+    ))
 }
 
 /// Notes that tokens are used now.
 pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
-    diesel::update(rows).set(tokens::last_used_at.eq(connection.now().nullable())).execute(connection)?;
+    diesel::update(rows)
+        .set(tokens::last_used_at.eq(connection.now().nullable()))
+        .execute(connection)?;
     Ok(())
 }
 
 /// Tokens in the order of their keys, after one of them.
-pub(crate) fn list(connection: &mut AnyConnection, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+pub(crate) fn list(
+    connection: &mut AnyConnection,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Token>, StoreError> {
     let rows: Vec<TokenRow> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.gt(after))
@@ -222,13 +260,19 @@ pub(crate) fn list(connection: &mut AnyConnection, after: i64, limit: usize) -> 
 }
 
 /// Tokens by their keys, in no particular order; those that are gone are left out.
-pub(crate) fn by_id(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<FoundToken>, StoreError> {
+pub(crate) fn by_id(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+) -> Result<Vec<FoundToken>, StoreError> {
     let rows: Vec<(Time, TokenRow)> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.eq_any(ids.iter().copied()))
         .select((connection.now(), columns()))
         .load(connection)?;
-    Ok(rows.into_iter().filter_map(|(now, row)| Some(FoundToken::new(row.into_token()?, now.utc()))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(now, row)| Some(FoundToken::new(row.into_token()?, now.utc())))
+        .collect())
 }
 
 /// Ends a token that has not been ended yet.
@@ -236,7 +280,9 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
     let row = tokens::table.filter(tokens::id.eq(id).and(tokens::revoked_at.is_null()));
     let now = connection.now();
     match connection.modify(diesel::update(row).set(tokens::revoked_at.eq(now.nullable())))? {
-        0 if row.count().get_result::<i64>(connection)? > 0 => Err(StoreError::Refused(Refusal::default())),
+        0 if row.count().get_result::<i64>(connection)? > 0 => {
+            Err(StoreError::Refused(Refusal::default()))
+        }
         0 => Err(StoreError::NoSuchToken(id)),
         _ => Ok(()),
     }
@@ -250,8 +296,14 @@ pub(crate) fn create_ticket(
     secret: &Secret,
 ) -> Result<(), StoreError> {
     let board_id = repository::board_id(connection, board)?;
-    let row = (tickets::digest.eq(digest(secret.reveal())), tickets::token_id.eq(token), tickets::board_id.eq(board_id.0));
-    diesel::insert_into(tickets::table).values(row).execute(connection)?;
+    let row = (
+        tickets::digest.eq(digest(secret.reveal())),
+        tickets::token_id.eq(token),
+        tickets::board_id.eq(board_id.0),
+    );
+    diesel::insert_into(tickets::table)
+        .values(row)
+        .execute(connection)?;
     Ok(())
 }
 
@@ -264,34 +316,50 @@ pub(crate) fn use_ticket(
     times: TicketTimes,
 ) -> Result<Option<FoundToken>, StoreError> {
     let is_it = tickets::digest.eq(digest(secret));
-    let of_board = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id);
+    let of_board = boards::table
+        .filter(boards::name.eq(board.as_str()))
+        .select(boards::id);
     let found: Option<(AnyNumber, Option<bool>)> = tickets::table
         .filter(is_it.clone().and(tickets::board_id.eq_any(of_board)))
         .select((tickets::token_id, is_over(connection, times)))
         .first(connection)
         .optional()?;
-    let Some((token, over)) = found else { return Ok(None) };
+    let Some((token, over)) = found else {
+        return Ok(None);
+    };
     let row = tickets::table.filter(is_it);
     if over == Some(true) {
         diesel::delete(row).execute(connection)?;
         return Ok(None);
     }
-    diesel::update(row).set(tickets::used_at.eq(connection.now().nullable())).execute(connection)?;
+    diesel::update(row)
+        .set(tickets::used_at.eq(connection.now().nullable()))
+        .execute(connection)?;
     Ok(by_id(connection, &[token.0])?.pop())
 }
 
 /// Forgets tickets that are no longer good. Gives how many.
-pub(crate) fn forget_tickets(connection: &mut AnyConnection, times: TicketTimes) -> Result<usize, StoreError> {
+pub(crate) fn forget_tickets(
+    connection: &mut AnyConnection,
+    times: TicketTimes,
+) -> Result<usize, StoreError> {
     let over = tickets::table.filter(is_over(connection, times));
     Ok(diesel::delete(over).execute(connection)?)
 }
 
-type IsOver =
-    Box<dyn BoxableExpression<tickets::table, <AnyConnection as diesel::Connection>::Backend, SqlType = Nullable<Bool>>>;
+type IsOver = Box<
+    dyn BoxableExpression<
+            tickets::table,
+            <AnyConnection as diesel::Connection>::Backend,
+            SqlType = Nullable<Bool>,
+        >,
+>;
 
 /// Whether a ticket is no longer good.
 fn is_over(connection: &AnyConnection, times: TicketTimes) -> IsOver {
-    let unused = tickets::used_at.is_null().and(tickets::made_at.le(connection.ago(times.first_use)));
+    let unused = tickets::used_at
+        .is_null()
+        .and(tickets::made_at.le(connection.ago(times.first_use)));
     Box::new(unused.or(tickets::used_at.le(connection.ago(times.idle).nullable())))
 }
 

@@ -20,7 +20,8 @@ use std::{
 };
 
 use kairanban_core::{
-    Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token, Topic, TopicId,
+    Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token,
+    Topic, TopicId,
 };
 use tokio::sync::oneshot;
 
@@ -131,10 +132,16 @@ impl Writer {
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, jobs) = sync_channel(config.queue_max);
         let health = WriterHealth::default();
-        let groups = Groups { jobs, held: VecDeque::new(), group_max: config.group_max };
+        let groups = Groups {
+            jobs,
+            held: VecDeque::new(),
+            group_max: config.group_max,
+        };
         let shared = Shared::new(store, config, health.clone(), Arc::new(on_commit), groups);
         let work = move || shared.watch();
-        let thread = thread::Builder::new().name("writer".to_owned()).spawn(work)?;
+        let thread = thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(work)?;
         Ok((Self { queue, health }, thread))
     }
 
@@ -152,7 +159,9 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let full = |_| StoreError::Unavailable("too many writes are waiting".to_owned());
         self.queue.try_send(Job { write, answer }).map_err(full)?;
-        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))
     }
 }
 
@@ -167,12 +176,21 @@ struct Groups {
 impl Groups {
     /// Waits for the next group, at most for `patience`.
     fn next(&mut self, patience: Duration) -> Result<Vec<Job>, RecvTimeoutError> {
-        let first = self.held.pop_front().map_or_else(|| self.jobs.recv_timeout(patience), Ok)?;
+        let first = self
+            .held
+            .pop_front()
+            .map_or_else(|| self.jobs.recv_timeout(patience), Ok)?;
         let mut touched: HashSet<_> = first.write.touches().into_iter().collect();
         let mut group = vec![first];
         while group.len() < self.group_max {
-            let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else { break };
-            if job.write.touches().is_some_and(|this| !touched.insert(this)) {
+            let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
+                break;
+            };
+            if job
+                .write
+                .touches()
+                .is_some_and(|this| !touched.insert(this))
+            {
                 self.held.push_front(job);
                 break;
             }
@@ -195,14 +213,16 @@ enum Touched {
 impl Write {
     fn touches(&self) -> Option<Touched> {
         match self {
-            Self::CreateTopic { board, key, .. } => key.clone().map(|key| Touched::Key(board.clone(), key)),
+            Self::CreateTopic { board, key, .. } => {
+                key.clone().map(|key| Touched::Key(board.clone(), key))
+            }
             Self::Administer { deed, .. } => match deed {
-                Deed::UpdateTopic { id, .. } | Deed::DeleteTopic { id, .. } | Deed::RestoreTopic { id, .. } => {
-                    Some(Touched::Topic(*id))
-                }
-                Deed::CreateBoard { board, .. } | Deed::UpdateBoard { board, .. } | Deed::DeleteBoard { board } => {
-                    Some(Touched::Board(board.clone()))
-                }
+                Deed::UpdateTopic { id, .. }
+                | Deed::DeleteTopic { id, .. }
+                | Deed::RestoreTopic { id, .. } => Some(Touched::Topic(*id)),
+                Deed::CreateBoard { board, .. }
+                | Deed::UpdateBoard { board, .. }
+                | Deed::DeleteBoard { board } => Some(Touched::Board(board.clone())),
                 Deed::CreateToken { .. } | Deed::RevokeToken { .. } => None,
             },
         }
@@ -216,19 +236,34 @@ impl Write {
             Self::CreateTopic { .. } => return true,
             Self::Administer { deed, .. } => deed,
         };
-        matches!(deed, CreateBoard { .. } | CreateToken { .. } | RestoreTopic { .. })
+        matches!(
+            deed,
+            CreateBoard { .. } | CreateToken { .. } | RestoreTopic { .. }
+        )
     }
 
     /// Whether it changes what readers see whenever it is done.
     pub(crate) const fn always_changes(&self) -> bool {
-        let Self::Administer { deed, .. } = self else { return false };
+        let Self::Administer { deed, .. } = self else {
+            return false;
+        };
         !matches!(deed, Deed::UpdateTopic { .. } | Deed::UpdateBoard { .. })
     }
 
     /// What it creates, if that is what it does.
     pub(crate) const fn creation(&self) -> Option<Creation<'_>> {
         match self {
-            Self::CreateTopic { board, topic, key, right } => Some(Creation { board, topic, key: key.as_ref(), right: *right }),
+            Self::CreateTopic {
+                board,
+                topic,
+                key,
+                right,
+            } => Some(Creation {
+                board,
+                topic,
+                key: key.as_ref(),
+                right: *right,
+            }),
             Self::Administer { .. } => None,
         }
     }

@@ -33,7 +33,9 @@ impl WriterHealth {
     /// Takes note of a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
     pub(crate) fn note(&self, error: &StoreError) {
         match error {
-            StoreError::Fault(fault) if fault.kind != FaultKind::Busy => self.set(fault.to_string()),
+            StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
+                self.set(fault.to_string())
+            }
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => {
                 let since = *self.0.lock().away_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTAGE {

@@ -35,7 +35,13 @@ impl Archiver {
     #[must_use]
     pub fn new() -> (Self, Overfull) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), Overfull { queue: receiver, boards: BTreeSet::new() })
+        (
+            Self(sender),
+            Overfull {
+                queue: receiver,
+                boards: BTreeSet::new(),
+            },
+        )
     }
 
     /// A board was written to: it may have become too full.

@@ -94,7 +94,9 @@ impl Caller {
     /// `None`: who needs no token keeps no room for one.
     #[must_use]
     pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
-        let Grant { mut token, ticket, .. } = self.0.as_deref()?.clone();
+        let Grant {
+            mut token, ticket, ..
+        } = self.0.as_deref()?.clone();
         let changed = async move {
             if token.changed().await.is_err() {
                 pending().await
@@ -122,12 +124,19 @@ impl Caller {
     fn good_token(&self) -> Option<Token> {
         let grant = self.0.as_ref()?;
         let found = grant.token.borrow();
-        found.as_ref().filter(|found| grant.held.is_good(found)).map(|found| found.token.clone())
+        found
+            .as_ref()
+            .filter(|found| grant.held.is_good(found))
+            .map(|found| found.token.clone())
     }
 
     fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
         let token = self.good_token().ok_or(Denied::Unknown)?;
-        if token.allows(scope, board) { Ok(token) } else { Err(Denied::Forbidden) }
+        if token.allows(scope, board) {
+            Ok(token)
+        } else {
+            Err(Denied::Forbidden)
+        }
     }
 }
 
@@ -182,7 +191,10 @@ impl From<StoreError> for Denied {
 }
 
 fn actor(token: Token) -> Actor {
-    Actor { name: token.name, token: Some(token.id) }
+    Actor {
+        name: token.name,
+        token: Some(token.id),
+    }
 }
 
 impl Bulletin {
@@ -191,7 +203,9 @@ impl Bulletin {
     /// # Errors
     /// If it is no good token.
     pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
-        let Some(secret) = secret.map(str::to_owned) else { return Ok(Caller::default()) };
+        let Some(secret) = secret.map(str::to_owned) else {
+            return Ok(Caller::default());
+        };
         let find = || self.finder().find(secret.clone());
         Ok(self.admit(self.follow_token(find).await?, None))
     }
@@ -200,28 +214,49 @@ impl Bulletin {
     ///
     /// # Errors
     /// If it is no good ticket, or its token is no longer good.
-    pub async fn caller_with_ticket(&self, secret: &str, board: &BoardName, times: TicketTimes) -> Result<Caller, Denied> {
+    pub async fn caller_with_ticket(
+        &self,
+        secret: &str,
+        board: &BoardName,
+        times: TicketTimes,
+    ) -> Result<Caller, Denied> {
         let find = || {
             let (secret, board) = (secret.to_owned(), board.clone());
-            answered(self.store(), move |store| store.use_ticket(&secret, &board, times))
+            answered(self.store(), move |store| {
+                store.use_ticket(&secret, &board, times)
+            })
         };
         let token = self.follow_token(find).await?;
         let hold = self.held().take_ticket(secret);
         Ok(self.admit(token, Some((board.clone(), Arc::new(hold)))))
     }
 
-    fn admit(&self, token: watch::Receiver<Option<FoundToken>>, ticket: Option<(BoardName, Arc<TicketHold>)>) -> Caller {
-        Caller(Some(Box::new(Grant { token, held: self.held().clone(), ticket })))
+    fn admit(
+        &self,
+        token: watch::Receiver<Option<FoundToken>>,
+        ticket: Option<(BoardName, Arc<TicketHold>)>,
+    ) -> Caller {
+        Caller(Some(Box::new(Grant {
+            token,
+            held: self.held().clone(),
+            ticket,
+        })))
     }
 
     /// Finds a token and follows it from then on, so that no change falls in between.
-    async fn follow_token<F>(&self, find: impl Fn() -> F) -> Result<watch::Receiver<Option<FoundToken>>, Denied>
+    async fn follow_token<F>(
+        &self,
+        find: impl Fn() -> F,
+    ) -> Result<watch::Receiver<Option<FoundToken>>, Denied>
     where
         F: Future<Output = Result<Option<FoundToken>, StoreError>>,
     {
         loop {
             let looks = self.held().looks();
-            let token = find().await?.filter(|found| self.held().is_good(found)).ok_or(Denied::Unknown)?;
+            let token = find()
+                .await?
+                .filter(|found| self.held().is_good(found))
+                .ok_or(Denied::Unknown)?;
             let followed = self.held().follow(token);
             if self.held().looks() == looks {
                 return Ok(followed);
@@ -242,9 +277,19 @@ impl Bulletin {
     ///
     /// # Errors
     /// If not.
-    pub async fn board_administrator(&self, secret: Option<&str>, board: BoardName) -> Result<BoardAdministrator, Denied> {
-        let token = self.caller(secret).await?.holder_of(Scope::Admin, Some(&board))?;
-        Ok(BoardAdministrator { board, actor: actor(token) })
+    pub async fn board_administrator(
+        &self,
+        secret: Option<&str>,
+        board: BoardName,
+    ) -> Result<BoardAdministrator, Denied> {
+        let token = self
+            .caller(secret)
+            .await?
+            .holder_of(Scope::Admin, Some(&board))?;
+        Ok(BoardAdministrator {
+            board,
+            actor: actor(token),
+        })
     }
 
     /// Makes a ticket by which the caller lets one stream of `board` in.
@@ -255,7 +300,10 @@ impl Bulletin {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
-        answered(self.store(), move |store| store.create_ticket(token.id, &board, &made)).await?;
+        answered(self.store(), move |store| {
+            store.create_ticket(token.id, &board, &made)
+        })
+        .await?;
         Ok(ticket)
     }
 }

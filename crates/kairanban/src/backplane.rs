@@ -51,14 +51,31 @@ impl Backplane {
     pub fn start(&self, ways: Ways, epoch: &Epoch, wake: &Wake, supervisor: &Supervisor) {
         let Ways { postgres, redis } = ways;
         let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
-        let asked_of_postgres = if redis.is_some() { nobodys } else { Arc::clone(&ours) };
+        let asked_of_postgres = if redis.is_some() {
+            nobodys
+        } else {
+            Arc::clone(&ours)
+        };
         if let Some((url, timeouts)) = postgres {
-            let way = postgres::Listening { url, timeouts, wake: wake.clone(), asked: asked_of_postgres };
+            let way = postgres::Listening {
+                url,
+                timeouts,
+                wake: wake.clone(),
+                asked: asked_of_postgres,
+            };
             start_way(way, supervisor);
         }
         if let Some(redis) = redis {
             let channel = format!("kairanban:{epoch}:changed");
-            start_way(redis::Subscribing { redis, channel, wake: wake.clone(), asked: ours }, supervisor);
+            start_way(
+                redis::Subscribing {
+                    redis,
+                    channel,
+                    wake: wake.clone(),
+                    asked: ours,
+                },
+                supervisor,
+            );
         }
     }
 }
@@ -117,11 +134,16 @@ fn heartbeat() -> Interval {
 
 /// A name for this process, so that it does not wake itself.
 fn node_name() -> Result<String, String> {
-    getrandom::u64().map(|number| format!("{number:016x}")).map_err(|error| error.to_string())
+    getrandom::u64()
+        .map(|number| format!("{number:016x}"))
+        .map_err(|error| error.to_string())
 }
 
 /// An error with its causes: some libraries say only what they were doing.
 fn described(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

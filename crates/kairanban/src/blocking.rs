@@ -10,7 +10,9 @@ const BACKGROUND_ANSWERS: u32 = 10;
 ///
 /// # Errors
 /// Those of `work`, and one if it panicked.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     done.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
@@ -58,14 +60,21 @@ pub async fn in_the_background<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let (patience, asked) = (store.answer_max() * BACKGROUND_ANSWERS, store.clone());
     let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
-    timeout(patience, blocking(move || work(&asked))).await.unwrap_or_else(late)
+    timeout(patience, blocking(move || work(&asked)))
+        .await
+        .unwrap_or_else(late)
 }
 
 /// What does not come in the time that the database may take is [`StoreError::Unavailable`].
 ///
 /// # Errors
 /// That, and those of `answer`.
-pub async fn in_time<T>(store: &Store, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub async fn in_time<T>(
+    store: &Store,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
-    timeout(store.answer_max(), answer).await.unwrap_or_else(late)
+    timeout(store.answer_max(), answer)
+        .await
+        .unwrap_or_else(late)
 }

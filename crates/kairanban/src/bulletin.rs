@@ -53,7 +53,9 @@ pub(crate) struct Parts {
 
 impl Bulletin {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self {
+            parts: Arc::new(parts),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -71,7 +73,12 @@ impl Bulletin {
     /// Whether everybody may read a board, as far as memory knows.
     #[must_use]
     pub fn is_open(&self, board: &BoardName) -> bool {
-        self.parts.hub.channel(board).live().policies().is_some_and(|policies| policies.read == ReadPolicy::Open)
+        self.parts
+            .hub
+            .channel(board)
+            .live()
+            .policies()
+            .is_some_and(|policies| policies.read == ReadPolicy::Open)
     }
 
     /// How many boards are in memory.
@@ -108,7 +115,12 @@ impl HighWater {
     pub fn lower(&self, seen: Revision, revision: Revision) {
         if revision < seen {
             // Raised meanwhile: it is looked at again the next time.
-            let _ = self.0.compare_exchange(seen.get(), revision.get(), Ordering::AcqRel, Ordering::Acquire);
+            let _ = self.0.compare_exchange(
+                seen.get(),
+                revision.get(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
         }
     }
 

@@ -101,7 +101,10 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(error) => write!(f, "configuration: {error}\nSee `kairanban config default` for every key."),
+            Self::Config(error) => write!(
+                f,
+                "configuration: {error}\nSee `kairanban config default` for every key."
+            ),
             Self::Unusable(text) | Self::Failed(text) => f.write_str(text),
         }
     }
@@ -131,8 +134,16 @@ impl Cli {
     /// # Errors
     /// If it cannot.
     pub fn run(self) -> Result<(), CliError> {
-        let Settings { config, listen, database_url } = self.settings;
-        let overrides = Overrides { file: config, listen, database_url };
+        let Settings {
+            config,
+            listen,
+            database_url,
+        } = self.settings;
+        let overrides = Overrides {
+            file: config,
+            listen,
+            database_url,
+        };
         let load = || Config::load(&overrides, config::environment()?);
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(&load()?),
@@ -174,22 +185,38 @@ fn serve(config: &Config) -> Result<(), CliError> {
 fn check(config: &Config) -> Result<(), CliError> {
     say(&format!("{config:#?}\n"))?;
     let notes = start::examine(config)?;
-    say(&notes.iter().map(|note| format!("Note: {note}.\n")).collect::<String>())?;
+    say(&notes
+        .iter()
+        .map(|note| format!("Note: {note}.\n"))
+        .collect::<String>())?;
     say("The configuration is valid.\n")
 }
 
 fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let _log = telemetry::start_quietly();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(talk)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(talk)
 }
 
 fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
     let _log = telemetry::start();
-    let (address, ran) = (config.listen_address()?, start::migrate_only(config, new_epoch)?);
-    let epoch = if new_epoch { "A new epoch began.\n" } else { "" };
+    let (address, ran) = (
+        config.listen_address()?,
+        start::migrate_only(config, new_epoch)?,
+    );
+    let epoch = if new_epoch {
+        "A new epoch began.\n"
+    } else {
+        ""
+    };
     match ran.len() {
         0 => say(&format!("{address} is up to date.\n{epoch}")),
-        _ => say(&format!("{address} was migrated: {}\n{epoch}", ran.join(", "))),
+        _ => say(&format!(
+            "{address} was migrated: {}\n{epoch}",
+            ran.join(", ")
+        )),
     }
 }
 

@@ -210,17 +210,34 @@ impl Config {
     ///
     /// # Errors
     /// If anything in them is unknown or cannot be.
-    pub fn load(overrides: &Overrides, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        overrides: &Overrides,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut layers = Layers::new()?;
         let environment = env::Environment::read(environment, &layers)?;
-        if let Some(file) = overrides.file.clone().or_else(|| environment.get("KAIRANBAN_CONFIG").map(PathBuf::from)) {
+        if let Some(file) = overrides
+            .file
+            .clone()
+            .or_else(|| environment.get("KAIRANBAN_CONFIG").map(PathBuf::from))
+        {
             layers.add_file(&file)?;
         }
         for variable in environment.keys() {
-            layers.add_text(variable.origin(), &variable.section, &variable.key, &variable.value)?;
+            layers.add_text(
+                variable.origin(),
+                &variable.section,
+                &variable.key,
+                &variable.value,
+            )?;
         }
         if let Some(url) = environment.get("DATABASE_URL") {
-            layers.add_text(environment.origin_of("DATABASE_URL"), "database", "url", url)?;
+            layers.add_text(
+                environment.origin_of("DATABASE_URL"),
+                "database",
+                "url",
+                url,
+            )?;
         }
         if let Some(url) = &overrides.database_url {
             layers.add_text("--database-url".to_owned(), "database", "url", url)?;
@@ -229,9 +246,18 @@ impl Config {
             layers.add_text("--listen".to_owned(), "server", "listen", listen)?;
         }
         let mut config = layers.read()?;
-        if let Some(port) = environment.get("PORT").filter(|_| overrides.listen.is_none()) {
-            let invalid = |_| ConfigError::Invalid { key: "PORT", reason: "is a number up to 65535".to_owned() };
-            config.server.listen.set_port(port.parse().map_err(invalid)?);
+        if let Some(port) = environment
+            .get("PORT")
+            .filter(|_| overrides.listen.is_none())
+        {
+            let invalid = |_| ConfigError::Invalid {
+                key: "PORT",
+                reason: "is a number up to 65535".to_owned(),
+            };
+            config
+                .server
+                .listen
+                .set_port(port.parse().map_err(invalid)?);
         }
         config.check().map_err(|error| layers.locate(error))?;
         Ok(config)
@@ -243,23 +269,53 @@ impl Config {
         self.listen_address()?;
         self.backplane_addresses()?;
         self.topic_template()?;
-        if let Some(place) = self.cors.origins.iter().position(|origin| !is_origin(origin)) {
-            let reason = format!("entry {} is no origin; write https://host or http://host:port, without a path", place + 1);
-            return Err(ConfigError::Invalid { key: "cors.origins", reason });
+        if let Some(place) = self
+            .cors
+            .origins
+            .iter()
+            .position(|origin| !is_origin(origin))
+        {
+            let reason = format!(
+                "entry {} is no origin; write https://host or http://host:port, without a path",
+                place + 1
+            );
+            return Err(ConfigError::Invalid {
+                key: "cors.origins",
+                reason,
+            });
         }
-        let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
+        let wrong = |key, reason: &str| {
+            Err(ConfigError::Invalid {
+                key,
+                reason: reason.to_owned(),
+            })
+        };
         if self.database.write_group_wait_ms >= self.database.write_wait_ms {
-            return wrong("database.write_group_wait_ms", "must be below database.write_wait_ms");
+            return wrong(
+                "database.write_group_wait_ms",
+                "must be below database.write_wait_ms",
+            );
         }
         if self.server.data_dir.to_string_lossy().contains("://") {
-            return wrong("server.data_dir", "is a folder; the URL goes to database.url");
+            return wrong(
+                "server.data_dir",
+                "is a folder; the URL goes to database.url",
+            );
         }
         if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.0.len()) {
-            let reason = format!("must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one");
-            return Err(ConfigError::Invalid { key: "backplane.redis_key", reason });
+            let reason = format!(
+                "must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one"
+            );
+            return Err(ConfigError::Invalid {
+                key: "backplane.redis_key",
+                reason,
+            });
         }
         if self.stream.retry_min_ms > self.stream.retry_max_ms {
-            return wrong("stream.retry_min_ms", "must not be above stream.retry_max_ms");
+            return wrong(
+                "stream.retry_min_ms",
+                "must not be above stream.retry_max_ms",
+            );
         }
         Ok(())
     }
@@ -269,8 +325,10 @@ impl Config {
     /// # Errors
     /// If that is no board's name.
     pub fn default_board(&self) -> Result<BoardName, ConfigError> {
-        let invalid =
-            |fault: kairanban_core::Invalid| ConfigError::Invalid { key: "board.default", reason: fault.reason.to_string() };
+        let invalid = |fault: kairanban_core::Invalid| ConfigError::Invalid {
+            key: "board.default",
+            reason: fault.reason.to_string(),
+        };
         self.board.default.parse().map_err(invalid)
     }
 
@@ -280,8 +338,13 @@ impl Config {
     /// If the URL is none.
     pub fn address(&self) -> Result<DatabaseAddress, ConfigError> {
         match self.database.url.0.as_str() {
-            "" => Ok(DatabaseAddress::Sqlite(self.server.data_dir.join("kairanban.db"))),
-            url => url.parse().map_err(|reason| ConfigError::Invalid { key: "database.url", reason }),
+            "" => Ok(DatabaseAddress::Sqlite(
+                self.server.data_dir.join("kairanban.db"),
+            )),
+            url => url.parse().map_err(|reason| ConfigError::Invalid {
+                key: "database.url",
+                reason,
+            }),
         }
     }
 
@@ -292,7 +355,10 @@ impl Config {
     pub fn listen_address(&self) -> Result<DatabaseAddress, ConfigError> {
         match self.database.listen_url.0.as_str() {
             "" => self.address(),
-            url => url.parse().map_err(|reason| ConfigError::Invalid { key: "database.listen_url", reason }),
+            url => url.parse().map_err(|reason| ConfigError::Invalid {
+                key: "database.listen_url",
+                reason,
+            }),
         }
     }
 
@@ -300,21 +366,40 @@ impl Config {
     ///
     /// # Errors
     /// If that cannot be with this database, or the URL is none.
-    pub fn backplane_addresses(&self) -> Result<(Option<String>, Option<redis::Client>), ConfigError> {
-        let wrong = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
+    pub fn backplane_addresses(
+        &self,
+    ) -> Result<(Option<String>, Option<redis::Client>), ConfigError> {
+        let wrong = |key, reason: &str| {
+            Err(ConfigError::Invalid {
+                key,
+                reason: reason.to_owned(),
+            })
+        };
         let url = match (self.backplane.kind, self.listen_address()?) {
-            (BackplaneKind::None, _) | (BackplaneKind::Auto, DatabaseAddress::Sqlite(_)) => return Ok((None, None)),
+            (BackplaneKind::None, _) | (BackplaneKind::Auto, DatabaseAddress::Sqlite(_)) => {
+                return Ok((None, None));
+            }
             (_, DatabaseAddress::Postgres(url)) => url,
-            (..) => return wrong("backplane.kind", "SQLite has one server, which needs none; several need Postgres"),
+            (..) => {
+                return wrong(
+                    "backplane.kind",
+                    "SQLite has one server, which needs none; several need Postgres",
+                );
+            }
         };
         if self.backplane.kind != BackplaneKind::Redis {
             return Ok((Some(url), None));
         }
         // The text may hold a password, so it is not repeated.
         let written = self.backplane.redis_url.0.as_str();
-        let rest = written.strip_prefix("redis://").or_else(|| written.strip_prefix("rediss://"));
+        let rest = written
+            .strip_prefix("redis://")
+            .or_else(|| written.strip_prefix("rediss://"));
         let Some(Ok(redis)) = rest.map(|_| redis::Client::open(written)) else {
-            return wrong("backplane.redis_url", "write redis://host:port/number, or rediss:// for TLS");
+            return wrong(
+                "backplane.redis_url",
+                "write redis://host:port/number, or rediss:// for TLS",
+            );
         };
         if let Some(fault) = rest.and_then(url_fault) {
             return wrong("backplane.redis_url", fault);
@@ -335,7 +420,10 @@ impl Config {
     /// The same for the first connection, for which no request waits.
     #[must_use]
     pub fn first_timeouts(&self) -> Timeouts {
-        Timeouts { connect: Duration::from_secs(self.database.first_connect_s.get()), ..self.timeouts() }
+        Timeouts {
+            connect: Duration::from_secs(self.database.first_connect_s.get()),
+            ..self.timeouts()
+        }
     }
 
     /// The store's part.
@@ -383,7 +471,11 @@ impl Config {
     pub fn here(&self) -> String {
         let mut address = self.server.listen;
         if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+            address.set_ip(if address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
         }
         format!("http://{address}")
     }
@@ -391,8 +483,15 @@ impl Config {
 
 /// As a browser sends it: scheme, host and perhaps port. A `*` would let everybody in.
 fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .unwrap_or_default();
+    let fits = |byte: u8| {
+        byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || matches!(byte, b'.' | b'-' | b':' | b'[' | b']')
+    };
     !host.is_empty() && host.bytes().all(fits)
 }
 
@@ -401,7 +500,9 @@ mod tests {
     use super::*;
 
     fn load(overrides: &Overrides, environment: &[(&str, &str)]) -> Result<Config, String> {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(overrides, environment).map_err(|error| error.to_string())
     }
 
@@ -409,45 +510,101 @@ mod tests {
     #[test]
     fn the_default_file_is_complete() {
         let config = load(&Overrides::default(), &[]).expect("the defaults");
-        assert_eq!(config.address().expect("an address").to_string(), "sqlite://data/kairanban.db");
-        for line in DEFAULT.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
-            let without = DEFAULT.lines().filter(|other| *other != line).collect::<Vec<_>>().join("\n");
+        assert_eq!(
+            config.address().expect("an address").to_string(),
+            "sqlite://data/kairanban.db"
+        );
+        for line in DEFAULT
+            .lines()
+            .filter(|line| line.contains(" = ") && !line.starts_with('#'))
+        {
+            let without = DEFAULT
+                .lines()
+                .filter(|other| *other != line)
+                .collect::<Vec<_>>()
+                .join("\n");
             let read: Result<Config, _> = toml::from_str(&without);
-            assert!(read.is_err(), "the code has a default of its own for {line}");
+            assert!(
+                read.is_err(),
+                "the code has a default of its own for {line}"
+            );
         }
     }
 
     #[test]
     fn the_example_for_production_is_valid() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/production.example.toml");
-        load(&Overrides { file: Some(file.into()), ..Overrides::default() }, &[]).expect("valid");
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../config/production.example.toml"
+        );
+        load(
+            &Overrides {
+                file: Some(file.into()),
+                ..Overrides::default()
+            },
+            &[],
+        )
+        .expect("valid");
     }
 
     #[test]
     fn stronger_layers_win() {
-        let environment = [("KAIRANBAN_SERVER__LISTEN", "127.0.0.1:1"), ("PORT", "2"), ("DATABASE_URL", "postgres://env/d")];
+        let environment = [
+            ("KAIRANBAN_SERVER__LISTEN", "127.0.0.1:1"),
+            ("PORT", "2"),
+            ("DATABASE_URL", "postgres://env/d"),
+        ];
         let config = load(&Overrides::default(), &environment).expect("valid");
         assert_eq!(config.server.listen.port(), 2);
-        let flags = Overrides { listen: Some("127.0.0.1:3".into()), database_url: Some("sqlite://flag.db".into()), file: None };
+        let flags = Overrides {
+            listen: Some("127.0.0.1:3".into()),
+            database_url: Some("sqlite://flag.db".into()),
+            file: None,
+        };
         let config = load(&flags, &environment).expect("valid");
         assert_eq!(
-            (config.server.listen.port(), config.address().expect("an address").to_string()),
+            (
+                config.server.listen.port(),
+                config.address().expect("an address").to_string()
+            ),
             (3, "sqlite://flag.db".into())
         );
-        let config = load(&Overrides::default(), &[("KAIRANBAN_LIMITS__TRUSTED_PROXIES", "10.0.0.0/8,::1/128")]).expect("valid");
+        let config = load(
+            &Overrides::default(),
+            &[("KAIRANBAN_LIMITS__TRUSTED_PROXIES", "10.0.0.0/8,::1/128")],
+        )
+        .expect("valid");
         assert_eq!(config.limits.trusted_proxies.len(), 2);
     }
 
     #[test]
     fn mistakes_are_named() {
-        let error = |environment: &[(&str, &str)]| load(&Overrides::default(), environment).expect_err("a mistake");
-        assert!(error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")]).contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?"));
+        let error = |environment: &[(&str, &str)]| {
+            load(&Overrides::default(), environment).expect_err("a mistake")
+        };
+        assert!(
+            error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")])
+                .contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?")
+        );
         assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
         assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
-        assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));
-        assert!(error(&[("KAIRANBAN_DATABASE__WRITE_WAIT_MS", "2500")]).contains("database.write_group_wait_ms"));
-        for origin in ["*", "app.example", "https://app.example/", "https://*.example"] {
-            assert!(error(&[("KAIRANBAN_CORS__ORIGINS", origin)]).contains("cors.origins"), "{origin}");
+        assert!(
+            error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms")
+        );
+        assert!(
+            error(&[("KAIRANBAN_DATABASE__WRITE_WAIT_MS", "2500")])
+                .contains("database.write_group_wait_ms")
+        );
+        for origin in [
+            "*",
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+        ] {
+            assert!(
+                error(&[("KAIRANBAN_CORS__ORIGINS", origin)]).contains("cors.origins"),
+                "{origin}"
+            );
         }
         assert!(error(&[("PORT", "http")]).contains("PORT"));
         assert!(error(&[("DATABASE_URL", "mysql://ann:secret@h/d")]).contains("postgres://"));
@@ -461,10 +618,17 @@ mod tests {
         let path = file.path().to_string_lossy().into_owned();
         for name in ["DATABASE_URL_FILE", "KAIRANBAN_DATABASE__URL_FILE"] {
             let config = load(&Overrides::default(), &[(name, &path)]).expect("valid");
-            assert_eq!(config.address().expect("an address").to_string(), "postgres://h/d");
+            assert_eq!(
+                config.address().expect("an address").to_string(),
+                "postgres://h/d"
+            );
             assert!(!format!("{config:?}").contains("secret"));
         }
-        let wrong = load(&Overrides::default(), &[("DATABASE_URL", "mysql://ann:secret@h/d")]).expect_err("a mistake");
+        let wrong = load(
+            &Overrides::default(),
+            &[("DATABASE_URL", "mysql://ann:secret@h/d")],
+        )
+        .expect_err("a mistake");
         assert!(!wrong.contains("secret"), "{wrong}");
     }
 }

@@ -51,7 +51,10 @@ impl Connection {
     /// A connection that actix will serve.
     #[must_use]
     pub fn new(socket: TcpStream, clock: RequestClock) -> Self {
-        Self(Rc::new(Parts { state: RefCell::new(State::Served(socket)), clock }))
+        Self(Rc::new(Parts {
+            state: RefCell::new(State::Served(socket)),
+            clock,
+        }))
     }
 
     /// What limits its requests.
@@ -105,7 +108,11 @@ impl Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer));
         if buffer.filled().len() > before {
@@ -116,8 +123,14 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(Poll::Ready(Ok(bytes.len())), |socket| socket.poll_write(cx, bytes))
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.with(Poll::Ready(Ok(bytes.len())), |socket| {
+            socket.poll_write(cx, bytes)
+        })
     }
 
     /// actix calls this when it has written all that it had.
@@ -147,7 +160,10 @@ impl Handover {
     /// Sends `first` with the head, then hands the socket of `connection` to `successor`.
     #[must_use]
     pub const fn new(first: Bytes, connection: Connection, successor: Successor) -> Self {
-        Self { first: Some(first), rest: Some((connection, successor)) }
+        Self {
+            first: Some(first),
+            rest: Some((connection, successor)),
+        }
     }
 }
 
@@ -158,7 +174,10 @@ impl MessageBody for Handover {
         BodySize::Stream
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }

@@ -31,10 +31,14 @@ pub enum ApiError {
         allow: &'static str,
     },
     /// No form of the answer suits the client.
-    #[error("this is a stream: Accept must allow text/event-stream, or application/x-ndjson for format=ndjson")]
+    #[error(
+        "this is a stream: Accept must allow text/event-stream, or application/x-ndjson for format=ndjson"
+    )]
     NotAcceptable,
     /// It takes a token, and there is no good one.
-    #[error("this takes a token: send Authorization: Bearer with one that `kairanban token create` made")]
+    #[error(
+        "this takes a token: send Authorization: Bearer with one that `kairanban token create` made"
+    )]
     Unauthorized,
     /// The token is good, but not for this.
     #[error("this token does not allow that")]
@@ -49,7 +53,9 @@ pub enum ApiError {
     #[error("{0}")]
     Conflict(&'static str),
     /// Another site's page sent it.
-    #[error("this was sent by a page of another site; post from the board's own page, or from a program")]
+    #[error(
+        "this was sent by a page of another site; post from the board's own page, or from a program"
+    )]
     CrossSite,
     /// Too much of it from one address.
     #[error("that is too much from one address; go on in {retry_after_s} s")]
@@ -90,7 +96,9 @@ pub enum ApiError {
     #[error("the body did not arrive in time")]
     TooSlow,
     /// The database is away, or the server ends.
-    #[error("the board cannot be reached now; whether a write was done is unknown, so look before you repeat it")]
+    #[error(
+        "the board cannot be reached now; whether a write was done is unknown, so look before you repeat it"
+    )]
     Unavailable {
         /// For the log.
         cause: String,
@@ -104,7 +112,11 @@ pub enum ApiError {
 }
 
 fn faults(faults: &[Invalid]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The body of an error.
@@ -170,14 +182,26 @@ impl ApiError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let status = self.status_code();
-        let field = |fault: &Invalid| FieldProblem { field: fault.field, code: fault.reason.code(), detail: fault.to_string() };
+        let field = |fault: &Invalid| FieldProblem {
+            field: fault.field,
+            code: fault.reason.code(),
+            detail: fault.to_string(),
+        };
         Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code: self.code(),
             detail: self.to_string(),
-            path: if let Self::Unreadable { path, .. } = self { path.clone() } else { None },
-            errors: if let Self::Invalid(faults) = self { faults.iter().map(field).collect() } else { Vec::new() },
+            path: if let Self::Unreadable { path, .. } = self {
+                path.clone()
+            } else {
+                None
+            },
+            errors: if let Self::Invalid(faults) = self {
+                faults.iter().map(field).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -216,7 +240,9 @@ impl ResponseError for ApiError {
             Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -232,10 +258,18 @@ impl ResponseError for ApiError {
         let mut response = HttpResponseBuilder::new(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         match self {
-            Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
-            Self::Unavailable { .. } => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
-            Self::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\""))),
-            Self::TooMany { retry_after_s } => drop(response.insert_header((header::RETRY_AFTER, *retry_after_s))),
+            Self::MethodNotAllowed { allow } => {
+                drop(response.insert_header((header::ALLOW, *allow)))
+            }
+            Self::Unavailable { .. } => {
+                drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S)))
+            }
+            Self::Unauthorized => drop(
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
+            ),
+            Self::TooMany { retry_after_s } => {
+                drop(response.insert_header((header::RETRY_AFTER, *retry_after_s)))
+            }
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
             _ => {}
@@ -248,9 +282,9 @@ impl ResponseError for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoSuchBoard(_) | StoreError::NoSuchTopic(_) | StoreError::NoSuchToken(_) => {
-                Self::NotFound(error.to_string())
-            }
+            StoreError::NoSuchBoard(_)
+            | StoreError::NoSuchTopic(_)
+            | StoreError::NoSuchToken(_) => Self::NotFound(error.to_string()),
             StoreError::TopicExists(_) => Self::Conflict("the topic is there"),
             StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
             StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
@@ -258,10 +292,16 @@ impl From<StoreError> for ApiError {
             StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,
-            StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => Self::Unavailable { cause },
+            StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
+                Self::Unavailable { cause }
+            }
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
-            StoreError::KeyInUse => Self::Unavailable { cause: error.to_string() },
-            StoreError::Fault(fault) => Self::Unavailable { cause: fault.to_string() },
+            StoreError::KeyInUse => Self::Unavailable {
+                cause: error.to_string(),
+            },
+            StoreError::Fault(fault) => Self::Unavailable {
+                cause: fault.to_string(),
+            },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
         }
     }
@@ -269,6 +309,8 @@ impl From<StoreError> for ApiError {
 
 impl From<minijinja::Error> for ApiError {
     fn from(error: minijinja::Error) -> Self {
-        Self::Internal { cause: format!("{error:#}") }
+        Self::Internal {
+            cause: format!("{error:#}"),
+        }
     }
 }

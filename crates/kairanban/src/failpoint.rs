@@ -31,7 +31,10 @@ mod armed {
 
     static LEFT: LazyLock<Mutex<HashMap<String, u32>>> = LazyLock::new(|| {
         let all = std::env::var("FAILPOINTS").unwrap_or_default();
-        let one = |text: &str| text.split_once('=').and_then(|(name, times)| Some((name.to_owned(), times.parse().ok()?)));
+        let one = |text: &str| {
+            text.split_once('=')
+                .and_then(|(name, times)| Some((name.to_owned(), times.parse().ok()?)))
+        };
         Mutex::new(all.split(',').filter_map(one).collect())
     });
 
@@ -46,7 +49,9 @@ mod armed {
     /// Whether something should go wrong here.
     pub fn fires(name: &str) -> bool {
         let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(times) = left.get_mut(name).filter(|times| **times > 0) else { return false };
+        let Some(times) = left.get_mut(name).filter(|times| **times > 0) else {
+            return false;
+        };
         *times -= 1;
         true
     }

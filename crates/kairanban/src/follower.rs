@@ -19,8 +19,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow, Outdated, Published, Revision,
-    Topic, Verdict,
+    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow,
+    Outdated, Published, Revision, Topic, Verdict,
 };
 use kairanban_store::{BoardTouched, Committed, CreatedTopic, Store, StoreError, Stretch};
 use tokio::{
@@ -30,8 +30,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint, reconcile::Reconciler,
-    shared_snapshots::Loader,
+    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint,
+    reconcile::Reconciler, shared_snapshots::Loader,
 };
 
 use position::OWN_MAX;
@@ -78,15 +78,27 @@ impl Follower {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn new(around: Surroundings, last_seen: Option<&LogPosition>) -> Result<(Self, Following, OwnCommits), StoreError> {
+    pub fn new(
+        around: Surroundings,
+        last_seen: Option<&LogPosition>,
+    ) -> Result<(Self, Following, OwnCommits), StoreError> {
         let (found, verdict) = around.store.settle(last_seen)?;
         // Opening the database, or another node, may have drawn the epoch already.
         if last_seen.is_some_and(|seen| seen.epoch != found.epoch) {
-            let reason = if let Verdict::Draw(restored) = verdict { restored.as_str() } else { ADOPTED };
+            let reason = if let Verdict::Draw(restored) = verdict {
+                restored.as_str()
+            } else {
+                ADOPTED
+            };
             tracing::warn!(epoch = %found.epoch, reason, "the database is not as this server last saw it: a new epoch begins");
         }
         around.trimmed_to.reset(around.store.trimmed_to()?);
-        let start = Position { epoch: found.epoch.clone(), revision: found.revision(), looks: 0, looked_at: Instant::now() };
+        let start = Position {
+            epoch: found.epoch.clone(),
+            revision: found.revision(),
+            looks: 0,
+            looked_at: Instant::now(),
+        };
         let (position, at) = watch::channel(start);
         let (last_seen, seen) = watch::channel(found);
         let (stale_since, stale) = watch::channel(None);
@@ -102,7 +114,15 @@ impl Follower {
             wake: wake.clone(),
         };
         let (commits, own) = mpsc::channel(OWN_MAX);
-        let follower = Self { around, position, last_seen, stale_since, reading_fault, stale_boards, own };
+        let follower = Self {
+            around,
+            position,
+            last_seen,
+            stale_since,
+            reading_fault,
+            stale_boards,
+            own,
+        };
         Ok((follower, following, OwnCommits { commits, wake }))
     }
 
@@ -110,7 +130,10 @@ impl Follower {
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.around.poll;
         loop {
-            let next_at = self.stale_boards.next().map_or(poll_at, |retry| retry.min(poll_at));
+            let next_at = self
+                .stale_boards
+                .next()
+                .map_or(poll_at, |retry| retry.min(poll_at));
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(commit) = self.own.recv() => {
@@ -133,20 +156,29 @@ impl Follower {
                 Err(error) => self.stale(&error),
             }
             self.check_reading().await;
-            self.position.send_modify(|position| (position.looks, position.looked_at) = (position.looks + 1, Instant::now()));
+            self.position.send_modify(|position| {
+                (position.looks, position.looked_at) = (position.looks + 1, Instant::now())
+            });
         }
     }
 
     /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
     /// order of revisions is that of commits, so nothing can lie between. Tells whether it did.
     async fn publish_own(&mut self, commit: Committed) -> bool {
-        let Committed { revision, last, before, created } = commit;
+        let Committed {
+            revision,
+            last,
+            before,
+            created,
+        } = commit;
         let at = self.position.borrow().revision;
         // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can say.
         if revision <= at {
             return false;
         }
-        let Some(last) = last.filter(|_| self.stale_since.borrow().is_none() && revision.get() == at.get() + 1) else {
+        let Some(last) =
+            last.filter(|_| self.stale_since.borrow().is_none() && revision.get() == at.get() + 1)
+        else {
             return false;
         };
         // Another row before it than the last that was read: the database was restored, and has come as far again.
@@ -158,11 +190,23 @@ impl Follower {
             return false;
         }
         let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
-        for CreatedTopic { board, board_id, topic } in created.unwrap_or_default() {
-            boards.entry((board, board_id)).or_default().push(Arc::new(topic));
+        for CreatedTopic {
+            board,
+            board_id,
+            topic,
+        } in created.unwrap_or_default()
+        {
+            boards
+                .entry((board, board_id))
+                .or_default()
+                .push(Arc::new(topic));
         }
         for ((board, id), topics) in boards {
-            match self.around.hub.publish_if(&board, id, &BoardChanges::created(revision, topics)) {
+            match self
+                .around
+                .hub
+                .publish_if(&board, id, &BoardChanges::created(revision, topics))
+            {
                 // Nobody has it in memory, or it is called otherwise by now.
                 None => return false,
                 Some(Published::Reload) => self.reload(&board, revision).await,
@@ -187,7 +231,9 @@ impl Follower {
             }
         }
         // What was acknowledged before the reading and is not there was lost with its history.
-        self.around.acknowledged.lower(acknowledged, self.position.borrow().revision);
+        self.around
+            .acknowledged
+            .lower(acknowledged, self.position.borrow().revision);
         for board in self.stale_boards.due(Instant::now()) {
             // How far it changed was noted when it became stale, and by each change since.
             self.reload(&board, Revision::ZERO).await;
@@ -198,7 +244,9 @@ impl Follower {
     /// Reads the log from where it was read last, and publishes it. Tells whether it could: it may be another history.
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
-        let Some(stretch) = answered_first(&self.around.store, move |store| store.changes_since(&known)).await? else {
+        let Some(stretch) =
+            answered_first(&self.around.store, move |store| store.changes_since(&known)).await?
+        else {
             return Ok(false);
         };
         self.take(stretch).await?;
@@ -228,16 +276,25 @@ impl Follower {
         let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
             if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
-                let known = governed.get(&change.board_id).and_then(|known| known.named_at);
+                let known = governed
+                    .get(&change.board_id)
+                    .and_then(|known| known.named_at);
                 let named_at = change.names_board.then_some(change.revision).max(known);
-                let now = BoardChange { revision: change.revision, standing: change.board.clone(), named_at };
+                let now = BoardChange {
+                    revision: change.revision,
+                    standing: change.board.clone(),
+                    named_at,
+                };
                 governed.insert(change.board_id, now);
             } else if let Some(board) = &change.board {
                 boards.entry(&board.name).or_default().push(change);
             }
         }
         // Who may look comes before what there is to see.
-        if changes.iter().any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown)) {
+        if changes
+            .iter()
+            .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
+        {
             self.look_at_tokens().await?;
         }
         self.around.hub.govern(&governed);
@@ -247,12 +304,22 @@ impl Follower {
             }
         }
         // What a later version wrote can be read, if not followed.
-        for change in changes.iter().filter(|change| change.kind == ChangeKind::Unknown) {
-            if let Some(board) = change.board.as_ref().filter(|board| self.around.hub.miss(&board.name, change.revision)) {
+        for change in changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Unknown)
+        {
+            if let Some(board) = change
+                .board
+                .as_ref()
+                .filter(|board| self.around.hub.miss(&board.name, change.revision))
+            {
                 self.reload(&board.name, change.revision).await;
             }
         }
-        let written = changes.iter().filter(|change| change.kind == ChangeKind::Set).filter_map(|change| change.board.as_ref());
+        let written = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Set)
+            .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.around.archiver.look_at(&board.name));
         Ok(())
     }
@@ -264,18 +331,30 @@ impl Follower {
             return Ok(());
         }
         let ids = asked.clone();
-        let found = answered_first(&self.around.store, move |store| store.tokens_by_id(&ids)).await?;
+        let found =
+            answered_first(&self.around.store, move |store| store.tokens_by_id(&ids)).await?;
         self.around.held.end_look(&asked, &found);
         Ok(())
     }
 
     /// Reads anew what somebody watches of boards that changed more than is worth following.
     async fn resync(&mut self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
-        tracing::debug!(boards = boards.len(), "much changed at once, reading the boards anew");
+        tracing::debug!(
+            boards = boards.len(),
+            "much changed at once, reading the boards anew"
+        );
         self.look_at_tokens().await?;
-        let change =
-            |board: &BoardTouched| BoardChange { revision: board.revision, standing: board.standing.clone(), named_at: None };
-        self.around.hub.govern(&boards.iter().map(|board| (board.id, change(board))).collect());
+        let change = |board: &BoardTouched| BoardChange {
+            revision: board.revision,
+            standing: board.standing.clone(),
+            named_at: None,
+        };
+        self.around.hub.govern(
+            &boards
+                .iter()
+                .map(|board| (board.id, change(board)))
+                .collect(),
+        );
         for board in &boards {
             let Some(now) = &board.standing else { continue };
             if self.around.hub.miss(&now.name, board.revision) {
@@ -293,7 +372,11 @@ impl Follower {
         match self.around.loader.load(&epoch, board).await {
             Ok(loaded) => {
                 let (id, at) = (loaded.board_id, loaded.snapshot.revision());
-                match self.around.hub.install(&self.around.hub.channel(board), loaded, Instant::now()) {
+                match self.around.hub.install(
+                    &self.around.hub.channel(board),
+                    loaded,
+                    Instant::now(),
+                ) {
                     // Read too early: a later change says so. A stale board is tried again anyway.
                     Err(Outdated) => return,
                     Ok(Published::Differs) => self.around.reconciler.report(id, at),
@@ -326,11 +409,16 @@ impl Follower {
         match verdict {
             Verdict::Same => {
                 // The same database may have got a more exact mark.
-                self.last_seen.send_if_modified(|seen| std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark);
+                self.last_seen.send_if_modified(|seen| {
+                    std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark
+                });
                 Ok(())
             }
             Verdict::Trimmed => {
-                let stretch = answered_first(&self.around.store, move |store| store.boards_since(known.revision())).await?;
+                let stretch = answered_first(&self.around.store, move |store| {
+                    store.boards_since(known.revision())
+                })
+                .await?;
                 self.take(stretch).await
             }
             Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
@@ -339,7 +427,12 @@ impl Follower {
     }
 
     /// Forgets the old history, and sends every reader the list of the new one.
-    async fn begin_epoch(&mut self, found: LogPosition, trimmed_to: Revision, reason: &str) -> Result<(), StoreError> {
+    async fn begin_epoch(
+        &mut self,
+        found: LogPosition,
+        trimmed_to: Revision,
+        reason: &str,
+    ) -> Result<(), StoreError> {
         // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see. If they
         // cannot be read, nothing has begun, and the next look finds the new epoch again.
         self.look_at_tokens().await?;
@@ -354,7 +447,8 @@ impl Follower {
         self.around.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
         let watched = self.around.hub.restart(&epoch);
-        self.position.send_modify(|position| position.revision = head);
+        self.position
+            .send_modify(|position| position.revision = head);
         for board in watched {
             self.reload(&board, Revision::ZERO).await;
         }
@@ -365,7 +459,8 @@ impl Follower {
         let Some(last) = last else { return };
         let head = last.revision;
         self.last_seen.send_modify(|seen| seen.last = Some(last));
-        self.position.send_modify(|position| position.revision = position.revision.max(head));
+        self.position
+            .send_modify(|position| position.revision = position.revision.max(head));
     }
 
     /// Finds out what is missing, after a reading failed although the database answered, and until it is there.
@@ -374,8 +469,12 @@ impl Follower {
             return;
         }
         // While it is away, what was missing still is as far as anybody knows.
-        let Ok(found) = answered_first(&self.around.store, Store::reading_fault).await else { return };
-        let is_new = self.reading_fault.send_if_modified(|fault| std::mem::replace(fault, found.clone()) != found);
+        let Ok(found) = answered_first(&self.around.store, Store::reading_fault).await else {
+            return;
+        };
+        let is_new = self
+            .reading_fault
+            .send_if_modified(|fault| std::mem::replace(fault, found.clone()) != found);
         match found {
             Some(reason) if is_new => tracing::error!(%reason, "reading does not work"),
             None if is_new => tracing::info!("reading works again"),
@@ -384,13 +483,18 @@ impl Follower {
     }
 
     fn fresh(&self) {
-        if self.stale_since.send_if_modified(|stale| stale.take().is_some()) {
+        if self
+            .stale_since
+            .send_if_modified(|stale| stale.take().is_some())
+        {
             tracing::info!("the database is back");
         }
     }
 
     fn stale(&self, error: &StoreError) {
-        let first = |stale: &mut Option<DateTime<Utc>>| stale.is_none().then(|| *stale = Some(Utc::now())).is_some();
+        let first = |stale: &mut Option<DateTime<Utc>>| {
+            stale.is_none().then(|| *stale = Some(Utc::now())).is_some()
+        };
         if self.stale_since.send_if_modified(first) {
             tracing::warn!(%error, "the change log cannot be read");
         }

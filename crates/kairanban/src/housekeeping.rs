@@ -9,7 +9,10 @@ use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::in_the_background, bulletin::HighWater, config::Config, failpoint, follower::Following, limits::Quotas};
+use crate::{
+    blocking::in_the_background, bulletin::HighWater, config::Config, failpoint,
+    follower::Following, limits::Quotas,
+};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rounds between two looks at what is too old.
@@ -55,7 +58,10 @@ impl Bounds {
 
 impl Housekeeping {
     /// Goes on until told to stop.
-    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
+    #[expect(
+        clippy::cognitive_complexity,
+        reason = "each log line expands to branches, which count"
+    )]
     pub async fn run(&self, stop: &CancellationToken) {
         for round in 1_u64.. {
             failpoint::pass("housekeeping");
@@ -82,12 +88,26 @@ impl Housekeeping {
     }
 
     async fn forget(&self) -> Result<(), StoreError> {
-        let Bounds { audit_max, undo, tickets, .. } = self.bounds;
-        in_the_background(&self.store, move |store| store.forget(audit_max, undo, tickets)).await.map(drop)
+        let Bounds {
+            audit_max,
+            undo,
+            tickets,
+            ..
+        } = self.bounds;
+        in_the_background(&self.store, move |store| {
+            store.forget(audit_max, undo, tickets)
+        })
+        .await
+        .map(drop)
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let Bounds { changes_max, changes_age_max, key_age_max, .. } = self.bounds;
+        let Bounds {
+            changes_max,
+            changes_age_max,
+            key_age_max,
+            ..
+        } = self.bounds;
         let trimmed_to = in_the_background(&self.store, move |store| {
             let forgotten = store.prune(changes_max, changes_age_max)?;
             if forgotten > 0 {

@@ -21,5 +21,6 @@ use crate::error::ApiError;
 
 /// The board that an address names. What is no name names no board.
 fn board_name(text: &str) -> Result<BoardName, ApiError> {
-    text.parse().map_err(|_| ApiError::NotFound(format!("there is no board {text:?}")))
+    text.parse()
+        .map_err(|_| ApiError::NotFound(format!("there is no board {text:?}")))
 }

@@ -26,12 +26,14 @@ impl Language {
     /// The one that the client likes best among ours; English if it names neither.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
-        let accepted = AcceptLanguage::parse(request).map(|accepted| accepted.ranked()).unwrap_or_default();
+        let accepted = AcceptLanguage::parse(request)
+            .map(|accepted| accepted.ranked())
+            .unwrap_or_default();
         let ours = accepted.iter().find_map(|wanted| match wanted {
             Preference::Any => Some(Self::En),
-            Preference::Specific(tag) => {
-                Self::ALL.into_iter().find(|language| tag.primary_language().eq_ignore_ascii_case(language.tag()))
-            }
+            Preference::Specific(tag) => Self::ALL
+                .into_iter()
+                .find(|language| tag.primary_language().eq_ignore_ascii_case(language.tag())),
         });
         ours.unwrap_or(Self::En)
     }
@@ -65,9 +67,19 @@ mod tests {
 
     #[test]
     fn the_client_chooses() {
-        let of =
-            |accepted: &str| Language::of(&TestRequest::default().insert_header((ACCEPT_LANGUAGE, accepted)).to_http_request());
-        for accepted in ["ja", "ja-JP,en;q=0.8", "fr,ja;q=0.5,en;q=0.3", "en;q=0.1,ja"] {
+        let of = |accepted: &str| {
+            Language::of(
+                &TestRequest::default()
+                    .insert_header((ACCEPT_LANGUAGE, accepted))
+                    .to_http_request(),
+            )
+        };
+        for accepted in [
+            "ja",
+            "ja-JP,en;q=0.8",
+            "fr,ja;q=0.5,en;q=0.3",
+            "en;q=0.1,ja",
+        ] {
             assert_eq!(of(accepted), Language::Ja, "{accepted}");
         }
         for accepted in ["", "en-GB", "fr", "*", "!!", "en,ja"] {
@@ -77,7 +89,13 @@ mod tests {
 
     #[test]
     fn every_language_says_everything() {
-        let keys = |language: Language| language.messages().expect("JSON").into_keys().collect::<Vec<_>>();
+        let keys = |language: Language| {
+            language
+                .messages()
+                .expect("JSON")
+                .into_keys()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(keys(Language::En), keys(Language::Ja));
     }
 }

@@ -39,7 +39,10 @@ struct KeptRow {
 /// What was seen last, if that is known. A file that is missing or cannot be read is no error: what it would have shown is
 /// not noticed then.
 #[must_use]
-#[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
+#[expect(
+    clippy::cognitive_complexity,
+    reason = "each log line expands to branches, which count"
+)]
 pub fn read(folder: &Path) -> Option<LogPosition> {
     let path = folder.join(FILE);
     let text = match fs::read_to_string(&path) {
@@ -63,25 +66,51 @@ pub fn read(folder: &Path) -> Option<LogPosition> {
 fn parse(text: &str) -> Option<LogPosition> {
     let Kept { epoch, mark, last } = serde_json::from_str(text).ok()?;
     let row = |row: KeptRow| {
-        let KeptRow { revision, id, kind, board_id, topic_id, at } = row;
-        Some(LogRow { revision: Revision::new(revision)?, id, kind, board_id, topic_id, at })
+        let KeptRow {
+            revision,
+            id,
+            kind,
+            board_id,
+            topic_id,
+            at,
+        } = row;
+        Some(LogRow {
+            revision: Revision::new(revision)?,
+            id,
+            kind,
+            board_id,
+            topic_id,
+            at,
+        })
     };
     let last = match last {
         Some(last) => Some(row(last)?),
         None => None,
     };
-    Some(LogPosition { epoch: epoch.parse().ok()?, mark, last })
+    Some(LogPosition {
+        epoch: epoch.parse().ok()?,
+        mark,
+        last,
+    })
 }
 
 /// Keeps the file up to date until told to stop, and writes it a last time then.
-pub async fn run(folder: &Path, seen: &mut watch::Receiver<LogPosition>, every: Duration, stop: &CancellationToken) {
+pub async fn run(
+    folder: &Path,
+    seen: &mut watch::Receiver<LogPosition>,
+    every: Duration,
+    stop: &CancellationToken,
+) {
     let mut known_bad = false;
     loop {
         let position = seen.borrow_and_update().clone();
         failpoint::pass("last-seen");
         let folder = folder.to_owned();
         let written = tokio::task::spawn_blocking(move || write(&folder, &position)).await;
-        let failed = written.map_err(io::Error::other).and_then(|written| written).err();
+        let failed = written
+            .map_err(io::Error::other)
+            .and_then(|written| written)
+            .err();
         if let Some(error) = failed.as_ref().filter(|_| !known_bad) {
             tracing::warn!(%error, "cannot keep what was seen last in server.data_dir; a restored database is not noticed at the next start");
         }
@@ -112,7 +141,11 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
         topic_id: row.topic_id,
         at: row.at.clone(),
     };
-    let kept = Kept { epoch: epoch.to_string(), mark: mark.clone(), last: last.as_ref().map(row) };
+    let kept = Kept {
+        epoch: epoch.to_string(),
+        mark: mark.clone(),
+        last: last.as_ref().map(row),
+    };
     let text = serde_json::to_string(&kept)?;
     let mut make = DirBuilder::new();
     make.recursive(true);
@@ -152,14 +185,22 @@ mod tests {
             at: "2026-01-01 00:00:00.000001".to_owned(),
         };
         for last in [None, Some(last)] {
-            let position = LogPosition { epoch: "a1".parse().expect("an epoch"), mark: "1/2".to_owned(), last };
+            let position = LogPosition {
+                epoch: "a1".parse().expect("an epoch"),
+                mark: "1/2".to_owned(),
+                last,
+            };
             write(&inside, &position).expect("written");
             assert_eq!(read(&inside), Some(position));
         }
         #[cfg(unix)]
         for (path, mode) in [(inside.clone(), 0o700), (inside.join(FILE), 0o600)] {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, mode, "{path:?}");
+            assert_eq!(
+                fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+                mode,
+                "{path:?}"
+            );
         }
         for wrong in ["", "{", "{}", r#"{"epoch":"-","mark":"","last":null}"#] {
             fs::write(inside.join(FILE), wrong).expect("written");

@@ -24,7 +24,9 @@ impl ClientAddress {
     /// The peer, or, if that is a trusted proxy, the last one in `X-Forwarded-For` who is not.
     #[must_use]
     pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<Self> {
-        request.peer_addr().map(|peer| Self::find(peer.ip(), request.headers(), trusted))
+        request
+            .peer_addr()
+            .map(|peer| Self::find(peer.ip(), request.headers(), trusted))
     }
 
     fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
@@ -34,7 +36,11 @@ impl ClientAddress {
         }
         let lines: Vec<_> = headers.get_all("x-forwarded-for").collect();
         let address = |hop: &[u8]| std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok();
-        let mut hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(address);
+        let mut hops = lines
+            .iter()
+            .rev()
+            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
+            .map(address);
         // What cannot be read was not written by a trusted proxy: nothing before it is looked at, and the peer counts.
         let client = hops.find(|hop| !hop.is_some_and(|hop| is_trusted(hop.to_canonical())));
         Self::bucket(client.flatten().unwrap_or(peer))
@@ -56,14 +62,17 @@ impl ClientQuota {
     /// For writes.
     #[must_use]
     pub fn of_writes(limits: &Limits) -> Self {
-        let quota = Quota::per_second(limits.posts_per_client_per_s).allow_burst(limits.posts_per_client_burst);
+        let quota = Quota::per_second(limits.posts_per_client_per_s)
+            .allow_burst(limits.posts_per_client_burst);
         Self(RateLimiter::keyed(quota))
     }
 
     /// For tokens that are none.
     #[must_use]
     pub fn of_bad_tokens(limits: &Limits) -> Self {
-        Self(RateLimiter::keyed(Quota::per_minute(limits.bad_tokens_per_min)))
+        Self(RateLimiter::keyed(Quota::per_minute(
+            limits.bad_tokens_per_min,
+        )))
     }
 
     /// Counts one. A client without an address (a Unix socket) is not limited.
@@ -74,7 +83,9 @@ impl ClientQuota {
         let Some(client) = client else { return Ok(()) };
         self.0.check_key(&client).map_err(|full| {
             let wait = full.wait_time_from(self.0.clock().now());
-            ApiError::TooMany { retry_after_s: wait.as_secs() + 1 }
+            ApiError::TooMany {
+                retry_after_s: wait.as_secs() + 1,
+            }
         })
     }
 
@@ -97,7 +108,10 @@ impl Quotas {
     /// Nobody has done anything yet.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self { writes: Arc::new(ClientQuota::of_writes(limits)), bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)) }
+        Self {
+            writes: Arc::new(ClientQuota::of_writes(limits)),
+            bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)),
+        }
     }
 
     /// Forgets clients who could do as much as if they had never been here.
@@ -134,7 +148,12 @@ impl StreamGate {
     }
 
     fn counting(max: usize, per_client_max: usize) -> Self {
-        Self(Arc::new(Gate { open: AtomicUsize::new(0), per_client: DashMap::new(), max, per_client_max }))
+        Self(Arc::new(Gate {
+            open: AtomicUsize::new(0),
+            per_client: DashMap::new(),
+            max,
+            per_client_max,
+        }))
     }
 
     /// Lets a client in, if there is room. One without an address (a Unix socket) counts only in all.
@@ -142,7 +161,10 @@ impl StreamGate {
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
         // Counts first, so that two who come at once cannot both take the last place.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut permit = StreamPermit { gate: Arc::clone(&self.0), client: None };
+        let mut permit = StreamPermit {
+            gate: Arc::clone(&self.0),
+            client: None,
+        };
         if open > self.0.max {
             return None;
         }
@@ -183,14 +205,24 @@ impl ConnectionGate {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let gate = StreamGate::counting(usize::MAX, limits.connections_per_client_max.get());
-        Self { gate, trusted: limits.trusted_proxies.clone().into() }
+        Self {
+            gate,
+            trusted: limits.trusted_proxies.clone().into(),
+        }
     }
 
     /// Lets a connection in, if its client has room for one more.
     #[must_use]
     pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
-        let is_trusted = |peer: &IpAddr| self.trusted.iter().any(|network| network.contains(&peer.to_canonical()));
-        self.gate.enter(peer.filter(|peer| !is_trusted(peer)).map(ClientAddress::bucket))
+        let is_trusted = |peer: &IpAddr| {
+            self.trusted
+                .iter()
+                .any(|network| network.contains(&peer.to_canonical()))
+        };
+        self.gate.enter(
+            peer.filter(|peer| !is_trusted(peer))
+                .map(ClientAddress::bucket),
+        )
     }
 }
 
@@ -201,7 +233,9 @@ impl Drop for StreamPermit {
         if let Some(mut open) = self.gate.per_client.get_mut(&client) {
             *open -= 1;
         }
-        self.gate.per_client.remove_if(&client, |_, open| *open == 0);
+        self.gate
+            .per_client
+            .remove_if(&client, |_, open| *open == 0);
     }
 }
 
@@ -214,35 +248,68 @@ mod tests {
     fn find(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers
-                .append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_bytes(line.as_bytes()).expect("a header"));
+            headers.append(
+                HeaderName::from_static("x-forwarded-for"),
+                HeaderValue::from_bytes(line.as_bytes()).expect("a header"),
+            );
         }
         let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network"));
-        ClientAddress::find(peer.parse().expect("an address"), &headers, &trusted).0.to_string()
+        ClientAddress::find(peer.parse().expect("an address"), &headers, &trusted)
+            .0
+            .to_string()
     }
 
     #[test]
     fn only_trusted_proxies_are_believed() {
         assert_eq!(find("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
         assert_eq!(find("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-        assert_eq!(find("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
-        assert_eq!(find("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(
+            find("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"]),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            find("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.0.0.2"]),
+            "198.51.100.1"
+        );
         assert_eq!(find("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-        for unreadable in ["", "unknown", "198.51.100.1, unknown", "fe80::1%eth0", "é", "198.51.100.1, é, 10.0.0.2"] {
-            assert_eq!(find("10.0.0.1", &[unreadable]), "10.0.0.1", "{unreadable:?}");
-            assert_eq!(find("10.0.0.1", &["6.6.6.6", unreadable]), "10.0.0.1", "{unreadable:?}");
+        for unreadable in [
+            "",
+            "unknown",
+            "198.51.100.1, unknown",
+            "fe80::1%eth0",
+            "é",
+            "198.51.100.1, é, 10.0.0.2",
+        ] {
+            assert_eq!(
+                find("10.0.0.1", &[unreadable]),
+                "10.0.0.1",
+                "{unreadable:?}"
+            );
+            assert_eq!(
+                find("10.0.0.1", &["6.6.6.6", unreadable]),
+                "10.0.0.1",
+                "{unreadable:?}"
+            );
         }
     }
 
     #[test]
     fn an_ipv6_household_is_one_client() {
-        assert_eq!(find("2001:db8:1:2:aaaa::1", &[]), find("2001:db8:1:2:bbbb::9", &[]));
+        assert_eq!(
+            find("2001:db8:1:2:aaaa::1", &[]),
+            find("2001:db8:1:2:bbbb::9", &[])
+        );
         assert_ne!(find("2001:db8:1:2::1", &[]), find("2001:db8:1:3::1", &[]));
     }
 
     #[test]
     fn the_gate_counts_in_all_and_per_client() {
-        let gate = Gate { open: AtomicUsize::new(0), per_client: DashMap::new(), max: 3, per_client_max: 2 };
+        let gate = Gate {
+            open: AtomicUsize::new(0),
+            per_client: DashMap::new(),
+            max: 3,
+            per_client_max: 2,
+        };
         let gate = StreamGate(Arc::new(gate));
         let client = |text: &str| Some(ClientAddress::bucket(text.parse().expect("an address")));
         let first = gate.enter(client("1.1.1.1")).expect("room");

@@ -5,7 +5,10 @@ use std::time::Duration;
 use kairanban_store::Timeouts;
 use serde::Serialize;
 
-use crate::{bulletin::Bulletin, config::Config, shutdown::Drain, supervise::Supervisor, telemetry::LogHealth};
+use crate::{
+    bulletin::Bulletin, config::Config, shutdown::Drain, supervise::Supervisor,
+    telemetry::LogHealth,
+};
 
 /// Polls that the follower may miss, besides the time that the database may take, before it counts as stuck.
 const POLLS_MISSED_MAX: u32 = 10;
@@ -44,11 +47,30 @@ pub struct Readiness {
 impl Readiness {
     /// Depends on all of these.
     #[must_use]
-    pub fn new(config: &Config, drain: Drain, bulletin: Bulletin, supervisor: Supervisor, log: LogHealth) -> Self {
-        let (poll, Timeouts { connect, statement, .. }) =
-            (Duration::from_millis(config.database.poll_ms.get()), config.timeouts());
+    pub fn new(
+        config: &Config,
+        drain: Drain,
+        bulletin: Bulletin,
+        supervisor: Supervisor,
+        log: LogHealth,
+    ) -> Self {
+        let (
+            poll,
+            Timeouts {
+                connect, statement, ..
+            },
+        ) = (
+            Duration::from_millis(config.database.poll_ms.get()),
+            config.timeouts(),
+        );
         let silence_max = poll * POLLS_MISSED_MAX + connect + statement;
-        Self { drain, bulletin, supervisor, log, silence_max }
+        Self {
+            drain,
+            bulletin,
+            supervisor,
+            log,
+            silence_max,
+        }
     }
 
     /// The end of the server.
@@ -66,7 +88,10 @@ impl Readiness {
             note(Status::NotReady, "draining".to_owned());
         }
         if let Some(name) = self.supervisor.has_lost() {
-            note(Status::NotReady, format!("{name} has ended; the process ends"));
+            note(
+                Status::NotReady,
+                format!("{name} has ended; the process ends"),
+            );
         }
         let following = self.bulletin.following();
         if let Some(fault) = following.reading_fault() {
@@ -76,7 +101,10 @@ impl Readiness {
         }
         let silence = following.silence();
         if silence > self.silence_max {
-            note(Status::NotReady, format!("the follower has not looked for {} s", silence.as_secs()));
+            note(
+                Status::NotReady,
+                format!("the follower has not looked for {} s", silence.as_secs()),
+            );
         }
         if let Some(fault) = self.bulletin.writer_health().fault() {
             note(Status::NotReady, format!("writing does not work: {fault}"));
@@ -85,14 +113,27 @@ impl Readiness {
             note(Status::Degraded, reason);
         }
         for name in self.supervisor.troubled() {
-            note(Status::Degraded, format!("{name} failed and was started again"));
+            note(
+                Status::Degraded,
+                format!("{name} failed and was started again"),
+            );
         }
         let lost = self.log.lost();
         if lost > 0 {
-            note(Status::Degraded, format!("the log cannot be written; {lost} lines are lost"));
+            note(
+                Status::Degraded,
+                format!("the log cannot be written; {lost} lines are lost"),
+            );
         }
-        let status = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Ready);
-        Report { status, reasons: reasons.into_iter().map(|(_, reason)| reason).collect() }
+        let status = reasons
+            .iter()
+            .map(|(status, _)| *status)
+            .max()
+            .unwrap_or(Status::Ready);
+        Report {
+            status,
+            reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
+        }
     }
 }
 

@@ -76,7 +76,14 @@ impl Reconcile {
         reports: mpsc::Receiver<(BoardId, Revision)>,
         interval: Duration,
     ) -> Self {
-        Self { store, loader, hub, following, reports, interval }
+        Self {
+            store,
+            loader,
+            hub,
+            following,
+            reports,
+            interval,
+        }
     }
 
     /// Compares until told to stop.
@@ -87,14 +94,24 @@ impl Reconcile {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.repair(&mut findings).await;
-            let boards: Vec<BoardId> = self.hub.shown().into_iter().map(|shown| shown.board_id).collect();
+            let boards: Vec<BoardId> = self
+                .hub
+                .shown()
+                .into_iter()
+                .map(|shown| shown.board_id)
+                .collect();
             let slice = boards.len().div_ceil(SLICES).max(1);
             for at in 0..SLICES {
                 if !self.tick(&mut ticks, &mut findings, stop).await {
                     return;
                 }
                 failpoint::pass("reconcile");
-                let ids: Vec<_> = boards.iter().skip(at * slice).take(slice).copied().collect();
+                let ids: Vec<_> = boards
+                    .iter()
+                    .skip(at * slice)
+                    .take(slice)
+                    .copied()
+                    .collect();
                 if ids.is_empty() || self.following.stale_since().is_some() {
                     continue;
                 }
@@ -110,15 +127,26 @@ impl Reconcile {
         if self.following.stale_since().is_some() {
             return;
         }
-        let found = answered(&self.store, Store::repair).await.err().map(|error| error.to_string());
-        if let Some(error) = found.as_ref().filter(|found| findings.triggers.as_ref() != Some(found)) {
+        let found = answered(&self.store, Store::repair)
+            .await
+            .err()
+            .map(|error| error.to_string());
+        if let Some(error) = found
+            .as_ref()
+            .filter(|found| findings.triggers.as_ref() != Some(found))
+        {
             tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
         }
         findings.triggers = found;
     }
 
     /// Waits for the next slice, and takes the reports that are made meanwhile. False at the end.
-    async fn tick(&mut self, ticks: &mut Interval, findings: &mut Findings, stop: &CancellationToken) -> bool {
+    async fn tick(
+        &mut self,
+        ticks: &mut Interval,
+        findings: &mut Findings,
+        stop: &CancellationToken,
+    ) -> bool {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return false,
@@ -133,11 +161,18 @@ impl Reconcile {
     async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
         // In this order: what was published up to there is shown, and what is shown is in the database.
         let reached = self.following.revision();
-        let shown: HashMap<_, _> = self.hub.shown().into_iter().map(|shown| (shown.board_id, shown)).collect();
+        let shown: HashMap<_, _> = self
+            .hub
+            .shown()
+            .into_iter()
+            .map(|shown| (shown.board_id, shown))
+            .collect();
         let asked = ids.to_vec();
         let contents = answered(&self.store, move |store| store.contents(&asked)).await?;
         for content in contents {
-            let Some(shown) = shown.get(&content.id) else { continue };
+            let Some(shown) = shown.get(&content.id) else {
+                continue;
+            };
             let at = shown.snapshot.revision();
             if content.revision == at {
                 self.compare_one(shown, &content, findings).await;
@@ -150,30 +185,49 @@ impl Reconcile {
     }
 
     async fn compare_one(&self, shown: &Shown, content: &BoardContent, findings: &mut Findings) {
-        let is_board = content
-            .standing
-            .as_ref()
-            .is_none_or(|(name, policies)| name != shown.snapshot.board() || *policies != shown.policies);
+        let is_board = content.standing.as_ref().is_none_or(|(name, policies)| {
+            name != shown.snapshot.board() || *policies != shown.policies
+        });
         let sums = (content.sum, content_sum(&shown.snapshot));
         if !is_board && sums.0 == sums.1 {
             findings.logged.remove(&content.id);
         } else if is_board || findings.logged.insert(content.id, sums) != Some(sums) {
             // Otherwise reading it again has not helped, and would not the next time.
-            self.log(content.id, content.revision, is_board, findings).await;
+            self.log(content.id, content.revision, is_board, findings)
+                .await;
         }
     }
 
-    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
-    async fn log(&self, board: BoardId, revision: Revision, is_board: bool, findings: &mut Findings) {
+    #[expect(
+        clippy::cognitive_complexity,
+        reason = "each log line expands to branches, which count"
+    )]
+    async fn log(
+        &self,
+        board: BoardId,
+        revision: Revision,
+        is_board: bool,
+        findings: &mut Findings,
+    ) {
         findings.count += 1;
         tracing::warn!(
             board = board.0, %revision, found = findings.count,
             "the database shows something else of this board than its log says: rows were changed without a revision (triggers off?)"
         );
-        match answered(&self.store, move |store| store.log_missed(board, revision, is_board)).await {
+        match answered(&self.store, move |store| {
+            store.log_missed(board, revision, is_board)
+        })
+        .await
+        {
             // The follower hears of it as of any other commit.
-            Ok(logged) => tracing::info!(board = board.0, logged, "every server reads the board again"),
-            Err(error) => tracing::warn!(%error, board = board.0, "could not log it; the next round tries again"),
+            Ok(logged) => tracing::info!(
+                board = board.0,
+                logged,
+                "every server reads the board again"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, board = board.0, "could not log it; the next round tries again")
+            }
         }
     }
 
@@ -183,7 +237,10 @@ impl Reconcile {
             Err(StoreError::NoSuchBoard(_)) => return Ok(()),
             loaded => loaded?,
         };
-        if let Ok(Published::Sent(_)) = self.hub.install(&self.hub.channel(board), loaded, Instant::now()) {
+        if let Ok(Published::Sent(_)) =
+            self.hub
+                .install(&self.hub.channel(board), loaded, Instant::now())
+        {
             tracing::warn!(%board, "the database showed more of this board than its log had told");
         }
         Ok(())

@@ -10,7 +10,9 @@ mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{BoardName, Cursor, Form, Forms, Op, Patch, Revision, Snapshot, Topic, Update};
+use kairanban_core::{
+    BoardName, Cursor, Form, Forms, Op, Patch, Revision, Snapshot, Topic, Update,
+};
 use serde::Serialize;
 
 use crate::{bulletin::ResetReason, error::Problem};
@@ -94,26 +96,41 @@ impl Speech {
     /// A way to speak `dialect`.
     #[must_use]
     pub const fn new(dialect: Dialect, visible_heartbeat: bool, fragments: Arc<Fragments>) -> Self {
-        Self { dialect, visible_heartbeat, gzip: false, fragments }
+        Self {
+            dialect,
+            visible_heartbeat,
+            gzip: false,
+            fragments,
+        }
     }
 
     /// How a stream's frames go out.
     #[must_use]
     pub fn wire(&self) -> Wire {
-        if self.gzip { Wire::gzip() } else { Wire::default() }
+        if self.gzip {
+            Wire::gzip()
+        } else {
+            Wire::default()
+        }
     }
 
     fn shared(&self, forms: &Forms, form: Form, encode: impl FnOnce() -> Bytes) -> Frame {
         let plain = Chunk::of_framed(forms.get_or_encode(form, || Chunk::new(&encode()).framed()));
         let pack = || Chunk::new(&frame::block(&plain.payload())).framed();
-        let block = self.gzip.then(|| Chunk::of_framed(forms.get_or_pack(form, pack)));
+        let block = self
+            .gzip
+            .then(|| Chunk::of_framed(forms.get_or_pack(form, pack)));
         Frame::shared(plain, block)
     }
 
     /// How a stream begins: with the time to wait before coming back.
     #[must_use]
     pub fn opening(&self, retry_ms: u64) -> Bytes {
-        if self.dialect == Dialect::Ndjson { Bytes::new() } else { sse::retry(retry_ms) }
+        if self.dialect == Dialect::Ndjson {
+            Bytes::new()
+        } else {
+            sse::retry(retry_ms)
+        }
     }
 
     /// The whole list.
@@ -139,7 +156,10 @@ impl Speech {
     pub fn snapshot_since(&self, snapshot: &Snapshot, revision: Revision) -> Frame {
         match self.dialect {
             Dialect::Raw => {
-                let newer = snapshot.topics().iter().filter(|topic| topic.revision > revision);
+                let newer = snapshot
+                    .topics()
+                    .iter()
+                    .filter(|topic| topic.revision > revision);
                 comments(&written(newer), snapshot.cursor()).into()
             }
             _ => self.snapshot(snapshot),
@@ -150,9 +170,15 @@ impl Speech {
     #[must_use]
     pub fn update(&self, update: &Update) -> Frame {
         match self.dialect {
-            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => self.snapshot(&update.snapshot),
-            Dialect::Raw => self.shared(update.forms(), Form::Raw, || comments(&update.posted, &update.patch.to)),
-            _ => self.shared(update.forms(), self.dialect.form(), || self.patch(&update.patch, &update.snapshot)),
+            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => {
+                self.snapshot(&update.snapshot)
+            }
+            Dialect::Raw => self.shared(update.forms(), Form::Raw, || {
+                comments(&update.posted, &update.patch.to)
+            }),
+            _ => self.shared(update.forms(), self.dialect.form(), || {
+                self.patch(&update.patch, &update.snapshot)
+            }),
         }
     }
 
@@ -168,9 +194,13 @@ impl Speech {
     fn patch(&self, patch: &Patch, snapshot: &Snapshot) -> Bytes {
         let cursor = Some(&patch.to);
         match self.dialect {
-            Dialect::Tutorial | Dialect::List | Dialect::Patch => sse::event(Some("patch"), cursor, &views::patch(patch)),
+            Dialect::Tutorial | Dialect::List | Dialect::Patch => {
+                sse::event(Some("patch"), cursor, &views::patch(patch))
+            }
             Dialect::Ndjson => line("patch", cursor, &views::patch(patch)),
-            Dialect::Html | Dialect::HtmlList => sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot)),
+            Dialect::Html | Dialect::HtmlList => {
+                sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot))
+            }
             Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
             Dialect::Raw => comments(&written(set(patch)), &patch.to),
         }
@@ -179,10 +209,12 @@ impl Speech {
     /// The whole list of one board of several: without an id, which only [`cursor`](Self::cursor) has.
     #[must_use]
     pub fn one_of_many(&self, snapshot: &Snapshot) -> Frame {
-        self.shared(snapshot.forms(), self.form_of_many(), || match self.dialect {
-            Dialect::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
-            Dialect::Patch => sse::event(Some("snapshot"), None, &views::snapshot(snapshot)),
-            _ => sse::event(None, None, &views::list_of(snapshot)),
+        self.shared(snapshot.forms(), self.form_of_many(), || {
+            match self.dialect {
+                Dialect::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
+                Dialect::Patch => sse::event(Some("snapshot"), None, &views::snapshot(snapshot)),
+                _ => sse::event(None, None, &views::list_of(snapshot)),
+            }
         })
     }
 
@@ -191,7 +223,9 @@ impl Speech {
     pub fn one_of_many_changed(&self, update: &Update) -> Frame {
         match self.dialect {
             Dialect::Patch | Dialect::Ndjson => {
-                self.shared(update.forms(), self.form_of_many(), || self.patch_of_many(&update.patch))
+                self.shared(update.forms(), self.form_of_many(), || {
+                    self.patch_of_many(&update.patch)
+                })
             }
             _ => self.one_of_many(&update.snapshot),
         }
@@ -225,7 +259,9 @@ impl Speech {
     /// The place in history that all boards of a stream have come to.
     #[must_use]
     pub fn cursor(&self, cursor: &Cursor) -> Bytes {
-        let revision = views::Place { revision: cursor.revision };
+        let revision = views::Place {
+            revision: cursor.revision,
+        };
         match self.dialect {
             Dialect::Ndjson => line("cursor", Some(cursor), &revision),
             _ => sse::event(Some("cursor"), Some(cursor), &revision),
@@ -235,20 +271,36 @@ impl Speech {
     /// `reset` of one board of several: its list follows, the others are as they were.
     #[must_use]
     pub fn fell_behind(&self, board: &BoardName, reason: ResetReason) -> Bytes {
-        self.named("reset", &views::BoardReason { board: board.as_str(), reason: reason.as_str() })
+        self.named(
+            "reset",
+            &views::BoardReason {
+                board: board.as_str(),
+                reason: reason.as_str(),
+            },
+        )
     }
 
     /// An event that completes no state.
     #[must_use]
     pub fn named(&self, name: &'static str, data: &impl Serialize) -> Bytes {
-        if self.dialect == Dialect::Ndjson { line(name, None, data) } else { sse::named(name, data) }
+        if self.dialect == Dialect::Ndjson {
+            line(name, None, data)
+        } else {
+            sse::named(name, data)
+        }
     }
 
     /// The `reset` event; a snapshot follows. The empty id makes a client forget its cursor.
     #[must_use]
     pub fn reset(&self, reason: ResetReason) -> Bytes {
-        let reason = views::Reason { reason: reason.as_str() };
-        if self.dialect == Dialect::Ndjson { line("reset", None, &reason) } else { sse::reset(&reason) }
+        let reason = views::Reason {
+            reason: reason.as_str(),
+        };
+        if self.dialect == Dialect::Ndjson {
+            line("reset", None, &reason)
+        } else {
+            sse::reset(&reason)
+        }
     }
 
     /// What keeps a stream open.
@@ -264,17 +316,25 @@ impl Speech {
     /// The planned end of a stream: `bye`, with the time to wait before coming back.
     #[must_use]
     pub fn bye(&self, reason: Bye, retry_ms: u64) -> Bytes {
-        let reason = views::Reason { reason: reason.as_str() };
+        let reason = views::Reason {
+            reason: reason.as_str(),
+        };
         match self.dialect {
             Dialect::Ndjson => line("bye", None, &views::Bye { reason, retry_ms }),
-            _ => [sse::retry(retry_ms), sse::named("bye", &reason)].concat().into(),
+            _ => [sse::retry(retry_ms), sse::named("bye", &reason)]
+                .concat()
+                .into(),
         }
     }
 }
 
 /// One line of `ndjson`.
 fn line(event: &'static str, cursor: Option<&Cursor>, data: &impl Serialize) -> Bytes {
-    let mut line = json(&views::Line { event, id: cursor.map(ToString::to_string), data });
+    let mut line = json(&views::Line {
+        event,
+        id: cursor.map(ToString::to_string),
+        data,
+    });
     line.push(b'\n');
     line.into()
 }
@@ -282,7 +342,14 @@ fn line(event: &'static str, cursor: Option<&Cursor>, data: &impl Serialize) -> 
 /// What a request on a socket is answered with when it was done.
 #[must_use]
 pub fn ack(key: Option<&str>, topic: &Topic) -> Bytes {
-    line("ack", None, &views::Ack { key, topic: TopicView::from(topic) })
+    line(
+        "ack",
+        None,
+        &views::Ack {
+            key,
+            topic: TopicView::from(topic),
+        },
+    )
 }
 
 /// What a request on a socket is answered with when it was not done.
@@ -294,18 +361,39 @@ pub fn refused(key: Option<&str>, problem: &Problem) -> Bytes {
 /// An event each; only the last completes a state.
 fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Bytes {
     let last = topics.len().saturating_sub(1);
-    let event = |(n, topic): (usize, &Arc<Topic>)| sse::text(None, Some(cursor).filter(|_| n == last), topic.comment.clone());
-    topics.iter().enumerate().map(event).collect::<Vec<_>>().concat().into()
+    let event = |(n, topic): (usize, &Arc<Topic>)| {
+        sse::text(
+            None,
+            Some(cursor).filter(|_| n == last),
+            topic.comment.clone(),
+        )
+    };
+    topics
+        .iter()
+        .enumerate()
+        .map(event)
+        .collect::<Vec<_>>()
+        .concat()
+        .into()
 }
 
 /// Those that were written and not edited since: as near as one comes to what is new to a reader who was
 /// away.
 fn written<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>) -> Vec<Arc<Topic>> {
-    topics.filter(|topic| topic.edited_at.is_none()).map(Arc::clone).collect()
+    topics
+        .filter(|topic| topic.edited_at.is_none())
+        .map(Arc::clone)
+        .collect()
 }
 
 fn set(patch: &Patch) -> impl Iterator<Item = &Arc<Topic>> {
-    patch.ops.iter().filter_map(|op| if let Op::Set(topic) = op { Some(topic) } else { None })
+    patch.ops.iter().filter_map(|op| {
+        if let Op::Set(topic) = op {
+            Some(topic)
+        } else {
+            None
+        }
+    })
 }
 
 /// Why a stream ends.

@@ -39,7 +39,11 @@ fn as_the_tutorial_had_them(services: &mut ServiceConfig) {
 
 fn boards_for_people(services: &mut ServiceConfig) {
     services
-        .service(address("/b/{board}", "GET, HEAD, POST").route(read().to(pages::get_board)).route(post().to(forms::post_board)))
+        .service(
+            address("/b/{board}", "GET, HEAD, POST")
+                .route(read().to(pages::get_board))
+                .route(post().to(forms::post_board)),
+        )
         .service(address("/stream", "GET").route(get().to(stream::get_many_stream)))
         .service(address("/b/{board}/stream", "GET").route(get().to(stream::get_board_stream)))
         .service(address("/b/{board}/feed.xml", "GET, HEAD").route(read().to(pages::get_feed)))
@@ -65,13 +69,22 @@ fn rest(services: &mut ServiceConfig) {
                 .route(post().to(topics::post_topic)),
         )
         .service(
-            address("/api/v1/boards/{board}/topics/{id}", "GET, HEAD, PATCH, DELETE")
-                .route(read().to(topics::get_topic))
-                .route(patch().to(topics::patch_topic))
-                .route(delete().to(topics::delete_topic)),
+            address(
+                "/api/v1/boards/{board}/topics/{id}",
+                "GET, HEAD, PATCH, DELETE",
+            )
+            .route(read().to(topics::get_topic))
+            .route(patch().to(topics::patch_topic))
+            .route(delete().to(topics::delete_topic)),
         )
-        .service(address("/api/v1/boards/{board}/topics/{id}/restore", "POST").route(post().to(topics::restore_topic)))
-        .service(address("/api/v1/boards/{board}/changes", "GET, HEAD").route(read().to(changes::get_changes)));
+        .service(
+            address("/api/v1/boards/{board}/topics/{id}/restore", "POST")
+                .route(post().to(topics::restore_topic)),
+        )
+        .service(
+            address("/api/v1/boards/{board}/changes", "GET, HEAD")
+                .route(read().to(changes::get_changes)),
+        );
 }
 
 fn administration(services: &mut ServiceConfig) {
@@ -93,9 +106,14 @@ fn administration(services: &mut ServiceConfig) {
 
 fn description(services: &mut ServiceConfig) {
     services
-        .service(address("/api/v1/openapi.json", "GET, HEAD").route(read().to(openapi::get_openapi)))
+        .service(
+            address("/api/v1/openapi.json", "GET, HEAD").route(read().to(openapi::get_openapi)),
+        )
         .service(address("/api/v1/docs", "GET, HEAD").route(read().to(openapi::get_docs)))
-        .service(address("/api/v1/docs/{file:[^/]*}", "GET, HEAD").route(read().to(openapi::get_docs_file)));
+        .service(
+            address("/api/v1/docs/{file:[^/]*}", "GET, HEAD")
+                .route(read().to(openapi::get_docs_file)),
+        );
 }
 
 fn assets_and_probes(services: &mut ServiceConfig) {

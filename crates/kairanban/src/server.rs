@@ -70,20 +70,43 @@ impl Server {
     /// If the address cannot be had, or the database cannot be reached or migrated.
     pub fn build(config: &Config, log: LogHealth) -> Result<Self, CliError> {
         let board = config.default_board()?;
-        let cannot_listen = |error| CliError::Failed(format!("cannot listen on {}: {error}", config.server.listen));
+        let cannot_listen = |error| {
+            CliError::Failed(format!(
+                "cannot listen on {}: {error}",
+                config.server.listen
+            ))
+        };
         let listener = listener::listen(config.server.listen).map_err(cannot_listen)?;
         let address = listener.local_addr()?;
-        let (drain, supervisor) = (Drain::new(Duration::from_secs(config.server.drain_s)), Supervisor::default());
+        let (drain, supervisor) = (
+            Drain::new(Duration::from_secs(config.server.drain_s)),
+            Supervisor::default(),
+        );
         shutdown::outlive_hangups(&supervisor)?;
         let quotas = Quotas::new(&config.limits);
         let bulletin = open_bulletin(config, &quotas, &supervisor)?;
         let failed = |error| CliError::Failed(format!("{error:#}"));
         let fragments = Fragments::new(config.topic_template()?).map_err(failed)?;
         let wheel = turning_wheel(&bulletin, &drain, &supervisor);
-        let readiness = Readiness::new(config, drain.clone(), bulletin.clone(), supervisor.clone(), log);
-        let state = AppState::new(config, board, bulletin, &quotas, fragments, wheel, readiness).map_err(failed)?;
+        let readiness = Readiness::new(
+            config,
+            drain.clone(),
+            bulletin.clone(),
+            supervisor.clone(),
+            log,
+        );
+        let state = AppState::new(
+            config, board, bulletin, &quotas, fragments, wheel, readiness,
+        )
+        .map_err(failed)?;
         let http = serve(listener, state, config, &supervisor)?;
-        Ok(Self { http, address, drain, drain_wait: Duration::from_secs(config.server.drain_wait_s), supervisor })
+        Ok(Self {
+            http,
+            address,
+            drain,
+            drain_wait: Duration::from_secs(config.server.drain_wait_s),
+            supervisor,
+        })
     }
 
     /// Where it listens.
@@ -97,9 +120,21 @@ impl Server {
     ///
     /// # Errors
     /// If serving fails, or something ended that cannot be started again.
-    #[expect(clippy::cognitive_complexity, reason = "each log line expands to branches, which count")]
-    pub async fn run_until(self, mut stop: impl AsyncFnMut() -> io::Result<()>) -> Result<(), CliError> {
-        let Self { mut http, drain, drain_wait, supervisor, .. } = self;
+    #[expect(
+        clippy::cognitive_complexity,
+        reason = "each log line expands to branches, which count"
+    )]
+    pub async fn run_until(
+        self,
+        mut stop: impl AsyncFnMut() -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        let Self {
+            mut http,
+            drain,
+            drain_wait,
+            supervisor,
+            ..
+        } = self;
         let lost = tokio::select! {
             served = &mut http => return Ok(served?),
             stopped = stop() => stopped.map(|()| None)?,
@@ -108,7 +143,10 @@ impl Server {
         drain.announce();
         let drained = async {
             if lost.is_none() && !drain_wait.is_zero() {
-                tracing::info!(?drain_wait, "will end: /readyz says so, all else goes on meanwhile");
+                tracing::info!(
+                    ?drain_wait,
+                    "will end: /readyz says so, all else goes on meanwhile"
+                );
                 sleep(drain_wait).await;
             }
             tracing::info!("ending: streams are told, requests finish");
@@ -128,7 +166,9 @@ impl Server {
             tracing::warn!("some work was still going on at the end");
         }
         match lost.or_else(|| supervisor.has_lost()) {
-            Some(name) => Err(CliError::Failed(format!("{name} ended, and cannot be started again; the log says why"))),
+            Some(name) => Err(CliError::Failed(format!(
+                "{name} ended, and cannot be started again; the log says why"
+            ))),
             None => {
                 tracing::info!("ended");
                 Ok(())
@@ -139,21 +179,35 @@ impl Server {
 
 fn turning_wheel(bulletin: &Bulletin, drain: &Drain, supervisor: &Supervisor) -> Wheel {
     let wheel = Wheel::new();
-    let (turning, drain, mut staleness) = (wheel.clone(), drain.clone(), bulletin.following().staleness());
+    let (turning, drain, mut staleness) = (
+        wheel.clone(),
+        drain.clone(),
+        bulletin.following().staleness(),
+    );
     let stop = supervisor.stop().clone();
-    supervisor.task("wheel", async move || turning.turn(&drain, &mut staleness, &stop).await);
+    supervisor.task("wheel", async move || {
+        turning.turn(&drain, &mut staleness, &stop).await
+    });
     wheel
 }
 
 /// Puts together everything behind the bulletin, and starts the tasks it lives on.
-fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> Result<Bulletin, CliError> {
+fn open_bulletin(
+    config: &Config,
+    quotas: &Quotas,
+    supervisor: &Supervisor,
+) -> Result<Bulletin, CliError> {
     let failed = cannot_use_database(config);
     // Blocks, but nothing else runs yet.
     let store = open_store(config)?;
     let trimmed_to = HighWater::default();
     let cache_ttl = Duration::from_secs(config.cache.ttl_s);
-    let hub = Arc::new(Hub::new(config.board.topics_max.get(), config.stream.lag_max.get()));
-    let (wake, backplane, acknowledged) = (Wake::default(), Backplane::default(), HighWater::default());
+    let hub = Arc::new(Hub::new(
+        config.board.topics_max.get(),
+        config.stream.lag_max.get(),
+    ));
+    let (wake, backplane, acknowledged) =
+        (Wake::default(), Backplane::default(), HighWater::default());
     let ways = ways(config)?;
     let loader = Loader::new(store.clone(), ways.redis.clone());
     let (archiver, mut overfull) = Archiver::new();
@@ -174,7 +228,8 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
         retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
     };
     let last_seen = last_seen::read(&config.server.data_dir);
-    let (mut follower, following, own_commits) = Follower::new(around, last_seen.as_ref()).map_err(&failed)?;
+    let (mut follower, following, own_commits) =
+        Follower::new(around, last_seen.as_ref()).map_err(&failed)?;
     let on_commit = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.vital("writer", writing);
@@ -182,11 +237,21 @@ fn open_bulletin(config: &Config, quotas: &Quotas, supervisor: &Supervisor) -> R
     let until = stop();
     supervisor.task("follower", async move || follower.run(&until).await);
     let (archiving, until) = (store.clone(), stop());
-    supervisor.task("archiver", async move || archiver::run(&archiving, &mut overfull, &until).await);
+    supervisor.task("archiver", async move || {
+        archiver::run(&archiving, &mut overfull, &until).await
+    });
     let (finding, until) = (store.clone(), stop());
-    supervisor.task("token-finder", async move || finder::run(&finding, &mut inquiries, &until).await);
-    let reconcile =
-        Reconcile::new(store.clone(), loader.clone(), Arc::clone(&hub), following.clone(), reports, config.reconcile_interval());
+    supervisor.task("token-finder", async move || {
+        finder::run(&finding, &mut inquiries, &until).await
+    });
+    let reconcile = Reconcile::new(
+        store.clone(),
+        loader.clone(),
+        Arc::clone(&hub),
+        following.clone(),
+        reports,
+        config.reconcile_interval(),
+    );
     let housekeeping = Housekeeping {
         store: store.clone(),
         hub: Arc::clone(&hub),
@@ -230,21 +295,37 @@ fn keep_in_order(
     supervisor.task("memory", async move || memory::run(&until).await);
     let until = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&until).await);
-    let (folder, every, until) = (config.server.data_dir.clone(), config.last_seen_every(), supervisor.stop().clone());
+    let (folder, every, until) = (
+        config.server.data_dir.clone(),
+        config.last_seen_every(),
+        supervisor.stop().clone(),
+    );
     let mut seen = following.last_seen();
-    supervisor.task("last-seen", async move || last_seen::run(&folder, &mut seen, every, &until).await);
+    supervisor.task("last-seen", async move || {
+        last_seen::run(&folder, &mut seen, every, &until).await
+    });
 }
 
 fn ways(config: &Config) -> Result<Ways, CliError> {
     let (postgres, redis) = config.backplane_addresses()?;
     let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
-    let seal = Seal::new(config.backplane.redis_key.expose(), config.backplane.snapshot_bytes_max.get());
+    let seal = Seal::new(
+        config.backplane.redis_key.expose(),
+        config.backplane.snapshot_bytes_max.get(),
+    );
     if redis.is_some() && !seal.is_signed() {
-        tracing::warn!("without backplane.redis_key boards that need a token are not shared in Redis");
+        tracing::warn!(
+            "without backplane.redis_key boards that need a token are not shared in Redis"
+        );
     }
-    let redis = redis.map(|client| Redis::new(client, ttl, seal)).transpose();
+    let redis = redis
+        .map(|client| Redis::new(client, ttl, seal))
+        .transpose();
     let postgres = postgres.map(|url| (url, config.timeouts()));
-    Ok(Ways { postgres, redis: redis.map_err(|error| CliError::Failed(error.to_string()))? })
+    Ok(Ways {
+        postgres,
+        redis: redis.map_err(|error| CliError::Failed(error.to_string()))?,
+    })
 }
 
 /// Connects to a database that [`start::prepare`] found good. Blocks.
@@ -255,14 +336,19 @@ pub fn open_store(config: &Config) -> Result<Store, CliError> {
     start::prepare(config)?;
     let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
     if store.is_pooled() {
-        tracing::info!("a transaction pooler stands before Postgres; every reading is a transaction");
+        tracing::info!(
+            "a transaction pooler stands before Postgres; every reading is a transaction"
+        );
     }
     start::compare_default_board(config, &store).map_err(cannot_use_database(config))?;
     Ok(store)
 }
 
 fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {
-    let address = config.address().map(|address| address.to_string()).unwrap_or_default();
+    let address = config
+        .address()
+        .map(|address| address.to_string())
+        .unwrap_or_default();
     move |error| CliError::Failed(format!("cannot use the database {address}: {error}"))
 }
 
@@ -278,7 +364,11 @@ fn serve(
             .app_data(Data::new(state.clone()))
             .app_data(Rounds::new(supervisor.clone()))
             .app_data(QueryConfig::default().error_handler(|error, _| {
-                ApiError::Unreadable { detail: error.to_string(), path: Some("query".to_owned()) }.into()
+                ApiError::Unreadable {
+                    detail: error.to_string(),
+                    path: Some("query".to_owned()),
+                }
+                .into()
             }))
             .wrap(from_fn(origin::same_site_only))
             .wrap(ConditionOption::from(origin::sharing(&cors)))
@@ -287,5 +377,10 @@ fn serve(
             .wrap(from_fn(tell_clock))
             .configure(routes::configure)
     };
-    Ok(listener::serve(listener, app, Serving::new(config), &drain)?)
+    Ok(listener::serve(
+        listener,
+        app,
+        Serving::new(config),
+        &drain,
+    )?)
 }

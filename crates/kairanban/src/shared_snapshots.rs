@@ -16,7 +16,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Cursor, Epoch, Loaded, Policies, ReadPolicy, Revision, Snapshot, Tail, Topic, TopicId};
+use kairanban_core::{
+    BoardName, Cursor, Epoch, Loaded, Policies, ReadPolicy, Revision, Snapshot, Tail, Topic,
+    TopicId,
+};
 use kairanban_store::{BoardPlace, Store, StoreError};
 use redis::{
     AsyncCommands as _, Client,
@@ -63,7 +66,13 @@ impl Redis {
             .set_connection_timeout(Some(WAIT))
             .set_response_timeout(Some(WAIT));
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        Ok(Self { client, connection, ttl, seal, has_warned: Arc::default() })
+        Ok(Self {
+            client,
+            connection,
+            ttl,
+            seal,
+            has_warned: Arc::default(),
+        })
     }
 
     /// For connections of one's own.
@@ -89,12 +98,18 @@ impl Redis {
     async fn get(&self, key: &str) -> Option<Copy> {
         // One byte more than is taken, so that a longer copy is known as such without being fetched.
         let end = isize::try_from(self.seal.bytes_max()).unwrap_or(isize::MAX);
-        let found: redis::RedisResult<Vec<u8>> = self.connection.clone().getrange(key, 0, end).await;
-        let found = found.inspect_err(|error| tracing::debug!(%error, "no copy from Redis")).ok()?;
+        let found: redis::RedisResult<Vec<u8>> =
+            self.connection.clone().getrange(key, 0, end).await;
+        let found = found
+            .inspect_err(|error| tracing::debug!(%error, "no copy from Redis"))
+            .ok()?;
         if found.is_empty() {
             return None;
         }
-        self.seal.open(key, &found).inspect_err(|fault| self.warn(key, fault)).ok()
+        self.seal
+            .open(key, &found)
+            .inspect_err(|fault| self.warn(key, fault))
+            .ok()
     }
 
     async fn put(&self, key: &str, copy: &Copy) {
@@ -102,7 +117,11 @@ impl Redis {
             Ok(sealed) => sealed,
             Err(fault) => return tracing::debug!(fault, key, "no copy to Redis"),
         };
-        let put: redis::RedisResult<()> = self.connection.clone().set_ex(key, sealed, self.ttl.as_secs().max(1)).await;
+        let put: redis::RedisResult<()> = self
+            .connection
+            .clone()
+            .set_ex(key, sealed, self.ttl.as_secs().max(1))
+            .await;
         if let Err(error) = put {
             tracing::debug!(%error, "no copy to Redis");
         }
@@ -110,7 +129,11 @@ impl Redis {
 
     fn warn(&self, key: &str, fault: &str) {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(key, fault, "ignored a list in Redis; said once for all of them");
+            tracing::warn!(
+                key,
+                fault,
+                "ignored a list in Redis; said once for all of them"
+            );
         }
     }
 }
@@ -134,22 +157,48 @@ impl Loader {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
-        let Some(redis) = &self.redis else { return self.load_anew(epoch, board).await };
+        let Some(redis) = &self.redis else {
+            return self.load_anew(epoch, board).await;
+        };
         let name = board.clone();
-        let BoardPlace { id: board_id, policies, revision, named_at } =
-            answered(&self.store, move |store| store.place_of(&name)).await?;
+        let BoardPlace {
+            id: board_id,
+            policies,
+            revision,
+            named_at,
+        } = answered(&self.store, move |store| store.place_of(&name)).await?;
         if !redis.takes(policies) {
             return self.load_anew(epoch, board).await;
         }
         // Nodes that show lists of another length, or sign with another key, have other copies.
-        let signed = if redis.seal.is_signed() { ":signed" } else { "" };
-        let key = format!("kairanban:{epoch}:{}:{board}{signed}", self.store.topics_max());
+        let signed = if redis.seal.is_signed() {
+            ":signed"
+        } else {
+            ""
+        };
+        let key = format!(
+            "kairanban:{epoch}:{}:{board}{signed}",
+            self.store.topics_max()
+        );
         if let Some(copy) = redis.get(&key).await
             && (copy.board_id, copy.revision) == (board_id.0, revision.get())
             && copy.topics.len() <= self.store.topics_max()
         {
-            let (snapshot, tail) = copy.into_list(board, Cursor { epoch: epoch.clone(), revision }, self.store.replay_max());
-            return Ok(Loaded { board_id, policies, snapshot, tail, named_at });
+            let (snapshot, tail) = copy.into_list(
+                board,
+                Cursor {
+                    epoch: epoch.clone(),
+                    revision,
+                },
+                self.store.replay_max(),
+            );
+            return Ok(Loaded {
+                board_id,
+                policies,
+                snapshot,
+                tail,
+                named_at,
+            });
         }
         let loaded = self.load_anew(epoch, board).await?;
         if redis.takes(loaded.policies) {
@@ -208,7 +257,11 @@ impl From<&Loaded> for Copy {
             revision: loaded.snapshot.revision().get(),
             topics: loaded.snapshot.topics().iter().map(copy).collect(),
             floor: loaded.tail.floor().get(),
-            tail: loaded.tail.entries().map(|(revision, topic)| (revision.get(), topic.0)).collect(),
+            tail: loaded
+                .tail
+                .entries()
+                .map(|(revision, topic)| (revision.get(), topic.0))
+                .collect(),
         }
     }
 }
@@ -230,8 +283,14 @@ impl Copy {
         let mut topics: Vec<_> = self.topics.into_iter().map(topic).collect();
         topics.sort_unstable_by_key(|topic| topic.id);
         topics.dedup_by_key(|topic| topic.id);
-        let entries = self.tail.into_iter().map(|(at, topic)| (revision(at), TopicId(topic)));
-        (Snapshot::new(board.clone(), cursor, topics), Tail::new(revision(self.floor), entries, replay_max))
+        let entries = self
+            .tail
+            .into_iter()
+            .map(|(at, topic)| (revision(at), TopicId(topic)));
+        (
+            Snapshot::new(board.clone(), cursor, topics),
+            Tail::new(revision(self.floor), entries, replay_max),
+        )
     }
 }
 
@@ -260,14 +319,28 @@ mod tests {
             board_id: BoardId(4),
             policies: Policies::default(),
             snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
-            tail: Tail::new(Revision::new(7).expect("a revision"), [(revision, TopicId(3))], 8),
+            tail: Tail::new(
+                Revision::new(7).expect("a revision"),
+                [(revision, TopicId(3))],
+                8,
+            ),
             named_at: Revision::ZERO,
         };
         let text = serde_json::to_string(&Copy::from(&loaded)).expect("JSON");
         let copy: Copy = serde_json::from_str(&text).expect("a copy");
         let (snapshot, tail) = copy.into_list(&board, cursor, 8);
-        assert_eq!(snapshot.topics().iter().map(|topic| topic.as_ref()).collect::<Vec<_>>(), [&topic]);
-        assert_eq!((snapshot.digest(), tail.floor()), (loaded.snapshot.digest(), loaded.tail.floor()));
+        assert_eq!(
+            snapshot
+                .topics()
+                .iter()
+                .map(|topic| topic.as_ref())
+                .collect::<Vec<_>>(),
+            [&topic]
+        );
+        assert_eq!(
+            (snapshot.digest(), tail.floor()),
+            (loaded.snapshot.digest(), loaded.tail.floor())
+        );
         assert!(tail.entries().eq(loaded.tail.entries()));
     }
 }

@@ -24,7 +24,11 @@ impl Drain {
     /// Nothing is ending yet.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
-        Self { announced: CancellationToken::new(), token: CancellationToken::new(), grace }
+        Self {
+            announced: CancellationToken::new(),
+            token: CancellationToken::new(),
+            grace,
+        }
     }
 
     /// The server will end soon: it goes on as before, but no new work should be sent to it.
@@ -59,7 +63,8 @@ impl Drain {
     #[must_use]
     pub fn turn(&self, streams: usize) -> Duration {
         let all = PER_STREAM.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
-        all.min(self.grace.mul_f64(SPREAD_SHARE)).mul_f64(fastrand::f64())
+        all.min(self.grace.mul_f64(SPREAD_SHARE))
+            .mul_f64(fastrand::f64())
     }
 }
 
@@ -79,7 +84,10 @@ impl Signals {
     /// If the system lets nobody listen to signals.
     pub fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// Waits for the next.

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_store::{Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate};
+use kairanban_store::{
+    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate,
+};
 
 use crate::{cli::CliError, config::Config, last_seen};
 
@@ -23,7 +25,11 @@ pub fn prepare(config: &Config) -> Result<(), CliError> {
     if !config.database.migrate {
         let found = wait_for(config, &address, false, deadline)?;
         warn_of(&found.warnings);
-        return if found.is_current() { Ok(()) } else { Err(not_migrated(config, &address, &found)) };
+        return if found.is_current() {
+            Ok(())
+        } else {
+            Err(not_migrated(config, &address, &found))
+        };
     }
     wait_for(config, &session, true, deadline)?;
     migrate_now(config, false)?;
@@ -56,8 +62,15 @@ pub fn examine(config: &Config) -> Result<Vec<String>, CliError> {
         addresses.push((&session, migrates));
     }
     for (address, migrates) in addresses {
-        let found = check(address, config.first_timeouts(), &config.default_board()?, migrates);
-        let found = found.map_err(|error| CliError::Unusable(format!("cannot use the database {address}: {error}")))?;
+        let found = check(
+            address,
+            config.first_timeouts(),
+            &config.default_board()?,
+            migrates,
+        );
+        let found = found.map_err(|error| {
+            CliError::Unusable(format!("cannot use the database {address}: {error}"))
+        })?;
         notes.extend(found.warnings.iter().cloned());
         if found.is_current() {
             continue;
@@ -90,8 +103,14 @@ pub fn compare_default_board(config: &Config, store: &Store) -> Result<(), Store
 
 fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
     let address = config.listen_address()?;
-    let ran = migrate(&address, config.first_timeouts(), &config.default_board()?, new_epoch);
-    let ran = ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
+    let ran = migrate(
+        &address,
+        config.first_timeouts(),
+        &config.default_board()?,
+        new_epoch,
+    );
+    let ran =
+        ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
     for migration in &ran {
         tracing::info!(migration, "migrated");
     }
@@ -99,10 +118,20 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError
 }
 
 /// Looks at the database until it is up. One line in the log for each state that it is found in.
-fn wait_for(config: &Config, address: &DatabaseAddress, migrates: bool, deadline: Instant) -> Result<Check, CliError> {
+fn wait_for(
+    config: &Config,
+    address: &DatabaseAddress,
+    migrates: bool,
+    deadline: Instant,
+) -> Result<Check, CliError> {
     let mut said = None;
     loop {
-        match check(address, config.first_timeouts(), &config.default_board()?, migrates) {
+        match check(
+            address,
+            config.first_timeouts(),
+            &config.default_board()?,
+            migrates,
+        ) {
             Ok(found) => {
                 if said.is_some() {
                     tracing::info!(%address, "the database is up");
@@ -110,11 +139,15 @@ fn wait_for(config: &Config, address: &DatabaseAddress, migrates: bool, deadline
                 return Ok(found);
             }
             Err(StartError::Final(text)) => {
-                return Err(CliError::Unusable(format!("cannot use the database {address}: {text}")));
+                return Err(CliError::Unusable(format!(
+                    "cannot use the database {address}: {text}"
+                )));
             }
             Err(StartError::NotYet { state, text }) => {
                 if Instant::now() >= deadline {
-                    return Err(CliError::Failed(format!("cannot use the database {address}: {text}")));
+                    return Err(CliError::Failed(format!(
+                        "cannot use the database {address}: {text}"
+                    )));
                 }
                 if said.replace(state) != Some(state) {
                     let left_s = deadline.saturating_duration_since(Instant::now()).as_secs();

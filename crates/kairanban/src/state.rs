@@ -78,9 +78,17 @@ impl AppState {
         readiness: Readiness,
     ) -> Result<Self, minijinja::Error> {
         let drain = readiness.drain().clone();
-        let (gate, timing) = (StreamGate::new(&config.limits), StreamTiming::new(&config.stream));
-        let surroundings =
-            Surroundings { following: bulletin.following().clone(), drain: drain.clone(), gate: gate.clone(), timing, wheel };
+        let (gate, timing) = (
+            StreamGate::new(&config.limits),
+            StreamTiming::new(&config.stream),
+        );
+        let surroundings = Surroundings {
+            following: bulletin.following().clone(),
+            drain: drain.clone(),
+            gate: gate.clone(),
+            timing,
+            wheel,
+        };
         Ok(Self(Arc::new(Parts {
             bulletin,
             default_board,

@@ -127,7 +127,8 @@ mod testing {
 
     use chrono::DateTime;
     use kairanban_core::{
-        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail, Topic, TopicId,
+        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail,
+        Topic, TopicId,
     };
 
     pub(super) fn board() -> BoardName {
@@ -145,8 +146,15 @@ mod testing {
         let cursor: Cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new(board(), cursor, Vec::new());
         let tail = Tail::new(snapshot.revision(), [], 8);
-        let loaded = Loaded { board_id: BoardId(1), policies: Policies::default(), snapshot, tail, named_at: Revision::ZERO };
-        hub.install(&hub.channel(&board()), loaded, Instant::now()).expect("nothing missed");
+        let loaded = Loaded {
+            board_id: BoardId(1),
+            policies: Policies::default(),
+            snapshot,
+            tail,
+            named_at: Revision::ZERO,
+        };
+        hub.install(&hub.channel(&board()), loaded, Instant::now())
+            .expect("nothing missed");
     }
 
     pub(super) fn post(hub: &Hub, revision: u64) {

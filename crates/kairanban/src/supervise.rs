@@ -45,7 +45,12 @@ struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         let lost = watch::channel(None).0;
-        Self { stop: CancellationToken::new(), tasks: TaskTracker::new(), failed_at: Mutex::default(), lost }
+        Self {
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failed_at: Mutex::default(),
+            lost,
+        }
     }
 }
 
@@ -59,7 +64,9 @@ impl Supervisor {
     /// Keeps a task running until it is told to stop.
     pub fn task(&self, name: &'static str, run: impl AsyncFnMut() + 'static) {
         let this = self.clone();
-        self.0.tasks.spawn_local(async move { this.keep(name, Ending::IsFailure, run).await });
+        self.0
+            .tasks
+            .spawn_local(async move { this.keep(name, Ending::IsFailure, run).await });
     }
 
     /// Runs something to its end, again after each panic.
@@ -75,7 +82,9 @@ impl Supervisor {
             if ended.is_ok() && (ending == Ending::IsFine || self.0.stop.is_cancelled()) {
                 return;
             }
-            let Some(wait) = failures.next(began.elapsed()) else { return self.give_up(name) };
+            let Some(wait) = failures.next(began.elapsed()) else {
+                return self.give_up(name);
+            };
             self.note(name, wait);
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
@@ -88,7 +97,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn thread(&self, name: &'static str, mut run: impl FnMut() + Send + 'static) -> io::Result<()> {
+    pub fn thread(
+        &self,
+        name: &'static str,
+        mut run: impl FnMut() + Send + 'static,
+    ) -> io::Result<()> {
         let this = self.clone();
         let work = move || {
             let mut failures = Failures::default();
@@ -98,12 +111,17 @@ impl Supervisor {
                 if this.0.stop.is_cancelled() && ended.is_ok() {
                     return;
                 }
-                let Some(wait) = failures.next(began.elapsed()) else { return this.give_up(name) };
+                let Some(wait) = failures.next(began.elapsed()) else {
+                    return this.give_up(name);
+                };
                 this.note(name, wait);
                 thread::park_timeout(wait);
             }
         };
-        thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .map(drop)
     }
 
     /// Ends the process when a thread ends that cannot be started again.
@@ -120,12 +138,19 @@ impl Supervisor {
     }
 
     fn note(&self, name: &'static str, wait: Duration) {
-        tracing::error!(task = name, ?wait, "ended unexpectedly; it is started again");
+        tracing::error!(
+            task = name,
+            ?wait,
+            "ended unexpectedly; it is started again"
+        );
         self.0.failed_at.lock().insert(name, Instant::now());
     }
 
     fn give_up(&self, name: &'static str) {
-        tracing::error!(task = name, "ended, and cannot be started again; the process ends");
+        tracing::error!(
+            task = name,
+            "ended, and cannot be started again; the process ends"
+        );
         self.0.lost.send_replace(Some(name));
     }
 
@@ -182,7 +207,9 @@ impl Failures {
             self.0 = 0;
         }
         self.0 += 1;
-        let wait = WAIT_MIN.saturating_mul(1 << (self.0 - 1).min(16)).min(WAIT_MAX);
+        let wait = WAIT_MIN
+            .saturating_mul(1 << (self.0 - 1).min(16))
+            .min(WAIT_MAX);
         (self.0 <= FAILURES_MAX).then_some(wait)
     }
 }

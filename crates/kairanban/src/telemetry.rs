@@ -69,11 +69,13 @@ impl LogHealth {
     /// Lines that were lost since the log could last be written.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.all().saturating_sub(self.0.reported.load(Ordering::Acquire))
+        self.all()
+            .saturating_sub(self.0.reported.load(Ordering::Acquire))
     }
 
     fn all(&self) -> usize {
-        self.0.refused.load(Ordering::Acquire) + self.0.queue.get().map_or(0, ErrorCounter::dropped_lines)
+        self.0.refused.load(Ordering::Acquire)
+            + self.0.queue.get().map_or(0, ErrorCounter::dropped_lines)
     }
 }
 
@@ -87,7 +89,10 @@ impl<W: Write> Lossy<W> {
     fn report_losses(&mut self) -> io::Result<()> {
         let (lost, all) = (self.health.lost(), self.health.all());
         if lost > 0 {
-            writeln!(self.out, "kairanban: {lost} lines of the log were lost: it could not be written")?;
+            writeln!(
+                self.out,
+                "kairanban: {lost} lines of the log were lost: it could not be written"
+            )?;
             self.health.0.reported.store(all, Ordering::Release);
         }
         Ok(())
@@ -97,7 +102,11 @@ impl<W: Write> Lossy<W> {
 impl<W: Write> Write for Lossy<W> {
     /// Takes one line or several, always whole ones.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        if self.report_losses().and_then(|()| self.out.write_all(lines)).is_err() {
+        if self
+            .report_losses()
+            .and_then(|()| self.out.write_all(lines))
+            .is_err()
+        {
             self.health.0.refused.fetch_add(1, Ordering::AcqRel);
         }
         Ok(lines.len())
@@ -127,25 +136,47 @@ fn start_with(default: &str) -> Log {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let health = LogHealth::default();
-    let stderr = Lossy { out: io::stderr(), health: health.clone() };
-    let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
+    let stderr = Lossy {
+        out: io::stderr(),
+        health: health.clone(),
+    };
+    let queue = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE)
+        .thread_name("log");
     let (queue, writing) = queue.finish(stderr);
     let _ = health.0.queue.set(queue.error_counter());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue).with_ansi(colour).log_internal_errors(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(queue)
+        .with_ansi(colour)
+        .log_internal_errors(false);
     // An error says that logging has been started already.
     if log.try_init().is_err() {
-        return Log { health: LogHealth::default(), writing: None };
+        return Log {
+            health: LogHealth::default(),
+            writing: None,
+        };
     }
     // The standard hook writes to stderr itself: it would wait for a pipe that is never read.
     std::panic::set_hook(Box::new(log_panic));
-    Log { health, writing: Some(writing) }
+    Log {
+        health,
+        writing: Some(writing),
+    }
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = text.unwrap_or("no message");
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let current = thread::current();
     let backtrace = std::backtrace::Backtrace::capture();
     if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
@@ -164,11 +195,17 @@ pub fn try_to_say(mut out: impl Write + Send + 'static, text: &str) -> bool {
 }
 
 /// Does something that may wait for ever; gives up after a second.
-fn within_a_second<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+fn within_a_second<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (done, is_done) = mpsc::channel();
     // The caller may have given up.
     let work = move || drop(done.send(work()));
-    thread::Builder::new().name(name.to_owned()).spawn(work).ok()?;
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .ok()?;
     is_done.recv_timeout(LAST_WORD_WAIT).ok()
 }
 
@@ -188,7 +225,8 @@ mod tests {
             if self.is_full {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.lines.push_str(std::str::from_utf8(bytes).expect("text"));
+            self.lines
+                .push_str(std::str::from_utf8(bytes).expect("text"));
             Ok(bytes.len())
         }
 
@@ -200,7 +238,10 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_told_of_later() {
         let health = LogHealth::default();
-        let mut log = Lossy { out: Disk::default(), health: health.clone() };
+        let mut log = Lossy {
+            out: Disk::default(),
+            health: health.clone(),
+        };
         log.write_all(b"a\n").expect("never an error");
         log.out.is_full = true;
         for _ in 0..3 {
@@ -209,7 +250,10 @@ mod tests {
         assert_eq!(health.lost(), 3);
         log.out.is_full = false;
         log.write_all(b"b\n").expect("never an error");
-        assert_eq!(log.out.lines, "a\nkairanban: 3 lines of the log were lost: it could not be written\nb\n");
+        assert_eq!(
+            log.out.lines,
+            "a\nkairanban: 3 lines of the log were lost: it could not be written\nb\n"
+        );
         assert_eq!(health.lost(), 0);
     }
 }

@@ -45,7 +45,11 @@ impl Kairanban {
         if let Some(url) = &self.database_url {
             command.env("DATABASE_URL", url);
         }
-        command.envs(self.settings.iter().map(|(key, value)| (format!("KAIRANBAN_{key}"), value)));
+        command.envs(
+            self.settings
+                .iter()
+                .map(|(key, value)| (format!("KAIRANBAN_{key}"), value)),
+        );
         Ok(command)
     }
 }
@@ -72,15 +76,34 @@ pub fn kairanban(name: &'static str, how: Kairanban) -> Contender {
 /// The same, of a board that only those may read who show a token.
 #[must_use]
 pub fn kairanban_private() -> Contender {
-    Contender { prepare: make_private, ..kairanban("kairanban with a private board", Kairanban::default()) }
+    Contender {
+        prepare: make_private,
+        ..kairanban("kairanban with a private board", Kairanban::default())
+    }
 }
 
 fn make_private(folder: &Path, address: SocketAddr) -> Result<Door> {
-    let output = Kairanban::default().command(folder, address)?.args(["token", "create", "--scope", "admin"]).output()?;
+    let output = Kairanban::default()
+        .command(folder, address)?
+        .args(["token", "create", "--scope", "admin"])
+        .output()?;
     ensure!(output.status.success(), "no token: {}", output.status);
-    let door = Door { address, token: Some(String::from_utf8(output.stdout)?.trim().to_owned()) };
+    let door = Door {
+        address,
+        token: Some(String::from_utf8(output.stdout)?.trim().to_owned()),
+    };
     let private = r#"{"read":"token","post":"token"}"#;
-    ask(address, &wire::with_body("PATCH", &door, "/api/v1/boards/main", "application/json", "", private))?;
+    ask(
+        address,
+        &wire::with_body(
+            "PATCH",
+            &door,
+            "/api/v1/boards/main",
+            "application/json",
+            "",
+            private,
+        ),
+    )?;
     Ok(door)
 }
 

@@ -20,17 +20,30 @@ const POCKETBASE_USER: (&str, &str) = ("bench@example.com", "benchmark-only");
 /// All that there are adapters for.
 #[must_use]
 pub fn peers() -> Vec<Contender> {
-    vec![nchan(), pushpin(), mercure(), centrifugo(), centrifuge(), pocketbase(), durable_streams(), tutorial()]
+    vec![
+        nchan(),
+        pushpin(),
+        mercure(),
+        centrifugo(),
+        centrifuge(),
+        pocketbase(),
+        durable_streams(),
+        tutorial(),
+    ]
 }
 
 fn nchan() -> Contender {
-    let without = (!Path::new(NCHAN).exists()).then(|| "libnginx-mod-nchan is not installed".to_owned());
+    let without =
+        (!Path::new(NCHAN).exists()).then(|| "libnginx-mod-nchan is not installed".to_owned());
     Contender {
         name: "nchan",
         missing: missing("nginx", "nginx").or(without),
         command: Box::new(|folder, address| {
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-            let paths: String = temporary.iter().map(|kind| format!("{kind}_temp_path {kind}; ")).collect();
+            let paths: String = temporary
+                .iter()
+                .map(|kind| format!("{kind}_temp_path {kind}; "))
+                .collect();
             let text = format!(
                 "load_module {NCHAN};\nworker_processes 1;\nworker_rlimit_nofile 20000;\ndaemon off;\npid nginx.pid;\n\
                  error_log error.log warn;\nevents {{ worker_connections 19000; }}\nhttp {{ access_log off; {paths}\n\
@@ -40,7 +53,10 @@ fn nchan() -> Contender {
             );
             fs::write(folder.join("nchan.conf"), text)?;
             let mut command = Command::new("nginx");
-            command.arg("-p").arg(folder).args(["-c", "nchan.conf", "-e", "error.log"]);
+            command
+                .arg("-p")
+                .arg(folder)
+                .args(["-c", "nchan.conf", "-e", "error.log"]);
             Ok(command)
         }),
         ready: "/ready",
@@ -70,7 +86,10 @@ fn pushpin() -> Contender {
                 ("log_level", "0".to_owned()),
                 ("http_port", address.port().to_string()),
                 ("routesfile", routes.display().to_string()),
-                ("push_in_http_port", next_port(address, 1).port().to_string()),
+                (
+                    "push_in_http_port",
+                    next_port(address, 1).port().to_string(),
+                ),
                 ("push_in_spec", format!("ipc://{run}/push")),
                 ("push_in_sub_specs", format!("ipc://{run}/sub")),
                 ("command_spec", format!("ipc://{run}/command")),
@@ -82,9 +101,15 @@ fn pushpin() -> Contender {
             let line = |line: &str| {
                 let key = line.split_once('=').map(|(key, _)| key);
                 let own = settings.iter().find(|(name, _)| Some(*name) == key);
-                own.map_or_else(|| format!("{line}\n"), |(name, value)| format!("{name}={value}\n"))
+                own.map_or_else(
+                    || format!("{line}\n"),
+                    |(name, value)| format!("{name}={value}\n"),
+                )
             };
-            fs::write(folder.join("pushpin.conf"), installed.lines().map(line).collect::<String>())?;
+            fs::write(
+                folder.join("pushpin.conf"),
+                installed.lines().map(line).collect::<String>(),
+            )?;
             let mut command = Command::new("pushpin");
             command.arg("--config").arg(folder.join("pushpin.conf"));
             Ok(command)
@@ -101,12 +126,21 @@ fn pushpin() -> Contender {
         publish: |door, text| {
             let content = format!("data: {text}\n\n");
             let item = serde_json::json!({"items": [{"channel": "test", "formats": {"http-stream": {"content": content}}}]});
-            wire::post(&next_port(door.address, 1).into(), "/publish/", "application/json", "", &item.to_string())
+            wire::post(
+                &next_port(door.address, 1).into(),
+                "/publish/",
+                "application/json",
+                "",
+                &item.to_string(),
+            )
         },
         publish_port: 1,
         text_bytes: 425,
         is_ours: false,
-        bounds: Bounds { readers: 200, ..Bounds::NONE },
+        bounds: Bounds {
+            readers: 200,
+            ..Bounds::NONE
+        },
     }
 }
 
@@ -136,7 +170,13 @@ fn mercure() -> Contender {
         publish: |door, text| {
             let authorization = format!("authorization: Bearer {MERCURE_TOKEN}\r\n");
             let form = format!("topic=board&data={text}");
-            wire::post(door, "/.well-known/mercure", "application/x-www-form-urlencoded", &authorization, &form)
+            wire::post(
+                door,
+                "/.well-known/mercure",
+                "application/x-www-form-urlencoded",
+                &authorization,
+                &form,
+            )
         },
         publish_port: 0,
         text_bytes: 370,
@@ -168,11 +208,23 @@ fn centrifugo() -> Contender {
         ready: "/health",
         prepare: nothing_to_prepare,
         // {"subs":{"board":{}}}
-        subscribe: |door| wire::get(door, "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22board%22%3A%7B%7D%7D%7D", ""),
+        subscribe: |door| {
+            wire::get(
+                door,
+                "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22board%22%3A%7B%7D%7D%7D",
+                "",
+            )
+        },
         greet: any_bytes_will_do,
         publish: |door, text| {
             let body = serde_json::json!({"channel": "board", "data": {"text": text}}).to_string();
-            wire::post(door, "/api/publish", "application/json", "x-api-key: k\r\n", &body)
+            wire::post(
+                door,
+                "/api/publish",
+                "application/json",
+                "x-api-key: k\r\n",
+                &body,
+            )
         },
         publish_port: 0,
         text_bytes: 360,
@@ -194,9 +246,23 @@ fn centrifuge() -> Contender {
         ready: "/ready",
         prepare: nothing_to_prepare,
         // {"id":1,"connect":{}}
-        subscribe: |door| wire::get(door, "/sub?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%7D%7D", ""),
+        subscribe: |door| {
+            wire::get(
+                door,
+                "/sub?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%7D%7D",
+                "",
+            )
+        },
         greet: |_, said| Ok(memmem::find(said, b"data: ").is_some()),
-        publish: |door, text| wire::post(door, "/pub", "application/json", "", &serde_json::json!({"text": text}).to_string()),
+        publish: |door, text| {
+            wire::post(
+                door,
+                "/pub",
+                "application/json",
+                "",
+                &serde_json::json!({"text": text}).to_string(),
+            )
+        },
         publish_port: 0,
         text_bytes: 350,
         is_ours: false,
@@ -212,11 +278,22 @@ fn pocketbase() -> Contender {
         command: Box::new(|folder, address| {
             let (user, password) = POCKETBASE_USER;
             let mut superuser = Command::new("pocketbase");
-            superuser.args(["superuser", "upsert", user, password, "--dir"]).arg(folder).stdout(std::process::Stdio::null());
+            superuser
+                .args(["superuser", "upsert", user, password, "--dir"])
+                .arg(folder)
+                .stdout(std::process::Stdio::null());
             superuser.status().context("cannot start pocketbase")?;
             let mut command = Command::new("pocketbase");
             // Otherwise it writes what is set up beside the folder, for the next one to find.
-            command.args(["serve", "--automigrate=false", "--http", &address.to_string(), "--dir"]).arg(folder);
+            command
+                .args([
+                    "serve",
+                    "--automigrate=false",
+                    "--http",
+                    &address.to_string(),
+                    "--dir",
+                ])
+                .arg(folder);
             Ok(command)
         }),
         ready: "/api/health",
@@ -225,7 +302,10 @@ fn pocketbase() -> Contender {
             let (identity, password) = POCKETBASE_USER;
             let login = serde_json::json!({"identity": identity, "password": password}).to_string();
             let path = "/api/collections/_superusers/auth-with-password";
-            let heard = ask(address, &wire::post(&door, path, "application/json", "", &login))?;
+            let heard = ask(
+                address,
+                &wire::post(&door, path, "application/json", "", &login),
+            )?;
             let token = json_text(&heard, "token").context("no token")?;
             let open = "";
             let collection = serde_json::json!({
@@ -234,23 +314,54 @@ fn pocketbase() -> Contender {
             });
             let authorization = format!("authorization: {token}\r\n");
             let body = collection.to_string();
-            ask(address, &wire::post(&door, "/api/collections", "application/json", &authorization, &body))?;
+            ask(
+                address,
+                &wire::post(
+                    &door,
+                    "/api/collections",
+                    "application/json",
+                    &authorization,
+                    &body,
+                ),
+            )?;
             Ok(door)
         },
         subscribe: |door| wire::get(door, "/api/realtime", ""),
         greet: |address, said| {
-            let Some(client) = json_text(said, "clientId") else { return Ok(false) };
-            let body = serde_json::json!({"clientId": client, "subscriptions": ["topics"]}).to_string();
-            ask(address, &wire::post(&address.into(), "/api/realtime", "application/json", "", &body)).map(|_| true)
+            let Some(client) = json_text(said, "clientId") else {
+                return Ok(false);
+            };
+            let body =
+                serde_json::json!({"clientId": client, "subscriptions": ["topics"]}).to_string();
+            ask(
+                address,
+                &wire::post(
+                    &address.into(),
+                    "/api/realtime",
+                    "application/json",
+                    "",
+                    &body,
+                ),
+            )
+            .map(|_| true)
         },
         publish: |door, text| {
             let body = serde_json::json!({"comment": text}).to_string();
-            wire::post(door, "/api/collections/topics/records", "application/json", "", &body)
+            wire::post(
+                door,
+                "/api/collections/topics/records",
+                "application/json",
+                "",
+                &body,
+            )
         },
         publish_port: 0,
         text_bytes: 200,
         is_ours: false,
-        bounds: Bounds { readers: 1_000, ..Bounds::NONE },
+        bounds: Bounds {
+            readers: 1_000,
+            ..Bounds::NONE
+        },
     }
 }
 
@@ -261,14 +372,25 @@ fn durable_streams() -> Contender {
         missing: missing("durable-streams-server", "durable-streams-server"),
         command: Box::new(|folder, address| {
             let mut command = Command::new("durable-streams-server");
-            command.args(["--host", "127.0.0.1", "--port", &address.port().to_string(), "--data-dir"]).arg(folder);
+            command
+                .args([
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    &address.port().to_string(),
+                    "--data-dir",
+                ])
+                .arg(folder);
             command.stdout(std::process::Stdio::null());
             Ok(command)
         }),
         ready: "/",
         prepare: |_, address| {
             let door = address.into();
-            ask(address, &wire::with_body("PUT", &door, "/v1/stream/board", "text/plain", "", ""))?;
+            ask(
+                address,
+                &wire::with_body("PUT", &door, "/v1/stream/board", "text/plain", "", ""),
+            )?;
             Ok(door)
         },
         subscribe: |door| wire::get(door, "/v1/stream/board?offset=now&live=sse", ""),
@@ -278,20 +400,31 @@ fn durable_streams() -> Contender {
         text_bytes: 270,
         is_ours: false,
         // It ends each stream after a minute.
-        bounds: Bounds { idle_s: 10.0, ..Bounds::NONE },
+        bounds: Bounds {
+            idle_s: 10.0,
+            ..Bounds::NONE
+        },
     }
 }
 
 /// The Django tutorial that this project began with: each stream looks into a cache once a second.
 fn tutorial() -> Contender {
-    let python = std::env::var("KAIRANBAN_BENCH_PYTHON").unwrap_or_else(|_| "target/test-tools/python/bin/python".to_owned());
-    let has_django = Command::new(&python).args(["-c", "import django, uvicorn"]).stderr(std::process::Stdio::null()).status();
-    let without = format!("no Django and uvicorn for {python}; KAIRANBAN_BENCH_PYTHON names another");
+    let python = std::env::var("KAIRANBAN_BENCH_PYTHON")
+        .unwrap_or_else(|_| "target/test-tools/python/bin/python".to_owned());
+    let has_django = Command::new(&python)
+        .args(["-c", "import django, uvicorn"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    let without =
+        format!("no Django and uvicorn for {python}; KAIRANBAN_BENCH_PYTHON names another");
     Contender {
         name: "the Django tutorial",
         missing: (!has_django.is_ok_and(|status| status.success())).then_some(without),
         command: Box::new(move |folder, address| {
-            fs::write(folder.join("board.py"), include_str!("../../peers/tutorial.py"))?;
+            fs::write(
+                folder.join("board.py"),
+                include_str!("../../peers/tutorial.py"),
+            )?;
             let mut command = Command::new(std::path::absolute(&python)?);
             let (host, port) = (address.ip().to_string(), address.port().to_string());
             let server = [
@@ -314,12 +447,24 @@ fn tutorial() -> Contender {
         prepare: nothing_to_prepare,
         subscribe: |door| wire::get(door, "/topic_stream/", ""),
         greet: any_bytes_will_do,
-        publish: |door, text| wire::post(door, "/", "application/x-www-form-urlencoded", "", &format!("comment={text}")),
+        publish: |door, text| {
+            wire::post(
+                door,
+                "/",
+                "application/x-www-form-urlencoded",
+                "",
+                &format!("comment={text}"),
+            )
+        },
         publish_port: 0,
         text_bytes: 140,
         is_ours: false,
         // It looks once a second, and tells all that came as one.
-        bounds: Bounds { readers: 500, rate: 1.0, ..Bounds::NONE },
+        bounds: Bounds {
+            readers: 500,
+            rate: 1.0,
+            ..Bounds::NONE
+        },
     }
 }
 

@@ -77,7 +77,8 @@ pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     let memory = process.memory()?;
     let mut crowd = gather(&running, readers)?;
     crowd.idle(SETTLE)?;
-    let reader_kib = float(process.memory()?.saturating_sub(memory)) / 1_024.0 / float(readers as u64);
+    let reader_kib =
+        float(process.memory()?.saturating_sub(memory)) / 1_024.0 / float(readers as u64);
     let idle_s = plan.idle_s.min(contender.bounds.idle_s);
     let idle_percent = if idle_s > 0.0 {
         let before = process.cpu()?;
@@ -86,11 +87,19 @@ pub fn fan_out(contender: &Contender, plan: &Plan) -> Result<FanOut> {
     } else {
         None
     };
-    let verifying = contender.is_ours.then(|| Verifier::start(running.door.clone()));
-    let (seen, cpu) = watch(&running, &mut crowd, Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds))?;
+    let verifying = contender
+        .is_ours
+        .then(|| Verifier::start(running.door.clone()));
+    let (seen, cpu) = watch(
+        &running,
+        &mut crowd,
+        Schedule::new(0, plan.rate.min(contender.bounds.rate), plan.seconds),
+    )?;
     let verified = verifying.map(Verifier::end).transpose()?;
     let deliveries = float(seen.deliveries.max(1));
-    let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| float(histogram.value_at_percentile(percent)) / 1_000.0;
+    let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| {
+        float(histogram.value_at_percentile(percent)) / 1_000.0
+    };
     Ok(FanOut {
         name: contender.name.to_owned(),
         readers,
@@ -118,21 +127,29 @@ struct Verifier {
 impl Verifier {
     fn start(door: Door) -> Self {
         let (end, ended) = oneshot::channel();
-        Self { end, thread: thread::spawn(move || follow(&door, ended)) }
+        Self {
+            end,
+            thread: thread::spawn(move || follow(&door, ended)),
+        }
     }
 
     /// How many changes it was told of.
     fn end(self) -> Result<u64> {
         // It may have found a fault and gone.
         let _ = self.end.send(());
-        self.thread.join().map_err(|_| anyhow!("the client panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the client panicked"))?
     }
 }
 
 fn follow(door: &Door, mut ended: oneshot::Receiver<()>) -> Result<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
-        let mut follow = Client::new(&format!("http://{}", door.address), door.token.clone())?.follow("main".parse()?);
+        let mut follow = Client::new(&format!("http://{}", door.address), door.token.clone())?
+            .follow("main".parse()?);
         let mut changes = 0;
         loop {
             tokio::select! {

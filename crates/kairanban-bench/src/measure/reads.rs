@@ -82,20 +82,32 @@ pub fn reads(rounds: usize) -> Result<Vec<Read>> {
 }
 
 fn tag(head: &str) -> Result<String> {
-    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).context("no ETag")?;
+    let tag = head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .context("no ETag")?;
     Ok(tag.trim().to_owned())
 }
 
 fn parts(answer: &[u8]) -> Result<(String, &[u8])> {
     let end = memchr::memmem::find(answer, b"\r\n\r\n").context("no head")? + 4;
-    Ok((String::from_utf8_lossy(&answer[..end]).to_lowercase(), &answer[end..]))
+    Ok((
+        String::from_utf8_lossy(&answer[..end]).to_lowercase(),
+        &answer[end..],
+    ))
 }
 
 fn nginx(folder: &Path) -> Result<Process> {
     let address = free_address()?;
-    Command::new("gzip").args(["-9", "-k"]).arg(folder.join("list.json")).status()?;
+    Command::new("gzip")
+        .args(["-9", "-k"])
+        .arg(folder.join("list.json"))
+        .status()?;
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let paths: String = temporary.iter().map(|kind| format!("{kind}_temp_path {kind}; ")).collect();
+    let paths: String = temporary
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {kind}; "))
+        .collect();
     let text = format!(
         "worker_processes 1;\ndaemon off;\npid nginx.pid;\nerror_log error.log warn;\nevents {{ worker_connections 1024; }}\n\
          http {{ access_log off; sendfile on; tcp_nopush on; open_file_cache max=10; keepalive_requests 1000000000; gzip_static on; {paths}\n\
@@ -107,6 +119,9 @@ fn nginx(folder: &Path) -> Result<Process> {
     #[cfg(unix)]
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let mut command = Command::new("nginx");
-    command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "error.log"]);
+    command
+        .arg("-p")
+        .arg(folder)
+        .args(["-c", "nginx.conf", "-e", "error.log"]);
     Process::start(command, address, "/list.json")
 }

@@ -46,7 +46,10 @@ pub fn slow() -> Result<Vec<Slow>> {
 }
 
 fn beside(stalled: usize) -> Result<Slow> {
-    let contender = Contender { subscribe: LIST, ..kairanban("kairanban", Kairanban::default()) };
+    let contender = Contender {
+        subscribe: LIST,
+        ..kairanban("kairanban", Kairanban::default())
+    };
     let running = contender.start()?;
     fill(&running, TOPICS)?;
     let mut crowd = gather(&running, READERS)?;
@@ -54,7 +57,9 @@ fn beside(stalled: usize) -> Result<Slow> {
     crowd.stall(stalled);
     let memory = running.process.memory()?;
     let (seen, _) = watch(&running, &mut crowd, Schedule::new(0, RATE, SECONDS))?;
-    let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| float(histogram.value_at_percentile(percent)) / 1_000.0;
+    let ms = |histogram: &hdrhistogram::Histogram<u64>, percent| {
+        float(histogram.value_at_percentile(percent)) / 1_000.0
+    };
     Ok(Slow {
         stalled,
         awake: READERS - stalled,

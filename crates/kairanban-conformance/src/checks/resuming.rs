@@ -9,7 +9,10 @@ const PATCHES: &str = "/b/{board}/stream?format=patch";
 
 /// Where the board stands, and its list.
 async fn now(server: &Server) -> Result<(String, List), String> {
-    let first = Events::open(server, PATCHES, &[]).await?.expect("snapshot").await?;
+    let first = Events::open(server, PATCHES, &[])
+        .await?
+        .expect("snapshot")
+        .await?;
     let mut list = List::default();
     list.take(&first)?;
     Ok((first.cursor()?.to_owned(), list))
@@ -17,7 +20,10 @@ async fn now(server: &Server) -> Result<(String, List), String> {
 
 pub(super) async fn up_to_date(server: &Server) -> Outcome {
     let (cursor, _) = now(server).await?;
-    Events::open(server, PATCHES, &[("last-event-id", &cursor)]).await?.quiet().await
+    Events::open(server, PATCHES, &[("last-event-id", &cursor)])
+        .await?
+        .quiet()
+        .await
 }
 
 pub(super) async fn missed(server: &Server) -> Outcome {
@@ -25,7 +31,9 @@ pub(super) async fn missed(server: &Server) -> Outcome {
     let posted = [server.post_new().await?, server.post_new().await?];
     let mut stream = Events::open(server, PATCHES, &[("last-event-id", &cursor)]).await?;
     list.take(&stream.message().await?)?;
-    ensure(posted.iter().all(|comment| list.shows(comment)), || format!("{posted:?} were missed and are not in the list"))?;
+    ensure(posted.iter().all(|comment| list.shows(comment)), || {
+        format!("{posted:?} were missed and are not in the list")
+    })?;
     stream.quiet().await
 }
 
@@ -33,17 +41,30 @@ pub(super) async fn where_the_cursor_stands(server: &Server) -> Outcome {
     let (cursor, _) = now(server).await?;
     for name in ["last_event_id", "lastEventId", "since"] {
         let path = format!("{PATCHES}&{name}={cursor}");
-        Events::open(server, &path, &[]).await?.quiet().await.map_err(|error| format!("{name}: {error}"))?;
+        Events::open(server, &path, &[])
+            .await?
+            .quiet()
+            .await
+            .map_err(|error| format!("{name}: {error}"))?;
     }
     let header_wins = format!("{PATCHES}&last_event_id=0-1");
-    Events::open(server, &header_wins, &[("last-event-id", &cursor)]).await?.quiet().await
+    Events::open(server, &header_wins, &[("last-event-id", &cursor)])
+        .await?
+        .quiet()
+        .await
 }
 
 pub(super) async fn words(server: &Server) -> Outcome {
     let (cursor, _) = now(server).await?;
     let empty = format!("{PATCHES}&last_event_id={cursor}");
-    Events::open(server, &empty, &[("last-event-id", "")]).await?.expect("snapshot").await?;
-    Events::open(server, &format!("{PATCHES}&since=earliest"), &[]).await?.expect("snapshot").await?;
+    Events::open(server, &empty, &[("last-event-id", "")])
+        .await?
+        .expect("snapshot")
+        .await?;
+    Events::open(server, &format!("{PATCHES}&since=earliest"), &[])
+        .await?
+        .expect("snapshot")
+        .await?;
     let mut stream = Events::open(server, &format!("{PATCHES}&since=now"), &[]).await?;
     stream.quiet().await?;
     server.post_new().await?;
@@ -52,21 +73,40 @@ pub(super) async fn words(server: &Server) -> Outcome {
 
 pub(super) async fn time(server: &Server) -> Outcome {
     let comment = server.post_new().await?;
-    let first = Events::open(server, &format!("{PATCHES}&since=10m"), &[]).await?.message().await?;
+    let first = Events::open(server, &format!("{PATCHES}&since=10m"), &[])
+        .await?
+        .message()
+        .await?;
     let told = matches!(first.name.as_str(), "patch" | "snapshot") && first.data.contains(&comment);
-    ensure(told, || format!("what was posted just now is not in {first:?}"))?;
-    Events::open(server, &format!("{PATCHES}&since=0s"), &[]).await?.quiet().await
+    ensure(told, || {
+        format!("what was posted just now is not in {first:?}")
+    })?;
+    Events::open(server, &format!("{PATCHES}&since=0s"), &[])
+        .await?
+        .quiet()
+        .await
 }
 
 pub(super) async fn resets(server: &Server) -> Outcome {
     let (cursor, _) = now(server).await?;
-    let epoch = cursor.rsplit_once('-').map(|(epoch, _)| epoch).unwrap_or_default();
+    let epoch = cursor
+        .rsplit_once('-')
+        .map(|(epoch, _)| epoch)
+        .unwrap_or_default();
     let future = format!("{epoch}-9007199254740991");
-    for (cursor, reason) in [("0-1", "epoch"), (future.as_str(), "future"), ("no cursor", "invalid")] {
+    for (cursor, reason) in [
+        ("0-1", "epoch"),
+        (future.as_str(), "future"),
+        ("no cursor", "invalid"),
+    ] {
         let mut stream = Events::open(server, PATCHES, &[("last-event-id", cursor)]).await?;
         let reset = stream.expect("reset").await?;
-        ensure(reset.json()?["reason"] == reason, || format!("{cursor}: {reset:?} should say {reason}"))?;
-        ensure(reset.id.as_deref() == Some(""), || format!("{cursor}: a reset has an empty id: {reset:?}"))?;
+        ensure(reset.json()?["reason"] == reason, || {
+            format!("{cursor}: {reset:?} should say {reason}")
+        })?;
+        ensure(reset.id.as_deref() == Some(""), || {
+            format!("{cursor}: a reset has an empty id: {reset:?}")
+        })?;
         List::default().take(&stream.expect("snapshot").await?)?;
     }
     Ok(())

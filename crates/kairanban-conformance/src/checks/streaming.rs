@@ -17,8 +17,14 @@ pub(super) async fn headers(server: &Server) -> Outcome {
         ("cache-control", "no-transform"),
         ("x-accel-buffering", "no"),
     ] {
-        let found = stream.head.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        ensure(found.contains(value), || format!("{name} is {found:?} and lacks {value}"))?;
+        let found = stream
+            .head
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        ensure(found.contains(value), || {
+            format!("{name} is {found:?} and lacks {value}")
+        })?;
     }
     Ok(())
 }
@@ -32,9 +38,18 @@ pub(super) async fn opening(server: &Server) -> Outcome {
     let first = stream.expect("snapshot").await?;
     let mut list = List::default();
     list.take(&first)?;
-    let (epoch, revision) = first.cursor()?.rsplit_once('-').ok_or("a cursor is epoch-revision")?;
-    ensure(revision == list.revision.to_string(), || format!("the cursor says {revision}, the list {}", list.revision))?;
-    let hex = epoch.len() <= 16 && !epoch.is_empty() && epoch.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let (epoch, revision) = first
+        .cursor()?
+        .rsplit_once('-')
+        .ok_or("a cursor is epoch-revision")?;
+    ensure(revision == list.revision.to_string(), || {
+        format!("the cursor says {revision}, the list {}", list.revision)
+    })?;
+    let hex = epoch.len() <= 16
+        && !epoch.is_empty()
+        && epoch
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     ensure(hex, || format!("{epoch:?} is no epoch"))
 }
 
@@ -44,8 +59,14 @@ pub(super) async fn refusals(server: &Server) -> Outcome {
         ("/b/{board}/stream?format=xml", "*/*", 400),
         ("/b/{board}/stream", "image/png", 406),
     ] {
-        let answered = server.get(path, &[("accept", accept)]).await?.status().as_u16();
-        ensure(answered == status, || format!("{path} was answered with {answered}, not {status}"))?;
+        let answered = server
+            .get(path, &[("accept", accept)])
+            .await?
+            .status()
+            .as_u16();
+        ensure(answered == status, || {
+            format!("{path} was answered with {answered}, not {status}")
+        })?;
     }
     Ok(())
 }
@@ -59,24 +80,36 @@ pub(super) async fn patches(server: &Server) -> Outcome {
         let patch = stream.expect("patch").await?;
         list.take(&patch)?;
         patch.cursor()?;
-        ensure(list.shows(&comment), || format!("{comment:?} was posted and is not in the list"))?;
+        ensure(list.shows(&comment), || {
+            format!("{comment:?} was posted and is not in the list")
+        })?;
     }
     Ok(())
 }
 
 pub(super) async fn same_for_all(server: &Server) -> Outcome {
-    let mut streams = [Events::open(server, PATCHES, &[]).await?, Events::open(server, PATCHES, &[]).await?];
+    let mut streams = [
+        Events::open(server, PATCHES, &[]).await?,
+        Events::open(server, PATCHES, &[]).await?,
+    ];
     for stream in &mut streams {
         stream.expect("snapshot").await?;
     }
     server.post_new().await?;
     let [one, other] = &mut streams;
     let (one, other) = (one.expect("patch").await?, other.expect("patch").await?);
-    ensure(one.id == other.id && one.data == other.data, || format!("{one:?} and {other:?}"))
+    ensure(one.id == other.id && one.data == other.data, || {
+        format!("{one:?} and {other:?}")
+    })
 }
 
 pub(super) async fn heartbeat(server: &Server) -> Outcome {
     let path = "/b/{board}/stream?format=patch&since=now&heartbeat=event";
-    let beat = Events::open(server, path, &[]).await?.expect("heartbeat").await?;
-    ensure(beat.id.is_none(), || format!("a heartbeat completes no state: {beat:?}"))
+    let beat = Events::open(server, path, &[])
+        .await?
+        .expect("heartbeat")
+        .await?;
+    ensure(beat.id.is_none(), || {
+        format!("a heartbeat completes no state: {beat:?}")
+    })
 }

@@ -13,7 +13,10 @@ pub(crate) fn revision(number: u64) -> Revision {
 }
 
 pub(crate) fn cursor(number: u64) -> Cursor {
-    Cursor { epoch: "e".parse().expect("an epoch"), revision: revision(number) }
+    Cursor {
+        epoch: "e".parse().expect("an epoch"),
+        revision: revision(number),
+    }
 }
 
 pub(crate) fn topic(id: i64, at: u64) -> Arc<Topic> {
@@ -32,7 +35,11 @@ pub(crate) fn topic(id: i64, at: u64) -> Arc<Topic> {
 
 /// Ids and revisions of what a snapshot shows.
 pub(crate) fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
-    snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
+    snapshot
+        .topics()
+        .iter()
+        .map(|topic| (topic.id.0, topic.revision.get()))
+        .collect()
 }
 
 /// Does what a patch says.

@@ -34,7 +34,9 @@ impl AnyConnection {
     /// When a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "to_char(changes.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
+            Self::Postgres(_) => {
+                "to_char(changes.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+            }
             Self::Sqlite(_) => "changes.at",
         }
     }
@@ -71,15 +73,21 @@ impl AnyConnection {
             Self::Postgres(_) => {
                 "SELECT count(*) AS number FROM pg_trigger WHERE tgrelid = to_regclass('topics') AND NOT tgisinternal"
             }
-            Self::Sqlite(_) => "SELECT count(*) AS number FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics'",
+            Self::Sqlite(_) => {
+                "SELECT count(*) AS number FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics'"
+            }
         }
     }
 
     /// Logs a change of a board, from within a write.
     pub(crate) fn log_change_sql(&self, kind: &str, board_id: i64) -> String {
         match self {
-            Self::Postgres(_) => format!("INSERT INTO changes (kind, board_id) VALUES ('{kind}', {board_id})"),
-            Self::Sqlite(_) => format!("INSERT INTO changes (revision, kind, board_id) VALUES (0, '{kind}', {board_id})"),
+            Self::Postgres(_) => {
+                format!("INSERT INTO changes (kind, board_id) VALUES ('{kind}', {board_id})")
+            }
+            Self::Sqlite(_) => format!(
+                "INSERT INTO changes (revision, kind, board_id) VALUES (0, '{kind}', {board_id})"
+            ),
         }
     }
 
@@ -149,7 +157,9 @@ impl AnyConnection {
     /// From here to the end of the transaction waits hardly for a key: many that are in use must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute("SET LOCAL kairanban.key_wait = '1'"),
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET LOCAL kairanban.key_wait = '1'")
+            }
             Self::Sqlite(_) => Ok(()),
         }
     }
@@ -169,7 +179,9 @@ impl AnyConnection {
     pub(crate) fn end_archiving(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(_) => Ok(()),
-            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 0"),
+            Self::Sqlite(connection) => {
+                connection.batch_execute("UPDATE revisions SET archiving = 0")
+            }
         }
     }
 

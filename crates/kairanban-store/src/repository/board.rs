@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
-use kairanban_core::{Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision, Scope, Standing};
+use kairanban_core::{
+    Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision, Scope,
+    Standing,
+};
 
 use crate::{
     StoreError,
@@ -60,27 +63,57 @@ pub struct BoardPlace {
 }
 
 /// How a board stands, all of one moment.
-pub(crate) fn place_of(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardPlace, StoreError> {
+pub(crate) fn place_of(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+) -> Result<BoardPlace, StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str()));
-    let columns = (boards::id, boards::read, boards::post, sql::<BigInt>(BOARD_REVISION), sql::<BigInt>(NAMED_AT));
-    let found: Option<(i64, LossyText, LossyText, i64, i64)> = row.select(columns).first(connection).optional()?;
-    let (id, read, post, at, named_at) = found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
+    let columns = (
+        boards::id,
+        boards::read,
+        boards::post,
+        sql::<BigInt>(BOARD_REVISION),
+        sql::<BigInt>(NAMED_AT),
+    );
+    let found: Option<(i64, LossyText, LossyText, i64, i64)> =
+        row.select(columns).first(connection).optional()?;
+    let (id, read, post, at, named_at) =
+        found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
     let policies = policies(Some(&read), Some(&post));
-    Ok(BoardPlace { id: BoardId(id), policies, revision: revision(at)?, named_at: revision(named_at)? })
+    Ok(BoardPlace {
+        id: BoardId(id),
+        policies,
+        revision: revision(at)?,
+        named_at: revision(named_at)?,
+    })
 }
 
 /// Who may do what on the board with this name.
-pub(crate) fn board_policies(connection: &mut AnyConnection, board: &BoardName) -> Result<(BoardId, Policies), StoreError> {
-    let row = boards::table.filter(boards::name.eq(board.as_str())).select((boards::id, boards::read, boards::post));
+pub(crate) fn board_policies(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+) -> Result<(BoardId, Policies), StoreError> {
+    let row = boards::table
+        .filter(boards::name.eq(board.as_str()))
+        .select((boards::id, boards::read, boards::post));
     let found: Option<(i64, LossyText, LossyText)> = row.first(connection).optional()?;
     let found = found.map(|(id, read, post)| (BoardId(id), policies(Some(&read), Some(&post))));
     found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
 /// The key of the board with this name.
-pub(crate) fn board_id(connection: &mut AnyConnection, board: &BoardName) -> Result<BoardId, StoreError> {
-    let found = boards::table.filter(boards::name.eq(board.as_str())).select(boards::id).first(connection).optional()?;
-    found.map(BoardId).ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
+pub(crate) fn board_id(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+) -> Result<BoardId, StoreError> {
+    let found = boards::table
+        .filter(boards::name.eq(board.as_str()))
+        .select(boards::id)
+        .first(connection)
+        .optional()?;
+    found
+        .map(BoardId)
+        .ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
 /// Boards in the order of their names, after one of them.
@@ -91,37 +124,79 @@ pub(crate) fn boards(
     limit: usize,
 ) -> Result<Vec<Board>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut query = boards::table.filter(boards::name.gt(after.map_or("", BoardName::as_str))).into_boxed();
+    let mut query = boards::table
+        .filter(boards::name.gt(after.map_or("", BoardName::as_str)))
+        .into_boxed();
     if let Visible::Open(besides) = visible {
         let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
-        query = query.filter(boards::read.eq(ReadPolicy::Open.as_str()).or(boards::name.eq(besides)));
+        query = query.filter(
+            boards::read
+                .eq(ReadPolicy::Open.as_str())
+                .or(boards::name.eq(besides)),
+        );
     }
-    let rows: Vec<BoardRow> = query.order(boards::name).limit(limit).select(board_columns()).load(connection)?;
+    let rows: Vec<BoardRow> = query
+        .order(boards::name)
+        .limit(limit)
+        .select(board_columns())
+        .load(connection)?;
     // A name that another program chose and that no address can hold is nobody's board.
     Ok(rows.into_iter().filter_map(board).collect())
 }
 
 /// The board with this name, without its topics.
-pub(crate) fn board_info(connection: &mut AnyConnection, name: &BoardName) -> Result<Board, StoreError> {
-    let row = boards::table.filter(boards::name.eq(name.as_str())).select(board_columns());
+pub(crate) fn board_info(
+    connection: &mut AnyConnection,
+    name: &BoardName,
+) -> Result<Board, StoreError> {
+    let row = boards::table
+        .filter(boards::name.eq(name.as_str()))
+        .select(board_columns());
     let found: Option<BoardRow> = row.first(connection).optional()?;
-    found.and_then(board).ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
+    found
+        .and_then(board)
+        .ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
 }
 
 type BoardRow = (LossyText, LossyText, LossyText, LossyText, i64, i64);
-type BoardColumns = (boards::name, boards::title, boards::read, boards::post, SqlLiteral<BigInt>, SqlLiteral<BigInt>);
+type BoardColumns = (
+    boards::name,
+    boards::title,
+    boards::read,
+    boards::post,
+    SqlLiteral<BigInt>,
+    SqlLiteral<BigInt>,
+);
 
 fn board_columns() -> BoardColumns {
-    const TOPICS: &str = "(SELECT count(*) FROM topics WHERE topics.board_id = boards.id AND NOT topics.archived)";
-    (boards::name, boards::title, boards::read, boards::post, sql(BOARD_REVISION), sql(TOPICS))
+    const TOPICS: &str =
+        "(SELECT count(*) FROM topics WHERE topics.board_id = boards.id AND NOT topics.archived)";
+    (
+        boards::name,
+        boards::title,
+        boards::read,
+        boards::post,
+        sql(BOARD_REVISION),
+        sql(TOPICS),
+    )
 }
 
 fn board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
     let (revision, topics) = (revision(at).ok()?, u64::try_from(topics).ok()?);
-    Some(Board { name: name.0.parse().ok()?, title: title.0, policies: policies(Some(&read), Some(&post)), revision, topics })
+    Some(Board {
+        name: name.0.parse().ok()?,
+        title: title.0,
+        policies: policies(Some(&read), Some(&post)),
+        revision,
+        topics,
+    })
 }
 
-pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wanted: &BoardEdit) -> Result<(), StoreError> {
+pub(crate) fn create_board(
+    connection: &mut AnyConnection,
+    name: &BoardName,
+    wanted: &BoardEdit,
+) -> Result<(), StoreError> {
     match board_id(connection, name) {
         Ok(_) => Err(StoreError::BoardExists(name.clone())),
         Err(StoreError::NoSuchBoard(_)) => {
@@ -138,13 +213,27 @@ pub(crate) fn create_board(connection: &mut AnyConnection, name: &BoardName, wan
 }
 
 /// Changes a board. What stays as it was is no change, and draws no revision.
-pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, edit: &BoardEdit) -> Result<(), StoreError> {
+pub(crate) fn update_board(
+    connection: &mut AnyConnection,
+    name: &BoardName,
+    edit: &BoardEdit,
+) -> Result<(), StoreError> {
     let now = board_info(connection, name)?;
     let row = boards::table.filter(boards::name.eq(name.as_str()));
-    let title = edit.title.as_ref().map_or(now.title.as_str(), BoardTitle::as_str);
-    let (read, post) = (edit.read.unwrap_or(now.policies.read), edit.post.unwrap_or(now.policies.post));
+    let title = edit
+        .title
+        .as_ref()
+        .map_or(now.title.as_str(), BoardTitle::as_str);
+    let (read, post) = (
+        edit.read.unwrap_or(now.policies.read),
+        edit.post.unwrap_or(now.policies.post),
+    );
     if (title, read, post) != (now.title.as_str(), now.policies.read, now.policies.post) {
-        let set = (boards::title.eq(title), boards::read.eq(read.as_str()), boards::post.eq(post.as_str()));
+        let set = (
+            boards::title.eq(title),
+            boards::read.eq(read.as_str()),
+            boards::post.eq(post.as_str()),
+        );
         touched(connection.modify(diesel::update(row).set(set))?)?;
     }
     Ok(())
@@ -152,19 +241,31 @@ pub(crate) fn update_board(connection: &mut AnyConnection, name: &BoardName, edi
 
 /// A statement that touched no row although it had to: a trigger dropped it without a word.
 fn touched(rows: usize) -> Result<(), StoreError> {
-    if rows > 0 { Ok(()) } else { Err(StoreError::Refused(Refusal::default())) }
+    if rows > 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Refused(Refusal::default()))
+    }
 }
 
-pub(crate) fn delete_board(connection: &mut AnyConnection, name: &BoardName) -> Result<(), StoreError> {
+pub(crate) fn delete_board(
+    connection: &mut AnyConnection,
+    name: &BoardName,
+) -> Result<(), StoreError> {
     let id = board_id(connection, name)?;
     touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)
 }
 
 /// Makes the board if there is none with this name; tells whether it did.
-pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) -> Result<bool, StoreError> {
+pub(crate) fn ensure_board(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+) -> Result<bool, StoreError> {
     match board_id(connection, board) {
         Err(StoreError::NoSuchBoard(_)) => {
-            diesel::insert_into(boards::table).values(boards::name.eq(board.as_str())).execute(connection)?;
+            diesel::insert_into(boards::table)
+                .values(boards::name.eq(board.as_str()))
+                .execute(connection)?;
             Ok(true)
         }
         found => found.map(|_| false),
@@ -172,9 +273,19 @@ pub(crate) fn ensure_board(connection: &mut AnyConnection, board: &BoardName) ->
 }
 
 /// Notes which board takes the topics that name none, if no board that is there is noted.
-pub(crate) fn name_default_board(connection: &mut AnyConnection, board: &BoardName) -> Result<(), StoreError> {
-    let noted = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok()).unwrap_or(0);
-    if boards::table.filter(boards::id.eq(noted)).count().get_result::<i64>(connection)? == 0 {
+pub(crate) fn name_default_board(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+) -> Result<(), StoreError> {
+    let noted = identity::get(connection, DEFAULT_BOARD)?
+        .and_then(|id| id.parse::<i64>().ok())
+        .unwrap_or(0);
+    if boards::table
+        .filter(boards::id.eq(noted))
+        .count()
+        .get_result::<i64>(connection)?
+        == 0
+    {
         let id = board_id(connection, board)?;
         identity::put(connection, DEFAULT_BOARD, &id.0.to_string())?;
     }
@@ -182,35 +293,65 @@ pub(crate) fn name_default_board(connection: &mut AnyConnection, board: &BoardNa
 }
 
 /// The board that the row `default_board` of `identity` names by its id; `None` without such a row or board.
-pub(crate) fn stored_default_board(connection: &mut AnyConnection) -> Result<Option<BoardName>, StoreError> {
-    let Some(id) = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok()) else { return Ok(None) };
-    let name: Option<LossyText> = boards::table.filter(boards::id.eq(id)).select(boards::name).first(connection).optional()?;
+pub(crate) fn stored_default_board(
+    connection: &mut AnyConnection,
+) -> Result<Option<BoardName>, StoreError> {
+    let Some(id) = identity::get(connection, DEFAULT_BOARD)?.and_then(|id| id.parse::<i64>().ok())
+    else {
+        return Ok(None);
+    };
+    let name: Option<LossyText> = boards::table
+        .filter(boards::id.eq(id))
+        .select(boards::name)
+        .first(connection)
+        .optional()?;
     Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
 /// Whether somebody may read a board: `right` is what their token allows there. For all others it
 /// is not there.
-pub(crate) fn may_read(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+pub(crate) fn may_read(
+    board: &BoardName,
+    policies: Policies,
+    right: Option<Scope>,
+) -> Result<(), StoreError> {
     match policies.read {
         ReadPolicy::Token if right.is_none() => Err(StoreError::NoSuchBoard(board.clone())),
         _ => Ok(()),
     }
 }
 
-pub(super) fn may_post(board: &BoardName, policies: Policies, right: Option<Scope>) -> Result<(), StoreError> {
+pub(super) fn may_post(
+    board: &BoardName,
+    policies: Policies,
+    right: Option<Scope>,
+) -> Result<(), StoreError> {
     may_read(board, policies, right)?;
     match policies.post {
         PostPolicy::Closed => Err(StoreError::Closed),
-        PostPolicy::Token if right < Some(Scope::Post) => Err(StoreError::PostingTakesToken { shown: right.is_some() }),
+        PostPolicy::Token if right < Some(Scope::Post) => Err(StoreError::PostingTakesToken {
+            shown: right.is_some(),
+        }),
         _ => Ok(()),
     }
 }
 
 /// How boards stand now; `None` for one that is gone.
-pub(crate) fn standings(connection: &mut AnyConnection, ids: &[BoardId]) -> Result<Vec<(BoardId, Option<Standing>)>, StoreError> {
+pub(crate) fn standings(
+    connection: &mut AnyConnection,
+    ids: &[BoardId],
+) -> Result<Vec<(BoardId, Option<Standing>)>, StoreError> {
     let keys = ids.iter().map(|id| id.0);
-    let query = boards::table.filter(boards::id.eq_any(keys)).select((boards::id, standing_columns()));
+    let query = boards::table
+        .filter(boards::id.eq_any(keys))
+        .select((boards::id, standing_columns()));
     let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
-    let mut found: HashMap<_, _> = rows.into_iter().map(|(id, row)| (id, row.into_standing())).collect();
-    Ok(ids.iter().map(|id| (*id, found.remove(&id.0).flatten())).collect())
+    let mut found: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(id, row)| (id, row.into_standing()))
+        .collect();
+    Ok(ids
+        .iter()
+        .map(|id| (*id, found.remove(&id.0).flatten()))
+        .collect())
 }

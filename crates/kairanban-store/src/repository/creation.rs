@@ -7,7 +7,10 @@ use kairanban_core::{BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Sco
 use serde::Serialize;
 
 use super::board::{board_policies, may_post};
-use crate::{StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow, schema::topics};
+use crate::{
+    StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow,
+    schema::topics,
+};
 
 /// A topic that somebody wants on a board.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +43,9 @@ pub(crate) fn create_topics(
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
-    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| Some((*board, creation.key?, creation.topic, (*id)?)));
+    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
+        Some((*board, creation.key?, creation.topic, (*id)?))
+    });
     idempotency::note(connection, &noted.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
     let dropped = || StoreError::Refused(Refusal::default());
@@ -60,9 +65,15 @@ pub(crate) fn create_each(
     wanted: &[Creation<'_>],
 ) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     let mut outcomes = try_each(connection, wanted)?;
-    let is_conflict =
-        |outcome: &Result<TopicId, StoreError>| matches!(outcome, Err(StoreError::Refused(Refusal { conflict: true, .. })));
-    let conflicts: Vec<_> = (0..outcomes.len()).filter(|at| is_conflict(&outcomes[*at])).collect();
+    let is_conflict = |outcome: &Result<TopicId, StoreError>| {
+        matches!(
+            outcome,
+            Err(StoreError::Refused(Refusal { conflict: true, .. }))
+        )
+    };
+    let conflicts: Vec<_> = (0..outcomes.len())
+        .filter(|at| is_conflict(&outcomes[*at]))
+        .collect();
     if !conflicts.is_empty() {
         // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
         move_ids(connection);
@@ -78,54 +89,78 @@ pub(crate) fn create_each(
 ///
 /// # Errors
 /// Also if the topic is refused.
-pub(crate) fn create_one(connection: &mut AnyConnection, creation: &Creation<'_>) -> Result<TopicId, StoreError> {
+pub(crate) fn create_one(
+    connection: &mut AnyConnection,
+    creation: &Creation<'_>,
+) -> Result<TopicId, StoreError> {
     let decision = decide(connection, std::slice::from_ref(creation))?.pop();
-    match decision.ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))?? {
+    match decision
+        .ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))??
+    {
         Decision::Found(id) => Ok(id),
-        Decision::Create(board) => insert_checked(connection, board, creation).inspect_err(|error| {
-            // The sequence stays moved when this is rolled back.
-            if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
-                move_ids(connection);
-            }
-        }),
+        Decision::Create(board) => {
+            insert_checked(connection, board, creation).inspect_err(|error| {
+                // The sequence stays moved when this is rolled back.
+                if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
+                    move_ids(connection);
+                }
+            })
+        }
     }
 }
 
 fn move_ids(connection: &mut AnyConnection) {
-    if let Err(error) = connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?)) {
+    if let Err(error) =
+        connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?))
+    {
         tracing::warn!(%error, "the sequence of topic ids could not be moved");
     }
 }
 
-fn try_each(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+fn try_each(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
-    let outcome = |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
-        Err(error) => Ok(Err(error)),
-        Ok(Decision::Found(id)) => Ok(Ok(id)),
-        Ok(Decision::Create(board)) => match connection.transaction(|connection| insert_checked(connection, board, creation)) {
-            Ok(id) => Ok(Ok(id)),
-            Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
-                connection.ensure_in_write()?;
-                if matches!(error, StoreError::KeyInUse) {
-                    connection.stop_waiting_for_keys()?;
+    let outcome =
+        |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
+            Err(error) => Ok(Err(error)),
+            Ok(Decision::Found(id)) => Ok(Ok(id)),
+            Ok(Decision::Create(board)) => match connection
+                .transaction(|connection| insert_checked(connection, board, creation))
+            {
+                Ok(id) => Ok(Ok(id)),
+                Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
+                    connection.ensure_in_write()?;
+                    if matches!(error, StoreError::KeyInUse) {
+                        connection.stop_waiting_for_keys()?;
+                    }
+                    Ok(Err(error))
                 }
-                Ok(Err(error))
-            }
-            Err(error) => Err(error),
-        },
-    };
+                Err(error) => Err(error),
+            },
+        };
     decisions.into_iter().zip(wanted).map(outcome).collect()
 }
 
 /// Decides for each whether it is new.
-fn decide(connection: &mut AnyConnection, wanted: &[Creation<'_>]) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
+fn decide(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'_>],
+) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
     let boards = boards(connection, wanted)?;
     let earlier = earlier(connection, wanted, &boards)?;
     let decide = |creation: &Creation<'_>| {
         let no_board = || StoreError::NoSuchBoard(creation.board.clone());
-        let (board_id, policies) = boards.get(creation.board).copied().flatten().ok_or_else(no_board)?;
+        let (board_id, policies) = boards
+            .get(creation.board)
+            .copied()
+            .flatten()
+            .ok_or_else(no_board)?;
         may_post(creation.board, policies, creation.right)?;
-        let earlier = creation.key.and_then(|key| earlier.get(&(board_id, key.clone())));
+        let earlier = creation
+            .key
+            .and_then(|key| earlier.get(&(board_id, key.clone())));
         Ok(match earlier {
             Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
             None => Decision::Create(board_id),
@@ -139,10 +174,13 @@ fn new<'w, 'a>(
     decisions: &'w [Result<Decision, StoreError>],
     wanted: &'w [Creation<'a>],
 ) -> impl Iterator<Item = (BoardId, &'w Creation<'a>)> {
-    decisions.iter().zip(wanted).filter_map(|(decision, creation)| match decision {
-        Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
-        _ => None,
-    })
+    decisions
+        .iter()
+        .zip(wanted)
+        .filter_map(|(decision, creation)| match decision {
+            Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
+            _ => None,
+        })
 }
 
 enum Decision {
@@ -153,7 +191,10 @@ enum Decision {
 type Boards<'a> = HashMap<&'a BoardName, Option<(BoardId, Policies)>>;
 
 /// The boards that are named, each looked for once; `None` if there is none.
-fn boards<'a>(connection: &mut AnyConnection, wanted: &[Creation<'a>]) -> Result<Boards<'a>, StoreError> {
+fn boards<'a>(
+    connection: &mut AnyConnection,
+    wanted: &[Creation<'a>],
+) -> Result<Boards<'a>, StoreError> {
     let mut boards = Boards::new();
     for Creation { board, .. } in wanted {
         if !boards.contains_key(board) {
@@ -174,8 +215,15 @@ fn earlier(
     boards: &Boards<'_>,
 ) -> Result<HashMap<(BoardId, IdempotencyKey), idempotency::Earlier>, StoreError> {
     let mut keys: HashMap<BoardId, Vec<&IdempotencyKey>> = HashMap::new();
-    for Creation { board, key, right, .. } in wanted {
-        let open = boards.get(board).copied().flatten().filter(|(_, policies)| may_post(board, *policies, *right).is_ok());
+    for Creation {
+        board, key, right, ..
+    } in wanted
+    {
+        let open = boards
+            .get(board)
+            .copied()
+            .flatten()
+            .filter(|(_, policies)| may_post(board, *policies, *right).is_ok());
         // A board that is hidden from the writer costs no more statements than one that is missing.
         if let (Some((board_id, _)), Some(key)) = (open, key) {
             keys.entry(board_id).or_default().push(key);
@@ -184,37 +232,70 @@ fn earlier(
     let mut all = HashMap::new();
     for (board, keys) in keys {
         let found = idempotency::find(connection, board, &keys)?;
-        all.extend(found.into_iter().map(|(key, earlier)| ((board, key), earlier)));
+        all.extend(
+            found
+                .into_iter()
+                .map(|(key, earlier)| ((board, key), earlier)),
+        );
     }
     Ok(all)
 }
 
 /// Writes topics. Returns their ids, in the order of `new`; `None` for one that a trigger dropped.
-fn insert(connection: &mut AnyConnection, new: &[(BoardId, &Creation<'_>)]) -> Result<Vec<Option<TopicId>>, StoreError> {
+fn insert(
+    connection: &mut AnyConnection,
+    new: &[(BoardId, &Creation<'_>)],
+) -> Result<Vec<Option<TopicId>>, StoreError> {
     match connection.insert_topics_sql() {
         Some(sql) if new.len() > 1 => insert_together(connection, sql, new),
-        _ => new.iter().map(|(board, creation)| insert_one(connection, *board, creation.topic).map(Some)).collect(),
+        _ => new
+            .iter()
+            .map(|(board, creation)| insert_one(connection, *board, creation.topic).map(Some))
+            .collect(),
     }
 }
 
-type NewColumns<'a> =
-    (diesel::dsl::Eq<topics::board_id, i64>, diesel::dsl::Eq<topics::comment, &'a str>, diesel::dsl::Eq<topics::author, &'a str>);
+type NewColumns<'a> = (
+    diesel::dsl::Eq<topics::board_id, i64>,
+    diesel::dsl::Eq<topics::comment, &'a str>,
+    diesel::dsl::Eq<topics::author, &'a str>,
+);
 
 fn columns(board: BoardId, topic: &NewTopic) -> NewColumns<'_> {
-    (topics::board_id.eq(board.0), topics::comment.eq(topic.comment()), topics::author.eq(topic.author()))
+    (
+        topics::board_id.eq(board.0),
+        topics::comment.eq(topic.comment()),
+        topics::author.eq(topic.author()),
+    )
 }
 
-fn insert_one(connection: &mut AnyConnection, board: BoardId, topic: &NewTopic) -> Result<TopicId, StoreError> {
-    let statement = diesel::insert_into(topics::table).values(columns(board, topic)).returning(topics::id);
+fn insert_one(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    topic: &NewTopic,
+) -> Result<TopicId, StoreError> {
+    let statement = diesel::insert_into(topics::table)
+        .values(columns(board, topic))
+        .returning(topics::id);
     Ok(TopicId(statement.get_result(connection)?))
 }
 
 /// Writes a topic and its key, or finds out why not.
-fn insert_checked(connection: &mut AnyConnection, board: BoardId, creation: &Creation<'_>) -> Result<TopicId, StoreError> {
-    let statement = diesel::insert_into(topics::table).values(columns(board, creation.topic)).returning(topics::id);
+fn insert_checked(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    creation: &Creation<'_>,
+) -> Result<TopicId, StoreError> {
+    let statement = diesel::insert_into(topics::table)
+        .values(columns(board, creation.topic))
+        .returning(topics::id);
     // A trigger may drop the row without a word.
     let dropped = || StoreError::Refused(Refusal::default());
-    let id = TopicId(connection.modify_returning(statement)?.ok_or_else(dropped)?);
+    let id = TopicId(
+        connection
+            .modify_returning(statement)?
+            .ok_or_else(dropped)?,
+    );
     if let Some(key) = creation.key {
         idempotency::note_checked(connection, (board, key, creation.topic, id))?;
     }
@@ -237,7 +318,9 @@ fn insert_together(
     let id = |CreatedRow { drawn, id }| match drawn {
         Some(_) => Ok(id.map(TopicId)),
         // Alone, each row says which id it has.
-        None => Err(StoreError::Internal("a trigger of the database gave a topic another id".to_owned())),
+        None => Err(StoreError::Internal(
+            "a trigger of the database gave a topic another id".to_owned(),
+        )),
     };
     created.into_iter().map(id).collect()
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
-use crate::{BoardContent, StoreError, Stretch, change_log, classified, connection::AnyConnection, history, identity, migrate};
+use crate::{
+    BoardContent, StoreError, Stretch, change_log, classified, connection::AnyConnection, history,
+    identity, migrate,
+};
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
 const TABLES_WAIT: Duration = Duration::from_millis(200);
@@ -16,7 +19,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn settle(&self, known: Option<&LogPosition>) -> Result<(LogPosition, Verdict), StoreError> {
+    pub fn settle(
+        &self,
+        known: Option<&LogPosition>,
+    ) -> Result<(LogPosition, Verdict), StoreError> {
         super::settle(&self.pool, &self.config.address, known)
     }
 
@@ -27,7 +33,12 @@ impl Store {
     /// If the database is away.
     pub fn changes_since(&self, known: &LogPosition) -> Result<Option<Stretch>, StoreError> {
         // A file is known by what lies there, not by what a connection may hold open.
-        let file = self.config.address.path().map(identity::file_mark).transpose()?;
+        let file = self
+            .config
+            .address
+            .path()
+            .map(identity::file_mark)
+            .transpose()?;
         if file.is_some_and(|mark| mark != known.mark) {
             return Ok(None);
         }
@@ -55,10 +66,18 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn log_missed(&self, board: BoardId, seen: Revision, is_board: bool) -> Result<bool, StoreError> {
-        let log = |connection: &mut AnyConnection| history::log_missed(connection, board, seen, is_board);
+    pub fn log_missed(
+        &self,
+        board: BoardId,
+        seen: Revision,
+        is_board: bool,
+    ) -> Result<bool, StoreError> {
+        let log =
+            |connection: &mut AnyConnection| history::log_missed(connection, board, seen, is_board);
         // A row without a revision has no place in the order, and would be in the log for good.
-        let check = |connection: &mut AnyConnection, logged| match logged && change_log::stamped(connection)?.is_none() {
+        let check = |connection: &mut AnyConnection, logged| match logged
+            && change_log::stamped(connection)?.is_none()
+        {
             true => Err(classified::triggers_off()),
             false => Ok(logged),
         };
@@ -101,7 +120,10 @@ impl Store {
         if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
             return Ok(0);
         }
-        self.pool.write(|connection| change_log::archive(connection, board, topics_max, batch), |_, moved| Ok(moved))
+        self.pool.write(
+            |connection| change_log::archive(connection, board, topics_max, batch),
+            |_, moved| Ok(moved),
+        )
     }
 
     /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
@@ -117,6 +139,7 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool.with_turn(|connection| change_log::prune(connection, changes_max, age_max))
+        self.pool
+            .with_turn(|connection| change_log::prune(connection, changes_max, age_max))
     }
 }

@@ -64,9 +64,23 @@ enum End {
 }
 
 impl Shared {
-    pub(super) fn new(store: Store, config: WriterConfig, health: WriterHealth, on_commit: OnCommit, groups: Groups) -> Self {
+    pub(super) fn new(
+        store: Store,
+        config: WriterConfig,
+        health: WriterHealth,
+        on_commit: OnCommit,
+        groups: Groups,
+    ) -> Self {
         let groups = Mutex::new(groups);
-        Self(Arc::new(Inner { store, config, health, on_commit, groups, in_flight: Mutex::default(), changed: Condvar::new() }))
+        Self(Arc::new(Inner {
+            store,
+            config,
+            health,
+            on_commit,
+            groups,
+            in_flight: Mutex::default(),
+            changed: Condvar::new(),
+        }))
     }
 
     /// Keeps a worker going until there are no more writes.
@@ -107,8 +121,12 @@ impl Shared {
             shared.serve(number, shared.0.store.pool.session());
             drop(alive);
         };
-        let started = thread::Builder::new().name("writer-worker".to_owned()).spawn(work);
-        started.map(drop).map_err(|error| format!("the system has no thread for the writer: {error}"))
+        let started = thread::Builder::new()
+            .name("writer-worker".to_owned())
+            .spawn(work);
+        started
+            .map(drop)
+            .map_err(|error| format!("the system has no thread for the writer: {error}"))
     }
 
     /// Refuses what is queued, because there is no worker.
@@ -143,7 +161,11 @@ impl Shared {
         drop(in_flight);
         let reason = "a session of the database does not answer";
         self.0.health.set(reason.to_owned());
-        tracing::warn!(reason, writes = answers.len(), "a group of writes was not committed in time");
+        tracing::warn!(
+            reason,
+            writes = answers.len(),
+            "a group of writes was not committed in time"
+        );
         refuse(answers.into_iter(), reason);
         None
     }
@@ -153,7 +175,10 @@ impl Shared {
         loop {
             let next = self.0.groups.lock().next(CHECK_INTERVAL);
             let (writes, answers): (Vec<_>, Answers) = match next {
-                Ok(group) => group.into_iter().map(|Job { write, answer }| (write, answer)).unzip(),
+                Ok(group) => group
+                    .into_iter()
+                    .map(|Job { write, answer }| (write, answer))
+                    .unzip(),
                 Err(RecvTimeoutError::Timeout) => {
                     if !self.check(number, &mut session) {
                         return;
@@ -162,11 +187,21 @@ impl Shared {
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.end(End::Done),
             };
-            let outcome = self.run(number, answers, |limits| group_commit::commit(&mut session, &writes, limits), writes.len());
+            let outcome = self.run(
+                number,
+                answers,
+                |limits| group_commit::commit(&mut session, &writes, limits),
+                writes.len(),
+            );
             match outcome {
                 Ok((outcome, answers)) => self.report(outcome, answers),
                 // After it was abandoned: what was committed all the same is reported, and nothing else.
-                Err(late) => return late.commits.into_iter().for_each(|committed| (self.0.on_commit)(committed)),
+                Err(late) => {
+                    return late
+                        .commits
+                        .into_iter()
+                        .for_each(|committed| (self.0.on_commit)(committed));
+                }
             }
         }
     }
@@ -175,8 +210,16 @@ impl Shared {
     /// abandoned meanwhile.
     fn check(&self, number: u64, session: &mut Session) -> bool {
         let is_faulty = self.0.health.is_faulty();
-        let check = |limits| if is_faulty { group_commit::check(session, limits) } else { group_commit::look(session) };
-        let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else { return false };
+        let check = |limits| {
+            if is_faulty {
+                group_commit::check(session, limits)
+            } else {
+                group_commit::look(session)
+            }
+        };
+        let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else {
+            return false;
+        };
         match outcome.answers.into_iter().find_map(Result::err) {
             Some(error) => self.0.health.note(&error),
             None => self.0.health.clear(),
@@ -200,11 +243,18 @@ impl Shared {
         }
         // Before the group is abandoned, so that its writes can be answered one by one.
         let (deadline, abandoned_at) = (now + config.group_wait * 7 / 8, now + config.group_wait);
-        let limits = Limits { deadline, abandoned_at, tries_max: config.tries_max };
+        let limits = Limits {
+            deadline,
+            abandoned_at,
+            tries_max: config.tries_max,
+        };
         // A panic must not end the thread, or no write would ever be committed again.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
-            Outcome { commits: Vec::new(), answers: vec![Err(panicked); writes] }
+            Outcome {
+                commits: Vec::new(),
+                answers: vec![Err(panicked); writes],
+            }
         });
         let mut in_flight = self.0.in_flight.lock();
         if in_flight.worker != number {
@@ -215,13 +265,21 @@ impl Shared {
     }
 
     fn report(&self, Outcome { commits, answers }: Outcome, senders: Answers) {
-        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.0.health.note(error));
+        answers
+            .iter()
+            .filter_map(|answer| answer.as_ref().err())
+            .for_each(|error| self.0.health.note(error));
         if !commits.is_empty() {
             self.0.health.clear();
         }
-        commits.into_iter().for_each(|committed| (self.0.on_commit)(committed));
+        commits
+            .into_iter()
+            .for_each(|committed| (self.0.on_commit)(committed));
         // A request that has gone has no use for its answer.
-        senders.into_iter().zip(answers).for_each(|(sender, answer)| drop(sender.send(answer)));
+        senders
+            .into_iter()
+            .zip(answers)
+            .for_each(|(sender, answer)| drop(sender.send(answer)));
     }
 
     fn end(&self, end: End) {

@@ -10,7 +10,10 @@ use crate::place::{Kind, Place, administer, create, main, run, topic};
 crate::on_both!(only_what_is_too_old_is_forgotten);
 
 const BOUND: Duration = Duration::from_secs(3_600);
-const TIMES: TicketTimes = TicketTimes { first_use: BOUND, idle: BOUND };
+const TIMES: TicketTimes = TicketTimes {
+    first_use: BOUND,
+    idle: BOUND,
+};
 /// Seconds.
 const YOUNG: u32 = 3_500;
 const OLD: u32 = 3_700;
@@ -21,54 +24,125 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
             Kind::Postgres => format!("now() - interval '{seconds} seconds'"),
             Kind::Sqlite => format!("datetime('now', '-{seconds} seconds')"),
         };
-        place.foreign().run(&format!("UPDATE {table} SET {column} = {then} WHERE {column} IS NOT NULL"));
+        place.foreign().run(&format!(
+            "UPDATE {table} SET {column} = {then} WHERE {column} IS NOT NULL"
+        ));
     };
     let (writer, _) = place.writer();
 
-    let keyed = Write::CreateTopic { board: main(), topic: topic("x"), key: Some("k".parse().expect("a key")), right: None };
+    let keyed = Write::CreateTopic {
+        board: main(),
+        topic: topic("x"),
+        key: Some("k".parse().expect("a key")),
+        right: None,
+    };
     run(writer.write(keyed)).expect("written");
     for (seconds, gone) in [(YOUNG, 0), (OLD, 1)] {
         age("idempotency", "used_at", seconds);
-        assert_eq!(place.store.forget_keys(BOUND).expect("forgotten"), gone, "keys");
+        assert_eq!(
+            place.store.forget_keys(BOUND).expect("forgotten"),
+            gone,
+            "keys"
+        );
     }
 
     let id = create(place, "deleted").id;
-    run(writer.write(administer(Deed::DeleteTopic { board: main(), id, expected: None }))).expect("deleted");
-    let restore = || run(writer.write(administer(Deed::RestoreTopic { board: main(), id, within: BOUND }))).is_ok();
+    run(writer.write(administer(Deed::DeleteTopic {
+        board: main(),
+        id,
+        expected: None,
+    })))
+    .expect("deleted");
+    let restore = || {
+        run(writer.write(administer(Deed::RestoreTopic {
+            board: main(),
+            id,
+            within: BOUND,
+        })))
+        .is_ok()
+    };
     age("deleted_topics", "deleted_at", OLD);
     assert!(!restore(), "undo after too long");
     age("deleted_topics", "deleted_at", YOUNG);
-    assert_eq!(place.store.forget(100, BOUND, TIMES).expect("forgotten"), 0, "deleted topics");
+    assert_eq!(
+        place.store.forget(100, BOUND, TIMES).expect("forgotten"),
+        0,
+        "deleted topics"
+    );
     assert!(restore(), "undo");
-    run(writer.write(administer(Deed::DeleteTopic { board: main(), id, expected: None }))).expect("deleted");
+    run(writer.write(administer(Deed::DeleteTopic {
+        board: main(),
+        id,
+        expected: None,
+    })))
+    .expect("deleted");
     age("deleted_topics", "deleted_at", OLD);
-    assert_eq!(place.store.forget(100, BOUND, TIMES).expect("forgotten"), 1, "deleted topics");
+    assert_eq!(
+        place.store.forget(100, BOUND, TIMES).expect("forgotten"),
+        1,
+        "deleted topics"
+    );
 
-    place.foreign().run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
+    place
+        .foreign()
+        .run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
     let token = place.store.tokens(0, 1).expect("a list")[0].id;
     for column in ["made_at", "used_at"] {
         let ticket = Secret::ticket().expect("random");
-        place.store.create_ticket(token, &main(), &ticket).expect("a ticket");
-        let open = || place.store.use_ticket(ticket.reveal(), &main(), TIMES).expect("read").is_some();
+        place
+            .store
+            .create_ticket(token, &main(), &ticket)
+            .expect("a ticket");
+        let open = || {
+            place
+                .store
+                .use_ticket(ticket.reveal(), &main(), TIMES)
+                .expect("read")
+                .is_some()
+        };
         if column == "used_at" {
             assert!(open(), "at once");
         }
         age("tickets", column, YOUNG);
-        assert_eq!(place.store.forget(100, BOUND, TIMES).expect("forgotten"), 0, "tickets, {column}");
+        assert_eq!(
+            place.store.forget(100, BOUND, TIMES).expect("forgotten"),
+            0,
+            "tickets, {column}"
+        );
         assert!(open(), "{column}");
-        place.foreign().run(if column == "made_at" { "UPDATE tickets SET used_at = NULL" } else { "SELECT 1" });
+        place.foreign().run(if column == "made_at" {
+            "UPDATE tickets SET used_at = NULL"
+        } else {
+            "SELECT 1"
+        });
         age("tickets", column, OLD);
-        assert_eq!(place.store.forget(100, BOUND, TIMES).expect("forgotten"), 1, "tickets, {column}");
+        assert_eq!(
+            place.store.forget(100, BOUND, TIMES).expect("forgotten"),
+            1,
+            "tickets, {column}"
+        );
     }
 
     for (seconds, is_old) in [(YOUNG, false), (OLD, true)] {
         age("changes", "at", seconds);
         let upto = place.store.head_before(BOUND).expect("a revision");
-        assert_eq!(upto, if is_old { place.head() } else { Revision::ZERO }, "the log");
-        assert_eq!(place.store.prune(10_000, BOUND).expect("pruned") > 0, is_old, "the log");
+        assert_eq!(
+            upto,
+            if is_old { place.head() } else { Revision::ZERO },
+            "the log"
+        );
+        assert_eq!(
+            place.store.prune(10_000, BOUND).expect("pruned") > 0,
+            is_old,
+            "the log"
+        );
     }
     let off = (place.store.now().expect("a time") - chrono::Utc::now()).abs();
-    assert_eq!(off > chrono::TimeDelta::days(1), std::env::var_os("LD_PRELOAD").is_some(), "whose clock is wrong: {off}");
+    assert_eq!(
+        off > chrono::TimeDelta::days(1),
+        std::env::var_os("LD_PRELOAD").is_some(),
+        "whose clock is wrong: {off}"
+    );
 }
 
 /// Runs in a process of its own, below.
@@ -80,16 +154,25 @@ fn by_a_wrong_clock() {
 
 #[test]
 fn a_wrong_clock_of_ours_forgets_nothing_too_early_or_too_late() {
-    let mut folders = std::fs::read_dir("/usr/lib").expect("libraries").filter_map(Result::ok);
+    let mut folders = std::fs::read_dir("/usr/lib")
+        .expect("libraries")
+        .filter_map(Result::ok);
     let library: PathBuf = folders
-        .find_map(|folder| Some(folder.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists()))
+        .find_map(|folder| {
+            Some(folder.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
+        })
         .expect("libfaketime; scripts/test installs it");
     for offset in ["+2d", "-2d"] {
         let mut child = Command::new(std::env::current_exe().expect("this program"));
         child.args(["clocks::by_a_wrong_clock", "--exact", "--ignored"]);
-        child.envs([("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]).env("LD_PRELOAD", &library);
+        child
+            .envs([("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")])
+            .env("LD_PRELOAD", &library);
         let output = child.output().expect("a run");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{offset}: {said}");
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{offset}: {said}"
+        );
     }
 }

@@ -32,16 +32,26 @@ crate::on_both!(
 );
 
 fn kinds(place: &Place, after: Revision) -> Vec<(ChangeKind, Option<i64>)> {
-    place.changes(after).iter().map(|change| (change.kind, change.topic_id.map(|id| id.0))).collect()
+    place
+        .changes(after)
+        .iter()
+        .map(|change| (change.kind, change.topic_id.map(|id| id.0)))
+        .collect()
 }
 
 fn migrating_again_changes_nothing_and_a_new_epoch_only_the_epoch(place: &Place) {
     create(place, "kept");
-    assert_eq!(migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated"), Vec::<String>::new());
+    assert_eq!(
+        migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated"),
+        Vec::<String>::new()
+    );
     let again = Store::open(config(&place.address)).expect("a store");
     assert_eq!(again.epoch(), place.store.epoch());
     migrate(&place.address, TIMEOUTS, &main(), true).expect("migrated");
-    assert_ne!(&place.store.settle(None).expect("an epoch").0.epoch, place.store.epoch());
+    assert_ne!(
+        &place.store.settle(None).expect("an epoch").0.epoch,
+        place.store.epoch()
+    );
     assert_eq!(place.comments(), ["kept"]);
 }
 
@@ -49,38 +59,102 @@ fn what_is_written_is_read_back(place: &Place) {
     let (writer, commits) = place.writer();
     let first = create(place, "回覧板 <b>\n'; DROP TABLE topics;--");
     let edit = |text: &str| TopicEdit::try_new(Some(text), None).expect("allowed");
-    let update =
-        administer(Deed::UpdateTopic { board: main(), id: first.id, edit: edit("changed"), expected: Some(first.revision) });
-    let Ok(Written::Topic(changed)) = run(writer.write(update)) else { panic!("a topic") };
-    assert_eq!((changed.id, changed.comment.as_str(), changed.created_at), (first.id, "changed", first.created_at));
+    let update = administer(Deed::UpdateTopic {
+        board: main(),
+        id: first.id,
+        edit: edit("changed"),
+        expected: Some(first.revision),
+    });
+    let Ok(Written::Topic(changed)) = run(writer.write(update)) else {
+        panic!("a topic")
+    };
+    assert_eq!(
+        (changed.id, changed.comment.as_str(), changed.created_at),
+        (first.id, "changed", first.created_at)
+    );
     assert!(changed.updated_at > first.updated_at, "{changed:?}");
     assert!(changed.revision > first.revision);
     assert_eq!(place.load().snapshot.topics()[0].as_ref(), &changed);
     // Who still thinks of the first revision has lost the race, and changes nothing.
-    let late = administer(Deed::UpdateTopic { board: main(), id: first.id, edit: edit("late"), expected: Some(first.revision) });
-    assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
-    let late = administer(Deed::DeleteTopic { board: main(), id: first.id, expected: Some(first.revision) });
-    assert!(matches!(run(writer.write(late)), Err(StoreError::Changed(_))));
+    let late = administer(Deed::UpdateTopic {
+        board: main(),
+        id: first.id,
+        edit: edit("late"),
+        expected: Some(first.revision),
+    });
+    assert!(matches!(
+        run(writer.write(late)),
+        Err(StoreError::Changed(_))
+    ));
+    let late = administer(Deed::DeleteTopic {
+        board: main(),
+        id: first.id,
+        expected: Some(first.revision),
+    });
+    assert!(matches!(
+        run(writer.write(late)),
+        Err(StoreError::Changed(_))
+    ));
     assert_eq!(place.comments(), ["changed"]);
-    let delete = administer(Deed::DeleteTopic { board: main(), id: first.id, expected: None });
-    assert!(matches!(run(writer.write(delete.clone())), Ok(Written::Deleted)));
-    assert!(matches!(run(writer.write(delete)), Err(StoreError::NoSuchTopic(_))));
+    let delete = administer(Deed::DeleteTopic {
+        board: main(),
+        id: first.id,
+        expected: None,
+    });
+    assert!(matches!(
+        run(writer.write(delete.clone())),
+        Ok(Written::Deleted)
+    ));
+    assert!(matches!(
+        run(writer.write(delete)),
+        Err(StoreError::NoSuchTopic(_))
+    ));
     assert_eq!(place.comments(), Vec::<String>::new());
-    assert_eq!(commits.lock().expect("a lock").first(), Some(&changed.revision.get()));
+    assert_eq!(
+        commits.lock().expect("a lock").first(),
+        Some(&changed.revision.get())
+    );
 }
 
 fn a_bad_write_fails_alone(place: &Place) {
     let (writer, _) = place.writer();
     let nowhere = "nowhere".parse().expect("a name");
     let writes = [
-        Write::CreateTopic { board: main(), topic: topic("one"), key: None, right: None },
-        Write::CreateTopic { board: nowhere, topic: topic("lost"), key: None, right: None },
-        administer(Deed::DeleteTopic { board: main(), id: TopicId(999), expected: None }),
-        Write::CreateTopic { board: main(), topic: topic("two"), key: None, right: None },
+        Write::CreateTopic {
+            board: main(),
+            topic: topic("one"),
+            key: None,
+            right: None,
+        },
+        Write::CreateTopic {
+            board: nowhere,
+            topic: topic("lost"),
+            key: None,
+            right: None,
+        },
+        administer(Deed::DeleteTopic {
+            board: main(),
+            id: TopicId(999),
+            expected: None,
+        }),
+        Write::CreateTopic {
+            board: main(),
+            topic: topic("two"),
+            key: None,
+            right: None,
+        },
     ];
     let answers = run(futures(writes.map(|write| writer.write(write))));
     assert!(
-        matches!(answers[..], [Ok(_), Err(StoreError::NoSuchBoard(_)), Err(StoreError::NoSuchTopic(_)), Ok(_)]),
+        matches!(
+            answers[..],
+            [
+                Ok(_),
+                Err(StoreError::NoSuchBoard(_)),
+                Err(StoreError::NoSuchTopic(_)),
+                Ok(_)
+            ]
+        ),
         "{answers:?}"
     );
     assert_eq!(place.comments(), ["one", "two"]);
@@ -91,12 +165,20 @@ pub(crate) async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output 
     let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
     let mut done: Vec<Option<T>> = all.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
-        for (future, done) in all.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+        for (future, done) in all
+            .iter_mut()
+            .zip(&mut done)
+            .filter(|(_, done)| done.is_none())
+        {
             if let std::task::Poll::Ready(value) = future.as_mut().poll(context) {
                 *done = Some(value);
             }
         }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     done.into_iter().flatten().collect()
@@ -104,8 +186,14 @@ pub(crate) async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output 
 
 fn writes_queued_together_share_a_revision(place: &Place) {
     let (writer, commits) = place.writer();
-    let writes = (0..100)
-        .map(|n| writer.write(Write::CreateTopic { board: main(), topic: topic(&n.to_string()), key: None, right: None }));
+    let writes = (0..100).map(|n| {
+        writer.write(Write::CreateTopic {
+            board: main(),
+            topic: topic(&n.to_string()),
+            key: None,
+            right: None,
+        })
+    });
     let answers = run(futures(writes));
     let revisions: Vec<u64> = answers
         .into_iter()
@@ -115,25 +203,46 @@ fn writes_queued_together_share_a_revision(place: &Place) {
         })
         .collect();
     let commits = commits.lock().expect("a lock").clone();
-    assert_eq!(revisions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), commits);
-    assert!(commits.len() < 50, "100 writes took {} commits", commits.len());
+    assert_eq!(
+        revisions
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>(),
+        commits
+    );
+    assert!(
+        commits.len() < 50,
+        "100 writes took {} commits",
+        commits.len()
+    );
 }
 
 fn foreign_writes_count_the_same(place: &Place) {
     let mut foreign = place.foreign();
     let before = place.head();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c')");
-    assert_eq!(kinds(place, before), [1, 2, 3].map(|id| (ChangeKind::Set, Some(id))));
+    assert_eq!(
+        kinds(place, before),
+        [1, 2, 3].map(|id| (ChangeKind::Set, Some(id)))
+    );
     assert_eq!(place.comments(), ["a", "b", "c"]);
 
     let before = place.head();
     foreign.run("UPDATE topics SET comment = 'B' WHERE id = 2; DELETE FROM topics WHERE id = 3");
-    assert_eq!(kinds(place, before), [(ChangeKind::Set, Some(2)), (ChangeKind::Delete, Some(3))]);
+    assert_eq!(
+        kinds(place, before),
+        [(ChangeKind::Set, Some(2)), (ChangeKind::Delete, Some(3))]
+    );
     assert_eq!(place.comments(), ["a", "B"]);
 
     let before = place.head();
     foreign.run("UPDATE topics SET id = 40 WHERE id = 1");
-    assert_eq!(kinds(place, before), [(ChangeKind::Delete, Some(1)), (ChangeKind::Set, Some(40))]);
+    assert_eq!(
+        kinds(place, before),
+        [(ChangeKind::Delete, Some(1)), (ChangeKind::Set, Some(40))]
+    );
 
     let before = place.head();
     foreign.run("BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'new'); COMMIT");
@@ -174,7 +283,10 @@ fn a_written_revision_is_overwritten(place: &Place) {
     foreign.run("UPDATE topics SET comment = 'b', revision = 77777");
     let loaded = place.load();
     let topic = &loaded.snapshot.topics()[0];
-    assert_eq!((topic.revision, topic.comment.as_str()), (place.head(), "b"));
+    assert_eq!(
+        (topic.revision, topic.comment.as_str()),
+        (place.head(), "b")
+    );
     assert!(topic.updated_at > topic.created_at);
 }
 
@@ -186,9 +298,21 @@ fn a_topic_that_moves_leaves_one_board_for_the_other(place: &Place) {
     let changes = place.changes(before);
     let told: Vec<_> = changes
         .iter()
-        .map(|change| (change.kind, change.board.as_ref().map(|board| board.name.as_str()), change.topic.is_some()))
+        .map(|change| {
+            (
+                change.kind,
+                change.board.as_ref().map(|board| board.name.as_str()),
+                change.topic.is_some(),
+            )
+        })
         .collect();
-    assert_eq!(told, [(ChangeKind::Delete, Some("main"), false), (ChangeKind::Set, Some("other"), true)]);
+    assert_eq!(
+        told,
+        [
+            (ChangeKind::Delete, Some("main"), false),
+            (ChangeKind::Set, Some("other"), true)
+        ]
+    );
     assert_eq!(place.comments(), Vec::<String>::new());
 }
 
@@ -205,9 +329,19 @@ fn a_deleted_board_takes_its_topics_along(place: &Place) {
     foreign.run("DELETE FROM boards WHERE id = 2");
     let mut told = kinds(place, before);
     told.sort_by_key(|(_, id)| *id);
-    assert_eq!(told, [(ChangeKind::Board, None), (ChangeKind::Delete, Some(1))]);
-    assert!(place.changes(before).iter().all(|change| change.board.is_none()));
-    let gone = place.store.load(place.store.epoch(), &"other".parse().expect("a name"));
+    assert_eq!(
+        told,
+        [(ChangeKind::Board, None), (ChangeKind::Delete, Some(1))]
+    );
+    assert!(
+        place
+            .changes(before)
+            .iter()
+            .all(|change| change.board.is_none())
+    );
+    let gone = place
+        .store
+        .load(place.store.epoch(), &"other".parse().expect("a name"));
     assert!(matches!(gone, Err(StoreError::NoSuchBoard(_))));
 }
 
@@ -222,17 +356,29 @@ fn what_the_database_cannot_show_it_does_not_take(place: &Place) {
         "(comment, created_at) VALUES ('a', '20000-01-01 00:00:00')".to_owned(),
         "(comment, updated_at) VALUES ('a', 'someday')".to_owned(),
     ] {
-        let row = row.replacen('(', "(board_id, ", 1).replace("VALUES (", "VALUES (1, ");
-        assert!(foreign.try_run(&format!("INSERT INTO topics {row}")).is_err(), "{row:.80}");
+        let row = row
+            .replacen('(', "(board_id, ", 1)
+            .replace("VALUES (", "VALUES (1, ");
+        assert!(
+            foreign
+                .try_run(&format!("INSERT INTO topics {row}"))
+                .is_err(),
+            "{row:.80}"
+        );
     }
     foreign.run("INSERT INTO topics (board_id, comment, created_at) VALUES (1, '', '2026-01-02 03:04:05.678901')");
-    assert_eq!(place.load().snapshot.topics()[0].created_at.to_rfc3339(), "2026-01-02T03:04:05.678901+00:00");
+    assert_eq!(
+        place.load().snapshot.topics()[0].created_at.to_rfc3339(),
+        "2026-01-02T03:04:05.678901+00:00"
+    );
 }
 
 fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     let mut foreign = place.foreign();
     for n in 1..=8 {
-        foreign.run(&format!("INSERT INTO topics (board_id, comment) VALUES (1, '{n}')"));
+        foreign.run(&format!(
+            "INSERT INTO topics (board_id, comment) VALUES (1, '{n}')"
+        ));
     }
     let shown = place.load().snapshot;
     assert_eq!(place.comments(), ["4", "5", "6", "7", "8"]);
@@ -240,11 +386,18 @@ fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     assert_eq!(place.store.archive(&main(), 2).expect("archived"), 2);
     assert_eq!(place.store.archive(&main(), 2).expect("archived"), 1);
     assert_eq!(place.store.archive(&main(), 2).expect("archived"), 0);
-    assert_eq!(kinds(place, before), [1, 2, 3].map(|id| (ChangeKind::Archive, Some(id))));
+    assert_eq!(
+        kinds(place, before),
+        [1, 2, 3].map(|id| (ChangeKind::Archive, Some(id)))
+    );
     // The list shows the same, so its revision is the same.
     assert_eq!(place.load().snapshot.cursor(), shown.cursor());
     foreign.run("DELETE FROM topics WHERE id = 8");
-    assert_eq!(place.comments(), ["4", "5", "6", "7"], "what is archived never comes back");
+    assert_eq!(
+        place.comments(),
+        ["4", "5", "6", "7"],
+        "what is archived never comes back"
+    );
     // Taken off the board by another program: gone from the list like any delete.
     let before = place.head();
     foreign.run(if place.kind == Kind::Sqlite {
@@ -261,7 +414,12 @@ fn the_log_can_be_forgotten(place: &Place) {
     foreign.run("INSERT INTO boards (name) VALUES ('quiet'); INSERT INTO topics (board_id, comment) VALUES (2, 'q')");
     let quiet = "quiet".parse().expect("a name");
     let epoch = place.store.epoch();
-    let before = place.store.load(epoch, &quiet).expect("the board").snapshot.revision();
+    let before = place
+        .store
+        .load(epoch, &quiet)
+        .expect("the board")
+        .snapshot
+        .revision();
     for _ in 0..20 {
         foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'x'); DELETE FROM topics WHERE comment = 'x'");
     }
@@ -273,28 +431,68 @@ fn the_log_can_be_forgotten(place: &Place) {
     // What the boards show, and at which revision, did not change by it.
     assert_eq!(place.load().snapshot.revision(), shown);
     // By age, too: all but each board's newest.
-    assert_eq!(place.store.head_before(std::time::Duration::ZERO).expect("a revision"), place.head());
-    assert_eq!(place.store.head_before(long).expect("a revision"), Revision::ZERO);
+    assert_eq!(
+        place
+            .store
+            .head_before(std::time::Duration::ZERO)
+            .expect("a revision"),
+        place.head()
+    );
+    assert_eq!(
+        place.store.head_before(long).expect("a revision"),
+        Revision::ZERO
+    );
     foreign.run("UPDATE changes SET at = '2000-01-01 00:00:00'");
     assert!(place.store.prune(10_000, long).expect("pruned") > 0);
     assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
     assert_eq!(place.load().snapshot.revision(), shown);
-    assert_eq!(place.store.load(epoch, &quiet).expect("the board").snapshot.revision(), before);
+    assert_eq!(
+        place
+            .store
+            .load(epoch, &quiet)
+            .expect("the board")
+            .snapshot
+            .revision(),
+        before
+    );
 }
 
 fn a_flood_is_told_by_boards(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO boards (name) VALUES ('other')");
     let before = place.head();
-    let rows = (0..1_001).map(|n| format!("({}, 'r{n}')", n % 2 + 1)).collect::<Vec<_>>().join(",");
-    foreign.run(&format!("INSERT INTO topics (board_id, comment) VALUES {rows}"));
-    let Ok(Some(Stretch::Boards { last, boards })) = place.store.changes_since(&place.known(before)) else { panic!("boards") };
+    let rows = (0..1_001)
+        .map(|n| format!("({}, 'r{n}')", n % 2 + 1))
+        .collect::<Vec<_>>()
+        .join(",");
+    foreign.run(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES {rows}"
+    ));
+    let Ok(Some(Stretch::Boards { last, boards })) =
+        place.store.changes_since(&place.known(before))
+    else {
+        panic!("boards")
+    };
     let head = last.expect("a row").revision;
-    let mut names: Vec<_> =
-        boards.iter().filter_map(|board| board.standing.as_ref()).map(|board| board.name.to_string()).collect();
+    let mut names: Vec<_> = boards
+        .iter()
+        .filter_map(|board| board.standing.as_ref())
+        .map(|board| board.name.to_string())
+        .collect();
     names.sort();
-    assert_eq!((head, names), (place.head(), vec!["main".to_owned(), "other".to_owned()]));
-    let main = boards.iter().find(|board| board.standing.as_ref().is_some_and(|now| now.name == main())).expect("main");
+    assert_eq!(
+        (head, names),
+        (place.head(), vec!["main".to_owned(), "other".to_owned()])
+    );
+    let main = boards
+        .iter()
+        .find(|board| {
+            board
+                .standing
+                .as_ref()
+                .is_some_and(|now| now.name == main())
+        })
+        .expect("main");
     assert_eq!(main.revision, place.load().snapshot.revision());
 }
 
@@ -327,7 +525,9 @@ fn revisions_follow_commits_for_whoever_reads_along(place: &Place) {
             break;
         }
     }
-    writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+    writers
+        .into_iter()
+        .for_each(|writer| writer.join().expect("a writer"));
     assert_eq!(seen.len(), 2 * EACH * 2 / 3);
 }
 
@@ -335,19 +535,28 @@ fn history_comes_along_with_the_board(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
     let at = place.load().snapshot.cursor().clone();
-    foreign.run("DELETE FROM topics WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'c')");
+    foreign.run(
+        "DELETE FROM topics WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'c')",
+    );
     let hub = kairanban_core::Hub::new(5, 4);
     let channel = hub.channel(&main());
-    hub.install(&channel, place.load(), std::time::Instant::now()).expect("nothing missed");
-    let Some(kairanban_core::Resume::Patch(patch)) = channel.live().resume(&at) else { panic!("a patch") };
+    hub.install(&channel, place.load(), std::time::Instant::now())
+        .expect("nothing missed");
+    let Some(kairanban_core::Resume::Patch(patch)) = channel.live().resume(&at) else {
+        panic!("a patch")
+    };
     assert_eq!(patch.ops.len(), 2);
     if place.kind == Kind::Postgres {
         foreign.run("TRUNCATE topics");
         let hub = kairanban_core::Hub::new(5, 4);
         let channel = hub.channel(&main());
-        hub.install(&channel, place.load(), std::time::Instant::now()).expect("nothing missed");
+        hub.install(&channel, place.load(), std::time::Instant::now())
+            .expect("nothing missed");
         assert!(
-            matches!(channel.live().resume(&at), Some(kairanban_core::Resume::Snapshot(_))),
+            matches!(
+                channel.live().resume(&at),
+                Some(kairanban_core::Resume::Snapshot(_))
+            ),
             "nobody knows what a truncate took"
         );
     }
@@ -362,7 +571,10 @@ fn a_repeated_request_leads_to_one_topic(place: &Place) {
         right: None,
     };
     let writers = [place.writer().0, place.writer().0];
-    let answers = run(futures(writers.iter().flat_map(|writer| (0..5).map(|_| writer.write(write("once"))))));
+    let answers =
+        run(futures(writers.iter().flat_map(|writer| {
+            (0..5).map(|_| writer.write(write("once")))
+        })));
     let ids: BTreeSet<_> = answers
         .into_iter()
         .map(|answer| match answer {
@@ -371,10 +583,28 @@ fn a_repeated_request_leads_to_one_topic(place: &Place) {
         })
         .collect();
     assert_eq!((ids.len(), place.comments()), (1, vec!["once".to_owned()]));
-    assert!(matches!(run(writers[0].write(write("another"))), Err(StoreError::KeyReused)));
-    assert_eq!(place.store.forget_keys(std::time::Duration::from_secs(60)).expect("forgotten"), 0);
-    assert_eq!(place.store.forget_keys(std::time::Duration::ZERO).expect("forgotten"), 1);
-    assert!(matches!(run(writers[0].write(write("another"))), Ok(Written::Topic(_))));
+    assert!(matches!(
+        run(writers[0].write(write("another"))),
+        Err(StoreError::KeyReused)
+    ));
+    assert_eq!(
+        place
+            .store
+            .forget_keys(std::time::Duration::from_secs(60))
+            .expect("forgotten"),
+        0
+    );
+    assert_eq!(
+        place
+            .store
+            .forget_keys(std::time::Duration::ZERO)
+            .expect("forgotten"),
+        1
+    );
+    assert!(matches!(
+        run(writers[0].write(write("another"))),
+        Ok(Written::Topic(_))
+    ));
 }
 
 /// Two writers who both know the first revision, in one queue and in two.
@@ -390,9 +620,18 @@ fn of_two_edits_at_once_one_wins(place: &Place) {
                 expected: Some(first.revision),
             })
         };
-        let answers = run(futures([pair[0].write(edit("one")), pair[1].write(edit("other"))]));
-        let won = answers.iter().filter(|answer| matches!(answer, Ok(Written::Topic(_)))).count();
-        let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Changed(_)))).count();
+        let answers = run(futures([
+            pair[0].write(edit("one")),
+            pair[1].write(edit("other")),
+        ]));
+        let won = answers
+            .iter()
+            .filter(|answer| matches!(answer, Ok(Written::Topic(_))))
+            .count();
+        let lost = answers
+            .iter()
+            .filter(|answer| matches!(answer, Err(StoreError::Changed(_))))
+            .count();
         assert_eq!((won, lost), (1, 1), "{answers:?}");
     }
 }
@@ -404,8 +643,12 @@ fn history_ends_where_the_board_was_full(place: &Place) {
     let resumes_by_patch = |at: &kairanban_core::Cursor| {
         let hub = kairanban_core::Hub::new(5, 4);
         let channel = hub.channel(&main());
-        hub.install(&channel, place.load(), std::time::Instant::now()).expect("nothing missed");
-        matches!(channel.live().resume(at), Some(kairanban_core::Resume::Patch(_)))
+        hub.install(&channel, place.load(), std::time::Instant::now())
+            .expect("nothing missed");
+        matches!(
+            channel.live().resume(at),
+            Some(kairanban_core::Resume::Patch(_))
+        )
     };
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')");
     let full = place.load().snapshot.cursor().clone();
@@ -434,15 +677,20 @@ fn a_null_changes_no_row_that_is_there(place: &Place) {
          INSERT INTO topics (board_id, comment, author, created_at, updated_at) VALUES (1, 'a', 'ann', '2001-01-01 00:00:00', '2001-01-01 00:00:00'); \
          UPDATE topics SET archived = true",
     );
-    for (table, columns) in
-        [("boards", ["title", "read", "post", "created_at"]), ("topics", ["author", "archived", "created_at", "updated_at"])]
-    {
+    for (table, columns) in [
+        ("boards", ["title", "read", "post", "created_at"]),
+        ("topics", ["author", "archived", "created_at", "updated_at"]),
+    ] {
         for column in columns {
             let value = format!("SELECT {column} FROM {table}");
             let before = foreign.ask(&value);
             // SQLite cannot put back what was there, so it refuses.
             let done = foreign.try_run(&format!("UPDATE {table} SET {column} = NULL"));
-            assert_eq!(done.is_ok(), place.kind == Kind::Postgres, "{table}.{column}: {done:?}");
+            assert_eq!(
+                done.is_ok(),
+                place.kind == Kind::Postgres,
+                "{table}.{column}: {done:?}"
+            );
             assert_eq!(foreign.ask(&value), before, "{table}.{column}");
         }
     }

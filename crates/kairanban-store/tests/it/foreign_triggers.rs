@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, sql_query, sql_types::BigInt};
+use diesel::{
+    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, sql_query, sql_types::BigInt,
+};
 use kairanban_core::{NewTopic, Verdict};
 use kairanban_store::{Committed, StoreError, Write, Writer, Written};
 
@@ -13,7 +15,12 @@ use crate::{
 
 fn creation(comment: &str, author: &str) -> Write {
     let topic = NewTopic::try_new(comment, author).expect("allowed");
-    Write::CreateTopic { board: main(), topic, key: None, right: None }
+    Write::CreateTopic {
+        board: main(),
+        topic,
+        key: None,
+        right: None,
+    }
 }
 
 #[derive(QueryableByName)]
@@ -37,16 +44,31 @@ fn each_post_has_the_topic_that_was_made_of_it() {
          CREATE TRIGGER swap BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION swap()",
     );
     let (writer, _) = place.writer();
-    let authors: Vec<_> = (0..40).map(|n| format!("{} {}", ["a", "b", "b", "a", "drop"][n % 5], n / 5)).collect();
-    let answers = run(futures(authors.iter().map(|author| writer.write(creation("the same", author)))));
+    let authors: Vec<_> = (0..40)
+        .map(|n| format!("{} {}", ["a", "b", "b", "a", "drop"][n % 5], n / 5))
+        .collect();
+    let answers = run(futures(
+        authors
+            .iter()
+            .map(|author| writer.write(creation("the same", author))),
+    ));
     let mut connection = PgConnection::establish(place.url()).expect("postgres");
     for (author, answer) in authors.iter().zip(answers) {
         match answer {
             Err(StoreError::Refused(_)) => assert!(author.starts_with("drop"), "{author}"),
             Ok(Written::Topic(topic)) => {
-                let query = format!("SELECT count(*) AS number FROM came WHERE id = {} AND author = '{author}'", topic.id.0);
-                let found: Found = sql_query(query).get_result(&mut connection).expect("a count");
-                assert_eq!(found.number, 1, "{author} was answered with topic {} of {}", topic.id.0, topic.author);
+                let query = format!(
+                    "SELECT count(*) AS number FROM came WHERE id = {} AND author = '{author}'",
+                    topic.id.0
+                );
+                let found: Found = sql_query(query)
+                    .get_result(&mut connection)
+                    .expect("a count");
+                assert_eq!(
+                    found.number, 1,
+                    "{author} was answered with topic {} of {}",
+                    topic.id.0, topic.author
+                );
             }
             other => panic!("{author}: {other:?}"),
         }
@@ -87,10 +109,18 @@ fn settings_that_a_trigger_leaves_behind_harm_no_later_write() {
             other => panic!("{setting}: {other:?}"),
         }
         // What a commit says of itself is what the log says of it.
-        let last = commits.lock().expect("a lock").last().and_then(|commit| commit.last.clone());
+        let last = commits
+            .lock()
+            .expect("a lock")
+            .last()
+            .and_then(|commit| commit.last.clone());
         let (mut known, _) = place.store.settle(None).expect("a place");
         known.last = last;
-        assert_eq!(place.store.settle(Some(&known)).expect("a place").1, Verdict::Same, "{setting}");
+        assert_eq!(
+            place.store.settle(Some(&known)).expect("a place").1,
+            Verdict::Same,
+            "{setting}"
+        );
     }
     assert!(place.store.load(place.store.epoch(), &main()).is_ok());
 }

@@ -29,10 +29,17 @@ fn a_later_topic_is_never_below_ids_that_were_given() {
     for way in ways {
         let largest = foreign.ask("SELECT coalesce(max(id), 0) FROM topics");
         foreign.run(&way.replace('$', &format!("{largest}::bigint")));
-        let largest: i64 = foreign.ask("SELECT max(id) FROM topics").parse().expect("a number");
+        let largest: i64 = foreign
+            .ask("SELECT max(id) FROM topics")
+            .parse()
+            .expect("a number");
         let next = create(&place, "next").id.0;
         assert!(next > largest, "{way}: {next} after {largest}");
-        assert_eq!(place.comments().last().map(String::as_str), Some("next"), "{way}");
+        assert_eq!(
+            place.comments().last().map(String::as_str),
+            Some("next"),
+            "{way}"
+        );
     }
 }
 
@@ -48,11 +55,24 @@ fn an_id_that_would_leave_no_room_is_refused() {
         for id in ["9007199254740991", "4294999999", "9223372036854775807"] {
             let insert = format!("INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})");
             let error = foreign.try_run(&insert).expect_err(&insert);
-            assert!(error.contains("too far ahead") || error.contains("check"), "{insert}: {error}");
+            assert!(
+                error.contains("too far ahead") || error.contains("check"),
+                "{insert}: {error}"
+            );
         }
     }
-    assert!(foreign.try_run(&format!("UPDATE topics SET id = 9007199254740991 WHERE id = {first}")).is_err());
-    assert!(foreign.try_run("INSERT INTO topics (id, board_id, comment) VALUES (0, 1, 'x')").is_err());
+    assert!(
+        foreign
+            .try_run(&format!(
+                "UPDATE topics SET id = 9007199254740991 WHERE id = {first}"
+            ))
+            .is_err()
+    );
+    assert!(
+        foreign
+            .try_run("INSERT INTO topics (id, board_id, comment) VALUES (0, 1, 'x')")
+            .is_err()
+    );
     assert_eq!(create(&place, "b").id.0, first + 1);
 }
 
@@ -65,13 +85,25 @@ fn rows_that_are_refused_do_not_use_up_the_ids() {
     for (table, columns, values, counter) in [
         ("topics", "board_id, comment", "1, NULL", "topics_id_seq"),
         ("boards", "name", "NULL", "boards_id_seq"),
-        ("tokens", "name, digest, scope", "'x', 'x', 'nothing'", "tokens_id_seq"),
+        (
+            "tokens",
+            "name, digest, scope",
+            "'x', 'x', 'nothing'",
+            "tokens_id_seq",
+        ),
     ] {
         for step in 1..50_i64 {
             let id = first + step * 4_294_967_000;
-            foreign.try_run(&format!("INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})")).expect_err("refused");
+            foreign
+                .try_run(&format!(
+                    "INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})"
+                ))
+                .expect_err("refused");
         }
-        let moved: i64 = foreign.ask(&format!("SELECT last_value FROM {counter}")).parse().expect("a number");
+        let moved: i64 = foreign
+            .ask(&format!("SELECT last_value FROM {counter}"))
+            .parse()
+            .expect("a number");
         assert!(moved <= first + 4_294_967_296, "{table}: {moved}");
     }
     assert!(create(&place, "b").id.0 <= first + 4_294_967_297);
@@ -109,11 +141,21 @@ fn the_sequence_of_ids_never_goes_back() {
             })
         })
         .collect();
-    importers.into_iter().for_each(|thread| thread.join().expect("imported"));
-    posters.into_iter().for_each(|thread| thread.join().expect("posted"));
+    importers
+        .into_iter()
+        .for_each(|thread| thread.join().expect("imported"));
+    posters
+        .into_iter()
+        .for_each(|thread| thread.join().expect("posted"));
     let mut foreign = place.foreign();
-    assert_eq!(foreign.ask("SELECT count(*) FROM topics WHERE id > (SELECT last_value FROM topics_id_seq)"), "0");
-    let ids: BTreeSet<_> = (0..3).map(|n| create(&place, &n.to_string()).id.0).collect();
+    assert_eq!(
+        foreign
+            .ask("SELECT count(*) FROM topics WHERE id > (SELECT last_value FROM topics_id_seq)"),
+        "0"
+    );
+    let ids: BTreeSet<_> = (0..3)
+        .map(|n| create(&place, &n.to_string()).id.0)
+        .collect();
     assert_eq!(ids.len(), 3);
 }
 
@@ -141,16 +183,32 @@ fn null_counts_as_not_given() {
             "topics" => ("comment", format!("'c{n}'")),
             _ => ("name, digest, scope", format!("'t{n}', 'd{n}', 'read'")),
         };
-        foreign.run(&format!("INSERT INTO {table} ({columns}, {name}) VALUES ({values}, NULL)"));
-        assert_eq!(foreign.ask(&format!("SELECT count(*) FROM {table} WHERE {name} IS NULL")), "0", "{column}");
+        foreign.run(&format!(
+            "INSERT INTO {table} ({columns}, {name}) VALUES ({values}, NULL)"
+        ));
+        assert_eq!(
+            foreign.ask(&format!(
+                "SELECT count(*) FROM {table} WHERE {name} IS NULL"
+            )),
+            "0",
+            "{column}"
+        );
         if !matches!(name, "id" | "board_id") {
             foreign.run(&format!("UPDATE {table} SET {name} = NULL"));
-            assert_eq!(foreign.ask(&format!("SELECT count(*) FROM {table} WHERE {name} IS NULL")), "0", "{column}");
+            assert_eq!(
+                foreign.ask(&format!(
+                    "SELECT count(*) FROM {table} WHERE {name} IS NULL"
+                )),
+                "0",
+                "{column}"
+            );
         }
     }
     assert!(!place.comments().is_empty());
     foreign.run("DELETE FROM identity WHERE key = 'default_board'");
-    let error = foreign.try_run("INSERT INTO topics (comment) VALUES ('nowhere')").expect_err("no board");
+    let error = foreign
+        .try_run("INSERT INTO topics (comment) VALUES ('nowhere')")
+        .expect_err("no board");
     assert!(error.contains("there is no default board"), "{error}");
 }
 
@@ -159,13 +217,26 @@ fn that_a_topic_was_edited_is_recorded_by_what_changed() {
     let (_, mut foreign) = place();
     foreign.run("INSERT INTO topics (comment, created_at, updated_at) VALUES ('a', now() - interval '1 day', now())");
     let mut edited = |change: &str| {
-        foreign.run(&format!("UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"));
+        foreign.run(&format!(
+            "UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"
+        ));
         foreign.ask("SELECT CASE WHEN edited_at IS NULL THEN 'never' WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END FROM topics")
     };
-    for change in ["updated_at = now()", "comment = 'a'", "edited_at = '2020-01-01'", "archived = false", "revision = 7"] {
+    for change in [
+        "updated_at = now()",
+        "comment = 'a'",
+        "edited_at = '2020-01-01'",
+        "archived = false",
+        "revision = 7",
+    ] {
         assert_eq!(edited(change), "never", "{change}");
     }
-    for change in ["comment = 'b'", "author = 'ann'", "comment = 'c', edited_at = '2020-01-01'", "author = NULL"] {
+    for change in [
+        "comment = 'b'",
+        "author = 'ann'",
+        "comment = 'c', edited_at = '2020-01-01'",
+        "author = NULL",
+    ] {
         assert_eq!(edited(change), "now", "{change}");
     }
 }
@@ -180,7 +251,13 @@ fn times_out_of_range_are_refused() {
         WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') AND data_type LIKE 'timestamp%'";
     for column in foreign.ask(columns).split(' ') {
         let (table, name) = column.split_once('.').expect("a column");
-        for value in ["infinity", "-infinity", "0044-03-15 BC", "10000-01-01", "294276-12-31"] {
+        for value in [
+            "infinity",
+            "-infinity",
+            "0044-03-15 BC",
+            "10000-01-01",
+            "294276-12-31",
+        ] {
             // A written `edited_at` is not kept unless with the row.
             let update = format!("UPDATE {table} SET {name} = '{value}'");
             if name != "edited_at" {
@@ -188,12 +265,20 @@ fn times_out_of_range_are_refused() {
             }
         }
     }
-    assert!(foreign.try_run("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')").is_err());
+    assert!(
+        foreign
+            .try_run("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')")
+            .is_err()
+    );
     let left = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
         AND data_type = 'timestamp without time zone' AND table_name <> '__diesel_schema_migrations'";
     assert_eq!(foreign.ask(left), "0");
     let text = "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND prosrc LIKE '%timezone(%'";
-    assert_eq!(foreign.ask(text), "0", "a function writes a time without its zone");
+    assert_eq!(
+        foreign.ask(text),
+        "0",
+        "a function writes a time without its zone"
+    );
 }
 
 /// A session far away from UTC writes instants, and so do we, whatever the database's own zone is, behind a pooler too.
@@ -201,9 +286,15 @@ fn times_out_of_range_are_refused() {
 fn every_connection_means_the_same_instant() {
     let (place, mut foreign) = place();
     let (_, name) = place.url().rsplit_once('/').expect("a database");
-    foreign.run(&format!("ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'"));
-    let pooler = std::env::var("KAIRANBAN_TEST_PGBOUNCER_URL").expect("KAIRANBAN_TEST_PGBOUNCER_URL; scripts/test sets it");
-    let pooled = format!("{}/{name}", pooler.rsplit_once('/').expect("a URL with a database").0);
+    foreign.run(&format!(
+        "ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'"
+    ));
+    let pooler = std::env::var("KAIRANBAN_TEST_PGBOUNCER_URL")
+        .expect("KAIRANBAN_TEST_PGBOUNCER_URL; scripts/test sets it");
+    let pooled = format!(
+        "{}/{name}",
+        pooler.rsplit_once('/').expect("a URL with a database").0
+    );
     for url in [place.url().to_owned(), pooled] {
         let again = Place::at(&url);
         for program in [&mut place.foreign(), &mut Foreign::postgres(&url)] {
@@ -221,5 +312,10 @@ fn every_connection_means_the_same_instant() {
 
 /// How long ago a moment was, by the database.
 fn chrono_seconds(moment: &str, foreign: &mut Foreign) -> i64 {
-    foreign.ask(&format!("SELECT extract(epoch FROM now() - '{moment}'::timestamptz)::bigint")).parse().expect("a number")
+    foreign
+        .ask(&format!(
+            "SELECT extract(epoch FROM now() - '{moment}'::timestamptz)::bigint"
+        ))
+        .parse()
+        .expect("a number")
 }

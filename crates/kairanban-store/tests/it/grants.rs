@@ -5,7 +5,8 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{Revision, Scope};
 use kairanban_store::{
-    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible, Write, Writer, check, migrate,
+    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible,
+    Write, Writer, check, migrate,
 };
 
 use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
@@ -13,23 +14,61 @@ use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
 #[test]
 fn the_published_grants_suffice_for_all_that_a_server_does() {
     let place = Place::new(Kind::Postgres);
-    let DatabaseAddress::Postgres(owner) = &place.address else { panic!("Postgres") };
+    let DatabaseAddress::Postgres(owner) = &place.address else {
+        panic!("Postgres")
+    };
     let role = format!("server_of_{}", std::process::id());
     let mut foreign = place.foreign();
     foreign.run(&format!("CREATE ROLE {role} LOGIN"));
-    let (host, database) = (owner.rsplit_once('@').expect("a user").1, owner.rsplit_once('/').expect("a database").1);
+    let (host, database) = (
+        owner.rsplit_once('@').expect("a user").1,
+        owner.rsplit_once('/').expect("a database").1,
+    );
     assert!(host.ends_with(database));
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/grants-server.sql");
-    let arguments = ["-qX", "-v", &format!("role={role}"), "-v", "schema=public", "-f", file, owner];
-    assert!(Command::new("psql").args(arguments).status().expect("psql").success());
-    let address: DatabaseAddress = format!("postgres://{role}@{host}").parse().expect("an address");
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../config/grants-server.sql"
+    );
+    let arguments = [
+        "-qX",
+        "-v",
+        &format!("role={role}"),
+        "-v",
+        "schema=public",
+        "-f",
+        file,
+        owner,
+    ];
+    assert!(
+        Command::new("psql")
+            .args(arguments)
+            .status()
+            .expect("psql")
+            .success()
+    );
+    let address: DatabaseAddress = format!("postgres://{role}@{host}")
+        .parse()
+        .expect("an address");
     let store = Store::open(config(&address)).expect("a store");
     everything(&store, &address);
     drop(store);
-    for function in ["move_topic_ids()", "transaction_begun()", "classified_write(text, jsonb)"] {
-        foreign.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM {role}"));
-        let refused = check(&address, TIMEOUTS, &main(), false).expect_err("a right is missing").to_string();
-        assert!(refused.contains(&format!("GRANT EXECUTE ON FUNCTION public.{function} TO {role}")), "{refused}");
+    for function in [
+        "move_topic_ids()",
+        "transaction_begun()",
+        "classified_write(text, jsonb)",
+    ] {
+        foreign.run(&format!(
+            "REVOKE EXECUTE ON FUNCTION {function} FROM {role}"
+        ));
+        let refused = check(&address, TIMEOUTS, &main(), false)
+            .expect_err("a right is missing")
+            .to_string();
+        assert!(
+            refused.contains(&format!(
+                "GRANT EXECUTE ON FUNCTION public.{function} TO {role}"
+            )),
+            "{refused}"
+        );
         foreign.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO {role}"));
     }
     foreign.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
@@ -40,45 +79,109 @@ fn the_published_grants_suffice_for_all_that_a_server_does() {
 fn a_writer_knows_that_a_trigger_is_missing() {
     let place = Place::new(Kind::Postgres);
     let mut foreign = place.foreign();
-    let (writer, thread) = Writer::start(place.store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
-    let write = || run(writer.write(Write::CreateTopic { board: main(), topic: topic("x"), key: None, right: None }));
+    let (writer, thread) =
+        Writer::start(place.store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
+    let write = || {
+        run(writer.write(Write::CreateTopic {
+            board: main(),
+            topic: topic("x"),
+            key: None,
+            right: None,
+        }))
+    };
     foreign.run("DROP TRIGGER topics_inserted ON topics");
     write().expect_err("no reader would see it");
     // Longer than between two checks of the writer's own.
     foreign.run("SELECT pg_sleep(1.5)");
-    assert!(writer.health().fault().is_some_and(|fault| fault.contains("triggers")), "{:?}", writer.health().fault());
+    assert!(
+        writer
+            .health()
+            .fault()
+            .is_some_and(|fault| fault.contains("triggers")),
+        "{:?}",
+        writer.health().fault()
+    );
     drop(writer);
     thread.join().expect("ended");
 }
 
 fn everything(store: &Store, address: &DatabaseAddress) {
-    let times = TicketTimes { first_use: Duration::ZERO, idle: Duration::ZERO };
+    let times = TicketTimes {
+        first_use: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
     let at_once = Duration::ZERO;
-    assert!(check(address, TIMEOUTS, &main(), false).expect("good").is_current());
-    assert!(migrate(address, TIMEOUTS, &main(), false).expect("nothing to do").is_empty());
+    assert!(
+        check(address, TIMEOUTS, &main(), false)
+            .expect("good")
+            .is_current()
+    );
+    assert!(
+        migrate(address, TIMEOUTS, &main(), false)
+            .expect("nothing to do")
+            .is_empty()
+    );
     // A new epoch writes the identity under its lock.
     let (known, _) = store.settle(None).expect("an epoch");
     assert_eq!(known.epoch, *store.epoch());
     store.default_board().expect("read");
     {
-        let (writer, thread) = Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
+        let (writer, thread) =
+            Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
         let mut key = Some("once".parse().expect("a key"));
         for number in 0..8 {
-            let create = Write::CreateTopic { board: main(), topic: topic(&number.to_string()), key: key.take(), right: None };
+            let create = Write::CreateTopic {
+                board: main(),
+                topic: topic(&number.to_string()),
+                key: key.take(),
+                right: None,
+            };
             run(writer.write(create)).expect("posted");
         }
         let other = || "other".parse().expect("a name");
-        let id = store.page(&main(), &Page { limit: 1, ..Page::default() }).expect("a page")[0].id;
+        let id = store
+            .page(
+                &main(),
+                &Page {
+                    limit: 1,
+                    ..Page::default()
+                },
+            )
+            .expect("a page")[0]
+            .id;
         let edit = kairanban_core::TopicEdit::try_new(Some("edited"), None).expect("allowed");
         for deed in [
-            Deed::UpdateTopic { board: main(), id, edit, expected: None },
-            Deed::DeleteTopic { board: main(), id, expected: None },
-            Deed::RestoreTopic { board: main(), id, within: Duration::from_secs(60) },
-            Deed::DeleteTopic { board: main(), id, expected: None },
-            Deed::CreateBoard { board: other(), wanted: BoardEdit::default() },
+            Deed::UpdateTopic {
+                board: main(),
+                id,
+                edit,
+                expected: None,
+            },
+            Deed::DeleteTopic {
+                board: main(),
+                id,
+                expected: None,
+            },
+            Deed::RestoreTopic {
+                board: main(),
+                id,
+                within: Duration::from_secs(60),
+            },
+            Deed::DeleteTopic {
+                board: main(),
+                id,
+                expected: None,
+            },
+            Deed::CreateBoard {
+                board: other(),
+                wanted: BoardEdit::default(),
+            },
             Deed::UpdateBoard {
                 board: other(),
-                edit: BoardEdit { title: Some("t".parse().expect("a title")), ..BoardEdit::default() },
+                edit: BoardEdit {
+                    title: Some("t".parse().expect("a title")),
+                    ..BoardEdit::default()
+                },
             },
             Deed::DeleteBoard { board: other() },
         ] {
@@ -88,13 +191,31 @@ fn everything(store: &Store, address: &DatabaseAddress) {
         thread.join().expect("ended");
     }
     let secret = Secret::token().expect("random");
-    let new = NewToken { name: "bot".parse().expect("a name"), scope: Scope::Read, board: None, expires_at: None };
+    let new = NewToken {
+        name: "bot".parse().expect("a name"),
+        scope: Scope::Read,
+        board: None,
+        expires_at: None,
+    };
     let token = store.create_token(&new, &secret).expect("made");
-    assert!(store.find_tokens(&[secret.reveal().to_owned()]).expect("found")[0].is_some());
+    assert!(
+        store
+            .find_tokens(&[secret.reveal().to_owned()])
+            .expect("found")[0]
+            .is_some()
+    );
     let ticket = Secret::ticket().expect("random");
     store.create_ticket(token, &main(), &ticket).expect("made");
-    let good = TicketTimes { first_use: Duration::from_secs(60), idle: Duration::from_secs(60) };
-    assert!(store.use_ticket(ticket.reveal(), &main(), good).expect("used").is_some());
+    let good = TicketTimes {
+        first_use: Duration::from_secs(60),
+        idle: Duration::from_secs(60),
+    };
+    assert!(
+        store
+            .use_ticket(ticket.reveal(), &main(), good)
+            .expect("used")
+            .is_some()
+    );
     store.revoke_token(token).expect("revoked");
     // Reading, following, reconciling.
     store.load(store.epoch(), &main()).expect("the board");
@@ -102,9 +223,24 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     let place = store.place_of(&main()).expect("the board");
     store.contents(&[place.id]).expect("contents");
     assert!(store.changes_since(&known).expect("the log").is_some());
-    assert!(store.log_missed(place.id, place.revision, true).expect("logged"));
-    store.log(&main(), LogPage { after: Revision::ZERO, place: None, limit: 9 }).expect("the log");
-    store.head_before(std::time::Duration::ZERO).expect("a revision");
+    assert!(
+        store
+            .log_missed(place.id, place.revision, true)
+            .expect("logged")
+    );
+    store
+        .log(
+            &main(),
+            LogPage {
+                after: Revision::ZERO,
+                place: None,
+                limit: 9,
+            },
+        )
+        .expect("the log");
+    store
+        .head_before(std::time::Duration::ZERO)
+        .expect("a revision");
     assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);
     // Tidying up.
     assert!(store.archive(&main(), 100).expect("archived") > 0);

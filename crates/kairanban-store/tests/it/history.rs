@@ -7,14 +7,24 @@ use kairanban_store::{Store, StoreConfig};
 
 use crate::place::{Place, config, main};
 
-crate::on_both!(any_cursor_leads_to_the_list_from_the_log_alone, a_long_history_of_few_topics_is_a_short_patch);
+crate::on_both!(
+    any_cursor_leads_to_the_list_from_the_log_alone,
+    a_long_history_of_few_topics_is_a_short_patch
+);
 
 /// Ids and revisions of what a board shows.
 type List = BTreeMap<i64, u64>;
 
 fn list(place: &Place) -> (Revision, List) {
     let snapshot = place.load().snapshot;
-    (snapshot.revision(), snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect())
+    (
+        snapshot.revision(),
+        snapshot
+            .topics()
+            .iter()
+            .map(|topic| (topic.id.0, topic.revision.get()))
+            .collect(),
+    )
 }
 
 /// The list to which a node that has just come up leads a reader who holds `held` from `revision`; and whether by
@@ -23,18 +33,27 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
     let hub = Hub::new(store.topics_max(), 8);
     let channel = hub.channel(&main());
     let loaded = store.load(store.epoch(), &main()).expect("the board");
-    hub.install(&channel, loaded, Instant::now()).expect("nothing missed");
+    hub.install(&channel, loaded, Instant::now())
+        .expect("nothing missed");
     let gap = channel.live().gap(revision);
     if let Some(gap) = gap {
         let history = store.history(&gap).expect("the history");
         channel.live().bridge(&gap, &history);
     }
-    let cursor = Cursor { epoch: store.epoch().clone(), revision };
+    let cursor = Cursor {
+        epoch: store.epoch().clone(),
+        revision,
+    };
     match channel.live().resume(&cursor).expect("ready") {
         Resume::UpToDate => (held.clone(), false),
-        Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => {
-            (snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(), false)
-        }
+        Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => (
+            snapshot
+                .topics()
+                .iter()
+                .map(|topic| (topic.id.0, topic.revision.get()))
+                .collect(),
+            false,
+        ),
         Resume::Patch(patch) => {
             let mut list = held.clone();
             for op in patch.ops {
@@ -49,11 +68,18 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
 }
 
 fn store_with(place: &Place, replay_max: usize) -> Store {
-    Store::open(StoreConfig { replay_max, ..config(&place.address) }).expect("a store")
+    Store::open(StoreConfig {
+        replay_max,
+        ..config(&place.address)
+    })
+    .expect("a store")
 }
 
 fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
-    let seed = env::var("KAIRANBAN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed = env::var("KAIRANBAN_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO boards (name) VALUES ('two')");
@@ -61,11 +87,15 @@ fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
     let (mut known, mut patches) = (vec![list(place)], 0);
     for _ in 0..60 {
         match random.u32(..12) {
-            0 => drop(place.store.archive(&main(), random.usize(1..4)).expect("archived")),
+            0 => drop(
+                place
+                    .store
+                    .archive(&main(), random.usize(1..4))
+                    .expect("archived"),
+            ),
             1 if random.u32(..8) == 0 => foreign.run("DELETE FROM topics"),
-            2 if random.u32(..4) == 0 => {
-                foreign.run("UPDATE topics SET archived = true WHERE id IN (SELECT min(id) FROM topics)")
-            }
+            2 if random.u32(..4) == 0 => foreign
+                .run("UPDATE topics SET archived = true WHERE id IN (SELECT min(id) FROM topics)"),
             _ => foreign.run(&transaction(&mut random)),
         }
         let (now, shown) = list(place);
@@ -73,7 +103,10 @@ fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
         for store in &stores {
             for (revision, held) in &known {
                 let (led_to, by_patch) = resumed(store, *revision, held);
-                assert_eq!(led_to, shown, "from {revision} to {now}; KAIRANBAN_TEST_SEED={seed}");
+                assert_eq!(
+                    led_to, shown,
+                    "from {revision} to {now}; KAIRANBAN_TEST_SEED={seed}"
+                );
                 patches += usize::from(by_patch);
             }
         }
@@ -85,16 +118,30 @@ fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
 fn transaction(random: &mut fastrand::Rng) -> String {
     let any = |random: &mut fastrand::Rng, board: u32| {
         let offset = random.u32(..7);
-        format!("(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC LIMIT 1 OFFSET {offset})")
+        format!(
+            "(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC LIMIT 1 OFFSET {offset})"
+        )
     };
     let statements = (0..random.u32(1..4)).map(|_| match random.u32(..9) {
         0..=3 => "INSERT INTO topics (board_id, comment) VALUES (1, 'new')".to_owned(),
-        4 | 5 => format!("UPDATE topics SET comment = comment || '!' WHERE id = {}", any(random, 1)),
+        4 | 5 => format!(
+            "UPDATE topics SET comment = comment || '!' WHERE id = {}",
+            any(random, 1)
+        ),
         6 => format!("DELETE FROM topics WHERE id = {}", any(random, 1)),
-        7 => format!("UPDATE topics SET board_id = 2 WHERE id = {}", any(random, 1)),
-        _ => format!("UPDATE topics SET board_id = 1 WHERE id = {}", any(random, 2)),
+        7 => format!(
+            "UPDATE topics SET board_id = 2 WHERE id = {}",
+            any(random, 1)
+        ),
+        _ => format!(
+            "UPDATE topics SET board_id = 1 WHERE id = {}",
+            any(random, 2)
+        ),
     });
-    format!("BEGIN; {}; COMMIT", statements.collect::<Vec<_>>().join("; "))
+    format!(
+        "BEGIN; {}; COMMIT",
+        statements.collect::<Vec<_>>().join("; ")
+    )
 }
 
 fn a_long_history_of_few_topics_is_a_short_patch(place: &Place) {
@@ -102,11 +149,20 @@ fn a_long_history_of_few_topics_is_a_short_patch(place: &Place) {
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c')");
     let (revision, held) = list(place);
     for n in 0..40 {
-        foreign.run(&format!("UPDATE topics SET comment = 'b{n}' WHERE comment LIKE 'b%'"));
+        foreign.run(&format!(
+            "UPDATE topics SET comment = 'b{n}' WHERE comment LIKE 'b%'"
+        ));
     }
     let store = store_with(place, 8);
     let (now, by_patch) = resumed(&store, revision, &held);
     assert!(by_patch && now == list(place).1);
     // What is read along with the board does not reach that far.
-    assert!(store.load(store.epoch(), &main()).expect("the board").tail.floor() > revision);
+    assert!(
+        store
+            .load(store.epoch(), &main())
+            .expect("the board")
+            .tail
+            .floor()
+            > revision
+    );
 }

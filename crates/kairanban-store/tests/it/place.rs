@@ -11,19 +11,28 @@ use std::{
 };
 
 use diesel::{
-    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection, sql_query,
-    sql_types::Text,
+    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection,
+    connection::SimpleConnection, sql_query, sql_types::Text,
 };
 use kairanban_core::{Actor, BoardName, Change, Loaded, LogPosition, NewTopic, Revision, Topic};
 use kairanban_store::{
-    DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig, Written, migrate,
+    DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig,
+    Written, migrate,
 };
 
-pub(crate) const TIMEOUTS: Timeouts =
-    Timeouts { connect: Duration::from_secs(2), statement: Duration::from_secs(2), key: Duration::from_millis(50) };
+pub(crate) const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    statement: Duration::from_secs(2),
+    key: Duration::from_millis(50),
+};
 
-pub(crate) const WRITER: WriterConfig =
-    WriterConfig { queue_max: 256, group_max: 64, group_wait: Duration::from_secs(3), tries_max: 3, abandoned_max: 2 };
+pub(crate) const WRITER: WriterConfig = WriterConfig {
+    queue_max: 256,
+    group_max: 64,
+    group_wait: Duration::from_secs(3),
+    tries_max: 3,
+    abandoned_max: 2,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,21 +58,34 @@ impl Place {
         let (address, folder) = match kind {
             Kind::Sqlite => {
                 let folder = tempfile::tempdir().expect("a folder");
-                (format!("sqlite://{}", folder.path().join("deep/board.db").display()), Some(folder))
+                (
+                    format!("sqlite://{}", folder.path().join("deep/board.db").display()),
+                    Some(folder),
+                )
             }
             Kind::Postgres => (new_database(), None),
         };
         let address: DatabaseAddress = address.parse().expect("an address");
         migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
         let store = Store::open(config(&address)).expect("a store");
-        Self { kind, address, store, _folder: folder }
+        Self {
+            kind,
+            address,
+            store,
+            _folder: folder,
+        }
     }
 
     /// As one finds it who has a database already.
     pub(crate) fn at(url: &str) -> Self {
         let address: DatabaseAddress = url.parse().expect("an address");
         let store = Store::open(config(&address)).expect("a store");
-        Self { kind: Kind::Postgres, address, store, _folder: None }
+        Self {
+            kind: Kind::Postgres,
+            address,
+            store,
+            _folder: None,
+        }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -75,20 +97,29 @@ impl Place {
 
     pub(crate) fn foreign(&self) -> Foreign {
         match &self.address {
-            DatabaseAddress::Sqlite(path) => {
-                Foreign::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"))
+            DatabaseAddress::Sqlite(path) => Foreign::Sqlite(
+                SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"),
+            ),
+            DatabaseAddress::Postgres(url) => {
+                Foreign::Postgres(PgConnection::establish(url).expect("postgres"))
             }
-            DatabaseAddress::Postgres(url) => Foreign::Postgres(PgConnection::establish(url).expect("postgres")),
         }
     }
 
     pub(crate) fn load(&self) -> Loaded {
-        self.store.load(self.store.epoch(), &main()).expect("the board")
+        self.store
+            .load(self.store.epoch(), &main())
+            .expect("the board")
     }
 
     /// The comments of the live list, in order.
     pub(crate) fn comments(&self) -> Vec<String> {
-        self.load().snapshot.topics().iter().map(|topic| topic.comment.clone()).collect()
+        self.load()
+            .snapshot
+            .topics()
+            .iter()
+            .map(|topic| topic.comment.clone())
+            .collect()
     }
 
     pub(crate) fn head(&self) -> Revision {
@@ -97,8 +128,16 @@ impl Place {
 
     pub(crate) fn changes(&self, after: Revision) -> Vec<Change> {
         let known = self.known(after);
-        match self.store.changes_since(&known).expect("the log").expect("the same history") {
-            Stretch::Changes { changes, .. } => changes.into_iter().filter(|change| change.revision > after).collect(),
+        match self
+            .store
+            .changes_since(&known)
+            .expect("the log")
+            .expect("the same history")
+        {
+            Stretch::Changes { changes, .. } => changes
+                .into_iter()
+                .filter(|change| change.revision > after)
+                .collect(),
             Stretch::Boards { .. } => panic!("more changes than expected"),
         }
     }
@@ -114,7 +153,9 @@ impl Place {
     pub(crate) fn writer(&self) -> (Writer, Arc<Mutex<Vec<u64>>>) {
         let commits = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&commits);
-        let on_commit = move |commit: kairanban_store::Committed| seen.lock().expect("a lock").push(commit.revision.get());
+        let on_commit = move |commit: kairanban_store::Committed| {
+            seen.lock().expect("a lock").push(commit.revision.get())
+        };
         let (writer, _) = Writer::start(self.store.clone(), WRITER, on_commit).expect("a writer");
         (writer, commits)
     }
@@ -132,7 +173,8 @@ impl Foreign {
     }
 
     pub(crate) fn run(&mut self, sql: &str) {
-        self.try_run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.try_run(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// The only value of the only row of a query, as text.
@@ -174,17 +216,32 @@ pub(crate) fn main() -> BoardName {
 }
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 /// What the administrator `ann` does.
 pub(crate) fn administer(deed: Deed) -> Write {
-    Write::Administer { actor: Actor { name: "ann".to_owned(), token: Some(7) }, deed }
+    Write::Administer {
+        actor: Actor {
+            name: "ann".to_owned(),
+            token: Some(7),
+        },
+        deed,
+    }
 }
 
 pub(crate) fn create(place: &Place, comment: &str) -> Topic {
     let (writer, _) = place.writer();
-    match run(writer.write(Write::CreateTopic { board: main(), topic: topic(comment), key: None, right: None })).expect("written")
+    match run(writer.write(Write::CreateTopic {
+        board: main(),
+        topic: topic(comment),
+        key: None,
+        right: None,
+    }))
+    .expect("written")
     {
         Written::Topic(topic) => topic,
         other => panic!("a topic, got {other:?}"),
@@ -197,13 +254,16 @@ pub(crate) fn topic(comment: &str) -> NewTopic {
 
 /// The URL of an empty database.
 pub(crate) fn new_database() -> String {
-    let server = env::var("KAIRANBAN_TEST_POSTGRES_URL").expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
+    let server = env::var("KAIRANBAN_TEST_POSTGRES_URL")
+        .expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
     let id = format!("{:?}", thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("store_{}_{id}_{number}", std::process::id());
     let mut connection = PgConnection::establish(&server).expect("the test Postgres");
-    connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("a database");
+    connection
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .expect("a database");
     let (base, _) = server.rsplit_once('/').expect("a URL with a database");
     format!("{base}/{name}")
 }

@@ -21,12 +21,23 @@ fn a_transaction_has_one_revision_and_truncate_is_seen() {
     let (place, mut foreign) = place();
     let before = place.head();
     foreign.run("BEGIN; INSERT INTO topics (board_id, comment) SELECT 1, g::text FROM generate_series(1, 50) g; DELETE FROM topics WHERE id < 48; COMMIT");
-    let revisions: std::collections::BTreeSet<_> = place.changes(before).iter().map(|change| change.revision).collect();
+    let revisions: std::collections::BTreeSet<_> = place
+        .changes(before)
+        .iter()
+        .map(|change| change.revision)
+        .collect();
     assert_eq!(revisions.len(), 1);
     assert_eq!(place.comments(), ["48", "49", "50"]);
     let before = place.head();
     foreign.run("TRUNCATE topics");
-    assert_eq!(place.changes(before).iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Clear]);
+    assert_eq!(
+        place
+            .changes(before)
+            .iter()
+            .map(|change| change.kind)
+            .collect::<Vec<_>>(),
+        [ChangeKind::Clear]
+    );
     assert_eq!(place.comments(), Vec::<String>::new());
 }
 
@@ -50,7 +61,11 @@ fn an_open_transaction_elsewhere_holds_up_nobody() {
     );
     let began = Instant::now();
     foreign.run("SET lock_timeout = '1s'; INSERT INTO topics (board_id, comment) VALUES (1, 'b')");
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(place.comments(), ["a", "b"]);
     open.run("COMMIT");
     assert_eq!(place.comments(), ["open", "open", "b"]);
@@ -88,18 +103,28 @@ fn a_role_with_rights_on_topics_alone_suffices() {
         .run(&format!("CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON topics TO {role}; SET ROLE {role}"));
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'); UPDATE topics SET comment = 'c' WHERE id = 1; DELETE FROM topics WHERE id = 2");
     assert_eq!(place.comments(), ["c"]);
-    assert!(foreign.try_run("DELETE FROM changes").is_err(), "the log is not theirs");
+    assert!(
+        foreign.try_run("DELETE FROM changes").is_err(),
+        "the log is not theirs"
+    );
     assert!(foreign.try_run("SELECT transaction_begun()").is_err());
     foreign.run("TRUNCATE topics; RESET ROLE");
-    foreign.run(&format!("REVOKE ALL ON topics FROM {role}; DROP ROLE {role}"));
+    foreign.run(&format!(
+        "REVOKE ALL ON topics FROM {role}; DROP ROLE {role}"
+    ));
     assert_eq!(place.comments(), Vec::<String>::new());
 }
 
 #[test]
 fn a_two_phase_commit_is_refused() {
     let (place, mut foreign) = place();
-    let error = foreign.try_run("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); PREPARE TRANSACTION 'two'");
-    assert!(error.is_err_and(|text| text.contains("NOTIFY")), "the lock on the order of commits would stay held");
+    let error = foreign.try_run(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); PREPARE TRANSACTION 'two'",
+    );
+    assert!(
+        error.is_err_and(|text| text.contains("NOTIFY")),
+        "the lock on the order of commits would stay held"
+    );
     foreign.try_run("ROLLBACK").ok();
     assert_eq!(place.comments(), Vec::<String>::new());
 }
@@ -120,7 +145,9 @@ fn no_transaction_that_touches_many_boards_deadlocks() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("no deadlock"));
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no deadlock"));
     assert_eq!(place.comments().len(), 5);
 }
 
@@ -145,8 +172,16 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     let (writer, _) = place.writer();
     let topic = crate::place::topic("late");
     let posting = std::thread::spawn(move || {
-        let write = kairanban_store::Write::CreateTopic { board: crate::place::main(), topic, key: None, right: None };
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(writer.write(write))
+        let write = kairanban_store::Write::CreateTopic {
+            board: crate::place::main(),
+            topic,
+            key: None,
+            right: None,
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(writer.write(write))
     });
     // Until the post waits for the lock that the delete holds.
     let mut watch = place.foreign();
@@ -158,7 +193,10 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     }
     foreign.run("COMMIT");
     let answer = posting.join().expect("an answer");
-    assert!(matches!(answer, Err(kairanban_store::StoreError::NoSuchBoard(_))), "{answer:?}");
+    assert!(
+        matches!(answer, Err(kairanban_store::StoreError::NoSuchBoard(_))),
+        "{answer:?}"
+    );
 }
 
 /// As after a client whose first request is stuck in a frozen session of another server asks again.
@@ -177,14 +215,29 @@ fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
     let began = Instant::now();
     for neighbours in [&[][..], &[None, None], &[Some("a"), None, Some("b")], &[]] {
         let repeated = writer.write(write("once", Some("k")));
-        let others = neighbours.iter().map(|key| writer.write(write("other", *key)));
+        let others = neighbours
+            .iter()
+            .map(|key| writer.write(write("other", *key)));
         let mut answers = run(futures(others.chain([repeated])));
-        assert!(matches!(answers.pop(), Some(Err(StoreError::KeyInUse))), "not before the holder ends");
+        assert!(
+            matches!(answers.pop(), Some(Err(StoreError::KeyInUse))),
+            "not before the holder ends"
+        );
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
     // A group may take three seconds.
     assert!(began.elapsed() < WRITER.group_wait, "{:?}", began.elapsed());
     holder.run("ROLLBACK");
-    assert!(matches!(run(writer.write(write("once", Some("k")))), Ok(Written::Topic(_))));
-    assert_eq!(place.comments().iter().filter(|comment| *comment == "once").count(), 1);
+    assert!(matches!(
+        run(writer.write(write("once", Some("k")))),
+        Ok(Written::Topic(_))
+    ));
+    assert_eq!(
+        place
+            .comments()
+            .iter()
+            .filter(|comment| *comment == "once")
+            .count(),
+        1
+    );
 }

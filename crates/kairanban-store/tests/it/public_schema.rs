@@ -1,15 +1,18 @@
 //! The tables as other programs write them: what they need not say, what is refused, and what an older database becomes.
 
 use diesel::{
-    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _, sql_query,
-    sql_types::Text,
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection,
+    connection::SimpleConnection as _, sql_query, sql_types::Text,
 };
 use kairanban_core::{ChangeKind, TopicEdit};
 use kairanban_store::{DatabaseAddress, Deed, Store, Written, migrate};
 
 use crate::place::{Kind, Place, TIMEOUTS, administer, config, create, main, run};
 
-crate::on_both!(an_edit_is_recorded_by_what_changed, an_edit_outlives_delete_and_undo);
+crate::on_both!(
+    an_edit_is_recorded_by_what_changed,
+    an_edit_outlives_delete_and_undo
+);
 
 #[derive(QueryableByName)]
 struct Value {
@@ -19,12 +22,16 @@ struct Value {
 
 /// What a query finds, as text.
 fn values(connection: &mut SqliteConnection, query: &str) -> Vec<String> {
-    let rows: Vec<Value> = sql_query(query).load(connection).unwrap_or_else(|error| panic!("{query}: {error}"));
+    let rows: Vec<Value> = sql_query(query)
+        .load(connection)
+        .unwrap_or_else(|error| panic!("{query}: {error}"));
     rows.into_iter().map(|row| row.value).collect()
 }
 
 fn open(place: &Place) -> SqliteConnection {
-    let DatabaseAddress::Sqlite(path) = &place.address else { panic!("a file") };
+    let DatabaseAddress::Sqlite(path) = &place.address else {
+        panic!("a file")
+    };
     SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite")
 }
 
@@ -33,14 +40,22 @@ fn an_edit_is_recorded_by_what_changed(place: &Place) {
     foreign.run("INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'a', '2026-01-01 00:00:00', '2026-01-01 00:00:00.000123')");
     let edited = |place: &Place| place.load().snapshot.topics()[0].edited_at;
     assert_eq!(edited(place), None, "two clocks that differ are no edit");
-    foreign.run("UPDATE topics SET updated_at = '2026-01-02 00:00:00'; UPDATE topics SET comment = 'a'");
+    foreign.run(
+        "UPDATE topics SET updated_at = '2026-01-02 00:00:00'; UPDATE topics SET comment = 'a'",
+    );
     assert_eq!(edited(place), None, "the text is the same");
     foreign.run("UPDATE topics SET edited_at = '2026-01-03 00:00:00'");
     assert_eq!(edited(place), None, "a written one is overwritten");
     foreign.run("UPDATE topics SET comment = 'b', edited_at = '2026-01-03 00:00:00', updated_at = '2026-01-04 00:00:00'");
     let first = edited(place).expect("an edit");
     assert!(first.to_rfc3339().as_str() > "2026-02", "{first}");
-    assert!(place.load().snapshot.topics()[0].updated_at.to_rfc3339().starts_with("2026-01-04"), "the writer's own is kept");
+    assert!(
+        place.load().snapshot.topics()[0]
+            .updated_at
+            .to_rfc3339()
+            .starts_with("2026-01-04"),
+        "the writer's own is kept"
+    );
     foreign.run("UPDATE topics SET edited_at = NULL");
     assert_eq!(edited(place), Some(first));
     // Two edits may be of one millisecond, many are not.
@@ -55,13 +70,34 @@ fn an_edit_outlives_delete_and_undo(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "a");
     let edit = TopicEdit::try_new(Some("b"), None).expect("allowed");
-    let update = Deed::UpdateTopic { board: main(), id: topic.id, edit, expected: None };
-    let Ok(Written::Topic(edited)) = run(writer.write(administer(update))) else { panic!("a topic") };
+    let update = Deed::UpdateTopic {
+        board: main(),
+        id: topic.id,
+        edit,
+        expected: None,
+    };
+    let Ok(Written::Topic(edited)) = run(writer.write(administer(update))) else {
+        panic!("a topic")
+    };
     assert_eq!((topic.edited_at, edited.edited_at.is_some()), (None, true));
-    run(writer.write(administer(Deed::DeleteTopic { board: main(), id: topic.id, expected: None }))).expect("deleted");
-    let restore = Deed::RestoreTopic { board: main(), id: topic.id, within: std::time::Duration::from_secs(60) };
-    let Ok(Written::Topic(back)) = run(writer.write(administer(restore))) else { panic!("a topic") };
-    assert_eq!((back.edited_at, back.updated_at), (edited.edited_at, edited.updated_at));
+    run(writer.write(administer(Deed::DeleteTopic {
+        board: main(),
+        id: topic.id,
+        expected: None,
+    })))
+    .expect("deleted");
+    let restore = Deed::RestoreTopic {
+        board: main(),
+        id: topic.id,
+        within: std::time::Duration::from_secs(60),
+    };
+    let Ok(Written::Topic(back)) = run(writer.write(administer(restore))) else {
+        panic!("a topic")
+    };
+    assert_eq!(
+        (back.edited_at, back.updated_at),
+        (edited.edited_at, edited.updated_at)
+    );
 }
 
 #[test]
@@ -76,16 +112,45 @@ fn a_comment_is_enough_and_null_is_not_given() {
          VALUES (NULL, NULL, 'null', NULL, NULL, NULL, NULL, NULL, NULL), (NULL, 2, 'elsewhere', NULL, NULL, NULL, NULL, NULL, NULL)",
     );
     assert_eq!(place.comments(), ["alone", "null"]);
-    let told: Vec<_> =
-        place.changes(before).iter().map(|change| (change.kind, change.board_id.0, change.topic_id.map(|id| id.0))).collect();
-    assert_eq!(told, [(ChangeKind::Set, 1, Some(1)), (ChangeKind::Set, 1, Some(2)), (ChangeKind::Set, 2, Some(3))]);
+    let told: Vec<_> = place
+        .changes(before)
+        .iter()
+        .map(|change| {
+            (
+                change.kind,
+                change.board_id.0,
+                change.topic_id.map(|id| id.0),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (ChangeKind::Set, 1, Some(1)),
+            (ChangeKind::Set, 1, Some(2)),
+            (ChangeKind::Set, 2, Some(3))
+        ]
+    );
     // It is the row that counts, not the name.
     foreign.run("UPDATE identity SET value = '2' WHERE key = 'default_board'; INSERT INTO topics (comment) VALUES ('there')");
-    assert_eq!(values(&mut open(&place), "SELECT CAST(board_id AS TEXT) AS value FROM topics WHERE comment = 'there'"), ["2"]);
+    assert_eq!(
+        values(
+            &mut open(&place),
+            "SELECT CAST(board_id AS TEXT) AS value FROM topics WHERE comment = 'there'"
+        ),
+        ["2"]
+    );
     foreign.run("DELETE FROM identity WHERE key = 'default_board'");
-    let refused = foreign.try_run("INSERT INTO topics (comment) VALUES ('nowhere')").expect_err("there is no board");
+    let refused = foreign
+        .try_run("INSERT INTO topics (comment) VALUES ('nowhere')")
+        .expect_err("there is no board");
     assert!(refused.contains("run kairanban migrate"), "{refused}");
-    assert!(foreign.try_run("UPDATE topics SET board_id = NULL").is_err(), "a topic is on a board");
+    assert!(
+        foreign
+            .try_run("UPDATE topics SET board_id = NULL")
+            .is_err(),
+        "a topic is on a board"
+    );
     migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
     foreign.run("INSERT INTO topics (comment) VALUES ('again')");
     assert_eq!(place.comments(), ["alone", "null", "again"]);
@@ -141,7 +206,12 @@ fn what_could_not_be_read_is_refused() {
     foreign.run(A_ROW_EACH);
     for (table, column) in TIMES {
         for time in BAD_TIMES {
-            assert!(foreign.try_run(&format!("UPDATE {table} SET {column} = {time}")).is_err(), "{table}.{column} = {time}");
+            assert!(
+                foreign
+                    .try_run(&format!("UPDATE {table} SET {column} = {time}"))
+                    .is_err(),
+                "{table}.{column} = {time}"
+            );
         }
         for time in [
             "'2024-02-29 23:59:59'",
@@ -152,17 +222,51 @@ fn what_could_not_be_read_is_refused() {
             foreign.run(&format!("UPDATE {table} SET {column} = {time}"));
         }
     }
-    for title in ["x'ff'", "x'e38100'", "x'eda080'", "x'c080'", "x'f5808080'", "x'6100'", "x'80'", "x'e381'"] {
-        assert!(foreign.try_run(&format!("UPDATE boards SET title = CAST({title} AS TEXT)")).is_err(), "{title}");
-        assert!(foreign.try_run(&format!("INSERT INTO boards (name, title) VALUES ('new', CAST({title} AS TEXT))")).is_err());
+    for title in [
+        "x'ff'",
+        "x'e38100'",
+        "x'eda080'",
+        "x'c080'",
+        "x'f5808080'",
+        "x'6100'",
+        "x'80'",
+        "x'e381'",
+    ] {
+        assert!(
+            foreign
+                .try_run(&format!("UPDATE boards SET title = CAST({title} AS TEXT)"))
+                .is_err(),
+            "{title}"
+        );
+        assert!(
+            foreign
+                .try_run(&format!(
+                    "INSERT INTO boards (name, title) VALUES ('new', CAST({title} AS TEXT))"
+                ))
+                .is_err()
+        );
     }
     foreign.run("UPDATE boards SET title = '回覧板 🎏 é'");
-    assert!(foreign.try_run("INSERT INTO boards (name) VALUES (CAST(x'610062' AS TEXT))").is_err());
+    assert!(
+        foreign
+            .try_run("INSERT INTO boards (name) VALUES (CAST(x'610062' AS TEXT))")
+            .is_err()
+    );
     for revision in ["-1", "9007199254740992", "9223372036854775807"] {
         for table in ["topics", "changes"] {
-            assert!(foreign.try_run(&format!("UPDATE {table} SET revision = {revision}")).is_err(), "{table} {revision}");
+            assert!(
+                foreign
+                    .try_run(&format!("UPDATE {table} SET revision = {revision}"))
+                    .is_err(),
+                "{table} {revision}"
+            );
         }
-        assert!(foreign.try_run(&format!("UPDATE revisions SET newest = {revision}")).is_err(), "{revision}");
+        assert!(
+            foreign
+                .try_run(&format!("UPDATE revisions SET newest = {revision}"))
+                .is_err(),
+            "{revision}"
+        );
     }
 }
 
@@ -170,15 +274,30 @@ fn what_could_not_be_read_is_refused() {
 fn an_id_may_be_given_but_none_that_ends_posting() {
     let place = Place::new(Kind::Sqlite);
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO topics (id, comment) VALUES (1001, 'imported'), (1500, 'imported too')");
+    foreign
+        .run("INSERT INTO topics (id, comment) VALUES (1001, 'imported'), (1500, 'imported too')");
     assert_eq!(create(&place, "behind").id.0, 1501);
     for far in ["9007199254740991", "9007199254740990", "4294968798"] {
         for table in ["topics (id, comment) VALUES", "boards (id, name) VALUES"] {
-            assert!(foreign.try_run(&format!("INSERT INTO {table} ({far}, 'far')")).is_err(), "{table} {far}");
+            assert!(
+                foreign
+                    .try_run(&format!("INSERT INTO {table} ({far}, 'far')"))
+                    .is_err(),
+                "{table} {far}"
+            );
         }
-        assert!(foreign.try_run(&format!("UPDATE topics SET id = {far} WHERE id = 1001")).is_err(), "{far}");
         assert!(
-            foreign.try_run(&format!("INSERT INTO tokens (id, name, digest, scope) VALUES ({far}, 't', 'd', 'read')")).is_err()
+            foreign
+                .try_run(&format!("UPDATE topics SET id = {far} WHERE id = 1001"))
+                .is_err(),
+            "{far}"
+        );
+        assert!(
+            foreign
+                .try_run(&format!(
+                    "INSERT INTO tokens (id, name, digest, scope) VALUES ({far}, 't', 'd', 'read')"
+                ))
+                .is_err()
         );
     }
     foreign.run("INSERT INTO topics (id, comment) VALUES (4294968797, 'as far as it goes')");
@@ -194,27 +313,51 @@ fn a_session_with_recursive_triggers_may_edit() {
         "UPDATE topics SET edited_at = '2026-01-01 00:00:00'; UPDATE topics SET revision = 7; UPDATE topics SET comment = 'b'",
     );
     let topic = place.load().snapshot.topics()[0].clone();
-    assert_eq!((topic.comment.as_str(), topic.revision), ("b", place.head()));
-    assert!(topic.edited_at.is_some_and(|at| at > topic.created_at - chrono::TimeDelta::seconds(1)));
+    assert_eq!(
+        (topic.comment.as_str(), topic.revision),
+        ("b", place.head())
+    );
+    assert!(
+        topic
+            .edited_at
+            .is_some_and(|at| at > topic.created_at - chrono::TimeDelta::seconds(1))
+    );
 }
 
 const OLD: [(&str, &str); 4] = [
-    ("20261123000000", include_str!("../../../../migrations/sqlite/2026-11-23-000000_boards/up.sql")),
-    ("20261123000001", include_str!("../../../../migrations/sqlite/2026-11-23-000001_idempotency/up.sql")),
-    ("20261123000002", include_str!("../../../../migrations/sqlite/2026-11-23-000002_tokens/up.sql")),
-    ("20261123000003", include_str!("../../../../migrations/sqlite/2026-11-23-000003_access/up.sql")),
+    (
+        "20261123000000",
+        include_str!("../../../../migrations/sqlite/2026-11-23-000000_boards/up.sql"),
+    ),
+    (
+        "20261123000001",
+        include_str!("../../../../migrations/sqlite/2026-11-23-000001_idempotency/up.sql"),
+    ),
+    (
+        "20261123000002",
+        include_str!("../../../../migrations/sqlite/2026-11-23-000002_tokens/up.sql"),
+    ),
+    (
+        "20261123000003",
+        include_str!("../../../../migrations/sqlite/2026-11-23-000003_access/up.sql"),
+    ),
 ];
 
 /// A database of the version before, with what others hung on its tables.
 fn old_database(path: &std::path::Path) -> SqliteConnection {
     let mut old = SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite");
-    let mut run = |text: &str| old.batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let mut run = |text: &str| {
+        old.batch_execute(text)
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+    };
     run(
         "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     );
     for (version, text) in OLD {
         run(text);
-        run(&format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"));
+        run(&format!(
+            "INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"
+        ));
     }
     run("INSERT INTO boards (name) VALUES ('main')");
     run(A_ROW_EACH);
@@ -234,7 +377,8 @@ fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("board.db");
     let mut old = old_database(&path);
-    old.batch_execute("PRAGMA ignore_check_constraints = ON").expect("a pragma");
+    old.batch_execute("PRAGMA ignore_check_constraints = ON")
+        .expect("a pragma");
     // A row of its own for each bad value of each column; those with one row are changed in turn.
     for (n, time) in BAD_TIMES.iter().enumerate() {
         let texts = [
@@ -245,14 +389,21 @@ fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
             format!(
                 "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, last_used_at) VALUES ('t', 'd{n}', 'read', {time}, {time}, {time}, {time})"
             ),
-            format!("INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) VALUES ('d{n}', 1, 1, {time}, {time})"),
-            format!("INSERT INTO idempotency (board_id, key, request, topic_id, used_at) VALUES (1, 'k{n}', 'r', 1, {time})"),
+            format!(
+                "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) VALUES ('d{n}', 1, 1, {time}, {time})"
+            ),
+            format!(
+                "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) VALUES (1, 'k{n}', 'r', 1, {time})"
+            ),
             format!("INSERT INTO audit (actor, action, at) VALUES ('ann', 'a', {time})"),
             format!(
                 "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, archived, deleted_at) VALUES (200 + {n}, 1, '', '', {time}, {time}, 0, {time})"
             ),
         ];
-        texts.iter().for_each(|text| old.batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}")));
+        texts.iter().for_each(|text| {
+            old.batch_execute(text)
+                .unwrap_or_else(|error| panic!("{text}: {error}"))
+        });
     }
     old.batch_execute(
         "UPDATE changes SET at = '2024-02-30 00:00:00' WHERE id = 1; UPDATE changes SET revision = -7 WHERE id = 2;
@@ -269,28 +420,87 @@ fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
         let odd = format!(
             "SELECT quote({column}) AS value FROM {table} WHERE {column} <> strftime('%Y-%m-%d %H:%M:%f', {column}, '+0 days') AND length({column}) > 19"
         );
-        assert_eq!(values(&mut old, &odd), Vec::<String>::new(), "{table}.{column}");
+        assert_eq!(
+            values(&mut old, &odd),
+            Vec::<String>::new(),
+            "{table}.{column}"
+        );
     }
-    assert_eq!(values(&mut old, "SELECT integrity_check AS value FROM pragma_integrity_check"), ["ok"]);
-    assert_eq!(values(&mut old, "SELECT title AS value FROM boards WHERE id = 1"), ["a\u{FFFD}b"]);
-    assert_eq!(values(&mut old, "SELECT value FROM identity WHERE key IN ('mended', 'default_board')"), ["1"]);
-    // What was mended is in the log, so that readers see it.
-    assert_eq!(values(&mut old, "SELECT CAST(count(*) AS TEXT) AS value FROM topics WHERE revision <= 0"), ["0"]);
-    // What was not, is as it was.
-    assert_eq!(values(&mut old, "SELECT comment AS value FROM newest LIMIT 2"), ["farther", "far"]);
     assert_eq!(
-        values(&mut old, "SELECT CAST(topic_id AS TEXT) || colour AS value FROM likes, topics WHERE id = topic_id"),
+        values(
+            &mut old,
+            "SELECT integrity_check AS value FROM pragma_integrity_check"
+        ),
+        ["ok"]
+    );
+    assert_eq!(
+        values(&mut old, "SELECT title AS value FROM boards WHERE id = 1"),
+        ["a\u{FFFD}b"]
+    );
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT value FROM identity WHERE key IN ('mended', 'default_board')"
+        ),
+        ["1"]
+    );
+    // What was mended is in the log, so that readers see it.
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT CAST(count(*) AS TEXT) AS value FROM topics WHERE revision <= 0"
+        ),
+        ["0"]
+    );
+    // What was not, is as it was.
+    assert_eq!(
+        values(&mut old, "SELECT comment AS value FROM newest LIMIT 2"),
+        ["farther", "far"]
+    );
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT CAST(topic_id AS TEXT) || colour AS value FROM likes, topics WHERE id = topic_id"
+        ),
         ["1red"]
     );
-    assert_eq!(values(&mut old, "SELECT name AS value FROM sqlite_master WHERE name = 'topics_author'"), ["topics_author"]);
-    let last: i64 = values(&mut old, "SELECT CAST(max(id) AS TEXT) AS value FROM topics")[0].parse().expect("a number");
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT name AS value FROM sqlite_master WHERE name = 'topics_author'"
+        ),
+        ["topics_author"]
+    );
+    let last: i64 = values(
+        &mut old,
+        "SELECT CAST(max(id) AS TEXT) AS value FROM topics",
+    )[0]
+    .parse()
+    .expect("a number");
     assert!((71..1000).contains(&last), "{last}");
-    old.batch_execute("INSERT INTO topics (comment) VALUES ('new'); DELETE FROM topics WHERE id = 1").expect("written");
-    assert_eq!(values(&mut old, "SELECT comment AS value FROM seen ORDER BY rowid DESC LIMIT 1"), ["new"]);
+    old.batch_execute(
+        "INSERT INTO topics (comment) VALUES ('new'); DELETE FROM topics WHERE id = 1",
+    )
+    .expect("written");
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT comment AS value FROM seen ORDER BY rowid DESC LIMIT 1"
+        ),
+        ["new"]
+    );
     let store = Store::open(config(&address)).expect("a store");
     let loaded = store.load(store.epoch(), &main()).expect("the board");
-    let shown: Vec<_> = loaded.snapshot.topics().iter().map(|topic| (topic.id.0, topic.comment.as_str())).collect();
-    assert_eq!(shown[2..], [(last - 1, "far"), (last, "farther"), (last + 1, "new")]);
+    let shown: Vec<_> = loaded
+        .snapshot
+        .topics()
+        .iter()
+        .map(|topic| (topic.id.0, topic.comment.as_str()))
+        .collect();
+    assert_eq!(
+        shown[2..],
+        [(last - 1, "far"), (last, "farther"), (last + 1, "new")]
+    );
 }
 
 #[test]
@@ -299,8 +509,15 @@ fn a_number_that_was_given_once_is_not_given_again_after_the_migration() {
     let path = folder.path().join("board.db");
     let mut old = old_database(&path);
     migrate(&DatabaseAddress::Sqlite(path), TIMEOUTS, &main(), false).expect("migrated");
-    old.batch_execute("INSERT INTO topics (comment) VALUES ('new')").expect("written");
-    assert_eq!(values(&mut old, "SELECT CAST(max(id) AS TEXT) AS value FROM topics"), ["71"]);
+    old.batch_execute("INSERT INTO topics (comment) VALUES ('new')")
+        .expect("written");
+    assert_eq!(
+        values(
+            &mut old,
+            "SELECT CAST(max(id) AS TEXT) AS value FROM topics"
+        ),
+        ["71"]
+    );
 }
 
 #[test]
@@ -308,15 +525,20 @@ fn the_migration_can_be_undone_and_done_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("board.db");
     let mut old = old_database(&path);
-    let schema = "SELECT type || name || coalesce(sql, '') AS value FROM sqlite_master ORDER BY type, name";
+    let schema =
+        "SELECT type || name || coalesce(sql, '') AS value FROM sqlite_master ORDER BY type, name";
     let before = values(&mut old, schema);
     let up = include_str!("../../../../migrations/sqlite/2026-11-25-000000_public_schema/up.sql");
-    let down = include_str!("../../../../migrations/sqlite/2026-11-25-000000_public_schema/down.sql");
-    old.batch_execute(&format!("BEGIN; {up}; COMMIT")).expect("up");
+    let down =
+        include_str!("../../../../migrations/sqlite/2026-11-25-000000_public_schema/down.sql");
+    old.batch_execute(&format!("BEGIN; {up}; COMMIT"))
+        .expect("up");
     let after = values(&mut old, schema);
     assert_ne!(before, after);
-    old.batch_execute(&format!("BEGIN; {down}; COMMIT")).expect("down");
+    old.batch_execute(&format!("BEGIN; {down}; COMMIT"))
+        .expect("down");
     assert_eq!(values(&mut old, schema), before);
-    old.batch_execute(&format!("BEGIN; {up}; COMMIT")).expect("up");
+    old.batch_execute(&format!("BEGIN; {up}; COMMIT"))
+        .expect("up");
     assert_eq!(values(&mut old, schema), after);
 }

@@ -11,7 +11,11 @@ use crate::place::{Foreign, Kind, Place, TIMEOUTS, create, main};
 fn await_comments(place: &Place, expected: &[&str]) {
     let (mut foreign, end) = (place.foreign(), Instant::now() + Duration::from_secs(20));
     while place.comments() != expected {
-        assert!(Instant::now() < end, "{:?} instead of {expected:?}", place.comments());
+        assert!(
+            Instant::now() < end,
+            "{:?} instead of {expected:?}",
+            place.comments()
+        );
         foreign.run("SELECT pg_sleep(0.02)");
     }
 }
@@ -19,7 +23,10 @@ fn await_comments(place: &Place, expected: &[&str]) {
 /// All topics of the board bear revisions that the log knows, each of them drawn once.
 fn assert_stamped(place: &Place) {
     let mut foreign = place.foreign();
-    assert_eq!(foreign.ask("SELECT count(*) FROM changes WHERE revision IS NULL"), "0");
+    assert_eq!(
+        foreign.ask("SELECT count(*) FROM changes WHERE revision IS NULL"),
+        "0"
+    );
     assert_eq!(foreign.ask("SELECT count(*) FROM transactions"), "0");
     let unlogged = "SELECT count(*) FROM topics t WHERE NOT EXISTS \
         (SELECT FROM changes c WHERE c.topic_id = t.id AND c.revision = t.revision AND c.kind = 'set')";
@@ -39,12 +46,18 @@ impl<'a> Subscription<'a> {
         let mut from = publisher.foreign();
         from.run("CREATE PUBLICATION topics_alone FOR TABLE topics");
         // Within one cluster the slot has to be there before.
-        from.run(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"));
+        from.run(&format!(
+            "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
+        ));
         subscriber.foreign().run(&format!(
             "CREATE SUBSCRIPTION {name} CONNECTION '{}' PUBLICATION topics_alone WITH (create_slot = false, slot_name = '{name}')",
             publisher.url()
         ));
-        Self { subscriber, publisher: from, name: name.to_owned() }
+        Self {
+            subscriber,
+            publisher: from,
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -60,7 +73,12 @@ impl Drop for Subscription<'_> {
             subscriber.try_run(&sql).ok();
         }
         let end = Instant::now() + Duration::from_secs(10);
-        while self.publisher.try_run(&format!("SELECT pg_drop_replication_slot('{name}')")).is_err() && Instant::now() < end {
+        while self
+            .publisher
+            .try_run(&format!("SELECT pg_drop_replication_slot('{name}')"))
+            .is_err()
+            && Instant::now() < end
+        {
             subscriber.try_run("SELECT pg_sleep(0.05)").ok();
         }
     }
@@ -79,8 +97,14 @@ fn what_a_subscription_brings_is_shown() {
     from.run("BEGIN; UPDATE topics SET comment = 'B' WHERE comment = 'b'; DELETE FROM topics WHERE comment = 'before'; COMMIT");
     await_comments(&subscriber, &["a", "B", "c"]);
     let changes = subscriber.changes(before);
-    assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Set, ChangeKind::Delete]);
-    assert_eq!(changes[0].revision, changes[1].revision, "one transaction, one revision");
+    assert_eq!(
+        changes.iter().map(|change| change.kind).collect::<Vec<_>>(),
+        [ChangeKind::Set, ChangeKind::Delete]
+    );
+    assert_eq!(
+        changes[0].revision, changes[1].revision,
+        "one transaction, one revision"
+    );
     assert_stamped(&subscriber);
     let edited = "SELECT extract(epoch FROM edited_at) FROM topics WHERE comment = 'B'";
     assert_eq!(subscriber.foreign().ask(edited), from.ask(edited));
@@ -89,7 +113,10 @@ fn what_a_subscription_brings_is_shown() {
     assert!(here > 4, "{here}");
     from.run("TRUNCATE topics");
     await_comments(&subscriber, &[]);
-    assert_eq!(subscriber.changes(before).last().map(|change| change.kind), Some(ChangeKind::Clear));
+    assert_eq!(
+        subscriber.changes(before).last().map(|change| change.kind),
+        Some(ChangeKind::Clear)
+    );
     from.run("INSERT INTO topics (id, board_id, comment) VALUES (90, 1, 'after')");
     await_comments(&subscriber, &["after"]);
     assert_stamped(&subscriber);
@@ -101,21 +128,43 @@ fn a_session_in_the_replica_role_counts_the_same() {
     let mut admin = place.foreign();
     admin.run("SET session_replication_role = replica");
     for (sql, kinds) in [
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", vec![ChangeKind::Set, ChangeKind::Set]),
-        ("UPDATE topics SET comment = 'A' WHERE comment = 'a'", vec![ChangeKind::Set]),
+        (
+            "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')",
+            vec![ChangeKind::Set, ChangeKind::Set],
+        ),
+        (
+            "UPDATE topics SET comment = 'A' WHERE comment = 'a'",
+            vec![ChangeKind::Set],
+        ),
         ("UPDATE topics SET comment = comment", vec![]),
         ("UPDATE topics SET revision = 77", vec![]),
-        ("UPDATE topics SET id = id + 100 WHERE comment = 'b'", vec![ChangeKind::Delete, ChangeKind::Set]),
-        ("UPDATE topics SET archived = true WHERE comment = 'b'", vec![ChangeKind::Delete]),
-        ("DELETE FROM topics WHERE comment = 'A'", vec![ChangeKind::Delete]),
+        (
+            "UPDATE topics SET id = id + 100 WHERE comment = 'b'",
+            vec![ChangeKind::Delete, ChangeKind::Set],
+        ),
+        (
+            "UPDATE topics SET archived = true WHERE comment = 'b'",
+            vec![ChangeKind::Delete],
+        ),
+        (
+            "DELETE FROM topics WHERE comment = 'A'",
+            vec![ChangeKind::Delete],
+        ),
         ("UPDATE boards SET title = 'x'", vec![ChangeKind::Board]),
-        ("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')", vec![ChangeKind::Token]),
+        (
+            "INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')",
+            vec![ChangeKind::Token],
+        ),
         ("TRUNCATE topics", vec![ChangeKind::Clear]),
     ] {
         let before = place.head();
         admin.run(sql);
         let changes = place.changes(before);
-        assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), kinds, "{sql}");
+        assert_eq!(
+            changes.iter().map(|change| change.kind).collect::<Vec<_>>(),
+            kinds,
+            "{sql}"
+        );
         assert_stamped(&place);
     }
 }
@@ -126,7 +175,10 @@ fn an_ordinary_session_logs_once() {
     let place = Place::new(Kind::Postgres);
     let mut foreign = place.foreign();
     for (sql, rows) in [
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", 2),
+        (
+            "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')",
+            2,
+        ),
         ("UPDATE topics SET comment = 'x'", 2),
         ("DELETE FROM topics", 2),
         ("TRUNCATE topics", 1),
@@ -144,7 +196,10 @@ fn an_ordinary_session_logs_once_after_all_triggers_were_switched_off_and_on() {
     let mut foreign = place.foreign();
     foreign.run("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL");
     for (sql, rows) in [
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')", 2),
+        (
+            "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')",
+            2,
+        ),
         ("UPDATE topics SET comment = 'x'", 2),
         ("DELETE FROM topics", 2),
     ] {
@@ -172,11 +227,17 @@ fn boards_that_are_truncated_are_seen() {
     let place = Place::new(Kind::Postgres);
     let mut admin = place.foreign();
     for role in ["origin", "replica"] {
-        admin.run(&format!("SET session_replication_role = {role}; INSERT INTO boards (name) VALUES ('other')"));
+        admin.run(&format!(
+            "SET session_replication_role = {role}; INSERT INTO boards (name) VALUES ('other')"
+        ));
         create(&place, "before");
         let before = place.head();
         admin.run("TRUNCATE boards CASCADE");
-        let kinds: Vec<_> = place.changes(before).iter().map(|change| change.kind).collect();
+        let kinds: Vec<_> = place
+            .changes(before)
+            .iter()
+            .map(|change| change.kind)
+            .collect();
         assert_eq!(kinds, [ChangeKind::Board, ChangeKind::Board], "{role}");
         admin.run("INSERT INTO boards (name) VALUES ('main')");
         assert_eq!(place.comments(), [""; 0], "{role}");
@@ -189,7 +250,9 @@ fn migrating_mends_what_a_restore_without_triggers_left() {
     let place = Place::new(Kind::Postgres);
     let mut admin = place.foreign();
     for table in ["topics", "boards", "tokens", "transactions"] {
-        admin.run(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL"));
+        admin.run(&format!(
+            "ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL"
+        ));
     }
     let before = place.head();
     admin.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
@@ -197,19 +260,39 @@ fn migrating_mends_what_a_restore_without_triggers_left() {
     migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
     admin.run("SET session_replication_role = replica");
     for (sql, kind) in [
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'c')", ChangeKind::Set),
-        ("UPDATE topics SET comment = 'C' WHERE comment = 'c'", ChangeKind::Set),
+        (
+            "INSERT INTO topics (board_id, comment) VALUES (1, 'c')",
+            ChangeKind::Set,
+        ),
+        (
+            "UPDATE topics SET comment = 'C' WHERE comment = 'c'",
+            ChangeKind::Set,
+        ),
         ("UPDATE boards SET title = 'x'", ChangeKind::Board),
-        ("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')", ChangeKind::Token),
+        (
+            "INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')",
+            ChangeKind::Token,
+        ),
         ("TRUNCATE topics", ChangeKind::Clear),
     ] {
         let before = place.head();
         admin.run(sql);
-        assert_eq!(place.changes(before).iter().map(|change| change.kind).collect::<Vec<_>>(), [kind], "{sql}");
+        assert_eq!(
+            place
+                .changes(before)
+                .iter()
+                .map(|change| change.kind)
+                .collect::<Vec<_>>(),
+            [kind],
+            "{sql}"
+        );
         assert_stamped(&place);
     }
     // What an owner has turned off is theirs.
     admin.run("ALTER TABLE topics DISABLE TRIGGER topics_applied");
     migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
-    assert_eq!(admin.ask("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied'"), "D");
+    assert_eq!(
+        admin.ask("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied'"),
+        "D"
+    );
 }

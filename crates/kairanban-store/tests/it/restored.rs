@@ -31,12 +31,23 @@ fn is_same(store: &Store, known: &LogPosition) -> bool {
 fn a_log_that_goes_on_is_the_same(place: &Place) {
     let known = place_of(&place.store);
     create(place, "one");
-    let Ok(Some(Stretch::Changes { changes, last })) = place.store.changes_since(&known) else { panic!("changes") };
+    let Ok(Some(Stretch::Changes { changes, last })) = place.store.changes_since(&known) else {
+        panic!("changes")
+    };
     assert_eq!(changes.len(), 1, "without the row that was read before");
     let known = LogPosition { last, ..known };
-    let Ok(Some(Stretch::Changes { changes, last: None })) = place.store.changes_since(&known) else { panic!("nothing new") };
+    let Ok(Some(Stretch::Changes {
+        changes,
+        last: None,
+    })) = place.store.changes_since(&known)
+    else {
+        panic!("nothing new")
+    };
     assert!(changes.is_empty());
-    assert_eq!(place.store.settle(Some(&known)).expect("a place"), (known, Verdict::Same));
+    assert_eq!(
+        place.store.settle(Some(&known)).expect("a place"),
+        (known, Verdict::Same)
+    );
 }
 
 fn trimming_never_looks_like_a_restore(place: &Place) {
@@ -46,12 +57,28 @@ fn trimming_never_looks_like_a_restore(place: &Place) {
     // The newest change is one that the server would forget first.
     assert!(place.store.archive(&main(), 10).expect("archived") > 0);
     let known = place_of(&place.store);
-    assert_eq!(known.last.as_ref().map(|last| last.kind.as_str()), Some("archive"));
-    assert!(place.store.prune(0, Duration::from_secs(9_999)).expect("pruned") > 0);
+    assert_eq!(
+        known.last.as_ref().map(|last| last.kind.as_str()),
+        Some("archive")
+    );
+    assert!(
+        place
+            .store
+            .prune(0, Duration::from_secs(9_999))
+            .expect("pruned")
+            > 0
+    );
     assert!(is_same(&place.store, &known), "the newest row is kept");
-    assert!(!is_same(&place.store, &early), "what a slow node read is not there any more");
+    assert!(
+        !is_same(&place.store, &early),
+        "what a slow node read is not there any more"
+    );
     let (now, verdict) = place.store.settle(Some(&early)).expect("a place");
-    assert_eq!((now.epoch, verdict), (known.epoch, Verdict::Trimmed), "but nobody takes that for a restore");
+    assert_eq!(
+        (now.epoch, verdict),
+        (known.epoch, Verdict::Trimmed),
+        "but nobody takes that for a restore"
+    );
 }
 
 /// Takes the newest changes out of the log, as a backup from before them would be without.
@@ -61,7 +88,9 @@ fn go_back(place: &Place, before: &LogPosition) {
         Kind::Postgres => format!("SELECT setval('revision_seq', {at})"),
         Kind::Sqlite => format!("UPDATE revisions SET newest = {at}"),
     };
-    place.foreign().run(&format!("DELETE FROM changes WHERE revision > {at}; {counter}"));
+    place.foreign().run(&format!(
+        "DELETE FROM changes WHERE revision > {at}; {counter}"
+    ));
 }
 
 fn a_log_that_went_back_begins_one_epoch_for_all_nodes(place: &Place) {
@@ -75,7 +104,11 @@ fn a_log_that_went_back_begins_one_epoch_for_all_nodes(place: &Place) {
     assert_eq!(verdict, Verdict::Draw(Restored::Change));
     assert_ne!(first.epoch, known.epoch);
     let (second, verdict) = other.settle(Some(&known)).expect("a place");
-    assert_eq!((second.epoch, verdict), (first.epoch, Verdict::Adopt), "drawn once");
+    assert_eq!(
+        (second.epoch, verdict),
+        (first.epoch, Verdict::Adopt),
+        "drawn once"
+    );
 }
 
 fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
@@ -85,19 +118,30 @@ fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
     go_back(place, &backup);
     // The same number of a change, at the same revision, of the same topic; and more behind it.
     let last = known.last.clone().expect("a row");
-    let overriding = if place.kind == Kind::Postgres { "OVERRIDING SYSTEM VALUE" } else { "" };
+    let overriding = if place.kind == Kind::Postgres {
+        "OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    };
     place.foreign().run(&format!(
         "INSERT INTO changes (id, revision, kind, board_id, topic_id, at) {overriding} VALUES ({}, {}, 'set', 1, {}, '2001-01-01 00:00:00')",
         last.id, last.revision, last.topic_id.expect("a topic")
     ));
     if place.kind == Kind::Postgres {
-        place.foreign().run(&format!("SELECT setval('revision_seq', {})", last.revision));
+        place
+            .foreign()
+            .run(&format!("SELECT setval('revision_seq', {})", last.revision));
     } else {
-        place.foreign().run(&format!("UPDATE revisions SET newest = {}", last.revision));
+        place
+            .foreign()
+            .run(&format!("UPDATE revisions SET newest = {}", last.revision));
     }
     create(place, "after");
     assert!(!is_same(&place.store, &known));
-    assert_eq!(place.store.settle(Some(&known)).expect("a place").1, Verdict::Draw(Restored::Change));
+    assert_eq!(
+        place.store.settle(Some(&known)).expect("a place").1,
+        Verdict::Draw(Restored::Change)
+    );
 }
 
 fn an_emptied_log_and_a_counter_that_went_back_are_noticed(place: &Place) {
@@ -112,10 +156,16 @@ fn an_emptied_log_and_a_counter_that_went_back_are_noticed(place: &Place) {
     let (now, verdict) = place.store.settle(Some(&known)).expect("a place");
     assert_eq!(verdict, Verdict::Draw(Restored::Counter));
     create(place, "two");
-    assert!(is_same(&place.store, &now) && place.head() > now.revision(), "and goes on behind the log");
+    assert!(
+        is_same(&place.store, &now) && place.head() > now.revision(),
+        "and goes on behind the log"
+    );
     place.foreign().run(&format!("{empty}; {restart}"));
     assert!(!is_same(&place.store, &now));
-    assert_eq!(place.store.settle(Some(&now)).expect("a place").1, Verdict::Draw(Restored::Change));
+    assert_eq!(
+        place.store.settle(Some(&now)).expect("a place").1,
+        Verdict::Draw(Restored::Change)
+    );
 }
 
 fn an_epoch_that_an_administrator_began_is_taken(place: &Place) {
@@ -131,12 +181,28 @@ fn what_a_board_holds_is_summed_up_alike(place: &Place) {
     for text in ["plain", "回覧板 \u{1F4CC}", "a\nb\tc", "'\\\"%"] {
         create(place, text);
     }
-    place.foreign().run("UPDATE topics SET author = 'é ', created_at = '1969-12-31 23:59:59.5' WHERE id = 2");
-    let edited = place.load().snapshot.topics().iter().filter(|topic| topic.edited_at.is_some()).count();
+    place
+        .foreign()
+        .run("UPDATE topics SET author = 'é ', created_at = '1969-12-31 23:59:59.5' WHERE id = 2");
+    let edited = place
+        .load()
+        .snapshot
+        .topics()
+        .iter()
+        .filter(|topic| topic.edited_at.is_some())
+        .count();
     assert_eq!(edited, 1, "its time counts, too");
     let loaded = place.load();
-    let content = place.store.contents(&[loaded.board_id]).expect("contents").pop().expect("the board");
-    assert_eq!((content.revision, content.sum), (loaded.snapshot.revision(), content_sum(&loaded.snapshot)));
+    let content = place
+        .store
+        .contents(&[loaded.board_id])
+        .expect("contents")
+        .pop()
+        .expect("the board");
+    assert_eq!(
+        (content.revision, content.sum),
+        (loaded.snapshot.revision(), content_sum(&loaded.snapshot))
+    );
     assert_eq!(content.standing, Some((main(), loaded.policies)));
 }
 
@@ -144,8 +210,15 @@ fn what_the_log_missed_is_logged_once(place: &Place) {
     create(place, "one");
     let (seen, board) = (place.load().snapshot.revision(), place.load().board_id);
     assert!(place.store.log_missed(board, seen, false).expect("logged"));
-    assert!(!place.store.log_missed(board, seen, false).expect("seen"), "another node was quicker");
-    let kinds: Vec<_> = place.changes(seen).iter().map(|change| change.kind).collect();
+    assert!(
+        !place.store.log_missed(board, seen, false).expect("seen"),
+        "another node was quicker"
+    );
+    let kinds: Vec<_> = place
+        .changes(seen)
+        .iter()
+        .map(|change| change.kind)
+        .collect();
     assert_eq!(kinds, [kairanban_core::ChangeKind::Clear]);
     assert!(place.load().snapshot.revision() > seen && place.comments() == ["one"]);
 }
@@ -159,7 +232,11 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
     let of_main = named_at("main");
     foreign.run("INSERT INTO boards (name) VALUES ('x')");
     foreign.run("INSERT INTO boards (name) VALUES ('y')");
-    assert!(named_at("y") == place.head() && named_at("x") < named_at("y") && named_at("main") == of_main);
+    assert!(
+        named_at("y") == place.head()
+            && named_at("x") < named_at("y")
+            && named_at("main") == of_main
+    );
     let of_x = named_at("x");
     foreign.run("UPDATE boards SET title = 'a title' WHERE name = 'x'");
     create(place, "elsewhere");
@@ -169,7 +246,10 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
         "BEGIN; UPDATE boards SET name = 'z' WHERE name = 'x'; UPDATE boards SET name = 'x' WHERE name = 'y'; \
          UPDATE boards SET name = 'y' WHERE name = 'z'; COMMIT",
     );
-    assert!(named_at("x") > before && named_at("y") > before && named_at("main") == of_main, "exchanged");
+    assert!(
+        named_at("x") > before && named_at("y") > before && named_at("main") == of_main,
+        "exchanged"
+    );
     let before = place.head();
     foreign.run("DELETE FROM boards WHERE name = 'x'; INSERT INTO boards (name) VALUES ('x')");
     assert!(named_at("x") > before, "made again");
@@ -185,7 +265,9 @@ fn what_was_missed_is_logged_with_a_revision_or_not_at_all(place: &Place) {
         Kind::Sqlite => "DROP TRIGGER changes_draw; DROP TRIGGER changes_stamp",
     });
     for is_board in [false, true] {
-        let logged = place.store.log_missed(kairanban_core::BoardId(1), place.head(), is_board);
+        let logged = place
+            .store
+            .log_missed(kairanban_core::BoardId(1), place.head(), is_board);
         assert!(logged.is_err(), "{logged:?}");
         assert_eq!(foreign.ask("SELECT count(*) FROM changes"), before);
     }

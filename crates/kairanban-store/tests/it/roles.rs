@@ -34,10 +34,17 @@ impl Role {
         let role = Self::new(place, "writer");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/grants-writer.sql");
         let name = format!("role={}", role.name);
-        let granted =
-            Command::new("psql").args(["-qX", "-v", &name, "-v", "schema=public", "-f"]).arg(file).arg(place.url()).output();
+        let granted = Command::new("psql")
+            .args(["-qX", "-v", &name, "-v", "schema=public", "-f"])
+            .arg(file)
+            .arg(place.url())
+            .output();
         let granted = granted.expect("psql");
-        assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+        assert!(
+            granted.status.success(),
+            "{}",
+            String::from_utf8_lossy(&granted.stderr)
+        );
         role
     }
 
@@ -48,7 +55,10 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        let gone = self.owner.try_run(&format!("RESET ROLE; DROP OWNED BY {0} CASCADE; DROP ROLE {0}", self.name));
+        let gone = self.owner.try_run(&format!(
+            "RESET ROLE; DROP OWNED BY {0} CASCADE; DROP ROLE {0}",
+            self.name
+        ));
         assert!(gone.is_ok() || std::thread::panicking(), "{gone:?}");
     }
 }
@@ -64,13 +74,15 @@ fn place() -> Place {
 
 /// The names that `query` finds, one a row.
 fn list(foreign: &mut Foreign, query: &str) -> Vec<String> {
-    let found = foreign.ask(&format!("SELECT coalesce(string_agg(name, ' ' ORDER BY name), '') FROM ({query}) AS found (name)"));
+    let found = foreign.ask(&format!(
+        "SELECT coalesce(string_agg(name, ' ' ORDER BY name), '') FROM ({query}) AS found (name)"
+    ));
     found.split_whitespace().map(str::to_owned).collect()
 }
 
-const TABLES: &str =
-    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f')";
-const SEQUENCES: &str = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'";
+const TABLES: &str = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f')";
+const SEQUENCES: &str =
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'";
 const FUNCTIONS: &str = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
 
 /// Each access to each object; returns those that were not refused for want of a right.
@@ -100,16 +112,36 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
             (format!("index {table}"), format!("CREATE INDEX ON {table} (({column} IS NULL))")),
             (format!("drop {table}"), format!("DROP TABLE {table} CASCADE")),
         ]);
-        for mode in ["SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"] {
-            tried.push((format!("lock {table}"), format!("LOCK TABLE {table} IN {mode} MODE")));
+        for mode in [
+            "SHARE UPDATE EXCLUSIVE",
+            "SHARE",
+            "EXCLUSIVE",
+            "ACCESS EXCLUSIVE",
+        ] {
+            tried.push((
+                format!("lock {table}"),
+                format!("LOCK TABLE {table} IN {mode} MODE"),
+            ));
         }
     }
     for sequence in list(&mut owner, SEQUENCES) {
         tried.extend([
-            (format!("read {sequence}"), format!("SELECT * FROM {sequence}")),
-            (format!("draw {sequence}"), format!("SELECT nextval('{sequence}')")),
-            (format!("set {sequence}"), format!("SELECT setval('{sequence}', 1)")),
-            (format!("alter {sequence}"), format!("ALTER SEQUENCE {sequence} RESTART")),
+            (
+                format!("read {sequence}"),
+                format!("SELECT * FROM {sequence}"),
+            ),
+            (
+                format!("draw {sequence}"),
+                format!("SELECT nextval('{sequence}')"),
+            ),
+            (
+                format!("set {sequence}"),
+                format!("SELECT setval('{sequence}', 1)"),
+            ),
+            (
+                format!("alter {sequence}"),
+                format!("ALTER SEQUENCE {sequence} RESTART"),
+            ),
         ]);
     }
     for function in list(&mut owner, FUNCTIONS) {
@@ -120,17 +152,35 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
             (format!("alter {function}"), format!("ALTER FUNCTION {function} RESET ALL")),
         ]);
     }
-    tried.push(("make a table".to_owned(), "CREATE TABLE public.x ()".to_owned()));
-    tried.push(("make a function".to_owned(), "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned()));
-    tried.push(("become a replica".to_owned(), "SET session_replication_role = replica".to_owned()));
+    tried.push((
+        "make a table".to_owned(),
+        "CREATE TABLE public.x ()".to_owned(),
+    ));
+    tried.push((
+        "make a function".to_owned(),
+        "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned(),
+    ));
+    tried.push((
+        "become a replica".to_owned(),
+        "SET session_replication_role = replica".to_owned(),
+    ));
     let refused = |error: &str| {
-        ["permission denied", "must be owner", "division by zero", "does not exist", "must return type trigger"]
-            .iter()
-            .any(|text| error.contains(text))
+        [
+            "permission denied",
+            "must be owner",
+            "division by zero",
+            "does not exist",
+            "must return type trigger",
+        ]
+        .iter()
+        .any(|text| error.contains(text))
     };
     let mut done = BTreeSet::new();
     for (what, sql) in tried {
-        if foreign.try_run(&format!("BEGIN; {sql}")).map_or_else(|error| !refused(&error), |()| true) {
+        if foreign
+            .try_run(&format!("BEGIN; {sql}"))
+            .map_or_else(|error| !refused(&error), |()| true)
+        {
             done.insert(what);
         }
         foreign.run("ROLLBACK");
@@ -145,9 +195,19 @@ fn a_role_can_do_what_its_grants_name_and_no_more() {
     let stranger = Role::new(&place, "stranger");
     assert_eq!(accesses(&place, &mut stranger.connect()), nothing);
     let writer = Role::writer(&place);
-    let allowed =
-        ["call move_topic_ids", "delete topics", "insert topics", "lock topics", "read boards", "read topics", "update topics"];
-    assert_eq!(accesses(&place, &mut writer.connect()), allowed.map(str::to_owned).into());
+    let allowed = [
+        "call move_topic_ids",
+        "delete topics",
+        "insert topics",
+        "lock topics",
+        "read boards",
+        "read topics",
+        "update topics",
+    ];
+    assert_eq!(
+        accesses(&place, &mut writer.connect()),
+        allowed.map(str::to_owned).into()
+    );
     assert_eq!(place.comments(), ["first"]);
 }
 
@@ -170,15 +230,27 @@ fn nothing_is_forged_by_our_functions_on_another_table() {
     let writer = Role::writer(&place);
     let mut owner = place.foreign();
     let before = place.head();
-    for function in list(&mut owner, &format!("{FUNCTIONS} AND prorettype = 'trigger'::regtype")) {
+    for function in list(
+        &mut owner,
+        &format!("{FUNCTIONS} AND prorettype = 'trigger'::regtype"),
+    ) {
         for granted in [false, true] {
             if granted {
-                owner.run(&format!("GRANT EXECUTE ON FUNCTION {function}() TO {}", writer.name));
+                owner.run(&format!(
+                    "GRANT EXECUTE ON FUNCTION {function}() TO {}",
+                    writer.name
+                ));
             }
             for (event, rows) in [
-                ("INSERT", "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT"),
+                (
+                    "INSERT",
+                    "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
+                ),
                 ("INSERT", "FOR EACH ROW"),
-                ("DELETE", "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT"),
+                (
+                    "DELETE",
+                    "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+                ),
                 ("TRUNCATE", "FOR EACH STATEMENT"),
             ] {
                 // Each in a session of its own: its tables go with it.
@@ -189,7 +261,10 @@ fn nothing_is_forged_by_our_functions_on_another_table() {
                      CREATE TRIGGER forge AFTER {event} ON pg_temp.topics {rows} EXECUTE FUNCTION public.{function}();
                      INSERT INTO pg_temp.topics (id, board_id, comment) VALUES (1, 1, 'forged'); DELETE FROM pg_temp.topics; TRUNCATE pg_temp.topics"
                 ));
-                assert!(forged.is_err(), "{function} granted: {granted}, {event} {rows}");
+                assert!(
+                    forged.is_err(),
+                    "{function} granted: {granted}, {event} {rows}"
+                );
             }
         }
     }
@@ -211,20 +286,43 @@ fn no_setting_changes_what_a_write_comes_to() {
     for setting in settings {
         for value in ["on", "off", "1", ""] {
             let mut attacker = writer.connect();
-            if attacker.try_run(&format!("SET {setting} = '{value}'")).is_err() {
+            if attacker
+                .try_run(&format!("SET {setting} = '{value}'"))
+                .is_err()
+            {
                 continue;
             }
             let before = place.head();
             attacker.run("INSERT INTO topics (comment, revision) VALUES ('theirs', -1); UPDATE topics SET revision = 9007199254740991; \
                 UPDATE topics SET comment = 'changed', revision = -1 WHERE comment = 'theirs'; UPDATE topics SET archived = true WHERE comment = 'changed'; \
                 DELETE FROM topics WHERE comment = 'changed'");
-            let kinds: Vec<_> = place.changes(before).iter().map(|change| change.kind).collect();
-            assert_eq!(kinds.iter().filter(|kind| **kind == ChangeKind::Delete).count(), 2, "{setting} = {value}: {kinds:?}");
+            let kinds: Vec<_> = place
+                .changes(before)
+                .iter()
+                .map(|change| change.kind)
+                .collect();
+            assert_eq!(
+                kinds
+                    .iter()
+                    .filter(|kind| **kind == ChangeKind::Delete)
+                    .count(),
+                2,
+                "{setting} = {value}: {kinds:?}"
+            );
             assert_eq!(kinds.len(), 4, "{setting} = {value}: {kinds:?}");
-            assert!(place.comments() == ["first"] && place.load().snapshot.topics()[0].revision <= before, "{setting} = {value}");
+            assert!(
+                place.comments() == ["first"]
+                    && place.load().snapshot.topics()[0].revision <= before,
+                "{setting} = {value}"
+            );
             // It would hold the order of commits for as long as it pleases; what refuses it is the NOTIFY.
-            let two = attacker.try_run("BEGIN; INSERT INTO topics (comment) VALUES ('two'); PREPARE TRANSACTION 'theirs'");
-            assert!(two.is_err_and(|error| error.contains("NOTIFY")), "{setting} = {value}");
+            let two = attacker.try_run(
+                "BEGIN; INSERT INTO topics (comment) VALUES ('two'); PREPARE TRANSACTION 'theirs'",
+            );
+            assert!(
+                two.is_err_and(|error| error.contains("NOTIFY")),
+                "{setting} = {value}"
+            );
             attacker.try_run("ROLLBACK").ok();
         }
     }
@@ -238,24 +336,40 @@ fn a_role_without_rights_blocks_nobody() {
     let stranger = Role::new(&place, "blocker");
     let mut blocker = stranger.connect();
     blocker.run("BEGIN");
-    let keys =
-        "SELECT string_agg(format('pg_advisory_lock(%s)', oid), ', ') FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    let keys = "SELECT string_agg(format('pg_advisory_lock(%s)', oid), ', ') FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     blocker.run(&format!("SELECT {}", owner.ask(keys)));
     let migrating = "pg_advisory_lock(hashtextextended('kairanban migrate public', 0))";
-    blocker.run(&format!("SELECT {migrating}, pg_notify('kairanban_public', '')"));
+    blocker.run(&format!(
+        "SELECT {migrating}, pg_notify('kairanban_public', '')"
+    ));
     for table in list(&mut owner, TABLES) {
-        for mode in
-            ["ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]
-        {
+        for mode in [
+            "ACCESS SHARE",
+            "ROW SHARE",
+            "ROW EXCLUSIVE",
+            "SHARE UPDATE EXCLUSIVE",
+            "SHARE",
+            "EXCLUSIVE",
+            "ACCESS EXCLUSIVE",
+        ] {
             blocker.run("SAVEPOINT a");
-            assert!(blocker.try_run(&format!("LOCK TABLE {table} IN {mode} MODE")).is_err(), "{table} {mode}");
+            assert!(
+                blocker
+                    .try_run(&format!("LOCK TABLE {table} IN {mode} MODE"))
+                    .is_err(),
+                "{table} {mode}"
+            );
             blocker.run("ROLLBACK TO a");
         }
     }
     let began = Instant::now();
     create(&place, "posted");
     owner.run("SET lock_timeout = '1s'; INSERT INTO topics (comment) VALUES ('theirs')");
-    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 /// Functions, operators and tables with the names of ours, found first on the attacker's search path.
@@ -273,9 +387,16 @@ fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
     );
     attacker.run("CREATE FUNCTION evil.note() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'run as %', current_user; END $$");
     for name in names {
-        for arguments in
-            ["", "text", "regclass", "text, text", "text, boolean", "text, text, boolean", "regclass, bigint", "oid, text"]
-        {
+        for arguments in [
+            "",
+            "text",
+            "regclass",
+            "text, text",
+            "text, boolean",
+            "text, text, boolean",
+            "regclass, bigint",
+            "oid, text",
+        ] {
             attacker.run(&format!("CREATE FUNCTION evil.{name}({arguments}) RETURNS text LANGUAGE sql AS 'SELECT evil.note()'"));
         }
     }
@@ -304,17 +425,30 @@ fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
 fn a_dump_and_commits_do_not_wait_for_each_other() {
     let place = place();
     let mut holder = place.foreign();
-    holder.run("BEGIN; INSERT INTO topics (comment) VALUES ('open'); SET CONSTRAINTS ALL IMMEDIATE");
-    let dumped =
-        Command::new("pg_dump").args(["--lock-wait-timeout=2000", "-f", "/dev/null", place.url()]).output().expect("pg_dump");
-    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    holder
+        .run("BEGIN; INSERT INTO topics (comment) VALUES ('open'); SET CONSTRAINTS ALL IMMEDIATE");
+    let dumped = Command::new("pg_dump")
+        .args(["--lock-wait-timeout=2000", "-f", "/dev/null", place.url()])
+        .output()
+        .expect("pg_dump");
+    assert!(
+        dumped.status.success(),
+        "{}",
+        String::from_utf8_lossy(&dumped.stderr)
+    );
     holder.run("COMMIT");
     let mut dump = place.foreign();
     let tables = list(&mut place.foreign(), TABLES).join(", ");
-    dump.run(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {tables} IN ACCESS SHARE MODE"));
+    dump.run(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {tables} IN ACCESS SHARE MODE"
+    ));
     let began = Instant::now();
     create(&place, "meanwhile");
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 /// Nor does it keep a server from starting, whether there is something to do or not.
@@ -322,15 +456,25 @@ fn a_dump_and_commits_do_not_wait_for_each_other() {
 fn the_lock_of_migrations_keeps_no_server_from_starting() {
     let place = Place::new(Kind::Postgres);
     let mut anybody = place.foreign();
-    anybody.run("SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))");
+    anybody.run(
+        "SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))",
+    );
     for undone in ["SELECT 1", "DELETE FROM boards WHERE name = 'main'"] {
         place.foreign().run(undone);
         let (done, is_done) = std::sync::mpsc::channel();
         let address = place.address.clone();
         std::thread::spawn(move || {
-            done.send(kairanban_store::migrate(&address, crate::place::TIMEOUTS, &crate::place::main(), false))
+            done.send(kairanban_store::migrate(
+                &address,
+                crate::place::TIMEOUTS,
+                &crate::place::main(),
+                false,
+            ))
         });
-        let ran = is_done.recv_timeout(std::time::Duration::from_secs(10)).expect("in time").expect("migrated");
+        let ran = is_done
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("in time")
+            .expect("migrated");
         assert!(ran.is_empty());
     }
 }

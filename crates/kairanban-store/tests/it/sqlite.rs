@@ -15,10 +15,19 @@ use crate::place::{Kind, Place, TIMEOUTS, config, main};
 #[test]
 fn who_writes_all_the_time_keeps_nobody_else_of_this_process_out() {
     let place = Place::new(Kind::Sqlite);
-    let hasty = Timeouts { statement: Duration::from_millis(20), ..TIMEOUTS };
-    let store = Store::open(StoreConfig { timeouts: hasty, ..config(&place.address) }).expect("a store");
+    let hasty = Timeouts {
+        statement: Duration::from_millis(20),
+        ..TIMEOUTS
+    };
+    let store = Store::open(StoreConfig {
+        timeouts: hasty,
+        ..config(&place.address)
+    })
+    .expect("a store");
     let rows = vec!["(1, 'a')"; 1_000].join(",");
-    place.foreign().run(&format!("INSERT INTO topics (board_id, comment) VALUES {rows}"));
+    place.foreign().run(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES {rows}"
+    ));
     let write = || {
         for _ in 0..300 {
             assert_eq!(store.archive(&main(), 1).expect("a turn"), 1);
@@ -37,7 +46,12 @@ fn a_writer_of_another_program_fails_no_decision() {
         foreign
     };
     let done = AtomicBool::new(false);
-    let new = NewToken { name: "ann".parse().expect("a name"), scope: Scope::Read, board: None, expires_at: None };
+    let new = NewToken {
+        name: "ann".parse().expect("a name"),
+        scope: Scope::Read,
+        board: None,
+        expires_at: None,
+    };
     thread::scope(|scope| {
         let other = scope.spawn(|| {
             let mut foreign = patient();
@@ -47,7 +61,9 @@ fn a_writer_of_another_program_fails_no_decision() {
             }
         });
         let decided = (0..100).try_for_each(|_| {
-            let id = place.store.create_token(&new, &Secret::token().expect("a secret"))?;
+            let id = place
+                .store
+                .create_token(&new, &Secret::token().expect("a secret"))?;
             place.store.revoke_token(id)?;
             patient().run("UPDATE identity SET value = '' WHERE key = 'epoch'");
             place.store.settle(None).map(drop)
@@ -65,8 +81,17 @@ fn replace_is_a_delete_and_a_set() {
     foreign.run("INSERT INTO boards (name) VALUES ('other'); INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
     let before = place.head();
     foreign.run("INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 2, 'moved'); UPDATE OR REPLACE topics SET id = 1 WHERE id = 2");
-    let told: Vec<_> =
-        place.changes(before).iter().map(|change| (change.kind, change.board_id.0, change.topic_id.map(|id| id.0))).collect();
+    let told: Vec<_> = place
+        .changes(before)
+        .iter()
+        .map(|change| {
+            (
+                change.kind,
+                change.board_id.0,
+                change.topic_id.map(|id| id.0),
+            )
+        })
+        .collect();
     assert_eq!(
         told,
         [
@@ -105,17 +130,27 @@ fn data_version_moves_for_another_connection() {
     let mut watch = place.store.data_version().expect("a file").expect("SQLite");
     let before = watch.read().expect("a number");
     assert_eq!(watch.read().expect("a number"), before);
-    place.foreign().run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
+    place
+        .foreign()
+        .run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     assert_ne!(watch.read().expect("a number"), before);
 }
 
 #[test]
 fn a_copied_file_is_another_database() {
     let place = Place::new(Kind::Sqlite);
-    let kairanban_store::DatabaseAddress::Sqlite(file) = &place.address else { panic!("a file") };
-    place.foreign().run(&format!("VACUUM INTO '{}'", file.with_extension("backup").display()));
+    let kairanban_store::DatabaseAddress::Sqlite(file) = &place.address else {
+        panic!("a file")
+    };
+    place.foreign().run(&format!(
+        "VACUUM INTO '{}'",
+        file.with_extension("backup").display()
+    ));
     let backup = kairanban_store::DatabaseAddress::Sqlite(file.with_extension("backup"));
     let copy = kairanban_store::Store::open(crate::place::config(&backup)).expect("a store");
     assert_ne!(copy.epoch(), place.store.epoch());
-    assert_eq!(&place.store.settle(None).expect("an epoch").0.epoch, place.store.epoch());
+    assert_eq!(
+        &place.store.settle(None).expect("an epoch").0.epoch,
+        place.store.epoch()
+    );
 }

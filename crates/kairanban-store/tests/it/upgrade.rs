@@ -13,15 +13,31 @@ use kairanban_store::{DatabaseAddress, migrate};
 use crate::place::{Foreign, Place, TIMEOUTS, create, main, new_database};
 
 const BEFORE: [(&str, &str); 4] = [
-    ("20261123000000", include_str!("../../../../migrations/postgres/2026-11-23-000000_boards/up.sql")),
-    ("20261123000001", include_str!("../../../../migrations/postgres/2026-11-23-000001_idempotency/up.sql")),
-    ("20261123000002", include_str!("../../../../migrations/postgres/2026-11-23-000002_tokens/up.sql")),
-    ("20261123000003", include_str!("../../../../migrations/postgres/2026-11-23-000003_access/up.sql")),
+    (
+        "20261123000000",
+        include_str!("../../../../migrations/postgres/2026-11-23-000000_boards/up.sql"),
+    ),
+    (
+        "20261123000001",
+        include_str!("../../../../migrations/postgres/2026-11-23-000001_idempotency/up.sql"),
+    ),
+    (
+        "20261123000002",
+        include_str!("../../../../migrations/postgres/2026-11-23-000002_tokens/up.sql"),
+    ),
+    (
+        "20261123000003",
+        include_str!("../../../../migrations/postgres/2026-11-23-000003_access/up.sql"),
+    ),
 ];
-const UP: &str = include_str!("../../../../migrations/postgres/2026-11-25-000000_public_schema/up.sql");
-const DOWN: &str = include_str!("../../../../migrations/postgres/2026-11-25-000000_public_schema/down.sql");
-const REPLICA_UP: &str = include_str!("../../../../migrations/postgres/2026-11-25-000001_replica_capture/up.sql");
-const REPLICA_DOWN: &str = include_str!("../../../../migrations/postgres/2026-11-25-000001_replica_capture/down.sql");
+const UP: &str =
+    include_str!("../../../../migrations/postgres/2026-11-25-000000_public_schema/up.sql");
+const DOWN: &str =
+    include_str!("../../../../migrations/postgres/2026-11-25-000000_public_schema/down.sql");
+const REPLICA_UP: &str =
+    include_str!("../../../../migrations/postgres/2026-11-25-000001_replica_capture/up.sql");
+const REPLICA_DOWN: &str =
+    include_str!("../../../../migrations/postgres/2026-11-25-000001_replica_capture/down.sql");
 
 /// A database as the version before left it, with the board `main`.
 fn before() -> (String, Foreign) {
@@ -31,7 +47,9 @@ fn before() -> (String, Foreign) {
         "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY, run_on TIMESTAMP NOT NULL DEFAULT now())",
     );
     for (version, sql) in BEFORE {
-        foreign.run(&format!("BEGIN; {sql}; INSERT INTO __diesel_schema_migrations VALUES ('{version}'); COMMIT"));
+        foreign.run(&format!(
+            "BEGIN; {sql}; INSERT INTO __diesel_schema_migrations VALUES ('{version}'); COMMIT"
+        ));
     }
     foreign.run("INSERT INTO boards (name) VALUES ('main')");
     (url, foreign)
@@ -46,22 +64,38 @@ fn bring_up(url: &str) -> Result<Vec<String>, String> {
 fn instants_are_kept_whatever_the_zone_of_the_database() {
     let (url, mut foreign) = before();
     let (_, name) = url.rsplit_once('/').expect("a database");
-    foreign.run(&format!("ALTER DATABASE {name} SET timezone = 'America/New_York'"));
+    foreign.run(&format!(
+        "ALTER DATABASE {name} SET timezone = 'America/New_York'"
+    ));
     foreign.run(
         "INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'a', '2024-03-10 02:30:00.123456', '2024-03-10 02:30:00.9'),
              (1, 'b', '2024-11-03 01:30:00', '2024-11-03 01:30:01'), (1, 'c', '0001-01-01', '9999-12-31');
          INSERT INTO tokens (name, digest, scope, expires_at) VALUES ('t', 'd', 'read', '2031-01-01 12:00:00')",
     );
     let digest = "SELECT string_agg(id || ' ' || extract(epoch FROM created_at) || ' ' || extract(epoch FROM updated_at), ', ' ORDER BY id) FROM topics";
-    let (topics, revisions) =
-        (foreign.ask(digest), foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"));
+    let (topics, revisions) = (
+        foreign.ask(digest),
+        foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"),
+    );
     bring_up(&url).expect("migrated");
     let mut foreign = Foreign::postgres(&url);
     assert_eq!(foreign.ask(digest), topics);
-    assert_eq!(foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"), revisions);
-    assert_eq!(foreign.ask("SELECT expires_at = '2031-01-01 12:00:00+00' FROM tokens"), "true");
-    assert_eq!(foreign.ask("SELECT string_agg(comment, '') FROM topics WHERE edited_at = updated_at"), "bc");
-    assert_eq!(foreign.ask("SELECT count(*) FROM topics WHERE edited_at IS NULL"), "1");
+    assert_eq!(
+        foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"),
+        revisions
+    );
+    assert_eq!(
+        foreign.ask("SELECT expires_at = '2031-01-01 12:00:00+00' FROM tokens"),
+        "true"
+    );
+    assert_eq!(
+        foreign.ask("SELECT string_agg(comment, '') FROM topics WHERE edited_at = updated_at"),
+        "bc"
+    );
+    assert_eq!(
+        foreign.ask("SELECT count(*) FROM topics WHERE edited_at IS NULL"),
+        "1"
+    );
     assert_eq!(Place::at(&url).comments(), ["a", "b", "c"]);
 }
 
@@ -69,9 +103,15 @@ fn instants_are_kept_whatever_the_zone_of_the_database() {
 #[test]
 fn rows_of_every_bad_kind_are_mended_and_counted() {
     let (url, mut foreign) = before();
-    let times =
-        [("infinity", "9999-12-31"), ("-infinity", "0001-01-01"), ("0044-03-15 BC", "0001-01-01"), ("10000-01-01", "9999-12-31")];
-    foreign.run("INSERT INTO topics (board_id, comment) SELECT 1, 'c' || g FROM generate_series(1, 3) g");
+    let times = [
+        ("infinity", "9999-12-31"),
+        ("-infinity", "0001-01-01"),
+        ("0044-03-15 BC", "0001-01-01"),
+        ("10000-01-01", "9999-12-31"),
+    ];
+    foreign.run(
+        "INSERT INTO topics (board_id, comment) SELECT 1, 'c' || g FROM generate_series(1, 3) g",
+    );
     for (n, (bad, _)) in times.iter().enumerate() {
         foreign.run(&format!(
             "INSERT INTO boards (name, created_at) VALUES ('b{n}', '{bad}');
@@ -92,7 +132,9 @@ fn rows_of_every_bad_kind_are_mended_and_counted() {
          INSERT INTO changes (revision, kind, board_id) VALUES (-5, 'board', 1), (9223372036854775807, 'board', 1)",
     );
     // By hand, or the server has taken the count into its log.
-    foreign.run(&format!("BEGIN; {UP}; INSERT INTO __diesel_schema_migrations VALUES ('20261125000000'); COMMIT"));
+    foreign.run(&format!(
+        "BEGIN; {UP}; INSERT INTO __diesel_schema_migrations VALUES ('20261125000000'); COMMIT"
+    ));
     let said = foreign.ask("SELECT value FROM identity WHERE key = 'mended'");
     for count in [
         "4 of boards.created_at",
@@ -115,23 +157,43 @@ fn rows_of_every_bad_kind_are_mended_and_counted() {
     }
     for (n, (bad, good)) in times.iter().enumerate() {
         assert_eq!(
-            foreign.ask(&format!("SELECT created_at = '{good} 00:00+00' FROM boards WHERE name = 'b{n}'")),
+            foreign.ask(&format!(
+                "SELECT created_at = '{good} 00:00+00' FROM boards WHERE name = 'b{n}'"
+            )),
             "true",
             "{bad}"
         );
         assert_eq!(
-            foreign.ask(&format!("SELECT revoked_at = '{good} 00:00+00' FROM tokens WHERE name = '{n}'")),
+            foreign.ask(&format!(
+                "SELECT revoked_at = '{good} 00:00+00' FROM tokens WHERE name = '{n}'"
+            )),
             "true",
             "{bad}"
         );
     }
-    assert_eq!(foreign.ask("SELECT count(*) FROM tokens WHERE expires_at IS NULL"), "1", "what never ends has no end");
-    assert_eq!(foreign.ask("SELECT title FROM boards WHERE name = 'b0'"), "a b ");
+    assert_eq!(
+        foreign.ask("SELECT count(*) FROM tokens WHERE expires_at IS NULL"),
+        "1",
+        "what never ends has no end"
+    );
+    assert_eq!(
+        foreign.ask("SELECT title FROM boards WHERE name = 'b0'"),
+        "a b "
+    );
     bring_up(&url).expect("migrated");
     let place = Place::at(&url);
     assert_eq!(place.comments(), ["c1", "c2", "c3", "last"]);
-    let revisions: Vec<_> = place.load().snapshot.topics().iter().map(|topic| topic.revision.get()).collect();
-    assert!(revisions[0] > revisions[2] && revisions[0] == revisions[1], "{revisions:?}");
+    let revisions: Vec<_> = place
+        .load()
+        .snapshot
+        .topics()
+        .iter()
+        .map(|topic| topic.revision.get())
+        .collect();
+    assert!(
+        revisions[0] > revisions[2] && revisions[0] == revisions[1],
+        "{revisions:?}"
+    );
     assert!(create(&place, "next").id.0 < 10_000);
     assert_eq!(place.store.tokens(0, 10).expect("tokens").len(), 4);
 }
@@ -146,7 +208,11 @@ fn the_way_back_and_forth_again_keeps_the_rows() {
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'b'); UPDATE topics SET comment = 'B' WHERE comment = 'b'");
     bring_up(&url).expect("migrated");
     assert_eq!(Place::at(&url).comments(), ["a", "B"]);
-    assert_eq!(Foreign::postgres(&url).ask("SELECT extract(epoch FROM created_at) FROM topics WHERE comment = 'a'"), created);
+    assert_eq!(
+        Foreign::postgres(&url)
+            .ask("SELECT extract(epoch FROM created_at) FROM topics WHERE comment = 'a'"),
+        created
+    );
 }
 
 /// Transactions that take the tables in either order, and one who watches: what was seen below a revision stays as it was.
@@ -182,8 +248,14 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
                 let seen = foreign.ask(&format!(
                     "SELECT count(*) FILTER (WHERE revision <= {head}) || ' ' || max(revision) || ' ' || count(*) FROM changes WHERE revision > 0"
                 ));
-                let seen: Vec<i64> = seen.split(' ').map(|number| number.parse().expect("a number")).collect();
-                assert_eq!(seen[0], rows, "a row came below revision {head}, which was seen");
+                let seen: Vec<i64> = seen
+                    .split(' ')
+                    .map(|number| number.parse().expect("a number"))
+                    .collect();
+                assert_eq!(
+                    seen[0], rows,
+                    "a row came below revision {head}, which was seen"
+                );
                 (head, rows) = (seen[1], seen[2]);
             }
             head
@@ -192,11 +264,25 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
     let ran = bring_up(&url);
     // And on for a while under the new lock.
     let mut foreign = Foreign::postgres(&url);
-    let head: i64 = foreign.ask("SELECT max(revision) FROM changes").parse().expect("a number");
-    while foreign.ask("SELECT max(revision) FROM changes").parse::<i64>().expect("a number") < head + 50 {}
+    let head: i64 = foreign
+        .ask("SELECT max(revision) FROM changes")
+        .parse()
+        .expect("a number");
+    while foreign
+        .ask("SELECT max(revision) FROM changes")
+        .parse::<i64>()
+        .expect("a number")
+        < head + 50
+    {}
     over.store(true, Ordering::Relaxed);
-    let written: Vec<i32> = writers.into_iter().map(|thread| thread.join().expect("no writer failed")).collect();
-    assert!(watcher.join().expect("in order") >= head && written.iter().all(|count| *count > 0), "{written:?}");
+    let written: Vec<i32> = writers
+        .into_iter()
+        .map(|thread| thread.join().expect("no writer failed"))
+        .collect();
+    assert!(
+        watcher.join().expect("in order") >= head && written.iter().all(|count| *count > 0),
+        "{written:?}"
+    );
     assert!(ran.expect("migrated").len() >= 2);
 }
 
@@ -215,14 +301,20 @@ fn a_migration_that_waits_lets_others_by() {
         open.run("BEGIN; UPDATE boards SET title = 'open' WHERE name = 'main'");
         thread::scope(|scope| {
             let url = &url;
-            let migration = scope.spawn(move || Foreign::postgres(url).try_run(&format!("BEGIN; {step}; COMMIT")));
+            let migration = scope
+                .spawn(move || Foreign::postgres(url).try_run(&format!("BEGIN; {step}; COMMIT")));
             let waits = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
             let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
             while foreign.ask(waits) == "0" {
-                assert!(std::time::Instant::now() < end, "the migration does not wait");
+                assert!(
+                    std::time::Instant::now() < end,
+                    "the migration does not wait"
+                );
             }
             for n in 0..5 {
-                foreign.run(&format!("SET lock_timeout = '3s'; UPDATE boards SET title = '{n}' WHERE name = 'busy'"));
+                foreign.run(&format!(
+                    "SET lock_timeout = '3s'; UPDATE boards SET title = '{n}' WHERE name = 'busy'"
+                ));
             }
             open.run("COMMIT");
             migration.join().expect("a result").expect("migrated");

@@ -50,7 +50,10 @@ impl TokenFinder {
         let ended = || StoreError::Unavailable("the server is ending".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();
-            self.queue.send(Inquiry { secret, answer }).await.map_err(|_| ended())?;
+            self.queue
+                .send(Inquiry { secret, answer })
+                .await
+                .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
         };
         in_time(&self.store, found).await

@@ -41,7 +41,10 @@ impl HeldTokens {
     /// None yet. Of the tokens that were seen to be over, `over_max` are kept: those that ended last.
     #[must_use]
     pub fn new(over_max: usize) -> Self {
-        Self(Arc::new(Held { over_max, ..Held::default() }))
+        Self(Arc::new(Held {
+            over_max,
+            ..Held::default()
+        }))
     }
 
     /// How often the tokens began to be read anew. Whoever finds a token in the database compares
@@ -53,12 +56,22 @@ impl HeldTokens {
 
     /// Whether a token is good now. One that was seen to be over is good again only with a later end.
     pub(super) fn is_good(&self, found: &FoundToken) -> bool {
-        let Some(end) = found.token.expires_at else { return found.is_valid() };
+        let Some(end) = found.token.expires_at else {
+            return found.is_valid();
+        };
         if found.is_valid() {
-            return self.0.over.get(&found.token.id).is_none_or(|over| end > *over);
+            return self
+                .0
+                .over
+                .get(&found.token.id)
+                .is_none_or(|over| end > *over);
         }
         if found.token.revoked_at.is_none() {
-            self.0.over.entry(found.token.id).and_modify(|over| *over = end.max(*over)).or_insert(end);
+            self.0
+                .over
+                .entry(found.token.id)
+                .and_modify(|over| *over = end.max(*over))
+                .or_insert(end);
             self.forget_first_ended();
         }
         false
@@ -69,9 +82,16 @@ impl HeldTokens {
     fn forget_first_ended(&self) {
         // A tenth at once: looking for the first takes a look at all.
         if self.0.over.len() > self.0.over_max {
-            let mut ends: Vec<_> = self.0.over.iter().map(|over| (*over.value(), *over.key())).collect();
+            let mut ends: Vec<_> = self
+                .0
+                .over
+                .iter()
+                .map(|over| (*over.value(), *over.key()))
+                .collect();
             ends.sort_unstable();
-            let surplus = ends.len().saturating_sub(self.0.over_max - self.0.over_max / 10);
+            let surplus = ends
+                .len()
+                .saturating_sub(self.0.over_max - self.0.over_max / 10);
             ends.iter().take(surplus).for_each(|(_, id)| {
                 self.0.over.remove(id);
             });
@@ -80,7 +100,11 @@ impl HeldTokens {
 
     /// Follows a token.
     pub(super) fn follow(&self, found: FoundToken) -> watch::Receiver<Option<FoundToken>> {
-        let followed = self.0.tokens.entry(found.token.id).or_insert_with(|| watch::channel(None).0);
+        let followed = self
+            .0
+            .tokens
+            .entry(found.token.id)
+            .or_insert_with(|| watch::channel(None).0);
         // What those who hold it know of it is kept true by the looks; what is left from the last one to hold it is not.
         if followed.receiver_count() == 0 {
             followed.send_replace(Some(found));
@@ -94,7 +118,11 @@ impl HeldTokens {
         if let Some(earlier) = self.0.tickets.insert(ticket.to_owned(), over.clone()) {
             earlier.cancel();
         }
-        TicketHold { held: Arc::clone(&self.0), ticket: ticket.to_owned(), over }
+        TicketHold {
+            held: Arc::clone(&self.0),
+            ticket: ticket.to_owned(),
+            over,
+        }
     }
 
     /// The keys of tokens that somebody follows, before they are read anew. Forgets all others.
@@ -112,7 +140,8 @@ impl HeldTokens {
             if let Some(followed) = self.0.tokens.get(id) {
                 followed.send_if_modified(|followed| {
                     // The moment of its end is another one each time by as much as a reading takes.
-                    let changed = followed.as_ref().map(|found| &found.token) != now.map(|found| &found.token);
+                    let changed = followed.as_ref().map(|found| &found.token)
+                        != now.map(|found| &found.token);
                     if changed {
                         *followed = now.cloned();
                     }
@@ -138,7 +167,9 @@ impl TicketHold {
 impl Drop for TicketHold {
     fn drop(&mut self) {
         // A later stream's place is not ours to give back; a cancelled one is never the newest.
-        self.held.tickets.remove_if(&self.ticket, |_, _| !self.over.is_cancelled());
+        self.held
+            .tickets
+            .remove_if(&self.ticket, |_, _| !self.over.is_cancelled());
     }
 }
 
@@ -171,27 +202,49 @@ mod tests {
     fn what_was_seen_to_be_over_stays_over() {
         let held = HeldTokens::new(9);
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
-        let until = |end| Token { expires_at: Some(at(end)), ..token() };
+        let until = |end| Token {
+            expires_at: Some(at(end)),
+            ..token()
+        };
         let read = |end, now| FoundToken::new(until(end), at(now));
-        assert!(held.is_good(&found(token())) && held.is_good(&read(100, 40)) && held.is_good(&read(100, 10)));
+        assert!(
+            held.is_good(&found(token()))
+                && held.is_good(&read(100, 40))
+                && held.is_good(&read(100, 10))
+        );
         assert!(!held.is_good(&read(100, 100)), "over");
         assert!(!held.is_good(&read(100, 40)), "and the clock was set back");
         assert!(!held.is_good(&read(90, 40)), "it ends even earlier now");
         assert!(held.is_good(&read(200, 40)), "its end was put off");
-        let revoked = Token { revoked_at: Some(at(0)), ..until(100) };
+        let revoked = Token {
+            revoked_at: Some(at(0)),
+            ..until(100)
+        };
         let another = |token: Token| found(Token { id: 8, ..token });
         assert!(
             !held.is_good(&another(revoked)) && held.is_good(&another(until(100))),
             "what the owner takes back is taken back"
         );
-        assert!(held.is_good(&read(i64::from(u32::MAX) * 30, 0)), "no clock counts that far");
+        assert!(
+            held.is_good(&read(i64::from(u32::MAX) * 30, 0)),
+            "no clock counts that far"
+        );
     }
 
     #[test]
     fn tokens_that_are_over_are_kept_up_to_a_bound() {
         let held = HeldTokens::new(20);
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
-        let read = |id, now| FoundToken::new(Token { id, expires_at: Some(at(id)), ..token() }, at(now));
+        let read = |id, now| {
+            FoundToken::new(
+                Token {
+                    id,
+                    expires_at: Some(at(id)),
+                    ..token()
+                },
+                at(now),
+            )
+        };
         for id in 1..=1_000 {
             assert!(!held.is_good(&read(id, 2_000)));
             assert!(held.0.over.len() <= 20);
@@ -206,9 +259,17 @@ mod tests {
         let asked = held.begin_look();
         held.end_look(&asked, &[found(token())]);
         assert!(!followed.has_changed().expect("open"), "the same");
-        let revoked = Token { revoked_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)), ..token() };
+        let revoked = Token {
+            revoked_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)),
+            ..token()
+        };
         held.end_look(&asked, &[found(revoked)]);
-        assert!(followed.borrow_and_update().as_ref().is_some_and(|found| found.token.revoked_at.is_some()));
+        assert!(
+            followed
+                .borrow_and_update()
+                .as_ref()
+                .is_some_and(|found| found.token.revoked_at.is_some())
+        );
         held.end_look(&asked, &[]);
         assert!(followed.borrow_and_update().is_none(), "gone");
         drop(followed);

@@ -97,20 +97,32 @@ impl Session {
         let node = node_name()?;
         let (client, driver) = connect(url, wake, node.clone()).await?;
         // In a session from here on, so that the connection ends with it.
-        let mut session = Self { client, channel: String::new(), node, driver };
-        let named = session.client.query_typed_one("SELECT 'kairanban_' || current_schema()", &[]);
+        let mut session = Self {
+            client,
+            channel: String::new(),
+            node,
+            driver,
+        };
+        let named = session
+            .client
+            .query_typed_one("SELECT 'kairanban_' || current_schema()", &[]);
         session.channel = in_time(named).await?.get(0);
         Ok(session)
     }
 
     async fn listen(&self) -> Result<(), tokio_postgres::Error> {
-        self.client.batch_execute(&format!("LISTEN \"{}\"", self.channel.replace('"', "\"\""))).await
+        self.client
+            .batch_execute(&format!("LISTEN \"{}\"", self.channel.replace('"', "\"\"")))
+            .await
     }
 
     async fn tell(&self) -> Result<(), String> {
         // In one step, unlike a prepared statement: a pooler may change the backend between two.
-        let values: [(&(dyn ToSql + Sync), Type); 2] = [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];
-        in_time(self.client.query_typed("SELECT pg_notify($1, $2)", &values)).await.map(drop)
+        let values: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];
+        in_time(self.client.query_typed("SELECT pg_notify($1, $2)", &values))
+            .await
+            .map(drop)
     }
 
     async fn is_alive(&self) -> Result<(), String> {
@@ -118,7 +130,9 @@ impl Session {
     }
 }
 
-async fn in_time<T>(query: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
+async fn in_time<T>(
+    query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, String> {
     match timeout(HEARTBEAT_LIMIT, query).await {
         Ok(done) => done.map_err(|error| described(&error)),
         Err(_) => Err("the session does not answer".to_owned()),
@@ -134,7 +148,12 @@ async fn connect(url: &str, wake: Wake, node: String) -> Result<(Client, JoinHan
     connected.map_err(|error| described(error.as_ref()))
 }
 
-async fn connect_by<T>(dsn: &Dsn, tls: T, wake: Wake, node: String) -> Result<(Client, JoinHandle<()>), Failure>
+async fn connect_by<T>(
+    dsn: &Dsn,
+    tls: T,
+    wake: Wake,
+    node: String,
+) -> Result<(Client, JoinHandle<()>), Failure>
 where
     T: MakeTlsConnect<tokio_postgres::Socket> + 'static,
     T::Stream: Send,

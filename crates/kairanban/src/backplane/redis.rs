@@ -65,9 +65,15 @@ impl Session {
             control.subscribe(channel).await?;
             Ok::<_, redis::RedisError>((control, heard))
         };
-        let opened = timeout(HEARTBEAT_LIMIT, opened).await.map_err(|_| "Redis does not answer".to_owned())?;
+        let opened = timeout(HEARTBEAT_LIMIT, opened)
+            .await
+            .map_err(|_| "Redis does not answer".to_owned())?;
         let (control, heard) = opened.map_err(|error| error.to_string())?;
-        Ok(Self { node: node_name()?, heard, control })
+        Ok(Self {
+            node: node_name()?,
+            heard,
+            control,
+        })
     }
 
     async fn is_alive(&mut self) -> Result<(), String> {

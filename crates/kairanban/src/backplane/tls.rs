@@ -23,7 +23,13 @@ pub(super) struct Dsn {
 }
 
 /// What libpq knows and tokio-postgres does not, and a LISTEN session does not need.
-const NOT_NEEDED: [&str; 5] = ["sslcompression", "gssencmode", "client_encoding", "sslsni", "tcp_user_timeout"];
+const NOT_NEEDED: [&str; 5] = [
+    "sslcompression",
+    "gssencmode",
+    "client_encoding",
+    "sslsni",
+    "tcp_user_timeout",
+];
 
 impl Dsn {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
@@ -41,8 +47,8 @@ impl Dsn {
             }
         }
         // The error would quote the URL, and the URL holds the password.
-        let mut config =
-            Config::from_str(&format!("{base}?{}", rest.join("&"))).map_err(|_| "the URL cannot be read".to_owned())?;
+        let mut config = Config::from_str(&format!("{base}?{}", rest.join("&")))
+            .map_err(|_| "the URL cannot be read".to_owned())?;
         config.ssl_mode(match mode.as_str() {
             "disable" => SslMode::Disable,
             "allow" | "prefer" => SslMode::Prefer,
@@ -52,8 +58,13 @@ impl Dsn {
             .application_name("kairanban listen")
             .keepalives_idle(Duration::from_secs(30))
             .connect_timeout(Duration::from_secs(5));
-        let verify = mode.starts_with("verify-") || (mode == "require" && root_certificate.is_some());
-        Ok(Self { config, verify, root_certificate })
+        let verify =
+            mode.starts_with("verify-") || (mode == "require" && root_certificate.is_some());
+        Ok(Self {
+            config,
+            verify,
+            root_certificate,
+        })
     }
 }
 
@@ -63,13 +74,16 @@ pub(super) fn connector(dsn: &Dsn) -> Result<Option<MakeRustlsConnect>, String> 
         return Ok(None);
     }
     let provider = Arc::new(ring::default_provider());
-    let client = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions();
     let client = client.map_err(|error| error.to_string())?;
     let client = if dsn.verify {
         client.with_root_certificates(roots(dsn.root_certificate.as_deref())?)
     } else {
         // libpq's `prefer` and `require` ask for encryption, not for proof of who answers.
-        client.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        client
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
     };
     Ok(Some(MakeRustlsConnect::new(client.with_no_client_auth())))
 }
@@ -78,9 +92,13 @@ fn roots(file: Option<&str>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) if path != "system" => {
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| format!("{path}: {error}"))? {
+            for certificate in
+                CertificateDer::pem_file_iter(path).map_err(|error| format!("{path}: {error}"))?
+            {
                 let certificate = certificate.map_err(|error| format!("{path}: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("{path}: {error}"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("{path}: {error}"))?;
             }
         }
         _ => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
@@ -110,7 +128,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -119,7 +142,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -135,12 +163,25 @@ mod tests {
     fn reads_what_libpq_reads() {
         let dsn = |url: &str| Dsn::parse(url).expect("a URL");
         let plain = dsn("postgres://ann:p%40ss@h:5433/d");
-        assert_eq!((plain.config.get_ssl_mode(), plain.verify), (SslMode::Prefer, false));
-        let full = dsn("postgres://h/d?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem&tcp_user_timeout=5");
-        assert_eq!((full.config.get_ssl_mode(), full.verify), (SslMode::Require, true));
+        assert_eq!(
+            (plain.config.get_ssl_mode(), plain.verify),
+            (SslMode::Prefer, false)
+        );
+        let full = dsn(
+            "postgres://h/d?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem&tcp_user_timeout=5",
+        );
+        assert_eq!(
+            (full.config.get_ssl_mode(), full.verify),
+            (SslMode::Require, true)
+        );
         assert_eq!(full.root_certificate.as_deref(), Some("/etc/my ca.pem"));
-        assert_eq!(dsn("postgres://h/d?sslmode=disable").config.get_ssl_mode(), SslMode::Disable);
-        let secret = Dsn::parse("postgres://ann:secret@h:port/d").err().expect("no URL");
+        assert_eq!(
+            dsn("postgres://h/d?sslmode=disable").config.get_ssl_mode(),
+            SslMode::Disable
+        );
+        let secret = Dsn::parse("postgres://ann:secret@h:port/d")
+            .err()
+            .expect("no URL");
         assert!(!secret.contains("secret"), "{secret}");
     }
 }

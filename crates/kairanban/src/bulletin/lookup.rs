@@ -17,29 +17,53 @@ impl Bulletin {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::NoSuchTopic`], or
     /// if the database is away.
-    pub async fn topic(&self, caller: &Caller, board: BoardName, id: TopicId) -> Result<Topic, StoreError> {
-        self.look_up(caller, board, move |store, board| store.topic(board, id)).await
+    pub async fn topic(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        id: TopicId,
+    ) -> Result<Topic, StoreError> {
+        self.look_up(caller, board, move |store, board| store.topic(board, id))
+            .await
     }
 
     /// Topics, archived or not, the newest first.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
-    pub async fn page(&self, caller: &Caller, board: BoardName, wanted: Page) -> Result<Vec<Topic>, StoreError> {
-        self.look_up(caller, board, move |store, board| store.page(board, &wanted)).await
+    pub async fn page(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        wanted: Page,
+    ) -> Result<Vec<Topic>, StoreError> {
+        self.look_up(caller, board, move |store, board| {
+            store.page(board, &wanted)
+        })
+        .await
     }
 
     /// A stretch of the board's log, or `None` if it was forgotten, or the board's name meant another board then.
     ///
     /// # Errors
     /// As [`page`](Self::page).
-    pub async fn log(&self, caller: &Caller, board: BoardName, wanted: LogPage) -> Result<Option<Vec<LogEntry>>, StoreError> {
+    pub async fn log(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        wanted: LogPage,
+    ) -> Result<Option<Vec<LogEntry>>, StoreError> {
         let read = self.look_up(caller, board, move |store, board| {
-            Ok((store.log(board, wanted)?, store.trimmed_to()?, store.place_of(board)?.named_at))
+            Ok((
+                store.log(board, wanted)?,
+                store.trimmed_to()?,
+                store.place_of(board)?.named_at,
+            ))
         });
         let (entries, trimmed_to, named_at) = read.await?;
         // From the beginning, or in the middle of it, the log is this board's anyway.
-        let is_this_board = wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
+        let is_this_board =
+            wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
         Ok((wanted.after >= trimmed_to && is_this_board).then_some(entries))
     }
 
@@ -48,23 +72,37 @@ impl Bulletin {
     /// # Errors
     /// As [`page`](Self::page).
     pub async fn board(&self, caller: &Caller, name: BoardName) -> Result<Board, StoreError> {
-        self.look_up(caller, name, |store, name| store.board(name)).await
+        self.look_up(caller, name, |store, name| store.board(name))
+            .await
     }
 
     /// Boards that the caller may read, in the order of their names, after one of them.
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn boards(&self, caller: &Caller, after: Option<BoardName>, limit: usize) -> Result<Vec<Board>, StoreError> {
+    pub async fn boards(
+        &self,
+        caller: &Caller,
+        after: Option<BoardName>,
+        limit: usize,
+    ) -> Result<Vec<Board>, StoreError> {
         let visible = caller.visible();
-        answered(self.store(), move |store| store.boards(&visible, after.as_ref(), limit)).await
+        answered(self.store(), move |store| {
+            store.boards(&visible, after.as_ref(), limit)
+        })
+        .await
     }
 
     /// Tokens in the order of their keys, after one of them.
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn tokens(&self, _: &Administrator, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+    pub async fn tokens(
+        &self,
+        _: &Administrator,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Token>, StoreError> {
         answered(self.store(), move |store| store.tokens(after, limit)).await
     }
 
@@ -75,7 +113,9 @@ impl Bulletin {
     pub async fn token(&self, _: &Administrator, id: i64) -> Result<Token, StoreError> {
         answered(self.store(), move |store| {
             let found = store.tokens_by_id(&[id])?.pop();
-            found.map(|found| found.token).ok_or(StoreError::NoSuchToken(id))
+            found
+                .map(|found| found.token)
+                .ok_or(StoreError::NoSuchToken(id))
         })
         .await
     }
@@ -92,7 +132,12 @@ impl Bulletin {
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn audit(&self, _: &Administrator, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+    pub async fn audit(
+        &self,
+        _: &Administrator,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
         answered(self.store(), move |store| store.audit(before, limit)).await
     }
 

@@ -8,8 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, LiveBoard, News, Outdated, Patch, Policies, Published, ReadPolicy, Resume, Revision,
-    Snapshot, Subscription,
+    BoardChannel, BoardName, Cursor, LiveBoard, News, Outdated, Patch, Policies, Published,
+    ReadPolicy, Resume, Revision, Snapshot, Subscription,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
@@ -108,25 +108,43 @@ impl Bulletin {
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::Unavailable`] if
     /// there is nothing to show for it.
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<Reading, StoreError> {
-        let settled = self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        let settled = self
+            .parts
+            .following
+            .reached(self.parts.acknowledged.get(), CATCH_UP)
+            .await;
         let channel = self.parts.hub.channel(board);
-        self.current(caller, board, &channel).await.inspect_err(|error| self.forget(board, &channel, error))?;
+        self.current(caller, board, &channel)
+            .await
+            .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
         let stale_since = self.parts.following.stale_since().or(live.stale_since());
         drop(live);
         let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
-        Ok(Reading { snapshot, policies, stale_since })
+        Ok(Reading {
+            snapshot,
+            policies,
+            stale_since,
+        })
     }
 
     /// A place among a board's readers.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn watch(&self, caller: &Caller, board: &BoardName, since: Since) -> Result<Watch, StoreError> {
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        board: &BoardName,
+        since: Since,
+    ) -> Result<Watch, StoreError> {
         // First the subscription, then the snapshot: no update can fall between.
         let subscription = self.parts.hub.subscribe(board);
-        self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        self.parts
+            .following
+            .reached(self.parts.acknowledged.get(), CATCH_UP)
+            .await;
         let is_ago = matches!(since, Since::Ago(_));
         let since = match since {
             Since::Ago(time) => Since::Cursor(self.cursor_of(time).await?),
@@ -164,13 +182,19 @@ impl Bulletin {
                     Resume::UpToDate => First::Nothing,
                     Resume::Patch(patch) => First::Patch(patch),
                     Resume::OtherBoard(_) => First::Snapshot(Some(ResetReason::Trimmed)),
-                    Resume::Snapshot(_) if self.is_trimmed(&cursor) => First::Snapshot(Some(ResetReason::Trimmed)),
+                    Resume::Snapshot(_) if self.is_trimmed(&cursor) => {
+                        First::Snapshot(Some(ResetReason::Trimmed))
+                    }
                     Resume::Snapshot(_) => First::Since(cursor.revision),
                 },
             },
         };
         drop(live);
-        Ok(Watch { subscription, snapshot, first })
+        Ok(Watch {
+            subscription,
+            snapshot,
+            first,
+        })
     }
 
     /// A place among the readers of several boards, and the place in history that is published at the
@@ -184,11 +208,17 @@ impl Bulletin {
         boards: &[BoardName],
         since: &Since,
     ) -> Result<(Cursor, Vec<Watch>), StoreError> {
-        self.parts.following.reached(self.parts.acknowledged.get(), CATCH_UP).await;
+        self.parts
+            .following
+            .reached(self.parts.acknowledged.get(), CATCH_UP)
+            .await;
         if let Since::Cursor(cursor) = since {
             self.catch_up_with(cursor).await;
         }
-        let from = Cursor { epoch: self.parts.following.epoch(), revision: self.parts.following.revision() };
+        let from = Cursor {
+            epoch: self.parts.following.epoch(),
+            revision: self.parts.following.revision(),
+        };
         let mut watches = Vec::with_capacity(boards.len());
         for board in boards {
             watches.push(self.watch(caller, board, since.clone()).await?);
@@ -217,7 +247,9 @@ impl Bulletin {
             let news = async {
                 // Any other news, or a lag, say as much as an update: look at what there is.
                 while !is_news(&watch.snapshot) {
-                    let Ok(News::Update(update)) = watch.subscription.next().await else { return };
+                    let Ok(News::Update(update)) = watch.subscription.next().await else {
+                        return;
+                    };
                     watch.snapshot = Arc::clone(&update.snapshot);
                 }
             };
@@ -239,8 +271,18 @@ impl Bulletin {
     ///
     /// For a caller who may not read the board everything is as if there were none, to the statements that the database is
     /// asked and the turns that are waited for: neither answer nor time says which it is, also while the database is away.
-    async fn current(&self, caller: &Caller, board: &BoardName, channel: &Arc<BoardChannel>) -> Result<(), StoreError> {
-        let may_read = || channel.live().policies().is_none_or(|policies| caller.may_read(board, policies));
+    async fn current(
+        &self,
+        caller: &Caller,
+        board: &BoardName,
+        channel: &Arc<BoardChannel>,
+    ) -> Result<(), StoreError> {
+        let may_read = || {
+            channel
+                .live()
+                .policies()
+                .is_none_or(|policies| caller.may_read(board, policies))
+        };
         if self.is_current(channel) && may_read() {
             return Ok(());
         }
@@ -251,7 +293,11 @@ impl Bulletin {
             match answered(&self.parts.store, move |store| store.policies(&name, right)).await {
                 Ok(_) => {}
                 // While the database is away, the last word counts.
-                Err(StoreError::Unavailable(_)) if channel.live().last_known().is_some() && may_read() => return Ok(()),
+                Err(StoreError::Unavailable(_))
+                    if channel.live().last_known().is_some() && may_read() =>
+                {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -260,7 +306,12 @@ impl Bulletin {
             if self.is_current(channel) {
                 return Ok(());
             }
-            match self.parts.loader.load(&self.parts.following.epoch(), board).await {
+            match self
+                .parts
+                .loader
+                .load(&self.parts.following.epoch(), board)
+                .await
+            {
                 Ok(loaded) => {
                     let (id, at) = (loaded.board_id, loaded.snapshot.revision());
                     match self.parts.hub.install(channel, loaded, Instant::now()) {
@@ -278,7 +329,9 @@ impl Bulletin {
                 Err(error) => return channel.live().last_known().map(drop).ok_or(error),
             }
         }
-        Err(StoreError::Unavailable("the board changes faster than it can be read".to_owned()))
+        Err(StoreError::Unavailable(
+            "the board changes faster than it can be read".to_owned(),
+        ))
     }
 
     /// Asks the log for what a reader has missed that memory does not know. Readers who come together, or
@@ -286,8 +339,11 @@ impl Bulletin {
     async fn bridge(&self, channel: &BoardChannel, cursor: &Cursor) {
         let gap = || {
             let live = channel.live();
-            let of_this_history = live.last_known().is_some_and(|newest| newest.cursor().epoch == cursor.epoch);
-            live.gap(cursor.revision).filter(|_| of_this_history && !self.is_trimmed(cursor))
+            let of_this_history = live
+                .last_known()
+                .is_some_and(|newest| newest.cursor().epoch == cursor.epoch);
+            live.gap(cursor.revision)
+                .filter(|_| of_this_history && !self.is_trimmed(cursor))
         };
         if gap().is_none() {
             return;
@@ -296,13 +352,17 @@ impl Bulletin {
         let Some(gap) = gap() else { return };
         match answered(&self.parts.store, move |store| store.history(&gap)).await {
             Ok(history) => channel.live().bridge(&gap, &history),
-            Err(error) => tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list"),
+            Err(error) => {
+                tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")
+            }
         }
     }
 
     fn is_current(&self, channel: &BoardChannel) -> bool {
         let live = channel.live();
-        let current = live.current(channel.is_watched(), Instant::now(), self.parts.cache_ttl).is_some();
+        let current = live
+            .current(channel.is_watched(), Instant::now(), self.parts.cache_ttl)
+            .is_some();
         // While the database is away nothing expires.
         current || (live.last_known().is_some() && self.parts.following.stale_since().is_some())
     }
@@ -310,7 +370,10 @@ impl Bulletin {
     /// Keeps no memory of names that somebody made up.
     fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>, error: &StoreError) {
         // A board that is hidden from the caller is kept for those who may read it.
-        let is_hidden = channel.live().policies().is_some_and(|policies| policies.read == ReadPolicy::Token);
+        let is_hidden = channel
+            .live()
+            .policies()
+            .is_some_and(|policies| policies.read == ReadPolicy::Token);
         if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
             self.parts.hub.forget(board, channel);
         }
@@ -326,7 +389,9 @@ impl Bulletin {
     /// Asks the database before a cursor is called one from the future: another node may have given it.
     async fn catch_up_with(&self, cursor: &Cursor) {
         let following = &self.parts.following;
-        if cursor.epoch == following.epoch() && !following.reached(cursor.revision, Duration::ZERO).await {
+        if cursor.epoch == following.epoch()
+            && !following.reached(cursor.revision, Duration::ZERO).await
+        {
             following.looked(CATCH_UP).await;
         }
     }
@@ -347,10 +412,18 @@ impl Bulletin {
 }
 
 /// The list and the policies of a board in memory, for a caller who may read it.
-fn admitted(caller: &Caller, board: &BoardName, live: &LiveBoard) -> Result<(Arc<Snapshot>, Policies), StoreError> {
+fn admitted(
+    caller: &Caller,
+    board: &BoardName,
+    live: &LiveBoard,
+) -> Result<(Arc<Snapshot>, Policies), StoreError> {
     let snapshot = Arc::clone(live.last_known().ok_or_else(not_loaded)?);
     let policies = live.policies().ok_or_else(not_loaded)?;
-    if caller.may_read(board, policies) { Ok((snapshot, policies)) } else { Err(StoreError::NoSuchBoard(board.clone())) }
+    if caller.may_read(board, policies) {
+        Ok((snapshot, policies))
+    } else {
+        Err(StoreError::NoSuchBoard(board.clone()))
+    }
 }
 
 fn not_loaded() -> StoreError {

@@ -1,6 +1,8 @@
 //! Writing, by the writing thread. What only an administrator may do takes the proof of one.
 
-use kairanban_core::{Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId};
+use kairanban_core::{
+    Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId,
+};
 use kairanban_store::{BoardEdit, Committed, Deed, NewToken, Secret, StoreError, Write, Written};
 use tokio::time::timeout;
 
@@ -28,7 +30,15 @@ impl Bulletin {
         key: Option<IdempotencyKey>,
     ) -> Result<Topic, StoreError> {
         let right = caller.right(&board);
-        topic_of(self.write(Write::CreateTopic { board, topic, key, right }).await?)
+        topic_of(
+            self.write(Write::CreateTopic {
+                board,
+                topic,
+                key,
+                right,
+            })
+            .await?,
+        )
     }
 
     /// Changes a topic; if `expected` is given, only one that is still at that revision.
@@ -42,8 +52,19 @@ impl Bulletin {
         edit: TopicEdit,
         expected: Option<Revision>,
     ) -> Result<Topic, StoreError> {
-        let deed = Deed::UpdateTopic { board: administrator.board().clone(), id, edit, expected };
-        topic_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
+        let deed = Deed::UpdateTopic {
+            board: administrator.board().clone(),
+            id,
+            edit,
+            expected,
+        };
+        topic_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                deed,
+            })
+            .await?,
+        )
     }
 
     /// Deletes a topic; if `expected` is given, only one that is still at that revision.
@@ -56,8 +77,17 @@ impl Bulletin {
         id: TopicId,
         expected: Option<Revision>,
     ) -> Result<(), StoreError> {
-        let deed = Deed::DeleteTopic { board: administrator.board().clone(), id, expected };
-        self.write(Write::Administer { actor: administrator.actor(), deed }).await.map(drop)
+        let deed = Deed::DeleteTopic {
+            board: administrator.board().clone(),
+            id,
+            expected,
+        };
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            deed,
+        })
+        .await
+        .map(drop)
     }
 
     /// Puts a topic back that was deleted here not too long ago.
@@ -65,9 +95,23 @@ impl Bulletin {
     /// # Errors
     /// [`StoreError::NoSuchTopic`] if that is not known any more, [`StoreError::TopicExists`], and as
     /// [`create_topic`](Self::create_topic).
-    pub async fn restore_topic(&self, administrator: &BoardAdministrator, id: TopicId) -> Result<Topic, StoreError> {
-        let deed = Deed::RestoreTopic { board: administrator.board().clone(), id, within: self.parts.undo };
-        topic_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
+    pub async fn restore_topic(
+        &self,
+        administrator: &BoardAdministrator,
+        id: TopicId,
+    ) -> Result<Topic, StoreError> {
+        let deed = Deed::RestoreTopic {
+            board: administrator.board().clone(),
+            id,
+            within: self.parts.undo,
+        };
+        topic_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                deed,
+            })
+            .await?,
+        )
     }
 
     /// Makes a board.
@@ -81,35 +125,76 @@ impl Bulletin {
         wanted: BoardEdit,
     ) -> Result<Board, StoreError> {
         let deed = Deed::CreateBoard { board, wanted };
-        board_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
+        board_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                deed,
+            })
+            .await?,
+        )
     }
 
     /// Gives a board another title or other policies. Streams that these no longer allow end.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn update_board(&self, administrator: &BoardAdministrator, edit: BoardEdit) -> Result<Board, StoreError> {
-        let deed = Deed::UpdateBoard { board: administrator.board().clone(), edit };
-        board_of(self.write(Write::Administer { actor: administrator.actor(), deed }).await?)
+    pub async fn update_board(
+        &self,
+        administrator: &BoardAdministrator,
+        edit: BoardEdit,
+    ) -> Result<Board, StoreError> {
+        let deed = Deed::UpdateBoard {
+            board: administrator.board().clone(),
+            edit,
+        };
+        board_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                deed,
+            })
+            .await?,
+        )
     }
 
     /// Deletes a board with its topics; its streams end.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn delete_board(&self, administrator: &Administrator, board: BoardName) -> Result<(), StoreError> {
+    pub async fn delete_board(
+        &self,
+        administrator: &Administrator,
+        board: BoardName,
+    ) -> Result<(), StoreError> {
         let deed = Deed::DeleteBoard { board };
-        self.write(Write::Administer { actor: administrator.actor(), deed }).await.map(drop)
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            deed,
+        })
+        .await
+        .map(drop)
     }
 
     /// Makes a token. Nobody can be told of it again.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
-    pub async fn create_token(&self, administrator: &Administrator, new: NewToken) -> Result<(Token, Secret), StoreError> {
+    pub async fn create_token(
+        &self,
+        administrator: &Administrator,
+        new: NewToken,
+    ) -> Result<(Token, Secret), StoreError> {
         let secret = Secret::token()?;
-        let deed = Deed::CreateToken { new, secret: secret.clone() };
-        match self.write(Write::Administer { actor: administrator.actor(), deed }).await? {
+        let deed = Deed::CreateToken {
+            new,
+            secret: secret.clone(),
+        };
+        match self
+            .write(Write::Administer {
+                actor: administrator.actor(),
+                deed,
+            })
+            .await?
+        {
             Written::Token(token) => Ok((token, secret)),
             other => Err(unexpected(&other)),
         }
@@ -119,22 +204,45 @@ impl Bulletin {
     ///
     /// # Errors
     /// [`StoreError::NoSuchToken`], and as [`create_topic`](Self::create_topic).
-    pub async fn revoke_token(&self, administrator: &Administrator, id: i64) -> Result<(), StoreError> {
-        self.write(Write::Administer { actor: administrator.actor(), deed: Deed::RevokeToken { id } }).await.map(drop)
+    pub async fn revoke_token(
+        &self,
+        administrator: &Administrator,
+        id: i64,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            deed: Deed::RevokeToken { id },
+        })
+        .await
+        .map(drop)
     }
 
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        let too_long = |_| Err(StoreError::Unavailable("the write took too long".to_owned()));
-        timeout(self.parts.write_wait, self.parts.writer.write(write)).await.unwrap_or_else(too_long)
+        let too_long = |_| {
+            Err(StoreError::Unavailable(
+                "the write took too long".to_owned(),
+            ))
+        };
+        timeout(self.parts.write_wait, self.parts.writer.write(write))
+            .await
+            .unwrap_or_else(too_long)
     }
 }
 
 fn topic_of(written: Written) -> Result<Topic, StoreError> {
-    if let Written::Topic(topic) = written { Ok(topic) } else { Err(unexpected(&written)) }
+    if let Written::Topic(topic) = written {
+        Ok(topic)
+    } else {
+        Err(unexpected(&written))
+    }
 }
 
 fn board_of(written: Written) -> Result<Board, StoreError> {
-    if let Written::Board(board) = written { Ok(board) } else { Err(unexpected(&written)) }
+    if let Written::Board(board) = written {
+        Ok(board)
+    } else {
+        Err(unexpected(&written))
+    }
 }
 
 fn unexpected(written: &Written) -> StoreError {
@@ -142,7 +250,11 @@ fn unexpected(written: &Written) -> StoreError {
 }
 
 /// What the writing thread does after each commit, before it answers anybody.
-pub fn on_commit(acknowledged: HighWater, own: OwnCommits, backplane: Backplane) -> impl Fn(Committed) + Send + Sync + 'static {
+pub fn on_commit(
+    acknowledged: HighWater,
+    own: OwnCommits,
+    backplane: Backplane,
+) -> impl Fn(Committed) + Send + Sync + 'static {
     move |commit| {
         failpoint::pass("writer");
         acknowledged.raise(commit.revision);

@@ -15,7 +15,12 @@ pub(super) struct Remote {
     #[arg(long, env = "KAIRANBAN_URL", value_name = "URL")]
     url: Option<String>,
     /// A token, if the board takes one
-    #[arg(long, env = "KAIRANBAN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "KAIRANBAN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     token: Option<String>,
 }
 
@@ -48,15 +53,26 @@ pub(super) struct Tail {
 
 impl Remote {
     fn client(&self, here: &str) -> Result<Client, CliError> {
-        Ok(Client::new(self.url.as_deref().unwrap_or(here), self.token.clone().filter(|token| !token.is_empty()))?)
+        Ok(Client::new(
+            self.url.as_deref().unwrap_or(here),
+            self.token.clone().filter(|token| !token.is_empty()),
+        )?)
     }
 }
 
 impl Post {
     /// Posts, and prints the topic's id. `here` is where this configuration would serve.
     pub(super) async fn run(self, here: &str) -> Result<(), CliError> {
-        let comment = if self.comment == "-" { io::read_to_string(io::stdin().take(READ_MAX))? } else { self.comment };
-        let topic = self.remote.client(here)?.post(&self.board, &comment, &self.author).await?;
+        let comment = if self.comment == "-" {
+            io::read_to_string(io::stdin().take(READ_MAX))?
+        } else {
+            self.comment
+        };
+        let topic = self
+            .remote
+            .client(here)?
+            .post(&self.board, &comment, &self.author)
+            .await?;
         super::say(&format!("{}\n", topic.id))
     }
 }
@@ -77,7 +93,10 @@ impl Tail {
                 Ok(news) if self.json => json(&news, follow.copy()),
                 Ok(news) => text(&news, follow.copy()),
                 Err(ClientError::Differs { revision }) if !self.verify => {
-                    tracing::warn!(revision, "the copy differed from the server's list, which is read anew");
+                    tracing::warn!(
+                        revision,
+                        "the copy differed from the server's list, which is read anew"
+                    );
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -98,12 +117,21 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn line(sign: char, topic: &Topic) -> String {
-    let author = if topic.author.is_empty() { String::new() } else { format!("{}: ", topic.author) };
+    let author = if topic.author.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", topic.author)
+    };
     // Other programs may have written what a terminal would obey.
     let tame = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
     let tamed = |text: &str| text.chars().map(tame).collect::<String>();
     let comment: Vec<_> = topic.comment.lines().map(tamed).collect();
-    format!("{sign} {}\t{}{}\n", topic.id, tamed(&author), comment.join("\n\t"))
+    format!(
+        "{sign} {}\t{}{}\n",
+        topic.id,
+        tamed(&author),
+        comment.join("\n\t")
+    )
 }
 
 fn text(news: &News, copy: &Copy) -> String {
@@ -125,8 +153,12 @@ fn text(news: &News, copy: &Copy) -> String {
 fn json(news: &News, copy: &Copy) -> String {
     let revision = copy.revision();
     let value = match news {
-        News::List => serde_json::json!({"event": "list", "revision": revision, "topics": copy.topics().collect::<Vec<_>>()}),
-        News::Changed(ops) => serde_json::json!({"event": "changed", "revision": revision, "ops": ops}),
+        News::List => {
+            serde_json::json!({"event": "list", "revision": revision, "topics": copy.topics().collect::<Vec<_>>()})
+        }
+        News::Changed(ops) => {
+            serde_json::json!({"event": "changed", "revision": revision, "ops": ops})
+        }
         News::Stale(since) => serde_json::json!({"event": "stale", "since": since}),
         News::Fresh => serde_json::json!({"event": "fresh"}),
         News::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),

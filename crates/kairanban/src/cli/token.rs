@@ -43,12 +43,30 @@ pub(super) enum TokenCommand {
 impl TokenCommand {
     pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
         match self {
-            Self::Create { scope, name, board, days } => {
+            Self::Create {
+                scope,
+                name,
+                board,
+                days,
+            } => {
                 let now = store.now().map_err(failed)?;
                 let expires_at = days.map(|days| expires_after(days, now)).transpose()?;
-                create(store, &NewToken { name, scope, board, expires_at })
+                create(
+                    store,
+                    &NewToken {
+                        name,
+                        scope,
+                        board,
+                        expires_at,
+                    },
+                )
             }
-            Self::List => say(&store.tokens(0, usize::MAX).map_err(failed)?.iter().map(line).collect::<String>()),
+            Self::List => say(&store
+                .tokens(0, usize::MAX)
+                .map_err(failed)?
+                .iter()
+                .map(line)
+                .collect::<String>()),
             Self::Revoke { id } => {
                 store.revoke_token(id).map_err(failed)?;
                 say(&format!("Token {id} is revoked.\n"))
@@ -59,30 +77,44 @@ impl TokenCommand {
 
 fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
     // What no calendar has is past the bound, too.
-    let at = now.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    expiry(at, now).map_err(|fault| CliError::Failed(format!("--days {days}: the end {}", fault.reason)))
+    let at = now
+        .checked_add_signed(TimeDelta::days(days.into()))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC);
+    expiry(at, now)
+        .map_err(|fault| CliError::Failed(format!("--days {days}: the end {}", fault.reason)))
 }
 
 /// Makes a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
 fn create(store: &Store, new: &NewToken) -> Result<(), CliError> {
     if is_null_device(&io::stdout()) {
-        return Err(CliError::Failed("stdout is closed, or /dev/null: nobody would see the token, so none was made".to_owned()));
+        return Err(CliError::Failed(
+            "stdout is closed, or /dev/null: nobody would see the token, so none was made"
+                .to_owned(),
+        ));
     }
     let secret = Secret::token().map_err(failed)?;
     let id = store.create_token(new, &secret).map_err(failed)?;
     // Alone on stdout, so that a script can take it.
-    let Err(unprinted) = say(&format!("{}\n", secret.reveal())) else { return Ok(()) };
+    let Err(unprinted) = say(&format!("{}\n", secret.reveal())) else {
+        return Ok(());
+    };
     let end = match store.revoke_token(id) {
         Ok(()) => "it is revoked".to_owned(),
-        Err(error) => format!("revoke it by `kairanban token revoke {id}`, which failed just now: {error}"),
+        Err(error) => {
+            format!("revoke it by `kairanban token revoke {id}`, which failed just now: {error}")
+        }
     };
-    Err(CliError::Failed(format!("token {id} could not be printed ({unprinted}): {end}")))
+    Err(CliError::Failed(format!(
+        "token {id} could not be printed ({unprinted}): {end}"
+    )))
 }
 
 /// A stdout that was closed before the start is the null device by now.
 #[cfg(unix)]
 fn is_null_device(out: &impl AsFd) -> bool {
-    let device = |file: io::Result<fs::File>| Some(file.ok()?.metadata().ok()?.rdev()).filter(|device| *device != 0);
+    let device = |file: io::Result<fs::File>| {
+        Some(file.ok()?.metadata().ok()?.rdev()).filter(|device| *device != 0)
+    };
     let out = device(out.as_fd().try_clone_to_owned().map(fs::File::from));
     out.is_some() && out == device(fs::File::open("/dev/null"))
 }
@@ -103,7 +135,17 @@ fn line(token: &Token) -> String {
         (None, Some(at)) => format!("until {}", day(at)),
         (None, None) => "no end".to_owned(),
     };
-    let board = token.board.as_ref().map_or("all boards", |board| board.as_str());
-    let used = token.last_used_at.map_or("never used".to_owned(), |at| format!("used {}", day(at)));
-    format!("{}\t{}\t{}\t{board}\t{state}\t{used}\n", token.id, token.scope.as_str(), token.name)
+    let board = token
+        .board
+        .as_ref()
+        .map_or("all boards", |board| board.as_str());
+    let used = token
+        .last_used_at
+        .map_or("never used".to_owned(), |at| format!("used {}", day(at)));
+    format!(
+        "{}\t{}\t{}\t{board}\t{state}\t{used}\n",
+        token.id,
+        token.scope.as_str(),
+        token.name
+    )
 }

@@ -21,7 +21,9 @@ pub fn environment() -> Result<Vec<(String, String)>, ConfigError> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         // Of other programs' variables nothing has to be known.
-        let Ok(name) = name.into_string() else { continue };
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
         match value.into_string() {
             Ok(value) => variables.push((name, value)),
             Err(_) if is_ours(&name) => return Err(unreadable(&name, "is not Unicode")),
@@ -40,7 +42,10 @@ fn is_ours(name: &str) -> bool {
 /// project read.
 fn is_of_others(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
-    rest == "PORT" || ["PORT_", "SERVICE_", "TEST_"].iter().any(|prefix| rest.starts_with(prefix))
+    rest == "PORT"
+        || ["PORT_", "SERVICE_", "TEST_"]
+            .iter()
+            .any(|prefix| rest.starts_with(prefix))
 }
 
 /// A key that is set by a variable.
@@ -68,21 +73,48 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Sorts the variables, and reads the files that some of them name.
-    pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>, layers: &Layers) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        variables: impl IntoIterator<Item = (String, String)>,
+        layers: &Layers,
+    ) -> Result<Self, ConfigError> {
         let mut read = Self::default();
-        let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| is_ours(name) && !is_of_others(name)).collect();
+        let mut ours: Vec<_> = variables
+            .into_iter()
+            .filter(|(name, _)| is_ours(name) && !is_of_others(name))
+            .collect();
         ours.sort();
         for (name, value) in &ours {
             let base = name.strip_suffix(FILE).unwrap_or(name);
-            let twice = || unreadable(name, &format!("stands beside {base}; only one of them can count"));
-            if base != name && ours.iter().any(|(other, value)| other == base && !value.is_empty()) {
+            let twice = || {
+                unreadable(
+                    name,
+                    &format!("stands beside {base}; only one of them can count"),
+                )
+            };
+            if base != name
+                && ours
+                    .iter()
+                    .any(|(other, value)| other == base && !value.is_empty())
+            {
                 return Err(twice());
             }
-            let value = || if base == name { Ok(value.clone()) } else { read_file(name, value) };
+            let value = || {
+                if base == name {
+                    Ok(value.clone())
+                } else {
+                    read_file(name, value)
+                }
+            };
             if OTHERS.contains(&name.as_str()) || PLAIN.contains(&base) {
-                read.others.insert(base.to_owned(), (name.clone(), value()?));
+                read.others
+                    .insert(base.to_owned(), (name.clone(), value()?));
             } else if let Some((section, key)) = layers.key_of(&base[PREFIX.len()..]) {
-                read.keys.push(Variable { name: name.clone(), section, key, value: value()? });
+                read.keys.push(Variable {
+                    name: name.clone(),
+                    section,
+                    key,
+                    value: value()?,
+                });
             } else {
                 return Err(unknown(name, layers));
             }
@@ -96,21 +128,32 @@ impl Environment {
 
     /// What a variable that is no key says, if it says anything.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.others.get(name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.others
+            .get(name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// The name under which it was set.
     pub(super) fn origin_of(&self, name: &str) -> String {
-        self.others.get(name).map_or_else(|| name.to_owned(), |(as_set, _)| as_set.clone())
+        self.others
+            .get(name)
+            .map_or_else(|| name.to_owned(), |(as_set, _)| as_set.clone())
     }
 }
 
 fn unreadable(name: &str, reason: &str) -> ConfigError {
-    ConfigError::Unreadable { origin: name.to_owned(), reason: reason.to_owned() }
+    ConfigError::Unreadable {
+        origin: name.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn unknown(name: &str, layers: &Layers) -> ConfigError {
-    let known: Vec<_> = layers.variables().chain(OTHERS.map(str::to_owned)).collect();
+    let known: Vec<_> = layers
+        .variables()
+        .chain(OTHERS.map(str::to_owned))
+        .collect();
     let hint = suggestion(name, known.iter().map(String::as_str));
     let service = if name.contains("_SERVICE_") || name.contains("_PORT") {
         ". If Kubernetes sets it for another service: enableServiceLinks: false"
@@ -123,10 +166,15 @@ fn unknown(name: &str, layers: &Layers) -> ConfigError {
 fn read_file(name: &str, path: &str) -> Result<String, ConfigError> {
     // Somebody may have put the secret itself here, so only what can hardly be one is shown.
     let is_plain = Path::new(path).is_absolute() && !path.contains(['@', ':']);
-    let shown = if is_plain { format!("names {path}") } else { "names a file".to_owned() };
+    let shown = if is_plain {
+        format!("names {path}")
+    } else {
+        "names a file".to_owned()
+    };
     let failed = |reason: &str| unreadable(name, &format!("{shown}, which {reason}"));
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| failed(&format!("cannot be read: {}", error.kind())))?;
+    let file = fs::File::open(path)
+        .map_err(|error| failed(&format!("cannot be read: {}", error.kind())))?;
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| failed(&format!("cannot be read: {}", error.kind())))?;
     if text.len() as u64 > FILE_BYTES_MAX {

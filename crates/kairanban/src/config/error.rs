@@ -26,7 +26,13 @@ pub enum ConfigError {
 /// The known name that is most like `name`, as a hint behind a sentence.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const ALIKE_MIN: f64 = 0.8;
-    let alike = known.into_iter().map(|known| (strsim::jaro_winkler(name, known), known));
-    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    nearest.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default()
+    let alike = known
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = alike
+        .filter(|(alike, _)| *alike >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest
+        .map(|(_, known)| format!("; did you mean {known}?"))
+        .unwrap_or_default()
 }

@@ -34,6 +34,9 @@ impl Config {
     /// How long a ticket is good.
     #[must_use]
     pub const fn tickets(&self) -> TicketTimes {
-        TicketTimes { first_use: Duration::from_secs(self.tickets.first_use_s), idle: Duration::from_secs(self.tickets.idle_s) }
+        TicketTimes {
+            first_use: Duration::from_secs(self.tickets.first_use_s),
+            idle: Duration::from_secs(self.tickets.idle_s),
+        }
     }
 }

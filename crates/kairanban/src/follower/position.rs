@@ -76,8 +76,17 @@ impl Following {
     /// A place that nobody leaves.
     #[cfg(test)]
     pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
-        let position = Position { epoch: cursor.epoch.clone(), revision: cursor.revision, looks: 0, looked_at: Instant::now() };
-        let last_seen = LogPosition { epoch: cursor.epoch.clone(), mark: String::new(), last: None };
+        let position = Position {
+            epoch: cursor.epoch.clone(),
+            revision: cursor.revision,
+            looks: 0,
+            looked_at: Instant::now(),
+        };
+        let last_seen = LogPosition {
+            epoch: cursor.epoch.clone(),
+            mark: String::new(),
+            last: None,
+        };
         Self {
             position: watch::channel(position).1,
             stale_since: watch::channel(None).1,
@@ -169,7 +178,11 @@ impl Following {
             // The first to finish may have begun before now.
             for look in 1..=2 {
                 self.wake.wake();
-                if position.wait_for(|position| position.looks >= before + look).await.is_err() {
+                if position
+                    .wait_for(|position| position.looks >= before + look)
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

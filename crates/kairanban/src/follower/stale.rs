@@ -29,15 +29,31 @@ impl StaleBoards {
     /// None, and the place to ask for their names.
     pub(super) fn new(retry_max: Duration) -> (Self, watch::Receiver<BTreeSet<BoardName>>) {
         let (names, seen) = watch::channel(BTreeSet::new());
-        (Self { retries: BTreeMap::new(), retry_max, names }, seen)
+        (
+            Self {
+                retries: BTreeMap::new(),
+                retry_max,
+                names,
+            },
+            seen,
+        )
     }
 
     /// Notes that a board could not be read. Tells whether that is new.
     pub(super) fn add(&mut self, board: &BoardName, now: Instant) -> bool {
         let known = self.retries.get(board).copied();
-        let wait = known.map_or(RETRY_MIN, |retry| retry.wait * 2).min(self.retry_max.max(RETRY_MIN));
-        self.retries.insert(board.clone(), Retry { at: now + wait, wait });
-        self.names.send_if_modified(|names| names.insert(board.clone()));
+        let wait = known
+            .map_or(RETRY_MIN, |retry| retry.wait * 2)
+            .min(self.retry_max.max(RETRY_MIN));
+        self.retries.insert(
+            board.clone(),
+            Retry {
+                at: now + wait,
+                wait,
+            },
+        );
+        self.names
+            .send_if_modified(|names| names.insert(board.clone()));
         known.is_none()
     }
 
@@ -60,7 +76,11 @@ impl StaleBoards {
 
     /// Those that have to be tried now.
     pub(super) fn due(&self, now: Instant) -> Vec<BoardName> {
-        self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(board, _)| board.clone()).collect()
+        self.retries
+            .iter()
+            .filter(|(_, retry)| retry.at <= now)
+            .map(|(board, _)| board.clone())
+            .collect()
     }
 }
 
@@ -72,13 +92,28 @@ mod tests {
     fn a_board_is_tried_less_and_less_often_until_it_is_read() {
         let (mut stale, names) = StaleBoards::new(Duration::from_secs(1));
         let (board, now): (BoardName, _) = ("main".parse().expect("a name"), Instant::now());
-        assert!(stale.add(&board, now) && !stale.add(&board, now), "new once");
-        assert_eq!((stale.due(now).len(), stale.due(now + RETRY_MIN * 2).len()), (0, 1));
+        assert!(
+            stale.add(&board, now) && !stale.add(&board, now),
+            "new once"
+        );
+        assert_eq!(
+            (stale.due(now).len(), stale.due(now + RETRY_MIN * 2).len()),
+            (0, 1)
+        );
         for _ in 0..9 {
             stale.add(&board, now);
         }
-        assert_eq!(stale.next(), Some(now + Duration::from_secs(1)), "but not for ever");
+        assert_eq!(
+            stale.next(),
+            Some(now + Duration::from_secs(1)),
+            "but not for ever"
+        );
         assert!(names.borrow().contains(&board));
-        assert!(stale.remove(&board) && !stale.remove(&board) && names.borrow().is_empty() && stale.next().is_none());
+        assert!(
+            stale.remove(&board)
+                && !stale.remove(&board)
+                && names.borrow().is_empty()
+                && stale.next().is_none()
+        );
     }
 }

@@ -6,9 +6,21 @@ use crate::error::ApiError;
 
 /// `(name, media type, content)`
 const FILES: [(&str, &str, &str); 3] = [
-    ("board.css", "text/css; charset=utf-8", include_str!("../../../../web/app/board.css")),
-    ("board.js", "text/javascript; charset=utf-8", include_str!("../../../../web/app/board.js")),
-    ("icon.svg", "image/svg+xml", include_str!("../../../../web/app/icon.svg")),
+    (
+        "board.css",
+        "text/css; charset=utf-8",
+        include_str!("../../../../web/app/board.css"),
+    ),
+    (
+        "board.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../../../web/app/board.js"),
+    ),
+    (
+        "icon.svg",
+        "image/svg+xml",
+        include_str!("../../../../web/app/icon.svg"),
+    ),
 ];
 /// Changes with the program, and what is built into it changes only with it.
 const VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
@@ -16,9 +28,24 @@ const VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 /// `GET /assets/{name}`
 pub async fn get_asset(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, ApiError> {
     let file = FILES.iter().find(|(file, ..)| *file == name.as_str());
-    let (_, kind, content) = file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
-    let fresh = request.headers().get(header::IF_NONE_MATCH).is_some_and(|tag| tag == VERSION);
-    let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((header::ETAG, VERSION)).insert_header((header::CACHE_CONTROL, "no-cache")).content_type(*kind);
-    Ok(if fresh { response.finish() } else { response.body(*content) })
+    let (_, kind, content) =
+        file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
+    let fresh = request
+        .headers()
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|tag| tag == VERSION);
+    let mut response = if fresh {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response
+        .insert_header((header::ETAG, VERSION))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .content_type(*kind);
+    Ok(if fresh {
+        response.finish()
+    } else {
+        response.body(*content)
+    })
 }

@@ -15,7 +15,10 @@ use crate::{error::ApiError, limits::ClientAddress, state::AppState};
 
 /// A topic as somebody sent it, not checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `comment` and, if you like, `author`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `comment` and, if you like, `author`"
+)]
 pub struct Draft {
     /// The text.
     #[schema(
@@ -45,7 +48,10 @@ impl Draft {
 
 /// What somebody wants to change in a topic, not checked yet.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `comment` or `author`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `comment` or `author`"
+)]
 pub struct Edit {
     #[schema(
         min_length = 1,
@@ -66,7 +72,8 @@ impl Edit {
     /// # Errors
     /// One fault per field.
     pub fn check(&self) -> Result<TopicEdit, ApiError> {
-        TopicEdit::try_new(self.comment.as_deref(), self.author.as_deref()).map_err(ApiError::Invalid)
+        TopicEdit::try_new(self.comment.as_deref(), self.author.as_deref())
+            .map_err(ApiError::Invalid)
     }
 }
 
@@ -95,10 +102,18 @@ impl Kind {
                 "a form, text/plain or application/json, in UTF-8"
             })
         };
-        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        if request
+            .headers()
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding != "identity")
+        {
             return Err(unsupported());
         }
-        let text = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
         let kind = match media.essence_str() {
             "application/x-www-form-urlencoded" => Self::Form,
@@ -106,8 +121,14 @@ impl Kind {
             "application/json" => Self::Json,
             _ => return Err(unsupported()),
         };
-        let utf8 = media.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
-        if utf8 && taken.contains(&kind) { Ok(kind) } else { Err(unsupported()) }
+        let utf8 = media
+            .get_param(mime::CHARSET)
+            .is_none_or(|charset| charset == mime::UTF_8);
+        if utf8 && taken.contains(&kind) {
+            Ok(kind)
+        } else {
+            Err(unsupported())
+        }
     }
 }
 
@@ -118,20 +139,34 @@ impl Kind {
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
     let key = |value: &header::HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok());
     let wrong = || unreadable(&IdempotencyKeyError.to_string());
-    request.headers().get("idempotency-key").map(|value| key(value).ok_or_else(wrong)).transpose()
+    request
+        .headers()
+        .get("idempotency-key")
+        .map(|value| key(value).ok_or_else(wrong))
+        .transpose()
 }
 
 /// Counts the write, then reads the body and what it says.
 ///
 /// # Errors
 /// If the client writes too much, or the body is too long, too slow, of the wrong kind, or cannot be read.
-pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, taken: &[Kind]) -> Result<Draft, ApiError> {
+pub async fn draft(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    taken: &[Kind],
+) -> Result<Draft, ApiError> {
     let kind = Kind::of(request, taken)?;
-    state.quota.take(ClientAddress::of(request, &state.trusted_proxies))?;
+    state
+        .quota
+        .take(ClientAddress::of(request, &state.trusted_proxies))?;
     let body = read(payload, request, state).await?;
     match kind {
         Kind::Form => form(&body),
-        Kind::Text => Ok(Draft { comment: utf8(&body)?.to_owned(), author: String::new() }),
+        Kind::Text => Ok(Draft {
+            comment: utf8(&body)?.to_owned(),
+            author: String::new(),
+        }),
         Kind::Json => json(&body),
     }
 }
@@ -140,20 +175,34 @@ pub async fn draft(request: &HttpRequest, payload: Payload, state: &AppState, ta
 ///
 /// # Errors
 /// As [`draft`].
-pub async fn json_object<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<T, ApiError> {
+pub async fn json_object<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+) -> Result<T, ApiError> {
     Kind::of(request, &[Kind::Json])?;
     json(&read(payload, request, state).await?)
 }
 
-async fn read(payload: Payload, request: &HttpRequest, state: &AppState) -> Result<Bytes, ApiError> {
+async fn read(
+    payload: Payload,
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<Bytes, ApiError> {
     let bytes_max = state.body_bytes_max;
-    let told = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let told = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|told| told > bytes_max as u64) {
         return Err(ApiError::TooLarge { bytes_max });
     }
     match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
         Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(error))) => Err(ApiError::Unreadable { detail: format!("the body broke off: {error}"), path: None }),
+        Ok(Ok(Err(error))) => Err(ApiError::Unreadable {
+            detail: format!("the body broke off: {error}"),
+            path: None,
+        }),
         Ok(Err(_)) => Err(ApiError::TooLarge { bytes_max }),
         Err(_) => Err(ApiError::TooSlow),
     }
@@ -164,15 +213,27 @@ fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
 }
 
 fn unreadable(detail: &str) -> ApiError {
-    ApiError::Unreadable { detail: detail.to_owned(), path: None }
+    ApiError::Unreadable {
+        detail: detail.to_owned(),
+        path: None,
+    }
 }
 
 /// Unknown fields are ignored: a form may carry a token of somebody's framework.
 fn form(body: &[u8]) -> Result<Draft, ApiError> {
     let (mut comment, mut author) = (None, None);
-    for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-        let split = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let (name, value) = (decode(&pair[..split])?, decode(pair.get(split + 1..).unwrap_or_default())?);
+    for pair in body
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let split = pair
+            .iter()
+            .position(|byte| *byte == b'=')
+            .unwrap_or(pair.len());
+        let (name, value) = (
+            decode(&pair[..split])?,
+            decode(pair.get(split + 1..).unwrap_or_default())?,
+        );
         let slot = match name.as_str() {
             "comment" => &mut comment,
             "author" => &mut author,
@@ -183,16 +244,24 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
         }
     }
     let comment = comment.ok_or_else(|| unreadable("the field comment is missing"))?;
-    Ok(Draft { comment, author: author.unwrap_or_default() })
+    Ok(Draft {
+        comment,
+        author: author.unwrap_or_default(),
+    })
 }
 
 /// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement characters.
 fn decode(text: &[u8]) -> Result<String, ApiError> {
     let hex = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
     if (0..text.len()).any(|at| text[at] == b'%' && !(hex(at + 1) && hex(at + 2))) {
-        return Err(unreadable("a % in the form is not followed by two hex digits"));
+        return Err(unreadable(
+            "a % in the form is not followed by two hex digits",
+        ));
     }
-    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
     let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
     decoded.map_err(|_| unreadable("the form is not UTF-8"))
 }
@@ -214,10 +283,15 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         if detail.starts_with("unknown field") {
             ApiError::UnknownKey(detail)
         } else {
-            ApiError::Unreadable { detail, path: Some(path).filter(|path| path != ".") }
+            ApiError::Unreadable {
+                detail,
+                path: Some(path).filter(|path| path != "."),
+            }
         }
     })?;
-    reader.end().map_err(|error| unreadable(&error.to_string()))?;
+    reader
+        .end()
+        .map_err(|error| unreadable(&error.to_string()))?;
     Ok(value)
 }
 
@@ -233,9 +307,20 @@ mod tests {
 
     #[test]
     fn forms_are_read_strictly() {
-        let draft = form(b"csrfmiddlewaretoken=x&comment=a+b%0D%0A%e5%9b%9e&author=").expect("a draft");
-        assert_eq!((draft.comment.as_str(), draft.author.as_str()), ("a b\r\n回", ""));
-        for wrong in ["", "author=x", "comment=a&comment=b", "comment=a%ffb", "comment=a%zzb", "comment=a%4"] {
+        let draft =
+            form(b"csrfmiddlewaretoken=x&comment=a+b%0D%0A%e5%9b%9e&author=").expect("a draft");
+        assert_eq!(
+            (draft.comment.as_str(), draft.author.as_str()),
+            ("a b\r\n回", "")
+        );
+        for wrong in [
+            "",
+            "author=x",
+            "comment=a&comment=b",
+            "comment=a%ffb",
+            "comment=a%zzb",
+            "comment=a%4",
+        ] {
             assert_eq!(status(form(wrong.as_bytes())), 400, "{wrong}");
         }
     }
@@ -265,10 +350,15 @@ mod tests {
             assert_eq!(status(json(wrong.as_bytes())), 400, "{wrong:.40}");
         }
         assert_eq!(status(json(b"{\"comment\":\"a\xffb\"}")), 400);
-        for key in [r#"{"comment":"a","id":1}"#, r#"{"comment":"a","revision":9}"#] {
+        for key in [
+            r#"{"comment":"a","id":1}"#,
+            r#"{"comment":"a","revision":9}"#,
+        ] {
             assert_eq!(status(json(key.as_bytes())), 422, "{key}");
         }
-        let Err(ApiError::Unreadable { path, .. }) = json::<Draft>(br#"{"comment":1}"#) else { panic!("unreadable") };
+        let Err(ApiError::Unreadable { path, .. }) = json::<Draft>(br#"{"comment":1}"#) else {
+            panic!("unreadable")
+        };
         assert_eq!(path.as_deref(), Some("comment"));
     }
 }

@@ -34,8 +34,13 @@ pub async fn of_stream(
     board: &BoardName,
     ticket: Option<&str>,
 ) -> Result<Caller, ApiError> {
-    let Some(ticket) = ticket else { return of(request, state).await };
-    let found = state.bulletin.caller_with_ticket(ticket, board, state.tickets).await;
+    let Some(ticket) = ticket else {
+        return of(request, state).await;
+    };
+    let found = state
+        .bulletin
+        .caller_with_ticket(ticket, board, state.tickets)
+        .await;
     found.map_err(|denied| refusal(denied, request, state))
 }
 
@@ -43,7 +48,10 @@ pub async fn of_stream(
 ///
 /// # Errors
 /// 401 without a good one, 403 if it is not for this, 429 after too many bad ones.
-pub async fn administrator(request: &HttpRequest, state: &AppState) -> Result<Administrator, ApiError> {
+pub async fn administrator(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<Administrator, ApiError> {
     let found = match bearer(request) {
         Ok(secret) => state.bulletin.administrator(secret).await,
         Err(denied) => Err(denied),
@@ -87,7 +95,9 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
         Denied::Forbidden => ApiError::Forbidden,
         // Counted only now: a good token works whatever was tried before.
         Denied::Unknown => {
-            let counted = state.bad_tokens.take(ClientAddress::of(request, &state.trusted_proxies));
+            let counted = state
+                .bad_tokens
+                .take(ClientAddress::of(request, &state.trusted_proxies));
             counted.err().unwrap_or(ApiError::Unauthorized)
         }
     }
@@ -97,11 +107,17 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
 /// are for somebody on the way, as a proxy that asks for a password.
 fn bearer(request: &HttpRequest) -> Result<Option<&str>, Denied> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
-    let Some(only) = headers.next() else { return Ok(None) };
+    let Some(only) = headers.next() else {
+        return Ok(None);
+    };
     if headers.next().is_some() {
         return Err(Denied::Unknown);
     }
-    let (scheme, token) = only.to_str().map_err(|_| Denied::Unknown)?.split_once(' ').unwrap_or_default();
+    let (scheme, token) = only
+        .to_str()
+        .map_err(|_| Denied::Unknown)?
+        .split_once(' ')
+        .unwrap_or_default();
     Ok(scheme.eq_ignore_ascii_case("bearer").then_some(token))
 }
 
@@ -116,13 +132,21 @@ mod tests {
         let token = |headers: &[&str]| {
             let request = headers
                 .iter()
-                .fold(TestRequest::default(), |request, value| request.append_header((header::AUTHORIZATION, *value)));
-            bearer(&request.to_http_request()).map(|token| token.map(str::to_owned)).map_err(drop)
+                .fold(TestRequest::default(), |request, value| {
+                    request.append_header((header::AUTHORIZATION, *value))
+                });
+            bearer(&request.to_http_request())
+                .map(|token| token.map(str::to_owned))
+                .map_err(drop)
         };
         let some = |token: &str| Ok(Some(token.to_owned()));
         assert_eq!(token(&["Bearer abc"]), some("abc"));
         assert_eq!(token(&["bEARER abc"]), some("abc"));
-        assert_eq!(token(&["Bearer  abc"]), some(" abc"), "and that is no token");
+        assert_eq!(
+            token(&["Bearer  abc"]),
+            some(" abc"),
+            "and that is no token"
+        );
         for nobody in [&[][..], &["abc"], &["Basic abc"]] {
             assert_eq!(token(nobody), Ok(None), "{nobody:?}");
         }

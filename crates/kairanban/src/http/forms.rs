@@ -24,7 +24,11 @@ use crate::{
 ///
 /// # Errors
 /// If the topic cannot be read or is not allowed, or the database is away.
-pub async fn post_default_board(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub async fn post_default_board(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
     post(&request, &state, payload, &state.default_board, "/").await
 }
 
@@ -51,16 +55,29 @@ async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
     let key = body::idempotency_key(request)?;
-    let draft = body::draft(request, payload, state, &[Kind::Form, Kind::Text, Kind::Json]).await?;
+    let draft = body::draft(
+        request,
+        payload,
+        state,
+        &[Kind::Form, Kind::Text, Kind::Json],
+    )
+    .await?;
     let wants_page = Form::of_post(request) == Form::Html;
     let topic = match draft.check() {
-        Err(ApiError::Invalid(faults)) if wants_page => return refused(request, state, &caller, board, &draft, &faults).await,
+        Err(ApiError::Invalid(faults)) if wants_page => {
+            return refused(request, state, &caller, board, &draft, &faults).await;
+        }
         checked => checked?,
     };
-    let topic = state.bulletin.create_topic(&caller, board.clone(), topic, key).await?;
+    let topic = state
+        .bulletin
+        .create_topic(&caller, board.clone(), topic, key)
+        .await?;
     if wants_page {
         // So that reloading the page does not post again.
-        return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page)).finish());
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((header::LOCATION, page))
+            .finish());
     }
     Ok(topics::created(state, board, &topic))
 }
@@ -74,5 +91,13 @@ async fn refused(
     faults: &[kairanban_core::Invalid],
 ) -> Result<HttpResponse, ApiError> {
     let reading = state.bulletin.read(caller, board).await?;
-    pages::page(request, state, caller, &reading, StatusCode::UNPROCESSABLE_ENTITY, draft, faults)
+    pages::page(
+        request,
+        state,
+        caller,
+        &reading,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        draft,
+        faults,
+    )
 }

@@ -6,7 +6,10 @@ use crate::{readiness::Status, state::AppState};
 
 /// `GET /livez`: it does, or nobody would answer.
 pub async fn get_livez() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").insert_header(("Cache-Control", "no-store")).body("alive\n")
+    HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .insert_header(("Cache-Control", "no-store"))
+        .body("alive\n")
 }
 
 /// `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when degraded.
@@ -16,5 +19,7 @@ pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
         Status::Ready | Status::Degraded => HttpResponse::Ok(),
         Status::NotReady => HttpResponse::ServiceUnavailable(),
     };
-    response.insert_header(("Cache-Control", "no-store")).json(report)
+    response
+        .insert_header(("Cache-Control", "no-store"))
+        .json(report)
 }

@@ -23,11 +23,27 @@ use crate::{config::Cors, error::ApiError, state::AppState};
 #[must_use]
 pub fn sharing(config: &Cors) -> Option<actix_cors::Cors> {
     let named = |cors: actix_cors::Cors, origin: &String| cors.allowed_origin(origin);
-    let cors = config.origins.iter().fold(actix_cors::Cors::default(), named);
+    let cors = config
+        .origins
+        .iter()
+        .fold(actix_cors::Cors::default(), named);
     let cors = cors
         .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
-        .allowed_headers(["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"])
-        .expose_headers(["ETag", "Link", "Location", "Retry-After", "Kairanban-Stale-Since"])
+        .allowed_headers([
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+            "Last-Event-ID",
+        ])
+        .expose_headers([
+            "ETag",
+            "Link",
+            "Location",
+            "Retry-After",
+            "Kairanban-Stale-Since",
+        ])
         .max_age(3_600);
     (!config.origins.is_empty()).then_some(cors)
 }
@@ -40,13 +56,21 @@ pub async fn same_site_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    let allowed = request.app_data::<Data<AppState>>().map(|state| state.cors_origins.as_slice()).unwrap_or_default();
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    );
+    let allowed = request
+        .app_data::<Data<AppState>>()
+        .map(|state| state.cors_origins.as_slice())
+        .unwrap_or_default();
     if safe || is_ours(request.headers(), allowed) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
-    Ok(request.into_response(ApiError::CrossSite.error_response()).map_into_right_body())
+    Ok(request
+        .into_response(ApiError::CrossSite.error_response())
+        .map_into_right_body())
 }
 
 /// Whether our own page sent this, or one of a site that is allowed, or no browser.
@@ -58,7 +82,9 @@ pub fn is_ours(headers: &HeaderMap, allowed: &[String]) -> bool {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         // Behind a proxy that ends TLS our own scheme is not known, so only the host counts.
         (None, Some(origin)) => {
-            let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            let host = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
             host.is_some() && host == text(header::HOST.as_str())
         }
         (None, None) => true,
@@ -75,8 +101,13 @@ mod tests {
     fn only_our_own_pages_and_programs_may_write() {
         let ours = |headers: &[(&str, &str)]| {
             let request = TestRequest::post().insert_header((header::HOST, "board.example:8080"));
-            let request = headers.iter().fold(request, |request, header| request.append_header(*header));
-            is_ours(request.to_srv_request().headers(), &["https://app.example".to_owned()])
+            let request = headers
+                .iter()
+                .fold(request, |request, header| request.append_header(*header));
+            is_ours(
+                request.to_srv_request().headers(),
+                &["https://app.example".to_owned()],
+            )
         };
         for headers in [
             &[][..],
@@ -84,13 +115,19 @@ mod tests {
             &[("Sec-Fetch-Site", "none")],
             &[("Origin", "http://board.example:8080")],
             &[("Origin", "https://board.example:8080")],
-            &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "cross-site")],
+            &[
+                ("Origin", "https://app.example"),
+                ("Sec-Fetch-Site", "cross-site"),
+            ],
         ] {
             assert!(ours(headers), "{headers:?}");
         }
         for headers in [
             &[("Sec-Fetch-Site", "cross-site")][..],
-            &[("Sec-Fetch-Site", "same-site"), ("Origin", "http://board.example:8080")],
+            &[
+                ("Sec-Fetch-Site", "same-site"),
+                ("Origin", "http://board.example:8080"),
+            ],
             &[("Origin", "null")],
             &[("Origin", "http://board.example")],
             &[("Origin", "http://board.example:8080.evil")],

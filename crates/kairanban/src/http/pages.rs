@@ -21,7 +21,10 @@ use crate::{
 ///
 /// # Errors
 /// If the board cannot be read.
-pub async fn get_default_board(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub async fn get_default_board(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
     get(&request, &state, &state.default_board).await
 }
 
@@ -29,7 +32,11 @@ pub async fn get_default_board(request: HttpRequest, state: Data<AppState>) -> R
 ///
 /// # Errors
 /// If there is no such board, or it cannot be read.
-pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_board(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     get(&request, &state, &board_name(&board)?).await
 }
 
@@ -37,31 +44,54 @@ pub async fn get_board(request: HttpRequest, state: Data<AppState>, board: Path<
 ///
 /// # Errors
 /// As [`get_board`].
-pub async fn get_feed(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_feed(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
     if topics::has(&request, reading.snapshot.cursor()) {
         return Ok(topics::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
     let feed = state.pages.feed(&reading.snapshot)?;
-    Ok(topics::tagged(StatusCode::OK, &reading).content_type("application/atom+xml; charset=utf-8").body(feed))
+    Ok(topics::tagged(StatusCode::OK, &reading)
+        .content_type("application/atom+xml; charset=utf-8")
+        .body(feed))
 }
 
-async fn get(request: &HttpRequest, state: &AppState, board: &BoardName) -> Result<HttpResponse, ApiError> {
+async fn get(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
     let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
         Form::Json => Ok(topics::list(request, &reading)),
         Form::Text => Ok(text(&reading)),
-        Form::Html => page(request, state, &caller, &reading, StatusCode::OK, &Draft::default(), &[]),
+        Form::Html => page(
+            request,
+            state,
+            &caller,
+            &reading,
+            StatusCode::OK,
+            &Draft::default(),
+            &[],
+        ),
     }
 }
 
 fn text(reading: &Reading) -> HttpResponse {
-    let lines =
-        reading.snapshot.topics().iter().map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
+    let lines = reading
+        .snapshot
+        .topics()
+        .iter()
+        .map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
     let mut response = answer(StatusCode::OK, reading);
-    response.content_type("text/plain; charset=utf-8").body(lines.collect::<String>())
+    response
+        .content_type("text/plain; charset=utf-8")
+        .body(lines.collect::<String>())
 }
 
 /// The page; with what was typed and what is wrong with it, after a post that was refused.
@@ -104,7 +134,10 @@ pub(super) fn answer(status: StatusCode, reading: &Reading) -> HttpResponseBuild
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(since) = reading.stale_since {
-        response.insert_header(("Kairanban-Stale-Since", since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
+        response.insert_header((
+            "Kairanban-Stale-Since",
+            since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        ));
     }
     response
 }

@@ -25,7 +25,9 @@ pub async fn problems(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let response = next.call(request).await?.map_into_boxed_body();
-    let Some(problem) = response.response().extensions().get::<Problem>().cloned() else { return Ok(response) };
+    let Some(problem) = response.response().extensions().get::<Problem>().cloned() else {
+        return Ok(response);
+    };
     let request = response.request().clone();
     let (kind, body) = match Form::of_error(&request) {
         Form::Json => return Ok(response),
@@ -40,7 +42,8 @@ pub async fn problems(
         }
     };
     Ok(response.map_body(|head, _| {
-        head.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        head.headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
         BoxBody::new(body)
     }))
 }
@@ -51,5 +54,7 @@ fn text(problem: &Problem) -> String {
 
 /// The answer at an address that is none.
 pub async fn no_such_page() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound("there is nothing at this address".to_owned()))
+    Err(ApiError::NotFound(
+        "there is nothing at this address".to_owned(),
+    ))
 }

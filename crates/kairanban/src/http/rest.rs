@@ -13,27 +13,42 @@ use crate::error::ApiError;
 
 /// Says where the next page is.
 fn link_next(response: &mut HttpResponseBuilder, request: &HttpRequest, query: &str) {
-    response.insert_header((header::LINK, format!("<{}?{query}>; rel=\"next\"", request.path())));
+    response.insert_header((
+        header::LINK,
+        format!("<{}?{query}>; rel=\"next\"", request.path()),
+    ));
 }
 
 /// JSON that a cache has to ask after each time.
 fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
-    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-cache")).body(body)
+    response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body)
 }
 
 /// JSON for administrators, or with a secret in it: no cache keeps it.
 fn unkept_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
-    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store")).body(body)
+    response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
 }
 
 /// How many rows a client may have at once, and how many it asks for.
 fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, ApiError> {
     match asked.unwrap_or(max.min(100)) {
         limit if (1..=max).contains(&limit) => Ok(limit),
-        _ => Err(bad_query("limit", &format!("limit is a number from 1 to {max}"))),
+        _ => Err(bad_query(
+            "limit",
+            &format!("limit is a number from 1 to {max}"),
+        )),
     }
 }
 
 fn bad_query(name: &str, detail: &str) -> ApiError {
-    ApiError::Unreadable { detail: detail.to_owned(), path: Some(name.to_owned()) }
+    ApiError::Unreadable {
+        detail: detail.to_owned(),
+        path: Some(name.to_owned()),
+    }
 }

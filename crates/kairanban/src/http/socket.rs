@@ -6,7 +6,9 @@ use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _, rt,
     web::{Data, Path, Payload, Query},
 };
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, Session};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, Session,
+};
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use kairanban_core::{BoardName, IdempotencyKey, IdempotencyKeyError};
@@ -61,20 +63,52 @@ pub async fn get_board_socket(
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;
-    let stream = match begin(&request, &state, &board, speech(&state, Dialect::Ndjson, &query)?, &query).await? {
+    let stream = match begin(
+        &request,
+        &state,
+        &board,
+        speech(&state, Dialect::Ndjson, &query)?,
+        &query,
+    )
+    .await?
+    {
         Begun::Stream(stream) => stream,
         Begun::Refused(_, Bye::Limit) => return Err(ApiError::TooMany { retry_after_s: 5 }),
-        Begun::Refused(..) => return Err(ApiError::Unavailable { cause: "no stream could be opened".to_owned() }),
+        Begun::Refused(..) => {
+            return Err(ApiError::Unavailable {
+                cause: "no stream could be opened".to_owned(),
+            });
+        }
     };
     let client = ClientAddress::of(&request, &state.trusted_proxies);
-    let unreadable = |error: actix_web::Error| ApiError::Unreadable { detail: error.to_string(), path: None };
+    let unreadable = |error: actix_web::Error| ApiError::Unreadable {
+        detail: error.to_string(),
+        path: None,
+    };
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
     let bytes_max = state.body_bytes_max;
-    let messages = messages.max_frame_size(bytes_max).aggregate_continuations().max_continuation_size(bytes_max);
+    let messages = messages
+        .max_frame_size(bytes_max)
+        .aggregate_continuations()
+        .max_continuation_size(bytes_max);
     let heartbeat = stream.heartbeat();
-    let desk = Desk { caller: stream.caller().clone(), state: state.as_ref().clone(), board, client };
+    let desk = Desk {
+        caller: stream.caller().clone(),
+        state: state.as_ref().clone(),
+        board,
+        client,
+    };
     let stream = Listener::new(*stream, &rounds(&request));
-    rt::spawn(Socket { session, messages, stream, desk, heartbeat }.run());
+    rt::spawn(
+        Socket {
+            session,
+            messages,
+            stream,
+            desk,
+            heartbeat,
+        }
+        .run(),
+    );
     Ok(response)
 }
 
@@ -150,8 +184,13 @@ impl Socket {
 
 /// Sends lines as frames. The empty ones only keep a stream open; here pings do that.
 async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
-    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        session.text(String::from_utf8_lossy(line).into_owned()).await?;
+    for line in lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        session
+            .text(String::from_utf8_lossy(line).into_owned())
+            .await?;
     }
     Ok(())
 }
@@ -161,7 +200,14 @@ impl Desk {
     async fn answer(self, message: String) -> Bytes {
         let asked = body::json::<Request>(message.as_bytes());
         let (key, done) = match asked {
-            Ok(Request::Create { comment, author, key }) => (key.clone(), self.create(Draft { comment, author }, key).await),
+            Ok(Request::Create {
+                comment,
+                author,
+                key,
+            }) => (
+                key.clone(),
+                self.create(Draft { comment, author }, key).await,
+            ),
             Err(error) => (None, Err(error)),
         };
         match done {
@@ -174,10 +220,24 @@ impl Desk {
         }
     }
 
-    async fn create(self, draft: Draft, key: Option<String>) -> Result<kairanban_core::Topic, ApiError> {
+    async fn create(
+        self,
+        draft: Draft,
+        key: Option<String>,
+    ) -> Result<kairanban_core::Topic, ApiError> {
         self.state.quota.take(self.client)?;
-        let no_key = |_| ApiError::Unreadable { detail: IdempotencyKeyError.to_string(), path: Some("key".to_owned()) };
-        let key = key.map(|key| key.parse::<IdempotencyKey>()).transpose().map_err(no_key)?;
-        Ok(self.state.bulletin.create_topic(&self.caller, self.board, draft.check()?, key).await?)
+        let no_key = |_| ApiError::Unreadable {
+            detail: IdempotencyKeyError.to_string(),
+            path: Some("key".to_owned()),
+        };
+        let key = key
+            .map(|key| key.parse::<IdempotencyKey>())
+            .transpose()
+            .map_err(no_key)?;
+        Ok(self
+            .state
+            .bulletin
+            .create_topic(&self.caller, self.board, draft.check()?, key)
+            .await?)
     }
 }

@@ -42,7 +42,10 @@ pub struct StreamQuery {
 }
 
 fn bad(name: &str, detail: &str) -> ApiError {
-    ApiError::Unreadable { detail: detail.to_owned(), path: Some(name.to_owned()) }
+    ApiError::Unreadable {
+        detail: detail.to_owned(),
+        path: Some(name.to_owned()),
+    }
 }
 
 /// `GET /topic_stream/`, as the tutorial has it.
@@ -54,7 +57,14 @@ pub async fn get_topic_stream(
     state: Data<AppState>,
     query: Query<StreamQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    open(&request, &state, &state.default_board, Dialect::Tutorial, &query).await
+    open(
+        &request,
+        &state,
+        &state.default_board,
+        Dialect::Tutorial,
+        &query,
+    )
+    .await
 }
 
 /// `GET /b/{board}/stream`
@@ -70,8 +80,12 @@ pub async fn get_board_stream(
     let dialect = match query.format.as_deref() {
         None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
         None => Dialect::List,
-        Some(name) => Dialect::named(name)
-            .ok_or_else(|| bad("format", "the format is list, patch, html, html-list, turbo, raw or ndjson"))?,
+        Some(name) => Dialect::named(name).ok_or_else(|| {
+            bad(
+                "format",
+                "the format is list, patch, html, html-list, turbo, raw or ndjson",
+            )
+        })?,
     };
     open(&request, &state, &board_name(&board)?, dialect, &query).await
 }
@@ -91,7 +105,12 @@ pub async fn get_many_stream(
         None | Some("list") => Dialect::List,
         Some("patch") => Dialect::Patch,
         Some("ndjson") => Dialect::Ndjson,
-        Some(_) => return Err(bad("format", "the format of several boards is list, patch or ndjson")),
+        Some(_) => {
+            return Err(bad(
+                "format",
+                "the format of several boards is list, patch or ndjson",
+            ));
+        }
     };
     if !accept::allows(&request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
@@ -102,23 +121,42 @@ pub async fn get_many_stream(
         return refused(Bye::Shutdown);
     }
     let client = ClientAddress::of(&request, &state.trusted_proxies);
-    let Some(permit) = state.gate.enter(client) else { return refused(Bye::Limit) };
+    let Some(permit) = state.gate.enter(client) else {
+        return refused(Bye::Limit);
+    };
     let caller = match caller::of(&request, &state).await {
         Err(ApiError::Unavailable { .. }) => return refused(Bye::Unavailable),
         caller => caller?,
     };
-    let (from, watches) = match state.bulletin.watch_many(&caller, &boards, &since(&request, &query)).await {
+    let (from, watches) = match state
+        .bulletin
+        .watch_many(&caller, &boards, &since(&request, &query))
+        .await
+    {
         Err(StoreError::Unavailable(_)) => return refused(Bye::Unavailable),
         found => found?,
     };
-    let watches = boards.into_iter().zip(watches).map(|(board, watch)| BoardWatch { board, watch }).collect();
+    let watches = boards
+        .into_iter()
+        .zip(watches)
+        .map(|(board, watch)| BoardWatch { board, watch })
+        .collect();
     let gzip = speech.gzip;
-    let open = ManyStream::new(watches, from, speech, Arc::clone(&state.surroundings), Reader { caller, permit });
+    let open = ManyStream::new(
+        watches,
+        from,
+        speech,
+        Arc::clone(&state.surroundings),
+        Reader { caller, permit },
+    );
     Ok(answer(&request, head(dialect, gzip), open).await)
 }
 
 /// The boards of a query, each once, and the rest of it.
-fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardName>, StreamQuery), ApiError> {
+fn many(
+    pairs: Vec<(String, String)>,
+    boards_max: usize,
+) -> Result<(Vec<BoardName>, StreamQuery), ApiError> {
     let (mut boards, mut query) = (Vec::new(), StreamQuery::default());
     for (name, value) in pairs {
         let slot = match name.as_str() {
@@ -143,30 +181,48 @@ fn many(pairs: Vec<(String, String)>, boards_max: usize) -> Result<(Vec<BoardNam
     }
     match boards.len() {
         0 => Err(bad("board", "say which boards: ?board=a&board=b")),
-        count if count > boards_max => Err(bad("board", &format!("a stream is of at most {boards_max} boards"))),
+        count if count > boards_max => Err(bad(
+            "board",
+            &format!("a stream is of at most {boards_max} boards"),
+        )),
         _ => Ok((boards, query)),
     }
 }
 
 /// Answers by a stream. Where the socket can be taken from actix it is, once the head and the first piece
 /// are written; otherwise the stream is an ordinary body.
-async fn answer(request: &HttpRequest, mut head: HttpResponseBuilder, mut open: impl Feed) -> HttpResponse {
-    let connection = request.conn_data::<Connection>().filter(|_| request.version() == Version::HTTP_11);
+async fn answer(
+    request: &HttpRequest,
+    mut head: HttpResponseBuilder,
+    mut open: impl Feed,
+) -> HttpResponse {
+    let connection = request
+        .conn_data::<Connection>()
+        .filter(|_| request.version() == Version::HTTP_11);
     if let Some(connection) = connection {
         let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
         let rounds = rounds(request);
-        let successor = Box::new(move |socket| Box::pin(send(open, socket, &rounds)) as LocalBoxFuture<'static, ()>);
-        return head.force_close().body(Handover::new(first, connection.clone(), successor));
+        let successor = Box::new(move |socket| {
+            Box::pin(send(open, socket, &rounds)) as LocalBoxFuture<'static, ()>
+        });
+        return head
+            .force_close()
+            .body(Handover::new(first, connection.clone(), successor));
     }
-    let pieces = stream::unfold(Listener::new(open, &rounds(request)), |mut listener| async move {
-        let chunks = listener.next().await?;
-        Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))
-    });
+    let pieces = stream::unfold(
+        Listener::new(open, &rounds(request)),
+        |mut listener| async move {
+            let chunks = listener.next().await?;
+            Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))
+        },
+    );
     let mut response = head.streaming(Box::pin(pieces));
     if request.version() < Version::HTTP_11 {
         // Such a client knows no chunks: its body ends with the connection.
         response.head_mut().no_chunking(true);
-        response.head_mut().set_connection_type(ConnectionType::Close);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     response
 }
@@ -191,23 +247,37 @@ async fn open(
     let gzip = speech.gzip;
     match begin(request, state, board, speech, query).await? {
         Begun::Stream(stream) => Ok(answer(request, head(dialect, gzip), *stream).await),
-        Begun::Refused(speech, reason) => Ok(head(dialect, false).body(state.timing.refusal(&speech, reason))),
+        Begun::Refused(speech, reason) => {
+            Ok(head(dialect, false).body(state.timing.refusal(&speech, reason)))
+        }
     }
 }
 
 /// How a stream of `dialect` is spoken, as the query wants it.
-pub(super) fn speech(state: &AppState, dialect: Dialect, query: &StreamQuery) -> Result<Speech, ApiError> {
+pub(super) fn speech(
+    state: &AppState,
+    dialect: Dialect,
+    query: &StreamQuery,
+) -> Result<Speech, ApiError> {
     let visible_heartbeat = match query.heartbeat.as_deref() {
         None | Some("comment") => false,
         Some("event") => true,
         Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
     };
-    Ok(Speech::new(dialect, visible_heartbeat, Arc::clone(&state.fragments)))
+    Ok(Speech::new(
+        dialect,
+        visible_heartbeat,
+        Arc::clone(&state.fragments),
+    ))
 }
 
 /// The same within gzip, if the reader asks for that and takes it. Not unasked: proxies between would hold
 /// back what they unpack.
-fn packed(mut speech: Speech, request: &HttpRequest, query: &StreamQuery) -> Result<Speech, ApiError> {
+fn packed(
+    mut speech: Speech,
+    request: &HttpRequest,
+    query: &StreamQuery,
+) -> Result<Speech, ApiError> {
     speech.gzip = match query.compress.as_deref() {
         None => false,
         Some("gzip") => accept::allows_gzip(request),
@@ -239,7 +309,9 @@ pub(super) async fn begin(
         return Ok(Begun::Refused(speech, Bye::Shutdown));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let Some(permit) = state.gate.enter(client) else { return Ok(Begun::Refused(speech, Bye::Limit)) };
+    let Some(permit) = state.gate.enter(client) else {
+        return Ok(Begun::Refused(speech, Bye::Limit));
+    };
     let unavailable = |cause: &str, speech| {
         if let Some(suppressed) = OUTAGES.line() {
             tracing::warn!(%cause, %board, suppressed, "a stream was refused with 503");
@@ -260,14 +332,22 @@ pub(super) async fn begin(
         watch => watch?,
     };
     let reader = Reader { caller, permit };
-    Ok(Begun::Stream(Box::new(Stream::new(watch, speech, Arc::clone(&state.surroundings), reader))))
+    Ok(Begun::Stream(Box::new(Stream::new(
+        watch,
+        speech,
+        Arc::clone(&state.surroundings),
+        reader,
+    ))))
 }
 
 fn head(dialect: Dialect, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(dialect.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header((header::CONTENT_ENCODING, if gzip { "gzip" } else { "identity" }))
+        .insert_header((
+            header::CONTENT_ENCODING,
+            if gzip { "gzip" } else { "identity" },
+        ))
         // nginx would hold events back until a buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
     head
@@ -276,12 +356,21 @@ fn head(dialect: Dialect, gzip: bool) -> HttpResponseBuilder {
 /// Where the reader says it stands. The header wins, also when it is empty: a browser that was
 /// told to forget its place sends none.
 fn since(request: &HttpRequest, query: &StreamQuery) -> Since {
-    let header = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
-    let queried = query.last_event_id.as_deref().or(query.last_event_id_camel.as_deref()).or(query.since.as_deref());
+    let header = request
+        .headers()
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or("?"));
+    let queried = query
+        .last_event_id
+        .as_deref()
+        .or(query.last_event_id_camel.as_deref())
+        .or(query.since.as_deref());
     match header.or(queried) {
         None | Some("" | "earliest") => Since::Start,
         Some("now") => Since::Now,
-        Some(text) => ago(text).unwrap_or_else(|| text.parse().map_or(Since::Invalid, Since::Cursor)),
+        Some(text) => {
+            ago(text).unwrap_or_else(|| text.parse().map_or(Since::Invalid, Since::Cursor))
+        }
     }
 }
 
@@ -308,10 +397,16 @@ mod tests {
 
     #[test]
     fn the_header_wins_over_the_query() {
-        let query = |text: &str| Query::<StreamQuery>::from_query(text).expect("a query").into_inner();
+        let query = |text: &str| {
+            Query::<StreamQuery>::from_query(text)
+                .expect("a query")
+                .into_inner()
+        };
         let ask = |header: Option<&str>, text: &str| {
             let request = TestRequest::default();
-            let request = header.into_iter().fold(request, |request, id| request.insert_header(("Last-Event-ID", id)));
+            let request = header.into_iter().fold(request, |request, id| {
+                request.insert_header(("Last-Event-ID", id))
+            });
             match since(&request.to_http_request(), &query(text)) {
                 Since::Start => "start".to_owned(),
                 Since::Now => "now".to_owned(),
@@ -328,10 +423,23 @@ mod tests {
         assert_eq!(ask(None, "since=now"), "now");
         assert_eq!(ask(None, "since=earliest"), "start");
         assert_eq!(
-            [ask(None, "since=10m"), ask(None, "since=2d"), ask(None, "since=0s")],
+            [
+                ask(None, "since=10m"),
+                ask(None, "since=2d"),
+                ask(None, "since=0s")
+            ],
             ["600 s ago", "172800 s ago", "0 s ago"]
         );
-        for junk in ["abc", "m", "+1m", "1e3s", "99999999999d", "-1", "18446744073709551616", &"x".repeat(10_000)] {
+        for junk in [
+            "abc",
+            "m",
+            "+1m",
+            "1e3s",
+            "99999999999d",
+            "-1",
+            "18446744073709551616",
+            &"x".repeat(10_000),
+        ] {
             assert_eq!(ask(Some(junk), ""), "invalid");
         }
     }

@@ -39,9 +39,11 @@ const OTHER_FILES: u64 = 256;
 const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Said to a connection whose next request does not come in time.
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 /// Said to a client that has too many connections open.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 64\r\n\r\n\
     too many open connections from your address; close some of them\n";
 
@@ -96,7 +98,12 @@ impl Serving {
 ///
 /// # Errors
 /// If the listener cannot be used.
-pub fn serve<F, I, S, B>(listener: TcpListener, app: F, serving: Serving, drain: &Drain) -> io::Result<actix_web::dev::Server>
+pub fn serve<F, I, S, B>(
+    listener: TcpListener,
+    app: F,
+    serving: Serving,
+    drain: &Drain,
+) -> io::Result<actix_web::dev::Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -107,7 +114,15 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let Serving { workers, streams_max, drain_s, stall, detached, limits, gate } = serving;
+    let Serving {
+        workers,
+        streams_max,
+        drain_s,
+        stall,
+        detached,
+        limits,
+        gate,
+    } = serving;
     raise_file_limit(streams_max);
     let address = listener.local_addr()?;
     let (drained, ending) = (drain.clone(), drain.clone());
@@ -146,7 +161,9 @@ where
             Connected::Served(connection, Box::pin(limited))
         })
     };
-    let workers = NonZero::new(workers).or_else(|| available_parallelism().ok()).map_or(1, NonZero::get);
+    let workers = NonZero::new(workers)
+        .or_else(|| available_parallelism().ok())
+        .map_or(1, NonZero::get);
     let http = actix_server::Server::build()
         .workers(workers)
         .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
@@ -168,7 +185,10 @@ enum Connected<F> {
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Connected<()>>() <= 24, "a connection takes more memory as long as it is open");
+const _: () = assert!(
+    size_of::<Connected<()>>() <= 24,
+    "a connection takes more memory as long as it is open"
+);
 
 impl<F: Future<Output = Result<(), E>>, E> Future for Connected<F> {
     type Output = Result<(), E>;
@@ -209,7 +229,9 @@ fn refuse(socket: &TcpStream) {
 
 /// Lets the system close connections whose client takes nothing, or is gone without a word.
 fn watch_over(socket: &TcpStream, stall: Duration) {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10));
     let socket = SockRef::from(socket);
     // Where the system does not know one of these, the heartbeat still finds the dead.
     let _ = socket.set_tcp_keepalive(&keepalive);
@@ -225,7 +247,11 @@ fn raise_file_limit(streams_max: usize) {
     let wanted = streams_max as u64 + OTHER_CONNECTIONS as u64 + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(granted) if granted >= wanted => {}
-        Ok(granted) => tracing::warn!(granted, wanted, "the limit of open files is below what limits.streams_max needs"),
+        Ok(granted) => tracing::warn!(
+            granted,
+            wanted,
+            "the limit of open files is below what limits.streams_max needs"
+        ),
         Err(error) => tracing::warn!(%error, wanted, "cannot raise the limit of open files"),
     }
 }

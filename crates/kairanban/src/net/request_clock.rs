@@ -69,13 +69,18 @@ impl RequestClock {
     /// The clock of a connection that has just been accepted.
     #[must_use]
     pub fn new(limits: TimeLimits) -> Self {
-        Self(Rc::new(Parts { limits, phase: Cell::new(Phase::Head(Instant::now() + limits.head)) }))
+        Self(Rc::new(Parts {
+            limits,
+            phase: Cell::new(Phase::Head(Instant::now() + limits.head)),
+        }))
     }
 
     /// Something was read.
     pub fn read(&self) {
         if let Phase::Idle(_) = self.0.phase.get() {
-            self.0.phase.set(Phase::Head(Instant::now() + self.0.limits.head));
+            self.0
+                .phase
+                .set(Phase::Head(Instant::now() + self.0.limits.head));
         }
     }
 
@@ -95,7 +100,9 @@ impl RequestClock {
 
     fn head_is_complete(&self, has_body: bool) {
         let body = Phase::Body(Instant::now() + self.0.limits.body + ANSWER_GRACE);
-        self.0.phase.set(if has_body { body } else { Phase::Answer });
+        self.0
+            .phase
+            .set(if has_body { body } else { Phase::Answer });
     }
 
     fn body_is_complete(&self) {
@@ -105,7 +112,11 @@ impl RequestClock {
     }
 
     fn answer_is_complete(&self) {
-        let rest = if let Phase::Body(until) = self.0.phase.get() { Some(until) } else { None };
+        let rest = if let Phase::Body(until) = self.0.phase.get() {
+            Some(until)
+        } else {
+            None
+        };
         self.0.phase.set(Phase::Flush(rest));
     }
 
@@ -134,7 +145,12 @@ impl<F, P> Limited<F, P> {
     /// Limits `serving`, and keeps `permit` as long as it lasts.
     #[must_use]
     pub fn new(serving: F, clock: RequestClock, permit: P) -> Self {
-        Self { serving, alarm: sleep_until(Instant::now()), clock, permit }
+        Self {
+            serving,
+            alarm: sleep_until(Instant::now()),
+            clock,
+            permit,
+        }
     }
 }
 
@@ -173,12 +189,20 @@ pub async fn tell_clock<B: MessageBody>(
     let answering = Answering(clock.clone());
     if let Some(clock) = clock {
         // An upgrade has no body: what follows it is another protocol.
-        let has_body = request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+        let has_body = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length != "0")
             || request.headers().contains_key(header::TRANSFER_ENCODING);
         clock.head_is_complete(has_body);
         if has_body {
-            let payload = TimedBody { payload: request.take_payload(), clock };
-            request.set_payload(Payload::Stream { payload: Box::pin(payload) });
+            let payload = TimedBody {
+                payload: request.take_payload(),
+                clock,
+            };
+            request.set_payload(Payload::Stream {
+                payload: Box::pin(payload),
+            });
         }
     }
     // If it fails, what actix answers then is small and is complete at once.
@@ -236,7 +260,10 @@ impl<B: MessageBody> MessageBody for TimedAnswer<B> {
         self.body.size()
     }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
         self.project().body.poll_next(cx)
     }
 }

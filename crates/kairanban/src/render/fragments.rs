@@ -42,7 +42,8 @@ impl Fragments {
         let mut environment = Environment::new();
         match template {
             Some(own) => environment.add_template_owned(NAME, own)?,
-            None => environment.add_template(NAME, include_str!("../../../../web/templates/topic.html"))?,
+            None => environment
+                .add_template(NAME, include_str!("../../../../web/templates/topic.html"))?,
         }
         Ok(Self(environment))
     }
@@ -52,10 +53,15 @@ impl Fragments {
             id: topic.id.0,
             comment: &topic.comment,
             author: &topic.author,
-            created_at: topic.created_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            created_at: topic
+                .created_at
+                .to_rfc3339_opts(SecondsFormat::Micros, true),
             shown_at: topic.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
         };
-        let made = self.0.get_template(NAME).and_then(|template| template.render(Serde(context)));
+        let made = self
+            .0
+            .get_template(NAME)
+            .and_then(|template| template.render(Serde(context)));
         made.unwrap_or_else(|error| {
             // Somebody's own template may fail on one topic; the others go on.
             tracing::error!(%error, topic = topic.id.0, "the template topic.html failed");
@@ -65,8 +71,16 @@ impl Fragments {
 
     /// The items of the list. An empty one has an item that is not shown: of nothing a browser would not hear.
     pub(super) fn list(&self, snapshot: &Snapshot) -> String {
-        let list: String = snapshot.topics().iter().map(|topic| self.topic(topic)).collect();
-        if list.is_empty() { "<li hidden></li>".to_owned() } else { list }
+        let list: String = snapshot
+            .topics()
+            .iter()
+            .map(|topic| self.topic(topic))
+            .collect();
+        if list.is_empty() {
+            "<li hidden></li>".to_owned()
+        } else {
+            list
+        }
     }
 
     /// Fragments that htmx puts in their places out of band.
@@ -80,21 +94,33 @@ impl Fragments {
                     Place::Last => "beforeend:#topics".to_owned(),
                     Place::Behind(id) => format!("afterend:#topic-{id}"),
                 };
-                write!(out, r#"<ul hx-swap-oob="{place}">{}</ul>"#, self.topic(topic))
+                write!(
+                    out,
+                    r#"<ul hx-swap-oob="{place}">{}</ul>"#,
+                    self.topic(topic)
+                )
             },
         )
     }
 
     /// The list, as an element that Turbo obeys.
     pub(super) fn turbo_list(&self, snapshot: &Snapshot) -> String {
-        format!(r#"<turbo-stream action="update" target="topics"><template>{}</template></turbo-stream>"#, self.list(snapshot))
+        format!(
+            r#"<turbo-stream action="update" target="topics"><template>{}</template></turbo-stream>"#,
+            self.list(snapshot)
+        )
     }
 
     /// Elements that Turbo obeys.
     pub(super) fn turbo_patch(&self, patch: &Patch, snapshot: &Snapshot) -> String {
         steps(
             patch,
-            |out, id| write!(out, r#"<turbo-stream action="remove" target="topic-{id}"></turbo-stream>"#),
+            |out, id| {
+                write!(
+                    out,
+                    r#"<turbo-stream action="remove" target="topic-{id}"></turbo-stream>"#
+                )
+            },
             |out, topic| {
                 let (action, target) = match place(topic, snapshot) {
                     Place::First => ("prepend", "topics".to_owned()),
@@ -120,10 +146,25 @@ fn steps(
 ) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = patch.ops.iter().try_for_each(|op| remove(&mut out, op.topic_id().0));
-    let mut set: Vec<_> = patch.ops.iter().filter_map(|op| if let Op::Set(topic) = op { Some(topic) } else { None }).collect();
+    let _ = patch
+        .ops
+        .iter()
+        .try_for_each(|op| remove(&mut out, op.topic_id().0));
+    let mut set: Vec<_> = patch
+        .ops
+        .iter()
+        .filter_map(|op| {
+            if let Op::Set(topic) = op {
+                Some(topic)
+            } else {
+                None
+            }
+        })
+        .collect();
     set.sort_by_key(|topic| topic.id);
-    let _ = set.into_iter().try_for_each(|topic| insert(&mut out, topic));
+    let _ = set
+        .into_iter()
+        .try_for_each(|topic| insert(&mut out, topic));
     out
 }
 
@@ -150,41 +191,85 @@ mod tests {
         let time = DateTime::UNIX_EPOCH;
         let (comment, author) = (comment.to_owned(), String::new());
         let revision = Default::default();
-        Arc::new(Topic { id: TopicId(id), comment, author, created_at: time, updated_at: time, edited_at: None, revision })
+        Arc::new(Topic {
+            id: TopicId(id),
+            comment,
+            author,
+            created_at: time,
+            updated_at: time,
+            edited_at: None,
+            revision,
+        })
     }
 
     fn patch(ids: &[i64], topics: &[Arc<Topic>]) -> (Patch, Snapshot) {
-        let (board, to): (kairanban_core::BoardName, kairanban_core::Cursor) =
-            ("main".parse().expect("a name"), "e-9".parse().expect("a cursor"));
+        let (board, to): (kairanban_core::BoardName, kairanban_core::Cursor) = (
+            "main".parse().expect("a name"),
+            "e-9".parse().expect("a cursor"),
+        );
         let snapshot = Snapshot::new(board.clone(), to.clone(), topics.to_vec());
         let op = |id: &i64| match snapshot.topic(TopicId(*id)) {
             Some(topic) => Op::Set(Arc::clone(topic)),
-            None => Op::Delete { id: TopicId(*id), archived: false },
+            None => Op::Delete {
+                id: TopicId(*id),
+                archived: false,
+            },
         };
-        let patch = Patch { board, from: Default::default(), to, digest: Digest::default(), ops: ids.iter().map(op).collect() };
+        let patch = Patch {
+            board,
+            from: Default::default(),
+            to,
+            digest: Digest::default(),
+            ops: ids.iter().map(op).collect(),
+        };
         (patch, snapshot)
     }
 
     #[test]
     fn a_topic_goes_where_it_belongs() {
         let fragments = Fragments::new(None).expect("a template");
-        let (patch, snapshot) = patch(&[3, 1, 9, 2], &[topic(1, "a"), topic(2, "b"), topic(5, "c"), topic(9, "d")]);
+        let (patch, snapshot) = patch(
+            &[3, 1, 9, 2],
+            &[topic(1, "a"), topic(2, "b"), topic(5, "c"), topic(9, "d")],
+        );
         let html = fragments.patch(&patch, &snapshot);
-        let places: Vec<_> = html.split("hx-swap-oob=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let places: Vec<_> = html
+            .split("hx-swap-oob=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
         assert_eq!(
             places,
-            ["delete", "delete", "delete", "delete", "afterbegin:#topics", "afterend:#topic-1", "beforeend:#topics"]
+            [
+                "delete",
+                "delete",
+                "delete",
+                "delete",
+                "afterbegin:#topics",
+                "afterend:#topic-1",
+                "beforeend:#topics"
+            ]
         );
         let turbo = fragments.turbo_patch(&patch, &snapshot);
-        assert!(turbo.contains(r#"action="after" target="topic-1"><template><li id="topic-2">"#), "{turbo}");
+        assert!(
+            turbo.contains(r#"action="after" target="topic-1"><template><li id="topic-2">"#),
+            "{turbo}"
+        );
     }
 
     #[test]
     fn text_stays_text() {
         let fragments = Fragments::new(None).expect("a template");
         let (patch, snapshot) = patch(&[1], &[topic(1, "</template><script>alert(1)</script>\"'")]);
-        for made in [fragments.list(&snapshot), fragments.patch(&patch, &snapshot), fragments.turbo_patch(&patch, &snapshot)] {
-            assert!(!made.contains("<script>") && made.contains("&lt;script&gt;"), "{made}");
+        for made in [
+            fragments.list(&snapshot),
+            fragments.patch(&patch, &snapshot),
+            fragments.turbo_patch(&patch, &snapshot),
+        ] {
+            assert!(
+                !made.contains("<script>") && made.contains("&lt;script&gt;"),
+                "{made}"
+            );
         }
     }
 }

@@ -32,7 +32,16 @@ impl Chunk {
         if payload.is_empty() {
             return Self::default();
         }
-        Self([format!("{:x}", payload.len()).as_bytes(), LINE_END, payload, LINE_END].concat().into())
+        Self(
+            [
+                format!("{:x}", payload.len()).as_bytes(),
+                LINE_END,
+                payload,
+                LINE_END,
+            ]
+            .concat()
+            .into(),
+        )
     }
 
     /// Takes what [`framed`](Self::framed) gave.
@@ -73,7 +82,12 @@ impl AsRef<[u8]> for Chunk {
 pub fn payload_of(chunks: &[Chunk]) -> Bytes {
     match chunks {
         [only] => only.payload(),
-        chunks => chunks.iter().map(Chunk::payload).collect::<Vec<_>>().concat().into(),
+        chunks => chunks
+            .iter()
+            .map(Chunk::payload)
+            .collect::<Vec<_>>()
+            .concat()
+            .into(),
     }
 }
 
@@ -87,7 +101,10 @@ pub struct Frame {
 
 impl From<Bytes> for Frame {
     fn from(plain: Bytes) -> Self {
-        Self { plain: Chunk::new(&plain), block: None }
+        Self {
+            plain: Chunk::new(&plain),
+            block: None,
+        }
     }
 }
 
@@ -128,7 +145,10 @@ pub fn block(plain: &[u8]) -> Bytes {
 /// All of something within gzip.
 #[must_use]
 pub fn gzip(plain: &[u8]) -> Bytes {
-    let frame = Frame { plain: Chunk::new(plain), block: Some(Chunk::new(&block(plain))) };
+    let frame = Frame {
+        plain: Chunk::new(plain),
+        block: Some(Chunk::new(&block(plain))),
+    };
     payload_of(&Wire::gzip().encode(vec![frame], true))
 }
 
@@ -185,7 +205,14 @@ impl Gzip {
             out.push(block.unwrap_or_else(|| Chunk::new(&stored(&plain))));
         }
         if last {
-            out.push(Chunk::new(&[&LAST[..], &self.sum.sum().to_le_bytes(), &self.sum.amount().to_le_bytes()].concat()));
+            out.push(Chunk::new(
+                &[
+                    &LAST[..],
+                    &self.sum.sum().to_le_bytes(),
+                    &self.sum.amount().to_le_bytes(),
+                ]
+                .concat(),
+            ));
         }
         out
     }
@@ -201,7 +228,9 @@ mod tests {
 
     fn unpacked(bytes: &[u8]) -> String {
         let mut text = String::new();
-        GzDecoder::new(bytes).read_to_string(&mut text).expect("a whole gzip stream");
+        GzDecoder::new(bytes)
+            .read_to_string(&mut text)
+            .expect("a whole gzip stream");
         text
     }
 
@@ -210,24 +239,40 @@ mod tests {
     }
 
     fn shared(text: &str) -> Frame {
-        Frame::shared(Chunk::new(text.as_bytes()), Some(Chunk::new(&block(text.as_bytes()))))
+        Frame::shared(
+            Chunk::new(text.as_bytes()),
+            Some(Chunk::new(&block(text.as_bytes()))),
+        )
     }
 
     #[test]
     fn shared_blocks_and_own_words_make_one_stream() {
         let long = "data: 回覧板\n".repeat(20_000);
         let mut wire = Wire::gzip();
-        let mut bytes = sent(&mut wire, vec![Bytes::from_static(b"retry: 1\n\n").into(), shared(&long)], false);
+        let mut bytes = sent(
+            &mut wire,
+            vec![Bytes::from_static(b"retry: 1\n\n").into(), shared(&long)],
+            false,
+        );
         assert!(bytes.len() < long.len() / 50, "{} bytes", bytes.len());
-        bytes.extend(sent(&mut wire, vec![shared("a"), Bytes::from(long.clone()).into(), shared("")], false));
+        bytes.extend(sent(
+            &mut wire,
+            vec![shared("a"), Bytes::from(long.clone()).into(), shared("")],
+            false,
+        ));
         bytes.extend(sent(&mut wire, vec![shared("bye")], true));
         assert_eq!(unpacked(&bytes), format!("retry: 1\n\n{long}a{long}bye"));
     }
 
     #[test]
     fn what_cannot_be_compressed_goes_whole() {
-        let noise: String = (0..70_000).map(|_| fastrand::char(' '..'\u{ffff}')).collect();
-        assert_eq!(unpacked(&sent(&mut Wire::gzip(), vec![shared(&noise)], true)), noise);
+        let noise: String = (0..70_000)
+            .map(|_| fastrand::char(' '..'\u{ffff}'))
+            .collect();
+        assert_eq!(
+            unpacked(&sent(&mut Wire::gzip(), vec![shared(&noise)], true)),
+            noise
+        );
     }
 
     #[test]
@@ -237,6 +282,10 @@ mod tests {
         assert_eq!(chunk.payload(), "回覧板\n\n");
         assert!(Chunk::new(b"").is_empty() && Chunk::new(b"").payload().is_empty());
         let sent = Wire::default().encode(vec![Frame::shared(chunk.clone(), None)], false);
-        assert_eq!(sent[0].as_ref().as_ptr(), chunk.as_ref().as_ptr(), "not copied");
+        assert_eq!(
+            sent[0].as_ref().as_ptr(),
+            chunk.as_ref().as_ptr(),
+            "not copied"
+        );
     }
 }

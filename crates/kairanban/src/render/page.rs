@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic};
+use kairanban_core::{
+    AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic,
+};
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
@@ -92,7 +94,11 @@ impl From<&Topic> for EntryInFeed {
         // Other programs may have written what XML has no way to say.
         let sayable = |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
         let said = |text: &str| text.chars().filter(sayable).collect::<String>();
-        let first_line = topic.comment.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let first_line = topic
+            .comment
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
         Self {
             id: topic.id.0,
             title: said(first_line).chars().take(TITLE_CHARS).collect(),
@@ -130,14 +136,37 @@ impl Pages {
     /// If one of them is none; a test holds that they are.
     pub fn new() -> Result<Self, Error> {
         let mut templates = Environment::new();
-        templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        templates.add_template("base.html", include_str!("../../../../web/templates/base.html"))?;
-        templates.add_template("board.html", include_str!("../../../../web/templates/board.html"))?;
-        templates.add_template("feed.xml", include_str!("../../../../web/templates/feed.xml"))?;
-        templates.add_template("problem.html", include_str!("../../../../web/templates/problem.html"))?;
-        let not_json = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
-        let messages = Language::ALL.into_iter().map(|language| Ok((language, language.messages().map_err(not_json)?)));
-        Ok(Self { messages: messages.collect::<Result<_, Error>>()?, templates })
+        templates.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        templates.add_template(
+            "base.html",
+            include_str!("../../../../web/templates/base.html"),
+        )?;
+        templates.add_template(
+            "board.html",
+            include_str!("../../../../web/templates/board.html"),
+        )?;
+        templates.add_template(
+            "feed.xml",
+            include_str!("../../../../web/templates/feed.xml"),
+        )?;
+        templates.add_template(
+            "problem.html",
+            include_str!("../../../../web/templates/problem.html"),
+        )?;
+        let not_json =
+            |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
+        let messages = Language::ALL
+            .into_iter()
+            .map(|language| Ok((language, language.messages().map_err(not_json)?)));
+        Ok(Self {
+            messages: messages.collect::<Result<_, Error>>()?,
+            templates,
+        })
     }
 
     /// A board.
@@ -146,22 +175,34 @@ impl Pages {
     /// If the template fails.
     pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<String, Error> {
         let messages = self.messages(language);
-        self.templates.get_template("board.html")?.render(Serde(BoardContext {
-            lang: language.tag(),
-            t: messages,
-            board: page.snapshot.board().as_str(),
-            action: page.action,
-            posting: page.posting.as_str(),
-            cursor: page.snapshot.cursor().to_string(),
-            stale: page.stale,
-            // The newest first: that is what a reader came for.
-            topics: page.snapshot.topics().iter().rev().map(|topic| TopicOnPage::from(topic.as_ref())).collect(),
-            comment: page.comment,
-            author: page.author,
-            faults: page.faults.iter().map(|fault| (fault.field, fault_text(messages, fault.reason))).collect(),
-            comment_max: COMMENT_CHARS_MAX,
-            author_max: AUTHOR_CHARS_MAX,
-        }))
+        self.templates
+            .get_template("board.html")?
+            .render(Serde(BoardContext {
+                lang: language.tag(),
+                t: messages,
+                board: page.snapshot.board().as_str(),
+                action: page.action,
+                posting: page.posting.as_str(),
+                cursor: page.snapshot.cursor().to_string(),
+                stale: page.stale,
+                // The newest first: that is what a reader came for.
+                topics: page
+                    .snapshot
+                    .topics()
+                    .iter()
+                    .rev()
+                    .map(|topic| TopicOnPage::from(topic.as_ref()))
+                    .collect(),
+                comment: page.comment,
+                author: page.author,
+                faults: page
+                    .faults
+                    .iter()
+                    .map(|fault| (fault.field, fault_text(messages, fault.reason)))
+                    .collect(),
+                comment_max: COMMENT_CHARS_MAX,
+                author_max: AUTHOR_CHARS_MAX,
+            }))
     }
 
     /// A board as an Atom feed, the newest first.
@@ -169,12 +210,24 @@ impl Pages {
     /// # Errors
     /// If the template fails.
     pub fn feed(&self, snapshot: &Snapshot) -> Result<String, Error> {
-        let newest = snapshot.topics().iter().map(|topic| changed_at(topic)).max().unwrap_or(DateTime::UNIX_EPOCH);
-        self.templates.get_template("feed.xml")?.render(Serde(FeedContext {
-            board: snapshot.board().as_str(),
-            updated_at: exact(&newest),
-            topics: snapshot.topics().iter().rev().map(|topic| EntryInFeed::from(topic.as_ref())).collect(),
-        }))
+        let newest = snapshot
+            .topics()
+            .iter()
+            .map(|topic| changed_at(topic))
+            .max()
+            .unwrap_or(DateTime::UNIX_EPOCH);
+        self.templates
+            .get_template("feed.xml")?
+            .render(Serde(FeedContext {
+                board: snapshot.board().as_str(),
+                updated_at: exact(&newest),
+                topics: snapshot
+                    .topics()
+                    .iter()
+                    .rev()
+                    .map(|topic| EntryInFeed::from(topic.as_ref()))
+                    .collect(),
+            }))
     }
 
     /// An error.
@@ -183,14 +236,18 @@ impl Pages {
     /// If the template fails.
     pub fn problem(&self, language: Language, problem: &Problem) -> Result<String, Error> {
         let messages = self.messages(language);
-        let said = messages.get(&format!("problem.{}", problem.code)).map(String::as_str);
+        let said = messages
+            .get(&format!("problem.{}", problem.code))
+            .map(String::as_str);
         let said = said.unwrap_or(&problem.detail);
-        self.templates.get_template("problem.html")?.render(Serde(ProblemContext {
-            lang: language.tag(),
-            t: messages,
-            problem,
-            said,
-        }))
+        self.templates
+            .get_template("problem.html")?
+            .render(Serde(ProblemContext {
+                lang: language.tag(),
+                t: messages,
+                problem,
+                said,
+            }))
     }
 
     fn messages(&self, language: Language) -> &Messages {
@@ -201,7 +258,10 @@ impl Pages {
 }
 
 fn fault_text(messages: &Messages, reason: InvalidReason) -> String {
-    let text = messages.get(&format!("fault.{}", reason.code())).cloned().unwrap_or_else(|| reason.to_string());
+    let text = messages
+        .get(&format!("fault.{}", reason.code()))
+        .cloned()
+        .unwrap_or_else(|| reason.to_string());
     match reason {
         InvalidReason::TooLong { chars_max } => text.replace("{max}", &chars_max.to_string()),
         _ => text,
@@ -241,7 +301,11 @@ mod tests {
             revision: Revision::new(1).expect("a revision"),
         };
         let cursor = "e-1".parse().expect("a cursor");
-        let snapshot = Snapshot::new("main".parse().expect("a name"), cursor, vec![Arc::new(topic)]);
+        let snapshot = Snapshot::new(
+            "main".parse().expect("a name"),
+            cursor,
+            vec![Arc::new(topic)],
+        );
         let page = BoardPage {
             action: "/",
             posting: PostPolicy::Open,
@@ -251,20 +315,38 @@ mod tests {
             author: "",
             faults,
         };
-        Pages::new().expect("templates").board(language, &page).expect("a page")
+        Pages::new()
+            .expect("templates")
+            .board(language, &page)
+            .expect("a page")
     }
 
     #[test]
     fn text_stays_text() {
         let page = page(Language::En, &[]);
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;"), "{page}");
-        assert!(!page.contains("<script>alert") && !page.contains("\"><b>") && !page.contains("</textarea></textarea>"));
+        assert!(
+            page.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;"),
+            "{page}"
+        );
+        assert!(
+            !page.contains("<script>alert")
+                && !page.contains("\"><b>")
+                && !page.contains("</textarea></textarea>")
+        );
     }
 
     #[test]
     fn faults_stand_beside_their_field_in_the_readers_language() {
-        let fault = Invalid { field: "comment", reason: InvalidReason::TooLong { chars_max: 2_000 } };
+        let fault = Invalid {
+            field: "comment",
+            reason: InvalidReason::TooLong { chars_max: 2_000 },
+        };
         let page = page(Language::Ja, &[fault]);
-        assert!(page.contains("<html lang=\"ja\"") && page.contains("2000") && page.contains("aria-invalid=\"true\""), "{page}");
+        assert!(
+            page.contains("<html lang=\"ja\"")
+                && page.contains("2000")
+                && page.contains("aria-invalid=\"true\""),
+            "{page}"
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, ChangeKind, Form, LogEntry, Revision, Snapshot, Token, Topic};
+use kairanban_core::{
+    AuditEntry, Board, BoardName, ChangeKind, Form, LogEntry, Revision, Snapshot, Token, Topic,
+};
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -14,7 +16,10 @@ use super::{
     views::{rfc3339, topic_views},
 };
 
-fn maybe_rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn maybe_rfc3339<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),
@@ -34,8 +39,13 @@ pub struct LiveListView<'a> {
 /// The live list, encoded once for everybody.
 #[must_use]
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
-    let view = || LiveListView { topics: topic_views(snapshot), revision: snapshot.revision() };
-    snapshot.forms().get_or_encode(Form::Json, || json(&view()).into())
+    let view = || LiveListView {
+        topics: topic_views(snapshot),
+        revision: snapshot.revision(),
+    };
+    snapshot
+        .forms()
+        .get_or_encode(Form::Json, || json(&view()).into())
 }
 
 /// The same, compressed once for everybody who asks for that.
@@ -55,7 +65,9 @@ pub struct TopicPageView<'a> {
 /// A page of topics.
 #[must_use]
 pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
-    json(&TopicPageView { topics: topics.iter().map(TopicView::from).collect() })
+    json(&TopicPageView {
+        topics: topics.iter().map(TopicView::from).collect(),
+    })
 }
 
 /// One topic.
@@ -86,9 +98,22 @@ pub struct BoardView<'a> {
 
 impl<'a> From<&'a Board> for BoardView<'a> {
     fn from(board: &'a Board) -> Self {
-        let Board { name, title, policies, revision, topics } = board;
+        let Board {
+            name,
+            title,
+            policies,
+            revision,
+            topics,
+        } = board;
         let (read, post) = (policies.read.as_str(), policies.post.as_str());
-        Self { name: name.as_str(), title, read, post, revision: *revision, topics: *topics }
+        Self {
+            name: name.as_str(),
+            title,
+            read,
+            post,
+            revision: *revision,
+            topics: *topics,
+        }
     }
 }
 
@@ -108,7 +133,9 @@ pub fn board(board: &Board) -> Vec<u8> {
 /// A list of boards.
 #[must_use]
 pub fn boards(boards: &[Board]) -> Vec<u8> {
-    json(&BoardsView { boards: boards.iter().map(BoardView::from).collect() })
+    json(&BoardsView {
+        boards: boards.iter().map(BoardView::from).collect(),
+    })
 }
 
 /// What is known of a token. The token itself is not.
@@ -138,7 +165,16 @@ pub struct TokenView<'a> {
 
 impl<'a> From<&'a Token> for TokenView<'a> {
     fn from(token: &'a Token) -> Self {
-        let Token { id, name, scope, board, created_at, expires_at, revoked_at, last_used_at } = token;
+        let Token {
+            id,
+            name,
+            scope,
+            board,
+            created_at,
+            expires_at,
+            revoked_at,
+            last_used_at,
+        } = token;
         Self {
             id: *id,
             name,
@@ -178,13 +214,18 @@ pub fn token(token: &Token) -> Vec<u8> {
 /// A token that was just made, itself and all.
 #[must_use]
 pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
-    json(&NewTokenView { token: secret.reveal(), about: TokenView::from(token) })
+    json(&NewTokenView {
+        token: secret.reveal(),
+        about: TokenView::from(token),
+    })
 }
 
 /// A list of tokens.
 #[must_use]
 pub fn tokens(tokens: &[Token]) -> Vec<u8> {
-    json(&TokensView { tokens: tokens.iter().map(TokenView::from).collect() })
+    json(&TokensView {
+        tokens: tokens.iter().map(TokenView::from).collect(),
+    })
 }
 
 /// A ticket that was just made.
@@ -201,7 +242,11 @@ pub struct TicketView<'a> {
 /// A ticket that was just made.
 #[must_use]
 pub fn ticket(ticket: &Secret, board: &BoardName, times: TicketTimes) -> Vec<u8> {
-    json(&TicketView { ticket: ticket.reveal(), board: board.as_str(), use_within_s: times.first_use.as_secs() })
+    json(&TicketView {
+        ticket: ticket.reveal(),
+        board: board.as_str(),
+        use_within_s: times.first_use.as_secs(),
+    })
 }
 
 /// What an administrator did.
@@ -226,9 +271,24 @@ pub struct AuditView<'a> {
 
 impl<'a> From<&'a AuditEntry> for AuditView<'a> {
     fn from(entry: &'a AuditEntry) -> Self {
-        let AuditEntry { id, at, actor, action, board, subject } = entry;
+        let AuditEntry {
+            id,
+            at,
+            actor,
+            action,
+            board,
+            subject,
+        } = entry;
         let (actor, token_id) = (actor.name.as_str(), actor.token);
-        Self { id: *id, at: *at, actor, token_id, action, board: board.as_deref(), subject: *subject }
+        Self {
+            id: *id,
+            at: *at,
+            actor,
+            token_id,
+            action,
+            board: board.as_deref(),
+            subject: *subject,
+        }
     }
 }
 
@@ -242,7 +302,9 @@ pub struct AuditPageView<'a> {
 /// A stretch of the audit.
 #[must_use]
 pub fn audit(entries: &[AuditEntry]) -> Vec<u8> {
-    json(&AuditPageView { entries: entries.iter().map(AuditView::from).collect() })
+    json(&AuditPageView {
+        entries: entries.iter().map(AuditView::from).collect(),
+    })
 }
 
 /// What this node does now.
@@ -313,5 +375,7 @@ pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
         kind: kind(entry.kind),
         topic_id: entry.topic_id.map(|id| id.0),
     };
-    json(&ChangesView { changes: entries.iter().map(view).collect() })
+    json(&ChangesView {
+        changes: entries.iter().map(view).collect(),
+    })
 }

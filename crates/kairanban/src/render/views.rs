@@ -31,7 +31,15 @@ pub struct TopicView<'a> {
 
 impl<'a> From<&'a Topic> for TopicView<'a> {
     fn from(topic: &'a Topic) -> Self {
-        let Topic { id, comment, author, created_at, updated_at, edited_at, revision } = topic;
+        let Topic {
+            id,
+            comment,
+            author,
+            created_at,
+            updated_at,
+            edited_at,
+            revision,
+        } = topic;
         Self {
             id: id.0,
             comment,
@@ -44,12 +52,18 @@ impl<'a> From<&'a Topic> for TopicView<'a> {
     }
 }
 
-pub(super) fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field")]
-fn rfc3339_or_null<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn rfc3339_or_null<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),
@@ -78,7 +92,11 @@ pub(super) struct ListOf<'a> {
 }
 
 pub(super) fn list_of(snapshot: &Snapshot) -> ListOf<'_> {
-    ListOf { board: snapshot.board().as_str(), revision: snapshot.revision(), contents: contents(snapshot) }
+    ListOf {
+        board: snapshot.board().as_str(),
+        revision: snapshot.revision(),
+        contents: contents(snapshot),
+    }
 }
 
 #[derive(Serialize)]
@@ -88,15 +106,27 @@ struct Content<'a> {
 }
 
 fn contents(snapshot: &Snapshot) -> Vec<Content<'_>> {
-    snapshot.topics().iter().map(|topic| Content { id: topic.id.0, comment: &topic.comment }).collect()
+    snapshot
+        .topics()
+        .iter()
+        .map(|topic| Content {
+            id: topic.id.0,
+            comment: &topic.comment,
+        })
+        .collect()
 }
 
 pub(super) fn tutorial(snapshot: &Snapshot) -> Tutorial<'_> {
-    Tutorial { contents: contents(snapshot) }
+    Tutorial {
+        contents: contents(snapshot),
+    }
 }
 
 pub(super) fn list(snapshot: &Snapshot) -> List<'_> {
-    List { revision: snapshot.revision(), contents: contents(snapshot) }
+    List {
+        revision: snapshot.revision(),
+        contents: contents(snapshot),
+    }
 }
 
 #[derive(Serialize)]
@@ -117,7 +147,11 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> SnapshotView<'_> {
 }
 
 pub(super) fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
-    snapshot.topics().iter().map(|topic| TopicView::from(topic.as_ref())).collect()
+    snapshot
+        .topics()
+        .iter()
+        .map(|topic| TopicView::from(topic.as_ref()))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -155,8 +189,13 @@ pub(super) fn patch(patch: &Patch) -> PatchView<'_> {
 impl<'a> From<&'a Op> for OpView<'a> {
     fn from(op: &'a Op) -> Self {
         match op {
-            Op::Set(topic) => Self::Set { topic: TopicView::from(topic.as_ref()) },
-            Op::Delete { id, archived } => Self::Delete { id: id.0, archived: *archived },
+            Op::Set(topic) => Self::Set {
+                topic: TopicView::from(topic.as_ref()),
+            },
+            Op::Delete { id, archived } => Self::Delete {
+                id: id.0,
+                archived: *archived,
+            },
         }
     }
 }

@@ -21,7 +21,11 @@ impl Seal {
     /// A seal with a key, or, if that is empty, one that only bounds the length.
     #[must_use]
     pub fn new(key: &str, bytes_max: usize) -> Self {
-        let mac = if key.is_empty() { None } else { Hmac::new_from_slice(key.as_bytes()).ok() };
+        let mac = if key.is_empty() {
+            None
+        } else {
+            Hmac::new_from_slice(key.as_bytes()).ok()
+        };
         Self { mac, bytes_max }
     }
 
@@ -40,8 +44,12 @@ impl Seal {
     /// Encodes and signs a value that is to be kept under `key`.
     pub(super) fn close(&self, key: &str, value: &impl Serialize) -> Result<Vec<u8>, &'static str> {
         let tag_bytes = if self.is_signed() { TAG_BYTES } else { 0 };
-        let mut sealed = Bounded { bytes: vec![0; tag_bytes], bytes_max: self.bytes_max };
-        serde_json::to_writer(&mut sealed, value).map_err(|_| "it is longer than backplane.snapshot_bytes_max")?;
+        let mut sealed = Bounded {
+            bytes: vec![0; tag_bytes],
+            bytes_max: self.bytes_max,
+        };
+        serde_json::to_writer(&mut sealed, value)
+            .map_err(|_| "it is longer than backplane.snapshot_bytes_max")?;
         let mut sealed = sealed.bytes;
         if let Some(mac) = self.mac_of(key, &sealed[tag_bytes..]) {
             sealed[..tag_bytes].copy_from_slice(&mac.finalize().into_bytes());
@@ -50,7 +58,11 @@ impl Seal {
     }
 
     /// Reads what was found under `key`, if it is ours and whole.
-    pub(super) fn open<T: DeserializeOwned>(&self, key: &str, found: &[u8]) -> Result<T, &'static str> {
+    pub(super) fn open<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        found: &[u8],
+    ) -> Result<T, &'static str> {
         if found.len() > self.bytes_max {
             return Err("it is longer than backplane.snapshot_bytes_max");
         }
@@ -58,7 +70,8 @@ impl Seal {
             let (tag, content) = found.split_at_checked(TAG_BYTES).ok_or("it is cut off")?;
             let mac = self.mac_of(key, content).ok_or("there is no key")?;
             // In constant time.
-            mac.verify_slice(tag).map_err(|_| "it is cut off, or was not signed with backplane.redis_key")?;
+            mac.verify_slice(tag)
+                .map_err(|_| "it is cut off, or was not signed with backplane.redis_key")?;
             content
         } else {
             found
@@ -104,10 +117,14 @@ mod tests {
     fn only_what_was_signed_for_this_key_and_is_whole_is_read() {
         let seal = Seal::new("0123456789abcdef", 100);
         let sealed = seal.close("main", &["hello"]).expect("short enough");
-        let open = |seal: &Seal, key: &str, bytes: &[u8]| seal.open::<Vec<String>>(key, bytes).is_ok();
+        let open =
+            |seal: &Seal, key: &str, bytes: &[u8]| seal.open::<Vec<String>>(key, bytes).is_ok();
         assert!(open(&seal, "main", &sealed));
         assert!(!open(&seal, "other", &sealed), "moved");
-        assert!(!open(&Seal::new("another key is here", 100), "main", &sealed), "signed by another");
+        assert!(
+            !open(&Seal::new("another key is here", 100), "main", &sealed),
+            "signed by another"
+        );
         assert!(!open(&seal, "main", b"[\"hello\"]"), "not signed");
         for cut in 0..sealed.len() {
             assert!(!open(&seal, "main", &sealed[..cut]), "cut at {cut}");

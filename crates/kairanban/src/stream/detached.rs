@@ -26,10 +26,23 @@ const SLICES: usize = 64;
 const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
-pub fn send<F: Feed>(feed: F, socket: TcpStream, rounds: &Rounds) -> impl Future<Output = ()> + use<F> {
+pub fn send<F: Feed>(
+    feed: F,
+    socket: TcpStream,
+    rounds: &Rounds,
+) -> impl Future<Output = ()> + use<F> {
     let sender = Rc::new_cyclic(|this: &Weak<Sender<F>>| {
         let seats = feed.join(rounds, this.clone());
-        Sender { sending: RefCell::new(Sending { feed, socket, rest: None, task: None, state: State::Open }), _seats: seats }
+        Sender {
+            sending: RefCell::new(Sending {
+                feed,
+                socket,
+                rest: None,
+                task: None,
+                state: State::Open,
+            }),
+            _seats: seats,
+        }
     });
     poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
 }
@@ -41,7 +54,10 @@ struct Sender<F: Feed> {
 
 /// What the allocator has room for in one piece, with the two counts before it; the next size is a fifth more for each reader.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Sender<Stream>>() + 2 * size_of::<usize>() <= 320, "a reader of a board takes more memory");
+const _: () = assert!(
+    size_of::<Sender<Stream>>() + 2 * size_of::<usize>() <= 320,
+    "a reader of a board takes more memory"
+);
 
 struct Sending<F> {
     feed: F,
@@ -66,7 +82,9 @@ impl<F: Feed> Member for Sender<F> {
     fn call(&self) {
         let mut sending = self.sending.borrow_mut();
         // Before its first turn it has looked at nothing yet.
-        let Some(task) = sending.task.take() else { return };
+        let Some(task) = sending.task.take() else {
+            return;
+        };
         // A panic ends this stream, and not the round that is calling.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             failpoint::pass("stream");
@@ -85,7 +103,11 @@ impl<F: Feed> Member for Sender<F> {
 impl<F: Feed> Sending<F> {
     /// Ready when the stream is over, by either side.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
             self.task = Some(cx.waker().clone());
         }
         match self.poll_send(cx) {
@@ -135,7 +157,9 @@ impl<F: Feed> Sending<F> {
     /// Ready when the client has closed its side, or the connection broke.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match ready!(self.socket.poll_read_ready(cx)).and_then(|()| self.socket.try_read(&mut [0; DISCARD])) {
+            match ready!(self.socket.poll_read_ready(cx))
+                .and_then(|()| self.socket.try_read(&mut [0; DISCARD]))
+            {
                 Ok(0) => return Poll::Ready(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -155,7 +179,11 @@ struct Rest {
 impl Rest {
     /// Writes all that is left, with as few calls as that takes.
     fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slices: Vec<_> = self.chunks.iter().map(|chunk| IoSlice::new(chunk.as_ref())).collect();
+        let mut slices: Vec<_> = self
+            .chunks
+            .iter()
+            .map(|chunk| IoSlice::new(chunk.as_ref()))
+            .collect();
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, self.written);
         while !left.is_empty() {
@@ -164,7 +192,9 @@ impl Rest {
                     self.written += written;
                     IoSlice::advance_slices(&mut left, written);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_write_ready(cx))?
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

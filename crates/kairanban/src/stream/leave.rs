@@ -39,14 +39,28 @@ impl Leave {
     /// Waits for the next change.
     pub(super) fn of(caller: &Caller) -> Self {
         Self(caller.changed().map(|changed| {
-            let bell = Arc::new(Bell { has_rung: AtomicBool::new(true), stream: AtomicWaker::new() });
-            Box::new(Waiting { changed, rope: Arc::clone(&bell).into(), bell })
+            let bell = Arc::new(Bell {
+                has_rung: AtomicBool::new(true),
+                stream: AtomicWaker::new(),
+            });
+            Box::new(Waiting {
+                changed,
+                rope: Arc::clone(&bell).into(),
+                bell,
+            })
         }))
     }
 
     /// Ready when something has changed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Waiting { changed, bell, rope }) = self.0.as_deref_mut() else { return Poll::Pending };
+        let Some(Waiting {
+            changed,
+            bell,
+            rope,
+        }) = self.0.as_deref_mut()
+        else {
+            return Poll::Pending;
+        };
         bell.stream.register(cx.waker());
         if !bell.has_rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;

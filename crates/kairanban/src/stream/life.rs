@@ -116,7 +116,10 @@ impl Life {
         }
         self.clock.heartbeat_at = self.around.wheel.now() + self.around.timing.silence();
         // All at once: a reader has its list with the first packet. And no room is kept for what comes.
-        Next::Send(self.wire.encode(std::mem::take(&mut self.outbox), self.ended))
+        Next::Send(
+            self.wire
+                .encode(std::mem::take(&mut self.outbox), self.ended),
+        )
     }
 
     pub(super) const fn has_ended(&self) -> bool {
@@ -153,7 +156,10 @@ impl Life {
     }
 
     fn next_tick(&self) -> Tick {
-        self.clock.heartbeat_at.min(self.clock.ends_at).min(self.clock.token_ends_at)
+        self.clock
+            .heartbeat_at
+            .min(self.clock.ends_at)
+            .min(self.clock.token_ends_at)
     }
 
     pub(super) fn tick(&mut self) {
@@ -179,7 +185,8 @@ impl Life {
         }
         if self.around.drain.has_begun() && self.clock.ends_by != Bye::Shutdown {
             self.clock.ends_by = Bye::Shutdown;
-            self.clock.ends_at = self.around.wheel.now() + self.around.drain.turn(self.around.gate.open());
+            self.clock.ends_at =
+                self.around.wheel.now() + self.around.drain.turn(self.around.gate.open());
         }
         // Of a stale board the reader knows already.
         self.say_staleness(None)
@@ -198,9 +205,16 @@ impl Life {
         let told_stale = std::mem::replace(&mut self.told_stale, is_stale);
         match stale_since {
             Some(since) if !told_stale => {
-                self.push(self.speech.named("stale", &Stale { since: since.to_rfc3339_opts(SecondsFormat::Secs, true) }));
+                self.push(self.speech.named(
+                    "stale",
+                    &Stale {
+                        since: since.to_rfc3339_opts(SecondsFormat::Secs, true),
+                    },
+                ));
             }
-            None if told_stale && !is_stale => self.push(self.speech.named("fresh", &serde_json::json!({}))),
+            None if told_stale && !is_stale => {
+                self.push(self.speech.named("fresh", &serde_json::json!({})))
+            }
             _ => return false,
         }
         true
@@ -223,6 +237,8 @@ impl Life {
 
 /// Rounded up, so that the token has ended then.
 fn token_end(caller: &Caller, now: Tick) -> Tick {
-    let left = caller.ends_at().and_then(|end| end.checked_duration_since(Instant::now()));
+    let left = caller
+        .ends_at()
+        .and_then(|end| end.checked_duration_since(Instant::now()));
     left.map_or(Tick::NEVER, |left| now + (left + TICK * 2))
 }

@@ -38,7 +38,11 @@ impl<F: Feed> Listener<F> {
     pub fn new(feed: F, rounds: &Rounds) -> Self {
         let bell = Rc::new(Bell(Cell::default()));
         let member: Weak<dyn Member> = Rc::<Bell>::downgrade(&bell);
-        Self { _seats: feed.join(rounds, member), feed, bell }
+        Self {
+            _seats: feed.join(rounds, member),
+            feed,
+            bell,
+        }
     }
 
     /// What to send next, or `None` at the end. Dropping the future loses nothing.

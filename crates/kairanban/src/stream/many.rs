@@ -56,7 +56,13 @@ impl ManyStream {
     /// A stream that begins with what `watches` found. Everything up to `from` had been published before
     /// they were looked at.
     #[must_use]
-    pub fn new(watches: Vec<BoardWatch>, from: Cursor, speech: Speech, around: Arc<Surroundings>, reader: Reader) -> Self {
+    pub fn new(
+        watches: Vec<BoardWatch>,
+        from: Cursor,
+        speech: Speech,
+        around: Arc<Surroundings>,
+        reader: Reader,
+    ) -> Self {
         let mut life = Life::new(speech, around, reader);
         life.push(life.speech.opening(life.around.timing.retry_ms()));
         let reason = watches.iter().find_map(|found| match found.watch.first {
@@ -67,9 +73,17 @@ impl ManyStream {
         if let Some(reason) = reason {
             life.push(life.speech.reset(reason));
         }
-        for BoardWatch { watch: Watch { snapshot, first, .. }, .. } in &watches {
+        for BoardWatch {
+            watch: Watch {
+                snapshot, first, ..
+            },
+            ..
+        } in &watches
+        {
             match first {
-                First::Patch(patch) if reason.is_none() => life.push(life.speech.one_of_many_missed(patch, snapshot)),
+                First::Patch(patch) if reason.is_none() => {
+                    life.push(life.speech.one_of_many_missed(patch, snapshot))
+                }
                 First::Nothing if reason.is_none() => {}
                 _ => life.push(life.speech.one_of_many(snapshot)),
             }
@@ -77,9 +91,19 @@ impl ManyStream {
         life.push(life.speech.cursor(&from));
         let board = |BoardWatch { board, watch }: BoardWatch| {
             let stale_since = watch.subscription.channel.live().stale_since();
-            BoardReader { board, sent: watch.snapshot.cursor().clone(), stale_since, subscription: watch.subscription }
+            BoardReader {
+                board,
+                sent: watch.snapshot.cursor().clone(),
+                stale_since,
+                subscription: watch.subscription,
+            }
         };
-        let mut stream = Self { life, boards: watches.into_iter().map(board).collect(), cursor: from, together: None };
+        let mut stream = Self {
+            life,
+            boards: watches.into_iter().map(board).collect(),
+            cursor: from,
+            together: None,
+        };
         stream.say_staleness();
         stream
     }
@@ -98,18 +122,26 @@ impl ManyStream {
                 .boxed()
             });
         }
-        let Some(together) = &mut self.together else { return Poll::Pending };
+        let Some(together) = &mut self.together else {
+            return Poll::Pending;
+        };
         let (at, news) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
         let following = &self.life.around.following;
-        let upto = Cursor { epoch: following.epoch(), revision: following.revision() };
+        let upto = Cursor {
+            epoch: following.epoch(),
+            revision: following.revision(),
+        };
         self.take(news, at);
         while let Some((at, news)) = self.first_news() {
             self.take(news, at);
         }
         // After a new epoch has begun only once every board was sent in it.
-        let is_of_one_epoch = self.boards.iter().all(|board| board.sent.epoch == upto.epoch);
+        let is_of_one_epoch = self
+            .boards
+            .iter()
+            .all(|board| board.sent.epoch == upto.epoch);
         let is_newer = upto.epoch != self.cursor.epoch || upto.revision > self.cursor.revision;
         if !self.life.has_ended() && is_of_one_epoch && is_newer {
             self.life.push(self.life.speech.cursor(&upto));
@@ -119,7 +151,9 @@ impl ManyStream {
     }
 
     fn first_news(&mut self) -> Option<(usize, Result<News, Missed>)> {
-        let news = |(at, board): (usize, &mut BoardReader)| board.subscription.try_next().map(|news| (at, news));
+        let news = |(at, board): (usize, &mut BoardReader)| {
+            board.subscription.try_next().map(|news| (at, news))
+        };
         self.boards.iter_mut().enumerate().find_map(news)
     }
 
@@ -146,7 +180,12 @@ impl ManyStream {
     }
 
     fn say_staleness(&mut self) {
-        self.life.set_board_stale(self.boards.iter().filter_map(|board| board.stale_since).min());
+        self.life.set_board_stale(
+            self.boards
+                .iter()
+                .filter_map(|board| board.stale_since)
+                .min(),
+        );
     }
 
     /// Sends a board's list of a new epoch, unless it was sent in it already. With the first such board everything that the
@@ -167,7 +206,12 @@ impl ManyStream {
     fn check_leave(&mut self) {
         let caller = &self.life.reader.caller;
         let may_read = |reader: &BoardReader| {
-            let policies = reader.subscription.channel.live().policies().unwrap_or_default();
+            let policies = reader
+                .subscription
+                .channel
+                .live()
+                .policies()
+                .unwrap_or_default();
             caller.may_read(&reader.board, policies)
         };
         if !self.life.has_ended() && !self.boards.iter().all(may_read) {
@@ -182,7 +226,11 @@ impl ManyStream {
         }
         let speech = &self.life.speech;
         let hole = update.patch.from > reader.sent.revision;
-        let frame = if hole { speech.one_of_many(&update.snapshot) } else { speech.one_of_many_changed(update) };
+        let frame = if hole {
+            speech.one_of_many(&update.snapshot)
+        } else {
+            speech.one_of_many_changed(update)
+        };
         reader.sent.revision = update.revision();
         self.life.push(frame);
     }
@@ -190,13 +238,23 @@ impl ManyStream {
     /// Brings one board of a reader that fell behind to its newest list; the others are as they were.
     fn resync(&mut self, at: usize) {
         let reader = &mut self.boards[at];
-        let newest: Option<Arc<Snapshot>> = reader.subscription.channel.live().last_known().map(Arc::clone);
-        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else { return };
+        let newest: Option<Arc<Snapshot>> = reader
+            .subscription
+            .channel
+            .live()
+            .last_known()
+            .map(Arc::clone);
+        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else {
+            return;
+        };
         if newest.cursor().epoch != reader.sent.epoch {
             self.begin_again(&newest, at);
         } else if newest.revision() > reader.sent.revision {
             reader.sent.revision = newest.revision();
-            let reset = self.life.speech.fell_behind(&reader.board, ResetReason::Lagged);
+            let reset = self
+                .life
+                .speech
+                .fell_behind(&reader.board, ResetReason::Lagged);
             self.life.push(reset);
             self.life.push(self.life.speech.one_of_many(&newest));
         }
@@ -207,7 +265,10 @@ impl Feed for ManyStream {
     type Seats = Vec<Seat>;
 
     fn join(&self, rounds: &Rounds, member: Weak<dyn Member>) -> Vec<Seat> {
-        self.boards.iter().map(|board| rounds.join(&board.subscription.channel, member.clone())).collect()
+        self.boards
+            .iter()
+            .map(|board| rounds.join(&board.subscription.channel, member.clone()))
+            .collect()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {

@@ -35,7 +35,11 @@ impl Stream {
     /// A stream that begins with what `watch` found.
     #[must_use]
     pub fn new(watch: Watch, speech: Speech, around: Arc<Surroundings>, reader: Reader) -> Self {
-        let Watch { subscription, snapshot, first } = watch;
+        let Watch {
+            subscription,
+            snapshot,
+            first,
+        } = watch;
         let mut life = Life::new(speech, around, reader);
         life.push(life.speech.opening(life.around.timing.retry_ms()));
         match first {
@@ -51,7 +55,11 @@ impl Stream {
             }
         }
         life.set_board_stale(subscription.channel.live().stale_since());
-        Self { life, subscription, sent: snapshot.cursor().clone() }
+        Self {
+            life,
+            subscription,
+            sent: snapshot.cursor().clone(),
+        }
     }
 
     /// Who reads.
@@ -88,7 +96,8 @@ impl Stream {
             Err(Missed) => {
                 // Among what it missed may be that the board takes a token now.
                 self.check_leave();
-                self.life.set_board_stale(self.subscription.channel.live().stale_since());
+                self.life
+                    .set_board_stale(self.subscription.channel.live().stale_since());
                 self.resync();
             }
         }
@@ -111,7 +120,9 @@ impl Stream {
         let channel = &self.subscription.channel;
         let policies = channel.live().policies().unwrap_or_default();
         let caller = &self.life.reader.caller;
-        if !self.life.has_ended() && (caller.is_replaced() || !caller.may_read(&channel.board, policies)) {
+        if !self.life.has_ended()
+            && (caller.is_replaced() || !caller.may_read(&channel.board, policies))
+        {
             self.life.show_out();
         }
     }
@@ -123,20 +134,32 @@ impl Stream {
         // A patch from later than where the reader stands would leave a hole.
         let speech = &self.life.speech;
         let hole = update.patch.from > self.sent.revision;
-        let frame = if hole { speech.snapshot_since(&update.snapshot, self.sent.revision) } else { speech.update(update) };
+        let frame = if hole {
+            speech.snapshot_since(&update.snapshot, self.sent.revision)
+        } else {
+            speech.update(update)
+        };
         self.life.push(frame);
         self.sent.revision = update.revision();
     }
 
     /// Brings a reader that fell behind to the newest list. What its channel still holds is older.
     fn resync(&mut self) {
-        let newest = self.subscription.channel.live().last_known().map(Arc::clone);
-        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else { return };
+        let newest = self
+            .subscription
+            .channel
+            .live()
+            .last_known()
+            .map(Arc::clone);
+        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else {
+            return;
+        };
         if newest.cursor().epoch != self.sent.epoch {
             self.begin_again(&newest);
         } else if newest.revision() > self.sent.revision {
             self.life.push(self.life.speech.reset(ResetReason::Lagged));
-            self.life.push(self.life.speech.snapshot_since(&newest, self.sent.revision));
+            self.life
+                .push(self.life.speech.snapshot_since(&newest, self.sent.revision));
             self.sent.revision = newest.revision();
         }
     }
@@ -197,7 +220,12 @@ mod tests {
         let gate = StreamGate::new(&config.limits);
         let permit = gate.enter(None).expect("room");
         let subscription = hub.subscribe(&board());
-        let snapshot = subscription.channel.live().last_known().map(Arc::clone).expect("a list");
+        let snapshot = subscription
+            .channel
+            .live()
+            .last_known()
+            .map(Arc::clone)
+            .expect("a list");
         let fragments = Arc::new(Fragments::new(None).expect("a template"));
         let around = Surroundings {
             following: Following::at_rest(snapshot.cursor()),
@@ -206,14 +234,29 @@ mod tests {
             timing: StreamTiming::new(&config.stream),
             wheel: Wheel::new(),
         };
-        let reader = Reader { caller: Caller::default(), permit };
-        let watch = Watch { subscription, snapshot, first: First::Nothing };
-        Stream::new(watch, Speech::new(Dialect::Patch, false, fragments), Arc::new(around), reader)
+        let reader = Reader {
+            caller: Caller::default(),
+            permit,
+        };
+        let watch = Watch {
+            subscription,
+            snapshot,
+            first: First::Nothing,
+        };
+        Stream::new(
+            watch,
+            Speech::new(Dialect::Patch, false, fragments),
+            Arc::new(around),
+            reader,
+        )
     }
 
     fn sent(stream: &mut Stream) -> Option<(usize, String)> {
         let chunks = poll_fn(|cx| stream.poll_next(cx)).now_or_never()??;
-        Some((chunks.len(), String::from_utf8(payload_of(&chunks).to_vec()).expect("text")))
+        Some((
+            chunks.len(),
+            String::from_utf8(payload_of(&chunks).to_vec()).expect("text"),
+        ))
     }
 
     #[test]
@@ -224,7 +267,10 @@ mod tests {
         assert_eq!(sent(&mut stream), None, "nothing has happened");
         (2..5).for_each(|revision| post(&hub, revision));
         let (updates, text) = sent(&mut stream).expect("news");
-        assert!(updates == 3 && text.contains("id: e-2") && text.contains("post 4"), "{updates}: {text}");
+        assert!(
+            updates == 3 && text.contains("id: e-2") && text.contains("post 4"),
+            "{updates}: {text}"
+        );
         post(&hub, 5);
         assert_eq!(sent(&mut stream).map(|(updates, _)| updates), Some(1));
         assert_eq!(sent(&mut stream), None);
@@ -237,9 +283,21 @@ mod tests {
         sent(&mut stream).expect("a beginning");
         (2..9).for_each(|revision| post(&hub, revision));
         let (_, text) = sent(&mut stream).expect("news");
-        assert!(text.contains("\"reason\":\"lagged\"") && text.contains("id: e-8") && !text.contains("event: patch"), "{text}");
-        assert_eq!(sent(&mut stream), None, "what the channel still held is older");
+        assert!(
+            text.contains("\"reason\":\"lagged\"")
+                && text.contains("id: e-8")
+                && !text.contains("event: patch"),
+            "{text}"
+        );
+        assert_eq!(
+            sent(&mut stream),
+            None,
+            "what the channel still held is older"
+        );
         post(&hub, 9);
-        assert!(sent(&mut stream).is_some_and(|(_, text)| text.contains("event: patch") && text.contains("post 9")));
+        assert!(
+            sent(&mut stream)
+                .is_some_and(|(_, text)| text.contains("event: patch") && text.contains("post 9"))
+        );
     }
 }

@@ -64,7 +64,10 @@ impl Rounds {
     /// No round goes yet.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
-        Self(Rc::new(All { rounds: RefCell::default(), supervisor }))
+        Self(Rc::new(All {
+            rounds: RefCell::default(),
+            supervisor,
+        }))
     }
 
     /// Joins the board's round. Who has subscribed before and looks for news once afterwards misses none.
@@ -92,10 +95,21 @@ impl Rounds {
             all: self.clone(),
         });
         rounds.insert(channel.board.clone(), Rc::downgrade(&round));
-        let (supervisor, mut subscription, of) = (self.0.supervisor.clone(), channel.subscribe(), Rc::downgrade(&round));
+        let (supervisor, mut subscription, of) = (
+            self.0.supervisor.clone(),
+            channel.subscribe(),
+            Rc::downgrade(&round),
+        );
         let carrier = rt::spawn(async move {
             let mut broke_off = false;
-            let run = async || carry(&mut subscription, &of, std::mem::replace(&mut broke_off, true)).await;
+            let run = async || {
+                carry(
+                    &mut subscription,
+                    &of,
+                    std::mem::replace(&mut broke_off, true),
+                )
+                .await
+            };
             supervisor.to_the_end("carrier", run).await;
         });
         *round.carrier.borrow_mut() = Some(carrier.abort_handle());
@@ -131,7 +145,9 @@ impl Round {
     /// Puts the next members into `calls`, and gives the place behind them.
     fn after(&self, place: Bound<Number>, calls: &mut Vec<Rc<dyn Member>>) -> Bound<Number> {
         let members = self.members.borrow();
-        let next = members.range((place, Unbounded)).filter_map(|(number, member)| Some((*number, member.upgrade()?)));
+        let next = members
+            .range((place, Unbounded))
+            .filter_map(|(number, member)| Some((*number, member.upgrade()?)));
         next.take(CALLS).fold(place, |_, (number, member)| {
             calls.push(member);
             Excluded(number)
@@ -146,7 +162,10 @@ impl Drop for Round {
         }
         // Another round of a board of this name may have begun.
         let mut rounds = self.all.0.rounds.borrow_mut();
-        if rounds.get(&self.channel.board).is_some_and(|round| round.strong_count() == 0) {
+        if rounds
+            .get(&self.channel.board)
+            .is_some_and(|round| round.strong_count() == 0)
+        {
             rounds.remove(&self.channel.board);
         }
     }
@@ -154,7 +173,9 @@ impl Drop for Round {
 
 impl fmt::Debug for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Round").field("board", &self.channel.board).finish_non_exhaustive()
+        f.debug_struct("Round")
+            .field("board", &self.channel.board)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +205,11 @@ mod tests {
         }
     }
 
-    fn join(rounds: &Rounds, channel: &Arc<BoardChannel>, count: usize) -> Vec<(Rc<Counting>, Seat)> {
+    fn join(
+        rounds: &Rounds,
+        channel: &Arc<BoardChannel>,
+        count: usize,
+    ) -> Vec<(Rc<Counting>, Seat)> {
         let member = |_| {
             let member = Rc::<Counting>::default();
             let weak: Weak<dyn Member> = Rc::<Counting>::downgrade(&member);
@@ -243,7 +268,11 @@ mod tests {
         let before = join(&rounds, &hub.channel(&board()), 1);
         // Another board has its name.
         let id = hub.channel(&board()).live().board_id().expect("a board");
-        let gone = BoardChange { revision: Revision::new(2).expect("a revision"), standing: None, named_at: None };
+        let gone = BoardChange {
+            revision: Revision::new(2).expect("a revision"),
+            standing: None,
+            named_at: None,
+        };
         assert_eq!(hub.govern(&HashMap::from([(id, gone)])), 1);
         load(&hub);
         let after = join(&rounds, &hub.channel(&board()), 1);

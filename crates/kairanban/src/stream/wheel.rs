@@ -88,7 +88,12 @@ impl Wheel {
     #[must_use]
     pub fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Arc::default()).collect();
-        Self(Arc::new(Parts { began: Instant::now(), slots, now: AtomicU32::new(0), alarms: AtomicU32::new(0) }))
+        Self(Arc::new(Parts {
+            began: Instant::now(),
+            slots,
+            now: AtomicU32::new(0),
+            alarms: AtomicU32::new(0),
+        }))
     }
 
     /// The tick that it is.
@@ -115,12 +120,22 @@ impl Wheel {
         let next = self.now().0.saturating_add(1);
         let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
         let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
-        Place { tick: Tick(tick), alarms, woken: Box::pin(slot.notified_owned()), waiter: None }
+        Place {
+            tick: Tick(tick),
+            alarms,
+            woken: Box::pin(slot.notified_owned()),
+            waiter: None,
+        }
     }
 
     /// Turns until told to stop. Everybody is woken when the server begins to end, and when the database goes
     /// away or comes back.
-    pub async fn turn(&self, drain: &Drain, staleness: &mut watch::Receiver<Option<DateTime<Utc>>>, stop: &CancellationToken) {
+    pub async fn turn(
+        &self,
+        drain: &Drain,
+        staleness: &mut watch::Receiver<Option<DateTime<Utc>>>,
+        stop: &CancellationToken,
+    ) {
         if self.rung().is_one_ringing() {
             // It broke off: it is not known who has heard it.
             self.0.alarms.fetch_sub(1, Ordering::SeqCst);
@@ -176,7 +191,10 @@ impl Place {
     /// Ready when it was woken.
     pub fn poll(&mut self, wheel: &Wheel, cx: &mut Context<'_>) -> Poll<()> {
         // Streams are woken by news far more often than from here; who waits already need not queue again.
-        let waits = self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker()));
+        let waits = self
+            .waiter
+            .as_ref()
+            .is_some_and(|waiter| waiter.will_wake(cx.waker()));
         let alarms = wheel.rung();
         if waits && wheel.now() < self.tick && alarms == self.alarms && !alarms.is_one_ringing() {
             return Poll::Pending;
@@ -196,7 +214,9 @@ mod tests {
     use super::*;
 
     fn is_woken(wheel: &Wheel, place: &mut Place) -> bool {
-        place.poll(wheel, &mut Context::from_waker(Waker::noop())).is_ready()
+        place
+            .poll(wheel, &mut Context::from_waker(Waker::noop()))
+            .is_ready()
     }
 
     #[test]
@@ -229,7 +249,11 @@ mod tests {
             let mut again = self.1.lock().expect("alone");
             if again.is_none() {
                 let mut place = self.0.place(Tick(100));
-                assert!(place.poll(&self.0, &mut Context::from_waker(&Arc::clone(&self).into())).is_pending());
+                assert!(
+                    place
+                        .poll(&self.0, &mut Context::from_waker(&Arc::clone(&self).into()))
+                        .is_pending()
+                );
                 *again = Some(place);
             }
         }
@@ -244,7 +268,12 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         assert!(place.poll(&wheel, &mut cx).is_pending());
         wheel.alarm();
-        let mut again = returning.1.lock().expect("alone").take().expect("it was woken");
+        let mut again = returning
+            .1
+            .lock()
+            .expect("alone")
+            .take()
+            .expect("it was woken");
         // The same alarm has come by there, too: who waits on would wait for nothing.
         assert!(again.poll(&wheel, &mut cx).is_ready());
     }

@@ -21,13 +21,22 @@ impl Sparse {
     /// Lines, at most one in each `interval`.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
-        Self { interval, state: Mutex::new(SinceLine { written_at: None, suppressed: 0 }) }
+        Self {
+            interval,
+            state: Mutex::new(SinceLine {
+                written_at: None,
+                suppressed: 0,
+            }),
+        }
     }
 
     /// Whether a line is due. Returns how many were suppressed since the last one that was.
     pub fn line(&self) -> Option<u64> {
         let mut state = self.state.lock();
-        if state.written_at.is_some_and(|at| at.elapsed() < self.interval) {
+        if state
+            .written_at
+            .is_some_and(|at| at.elapsed() < self.interval)
+        {
             state.suppressed += 1;
             return None;
         }
@@ -43,7 +52,10 @@ mod tests {
     #[test]
     fn what_is_suppressed_is_counted_in_the_next_line() {
         let lines = Sparse::new(Duration::from_secs(3_600));
-        assert_eq!((lines.line(), lines.line(), lines.line()), (Some(0), None, None));
+        assert_eq!(
+            (lines.line(), lines.line(), lines.line()),
+            (Some(0), None, None)
+        );
         let long_ago = Instant::now().checked_sub(Duration::from_secs(3_601));
         lines.state.lock().written_at = long_ago;
         assert_eq!((lines.line(), lines.line()), (Some(2), None));

@@ -9,7 +9,11 @@ use crate::{
     wire,
 };
 
-crate::on_both!(topics_are_listed_and_posted, what_is_refused_leaves_nothing, a_repeated_post_is_one_topic);
+crate::on_both!(
+    topics_are_listed_and_posted,
+    what_is_refused_leaves_nothing,
+    a_repeated_post_is_one_topic
+);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 const JSON: &str = "application/json";
@@ -18,16 +22,28 @@ fn topics_are_listed_and_posted(database: Database) {
     let node = Node::start(database);
     assert_eq!(node.get(TOPICS).json()["topics"], json!([]));
     let posted = node.send("POST", TOPICS, JSON, r#"{"comment":"a","author":"ann"}"#);
-    assert_eq!((posted.status, posted.header("location")), (201, Some("/api/v1/boards/main/topics/1")));
+    assert_eq!(
+        (posted.status, posted.header("location")),
+        (201, Some("/api/v1/boards/main/topics/1"))
+    );
     let topic = posted.json();
-    assert_eq!((&topic["id"], &topic["comment"], &topic["author"]), (&json!(1), &json!("a"), &json!("ann")));
+    assert_eq!(
+        (&topic["id"], &topic["comment"], &topic["author"]),
+        (&json!(1), &json!("a"), &json!("ann"))
+    );
     let list = node.get(TOPICS);
-    assert_eq!(list.json(), json!({"topics": [topic], "revision": topic["revision"]}));
+    assert_eq!(
+        list.json(),
+        json!({"topics": [topic], "revision": topic["revision"]})
+    );
     let tag = list.header("etag").expect("a tag").to_owned();
     let again = node.get_with(TOPICS, &[("If-None-Match", &format!("\"x\", {tag}"))]);
     assert_eq!((again.status, again.body.as_str()), (304, ""));
     node.post("b");
-    assert_eq!(node.get_with(TOPICS, &[("If-None-Match", &tag)]).status, 200);
+    assert_eq!(
+        node.get_with(TOPICS, &[("If-None-Match", &tag)]).status,
+        200
+    );
 }
 
 fn what_is_refused_leaves_nothing(database: Database) {
@@ -48,32 +64,97 @@ fn what_is_refused_leaves_nothing(database: Database) {
         (413, "too_large", &long),
     ] {
         let answer = node.send("POST", TOPICS, JSON, body);
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{body:.60}: {answer:?}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-        assert!(!answer.body.contains("struct") && !answer.body.contains("Draft"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (status, Some(code)),
+            "{body:.60}: {answer:?}"
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert!(
+            !answer.body.contains("struct") && !answer.body.contains("Draft"),
+            "{answer:?}"
+        );
     }
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/json; charset=utf-16", ""] {
-        assert_eq!(node.send("POST", TOPICS, kind, r#"{"comment":"a"}"#).status, 415, "{kind}");
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "application/json; charset=utf-16",
+        "",
+    ] {
+        assert_eq!(
+            node.send("POST", TOPICS, kind, r#"{"comment":"a"}"#).status,
+            415,
+            "{kind}"
+        );
     }
     let post = |body: &str, kind: &str| node.send("POST", "/", kind, body).status;
     let form = "application/x-www-form-urlencoded";
-    assert_eq!([post("author=a", form), post("comment=a%ffb", form), post("comment=a&comment=b", form)], [400; 3]);
-    assert_eq!([post("comment=a%00b", form), post("a\u{202E}b", "text/plain")], [422; 2]);
+    assert_eq!(
+        [
+            post("author=a", form),
+            post("comment=a%ffb", form),
+            post("comment=a&comment=b", form)
+        ],
+        [400; 3]
+    );
+    assert_eq!(
+        [
+            post("comment=a%00b", form),
+            post("a\u{202E}b", "text/plain")
+        ],
+        [422; 2]
+    );
     assert_eq!(post("a", "multipart/form-data; boundary=x"), 415);
-    for path in ["/b/nowhere", "/b/Main", "/b/%2e%2e", "/b/a%2Fb", "/b/%ff", "/b/%00", "/b/admin", "/nothing", "/assets/../x"] {
+    for path in [
+        "/b/nowhere",
+        "/b/Main",
+        "/b/%2e%2e",
+        "/b/a%2Fb",
+        "/b/%ff",
+        "/b/%00",
+        "/b/admin",
+        "/nothing",
+        "/assets/../x",
+    ] {
         assert_eq!(node.get(path).status, 404, "{path}");
     }
-    assert_eq!(node.send("POST", "/b/nowhere", "text/plain", "a").status, 404);
+    assert_eq!(
+        node.send("POST", "/b/nowhere", "text/plain", "a").status,
+        404
+    );
     let wrong = node.send("DELETE", TOPICS, JSON, "");
-    assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD, POST")));
-    assert_eq!(node.get(TOPICS).header("etag").map(str::to_owned), before, "nothing was stored");
-    assert_eq!(node.database.sql("SELECT count(*) FROM topics;").lines().last(), Some("0"));
+    assert_eq!(
+        (wrong.status, wrong.header("allow")),
+        (405, Some("GET, HEAD, POST"))
+    );
+    assert_eq!(
+        node.get(TOPICS).header("etag").map(str::to_owned),
+        before,
+        "nothing was stored"
+    );
+    assert_eq!(
+        node.database
+            .sql("SELECT count(*) FROM topics;")
+            .lines()
+            .last(),
+        Some("0")
+    );
 }
 
 fn a_repeated_post_is_one_topic(database: Database) {
     let mut node = Node::start(database);
     let post = |node: &Node, path: &str, key: &str, body: &str| {
-        wire::request(node.address, "POST", path, &[("Content-Type", JSON), ("Idempotency-Key", key)], body.as_bytes())
+        wire::request(
+            node.address,
+            "POST",
+            path,
+            &[("Content-Type", JSON), ("Idempotency-Key", key)],
+            body.as_bytes(),
+        )
     };
     let body = r#"{"comment":"once"}"#;
     let first = post(&node, TOPICS, "a-key", body);
@@ -85,11 +166,17 @@ fn a_repeated_post_is_one_topic(database: Database) {
         assert_eq!((again.status, again.json()), (201, first.json()), "{path}");
     }
     let other = post(&node, TOPICS, "a-key", r#"{"comment":"other"}"#);
-    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("key_reused")));
+    assert_eq!(
+        (other.status, other.json()["code"].as_str()),
+        (422, Some("key_reused"))
+    );
     for wrong in ["", "a b", &"x".repeat(256)] {
         assert_eq!(post(&node, TOPICS, wrong, body).status, 400, "{wrong:.20}");
     }
-    assert_eq!(node.get(TOPICS).json()["topics"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        node.get(TOPICS).json()["topics"].as_array().map(Vec::len),
+        Some(1)
+    );
 }
 
 /// The same key on two nodes at once.
@@ -103,13 +190,22 @@ fn a_repeated_post_on_two_nodes_is_one_topic() {
             .map(|n| {
                 scope.spawn(move || {
                     let headers = [("Content-Type", JSON), ("Idempotency-Key", "k")];
-                    let answer = wire::request(addresses[n % 2], "POST", TOPICS, &headers, br#"{"comment":"once"}"#);
+                    let answer = wire::request(
+                        addresses[n % 2],
+                        "POST",
+                        TOPICS,
+                        &headers,
+                        br#"{"comment":"once"}"#,
+                    );
                     assert_eq!(answer.status, 201, "{answer:?}");
                     answer.json()["id"].as_u64()
                 })
             })
             .collect();
-        posts.into_iter().map(|post| post.join().expect("an answer")).collect()
+        posts
+            .into_iter()
+            .map(|post| post.join().expect("an answer"))
+            .collect()
     });
     assert_eq!(ids.len(), 1);
     assert_eq!(first.database.sql("SELECT count(*) FROM topics;"), "1");
@@ -117,7 +213,10 @@ fn a_repeated_post_on_two_nodes_is_one_topic() {
 
 #[test]
 fn one_address_may_write_so_much() {
-    let settings = [("LIMITS__POSTS_PER_CLIENT_BURST", "3"), ("LIMITS__TRUSTED_PROXIES", "127.0.0.1/32")];
+    let settings = [
+        ("LIMITS__POSTS_PER_CLIENT_BURST", "3"),
+        ("LIMITS__TRUSTED_PROXIES", "127.0.0.1/32"),
+    ];
     let node = Node::start_with(Database::sqlite(), &settings);
     let post = |client: &str| {
         let headers = [("Content-Type", "text/plain"), ("X-Forwarded-For", client)];
@@ -127,7 +226,11 @@ fn one_address_may_write_so_much() {
         assert_eq!(post("2001:db8::1").status, 201);
     }
     let refused = post("2001:db8::2");
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "the same /64: {refused:?}");
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, Some("1")),
+        "the same /64: {refused:?}"
+    );
     assert_eq!(post("2001:db8:0:1::1").status, 201, "somebody else");
     let end = std::time::Instant::now() + Duration::from_secs(5);
     while post("2001:db8::1").status == 429 {
@@ -140,7 +243,13 @@ fn another_sites_page_cannot_post() {
     let node = Node::start(Database::sqlite());
     let post = |headers: &[(&str, &str)]| {
         let kind = ("Content-Type", "application/x-www-form-urlencoded");
-        wire::request(node.address, "POST", "/", &[headers, &[kind]].concat(), b"comment=a")
+        wire::request(
+            node.address,
+            "POST",
+            "/",
+            &[headers, &[kind]].concat(),
+            b"comment=a",
+        )
     };
     for foreign in [
         ("Sec-Fetch-Site", "cross-site"),
@@ -152,34 +261,85 @@ fn another_sites_page_cannot_post() {
         assert_eq!(answer.status, 403, "{foreign:?}");
         assert!(answer.header("content-security-policy").is_some());
     }
-    assert_eq!(node.get_with("/", &[("Sec-Fetch-Site", "cross-site")]).status, 200, "a link from elsewhere is fine");
+    assert_eq!(
+        node.get_with("/", &[("Sec-Fetch-Site", "cross-site")])
+            .status,
+        200,
+        "a link from elsewhere is fine"
+    );
     assert_eq!(node.get(TOPICS).json()["topics"], json!([]));
     assert_eq!(post(&[("Origin", "http://board.test")]).status, 201);
-    assert_eq!(post(&[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")]).status, 303);
+    assert_eq!(
+        post(&[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")]).status,
+        303
+    );
 }
 
 #[test]
 fn a_site_that_is_named_may_read_and_write() {
-    let node = Node::start_with(Database::sqlite(), &[("CORS__ORIGINS", "https://app.example")]);
-    let (ours, theirs) = (("Origin", "https://app.example"), ("Origin", "https://evil.example"));
+    let node = Node::start_with(
+        Database::sqlite(),
+        &[("CORS__ORIGINS", "https://app.example")],
+    );
+    let (ours, theirs) = (
+        ("Origin", "https://app.example"),
+        ("Origin", "https://evil.example"),
+    );
     let preflight = |origin| {
-        let asks = [origin, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
+        let asks = [
+            origin,
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "content-type"),
+        ];
         wire::request(node.address, "OPTIONS", TOPICS, &asks, b"")
     };
-    assert_eq!(preflight(ours).header("access-control-allow-origin"), Some("https://app.example"));
-    assert_eq!(preflight(theirs).header("access-control-allow-origin"), None);
+    assert_eq!(
+        preflight(ours).header("access-control-allow-origin"),
+        Some("https://app.example")
+    );
+    assert_eq!(
+        preflight(theirs).header("access-control-allow-origin"),
+        None
+    );
     let post = |origin| {
-        let headers = [origin, ("Sec-Fetch-Site", "cross-site"), ("Content-Type", JSON)];
-        wire::request(node.address, "POST", TOPICS, &headers, br#"{"comment":"a"}"#)
+        let headers = [
+            origin,
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Content-Type", JSON),
+        ];
+        wire::request(
+            node.address,
+            "POST",
+            TOPICS,
+            &headers,
+            br#"{"comment":"a"}"#,
+        )
     };
     let posted = post(ours);
-    assert_eq!((posted.status, posted.header("access-control-allow-origin")), (201, Some("https://app.example")));
+    assert_eq!(
+        (posted.status, posted.header("access-control-allow-origin")),
+        (201, Some("https://app.example"))
+    );
     assert!((400..500).contains(&post(theirs).status));
-    assert_eq!(node.get(TOPICS).json()["topics"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        node.get(TOPICS).json()["topics"].as_array().map(Vec::len),
+        Some(1)
+    );
     let stream = crate::sse::Reader::open(node.address, "/topic_stream/", &[ours]);
-    assert!(stream.head.to_lowercase().contains("access-control-allow-origin: https://app.example"));
+    assert!(
+        stream
+            .head
+            .to_lowercase()
+            .contains("access-control-allow-origin: https://app.example")
+    );
     let closed = Node::start(Database::sqlite());
-    assert_eq!(closed.get_with(TOPICS, &[ours]).header("access-control-allow-origin"), None, "nobody, unless named");
+    assert_eq!(
+        closed
+            .get_with(TOPICS, &[ours])
+            .header("access-control-allow-origin"),
+        None,
+        "nobody, unless named"
+    );
 }
 
 #[test]
@@ -216,12 +376,24 @@ fn a_locked_database_is_told_and_passes() {
     let lock = node.database.lock("topics, changes");
     let began = std::time::Instant::now();
     let answer = node.send("POST", "/", "text/plain", "b");
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("2")),
+        "{answer:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(stream.event().name, "stale");
     let list = node.get(TOPICS);
     assert_eq!(list.json()["topics"][0]["comment"], "a");
-    assert!(list.header("kairanban-stale-since").is_some(), "{}", list.head);
+    assert!(
+        list.header("kairanban-stale-since").is_some(),
+        "{}",
+        list.head
+    );
     assert_eq!(node.get("/readyz").status, 503);
     drop(lock);
     assert_eq!(stream.event().name, "fresh");

@@ -113,14 +113,32 @@ struct Story {
 
 impl Story {
     fn new(database: Database) -> Self {
-        let node = Node::start_with(database.twin(), &[("LIMITS__POSTS_PER_CLIENT_BURST", "100000")]);
+        let node = Node::start_with(
+            database.twin(),
+            &[("LIMITS__POSTS_PER_CLIENT_BURST", "100000")],
+        );
         let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
         for board in ["other", "victim"] {
-            let made = node.send_as("POST", "/api/v1/boards", &admin, &[], &format!(r#"{{"name":"{board}"}}"#));
+            let made = node.send_as(
+                "POST",
+                "/api/v1/boards",
+                &admin,
+                &[],
+                &format!(r#"{{"name":"{board}"}}"#),
+            );
             assert_eq!(made.status, 201);
         }
-        let story = Self { node, admin, database, posts: AtomicU32::new(0) };
-        story.database.sql(if story.database.is_postgres() { NO_CONSTRAINTS_POSTGRES } else { NO_CONSTRAINTS_SQLITE });
+        let story = Self {
+            node,
+            admin,
+            database,
+            posts: AtomicU32::new(0),
+        };
+        story.database.sql(if story.database.is_postgres() {
+            NO_CONSTRAINTS_POSTGRES
+        } else {
+            NO_CONSTRAINTS_SQLITE
+        });
         story
     }
 
@@ -136,12 +154,18 @@ impl Story {
         for (n, value) in values.iter().enumerate() {
             let update = format!("UPDATE {table} SET {column} = {value} WHERE {}", is_row(n));
             // A key may not be there twice, and a trigger may refuse it: no harm then.
-            let _ = self.database.try_sql(&format!("{}{update};", self.without_triggers()));
+            let _ = self
+                .database
+                .try_sql(&format!("{}{update};", self.without_triggers()));
         }
     }
 
     fn without_triggers(&self) -> &'static str {
-        if self.database.is_postgres() { "SET session_replication_role = replica;" } else { "" }
+        if self.database.is_postgres() {
+            "SET session_replication_role = replica;"
+        } else {
+            ""
+        }
     }
 
     /// Everybody else goes on, now and after a restart.
@@ -163,16 +187,28 @@ impl Story {
             let body = serde_json::json!({ "comment": said }).to_string();
             let posted = self.node.send("POST", &topics, "application/json", &body);
             assert_eq!(posted.status, 201, "{what}: {}", posted.body);
-            assert!(self.node.get(&topics).body.contains(&said), "{what}: a post on {board} is not shown");
+            assert!(
+                self.node.get(&topics).body.contains(&said),
+                "{what}: a post on {board} is not shown"
+            );
         }
         let said = self.comment();
         self.database
             .sql(&format!("INSERT INTO topics (board_id, comment) SELECT id, '{said}' FROM boards WHERE name = 'main';"));
         let deadline = Instant::now() + PATIENCE;
         while !self.node.get("/").body.contains(&said) {
-            assert!(Instant::now() < deadline, "{what}: what another program put in is not shown");
+            assert!(
+                Instant::now() < deadline,
+                "{what}: what another program put in is not shown"
+            );
         }
-        for path in ["/", "/b/other", "/b/main/feed.xml", "/readyz", "/api/v1/boards"] {
+        for path in [
+            "/",
+            "/b/other",
+            "/b/main/feed.xml",
+            "/readyz",
+            "/api/v1/boards",
+        ] {
             assert_eq!(self.node.get(path).status, 200, "{what}: {path}");
         }
         for path in ["/api/v1/tokens", "/api/v1/audit"] {
@@ -180,7 +216,11 @@ impl Story {
             assert_eq!(answer.status, 200, "{what}: {path}: {}", answer.body);
         }
         let victim = self.node.get("/api/v1/boards/victim/topics");
-        assert!(victim.status < 500, "{what}: the board itself: {}", victim.body);
+        assert!(
+            victim.status < 500,
+            "{what}: the board itself: {}",
+            victim.body
+        );
     }
 }
 
@@ -203,10 +243,19 @@ const NO_CONSTRAINTS_POSTGRES: &str = "DO $$ DECLARE c record; BEGIN
 
 /// One row for each bad value; `{n}` is its number.
 fn rows(template: &str) -> String {
-    (0..ROWS).map(|n| template.replace("{n}", &n.to_string())).collect::<Vec<_>>().join(";\n") + ";"
+    (0..ROWS)
+        .map(|n| template.replace("{n}", &n.to_string()))
+        .collect::<Vec<_>>()
+        .join(";\n")
+        + ";"
 }
 
-fn spoil_all(story: &mut Story, table: &str, columns: &[(&str, Kind)], is_row: impl Fn(usize) -> String) {
+fn spoil_all(
+    story: &mut Story,
+    table: &str,
+    columns: &[(&str, Kind)],
+    is_row: impl Fn(usize) -> String,
+) {
     for (column, kind) in columns {
         story.spoil(table, column, kind, &is_row);
         story.check(&format!("{table}.{column}"));
@@ -228,16 +277,30 @@ fn of_topics(database: Database) {
         ("board_id", Number),
         ("id", Number),
     ];
-    spoil_all(&mut story, "topics", &columns, |n| format!("author = 'victim{n}'"));
-    story.spoil("topics", "author", &Text, |n| format!("author = 'victim{n}'"));
+    spoil_all(&mut story, "topics", &columns, |n| {
+        format!("author = 'victim{n}'")
+    });
+    story.spoil("topics", "author", &Text, |n| {
+        format!("author = 'victim{n}'")
+    });
     story.check("topics.author");
 }
 
 fn of_boards(database: Database) {
     let mut story = Story::new(database);
-    story.database.sql(&rows("INSERT INTO boards (name, title) VALUES ('v{n}', 'victim{n}')"));
-    let columns = [("created_at", Time), ("read", Text), ("post", Text), ("name", Text), ("id", Number)];
-    spoil_all(&mut story, "boards", &columns, |n| format!("title = 'victim{n}'"));
+    story.database.sql(&rows(
+        "INSERT INTO boards (name, title) VALUES ('v{n}', 'victim{n}')",
+    ));
+    let columns = [
+        ("created_at", Time),
+        ("read", Text),
+        ("post", Text),
+        ("name", Text),
+        ("id", Number),
+    ];
+    spoil_all(&mut story, "boards", &columns, |n| {
+        format!("title = 'victim{n}'")
+    });
     story.spoil("boards", "title", &Text, |n| format!("title = 'victim{n}'"));
     story.check("boards.title");
 }
@@ -245,8 +308,12 @@ fn of_boards(database: Database) {
 fn of_tokens(database: Database) {
     let mut story = Story::new(database);
     // Those of the story itself stay as they are.
-    let mine = story.node.token(&["create", "--scope", "read", "--name", "mine"]);
-    story.database.sql(&rows("INSERT INTO tokens (name, digest, scope) VALUES ('victim{n}', 'd{n}', 'read')"));
+    let mine = story
+        .node
+        .token(&["create", "--scope", "read", "--name", "mine"]);
+    story.database.sql(&rows(
+        "INSERT INTO tokens (name, digest, scope) VALUES ('victim{n}', 'd{n}', 'read')",
+    ));
     let columns = [
         ("created_at", Time),
         ("expires_at", Time),
@@ -257,49 +324,106 @@ fn of_tokens(database: Database) {
         ("digest", Text),
         ("id", Number),
     ];
-    spoil_all(&mut story, "tokens", &columns, |n| format!("name = 'victim{n}'"));
+    spoil_all(&mut story, "tokens", &columns, |n| {
+        format!("name = 'victim{n}'")
+    });
     story.spoil("tokens", "name", &Text, |n| format!("name = 'victim{n}'"));
     story.check("tokens.name");
     // A token whose own values cannot be understood allows nothing, rather than everything.
-    for (column, value) in
-        [("scope", "'emperor'"), ("expires_at", "'someday'"), ("revoked_at", "'someday'"), ("board_id", "4711")]
-    {
+    for (column, value) in [
+        ("scope", "'emperor'"),
+        ("expires_at", "'someday'"),
+        ("revoked_at", "'someday'"),
+        ("board_id", "4711"),
+    ] {
         if story.database.is_postgres() && value == "'someday'" {
             continue;
         }
-        let token = story.node.token(&["create", "--scope", "admin", "--name", "spoilt"]);
-        assert_eq!(story.node.send_as("GET", "/api/v1/tokens", &token, &[], "").status, 200);
-        story.database.sql(&format!("UPDATE tokens SET {column} = {value} WHERE name = 'spoilt';"));
+        let token = story
+            .node
+            .token(&["create", "--scope", "admin", "--name", "spoilt"]);
+        assert_eq!(
+            story
+                .node
+                .send_as("GET", "/api/v1/tokens", &token, &[], "")
+                .status,
+            200
+        );
+        story.database.sql(&format!(
+            "UPDATE tokens SET {column} = {value} WHERE name = 'spoilt';"
+        ));
         let deadline = Instant::now() + PATIENCE;
-        while story.node.send_as("GET", "/api/v1/tokens", &token, &[], "").status == 200 {
-            assert!(Instant::now() < deadline, "a token with {column} = {value} is good");
+        while story
+            .node
+            .send_as("GET", "/api/v1/tokens", &token, &[], "")
+            .status
+            == 200
+        {
+            assert!(
+                Instant::now() < deadline,
+                "a token with {column} = {value} is good"
+            );
         }
-        story.database.sql("DELETE FROM tokens WHERE name = 'spoilt';");
+        story
+            .database
+            .sql("DELETE FROM tokens WHERE name = 'spoilt';");
     }
-    assert_eq!(story.node.send_as("GET", "/api/v1/boards", &mine, &[], "").status, 200);
+    assert_eq!(
+        story
+            .node
+            .send_as("GET", "/api/v1/boards", &mine, &[], "")
+            .status,
+        200
+    );
 }
 
 fn of_tickets(database: Database) {
     let mut story = Story::new(database);
-    story.database.sql(&rows("INSERT INTO tickets (digest, token_id, board_id) VALUES ('d{n}', 1, 1)"));
-    let columns = [("made_at", Time), ("used_at", Time), ("token_id", Number), ("board_id", Number)];
-    spoil_all(&mut story, "tickets", &columns, |n| format!("digest = 'd{n}'"));
+    story.database.sql(&rows(
+        "INSERT INTO tickets (digest, token_id, board_id) VALUES ('d{n}', 1, 1)",
+    ));
+    let columns = [
+        ("made_at", Time),
+        ("used_at", Time),
+        ("token_id", Number),
+        ("board_id", Number),
+    ];
+    spoil_all(&mut story, "tickets", &columns, |n| {
+        format!("digest = 'd{n}'")
+    });
     // Who shows such a ticket is let in or not, and that is all.
-    let (times, numbers) =
-        if story.database.is_postgres() { (POSTGRES_TIMES, POSTGRES_NUMBERS) } else { (SQLITE_VALUES, SQLITE_VALUES) };
-    for (column, values) in [("made_at", times), ("used_at", times), ("token_id", numbers)] {
+    let (times, numbers) = if story.database.is_postgres() {
+        (POSTGRES_TIMES, POSTGRES_NUMBERS)
+    } else {
+        (SQLITE_VALUES, SQLITE_VALUES)
+    };
+    for (column, values) in [
+        ("made_at", times),
+        ("used_at", times),
+        ("token_id", numbers),
+    ] {
         for value in values {
-            let made = story.node.send_as("POST", "/api/v1/tickets", &story.admin, &[], r#"{"board":"main"}"#);
+            let made = story.node.send_as(
+                "POST",
+                "/api/v1/tickets",
+                &story.admin,
+                &[],
+                r#"{"board":"main"}"#,
+            );
             let ticket = made.json()["ticket"].as_str().expect("a ticket").to_owned();
             story
                 .database
                 .sql(&format!("UPDATE tickets SET {column} = {value} WHERE digest NOT LIKE 'd_' AND digest NOT LIKE 'd__';"));
             let mut stream = wire::connect(story.node.address);
             let path = format!("/b/main/stream?ticket={ticket}");
-            stream.write_all(&wire::message("GET", &path, &[], b"")).expect("sent");
+            stream
+                .write_all(&wire::message("GET", &path, &[], b""))
+                .expect("sent");
             let (status, _) = wire::read_head(&mut BufReader::new(stream));
             assert!(status < 500, "tickets.{column} = {value}: {status}");
-            story.database.sql("DELETE FROM tickets WHERE digest NOT LIKE 'd_' AND digest NOT LIKE 'd__';");
+            story
+                .database
+                .sql("DELETE FROM tickets WHERE digest NOT LIKE 'd_' AND digest NOT LIKE 'd__';");
         }
     }
     story.spoil("tickets", "digest", &Text, |n| format!("digest = 'd{n}'"));
@@ -308,15 +432,30 @@ fn of_tickets(database: Database) {
 
 fn of_idempotency_keys(database: Database) {
     let mut story = Story::new(database);
-    story.database.sql(&rows("INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k{n}', 'r', 1)"));
+    story.database.sql(&rows(
+        "INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k{n}', 'r', 1)",
+    ));
     let columns = [("request", Text), ("topic_id", Number), ("used_at", Time)];
-    spoil_all(&mut story, "idempotency", &columns, |n| format!("key = 'k{n}'"));
+    spoil_all(&mut story, "idempotency", &columns, |n| {
+        format!("key = 'k{n}'")
+    });
     // Who uses the key is answered for good, and alone.
     for n in 0..ROWS {
         let (key, body) = (format!("\"k{n}\""), r#"{"comment":"again"}"#);
         let headers = [("Idempotency-Key", key.as_str())];
-        let answer = story.node.send_as("POST", "/api/v1/boards/main/topics", &story.admin, &headers, body);
-        assert!(answer.status < 500, "k{n}: {} {}", answer.status, answer.body);
+        let answer = story.node.send_as(
+            "POST",
+            "/api/v1/boards/main/topics",
+            &story.admin,
+            &headers,
+            body,
+        );
+        assert!(
+            answer.status < 500,
+            "k{n}: {} {}",
+            answer.status,
+            answer.body
+        );
     }
     story.spoil("idempotency", "key", &Text, |n| format!("key = 'k{n}'"));
     story.check("idempotency.key");
@@ -324,10 +463,22 @@ fn of_idempotency_keys(database: Database) {
 
 fn of_the_audit(database: Database) {
     let mut story = Story::new(database);
-    story.database.sql(&rows("INSERT INTO audit (actor, action, subject) VALUES ('ann', 'victim{n}', 1)"));
-    let columns = [("at", Time), ("actor", Text), ("token_id", Number), ("board", Text), ("subject", Number)];
-    spoil_all(&mut story, "audit", &columns, |n| format!("action = 'victim{n}'"));
-    story.spoil("audit", "action", &Text, |n| format!("action = 'victim{n}'"));
+    story.database.sql(&rows(
+        "INSERT INTO audit (actor, action, subject) VALUES ('ann', 'victim{n}', 1)",
+    ));
+    let columns = [
+        ("at", Time),
+        ("actor", Text),
+        ("token_id", Number),
+        ("board", Text),
+        ("subject", Number),
+    ];
+    spoil_all(&mut story, "audit", &columns, |n| {
+        format!("action = 'victim{n}'")
+    });
+    story.spoil("audit", "action", &Text, |n| {
+        format!("action = 'victim{n}'")
+    });
     story.check("audit.action");
 }
 
@@ -338,12 +489,25 @@ fn of_deleted_topics(database: Database) {
          SELECT 1000 + {n}, boards.id, 'gone', 'victim{n}', boards.created_at, boards.created_at, archived
          FROM boards, topics WHERE name = 'victim' LIMIT 1",
     ));
-    let columns = [("comment", Text), ("created_at", Time), ("updated_at", Time), ("edited_at", Time), ("deleted_at", Time)];
-    spoil_all(&mut story, "deleted_topics", &columns, |n| format!("id = 1000 + {n}"));
+    let columns = [
+        ("comment", Text),
+        ("created_at", Time),
+        ("updated_at", Time),
+        ("edited_at", Time),
+        ("deleted_at", Time),
+    ];
+    spoil_all(&mut story, "deleted_topics", &columns, |n| {
+        format!("id = 1000 + {n}")
+    });
     for n in 0..ROWS {
         let path = format!("/api/v1/boards/victim/topics/{}/restore", 1000 + n);
         let answer = story.node.send_as("POST", &path, &story.admin, &[], "");
-        assert!(answer.status < 500, "restore {n}: {} {}", answer.status, answer.body);
+        assert!(
+            answer.status < 500,
+            "restore {n}: {} {}",
+            answer.status,
+            answer.body
+        );
     }
     story.check("restored topics");
 }
@@ -353,13 +517,27 @@ fn of_the_log(database: Database) {
     for _ in 0..ROWS {
         story.database.sql("INSERT INTO topics (board_id, comment) SELECT id, 'c' FROM boards WHERE name = 'victim';");
     }
-    let columns = [("at", Time), ("kind", Text), ("topic_id", Number), ("revision", Number), ("board_id", Number)];
+    let columns = [
+        ("at", Time),
+        ("kind", Text),
+        ("topic_id", Number),
+        ("revision", Number),
+        ("board_id", Number),
+    ];
     let row = "(SELECT id FROM changes WHERE board_id = (SELECT id FROM boards WHERE name = 'victim') ORDER BY id LIMIT 1 OFFSET";
-    spoil_all(&mut story, "changes", &columns, |n| format!("id = {row} {n})"));
+    spoil_all(&mut story, "changes", &columns, |n| {
+        format!("id = {row} {n})")
+    });
     if !story.database.is_postgres() {
-        for (column, values) in [("newest", SQLITE_VALUES), ("batch", SQLITE_VALUES), ("archiving", SQLITE_VALUES)] {
+        for (column, values) in [
+            ("newest", SQLITE_VALUES),
+            ("batch", SQLITE_VALUES),
+            ("archiving", SQLITE_VALUES),
+        ] {
             for value in values {
-                story.database.sql(&format!("UPDATE revisions SET {column} = {value};"));
+                story
+                    .database
+                    .sql(&format!("UPDATE revisions SET {column} = {value};"));
                 story.check_now(&format!("revisions.{column} = {value}"));
             }
             story.check(&format!("revisions.{column}"));
@@ -370,7 +548,11 @@ fn of_the_log(database: Database) {
 fn of_the_identity(database: Database) {
     let mut story = Story::new(database);
     for key in ["epoch", "mark", "trimmed_to"] {
-        for value in if story.database.is_postgres() { POSTGRES_TEXTS } else { SQLITE_VALUES } {
+        for value in if story.database.is_postgres() {
+            POSTGRES_TEXTS
+        } else {
+            SQLITE_VALUES
+        } {
             story.database.sql(&format!(
                 "DELETE FROM identity WHERE key = '{key}'; INSERT INTO identity (key, value) VALUES ('{key}', {value});"
             ));

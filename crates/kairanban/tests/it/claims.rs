@@ -10,13 +10,21 @@ use std::{
 const DOCUMENTS: [&str; 2] = ["SECURITY.md", "docs/RELIABILITY.md"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the checkout")
 }
 
 /// What stands between backticks as `file::test`, the file with its ending.
 fn named(text: &str) -> Vec<(&str, &str)> {
     let spans = text.split('`').skip(1).step_by(2);
-    spans.filter_map(|span| span.split_once("::").filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".js"))).collect()
+    spans
+        .filter_map(|span| {
+            span.split_once("::")
+                .filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".js"))
+        })
+        .collect()
 }
 
 /// The tests of a Rust file: functions with a `#[test]`, and stories named in a macro that runs each of them.
@@ -24,9 +32,15 @@ fn rust_tests(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let (mut is_marked, mut is_in_macro) = (false, false);
     for line in text.lines().map(str::trim) {
-        let opens = ["on_both!(", "each_way! {"].iter().find_map(|open| line.split_once(open));
+        let opens = ["on_both!(", "each_way! {"]
+            .iter()
+            .find_map(|open| line.split_once(open));
         let inside = opens.map_or(if is_in_macro { line } else { "" }, |(_, rest)| rest);
-        for name in inside.split([',', ';']).filter_map(|part| part.split([':', ')']).next()).map(str::trim) {
+        for name in inside
+            .split([',', ';'])
+            .filter_map(|part| part.split([':', ')']).next())
+            .map(str::trim)
+        {
             if !name.is_empty() && name != "}" {
                 found.insert(name.to_owned());
             }
@@ -44,8 +58,12 @@ fn rust_tests(text: &str) -> BTreeSet<String> {
 
 /// The tests of a JavaScript file, by their titles.
 fn script_tests(text: &str) -> BTreeSet<String> {
-    let titles = text.lines().filter_map(|line| line.trim().strip_prefix("test(")?.split_once(", "));
-    titles.map(|(title, _)| title.trim_matches(['"', '`']).to_owned()).collect()
+    let titles = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("test(")?.split_once(", "));
+    titles
+        .map(|(title, _)| title.trim_matches(['"', '`']).to_owned())
+        .collect()
 }
 
 /// All tests of the repository, by the name of their file. Files of one name count together.
@@ -53,8 +71,15 @@ fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut folders = vec![root().join("crates"), root().join("web/e2e")];
     while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        for path in fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+        {
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() && name != "node_modules" {
                 folders.push(path);
                 continue;
@@ -64,7 +89,10 @@ fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
                 Some("js") => script_tests,
                 _ => continue,
             };
-            tests.entry(name).or_default().append(&mut find(&fs::read_to_string(&path).expect("a file")));
+            tests
+                .entry(name)
+                .or_default()
+                .append(&mut find(&fs::read_to_string(&path).expect("a file")));
         }
     }
     tests
@@ -72,9 +100,12 @@ fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
 
 /// What a document names and the repository does not have.
 fn missing(document: &str, tests: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let is_there = |(file, test): &(&str, &str)| tests.get(*file).is_some_and(|tests| tests.contains(*test));
+    let is_there =
+        |(file, test): &(&str, &str)| tests.get(*file).is_some_and(|tests| tests.contains(*test));
     let absent = named(document).into_iter().filter(|one| !is_there(one));
-    absent.map(|(file, test)| format!("{file}::{test}")).collect()
+    absent
+        .map(|(file, test)| format!("{file}::{test}"))
+        .collect()
 }
 
 #[test]
@@ -82,8 +113,16 @@ fn every_test_that_a_document_names_exists() {
     let tests = all_tests();
     for document in DOCUMENTS {
         let text = fs::read_to_string(root().join(document)).expect("the document");
-        assert!(named(&text).len() >= 10, "{document} names {} tests", named(&text).len());
-        assert_eq!(missing(&text, &tests), [""; 0], "{document} names tests that do not exist");
+        assert!(
+            named(&text).len() >= 10,
+            "{document} names {} tests",
+            named(&text).len()
+        );
+        assert_eq!(
+            missing(&text, &tests),
+            [""; 0],
+            "{document} names tests that do not exist"
+        );
     }
 }
 
@@ -100,16 +139,32 @@ fn a_test_that_does_not_exist_is_found_out() {
         "nowhere.rs::every_test_that_a_document_names_exists",
         "board.test.js::text runs",
     ] {
-        assert_eq!(missing(&format!("{there} and `{absent}`"), &tests), [absent]);
+        assert_eq!(
+            missing(&format!("{there} and `{absent}`"), &tests),
+            [absent]
+        );
     }
 }
 
 /// The Rust files under a folder, without its ending, as in `http/rest`.
 fn modules(folder: &Path, prefix: &str) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let name = |path: &Path| format!("{prefix}{}", path.file_stem().expect("a name").to_string_lossy());
+    let entries = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path());
+    let name = |path: &Path| {
+        format!(
+            "{prefix}{}",
+            path.file_stem().expect("a name").to_string_lossy()
+        )
+    };
     entries
-        .flat_map(|path| if path.is_dir() { modules(&path, &format!("{}/", name(&path))) } else { vec![name(&path)] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                modules(&path, &format!("{}/", name(&path)))
+            } else {
+                vec![name(&path)]
+            }
+        })
         .collect()
 }
 
@@ -117,16 +172,28 @@ fn modules(folder: &Path, prefix: &str) -> Vec<String> {
 fn unmapped(map: &str) -> Vec<String> {
     let mut found = Vec::new();
     for section in map.split("\ncrates/").skip(1) {
-        let Some((folder, names)) = section.split_once('\n').filter(|(folder, _)| folder.ends_with("/src")) else { continue };
-        let named: BTreeSet<&str> = names.split(|c: char| c.is_whitespace() || ";,:`()".contains(c)).collect();
+        let Some((folder, names)) = section
+            .split_once('\n')
+            .filter(|(folder, _)| folder.ends_with("/src"))
+        else {
+            continue;
+        };
+        let named: BTreeSet<&str> = names
+            .split(|c: char| c.is_whitespace() || ";,:`()".contains(c))
+            .collect();
         let is_named = |module: &str| {
-            let (first, within) = (module.split('/').next().unwrap_or_default(), format!("{module}/"));
+            let (first, within) = (
+                module.split('/').next().unwrap_or_default(),
+                format!("{module}/"),
+            );
             named.contains(module)
                 || named.contains(format!("{first}/*").as_str())
                 || named.iter().any(|name| name.starts_with(&within))
         };
         let all = modules(&root().join("crates").join(folder), "");
-        let absent = all.into_iter().filter(|module| !["lib", "main"].contains(&module.as_str()) && !is_named(module));
+        let absent = all
+            .into_iter()
+            .filter(|module| !["lib", "main"].contains(&module.as_str()) && !is_named(module));
         found.extend(absent.map(|module| format!("{folder}: {module}")));
     }
     found
@@ -137,5 +204,8 @@ fn the_map_of_the_code_names_every_file() {
     let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the document");
     let map = text.split("```").nth(1).expect("a map");
     assert_eq!(unmapped(map), [""; 0]);
-    assert_eq!(unmapped(&map.replace("last_seen ", "")), ["kairanban/src: last_seen"]);
+    assert_eq!(
+        unmapped(&map.replace("last_seen ", "")),
+        ["kairanban/src: last_seen"]
+    );
 }

@@ -34,22 +34,31 @@ struct WrongClock {
 impl WrongClock {
     /// `offset` as libfaketime reads it: `+2d`.
     fn new(offset: &str) -> Self {
-        let clock = Self { folder: tempfile::tempdir().expect("a folder") };
+        let clock = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
         clock.set(offset);
         clock
     }
 
     fn set(&self, offset: &str) {
         // Whole, or not at all: it is read at any moment.
-        let (new, file) = (self.folder.path().join("new"), self.folder.path().join("offset"));
+        let (new, file) = (
+            self.folder.path().join("new"),
+            self.folder.path().join("offset"),
+        );
         std::fs::write(&new, offset).expect("written");
         std::fs::rename(new, file).expect("in its place");
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let mut folders = std::fs::read_dir("/usr/lib").expect("libraries").filter_map(Result::ok);
+        let mut folders = std::fs::read_dir("/usr/lib")
+            .expect("libraries")
+            .filter_map(Result::ok);
         let library: PathBuf = folders
-            .find_map(|folder| Some(folder.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists()))
+            .find_map(|folder| {
+                Some(folder.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
+            })
             .expect("libfaketime; scripts/test installs it");
         let file = self.folder.path().join("offset").display().to_string();
         let variables = [
@@ -59,7 +68,9 @@ impl WrongClock {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("NO_FAKE_STAT", "1".to_owned()),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec()
     }
 }
 
@@ -75,20 +86,40 @@ impl Place {
         let clock = WrongClock::new(offset);
         let node = Node::start_in(database, clock.environment());
         let admin = node.token(&["create", "--scope", "admin"]);
-        assert_eq!(node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], r#"{"read":"token"}"#).status, 200);
+        assert_eq!(
+            node.send_as(
+                "PATCH",
+                "/api/v1/boards/main",
+                &admin,
+                &[],
+                r#"{"read":"token"}"#
+            )
+            .status,
+            200
+        );
         Self { clock, node, admin }
     }
 
     /// The database's time; on SQLite that is the server's.
     fn now(&self) -> DateTime<Utc> {
         if self.node.database.is_postgres() {
-            let text = self.node.database.sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000;");
-            let micros = text.split('.').next().and_then(|micros| micros.parse().ok()).expect("a number");
+            let text = self
+                .node
+                .database
+                .sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000;");
+            let micros = text
+                .split('.')
+                .next()
+                .and_then(|micros| micros.parse().ok())
+                .expect("a number");
             return DateTime::from_timestamp_micros(micros).expect("a time");
         }
         // A row that the server writes now: its own clock.
         let posted = self.json("POST", TOPICS, r#"{"comment":"what time is it?"}"#);
-        posted["created_at"].as_str().and_then(|text| text.parse().ok()).expect("a time")
+        posted["created_at"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("a time")
     }
 
     fn send(&self, method: &str, path: &str, body: &str) -> wire::Answer {
@@ -102,19 +133,28 @@ impl Place {
     }
 
     fn post(&self, comment: &str) -> u64 {
-        self.json("POST", TOPICS, &format!(r#"{{"comment":"{comment}"}}"#))["id"].as_u64().expect("an id")
+        self.json("POST", TOPICS, &format!(r#"{{"comment":"{comment}"}}"#))["id"]
+            .as_u64()
+            .expect("an id")
     }
 
     /// Makes a token that ends that long from now, by the database's clock.
     fn token(&self, left: TimeDelta) -> String {
         let end = (self.now() + left).to_rfc3339();
-        let made = self.json("POST", "/api/v1/tokens", &format!(r#"{{"name":"x","scope":"read","expires_at":"{end}"}}"#));
+        let made = self.json(
+            "POST",
+            "/api/v1/tokens",
+            &format!(r#"{{"name":"x","scope":"read","expires_at":"{end}"}}"#),
+        );
         made["token"].as_str().expect("a token").to_owned()
     }
 
     fn ticket(&self) -> String {
         let made = self.json("POST", "/api/v1/tickets", r#"{"board":"main"}"#);
-        format!("{STREAM}&ticket={}", made["ticket"].as_str().expect("a ticket"))
+        format!(
+            "{STREAM}&ticket={}",
+            made["ticket"].as_str().expect("a ticket")
+        )
     }
 
     fn status(&self, path: &str, token: &str) -> u16 {
@@ -122,30 +162,50 @@ impl Place {
     }
 
     fn open(&self, path: &str, token: &str) -> Reader {
-        Reader::open(self.node.address, path, &[("Authorization", &format!("Bearer {token}"))])
+        Reader::open(
+            self.node.address,
+            path,
+            &[("Authorization", &format!("Bearer {token}"))],
+        )
     }
 
     /// What a reader sees who asks for the last ten minutes.
     fn lately(&self) -> Vec<String> {
         let mut stream = self.open(&format!("{STREAM}&since=10m"), &self.admin);
         let event = stream.event();
-        let ops = event.json()["ops"].as_array().unwrap_or_else(|| panic!("a patch, not {event:?}")).clone();
-        ops.iter().map(|op| op["topic"]["comment"].as_str().expect("a comment").to_owned()).collect()
+        let ops = event.json()["ops"]
+            .as_array()
+            .unwrap_or_else(|| panic!("a patch, not {event:?}"))
+            .clone();
+        ops.iter()
+            .map(|op| {
+                op["topic"]["comment"]
+                    .as_str()
+                    .expect("a comment")
+                    .to_owned()
+            })
+            .collect()
     }
 
     fn delete(&self, topic: u64) {
-        assert_eq!(self.send("DELETE", &format!("{TOPICS}/{topic}"), "").status, 204);
+        assert_eq!(
+            self.send("DELETE", &format!("{TOPICS}/{topic}"), "").status,
+            204
+        );
     }
 
     fn restore(&self, topic: u64) -> u16 {
-        self.send("POST", &format!("{TOPICS}/{topic}/restore"), "").status
+        self.send("POST", &format!("{TOPICS}/{topic}/restore"), "")
+            .status
     }
 
     /// Does everything that has to do with time.
     fn everything_works(&self) {
         let close = |time: &serde_json::Value| {
-            let time: DateTime<Utc> =
-                time.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {time}"));
+            let time: DateTime<Utc> = time
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("no time: {time}"));
             (self.now() - time).abs() < TimeDelta::seconds(20)
         };
         // A topic.
@@ -156,27 +216,64 @@ impl Place {
         assert_eq!(self.restore(id), 200, "undo of what was deleted just now");
         // A key.
         let headers = [("Idempotency-Key", "k")];
-        let keyed = || self.node.send_as("POST", TOPICS, &self.admin, &headers, r#"{"comment":"once"}"#).json()["id"].clone();
+        let keyed = || {
+            self.node
+                .send_as(
+                    "POST",
+                    TOPICS,
+                    &self.admin,
+                    &headers,
+                    r#"{"comment":"once"}"#,
+                )
+                .json()["id"]
+                .clone()
+        };
         assert_eq!(keyed(), keyed(), "a repeated request");
         // A ticket.
         let ticket = self.ticket();
         for time in ["first", "second"] {
-            assert_eq!(self.node.stream(&ticket).event().name, "snapshot", "the {time} use of a ticket");
+            assert_eq!(
+                self.node.stream(&ticket).event().name,
+                "snapshot",
+                "the {time} use of a ticket"
+            );
         }
         // Tokens: good, soon over, over, dead at birth.
-        assert_eq!(self.status(TOPICS, &self.token(TimeDelta::hours(1))), 200, "a token for an hour");
+        assert_eq!(
+            self.status(TOPICS, &self.token(TimeDelta::hours(1))),
+            200,
+            "a token for an hour"
+        );
         let soon = self.token(TimeDelta::seconds(2));
         let (mut stream, began) = (self.open(STREAM, &soon), Instant::now());
         assert_eq!(bye(&mut stream), "auth", "of the stream with its token");
         let took = began.elapsed();
-        assert!(took > Duration::from_millis(500) && took < Duration::from_secs(5), "a token for 2 s: {took:?}");
+        assert!(
+            took > Duration::from_millis(500) && took < Duration::from_secs(5),
+            "a token for 2 s: {took:?}"
+        );
         assert_eq!(self.status(TOPICS, &soon), 401, "a token that is over");
-        let dead = format!(r#"{{"name":"x","scope":"read","expires_at":"{}"}}"#, (self.now() - TimeDelta::hours(1)).to_rfc3339());
-        assert_eq!(self.send("POST", "/api/v1/tokens", &dead).status, 422, "a token that would be dead at birth");
+        let dead = format!(
+            r#"{{"name":"x","scope":"read","expires_at":"{}"}}"#,
+            (self.now() - TimeDelta::hours(1)).to_rfc3339()
+        );
+        assert_eq!(
+            self.send("POST", "/api/v1/tokens", &dead).status,
+            422,
+            "a token that would be dead at birth"
+        );
         // What is noted of them.
         let listed = self.json("GET", "/api/v1/tokens?limit=500", "");
-        let last = listed["tokens"].as_array().and_then(|tokens| tokens.last()).expect("a token");
-        assert!(close(&last["last_used_at"]) && close(&last["created_at"]) && close(&last["expires_at"]), "{last}");
+        let last = listed["tokens"]
+            .as_array()
+            .and_then(|tokens| tokens.last())
+            .expect("a token");
+        assert!(
+            close(&last["last_used_at"])
+                && close(&last["created_at"])
+                && close(&last["expires_at"]),
+            "{last}"
+        );
         self.json_nothing("DELETE", &format!("/api/v1/tokens/{}", last["id"]));
         let revoked = self.json("GET", &format!("/api/v1/tokens/{}", last["id"]), "");
         assert!(close(&revoked["revoked_at"]), "{revoked}");
@@ -193,7 +290,10 @@ fn bye(stream: &mut Reader) -> String {
     loop {
         let event = stream.event();
         if event.name == "bye" {
-            return event.json()["reason"].as_str().expect("a reason").to_owned();
+            return event.json()["reason"]
+                .as_str()
+                .expect("a reason")
+                .to_owned();
         }
     }
 }
@@ -202,27 +302,54 @@ fn bye(stream: &mut Reader) -> String {
 fn a_server_by_a_wrong_clock(offset: &str) {
     let place = Place::new(Database::postgres(), offset);
     place.post("an hour ago");
-    place.node.database.sql("UPDATE changes SET at = at - interval '1 hour';");
+    place
+        .node
+        .database
+        .sql("UPDATE changes SET at = at - interval '1 hour';");
     let one = place.post("now");
     assert_eq!(place.lately(), ["now"], "since=10m");
     place.delete(one);
-    place.node.database.sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '23 hours 59 minutes';");
+    place
+        .node
+        .database
+        .sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '23 hours 59 minutes';");
     assert_eq!(place.restore(one), 200, "undo within a day");
     place.delete(one);
-    place.node.database.sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '24 hours 1 minute';");
+    place
+        .node
+        .database
+        .sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '24 hours 1 minute';");
     assert_eq!(place.restore(one), 404, "undo after more than a day");
     let ticket = place.ticket();
-    place.node.database.sql("UPDATE tickets SET made_at = made_at - interval '61 seconds';");
-    assert_eq!(place.node.get(&ticket).status, 401, "a ticket that nobody used for a minute");
+    place
+        .node
+        .database
+        .sql("UPDATE tickets SET made_at = made_at - interval '61 seconds';");
+    assert_eq!(
+        place.node.get(&ticket).status,
+        401,
+        "a ticket that nobody used for a minute"
+    );
     place.everything_works();
     // A token of the terminal, whose clock is the server's.
     let mut terminal = program();
-    terminal.envs(place.clock.environment()).args(["--database-url", &place.node.database.url(), "token", "create"]);
-    let output = terminal.args(["--scope", "read", "--days", "1"]).output().expect("the program");
+    terminal.envs(place.clock.environment()).args([
+        "--database-url",
+        &place.node.database.url(),
+        "token",
+        "create",
+    ]);
+    let output = terminal
+        .args(["--scope", "read", "--days", "1"])
+        .output()
+        .expect("the program");
     assert!(output.status.success(), "{output:?}");
     let right = "SELECT expires_at BETWEEN now() + interval '23 hours' AND now() + interval '25 hours' FROM tokens ORDER BY id DESC LIMIT 1;";
     assert_eq!(place.node.database.sql(right), "t", "--days 1");
-    assert_eq!(place.status(TOPICS, String::from_utf8_lossy(&output.stdout).trim()), 200);
+    assert_eq!(
+        place.status(TOPICS, String::from_utf8_lossy(&output.stdout).trim()),
+        200
+    );
 }
 
 #[test]
@@ -244,7 +371,11 @@ fn everything_goes_on_when_the_clock_steps_forward(database: Database) {
 }
 
 fn everything_goes_on(place: &Place, offset: &str) {
-    let (deleted, long, ticket) = (place.post("deleted"), place.token(TimeDelta::hours(1)), place.ticket());
+    let (deleted, long, ticket) = (
+        place.post("deleted"),
+        place.token(TimeDelta::hours(1)),
+        place.ticket(),
+    );
     place.delete(deleted);
     assert_eq!(place.status(TOPICS, &long), 200);
     let mut stream = place.open(STREAM, &place.admin);
@@ -255,15 +386,33 @@ fn everything_goes_on(place: &Place, offset: &str) {
     let (theirs, later) = (place.node.database.is_postgres(), offset.starts_with('+'));
     let lasts = theirs || !later;
     assert_eq!(place.restore(deleted) == 200, lasts, "undo from before");
-    assert_eq!(place.status(TOPICS, &long) == 200, lasts, "a token from before");
-    assert_eq!(place.node.get(&format!("{TOPICS}?limit=1")).status, 404, "the board is still private");
+    assert_eq!(
+        place.status(TOPICS, &long) == 200,
+        lasts,
+        "a token from before"
+    );
+    assert_eq!(
+        place.node.get(&format!("{TOPICS}?limit=1")).status,
+        404,
+        "the board is still private"
+    );
     if lasts {
-        assert_eq!(place.node.stream(&ticket).event().name, "snapshot", "a ticket from before");
+        assert_eq!(
+            place.node.stream(&ticket).event().name,
+            "snapshot",
+            "a ticket from before"
+        );
     } else {
         assert_eq!(place.node.get(&ticket).status, 401, "a ticket from before");
     }
     place.post("after the step");
-    assert!(place.lately().iter().any(|comment| comment == "after the step"), "since=10m");
+    assert!(
+        place
+            .lately()
+            .iter()
+            .any(|comment| comment == "after the step"),
+        "since=10m"
+    );
     place.everything_works();
     while !mirror.comments().contains(&"after the step") {
         mirror.take(&stream.event());
@@ -274,9 +423,15 @@ fn what_was_seen_to_be_over_stays_over(database: Database) {
     let place = Place::new(database, "+0");
     let (token, ticket) = (place.token(TimeDelta::seconds(2)), place.ticket());
     assert_eq!(place.status(TOPICS, &token), 200);
-    let age =
-        if place.node.database.is_postgres() { "made_at - interval '61 seconds'" } else { "datetime(made_at, '-61 seconds')" };
-    place.node.database.sql(&format!("UPDATE tickets SET made_at = {age};"));
+    let age = if place.node.database.is_postgres() {
+        "made_at - interval '61 seconds'"
+    } else {
+        "datetime(made_at, '-61 seconds')"
+    };
+    place
+        .node
+        .database
+        .sql(&format!("UPDATE tickets SET made_at = {age};"));
     assert_eq!(place.node.get(&ticket).status, 401, "too late");
     let began = Instant::now();
     while place.status(TOPICS, &token) == 200 {
@@ -285,13 +440,26 @@ fn what_was_seen_to_be_over_stays_over(database: Database) {
     }
     place.clock.set("-2d");
     assert_eq!(place.status(TOPICS, &token), 401, "the token is good again");
-    assert_eq!(place.node.get(&ticket).status, 401, "the ticket is good again");
+    assert_eq!(
+        place.node.get(&ticket).status,
+        401,
+        "the ticket is good again"
+    );
     // Who puts its end off means it.
-    let later = if place.node.database.is_postgres() { "now() + interval '1 hour'" } else { "datetime('now', '+1 hour')" };
-    place.node.database.sql(&format!("UPDATE tokens SET expires_at = {later} WHERE expires_at IS NOT NULL;"));
+    let later = if place.node.database.is_postgres() {
+        "now() + interval '1 hour'"
+    } else {
+        "datetime('now', '+1 hour')"
+    };
+    place.node.database.sql(&format!(
+        "UPDATE tokens SET expires_at = {later} WHERE expires_at IS NOT NULL;"
+    ));
     let began = Instant::now();
     while place.status(TOPICS, &token) != 200 {
-        assert!(began.elapsed() < Duration::from_secs(3), "its end was put off");
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "its end was put off"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -303,8 +471,16 @@ fn a_stream_ends_with_its_token_although_the_clock_steps_back(database: Database
     assert_eq!(stream.event().name, "snapshot");
     place.clock.set("-2d");
     assert_eq!(bye(&mut stream), "auth");
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert_eq!(place.status(TOPICS, &token), 401, "and it does not come back");
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        place.status(TOPICS, &token),
+        401,
+        "and it does not come back"
+    );
     assert_eq!(place.node.send("GET", STREAM, JSON, "").status, 404);
 }
 
@@ -329,10 +505,20 @@ fn what_only_counts_time_does_not_look_at_the_clock(database: Database) {
             posts += u32::from(node.send("POST", "/", "text/plain", "x").status == 201);
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        assert!((1..=3).contains(&posts), "{posts} posts in 2.5 s, one a second is allowed ({offset})");
+        assert!(
+            (1..=3).contains(&posts),
+            "{posts} posts in 2.5 s, one a second is allowed ({offset})"
+        );
         while stream.raw(Duration::from_millis(10)).is_some() {}
         let began = Instant::now();
-        while !stream.raw(Duration::from_secs(3)).expect("a heartbeat").comment {}
-        assert!(began.elapsed() < Duration::from_secs(3), "a heartbeat ({offset})");
+        while !stream
+            .raw(Duration::from_secs(3))
+            .expect("a heartbeat")
+            .comment
+        {}
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "a heartbeat ({offset})"
+        );
     }
 }

@@ -25,16 +25,26 @@ impl Cluster {
 
     /// The same, in a folder of the caller's choice.
     pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
-        let mut versions: Vec<_> =
-            fs::read_dir("/usr/lib/postgresql").expect("a Postgres; scripts/test installs it").flatten().collect();
+        let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+            .expect("a Postgres; scripts/test installs it")
+            .flatten()
+            .collect();
         versions.sort_by_key(fs::DirEntry::file_name);
         let programs = versions.last().expect("a Postgres").path().join("bin");
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(folder.path()));
         }
         let port = free_port();
-        let cluster = Self { folder, programs, port, databases: AtomicU32::new(0) };
-        cluster.program("initdb", &["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]);
+        let cluster = Self {
+            folder,
+            programs,
+            port,
+            databases: AtomicU32::new(0),
+        };
+        cluster.program(
+            "initdb",
+            &["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"],
+        );
         cluster.up();
         cluster
     }
@@ -42,8 +52,21 @@ impl Cluster {
     /// Starts it again where it was.
     pub(crate) fn up(&self) {
         let folder = self.folder.path().display();
-        let options = format!("-p {} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=100", self.port);
-        self.program("pg_ctl", &["-w", "-l", &format!("{folder}/log"), "-o", &options, "start"]);
+        let options = format!(
+            "-p {} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=100",
+            self.port
+        );
+        self.program(
+            "pg_ctl",
+            &[
+                "-w",
+                "-l",
+                &format!("{folder}/log"),
+                "-o",
+                &options,
+                "start",
+            ],
+        );
     }
 
     /// Ends it: `fast` or `immediate`, as `pg_ctl -m` has it.
@@ -63,13 +86,17 @@ impl Cluster {
         let database = self.database();
         let url = database.url();
         let name = url.rsplit_once('/').expect("a name").1;
-        database.sql(&format!("CREATE ROLE board LOGIN; ALTER DATABASE {name} OWNER TO board;"));
+        database.sql(&format!(
+            "CREATE ROLE board LOGIN; ALTER DATABASE {name} OWNER TO board;"
+        ));
         Database::Postgres(url.replace("//postgres@", "//board@"))
     }
 
     /// Whether it runs; a server that found its disk full may have ended by itself.
     pub(crate) fn is_up(&self) -> bool {
-        Database::Postgres(self.url("postgres")).try_sql("SELECT 1;").is_ok()
+        Database::Postgres(self.url("postgres"))
+            .try_sql("SELECT 1;")
+            .is_ok()
     }
 
     fn url(&self, database: &str) -> String {
@@ -80,13 +107,24 @@ impl Cluster {
         let program = self.programs.join(name);
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(&program);
+            command
+                .args([
+                    "--reuid=postgres",
+                    "--regid=postgres",
+                    "--init-groups",
+                    "--",
+                ])
+                .arg(&program);
             command
         } else {
             Command::new(&program)
         };
         let data = self.folder.path().join("data");
-        run(command.arg("-D").arg(data).args(arguments).current_dir(Path::new("/")));
+        run(command
+            .arg("-D")
+            .arg(data)
+            .args(arguments)
+            .current_dir(Path::new("/")));
     }
 }
 
@@ -103,11 +141,17 @@ fn is_root() -> bool {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port()
 }
 
 fn run(command: &mut Command) {
     // Not into pipes: the server would keep them open.
-    let status = command.stdout(std::process::Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let status = command
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
 }

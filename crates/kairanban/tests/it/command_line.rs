@@ -5,8 +5,15 @@ use std::process::Output;
 use crate::node::{Database, Node, program};
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } =
-        program().args(arguments).envs(environment.iter().copied()).output().expect("the program");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = program()
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (status.code(), text(stdout), text(stderr))
 }
@@ -20,11 +27,23 @@ fn migrate_is_repeatable_and_its_epoch_voids_cursors() {
         let (code, out, _) = run(&["migrate"], &[("DATABASE_URL", &url)]);
         assert!(code == Some(0) && out.contains("is up to date"), "{out}");
         let mut node = Node::start(database);
-        let cursor = node.stream("/b/main/stream?format=patch").event().id.expect("an id");
+        let cursor = node
+            .stream("/b/main/stream?format=patch")
+            .event()
+            .id
+            .expect("an id");
         node.kill();
-        assert_eq!(run(&["migrate", "--new-epoch", "--database-url", &url], &[]).0, Some(0));
+        assert_eq!(
+            run(&["migrate", "--new-epoch", "--database-url", &url], &[]).0,
+            Some(0)
+        );
         node.restart();
-        assert_eq!(node.resume("/b/main/stream?format=patch", &cursor).event().json()["reason"], "epoch");
+        assert_eq!(
+            node.resume("/b/main/stream?format=patch", &cursor)
+                .event()
+                .json()["reason"],
+            "epoch"
+        );
     }
 }
 
@@ -38,48 +57,101 @@ fn nodes_that_start_together_migrate_once() {
             std::thread::spawn(move || run(&["migrate", "--database-url", &url], &[]))
         })
         .collect();
-    let ended: Vec<_> = starts.into_iter().map(|start| start.join().expect("an end")).collect();
+    let ended: Vec<_> = starts
+        .into_iter()
+        .map(|start| start.join().expect("an end"))
+        .collect();
     assert!(ended.iter().all(|(code, ..)| *code == Some(0)), "{ended:?}");
-    assert_eq!(ended.iter().filter(|(_, out, _)| out.contains("was migrated")).count(), 1, "{ended:?}");
+    assert_eq!(
+        ended
+            .iter()
+            .filter(|(_, out, _)| out.contains("was migrated"))
+            .count(),
+        1,
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn configuration_is_printed_checked_and_keeps_secrets() {
     let (code, out, _) = run(&["config", "default"], &[]);
-    assert_eq!((code, out.as_str()), (Some(0), include_str!("../../../../config/default.toml")));
-    let (code, out, err) = run(&["config", "check"], &[("DATABASE_URL", "postgres://ann:secret@h.invalid/d")]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), include_str!("../../../../config/default.toml"))
+    );
+    let (code, out, err) = run(
+        &["config", "check"],
+        &[("DATABASE_URL", "postgres://ann:secret@h.invalid/d")],
+    );
     assert!(
-        code == Some(78) && err.contains("postgres://h.invalid/d") && !format!("{out}{err}").contains("secret"),
+        code == Some(78)
+            && err.contains("postgres://h.invalid/d")
+            && !format!("{out}{err}").contains("secret"),
         "{out}{err}"
     );
     let (code, _, err) = run(&["config", "check"], &[("KAIRANBAN_LIMITS__NOTHING", "1")]);
-    assert!(code == Some(78) && err.contains("KAIRANBAN_LIMITS__NOTHING"), "{err}");
+    assert!(
+        code == Some(78) && err.contains("KAIRANBAN_LIMITS__NOTHING"),
+        "{err}"
+    );
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "[board]\ntopics_max = 7\n").expect("written");
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("a.db").display());
-    let arguments = ["config", "check", "--config", &file.path().to_string_lossy(), "--database-url", &url];
+    let arguments = [
+        "config",
+        "check",
+        "--config",
+        &file.path().to_string_lossy(),
+        "--database-url",
+        &url,
+    ];
     let (code, out, _) = run(&arguments, &[]);
-    assert!(std::fs::read_dir(folder.path()).expect("a folder").next().is_none(), "checking makes nothing");
+    assert!(
+        std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .next()
+            .is_none(),
+        "checking makes nothing"
+    );
     assert!(code == Some(0) && out.contains("topics_max: 7"), "{out}");
 }
 
 #[test]
 fn what_keeps_it_from_starting_is_said_without_the_password() {
-    let (code, _, err) =
-        run(&[], &[("DATABASE_URL", "postgres://ann:secret@127.0.0.1:1/d"), ("KAIRANBAN_DATABASE__START_WAIT_S", "0")]);
-    assert!(code == Some(1) && err.contains("postgres://127.0.0.1:1/d") && !err.contains("secret"), "{err}");
+    let (code, _, err) = run(
+        &[],
+        &[
+            ("DATABASE_URL", "postgres://ann:secret@127.0.0.1:1/d"),
+            ("KAIRANBAN_DATABASE__START_WAIT_S", "0"),
+        ],
+    );
+    assert!(
+        code == Some(1) && err.contains("postgres://127.0.0.1:1/d") && !err.contains("secret"),
+        "{err}"
+    );
     let node = Node::start(Database::sqlite());
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("a.db").display());
-    let (code, _, err) = run(&["--listen", &node.address.to_string(), "--database-url", &url], &[]);
+    let (code, _, err) = run(
+        &[
+            "--listen",
+            &node.address.to_string(),
+            "--database-url",
+            &url,
+        ],
+        &[],
+    );
     assert!(code == Some(1) && err.contains("cannot listen on"), "{err}");
 }
 
 /// Whoever cannot wait for the drain asks again.
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut node = Node::start_with(Database::sqlite(), &[("SERVER__DRAIN_S", "60"), ("LIMITS__BODY_WAIT_S", "60")]);
+    let mut node = Node::start_with(
+        Database::sqlite(),
+        &[("SERVER__DRAIN_S", "60"), ("LIMITS__BODY_WAIT_S", "60")],
+    );
     // A request that does not end holds up the drain.
     let mut stream = node.stream("/topic_stream/");
     let mut held = crate::wire::connect(node.address);
@@ -91,7 +163,11 @@ fn a_second_signal_ends_it_at_once() {
     stream.event();
     node.terminate();
     let bye = std::iter::repeat_with(|| stream.event()).find(|event| event.name == "bye");
-    assert_eq!(bye.expect("bye").json()["reason"], "shutdown", "the first is heard");
+    assert_eq!(
+        bye.expect("bye").json()["reason"],
+        "shutdown",
+        "the first is heard"
+    );
     node.terminate();
     let (took, code) = node.end(std::time::Duration::from_secs(10));
     assert!(took < std::time::Duration::from_secs(5), "{took:?}");

@@ -21,19 +21,28 @@ struct Redis(BufReader<TcpStream>);
 impl Redis {
     fn connect(url: &str) -> Self {
         let connection = TcpStream::connect(url.trim_start_matches("redis://")).expect("Redis");
-        connection.set_read_timeout(Some(wire::PATIENCE)).expect("a time limit");
+        connection
+            .set_read_timeout(Some(wire::PATIENCE))
+            .expect("a time limit");
         Self(BufReader::new(connection))
     }
 
     fn ask(&mut self, words: &[&[u8]]) -> Option<Vec<u8>> {
         let mut message = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
-            message.extend(format!("${}\r\n", word.len()).bytes().chain(word.iter().copied()).chain(*b"\r\n"));
+            message.extend(
+                format!("${}\r\n", word.len())
+                    .bytes()
+                    .chain(word.iter().copied())
+                    .chain(*b"\r\n"),
+            );
         }
         self.0.get_mut().write_all(&message).expect("sent");
         let mut line = String::new();
         self.0.read_line(&mut line).expect("an answer");
-        let length: usize = line.strip_prefix('$').and_then(|length| length.trim().parse().ok())?;
+        let length: usize = line
+            .strip_prefix('$')
+            .and_then(|length| length.trim().parse().ok())?;
         let mut bytes = vec![0; length + 2];
         self.0.read_exact(&mut bytes).expect("a string");
         bytes.truncate(length);
@@ -68,15 +77,30 @@ impl Servers {
     fn new(key: &'static str) -> Self {
         let database = Database::postgres();
         let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL");
-        let made = program().args(["token", "create", "--scope", "admin"]).env("DATABASE_URL", database.url()).output();
-        let admin = String::from_utf8(made.expect("the program").stdout).expect("text").trim().to_owned();
-        Self { database, redis, admin, key, data: tempfile::tempdir().expect("a folder") }
+        let made = program()
+            .args(["token", "create", "--scope", "admin"])
+            .env("DATABASE_URL", database.url())
+            .output();
+        let admin = String::from_utf8(made.expect("the program").stdout)
+            .expect("text")
+            .trim()
+            .to_owned();
+        Self {
+            database,
+            redis,
+            admin,
+            key,
+            data: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     fn start(&self) -> Logged {
         Logged::serve(&[
             ("DATABASE_URL", &self.database.url()),
-            ("KAIRANBAN_SERVER__DATA_DIR", &self.data.path().display().to_string()),
+            (
+                "KAIRANBAN_SERVER__DATA_DIR",
+                &self.data.path().display().to_string(),
+            ),
             ("KAIRANBAN_BACKPLANE__KIND", "redis"),
             ("KAIRANBAN_BACKPLANE__REDIS_URL", &self.redis),
             ("KAIRANBAN_BACKPLANE__REDIS_KEY", self.key),
@@ -86,7 +110,10 @@ impl Servers {
 
     fn send(&self, server: &mut Logged, method: &str, path: &str, body: &str) -> wire::Answer {
         let authorization = format!("Bearer {}", self.admin);
-        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/json"),
+        ];
         wire::request(server.address(), method, path, &headers, body.as_bytes())
     }
 
@@ -97,15 +124,31 @@ impl Servers {
     }
 
     fn copy_of(&self, board: &str) -> String {
-        let epoch = self.database.sql("SELECT value FROM identity WHERE key = 'epoch';");
+        let epoch = self
+            .database
+            .sql("SELECT value FROM identity WHERE key = 'epoch';");
         let signed = if self.key.is_empty() { "" } else { ":signed" };
         format!("kairanban:{epoch}:500:{board}{signed}")
     }
 
     fn with_a_private_board(&self) -> (Logged, String) {
         let mut server = self.start();
-        assert_eq!(self.send(&mut server, "POST", "/api/v1/boards", r#"{"name":"secret","read":"token"}"#).status, 201);
-        let posted = self.send(&mut server, "POST", "/api/v1/boards/secret/topics", r#"{"comment":"only for us"}"#);
+        assert_eq!(
+            self.send(
+                &mut server,
+                "POST",
+                "/api/v1/boards",
+                r#"{"name":"secret","read":"token"}"#
+            )
+            .status,
+            201
+        );
+        let posted = self.send(
+            &mut server,
+            "POST",
+            "/api/v1/boards/secret/topics",
+            r#"{"comment":"only for us"}"#,
+        );
         assert_eq!(posted.status, 201);
         // A server that has not read the board yet puts it there.
         let mut fresh = self.start();
@@ -122,7 +165,11 @@ fn a_copy_that_was_tampered_with_is_ignored_and_said_once() {
     let good = redis.wait_for(&key);
     let text = String::from_utf8_lossy(&good).into_owned();
     assert!(text.contains("only for us"), "{text}");
-    let find = |what: &[u8]| good.windows(what.len()).position(|window| window == what).expect("the text");
+    let find = |what: &[u8]| {
+        good.windows(what.len())
+            .position(|window| window == what)
+            .expect("the text")
+    };
     let at = find(b"only for us");
     let mut forged = good.clone();
     forged[at..at + 4].copy_from_slice(b"lies");
@@ -147,9 +194,20 @@ fn a_copy_that_was_tampered_with_is_ignored_and_said_once() {
         let mut server = servers.start();
         assert_eq!(servers.list(&mut server, "secret"), list, "{what}");
         // Lines are written by a thread of their own.
-        server.until(what, |server| server.err().contains("ignored a list in Redis"));
-        assert_eq!(server.err().matches("ignored a list in Redis").count(), 1, "{what}: {}", server.err());
-        let warnings = server.err().lines().filter(|line| line.contains("WARN") && !line.contains("open to other users")).count();
+        server.until(what, |server| {
+            server.err().contains("ignored a list in Redis")
+        });
+        assert_eq!(
+            server.err().matches("ignored a list in Redis").count(),
+            1,
+            "{what}: {}",
+            server.err()
+        );
+        let warnings = server
+            .err()
+            .lines()
+            .filter(|line| line.contains("WARN") && !line.contains("open to other users"))
+            .count();
         assert!(warnings <= 1, "{what}: {}", server.err());
         // The server puts a good one there again.
         let deadline = Instant::now() + wire::PATIENCE;
@@ -167,7 +225,11 @@ fn a_copy_that_was_tampered_with_is_ignored_and_said_once() {
 fn without_a_key_no_board_that_needs_a_token_is_shared() {
     let servers = Servers::new("");
     let (server, list) = servers.with_a_private_board();
-    assert!(server.err().contains("without backplane.redis_key"), "{}", server.err());
+    assert!(
+        server.err().contains("without backplane.redis_key"),
+        "{}",
+        server.err()
+    );
     let mut redis = Redis::connect(&servers.redis);
     // An open board is there, so a private one would be by now.
     let mut other = servers.start();
@@ -176,7 +238,11 @@ fn without_a_key_no_board_that_needs_a_token_is_shared() {
     assert_eq!(redis.get(&servers.copy_of("secret")), None);
     // Nor is one read that somebody put there.
     let open = String::from_utf8(redis.wait_for(&servers.copy_of("main"))).expect("JSON");
-    redis.ask(&[b"SET", servers.copy_of("secret").as_bytes(), open.as_bytes()]);
+    redis.ask(&[
+        b"SET",
+        servers.copy_of("secret").as_bytes(),
+        open.as_bytes(),
+    ]);
     let mut server = servers.start();
     assert_eq!(servers.list(&mut server, "secret"), list);
 }

@@ -40,7 +40,14 @@ fn a_kill_during_a_burst_loses_and_doubles_nothing(database: Database) {
                         let comment = format!("{round}-{writer}-{n}");
                         // The server is killed under this; what was not answered is not counted.
                         let posted = std::panic::catch_unwind(|| {
-                            wire::request(address, "POST", "/", &[("Content-Type", "text/plain")], comment.as_bytes()).status
+                            wire::request(
+                                address,
+                                "POST",
+                                "/",
+                                &[("Content-Type", "text/plain")],
+                                comment.as_bytes(),
+                            )
+                            .status
                         });
                         match posted {
                             Ok(201) => acknowledged.lock().expect("a lock").push(comment),
@@ -58,19 +65,29 @@ fn a_kill_during_a_burst_loses_and_doubles_nothing(database: Database) {
         while let Some(event) = stream.raw(Duration::from_secs(1)) {
             mirror.take(&event);
         }
-        writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().expect("a writer"));
         node.restart();
         // The reader comes back with its cursor and is told the rest; digests are checked on the way.
         stream = node.resume(PATCHES, &mirror.cursor);
         let committed = node.get("/api/v1/boards/main/topics").json();
-        let committed: Vec<_> =
-            committed["topics"].as_array().expect("topics").iter().filter_map(|topic| topic["comment"].as_str()).collect();
+        let committed: Vec<_> = committed["topics"]
+            .as_array()
+            .expect("topics")
+            .iter()
+            .filter_map(|topic| topic["comment"].as_str())
+            .collect();
         while mirror.comments() != committed {
             mirror.take(&stream.event());
         }
         let acknowledged = acknowledged.lock().expect("a lock");
         for comment in acknowledged.iter() {
-            assert_eq!(committed.iter().filter(|there| *there == comment).count(), 1, "{comment} was acknowledged");
+            assert_eq!(
+                committed.iter().filter(|there| *there == comment).count(),
+                1,
+                "{comment} was acknowledged"
+            );
         }
     }
 }
@@ -83,9 +100,18 @@ fn a_client_that_resets_after_posting_is_shown_or_not_committed(database: Databa
     for n in 0..60 {
         let mut connection = wire::connect(node.address);
         let body = format!("reset-{n}");
-        connection.write_all(&wire::message("POST", "/", &[("Content-Type", "text/plain")], body.as_bytes())).expect("sent");
+        connection
+            .write_all(&wire::message(
+                "POST",
+                "/",
+                &[("Content-Type", "text/plain")],
+                body.as_bytes(),
+            ))
+            .expect("sent");
         // Closing with a linger of zero sends a reset instead of an end.
-        socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).expect("an option");
+        socket2::SockRef::from(&connection)
+            .set_linger(Some(Duration::ZERO))
+            .expect("an option");
         drop(connection);
     }
     // A write that comes after them all: once it is shown, so must be everything committed before.
@@ -94,7 +120,11 @@ fn a_client_that_resets_after_posting_is_shown_or_not_committed(database: Databa
         mirror.take(&stream.event());
     }
     let committed = node.database.sql("SELECT count(*) FROM topics;");
-    let committed: usize = committed.lines().last().and_then(|count| count.parse().ok()).expect("a count");
+    let committed: usize = committed
+        .lines()
+        .last()
+        .and_then(|count| count.parse().ok())
+        .expect("a count");
     while mirror.topics.len() < committed {
         mirror.take(&stream.event());
     }
@@ -104,7 +134,9 @@ fn a_client_that_resets_after_posting_is_shown_or_not_committed(database: Databa
 fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
     let node = Node::start(database);
     let first = node.post("start");
-    let mut readers: Vec<_> = (0..10).map(|_| (node.stream(PATCHES), Mirror::default())).collect();
+    let mut readers: Vec<_> = (0..10)
+        .map(|_| (node.stream(PATCHES), Mirror::default()))
+        .collect();
     thread::scope(|scope| {
         for writer in 0..4 {
             let node = &node;
@@ -112,7 +144,9 @@ fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
         }
         // Another program, at the same row again and again.
         for n in 0..10 {
-            node.database.sql(&format!("UPDATE topics SET comment = 'edit {n}' WHERE id = {first};"));
+            node.database.sql(&format!(
+                "UPDATE topics SET comment = 'edit {n}' WHERE id = {first};"
+            ));
         }
     });
     // Acknowledged, so what this node shows from here on holds it and all that was committed before.
@@ -123,8 +157,12 @@ fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
         while mirror.revision < last["revision"].as_u64().expect("a revision") {
             mirror.take(&stream.event());
         }
-        let shown: Vec<_> =
-            last["topics"].as_array().expect("topics").iter().filter_map(|topic| topic["comment"].as_str()).collect();
+        let shown: Vec<_> = last["topics"]
+            .as_array()
+            .expect("topics")
+            .iter()
+            .filter_map(|topic| topic["comment"].as_str())
+            .collect();
         assert_eq!(mirror.comments(), shown);
         assert_eq!(mirror.topics[&first].1, "edit 9");
     }
@@ -160,7 +198,10 @@ fn no_update_falls_between_snapshot_and_subscription(database: Database) {
                 mirror.take(&event);
             }
             let ids: Vec<_> = mirror.topics.keys().copied().collect();
-            assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {ids:?}");
+            assert!(
+                ids.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                "a hole: {ids:?}"
+            );
         }
     });
 }

@@ -12,7 +12,10 @@ const READERS: usize = 1_000;
 
 #[test]
 fn one_post_reaches_a_thousand_without_being_read_back() {
-    let node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
+    let node = Node::start_with(
+        Database::postgres(),
+        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
+    );
     let database = &node.database;
     database.sql("CREATE EXTENSION pg_stat_statements;");
     // Calls of statements that read topics, but not of the writer's own.
@@ -22,12 +25,18 @@ fn one_post_reaches_a_thousand_without_being_read_back() {
         database.sql(text).parse::<u64>().expect("a count")
     };
     let cold = reads();
-    let mut streams: Vec<_> = (0..READERS).map(|_| node.stream("/topic_stream/")).collect();
+    let mut streams: Vec<_> = (0..READERS)
+        .map(|_| node.stream("/topic_stream/"))
+        .collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
     let polls = |since: Instant| since.elapsed().as_millis() as u64 / 1_500 + 1;
     // Readers that arrive together cost one reading; the rest is the slow poll, which finds nothing.
     let connecting = Instant::now();
-    assert!(reads() - cold <= 1 + polls(connecting) + 5, "{} readings for {READERS} readers", reads() - cold);
+    assert!(
+        reads() - cold <= 1 + polls(connecting) + 5,
+        "{} readings for {READERS} readers",
+        reads() - cold
+    );
 
     let (before, began) = (reads(), Instant::now());
     node.post("to all");
@@ -37,7 +46,10 @@ fn one_post_reaches_a_thousand_without_being_read_back() {
     let took = began.elapsed();
     // What this node commits, and nothing came between, it knows; only the slow poll reads.
     let read = reads() - before;
-    assert!(read <= polls(began), "{read} readings for one post in {took:?}");
+    assert!(
+        read <= polls(began),
+        "{read} readings for one post in {took:?}"
+    );
 
     // Idle: heartbeats are 15 s apart.
     let (cpu, idle) = (node.cpu(), Instant::now());
@@ -49,23 +61,44 @@ fn one_post_reaches_a_thousand_without_being_read_back() {
 #[test]
 fn a_restart_costs_one_reading_a_board() {
     const BOARDS: usize = 3;
-    let mut node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
-    node.database.sql("CREATE EXTENSION pg_stat_statements; INSERT INTO boards (name) VALUES ('b1'), ('b2');");
+    let mut node = Node::start_with(
+        Database::postgres(),
+        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
+    );
+    node.database.sql(
+        "CREATE EXTENSION pg_stat_statements; INSERT INTO boards (name) VALUES ('b1'), ('b2');",
+    );
     let board = |n: usize| ["main", "b1", "b2"][n % BOARDS];
-    let cursors: Vec<_> =
-        (0..BOARDS).map(|n| node.stream(&format!("/b/{}/stream?format=patch", board(n))).event().id.expect("a cursor")).collect();
+    let cursors: Vec<_> = (0..BOARDS)
+        .map(|n| {
+            node.stream(&format!("/b/{}/stream?format=patch", board(n)))
+                .event()
+                .id
+                .expect("a cursor")
+        })
+        .collect();
     for n in 0..BOARDS {
         let posted = node.send("POST", &format!("/b/{}", board(n)), "text/plain", "missed");
         assert_eq!(posted.status, 201);
     }
     node.kill();
     node.restart();
-    node.database.sql("SELECT count(pg_stat_statements_reset());");
-    let mut streams: Vec<_> =
-        (0..300).map(|n| node.resume(&format!("/b/{}/stream?format=patch", board(n)), &cursors[n % BOARDS])).collect();
+    node.database
+        .sql("SELECT count(pg_stat_statements_reset());");
+    let mut streams: Vec<_> = (0..300)
+        .map(|n| {
+            node.resume(
+                &format!("/b/{}/stream?format=patch", board(n)),
+                &cursors[n % BOARDS],
+            )
+        })
+        .collect();
     for stream in &mut streams {
         let missed = stream.event();
-        assert!(missed.name == "patch" && missed.data.contains("missed"), "{missed:?}");
+        assert!(
+            missed.name == "patch" && missed.data.contains("missed"),
+            "{missed:?}"
+        );
     }
     // A list is read from the boards' side; the rest of what is asked is the log.
     let readings = node.database.sql(
@@ -79,27 +112,38 @@ fn a_restart_costs_one_reading_a_board() {
 #[test]
 fn who_waits_for_the_database_waits_in_line() {
     let node = Node::start(Database::postgres());
-    let asked =
-        held_up(&node, "topics, changes", 200, |_| "GET /api/v1/boards/main/changes HTTP/1.1\r\nHost: board.test".to_owned());
+    let asked = held_up(&node, "topics, changes", 200, |_| {
+        "GET /api/v1/boards/main/changes HTTP/1.1\r\nHost: board.test".to_owned()
+    });
     asked.into_iter().for_each(answered_200);
 }
 
 #[test]
 fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
     const CROWD: usize = 300;
-    let node = Node::start_with(Database::postgres(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")]);
+    let node = Node::start_with(
+        Database::postgres(),
+        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
+    );
     node.database.sql(&format!(
         "CREATE EXTENSION pg_stat_statements; UPDATE boards SET read = 'token'; INSERT INTO tokens (name, digest, scope)
          SELECT 't', encode(sha256(('secret' || n)::bytea), 'hex'), 'read' FROM generate_series(1, {CROWD}) n"
     ));
-    let ask = |n| format!("GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}");
+    let ask = |n| {
+        format!(
+            "GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}"
+        )
+    };
     let streams = held_up(&node, "tokens", CROWD, |n| ask(n + 1));
     streams.into_iter().for_each(answered_200);
     let queries = node.database.sql(
         "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
          current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"tokens\".\"digest\"%'",
     );
-    assert!((1..CROWD / 10).contains(&queries.parse::<usize>().expect("a count")), "{queries} queries for {CROWD} tokens");
+    assert!(
+        (1..CROWD / 10).contains(&queries.parse::<usize>().expect("a count")),
+        "{queries} queries for {CROWD} tokens"
+    );
     let mut stranger = TcpStream::connect(node.address).expect("a connection");
     write!(stranger, "{}\r\n\r\n", ask(0)).expect("asked");
     assert!(answer(&mut stranger).starts_with("HTTP/1.1 401"));
@@ -107,7 +151,12 @@ fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
 
 /// Asks `count` times for what the database has to be asked, of which it gives nothing for half a second; the server needs
 /// hardly more threads for that than it has connections.
-fn held_up(node: &Node, tables: &str, count: usize, ask: impl Fn(usize) -> String) -> Vec<TcpStream> {
+fn held_up(
+    node: &Node,
+    tables: &str,
+    count: usize,
+    ask: impl Fn(usize) -> String,
+) -> Vec<TcpStream> {
     const CONNECTIONS: usize = 8;
     let lock = node.database.lock(tables);
     let began = Instant::now();
@@ -120,7 +169,10 @@ fn held_up(node: &Node, tables: &str, count: usize, ask: impl Fn(usize) -> Strin
     let asked = (0..count).map(ask).collect();
     while began.elapsed() < Duration::from_millis(500) {
         let threads = node.threads();
-        assert!(threads <= before + 2 * CONNECTIONS, "{threads} threads, {before} before");
+        assert!(
+            threads <= before + 2 * CONNECTIONS,
+            "{threads} threads, {before} before"
+        );
         std::thread::park_timeout(Duration::from_millis(5));
     }
     drop(lock);
@@ -135,7 +187,9 @@ fn answered_200(mut connection: TcpStream) {
 /// The beginning of what the server says.
 fn answer(connection: &mut TcpStream) -> String {
     let mut head = [0; 64];
-    connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+    connection
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a time");
     let length = connection.read(&mut head).expect("an answer");
     String::from_utf8_lossy(&head[..length]).into_owned()
 }
@@ -146,13 +200,21 @@ fn a_drain_spreads_its_readers() {
     const MANY: usize = 5_000;
     rlimit::increase_nofile_limit(MANY as u64 + 1_000).expect("as many open files");
     let many = MANY.to_string();
-    let settings = [("LIMITS__STREAMS_PER_CLIENT_MAX", many.as_str()), ("LIMITS__STREAMS_MAX", &many)];
+    let settings = [
+        ("LIMITS__STREAMS_PER_CLIENT_MAX", many.as_str()),
+        ("LIMITS__STREAMS_MAX", &many),
+    ];
     let mut node = Node::start_with(Database::sqlite(), &settings);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let address = node.address;
     let (back, took) = runtime.block_on(async {
         let (begun, mut waits) = tokio::sync::mpsc::channel(MANY);
-        let readers: Vec<_> = (0..MANY).map(|_| tokio::spawn(comes_back(address, begun.clone()))).collect();
+        let readers: Vec<_> = (0..MANY)
+            .map(|_| tokio::spawn(comes_back(address, begun.clone())))
+            .collect();
         for _ in 0..MANY {
             waits.recv().await.expect("a reader");
         }
@@ -169,17 +231,32 @@ fn a_drain_spreads_its_readers() {
     let within = |second: u64| back.iter().filter(|at| at.as_secs() == second).count();
     let spread: Vec<_> = (0..20).map(within).collect();
     let most = spread.iter().max().expect("seconds");
-    let report = format!("drain: {MANY} readers gone within {took:.1?}, at most {most} of them back within one second\n");
-    std::io::stderr().write_all(report.as_bytes()).expect("written");
+    let report = format!(
+        "drain: {MANY} readers gone within {took:.1?}, at most {most} of them back within one second\n"
+    );
+    std::io::stderr()
+        .write_all(report.as_bytes())
+        .expect("written");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert!(spread.iter().all(|count| *count < MANY / 3), "within each second: {spread:?}");
+    assert!(
+        spread.iter().all(|count| *count < MANY / 3),
+        "within each second: {spread:?}"
+    );
 }
 
 /// Reads until the server ends the stream. Gives when that was, and for how long it says to stay away.
-async fn comes_back(address: std::net::SocketAddr, begun: tokio::sync::mpsc::Sender<()>) -> (Instant, Duration) {
+async fn comes_back(
+    address: std::net::SocketAddr,
+    begun: tokio::sync::mpsc::Sender<()>,
+) -> (Instant, Duration) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut connection = tokio::net::TcpStream::connect(address).await.expect("a connection");
-    connection.write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: board.test\r\n\r\n").await.expect("sent");
+    let mut connection = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
+    connection
+        .write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: board.test\r\n\r\n")
+        .await
+        .expect("sent");
     let (mut text, mut buffer, mut told) = (String::new(), [0; 2_048], false);
     loop {
         let count = connection.read(&mut buffer).await.expect("read");
@@ -196,6 +273,10 @@ async fn comes_back(address: std::net::SocketAddr, begun: tokio::sync::mpsc::Sen
         }
     }
     let left = Instant::now();
-    let retry = text.rsplit("retry: ").next().and_then(|rest| rest.lines().next()?.parse().ok()).expect("a time");
+    let retry = text
+        .rsplit("retry: ")
+        .next()
+        .and_then(|rest| rest.lines().next()?.parse().ok())
+        .expect("a time");
     (left, Duration::from_millis(retry))
 }

@@ -34,11 +34,14 @@ struct Site {
 impl Site {
     /// `time_zone` is where its people live; one that does not think in UTC writes what the clocks there show.
     fn start(database: &Database, time_zone: &str, use_tz: bool) -> Self {
-        let python =
-            std::env::var("KAIRANBAN_TEST_PYTHON").expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
+        let python = std::env::var("KAIRANBAN_TEST_PYTHON")
+            .expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
         let mut process = Command::new(python)
             .arg("steps.py")
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/django_site"))
+            .current_dir(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/foreign/django_site"
+            ))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("BOARD_DATABASE_URL", database.url())
             .env("BOARD_TIME_ZONE", time_zone)
@@ -48,13 +51,21 @@ impl Site {
             .spawn()
             .expect("python");
         let answers = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let mut site = Self { steps: process.stdin.take(), process, answers };
+        let mut site = Self {
+            steps: process.stdin.take(),
+            process,
+            answers,
+        };
         assert_eq!(site.answer(), "ready");
         site
     }
 
     fn answer(&mut self) -> Value {
-        let line = self.answers.next().and_then(Result::ok).expect("the site failed; see what it said");
+        let line = self
+            .answers
+            .next()
+            .and_then(Result::ok)
+            .expect("the site failed; see what it said");
         serde_json::from_str(&line).expect("JSON")
     }
 
@@ -88,8 +99,11 @@ struct Seen {
 impl Seen {
     fn of(topic: &Value) -> Self {
         let time = |key: &str| {
-            let time = topic[key].as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
-            time.unwrap_or_else(|| panic!("{key} of {topic}")).trunc_subsecs(3)
+            let time = topic[key]
+                .as_str()
+                .and_then(|text| text.parse::<DateTime<Utc>>().ok());
+            time.unwrap_or_else(|| panic!("{key} of {topic}"))
+                .trunc_subsecs(3)
         };
         Self {
             id: topic["id"].as_u64().expect("an id"),
@@ -107,21 +121,38 @@ fn is_now(time: DateTime<Utc>) -> bool {
 /// The board as REST shows it.
 fn shown(node: &Node) -> BTreeMap<u64, Seen> {
     let list = node.get(TOPICS).json();
-    list["topics"].as_array().expect("topics").iter().map(Seen::of).map(|topic| (topic.id, topic)).collect()
+    list["topics"]
+        .as_array()
+        .expect("topics")
+        .iter()
+        .map(Seen::of)
+        .map(|topic| (topic.id, topic))
+        .collect()
 }
 
 /// Which topics say that they were edited, while nothing happens.
 fn edited(node: &Node) -> Vec<u64> {
     let list = node.get(TOPICS).json();
-    let edited = list["topics"].as_array().expect("topics").iter().filter(|topic| !topic["edited_at"].is_null()).map(|topic| {
-        let time = topic["edited_at"].as_str().and_then(|text| text.parse().ok());
-        assert!(time.is_some_and(is_now), "{topic}");
-        topic["id"].as_u64().expect("an id")
-    });
+    let edited = list["topics"]
+        .as_array()
+        .expect("topics")
+        .iter()
+        .filter(|topic| !topic["edited_at"].is_null())
+        .map(|topic| {
+            let time = topic["edited_at"]
+                .as_str()
+                .and_then(|text| text.parse().ok());
+            assert!(time.is_some_and(is_now), "{topic}");
+            topic["id"].as_u64().expect("an id")
+        });
     let edited: Vec<_> = edited.collect();
     // A page says it, too.
     let page = node.get("/b/main").body;
-    assert_eq!(page.matches(r#" <i class="edited">"#).count(), edited.len() + 1, "and the template's: {list} {page}");
+    assert_eq!(
+        page.matches(r#" <i class="edited">"#).count(),
+        edited.len() + 1,
+        "and the template's: {list} {page}"
+    );
     edited
 }
 
@@ -134,7 +165,11 @@ fn await_topic(node: &Node, id: u64, expected: Option<&Seen>) {
             return;
         }
         let late = began.elapsed() > Duration::from_secs(3);
-        assert!(!late, "the board shows {:?}, and Django {expected:?}", topics.get(&id));
+        assert!(
+            !late,
+            "the board shows {:?}, and Django {expected:?}",
+            topics.get(&id)
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
@@ -149,7 +184,11 @@ fn an_admin_in_utc_moves_no_time(database: Database) {
 
 /// Such a site says nothing of its zone to a SQLite file, whose times are UTC: there it has to live in UTC.
 fn an_admin_without_time_zones_moves_no_time(database: Database) {
-    let time_zone = if database.is_postgres() { "Asia/Tokyo" } else { "UTC" };
+    let time_zone = if database.is_postgres() {
+        "Asia/Tokyo"
+    } else {
+        "UTC"
+    };
     an_admin_moves_no_time(database, time_zone, false);
 }
 
@@ -159,39 +198,73 @@ fn an_admin_moves_no_time(database: Database, time_zone: &str, use_tz: bool) {
     let ours = node.post("by the server");
     for model in MODELS {
         let seen = shown(&node)[&ours].clone();
-        assert_eq!(site.topic(json!(["read", model, ours])), seen, "{model}: Django reads what the board shows");
+        assert_eq!(
+            site.topic(json!(["read", model, ours])),
+            seen,
+            "{model}: Django reads what the board shows"
+        );
 
         // By its form, and by its ORM: nothing but a comment, if its model lets it.
-        let board = if model == "wholetopic" { json!({"comment": "new", "board": "1"}) } else { json!({"comment": "new"}) };
+        let board = if model == "wholetopic" {
+            json!({"comment": "new", "board": "1"})
+        } else {
+            json!({"comment": "new"})
+        };
         let mut made = vec![site.topic(json!(["add", model, board]))];
         if model != "wholetopic" {
             made.push(site.topic(json!(["create", model, {"comment": "created"}])));
         }
         for topic in &made {
-            assert!(is_now(topic.created_at) || model == "wholetopic", "{model}: {topic:?}");
+            assert!(
+                is_now(topic.created_at) || model == "wholetopic",
+                "{model}: {topic:?}"
+            );
             await_topic(&node, topic.id, Some(topic));
         }
-        assert_eq!(edited(&node), [] as [u64; 0], "{model}: a new topic says that it was edited");
+        assert_eq!(
+            edited(&node),
+            [] as [u64; 0],
+            "{model}: a new topic says that it was edited"
+        );
 
         // Saving what is there, ours and theirs, twice.
         for before in [&seen, &made[0], &seen] {
             let saved = site.topic(json!(["save", model, before.id, {}]));
-            assert_eq!((&saved.comment, whole(&saved)), (&before.comment, whole(before)), "{model}");
-            assert!(is_now(saved.updated_at) || saved.updated_at == before.updated_at, "{model}: {saved:?}");
+            assert_eq!(
+                (&saved.comment, whole(&saved)),
+                (&before.comment, whole(before)),
+                "{model}"
+            );
+            assert!(
+                is_now(saved.updated_at) || saved.updated_at == before.updated_at,
+                "{model}: {saved:?}"
+            );
             await_topic(&node, before.id, Some(&saved));
         }
-        assert_eq!(edited(&node), [] as [u64; 0], "{model}: saved as it was, and it says that it was edited");
+        assert_eq!(
+            edited(&node),
+            [] as [u64; 0],
+            "{model}: saved as it was, and it says that it was edited"
+        );
 
         let id = made[0].id;
         let changed = site.topic(json!(["save", model, id, {"comment": "changed"}]));
-        assert_eq!((changed.comment.as_str(), whole(&changed)), ("changed", whole(&made[0])), "{model}");
+        assert_eq!(
+            (changed.comment.as_str(), whole(&changed)),
+            ("changed", whole(&made[0])),
+            "{model}"
+        );
         assert!(is_now(changed.updated_at), "{model}: {changed:?}");
         await_topic(&node, id, Some(&changed));
         assert_eq!(edited(&node), [id], "{model}");
 
         site.step(json!(["delete", model, id]));
         await_topic(&node, id, None);
-        let ids: Vec<_> = made[1..].iter().map(|topic| topic.id).chain([node.post("x"), node.post("y")]).collect();
+        let ids: Vec<_> = made[1..]
+            .iter()
+            .map(|topic| topic.id)
+            .chain([node.post("x"), node.post("y")])
+            .collect();
         site.step(json!(["bulk_delete", model, ids]));
         for id in ids {
             await_topic(&node, id, None);
@@ -214,17 +287,27 @@ fn a_sqlite_file_takes_every_time_for_utc() {
     let read = site.topic(json!(["add", "tutorialtopic", {"comment": "new"}]));
     let began = Instant::now();
     while !shown(&node).contains_key(&read.id) {
-        assert!(began.elapsed() < Duration::from_secs(3), "{read:?} is not shown");
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "{read:?} is not shown"
+        );
     }
     assert!(is_now(read.created_at), "{read:?}");
-    assert_eq!(shown(&node)[&read.id].created_at - read.created_at, nine_hours);
+    assert_eq!(
+        shown(&node)[&read.id].created_at - read.created_at,
+        nine_hours
+    );
 }
 
 /// The models that we advise are those that are tried here.
 #[test]
 fn the_documented_models_are_in_use() {
     let document = include_str!("../../../../docs/API.md");
-    let advised = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Python");
+    let advised = document
+        .split("```python\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a block of Python");
     let used = include_str!("../foreign/django_site/board/models.py");
     assert!(used.contains(advised.trim()), "{advised}");
 }
@@ -235,7 +318,11 @@ fn whole(topic: &Seen) -> DateTime<Utc> {
 }
 
 fn fresh(database: &Database) -> Database {
-    if database.is_postgres() { Database::postgres() } else { Database::sqlite() }
+    if database.is_postgres() {
+        Database::postgres()
+    } else {
+        Database::sqlite()
+    }
 }
 
 /// Dumps the boards of `from` and loads them into another server's database; gives that server.
@@ -247,8 +334,16 @@ fn moved(from: &Node, site: &mut Site) -> Node {
     Site::start(&node.database, "Asia/Tokyo", true).step(json!(["load", path]));
     let (expected, began) = (shown(from), Instant::now());
     while shown(&node) != expected {
-        let differs = || expected.iter().find(|(id, topic)| shown(&node).get(id) != Some(*topic));
-        assert!(began.elapsed() < Duration::from_secs(3), "it was {:?}", differs());
+        let differs = || {
+            expected
+                .iter()
+                .find(|(id, topic)| shown(&node).get(id) != Some(*topic))
+        };
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "it was {:?}",
+            differs()
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
     node
@@ -269,7 +364,11 @@ fn what_was_dumped_is_loaded_with_its_times(database: Database) {
     let node = Node::start(database);
     let mut site = Site::start(&node.database, "Asia/Tokyo", true);
     (1..=9).for_each(|n| assert_eq!(node.post(&format!("topic {n}")), n));
-    assert_eq!(site.topic(json!(["add", "wholetopic", {"comment": "by a form", "board": "1"}])).id, 10);
+    assert_eq!(
+        site.topic(json!(["add", "wholetopic", {"comment": "by a form", "board": "1"}]))
+            .id,
+        10
+    );
     let again = moved(&node, &mut site);
     posts_come_last(&again, 10);
     let now = |node: &Node| node.post("and on");
@@ -282,7 +381,10 @@ fn an_import_ahead_of_the_sequence_hides_nothing(database: Database) {
     site.step(json!(["bulk_create", (1_001..=1_500).collect::<Vec<_>>()]));
     let began = Instant::now();
     while !shown(&node).contains_key(&1_500) {
-        assert!(began.elapsed() < Duration::from_secs(3), "the import is not shown");
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "the import is not shown"
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
     let again = moved(&node, &mut site);

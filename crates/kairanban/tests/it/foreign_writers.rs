@@ -22,12 +22,20 @@ crate::on_both!(
 /// Reads until the mirror shows `expected`, within a second of `since`.
 fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], since: Instant) {
     while mirror.comments() != expected {
-        let event =
-            stream.raw(Duration::from_secs(3)).unwrap_or_else(|| panic!("{:?} instead of {expected:?}", mirror.comments()));
+        let event = stream
+            .raw(Duration::from_secs(3))
+            .unwrap_or_else(|| panic!("{:?} instead of {expected:?}", mirror.comments()));
         mirror.take(&event);
-        assert!(!mirror.comments().contains(&"never"), "a rolled-back topic was shown");
+        assert!(
+            !mirror.comments().contains(&"never"),
+            "a rolled-back topic was shown"
+        );
     }
-    assert!(since.elapsed() < Duration::from_secs(1), "took {:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "took {:?}",
+        since.elapsed()
+    );
 }
 
 fn watch(node: &Node, board: &str) -> (Reader, Mirror) {
@@ -39,7 +47,8 @@ fn watch(node: &Node, board: &str) -> (Reader, Mirror) {
 
 fn every_kind_of_write_appears(database: Database) {
     let node = Node::start(database);
-    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('other');");
     let (mut main, mut main_mirror) = watch(&node, "main");
     let (mut other, mut other_mirror) = watch(&node, "other");
     let mut step = |sql: &str, on_main: &[&str], on_other: &[&str]| {
@@ -48,18 +57,38 @@ fn every_kind_of_write_appears(database: Database) {
         await_comments(&mut main, &mut main_mirror, on_main, began);
         await_comments(&mut other, &mut other_mirror, on_other, began);
     };
-    step("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b');", &["a", "b"], &[]);
-    step("UPDATE topics SET comment = 'A' WHERE comment = 'a';", &["A", "b"], &[]);
+    step(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b');",
+        &["a", "b"],
+        &[],
+    );
+    step(
+        "UPDATE topics SET comment = 'A' WHERE comment = 'a';",
+        &["A", "b"],
+        &[],
+    );
     step(
         "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE FROM topics WHERE comment = 'b';",
         &["A"],
         &[],
     );
     step("UPDATE topics SET board_id = 2;", &[], &["A"]);
-    step("BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'c'), (2, 'd'); COMMIT;", &["c"], &["d"]);
+    step(
+        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'c'), (2, 'd'); COMMIT;",
+        &["c"],
+        &["d"],
+    );
     if node.database.is_postgres() {
-        step("COPY topics (board_id, comment) FROM STDIN;\n1\te\n2\tf\n\\.\n", &["c", "e"], &["d", "f"]);
-        step("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); TRUNCATE topics; COMMIT;", &[], &[]);
+        step(
+            "COPY topics (board_id, comment) FROM STDIN;\n1\te\n2\tf\n\\.\n",
+            &["c", "e"],
+            &["d", "f"],
+        );
+        step(
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); TRUNCATE topics; COMMIT;",
+            &[],
+            &[],
+        );
         step(
             "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
             &[],
@@ -71,9 +100,12 @@ fn every_kind_of_write_appears(database: Database) {
 fn a_django_site_writes_beside_us(database: Database) {
     let node = Node::start(database);
     let (mut stream, mut mirror) = watch(&node, "main");
-    let python =
-        std::env::var("KAIRANBAN_TEST_PYTHON").expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/django_writer.py");
+    let python = std::env::var("KAIRANBAN_TEST_PYTHON")
+        .expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/foreign/django_writer.py"
+    );
     let mut django = Command::new(python)
         .args([script, &node.database.url()])
         .stdin(Stdio::piped())
@@ -100,10 +132,16 @@ fn a_django_site_writes_beside_us(database: Database) {
 /// More changes than are followed one by one, on two boards, one of them watched.
 fn a_bulk_write_appears_whole(database: Database) {
     let node = Node::start_with(database, &[("DATABASE__CHANGES_MAX", "50")]);
-    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('other');");
     let (mut stream, mut mirror) = watch(&node, "main");
-    let rows: Vec<_> = (0..120).map(|n| format!("({}, '{n}')", n % 2 + 1)).collect();
-    node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {}; COMMIT;", rows.join(",")));
+    let rows: Vec<_> = (0..120)
+        .map(|n| format!("({}, '{n}')", n % 2 + 1))
+        .collect();
+    node.database.sql(&format!(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES {}; COMMIT;",
+        rows.join(",")
+    ));
     while mirror.comments().len() < 60 {
         mirror.take(&stream.event());
         if node.database.is_postgres() {
@@ -114,7 +152,12 @@ fn a_bulk_write_appears_whole(database: Database) {
     while !mirror.comments().contains(&"after") {
         mirror.take(&stream.event());
     }
-    assert_eq!(node.get("/api/v1/boards/other/topics").json()["topics"].as_array().map(Vec::len), Some(60));
+    assert_eq!(
+        node.get("/api/v1/boards/other/topics").json()["topics"]
+            .as_array()
+            .map(Vec::len),
+        Some(60)
+    );
 }
 
 /// A write that notifies nobody (as if the notification were lost) is found by the slow poll.
@@ -127,7 +170,11 @@ fn a_lost_notification_costs_time_and_nothing_else() {
         .sql("BEGIN; SET LOCAL kairanban.quiet = 'on'; INSERT INTO topics (board_id, comment) VALUES (1, 'quiet'); COMMIT;");
     mirror.take(&stream.event());
     assert_eq!(mirror.comments(), ["quiet"]);
-    assert!(began.elapsed() < Duration::from_millis(2_500), "took {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(2_500),
+        "took {:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -147,7 +194,9 @@ fn an_open_transaction_holds_up_nobody() {
         )
         .expect("written");
     let mut said = String::new();
-    BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("a line");
+    BufReader::new(psql.stdout.as_mut().expect("a pipe"))
+        .read_line(&mut said)
+        .expect("a line");
     let (mut stream, mut mirror) = watch(&node, "main");
     let began = Instant::now();
     node.post("b");
@@ -155,7 +204,12 @@ fn an_open_transaction_holds_up_nobody() {
     input.write_all(b"COMMIT;\n").expect("written");
     drop(input);
     assert!(psql.wait().expect("an end").success());
-    await_comments(&mut stream, &mut mirror, &["a", "held", "b"], Instant::now());
+    await_comments(
+        &mut stream,
+        &mut mirror,
+        &["a", "held", "b"],
+        Instant::now(),
+    );
 }
 
 /// One that has forced its constraints early holds the order of commits until it ends.
@@ -163,11 +217,17 @@ fn an_open_transaction_holds_up_nobody() {
 fn a_writer_that_forces_its_constraints_early_holds_up_writes_alone() {
     let node = Node::start(Database::postgres());
     node.post("a");
-    let held = node.database.hold("INSERT INTO topics (comment) VALUES ('held'); SET CONSTRAINTS ALL IMMEDIATE");
+    let held = node
+        .database
+        .hold("INSERT INTO topics (comment) VALUES ('held'); SET CONSTRAINTS ALL IMMEDIATE");
     let began = Instant::now();
     let refused = node.send("POST", "/", "text/plain", "b");
     assert_eq!(refused.status, 503, "{refused:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     let (_, mirror) = watch(&node, "main");
     assert_eq!(mirror.comments(), ["a"]);
     drop(held);
@@ -189,8 +249,13 @@ fn two_nodes_on_one_postgres() {
         let (_, here) = watch(&first, "main");
         let mut there = second.resume("/b/main/stream?format=patch", &here.cursor);
         // `retry`, then a patch or, if it is up to date, a comment; never `reset`.
-        let second_thing = (there.raw(PATIENCE), there.raw(PATIENCE)).1.expect("something");
-        assert!(second_thing.name != "reset", "a cursor of a sibling was called one from the future");
+        let second_thing = (there.raw(PATIENCE), there.raw(PATIENCE))
+            .1
+            .expect("something");
+        assert!(
+            second_thing.name != "reset",
+            "a cursor of a sibling was called one from the future"
+        );
     }
 }
 

@@ -19,7 +19,16 @@ fn post_timed(node: &Node, comment: &str, key: Option<&str>) -> (Answer, Duratio
     let began = Instant::now();
     let mut headers = vec![("Content-Type", "text/plain")];
     headers.extend(key.map(|key| ("Idempotency-Key", key)));
-    (wire::request(node.address, "POST", "/b/main", &headers, comment.as_bytes()), began.elapsed())
+    (
+        wire::request(
+            node.address,
+            "POST",
+            "/b/main",
+            &headers,
+            comment.as_bytes(),
+        ),
+        began.elapsed(),
+    )
 }
 
 /// Holds keys in an open transaction, `held-1` and so on, with a topic that they led to.
@@ -37,8 +46,12 @@ fn post_among_neighbours(node: &Node, held: usize, round: &str, are_keyed: bool)
         let post = |comment: String, is_keyed: bool| {
             scope.spawn(move || post_timed(node, &comment, is_keyed.then_some(comment.as_str())))
         };
-        let held: Vec<_> = (1..=held).map(|n| post(format!("held-{n}"), true)).collect();
-        let neighbours: Vec<_> = neighbours.map(|neighbour| post(neighbour, are_keyed)).collect();
+        let held: Vec<_> = (1..=held)
+            .map(|n| post(format!("held-{n}"), true))
+            .collect();
+        let neighbours: Vec<_> = neighbours
+            .map(|neighbour| post(neighbour, are_keyed))
+            .collect();
         for neighbour in neighbours {
             let (answer, time) = neighbour.join().expect("an answer");
             assert_eq!(answer.status, 201, "after {time:?}: {answer:?}");
@@ -46,14 +59,20 @@ fn post_among_neighbours(node: &Node, held: usize, round: &str, are_keyed: bool)
         }
         for one in held {
             let (answer, time) = one.join().expect("an answer");
-            assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}");
+            assert_eq!(
+                (answer.status, answer.header("retry-after").is_some()),
+                (503, true),
+                "{answer:?}"
+            );
             assert!(time < SOON, "the post waited for {time:?}");
         }
     });
 }
 
 fn count(list: &[String], beginning: &str) -> usize {
-    list.iter().filter(|comment| comment.starts_with(beginning)).count()
+    list.iter()
+        .filter(|comment| comment.starts_with(beginning))
+        .count()
 }
 
 /// One key, or those of a whole group of another node that froze.
@@ -75,7 +94,15 @@ fn held_keys_hold_up_no_neighbour() {
             assert_eq!(answer.status, 201, "{answer:?}");
         }
         let list = shown(&node);
-        assert_eq!((count(&list, "held-"), count(&list, "neighbour-"), list.len()), (held, 24, held + 24), "{list:?}");
+        assert_eq!(
+            (
+                count(&list, "held-"),
+                count(&list, "neighbour-"),
+                list.len()
+            ),
+            (held, 24, held + 24),
+            "{list:?}"
+        );
     }
 }
 
@@ -87,7 +114,14 @@ fn a_held_key_that_is_committed_stands_for_its_request() {
     assert_eq!(post_timed(&node, "held-1", Some("held-1")).0.status, 503);
     holder.commit();
     let (again, _) = post_timed(&node, "held-1", Some("held-1"));
-    assert_eq!((again.status, again.body.contains("was used for another topic")), (422, true), "{again:?}");
+    assert_eq!(
+        (
+            again.status,
+            again.body.contains("was used for another topic")
+        ),
+        (422, true),
+        "{again:?}"
+    );
 }
 
 /// At most one line in a second, however many are answered with 503.
@@ -108,6 +142,12 @@ fn posts_that_are_answered_with_503_do_not_fill_the_log() {
     node.terminate();
     node.end(Duration::from_secs(15));
     let text = std::fs::read_to_string(log.path()).expect("text");
-    let lines = text.lines().filter(|line| line.contains("Idempotency-Key is still being written")).count();
-    assert!((1..=lines_max).contains(&lines), "{lines} lines, not {lines_max}: {text}");
+    let lines = text
+        .lines()
+        .filter(|line| line.contains("Idempotency-Key is still being written"))
+        .count();
+    assert!(
+        (1..=lines_max).contains(&lines),
+        "{lines} lines, not {lines_max}: {text}"
+    );
 }

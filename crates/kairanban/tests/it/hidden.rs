@@ -26,15 +26,28 @@ fn questions() -> Vec<Asked> {
         Some((path, rest.split_once('"')?.0))
     });
     let mut asked = Vec::new();
-    let mut ask = |method: &'static str, path: &str, headers: &[(&'static str, &'static str)], body: &'static str| {
-        asked.push(Asked { method, path: path.to_owned(), headers: headers.to_vec(), body });
+    let mut ask = |method: &'static str,
+                   path: &str,
+                   headers: &[(&'static str, &'static str)],
+                   body: &'static str| {
+        asked.push(Asked {
+            method,
+            path: path.to_owned(),
+            headers: headers.to_vec(),
+            body,
+        });
     };
-    for (path, methods) in addresses.filter(|(path, _)| path.contains("{board}") || *path == "/stream") {
+    for (path, methods) in
+        addresses.filter(|(path, _)| path.contains("{board}") || *path == "/stream")
+    {
         let path = match path {
             "/stream" => "/stream?board={board}".to_owned(),
             path => path.replace("{id}", "1"),
         };
-        for method in ["GET", "HEAD", "POST", "PATCH", "DELETE"].into_iter().filter(|method| methods.contains(method)) {
+        for method in ["GET", "HEAD", "POST", "PATCH", "DELETE"]
+            .into_iter()
+            .filter(|method| methods.contains(method))
+        {
             if method == "GET" || method == "HEAD" {
                 for accept in ["*/*", "text/html", "application/json", "text/event-stream"] {
                     ask(method, &path, &[("Accept", accept)], "");
@@ -45,7 +58,14 @@ fn questions() -> Vec<Asked> {
                 let json = [&[("Content-Type", "application/json")][..], key].concat();
                 ask(method, &path, &json, r#"{"comment":"x"}"#);
                 ask(method, &path, &json, r#"{"comment":""}"#);
-                let form = [&[("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "text/html")][..], key].concat();
+                let form = [
+                    &[
+                        ("Content-Type", "application/x-www-form-urlencoded"),
+                        ("Accept", "text/html"),
+                    ][..],
+                    key,
+                ]
+                .concat();
                 ask(method, &path, &form, "comment=x");
                 ask(method, &path, &form, "comment=");
             }
@@ -66,45 +86,93 @@ fn questions() -> Vec<Asked> {
         ask("GET", path, &[], "");
         ask("GET", path, &[("If-None-Match", "\"0-1\"")], "");
     }
-    let upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    let upgrade = [
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
     ask("GET", "/b/{board}/ws", &upgrade, "");
-    assert!(asked.len() > 60, "the table of routes is read otherwise by now");
+    assert!(
+        asked.len() > 60,
+        "the table of routes is read otherwise by now"
+    );
     asked
 }
 
 /// The whole answer, but for the name of the board, the time, and how long to wait, which is drawn.
 fn answer(node: &Node, asked: &Asked, board: &str) -> (u16, String, String) {
     let path = asked.path.replace("{board}", board);
-    let Answer { status, head, body } = wire::request(node.address, asked.method, &path, &asked.headers, asked.body.as_bytes());
-    let mut head: Vec<_> = head.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect();
+    let Answer { status, head, body } = wire::request(
+        node.address,
+        asked.method,
+        &path,
+        &asked.headers,
+        asked.body.as_bytes(),
+    );
+    let mut head: Vec<_> = head
+        .lines()
+        .filter(|line| !line.to_lowercase().starts_with("date:"))
+        .collect();
     // Their order is that of a table in memory.
     head[1..].sort_unstable();
     let mut body: Vec<_> = body.lines().map(str::to_owned).collect();
-    for line in body.iter_mut().filter(|line| line.starts_with("retry:") || line.contains("\"retry_ms\"")) {
+    for line in body
+        .iter_mut()
+        .filter(|line| line.starts_with("retry:") || line.contains("\"retry_ms\""))
+    {
         *line = line.replace(|c: char| c.is_ascii_digit(), "");
     }
-    (status, head.join("\n").replace(board, "{board}"), body.join("\n").replace(board, "{board}"))
+    (
+        status,
+        head.join("\n").replace(board, "{board}"),
+        body.join("\n").replace(board, "{board}"),
+    )
 }
 
 fn node(database: Database, settings: &[(&str, &str)]) -> (Node, String) {
     let node = Node::start_with(database, settings);
     let admin = node.token(&["create", "--scope", "admin"]);
-    let made = node.send_as("POST", "/api/v1/boards", &admin, &[], r#"{"name":"secret","read":"token"}"#);
+    let made = node.send_as(
+        "POST",
+        "/api/v1/boards",
+        &admin,
+        &[],
+        r#"{"name":"secret","read":"token"}"#,
+    );
     assert_eq!(made.status, 201, "{made:?}");
-    node.send_as("POST", "/api/v1/boards/secret/topics", &admin, &[], r#"{"comment":"psst"}"#);
+    node.send_as(
+        "POST",
+        "/api/v1/boards/secret/topics",
+        &admin,
+        &[],
+        r#"{"comment":"psst"}"#,
+    );
     (node, admin)
 }
 
 fn all_are_alike(node: &Node, when: &str) {
     for asked in questions() {
         let (private, missing) = (answer(node, &asked, PRIVATE), answer(node, &asked, MISSING));
-        assert_eq!(private, missing, "{when}: {} {} {:?} {:?}", asked.method, asked.path, asked.headers, asked.body);
-        assert!(private.0 >= 400 || when == "away", "{when}: {} {}: {private:?}", asked.method, asked.path);
+        assert_eq!(
+            private, missing,
+            "{when}: {} {} {:?} {:?}",
+            asked.method, asked.path, asked.headers, asked.body
+        );
+        assert!(
+            private.0 >= 400 || when == "away",
+            "{when}: {} {}: {private:?}",
+            asked.method,
+            asked.path
+        );
     }
 }
 
 fn remember(node: &Node, admin: &str) {
-    assert_eq!(node.send_as("GET", "/api/v1/boards/secret/topics", admin, &[], "").status, 200);
+    assert_eq!(
+        node.send_as("GET", "/api/v1/boards/secret/topics", admin, &[], "")
+            .status,
+        200
+    );
 }
 
 crate::on_both!(a_private_board_is_answered_like_none);
@@ -118,36 +186,59 @@ fn a_private_board_is_answered_like_none(database: Database) {
 
 #[test]
 fn also_while_the_database_is_away() {
-    let (node, admin) =
-        node(Database::postgres(), &[("LIMITS__BAD_TOKENS_PER_MIN", "1000000"), ("DATABASE__POOL_WAIT_MS", "100")]);
+    let (node, admin) = node(
+        Database::postgres(),
+        &[
+            ("LIMITS__BAD_TOKENS_PER_MIN", "1000000"),
+            ("DATABASE__POOL_WAIT_MS", "100"),
+        ],
+    );
     remember(&node, &admin);
     let url = node.database.url();
     let (server, name) = url.rsplit_once('/').expect("a database");
     let elsewhere = Database::Postgres(format!("{server}/postgres"));
     elsewhere.sql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false;"));
-    elsewhere.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';"));
+    elsewhere.sql(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';"
+    ));
     let deadline = Instant::now() + Duration::from_secs(10);
     while node.get("/readyz").status != 503 {
         assert!(Instant::now() < deadline, "the database is not away");
     }
     all_are_alike(&node, "away");
-    assert_eq!(node.get("/b/main").status, 503, "what was not read is not there");
+    assert_eq!(
+        node.get("/b/main").status,
+        503,
+        "what was not read is not there"
+    );
     elsewhere.sql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;"));
 }
 
 /// Compares times; `scripts/hidden-boards` runs it, where nothing else does.
 #[test]
 #[ignore = "measures"]
-#[allow(clippy::print_stdout, reason = "what it measures is for people to read")]
+#[allow(
+    clippy::print_stdout,
+    reason = "what it measures is for people to read"
+)]
 fn the_time_to_answer_says_nothing() {
     const ROUNDS: usize = 400;
     for database in [Database::sqlite(), Database::postgres()] {
         let (node, admin) = node(database, &[]);
         remember(&node, &admin);
-        for path in ["/b/{board}", "/b/{board}/stream", "/api/v1/boards/{board}", "/api/v1/boards/{board}/topics"] {
+        for path in [
+            "/b/{board}",
+            "/b/{board}/stream",
+            "/api/v1/boards/{board}",
+            "/api/v1/boards/{board}/topics",
+        ] {
             let mut times = [Vec::new(), Vec::new()];
             for round in 0..ROUNDS * 2 {
-                let (kind, board) = if round % 2 == 0 { (0, PRIVATE) } else { (1, MISSING) };
+                let (kind, board) = if round % 2 == 0 {
+                    (0, PRIVATE)
+                } else {
+                    (1, MISSING)
+                };
                 let path = path.replace("{board}", board);
                 let began = Instant::now();
                 assert_eq!(node.get(&path).status, 404);
@@ -159,7 +250,10 @@ fn the_time_to_answer_says_nothing() {
             });
             println!("{path}: median {private:?} for a private board, {missing:?} for none");
             let (less, more) = (private.min(missing), private.max(missing));
-            assert!(more < less.mul_f64(1.25) + Duration::from_micros(50), "{path}: {private:?} {missing:?}");
+            assert!(
+                more < less.mul_f64(1.25) + Duration::from_micros(50),
+                "{path}: {private:?} {missing:?}"
+            );
         }
     }
 }

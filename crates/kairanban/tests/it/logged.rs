@@ -31,9 +31,15 @@ impl Logged {
 
     pub(crate) fn run(mut command: Command) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str| Stdio::from(fs::File::create(folder.path().join(name)).expect("a file"));
+        let file =
+            |name: &str| Stdio::from(fs::File::create(folder.path().join(name)).expect("a file"));
         let (out, err) = (file("out"), file("err"));
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("the program");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .expect("the program");
         Self { child, folder }
     }
 
@@ -54,15 +60,28 @@ impl Logged {
     pub(crate) fn address(&mut self) -> SocketAddr {
         self.until("it serves", |program| program.out().contains("Ctrl-C"));
         let out = self.out();
-        let address = out.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+        let address = out
+            .split("http://")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next())
+            .expect("an address");
         address.parse().expect("an address")
     }
 
     pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE * 3;
         while !is_so(self) {
-            assert!(self.child.try_wait().expect("a status").is_none(), "it ended before {what}: {}", self.err());
-            assert!(Instant::now() < deadline, "not in time: {what}; {}{}", self.out(), self.err());
+            assert!(
+                self.child.try_wait().expect("a status").is_none(),
+                "it ended before {what}: {}",
+                self.err()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "not in time: {what}; {}{}",
+                self.out(),
+                self.err()
+            );
             thread::park_timeout(Duration::from_millis(10));
         }
     }
@@ -74,7 +93,12 @@ impl Logged {
             if let Some(status) = self.child.try_wait().expect("a status") {
                 return (status.code(), self.out() + &self.err());
             }
-            assert!(Instant::now() < deadline, "still running: {}{}", self.out(), self.err());
+            assert!(
+                Instant::now() < deadline,
+                "still running: {}{}",
+                self.out(),
+                self.err()
+            );
             thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -99,7 +123,10 @@ pub(crate) fn relay(listener: TcpListener, target: String, delay: Duration) {
         for here in listener.incoming().map_while(Result::ok) {
             let there = TcpStream::connect(&target).expect("the target");
             for (from, to) in [(&here, &there), (&there, &here)] {
-                let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                let (mut from, mut to) = (
+                    from.try_clone().expect("a handle"),
+                    to.try_clone().expect("a handle"),
+                );
                 thread::spawn(move || {
                     let mut bytes = [0; 16_384];
                     while let Ok(count @ 1..) = from.read(&mut bytes) {

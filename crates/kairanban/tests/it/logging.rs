@@ -14,7 +14,10 @@ fn bad_logs() -> Vec<(&'static str, Stdio, Option<PipeReader>)> {
     let (gone, closed) = pipe().expect("a pipe");
     drop(gone);
     let (never_read, stuck) = pipe().expect("a pipe");
-    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
     vec![
         ("a full disk", full.into(), None),
         ("a closed pipe", closed.into(), None),
@@ -38,11 +41,16 @@ fn what_cannot_be_logged_is_dropped_and_counted() {
             let began = Instant::now();
             let id = node.post(&format!("{what} {round}"));
             while !stream.event().data.contains(&format!("\"id\":{id}")) {}
-            assert!(began.elapsed() < Duration::from_secs(3), "{what}: {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(3),
+                "{what}: {:?}",
+                began.elapsed()
+            );
         }
         node.wait_for_readiness(Duration::from_secs(20), |(status, name, reasons)| {
             // The queue has to be full first, where stderr only waits.
-            (*status, name.as_str()) == (200, "degraded") && reasons.contains("the log cannot be written")
+            (*status, name.as_str()) == (200, "degraded")
+                && reasons.contains("the log cannot be written")
         });
         node.terminate();
         let (took, code) = node.end(Duration::from_secs(10));
@@ -54,7 +62,9 @@ fn what_cannot_be_logged_is_dropped_and_counted() {
 fn a_log_that_can_be_written_again_says_how_much_is_missing() {
     let (mut reader, log) = pipe().expect("a pipe");
     let node = talkative(Database::sqlite(), log.into());
-    node.wait_for_readiness(Duration::from_secs(20), |(_, status, _)| status == "degraded");
+    node.wait_for_readiness(Duration::from_secs(20), |(_, status, _)| {
+        status == "degraded"
+    });
     let reading = std::thread::spawn(move || {
         let mut text = Vec::new();
         let mut piece = [0; 65_536];
@@ -72,17 +82,33 @@ fn a_log_that_can_be_written_again_says_how_much_is_missing() {
         // Goes on reading until the program ends.
         std::io::copy(&mut reader, &mut std::io::sink()).expect("read");
     });
-    node.wait_for_readiness(Duration::from_secs(20), |(status, name, _)| (*status, name.as_str()) == (200, "ready"));
+    node.wait_for_readiness(Duration::from_secs(20), |(status, name, _)| {
+        (*status, name.as_str()) == (200, "ready")
+    });
     drop(node);
     reading.join().expect("it was said");
 }
 
 #[test]
 fn a_server_whose_stdout_takes_nothing_serves() {
-    let (database, full) = (Database::sqlite(), File::options().write(true).open("/dev/full").expect("/dev/full"));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (database, full) = (
+        Database::sqlite(),
+        File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("/dev/full"),
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
     let mut child = crate::node::program()
-        .args(["--listen", &port.to_string(), "--database-url", &database.url()])
+        .args([
+            "--listen",
+            &port.to_string(),
+            "--database-url",
+            &database.url(),
+        ])
         .stdout(full)
         .stderr(Stdio::null())
         .spawn()
@@ -92,12 +118,18 @@ fn a_server_whose_stdout_takes_nothing_serves() {
         if std::net::TcpStream::connect(port).is_ok() {
             break true;
         }
-        if child.try_wait().expect("a status").is_some() || began.elapsed() > Duration::from_secs(10) {
+        if child.try_wait().expect("a status").is_some()
+            || began.elapsed() > Duration::from_secs(10)
+        {
             break false;
         }
         std::thread::park_timeout(Duration::from_millis(10));
     };
-    let status = if served { crate::wire::request(port, "GET", "/readyz", &[], b"").status } else { 0 };
+    let status = if served {
+        crate::wire::request(port, "GET", "/readyz", &[], b"").status
+    } else {
+        0
+    };
     // It may have ended already.
     let _ = child.kill();
     let _ = child.wait();

@@ -16,7 +16,8 @@ crate::on_both!(
 /// Boards `red`, `blue` and `green`, with a topic each.
 fn with_boards(database: Database) -> Node {
     let node = Node::start(database);
-    node.database.sql("INSERT INTO boards (name) VALUES ('red'), ('blue'), ('green');");
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('red'), ('blue'), ('green');");
     for board in ["red", "blue", "green"] {
         post(&node, board, &format!("first on {board}"));
     }
@@ -24,7 +25,11 @@ fn with_boards(database: Database) -> Node {
 }
 
 fn post(node: &Node, board: &str, comment: &str) {
-    assert_eq!(node.send("POST", &format!("/b/{board}"), "text/plain", comment).status, 201);
+    assert_eq!(
+        node.send("POST", &format!("/b/{board}"), "text/plain", comment)
+            .status,
+        201
+    );
 }
 
 /// What a client of several boards holds.
@@ -41,11 +46,18 @@ impl Boards {
         loop {
             let event = stream.event();
             if event.name == "cursor" {
-                let before: u64 = self.cursor.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+                let before: u64 = self
+                    .cursor
+                    .rsplit('-')
+                    .next()
+                    .and_then(|number| number.parse().ok())
+                    .unwrap_or(0);
                 let revision = event.json()["revision"].as_u64().expect("a revision");
                 assert!(revision >= before, "never back");
                 // It claims every board: each stands at least there now.
-                self.boards.values_mut().for_each(|board| board.revision = board.revision.max(revision));
+                self.boards
+                    .values_mut()
+                    .for_each(|board| board.revision = board.revision.max(revision));
                 self.cursor = event.id.expect("that is what it is for");
                 return taken;
             }
@@ -58,7 +70,10 @@ impl Boards {
                 let board = event.json()["board"].as_str().expect("a board").to_owned();
                 // The mirror wants an id with each state.
                 let revision = event.json()["revision"].clone();
-                let event = Event { id: Some(format!("e-{revision}")), ..event.clone() };
+                let event = Event {
+                    id: Some(format!("e-{revision}")),
+                    ..event.clone()
+                };
                 self.boards.entry(board).or_default().take(&event);
             }
             taken.push(event);
@@ -66,7 +81,10 @@ impl Boards {
     }
 
     fn comments(&self, board: &str) -> Vec<&str> {
-        self.boards.get(board).map(Mirror::comments).unwrap_or_default()
+        self.boards
+            .get(board)
+            .map(Mirror::comments)
+            .unwrap_or_default()
     }
 }
 
@@ -75,14 +93,24 @@ fn several_boards_come_with_one_cursor(database: Database) {
     let path = "/stream?board=red&board=blue&format=patch";
     let mut stream = node.stream(path);
     let mut client = Boards::default();
-    assert_eq!(client.take(&mut stream).iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["snapshot", "snapshot"]);
+    assert_eq!(
+        client
+            .take(&mut stream)
+            .iter()
+            .map(|event| event.name.as_str())
+            .collect::<Vec<_>>(),
+        ["snapshot", "snapshot"]
+    );
     post(&node, "blue", "second on blue");
     while client.comments("blue").len() < 2 {
         client.take(&mut stream);
     }
     assert_eq!(
         (client.comments("red"), client.comments("blue")),
-        (vec!["first on red"], vec!["first on blue", "second on blue"])
+        (
+            vec!["first on red"],
+            vec!["first on blue", "second on blue"]
+        )
     );
     drop(stream);
     // Away, and back with the one cursor: what was missed on each, and nothing of others.
@@ -90,19 +118,37 @@ fn several_boards_come_with_one_cursor(database: Database) {
     post(&node, "green", "second on green");
     let mut stream = node.resume(path, &client.cursor);
     let missed = client.take(&mut stream);
-    assert_eq!(missed.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["patch"], "{missed:?}");
+    assert_eq!(
+        missed
+            .iter()
+            .map(|event| event.name.as_str())
+            .collect::<Vec<_>>(),
+        ["patch"],
+        "{missed:?}"
+    );
     assert_eq!(client.comments("red"), ["first on red", "second on red"]);
     // Up to date costs no payload.
     assert_eq!(client.take(&mut node.resume(path, &client.cursor)), []);
     let reset = client.take(&mut node.resume(path, "0-1"));
-    assert_eq!(reset.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["reset", "snapshot", "snapshot"]);
+    assert_eq!(
+        reset
+            .iter()
+            .map(|event| event.name.as_str())
+            .collect::<Vec<_>>(),
+        ["reset", "snapshot", "snapshot"]
+    );
     let list = node.stream("/stream?board=green&board=red").event();
     assert_eq!(
-        (list.json()["board"].as_str(), list.json()["contents"][0]["comment"].as_str()),
+        (
+            list.json()["board"].as_str(),
+            list.json()["contents"][0]["comment"].as_str()
+        ),
         (Some("green"), Some("first on green"))
     );
     node.database.sql("DELETE FROM boards WHERE name = 'blue';");
-    let bye = std::iter::repeat_with(|| stream.event()).find(|event| event.name == "bye").expect("bye");
+    let bye = std::iter::repeat_with(|| stream.event())
+        .find(|event| event.name == "bye")
+        .expect("bye");
     assert_eq!(bye.json()["reason"], "gone");
 }
 
@@ -121,7 +167,10 @@ fn one_transaction_on_two_boards_is_shown_at_once(database: Database) {
             client.take(&mut stream);
         }
         // At each cursor both boards have it, or neither.
-        assert_eq!(client.comments("green").last(), client.comments("red").last());
+        assert_eq!(
+            client.comments("green").last(),
+            client.comments("red").last()
+        );
     }
 }
 
@@ -133,14 +182,35 @@ fn what_cannot_be_streamed_together_is_refused(database: Database) {
         (404, "board=A"),
         (400, "board=red&format=html"),
         (400, "board=red&ticket=x"),
-        (400, &(0..51).map(|n| format!("board=b{n}&")).collect::<String>()),
+        (
+            400,
+            &(0..51).map(|n| format!("board=b{n}&")).collect::<String>(),
+        ),
     ] {
-        assert_eq!(node.get(&format!("/stream?{query}")).status, status, "{query}");
+        assert_eq!(
+            node.get(&format!("/stream?{query}")).status,
+            status,
+            "{query}"
+        );
     }
     let admin = node.token(&["create", "--scope", "admin"]);
     let mut stream = node.stream("/stream?board=red&board=blue&format=patch");
     Boards::default().take(&mut stream);
-    assert_eq!(node.send_as("PATCH", "/api/v1/boards/blue", &admin, &[], r#"{"read":"token"}"#).status, 200);
-    assert_eq!(stream.event().json()["reason"], "auth", "one board is closed to it");
+    assert_eq!(
+        node.send_as(
+            "PATCH",
+            "/api/v1/boards/blue",
+            &admin,
+            &[],
+            r#"{"read":"token"}"#
+        )
+        .status,
+        200
+    );
+    assert_eq!(
+        stream.event().json()["reason"],
+        "auth",
+        "one board is closed to it"
+    );
     assert_eq!(node.get("/stream?board=red&board=blue").status, 404);
 }

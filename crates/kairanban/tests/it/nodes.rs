@@ -27,7 +27,14 @@ fn service(name: &str) -> String {
 fn pooled(database: &Database) -> String {
     let bouncer = service("KAIRANBAN_TEST_PGBOUNCER_URL");
     let (server, _) = bouncer.rsplit_once('/').expect("a URL with a database");
-    format!("{server}/{}", database.url().rsplit_once('/').expect("a URL with a database").1)
+    format!(
+        "{server}/{}",
+        database
+            .url()
+            .rsplit_once('/')
+            .expect("a URL with a database")
+            .1
+    )
 }
 
 #[test]
@@ -38,14 +45,19 @@ fn a_commit_is_heard_of_on_other_nodes_without_polling() {
     stream.event();
     one.post("by the other node");
     assert!(stream.event().data.contains("by the other node"));
-    one.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'by psql');");
+    one.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'by psql');");
     assert!(stream.event().data.contains("by psql"));
 }
 
 #[test]
 fn redis_carries_commits_and_lists() {
     let redis = service("KAIRANBAN_TEST_REDIS_URL");
-    let settings = [NO_POLL, ("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", redis.as_str())];
+    let settings = [
+        NO_POLL,
+        ("BACKPLANE__KIND", "redis"),
+        ("BACKPLANE__REDIS_URL", redis.as_str()),
+    ];
     let mut one = Node::start_with(Database::postgres(), &settings);
     let other = one.sibling();
     let mut stream = other.stream("/b/main/stream?format=patch");
@@ -53,8 +65,12 @@ fn redis_carries_commits_and_lists() {
     one.post("told by Redis");
     let told = stream.event();
     assert!(told.data.contains("told by Redis"));
-    one.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'heard from psql');");
-    assert!(stream.event().data.contains("heard from psql"), "LISTEN is kept for other programs");
+    one.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'heard from psql');");
+    assert!(
+        stream.event().data.contains("heard from psql"),
+        "LISTEN is kept for other programs"
+    );
 
     // A node that comes up has the list from Redis: what somebody wrote there is what it shows.
     let list = one.get("/api/v1/boards/main/topics").body;
@@ -65,7 +81,10 @@ fn redis_carries_commits_and_lists() {
     copies.ask(&["SET", &key, &copy.replace("told by Redis", "seen in Redis")]);
     one.kill();
     one.restart();
-    assert_eq!(one.get("/api/v1/boards/main/topics").body, list.replace("told by Redis", "seen in Redis"));
+    assert_eq!(
+        one.get("/api/v1/boards/main/topics").body,
+        list.replace("told by Redis", "seen in Redis")
+    );
     // But only while it is the newest.
     let mut here = one.stream("/b/main/stream?since=now");
     other.post("newer");
@@ -73,17 +92,30 @@ fn redis_carries_commits_and_lists() {
     one.kill();
     one.restart();
     let now = one.get("/api/v1/boards/main/topics").body;
-    assert!(now.contains("newer") && now.contains("told by Redis"), "{now}");
+    assert!(
+        now.contains("newer") && now.contains("told by Redis"),
+        "{now}"
+    );
     copies.wait_for(&key, "newer");
     let mut again = one.resume("/b/main/stream?format=patch", &cursor);
-    assert_eq!(again.event().json()["ops"].as_array().map(Vec::len), Some(3), "the history comes with it");
+    assert_eq!(
+        again.event().json()["ops"].as_array().map(Vec::len),
+        Some(3),
+        "the history comes with it"
+    );
 }
 
 #[test]
 fn without_redis_the_board_goes_on() {
-    let nowhere = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let nowhere = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
     let url = format!("redis://{nowhere}");
-    let one = Node::start_with(Database::postgres(), &[("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", &url)]);
+    let one = Node::start_with(
+        Database::postgres(),
+        &[("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", &url)],
+    );
     let other = one.sibling();
     let mut stream = other.stream("/b/main/stream?format=patch");
     stream.event();
@@ -127,18 +159,37 @@ fn a_database_that_does_not_answer_is_told_and_passes() {
     relay.swallow();
     let began = Instant::now();
     let answer = node.send("POST", "/", "text/plain", "into the void");
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("2")),
+        "{answer:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(stream.event().name, "stale");
     let began = Instant::now();
     let list = node.get("/api/v1/boards/main/topics");
-    assert!(list.header("kairanban-stale-since").is_some() && list.body.contains("before"), "{list:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        list.header("kairanban-stale-since").is_some() && list.body.contains("before"),
+        "{list:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     relay.heal();
     let began = Instant::now();
     // What was answered with 503 may yet be written, and then it is told, too.
     while stream.event().name != "fresh" {}
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     direct.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'all goes on');");
     while !stream.event().data.contains("all goes on") {}
     node.post("and by us");
@@ -148,12 +199,22 @@ fn a_database_that_does_not_answer_is_told_and_passes() {
 fn a_transaction_pooler_is_worked_with_and_named() {
     let direct = Database::postgres();
     let url = pooled(&direct);
-    let refused = program().args(["--listen", "127.0.0.1:0", "--database-url", &url]).output().expect("the program");
+    let refused = program()
+        .args(["--listen", "127.0.0.1:0", "--database-url", &url])
+        .output()
+        .expect("the program");
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && text.contains("point database.listen_url at Postgres itself"), "{text}");
+    assert!(
+        !refused.status.success() && text.contains("point database.listen_url at Postgres itself"),
+        "{text}"
+    );
 
     let listen = direct.url();
-    let settings = [("DATABASE__LISTEN_URL", listen.as_str()), ("BOARD__TOPICS_MAX", "5"), NO_POLL];
+    let settings = [
+        ("DATABASE__LISTEN_URL", listen.as_str()),
+        ("BOARD__TOPICS_MAX", "5"),
+        NO_POLL,
+    ];
     let node = Node::start_with(Database::Postgres(url.clone()), &settings);
     let mut mirror = crate::sse::Mirror::default();
     let mut stream = node.stream("/b/main/stream?format=patch");
@@ -166,11 +227,24 @@ fn a_transaction_pooler_is_worked_with_and_named() {
     mirror.take(&stream.event());
     assert_eq!(
         mirror.comments(),
-        (4..8).map(|n| format!("through the pooler {n}")).chain(["past it".to_owned()]).collect::<Vec<_>>()
+        (4..8)
+            .map(|n| format!("through the pooler {n}"))
+            .chain(["past it".to_owned()])
+            .collect::<Vec<_>>()
     );
     let admin = node.token(&["create", "--scope", "admin"]);
     let gone = mirror.topics.keys().next().expect("a topic");
-    assert_eq!(node.send_as("DELETE", &format!("/api/v1/boards/main/topics/{gone}"), &admin, &[], "").status, 204);
+    assert_eq!(
+        node.send_as(
+            "DELETE",
+            &format!("/api/v1/boards/main/topics/{gone}"),
+            &admin,
+            &[],
+            ""
+        )
+        .status,
+        204
+    );
     mirror.take(&stream.event());
 
     // Listening through it is of no use, and is said.
@@ -181,8 +255,12 @@ fn a_transaction_pooler_is_worked_with_and_named() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program");
-    let said = BufReader::new(listening.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-    let named = said.take(50).find(|line| line.contains("a transaction pooler") && line.contains("database.listen_url"));
+    let said = BufReader::new(listening.stderr.take().expect("a pipe"))
+        .lines()
+        .map_while(Result::ok);
+    let named = said
+        .take(50)
+        .find(|line| line.contains("a transaction pooler") && line.contains("database.listen_url"));
     listening.kill().expect("killed");
     listening.wait().expect("ended");
     assert!(named.is_some());
@@ -215,8 +293,14 @@ fn what_a_later_version_adds_to_the_database_harms_nobody() {
     node.kill();
     node.restart();
     let missed = node.resume("/b/main/stream?format=patch", &cursor).event();
-    assert!(missed.data.contains("from the future") && missed.data.contains("and on"), "{missed:?}");
-    assert_eq!(node.get("/api/v1/boards/main/changes").json()["changes"][2]["kind"], "unknown");
+    assert!(
+        missed.data.contains("from the future") && missed.data.contains("and on"),
+        "{missed:?}"
+    );
+    assert_eq!(
+        node.get("/api/v1/boards/main/changes").json()["changes"][2]["kind"],
+        "unknown"
+    );
 }
 
 #[test]
@@ -224,15 +308,29 @@ fn a_backplane_that_cannot_be_is_refused() {
     let refused = |settings: &[(&str, &str)]| {
         let mut command = program();
         command.args(["config", "check"]);
-        command.envs(settings.iter().map(|(name, value)| (format!("KAIRANBAN_{name}"), *value)));
+        command.envs(
+            settings
+                .iter()
+                .map(|(name, value)| (format!("KAIRANBAN_{name}"), *value)),
+        );
         let output = command.output().expect("the program");
         assert!(!output.status.success(), "{settings:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(refused(&[("BACKPLANE__KIND", "postgres")]).contains("backplane.kind: SQLite has one server"));
+    assert!(
+        refused(&[("BACKPLANE__KIND", "postgres")])
+            .contains("backplane.kind: SQLite has one server")
+    );
     let postgres = ("DATABASE__URL", "postgres://h/d");
-    let text = refused(&[postgres, ("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", "redis:secret")]);
-    assert!(text.contains("backplane.redis_url: write redis://") && !text.contains("secret"), "{text}");
+    let text = refused(&[
+        postgres,
+        ("BACKPLANE__KIND", "redis"),
+        ("BACKPLANE__REDIS_URL", "redis:secret"),
+    ]);
+    assert!(
+        text.contains("backplane.redis_url: write redis://") && !text.contains("secret"),
+        "{text}"
+    );
     refused(&[postgres, ("BACKPLANE__KIND", "kafka")]);
 }
 
@@ -242,17 +340,27 @@ struct Redis(BufReader<TcpStream>);
 impl Redis {
     fn connect(url: &str) -> Self {
         let connection = TcpStream::connect(url.trim_start_matches("redis://")).expect("Redis");
-        connection.set_read_timeout(Some(crate::wire::PATIENCE)).expect("a time limit");
+        connection
+            .set_read_timeout(Some(crate::wire::PATIENCE))
+            .expect("a time limit");
         Self(BufReader::new(connection))
     }
 
     /// Gives a string that it answers with; nothing, for anything else.
     fn ask(&mut self, words: &[&str]) -> Option<String> {
-        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect::<Vec<_>>();
-        self.0.get_mut().write_all(format!("*{}\r\n{}", words.len(), words.concat()).as_bytes()).expect("sent");
+        let words = words
+            .iter()
+            .map(|word| format!("${}\r\n{word}\r\n", word.len()))
+            .collect::<Vec<_>>();
+        self.0
+            .get_mut()
+            .write_all(format!("*{}\r\n{}", words.len(), words.concat()).as_bytes())
+            .expect("sent");
         let mut line = String::new();
         self.0.read_line(&mut line).expect("an answer");
-        let length: usize = line.strip_prefix('$').and_then(|length| length.trim().parse().ok())?;
+        let length: usize = line
+            .strip_prefix('$')
+            .and_then(|length| length.trim().parse().ok())?;
         let mut text = vec![0; length + 2];
         self.0.read_exact(&mut text).expect("a string");
         Some(String::from_utf8(text).expect("text").trim_end().to_owned())
@@ -265,7 +373,10 @@ impl Redis {
             if let Some(copy) = self.ask(&["GET", key]).filter(|copy| copy.contains(text)) {
                 return copy;
             }
-            assert!(Instant::now() < deadline, "no copy with {text:?} under {key}");
+            assert!(
+                Instant::now() < deadline,
+                "no copy with {text:?} under {key}"
+            );
             thread::park_timeout(Duration::from_millis(5));
         }
     }

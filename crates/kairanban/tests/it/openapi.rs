@@ -14,7 +14,10 @@ fn the_document_is_the_one_in_docs() {
     let served = node.get(ADDRESS);
     assert_eq!(served.status, 200);
     let kept = include_str!("../../../../docs/openapi.json");
-    assert!(served.body == kept, "it changed: curl -s http://127.0.0.1:8080{ADDRESS} > docs/openapi.json");
+    assert!(
+        served.body == kept,
+        "it changed: curl -s http://127.0.0.1:8080{ADDRESS} > docs/openapi.json"
+    );
 }
 
 #[test]
@@ -26,8 +29,18 @@ fn it_names_the_methods_that_are_answered() {
     for (path, operations) in paths {
         let address = path.replace("{board}", "main").replace("{id}", "1");
         let refused = node.send("PUT", &address, "application/json", "{}");
-        let mut answered: Vec<_> = refused.header("allow").expect("the methods").split(", ").map(str::to_lowercase).collect();
-        let mut named: Vec<_> = operations.as_object().expect("operations").keys().cloned().collect();
+        let mut answered: Vec<_> = refused
+            .header("allow")
+            .expect("the methods")
+            .split(", ")
+            .map(str::to_lowercase)
+            .collect();
+        let mut named: Vec<_> = operations
+            .as_object()
+            .expect("operations")
+            .keys()
+            .cloned()
+            .collect();
         answered.sort();
         named.sort();
         assert_eq!((refused.status, named), (405, answered), "{path}");
@@ -37,19 +50,36 @@ fn it_names_the_methods_that_are_answered() {
 #[test]
 fn it_is_browsable_without_another_site() {
     let node = Node::start(Database::sqlite());
-    assert_eq!(node.get("/api/v1/docs").header("location"), Some("/api/v1/docs/"));
+    assert_eq!(
+        node.get("/api/v1/docs").header("location"),
+        Some("/api/v1/docs/")
+    );
     let page = node.get("/api/v1/docs/");
-    assert!(page.status == 200 && page.body.contains("swagger-ui") && !page.body.contains("http"), "{page:?}");
-    assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("script-src 'self';")));
-    assert!(node.get("/api/v1/docs/swagger-initializer.js").body.contains(ADDRESS));
+    assert!(
+        page.status == 200 && page.body.contains("swagger-ui") && !page.body.contains("http"),
+        "{page:?}"
+    );
+    assert!(
+        page.header("content-security-policy")
+            .is_some_and(|policy| policy.contains("script-src 'self';"))
+    );
+    assert!(
+        node.get("/api/v1/docs/swagger-initializer.js")
+            .body
+            .contains(ADDRESS)
+    );
     assert_eq!(node.get("/api/v1/docs/nothing.js").status, 404);
 }
 
 /// Some thousand requests that the document allows, or does not, made up by schemathesis.
 fn what_it_says_is_so(database: Database) {
-    let python = env::var("KAIRANBAN_TEST_PYTHON").expect("KAIRANBAN_TEST_PYTHON; scripts/test sets it");
+    let python =
+        env::var("KAIRANBAN_TEST_PYTHON").expect("KAIRANBAN_TEST_PYTHON; scripts/test sets it");
     let many = "1000000";
-    let settings = [("LIMITS__POSTS_PER_CLIENT_PER_S", many), ("LIMITS__BAD_TOKENS_PER_MIN", many)];
+    let settings = [
+        ("LIMITS__POSTS_PER_CLIENT_PER_S", many),
+        ("LIMITS__BAD_TOKENS_PER_MIN", many),
+    ];
     let node = Node::start_with(database, &settings);
     let token = node.token(&["create", "--scope", "admin"]);
     // So that nobody ends it by guessing its number.
@@ -61,13 +91,25 @@ fn what_it_says_is_so(database: Database) {
     let run = Command::new(Path::new(&python).with_file_name("schemathesis"))
         .arg("--config-file")
         .arg(rules)
-        .args(["run", &format!("http://{}{ADDRESS}", node.address), "--checks", "all", "--max-examples", "25", "--no-color"])
+        .args([
+            "run",
+            &format!("http://{}{ADDRESS}", node.address),
+            "--checks",
+            "all",
+            "--max-examples",
+            "25",
+            "--no-color",
+        ])
         .args(["--seed", &seed])
         .args(["-H", &format!("Authorization: Bearer {token}")])
         .current_dir(folder.path())
         .output()
         .expect("schemathesis; scripts/test installs it");
     let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
+    assert!(
+        run.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
     assert!(said.contains(" passed"), "{said}");
 }

@@ -97,7 +97,12 @@ impl Run {
 
     pub(crate) fn saw(&self, (epoch, board, revision, shown): Completed) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.shown.lock().expect("a lock").entry((epoch, board, revision)).or_default().insert(shown);
+        self.shown
+            .lock()
+            .expect("a lock")
+            .entry((epoch, board, revision))
+            .or_default()
+            .insert(shown);
     }
 
     pub(crate) fn fault(&self, text: String) {
@@ -136,14 +141,24 @@ fn run(database: Database, nodes: usize) {
     let reading = readers::start(&run, streams);
     trouble.go_on(&mut random, time);
     run.over.store(true, Ordering::SeqCst);
-    writing.into_iter().for_each(|writer| writer.join().expect("a writer"));
-    let Trouble { mut truth, done, .. } = trouble;
+    writing
+        .into_iter()
+        .for_each(|writer| writer.join().expect("a writer"));
+    let Trouble {
+        mut truth, done, ..
+    } = trouble;
     truth.replay(&database);
     let checked = check_shown(&run, &truth);
     check_posted(&run, &database, &run.posted.lock().expect("a lock"));
     assert!(run.last.set(truth).is_ok());
-    reading.into_iter().for_each(|reader| reader.join().expect("a reader"));
-    let kind = if database.is_postgres() { "Postgres, 2 nodes" } else { "SQLite, 1 node" };
+    reading
+        .into_iter()
+        .for_each(|reader| reader.join().expect("a reader"));
+    let kind = if database.is_postgres() {
+        "Postgres, 2 nodes"
+    } else {
+        "SQLite, 1 node"
+    };
     let faults = run.faults.lock().expect("a lock");
     let report = format!(
         "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {done}, {} acknowledged, {} events on {} streams, \
@@ -155,8 +170,14 @@ fn run(database: Database, nodes: usize) {
         faults.len()
     );
     // Also when all is well: these are the figures.
-    std::io::stderr().write_all(report.as_bytes()).expect("written");
-    assert!(faults.is_empty(), "KAIRANBAN_TEST_SEED={seed}\n{:#?}", faults.iter().take(20).collect::<Vec<_>>());
+    std::io::stderr()
+        .write_all(report.as_bytes())
+        .expect("written");
+    assert!(
+        faults.is_empty(),
+        "KAIRANBAN_TEST_SEED={seed}\n{:#?}",
+        faults.iter().take(20).collect::<Vec<_>>()
+    );
 }
 
 fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
@@ -208,9 +229,22 @@ struct Done {
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { restarts, freezes, restores, noticed, changes_past_triggers, reconciled } = self;
-        write!(f, "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within {noticed:.1?}, ")?;
-        write!(f, "{changes_past_triggers} changes past the triggers shown within {reconciled:.1?}")
+        let Self {
+            restarts,
+            freezes,
+            restores,
+            noticed,
+            changes_past_triggers,
+            reconciled,
+        } = self;
+        write!(
+            f,
+            "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within {noticed:.1?}, "
+        )?;
+        write!(
+            f,
+            "{changes_past_triggers} changes past the triggers shown within {reconciled:.1?}"
+        )
     }
 }
 
@@ -227,13 +261,26 @@ impl<'a> Trouble<'a> {
         let folder = tempfile::tempdir().expect("a folder");
         let backup = Backup::take(run, &nodes[0].database, folder.path());
         let epochs = vec![truth.epoch().to_owned()];
-        Self { run, nodes, truth, epochs, backup, folder, done: Done::default() }
+        Self {
+            run,
+            nodes,
+            truth,
+            epochs,
+            backup,
+            folder,
+            done: Done::default(),
+        }
     }
 
     /// Makes trouble until the time is over; each kind at least once, if there is time.
     fn go_on(&mut self, random: &mut fastrand::Rng, time: Duration) {
         let end = Instant::now() + time;
-        let mut first = vec![Event::Restart, Event::Restore, Event::ChangePastTriggers, Event::Freeze];
+        let mut first = vec![
+            Event::Restart,
+            Event::Restore,
+            Event::ChangePastTriggers,
+            Event::Freeze,
+        ];
         random.shuffle(&mut first);
         loop {
             let pause = Duration::from_millis(random.u64(1_000..4_000));
@@ -242,8 +289,18 @@ impl<'a> Trouble<'a> {
                 return;
             }
             thread::park_timeout(pause);
-            let rest = [Event::Restart, Event::Restart, Event::Restart, Event::Freeze, Event::Restore, Event::ChangePastTriggers];
-            match first.pop().unwrap_or_else(|| rest[random.usize(..rest.len())]) {
+            let rest = [
+                Event::Restart,
+                Event::Restart,
+                Event::Restart,
+                Event::Freeze,
+                Event::Restore,
+                Event::ChangePastTriggers,
+            ];
+            match first
+                .pop()
+                .unwrap_or_else(|| rest[random.usize(..rest.len())])
+            {
                 Event::Restart => self.restart(random),
                 Event::Freeze if self.nodes[0].database.is_postgres() => {
                     let time = Duration::from_millis(random.u64(1_000..5_000));
@@ -267,7 +324,11 @@ impl<'a> Trouble<'a> {
             node.terminate();
             node.end(Duration::from_secs(15));
         }
-        node.log = if random.bool() { LogTo::FullDisk } else { LogTo::Stderr };
+        node.log = if random.bool() {
+            LogTo::FullDisk
+        } else {
+            LogTo::Stderr
+        };
         node.restart_at_the_same_address();
         self.done.restarts += 1;
     }
@@ -296,8 +357,16 @@ impl<'a> Trouble<'a> {
         self.truth.replay(&database);
         accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));
         self.truth.allow_what_the_tables_hold(&database);
-        let shows = |node: &Node| accidents::shows(node, None) && accidents::triggers_are_restored(&database);
-        let took = accidents::wait_for_all(run, self.nodes, shows, RECONCILE, "changed past the triggers");
+        let shows = |node: &Node| {
+            accidents::shows(node, None) && accidents::triggers_are_restored(&database)
+        };
+        let took = accidents::wait_for_all(
+            run,
+            self.nodes,
+            shows,
+            RECONCILE,
+            "changed past the triggers",
+        );
         self.truth.resume(&database);
         self.done.changes_past_triggers += 1;
         self.done.reconciled = self.done.reconciled.max(took);
@@ -325,11 +394,16 @@ fn check_posted(run: &Run, database: &Database, posted: &Posted) {
     let found = database.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
     let mut count: HashMap<&str, u32> = HashMap::new();
     // Others have put marks behind some.
-    found.lines().for_each(|comment| *count.entry(comment.trim_end_matches('x')).or_default() += 1);
+    found
+        .lines()
+        .for_each(|comment| *count.entry(comment.trim_end_matches('x')).or_default() += 1);
     for comment in posted {
         match count.get(comment.as_str()) {
             Some(1) => {}
-            other => run.fault(format!("{comment} was acknowledged and is there {} times", other.unwrap_or(&0))),
+            other => run.fault(format!(
+                "{comment} was acknowledged and is there {} times",
+                other.unwrap_or(&0)
+            )),
         }
     }
 }

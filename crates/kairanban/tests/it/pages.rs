@@ -7,7 +7,10 @@ fn the_page_speaks_the_readers_language_and_holds_text_as_text() {
     let node = Node::start(Database::sqlite());
     assert!(node.get("/").body.contains("Nothing has been posted yet"));
     node.post("<script>alert(1)</script>\nline two");
-    let page = node.get_with("/", &[("Accept", "text/html"), ("Accept-Language", "ja,en;q=0.5")]);
+    let page = node.get_with(
+        "/",
+        &[("Accept", "text/html"), ("Accept-Language", "ja,en;q=0.5")],
+    );
     assert!(page.body.contains("<html lang=\"ja\"") && page.body.contains("投稿する"));
     assert!(page.body.contains("&lt;script&gt;") && !page.body.contains("<script>alert"));
     let policy = page.header("content-security-policy").expect("a policy");
@@ -33,11 +36,24 @@ fn a_page_is_a_list_for_those_who_ask_for_one() {
 fn errors_are_pages_for_browsers_and_lines_for_terminals() {
     let node = Node::start(Database::sqlite());
     let terminal = node.get("/nothing");
-    assert_eq!((terminal.status, terminal.body.as_str()), (404, "404 Not Found: there is nothing at this address\n"));
-    let browser = node.get_with("/nothing", &[("Accept", "text/html,*/*;q=0.8"), ("Accept-Language", "ja")]);
-    assert!(browser.body.contains("このアドレスには何もありません"), "{}", browser.body);
+    assert_eq!(
+        (terminal.status, terminal.body.as_str()),
+        (404, "404 Not Found: there is nothing at this address\n")
+    );
+    let browser = node.get_with(
+        "/nothing",
+        &[("Accept", "text/html,*/*;q=0.8"), ("Accept-Language", "ja")],
+    );
+    assert!(
+        browser.body.contains("このアドレスには何もありません"),
+        "{}",
+        browser.body
+    );
     for answer in [&terminal, &browser] {
-        assert!(answer.header("content-security-policy").is_some() && answer.header("x-content-type-options").is_some());
+        assert!(
+            answer.header("content-security-policy").is_some()
+                && answer.header("x-content-type-options").is_some()
+        );
     }
 }
 
@@ -45,13 +61,18 @@ fn errors_are_pages_for_browsers_and_lines_for_terminals() {
 fn what_the_page_loads_is_there() {
     let node = Node::start(Database::sqlite());
     let page = node.get("/").body;
-    for (name, kind) in
-        [("board.css", "text/css; charset=utf-8"), ("board.js", "text/javascript; charset=utf-8"), ("icon.svg", "image/svg+xml")]
-    {
+    for (name, kind) in [
+        ("board.css", "text/css; charset=utf-8"),
+        ("board.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
         let path = format!("/assets/{name}");
         assert!(page.contains(&path));
         let asset = node.get(&path);
-        assert_eq!((asset.status, asset.header("content-type")), (200, Some(kind)));
+        assert_eq!(
+            (asset.status, asset.header("content-type")),
+            (200, Some(kind))
+        );
         let tag = asset.header("etag").expect("a tag").to_owned();
         assert_eq!(node.get_with(&path, &[("If-None-Match", &tag)]).status, 304);
     }

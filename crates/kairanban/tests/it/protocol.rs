@@ -15,33 +15,63 @@ crate::on_both!(this_server_keeps_every_rule);
 #[test]
 fn every_transcript_is_true() {
     let document = include_str!("../../../../docs/PROTOCOL.md");
-    let transcripts: Vec<_> = document.split("```transcript\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(transcripts.len() >= 6, "the document has lost its transcripts");
+    let transcripts: Vec<_> = document
+        .split("```transcript\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(
+        transcripts.len() >= 6,
+        "the document has lost its transcripts"
+    );
     transcripts.into_iter().for_each(play);
 }
 
 /// Does what stands behind each `>`, and compares what the stream says then.
 fn play(transcript: &str) {
     // What has to be set before.
-    let settings = transcript.lines().filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
-    let database = if transcript.contains("> lock") { Database::postgres() } else { Database::sqlite() };
+    let settings = transcript
+        .lines()
+        .filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
+    let database = if transcript.contains("> lock") {
+        Database::postgres()
+    } else {
+        Database::sqlite()
+    };
     let mut node = Node::start_with(database, &settings.collect::<Vec<_>>());
     let mut lock = None;
-    let epoch = node.get("/api/v1/boards/main/topics").header("etag").expect("a tag").trim_matches('"').to_owned();
+    let epoch = node
+        .get("/api/v1/boards/main/topics")
+        .header("etag")
+        .expect("a tag")
+        .trim_matches('"')
+        .to_owned();
     let epoch = epoch.split('-').next().expect("an epoch").to_owned();
     // The one before stays open while the next one opens.
     let (mut stream, mut before): (Option<Said>, Option<Said>) = (None, None);
-    for step in format!("\n{transcript}").split("\n> ").filter(|step| !step.is_empty()) {
+    for step in format!("\n{transcript}")
+        .split("\n> ")
+        .filter(|step| !step.is_empty())
+    {
         let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
         match command.split_once(' ').unwrap_or((command, "")) {
             ("post", what) => {
                 let (board, text) = what.split_once(' ').expect("a board and a text");
-                assert_eq!(node.send("POST", &format!("/b/{board}"), "text/plain", text).status, 201, "{command}");
+                assert_eq!(
+                    node.send("POST", &format!("/b/{board}"), "text/plain", text)
+                        .status,
+                    201,
+                    "{command}"
+                );
             }
             ("sql", text) => drop(node.database.sql(text)),
             ("GET", what) => {
                 before = stream.take();
-                stream = Some(Said::open(&node, &what.replace("E-", &format!("{epoch}-")), epoch.clone()));
+                stream = Some(Said::open(
+                    &node,
+                    &what.replace("E-", &format!("{epoch}-")),
+                    epoch.clone(),
+                ));
             }
             ("ws", path) => stream = Some(Said::socket(&node, path, epoch.clone())),
             ("send", text) => stream.as_mut().expect("a socket").send(text),
@@ -53,13 +83,19 @@ fn play(transcript: &str) {
             }
             ("flood", _) => {
                 flood(&node);
-                stream.as_mut().expect("an open stream").skip_to("id: \nevent: reset");
+                stream
+                    .as_mut()
+                    .expect("an open stream")
+                    .skip_to("id: \nevent: reset");
             }
             ("with", _) => {}
             other => panic!("no command: {other:?}"),
         }
         if !expected.is_empty() {
-            let said = stream.as_mut().expect("an open stream").lines(expected.lines().count());
+            let said = stream
+                .as_mut()
+                .expect("an open stream")
+                .lines(expected.lines().count());
             assert_eq!(said.trim_end(), expected.trim_end(), "after {command}");
         }
     }
@@ -72,7 +108,9 @@ fn flood(node: &Node) {
     for _ in 0..60 {
         let rows = vec![row.as_str(); 100].join(",");
         // So that each is an update of its own, wait until the server has seen it.
-        node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"));
+        node.database.sql(&format!(
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"
+        ));
         node.post("seen");
     }
 }
@@ -110,41 +148,76 @@ impl Said {
         let (path, header) = what.split_once(' ').unwrap_or((what, ""));
         let headers: Vec<_> = header.split_once(": ").into_iter().collect();
         let mut connection = wire::connect(node.address);
-        connection.write_all(&wire::message("GET", path, &headers, b"")).expect("sent");
+        connection
+            .write_all(&wire::message("GET", path, &headers, b""))
+            .expect("sent");
         let mut input = BufReader::new(connection);
         let (status, head) = wire::read_head(&mut input);
         assert_eq!(status, 200, "{what}");
         let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-        let input = if chunked { Input::Chunks(input) } else { Input::Whole(input) };
-        Self { input, text: String::new(), epoch }
+        let input = if chunked {
+            Input::Chunks(input)
+        } else {
+            Input::Whole(input)
+        };
+        Self {
+            input,
+            text: String::new(),
+            epoch,
+        }
     }
 
     fn socket(node: &Node, path: &str, epoch: String) -> Self {
-        let (socket, _) = tungstenite::client(format!("ws://board.test{path}"), wire::connect(node.address)).expect("a socket");
-        Self { input: Input::Frames(Box::new(socket)), text: String::new(), epoch }
+        let (socket, _) = tungstenite::client(
+            format!("ws://board.test{path}"),
+            wire::connect(node.address),
+        )
+        .expect("a socket");
+        Self {
+            input: Input::Frames(Box::new(socket)),
+            text: String::new(),
+            epoch,
+        }
     }
 
     fn send(&mut self, text: &str) {
-        let Input::Frames(socket) = &mut self.input else { panic!("only a socket can be sent something") };
+        let Input::Frames(socket) = &mut self.input else {
+            panic!("only a socket can be sent something")
+        };
         socket.send(tungstenite::Message::text(text)).expect("sent");
     }
 
     fn skip_to(&mut self, mark: &str) {
         while !self.text.contains(mark) {
-            let chunk = self.input.more().unwrap_or_else(|| panic!("the end came before {mark:?}"));
-            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+            let chunk = self
+                .input
+                .more()
+                .unwrap_or_else(|| panic!("the end came before {mark:?}"));
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
         self.text.drain(..self.text.find(mark).expect("just seen"));
     }
 
     fn lines(&mut self, count: usize) -> String {
         while self.text.lines().count() < count || !self.text.ends_with('\n') {
-            let chunk = self.input.more().unwrap_or_else(|| panic!("{count} lines, got {:?}", self.text));
-            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+            let chunk = self
+                .input
+                .more()
+                .unwrap_or_else(|| panic!("{count} lines, got {:?}", self.text));
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
             // The end of the event before.
-            self.text.drain(..self.text.len() - self.text.trim_start_matches('\n').len());
+            self.text
+                .drain(..self.text.len() - self.text.trim_start_matches('\n').len());
         }
-        let end = self.text.match_indices('\n').nth(count - 1).expect("so many lines").0 + 1;
+        let end = self
+            .text
+            .match_indices('\n')
+            .nth(count - 1)
+            .expect("so many lines")
+            .0
+            + 1;
         let said: String = self.text.drain(..end).collect();
         named(&said.replace(&format!("{}-", self.epoch), "E-"))
     }
@@ -152,11 +225,16 @@ impl Said {
 
 /// Names times and random numbers.
 fn named(text: &str) -> String {
-    let lines = text.lines().map(|line| match line.split_once("\"retry_ms\":") {
-        _ if line.starts_with("retry: ") => "retry: N".to_owned(),
-        Some((before, rest)) => format!("{before}\"retry_ms\":N{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
-        None => without_times(line),
-    });
+    let lines = text
+        .lines()
+        .map(|line| match line.split_once("\"retry_ms\":") {
+            _ if line.starts_with("retry: ") => "retry: N".to_owned(),
+            Some((before, rest)) => format!(
+                "{before}\"retry_ms\":N{}",
+                rest.trim_start_matches(|c: char| c.is_ascii_digit())
+            ),
+            None => without_times(line),
+        });
     lines.map(|line| line + "\n").collect()
 }
 
@@ -165,10 +243,22 @@ fn without_times(line: &str) -> String {
     let mut rest = line;
     // As in 2026-11-23T11:42:29.286860Z, and as a page shows it.
     while let Some(at) = rest.find("20").filter(|_| rest.is_ascii()) {
-        let time = ["dddd-dd-ddTdd:dd:dd.ddddddZ", "dddd-dd-ddTdd:dd:ddZ", "dddd-dd-dd dd:dd UTC"].into_iter().find(|shape| {
+        let time = [
+            "dddd-dd-ddTdd:dd:dd.ddddddZ",
+            "dddd-dd-ddTdd:dd:ddZ",
+            "dddd-dd-dd dd:dd UTC",
+        ]
+        .into_iter()
+        .find(|shape| {
             let found = rest.as_bytes()[at..].iter().take(shape.len());
             found.len() == shape.len()
-                && found.zip(shape.bytes()).all(|(byte, kind)| if kind == b'd' { byte.is_ascii_digit() } else { *byte == kind })
+                && found.zip(shape.bytes()).all(|(byte, kind)| {
+                    if kind == b'd' {
+                        byte.is_ascii_digit()
+                    } else {
+                        *byte == kind
+                    }
+                })
         });
         out.push_str(&rest[..at]);
         let taken = match time {
@@ -188,9 +278,17 @@ fn without_times(line: &str) -> String {
 
 fn this_server_keeps_every_rule(database: Database) {
     let node = Node::start(database);
-    let server = kairanban_conformance::Server::new(&format!("http://{}", node.address), "main", None).expect("an address");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server =
+        kairanban_conformance::Server::new(&format!("http://{}", node.address), "main", None)
+            .expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let verdicts = runtime.block_on(server.check(|_| {}));
-    let broken: Vec<_> = verdicts.iter().filter(|verdict| verdict.outcome.is_err()).collect();
+    let broken: Vec<_> = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome.is_err())
+        .collect();
     assert!(broken.is_empty() && verdicts.len() >= 20, "{broken:#?}");
 }

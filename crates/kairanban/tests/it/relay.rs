@@ -22,20 +22,30 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (address, silent) = (listener.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
+        let (address, silent) = (
+            listener.local_addr().expect("an address"),
+            Arc::new(AtomicBool::new(false)),
+        );
         let connections = Arc::new(Mutex::new(Vec::new()));
         let (is_silent, all) = (Arc::clone(&silent), Arc::clone(&connections));
         thread::spawn(move || {
             for here in listener.incoming().map_while(Result::ok) {
                 let there = TcpStream::connect(&target).expect("the target");
-                all.lock().expect("a lock").extend([&here, &there].map(|end| end.try_clone().expect("a handle")));
+                all.lock()
+                    .expect("a lock")
+                    .extend([&here, &there].map(|end| end.try_clone().expect("a handle")));
                 for (from, to) in [(&here, &there), (&there, &here)] {
-                    let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                    let (mut from, mut to) = (
+                        from.try_clone().expect("a handle"),
+                        to.try_clone().expect("a handle"),
+                    );
                     let is_silent = Arc::clone(&is_silent);
                     thread::spawn(move || {
                         let mut bytes = [0; 4096];
                         while let Ok(count @ 1..) = from.read(&mut bytes) {
-                            if !is_silent.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
+                            if !is_silent.load(Ordering::SeqCst)
+                                && to.write_all(&bytes[..count]).is_err()
+                            {
                                 return;
                             }
                         }
@@ -43,7 +53,11 @@ impl Relay {
                 }
             }
         });
-        Self { address, silent, connections }
+        Self {
+            address,
+            silent,
+            connections,
+        }
     }
 
     /// From now on no byte arrives, and no end does.
@@ -69,7 +83,12 @@ impl Relay {
 /// The same database through a relay.
 pub(crate) fn relayed(database: &Database) -> (Relay, String) {
     let url = database.url();
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("a server").to_owned();
+    let server = url
+        .split('@')
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .expect("a server")
+        .to_owned();
     let relay = Relay::to(server.clone());
     let url = url.replace(&server, &relay.address.to_string());
     (relay, url)

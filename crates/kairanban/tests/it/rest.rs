@@ -24,7 +24,12 @@ const CHANGES: &str = "/api/v1/boards/main/changes";
 
 fn next(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
-    Some(link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a link").to_owned())
+    Some(
+        link.strip_prefix('<')
+            .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+            .expect("a link")
+            .to_owned(),
+    )
 }
 
 /// Follows `Link` to the end; gives the rows under `key`.
@@ -42,27 +47,50 @@ fn all_pages(node: &Node, first: &str, key: &str) -> Vec<serde_json::Value> {
 fn all_topics_can_be_paged_through(database: Database) {
     let node = Node::start_with(database, &[("BOARD__TOPICS_MAX", "10")]);
     let rows: Vec<_> = (1..=57).map(|n| format!("(1, 't{n}')")).collect();
-    node.database.sql(&format!("INSERT INTO topics (board_id, comment) VALUES {};", rows.join(",")));
+    node.database.sql(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES {};",
+        rows.join(",")
+    ));
     // Archived or not, newest first, each once, also when the last page is full.
     for limit in [7, 19, 57, 500] {
         let topics = all_pages(&node, &format!("{TOPICS}?limit={limit}"), "topics");
-        let ids: Vec<_> = topics.iter().filter_map(|topic| topic["id"].as_i64()).collect();
+        let ids: Vec<_> = topics
+            .iter()
+            .filter_map(|topic| topic["id"].as_i64())
+            .collect();
         assert_eq!(ids, (1..=57).rev().collect::<Vec<_>>(), "by {limit}");
     }
-    assert_eq!(node.get(&format!("{TOPICS}?before=3&limit=5")).json()["topics"][0]["comment"], "t2");
+    assert_eq!(
+        node.get(&format!("{TOPICS}?before=3&limit=5")).json()["topics"][0]["comment"],
+        "t2"
+    );
 }
 
 fn topics_can_be_searched(database: Database) {
     let node = Node::start(database);
-    for comment in ["Cats and dogs", "100% wool", "100 sheep", "under_score", "回覧板です", "CATALOGUE"] {
+    for comment in [
+        "Cats and dogs",
+        "100% wool",
+        "100 sheep",
+        "under_score",
+        "回覧板です",
+        "CATALOGUE",
+    ] {
         node.post(comment);
     }
     let found = |q: &str| {
         let topics = all_pages(&node, &format!("{TOPICS}?q={q}&limit=1"), "topics");
-        topics.iter().filter_map(|topic| topic["comment"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        topics
+            .iter()
+            .filter_map(|topic| topic["comment"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
     };
     assert_eq!(found("cat"), ["CATALOGUE", "Cats and dogs"]);
-    assert_eq!(found("100%25"), ["100% wool"], "a percent sign is a percent sign");
+    assert_eq!(
+        found("100%25"),
+        ["100% wool"],
+        "a percent sign is a percent sign"
+    );
     assert_eq!(found("r_s"), ["under_score"]);
     assert_eq!(found("%E5%9B%9E%E8%A6%A7"), ["回覧板です"]);
     assert_eq!(found("%5C"), Vec::<String>::new());
@@ -76,10 +104,26 @@ fn one_topic_has_an_address(database: Database) {
     assert_eq!((topic.status, topic.json()), (200, posted.json()));
     assert_eq!(topic.header("etag"), posted.header("etag"));
     let tag = topic.header("etag").expect("a tag").to_owned();
-    assert_eq!(node.get_with(&location, &[("If-None-Match", &tag)]).status, 304);
+    assert_eq!(
+        node.get_with(&location, &[("If-None-Match", &tag)]).status,
+        304
+    );
     node.database.sql("UPDATE topics SET comment = 'b';");
-    assert_eq!(node.get_with(&location, &[("If-None-Match", &tag)]).json()["comment"], "b");
-    for id in ["0", "-1", "01", "1e3", "2", "9223372036854775808", "abc", "1%20", "%2B1"] {
+    assert_eq!(
+        node.get_with(&location, &[("If-None-Match", &tag)]).json()["comment"],
+        "b"
+    );
+    for id in [
+        "0",
+        "-1",
+        "01",
+        "1e3",
+        "2",
+        "9223372036854775808",
+        "abc",
+        "1%20",
+        "%2B1",
+    ] {
         assert_eq!(node.get(&format!("{TOPICS}/{id}")).status, 404, "{id}");
     }
     assert_eq!(node.get("/api/v1/boards/nowhere/topics/1").status, 404);
@@ -87,17 +131,54 @@ fn one_topic_has_an_address(database: Database) {
 
 fn the_log_tells_what_happened(database: Database) {
     let node = Node::start(database);
-    let start = node.get(TOPICS).header("etag").expect("a tag").trim_matches('"').to_owned();
-    node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c');");
+    let start = node
+        .get(TOPICS)
+        .header("etag")
+        .expect("a tag")
+        .trim_matches('"')
+        .to_owned();
+    node.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c');");
     node.database.sql("DELETE FROM topics WHERE id = 2;");
     // By twos, so that a page ends inside a revision.
-    let changes = all_pages(&node, &format!("{CHANGES}?since={start}&limit=2"), "changes");
-    let told: Vec<_> =
-        changes.iter().map(|change| (change["kind"].as_str().expect("a kind"), change["topic_id"].as_i64())).collect();
-    assert_eq!(told, [("set", Some(1)), ("set", Some(2)), ("set", Some(3)), ("delete", Some(2))]);
-    assert!(changes.windows(2).all(|pair| pair[0]["revision"].as_u64() <= pair[1]["revision"].as_u64()));
-    assert_eq!(all_pages(&node, CHANGES, "changes").len(), 5, "the board itself was the first");
-    assert_eq!(node.get(&format!("{CHANGES}?since=0-1")).status, 410, "another history");
+    let changes = all_pages(
+        &node,
+        &format!("{CHANGES}?since={start}&limit=2"),
+        "changes",
+    );
+    let told: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            (
+                change["kind"].as_str().expect("a kind"),
+                change["topic_id"].as_i64(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("set", Some(1)),
+            ("set", Some(2)),
+            ("set", Some(3)),
+            ("delete", Some(2))
+        ]
+    );
+    assert!(
+        changes
+            .windows(2)
+            .all(|pair| pair[0]["revision"].as_u64() <= pair[1]["revision"].as_u64())
+    );
+    assert_eq!(
+        all_pages(&node, CHANGES, "changes").len(),
+        5,
+        "the board itself was the first"
+    );
+    assert_eq!(
+        node.get(&format!("{CHANGES}?since=0-1")).status,
+        410,
+        "another history"
+    );
     assert_eq!(node.get(&format!("{CHANGES}?since=junk")).status, 400);
 }
 
@@ -107,20 +188,36 @@ fn waiting_ends_with_news_or_with_the_time(database: Database) {
     let began = Instant::now();
     let nothing = node.get_with(&format!("{TOPICS}?wait=1"), &[("If-None-Match", &tag)]);
     assert_eq!(nothing.status, 304);
-    assert!(began.elapsed() >= Duration::from_millis(950), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(950),
+        "{:?}",
+        began.elapsed()
+    );
     let news = thread::scope(|scope| {
-        let waiting = scope.spawn(|| node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)]));
+        let waiting =
+            scope.spawn(|| node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)]));
         // Whether it waits already or not yet, it must be answered with this.
         node.post("news");
         waiting.join().expect("an answer")
     });
-    assert_eq!((news.status, news.json()["topics"][0]["comment"].as_str()), (200, Some("news")));
+    assert_eq!(
+        (news.status, news.json()["topics"][0]["comment"].as_str()),
+        (200, Some("news"))
+    );
     assert!(began.elapsed() < Duration::from_secs(10));
-    assert_eq!(node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)]).status, 200, "old news come at once");
+    assert_eq!(
+        node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)])
+            .status,
+        200,
+        "old news come at once"
+    );
     // Another node may be ahead: whoever has more is not sent less.
     let (epoch, _) = tag.trim_matches('"').split_once('-').expect("a cursor");
     let ahead = format!("\"{epoch}-999\"");
-    assert_eq!(node.get_with(TOPICS, &[("If-None-Match", &ahead)]).status, 304);
+    assert_eq!(
+        node.get_with(TOPICS, &[("If-None-Match", &ahead)]).status,
+        304
+    );
 }
 
 fn queries_that_cannot_be_read_are_refused(database: Database) {
@@ -139,7 +236,15 @@ fn queries_that_cannot_be_read_are_refused(database: Database) {
         "nothing=1",
     ] {
         let answer = node.get(&format!("{TOPICS}?{query}"));
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("unreadable")), "{query}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (400, Some("unreadable")),
+            "{query}"
+        );
     }
-    assert_eq!(node.send("DELETE", CHANGES, "application/json", "").header("allow"), Some("GET, HEAD"));
+    assert_eq!(
+        node.send("DELETE", CHANGES, "application/json", "")
+            .header("allow"),
+        Some("GET, HEAD")
+    );
 }

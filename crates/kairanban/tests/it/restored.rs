@@ -37,7 +37,12 @@ enum Way {
 }
 
 const OF_SQLITE: [Way; 4] = [Way::FileReplaced, Way::FileDeleted, Way::Restore, Way::Rows];
-const OF_POSTGRES: [Way; 4] = [Way::PgRestoreClean, Way::DropCreate, Way::Exchanged, Way::Rows];
+const OF_POSTGRES: [Way; 4] = [
+    Way::PgRestoreClean,
+    Way::DropCreate,
+    Way::Exchanged,
+    Way::Rows,
+];
 /// Without what references others first.
 const TABLES: [&str; 3] = ["changes", "topics", "identity"];
 
@@ -48,20 +53,40 @@ struct Backup {
 
 impl Backup {
     fn take(node: &Node, way: Way) -> Self {
-        let backup = Self { way, folder: tempfile::tempdir().expect("a folder") };
+        let backup = Self {
+            way,
+            folder: tempfile::tempdir().expect("a folder"),
+        };
         let file = backup.file().display().to_string();
         match way {
-            Way::FileReplaced | Way::FileDeleted | Way::Restore => drop(node.database.sql(&format!("VACUUM INTO '{file}';"))),
+            Way::FileReplaced | Way::FileDeleted | Way::Restore => {
+                drop(node.database.sql(&format!("VACUUM INTO '{file}';")))
+            }
             Way::PgRestoreClean => run("pg_dump", &["-Fc", "-f", &file, &node.database.url()]),
             Way::DropCreate => run("pg_dump", &["-f", &file, &node.database.url()]),
             Way::Exchanged => {
                 let (base, name) = base_and_name(node);
-                run_psql(&format!("{base}/postgres"), &format!("CREATE DATABASE {name}_copy"));
+                run_psql(
+                    &format!("{base}/postgres"),
+                    &format!("CREATE DATABASE {name}_copy"),
+                );
                 run("pg_dump", &["-f", &file, &node.database.url()]);
-                run("psql", &["-qX", "-v", "ON_ERROR_STOP=1", "-f", &file, &format!("{base}/{name}_copy")]);
+                run(
+                    "psql",
+                    &[
+                        "-qX",
+                        "-v",
+                        "ON_ERROR_STOP=1",
+                        "-f",
+                        &file,
+                        &format!("{base}/{name}_copy"),
+                    ],
+                );
             }
             Way::Rows => {
-                let copies = TABLES.map(|table| format!("CREATE TABLE {table}_kept AS SELECT * FROM {table};")).concat();
+                let copies = TABLES
+                    .map(|table| format!("CREATE TABLE {table}_kept AS SELECT * FROM {table};"))
+                    .concat();
                 node.database.sql(&copies);
             }
         }
@@ -74,7 +99,8 @@ impl Backup {
 
     fn put_back(&self, node: &Node) {
         let file = self.file().display().to_string();
-        let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", node.database.file().display()));
+        let beside =
+            |suffix: &str| PathBuf::from(format!("{}{suffix}", node.database.file().display()));
         match self.way {
             Way::FileReplaced | Way::FileDeleted => {
                 for suffix in ["-wal", "-shm"] {
@@ -91,12 +117,36 @@ impl Backup {
             }
             Way::Restore => drop(node.database.sql(&format!(".restore '{file}'"))),
             Way::PgRestoreClean => {
-                run("pg_restore", &["--clean", "--if-exists", "-1", "-d", &node.database.url(), &file]);
+                run(
+                    "pg_restore",
+                    &[
+                        "--clean",
+                        "--if-exists",
+                        "-1",
+                        "-d",
+                        &node.database.url(),
+                        &file,
+                    ],
+                );
             }
             Way::DropCreate => {
                 let (base, name) = base_and_name(node);
-                run_psql(&format!("{base}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE); CREATE DATABASE {name};"));
-                run("psql", &["-qX", "-1", "-v", "ON_ERROR_STOP=1", "-f", &file, &node.database.url()]);
+                run_psql(
+                    &format!("{base}/postgres"),
+                    &format!("DROP DATABASE {name} WITH (FORCE); CREATE DATABASE {name};"),
+                );
+                run(
+                    "psql",
+                    &[
+                        "-qX",
+                        "-1",
+                        "-v",
+                        "ON_ERROR_STOP=1",
+                        "-f",
+                        &file,
+                        &node.database.url(),
+                    ],
+                );
             }
             Way::Exchanged => exchange(node),
             Way::Rows => put_rows_back(node),
@@ -109,39 +159,62 @@ fn exchange(node: &Node) {
     let (base, name) = base_and_name(node);
     let server = format!("{base}/postgres");
     let rename = |from: &str, to: &str| {
-        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}';");
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}';"
+        );
         let deadline = Instant::now() + Duration::from_secs(10);
         let text = format!(
             "ALTER DATABASE {from} ALLOW_CONNECTIONS false; {end} SELECT pg_sleep(0.1); ALTER DATABASE {from} RENAME TO {to};"
         );
-        while let Err(error) =
-            try_output(Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", &server]), &text)
-        {
+        while let Err(error) = try_output(
+            Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", &server]),
+            &text,
+        ) {
             assert!(Instant::now() < deadline, "{error}");
         }
     };
     rename(&name, &format!("{name}_old"));
     rename(&format!("{name}_copy"), &name);
-    run_psql(&server, &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;"));
+    run_psql(
+        &server,
+        &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;"),
+    );
 }
 
 fn put_rows_back(node: &Node) {
     let postgres = node.database.is_postgres();
     let (before, after) = if postgres {
-        ("SET session_replication_role = replica;", "SELECT setval('revision_seq', (SELECT max(revision) FROM changes));")
+        (
+            "SET session_replication_role = replica;",
+            "SELECT setval('revision_seq', (SELECT max(revision) FROM changes));",
+        )
     } else {
-        ("UPDATE revisions SET newest = 0;", "UPDATE revisions SET newest = (SELECT max(revision) FROM changes_kept), batch = 0;")
+        (
+            "UPDATE revisions SET newest = 0;",
+            "UPDATE revisions SET newest = (SELECT max(revision) FROM changes_kept), batch = 0;",
+        )
     };
     // SQLite's triggers cannot be turned off: what they log goes with the rest.
     let order = ["topics", "changes", "identity"];
     let rows: String = order
         .map(|table| {
-            let overriding = if postgres && table != "identity" { "OVERRIDING SYSTEM VALUE" } else { "" };
-            format!("DELETE FROM {table}; INSERT INTO {table} {overriding} SELECT * FROM {table}_kept;")
+            let overriding = if postgres && table != "identity" {
+                "OVERRIDING SYSTEM VALUE"
+            } else {
+                ""
+            };
+            format!(
+                "DELETE FROM {table}; INSERT INTO {table} {overriding} SELECT * FROM {table}_kept;"
+            )
         })
         .concat();
-    let log = if postgres { "" } else { "DELETE FROM changes; INSERT INTO changes SELECT * FROM changes_kept;" };
-    node.database.sql(&format!("BEGIN; {before} {rows} {log} {after} COMMIT;"));
+    let log = if postgres {
+        ""
+    } else {
+        "DELETE FROM changes; INSERT INTO changes SELECT * FROM changes_kept;"
+    };
+    node.database
+        .sql(&format!("BEGIN; {before} {rows} {log} {after} COMMIT;"));
 }
 
 fn base_and_name(node: &Node) -> (String, String) {
@@ -160,21 +233,31 @@ fn next(stream: &mut Reader, name: &str) -> Event {
     loop {
         assert!(Instant::now() < deadline, "no {name} came");
         // A heartbeat comes sooner than the patience of a reader ends.
-        if let Some(event) = stream.raw(Duration::from_secs(10)).filter(|event| event.name == name) {
+        if let Some(event) = stream
+            .raw(Duration::from_secs(10))
+            .filter(|event| event.name == name)
+        {
             return event;
         }
     }
 }
 
 fn epoch_of(node: &Node) -> String {
-    let tag = node.get("/api/v1/boards/main/topics").header("etag").expect("a tag").trim_matches('"').to_owned();
+    let tag = node
+        .get("/api/v1/boards/main/topics")
+        .header("etag")
+        .expect("a tag")
+        .trim_matches('"')
+        .to_owned();
     tag.split('-').next().expect("an epoch").to_owned()
 }
 
 fn comments(node: &Node) -> Vec<String> {
     let list = node.get("/api/v1/boards/main/topics").json();
     let topics = list["topics"].as_array().expect("a list").iter();
-    topics.map(|topic| topic["comment"].as_str().expect("text").to_owned()).collect()
+    topics
+        .map(|topic| topic["comment"].as_str().expect("text").to_owned())
+        .collect()
 }
 
 /// Waits until the condition holds, at most as long as the contract allows.
@@ -191,7 +274,11 @@ fn is_noticed_while_running(database: Database, way: Way) {
     node.post("kept");
     let backup = Backup::take(&node, way);
     let lost = node.send("POST", "/", "text/plain", "lost");
-    let cursor = lost.header("etag").unwrap_or_default().trim_matches('"').to_owned();
+    let cursor = lost
+        .header("etag")
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned();
     let old = epoch_of(&node);
     let mut stream = node.stream("/b/main/stream?format=patch");
     let mut many = node.stream("/stream?board=main&format=patch");
@@ -202,12 +289,24 @@ fn is_noticed_while_running(database: Database, way: Way) {
     let reset = next(&mut stream, "reset");
     assert!(reset.data.contains("epoch"), "{way:?}: {reset:?}");
     let list = next(&mut stream, "snapshot");
-    assert!(began.elapsed() < NOTICED_MAX, "{way:?}: {:?}", began.elapsed());
-    assert!(list.data.contains("kept") && !list.data.contains("lost"), "{way:?}: {list:?}");
+    assert!(
+        began.elapsed() < NOTICED_MAX,
+        "{way:?}: {:?}",
+        began.elapsed()
+    );
+    assert!(
+        list.data.contains("kept") && !list.data.contains("lost"),
+        "{way:?}: {list:?}"
+    );
     assert!(next(&mut many, "reset").data.contains("epoch"), "{way:?}");
-    assert!(!next(&mut many, "snapshot").data.contains("lost"), "{way:?}");
+    assert!(
+        !next(&mut many, "snapshot").data.contains("lost"),
+        "{way:?}"
+    );
     // As many as there were, so that the numbers are the same.
-    within(NOTICED_MAX, "posting", || node.send("POST", "/", "text/plain", "after").status == 201);
+    within(NOTICED_MAX, "posting", || {
+        node.send("POST", "/", "text/plain", "after").status == 201
+    });
     assert!(next(&mut stream, "patch").data.contains("after"), "{way:?}");
     assert!(next(&mut many, "patch").data.contains("after"), "{way:?}");
     assert_ne!(epoch_of(&node), old, "{way:?}");
@@ -219,7 +318,10 @@ fn is_noticed_while_running(database: Database, way: Way) {
     if let Way::Exchanged = way {
         let (base, name) = base_and_name(&node);
         drop(node);
-        run_psql(&format!("{base}/postgres"), &format!("DROP DATABASE {name}_old"));
+        run_psql(
+            &format!("{base}/postgres"),
+            &format!("DROP DATABASE {name}_old"),
+        );
     }
 }
 
@@ -234,19 +336,31 @@ fn is_noticed_at_the_start(database: Database, way: Way) {
     node.end(Duration::from_secs(15));
     backup.put_back(&node);
     // As many as were lost, by another program, so that the numbers are the same.
-    node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'foreign');");
+    node.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'foreign');");
     let log = backup.folder.path().join("log");
     node.restart_logging_to(fs::File::create(&log).expect("a file"));
     let mut back = node.resume("/b/main/stream?format=patch", &cursor);
     let reset = back.event();
-    assert!(reset.name == "reset" && reset.data.contains("epoch"), "{way:?}: {reset:?}");
-    within(NOTICED_MAX, "a line in the log", || fs::read_to_string(&log).is_ok_and(|text| text.contains("a new epoch begins")));
+    assert!(
+        reset.name == "reset" && reset.data.contains("epoch"),
+        "{way:?}: {reset:?}"
+    );
+    within(NOTICED_MAX, "a line in the log", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("a new epoch begins"))
+    });
     let list = back.event();
-    assert!(list.data.contains("foreign") && !list.data.contains("lost"), "{way:?}: {list:?}");
+    assert!(
+        list.data.contains("foreign") && !list.data.contains("lost"),
+        "{way:?}: {list:?}"
+    );
     if let Way::Exchanged = way {
         let (base, name) = base_and_name(&node);
         drop(node);
-        run_psql(&format!("{base}/postgres"), &format!("DROP DATABASE {name}_old"));
+        run_psql(
+            &format!("{base}/postgres"),
+            &format!("DROP DATABASE {name}_old"),
+        );
     }
 }
 
@@ -282,8 +396,15 @@ fn a_new_epoch_reaches_a_running_server(database: Database) {
     let old = epoch_of(&node);
     let mut stream = node.stream("/b/main/stream?format=patch");
     stream.event();
-    let output =
-        program().args(["--database-url", &node.database.url(), "migrate", "--new-epoch"]).output().expect("the program");
+    let output = program()
+        .args([
+            "--database-url",
+            &node.database.url(),
+            "migrate",
+            "--new-epoch",
+        ])
+        .output()
+        .expect("the program");
     assert!(output.status.success(), "{output:?}");
     let began = Instant::now();
     assert!(next(&mut stream, "reset").data.contains("epoch"));
@@ -296,8 +417,11 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
     node.post("one");
     node.post("two");
     let other = node.database.is_postgres().then(|| node.sibling());
-    let mut streams: Vec<_> =
-        [Some(&node), other.as_ref()].into_iter().flatten().map(|node| node.stream("/b/main/stream?format=patch")).collect();
+    let mut streams: Vec<_> = [Some(&node), other.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|node| node.stream("/b/main/stream?format=patch"))
+        .collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
     let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); UPDATE topics SET comment = 'edited' WHERE id = 1; \
                     DELETE FROM topics WHERE id = 2;";
@@ -306,22 +430,38 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
             "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
         ));
     } else {
-        let triggers = node.database.sql("SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
+        let triggers = node.database.sql(
+            "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
+        );
         let names = node
             .database
             .sql("SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
-        node.database.sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
+        node.database
+            .sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
     }
-    let before = node.database.sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
+    let before = node
+        .database
+        .sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
     for stream in &mut streams {
         // Readers at one revision may have held different lists, so each is sent the whole one.
         let list = next(stream, "snapshot").data;
-        assert!(list.contains("unlogged") && list.contains("edited") && !list.contains("two"), "{list}");
+        assert!(
+            list.contains("unlogged") && list.contains("edited") && !list.contains("two"),
+            "{list}"
+        );
     }
     assert_eq!(comments(&node), ["edited", "unlogged"]);
-    let after = node.database.sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
-    let (before, after): (u32, u32) = (before.parse().expect("a number"), after.parse().expect("a number"));
-    assert!(after - before <= 1 && after >= 1, "logged once, not once a node: {before} and {after}");
+    let after = node
+        .database
+        .sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
+    let (before, after): (u32, u32) = (
+        before.parse().expect("a number"),
+        after.parse().expect("a number"),
+    );
+    assert!(
+        after - before <= 1 && after >= 1,
+        "logged once, not once a node: {before} and {after}"
+    );
 }
 
 /// Turning the triggers off and on makes them forget the rows that replication brings, until the server puts that right.
@@ -329,10 +469,15 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
 fn triggers_that_forgot_replication_are_restored() {
     let node = Node::start_with(Database::postgres(), &[QUICK]);
     let wrong = "SELECT count(*) FROM pg_trigger WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";
-    node.database.sql("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL;");
-    within(Duration::from_secs(10), "restoring the triggers", || node.database.sql(wrong) == "0");
+    node.database
+        .sql("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL;");
+    within(Duration::from_secs(10), "restoring the triggers", || {
+        node.database.sql(wrong) == "0"
+    });
     node.database.sql("SET session_replication_role = replica; INSERT INTO topics (board_id, comment) VALUES (1, 'applied');");
-    let unlogged = node.database.sql("SELECT count(*) FROM topics WHERE revision = 0;");
+    let unlogged = node
+        .database
+        .sql("SELECT count(*) FROM topics WHERE revision = 0;");
     assert_eq!(unlogged, "0", "it drew a revision");
     assert_eq!(comments(&node), ["applied"]);
 }
@@ -347,47 +492,97 @@ fn administer(node: &Node, method: &str, path: &str, body: &str) {
 fn takes_no_old_cursor(node: &Node, board: &str, cursor: &str, shown: &str, hidden: &str) {
     let mut back = node.resume(&format!("/b/{board}/stream?format=patch"), cursor);
     let reset = back.event();
-    assert!(reset.name == "reset" && reset.data.contains("trimmed"), "{reset:?}");
+    assert!(
+        reset.name == "reset" && reset.data.contains("trimmed"),
+        "{reset:?}"
+    );
     let list = back.event();
-    assert!(list.name == "snapshot" && list.data.contains(shown) && !list.data.contains(hidden), "{list:?}");
-    let mut many = node.resume(&format!("/stream?board={board}&board=main&format=patch"), cursor);
-    assert_eq!([many.event().name, many.event().name, many.event().name], ["reset", "snapshot", "snapshot"]);
+    assert!(
+        list.name == "snapshot" && list.data.contains(shown) && !list.data.contains(hidden),
+        "{list:?}"
+    );
+    let mut many = node.resume(
+        &format!("/stream?board={board}&board=main&format=patch"),
+        cursor,
+    );
+    assert_eq!(
+        [many.event().name, many.event().name, many.event().name],
+        ["reset", "snapshot", "snapshot"]
+    );
     let tag = format!("\"{cursor}\"");
-    for path in [format!("/api/v1/boards/{board}/topics"), format!("/api/v1/boards/{board}/topics?wait=5"), format!("/b/{board}")]
-    {
+    for path in [
+        format!("/api/v1/boards/{board}/topics"),
+        format!("/api/v1/boards/{board}/topics?wait=5"),
+        format!("/b/{board}"),
+    ] {
         let answer = node.get_with(&path, &[("If-None-Match", &tag)]);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
-        assert!(answer.body.contains(shown) && !answer.body.contains(hidden), "{path}: {answer:?}");
+        assert!(
+            answer.body.contains(shown) && !answer.body.contains(hidden),
+            "{path}: {answer:?}"
+        );
     }
     let log = node.get(&format!("/api/v1/boards/{board}/changes?since={cursor}"));
     assert_eq!(log.status, 410, "{log:?}");
-    assert_eq!(node.get(&format!("/api/v1/boards/{board}/changes")).status, 200);
+    assert_eq!(
+        node.get(&format!("/api/v1/boards/{board}/changes")).status,
+        200
+    );
 }
 
 fn a_board_made_again_takes_no_old_cursor(database: Database) {
     let node = Node::start(database);
     administer(&node, "POST", "/api/v1/boards", "{\"name\":\"again\"}");
-    assert_eq!(node.send("POST", "/b/again", "text/plain", "of the first").status, 201);
+    assert_eq!(
+        node.send("POST", "/b/again", "text/plain", "of the first")
+            .status,
+        201
+    );
     let mut stream = node.stream("/b/again/stream?format=patch");
     let cursor = stream.event().id.expect("a cursor");
     administer(&node, "DELETE", "/api/v1/boards/again", "");
     administer(&node, "POST", "/api/v1/boards", "{\"name\":\"again\"}");
-    assert_eq!(node.send("POST", "/b/again", "text/plain", "of the second").status, 201);
+    assert_eq!(
+        node.send("POST", "/b/again", "text/plain", "of the second")
+            .status,
+        201
+    );
     takes_no_old_cursor(&node, "again", &cursor, "of the second", "of the first");
     // And who was there from its beginning is told what changed.
     let mut stream = node.stream("/b/again/stream?format=patch");
     let cursor = stream.event().id.expect("a cursor");
-    assert_eq!(node.send("POST", "/b/again", "text/plain", "more").status, 201);
-    assert_eq!(node.resume("/b/again/stream?format=patch", &cursor).event().name, "patch");
+    assert_eq!(
+        node.send("POST", "/b/again", "text/plain", "more").status,
+        201
+    );
+    assert_eq!(
+        node.resume("/b/again/stream?format=patch", &cursor)
+            .event()
+            .name,
+        "patch"
+    );
     let recent = node.stream("/b/again/stream?format=patch&since=1h").event();
-    assert!(recent.name != "reset" && recent.data.contains("of the second"), "{recent:?}");
+    assert!(
+        recent.name != "reset" && recent.data.contains("of the second"),
+        "{recent:?}"
+    );
 }
 
 fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     let node = Node::start(database);
-    node.database.sql("INSERT INTO boards (name) VALUES ('red'), ('blue');");
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('red'), ('blue');");
     for board in ["red", "blue"] {
-        assert_eq!(node.send("POST", &format!("/b/{board}"), "text/plain", format!("first of {board}")).status, 201);
+        assert_eq!(
+            node.send(
+                "POST",
+                &format!("/b/{board}"),
+                "text/plain",
+                format!("first of {board}")
+            )
+            .status,
+            201
+        );
     }
     let mut red = node.stream("/b/red/stream?format=patch");
     let mut blue = node.stream("/b/blue/stream?format=patch");
@@ -400,18 +595,33 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     for stream in [&mut red, &mut blue] {
         assert!(next(stream, "bye").data.contains("gone"));
     }
-    assert_eq!(node.send("POST", "/b/red", "text/plain", "after").status, 201);
+    assert_eq!(
+        node.send("POST", "/b/red", "text/plain", "after").status,
+        201
+    );
     takes_no_old_cursor(&node, "red", &cursor, "first of blue", "first of red");
     takes_no_old_cursor(&node, "blue", &cursor, "first of red", "first of blue");
 }
 
 fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
     // At this revision it cannot be read for some seconds.
-    let environment = [("KAIRANBAN_DATABASE__BOARD_RETRY_MAX_S", "1"), ("FAILPOINTS", "load-dark-4=10")];
-    let node =
-        Node::start_in(database, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
-    node.database.sql("INSERT INTO boards (name) VALUES ('dark');");
-    assert_eq!(node.send("POST", "/b/dark", "text/plain", "there").status, 201);
+    let environment = [
+        ("KAIRANBAN_DATABASE__BOARD_RETRY_MAX_S", "1"),
+        ("FAILPOINTS", "load-dark-4=10"),
+    ];
+    let node = Node::start_in(
+        database,
+        environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    );
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('dark');");
+    assert_eq!(
+        node.send("POST", "/b/dark", "text/plain", "there").status,
+        201
+    );
     let mut dark = node.stream("/b/dark/stream?format=patch");
     let mut main = node.stream("/b/main/stream?format=patch");
     dark.event();
@@ -424,14 +634,28 @@ fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
     });
     next(&mut dark, "stale");
     let ready = node.get("/readyz");
-    assert!(ready.status == 200 && ready.body.contains("dark") && !ready.body.contains("main"), "{ready:?}");
+    assert!(
+        ready.status == 200 && ready.body.contains("dark") && !ready.body.contains("main"),
+        "{ready:?}"
+    );
     let list = node.get("/api/v1/boards/dark/topics");
-    assert!(list.status == 200 && list.header("kairanban-stale-since").is_some() && list.body.contains("there"), "{list:?}");
-    assert_eq!(node.stream("/b/dark/stream?format=patch").event().name, "snapshot");
+    assert!(
+        list.status == 200
+            && list.header("kairanban-stale-since").is_some()
+            && list.body.contains("there"),
+        "{list:?}"
+    );
+    assert_eq!(
+        node.stream("/b/dark/stream?format=patch").event().name,
+        "snapshot"
+    );
     node.post("the others go on");
     assert!(next(&mut main, "patch").data.contains("the others go on"));
     next(&mut dark, "fresh");
-    assert_eq!(node.send("POST", "/b/dark", "text/plain", "back").status, 201);
+    assert_eq!(
+        node.send("POST", "/b/dark", "text/plain", "back").status,
+        201
+    );
     assert!(next(&mut dark, "patch").data.contains("back"));
     assert_eq!(node.get("/readyz").json()["status"], "ready");
 }
@@ -443,8 +667,13 @@ fn what_was_seen_last_is_kept_for_this_user_alone_and_a_broken_note_is_no_error(
     node.post("one");
     let note = node.data().join("last-seen.json");
     let id = node.database.sql("SELECT max(id) FROM changes;");
-    within(NOTICED_MAX, "the note", || fs::read_to_string(&note).is_ok_and(|text| text.contains(&format!("\"id\":{id}"))));
-    assert_eq!(fs::metadata(&note).expect("there").permissions().mode() & 0o777, 0o600);
+    within(NOTICED_MAX, "the note", || {
+        fs::read_to_string(&note).is_ok_and(|text| text.contains(&format!("\"id\":{id}")))
+    });
+    assert_eq!(
+        fs::metadata(&note).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
     let old = epoch_of(&node);
     for broken in ["", "{", "null"] {
         node.kill();
@@ -474,7 +703,10 @@ fn a_commit_that_follows_on_another_history_begins_an_epoch() {
     node.post("after");
     let end = Instant::now() + Duration::from_millis(2500);
     while epoch() == first {
-        assert!(Instant::now() < end, "the commit was taken for the next one of the history before");
+        assert!(
+            Instant::now() < end,
+            "the commit was taken for the next one of the history before"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

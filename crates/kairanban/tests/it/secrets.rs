@@ -22,12 +22,16 @@ fn says_no_password(what: &str, arguments: &[&str], environment: &[(&str, &str)]
 #[test]
 fn no_piece_of_a_connection_string_is_said() {
     let mut urls = Vec::new();
-    for special in ["%", "?", "/", "@", "#", " ", "'", "\"", "&", "=", ":", "\\", "[", "%zz", "%00", "\n", "回"] {
+    for special in [
+        "%", "?", "/", "@", "#", " ", "'", "\"", "&", "=", ":", "\\", "[", "%zz", "%00", "\n", "回",
+    ] {
         for password in [format!("canary{special}canary"), format!("{special}canary")] {
             urls.push(format!("postgres://ann:{password}@127.0.0.1:1/d"));
         }
     }
-    for scheme in ["mysql", "postgre", "Postgres", "sqlite", "redis", "http", ""] {
+    for scheme in [
+        "mysql", "postgre", "Postgres", "sqlite", "redis", "http", "",
+    ] {
         urls.push(format!("{scheme}://ann:canary@127.0.0.1:1/d"));
     }
     urls.extend(
@@ -47,10 +51,17 @@ fn no_piece_of_a_connection_string_is_said() {
     );
     for (number, url) in urls.iter().enumerate() {
         // Each place in turn, and all of them for a few.
-        let places = ["DATABASE_URL", "KAIRANBAN_DATABASE__URL", "KAIRANBAN_DATABASE__LISTEN_URL"];
+        let places = [
+            "DATABASE_URL",
+            "KAIRANBAN_DATABASE__URL",
+            "KAIRANBAN_DATABASE__LISTEN_URL",
+        ];
         if let Some(place) = places.get(number % places.len()) {
             let local = if *place == places[2] {
-                vec![("DATABASE_URL", "postgres://127.0.0.1:1/d"), (*place, url.as_str())]
+                vec![
+                    ("DATABASE_URL", "postgres://127.0.0.1:1/d"),
+                    (*place, url.as_str()),
+                ]
             } else {
                 vec![(*place, url.as_str())]
             };
@@ -60,7 +71,11 @@ fn no_piece_of_a_connection_string_is_said() {
         fs::write(file.path(), format!("{url}\n")).expect("written");
         match number % 4 {
             0 => says_no_password(url, &["--database-url", url], &[]),
-            1 => says_no_password(url, &[], &[("DATABASE_URL_FILE", &file.path().to_string_lossy())]),
+            1 => says_no_password(
+                url,
+                &[],
+                &[("DATABASE_URL_FILE", &file.path().to_string_lossy())],
+            ),
             2 => says_no_password(url, &[], &[("KAIRANBAN_DATABASE__URL_FILE", url)]),
             _ => {
                 let redis = url.replace("postgres", "redis");
@@ -82,36 +97,101 @@ fn a_slip_in_the_file_is_named_by_line_and_key_alone() {
         (format!("url = \"{URL}"), "line 2: this is no TOML"),
         (format!("url = {URL}"), "line 2: this is no TOML"),
         (format!("url \"{URL}\""), "line 2: this is no TOML"),
-        (format!("url = \"{URL}\" \"canary\""), "line 2: this is no TOML"),
-        (format!("url = \"{URL}\"\nurl = \"{URL}\""), "line 3: this is no TOML"),
+        (
+            format!("url = \"{URL}\" \"canary\""),
+            "line 2: this is no TOML",
+        ),
+        (
+            format!("url = \"{URL}\"\nurl = \"{URL}\""),
+            "line 3: this is no TOML",
+        ),
         (format!("url = \"{URL}\\q\""), "line 2: this is no TOML"),
-        (format!("\"{URL}\" = 1"), "line 2: [database] has no key of this name"),
-        (format!("urll = \"{URL}\""), "line 2: [database] has no key urll; did you mean url?"),
-        (format!("url = [\"{URL}\"]"), "line 2: database.url is a text, in quotes"),
-        (format!("url = {{ a = \"{URL}\" }}"), "line 2: database.url is a text, in quotes"),
-        (format!("pool_max = \"{URL}\""), "line 2: database.pool_max is a whole number"),
-        (format!("migrate = \"{URL}\""), "line 2: database.migrate is true or false"),
-        (format!("[\"{URL}\"]\na = 1"), "line 2: there is no section [of this name]"),
-        (format!("[server]\nlisten = \"{URL}\""), "line 3: server.listen: "),
-        (format!("[server]\ndata_dir = \"{URL}\""), "line 3: server.data_dir: "),
-        (format!("[board]\ndefault = \"{URL}\""), "line 3: board.default: "),
-        (format!("[board]\ntopic_template = \"{URL}\""), "board.topic_template: "),
-        (format!("[cors]\norigins = [\"{URL}\"]"), "line 3: cors.origins: entry 1"),
-        (format!("[limits]\ntrusted_proxies = [\"{URL}\"]"), "line 3: limits.trusted_proxies[0]: "),
-        (format!("[backplane]\nkind = \"{URL}\""), "line 3: backplane.kind: "),
+        (
+            format!("\"{URL}\" = 1"),
+            "line 2: [database] has no key of this name",
+        ),
+        (
+            format!("urll = \"{URL}\""),
+            "line 2: [database] has no key urll; did you mean url?",
+        ),
+        (
+            format!("url = [\"{URL}\"]"),
+            "line 2: database.url is a text, in quotes",
+        ),
+        (
+            format!("url = {{ a = \"{URL}\" }}"),
+            "line 2: database.url is a text, in quotes",
+        ),
+        (
+            format!("pool_max = \"{URL}\""),
+            "line 2: database.pool_max is a whole number",
+        ),
+        (
+            format!("migrate = \"{URL}\""),
+            "line 2: database.migrate is true or false",
+        ),
+        (
+            format!("[\"{URL}\"]\na = 1"),
+            "line 2: there is no section [of this name]",
+        ),
+        (
+            format!("[server]\nlisten = \"{URL}\""),
+            "line 3: server.listen: ",
+        ),
+        (
+            format!("[server]\ndata_dir = \"{URL}\""),
+            "line 3: server.data_dir: ",
+        ),
+        (
+            format!("[board]\ndefault = \"{URL}\""),
+            "line 3: board.default: ",
+        ),
+        (
+            format!("[board]\ntopic_template = \"{URL}\""),
+            "board.topic_template: ",
+        ),
+        (
+            format!("[cors]\norigins = [\"{URL}\"]"),
+            "line 3: cors.origins: entry 1",
+        ),
+        (
+            format!("[limits]\ntrusted_proxies = [\"{URL}\"]"),
+            "line 3: limits.trusted_proxies[0]: ",
+        ),
+        (
+            format!("[backplane]\nkind = \"{URL}\""),
+            "line 3: backplane.kind: ",
+        ),
         ("pool_max = 0".to_owned(), "line 2: database.pool_max: "),
         ("pool_max = -1".to_owned(), "line 2: database.pool_max: "),
-        ("pool_max = 1.5".to_owned(), "line 2: database.pool_max is a whole number"),
-        ("[databse]\nurl = \"canary\"".to_owned(), "line 2: there is no section [databse]; did you mean database?"),
+        (
+            "pool_max = 1.5".to_owned(),
+            "line 2: database.pool_max is a whole number",
+        ),
+        (
+            "[databse]\nurl = \"canary\"".to_owned(),
+            "line 2: there is no section [databse]; did you mean database?",
+        ),
     ] {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), format!("[database]\n{line}\n")).expect("written");
         let path = file.path().to_string_lossy().into_owned();
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().to_string_lossy().into_owned();
-        let environment = [NO_WAIT, ("RUST_LOG", "trace"), ("KAIRANBAN_SERVER__DATA_DIR", data.as_str())];
-        let environment = if line.contains("data_dir") { &environment[..2] } else { &environment[..] };
-        for command in [&["config", "check", "--config", &path][..], &["--listen", "127.0.0.1:0", "--config", &path]] {
+        let environment = [
+            NO_WAIT,
+            ("RUST_LOG", "trace"),
+            ("KAIRANBAN_SERVER__DATA_DIR", data.as_str()),
+        ];
+        let environment = if line.contains("data_dir") {
+            &environment[..2]
+        } else {
+            &environment[..]
+        };
+        for command in [
+            &["config", "check", "--config", &path][..],
+            &["--listen", "127.0.0.1:0", "--config", &path],
+        ] {
             if line.contains("listen") && command.len() > 3 && command[0] == "--listen" {
                 continue;
             }
@@ -136,25 +216,46 @@ fn a_wrong_file_for_a_secret_is_named() {
         ("/nowhere/canary", "cannot be read"),
         (&file("binary", b"canary\xff"), "cannot be read"),
         (&file("long", &[b'c'; 70_000]), "too long"),
-        (&file("lines", b"postgres://ann:canary@h/d\nPASSWORD=canary"), "percent-encoded"),
+        (
+            &file("lines", b"postgres://ann:canary@h/d\nPASSWORD=canary"),
+            "percent-encoded",
+        ),
         (&file("empty", b""), "serves"),
     ] {
         let data = folder.path().join("data").to_string_lossy().into_owned();
-        let environment = [("KAIRANBAN_DATABASE__URL_FILE", path), ("KAIRANBAN_SERVER__DATA_DIR", &data)];
+        let environment = [
+            ("KAIRANBAN_DATABASE__URL_FILE", path),
+            ("KAIRANBAN_SERVER__DATA_DIR", &data),
+        ];
         let (code, said) = Logged::ended(&["config", "check"], &environment);
         if expected == "serves" {
-            assert_eq!(code, Some(0), "an empty URL is the embedded database: {said}");
+            assert_eq!(
+                code,
+                Some(0),
+                "an empty URL is the embedded database: {said}"
+            );
         } else {
             assert!(
-                code == Some(78) && said.contains(expected) && said.contains("KAIRANBAN_DATABASE__URL_FILE"),
+                code == Some(78)
+                    && said.contains(expected)
+                    && said.contains("KAIRANBAN_DATABASE__URL_FILE"),
                 "{path}: {said}"
             );
-            assert!(!said.replace("/nowhere/canary", "").contains("canary"), "{said}");
+            assert!(
+                !said.replace("/nowhere/canary", "").contains("canary"),
+                "{said}"
+            );
         }
     }
-    let both = [("DATABASE_URL", "postgres://h/d"), ("DATABASE_URL_FILE", "/etc/hostname")];
+    let both = [
+        ("DATABASE_URL", "postgres://h/d"),
+        ("DATABASE_URL_FILE", "/etc/hostname"),
+    ];
     let (code, said) = Logged::ended(&["config", "check"], &both);
-    assert!(code == Some(78) && said.contains("DATABASE_URL_FILE: stands beside DATABASE_URL"), "{said}");
+    assert!(
+        code == Some(78) && said.contains("DATABASE_URL_FILE: stands beside DATABASE_URL"),
+        "{said}"
+    );
 }
 
 /// What a server with a wrong password for Redis logs, too.
@@ -173,9 +274,18 @@ fn a_server_that_runs_logs_no_password() {
     ];
     let mut server = Logged::serve(&environment);
     let address = server.address();
-    assert_eq!(crate::wire::request(address, "GET", "/", &[], b"").status, 200);
-    server.until("Redis refuses", |server| server.err().contains("no messages by Redis"));
-    assert!(!(server.out() + &server.err()).contains("canary"), "{}", server.err());
+    assert_eq!(
+        crate::wire::request(address, "GET", "/", &[], b"").status,
+        200
+    );
+    server.until("Redis refuses", |server| {
+        server.err().contains("no messages by Redis")
+    });
+    assert!(
+        !(server.out() + &server.err()).contains("canary"),
+        "{}",
+        server.err()
+    );
     let (code, said) = Logged::ended(&["config", "check"], &environment);
     assert!(code == Some(0) && !said.contains("canary"), "{said}");
 }
@@ -184,11 +294,21 @@ fn a_server_that_runs_logs_no_password() {
 fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().to_string_lossy().into_owned();
-    let check =
-        |name: &str, value: &str| Logged::ended(&["config", "check"], &[("KAIRANBAN_SERVER__DATA_DIR", &data), (name, value)]);
+    let check = |name: &str, value: &str| {
+        Logged::ended(
+            &["config", "check"],
+            &[("KAIRANBAN_SERVER__DATA_DIR", &data), (name, value)],
+        )
+    };
     for (name, nearest) in [
-        ("KAIRANBAN_LIMITS__STREAM_MAX", "KAIRANBAN_LIMITS__STREAMS_MAX"),
-        ("KAIRANBAN_LIMITS_STREAMS_MAX", "KAIRANBAN_LIMITS__STREAMS_MAX"),
+        (
+            "KAIRANBAN_LIMITS__STREAM_MAX",
+            "KAIRANBAN_LIMITS__STREAMS_MAX",
+        ),
+        (
+            "KAIRANBAN_LIMITS_STREAMS_MAX",
+            "KAIRANBAN_LIMITS__STREAMS_MAX",
+        ),
         ("KAIRANBAN_DATABASE_URL", "KAIRANBAN_DATABASE__URL"),
         ("KAIRANBAN_CONFG", "KAIRANBAN_CONFIG"),
         ("KAIRANBAN_TOKENS", "KAIRANBAN_TOKEN"),
@@ -196,8 +316,14 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
         ("KAIRANBAN_DATABASE__UR_FILE", "KAIRANBAN_DATABASE__URL"),
     ] {
         let (code, said) = check(name, "canary");
-        assert!(code == Some(78) && said.contains(&format!("{name}: is no variable")), "{said}");
-        assert!(said.contains(&format!("did you mean {nearest}")) && !said.contains("canary"), "{said}");
+        assert!(
+            code == Some(78) && said.contains(&format!("{name}: is no variable")),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("did you mean {nearest}")) && !said.contains("canary"),
+            "{said}"
+        );
     }
     for name in ["KAIRANBAN_", "KAIRANBAN_X", "KAIRANBAN_REDIS_SERVICE_HOST"] {
         assert_eq!(check(name, "x").0, Some(78), "{name}");
@@ -217,10 +343,26 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
         assert_eq!(code, Some(0), "{name}: {said}");
     }
     for (name, value, expected) in [
-        ("KAIRANBAN_LIMITS__STREAMS_MAX", "many", "KAIRANBAN_LIMITS__STREAMS_MAX: limits.streams_max is a whole number"),
-        ("KAIRANBAN_STREAM__DETACHED", "1", "KAIRANBAN_STREAM__DETACHED: stream.detached is true or false"),
-        ("KAIRANBAN_BOARD__DEFAULT", "A", "KAIRANBAN_BOARD__DEFAULT: board.default: "),
-        ("KAIRANBAN_BOARD__TOPICS_MAX", "0", "KAIRANBAN_BOARD__TOPICS_MAX: board.topics_max: "),
+        (
+            "KAIRANBAN_LIMITS__STREAMS_MAX",
+            "many",
+            "KAIRANBAN_LIMITS__STREAMS_MAX: limits.streams_max is a whole number",
+        ),
+        (
+            "KAIRANBAN_STREAM__DETACHED",
+            "1",
+            "KAIRANBAN_STREAM__DETACHED: stream.detached is true or false",
+        ),
+        (
+            "KAIRANBAN_BOARD__DEFAULT",
+            "A",
+            "KAIRANBAN_BOARD__DEFAULT: board.default: ",
+        ),
+        (
+            "KAIRANBAN_BOARD__TOPICS_MAX",
+            "0",
+            "KAIRANBAN_BOARD__TOPICS_MAX: board.topics_max: ",
+        ),
     ] {
         let (code, said) = check(name, value);
         assert!(code == Some(78) && said.contains(expected), "{said}");
@@ -229,8 +371,9 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
 
 #[cfg(unix)]
 fn mode(path: &Path) -> u32 {
-    std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-        & 0o777
+    std::os::unix::fs::MetadataExt::mode(
+        &fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    ) & 0o777
 }
 
 #[cfg(unix)]
@@ -241,22 +384,47 @@ fn the_embedded_database_is_its_owners_alone() {
     let text = data.to_string_lossy().into_owned();
     let mut server = Logged::serve(&[("KAIRANBAN_SERVER__DATA_DIR", &text)]);
     let address = server.address();
-    assert_eq!(crate::wire::request(address, "POST", "/", &[("Content-Type", "text/plain")], b"x").status, 201);
+    assert_eq!(
+        crate::wire::request(
+            address,
+            "POST",
+            "/",
+            &[("Content-Type", "text/plain")],
+            b"x"
+        )
+        .status,
+        201
+    );
     assert_eq!(mode(&data), 0o700);
     for entry in fs::read_dir(&data).expect("a folder") {
         let path = entry.expect("an entry").path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
-    assert!(["", "-wal", "-shm"].iter().all(|end| data.join(format!("kairanban.db{end}")).exists()));
-    assert!(!server.err().contains("open to other users"), "{}", server.err());
+    assert!(
+        ["", "-wal", "-shm"]
+            .iter()
+            .all(|end| data.join(format!("kairanban.db{end}")).exists())
+    );
+    assert!(
+        !server.err().contains("open to other users"),
+        "{}",
+        server.err()
+    );
     drop(server);
     // What somebody opened on purpose stays as it is, and is spoken of.
-    let (file, open) = (data.join("kairanban.db"), std::os::unix::fs::PermissionsExt::from_mode);
+    let (file, open) = (
+        data.join("kairanban.db"),
+        std::os::unix::fs::PermissionsExt::from_mode,
+    );
     fs::set_permissions(&file, open(0o660)).expect("set");
     fs::set_permissions(&data, open(0o755)).expect("set");
     let mut server = Logged::serve(&[("KAIRANBAN_SERVER__DATA_DIR", &text)]);
     server.address();
-    assert!(server.err().contains("chmod 600") && server.err().contains("chmod 700"), "{}", server.err());
+    assert!(
+        server.err().contains("chmod 600") && server.err().contains("chmod 700"),
+        "{}",
+        server.err()
+    );
     assert_eq!((mode(&file), mode(&data)), (0o660, 0o755));
 }
 
@@ -268,10 +436,22 @@ fn no_link_to_the_folder_of_a_server_on_postgres() {
     fs::create_dir(folder.path().join("real")).expect("a folder");
     std::os::unix::fs::symlink("real", folder.path().join("linked")).expect("a link");
     let data = folder.path().join("linked").to_string_lossy().into_owned();
-    let environment = [("KAIRANBAN_SERVER__DATA_DIR", &*data), ("DATABASE_URL", &database.url())];
+    let environment = [
+        ("KAIRANBAN_SERVER__DATA_DIR", &*data),
+        ("DATABASE_URL", &database.url()),
+    ];
     let (code, said) = Logged::ended(&[], &environment);
-    assert!(code == Some(78) && said.contains("is a symbolic link"), "{said}");
-    assert!(fs::read_dir(folder.path().join("real")).expect("a folder").next().is_none(), "nothing was written through a link");
+    assert!(
+        code == Some(78) && said.contains("is a symbolic link"),
+        "{said}"
+    );
+    assert!(
+        fs::read_dir(folder.path().join("real"))
+            .expect("a folder")
+            .next()
+            .is_none(),
+        "nothing was written through a link"
+    );
 }
 
 #[test]
@@ -279,7 +459,8 @@ fn no_symbolic_link_is_followed_unless_asked() {
     no_link_to_the_folder_of_a_server_on_postgres();
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    let link = |to: &str, name: &str| std::os::unix::fs::symlink(path(to), path(name)).expect("a link");
+    let link =
+        |to: &str, name: &str| std::os::unix::fs::symlink(path(to), path(name)).expect("a link");
     fs::create_dir(path("real")).expect("a folder");
     fs::create_dir(path("files")).expect("a folder");
     fs::create_dir(path("wal")).expect("a folder");
@@ -288,18 +469,34 @@ fn no_symbolic_link_is_followed_unless_asked() {
     link("real/elsewhere.wal", "wal/kairanban.db-wal");
     for name in ["linked", "files", "wal"] {
         let data = path(name).to_string_lossy().into_owned();
-        for command in [&["migrate"][..], &["config", "check"], &["--listen", "127.0.0.1:0"], &["token", "list"]] {
+        for command in [
+            &["migrate"][..],
+            &["config", "check"],
+            &["--listen", "127.0.0.1:0"],
+            &["token", "list"],
+        ] {
             let (code, said) = Logged::ended(command, &[("KAIRANBAN_SERVER__DATA_DIR", &data)]);
             assert!(
-                code == Some(78) && said.contains("is a symbolic link") && said.contains("follow_symlinks"),
+                code == Some(78)
+                    && said.contains("is a symbolic link")
+                    && said.contains("follow_symlinks"),
                 "{name}: {said}"
             );
         }
     }
-    assert!(fs::read_dir(path("real")).expect("a folder").next().is_none(), "nothing was written through a link");
+    assert!(
+        fs::read_dir(path("real"))
+            .expect("a folder")
+            .next()
+            .is_none(),
+        "nothing was written through a link"
+    );
     for name in ["linked", "files"] {
         let data = path(name).to_string_lossy().into_owned();
-        let environment = [("KAIRANBAN_SERVER__DATA_DIR", data.as_str()), ("KAIRANBAN_DATABASE__FOLLOW_SYMLINKS", "true")];
+        let environment = [
+            ("KAIRANBAN_SERVER__DATA_DIR", data.as_str()),
+            ("KAIRANBAN_DATABASE__FOLLOW_SYMLINKS", "true"),
+        ];
         let (code, said) = Logged::ended(&["migrate"], &environment);
         assert_eq!(code, Some(0), "{said}");
     }
@@ -311,7 +508,10 @@ fn no_symbolic_link_is_followed_unless_asked() {
 fn a_token_that_cannot_be_printed_does_not_stay() {
     for database in [Database::sqlite(), Database::postgres()] {
         let url = database.url();
-        assert_eq!(Logged::ended(&["migrate"], &[("DATABASE_URL", &url)]).0, Some(0));
+        assert_eq!(
+            Logged::ended(&["migrate"], &[("DATABASE_URL", &url)]).0,
+            Some(0)
+        );
         for redirect in [">/dev/full", ">&-", ">/dev/null", "| true"] {
             let quoted = program().get_program().to_string_lossy().into_owned();
             // With `| true` the reader is gone before the program writes.
@@ -328,7 +528,10 @@ fn a_token_that_cannot_be_printed_does_not_stay() {
             let good = database.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NULL;");
             assert_eq!(good, "0", "{redirect}: {output:?}");
         }
-        let (code, out) = Logged::ended(&["token", "create", "--scope", "read"], &[("DATABASE_URL", &url), ("RUST_LOG", "off")]);
+        let (code, out) = Logged::ended(
+            &["token", "create", "--scope", "read"],
+            &[("DATABASE_URL", &url), ("RUST_LOG", "off")],
+        );
         assert!(code == Some(0) && out.starts_with("kairanban_"), "{out}");
     }
 }
@@ -338,8 +541,14 @@ fn a_token_that_would_be_dead_at_birth_is_refused() {
     let database = Database::sqlite();
     let url = database.url();
     for days in ["0", "4294967295", "3000000", "-1"] {
-        let (code, said) = Logged::ended(&["token", "create", "--scope", "read", "--days", days], &[("DATABASE_URL", &url)]);
-        assert!(!matches!(code, Some(0) | None) && !said.contains("panicked"), "{days}: {code:?} {said}");
+        let (code, said) = Logged::ended(
+            &["token", "create", "--scope", "read", "--days", days],
+            &[("DATABASE_URL", &url)],
+        );
+        assert!(
+            !matches!(code, Some(0) | None) && !said.contains("panicked"),
+            "{days}: {code:?} {said}"
+        );
     }
     let node = crate::node::Node::start(database);
     let admin = node.token(&["create", "--scope", "admin", "--days", "30"]);
@@ -352,9 +561,16 @@ fn a_token_that_would_be_dead_at_birth_is_refused() {
     ] {
         let body = format!(r#"{{"name":"x","scope":"read","expires_at":"{at}"}}"#);
         let answer = node.send_as("POST", "/api/v1/tokens", &admin, &[], &body);
-        assert!(answer.status == 422 && answer.json()["errors"][0]["field"] == "expires_at", "{at}: {answer:?}");
+        assert!(
+            answer.status == 422 && answer.json()["errors"][0]["field"] == "expires_at",
+            "{at}: {answer:?}"
+        );
     }
     let body = r#"{"name":"x","scope":"read","expires_at":"9999-12-31T23:59:59Z"}"#;
-    assert_eq!(node.send_as("POST", "/api/v1/tokens", &admin, &[], body).status, 201);
+    assert_eq!(
+        node.send_as("POST", "/api/v1/tokens", &admin, &[], body)
+            .status,
+        201
+    );
     assert_eq!(node.database.sql("SELECT count(*) FROM tokens;"), "2");
 }

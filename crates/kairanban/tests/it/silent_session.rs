@@ -32,17 +32,27 @@ struct Relay {
 impl Relay {
     fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (address, armed) = (listener.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
+        let (address, armed) = (
+            listener.local_addr().expect("an address"),
+            Arc::new(AtomicBool::new(false)),
+        );
         let arm = Arc::clone(&armed);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(&server) else { return };
+                let Ok(server) = TcpStream::connect(&server) else {
+                    return;
+                };
                 let silent = Arc::new(AtomicBool::new(false));
                 let (arm, hears) = (Arc::clone(&arm), Arc::clone(&silent));
-                let (from, to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+                let (from, to) = (
+                    client.try_clone().expect("a socket"),
+                    server.try_clone().expect("a socket"),
+                );
                 thread::spawn(move || {
                     pass(from, to, |bytes| {
-                        if bytes.windows(7).any(|part| part == b"COMMIT\0") && arm.swap(false, Ordering::SeqCst) {
+                        if bytes.windows(7).any(|part| part == b"COMMIT\0")
+                            && arm.swap(false, Ordering::SeqCst)
+                        {
                             silent.store(true, Ordering::SeqCst);
                         }
                         true
@@ -69,23 +79,47 @@ fn pass(mut from: TcpStream, mut to: TcpStream, goes_on: impl Fn(&[u8]) -> bool)
 fn the_lost_answer_of_a_commit_costs_one_503() {
     let direct = Database::postgres();
     let url = direct.url();
-    let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a host").0.to_owned();
+    let server = url
+        .split_once('@')
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .expect("a host")
+        .0
+        .to_owned();
     let relay = Relay::to(server.clone());
-    let node = Node::start(Database::Postgres(url.replace(&server, &relay.address.to_string())));
+    let node = Node::start(Database::Postgres(
+        url.replace(&server, &relay.address.to_string()),
+    ));
     node.post("before");
     relay.armed.store(true, Ordering::SeqCst);
     let began = Instant::now();
     assert_eq!(post_keyed(&node).status, 503);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    assert_eq!(direct.sql("SELECT count(*) FROM topics WHERE comment = 'keyed';"), "1", "it was committed");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        direct.sql("SELECT count(*) FROM topics WHERE comment = 'keyed';"),
+        "1",
+        "it was committed"
+    );
     let began = Instant::now();
     assert_eq!(post_keyed(&node).status, 201);
     for n in 0..5 {
         node.post(&format!("after {n}"));
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
     await_readiness(&node, 200, "ready");
-    assert_eq!(shown(&node), ["before", "keyed", "after 0", "after 1", "after 2", "after 3", "after 4"]);
+    assert_eq!(
+        shown(&node),
+        [
+            "before", "keyed", "after 0", "after 1", "after 2", "after 3", "after 4"
+        ]
+    );
 }
 
 /// A backend that does not run, until it is dropped. Meanwhile no database of its cluster can be dropped.
@@ -98,7 +132,13 @@ impl Frozen {
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kairanban' \
              AND query = 'COMMIT' ORDER BY state_change DESC LIMIT 1;",
         );
-        assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args(["-STOP", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
         Self(pid)
     }
 }
@@ -113,7 +153,10 @@ impl Drop for Frozen {
 /// With as many silent sessions as are allowed, writes are refused at once, until one comes back.
 #[test]
 fn silent_sessions_are_bounded() {
-    let node = Node::start_with(Database::postgres(), &[("DATABASE__WRITE_ABANDONED_MAX", "0")]);
+    let node = Node::start_with(
+        Database::postgres(),
+        &[("DATABASE__WRITE_ABANDONED_MAX", "0")],
+    );
     node.post("before");
     let frozen = Frozen::writer_of(&node);
     assert_eq!(post(&node, "lost").status, 503);
@@ -121,8 +164,16 @@ fn silent_sessions_are_bounded() {
     for _ in 0..20 {
         assert_eq!(post(&node, "lost").status, 503);
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(node.threads() <= threads + 2, "{threads} threads became {}", node.threads());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        node.threads() <= threads + 2,
+        "{threads} threads became {}",
+        node.threads()
+    );
     await_readiness(&node, 503, "does not answer");
     assert_eq!(shown(&node), ["before"]);
     drop(frozen);
@@ -140,11 +191,19 @@ fn a_silent_session_is_abandoned() {
     let began = Instant::now();
     let first = post_keyed(&node);
     assert_eq!(first.status, 503, "{first:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     let began = Instant::now();
     let again = post_keyed(&node);
     assert_eq!(again.status, 201, "{again:?}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
     for n in 0..5 {
         node.post(&format!("meanwhile {n}"));
     }
@@ -159,6 +218,12 @@ fn a_silent_session_is_abandoned() {
         thread::park_timeout(Duration::from_millis(20));
     }
     node.post("after");
-    assert_eq!(shown(&node).iter().filter(|comment| *comment == "keyed").count(), 1);
+    assert_eq!(
+        shown(&node)
+            .iter()
+            .filter(|comment| *comment == "keyed")
+            .count(),
+        1
+    );
     assert_eq!(shown(&node).len(), 8);
 }

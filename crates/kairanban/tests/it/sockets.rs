@@ -14,21 +14,32 @@ use crate::{
     wire::{self, PATIENCE},
 };
 
-crate::on_both!(a_socket_streams_and_posts, a_socket_is_for_those_who_may_read);
+crate::on_both!(
+    a_socket_streams_and_posts,
+    a_socket_is_for_those_who_may_read
+);
 
 struct Socket(WebSocket<TcpStream>);
 
 impl Socket {
     fn open(node: &Node, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let mut request = format!("ws://{}{path}", node.address).into_client_request().expect("a request");
+        let mut request = format!("ws://{}{path}", node.address)
+            .into_client_request()
+            .expect("a request");
         for (name, value) in headers {
-            request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a value"));
+            request
+                .headers_mut()
+                .insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
         let connection = wire::connect(node.address);
-        connection.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        connection
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time limit");
         match tungstenite::client(request, connection) {
             Ok((socket, _)) => Ok(Self(socket)),
-            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => Err(answer.status().as_u16()),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+                Err(answer.status().as_u16())
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -66,40 +77,88 @@ fn a_socket_streams_and_posts(database: Database) {
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
     let mut socket = Socket::open(&node, "/b/main/ws", &[]).expect("open");
     let list = socket.frame().expect("the list");
-    assert_eq!((list["event"].as_str(), list["data"]["topics"][0]["comment"].as_str()), (Some("snapshot"), Some("there before")));
+    assert_eq!(
+        (
+            list["event"].as_str(),
+            list["data"]["topics"][0]["comment"].as_str()
+        ),
+        (Some("snapshot"), Some("there before"))
+    );
     let create = r#"{"op":"create","comment":"by socket","author":"ann","key":"k1"}"#;
     socket.send(create);
     let (mut ack, mut patch) = (None, None);
     // Either may come first.
     while ack.is_none() || patch.is_none() {
         let frame = socket.frame().expect("a frame");
-        let slot = if frame["event"] == "ack" { &mut ack } else { &mut patch };
+        let slot = if frame["event"] == "ack" {
+            &mut ack
+        } else {
+            &mut patch
+        };
         *slot = Some(frame);
     }
     let (ack, patch) = (ack.expect("ack"), patch.expect("patch"));
-    assert_eq!((ack["data"]["key"].as_str(), ack["data"]["topic"]["id"].as_u64()), (Some("k1"), Some(2)), "{ack}");
+    assert_eq!(
+        (
+            ack["data"]["key"].as_str(),
+            ack["data"]["topic"]["id"].as_u64()
+        ),
+        (Some("k1"), Some(2)),
+        "{ack}"
+    );
     assert_eq!(patch["data"]["ops"][0]["topic"]["comment"], "by socket");
     assert_eq!(stream.event().json()["ops"][0]["topic"]["author"], "ann");
     socket.send(create);
-    assert_eq!(socket.event("ack")["topic"]["id"], 2, "the same key, the same topic");
+    assert_eq!(
+        socket.event("ack")["topic"]["id"],
+        2,
+        "the same key, the same topic"
+    );
     for (text, status, code) in [
-        (r#"{"op":"create","comment":" ","key":"k2"}"#, 422, "invalid"),
-        (r#"{"op":"create","comment":"another","key":"k1"}"#, 422, "key_reused"),
-        (r#"{"op":"create","comment":"x","id":1}"#, 422, "unknown_key"),
+        (
+            r#"{"op":"create","comment":" ","key":"k2"}"#,
+            422,
+            "invalid",
+        ),
+        (
+            r#"{"op":"create","comment":"another","key":"k1"}"#,
+            422,
+            "key_reused",
+        ),
+        (
+            r#"{"op":"create","comment":"x","id":1}"#,
+            422,
+            "unknown_key",
+        ),
         (r#"{"op":"destroy"}"#, 400, "unreadable"),
-        (r#"{"op":"create","comment":"x","key":""}"#, 400, "unreadable"),
+        (
+            r#"{"op":"create","comment":"x","key":""}"#,
+            400,
+            "unreadable",
+        ),
         ("hello", 400, "unreadable"),
     ] {
         socket.send(text);
         let error = socket.event("error");
-        assert_eq!((error["status"].as_u64(), error["code"].as_str()), (Some(status), Some(code)), "{text}: {error}");
+        assert_eq!(
+            (error["status"].as_u64(), error["code"].as_str()),
+            (Some(status), Some(code)),
+            "{text}: {error}"
+        );
     }
     // It comes back with its cursor, and is told what it missed.
     let cursor = patch["id"].as_str().expect("a cursor").to_owned();
     node.post("meanwhile");
-    let mut again = Socket::open(&node, &format!("/b/main/ws?last_event_id={cursor}"), &[]).expect("open");
-    assert_eq!(again.event("patch")["ops"][0]["topic"]["comment"], "meanwhile");
-    again.send(&format!(r#"{{"op":"create","comment":"{}"}}"#, "x".repeat(70_000)));
+    let mut again =
+        Socket::open(&node, &format!("/b/main/ws?last_event_id={cursor}"), &[]).expect("open");
+    assert_eq!(
+        again.event("patch")["ops"][0]["topic"]["comment"],
+        "meanwhile"
+    );
+    again.send(&format!(
+        r#"{{"op":"create","comment":"{}"}}"#,
+        "x".repeat(70_000)
+    ));
     while again.frame().is_some() {}
     node.terminate();
     assert_eq!(socket.event("bye")["reason"], "shutdown");
@@ -109,15 +168,36 @@ fn a_socket_streams_and_posts(database: Database) {
 fn a_socket_is_for_those_who_may_read(database: Database) {
     let node = Node::start(database);
     let open = |path: &str, headers: &[(&'static str, &str)]| Socket::open(&node, path, headers);
-    assert_eq!(open("/b/main/ws", &[("origin", "http://evil.example")]).err(), Some(403), "another site's page");
-    assert_eq!(open("/b/main/ws", &[("sec-fetch-site", "cross-site")]).err(), Some(403));
+    assert_eq!(
+        open("/b/main/ws", &[("origin", "http://evil.example")]).err(),
+        Some(403),
+        "another site's page"
+    );
+    assert_eq!(
+        open("/b/main/ws", &[("sec-fetch-site", "cross-site")]).err(),
+        Some(403)
+    );
     assert_eq!(open("/b/nowhere/ws", &[]).err(), Some(404));
     assert_eq!(node.get("/b/main/ws").status, 400, "no handshake");
     let admin = node.token(&["create", "--scope", "admin"]);
-    assert_eq!(node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], r#"{"read":"token","post":"token"}"#).status, 200);
+    assert_eq!(
+        node.send_as(
+            "PATCH",
+            "/api/v1/boards/main",
+            &admin,
+            &[],
+            r#"{"read":"token","post":"token"}"#
+        )
+        .status,
+        200
+    );
     assert_eq!(open("/b/main/ws", &[]).err(), Some(404));
     let reader = node.token(&["create", "--scope", "read"]);
-    let mut socket = open("/b/main/ws", &[("authorization", &format!("Bearer {reader}"))]).expect("open");
+    let mut socket = open(
+        "/b/main/ws",
+        &[("authorization", &format!("Bearer {reader}"))],
+    )
+    .expect("open");
     socket.event("snapshot");
     socket.send(r#"{"op":"create","comment":"x"}"#);
     assert_eq!(socket.event("error")["status"], 403);
@@ -127,9 +207,20 @@ fn a_socket_is_for_those_who_may_read(database: Database) {
 
 #[test]
 fn a_socket_counts_as_a_stream() {
-    let node = Node::start_with(Database::sqlite(), &[("LIMITS__STREAMS_PER_CLIENT_MAX", "3")]);
-    let held: Vec<_> = (0..4).map(|_| Socket::open(&node, "/b/main/ws", &[])).collect();
-    assert_eq!(held.iter().filter_map(|socket| socket.as_ref().err()).collect::<Vec<_>>(), [&429], "room for three");
+    let node = Node::start_with(
+        Database::sqlite(),
+        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "3")],
+    );
+    let held: Vec<_> = (0..4)
+        .map(|_| Socket::open(&node, "/b/main/ws", &[]))
+        .collect();
+    assert_eq!(
+        held.iter()
+            .filter_map(|socket| socket.as_ref().err())
+            .collect::<Vec<_>>(),
+        [&429],
+        "room for three"
+    );
 }
 
 /// A client that answers no ping is gone.
@@ -143,12 +234,21 @@ fn a_silent_client_is_closed() {
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    connection.write_all(&wire::message("GET", "/b/main/ws", &handshake, b"")).expect("sent");
+    connection
+        .write_all(&wire::message("GET", "/b/main/ws", &handshake, b""))
+        .expect("sent");
     let mut input = BufReader::new(connection);
     assert_eq!(wire::read_head(&mut input).0, 101);
     let began = Instant::now();
     let mut rest = Vec::new();
     input.read_to_end(&mut rest).expect("an end");
-    assert!(rest.windows(2).any(|bytes| bytes == [0x89, 0]), "it was asked");
-    assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!(
+        rest.windows(2).any(|bytes| bytes == [0x89, 0]),
+        "it was asked"
+    );
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(8)).contains(&began.elapsed()),
+        "{:?}",
+        began.elapsed()
+    );
 }

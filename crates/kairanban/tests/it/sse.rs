@@ -38,22 +38,38 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut connection = wire::connect(address);
-        connection.write_all(&wire::message("GET", path, headers, b"")).expect("sent");
+        connection
+            .write_all(&wire::message("GET", path, headers, b""))
+            .expect("sent");
         let mut input = BufReader::new(connection);
         let (status, head) = wire::read_head(&mut input);
         assert_eq!(status, 200, "{head}");
         // A refusal is complete when it is sent, so it is not chunked.
         let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-        Self { input, head, chunked, text: String::new(), events: VecDeque::new() }
+        Self {
+            input,
+            head,
+            chunked,
+            text: String::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// The next thing on the stream, comments and `retry` lines too; `None` at its end, and after
     /// `patience` without a byte.
     pub(crate) fn raw(&mut self, patience: Duration) -> Option<Event> {
-        self.input.get_ref().set_read_timeout(Some(patience)).expect("a time limit");
+        self.input
+            .get_ref()
+            .set_read_timeout(Some(patience))
+            .expect("a time limit");
         while self.events.is_empty() {
-            let chunk = if self.chunked { wire::read_chunk(&mut self.input)? } else { wire::read_some(&mut self.input)? };
-            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+            let chunk = if self.chunked {
+                wire::read_chunk(&mut self.input)?
+            } else {
+                wire::read_some(&mut self.input)?
+            };
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
             while let Some(end) = self.text.find("\n\n") {
                 let block: String = self.text.drain(..end + 2).collect();
                 self.events.push_back(parse(&block));
@@ -75,10 +91,18 @@ impl Reader {
     /// Asserts that nothing but heartbeats (and the `retry` at the start) comes for a while.
     pub(crate) fn quiet_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        while let Some(left) = end
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        {
             if let Some(event) = self.raw(left) {
                 assert!(
-                    event.comment || event == Event { retry: event.retry, ..Event::default() },
+                    event.comment
+                        || event
+                            == Event {
+                                retry: event.retry,
+                                ..Event::default()
+                            },
                     "expected silence, got {event:?}"
                 );
             }
@@ -93,7 +117,10 @@ impl Reader {
 pub(crate) fn parse(block: &str) -> Event {
     let mut event = Event::default();
     for line in block.lines().filter(|line| !line.is_empty()) {
-        match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value))) {
+        match line
+            .split_once(':')
+            .map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value)))
+        {
             Some(("", _)) => event.comment = true,
             Some(("event", value)) => event.name = value.to_owned(),
             Some(("id", value)) => event.id = Some(value.to_owned()),
@@ -121,17 +148,30 @@ impl Mirror {
             "snapshot" => {
                 let data = event.json();
                 self.topics.clear();
-                data["topics"].as_array().expect("topics").iter().for_each(|topic| self.set(topic));
+                data["topics"]
+                    .as_array()
+                    .expect("topics")
+                    .iter()
+                    .for_each(|topic| self.set(topic));
                 self.complete(event, &data);
             }
             "patch" => {
                 let data = event.json();
-                let (from, to) = (data["from"].as_u64().expect("from"), data["revision"].as_u64().expect("revision"));
-                assert!(from <= self.revision && self.revision < to, "at {} came {data}", self.revision);
+                let (from, to) = (
+                    data["from"].as_u64().expect("from"),
+                    data["revision"].as_u64().expect("revision"),
+                );
+                assert!(
+                    from <= self.revision && self.revision < to,
+                    "at {} came {data}",
+                    self.revision
+                );
                 for op in data["ops"].as_array().expect("ops") {
                     match op["op"].as_str() {
                         Some("set") => self.set(&op["topic"]),
-                        Some("delete") => drop(self.topics.remove(&op["id"].as_u64().expect("an id"))),
+                        Some("delete") => {
+                            drop(self.topics.remove(&op["id"].as_u64().expect("an id")))
+                        }
                         other => panic!("an op {other:?}"),
                     }
                 }
@@ -144,24 +184,45 @@ impl Mirror {
 
     fn set(&mut self, topic: &Value) {
         let number = |key: &str| topic[key].as_u64().expect("a number");
-        self.topics.insert(number("id"), (number("revision"), topic["comment"].as_str().expect("a comment").to_owned()));
+        self.topics.insert(
+            number("id"),
+            (
+                number("revision"),
+                topic["comment"].as_str().expect("a comment").to_owned(),
+            ),
+        );
     }
 
     fn complete(&mut self, event: &Event, data: &Value) {
         let revision = data["revision"].as_u64().expect("a revision");
-        assert!(revision >= self.revision, "revisions never fall: {} then {revision}", self.revision);
+        assert!(
+            revision >= self.revision,
+            "revisions never fall: {} then {revision}",
+            self.revision
+        );
         self.revision = revision;
         self.cursor = event.id.clone().expect("an id completes a state");
         assert!(self.cursor.ends_with(&format!("-{revision}")));
-        assert_eq!(data["digest"].as_str(), Some(self.digest().as_str()), "{data}");
+        assert_eq!(
+            data["digest"].as_str(),
+            Some(self.digest().as_str()),
+            "{data}"
+        );
     }
 
     fn digest(&self) -> String {
-        digest(self.topics.iter().map(|(id, (revision, _))| (*id, *revision)))
+        digest(
+            self.topics
+                .iter()
+                .map(|(id, (revision, _))| (*id, *revision)),
+        )
     }
 
     pub(crate) fn comments(&self) -> Vec<&str> {
-        self.topics.values().map(|(_, comment)| comment.as_str()).collect()
+        self.topics
+            .values()
+            .map(|(_, comment)| comment.as_str())
+            .collect()
     }
 }
 
@@ -173,6 +234,8 @@ pub(crate) fn digest(topics: impl Iterator<Item = (u64, u64)>) -> String {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    let sum = topics.map(|(id, revision)| mix(mix(id).wrapping_add(revision))).fold(0, u64::wrapping_add);
+    let sum = topics
+        .map(|(id, revision)| mix(mix(id).wrapping_add(revision)))
+        .fold(0, u64::wrapping_add);
     format!("{sum:016x}")
 }

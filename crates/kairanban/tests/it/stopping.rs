@@ -28,7 +28,10 @@ fn the_load_balancer_hears_first(database: Database) {
         while !stream.event().data.contains(&format!("\"id\":{id}")) {}
         assert_eq!(node.get("/livez").status, 200);
     }
-    assert_eq!(node.stream("/b/main/stream?format=patch").event().name, "snapshot");
+    assert_eq!(
+        node.stream("/b/main/stream?format=patch").event().name,
+        "snapshot"
+    );
     let (_, code) = node.end(Duration::from_secs(10));
     assert_eq!(code, Some(0));
     assert!(began.elapsed() >= WAIT, "{:?}", began.elapsed());
@@ -69,21 +72,36 @@ fn a_busy_port_leaves_nothing_behind() {
             .output()
             .expect("the program");
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("cannot listen on"),
+            "{output:?}"
+        );
     }
     assert!(!data.exists(), "a data folder was made");
-    assert_eq!(postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema();"), "0", "it was migrated");
+    assert_eq!(
+        postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema();"),
+        "0",
+        "it was migrated"
+    );
 }
 
 /// Who comes while the server still migrates waits, and is then answered.
 #[test]
 fn who_comes_early_waits() {
-    let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let address = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
     let database = Database::postgres();
     // The first migration makes a table of this name, and waits until it is known whether there is one.
     let lock = database.lock_out_tables("__diesel_schema_migrations");
     let mut child = program()
-        .args(["--listen", &address.to_string(), "--database-url", &database.url()])
+        .args([
+            "--listen",
+            &address.to_string(),
+            "--database-url",
+            &database.url(),
+        ])
         .stdout(Stdio::null())
         .spawn()
         .expect("the program");
@@ -95,17 +113,30 @@ fn who_comes_early_waits() {
             Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
         }
     };
-    let is_early = database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema();") == "0";
+    let is_early =
+        database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema();") == "0";
     drop(lock);
     let answer = early.map(|mut connection| {
         use std::io::Write as _;
-        connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
-        connection.write_all(&wire::message("GET", "/readyz", &[("Connection", "close")], b"")).expect("sent");
+        connection
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a time limit");
+        connection
+            .write_all(&wire::message(
+                "GET",
+                "/readyz",
+                &[("Connection", "close")],
+                b"",
+            ))
+            .expect("sent");
         wire::read_answer(&mut std::io::BufReader::new(connection), false).status
     });
     // It may have ended already.
     let _ = child.kill();
     let _ = child.wait();
-    assert!(is_early, "the connection was taken only after the migration");
+    assert!(
+        is_early,
+        "the connection was taken only after the migration"
+    );
     assert_eq!(answer, Some(200));
 }

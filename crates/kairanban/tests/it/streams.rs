@@ -35,31 +35,54 @@ fn a_time_is_a_cursor_too(database: Database) {
     node.post("long ago");
     // Not while it runs: a change that it has read and that stands otherwise in the log is one of another history.
     node.kill();
-    node.database.sql("UPDATE changes SET at = '2000-01-01 00:00:00';");
+    node.database
+        .sql("UPDATE changes SET at = '2000-01-01 00:00:00';");
     node.restart();
     node.post("just now");
     let missed = node.stream("/b/main/stream?format=patch&since=10m").event();
-    let comments: Vec<_> =
-        missed.json()["ops"].as_array().expect("ops").iter().map(|op| op["topic"]["comment"].clone()).collect();
-    assert_eq!((missed.name.as_str(), comments), ("patch", vec!["just now".into()]));
-    node.stream("/b/main/stream?format=patch&since=0s").quiet_for(Duration::from_millis(300));
+    let comments: Vec<_> = missed.json()["ops"]
+        .as_array()
+        .expect("ops")
+        .iter()
+        .map(|op| op["topic"]["comment"].clone())
+        .collect();
+    assert_eq!(
+        (missed.name.as_str(), comments),
+        ("patch", vec!["just now".into()])
+    );
+    node.stream("/b/main/stream?format=patch&since=0s")
+        .quiet_for(Duration::from_millis(300));
 }
 
 fn list_has_the_revision(database: Database) {
     let node = Node::start(database);
     let mut stream = node.stream("/b/main/stream");
     let head = stream.head.to_lowercase();
-    for header in ["cache-control: no-cache, no-transform", "x-accel-buffering: no", "content-encoding: identity"] {
+    for header in [
+        "cache-control: no-cache, no-transform",
+        "x-accel-buffering: no",
+        "content-encoding: identity",
+    ] {
         assert!(head.contains(header), "{head}");
     }
-    let retry = stream.raw(Duration::from_secs(5)).and_then(|first| first.retry).expect("retry comes first");
+    let retry = stream
+        .raw(Duration::from_secs(5))
+        .and_then(|first| first.retry)
+        .expect("retry comes first");
     assert!((2_000..=5_000).contains(&retry));
     stream.event();
     let id = node.post("a");
     let event = stream.event();
     let revision = event.json()["revision"].clone();
-    assert_eq!(event.json(), json!({"revision": revision, "contents": [{"id": id, "comment": "a"}]}));
-    assert!(event.id.is_some_and(|id| id.ends_with(&format!("-{revision}"))));
+    assert_eq!(
+        event.json(),
+        json!({"revision": revision, "contents": [{"id": id, "comment": "a"}]})
+    );
+    assert!(
+        event
+            .id
+            .is_some_and(|id| id.ends_with(&format!("-{revision}")))
+    );
 }
 
 fn patches_lead_to_the_board(database: Database) {
@@ -83,29 +106,39 @@ fn patches_lead_to_the_board(database: Database) {
 fn a_cursor_is_continued_exactly(database: Database) {
     let node = Node::start(database);
     let path = "/b/main/stream?format=patch";
-    node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'x'), (1, 'y');");
+    node.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'x'), (1, 'y');");
     node.post("a");
     let mut mirror = board(&node);
     let at = mirror.cursor.clone();
     // Up to date: no payload. In the header, in the query, in the tutorial's stream.
     node.resume(path, &at).quiet_for(Duration::from_millis(300));
-    node.stream(&format!("{path}&last_event_id={at}")).quiet_for(Duration::from_millis(300));
-    node.resume("/topic_stream/", &at).quiet_for(Duration::from_millis(300));
+    node.stream(&format!("{path}&last_event_id={at}"))
+        .quiet_for(Duration::from_millis(300));
+    node.resume("/topic_stream/", &at)
+        .quiet_for(Duration::from_millis(300));
     // Behind: exactly what is missing, also while nobody watched.
     node.database
         .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'b'), (1, 'c'); DELETE FROM topics WHERE comment = 'a';");
     node.post("d");
     let event = node.resume(path, &at).event();
     assert_eq!(event.name, "patch");
-    assert_eq!(event.json()["ops"].as_array().map(Vec::len), Some(4), "{event:?}");
+    assert_eq!(
+        event.json()["ops"].as_array().map(Vec::len),
+        Some(4),
+        "{event:?}"
+    );
     mirror.take(&event);
     assert_eq!(mirror.comments(), ["x", "y", "b", "c", "d"]);
     let contents = node.resume("/topic_stream/", &at).event().json();
     assert_eq!(contents["contents"].as_array().map(Vec::len), Some(5));
     // The header wins over the query; an empty header is no cursor.
-    let event = node.resume(&format!("{path}&last_event_id={}", mirror.cursor), "").event();
+    let event = node
+        .resume(&format!("{path}&last_event_id={}", mirror.cursor), "")
+        .event();
     assert_eq!(event.name, "snapshot");
-    node.stream(&format!("{path}&since=now")).quiet_for(Duration::from_millis(300));
+    node.stream(&format!("{path}&since=now"))
+        .quiet_for(Duration::from_millis(300));
 }
 
 fn a_cursor_that_cannot_be_served_is_reset(database: Database) {
@@ -113,9 +146,18 @@ fn a_cursor_that_cannot_be_served_is_reset(database: Database) {
     node.post("a");
     let cursor = board(&node).cursor;
     let (epoch, revision) = cursor.split_once('-').expect("a cursor");
-    let future = format!("{epoch}-{}", revision.parse::<u64>().expect("a number") + 1_000);
+    let future = format!(
+        "{epoch}-{}",
+        revision.parse::<u64>().expect("a number") + 1_000
+    );
     let junk = "x".repeat(8_000);
-    for (cursor, reason) in [("0-1", "epoch"), (&future, "future"), ("abc", "invalid"), ("-1", "invalid"), (&junk, "invalid")] {
+    for (cursor, reason) in [
+        ("0-1", "epoch"),
+        (&future, "future"),
+        ("abc", "invalid"),
+        ("-1", "invalid"),
+        (&junk, "invalid"),
+    ] {
         let mut stream = node.resume("/b/main/stream?format=patch", cursor);
         let reset = stream.event();
         assert_eq!(
@@ -124,7 +166,13 @@ fn a_cursor_that_cannot_be_served_is_reset(database: Database) {
             "{cursor:.20}"
         );
         let snapshot = stream.event();
-        assert_eq!((snapshot.name.as_str(), snapshot.json()["topics"][0]["comment"].as_str()), ("snapshot", Some("a")));
+        assert_eq!(
+            (
+                snapshot.name.as_str(),
+                snapshot.json()["topics"][0]["comment"].as_str()
+            ),
+            ("snapshot", Some("a"))
+        );
     }
 }
 
@@ -133,7 +181,8 @@ fn a_restart_continues_where_the_reader_stood(database: Database) {
     node.post("a");
     let mut mirror = board(&node);
     node.kill();
-    node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'while it was down');");
+    node.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'while it was down');");
     node.restart();
     let mut stream = node.resume("/b/main/stream?format=patch", &mirror.cursor);
     let event = stream.event();
@@ -159,28 +208,51 @@ fn a_full_board_pushes_out_its_oldest(database: Database) {
     }
     assert_eq!(mirror.comments(), ["2", "3", "4"]);
     // The archiver's own transaction changes no list: same tag, no event.
-    let tag = node.get("/api/v1/boards/main/topics").header("etag").map(str::to_owned);
-    let archived = || node.database.sql("SELECT count(*) FROM topics WHERE archived;");
+    let tag = node
+        .get("/api/v1/boards/main/topics")
+        .header("etag")
+        .map(str::to_owned);
+    let archived = || {
+        node.database
+            .sql("SELECT count(*) FROM topics WHERE archived;")
+    };
     let end = Instant::now() + Duration::from_secs(5);
     while !archived().ends_with('1') {
         assert!(Instant::now() < end, "nothing was archived");
     }
     stream.quiet_for(Duration::from_millis(300));
-    assert_eq!(node.get("/api/v1/boards/main/topics").header("etag").map(str::to_owned), tag);
+    assert_eq!(
+        node.get("/api/v1/boards/main/topics")
+            .header("etag")
+            .map(str::to_owned),
+        tag
+    );
     node.database.sql("DELETE FROM topics WHERE comment = '4';");
     mirror.take(&stream.event());
-    assert_eq!(mirror.comments(), ["2", "3"], "what is archived never comes back");
+    assert_eq!(
+        mirror.comments(),
+        ["2", "3"],
+        "what is archived never comes back"
+    );
 }
 
 fn a_deleted_board_says_goodbye(database: Database) {
     let node = Node::start(database);
-    node.database.sql("INSERT INTO boards (name) VALUES ('other');");
-    let mut streams = [node.stream("/b/other/stream"), node.stream("/b/main/stream")];
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('other');");
+    let mut streams = [
+        node.stream("/b/other/stream"),
+        node.stream("/b/main/stream"),
+    ];
     streams.iter_mut().for_each(|stream| drop(stream.event()));
-    node.database.sql("DELETE FROM boards WHERE name = 'other';");
+    node.database
+        .sql("DELETE FROM boards WHERE name = 'other';");
     let [other, main] = &mut streams;
     let bye = other.event();
-    assert_eq!((bye.name.as_str(), bye.json()), ("bye", json!({"reason": "gone"})));
+    assert_eq!(
+        (bye.name.as_str(), bye.json()),
+        ("bye", json!({"reason": "gone"}))
+    );
     assert_eq!(other.raw(Duration::from_secs(5)), None, "the end");
     assert_eq!(node.get("/b/other/stream").status, 404);
     main.quiet_for(Duration::from_millis(200));
@@ -192,21 +264,36 @@ fn streams_rotate() {
     let mut stream = node.stream("/topic_stream/");
     let cursor = stream.event().id.expect("an id");
     let bye = stream.event();
-    assert_eq!((bye.name.as_str(), bye.json(), bye.id), ("bye", json!({"reason": "rotate"}), None));
+    assert_eq!(
+        (bye.name.as_str(), bye.json(), bye.id),
+        ("bye", json!({"reason": "rotate"}), None)
+    );
     assert_eq!(stream.raw(Duration::from_secs(5)), None, "the end");
     node.post("meanwhile");
-    assert_eq!(node.resume("/topic_stream/", &cursor).event().json()["contents"][0]["comment"], "meanwhile");
+    assert_eq!(
+        node.resume("/topic_stream/", &cursor).event().json()["contents"][0]["comment"],
+        "meanwhile"
+    );
 }
 
 #[test]
 fn there_is_room_for_so_many_and_leaving_makes_room() {
-    let settings =
-        [("LIMITS__STREAMS_MAX", "3"), ("LIMITS__STREAMS_PER_CLIENT_MAX", "2"), ("LIMITS__TRUSTED_PROXIES", "127.0.0.0/8")];
+    let settings = [
+        ("LIMITS__STREAMS_MAX", "3"),
+        ("LIMITS__STREAMS_PER_CLIENT_MAX", "2"),
+        ("LIMITS__TRUSTED_PROXIES", "127.0.0.0/8"),
+    ];
     let node = Node::start_with(Database::sqlite(), &settings);
     let open = |client: &str| {
-        let mut stream = Reader::open(node.address, "/topic_stream/", &[("X-Forwarded-For", client)]);
+        let mut stream = Reader::open(
+            node.address,
+            "/topic_stream/",
+            &[("X-Forwarded-For", client)],
+        );
         let first = stream.event();
-        (first.name == "bye").then(|| assert_eq!(first.json(), json!({"reason": "limit"}))).map_or(Ok(stream), Err)
+        (first.name == "bye")
+            .then(|| assert_eq!(first.json(), json!({"reason": "limit"})))
+            .map_or(Ok(stream), Err)
     };
     let first = open("198.51.100.1").expect("room");
     let second = open("198.51.100.1").expect("room");
@@ -225,12 +312,17 @@ fn there_is_room_for_so_many_and_leaving_makes_room() {
 /// reads again.
 #[test]
 fn a_reader_that_fell_behind_gets_the_newest_list() {
-    let node = Node::start_with(Database::sqlite(), &[("STREAM__LAG_MAX", "4"), ("BOARD__TOPICS_MAX", "2000")]);
+    let node = Node::start_with(
+        Database::sqlite(),
+        &[("STREAM__LAG_MAX", "4"), ("BOARD__TOPICS_MAX", "2000")],
+    );
     let mut stream = node.stream("/b/main/stream");
     stream.event();
     // A list of 2 MB, many times over: more than sockets hold.
     let rows = vec![format!("(1, '{}')", "x".repeat(2_000)); 1_000].join(",");
-    node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"));
+    node.database.sql(&format!(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"
+    ));
     (0..30).for_each(|n| _ = node.post(&n.to_string()));
     let last = node.post("last");
     let mut reset = false;
@@ -246,8 +338,12 @@ fn a_reader_that_fell_behind_gets_the_newest_list() {
 
 #[test]
 fn a_reader_that_takes_nothing_is_cut_off() {
-    let settings =
-        [("STREAM__STALL_S", "2"), ("STREAM__LAG_MAX", "4"), ("LIMITS__STREAMS_MAX", "1"), ("BOARD__TOPICS_MAX", "2000")];
+    let settings = [
+        ("STREAM__STALL_S", "2"),
+        ("STREAM__LAG_MAX", "4"),
+        ("LIMITS__STREAMS_MAX", "1"),
+        ("BOARD__TOPICS_MAX", "2000"),
+    ];
     let node = Node::start_with(Database::sqlite(), &settings);
     let stream = node.stream("/b/main/stream");
     let text = "x".repeat(2_000);
@@ -262,7 +358,9 @@ fn a_reader_that_takes_nothing_is_cut_off() {
     };
     while refused() {
         let rows = vec![format!("(1, '{text}')"); 50].join(",");
-        node.database.sql(&format!("BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"));
+        node.database.sql(&format!(
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"
+        ));
         assert!(Instant::now() < end, "still holding the only place");
         std::thread::park_timeout(Duration::from_millis(100));
     }
@@ -274,7 +372,10 @@ fn a_reader_that_takes_nothing_is_cut_off() {
 
 #[test]
 fn sigterm_ends_a_hundred_streams_within_the_grace() {
-    let settings = [("SERVER__DRAIN_S", "5"), ("LIMITS__STREAMS_PER_CLIENT_MAX", "200")];
+    let settings = [
+        ("SERVER__DRAIN_S", "5"),
+        ("LIMITS__STREAMS_PER_CLIENT_MAX", "200"),
+    ];
     let mut node = Node::start_with(Database::sqlite(), &settings);
     let mut streams: Vec<_> = (0..100).map(|_| node.stream("/topic_stream/")).collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
@@ -283,7 +384,10 @@ fn sigterm_ends_a_hundred_streams_within_the_grace() {
     assert_eq!(code, Some(0), "after {took:?}");
     for mut stream in streams {
         let bye = stream.event();
-        assert_eq!((bye.name.as_str(), bye.json()), ("bye", json!({"reason": "shutdown"})));
+        assert_eq!(
+            (bye.name.as_str(), bye.json()),
+            ("bye", json!({"reason": "shutdown"}))
+        );
         assert_eq!(stream.raw(Duration::from_secs(1)), None, "the end");
     }
 }
@@ -292,7 +396,9 @@ fn sigterm_ends_a_hundred_streams_within_the_grace() {
 fn a_connection_that_waits_for_its_next_request_does_not_hold_up_the_end() {
     let mut node = Node::start(Database::sqlite());
     let mut socket = connect(node.address);
-    socket.write_all(&message("GET", "/livez", &[], b"")).expect("sent");
+    socket
+        .write_all(&message("GET", "/livez", &[], b""))
+        .expect("sent");
     let mut answer = [0; 12];
     socket.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");

@@ -23,7 +23,8 @@ fn failing(database: Database, failpoints: &str, settings: &[(&str, &str)]) -> N
 
 fn says_it_failed(node: &Node, name: &str) {
     node.wait_for_readiness(PATIENCE, |(status, state, reasons)| {
-        (*status, state.as_str()) == (200, "degraded") && reasons.contains(&format!("{name} failed and was started again"))
+        (*status, state.as_str()) == (200, "degraded")
+            && reasons.contains(&format!("{name} failed and was started again"))
     });
 }
 
@@ -32,11 +33,15 @@ fn all_goes_on(node: &Node) {
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
     let id = node.post("posted");
     while !stream.event().data.contains(&format!("\"id\":{id}")) {}
-    node.database.sql("INSERT INTO topics (board_id, comment) VALUES (1, 'by hand');");
+    node.database
+        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'by hand');");
     while !stream.event().data.contains("by hand") {}
 }
 
-on_both!(each_task_is_started_again, writing_goes_on_or_the_process_ends);
+on_both!(
+    each_task_is_started_again,
+    writing_goes_on_or_the_process_ends
+);
 
 fn each_task_is_started_again(database: Database) {
     let names = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,carrier=2,data-version=2,LISTEN=2,hangups=1";
@@ -49,7 +54,11 @@ fn each_task_is_started_again(database: Database) {
     for n in 0..6 {
         node.post(&n.to_string());
     }
-    let ours = if node.database.is_postgres() { "LISTEN" } else { "data-version" };
+    let ours = if node.database.is_postgres() {
+        "LISTEN"
+    } else {
+        "data-version"
+    };
     for name in [
         "follower",
         "archiver",
@@ -67,11 +76,22 @@ fn each_task_is_started_again(database: Database) {
     }
     while !stream.event().data.contains("\"5\"") {}
     all_goes_on(&node);
-    assert_eq!(node.get_with("/api/v1/tokens", &[("Authorization", "Bearer none")]).status, 401, "tokens are looked for");
-    let beat = (0..50).filter_map(|_| stream.raw(PATIENCE)).any(|event| event.comment);
+    assert_eq!(
+        node.get_with("/api/v1/tokens", &[("Authorization", "Bearer none")])
+            .status,
+        401,
+        "tokens are looked for"
+    );
+    let beat = (0..50)
+        .filter_map(|_| stream.raw(PATIENCE))
+        .any(|event| event.comment);
     assert!(beat, "heartbeats go on");
     let began = Instant::now();
-    while node.database.sql("SELECT count(*) FROM topics WHERE NOT archived;") != "3" {
+    while node
+        .database
+        .sql("SELECT count(*) FROM topics WHERE NOT archived;")
+        != "3"
+    {
         assert!(began.elapsed() < PATIENCE, "archiving goes on");
         std::thread::park_timeout(Duration::from_millis(50));
     }
@@ -82,8 +102,13 @@ fn each_task_is_started_again(database: Database) {
 
 #[test]
 fn messages_by_redis_go_on() {
-    let redis = env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL; scripts/test sets it");
-    let settings = [("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", redis.as_str()), ("DATABASE__POLL_MS", "60000")];
+    let redis = env::var("KAIRANBAN_TEST_REDIS_URL")
+        .expect("KAIRANBAN_TEST_REDIS_URL; scripts/test sets it");
+    let settings = [
+        ("BACKPLANE__KIND", "redis"),
+        ("BACKPLANE__REDIS_URL", redis.as_str()),
+        ("DATABASE__POLL_MS", "60000"),
+    ];
     let node = failing(Database::postgres(), "Redis=2,LISTEN=2", &settings);
     says_it_failed(&node, "Redis");
     let other = node.sibling();
@@ -92,7 +117,10 @@ fn messages_by_redis_go_on() {
     let began = Instant::now();
     loop {
         other.post("from the other");
-        if stream.raw(Duration::from_secs(1)).is_some_and(|event| event.data.contains("from the other")) {
+        if stream
+            .raw(Duration::from_secs(1))
+            .is_some_and(|event| event.data.contains("from the other"))
+        {
             break;
         }
         assert!(began.elapsed() < PATIENCE, "nothing arrives");
@@ -102,9 +130,14 @@ fn messages_by_redis_go_on() {
 /// Nothing has ended, but nothing new would be shown.
 #[test]
 fn a_follower_that_is_stuck_is_not_ready() {
-    let node = failing(Database::sqlite(), "follower-stuck=1", &[("DATABASE__POLL_MS", "100")]);
+    let node = failing(
+        Database::sqlite(),
+        "follower-stuck=1",
+        &[("DATABASE__POLL_MS", "100")],
+    );
     node.wait_for_readiness(PATIENCE, |(status, state, reasons)| {
-        (*status, state.as_str()) == (503, "not_ready") && reasons.contains("the follower has not looked for")
+        (*status, state.as_str()) == (503, "not_ready")
+            && reasons.contains("the follower has not looked for")
     });
     assert_eq!(node.get("/livez").status, 200);
 }
@@ -113,16 +146,27 @@ fn a_follower_that_is_stuck_is_not_ready() {
 #[test]
 fn a_stream_that_fails_ends_alone() {
     let node = failing(Database::sqlite(), "stream=1", &[]);
-    let mut streams: Vec<_> = (0..5).map(|_| node.stream("/b/main/stream?format=patch&since=now")).collect();
+    let mut streams: Vec<_> = (0..5)
+        .map(|_| node.stream("/b/main/stream?format=patch&since=now"))
+        .collect();
     for stream in &mut streams {
         assert!(stream.raw(PATIENCE).expect("a beginning").retry.is_some());
     }
     node.post("a");
     let shown = |stream: &mut crate::sse::Reader| {
-        std::iter::from_fn(|| stream.raw(Duration::from_secs(3))).find(|event| !event.data.is_empty()).is_some()
+        std::iter::from_fn(|| stream.raw(Duration::from_secs(3)))
+            .find(|event| !event.data.is_empty())
+            .is_some()
     };
-    assert_eq!(streams.iter_mut().map(shown).filter(|shown| *shown).count(), 4);
-    assert_eq!(node.readiness().1, "ready", "nothing had to be started again");
+    assert_eq!(
+        streams.iter_mut().map(shown).filter(|shown| *shown).count(),
+        4
+    );
+    assert_eq!(
+        node.readiness().1,
+        "ready",
+        "nothing had to be started again"
+    );
 }
 
 /// The writer fails between the commit and the answers to it.
@@ -136,23 +180,38 @@ fn writing_goes_on_or_the_process_ends(database: Database) {
             break Some(code);
         }
         let goes_on = TcpStream::connect(node.address).is_ok_and(|mut connection| {
-            let post = wire::message("POST", "/", &[("Content-Type", "text/plain"), ("Connection", "close")], b"goes on");
+            let post = wire::message(
+                "POST",
+                "/",
+                &[("Content-Type", "text/plain"), ("Connection", "close")],
+                b"goes on",
+            );
             let mut answer = String::new();
             // The process may end meanwhile.
-            connection.write_all(&post).and_then(|()| connection.read_to_string(&mut answer)).is_ok()
+            connection
+                .write_all(&post)
+                .and_then(|()| connection.read_to_string(&mut answer))
+                .is_ok()
                 && answer.starts_with("HTTP/1.1 201")
         });
         if goes_on {
             break None;
         }
-        assert!(began.elapsed() < PATIENCE, "nothing is written any more, and the process goes on");
+        assert!(
+            began.elapsed() < PATIENCE,
+            "nothing is written any more, and the process goes on"
+        );
         std::thread::park_timeout(Duration::from_millis(50));
     };
     if let Some(code) = code {
         assert_eq!(code, Some(1), "it ends loudly");
         node.restart();
     }
-    assert!(node.get("/api/v1/boards/main/topics").body.contains("committed"));
+    assert!(
+        node.get("/api/v1/boards/main/topics")
+            .body
+            .contains("committed")
+    );
 }
 
 #[test]

@@ -22,29 +22,45 @@ mod tokens;
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| Workspace::read(&root()));
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the checkout")
 }
 
 /// The lengths of `known` are those at the formatter's default width. While the tree is formatted otherwise, they are upper bounds.
 fn is_at_default_width() -> bool {
-    fs::read_to_string(root().join("rustfmt.toml")).map_or(true, |settings| !settings.contains("max_width"))
+    fs::read_to_string(root().join("rustfmt.toml"))
+        .map_or(true, |settings| !settings.contains("max_width"))
 }
 
 #[track_caller]
 fn assert_known(findings: &[Finding], known: &[(&str, usize)], is_final: bool) {
     let faults = judge(findings, known);
     assert!(faults.broken.is_empty(), "\n{}\n", faults.broken.join("\n"));
-    assert!(!is_final || faults.mended.is_empty(), "\n{}\n", faults.mended.join("\n"));
+    assert!(
+        !is_final || faults.mended.is_empty(),
+        "\n{}\n",
+        faults.mended.join("\n")
+    );
 }
 
 #[test]
 fn functions_are_short() {
-    assert_known(&rules::long_functions(&WORKSPACE), known::LONG_FUNCTIONS, is_at_default_width());
+    assert_known(
+        &rules::long_functions(&WORKSPACE),
+        known::LONG_FUNCTIONS,
+        is_at_default_width(),
+    );
 }
 
 #[test]
 fn files_are_short() {
-    assert_known(&rules::long_files(&WORKSPACE), known::LONG_FILES, is_at_default_width());
+    assert_known(
+        &rules::long_files(&WORKSPACE),
+        known::LONG_FILES,
+        is_at_default_width(),
+    );
 }
 
 #[test]
@@ -54,7 +70,11 @@ fn modules_do_not_import_each_other_in_a_cycle() {
 
 #[test]
 fn a_type_name_has_one_definition() {
-    assert_known(&rules::repeated_types(&WORKSPACE), known::REPEATED_TYPES, true);
+    assert_known(
+        &rules::repeated_types(&WORKSPACE),
+        known::REPEATED_TYPES,
+        true,
+    );
 }
 
 #[test]
@@ -75,12 +95,22 @@ fn dependencies_point_down() {
 fn the_layers_name_what_exists() {
     for layer in layers::LAYERS {
         for module in layer.of.iter().chain(layer.except) {
-            assert!(WORKSPACE.has_module(module), "there is no module {module}; mend tidy/layers.rs");
+            assert!(
+                WORKSPACE.has_module(module),
+                "there is no module {module}; mend tidy/layers.rs"
+            );
         }
-        for item in layer.never.iter().filter_map(|never| never.strip_prefix("*::")) {
+        for item in layer
+            .never
+            .iter()
+            .filter_map(|never| never.strip_prefix("*::"))
+        {
             let name = item.split("::").next().unwrap_or_default();
             let mut types = WORKSPACE.files.iter().flat_map(|file| &file.facts.types);
-            assert!(types.any(|named| named.name == name), "there is no type {name}; mend tidy/layers.rs");
+            assert!(
+                types.any(|named| named.name == name),
+                "there is no type {name}; mend tidy/layers.rs"
+            );
         }
     }
 }
@@ -95,7 +125,9 @@ fn main_is_a_page_at_most() {
 fn both_databases_have_the_same_migrations() {
     let names = |database: &str| {
         let folder = fs::read_dir(root().join("migrations").join(database)).expect("migrations");
-        let mut names: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
+        let mut names: Vec<_> = folder
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
         names.sort();
         names
     };

@@ -67,7 +67,9 @@ impl Follower {
     fn note(&mut self, text: &str) {
         let now = Instant::now();
         while text.contains(&format!("post number {} ", self.seen)) {
-            self.arrivals.send((self.seen.to_string(), now)).expect("the measuring thread");
+            self.arrivals
+                .send((self.seen.to_string(), now))
+                .expect("the measuring thread");
             self.seen += 1;
         }
     }
@@ -75,7 +77,12 @@ impl Follower {
     fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.cost.requests += 1;
         self.cost.bytes += wire::message("GET", path, headers, b"").len();
-        Answer::get(Cut::connect(self.address, usize::MAX).expect("a connection"), path, headers).expect("an answer")
+        Answer::get(
+            Cut::connect(self.address, usize::MAX).expect("a connection"),
+            path,
+            headers,
+        )
+        .expect("an answer")
     }
 
     fn stream(&mut self, path: &str) {
@@ -83,7 +90,9 @@ impl Follower {
         // The list that it begins with costs the same in all of these.
         answer.piece();
         let begun = answer.taken();
-        self.arrivals.send((String::new(), Instant::now())).expect("the measuring thread");
+        self.arrivals
+            .send((String::new(), Instant::now()))
+            .expect("the measuring thread");
         while self.seen < POSTS {
             let piece = answer.piece().expect("a piece");
             self.note(&piece);
@@ -92,13 +101,17 @@ impl Follower {
     }
 
     fn socket(&mut self) {
-        let request = format!("ws://{}/b/main/ws", self.address).into_client_request().expect("a request");
+        let request = format!("ws://{}/b/main/ws", self.address)
+            .into_client_request()
+            .expect("a request");
         let cut = Cut::connect(self.address, usize::MAX).expect("a connection");
         let (mut socket, _) = tungstenite::client(request, cut).expect("a socket");
         self.cost.requests += 1;
         socket.read().expect("the list");
         let begun = socket.get_ref().taken();
-        self.arrivals.send((String::new(), Instant::now())).expect("the measuring thread");
+        self.arrivals
+            .send((String::new(), Instant::now()))
+            .expect("the measuring thread");
         while self.seen < POSTS {
             if let Message::Text(text) = socket.read().expect("a frame") {
                 self.note(&text);
@@ -111,16 +124,30 @@ impl Follower {
         let mut tag = String::new();
         while self.seen < POSTS {
             let began = Instant::now();
-            let answer = if tag.is_empty() { self.get(LIST, &[]) } else { self.get(path, &[("If-None-Match", &tag)]) };
+            let answer = if tag.is_empty() {
+                self.get(LIST, &[])
+            } else {
+                self.get(path, &[("If-None-Match", &tag)])
+            };
             let status = answer.status;
             let first = tag.is_empty();
-            if let Some(found) = answer.head.lines().find_map(|line| line.strip_prefix("etag: ")) {
+            if let Some(found) = answer
+                .head
+                .lines()
+                .find_map(|line| line.strip_prefix("etag: "))
+            {
                 tag = found.trim().to_owned();
             }
-            let body = if status == 200 { answer.body_and_bytes() } else { (String::new(), answer.taken()) };
+            let body = if status == 200 {
+                answer.body_and_bytes()
+            } else {
+                (String::new(), answer.taken())
+            };
             if first {
                 self.cost = Cost::default();
-                self.arrivals.send((String::new(), Instant::now())).expect("the measuring thread");
+                self.arrivals
+                    .send((String::new(), Instant::now()))
+                    .expect("the measuring thread");
             } else {
                 self.cost.bytes += body.1;
             }
@@ -133,25 +160,40 @@ impl Follower {
 /// One row of the table.
 fn measure(name: &str, way: Way) -> String {
     let node = Node::start(Database::sqlite());
-    let comment =
-        |text: &str| format!("{text} {}", "so that it is about as long as what people write on a notice board. ".repeat(2));
+    let comment = |text: &str| {
+        format!(
+            "{text} {}",
+            "so that it is about as long as what people write on a notice board. ".repeat(2)
+        )
+    };
     for n in 0..TOPICS {
         node.post(&comment(&format!("before {n}")));
     }
     let (arrivals, arrived) = mpsc::channel();
-    let follower = Follower { address: node.address, arrivals, cost: Cost::default(), seen: 0 };
+    let follower = Follower {
+        address: node.address,
+        arrivals,
+        cost: Cost::default(),
+        seen: 0,
+    };
     let following = thread::spawn(move || follower.follow(way));
     arrived.recv().expect("the list");
     let mut random = fastrand::Rng::with_seed(7);
     let mut delays = Vec::new();
     for n in 0..POSTS {
-        thread::park_timeout(Duration::from_millis(random.u64(PAUSE_MS / 2..PAUSE_MS * 3 / 2)));
+        thread::park_timeout(Duration::from_millis(
+            random.u64(PAUSE_MS / 2..PAUSE_MS * 3 / 2),
+        ));
         let posted = Instant::now();
         node.post(&comment(&format!("post number {n} ")));
         delays.push(posted);
     }
     let cost = following.join().expect("the follower");
-    let mut delays: Vec<_> = delays.into_iter().zip(arrived).map(|(posted, (_, at))| at - posted).collect();
+    let mut delays: Vec<_> = delays
+        .into_iter()
+        .zip(arrived)
+        .map(|(posted, (_, at))| at - posted)
+        .collect();
     assert_eq!(delays.len(), POSTS);
     delays.sort_unstable();
     let ms = |delay: Duration| delay.as_secs_f64() * 1e3;
@@ -171,38 +213,66 @@ fn measure(name: &str, way: Way) -> String {
 fn ways_to_follow_a_board_side_by_side() {
     let ways = [
         ("SSE, `patch`", Way::Stream("/b/main/stream?format=patch")),
-        ("SSE, `patch`, gzip", Way::Stream("/b/main/stream?format=patch&compress=gzip")),
+        (
+            "SSE, `patch`, gzip",
+            Way::Stream("/b/main/stream?format=patch&compress=gzip"),
+        ),
         ("`ndjson`", Way::Stream("/b/main/stream?format=ndjson")),
         ("WebSocket", Way::Socket),
         ("SSE, `html`", Way::Stream("/b/main/stream?format=html")),
         ("SSE, the tutorial's list", Way::Stream("/topic_stream/")),
-        ("SSE, `list`, gzip", Way::Stream("/b/main/stream?format=list&compress=gzip")),
+        (
+            "SSE, `list`, gzip",
+            Way::Stream("/b/main/stream?format=list&compress=gzip"),
+        ),
         ("long poll (`?wait=25`)", Way::LongPoll),
         ("poll each second", Way::Poll),
     ];
-    let mut table = "| way | median ms | most ms | requests a post | bytes a post |\n|---|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| way | median ms | most ms | requests a post | bytes a post |\n|---|---|---|---|---|\n"
+            .to_owned();
     for (name, way) in ways {
         table.push_str(&measure(name, way));
     }
-    std::io::stderr().write_all(table.as_bytes()).expect("written");
+    std::io::stderr()
+        .write_all(table.as_bytes())
+        .expect("written");
 }
 
 /// Seconds, as another program on this machine counts them.
-#[expect(clippy::disallowed_methods, reason = "there is no other clock that both know")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no other clock that both know"
+)]
 fn wall_clock() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs_f64()
 }
 
 /// From a post to one node, or from another program's insert, to the event on another node.
 #[test]
 #[ignore = "measures; scripts/transports runs it"]
 fn from_node_to_node() {
-    let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL; scripts/test sets it");
+    let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL")
+        .expect("KAIRANBAN_TEST_REDIS_URL; scripts/test sets it");
     let mut table = "| commit | told by | median ms | most ms |\n|---|---|---|---|\n".to_owned();
     for (name, posts, settings) in [
         ("`NOTIFY`", POSTS, vec![]),
-        ("Redis", POSTS, vec![("BACKPLANE__KIND", "redis"), ("BACKPLANE__REDIS_URL", redis.as_str())]),
-        ("nothing: the poll", POSTS / 3, vec![("BACKPLANE__KIND", "none")]),
+        (
+            "Redis",
+            POSTS,
+            vec![
+                ("BACKPLANE__KIND", "redis"),
+                ("BACKPLANE__REDIS_URL", redis.as_str()),
+            ],
+        ),
+        (
+            "nothing: the poll",
+            POSTS / 3,
+            vec![("BACKPLANE__KIND", "none")],
+        ),
     ] {
         let one = Node::start_with(Database::postgres(), &settings);
         let other = one.sibling();
@@ -215,12 +285,19 @@ fn from_node_to_node() {
                     thread::park_timeout(Duration::from_millis(random.u64(20..200)));
                     commit();
                     let (event, now) = (stream.event(), wall_clock());
-                    let comment = event.json()["ops"][0]["topic"]["comment"].as_str().expect("a comment").to_owned();
+                    let comment = event.json()["ops"][0]["topic"]["comment"]
+                        .as_str()
+                        .expect("a comment")
+                        .to_owned();
                     now - comment.parse::<f64>().expect("a time")
                 })
                 .collect();
             delays.sort_unstable_by(f64::total_cmp);
-            table.push_str(&format!("| {by} | {name} | {:.1} | {:.1} |\n", delays[posts / 2] * 1e3, delays[posts - 1] * 1e3));
+            table.push_str(&format!(
+                "| {by} | {name} | {:.1} | {:.1} |\n",
+                delays[posts / 2] * 1e3,
+                delays[posts - 1] * 1e3
+            ));
         };
         // The time lies in the comment: before the request, and right before the commit.
         measure("a post to node A", &|| {
@@ -231,5 +308,7 @@ fn from_node_to_node() {
             one.database.sql(insert);
         });
     }
-    std::io::stderr().write_all(table.as_bytes()).expect("written");
+    std::io::stderr()
+        .write_all(table.as_bytes())
+        .expect("written");
 }

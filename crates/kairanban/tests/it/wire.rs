@@ -17,9 +17,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        self.head.lines().find_map(|line| {
+            line.split_once(": ")
+                .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        })
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -28,22 +30,48 @@ impl Answer {
 }
 
 /// Sends one request on a connection of its own.
-pub(crate) fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut connection = connect(address);
-    connection.write_all(&message(method, path, &[headers, &[("Connection", "close")]].concat(), body)).expect("sent");
+    connection
+        .write_all(&message(
+            method,
+            path,
+            &[headers, &[("Connection", "close")]].concat(),
+            body,
+        ))
+        .expect("sent");
     read_answer(&mut BufReader::new(connection), method == "HEAD")
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let connection = TcpStream::connect(address).expect("a connection");
-    connection.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    connection
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
     connection
 }
 
 pub(crate) fn message(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = if body.is_empty() && method != "POST" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    [format!("{method} {path} HTTP/1.1\r\nHost: board.test\r\n{headers}{length}\r\n").as_bytes(), body].concat()
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let length = if body.is_empty() && method != "POST" {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    [
+        format!("{method} {path} HTTP/1.1\r\nHost: board.test\r\n{headers}{length}\r\n").as_bytes(),
+        body,
+    ]
+    .concat()
 }
 
 pub(crate) fn read_answer(reader: &mut impl BufRead, head_only: bool) -> Answer {
@@ -58,15 +86,26 @@ pub(crate) fn read_answer(reader: &mut impl BufRead, head_only: bool) -> Answer 
             reader.read_to_end(&mut body).expect("a body");
         }
     }
-    Answer { status, head, body: String::from_utf8(body).expect("text") }
+    Answer {
+        status,
+        head,
+        body: String::from_utf8(body).expect("text"),
+    }
 }
 
 pub(crate) fn read_head(reader: &mut impl BufRead) -> (u16, String) {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert!(reader.read_line(&mut head).expect("a line") > 0, "the connection ended within the head: {head:?}");
+        assert!(
+            reader.read_line(&mut head).expect("a line") > 0,
+            "the connection ended within the head: {head:?}"
+        );
     }
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
     (status, head)
 }
 

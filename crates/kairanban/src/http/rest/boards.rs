@@ -31,7 +31,9 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct BoardsQuery {
     /// The name of the board before.
-    #[param(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(
+        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
+    )]
     after: Option<String>,
     /// So many at most.
     #[param(minimum = 1, maximum = 500)]
@@ -40,11 +42,19 @@ pub struct BoardsQuery {
 
 /// A board to be made, not checked yet.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `name` and, if you like, `title`, `read` and `post`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `name` and, if you like, `title`, `read` and `post`"
+)]
 pub struct BoardDraft {
-    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(
+        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
+    )]
     name: String,
-    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$")]
+    #[schema(
+        max_length = 200,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
+    )]
     title: Option<String>,
     /// Who may read it: `open` (the default) or `token`.
     #[schema(pattern = "^(open|token)$")]
@@ -56,9 +66,15 @@ pub struct BoardDraft {
 
 /// What is to change in a board, not checked yet.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `title`, `read` or `post`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `title`, `read` or `post`"
+)]
 pub struct BoardChange {
-    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$")]
+    #[schema(
+        max_length = 200,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
+    )]
     title: Option<String>,
     #[schema(pattern = "^(open|token)$")]
     read: Option<String>,
@@ -67,13 +83,22 @@ pub struct BoardChange {
 }
 
 /// Checks what is to be true of a board; gives every fault.
-fn edit(title: Option<String>, read: Option<String>, post: Option<String>) -> Result<BoardEdit, Vec<Invalid>> {
+fn edit(
+    title: Option<String>,
+    read: Option<String>,
+    post: Option<String>,
+) -> Result<BoardEdit, Vec<Invalid>> {
     let title = title.map(|text| text.parse()).transpose();
     let read = read.map(|text| text.parse()).transpose();
     let post = post.map(|text| text.parse()).transpose();
     match (title, read, post) {
         (Ok(title), Ok(read), Ok(post)) => Ok(BoardEdit { title, read, post }),
-        (title, read, post) => Err(title.err().into_iter().chain(read.err()).chain(post.err()).collect()),
+        (title, read, post) => Err(title
+            .err()
+            .into_iter()
+            .chain(read.err())
+            .chain(post.err())
+            .collect()),
     }
 }
 
@@ -96,13 +121,21 @@ pub async fn get_boards(
     query: Query<BoardsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let after = query.after.as_deref().map(str::parse::<BoardName>).transpose();
+    let after = query
+        .after
+        .as_deref()
+        .map(str::parse::<BoardName>)
+        .transpose();
     let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     let boards = state.bulletin.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
-        link_next(&mut response, &request, &format!("after={}&limit={limit}", last.name));
+        link_next(
+            &mut response,
+            &request,
+            &format!("after={}&limit={limit}", last.name),
+        );
     }
     Ok(json(response, render::rest::boards(&boards)))
 }
@@ -120,7 +153,11 @@ pub async fn get_boards(
     responses((status = 200, body = BoardView<'_>, description = "The board"), Refusal),
     security((), ("token" = [])),
 )]
-pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_board_info(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let board = state.bulletin.board(&caller, board_name(&board)?).await?;
     Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
@@ -143,18 +180,38 @@ pub async fn get_board_info(request: HttpRequest, state: Data<AppState>, board: 
     ),
     security(("token" = [])),
 )]
-pub async fn post_board_info(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub async fn post_board_info(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let BoardDraft { name, title, read, post } = body::json_object(&request, payload, &state).await?;
+    let BoardDraft {
+        name,
+        title,
+        read,
+        post,
+    } = body::json_object(&request, payload, &state).await?;
     // The core calls it a board's name wherever it stands; here it stands in `name`.
-    let name = name.parse::<BoardName>().map_err(|fault| Invalid { field: "name", ..fault });
+    let name = name.parse::<BoardName>().map_err(|fault| Invalid {
+        field: "name",
+        ..fault
+    });
     let (name, wanted) = match (name, edit(title, read, post)) {
         (Ok(name), Ok(wanted)) => (name, wanted),
         (name, wanted) => {
-            return Err(ApiError::Invalid(name.err().into_iter().chain(wanted.err().unwrap_or_default()).collect()));
+            return Err(ApiError::Invalid(
+                name.err()
+                    .into_iter()
+                    .chain(wanted.err().unwrap_or_default())
+                    .collect(),
+            ));
         }
     };
-    let board = state.bulletin.create_board(&administrator, name, wanted).await?;
+    let board = state
+        .bulletin
+        .create_board(&administrator, name, wanted)
+        .await?;
     let location = format!("/api/v1/boards/{}", board.name);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -187,7 +244,9 @@ pub async fn patch_board_info(
     let BoardChange { title, read, post } = body::json_object(&request, payload, &state).await?;
     let edit = edit(title, read, post).map_err(ApiError::Invalid)?;
     let board = state.bulletin.update_board(&administrator, edit).await?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(render::rest::board(&board)))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(render::rest::board(&board)))
 }
 
 /// `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
@@ -216,7 +275,9 @@ pub async fn delete_board_info(
     let board = board_name(&board)?;
     let administrator = caller::administrator(&request, &state).await?;
     if board == state.default_board {
-        return Err(ApiError::Conflict("the board at / stays; name another one in board.default first"));
+        return Err(ApiError::Conflict(
+            "the board at / stays; name another one in board.default first",
+        ));
     }
     state.bulletin.delete_board(&administrator, board).await?;
     Ok(HttpResponse::NoContent().finish())

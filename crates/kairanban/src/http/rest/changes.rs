@@ -62,15 +62,39 @@ pub async fn get_changes(
     let after = match query.since.as_deref().map(str::parse::<Cursor>) {
         None => Revision::ZERO,
         Some(Ok(cursor)) if cursor.epoch == epoch => cursor.revision,
-        Some(Ok(_)) => return Err(ApiError::Gone("this cursor is of another history; begin with the list of topics")),
+        Some(Ok(_)) => {
+            return Err(ApiError::Gone(
+                "this cursor is of another history; begin with the list of topics",
+            ));
+        }
         Some(Err(error)) => return Err(bad_query("since", &error.to_string())),
     };
-    let read = state.bulletin.log(&caller, board, LogPage { after, place: query.place, limit }).await?;
-    let entries = read.ok_or(ApiError::Gone("the log no longer reaches back that far; begin with the list of topics"))?;
+    let read = state
+        .bulletin
+        .log(
+            &caller,
+            board,
+            LogPage {
+                after,
+                place: query.place,
+                limit,
+            },
+        )
+        .await?;
+    let entries = read.ok_or(ApiError::Gone(
+        "the log no longer reaches back that far; begin with the list of topics",
+    ))?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
-        let since = Cursor { epoch, revision: last.revision };
-        link_next(&mut response, &request, &format!("since={since}&place={}&limit={limit}", last.place));
+        let since = Cursor {
+            epoch,
+            revision: last.revision,
+        };
+        link_next(
+            &mut response,
+            &request,
+            &format!("since={since}&place={}&limit={limit}", last.place),
+        );
     }
     Ok(json(response, render::rest::changes(&entries)))
 }

@@ -108,15 +108,25 @@ struct BearerToken;
 impl Modify for BearerToken {
     fn modify(&self, document: &mut Document) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme("token", scheme);
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", scheme);
         // Our comments speak of Rust's errors; a client meets statuses.
-        let operations = document
-            .paths
-            .paths
-            .values_mut()
-            .flat_map(|path| [&mut path.get, &mut path.head, &mut path.post, &mut path.patch, &mut path.delete]);
+        let operations = document.paths.paths.values_mut().flat_map(|path| {
+            [
+                &mut path.get,
+                &mut path.head,
+                &mut path.post,
+                &mut path.patch,
+                &mut path.delete,
+            ]
+        });
         for operation in operations.flatten() {
-            let refused = operation.description.take().map(|text| text.replace("# Errors\n", "Refused: "));
+            let refused = operation
+                .description
+                .take()
+                .map(|text| text.replace("# Errors\n", "Refused: "));
             operation.description = refused;
         }
     }
@@ -127,14 +137,23 @@ impl Modify for BearerToken {
 /// # Errors
 /// If the document cannot be written, which a test holds that it can.
 pub async fn get_openapi() -> Result<HttpResponse, ApiError> {
-    let text = Api::openapi().to_pretty_json().map_err(|error| ApiError::Internal { cause: error.to_string() })?;
+    let text = Api::openapi()
+        .to_pretty_json()
+        .map_err(|error| ApiError::Internal {
+            cause: error.to_string(),
+        })?;
     let mut response = HttpResponse::Ok();
-    Ok(response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-cache")).body(text + "\n"))
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(text + "\n"))
 }
 
 /// `GET /api/v1/docs`: to where its files stand beside it.
 pub async fn get_docs() -> HttpResponse {
-    HttpResponse::MovedPermanently().insert_header((header::LOCATION, "/api/v1/docs/")).finish()
+    HttpResponse::MovedPermanently()
+        .insert_header((header::LOCATION, "/api/v1/docs/"))
+        .finish()
 }
 
 /// `GET /api/v1/docs/{file}`
@@ -143,10 +162,15 @@ pub async fn get_docs() -> HttpResponse {
 /// If there is no such file.
 pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError> {
     // No validator: that would be another site.
-    let config = Config::from(ADDRESS).validator_url("none").try_it_out_enabled(true);
+    let config = Config::from(ADDRESS)
+        .validator_url("none")
+        .try_it_out_enabled(true);
     let found = utoipa_swagger_ui::serve(&file, Arc::new(config));
-    let found = found.map_err(|error| ApiError::Internal { cause: error.to_string() })?;
-    let found = found.ok_or_else(|| ApiError::NotFound("there is nothing at this address".to_owned()))?;
+    let found = found.map_err(|error| ApiError::Internal {
+        cause: error.to_string(),
+    })?;
+    let found =
+        found.ok_or_else(|| ApiError::NotFound("there is nothing at this address".to_owned()))?;
     let mut response = HttpResponse::Ok();
     if found.gzpipped {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));

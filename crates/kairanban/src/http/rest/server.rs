@@ -48,16 +48,27 @@ pub struct AuditQuery {
     responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the newest first"), Refusal, Forbidden),
     security(("token" = [])),
 )]
-pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn get_audit(
+    request: HttpRequest,
+    state: Data<AppState>,
+    query: Query<AuditQuery>,
+) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     if query.before.is_some_and(|id| id < 1) {
         return Err(bad_query("before", "before is the id of an entry"));
     }
-    let entries = state.bulletin.audit(&administrator, query.before, limit).await?;
+    let entries = state
+        .bulletin
+        .audit(&administrator, query.before, limit)
+        .await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
-        link_next(&mut response, &request, &format!("before={}&limit={limit}", last.id));
+        link_next(
+            &mut response,
+            &request,
+            &format!("before={}&limit={limit}", last.id),
+        );
     }
     Ok(unkept_json(response, render::rest::audit(&entries)))
 }
@@ -74,7 +85,10 @@ pub async fn get_audit(request: HttpRequest, state: Data<AppState>, query: Query
     responses((status = 200, body = Stats, description = "What this node does now"), Refusal, Forbidden),
     security(("token" = [])),
 )]
-pub async fn get_stats(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub async fn get_stats(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
     caller::administrator(&request, &state).await?;
     let following = state.bulletin.following();
     let stats = Stats {

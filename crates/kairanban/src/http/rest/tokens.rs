@@ -41,7 +41,10 @@ pub struct TokensQuery {
 
 /// A token to be made, not checked yet.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with `name`, `scope` and, if you like, `board` and `expires_at`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `name`, `scope` and, if you like, `board` and `expires_at`"
+)]
 pub struct TokenDraft {
     /// What it is for.
     #[schema(
@@ -54,7 +57,9 @@ pub struct TokenDraft {
     #[schema(pattern = "^(read|post|admin)$")]
     scope: String,
     /// The one board that it is for; without it all of them.
-    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(
+        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
+    )]
     board: Option<String>,
     /// When it ends by itself; without it never.
     expires_at: Option<DateTime<Utc>>,
@@ -62,11 +67,26 @@ pub struct TokenDraft {
 
 impl TokenDraft {
     fn check(self, now: DateTime<Utc>) -> Result<NewToken, ApiError> {
-        let Self { name, scope, board, expires_at } = self;
+        let Self {
+            name,
+            scope,
+            board,
+            expires_at,
+        } = self;
         let board = board.map(|board| board.parse::<BoardName>()).transpose();
         let expires_at = expires_at.map(|at| expiry(at, now)).transpose();
-        match (name.parse::<TokenName>(), scope.parse::<Scope>(), board, expires_at) {
-            (Ok(name), Ok(scope), Ok(board), Ok(expires_at)) => Ok(NewToken { name, scope, board, expires_at }),
+        match (
+            name.parse::<TokenName>(),
+            scope.parse::<Scope>(),
+            board,
+            expires_at,
+        ) {
+            (Ok(name), Ok(scope), Ok(board), Ok(expires_at)) => Ok(NewToken {
+                name,
+                scope,
+                board,
+                expires_at,
+            }),
             (name, scope, board, expires_at) => {
                 let faults = [name.err(), scope.err(), board.err(), expires_at.err()];
                 Err(ApiError::Invalid(faults.into_iter().flatten().collect()))
@@ -79,7 +99,9 @@ impl TokenDraft {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `board`")]
 pub struct TicketDraft {
-    #[schema(pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(
+        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
+    )]
     board: String,
 }
 
@@ -110,7 +132,11 @@ pub async fn get_tokens(
     let tokens = state.bulletin.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
-        link_next(&mut response, &request, &format!("after={}&limit={limit}", last.id));
+        link_next(
+            &mut response,
+            &request,
+            &format!("after={}&limit={limit}", last.id),
+        );
     }
     Ok(unkept_json(response, render::rest::tokens(&tokens)))
 }
@@ -131,14 +157,21 @@ pub async fn get_tokens(
     ),
     security(("token" = [])),
 )]
-pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub async fn post_token(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let draft = body::json_object::<TokenDraft>(&request, payload, &state).await?;
     let new = draft.check(state.bulletin.now(&administrator).await?)?;
     let (token, secret) = state.bulletin.create_token(&administrator, new).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)));
-    Ok(unkept_json(response, render::rest::new_token(&token, &secret)))
+    Ok(unkept_json(
+        response,
+        render::rest::new_token(&token, &secret),
+    ))
 }
 
 /// `GET /api/v1/tokens/{id}`
@@ -154,7 +187,11 @@ pub async fn post_token(request: HttpRequest, state: Data<AppState>, payload: Pa
     responses((status = 200, body = TokenView<'_>, description = "What is known of it"), Refusal, Forbidden),
     security(("token" = [])),
 )]
-pub async fn get_token(request: HttpRequest, state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_token(
+    request: HttpRequest,
+    state: Data<AppState>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let token = state.bulletin.token(&administrator, token_id(&id)?).await?;
     Ok(unkept_json(HttpResponse::Ok(), render::rest::token(&token)))
@@ -173,9 +210,16 @@ pub async fn get_token(request: HttpRequest, state: Data<AppState>, id: Path<Str
     responses((status = 204, description = "Ended, and the streams that it let in"), Refusal, Forbidden),
     security(("token" = [])),
 )]
-pub async fn delete_token(request: HttpRequest, state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn delete_token(
+    request: HttpRequest,
+    state: Data<AppState>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    state.bulletin.revoke_token(&administrator, token_id(&id)?).await?;
+    state
+        .bulletin
+        .revoke_token(&administrator, token_id(&id)?)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -192,15 +236,27 @@ pub async fn delete_token(request: HttpRequest, state: Data<AppState>, id: Path<
     responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by `?ticket=`"), Refusal, Forbidden, BadBody),
     security(("token" = [])),
 )]
-pub async fn post_ticket(request: HttpRequest, state: Data<AppState>, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub async fn post_ticket(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let TicketDraft { board } = body::json_object(&request, payload, &state).await?;
-    let board = board.parse::<BoardName>().map_err(|fault| ApiError::Invalid(vec![fault]))?;
+    let board = board
+        .parse::<BoardName>()
+        .map_err(|fault| ApiError::Invalid(vec![fault]))?;
     let ticket = caller::create_ticket(&request, &state, &caller, board.clone()).await?;
-    Ok(unkept_json(HttpResponse::Created(), render::rest::ticket(&ticket, &board, state.tickets)))
+    Ok(unkept_json(
+        HttpResponse::Created(),
+        render::rest::ticket(&ticket, &board, state.tickets),
+    ))
 }
 
 fn token_id(text: &str) -> Result<i64, ApiError> {
-    let id = text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text);
+    let id = text
+        .parse::<i64>()
+        .ok()
+        .filter(|id| *id > 0 && id.to_string() == text);
     id.ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
 }

@@ -83,7 +83,10 @@ pub async fn get_topics(
     }
     match query.wait {
         None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
-        Some(wait) => Ok(list(&request, &wait_for_news(&request, &state, &mut caller, &board, wait).await?)),
+        Some(wait) => Ok(list(
+            &request,
+            &wait_for_news(&request, &state, &mut caller, &board, wait).await?,
+        )),
     }
 }
 
@@ -96,23 +99,50 @@ async fn wait_for_news(
     wait_s: u64,
 ) -> Result<Reading, ApiError> {
     if wait_s > state.rest.wait_max_s {
-        return Err(bad_query("wait", &format!("wait is a number of seconds up to {}", state.rest.wait_max_s)));
+        return Err(bad_query(
+            "wait",
+            &format!(
+                "wait is a number of seconds up to {}",
+                state.rest.wait_max_s
+            ),
+        ));
     }
-    let Some(known) = known_tags(request).find_map(|tag| tag.trim_matches('"').parse::<Cursor>().ok()) else {
+    let Some(known) =
+        known_tags(request).find_map(|tag| tag.trim_matches('"').parse::<Cursor>().ok())
+    else {
         return Ok(state.bulletin.read(caller, board).await?);
     };
     // It holds a connection like a stream does, and counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let _permit = state.gate.enter(client).ok_or(ApiError::TooMany { retry_after_s: 5 })?;
-    Ok(state.bulletin.wait(caller, board, &known, Duration::from_secs(wait_s), &state.drain).await?)
+    let _permit = state
+        .gate
+        .enter(client)
+        .ok_or(ApiError::TooMany { retry_after_s: 5 })?;
+    Ok(state
+        .bulletin
+        .wait(
+            caller,
+            board,
+            &known,
+            Duration::from_secs(wait_s),
+            &state.drain,
+        )
+        .await?)
 }
 
 /// What the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
-        return Err(bad_query("q", &format!("q is a text of at most {chars_max} characters")));
+        return Err(bad_query(
+            "q",
+            &format!("q is a text of at most {chars_max} characters"),
+        ));
     }
-    if text.contains('\0') { Err(bad_query("q", "q must not contain NUL")) } else { Ok(()) }
+    if text.contains('\0') {
+        Err(bad_query("q", "q must not contain NUL"))
+    } else {
+        Ok(())
+    }
 }
 
 async fn page(
@@ -123,20 +153,39 @@ async fn page(
     query: &TopicsQuery,
 ) -> Result<HttpResponse, ApiError> {
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let before =
-        query.before.map(|id| if id > 0 { Ok(TopicId(id)) } else { Err(bad_query("before", "before is the id of a topic")) });
+    let before = query.before.map(|id| {
+        if id > 0 {
+            Ok(TopicId(id))
+        } else {
+            Err(bad_query("before", "before is the id of a topic"))
+        }
+    });
     if let Some(text) = &query.q {
         check_search(text, state.rest.search_chars_max)?;
     }
-    let wanted = Page { before: before.transpose()?, text: query.q.clone().filter(|text| !text.is_empty()), limit };
+    let wanted = Page {
+        before: before.transpose()?,
+        text: query.q.clone().filter(|text| !text.is_empty()),
+        limit,
+    };
     let topics = state.bulletin.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
-        let text = query
-            .q
-            .as_deref()
-            .map(|text| format!("&q={}", percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)));
-        link_next(&mut response, request, &format!("before={}&limit={limit}{}", last.id.0, text.unwrap_or_default()));
+        let text = query.q.as_deref().map(|text| {
+            format!(
+                "&q={}",
+                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+            )
+        });
+        link_next(
+            &mut response,
+            request,
+            &format!(
+                "before={}&limit={limit}{}",
+                last.id.0,
+                text.unwrap_or_default()
+            ),
+        );
     }
     Ok(json(response, render::rest::topic_page(&topics)))
 }
@@ -166,11 +215,26 @@ pub async fn get_topic(
     let (board, id) = named(&path)?;
     let caller = caller::of(&request, &state).await?;
     let topic = state.bulletin.topic(&caller, board, id).await?;
-    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
+    let tag = etag(&Cursor {
+        epoch: state.bulletin.following().epoch(),
+        revision: topic.revision,
+    });
     let fresh = known_tags(&request).any(|known| known == "*" || known == tag);
-    let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
-    Ok(if fresh { response.finish() } else { response.content_type("application/json").body(render::rest::topic(&topic)) })
+    let mut response = if fresh {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(if fresh {
+        response.finish()
+    } else {
+        response
+            .content_type("application/json")
+            .body(render::rest::topic(&topic))
+    })
 }
 
 /// `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
@@ -199,9 +263,14 @@ pub async fn patch_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let edit = body::json_object::<Edit>(&request, payload, &state).await?.check()?;
+    let edit = body::json_object::<Edit>(&request, payload, &state)
+        .await?
+        .check()?;
     let expected = expected_revision(&request, &state)?;
-    let topic = state.bulletin.update_topic(&administrator, id, edit, expected).await?;
+    let topic = state
+        .bulletin
+        .update_topic(&administrator, id, edit, expected)
+        .await?;
     Ok(one(&state, &topic))
 }
 
@@ -230,7 +299,10 @@ pub async fn delete_topic(
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
     let expected = expected_revision(&request, &state)?;
-    state.bulletin.delete_topic(&administrator, id, expected).await?;
+    state
+        .bulletin
+        .delete_topic(&administrator, id, expected)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -263,15 +335,25 @@ pub async fn restore_topic(
 }
 
 /// The revision that `If-Match` asks for; `*` and no header ask for none.
-fn expected_revision(request: &HttpRequest, state: &AppState) -> Result<Option<Revision>, ApiError> {
-    let Some(tag) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+fn expected_revision(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<Option<Revision>, ApiError> {
+    let Some(tag) = request.headers().get(header::IF_MATCH) else {
+        return Ok(None);
+    };
     let tag = tag.to_str().unwrap_or_default().trim();
     if tag == "*" {
         return Ok(None);
     }
-    let cursor = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse::<Cursor>().ok());
+    let cursor = tag
+        .strip_prefix('"')
+        .and_then(|tag| tag.strip_suffix('"'))
+        .and_then(|tag| tag.parse::<Cursor>().ok());
     // A tag of another history, or that is none of ours, matches nothing.
-    let ours = cursor.filter(|cursor| cursor.epoch == state.bulletin.following().epoch()).ok_or(ApiError::Changed)?;
+    let ours = cursor
+        .filter(|cursor| cursor.epoch == state.bulletin.following().epoch())
+        .ok_or(ApiError::Changed)?;
     Ok(Some(ours.revision))
 }
 
@@ -282,8 +364,12 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
 
 /// The topic that an address names, in its one spelling. What is no id names no topic.
 fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    let id = text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text);
-    id.map(TopicId).ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
+    let id = text
+        .parse::<i64>()
+        .ok()
+        .filter(|id| *id > 0 && id.to_string() == text);
+    id.map(TopicId)
+        .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.
@@ -292,11 +378,15 @@ pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
         return tagged(StatusCode::NOT_MODIFIED, reading).finish();
     }
     let mut response = tagged(StatusCode::OK, reading);
-    response.content_type("application/json").insert_header((header::VARY, "Accept, Accept-Encoding"));
+    response
+        .content_type("application/json")
+        .insert_header((header::VARY, "Accept, Accept-Encoding"));
     if accept::asks_for_gzip(request) {
         // Other bytes than those of the tag without `W/`, though they come to the same.
         let weak = format!("W/{}", etag(reading.snapshot.cursor()));
-        response.insert_header((header::CONTENT_ENCODING, "gzip")).insert_header((header::ETAG, weak));
+        response
+            .insert_header((header::CONTENT_ENCODING, "gzip"))
+            .insert_header((header::ETAG, weak));
         return response.body(render::rest::live_list_in_gzip(&reading.snapshot));
     }
     response.body(render::rest::live_list(&reading.snapshot))
@@ -304,21 +394,32 @@ pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
 
 /// Whether the client has the list at `cursor`, or a later one.
 pub fn has(request: &HttpRequest, cursor: &Cursor) -> bool {
-    let covers = |tag: &str| tag.trim_matches('"').parse::<Cursor>().is_ok_and(|known| known.covers(cursor));
+    let covers = |tag: &str| {
+        tag.trim_matches('"')
+            .parse::<Cursor>()
+            .is_ok_and(|known| known.covers(cursor))
+    };
     known_tags(request).any(|tag| tag == "*" || covers(tag))
 }
 
 /// An answer that says at which place in history its list is.
 pub fn tagged(status: StatusCode, reading: &Reading) -> HttpResponseBuilder {
     let mut response = pages::answer(status, reading);
-    response.insert_header((header::ETAG, etag(reading.snapshot.cursor()))).insert_header((header::VARY, "Accept"));
+    response
+        .insert_header((header::ETAG, etag(reading.snapshot.cursor())))
+        .insert_header((header::VARY, "Accept"));
     response
 }
 
 /// What the client says that it has.
 fn known_tags(request: &HttpRequest) -> impl Iterator<Item = &str> {
-    let lines = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_start_matches("W/"))
+    let lines = request
+        .headers()
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
 }
 
 /// `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
@@ -347,16 +448,27 @@ pub async fn post_topic(
     let board = board_name(&board)?;
     let caller = caller::of(&request, &state).await?;
     let key = body::idempotency_key(&request)?;
-    let topic = body::draft(&request, payload, &state, &[Kind::Json]).await?.check()?;
-    let topic = state.bulletin.create_topic(&caller, board.clone(), topic, key).await?;
+    let topic = body::draft(&request, payload, &state, &[Kind::Json])
+        .await?
+        .check()?;
+    let topic = state
+        .bulletin
+        .create_topic(&caller, board.clone(), topic, key)
+        .await?;
     Ok(created(&state, &board, &topic))
 }
 
 /// 201, with the topic.
 pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpResponse {
-    let cursor = Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision };
+    let cursor = Cursor {
+        epoch: state.bulletin.following().epoch(),
+        revision: topic.revision,
+    };
     HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/boards/{board}/topics/{}", topic.id.0)))
+        .insert_header((
+            header::LOCATION,
+            format!("/api/v1/boards/{board}/topics/{}", topic.id.0),
+        ))
         .insert_header((header::ETAG, etag(&cursor)))
         .content_type("application/json")
         .body(render::rest::topic(topic))
@@ -364,8 +476,14 @@ pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpRespon
 
 /// 200, with the topic as it stands now.
 fn one(state: &AppState, topic: &Topic) -> HttpResponse {
-    let tag = etag(&Cursor { epoch: state.bulletin.following().epoch(), revision: topic.revision });
-    HttpResponse::Ok().insert_header((header::ETAG, tag)).content_type("application/json").body(render::rest::topic(topic))
+    let tag = etag(&Cursor {
+        epoch: state.bulletin.following().epoch(),
+        revision: topic.revision,
+    });
+    HttpResponse::Ok()
+        .insert_header((header::ETAG, tag))
+        .content_type("application/json")
+        .body(render::rest::topic(topic))
 }
 
 fn etag(cursor: &Cursor) -> String {

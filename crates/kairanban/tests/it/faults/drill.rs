@@ -53,7 +53,11 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) const fn new(name: &'static str, promise: Promise, fault: Fault) -> Self {
-        Self { name, promise, fault }
+        Self {
+            name,
+            promise,
+            fault,
+        }
     }
 }
 
@@ -68,7 +72,11 @@ pub(super) struct Incident {
 
 impl Incident {
     fn begin() -> Self {
-        Self { began: Instant::now(), mending: None, backup: None }
+        Self {
+            began: Instant::now(),
+            mending: None,
+            backup: None,
+        }
     }
 
     /// Ends the fault. From here on the recovery is timed.
@@ -102,7 +110,11 @@ impl<'a> Scene<'a> {
         let direct = cluster.database();
         let node = Node::start_with(direct.twin(), &SETTINGS);
         let beside = node.sibling();
-        Self { beside: Some(beside), cluster: Some(cluster), ..Self::of(node, direct) }
+        Self {
+            beside: Some(beside),
+            cluster: Some(cluster),
+            ..Self::of(node, direct)
+        }
     }
 
     /// A node on SQLite.
@@ -113,17 +125,37 @@ impl<'a> Scene<'a> {
 
     pub(super) fn of(node: Node, direct: Database) -> Self {
         crate::oracle::moderate(&direct);
-        Self { node, beside: None, direct, cluster: None, relay: None, clients: None, disk: None, incident: Incident::begin() }
+        Self {
+            node,
+            beside: None,
+            direct,
+            cluster: None,
+            relay: None,
+            clients: None,
+            disk: None,
+            incident: Incident::begin(),
+        }
     }
 
     /// Lets the fault happen under load, and looks what came of it.
     pub(super) fn drill(mut self, row: &Row) -> Outcome {
         let nodes = [Some(&self.node), self.beside.as_ref()];
-        let watches: Vec<_> = nodes.into_iter().flatten().map(|node| Watch::start(node.address)).collect();
-        let address = self.clients.as_ref().map_or(self.node.address, |relay| relay.address);
+        let watches: Vec<_> = nodes
+            .into_iter()
+            .flatten()
+            .map(|node| Watch::start(node.address))
+            .collect();
+        let address = self
+            .clients
+            .as_ref()
+            .map_or(self.node.address, |relay| relay.address);
         let epoch = self.epoch();
         let load = Load::start(address, PATIENCE);
-        assert!(load.go_on(CALM, CALM_POSTS), "{}: no load before the fault", row.name);
+        assert!(
+            load.go_on(CALM, CALM_POSTS),
+            "{}: no load before the fault",
+            row.name
+        );
         self.incident = Incident::begin();
         (row.fault)(&mut self);
         if self.incident.mending.is_none() {
@@ -135,19 +167,25 @@ impl<'a> Scene<'a> {
         let settled = self.settle(&watches);
         let has_new_epoch = self.epoch() != epoch;
         let mut outcome = Outcome::new(row, &self, &record, next.as_ref(), &watches);
-        (outcome.goes_on, outcome.settled, outcome.has_new_epoch) = (goes_on, settled, has_new_epoch);
+        (outcome.goes_on, outcome.settled, outcome.has_new_epoch) =
+            (goes_on, settled, has_new_epoch);
         watches.into_iter().for_each(Watch::end);
         outcome
     }
 
     pub(super) fn epoch(&self) -> String {
-        self.direct.sql("SELECT value FROM identity WHERE key = 'epoch';")
+        self.direct
+            .sql("SELECT value FROM identity WHERE key = 'epoch';")
     }
 
     /// What was posted later is there, whether a backup was restored or not.
     fn kept_since(&self) -> Instant {
         let (began, ended) = self.mending();
-        if self.incident.backup.is_some() { ended } else { began }
+        if self.incident.backup.is_some() {
+            ended
+        } else {
+            began
+        }
     }
 
     pub(super) fn mending(&self) -> (Instant, Instant) {
@@ -157,14 +195,22 @@ impl<'a> Scene<'a> {
     /// Which acknowledged posts have to be there.
     pub(super) fn kept<'r>(&self, record: &'r Record) -> impl Iterator<Item = &'r str> {
         let (backup, since) = (self.incident.backup, self.kept_since());
-        let is_kept = move |began: Instant, answered: Instant| backup.is_none_or(|backup| answered < backup || began >= since);
-        let kept = record.acknowledged.iter().filter(move |one| is_kept(one.began, one.answered));
+        let is_kept = move |began: Instant, answered: Instant| {
+            backup.is_none_or(|backup| answered < backup || began >= since)
+        };
+        let kept = record
+            .acknowledged
+            .iter()
+            .filter(move |one| is_kept(one.began, one.answered));
         kept.map(|one| one.comment.as_str())
     }
 
     /// Puts a link between the writers and the node.
     pub(super) fn with_a_link_for_clients(self) -> Self {
-        Self { clients: Some(Relay::to(self.node.address.to_string())), ..self }
+        Self {
+            clients: Some(Relay::to(self.node.address.to_string())),
+            ..self
+        }
     }
 
     /// Waits until every stream shows what the database holds. Returns whether it came to that.
@@ -177,7 +223,11 @@ impl<'a> Scene<'a> {
             );
             let stored: Vec<_> = stored.lines().collect();
             let is_stored = |list: Vec<String>| list == stored;
-            if stored.len() <= TOPICS_MAX && watches.iter().all(|watch| watch.list().is_some_and(is_stored)) {
+            if stored.len() <= TOPICS_MAX
+                && watches
+                    .iter()
+                    .all(|watch| watch.list().is_some_and(is_stored))
+            {
                 return true;
             }
             thread::park_timeout(Duration::from_millis(20));

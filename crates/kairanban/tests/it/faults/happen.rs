@@ -25,7 +25,10 @@ pub(super) fn spam(scene: &mut Scene<'_>) {
     let end = Instant::now() + FAULT;
     while Instant::now() < end {
         let status = link::post(scene.node.address, "spam");
-        assert!(matches!(status, Some(400..=499)), "spam was answered with {status:?}");
+        assert!(
+            matches!(status, Some(400..=499)),
+            "spam was answered with {status:?}"
+        );
     }
 }
 
@@ -52,19 +55,25 @@ fn cut_clients_and(scene: &mut Scene<'_>, besides: impl Fn(&Database)) {
 pub(super) fn log_on_a_full_disk(scene: &mut Scene<'_>) {
     wait();
     let is_degraded = |reasons: &str| reasons.contains("the log cannot be written");
-    scene.node.wait_for_readiness(SOON, |(status, _, reasons)| *status == 200 && is_degraded(reasons));
+    scene.node.wait_for_readiness(SOON, |(status, _, reasons)| {
+        *status == 200 && is_degraded(reasons)
+    });
 }
 
 pub(super) fn kill_node(scene: &mut Scene<'_>) {
     scene.node.kill();
-    scene.incident.mend(|| scene.node.restart_at_the_same_address());
+    scene
+        .incident
+        .mend(|| scene.node.restart_at_the_same_address());
 }
 
 pub(super) fn terminate_node(scene: &mut Scene<'_>) {
     scene.node.terminate();
     let (_, code) = scene.node.end(Duration::from_secs(15));
     assert_eq!(code, Some(0), "SIGTERM");
-    scene.incident.mend(|| scene.node.restart_at_the_same_address());
+    scene
+        .incident
+        .mend(|| scene.node.restart_at_the_same_address());
 }
 
 pub(super) fn full_disk(scene: &mut Scene<'_>) {
@@ -87,7 +96,11 @@ pub(super) fn restore(scene: &mut Scene<'_>) {
     scene.incident.backup = Some(Instant::now());
     if scene.direct.is_postgres() {
         let mut dump = Command::new("pg_dump");
-        try_output(dump.args(["-Fc", "-f"]).arg(&file).arg(scene.direct.url()), "").expect("a backup");
+        try_output(
+            dump.args(["-Fc", "-f"]).arg(&file).arg(scene.direct.url()),
+            "",
+        )
+        .expect("a backup");
     } else {
         scene.direct.sql(&format!(".backup '{}'", file.display()));
     }
@@ -102,11 +115,19 @@ fn put_back(database: &Database, file: &PathBuf) {
     let restore = || match database {
         Database::Postgres(url) => {
             let mut restore = Command::new("pg_restore");
-            try_output(restore.args(["--clean", "--if-exists", "-1", "-d", url]).arg(file), "")
+            try_output(
+                restore
+                    .args(["--clean", "--if-exists", "-1", "-d", url])
+                    .arg(file),
+                "",
+            )
         }
         Database::Sqlite(_) => database.try_sql(&format!(".restore '{}'", file.display())),
     };
-    let failed: Vec<_> = (0..10).map(|_| restore()).take_while(Result::is_err).collect();
+    let failed: Vec<_> = (0..10)
+        .map(|_| restore())
+        .take_while(Result::is_err)
+        .collect();
     assert!(failed.len() < 10, "{failed:?}");
 }
 
@@ -152,7 +173,10 @@ pub(super) mod postgres {
     fn freeze_writer(scene: &mut Scene<'_>, with_lock: bool) {
         let deadline = Instant::now() + SOON;
         let frozen = loop {
-            assert!(Instant::now() < deadline, "no session was frozen in such a transaction");
+            assert!(
+                Instant::now() < deadline,
+                "no session was frozen in such a transaction"
+            );
             if let Some(pid) = freeze_one(&scene.direct.url(), with_lock) {
                 break pid;
             }
@@ -164,8 +188,12 @@ pub(super) mod postgres {
 
     /// Freezes a session in the middle of a write; `None` if it had gone on by then.
     fn freeze_one(url: &str, with_lock: bool) -> Option<String> {
-        let writers = "datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL";
-        let pid = patient_sql(url, &format!("SELECT pid FROM pg_stat_activity WHERE {writers} LIMIT 1"))?;
+        let writers =
+            "datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL";
+        let pid = patient_sql(
+            url,
+            &format!("SELECT pid FROM pg_stat_activity WHERE {writers} LIMIT 1"),
+        )?;
         if pid.is_empty() {
             return None;
         }
@@ -185,11 +213,21 @@ pub(super) mod postgres {
 
     /// A frozen session may hold what the statement needs: then there is no answer.
     fn patient_sql(url: &str, text: &str) -> Option<String> {
-        try_output(Command::new("timeout").args(["2", "psql", "-qAtX", url, "-c", text]), "").ok()
+        try_output(
+            Command::new("timeout").args(["2", "psql", "-qAtX", url, "-c", text]),
+            "",
+        )
+        .ok()
     }
 
     fn signal(name: &str, pid: &str) {
-        assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args([name, pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
     }
 
     pub(in super::super) fn lock_table(scene: &mut Scene<'_>) {
@@ -215,7 +253,9 @@ pub(super) mod postgres {
     pub(in super::super) fn disable_triggers(scene: &mut Scene<'_>) {
         scene.direct.sql("ALTER TABLE topics DISABLE TRIGGER USER;");
         wait();
-        scene.incident.mend(|| scene.direct.sql("ALTER TABLE topics ENABLE TRIGGER USER;"));
+        scene
+            .incident
+            .mend(|| scene.direct.sql("ALTER TABLE topics ENABLE TRIGGER USER;"));
     }
 
     /// No connection is left for the role of the server.
@@ -223,7 +263,9 @@ pub(super) mod postgres {
         scene.direct.sql("ALTER ROLE board CONNECTION LIMIT 0;");
         scene.direct.sql(TERMINATE);
         wait();
-        scene.incident.mend(|| scene.direct.sql("ALTER ROLE board CONNECTION LIMIT -1;"));
+        scene
+            .incident
+            .mend(|| scene.direct.sql("ALTER ROLE board CONNECTION LIMIT -1;"));
     }
 
     pub(in super::super) fn swallow_everything(scene: &mut Scene<'_>) {
@@ -236,7 +278,11 @@ pub(super) mod postgres {
             if began.elapsed() > FAULT {
                 break;
             }
-            assert_eq!(link::post(beside, &format!("beside-{n}")), Some(201), "on the second node");
+            assert_eq!(
+                link::post(beside, &format!("beside-{n}")),
+                Some(201),
+                "on the second node"
+            );
             thread::park_timeout(Duration::from_millis(100));
         }
         scene.incident.mend(|| relay.heal());
@@ -254,6 +300,8 @@ pub(super) mod sqlite {
 
     /// Deletes what was acknowledged: the measurement has to notice.
     pub(in super::super) fn lose_a_topic(scene: &mut Scene<'_>) {
-        scene.direct.sql("DELETE FROM topics WHERE id = (SELECT min(id) FROM topics);");
+        scene
+            .direct
+            .sql("DELETE FROM topics WHERE id = (SELECT min(id) FROM topics);");
     }
 }

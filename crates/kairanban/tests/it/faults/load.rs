@@ -64,7 +64,11 @@ impl Load {
             thread::spawn(move || shared.write(address, writer, patience))
         };
         let writers = (0..WRITERS).map(start).collect();
-        Self { shared, patience, writers }
+        Self {
+            shared,
+            patience,
+            writers,
+        }
     }
 
     /// Waits for the first acknowledgement of a post that began after `since`.
@@ -79,8 +83,13 @@ impl Load {
     pub(super) fn go_on(&self, time: Duration, count: usize) -> bool {
         let since = Instant::now();
         let enough = self.wait(|record| {
-            let later = record.acknowledged.iter().rev().take_while(|one| one.answered >= since);
-            (later.filter(|one| one.began >= since).count() >= count && since.elapsed() >= time).then_some(())
+            let later = record
+                .acknowledged
+                .iter()
+                .rev()
+                .take_while(|one| one.answered >= since);
+            (later.filter(|one| one.began >= since).count() >= count && since.elapsed() >= time)
+                .then_some(())
         });
         enough.is_some()
     }
@@ -88,7 +97,9 @@ impl Load {
     /// Ends the load, once every post that was begun is acknowledged.
     pub(super) fn end(self) -> Record {
         self.shared.over.get_or_init(Instant::now);
-        self.writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+        self.writers
+            .into_iter()
+            .for_each(|writer| writer.join().expect("a writer"));
         std::mem::take(&mut *self.shared.record())
     }
 
@@ -123,20 +134,33 @@ impl Shared {
         }
     }
 
-    fn post_until_acknowledged(&self, address: SocketAddr, comment: &str, patience: Duration) -> bool {
+    fn post_until_acknowledged(
+        &self,
+        address: SocketAddr,
+        comment: &str,
+        patience: Duration,
+    ) -> bool {
         let mut first = true;
         while first || self.over.get().is_none_or(|over| over.elapsed() < patience) {
             let began = Instant::now();
             let status = link::post(address, comment);
             let answered = Instant::now();
             let mut record = self.record();
-            record.tries.push(Try { began, answered, status });
+            record.tries.push(Try {
+                began,
+                answered,
+                status,
+            });
             if !first {
                 record.repeats += 1;
                 record.repeated.insert(comment.to_owned());
             }
             if status == Some(201) {
-                record.acknowledged.push(Acknowledged { comment: comment.to_owned(), began, answered });
+                record.acknowledged.push(Acknowledged {
+                    comment: comment.to_owned(),
+                    began,
+                    answered,
+                });
                 return true;
             }
             drop(record);

@@ -12,7 +12,11 @@ use super::{
 };
 
 /// What a debug build on a machine with other work may take longer. The measurement has no such slack.
-const SLACK: Duration = if cfg!(debug_assertions) { Duration::from_millis(2_000) } else { Duration::ZERO };
+const SLACK: Duration = if cfg!(debug_assertions) {
+    Duration::from_millis(2_000)
+} else {
+    Duration::ZERO
+};
 /// Promised for an answer, whatever the database does.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Promised for a write, and for every list, once the database or the server is back.
@@ -58,11 +62,21 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(row: &Row, scene: &Scene<'_>, record: &Record, next: Option<&Acknowledged>, watches: &[Watch]) -> Self {
+    pub(super) fn new(
+        row: &Row,
+        scene: &Scene<'_>,
+        record: &Record,
+        next: Option<&Acknowledged>,
+        watches: &[Watch],
+    ) -> Self {
         let (mending, mended) = scene.mending();
-        let found = scene.direct.sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
+        let found = scene
+            .direct
+            .sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
         let mut count: HashMap<&str, usize> = HashMap::new();
-        found.lines().for_each(|comment| *count.entry(comment).or_default() += 1);
+        found
+            .lines()
+            .for_each(|comment| *count.entry(comment).or_default() += 1);
         let shown = next.and_then(|next| shown_at(scene, next, watches));
         let mut others: Vec<_> = record.tries.iter().filter_map(|one| one.status).collect();
         others.retain(|status| ![201, 503].contains(status));
@@ -72,54 +86,125 @@ impl Outcome {
             name: row.name,
             promise: row.promise,
             refused: first_refusal(record, scene.incident.began),
-            longest: record.tries.iter().map(|one| one.answered - one.began).max().unwrap_or_default(),
+            longest: record
+                .tries
+                .iter()
+                .map(|one| one.answered - one.began)
+                .max()
+                .unwrap_or_default(),
             silence: longest_silence(record),
             mending: mended - mending,
             recovered: next.map(|next| next.answered - mending),
             shown: shown.map(|at| at - mending),
             acknowledged: scene.kept(record).count(),
             repeated: (record.repeated.len(), record.repeats),
-            lost: scene.kept(record).filter(|comment| !count.contains_key(comment)).count(),
+            lost: scene
+                .kept(record)
+                .filter(|comment| !count.contains_key(comment))
+                .count(),
             doubled: count.values().filter(|count| **count > 1).count(),
             given_up: record.given_up.len(),
             others,
-            unanswered: record.tries.iter().filter(|one| one.status.is_none()).count(),
+            unanswered: record
+                .tries
+                .iter()
+                .filter(|one| one.status.is_none())
+                .count(),
             restored: scene.incident.backup.is_some(),
             goes_on: false,
             settled: false,
             has_new_epoch: false,
-            streams: watches.iter().map(|watch| (watch.times_opened(), watch.times_stale())).collect(),
+            streams: watches
+                .iter()
+                .map(|watch| (watch.times_opened(), watch.times_stale()))
+                .collect(),
         }
     }
 
     /// Which promises were broken, in words.
     pub(super) fn broken(&self) -> Vec<String> {
-        let Self { promise, longest, silence, recovered, shown, streams, .. } = self;
-        let is_late = |after: Option<Duration>| after.is_none_or(|after| after > self.mending + RECOVER_MAX + SLACK);
+        let Self {
+            promise,
+            longest,
+            silence,
+            recovered,
+            shown,
+            streams,
+            ..
+        } = self;
+        let is_late = |after: Option<Duration>| {
+            after.is_none_or(|after| after > self.mending + RECOVER_MAX + SLACK)
+        };
         let answer_max = ANSWER_MAX + SLACK;
         let rules = [
-            (self.lost > 0, format!("{} acknowledged posts are lost", self.lost)),
-            (self.doubled > 0, format!("{} posts are there twice", self.doubled)),
-            (self.given_up > 0, format!("{} posts were never acknowledged", self.given_up)),
-            (!self.others.is_empty(), format!("posts were answered with {:?}", self.others)),
-            (*longest > answer_max, format!("a client waited for {longest:.1?}")),
-            (promise.writing_goes_on && *silence > answer_max, format!("no post was acknowledged for {silence:.1?}")),
+            (
+                self.lost > 0,
+                format!("{} acknowledged posts are lost", self.lost),
+            ),
+            (
+                self.doubled > 0,
+                format!("{} posts are there twice", self.doubled),
+            ),
+            (
+                self.given_up > 0,
+                format!("{} posts were never acknowledged", self.given_up),
+            ),
+            (
+                !self.others.is_empty(),
+                format!("posts were answered with {:?}", self.others),
+            ),
+            (
+                *longest > answer_max,
+                format!("a client waited for {longest:.1?}"),
+            ),
+            (
+                promise.writing_goes_on && *silence > answer_max,
+                format!("no post was acknowledged for {silence:.1?}"),
+            ),
             (
                 is_late(*recovered),
-                format!("the next post was acknowledged after {recovered:.1?}, mended in {:.1?}", self.mending),
+                format!(
+                    "the next post was acknowledged after {recovered:.1?}, mended in {:.1?}",
+                    self.mending
+                ),
             ),
-            (is_late(*shown), format!("it was shown after {shown:.1?}, mended in {:.1?}", self.mending)),
-            (!self.goes_on, "writing did not go on after the mending".to_owned()),
-            (!self.settled, "a stream never showed what the database holds".to_owned()),
+            (
+                is_late(*shown),
+                format!(
+                    "it was shown after {shown:.1?}, mended in {:.1?}",
+                    self.mending
+                ),
+            ),
+            (
+                !self.goes_on,
+                "writing did not go on after the mending".to_owned(),
+            ),
+            (
+                !self.settled,
+                "a stream never showed what the database holds".to_owned(),
+            ),
             (
                 !promise.node_ends && !promise.answers_break && self.unanswered > 0,
                 format!("{} requests were not answered", self.unanswered),
             ),
-            (!promise.node_ends && streams.iter().any(|(opened, _)| *opened > 1), format!("streams ended: {streams:?}")),
-            (self.has_new_epoch != self.restored, format!("a new epoch began: {}", self.has_new_epoch)),
-            (promise.is_away && streams[0].1 == 0, "the stream was never marked stale".to_owned()),
+            (
+                !promise.node_ends && streams.iter().any(|(opened, _)| *opened > 1),
+                format!("streams ended: {streams:?}"),
+            ),
+            (
+                self.has_new_epoch != self.restored,
+                format!("a new epoch began: {}", self.has_new_epoch),
+            ),
+            (
+                promise.is_away && streams[0].1 == 0,
+                "the stream was never marked stale".to_owned(),
+            ),
         ];
-        rules.into_iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| format!("{}: {text}", self.name)).collect()
+        rules
+            .into_iter()
+            .filter(|(is_broken, _)| *is_broken)
+            .map(|(_, text)| format!("{}: {text}", self.name))
+            .collect()
     }
 
     pub(super) fn row(&self) -> String {
@@ -140,14 +225,21 @@ impl Outcome {
 }
 
 fn first_refusal(record: &Record, began: Instant) -> Option<Duration> {
-    let refused = record.tries.iter().filter(|one| one.status == Some(503) && one.answered >= began);
+    let refused = record
+        .tries
+        .iter()
+        .filter(|one| one.status == Some(503) && one.answered >= began);
     refused.map(|one| one.answered - began).min()
 }
 
 fn longest_silence(record: &Record) -> Duration {
     let mut times: Vec<_> = record.acknowledged.iter().map(|one| one.answered).collect();
     times.sort_unstable();
-    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    times
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap_or_default()
 }
 
 /// When the last of the streams showed the list with this post.
@@ -158,10 +250,16 @@ fn shown_at(scene: &Scene<'_>, next: &Acknowledged, watches: &[Watch]) -> Option
     ));
     let revision = revision.parse().ok()?;
     let epoch = scene.epoch();
-    let shown = watches.iter().map(|watch| watch.first_shown(scene.mending().0, &epoch, revision));
+    let shown = watches
+        .iter()
+        .map(|watch| watch.first_shown(scene.mending().0, &epoch, revision));
     shown.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
 fn plain(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { format!("{:.1} s", time.as_secs_f64()) }
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
 }

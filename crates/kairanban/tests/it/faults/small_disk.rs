@@ -18,8 +18,13 @@ impl SmallDisk {
         let folder = tempfile::tempdir().expect("a folder");
         let options = format!("size={megabytes}m,mode=1777");
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))
+        let mounted = mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
     }
 
     pub(super) fn folder(&self) -> TempDir {
@@ -52,6 +57,10 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // A file that is still open keeps it busy: then it goes when that is closed.
         let status = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "umount {}", self.0.path().display());
+        assert!(
+            status.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "umount {}",
+            self.0.path().display()
+        );
     }
 }

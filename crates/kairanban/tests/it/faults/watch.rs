@@ -54,9 +54,17 @@ impl Watch {
     }
 
     /// Whether the list of an epoch, up to this revision, was complete after `since`, and when first.
-    pub(super) fn first_shown(&self, since: Instant, epoch: &str, revision: u64) -> Option<Instant> {
+    pub(super) fn first_shown(
+        &self,
+        since: Instant,
+        epoch: &str,
+        revision: u64,
+    ) -> Option<Instant> {
         let seen = self.seen();
-        let states = seen.states.iter().filter(|state| state.epoch == epoch && state.revision >= revision);
+        let states = seen
+            .states
+            .iter()
+            .filter(|state| state.epoch == epoch && state.revision >= revision);
         // It may have been shown before the answer arrived.
         states.map(|state| state.at).min().map(|at| at.max(since))
     }
@@ -64,7 +72,11 @@ impl Watch {
     /// Each topic that is shown, as id, revision and comment; `None` while the stream is marked stale or shows nothing yet.
     pub(super) fn list(&self) -> Option<Vec<String>> {
         let seen = self.seen();
-        let shown = seen.mirror.topics.iter().map(|(id, (revision, comment))| format!("{id} {revision} {comment}"));
+        let shown = seen
+            .mirror
+            .topics
+            .iter()
+            .map(|(id, (revision, comment))| format!("{id} {revision} {comment}"));
         (!seen.is_stale && !seen.states.is_empty()).then(|| shown.collect())
     }
 
@@ -79,18 +91,24 @@ impl Watch {
     /// Ends it. Panics if a digest was wrong or a revision fell.
     pub(super) fn end(self) {
         self.over.store(true, Ordering::SeqCst);
-        self.reader.join().expect("right digests and growing revisions");
+        self.reader
+            .join()
+            .expect("right digests and growing revisions");
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("right digests and growing revisions")
+        self.seen
+            .lock()
+            .expect("right digests and growing revisions")
     }
 }
 
 /// Reads a stream until its end, or until a heartbeat is missing.
 fn follow(address: SocketAddr, is_over: &AtomicBool, seen: &Mutex<Seen>) {
     let cursor = seen.lock().expect("a lock").mirror.cursor.clone();
-    let Some(mut answer) = open(address, &cursor) else { return };
+    let Some(mut answer) = open(address, &cursor) else {
+        return;
+    };
     seen.lock().expect("a lock").times_opened += 1;
     let mut text = String::new();
     while let Some(piece) = answer.piece() {
@@ -107,7 +125,12 @@ fn follow(address: SocketAddr, is_over: &AtomicBool, seen: &Mutex<Seen>) {
 
 fn open(address: SocketAddr, cursor: &str) -> Option<Answer> {
     let cut = Cut::connect(address, usize::MAX).ok()?;
-    let answer = Answer::get(cut, "/b/main/stream?format=patch", &[("Last-Event-ID", cursor)]).ok()?;
+    let answer = Answer::get(
+        cut,
+        "/b/main/stream?format=patch",
+        &[("Last-Event-ID", cursor)],
+    )
+    .ok()?;
     (answer.status == 200).then_some(answer)
 }
 
@@ -121,8 +144,18 @@ impl Seen {
             }
             "fresh" => self.is_stale = false,
             "snapshot" | "patch" => {
-                let epoch = self.mirror.cursor.split('-').next().unwrap_or_default().to_owned();
-                self.states.push(Completed { at: Instant::now(), epoch, revision: self.mirror.revision });
+                let epoch = self
+                    .mirror
+                    .cursor
+                    .split('-')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                self.states.push(Completed {
+                    at: Instant::now(),
+                    epoch,
+                    revision: self.mirror.revision,
+                });
             }
             _ => {}
         }

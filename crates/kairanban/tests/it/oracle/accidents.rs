@@ -27,10 +27,16 @@ impl Backup {
     pub(super) fn take(run: &Run, database: &Database, folder: &std::path::Path) -> Self {
         let path = folder.join(format!("{}.backup", fastrand::u64(..)));
         match database {
-            Database::Postgres(url) => ok(Command::new("pg_dump").args(["-Fc", "-f"]).arg(&path).arg(url)),
+            Database::Postgres(url) => ok(Command::new("pg_dump")
+                .args(["-Fc", "-f"])
+                .arg(&path)
+                .arg(url)),
             Database::Sqlite(_) => drop(database.sql(&format!(".backup '{}'", path.display()))),
         }
-        Self { path, posted: run.posted.lock().expect("a lock").clone() }
+        Self {
+            path,
+            posted: run.posted.lock().expect("a lock").clone(),
+        }
     }
 
     /// Puts it back, in the way that the database's manual says, or with all nodes stopped.
@@ -42,9 +48,17 @@ impl Backup {
         match &database {
             Database::Postgres(url) => {
                 // It may be in the way of a server's own work: then nothing of it is done, and one does it again.
-                let restore =
-                    || output(Command::new("pg_restore").args(["--clean", "--if-exists", "-1", "-d", url]).arg(&self.path));
-                let tries: Vec<_> = (0..5).map(|_| restore()).take_while(Result::is_err).collect();
+                let restore = || {
+                    output(
+                        Command::new("pg_restore")
+                            .args(["--clean", "--if-exists", "-1", "-d", url])
+                            .arg(&self.path),
+                    )
+                };
+                let tries: Vec<_> = (0..5)
+                    .map(|_| restore())
+                    .take_while(Result::is_err)
+                    .collect();
                 assert!(tries.len() < 5, "{tries:?}");
             }
             Database::Sqlite(_) if stopped => {
@@ -54,9 +68,13 @@ impl Backup {
                     // There is no such file after a clean end.
                     let _ = fs::remove_file(beside);
                 }
-                fs::copy(&self.path, database.file()).map(drop).expect("copied");
+                fs::copy(&self.path, database.file())
+                    .map(drop)
+                    .expect("copied");
             }
-            Database::Sqlite(_) => drop(database.sql(&format!(".restore '{}'", self.path.display()))),
+            Database::Sqlite(_) => {
+                drop(database.sql(&format!(".restore '{}'", self.path.display())))
+            }
         }
         if stopped {
             nodes.iter_mut().for_each(Node::restart_at_the_same_address);
@@ -78,15 +96,24 @@ pub(super) fn change_past_the_triggers(database: &Database, name: &str) {
         ));
         return;
     }
-    let triggers = database.sql("SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
-    let names = database.sql("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
-    let drops: String = names.lines().map(|name| format!("DROP TRIGGER {name};\n")).collect();
-    database.sql(&format!("BEGIN IMMEDIATE;\n{drops}{changes}\n{triggers}\nCOMMIT;"));
+    let triggers = database.sql(
+        "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
+    );
+    let names = database
+        .sql("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
+    let drops: String = names
+        .lines()
+        .map(|name| format!("DROP TRIGGER {name};\n"))
+        .collect();
+    database.sql(&format!(
+        "BEGIN IMMEDIATE;\n{drops}{changes}\n{triggers}\nCOMMIT;"
+    ));
 }
 
 /// Whether rows that replication brings are logged again: turning the triggers off and on makes them forget to.
 pub(super) fn triggers_are_restored(database: &Database) -> bool {
-    !database.is_postgres() || database.sql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied';") == "R"
+    !database.is_postgres()
+        || database.sql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied';") == "R"
 }
 
 /// Stops one of the server's sessions for a while, as a frozen machine or link does. Postgres only.
@@ -95,20 +122,38 @@ pub(super) fn freeze_a_session(database: &Database, random: &mut fastrand::Rng, 
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY pid;",
     );
     let sessions: Vec<_> = sessions.lines().collect();
-    let Some(session) = sessions.get(random.usize(..sessions.len().max(1))) else { return };
+    let Some(session) = sessions.get(random.usize(..sessions.len().max(1))) else {
+        return;
+    };
     // It may have ended meanwhile.
-    let signal = |name: &str| drop(Command::new("kill").args([name, session]).stderr(Stdio::null()).status());
+    let signal = |name: &str| {
+        drop(
+            Command::new("kill")
+                .args([name, session])
+                .stderr(Stdio::null())
+                .status(),
+        )
+    };
     signal("-STOP");
     thread::park_timeout(time);
     signal("-CONT");
 }
 
 /// Waits until every node shows what the database holds. Returns how long that took.
-pub(super) fn wait_for_all(run: &Run, nodes: &[Node], is_right: impl Fn(&Node) -> bool, most: Duration, what: &str) -> Duration {
+pub(super) fn wait_for_all(
+    run: &Run,
+    nodes: &[Node],
+    is_right: impl Fn(&Node) -> bool,
+    most: Duration,
+    what: &str,
+) -> Duration {
     let began = Instant::now();
     while !nodes.iter().all(&is_right) {
         if began.elapsed() > most + SLACK {
-            run.fault(format!("{what}: not every node shows what the database holds after {:?}", began.elapsed()));
+            run.fault(format!(
+                "{what}: not every node shows what the database holds after {:?}",
+                began.elapsed()
+            ));
             break;
         }
         thread::park_timeout(Duration::from_millis(50));
@@ -120,7 +165,9 @@ pub(super) fn wait_for_all(run: &Run, nodes: &[Node], is_right: impl Fn(&Node) -
 pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -> Duration {
     let database = &nodes[0].database;
     let is_right = |node: &Node| {
-        let epoch = database.try_sql("SELECT value FROM identity WHERE key = 'epoch';").unwrap_or_default();
+        let epoch = database
+            .try_sql("SELECT value FROM identity WHERE key = 'epoch';")
+            .unwrap_or_default();
         !before.contains(&epoch) && shows(node, Some(&epoch))
     };
     wait_for_all(run, nodes, is_right, NOTICE_MAX, "restored")
@@ -128,21 +175,40 @@ pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -
 
 /// Whether a node's list of every board is the database's, of this epoch.
 pub(super) fn shows(node: &Node, epoch: Option<&str>) -> bool {
-    super::BOARDS.iter().all(|board| shows_board(node, board, epoch))
+    super::BOARDS
+        .iter()
+        .all(|board| shows_board(node, board, epoch))
 }
 
 fn shows_board(node: &Node, board: &str, epoch: Option<&str>) -> bool {
-    let Some((head, body)) = super::link::get(node.address, &format!("/api/v1/boards/{board}/topics")) else { return false };
-    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_default().to_owned();
+    let Some((head, body)) =
+        super::link::get(node.address, &format!("/api/v1/boards/{board}/topics"))
+    else {
+        return false;
+    };
+    let tag = head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .unwrap_or_default()
+        .to_owned();
     if epoch.is_some_and(|epoch| !tag.contains(epoch)) {
         return false;
     }
-    let Ok(body) = serde_json::from_str::<serde_json::Value>(&body) else { return false };
+    let Ok(body) = serde_json::from_str::<serde_json::Value>(&body) else {
+        return false;
+    };
     let shown: Vec<_> = body["topics"]
         .as_array()
         .into_iter()
         .flatten()
-        .map(|topic| format!("{} {} {}", topic["id"], topic["revision"], topic["comment"].as_str().unwrap_or_default()))
+        .map(|topic| {
+            format!(
+                "{} {} {}",
+                topic["id"],
+                topic["revision"],
+                topic["comment"].as_str().unwrap_or_default()
+            )
+        })
         .collect();
     let stored = node.database.sql(&format!(
         "SELECT topics.id || ' ' || revision || ' ' || comment FROM topics JOIN boards ON boards.id = board_id \
@@ -157,6 +223,15 @@ fn ok(command: &mut Command) {
 }
 
 fn output(command: &mut Command) -> Result<(), String> {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))) }
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
 }

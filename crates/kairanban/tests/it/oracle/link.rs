@@ -76,9 +76,21 @@ impl Answer {
             }
         }
         let head = head.to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let inflate = head.contains("content-encoding: gzip").then(|| (Decompress::new(false), Vec::new()));
-        Ok(Self { input, status, chunked: head.contains("transfer-encoding: chunked"), inflate, head })
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        let inflate = head
+            .contains("content-encoding: gzip")
+            .then(|| (Decompress::new(false), Vec::new()));
+        Ok(Self {
+            input,
+            status,
+            chunked: head.contains("transfer-encoding: chunked"),
+            inflate,
+            head,
+        })
     }
 
     pub(crate) fn spare(&mut self) {
@@ -87,13 +99,20 @@ impl Answer {
 
     /// The next piece of text, or `None` when the connection broke or ended.
     pub(crate) fn piece(&mut self) -> Option<String> {
-        let bytes =
-            if self.chunked { crate::wire::read_chunk(&mut self.input) } else { crate::wire::read_some(&mut self.input) }?;
-        let Some((inflate, packed)) = &mut self.inflate else { return Some(String::from_utf8(bytes).expect("UTF-8")) };
+        let bytes = if self.chunked {
+            crate::wire::read_chunk(&mut self.input)
+        } else {
+            crate::wire::read_some(&mut self.input)
+        }?;
+        let Some((inflate, packed)) = &mut self.inflate else {
+            return Some(String::from_utf8(bytes).expect("UTF-8"));
+        };
         packed.extend(bytes);
         let mut text = Vec::with_capacity(1 << 20);
         let from = usize::try_from(inflate.total_in()).expect("a place") + GZIP_HEADER;
-        inflate.decompress_vec(&packed[from..], &mut text, FlushDecompress::Sync).expect("gzip");
+        inflate
+            .decompress_vec(&packed[from..], &mut text, FlushDecompress::Sync)
+            .expect("gzip");
         Some(String::from_utf8(text).expect("UTF-8"))
     }
 
@@ -129,8 +148,18 @@ impl Answer {
 /// Posts to the default board, under the comment as the key. Gives the status, if there was an answer.
 pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
     let mut cut = Cut::connect(address, usize::MAX).ok()?;
-    let headers = [("Content-Type", "text/plain"), ("Idempotency-Key", comment), ("Connection", "close")];
-    cut.write_all(&crate::wire::message("POST", "/", &headers, comment.as_bytes())).ok()?;
+    let headers = [
+        ("Content-Type", "text/plain"),
+        ("Idempotency-Key", comment),
+        ("Connection", "close"),
+    ];
+    cut.write_all(&crate::wire::message(
+        "POST",
+        "/",
+        &headers,
+        comment.as_bytes(),
+    ))
+    .ok()?;
     let mut line = String::new();
     BufReader::new(cut).read_line(&mut line).ok()?;
     line.split(' ').nth(1)?.parse().ok()
@@ -138,7 +167,15 @@ pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
 
 /// Asks for something short. Returns the head, in lower case, and the body, if there was an answer of 200.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(String, String)> {
-    let answer = Answer::get(Cut::connect(address, usize::MAX).ok()?, path, &[("Connection", "close")]).ok()?;
+    let answer = Answer::get(
+        Cut::connect(address, usize::MAX).ok()?,
+        path,
+        &[("Connection", "close")],
+    )
+    .ok()?;
     let head = answer.head.clone();
-    (answer.status == 200).then(|| answer.body()).flatten().map(|body| (head, body))
+    (answer.status == 200)
+        .then(|| answer.body())
+        .flatten()
+        .map(|body| (head, body))
 }

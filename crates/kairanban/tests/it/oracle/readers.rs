@@ -70,7 +70,12 @@ fn read(run: &Run, n: u64, kind: Kind) {
     if matches!(kind, Kind::Client | Kind::ClientOfMany) {
         return follow(run, n, kind);
     }
-    let mut reader = Reader { run, kind, view: View::default(), random: fastrand::Rng::with_seed(run.seed ^ n << 20) };
+    let mut reader = Reader {
+        run,
+        kind,
+        view: View::default(),
+        random: fastrand::Rng::with_seed(run.seed ^ n << 20),
+    };
     // Of all its streams together, from the first one that begins when all has been written.
     let mut settled_by = None;
     loop {
@@ -79,14 +84,18 @@ fn read(run: &Run, n: u64, kind: Kind) {
             settled_by.get_or_insert_with(|| Instant::now() + SETTLE);
         }
         let end = settled_by.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
-        run.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run.streams
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         reader.view.reconnect();
         let done = reader.once(end);
         match done {
             Err(fault) => return run.fault(format!("{kind:?}, reader {n}: {fault}")),
             Ok(()) if is_last && (kind == Kind::Raw || reader.is_there()) => return,
             Ok(()) if Instant::now() > end => {
-                return run.fault(format!("{kind:?}, reader {n} did not come to the end: {:?}", reader.shown()));
+                return run.fault(format!(
+                    "{kind:?}, reader {n} did not come to the end: {:?}",
+                    reader.shown()
+                ));
             }
             Ok(()) => thread::park_timeout(Duration::from_millis(reader.random.u64(1..50))),
         }
@@ -103,8 +112,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads one stream until it breaks, is cut, or has come to the end.
     fn once(&mut self, end: Instant) -> Result<(), String> {
-        let cut = if self.run.is_over() { usize::MAX } else { self.random.usize(50..60_000) };
-        let Ok(cut) = Cut::connect(self.run.any_address(&mut self.random), cut) else { return Ok(()) };
+        let cut = if self.run.is_over() {
+            usize::MAX
+        } else {
+            self.random.usize(50..60_000)
+        };
+        let Ok(cut) = Cut::connect(self.run.any_address(&mut self.random), cut) else {
+            return Ok(());
+        };
         if self.kind == Kind::Socket {
             return self.read_socket(cut, end);
         }
@@ -143,7 +158,11 @@ impl Reader<'_> {
 
     fn read_stream(&mut self, mut answer: Answer, end: Instant) -> Result<(), String> {
         let mut text = String::new();
-        let separator = if self.kind == Kind::Ndjson { "\n" } else { "\n\n" };
+        let separator = if self.kind == Kind::Ndjson {
+            "\n"
+        } else {
+            "\n\n"
+        };
         while let Some(piece) = answer.piece() {
             text.push_str(&piece);
             while let Some(at) = text.find(separator) {
@@ -164,17 +183,33 @@ impl Reader<'_> {
 
     fn event(&self, block: &str) -> Result<Option<Event>, String> {
         if self.kind == Kind::Ndjson {
-            return if block == "\n" { Ok(None) } else { line(block).map(Some) };
+            return if block == "\n" {
+                Ok(None)
+            } else {
+                line(block).map(Some)
+            };
         }
         let event = sse::parse(block);
         let says = !event.data.is_empty() || event.id.is_some();
-        Ok(says.then_some(Event { name: event.name, id: event.id, data: event.data }))
+        Ok(says.then_some(Event {
+            name: event.name,
+            id: event.id,
+            data: event.data,
+        }))
     }
 
     fn read_socket(&mut self, cut: Cut, end: Instant) -> Result<(), String> {
-        let place = self.view.cursor.as_ref().map_or(String::new(), |cursor| format!("?last_event_id={cursor}"));
-        let request = format!("ws://board.test/b/main/ws{place}").into_client_request().expect("a request");
-        let Ok((mut socket, _)) = tungstenite::client(request, cut) else { return Ok(()) };
+        let place = self
+            .view
+            .cursor
+            .as_ref()
+            .map_or(String::new(), |cursor| format!("?last_event_id={cursor}"));
+        let request = format!("ws://board.test/b/main/ws{place}")
+            .into_client_request()
+            .expect("a request");
+        let Ok((mut socket, _)) = tungstenite::client(request, cut) else {
+            return Ok(());
+        };
         loop {
             match socket.read() {
                 Ok(Message::Text(text)) => self.take(&line(&text)?)?,
@@ -195,10 +230,18 @@ impl Reader<'_> {
             // A node that begins or ends may have no answer; nothing has changed for a while.
             304 | 503 => Ok(()),
             200 => {
-                let tag = answer.head.lines().find_map(|line| line.strip_prefix("etag: ")).ok_or("no tag")?;
+                let tag = answer
+                    .head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("etag: "))
+                    .ok_or("no tag")?;
                 let id = Some(tag.trim().trim_matches('"').to_owned());
                 match answer.body() {
-                    Some(data) => self.take(&Event { name: String::new(), id, data }),
+                    Some(data) => self.take(&Event {
+                        name: String::new(),
+                        id,
+                        data,
+                    }),
                     None => Ok(()),
                 }
             }
@@ -213,33 +256,58 @@ impl Reader<'_> {
             Kind::Raw => self.view.take_comment(event),
             _ => self.view.take_state(event),
         };
-        completed?.into_iter().for_each(|completed| self.run.saw(completed));
+        completed?
+            .into_iter()
+            .for_each(|completed| self.run.saw(completed));
         Ok(())
     }
 
     fn is_done(&self, end: Instant) -> bool {
-        self.run.last.get().is_some() && (self.kind == Kind::Raw || self.is_there() || Instant::now() > end)
+        self.run.last.get().is_some()
+            && (self.kind == Kind::Raw || self.is_there() || Instant::now() > end)
     }
 
     /// What it shows, as far as it can tell.
     fn shown(&self) -> Vec<(usize, Shown)> {
-        let by_digest = matches!(self.kind, Kind::Patch | Kind::Gzip | Kind::Ndjson | Kind::Many | Kind::Socket);
-        let boards = if self.kind == Kind::Many { BOARDS.len() } else { 1 };
-        (0..boards).map(|board| (board, self.view.shown(board, by_digest))).collect()
+        let by_digest = matches!(
+            self.kind,
+            Kind::Patch | Kind::Gzip | Kind::Ndjson | Kind::Many | Kind::Socket
+        );
+        let boards = if self.kind == Kind::Many {
+            BOARDS.len()
+        } else {
+            1
+        };
+        (0..boards)
+            .map(|board| (board, self.view.shown(board, by_digest)))
+            .collect()
     }
 
     fn is_there(&self) -> bool {
-        let Some(last) = self.run.last.get() else { return false };
-        self.shown().iter().all(|(board, shown)| last.ends_with(*board, shown))
+        let Some(last) = self.run.last.get() else {
+            return false;
+        };
+        self.shown()
+            .iter()
+            .all(|(board, shown)| last.ends_with(*board, shown))
     }
 }
 
 /// A line of `ndjson`.
 fn line(text: &str) -> Result<Event, String> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))?;
     let id = value["id"].as_str().map(ToOwned::to_owned);
-    let id = if value["event"] == "reset" { Some(String::new()) } else { id };
-    Ok(Event { name: value["event"].as_str().unwrap_or_default().to_owned(), id, data: value["data"].to_string() })
+    let id = if value["event"] == "reset" {
+        Some(String::new())
+    } else {
+        id
+    };
+    Ok(Event {
+        name: value["event"].as_str().unwrap_or_default().to_owned(),
+        id,
+        data: value["data"].to_string(),
+    })
 }
 
 /// Our own client, which comes back by itself.
@@ -262,14 +330,19 @@ impl Follower {
             Self::One(follow) => follow.copy().cursor(),
             Self::Many(follow) => follow.cursor(),
         };
-        cursor.and_then(|cursor| cursor.split_once('-')).map(|(epoch, _)| epoch.to_owned())
+        cursor
+            .and_then(|cursor| cursor.split_once('-'))
+            .map(|(epoch, _)| epoch.to_owned())
     }
 
     /// The copies that it has, by board.
     fn copies(&self) -> Vec<&Copy> {
         match self {
             Self::One(follow) => vec![follow.copy()],
-            Self::Many(follow) => BOARDS.iter().filter_map(|board| follow.copy(&board.parse().expect("a name"))).collect(),
+            Self::Many(follow) => BOARDS
+                .iter()
+                .filter_map(|board| follow.copy(&board.parse().expect("a name")))
+                .collect(),
         }
     }
 }
@@ -283,10 +356,15 @@ fn follow(run: &Run, n: u64, kind: Kind) {
         _ => Follower::Many(client.follow_many(names.clone())),
     };
     let mut follower = begin();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let (mut newest, mut end) = ([const { (String::new(), 0) }; BOARDS.len()], None);
     loop {
-        let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), follower.next()).await });
+        let next = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_millis(500), follower.next()).await
+        });
         match next {
             Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
                 run.fault(format!("{kind:?} {n}: {error}"))
@@ -296,7 +374,12 @@ fn follow(run: &Run, n: u64, kind: Kind) {
             Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
             _ => {}
         }
-        let digest = |copy: &Copy| sse::digest(copy.topics().map(|topic| (topic.id.unsigned_abs(), topic.revision)));
+        let digest = |copy: &Copy| {
+            sse::digest(
+                copy.topics()
+                    .map(|topic| (topic.id.unsigned_abs(), topic.revision)),
+            )
+        };
         let copies = follower.copies();
         // Before the first list, and after a reset, it has come to no place.
         let epoch = follower.epoch().unwrap_or_default();
@@ -306,14 +389,27 @@ fn follow(run: &Run, n: u64, kind: Kind) {
                 continue;
             }
             if newest.0 == epoch && copy.revision() < newest.1 {
-                run.fault(format!("{kind:?} {n}: the revision fell from {} to {}", newest.1, copy.revision()));
+                run.fault(format!(
+                    "{kind:?} {n}: the revision fell from {} to {}",
+                    newest.1,
+                    copy.revision()
+                ));
             }
             *newest = now;
-            run.saw((epoch.clone(), board, copy.revision(), Shown::Digest(digest(copy))));
+            run.saw((
+                epoch.clone(),
+                board,
+                copy.revision(),
+                Shown::Digest(digest(copy)),
+            ));
         }
         if let Some(last) = run.last.get() {
             let end = *end.get_or_insert_with(|| Instant::now() + SETTLE);
-            if copies.iter().enumerate().all(|(board, copy)| last.ends_with(board, &Shown::Digest(digest(copy)))) {
+            if copies
+                .iter()
+                .enumerate()
+                .all(|(board, copy)| last.ends_with(board, &Shown::Digest(digest(copy))))
+            {
                 return;
             }
             if Instant::now() > end {

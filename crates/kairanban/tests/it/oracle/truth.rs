@@ -30,8 +30,18 @@ struct Tables {
 impl Truth {
     /// Begins with what the tables hold.
     pub(crate) fn begin(database: &Database, topics_max: usize) -> Self {
-        let Tables { epoch, head, topics } = Tables::read(database);
-        let mut truth = Self { topics_max, epochs: HashMap::new(), epoch: epoch.clone(), topics, replayed_to: head };
+        let Tables {
+            epoch,
+            head,
+            topics,
+        } = Tables::read(database);
+        let mut truth = Self {
+            topics_max,
+            epochs: HashMap::new(),
+            epoch: epoch.clone(),
+            topics,
+            replayed_to: head,
+        };
         truth.epochs.insert(epoch, History::default());
         truth.note_all(0);
         truth
@@ -69,8 +79,13 @@ impl Truth {
         let tables = Tables::read(database);
         for (board, topics) in tables.topics.iter().enumerate() {
             let list = self.list(topics);
-            let last = self.history().get_mut(board).and_then(|known| known.last_entry());
-            last.expect("the list at the beginning").into_mut().push(list);
+            let last = self
+                .history()
+                .get_mut(board)
+                .and_then(|known| known.last_entry());
+            last.expect("the list at the beginning")
+                .into_mut()
+                .push(list);
         }
     }
 
@@ -83,8 +98,17 @@ impl Truth {
 
     /// The database was restored: a new epoch, with what is there.
     pub(crate) fn restored(&mut self, database: &Database) {
-        let Tables { epoch, head, topics } = Tables::read(database);
-        assert!(self.epochs.insert(epoch.clone(), History::default()).is_none(), "the epoch {epoch} came back");
+        let Tables {
+            epoch,
+            head,
+            topics,
+        } = Tables::read(database);
+        assert!(
+            self.epochs
+                .insert(epoch.clone(), History::default())
+                .is_none(),
+            "the epoch {epoch} came back"
+        );
         (self.epoch, self.topics, self.replayed_to) = (epoch, topics, head);
         self.note_all(0);
     }
@@ -97,24 +121,44 @@ impl Truth {
         for board in 0..BOARDS.len() {
             let list = self.list(&self.topics[board]);
             let known = &mut self.history()[board];
-            if known.last_key_value().is_none_or(|(_, last)| *last != [list.clone()]) {
+            if known
+                .last_key_value()
+                .is_none_or(|(_, last)| *last != [list.clone()])
+            {
                 known.insert(revision, vec![list]);
             }
         }
     }
 
     fn list(&self, topics: &BTreeMap<i64, u64>) -> List {
-        let mut list: Vec<_> = topics.iter().rev().take(self.topics_max).map(|(id, at)| (*id, *at)).collect();
+        let mut list: Vec<_> = topics
+            .iter()
+            .rev()
+            .take(self.topics_max)
+            .map(|(id, at)| (*id, *at))
+            .collect();
         list.reverse();
         let digest = sse::digest(list.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
         (digest, list.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Whether the board showed that at a revision of an epoch.
-    pub(crate) fn holds(&self, epoch: &str, board: usize, revision: u64, shown: &Shown) -> Result<(), String> {
-        let history = self.epochs.get(epoch).ok_or_else(|| format!("there never was an epoch {epoch}"))?;
+    pub(crate) fn holds(
+        &self,
+        epoch: &str,
+        board: usize,
+        revision: u64,
+        shown: &Shown,
+    ) -> Result<(), String> {
+        let history = self
+            .epochs
+            .get(epoch)
+            .ok_or_else(|| format!("there never was an epoch {epoch}"))?;
         let Some((_, lists)) = history[board].range(..=revision).next_back() else {
-            return Err(format!("{} at {epoch}-{revision} is before all that was written", BOARDS[board]));
+            return Err(format!(
+                "{} at {epoch}-{revision} is before all that was written",
+                BOARDS[board]
+            ));
         };
         let fits = |(digest, ids): &List| match shown {
             Shown::Digest(seen) => seen == digest,
@@ -123,7 +167,10 @@ impl Truth {
         if lists.iter().any(fits) {
             return Ok(());
         }
-        Err(format!("{} at {epoch}-{revision} never was {shown:?}, but {lists:?}", BOARDS[board]))
+        Err(format!(
+            "{} at {epoch}-{revision} never was {shown:?}, but {lists:?}",
+            BOARDS[board]
+        ))
     }
 
     /// Whether that is what the board shows in the end.
@@ -141,15 +188,25 @@ impl Tables {
              UNION ALL SELECT name || ' ' || topics.id || ' ' || revision FROM topics JOIN boards ON boards.id = board_id \
              WHERE NOT archived;",
         );
-        let mut tables = Self { epoch: String::new(), head: 0, topics: Default::default() };
+        let mut tables = Self {
+            epoch: String::new(),
+            head: 0,
+            topics: Default::default(),
+        };
         for row in rows.lines() {
             let words: Vec<_> = row.split(' ').collect();
             match words.as_slice() {
                 ["epoch", epoch] => tables.epoch = (*epoch).to_owned(),
                 ["head", head] => tables.head = head.parse().expect("a revision"),
                 [board, id, revision] => {
-                    let board = BOARDS.iter().position(|name| name == board).expect("a board of the test");
-                    tables.topics[board].insert(id.parse().expect("an id"), revision.parse().expect("a revision"));
+                    let board = BOARDS
+                        .iter()
+                        .position(|name| name == board)
+                        .expect("a board of the test");
+                    tables.topics[board].insert(
+                        id.parse().expect("an id"),
+                        revision.parse().expect("a revision"),
+                    );
                 }
                 _ => panic!("no row of the test: {row}"),
             }
@@ -161,5 +218,10 @@ impl Tables {
 fn entry(line: &str) -> (u64, &str, usize, i64) {
     let mut words = line.split(' ');
     let mut word = || words.next().expect("a word");
-    (word().parse().expect("a revision"), word(), word().parse().expect("a board"), word().parse().expect("a topic"))
+    (
+        word().parse().expect("a revision"),
+        word(),
+        word().parse().expect("a board"),
+        word().parse().expect("a topic"),
+    )
 }

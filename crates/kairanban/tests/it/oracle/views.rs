@@ -45,18 +45,29 @@ impl View {
     /// Takes an event of `snapshot`s and `patch`es.
     pub(crate) fn take_state(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         self.keep(event);
-        let data: Value = if event.data.is_empty() { Value::Null } else { parse(&event.data)? };
+        let data: Value = if event.data.is_empty() {
+            Value::Null
+        } else {
+            parse(&event.data)?
+        };
         let board = board_of(&data);
         if event.name == "cursor" {
             // Holds for all boards of the stream.
             let upto = number(&data["revision"]);
-            self.lists.iter_mut().for_each(|list| list.revision = list.revision.max(upto));
+            self.lists
+                .iter_mut()
+                .for_each(|list| list.revision = list.revision.max(upto));
             return self.complete(event);
         }
         let list = &mut self.lists[board];
         match event.name.as_str() {
             "snapshot" => {
-                list.topics = data["topics"].as_array().into_iter().flatten().map(topic).collect();
+                list.topics = data["topics"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(topic)
+                    .collect();
             }
             "patch" => {
                 let (from, to) = (number(&data["from"]), number(&data["revision"]));
@@ -72,7 +83,8 @@ impl View {
                         let (id, revision) = topic(&op["topic"]);
                         list.topics.insert(id, revision);
                     } else {
-                        list.topics.remove(&op["id"].as_i64().ok_or("an op without an id")?);
+                        list.topics
+                            .remove(&op["id"].as_i64().ok_or("an op without an id")?);
                     }
                 }
             }
@@ -80,16 +92,22 @@ impl View {
         }
         let digest = sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
         if data["digest"] != digest.as_str() {
-            return Err(format!("the digest at {} after {} is {digest}, not {}", data["revision"], event.name, data["digest"]));
+            return Err(format!(
+                "the digest at {} after {} is {digest}, not {}",
+                data["revision"], event.name, data["digest"]
+            ));
         }
         list.revision = number(&data["revision"]);
-        self.coming.push((board, list.revision, Shown::Digest(digest)));
+        self.coming
+            .push((board, list.revision, Shown::Digest(digest)));
         self.complete(event)
     }
 
     /// Completes the lists that came, if an event carries the cursor.
     fn complete(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
-        let Some((epoch, _)) = event.id.as_deref().and_then(|id| id.split_once('-')) else { return Ok(Vec::new()) };
+        let Some((epoch, _)) = event.id.as_deref().and_then(|id| id.split_once('-')) else {
+            return Ok(Vec::new());
+        };
         let mut completed = Vec::new();
         for (board, revision, shown) in std::mem::take(&mut self.coming) {
             self.lists[board].check_order(epoch, revision)?;
@@ -105,21 +123,35 @@ impl View {
             return Ok(Vec::new());
         }
         let data = parse(&event.data)?;
-        let topics = data["contents"].as_array().or_else(|| data["topics"].as_array()).ok_or("no list")?;
-        let ids: Vec<_> = topics.iter().filter_map(|topic| topic["id"].as_i64()).collect();
+        let topics = data["contents"]
+            .as_array()
+            .or_else(|| data["topics"].as_array())
+            .ok_or("no list")?;
+        let ids: Vec<_> = topics
+            .iter()
+            .filter_map(|topic| topic["id"].as_i64())
+            .collect();
         let cursor = self.cursor.as_deref().ok_or("a list without a cursor")?;
         self.lists[0].revision = revision_of(cursor)?;
         self.lists[0].page = ids.clone();
-        self.coming.push((0, self.lists[0].revision, Shown::Ids(ids)));
-        self.complete(&Event { name: String::new(), id: self.cursor.clone(), data: String::new() })
+        self.coming
+            .push((0, self.lists[0].revision, Shown::Ids(ids)));
+        self.complete(&Event {
+            name: String::new(),
+            id: self.cursor.clone(),
+            data: String::new(),
+        })
     }
 
     /// Takes fragments: for htmx, or for Turbo.
     pub(crate) fn take_fragments(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
         self.keep(event);
-        let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else { return Ok(Vec::new()) };
+        let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else {
+            return Ok(Vec::new());
+        };
         let list = &mut self.lists[0];
-        let says_where = event.data.contains("hx-swap-oob") || event.data.starts_with("<turbo-stream");
+        let says_where =
+            event.data.contains("hx-swap-oob") || event.data.starts_with("<turbo-stream");
         let whole = !says_where || event.data.starts_with(r#"<turbo-stream action="update""#);
         if whole {
             list.page.clear();
@@ -129,7 +161,8 @@ impl View {
             return Err(format!("the page is out of order: {:?}", list.page));
         }
         list.revision = revision_of(id)?;
-        self.coming.push((0, list.revision, Shown::Ids(list.page.clone())));
+        self.coming
+            .push((0, list.revision, Shown::Ids(list.page.clone())));
         self.complete(event)
     }
 
@@ -177,7 +210,9 @@ impl View {
     pub(crate) fn shown(&self, board: usize, by_digest: bool) -> Shown {
         let list = &self.lists[board];
         if by_digest {
-            Shown::Digest(sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at))))
+            Shown::Digest(sse::digest(
+                list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)),
+            ))
         } else {
             Shown::Ids(list.page.clone())
         }
@@ -189,7 +224,9 @@ impl List {
     fn check_order(&mut self, epoch: &str, revision: u64) -> Result<(), String> {
         let (before, last) = &self.complete;
         if before == epoch && revision < *last {
-            return Err(format!("the revision fell from {last} to {revision} in the epoch {epoch}"));
+            return Err(format!(
+                "the revision fell from {last} to {revision} in the epoch {epoch}"
+            ));
         }
         self.complete = (epoch.to_owned(), revision);
         Ok(())
@@ -202,8 +239,16 @@ impl List {
         while let Some(at) = rest.find('<') {
             rest = &rest[at..];
             let tag = &rest[..rest.find('>').ok_or("half a tag")?];
-            let attribute = |name: &str| tag.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
-            let id = |text: &str| text.rsplit("topic-").next().and_then(|id| id.parse::<i64>().ok());
+            let attribute = |name: &str| {
+                tag.split(&format!("{name}=\""))
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next())
+            };
+            let id = |text: &str| {
+                text.rsplit("topic-")
+                    .next()
+                    .and_then(|id| id.parse::<i64>().ok())
+            };
             if let Some(target) = attribute("target").filter(|_| tag.starts_with("<turbo-stream")) {
                 match attribute("action") {
                     Some("remove") => self.page.retain(|shown| Some(*shown) != id(target)),
@@ -216,9 +261,14 @@ impl List {
                     Some(("afterbegin", _)) => place = Some(0),
                     Some(("afterend", target)) => place = Some(self.behind(id(target))?),
                     Some(_) => place = Some(self.page.len()),
-                    None => self.page.retain(|shown| Some(*shown) != attribute("id").and_then(id)),
+                    None => self
+                        .page
+                        .retain(|shown| Some(*shown) != attribute("id").and_then(id)),
                 }
-            } else if let Some(topic) = attribute("id").filter(|_| tag.starts_with("<li")).and_then(id) {
+            } else if let Some(topic) = attribute("id")
+                .filter(|_| tag.starts_with("<li"))
+                .and_then(id)
+            {
                 self.page.insert(place.unwrap_or(self.page.len()), topic);
                 place = place.map(|at| at + 1);
             }
@@ -229,7 +279,8 @@ impl List {
 
     fn behind(&self, topic: Option<i64>) -> Result<usize, String> {
         let at = self.page.iter().position(|shown| Some(*shown) == topic);
-        at.map(|at| at + 1).ok_or_else(|| format!("a place behind {topic:?}, which is not there"))
+        at.map(|at| at + 1)
+            .ok_or_else(|| format!("a place behind {topic:?}, which is not there"))
     }
 }
 
@@ -238,7 +289,10 @@ fn parse(text: &str) -> Result<Value, String> {
 }
 
 fn board_of(data: &Value) -> usize {
-    BOARDS.iter().position(|board| data["board"] == **board).unwrap_or(0)
+    BOARDS
+        .iter()
+        .position(|board| data["board"] == **board)
+        .unwrap_or(0)
 }
 
 fn number(value: &Value) -> u64 {
@@ -246,9 +300,16 @@ fn number(value: &Value) -> u64 {
 }
 
 fn topic(value: &Value) -> (i64, u64) {
-    (value["id"].as_i64().unwrap_or(-1), number(&value["revision"]))
+    (
+        value["id"].as_i64().unwrap_or(-1),
+        number(&value["revision"]),
+    )
 }
 
 fn revision_of(cursor: &str) -> Result<u64, String> {
-    cursor.rsplit('-').next().and_then(|revision| revision.parse().ok()).ok_or_else(|| format!("no cursor: {cursor:?}"))
+    cursor
+        .rsplit('-')
+        .next()
+        .and_then(|revision| revision.parse().ok())
+        .ok_or_else(|| format!("no cursor: {cursor:?}"))
 }

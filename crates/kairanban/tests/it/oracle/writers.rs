@@ -61,7 +61,9 @@ fn post(run: &Run, writer: u64) {
             }
             drop(_at_work);
             if began.elapsed() > ANSWER_MAX {
-                return run.fault(format!("{comment} was not acknowledged within {ANSWER_MAX:?}"));
+                return run.fault(format!(
+                    "{comment} was not acknowledged within {ANSWER_MAX:?}"
+                ));
             }
             thread::park_timeout(Duration::from_millis(20));
         }
@@ -77,7 +79,12 @@ fn spam(run: &Run) {
         match link::post(run.any_address(&mut random), "spam") {
             Some(400..=499) => refused = Instant::now(),
             None | Some(503) if refused.elapsed() < ANSWER_MAX => {}
-            other => return run.fault(format!("spam was answered with {other:?} after {:?}", refused.elapsed())),
+            other => {
+                return run.fault(format!(
+                    "spam was answered with {other:?} after {:?}",
+                    refused.elapsed()
+                ));
+            }
         }
         thread::park_timeout(Duration::from_millis(random.u64(..40)));
     }
@@ -91,9 +98,19 @@ fn write_past(run: &Run, writer: u64, database: &Database) {
             return;
         }
         let name = format!("p{writer}-{n}");
-        let statements: Vec<_> = (0..random.u32(1..5)).map(|_| statement(&mut random, &name, database)).collect();
-        let end = if random.f64() < 0.3 { "ROLLBACK" } else { "COMMIT" };
-        let begin = if database.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };
+        let statements: Vec<_> = (0..random.u32(1..5))
+            .map(|_| statement(&mut random, &name, database))
+            .collect();
+        let end = if random.f64() < 0.3 {
+            "ROLLBACK"
+        } else {
+            "COMMIT"
+        };
+        let begin = if database.is_postgres() {
+            "BEGIN"
+        } else {
+            "BEGIN IMMEDIATE"
+        };
         let _at_work = run.accident.read().expect("a lock");
         // Two who write past the server may be in each other's way: then it is rolled back.
         let _ = database.try_sql(&format!("{begin}; {}; {end};", statements.join("; ")));
@@ -103,16 +120,26 @@ fn write_past(run: &Run, writer: u64, database: &Database) {
 }
 
 fn statement(random: &mut fastrand::Rng, name: &str, database: &Database) -> String {
-    let on = format!("(SELECT id FROM boards WHERE name = '{}')", BOARDS[random.usize(..BOARDS.len())]);
-    let some = |kind: &str| format!("(SELECT id FROM topics WHERE {kind} ORDER BY random() LIMIT 1)");
+    let on = format!(
+        "(SELECT id FROM boards WHERE name = '{}')",
+        BOARDS[random.usize(..BOARDS.len())]
+    );
+    let some =
+        |kind: &str| format!("(SELECT id FROM topics WHERE {kind} ORDER BY random() LIMIT 1)");
     match random.u32(..15) {
         0..=2 => format!("INSERT INTO topics (board_id, comment) VALUES ({on}, '{name}')"),
         3 | 4 => {
             let id = some(&format!("board_id = {on} AND NOT archived"));
             format!("UPDATE topics SET comment = comment || 'x' WHERE id = {id}")
         }
-        5 => format!("DELETE FROM topics WHERE id = {}", some("comment LIKE 'p%'")),
-        6 => format!("UPDATE topics SET board_id = {on} WHERE id = {}", some("comment LIKE 'p%'")),
+        5 => format!(
+            "DELETE FROM topics WHERE id = {}",
+            some("comment LIKE 'p%'")
+        ),
+        6 => format!(
+            "UPDATE topics SET board_id = {on} WHERE id = {}",
+            some("comment LIKE 'p%'")
+        ),
         7 => {
             let rows = if random.u32(..5) == 0 { 100 } else { 4 };
             let values = vec![format!("({on}, '{name}')"); rows].join(", ");
@@ -122,16 +149,26 @@ fn statement(random: &mut fastrand::Rng, name: &str, database: &Database) -> Str
         // Ids of its own, as an import has them.
         9 | 10 => {
             let ahead = random.u32(1..20);
-            format!("INSERT INTO topics (id, board_id, comment) SELECT max(id) + {ahead}, {on}, '{name}' FROM topics")
+            format!(
+                "INSERT INTO topics (id, board_id, comment) SELECT max(id) + {ahead}, {on}, '{name}' FROM topics"
+            )
         }
         // A board is deleted, and one of its name made.
         11 if random.u32(..5) == 0 => {
-            "DELETE FROM boards WHERE name = 'two'; INSERT INTO boards (name) VALUES ('two')".to_owned()
+            "DELETE FROM boards WHERE name = 'two'; INSERT INTO boards (name) VALUES ('two')"
+                .to_owned()
         }
         // Values that no server of ours would write.
         12 => {
-            let time = ["'infinity'", "'2024-02-30 00:00:00'", "'2024-01-01 24:00:00'", "'-infinity'"][random.usize(..4)];
-            format!("INSERT INTO topics (board_id, comment, created_at) VALUES ({on}, '{name}', {time})")
+            let time = [
+                "'infinity'",
+                "'2024-02-30 00:00:00'",
+                "'2024-01-01 24:00:00'",
+                "'-infinity'",
+            ][random.usize(..4)];
+            format!(
+                "INSERT INTO topics (board_id, comment, created_at) VALUES ({on}, '{name}', {time})"
+            )
         }
         // As a logical replication applies it.
         13 if database.is_postgres() => format!(

@@ -14,32 +14,56 @@ type Edges = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 pub fn cycles(workspace: &Workspace) -> Vec<Finding> {
     let mut levels: BTreeMap<Vec<String>, Edges> = BTreeMap::new();
     for import in workspace.uses() {
-        let Some(to) = &import.target.module else { continue };
+        let Some(to) = &import.target.module else {
+            continue;
+        };
         // A lone name that is a module's is a variable.
         let is_lone_name = !import.written.is_use && import.written.segments.len() == 1;
         if import.from[0] != to[0] || (is_lone_name && *to == import.target.path) {
             continue;
         }
-        let shared = import.from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        let shared = import
+            .from
+            .iter()
+            .zip(to)
+            .take_while(|(a, b)| a == b)
+            .count();
         if let (Some(from), Some(to)) = (import.from.get(shared), to.get(shared)) {
-            let place = format!("{}:{} {}", import.file.path, import.written.line, import.written.segments.join("::"));
+            let place = format!(
+                "{}:{} {}",
+                import.file.path,
+                import.written.line,
+                import.written.segments.join("::")
+            );
             let edges = levels.entry(import.from[..shared].to_vec()).or_default();
-            edges.entry(from.clone()).or_default().entry(to.clone()).or_default().push(place);
+            edges
+                .entry(from.clone())
+                .or_default()
+                .entry(to.clone())
+                .or_default()
+                .push(place);
         }
     }
     let of_level = |(above, edges): (&Vec<String>, &Edges)| {
-        components(edges).into_iter().map(|component| describe(above, edges, &component)).collect::<Vec<_>>()
+        components(edges)
+            .into_iter()
+            .map(|component| describe(above, edges, &component))
+            .collect::<Vec<_>>()
     };
     levels.iter().flat_map(of_level).collect()
 }
 
 /// Sets of modules of which each leads to each.
 fn components(edges: &Edges) -> Vec<BTreeSet<&String>> {
-    let reach: BTreeMap<&String, BTreeSet<&String>> = edges.keys().map(|from| (from, reachable(edges, from))).collect();
+    let reach: BTreeMap<&String, BTreeSet<&String>> = edges
+        .keys()
+        .map(|from| (from, reachable(edges, from)))
+        .collect();
     let mut found: Vec<BTreeSet<&String>> = Vec::new();
     for (from, to) in &reach {
         if to.contains(from) && !found.iter().any(|component| component.contains(from)) {
-            let leads_back = |name: &&&String| reach.get(*name).is_some_and(|back| back.contains(from));
+            let leads_back =
+                |name: &&&String| reach.get(*name).is_some_and(|back| back.contains(from));
             found.push(to.iter().filter(leads_back).copied().collect());
         }
     }
@@ -48,7 +72,11 @@ fn components(edges: &Edges) -> Vec<BTreeSet<&String>> {
 
 fn reachable<'a>(edges: &'a Edges, from: &str) -> BTreeSet<&'a String> {
     let mut found = BTreeSet::new();
-    let mut next: Vec<&String> = edges.get(from).into_iter().flat_map(BTreeMap::keys).collect();
+    let mut next: Vec<&String> = edges
+        .get(from)
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .collect();
     while let Some(name) = next.pop() {
         if found.insert(name) {
             next.extend(edges.get(name).into_iter().flat_map(BTreeMap::keys));
@@ -60,18 +88,30 @@ fn reachable<'a>(edges: &'a Edges, from: &str) -> BTreeSet<&'a String> {
 /// The shortest chain, then each edge among the modules with the first place that makes it.
 fn describe(above: &[String], edges: &Edges, component: &BTreeSet<&String>) -> Finding {
     let above = above.join("::");
-    let chain = component.iter().map(|from| way_back(edges, from)).min_by_key(Vec::len).unwrap_or_default();
+    let chain = component
+        .iter()
+        .map(|from| way_back(edges, from))
+        .min_by_key(Vec::len)
+        .unwrap_or_default();
     let mut detail = chain.join(" → ");
     let mut size = 0;
     for from in component {
         for (to, places) in edges[*from].iter().filter(|(to, _)| component.contains(to)) {
             size += 1;
-            let others = if places.len() > 1 { format!(", and {} more", places.len() - 1) } else { String::new() };
+            let others = if places.len() > 1 {
+                format!(", and {} more", places.len() - 1)
+            } else {
+                String::new()
+            };
             detail.push_str(&format!("\n    {from} → {to}: {}{others}", places[0]));
         }
     }
     let names: Vec<&str> = component.iter().map(|name| name.as_str()).collect();
-    Finding { name: format!("{above}: {}", names.join(", ")), size, detail }
+    Finding {
+        name: format!("{above}: {}", names.join(", ")),
+        size,
+        detail,
+    }
 }
 
 /// The shortest way from a module to itself.
@@ -79,7 +119,12 @@ fn way_back(edges: &Edges, from: &str) -> Vec<String> {
     let mut ways = VecDeque::from([vec![from.to_owned()]]);
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
-        for to in way.last().and_then(|last| edges.get(last)).into_iter().flat_map(BTreeMap::keys) {
+        for to in way
+            .last()
+            .and_then(|last| edges.get(last))
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+        {
             let longer = [way.as_slice(), std::slice::from_ref(to)].concat();
             if to == from {
                 return longer;

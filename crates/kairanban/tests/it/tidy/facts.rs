@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use syn::{
-    Attribute, Expr, ImplItemFn, Item, ItemEnum, ItemImpl, ItemMod, ItemUse, Local, Macro, Path, Signature, TraitItemFn, Type,
-    UseTree,
+    Attribute, Expr, ImplItemFn, Item, ItemEnum, ItemImpl, ItemMod, ItemUse, Local, Macro, Path,
+    Signature, TraitItemFn, Type, UseTree,
     spanned::Spanned,
     visit::{self, Visit},
 };
@@ -87,15 +87,26 @@ pub struct Collector {
 impl Collector {
     pub fn refer(&mut self, mut segments: Vec<String>, line: usize, is_use: bool) {
         if segments.first().is_some_and(|first| first == "Self") {
-            let Some(named) = self.selves.last() else { return };
+            let Some(named) = self.selves.last() else {
+                return;
+            };
             segments.splice(..1, named.iter().cloned());
         }
         let is_test = self.is_test;
-        self.facts.modules[self.module].references.push(Reference { segments, line, is_test, is_use });
+        self.facts.modules[self.module].references.push(Reference {
+            segments,
+            line,
+            is_test,
+            is_use,
+        });
     }
 
     fn add_function(&mut self, signature: &Signature, from: usize, to: usize) {
-        self.facts.functions.push(Function { name: signature.ident.to_string(), line: from, lines: to + 1 - from });
+        self.facts.functions.push(Function {
+            name: signature.ident.to_string(),
+            line: from,
+            lines: to + 1 - from,
+        });
     }
 
     /// Adds a line of a doc comment; consecutive lines are one comment.
@@ -104,7 +115,11 @@ impl Collector {
         self.last_doc_line = line + text.matches('\n').count();
         match self.facts.doc_comments.last_mut() {
             Some(comment) if is_next => comment.name = format!("{}\n{text}", comment.name),
-            _ => self.facts.doc_comments.push(Named { name: text, line, is_test: self.is_test }),
+            _ => self.facts.doc_comments.push(Named {
+                name: text,
+                line,
+                is_test: self.is_test,
+            }),
         }
     }
 
@@ -112,16 +127,25 @@ impl Collector {
         let line = tree.span().start().line;
         let (name, last) = match tree {
             UseTree::Path(path) => return self.import(&path.tree, &joined(before, &path.ident)),
-            UseTree::Group(group) => return group.items.iter().for_each(|item| self.import(item, before)),
+            UseTree::Group(group) => {
+                return group
+                    .items
+                    .iter()
+                    .for_each(|item| self.import(item, before));
+            }
             UseTree::Name(name) if name.ident == "self" => (before.last().cloned(), None),
             UseTree::Name(name) => (Some(name.ident.to_string()), Some(&name.ident)),
-            UseTree::Rename(rename) if rename.ident == "self" => (Some(rename.rename.to_string()), None),
+            UseTree::Rename(rename) if rename.ident == "self" => {
+                (Some(rename.rename.to_string()), None)
+            }
             UseTree::Rename(rename) => (Some(rename.rename.to_string()), Some(&rename.ident)),
             UseTree::Glob(_) => (None, None),
         };
         let segments = last.map_or_else(|| before.to_vec(), |last| joined(before, last));
         self.refer(segments.clone(), line, true);
-        self.facts.modules[self.module].imports.push(Import { name, segments });
+        self.facts.modules[self.module]
+            .imports
+            .push(Import { name, segments });
     }
 
     /// Runs `walk` with `is_test` set where one of the attributes says so.
@@ -152,13 +176,25 @@ impl<'ast> Visit<'ast> for Collector {
         };
         self.within(attributes, |collector| {
             if let Some(ident) = name {
-                collector.facts.modules[collector.module].items.insert(ident.to_string());
+                collector.facts.modules[collector.module]
+                    .items
+                    .insert(ident.to_string());
                 // Of two that exclude each other by `cfg`, one counts.
-                let is_alternative = attributes.iter().any(|attribute| attribute.path().is_ident("cfg"))
-                    && collector.facts.types.iter().any(|named| ident == named.name.as_str());
+                let is_alternative = attributes
+                    .iter()
+                    .any(|attribute| attribute.path().is_ident("cfg"))
+                    && collector
+                        .facts
+                        .types
+                        .iter()
+                        .any(|named| ident == named.name.as_str());
                 if is_type && !is_alternative {
                     let (line, is_test) = (ident.span().start().line, collector.is_test);
-                    collector.facts.types.push(Named { name: ident.to_string(), line, is_test });
+                    collector.facts.types.push(Named {
+                        name: ident.to_string(),
+                        line,
+                        is_test,
+                    });
                 }
             }
             visit::visit_item(collector, item);
@@ -175,14 +211,20 @@ impl<'ast> Visit<'ast> for Collector {
         }
         let outer = self.module;
         let inside = [self.facts.modules[outer].inside.as_slice(), &[name]].concat();
-        self.facts.modules.push(ModuleFacts { inside, ..ModuleFacts::default() });
+        self.facts.modules.push(ModuleFacts {
+            inside,
+            ..ModuleFacts::default()
+        });
         self.module = self.facts.modules.len() - 1;
         visit::visit_item_mod(self, module);
         self.module = outer;
     }
 
     fn visit_item_enum(&mut self, item: &'ast ItemEnum) {
-        let variants = item.variants.iter().map(|variant| format!("{}::{}", item.ident, variant.ident));
+        let variants = item
+            .variants
+            .iter()
+            .map(|variant| format!("{}::{}", item.ident, variant.ident));
         self.facts.modules[self.module].variants.extend(variants);
         visit::visit_item_enum(self, item);
     }
@@ -210,12 +252,18 @@ impl<'ast> Visit<'ast> for Collector {
     fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
         let from = first_line(&function.vis, &function.sig);
         self.add_function(&function.sig, from, function.block.span().end().line);
-        self.within(&function.attrs, |collector| visit::visit_impl_item_fn(collector, function));
+        self.within(&function.attrs, |collector| {
+            visit::visit_impl_item_fn(collector, function)
+        });
     }
 
     fn visit_trait_item_fn(&mut self, function: &'ast TraitItemFn) {
         if let Some(block) = &function.default {
-            self.add_function(&function.sig, function.sig.span().start().line, block.span().end().line);
+            self.add_function(
+                &function.sig,
+                function.sig.span().start().line,
+                block.span().end().line,
+            );
         }
         visit::visit_trait_item_fn(self, function);
     }
@@ -259,7 +307,10 @@ fn joined(before: &[String], last: &proc_macro2::Ident) -> Vec<String> {
 }
 
 fn segments_of(path: &Path) -> Vec<String> {
-    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
+    path.segments
+        .iter()
+        .map(|segment| segment.ident.to_string())
+        .collect()
 }
 
 fn first_line(visibility: &syn::Visibility, signature: &Signature) -> usize {
@@ -271,7 +322,13 @@ fn first_line(visibility: &syn::Visibility, signature: &Signature) -> usize {
 
 /// `#[test]`, or a `#[cfg(…)]` that names `test` and does not begin with `not`.
 fn is_for_tests(attribute: &Attribute) -> bool {
-    let syn::Meta::List(list) = &attribute.meta else { return attribute.path().is_ident("test") };
+    let syn::Meta::List(list) = &attribute.meta else {
+        return attribute.path().is_ident("test");
+    };
     let text = list.tokens.to_string();
-    list.path.is_ident("cfg") && !text.starts_with("not") && text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "test")
+    list.path.is_ident("cfg")
+        && !text.starts_with("not")
+        && text
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word == "test")
 }

@@ -6,41 +6,110 @@ type Known = &'static [(&'static str, usize)];
 
 /// Functions over 70 lines, with their lengths.
 pub const LONG_FUNCTIONS: Known = &[
-    ("crates/kairanban-bench/src/contender/peers.rs pocketbase", 93),
+    (
+        "crates/kairanban-bench/src/contender/peers.rs pocketbase",
+        93,
+    ),
     ("crates/kairanban-bench/src/measure/growth.rs boards", 71),
     ("crates/kairanban-bench/src/report.rs tables", 91),
-    ("crates/kairanban-client/tests/following.rs several_boards_share_one_cursor", 72),
-    ("crates/kairanban-store/tests/it/access.rs a_ticket_opens_its_board_for_a_while", 75),
-    ("crates/kairanban-store/tests/it/access.rs policies_say_who_may_read_and_post", 83),
-    ("crates/kairanban-store/tests/it/clocks.rs only_what_is_too_old_is_forgotten", 126),
+    (
+        "crates/kairanban-client/tests/following.rs several_boards_share_one_cursor",
+        72,
+    ),
+    (
+        "crates/kairanban-store/tests/it/access.rs a_ticket_opens_its_board_for_a_while",
+        75,
+    ),
+    (
+        "crates/kairanban-store/tests/it/access.rs policies_say_who_may_read_and_post",
+        83,
+    ),
+    (
+        "crates/kairanban-store/tests/it/clocks.rs only_what_is_too_old_is_forgotten",
+        126,
+    ),
     ("crates/kairanban-store/tests/it/grants.rs everything", 144),
-    ("crates/kairanban-store/tests/it/public_schema.rs an_older_database_is_mended_and_keeps_what_others_hung_on_it", 129),
+    (
+        "crates/kairanban-store/tests/it/public_schema.rs an_older_database_is_mended_and_keeps_what_others_hung_on_it",
+        129,
+    ),
     ("crates/kairanban-store/tests/it/roles.rs accesses", 101),
-    ("crates/kairanban-store/tests/it/upgrade.rs rows_of_every_bad_kind_are_mended_and_counted", 96),
+    (
+        "crates/kairanban-store/tests/it/upgrade.rs rows_of_every_bad_kind_are_mended_and_counted",
+        96,
+    ),
     ("crates/kairanban/src/net/listener.rs serve", 75),
     ("crates/kairanban/src/server.rs open_bulletin", 88),
-    ("crates/kairanban/tests/it/access.rs a_private_board_is_not_there_without_a_token", 79),
-    ("crates/kairanban/tests/it/access.rs a_ticket_lets_one_stream_in", 71),
-    ("crates/kairanban/tests/it/access.rs tokens_are_made_and_ended_over_rest", 101),
-    ("crates/kairanban/tests/it/admin.rs an_administrator_edits_and_deletes_and_loses_a_race", 92),
-    ("crates/kairanban/tests/it/admin.rs boards_are_made_and_closed", 125),
-    ("crates/kairanban/tests/it/api.rs what_is_refused_leaves_nothing", 98),
+    (
+        "crates/kairanban/tests/it/access.rs a_private_board_is_not_there_without_a_token",
+        79,
+    ),
+    (
+        "crates/kairanban/tests/it/access.rs a_ticket_lets_one_stream_in",
+        71,
+    ),
+    (
+        "crates/kairanban/tests/it/access.rs tokens_are_made_and_ended_over_rest",
+        101,
+    ),
+    (
+        "crates/kairanban/tests/it/admin.rs an_administrator_edits_and_deletes_and_loses_a_race",
+        92,
+    ),
+    (
+        "crates/kairanban/tests/it/admin.rs boards_are_made_and_closed",
+        125,
+    ),
+    (
+        "crates/kairanban/tests/it/api.rs what_is_refused_leaves_nothing",
+        98,
+    ),
     ("crates/kairanban/tests/it/bad_values.rs of_tokens", 71),
     ("crates/kairanban/tests/it/clocks.rs everything_works", 80),
-    ("crates/kairanban/tests/it/dialects.rs every_dialect_tells_of_the_same_change", 90),
-    ("crates/kairanban/tests/it/dialects.rs lines_of_json_are_the_patch_stream", 73),
-    ("crates/kairanban/tests/it/django.rs an_admin_moves_no_time", 79),
+    (
+        "crates/kairanban/tests/it/dialects.rs every_dialect_tells_of_the_same_change",
+        90,
+    ),
+    (
+        "crates/kairanban/tests/it/dialects.rs lines_of_json_are_the_patch_stream",
+        73,
+    ),
+    (
+        "crates/kairanban/tests/it/django.rs an_admin_moves_no_time",
+        79,
+    ),
     ("crates/kairanban/tests/it/hidden.rs questions", 79),
     ("crates/kairanban/tests/it/oracle/readers.rs follow", 71),
     ("crates/kairanban/tests/it/protocol.rs play", 73),
-    ("crates/kairanban/tests/it/refusals.rs a_moderating_trigger_refuses_one_post_and_no_other", 82),
-    ("crates/kairanban/tests/it/refusals.rs what_an_administrator_does_is_refused_alone", 123),
-    ("crates/kairanban/tests/it/secrets.rs a_slip_in_the_file_is_named_by_line_and_key_alone", 110),
-    ("crates/kairanban/tests/it/secrets.rs a_variable_that_is_unknown_is_refused_with_the_nearest", 77),
+    (
+        "crates/kairanban/tests/it/refusals.rs a_moderating_trigger_refuses_one_post_and_no_other",
+        82,
+    ),
+    (
+        "crates/kairanban/tests/it/refusals.rs what_an_administrator_does_is_refused_alone",
+        123,
+    ),
+    (
+        "crates/kairanban/tests/it/secrets.rs a_slip_in_the_file_is_named_by_line_and_key_alone",
+        110,
+    ),
+    (
+        "crates/kairanban/tests/it/secrets.rs a_variable_that_is_unknown_is_refused_with_the_nearest",
+        77,
+    ),
     ("crates/kairanban/tests/it/slow_clients.rs points", 72),
-    ("crates/kairanban/tests/it/sockets.rs a_socket_streams_and_posts", 93),
-    ("crates/kairanban/tests/it/start.rs a_role_without_ddl_serves_a_whole_session", 87),
-    ("crates/kairanban/tests/it/terminal.rs post_and_tail_follow_a_board_through_a_restart", 72),
+    (
+        "crates/kairanban/tests/it/sockets.rs a_socket_streams_and_posts",
+        93,
+    ),
+    (
+        "crates/kairanban/tests/it/start.rs a_role_without_ddl_serves_a_whole_session",
+        87,
+    ),
+    (
+        "crates/kairanban/tests/it/terminal.rs post_and_tail_follow_a_board_through_a_restart",
+        72,
+    ),
 ];
 
 /// Files over 400 lines, with their lengths.
@@ -84,11 +153,17 @@ pub const LONG_FILES: Known = &[
 
 /// Modules that import each other, with the number of edges among them.
 pub const CYCLES: Known = &[
-    ("kairanban: auth, backplane, bulletin, follower, reconcile", 10),
+    (
+        "kairanban: auth, backplane, bulletin, follower, reconcile",
+        10,
+    ),
     ("kairanban: cli, server, start", 5),
     ("kairanban: connection, net", 2),
     ("kairanban::http: pages, rest", 2),
-    ("kairanban::http::rest: boards, changes, openapi, server, tokens, topics", 10),
+    (
+        "kairanban::http::rest: boards, changes, openapi, server, tokens, topics",
+        10,
+    ),
     ("kairanban_bench: apart, drive, measure", 4),
     ("kairanban_bench: contender, crowd, process, publisher", 5),
     ("kairanban_core: board, policy", 2),

@@ -53,23 +53,49 @@ pub const LAYERS: &[Layer] = &[
         never: &["*::AnyConnection::Postgres", "*::AnyConnection::Sqlite"],
     },
     // Client, server and conformance do not know each other.
-    Layer { of: &["kairanban_client"], except: &[], never: &["actix*", "diesel*", "kairanban_store", "std::fs"] },
+    Layer {
+        of: &["kairanban_client"],
+        except: &[],
+        never: &["actix*", "diesel*", "kairanban_store", "std::fs"],
+    },
     Layer {
         of: &["kairanban_conformance"],
         except: &[],
-        never: &["actix*", "diesel*", "kairanban_store", "kairanban_client", "kairanban"],
+        never: &[
+            "actix*",
+            "diesel*",
+            "kairanban_store",
+            "kairanban_client",
+            "kairanban",
+        ],
     },
-    Layer { of: &["kairanban"], except: &["kairanban::cli"], never: &["kairanban_client"] },
+    Layer {
+        of: &["kairanban"],
+        except: &["kairanban::cli"],
+        never: &["kairanban_client"],
+    },
     // Inside the server, dependencies point down.
-    Layer { of: &["kairanban"], except: &[], never: &["diesel*"] },
+    Layer {
+        of: &["kairanban"],
+        except: &[],
+        never: &["diesel*"],
+    },
     Layer {
         of: &["kairanban"],
         except: &["kairanban::http", "kairanban::routes", "kairanban::server"],
         never: &["kairanban::http"],
     },
-    Layer { of: &["kairanban::bulletin", "kairanban::follower"], except: &[], never: &["actix*"] },
+    Layer {
+        of: &["kairanban::bulletin", "kairanban::follower"],
+        except: &[],
+        never: &["actix*"],
+    },
     // One module puts everything together.
-    Layer { of: &["kairanban"], except: &["kairanban::server"], never: &["*::Store::open", "*::Hub::new", "*::Writer::start"] },
+    Layer {
+        of: &["kairanban"],
+        except: &["kairanban::server"],
+        never: &["*::Store::open", "*::Hub::new", "*::Writer::start"],
+    },
 ];
 
 /// Returns a message with file and line for each forbidden path.
@@ -78,12 +104,24 @@ pub fn trespasses(workspace: &Workspace, layers: &[Layer]) -> Vec<String> {
     for named in workspace.uses() {
         for layer in layers {
             let is_bound = layer.of.iter().any(|of| matches(named.from, of));
-            if !is_bound || layer.except.iter().any(|module| matches(named.from, module)) {
+            if !is_bound
+                || layer
+                    .except
+                    .iter()
+                    .any(|module| matches(named.from, module))
+            {
                 continue;
             }
-            if let Some(never) = layer.never.iter().find(|never| matches(&named.target.path, never)) {
+            if let Some(never) = layer
+                .never
+                .iter()
+                .find(|never| matches(&named.target.path, never))
+            {
                 let written = named.written.segments.join("::");
-                found.push(format!("{}:{} must not know {never}: {written}", named.file.path, named.written.line));
+                found.push(format!(
+                    "{}:{} must not know {never}: {written}",
+                    named.file.path, named.written.line
+                ));
             }
         }
     }
@@ -91,15 +129,20 @@ pub fn trespasses(workspace: &Workspace, layers: &[Layer]) -> Vec<String> {
 }
 
 fn matches(path: &[String], pattern: &str) -> bool {
-    let (pattern, is_anywhere) = pattern.strip_prefix("*::").map_or((pattern, false), |rest| (rest, true));
+    let (pattern, is_anywhere) = pattern
+        .strip_prefix("*::")
+        .map_or((pattern, false), |rest| (rest, true));
     let segments: Vec<&str> = pattern.split("::").collect();
     let starts = if is_anywhere { path.len() } else { 1 };
     (0..starts).any(|start| {
         let rest = &path[start..];
         rest.len() >= segments.len()
-            && rest.iter().zip(&segments).all(|(name, segment)| match segment.strip_suffix('*') {
-                Some(beginning) => name.starts_with(beginning),
-                None => name == segment,
-            })
+            && rest
+                .iter()
+                .zip(&segments)
+                .all(|(name, segment)| match segment.strip_suffix('*') {
+                    Some(beginning) => name.starts_with(beginning),
+                    None => name == segment,
+                })
     })
 }

@@ -8,7 +8,11 @@ use super::{
 mod imports;
 
 fn workspace(files: &[(&str, &str)]) -> Workspace {
-    Workspace::of(files.iter().map(|(path, text)| (format!("crates/{path}"), (*text).to_owned())))
+    Workspace::of(
+        files
+            .iter()
+            .map(|(path, text)| (format!("crates/{path}"), (*text).to_owned())),
+    )
 }
 
 /// Lines that make up a body, so that a function around them has `lines`.
@@ -30,20 +34,45 @@ fn long_functions_of_every_kind_are_found() {
         ("impl A {\n", "/// Text.\npub fn f(&self) {\n", "}\n}\n"),
         ("impl A for B {\n", "fn f(&self) {\n", "}\n}\n"),
         ("trait A {\n", "fn f(&self) {\n", "}\n}\n"),
-        ("#[cfg(test)]\nmod tests {\n", "#[test]\nfn f() {\n", "}\n}\n"),
+        (
+            "#[cfg(test)]\nmod tests {\n",
+            "#[test]\nfn f() {\n",
+            "}\n}\n",
+        ),
         ("#[cfg(test)]\nmod tests;\n", "fn f() {\n", "}\n"),
         ("mod a { mod b {\n", "fn f() {\n", "}\n}}\n"),
         ("const A: () = {\n", "fn f() {\n", "}\n};\n"),
         ("proptest! {\n", "#[test]\nfn f(a in 0..9) {\n", "}\n}\n"),
-        ("macro_rules! a { ($name:ident) => {\n", "fn $name() {\n", "}\n}; }\n"),
+        (
+            "macro_rules! a { ($name:ident) => {\n",
+            "fn $name() {\n",
+            "}\n}; }\n",
+        ),
     ];
     for (before, head, after) in kinds {
-        let signature_lines = head.lines().filter(|line| !line.starts_with(['#', '/'])).count();
-        let of = |lines: usize| format!("{before}{head}{}{after}", body(lines + 1 - signature_lines));
-        for path in ["a/src/a.rs", "a/src/lib.rs", "kairanban-bench/src/main.rs", "a/tests/it/a.rs", "a/build.rs"] {
+        let signature_lines = head
+            .lines()
+            .filter(|line| !line.starts_with(['#', '/']))
+            .count();
+        let of =
+            |lines: usize| format!("{before}{head}{}{after}", body(lines + 1 - signature_lines));
+        for path in [
+            "a/src/a.rs",
+            "a/src/lib.rs",
+            "kairanban-bench/src/main.rs",
+            "a/tests/it/a.rs",
+            "a/build.rs",
+        ] {
             let found = long_functions(path, &of(71));
-            assert_eq!(found.iter().map(|found| found.size).collect::<Vec<_>>(), [71], "{path}\n{before}{head}");
-            assert!(long_functions(path, &of(70)).is_empty(), "{path}\n{before}{head}");
+            assert_eq!(
+                found.iter().map(|found| found.size).collect::<Vec<_>>(),
+                [71],
+                "{path}\n{before}{head}"
+            );
+            assert!(
+                long_functions(path, &of(70)).is_empty(),
+                "{path}\n{before}{head}"
+            );
         }
     }
 }
@@ -51,45 +80,89 @@ fn long_functions_of_every_kind_are_found() {
 #[test]
 fn a_long_function_inside_another_is_found_too() {
     let text = format!("fn outer() {{\n    fn inner() {{\n{}    }}\n}}\n", body(71));
-    let names: Vec<String> = long_functions("a/src/lib.rs", &text).into_iter().map(|found| found.name).collect();
-    assert_eq!(names, ["crates/a/src/lib.rs outer", "crates/a/src/lib.rs inner"]);
+    let names: Vec<String> = long_functions("a/src/lib.rs", &text)
+        .into_iter()
+        .map(|found| found.name)
+        .collect();
+    assert_eq!(
+        names,
+        ["crates/a/src/lib.rs outer", "crates/a/src/lib.rs inner"]
+    );
 }
 
 #[test]
 fn a_long_closure_or_declaration_is_no_function() {
     let closure = format!("static A: fn() = || {{\n{}}};\n", body(90));
     assert!(long_functions("a/src/lib.rs", &closure).is_empty());
-    let declared = format!("trait A {{\n    fn f(\n{}    );\n}}\n", "        a: A,\n".repeat(90));
+    let declared = format!(
+        "trait A {{\n    fn f(\n{}    );\n}}\n",
+        "        a: A,\n".repeat(90)
+    );
     assert!(long_functions("a/src/lib.rs", &declared).is_empty());
 }
 
 #[test]
 fn long_files_are_found_whatever_is_in_them() {
-    let text = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "// text\n".repeat(397));
+    let text = format!(
+        "#[cfg(test)]\nmod tests {{\n{}}}\n",
+        "// text\n".repeat(397)
+    );
     for path in ["a/src/b.rs", "kairanban-bench/src/b.rs", "a/tests/b.rs"] {
         assert!(rules::long_files(&workspace(&[(path, &text)])).is_empty());
         let longer = format!("{text}\n");
-        assert_eq!(rules::long_files(&workspace(&[(path, &longer)]))[0].size, 401);
+        assert_eq!(
+            rules::long_files(&workspace(&[(path, &longer)]))[0].size,
+            401
+        );
     }
 }
 
 #[test]
 fn a_repeated_name_of_a_type_is_found_and_tests_may_repeat() {
     let one = "pub struct Line;\nmod m { enum Part {} }\n";
-    let other = "trait Line {}\nfn f() { type Part = u8; }\n#[cfg(test)]\nmod tests { struct Line; }\n";
-    let found =
-        rules::repeated_types(&workspace(&[("a/src/lib.rs", one), ("b/src/lib.rs", other), ("b/tests/c.rs", "struct Line;")]));
-    assert_eq!(found.iter().map(|found| (found.name.as_str(), found.size)).collect::<Vec<_>>(), [("Line", 2), ("Part", 2)]);
-    assert_eq!(found[0].detail, "crates/a/src/lib.rs:1, crates/b/src/lib.rs:1");
+    let other =
+        "trait Line {}\nfn f() { type Part = u8; }\n#[cfg(test)]\nmod tests { struct Line; }\n";
+    let found = rules::repeated_types(&workspace(&[
+        ("a/src/lib.rs", one),
+        ("b/src/lib.rs", other),
+        ("b/tests/c.rs", "struct Line;"),
+    ]));
+    assert_eq!(
+        found
+            .iter()
+            .map(|found| (found.name.as_str(), found.size))
+            .collect::<Vec<_>>(),
+        [("Line", 2), ("Part", 2)]
+    );
+    assert_eq!(
+        found[0].detail,
+        "crates/a/src/lib.rs:1, crates/b/src/lib.rs:1"
+    );
     let in_macro = "pin_project! { pub struct Line { a: u8 } }";
-    assert_eq!(rules::repeated_types(&workspace(&[("a/src/lib.rs", one), ("b/src/lib.rs", in_macro)])).len(), 1);
+    assert_eq!(
+        rules::repeated_types(&workspace(&[
+            ("a/src/lib.rs", one),
+            ("b/src/lib.rs", in_macro)
+        ]))
+        .len(),
+        1
+    );
     let clean = "struct Own;\nimpl Iterator for Own { type Item = u8; }\nimpl Iterator for &Own { type Item = u8; }\n\
                  #[cfg(unix)]\nstruct Signals;\n#[cfg(not(unix))]\nstruct Signals;\n";
-    assert!(rules::repeated_types(&workspace(&[("a/src/lib.rs", one), ("b/src/lib.rs", clean)])).is_empty());
+    assert!(
+        rules::repeated_types(&workspace(&[
+            ("a/src/lib.rs", one),
+            ("b/src/lib.rs", clean)
+        ]))
+        .is_empty()
+    );
 }
 
 fn bad_figures(text: &str) -> Vec<String> {
-    rules::bad_figures(&workspace(&[("a/src/lib.rs", text)])).into_iter().map(|found| found.name).collect()
+    rules::bad_figures(&workspace(&[("a/src/lib.rs", text)]))
+        .into_iter()
+        .map(|found| found.name)
+        .collect()
 }
 
 #[test]
@@ -97,14 +170,20 @@ fn bad_figures_are_found() {
     let short = "fn f() {\n    g();\n}\n".repeat(94);
     let long = format!("fn f() {{\n{}}}\n", body(36));
     assert!(bad_figures(&format!("{short}{}", long.repeat(4))).is_empty());
-    assert_eq!(bad_figures(&format!("{short}{}", long.repeat(6))), ["lines of a function in src, 95th percentile"]);
+    assert_eq!(
+        bad_figures(&format!("{short}{}", long.repeat(6))),
+        ["lines of a function in src, 95th percentile"]
+    );
 
     let wide = format!("const A: &str = \"{}\";\n", "ö".repeat(82));
     assert_eq!(wide.trim_end().chars().count(), 101);
     let lines = "const B: u8 = 1;\n".repeat(199);
     assert!(bad_figures(&format!("{lines}{wide}")).is_empty());
     assert!(bad_figures(&format!("{lines}{}", format!("// {wide}\n").repeat(9))).is_empty());
-    assert_eq!(bad_figures(&format!("{lines}{}", wide.repeat(2))), ["lines of code over 100 columns"]);
+    assert_eq!(
+        bad_figures(&format!("{lines}{}", wide.repeat(2))),
+        ["lines of code over 100 columns"]
+    );
 
     let plain = "fn f() {}\n".repeat(99);
     for bound in [
@@ -114,12 +193,24 @@ fn bad_figures_are_found() {
         "m!(let g = |x| x;);",
         "m! { let mut g = move || 1; }",
     ] {
-        let of = |count: usize| format!("{plain}fn f() {{\n{}}}\n", format!("{bound}\n").repeat(count));
+        let of = |count: usize| {
+            format!(
+                "{plain}fn f() {{\n{}}}\n",
+                format!("{bound}\n").repeat(count)
+            )
+        };
         assert!(bad_figures(&of(3)).is_empty(), "{bound}");
         assert_eq!(bad_figures(&of(4)), ["closures bound by `let`"], "{bound}");
     }
-    let handed_on = "let g = h(|x| x); let i = x.map(|x| x); m!(let g = h(|x| x);); m!(let g = a; f(b | c););";
-    assert!(bad_figures(&format!("{plain}fn f() {{\n{}}}\n", format!("{handed_on}\n").repeat(5))).is_empty());
+    let handed_on =
+        "let g = h(|x| x); let i = x.map(|x| x); m!(let g = h(|x| x);); m!(let g = a; f(b | c););";
+    assert!(
+        bad_figures(&format!(
+            "{plain}fn f() {{\n{}}}\n",
+            format!("{handed_on}\n").repeat(5)
+        ))
+        .is_empty()
+    );
 }
 
 #[test]
@@ -135,18 +226,34 @@ fn short_comments_are_counted() {
     ];
     for kind in kinds {
         assert!(bad_figures(&kind.repeat(20)).is_empty(), "{kind}");
-        assert_eq!(bad_figures(&kind.repeat(21)), ["doc comments of 3 words or fewer"], "{kind}");
+        assert_eq!(
+            bad_figures(&kind.repeat(21)),
+            ["doc comments of 3 words or fewer"],
+            "{kind}"
+        );
     }
-    assert!(bad_figures(&"/// One, two,\n/// three, four.\nstruct A;\n// Short.\n".repeat(30)).is_empty());
+    assert!(
+        bad_figures(&"/// One, two,\n/// three, four.\nstruct A;\n// Short.\n".repeat(30))
+            .is_empty()
+    );
 }
 
 #[test]
 fn what_is_known_may_only_get_smaller() {
-    let finding = |size| [Finding { name: "a".to_owned(), size, detail: String::new() }];
+    let finding = |size| {
+        [Finding {
+            name: "a".to_owned(),
+            size,
+            detail: String::new(),
+        }]
+    };
     assert_eq!(judge(&finding(5), &[]).broken.len(), 1);
     assert_eq!(judge(&finding(6), &[("a", 5)]).broken.len(), 1);
     let fine = judge(&finding(5), &[("a", 5)]);
     assert!(fine.broken.is_empty() && fine.mended.is_empty());
     assert!(judge(&finding(4), &[("a", 5)]).broken.is_empty());
-    assert_eq!(judge(&[], &[("a", 5)]).mended, ["a keeps the rule now; remove it from known.rs"]);
+    assert_eq!(
+        judge(&[], &[("a", 5)]).mended,
+        ["a keeps the rule now; remove it from known.rs"]
+    );
 }

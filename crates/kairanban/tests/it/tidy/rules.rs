@@ -31,14 +31,18 @@ pub fn judge(findings: &[Finding], known: &[(&str, usize)]) -> Faults {
         match known.iter().find(|(known, _)| known == name) {
             None => faults.broken.push(format!("{name}: {size}; {detail}")),
             Some((_, before)) if size > before => {
-                faults.broken.push(format!("{name}: {size}, which is more than the {before} that known.rs allows; {detail}"));
+                faults.broken.push(format!(
+                    "{name}: {size}, which is more than the {before} that known.rs allows; {detail}"
+                ));
             }
             Some(_) => {}
         }
     }
     let is_gone = |name: &str| findings.iter().all(|finding| finding.name != name);
     let gone = known.iter().filter(|(name, _)| is_gone(name));
-    faults.mended.extend(gone.map(|(name, _)| format!("{name} keeps the rule now; remove it from known.rs")));
+    faults.mended.extend(
+        gone.map(|(name, _)| format!("{name} keeps the rule now; remove it from known.rs")),
+    );
     faults
 }
 
@@ -49,46 +53,79 @@ pub struct Faults {
 }
 
 pub fn long_functions(workspace: &Workspace) -> Vec<Finding> {
-    let functions = workspace.files.iter().flat_map(|file| file.facts.functions.iter().map(move |function| (file, function)));
+    let functions = workspace.files.iter().flat_map(|file| {
+        file.facts
+            .functions
+            .iter()
+            .map(move |function| (file, function))
+    });
     let long = functions.filter(|(_, function)| function.lines > FUNCTION_LINES_MAX);
     let findings = long.map(|(file, function)| Finding {
         name: format!("{} {}", file.path, function.name),
         size: function.lines,
-        detail: format!("line {}; a function has at most {FUNCTION_LINES_MAX} lines", function.line),
+        detail: format!(
+            "line {}; a function has at most {FUNCTION_LINES_MAX} lines",
+            function.line
+        ),
     });
     findings.collect()
 }
 
 pub fn long_files(workspace: &Workspace) -> Vec<Finding> {
-    let sizes = workspace.files.iter().map(|file| (file, file.text.lines().count()));
-    let findings = sizes.filter(|(_, size)| *size > FILE_LINES_MAX).map(|(file, size)| Finding {
-        name: file.path.clone(),
-        size,
-        detail: format!("a file has at most {FILE_LINES_MAX} lines"),
-    });
+    let sizes = workspace
+        .files
+        .iter()
+        .map(|file| (file, file.text.lines().count()));
+    let findings = sizes
+        .filter(|(_, size)| *size > FILE_LINES_MAX)
+        .map(|(file, size)| Finding {
+            name: file.path.clone(),
+            size,
+            detail: format!("a file has at most {FILE_LINES_MAX} lines"),
+        });
     findings.collect()
 }
 
 /// Names of types with more than one definition outside tests.
 pub fn repeated_types(workspace: &Workspace) -> Vec<Finding> {
     let mut types: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for file in workspace.files.iter().filter(|file| !workspace.is_test_file(file)) {
+    for file in workspace
+        .files
+        .iter()
+        .filter(|file| !workspace.is_test_file(file))
+    {
         for named in file.facts.types.iter().filter(|named| !named.is_test) {
-            types.entry(&named.name).or_default().push(format!("{}:{}", file.path, named.line));
+            types
+                .entry(&named.name)
+                .or_default()
+                .push(format!("{}:{}", file.path, named.line));
         }
     }
     let repeated = types.into_iter().filter(|(_, places)| places.len() > 1);
-    repeated.map(|(name, places)| Finding { name: name.to_owned(), size: places.len(), detail: places.join(", ") }).collect()
+    repeated
+        .map(|(name, places)| Finding {
+            name: name.to_owned(),
+            size: places.len(),
+            detail: places.join(", "),
+        })
+        .collect()
 }
 
 /// Returns the figures that exceed their limits.
 pub fn bad_figures(workspace: &Workspace) -> Vec<Finding> {
-    figures(workspace).into_iter().filter(|(figure, max)| figure.size > *max).map(|(figure, _)| figure).collect()
+    figures(workspace)
+        .into_iter()
+        .filter(|(figure, max)| figure.size > *max)
+        .map(|(figure, _)| figure)
+        .collect()
 }
 
 /// Returns each figure with its limit.
 fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
-    let (tests, sources): (Vec<&SourceFile>, Vec<_>) = workspace.files.iter().partition(|file| file.module.is_none());
+    let (tests, sources): (Vec<&SourceFile>, Vec<_>) = workspace
+        .files
+        .iter()
+        .partition(|file| file.module.is_none());
     vec![
         p95("lines of a function in src, 95th percentile", &sources),
         p95("lines of a function in tests, 95th percentile", &tests),
@@ -99,38 +136,90 @@ fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
 }
 
 fn p95(name: &str, files: &[&SourceFile]) -> (Finding, usize) {
-    let mut lines: Vec<usize> =
-        files.iter().flat_map(|file| file.facts.functions.iter().map(|function| function.lines)).collect();
+    let mut lines: Vec<usize> = files
+        .iter()
+        .flat_map(|file| file.facts.functions.iter().map(|function| function.lines))
+        .collect();
     lines.sort_unstable();
     // The smallest length that 95 of 100 functions do not exceed.
-    let size = lines.get((lines.len() * 95).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
-    let detail = format!("of {} functions; at most {FUNCTION_LINES_P95_MAX}", lines.len());
-    (Finding { name: name.to_owned(), size, detail }, FUNCTION_LINES_P95_MAX)
+    let size = lines
+        .get((lines.len() * 95).div_ceil(100).saturating_sub(1))
+        .copied()
+        .unwrap_or(0);
+    let detail = format!(
+        "of {} functions; at most {FUNCTION_LINES_P95_MAX}",
+        lines.len()
+    );
+    (
+        Finding {
+            name: name.to_owned(),
+            size,
+            detail,
+        },
+        FUNCTION_LINES_P95_MAX,
+    )
 }
 
 /// Lines of code, without blank ones and comments, that are wider than the formatter allows.
 fn long_lines(workspace: &Workspace) -> (Finding, usize) {
     let lines = workspace.files.iter().flat_map(|file| file.text.lines());
     let code = lines.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
-    let (long, others): (Vec<&str>, Vec<_>) = code.partition(|line| line.chars().count() > COLUMNS_MAX);
+    let (long, others): (Vec<&str>, Vec<_>) =
+        code.partition(|line| line.chars().count() > COLUMNS_MAX);
     let (size, all) = (long.len(), long.len() + others.len());
-    let detail = format!("of {all} ({}); at most 0.{LONG_LINES_PER_THOUSAND_MAX} %", percent(size, all));
+    let detail = format!(
+        "of {all} ({}); at most 0.{LONG_LINES_PER_THOUSAND_MAX} %",
+        percent(size, all)
+    );
     let name = format!("lines of code over {COLUMNS_MAX} columns");
-    (Finding { name, size, detail }, all * LONG_LINES_PER_THOUSAND_MAX / 1000)
+    (
+        Finding { name, size, detail },
+        all * LONG_LINES_PER_THOUSAND_MAX / 1000,
+    )
 }
 
 fn bound_closures(workspace: &Workspace) -> (Finding, usize) {
-    let size = workspace.files.iter().map(|file| file.facts.bound_closures.len()).sum();
-    let all: usize = workspace.files.iter().map(|file| file.facts.functions.len()).sum();
-    let detail = format!("in {all} functions ({}); at most {BOUND_CLOSURES_PERCENT_MAX} %", percent(size, all));
-    (Finding { name: "closures bound by `let`".to_owned(), size, detail }, all * BOUND_CLOSURES_PERCENT_MAX / 100)
+    let size = workspace
+        .files
+        .iter()
+        .map(|file| file.facts.bound_closures.len())
+        .sum();
+    let all: usize = workspace
+        .files
+        .iter()
+        .map(|file| file.facts.functions.len())
+        .sum();
+    let detail = format!(
+        "in {all} functions ({}); at most {BOUND_CLOSURES_PERCENT_MAX} %",
+        percent(size, all)
+    );
+    (
+        Finding {
+            name: "closures bound by `let`".to_owned(),
+            size,
+            detail,
+        },
+        all * BOUND_CLOSURES_PERCENT_MAX / 100,
+    )
 }
 
 fn short_comments(workspace: &Workspace) -> (Finding, usize) {
-    let comments = workspace.files.iter().flat_map(|file| &file.facts.doc_comments);
-    let size = comments.filter(|comment| comment.name.split_whitespace().count() <= SHORT_COMMENT_WORDS).count();
+    let comments = workspace
+        .files
+        .iter()
+        .flat_map(|file| &file.facts.doc_comments);
+    let size = comments
+        .filter(|comment| comment.name.split_whitespace().count() <= SHORT_COMMENT_WORDS)
+        .count();
     let name = format!("doc comments of {SHORT_COMMENT_WORDS} words or fewer");
-    (Finding { name, size, detail: format!("at most {SHORT_COMMENTS_MAX}") }, SHORT_COMMENTS_MAX)
+    (
+        Finding {
+            name,
+            size,
+            detail: format!("at most {SHORT_COMMENTS_MAX}"),
+        },
+        SHORT_COMMENTS_MAX,
+    )
 }
 
 fn percent(part: usize, whole: usize) -> String {

@@ -55,11 +55,18 @@ impl Workspace {
         let mut texts = Vec::new();
         let mut folders = vec![root.join("crates")];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            for entry in fs::read_dir(&folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+            {
                 if entry.is_dir() {
                     folders.push(entry);
                 } else if entry.extension().is_some_and(|extension| extension == "rs") {
-                    let path = entry.strip_prefix(root).expect("inside").display().to_string();
+                    let path = entry
+                        .strip_prefix(root)
+                        .expect("inside")
+                        .display()
+                        .to_string();
                     texts.push((path, fs::read_to_string(&entry).expect("a source file")));
                 }
             }
@@ -71,13 +78,25 @@ impl Workspace {
     /// Of paths like `crates/NAME/src/…` and the text of each.
     pub fn of(texts: impl IntoIterator<Item = (String, String)>) -> Self {
         let texts: Vec<(String, String)> = texts.into_iter().collect();
-        let libraries: BTreeSet<String> =
-            texts.iter().map(|(path, _)| path.clone()).filter(|path| path.ends_with("/src/lib.rs")).collect();
+        let libraries: BTreeSet<String> = texts
+            .iter()
+            .map(|(path, _)| path.clone())
+            .filter(|path| path.ends_with("/src/lib.rs"))
+            .collect();
         let files = texts.into_iter().map(|(path, text)| {
             let facts = Facts::of(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-            SourceFile { module: module_of(&path, &libraries), path, text, facts }
+            SourceFile {
+                module: module_of(&path, &libraries),
+                path,
+                text,
+                facts,
+            }
         });
-        let mut workspace = Self { files: files.collect(), modules: BTreeMap::new(), crates: BTreeSet::new() };
+        let mut workspace = Self {
+            files: files.collect(),
+            modules: BTreeMap::new(),
+            crates: BTreeSet::new(),
+        };
         workspace.index();
         workspace
     }
@@ -89,8 +108,20 @@ impl Workspace {
             self.crates.insert(module[0].clone());
             for (facts, inner) in file.facts.modules.iter().enumerate() {
                 let path = [module.as_slice(), &inner.inside].concat();
-                for_tests.extend(inner.test_files.iter().map(|child| [path.as_slice(), std::slice::from_ref(child)].concat()));
-                self.modules.insert(path, ModuleFile { file: number, facts, is_test: false });
+                for_tests.extend(
+                    inner
+                        .test_files
+                        .iter()
+                        .map(|child| [path.as_slice(), std::slice::from_ref(child)].concat()),
+                );
+                self.modules.insert(
+                    path,
+                    ModuleFile {
+                        file: number,
+                        facts,
+                        is_test: false,
+                    },
+                );
             }
         }
         for (path, place) in &mut self.modules {
@@ -99,25 +130,41 @@ impl Workspace {
     }
 
     pub fn has_module(&self, path: &str) -> bool {
-        self.modules.contains_key(&path.split("::").map(str::to_owned).collect::<Vec<_>>())
+        self.modules
+            .contains_key(&path.split("::").map(str::to_owned).collect::<Vec<_>>())
     }
 
     fn facts(&self, module: &[String]) -> Option<&ModuleFacts> {
-        self.modules.get(module).map(|place| &self.files[place.file].facts.modules[place.facts])
+        self.modules
+            .get(module)
+            .map(|place| &self.files[place.file].facts.modules[place.facts])
     }
 
     /// Whether all of this file is for tests only.
     pub fn is_test_file(&self, file: &SourceFile) -> bool {
-        file.module.as_ref().is_none_or(|module| self.modules.get(module).is_some_and(|place| place.is_test))
+        file.module
+            .as_ref()
+            .is_none_or(|module| self.modules.get(module).is_some_and(|place| place.is_test))
     }
 
     /// Every path in code of `src` that is not for tests, and where it leads.
     pub fn uses(&self) -> impl Iterator<Item = Use<'_>> {
-        self.modules.iter().filter(|(_, place)| !place.is_test).flat_map(move |(from, place)| {
-            let file = &self.files[place.file];
-            let written = file.facts.modules[place.facts].references.iter().filter(|reference| !reference.is_test);
-            written.map(move |written| Use { from, file, written, target: self.resolve(from, &written.segments) })
-        })
+        self.modules
+            .iter()
+            .filter(|(_, place)| !place.is_test)
+            .flat_map(move |(from, place)| {
+                let file = &self.files[place.file];
+                let written = file.facts.modules[place.facts]
+                    .references
+                    .iter()
+                    .filter(|reference| !reference.is_test);
+                written.map(move |written| Use {
+                    from,
+                    file,
+                    written,
+                    target: self.resolve(from, &written.segments),
+                })
+            })
     }
 
     /// Where `segments`, written in the module `from`, lead.
@@ -137,9 +184,12 @@ impl Workspace {
             rest = after;
         }
         if rest.len() < segments.len() {
-            return self.walk(at, rest, seen).unwrap_or_else(|| self.unknown(at, rest));
+            return self
+                .walk(at, rest, seen)
+                .unwrap_or_else(|| self.unknown(at, rest));
         }
-        self.walk(from, segments, seen).unwrap_or_else(|| self.outside(segments, seen))
+        self.walk(from, segments, seen)
+            .unwrap_or_else(|| self.outside(segments, seen))
     }
 
     /// A path that begins with the name of a crate.
@@ -147,57 +197,93 @@ impl Workspace {
         match segments.split_first() {
             Some((first, rest)) if self.crates.contains(first) => {
                 let at = std::slice::from_ref(first);
-                self.walk(at, rest, seen).unwrap_or_else(|| self.unknown(at, rest))
+                self.walk(at, rest, seen)
+                    .unwrap_or_else(|| self.unknown(at, rest))
             }
-            _ => Target { module: None, path: segments.to_vec() },
+            _ => Target {
+                module: None,
+                path: segments.to_vec(),
+            },
         }
     }
 
     /// What no item is known for (a macro makes it) belongs to the module as far as the path is known.
     fn unknown(&self, at: &[String], rest: &[String]) -> Target {
-        let known = (0..=rest.len()).rev().map(|count| [at, &rest[..count]].concat());
-        let module = known.into_iter().find(|path| self.modules.contains_key(path));
-        Target { module, path: [at, rest].concat() }
+        let known = (0..=rest.len())
+            .rev()
+            .map(|count| [at, &rest[..count]].concat());
+        let module = known
+            .into_iter()
+            .find(|path| self.modules.contains_key(path));
+        Target {
+            module,
+            path: [at, rest].concat(),
+        }
     }
 
     /// Goes from a module down a path, through re-exports; `None` if there is no such name.
     fn walk(&self, at: &[String], rest: &[String], seen: &mut Seen) -> Option<Target> {
         let Some((name, after)) = rest.split_first() else {
-            return Some(Target { module: Some(at.to_vec()), path: at.to_vec() });
+            return Some(Target {
+                module: Some(at.to_vec()),
+                path: at.to_vec(),
+            });
         };
         let facts = self.facts(at)?;
         let child = [at, std::slice::from_ref(name)].concat();
         if self.modules.contains_key(&child) {
-            return Some(self.walk(&child, after, seen).unwrap_or_else(|| self.unknown(&child, after)));
+            return Some(
+                self.walk(&child, after, seen)
+                    .unwrap_or_else(|| self.unknown(&child, after)),
+            );
         }
         if facts.items.contains(name) {
-            return Some(Target { module: Some(at.to_vec()), path: [at, rest].concat() });
+            return Some(Target {
+                module: Some(at.to_vec()),
+                path: [at, rest].concat(),
+            });
         }
         if !seen.insert((at.to_vec(), name.clone())) {
             return None;
         }
-        if let Some(import) = facts.imports.iter().find(|import| import.name.as_ref() == Some(name)) {
+        if let Some(import) = facts
+            .imports
+            .iter()
+            .find(|import| import.name.as_ref() == Some(name))
+        {
             let target = self.resolve_unseen(at, &import.segments, seen);
             return Some(match &target.module {
-                Some(module) if *module == target.path => {
-                    self.walk(module, after, seen).unwrap_or_else(|| self.unknown(module, after))
-                }
+                Some(module) if *module == target.path => self
+                    .walk(module, after, seen)
+                    .unwrap_or_else(|| self.unknown(module, after)),
                 // An item of another crate belongs to the module that re-exports it.
-                _ => {
-                    Target { path: [target.path.as_slice(), after].concat(), module: target.module.or_else(|| Some(at.to_vec())) }
-                }
+                _ => Target {
+                    path: [target.path.as_slice(), after].concat(),
+                    module: target.module.or_else(|| Some(at.to_vec())),
+                },
             });
         }
-        let globs: Vec<&Import> = facts.imports.iter().filter(|import| import.name.is_none()).collect();
+        let globs: Vec<&Import> = facts
+            .imports
+            .iter()
+            .filter(|import| import.name.is_none())
+            .collect();
         globs.into_iter().find_map(|import| {
             let target = self.resolve_unseen(at, &import.segments, seen);
             let module = target.module.as_ref()?;
             if *module == target.path {
-                return if module == at { None } else { self.walk(module, rest, seen) };
+                return if module == at {
+                    None
+                } else {
+                    self.walk(module, rest, seen)
+                };
             }
             let variant = format!("{}::{name}", target.path.last()?);
             let is_variant = self.facts(module)?.variants.contains(&variant);
-            is_variant.then(|| Target { path: [target.path.as_slice(), rest].concat(), module: target.module })
+            is_variant.then(|| Target {
+                path: [target.path.as_slice(), rest].concat(),
+                module: target.module,
+            })
         })
     }
 }
@@ -208,9 +294,16 @@ fn module_of(path: &str, libraries: &BTreeSet<String>) -> Option<Vec<String>> {
     let mut modules = vec![name.replace('-', "_")];
     match file.strip_suffix(".rs")? {
         "lib" => {}
-        "main" if libraries.contains(&format!("crates/{name}/src/lib.rs")) => modules[0].push_str("(main)"),
+        "main" if libraries.contains(&format!("crates/{name}/src/lib.rs")) => {
+            modules[0].push_str("(main)")
+        }
         "main" => {}
-        file => modules.extend(file.strip_suffix("/mod").unwrap_or(file).split('/').map(str::to_owned)),
+        file => modules.extend(
+            file.strip_suffix("/mod")
+                .unwrap_or(file)
+                .split('/')
+                .map(str::to_owned),
+        ),
     }
     Some(modules)
 }

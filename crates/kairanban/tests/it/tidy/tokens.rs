@@ -28,7 +28,9 @@ impl Collector {
                         }
                     }
                 }
-                TokenTree::Literal(literal) => self.scan_literal(&literal.to_string(), literal.span().start().line),
+                TokenTree::Literal(literal) => {
+                    self.scan_literal(&literal.to_string(), literal.span().start().line)
+                }
                 TokenTree::Punct(_) => {}
             }
         }
@@ -38,7 +40,9 @@ impl Collector {
     fn scan_literal(&mut self, text: &str, line: usize) {
         let text = text.trim_matches('"');
         let segments: Vec<String> = text.split("::").map(str::to_owned).collect();
-        let is_name = |part: &String| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let is_name = |part: &String| {
+            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
         if segments.len() > 1 && segments.iter().all(is_name) {
             self.refer(segments, line, false);
         }
@@ -75,7 +79,11 @@ impl Collector {
         if let Some(TokenTree::Ident(ident)) = rest.first() {
             let name = ident.to_string();
             self.facts.modules[self.module].items.insert(name.clone());
-            self.facts.types.push(Named { name, line, is_test: self.is_test });
+            self.facts.types.push(Named {
+                name,
+                line,
+                is_test: self.is_test,
+            });
         }
     }
 }
@@ -91,7 +99,9 @@ fn path_at(tokens: &[TokenTree]) -> Vec<String> {
     while let [TokenTree::Ident(ident), after @ ..] = rest {
         segments.push(ident.to_string());
         match after {
-            [first, second, next @ ..] if is_path_separator(first) && is_path_separator(second) => rest = next,
+            [first, second, next @ ..] if is_path_separator(first) && is_path_separator(second) => {
+                rest = next
+            }
             _ => break,
         }
     }
@@ -101,7 +111,13 @@ fn path_at(tokens: &[TokenTree]) -> Vec<String> {
 /// `let name = |…|`, also with `move` or `async` before the bars.
 fn binds_closure(rest: &[TokenTree]) -> bool {
     let is_punct = |token: &TokenTree, c: char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == c);
-    let value = rest.iter().take_while(|token| !is_punct(token, ';')).skip_while(|token| !is_punct(token, '=')).skip(1);
-    let mut value = value.skip_while(|token| matches!(token, TokenTree::Ident(ident) if ident == "move" || ident == "async"));
+    let value = rest
+        .iter()
+        .take_while(|token| !is_punct(token, ';'))
+        .skip_while(|token| !is_punct(token, '='))
+        .skip(1);
+    let mut value = value.skip_while(
+        |token| matches!(token, TokenTree::Ident(ident) if ident == "move" || ident == "async"),
+    );
     value.next().is_some_and(|token| is_punct(token, '|'))
 }

@@ -10,8 +10,16 @@ use super::{
 };
 
 fn cycles_of(files: &[(&str, &str)]) -> Vec<Finding> {
-    let files: Vec<(String, &str)> = files.iter().map(|(path, text)| (format!("x/src/{path}"), *text)).collect();
-    cycles(&workspace(&files.iter().map(|(path, text)| (path.as_str(), *text)).collect::<Vec<_>>()))
+    let files: Vec<(String, &str)> = files
+        .iter()
+        .map(|(path, text)| (format!("x/src/{path}"), *text))
+        .collect();
+    cycles(&workspace(
+        &files
+            .iter()
+            .map(|(path, text)| (path.as_str(), *text))
+            .collect::<Vec<_>>(),
+    ))
 }
 
 const ROOT: &str = "mod a;\nmod b;\npub use a::A;\npub use b::{B, make_b};\n";
@@ -50,11 +58,21 @@ fn a_cycle_is_found_however_a_path_is_written() {
         let a = format!("{A}{way}\n");
         let found = cycles_of(&[("lib.rs", ROOT), ("a.rs", &a), ("b.rs", b)]);
         assert_eq!(found.len(), 1, "{way}");
-        assert_eq!((found[0].name.as_str(), found[0].size), ("x: a, b", 2), "{way}");
+        assert_eq!(
+            (found[0].name.as_str(), found[0].size),
+            ("x: a, b", 2),
+            "{way}"
+        );
         let (line, text) = (A.lines().count() + 1, &found[0].detail);
         assert!(text.starts_with("a → b → a"), "{text}");
-        assert!(text.contains(&format!("a → b: crates/x/src/a.rs:{line} ")), "{way}: {text}");
-        assert!(text.contains("b → a: crates/x/src/b.rs:1 crate::a::make_a"), "{text}");
+        assert!(
+            text.contains(&format!("a → b: crates/x/src/a.rs:{line} ")),
+            "{way}: {text}"
+        );
+        assert!(
+            text.contains("b → a: crates/x/src/b.rs:1 crate::a::make_a"),
+            "{text}"
+        );
     }
 }
 
@@ -77,7 +95,11 @@ fn a_cycle_through_what_is_below_or_over_three_is_found() {
     ];
     let found = cycles_of(&deep);
     assert_eq!(found[0].name, "x::top: a, b, c");
-    assert!(found[0].detail.starts_with("a → b → c → a"), "{}", found[0].detail);
+    assert!(
+        found[0].detail.starts_with("a → b → c → a"),
+        "{}",
+        found[0].detail
+    );
     // Through an item of another crate that one of them re-exports.
     let foreign = [
         ("lib.rs", "mod a; mod b;"),
@@ -86,14 +108,25 @@ fn a_cycle_through_what_is_below_or_over_three_is_found() {
     ];
     assert_eq!(cycles_of(&foreign)[0].name, "x: a, b");
     // In a program without a library as well.
-    let program = [("main.rs", "mod a; mod b;"), ("a.rs", "use crate::b;"), ("b.rs", "use super::a::A;")];
+    let program = [
+        ("main.rs", "mod a; mod b;"),
+        ("a.rs", "use crate::b;"),
+        ("b.rs", "use super::a::A;"),
+    ];
     assert_eq!(cycles_of(&program)[0].name, "x: a, b");
 }
 
 #[test]
 fn what_is_no_cycle_is_left_alone() {
     let clean: [(&str, &[(&str, &str)]); 6] = [
-        ("one way", &[("lib.rs", ROOT), ("a.rs", "use crate::B;\npub struct A;"), ("b.rs", "pub struct B; pub fn make_b() {}")]),
+        (
+            "one way",
+            &[
+                ("lib.rs", ROOT),
+                ("a.rs", "use crate::B;\npub struct A;"),
+                ("b.rs", "pub struct B; pub fn make_b() {}"),
+            ],
+        ),
         (
             "a parent and its children",
             &[
@@ -116,15 +149,26 @@ fn what_is_no_cycle_is_left_alone() {
         ),
         (
             "names of other crates",
-            &[("lib.rs", "mod a; mod b;"), ("a.rs", "use b_crate::b; use std::fmt;"), ("b.rs", "use crate::a;")],
+            &[
+                ("lib.rs", "mod a; mod b;"),
+                ("a.rs", "use b_crate::b; use std::fmt;"),
+                ("b.rs", "use crate::a;"),
+            ],
         ),
         (
             "a variable with the name of a module",
-            &[("lib.rs", "mod a; mod b;"), ("a.rs", "use super::*; fn f(b: u8) { g(b) }"), ("b.rs", "use crate::a;")],
+            &[
+                ("lib.rs", "mod a; mod b;"),
+                ("a.rs", "use super::*; fn f(b: u8) { g(b) }"),
+                ("b.rs", "use crate::a;"),
+            ],
         ),
         (
             "re-exports in a circle",
-            &[("lib.rs", "mod a; pub use a::*;"), ("a.rs", "pub use super::*; fn f() { crate::Nothing::g() }")],
+            &[
+                ("lib.rs", "mod a; pub use a::*;"),
+                ("a.rs", "pub use super::*; fn f() { crate::Nothing::g() }"),
+            ],
         ),
     ];
     for (what, files) in clean {
@@ -135,17 +179,29 @@ fn what_is_no_cycle_is_left_alone() {
 
 fn trespasses_of(path: &str, text: &str) -> Vec<String> {
     let connection = "pub enum AnyConnection { Postgres, Sqlite }\nimpl AnyConnection { fn f() { Self::Sqlite; } }\n";
-    trespasses(&workspace(&[("kairanban-store/src/connection.rs", connection), (path, text)]), LAYERS)
+    trespasses(
+        &workspace(&[
+            ("kairanban-store/src/connection.rs", connection),
+            (path, text),
+        ]),
+        LAYERS,
+    )
 }
 
 #[test]
 fn each_layer_is_held() {
     for layer in LAYERS {
-        for (of, never) in layer.of.iter().flat_map(|of| layer.never.iter().map(move |never| (of, never))) {
+        for (of, never) in layer
+            .of
+            .iter()
+            .flat_map(|of| layer.never.iter().map(move |never| (of, never)))
+        {
             let (name, below) = of.split_once("::").unwrap_or((of, "lib"));
             let path = format!("{}/src/{below}.rs", name.replace('_', "-"));
-            let named =
-                never.strip_prefix("*::").map_or_else(|| never.replace('*', "_web"), |rest| format!("kairanban_core::{rest}"));
+            let named = never.strip_prefix("*::").map_or_else(
+                || never.replace('*', "_web"),
+                |rest| format!("kairanban_core::{rest}"),
+            );
             for text in [
                 format!("use {named};"),
                 format!("fn f() {{ {named}(); }}"),
@@ -153,7 +209,13 @@ fn each_layer_is_held() {
             ] {
                 assert!(!trespasses_of(&path, &text).is_empty(), "{path}: {text}");
             }
-            assert!(trespasses_of(&path, &format!("#[cfg(test)]\nmod tests {{ use {named}; }}")).is_empty());
+            assert!(
+                trespasses_of(
+                    &path,
+                    &format!("#[cfg(test)]\nmod tests {{ use {named}; }}")
+                )
+                .is_empty()
+            );
         }
     }
 }
@@ -169,7 +231,11 @@ fn a_trespass_is_found_however_it_is_written() {
         "fn f() { let now = chrono::Utc::now; }",
     ];
     for way in ways {
-        assert_eq!(trespasses_of("kairanban-core/src/hub.rs", way).len(), 1, "{way}");
+        assert_eq!(
+            trespasses_of("kairanban-core/src/hub.rs", way).len(),
+            1,
+            "{way}"
+        );
     }
     let ways = [
         "use crate::connection::AnyConnection; fn f() { AnyConnection::Postgres; }",
@@ -177,7 +243,10 @@ fn a_trespass_is_found_however_it_is_written() {
         "impl crate::connection::AnyConnection { fn f() { Self::Sqlite; } }",
     ];
     for way in ways {
-        assert!(!trespasses_of("kairanban-store/src/rows.rs", way).is_empty(), "{way}");
+        assert!(
+            !trespasses_of("kairanban-store/src/rows.rs", way).is_empty(),
+            "{way}"
+        );
     }
     let clean = "use std::time::{Duration, Instant}; // std::fs\nfn g() { crate::actix_words::list(); }\nfn f(at: Instant) { log(\"std::net is not for us\"); }";
     assert!(trespasses_of("kairanban-core/src/hub.rs", clean).is_empty());
