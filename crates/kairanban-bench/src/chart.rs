@@ -15,7 +15,7 @@ const COLOURS: [RGBColor; 3] = [
     RGBColor(90, 130, 60),
 ];
 
-/// Contenders, and their processor time of a delivery over the floor's.
+/// Draws a bar for each target: its processor time of a delivery as a multiple of the floor's.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -33,7 +33,7 @@ pub fn bars(path: &Path, figures: &[(String, f64)]) -> Result<()> {
         &name,
         (20, 16),
     )?;
-    // A tutorial that polls would leave no room for the others.
+    // Logarithmic: a tutorial that polls would leave no room for the others.
     let scale = 520.0 / most.ln_1p();
     for (row, (label, figure)) in figures.iter().enumerate() {
         let y = 50 + i32::try_from(row)? * i32::try_from(ROW)?;
@@ -54,7 +54,7 @@ pub fn bars(path: &Path, figures: &[(String, f64)]) -> Result<()> {
     root.present().map_err(|error| anyhow!("{error}"))
 }
 
-/// Curves that have both axes in common, which are logarithmic.
+/// Draws curves that share both axes, which are logarithmic.
 ///
 /// # Errors
 /// If the file cannot be written.

@@ -1,4 +1,4 @@
-//! A Postgres of the benchmark's own, as it comes: it flushes each commit to the disk.
+//! A Postgres of its own for the benchmark, with the default settings: it flushes each commit to the disk.
 
 use std::{
     cell::Cell,
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::process::free_address;
 
-/// The cluster. Ended when dropped.
+/// A cluster. It is stopped when dropped.
 pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
@@ -21,19 +21,19 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts it; as the user `postgres` if this is root, which Postgres refuses.
+    /// Creates a cluster and starts it: as the user `postgres` if this is root, which Postgres refuses to run as.
     ///
     /// # Errors
-    /// If there is no Postgres here.
+    /// If Postgres is not installed or does not start.
     pub fn start() -> Result<Self> {
         let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
-            .context("no Postgres here")?
+            .context("Postgres is not installed in /usr/lib/postgresql")?
             .flatten()
             .collect();
         versions.sort_by_key(fs::DirEntry::file_name);
         let programs = versions
             .last()
-            .context("no Postgres here")?
+            .context("Postgres is not installed in /usr/lib/postgresql")?
             .path()
             .join("bin");
         let folder = tempfile::tempdir()?;
@@ -61,10 +61,10 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// An empty database; gives its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn create_database(&self) -> Result<String> {
         self.databases.set(self.databases.get() + 1);
         let name = format!("bench_{}", self.databases.get());
@@ -72,7 +72,7 @@ impl Postgres {
         Ok(self.url(&name))
     }
 
-    /// Runs SQL in a database, given by its URL or its name.
+    /// Runs SQL in a database, which is named by its URL or its name, and returns what it prints.
     ///
     /// # Errors
     /// If it fails.

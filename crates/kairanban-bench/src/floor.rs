@@ -1,5 +1,5 @@
-//! The floor: one bare epoll loop that writes the same bytes to the same sockets, and nothing else. No
-//! server of this kind can do less on the same kernel.
+//! The floor: one bare epoll loop that writes the same bytes to the same sockets, and does nothing else. No server of
+//! this kind can do less on the same kernel.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use mio::{
 use crate::wire;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\n:\n\n\r\n";
-const DONE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1_024;
 
-/// Serves `GET /sub`, a stream, and `POST /pub`, whose body is an event's data, until it is ended.
+/// Serves `GET /sub`, a stream, and `POST /pub`, whose body is the data of an event, until the process is killed.
 ///
 /// # Errors
-/// If the address cannot be had, or the system ends the loop.
+/// If the address is taken, or the system refuses to poll.
 pub fn serve(address: SocketAddr) -> Result<()> {
     let mut floor = Floor {
         poll: Poll::new()?,
@@ -50,15 +50,15 @@ pub fn serve(address: SocketAddr) -> Result<()> {
 
 struct Floor {
     poll: Poll,
-    /// Those who have not said yet what they want, or post.
-    clients: HashMap<Token, Client>,
+    /// Connections whose request is incomplete, or that publish.
+    clients: HashMap<Token, FloorClient>,
     readers: Vec<TcpStream>,
     next: usize,
 }
 
-struct Client {
+struct FloorClient {
     socket: TcpStream,
-    said: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Floor {
@@ -77,9 +77,9 @@ impl Floor {
                 .register(&mut socket, token, Interest::READABLE)?;
             self.clients.insert(
                 token,
-                Client {
+                FloorClient {
                     socket,
-                    said: Vec::new(),
+                    received: Vec::new(),
                 },
             );
         }
@@ -93,19 +93,19 @@ impl Floor {
         loop {
             match client.socket.read(&mut buffer) {
                 Ok(0) => return drop(self.clients.remove(&token)),
-                Ok(length) => client.said.extend(&buffer[..length]),
+                Ok(length) => client.received.extend(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return drop(self.clients.remove(&token)),
             }
         }
-        let Some(request) = wire::request(&client.said) else {
+        let Some(request) = wire::request(&client.received) else {
             return;
         };
         if request.is_post {
-            let data = client.said[request.head..request.end].to_vec();
-            client.said.drain(..request.end);
-            // Answered before it is written, as a server answers when it has committed.
-            let _ = client.socket.write_all(DONE);
+            let data = client.received[request.head..request.end].to_vec();
+            client.received.drain(..request.end);
+            // Answered before delivery, as a server answers after the commit.
+            let _ = client.socket.write_all(NO_CONTENT);
             self.publish(&data);
         } else if let Some(mut reader) = self.clients.remove(&token).map(|client| client.socket) {
             let _ = reader.write_all(HEAD);
@@ -116,7 +116,7 @@ impl Floor {
     fn publish(&mut self, data: &[u8]) {
         let event = [b"data: ", data, b"\n\n"].concat();
         let chunk = [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat();
-        // Who cannot take all of it at once is not served again: the floor has no buffers.
+        // A reader that cannot take all of it at once is dropped: the floor has no buffers.
         self.readers.retain_mut(|reader| {
             reader
                 .write(&chunk)

@@ -1,20 +1,23 @@
-//! `kairanban-bench`: how fast kairanban is, beside a bare write loop and beside its peers. `scripts/bench` builds both
-//! programs and runs it; docs/BENCHMARKS.md says what came out.
+//! `kairanban-bench`: measures kairanban, a bare write loop and its peers. `scripts/bench` builds both programs and
+//! runs it; docs/BENCHMARKS.md has the figures.
 //!
-//! Everything stays on the loopback network, is bounded in number and time, and ends by itself.
+//! All load stays on the loopback network, is bounded in number and time, and ends by itself.
 
-mod apart;
 mod chart;
-mod contender;
-mod crowd;
 mod database;
-mod drive;
 mod floor;
+mod http_connection;
 mod measure;
 mod process;
 mod publisher;
+mod readers;
 mod report;
+mod saturate;
+mod schedule;
+mod statistics;
+mod target;
 mod wire;
+mod worker_process;
 
 use std::{
     io::{self, Write as _},
@@ -25,56 +28,56 @@ use std::{
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use contender::{Contender, Kairanban, kairanban, peers};
 use database::Postgres;
 use measure::{fan_out, growth, reads, slow, small, writes};
 use report::Results;
+use target::{Kairanban, Target, kairanban, peers};
 
 #[derive(Parser)]
 #[command(
     version,
     about = "Measures kairanban beside a bare write loop and its peers, on the loopback network"
 )]
-struct Arguments {
+struct BenchArgs {
     /// A folder for the results; without one they are only printed
     #[arg(long, global = true)]
     out: Option<PathBuf>,
     #[command(subcommand)]
-    what: What,
+    command: BenchCommand,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// Processor time of a delivery, memory of a reader, latency: beside the floor and all peers that are installed
-    FanOut(FanOut),
-    /// A list from memory beside a file from nginx
-    Reads(Rounds),
-    /// Posts in a second, and from the commit to readers
-    Writes(Rounds),
+enum BenchCommand {
+    /// Processor time of a delivery, memory of a reader and latency, of kairanban, the floor and all installed peers
+    FanOut(FanOutArgs),
+    /// A list from memory, and a file of nginx
+    Reads(RoundsArgs),
+    /// Posts in a second, and the time from the commit to readers
+    Writes(RoundsArgs),
     /// Bytes of a change, and the time to be ready
-    Small(Rounds),
-    /// What readers that take nothing cost the others
+    Small(RoundsArgs),
+    /// What readers that do not read cost the others
     Slow,
-    /// Curves: readers, boards, topics, history, nodes
+    /// Curves against readers, boards, topics, history and nodes
     Growth {
         /// Only those
         #[arg(long, value_delimiter = ',')]
         only: Vec<Growing>,
     },
-    /// Prints the tables of a run again, and draws its charts anew
+    /// Prints the tables of a saved run, and draws its charts
     Show {
         /// Its name: fan-out, reads, writes, small, slow or growth
         name: String,
     },
-    /// Is the floor: a bare write loop, until it is ended
+    /// Runs the floor: a bare write loop, until it is killed
     #[command(hide = true)]
     Floor { address: SocketAddr },
-    /// Is a crowd of readers that waits for a line before it looks for events
-    #[command(hide = true)]
-    Crowd(apart::Invitation),
+    /// Runs readers that wait for a line before they expect events
+    #[command(hide = true, name = worker_process::WORKER_COMMAND)]
+    Worker(worker_process::WorkerArgs),
 }
 
-/// What there is more and more of.
+/// What grows.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Growing {
     Readers,
@@ -85,7 +88,7 @@ enum Growing {
 }
 
 #[derive(Args)]
-struct FanOut {
+struct FanOutArgs {
     #[arg(long, default_value_t = 10_000)]
     readers: usize,
     /// Events in a second
@@ -95,48 +98,48 @@ struct FanOut {
     seconds: f64,
     #[arg(long, default_value_t = 2)]
     rounds: usize,
-    /// Look for so long at readers to whom nothing happens
+    /// Seconds to measure idle readers
     #[arg(long, default_value_t = 0.0)]
     idle_s: f64,
-    /// What the results are called
+    /// The name of the results
     #[arg(long, default_value = "fan-out")]
     name: String,
-    /// Only those of these names; the floor always
+    /// Only the targets of these names, and the floor
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
 #[derive(Args)]
-struct Rounds {
+struct RoundsArgs {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = BenchArgs::parse();
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let (name, results) = match arguments.what {
-        What::Floor { address } => return floor::serve(address),
-        What::Crowd(invitation) => return apart::attend(invitation),
-        What::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
-        What::Reads(Rounds { rounds }) => (
+    let (name, results) = match arguments.command {
+        BenchCommand::Floor { address } => return floor::serve(address),
+        BenchCommand::Worker(args) => return worker_process::run(args),
+        BenchCommand::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
+        BenchCommand::Reads(RoundsArgs { rounds }) => (
             "reads".to_owned(),
             Results {
                 reads: reads::reads(rounds)?,
                 ..Results::default()
             },
         ),
-        What::Writes(Rounds { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
-        What::Small(Rounds { rounds }) => ("small".to_owned(), all_small(rounds)?),
-        What::Slow => (
+        BenchCommand::Writes(RoundsArgs { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
+        BenchCommand::Small(RoundsArgs { rounds }) => ("small".to_owned(), all_small(rounds)?),
+        BenchCommand::Slow => (
             "slow".to_owned(),
             Results {
                 slow: slow::slow()?,
                 ..Results::default()
             },
         ),
-        What::Growth { only } => ("growth".to_owned(), all_growth(&only)?),
-        What::Show { name } => {
+        BenchCommand::Growth { only } => ("growth".to_owned(), all_growth(&only)?),
+        BenchCommand::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
             let results = Results::load(&folder, &name)?;
             results.save(&folder, &name)?;
@@ -153,14 +156,14 @@ fn main() -> Result<()> {
     say(&results.tables())
 }
 
-fn all_fan_out(asked: &FanOut) -> Result<Results> {
-    let FanOut {
+fn all_fan_out(args: &FanOutArgs) -> Result<Results> {
+    let FanOutArgs {
         readers,
         rate,
         seconds,
         idle_s,
         ..
-    } = *asked;
+    } = *args;
     let plan = fan_out::Plan {
         readers,
         rate,
@@ -175,30 +178,28 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
         settings: vec![(key, value.to_owned())],
         ..Kairanban::default()
     };
-    let mut contenders = vec![
-        contender::floor(),
+    let mut targets = vec![
+        target::floor(),
         kairanban("kairanban", Kairanban::default()),
-        // As many as the floor has.
+        // The floor has one, too.
         kairanban("kairanban with one worker", with("SERVER__WORKERS", "1")),
         kairanban(
             "kairanban with ordinary bodies",
             with("STREAM__DETACHED", "false"),
         ),
-        contender::kairanban_private(),
+        target::kairanban_private(),
     ];
-    contenders.extend(peers());
-    let is_wanted = |contender: &Contender| {
-        asked.only.is_empty() || asked.only.iter().any(|name| contender.name == name)
-    };
-    contenders.retain(|contender| contender.name.starts_with("floor") || is_wanted(contender));
-    for round in 1..=asked.rounds {
-        for contender in &contenders {
-            let measure =
-                || fan_out::fan_out(contender, &plan).map_err(|error| format!("{error:#}"));
-            let found = match &contender.missing {
+    targets.extend(peers());
+    let is_wanted =
+        |target: &Target| args.only.is_empty() || args.only.iter().any(|name| target.name == name);
+    targets.retain(|target| target.name.starts_with("floor") || is_wanted(target));
+    for round in 1..=args.rounds {
+        for target in &targets {
+            let measure = || fan_out::fan_out(target, &plan).map_err(|error| format!("{error:#}"));
+            let found = match &target.missing {
                 Some(why) => Err(why.clone()),
-                None if contender.is_ours => measure(),
-                // Some refuse a reader now and then, for no reason that they give.
+                None if target.is_ours => measure(),
+                // Some refuse a reader now and then, without a reason.
                 None => measure().or_else(|_| measure()).or_else(|_| measure()),
             };
             match found {
@@ -209,8 +210,8 @@ fn all_fan_out(asked: &FanOut) -> Result<Results> {
                     ))?;
                     results.fan_out.push(found);
                 }
-                Err(why) if round == 1 => results.missing.push((contender.name.to_owned(), why)),
-                Err(why) => say(&format!("round {round}: {}: {why}", contender.name))?,
+                Err(why) if round == 1 => results.missing.push((target.name.to_owned(), why)),
+                Err(why) => say(&format!("round {round}: {}: {why}", target.name))?,
             }
         }
     }
@@ -221,7 +222,7 @@ fn all_writes(rounds: usize) -> Result<Results> {
     let postgres = Postgres::start()?;
     Ok(Results {
         writes: writes::writes(rounds, &postgres)?,
-        soon: writes::soon(&postgres)?,
+        soon: writes::commit_latency(&postgres)?,
         ..Results::default()
     })
 }
@@ -229,8 +230,8 @@ fn all_writes(rounds: usize) -> Result<Results> {
 fn all_small(rounds: usize) -> Result<Results> {
     let postgres = Postgres::start()?;
     Ok(Results {
-        weights: small::weights()?,
-        ready: small::ready(rounds * 2, &postgres)?,
+        weights: small::change_sizes()?,
+        ready: small::start_times(rounds * 2, &postgres)?,
         ..Results::default()
     })
 }
@@ -257,4 +258,24 @@ fn all_growth(only: &[Growing]) -> Result<Results> {
 
 fn say(text: &str) -> Result<()> {
     Ok(writeln!(io::stdout(), "{text}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_process_understands_its_command_line() {
+        let args = worker_process::WorkerArgs {
+            address: ([127, 0, 0, 1], 8080).into(),
+            readers: 15_000,
+            rate: 2.5,
+            seconds: 10.0,
+        };
+        let line = ["bench".to_owned()]
+            .into_iter()
+            .chain(args.to_command_line());
+        let parsed = BenchArgs::try_parse_from(line).expect("a command");
+        assert!(matches!(parsed.command, BenchCommand::Worker(parsed) if parsed == args));
+    }
 }

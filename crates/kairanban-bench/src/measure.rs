@@ -1,4 +1,4 @@
-//! What is measured. Each measurement starts what it needs, and gives figures that can be written down.
+//! The measurements. Each starts what it needs, and returns figures that can be saved.
 
 pub mod fan_out;
 pub mod growth;
@@ -12,14 +12,15 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Result, anyhow};
 
 use crate::{
-    contender::{Contender, Running, next_port},
-    crowd::{Crowd, Schedule, Seen, mark},
     process::Cpu,
     publisher,
+    readers::{DeliveryStats, Readers},
+    schedule::{Schedule, mark},
+    target::{RunningTarget, Target},
 };
 
-/// A comment of `bytes` with the mark of the `n`th event in it. Words, as people write them, so that
-/// compressing them says something.
+/// Returns a comment of `bytes` bytes that begins with the mark of the `n`th event. It consists of words, so that it
+/// compresses like a text that people write.
 #[must_use]
 pub fn text(n: u32, bytes: usize) -> String {
     const WORDS: [&str; 12] = [
@@ -47,88 +48,68 @@ pub fn text(n: u32, bytes: usize) -> String {
     text
 }
 
-/// Publishes by a thread of its own what a schedule says.
-fn publish_aside(running: &Running<'_>, schedule: Schedule) -> JoinHandle<Result<()>> {
-    let Contender {
+/// Publishes the events of a schedule in a thread of its own.
+fn publish_in_background(
+    running: &RunningTarget<'_>,
+    schedule: Schedule,
+) -> JoinHandle<Result<()>> {
+    let Target {
         publish,
         text_bytes,
-        publish_port,
         ..
-    } = *running.contender;
-    let door = running.door.clone();
-    let address = next_port(door.address, publish_port);
+    } = *running.target;
+    let endpoint = running.endpoint.clone();
     thread::spawn(move || {
-        publisher::publish(address, schedule, |n| publish(&door, &text(n, text_bytes)))
+        publisher::publish(publish.address(&endpoint), schedule, |n| {
+            publish.bytes(&endpoint, &text(n, text_bytes))
+        })
     })
 }
 
-/// Puts so many topics on the board, as the events of a schedule bring them, but without their marks.
-fn fill(running: &Running<'_>, topics: u32) -> Result<()> {
-    let mut line = running.line()?;
-    (0..topics).try_for_each(|n| {
-        line.ask(&running.publish(&text(n, running.contender.text_bytes).replace('~', "=")))
-            .map(drop)
-    })
+/// Posts `topics` topics like those of a schedule, but without their marks.
+fn fill(running: &RunningTarget<'_>, topics: u32) -> Result<()> {
+    let mut connection = running.connection()?;
+    for n in 0..topics {
+        let text = text(n, running.target.text_bytes).replace('~', "=");
+        connection.send(&running.publish_request(&text))?;
+    }
+    Ok(())
 }
 
-/// What readers see of a schedule, and the time that the server had a processor for it.
-fn watch(running: &Running<'_>, crowd: &mut Crowd, schedule: Schedule) -> Result<(Seen, Cpu)> {
+/// Publishes a schedule to readers. Returns what they received, and the processor time of the server meanwhile.
+fn deliver(
+    running: &RunningTarget<'_>,
+    readers: &mut Readers,
+    schedule: Schedule,
+) -> Result<(DeliveryStats, Cpu)> {
     let before = running.process.cpu()?;
-    let publishing = publish_aside(running, schedule);
-    let seen = crowd.watch(&schedule)?;
+    let publishing = publish_in_background(running, schedule);
+    let stats = readers.receive(&schedule)?;
+    join(publishing)?;
+    Ok((stats, running.process.cpu()? - before))
+}
+
+/// Waits for a thread to end.
+fn join(publishing: JoinHandle<Result<()>>) -> Result<()> {
     publishing
         .join()
-        .map_err(|_| anyhow!("the publisher panicked"))??;
-    Ok((seen, running.process.cpu()? - before))
+        .map_err(|_| anyhow!("the publisher panicked"))?
 }
 
-fn gather(running: &Running<'_>, readers: usize) -> Result<Crowd> {
-    Crowd::gather(
-        running.door.address,
-        readers,
-        |_| running.subscribe(),
-        running.contender.greet,
+/// Connects `count` readers.
+fn connect(running: &RunningTarget<'_>, count: usize) -> Result<Readers> {
+    let request = running.stream_request();
+    Readers::connect(
+        running.endpoint.address,
+        count,
+        |_| request.clone(),
+        running.target.greet,
     )
-}
-
-/// The median; of an even number of figures the mean of the middle two, of none NaN.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    match figures.len() {
-        0 => f64::NAN,
-        count if count % 2 == 0 => f64::midpoint(figures[count / 2 - 1], figures[count / 2]),
-        count => figures[count / 2],
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "figures to read, of far fewer than 2^52"
-)]
-/// A number to calculate with.
-#[must_use]
-pub fn float(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        for (figures, expected) in [
-            (vec![7.0], 7.0),
-            (vec![9.0, 1.0, 2.0], 2.0),
-            (vec![8.0, 1.0, 4.0, 2.0], 3.0),
-        ] {
-            assert!(
-                (median(figures.clone()) - expected).abs() < 1e-9,
-                "{figures:?}"
-            );
-        }
-        assert!(median(Vec::new()).is_nan());
-    }
 
     #[test]
     fn a_text_has_its_length_and_the_mark_of_its_event() {

@@ -1,5 +1,4 @@
-//! Programs that are measured: started on the loopback network, looked at through `/proc`, and ended by
-//! their id.
+//! Starts programs on the loopback network, measures them through `/proc`, and ends them by their id.
 
 use std::{
     fs,
@@ -14,14 +13,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::publisher::pause;
+use crate::schedule::pause;
 
 const START_WAIT: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// A tick of the clock in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Time with a processor.
+/// Processor time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
     /// In the program itself.
@@ -31,7 +30,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Both together, in microseconds.
+    /// Returns both together, in microseconds.
     #[must_use]
     pub fn micros(self) -> f64 {
         (self.user + self.system).as_secs_f64() * 1e6
@@ -58,23 +57,23 @@ impl Sum for Cpu {
     }
 }
 
-/// A running program. Ended when dropped.
+/// A running program. It is killed when dropped.
 pub struct Process {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
-    /// From its start until it answered.
+    /// Time from its start until it answered.
     pub ready_after: Duration,
 }
 
-/// Where ports begin that the system gives to no connection by itself: those are taken for a while after their
-/// connection has gone, and not every program takes such a port all the same.
+/// Ports that the system assigns to no connection by itself. An assigned port stays taken for a while after its
+/// connection has ended, and not every program accepts such a port.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// An address that was free a moment ago, and the one whose port comes next, too. Never the same twice.
+/// Returns an address that was free a moment ago, as was the one with the next port. Never returns the same twice.
 ///
 /// # Errors
-/// If the system has none left.
+/// If no port of the range is left.
 pub fn free_address() -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
@@ -87,7 +86,7 @@ pub fn free_address() -> Result<SocketAddr> {
     }
 }
 
-/// Whether a program of this name can be started.
+/// Returns whether a program of this name can be started.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -122,13 +121,13 @@ impl Process {
             if began.elapsed() > START_WAIT {
                 bail!("{name} does not answer at {address}{path}");
             }
-            pause(LOOK_AGAIN);
+            pause(RETRY_AFTER);
         }
         process.ready_after = began.elapsed();
         Ok(process)
     }
 
-    /// The time that it and its children have had a processor.
+    /// Returns the processor time of the program and its children.
     ///
     /// # Errors
     /// If `/proc` cannot be read.
@@ -144,7 +143,7 @@ impl Process {
         Ok(cpu)
     }
 
-    /// Its memory and that of its children in bytes; what they share is counted once.
+    /// Returns the memory of the program and its children in bytes. What they share counts once.
     ///
     /// # Errors
     /// If `/proc` cannot be read.
@@ -161,12 +160,13 @@ impl Process {
         Ok(bytes)
     }
 
-    /// Ends it without a word, as a power cut would.
+    /// Kills it, as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
+    /// Returns its id and those of all its descendants.
     fn family(&self) -> Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
@@ -177,7 +177,7 @@ impl Process {
             else {
                 continue;
             };
-            // It may be gone by now.
+            // It may have ended since.
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };
@@ -206,7 +206,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Children of a program that ends at once may outlive it: they are ended first.
+        // Children may outlive a killed parent: they are killed first.
         for id in self
             .family()
             .unwrap_or_default()
@@ -220,22 +220,22 @@ impl Drop for Process {
     }
 }
 
-/// What stands behind the program's name, which may hold anything.
+/// Returns the fields behind the program's name, which may contain any character.
 fn after_name(stat: &str) -> &str {
     stat.rsplit_once(')').map_or("", |(_, rest)| rest)
 }
 
-/// Waits until `GET path` is answered at an address, by whatever.
+/// Waits until `GET path` is answered at an address, by any program.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not answered within 30 s.
 pub fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
     let began = Instant::now();
     while !answers(address, path) {
         if began.elapsed() > START_WAIT {
-            bail!("there is no answer at {address}{path}");
+            bail!("no answer at {address}{path}");
         }
-        pause(LOOK_AGAIN);
+        pause(RETRY_AFTER);
     }
     Ok(())
 }
@@ -253,6 +253,14 @@ fn answers(address: SocketAddr, path: &str) -> bool {
         && socket.read_exact(&mut status).is_ok()
         && status.starts_with(b"HTTP/1.")
         && status[9] < b'5'
+}
+
+/// Returns the settings that keep nginx's temporary files in its own folder.
+#[must_use]
+pub fn nginx_temp_paths() -> String {
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {kind}; "))
+        .concat()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What was measured, kept as it was found, and the tables and charts that are made of it.
+//! The figures of a run, and the tables and charts of them.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -10,36 +10,36 @@ use crate::{
     measure::{
         fan_out::{FanOut, Plan},
         growth::Curve,
-        median,
-        reads::Read,
+        reads::ReadFigures,
         slow::Slow,
-        small::{Ready, Weight},
-        writes::{Soon, Writes},
+        small::{ChangeSize, StartTime},
+        writes::{CommitLatency, WriteFigures},
     },
+    statistics::median,
 };
 
-/// One run, of everything or of a part.
+/// The figures of one run, of all measurements or of some. The fields are the keys of `docs/benchmarks/*.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Results {
-    /// The machine that it ran on.
+    /// The machine.
     pub machine: String,
-    /// What was asked of those who fan out.
+    /// What was measured of each target by `fan-out`.
     pub plan: Option<Plan>,
-    /// Round by round.
+    /// Fan-out, round by round.
     pub fan_out: Vec<FanOut>,
-    /// Who could not be measured, and why.
+    /// Targets that could not be measured, and why.
     pub missing: Vec<(String, String)>,
     /// Reads.
-    pub reads: Vec<Read>,
+    pub reads: Vec<ReadFigures>,
     /// Writes.
-    pub writes: Vec<Writes>,
-    /// From the commit to readers.
-    pub soon: Vec<Soon>,
+    pub writes: Vec<WriteFigures>,
+    /// Time from the commit to readers.
+    pub soon: Vec<CommitLatency>,
     /// Bytes of a change.
-    pub weights: Vec<Weight>,
+    pub weights: Vec<ChangeSize>,
     /// Time to be ready.
-    pub ready: Vec<Ready>,
+    pub ready: Vec<StartTime>,
     /// Slow readers.
     pub slow: Vec<Slow>,
     /// Growth.
@@ -47,7 +47,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Writes what was found as `NAME.json`, and its charts beside it.
+    /// Writes the figures as `NAME.json`, and their charts beside it.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -58,7 +58,7 @@ impl Results {
             serde_json::to_string_pretty(self)? + "\n",
         )?;
         if !self.fan_out.is_empty() {
-            chart::bars(&folder.join(format!("{name}.svg")), &self.by_contender())?;
+            chart::bars(&folder.join(format!("{name}.svg")), &self.by_target())?;
         }
         let mut groups: Vec<(&str, &str)> = self
             .curves
@@ -82,14 +82,15 @@ impl Results {
     /// Reads what [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the file does not exist or is not of this version.
     pub fn load(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(format!("{name}.json"));
         read(&path).with_context(|| path.display().to_string())
     }
 
-    /// Each contender's processor time of a delivery over the floor's of the same round: the median of the rounds.
-    fn by_contender(&self) -> Vec<(String, f64)> {
+    /// Returns each target's processor time of a delivery as a multiple of the floor's in the same round: the median of
+    /// the rounds.
+    fn by_target(&self) -> Vec<(String, f64)> {
         let mut names: Vec<&str> = Vec::new();
         self.fan_out.iter().for_each(|one| {
             if !names.contains(&&*one.name) {
@@ -124,13 +125,22 @@ impl Results {
         )
     }
 
-    /// The tables, in Markdown.
+    /// Returns the tables, in Markdown.
     #[must_use]
     pub fn tables(&self) -> String {
         let mut out = format!("{}\n", self.machine);
         self.fan_out_table(&mut out);
+        self.request_tables(&mut out);
+        self.small_tables(&mut out);
+        self.slow_table(&mut out);
+        self.growth_table(&mut out);
+        out
+    }
+
+    /// Writes the tables of reads, of writes, and of the time from the commit to readers.
+    fn request_tables(&self, out: &mut String) {
         table(
-            &mut out,
+            out,
             "Reads",
             "| | bytes | processor µs each | per second | p50 ms |\n|---|---|---|---|---|",
             &self.reads,
@@ -142,7 +152,7 @@ impl Results {
             },
         );
         table(
-            &mut out,
+            out,
             "Writes",
             "| | per second | p50 ms | p99 ms | processor µs each |\n|---|---|---|---|---|",
             &self.writes,
@@ -154,7 +164,7 @@ impl Results {
             },
         );
         table(
-            &mut out,
+            out,
             "Soon",
             "| | readers | p50 ms | p99 ms |\n|---|---|---|---|",
             &self.soon,
@@ -165,22 +175,28 @@ impl Results {
                 )
             },
         );
+    }
+
+    fn small_tables(&self, out: &mut String) {
         table(
-            &mut out,
+            out,
             "Bytes of a change",
             "| | bytes |\n|---|---|",
             &self.weights,
             |one| format!("`{}` | {:.0}", one.name, one.change_bytes),
         );
         table(
-            &mut out,
+            out,
             "Ready",
             "| | p50 ms | most ms |\n|---|---|---|",
             &self.ready,
             |one| format!("{} | {:.0} | {:.0}", one.name, one.p50_ms, one.max_ms),
         );
+    }
+
+    fn slow_table(&self, out: &mut String) {
         let head = "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew by MiB |\n|---|---|---|---|---|---|";
-        table(&mut out, "Slow readers", head, &self.slow, |one| {
+        table(out, "Slow readers", head, &self.slow, |one| {
             let Slow {
                 stalled,
                 awake,
@@ -194,8 +210,11 @@ impl Results {
                 "{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | {lost} | {grown_mib:.1}"
             )
         });
+    }
+
+    fn growth_table(&self, out: &mut String) {
         table(
-            &mut out,
+            out,
             "Growth",
             "| of | figure | who | exponent | points |\n|---|---|---|---|---|",
             &self.curves,
@@ -215,12 +234,11 @@ impl Results {
                 )
             },
         );
-        out
     }
 
     fn fan_out_table(&self, out: &mut String) {
         let mut all = self.fan_out.clone();
-        // The rounds of each stand together.
+        // Sorted by target.
         all.sort_by_key(|one| self.fan_out.iter().position(|first| first.name == one.name));
         let head = "| | readers | processor µs per delivery | of it own | × floor | KiB per idle reader | idle % | connect s | bytes | each p50 / p99 ms | last p50 / p99 ms | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
         table(out, "Fan-out", head, &all, |one| {
@@ -298,39 +316,39 @@ mod tests {
     }
 
     #[test]
-    fn each_round_is_held_against_the_floor_of_the_same_round() {
-        // The medians alone would come to 2.2: 1.1, 3.0 and 2.0 are the rounds.
+    fn each_round_is_compared_with_the_floor_of_the_same_round() {
+        // The rounds are 2.0, 15.0 and 1.2. The medians alone would be 20 / 5.
         let results = results(&[
             ("floor", 10.0),
-            ("ours", 11.0),
+            ("ours", 20.0),
             ("floor", 2.0),
-            ("ours", 6.0),
+            ("ours", 30.0),
             ("floor", 5.0),
-            ("ours", 10.0),
+            ("ours", 6.0),
         ]);
-        let by_contender = results.by_contender();
+        let by_target = results.by_target();
         assert_eq!(
-            by_contender
+            by_target
                 .iter()
                 .map(|(name, _)| &**name)
                 .collect::<Vec<_>>(),
             ["floor", "ours"]
         );
         assert!(
-            (by_contender[0].1 - 1.0).abs() < 1e-9 && (by_contender[1].1 - 2.0).abs() < 1e-9,
-            "{by_contender:?}"
+            (by_target[0].1 - 1.0).abs() < 1e-9 && (by_target[1].1 - 2.0).abs() < 1e-9,
+            "{by_target:?}"
         );
     }
 
     #[test]
-    fn a_round_that_one_of_them_lacks_does_not_count() {
+    fn a_round_that_a_target_lacks_does_not_count() {
         let results = results(&[("floor", 4.0), ("ours", 8.0), ("floor", 4.0)]);
         assert!((results.over_floor("ours") - 2.0).abs() < 1e-9);
         assert!(results.over_floor("nowhere").is_nan());
     }
 
     #[test]
-    fn the_table_has_the_rounds_of_each_together_and_leaves_out_what_was_not_measured() {
+    fn the_table_is_sorted_by_target_and_leaves_out_what_was_not_measured() {
         let tables =
             results(&[("floor", 4.0), ("ours", 8.0), ("floor", 5.0), ("ours", 9.0)]).tables();
         let rows: Vec<_> = tables
@@ -355,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_is_loaded() {
+    fn saved_figures_can_be_loaded() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut saved = Results {
             machine: "two cores".to_owned(),

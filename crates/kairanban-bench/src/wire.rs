@@ -1,4 +1,4 @@
-//! What there is to know of HTTP to make load: heads, lengths, addresses.
+//! As much of HTTP as load needs: heads, lengths, addresses.
 
 use std::{fmt, net::SocketAddr};
 
@@ -7,14 +7,14 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Socket, Type};
 
 const BACKLOG: i32 = 16_384;
-const HEADERS: usize = 64;
-/// Connections from one address of the loopback network: below what the system has ports for.
+const HEADERS_MAX: usize = 64;
+/// Connections from one address of the loopback network: fewer than the system has ports for.
 const PER_SOURCE: usize = 10_000;
 
-/// Listens for a crowd.
+/// Listens, with a queue for thousands of connections at once.
 ///
 /// # Errors
-/// If the address cannot be had.
+/// If the address is taken.
 pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -24,8 +24,8 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Begins to connect to a server on the loopback network. The `n`th of many comes from one of several
-/// addresses, of which each server has its own, so that ports do not run out.
+/// Begins to connect to a server on the loopback network. Every 10,000 connections come from another local address,
+/// different for each server, so that ports do not run out.
 ///
 /// # Errors
 /// If the system refuses.
@@ -49,41 +49,41 @@ pub fn connect(to: SocketAddr, n: usize) -> Result<TcpStream> {
 /// `EINPROGRESS`, which the standard library has no name for.
 const IN_PROGRESS: i32 = 115;
 
-/// A request that has come in whole.
-pub struct Request {
-    /// Whether it posts something.
+/// A complete request.
+pub struct ParsedRequest {
+    /// Whether its method is POST.
     pub is_post: bool,
     /// Bytes of its head.
     pub head: usize,
-    /// Bytes of all of it.
+    /// Bytes of head and body.
     pub end: usize,
 }
 
-/// Reads a request; `None` if there is more to come.
+/// Parses a request; `None` if it is incomplete.
 #[must_use]
-pub fn request(bytes: &[u8]) -> Option<Request> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+pub fn request(bytes: &[u8]) -> Option<ParsedRequest> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = request.parse(bytes).ok()? else {
         return None;
     };
     let is_post = request.method == Some("POST");
-    let end = head + length(request.headers).unwrap_or_default();
-    (bytes.len() >= end).then_some(Request { is_post, head, end })
+    let end = head + content_length(request.headers).unwrap_or_default();
+    (bytes.len() >= end).then_some(ParsedRequest { is_post, head, end })
 }
 
-/// An answer that has come in whole: its status and how long it is.
+/// Parses a response and returns its status and length in bytes; `None` if it is incomplete.
 ///
 /// # Errors
-/// If it is no answer, or one whose length cannot be known beforehand.
-pub fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+/// If it is not HTTP.
+pub fn response(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head) = response.parse(bytes)? else {
         return Ok(None);
     };
     let status = response.code.unwrap_or_default();
-    let end = match length(response.headers) {
+    let end = match content_length(response.headers) {
         Some(body) => head + body,
         None if status == 204 || status == 304 => head,
         None => return Ok(end_of_chunked(&bytes[head..]).map(|body| (status, head + body))),
@@ -91,28 +91,28 @@ pub fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
     Ok((bytes.len() >= end).then_some((status, end)))
 }
 
-fn length(headers: &[httparse::Header<'_>]) -> Option<usize> {
+fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
     let header = headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
     std::str::from_utf8(header.value).ok()?.parse().ok()
 }
 
-/// Where a chunked body ends; short ones only, as answers to a post are.
+/// Returns where a chunked body ends. For short bodies only, which do not contain the end mark themselves.
 fn end_of_chunked(body: &[u8]) -> Option<usize> {
     memchr::memmem::find(body, b"0\r\n\r\n").map(|at| at + 5)
 }
 
-/// Where a server is asked, and by what right.
+/// Where a server listens, and the token for it.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct Endpoint {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What each request shows, if it has to.
+    /// The bearer token of each request, if it needs one.
     pub token: Option<String>,
 }
 
-impl From<SocketAddr> for Door {
+impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         Self {
             address,
@@ -121,8 +121,8 @@ impl From<SocketAddr> for Door {
     }
 }
 
-impl fmt::Display for Door {
-    /// The headers that each request has.
+impl fmt::Display for Endpoint {
+    /// Writes the headers of each request.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "host: {}\r\n", self.address)?;
         self.token
@@ -131,30 +131,36 @@ impl fmt::Display for Door {
     }
 }
 
-/// A GET of a stream or a file.
+/// Writes a GET.
 #[must_use]
-pub fn get(door: &Door, path: &str, headers: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\n{door}{headers}\r\n").into_bytes()
+pub fn get(endpoint: &Endpoint, path: &str, headers: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\n{endpoint}{headers}\r\n").into_bytes()
 }
 
-/// A POST.
+/// Writes a POST.
 #[must_use]
-pub fn post(door: &Door, path: &str, kind: &str, headers: &str, body: &str) -> Vec<u8> {
-    with_body("POST", door, path, kind, headers, body)
+pub fn post(
+    endpoint: &Endpoint,
+    path: &str,
+    content_type: &str,
+    headers: &str,
+    body: &str,
+) -> Vec<u8> {
+    with_body("POST", endpoint, path, content_type, headers, body)
 }
 
-/// A request that brings something.
+/// Writes a request with a body.
 #[must_use]
 pub fn with_body(
     method: &str,
-    door: &Door,
+    endpoint: &Endpoint,
     path: &str,
-    kind: &str,
+    content_type: &str,
     headers: &str,
     body: &str,
 ) -> Vec<u8> {
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\n{door}content-type: {kind}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\n{endpoint}content-type: {content_type}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
         .into_bytes()
 }
 
@@ -163,27 +169,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_when_an_answer_is_whole() {
-        let whole = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
-        assert_eq!(answer(whole).expect("an answer"), Some((201, whole.len())));
-        assert_eq!(answer(&whole[..whole.len() - 1]).expect("a part"), None);
+    fn knows_when_a_response_is_complete() {
+        let complete = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
+        assert_eq!(
+            response(complete).expect("a response"),
+            Some((201, complete.len()))
+        );
+        assert_eq!(
+            response(&complete[..complete.len() - 1]).expect("a part"),
+            None
+        );
         let empty = b"HTTP/1.1 204 No Content\r\n\r\n";
-        assert_eq!(answer(empty).expect("an answer"), Some((204, empty.len())));
+        assert_eq!(
+            response(empty).expect("a response"),
+            Some((204, empty.len()))
+        );
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
         assert_eq!(
-            answer(chunked).expect("an answer"),
+            response(chunked).expect("a response"),
             Some((200, chunked.len()))
         );
-        assert!(answer(b"SSH-2.0-x\r\n\r\n").is_err());
+        assert!(response(b"SSH-2.0-x\r\n\r\n").is_err());
     }
 
     #[test]
-    fn knows_a_post_by_its_length() {
-        let door = Door::from(SocketAddr::from(([127, 0, 0, 1], 80)));
-        let bytes = post(&door, "/pub", "text/plain", "", "hello");
-        let whole = request(&bytes).expect("whole");
-        assert!(whole.is_post && &bytes[whole.head..whole.end] == b"hello");
+    fn a_request_is_complete_at_its_length() {
+        let endpoint = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let bytes = post(&endpoint, "/pub", "text/plain", "", "hello");
+        let complete = request(&bytes).expect("complete");
+        assert!(complete.is_post && &bytes[complete.head..complete.end] == b"hello");
         assert!(request(&bytes[..bytes.len() - 1]).is_none());
-        assert!(request(&get(&door, "/sub", "")).is_some_and(|request| !request.is_post));
+        assert!(request(&get(&endpoint, "/sub", "")).is_some_and(|request| !request.is_post));
     }
 }

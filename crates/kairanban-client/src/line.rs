@@ -86,7 +86,8 @@ impl Line {
                 Some(Ok(Event::Comment(_))) => self.tries = 0,
                 end => {
                     self.events = None;
-                    tracing::debug!(path = self.path, why = ?end.and_then(Result::err), "the stream ended");
+                    let why = end.and_then(Result::err);
+                    tracing::debug!(path = self.path, ?why, "the stream ended");
                     // The server has put chance into it already.
                     sleep(self.retry).await;
                 }

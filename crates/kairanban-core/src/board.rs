@@ -1,4 +1,4 @@
-//! The address one subscribes to.
+//! Boards: their names and titles, and what is known of a board without its topics.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -114,6 +114,26 @@ pub struct Board {
     pub revision: Revision,
     /// How many topics it has that are not archived.
     pub topics: u64,
+}
+
+/// The name and the policies of a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardInfo {
+    /// Its name.
+    pub name: BoardName,
+    /// Who may read it and post on it.
+    pub policies: Policies,
+}
+
+/// What became of a board that was created, changed or deleted.
+#[derive(Clone, Debug)]
+pub struct BoardChange {
+    /// The revision of its newest change.
+    pub revision: Revision,
+    /// Its name and policies now; `None` once it is deleted.
+    pub standing: Option<BoardInfo>,
+    /// The revision since which the name has meant this board, if that changed.
+    pub named_at: Option<Revision>,
 }
 
 #[cfg(test)]

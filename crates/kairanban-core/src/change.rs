@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{BoardId, Revision, Standing, Topic, TopicId};
+use crate::{BoardId, BoardInfo, Revision, Topic, TopicId};
 
 /// What a row of the change log says happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Change {
     /// The board's key.
     pub board_id: BoardId,
     /// How the board stands at the read, or `None` once it is gone.
-    pub board: Option<Standing>,
+    pub board: Option<BoardInfo>,
     /// Whether the board has had its name since this change.
     pub names_board: bool,
     /// The topic, if it is about one.

@@ -282,9 +282,12 @@ mod tests {
                     (restores, is_restored) = (restores + 1, true);
                 }
                 let (known, witness) = &mut nodes[at];
-                match judge(Some(known), &Found { witness: *witness, ..found(&database.0, &database.1) }) {
+                let found = Found { witness: *witness, ..found(&database.0, &database.1) };
+                match judge(Some(known), &found) {
                     Verdict::Same | Verdict::Trimmed => {}
-                    Verdict::Adopt => (known.epoch, *witness) = (database.0.clone(), Witness::Present),
+                    Verdict::Adopt => {
+                        (known.epoch, *witness) = (database.0.clone(), Witness::Present);
+                    }
                     Verdict::Draw(_) => {
                         let (before, ours) = (database.0.clone(), known.epoch.clone());
                         drawn += 1;
@@ -299,8 +302,12 @@ mod tests {
             prop_assert!(drawn <= 1 + 3 * restores, "{drawn} epochs for {restores} restores");
             let settled = nodes.iter().filter(|(known, _)| known.epoch == database.0);
             for (known, witness) in settled {
-                let again = judge(Some(known), &Found { witness: *witness, ..found(&database.0, &database.1) });
-                prop_assert_eq!(again, if *witness == Witness::Gone { Verdict::Draw(Restored::Change) } else { Verdict::Same });
+                let found = Found { witness: *witness, ..found(&database.0, &database.1) };
+                let expected = match witness {
+                    Witness::Gone => Verdict::Draw(Restored::Change),
+                    _ => Verdict::Same,
+                };
+                prop_assert_eq!(judge(Some(known), &found), expected);
             }
         }
     }

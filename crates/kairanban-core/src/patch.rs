@@ -1,8 +1,11 @@
-//! What turns one snapshot of a board into a later one.
+//! What turns one snapshot of a board into a later one, and how it is computed: from changes that
+//! the log reports, or from two lists.
 
 use std::sync::Arc;
 
-use crate::{BoardName, Cursor, Digest, Forms, Revision, Snapshot, Topic, TopicId};
+use crate::{
+    BoardChanges, BoardName, Cursor, Digest, Revision, Snapshot, Topic, TopicId, WireCache,
+};
 
 /// One step of a [`Patch`]. Absolute: doing it twice does no harm.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub struct Update {
     pub patch: Patch,
     /// What is new on it, not only changed or back.
     pub posted: Vec<Arc<Topic>>,
-    forms: Forms,
+    forms: WireCache,
 }
 
 impl Update {
@@ -62,7 +65,7 @@ impl Update {
             snapshot,
             patch,
             posted,
-            forms: Forms::default(),
+            forms: WireCache::default(),
         }
     }
 
@@ -74,7 +77,122 @@ impl Update {
 
     /// Its wire forms.
     #[must_use]
-    pub const fn forms(&self) -> &Forms {
+    pub const fn forms(&self) -> &WireCache {
         &self.forms
     }
 }
+
+/// The result of applying changes to a snapshot.
+#[derive(Debug)]
+pub enum Applied {
+    /// The list shows the same as before, at a later revision: what came in between went again.
+    Same(Arc<Snapshot>),
+    /// The next snapshot and the way to it.
+    Updated(Arc<Update>),
+    /// A full list lost topics, and older ones that are not archived yet may take their place; or the log
+    /// says only that the list has to be read: only the database knows it.
+    Reload,
+}
+
+impl Snapshot {
+    /// Returns the snapshot after `changes`, and the patch to it. Changes that this snapshot already holds are skipped.
+    #[must_use]
+    pub fn apply(&self, changes: &BoardChanges, topics_max: usize) -> Applied {
+        let was_full = self.topics().len() >= topics_max;
+        if changes.cleared_after(self.revision()) {
+            return Applied::Reload;
+        }
+        let mut topics = self.topics().to_vec();
+        for (id, state) in changes.after(self.revision()) {
+            match (topics.binary_search_by_key(&id, |topic| topic.id), state) {
+                (Ok(at), Some(topic)) => topics[at] = Arc::clone(topic),
+                (Ok(at), None) => drop(topics.remove(at)),
+                (Err(at), Some(topic)) => topics.insert(at, Arc::clone(topic)),
+                (Err(_), None) => {}
+            }
+        }
+        let archived = topics
+            .drain(..topics.len().saturating_sub(topics_max))
+            .map(|topic| topic.id)
+            .collect::<Vec<_>>();
+        // Below a full list there may be topics that are not archived yet: they come before any that
+        // would stand below where the list began.
+        let began = self.topics().first().map(|topic| topic.id);
+        if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
+            return Applied::Reload;
+        }
+        let cursor = Cursor {
+            epoch: self.cursor().epoch.clone(),
+            revision: changes.revision(),
+        };
+        let next = Self::new(self.board().clone(), cursor, topics);
+        self.towards(next, |id| archived.binary_search(&id).is_ok())
+    }
+
+    /// Returns the patch from this snapshot to a later one that was read from the database. A topic that vanished
+    /// below a full list counts as archived.
+    #[must_use]
+    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Applied {
+        let first = (next.topics().len() >= topics_max)
+            .then(|| next.topics().first().map(|topic| topic.id))
+            .flatten();
+        self.towards(next, |id| first.is_some_and(|first| id < first))
+    }
+
+    fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
+        let ops = difference(self.topics(), next.topics(), archived);
+        if ops.is_empty() {
+            next.since = self.since;
+            return Applied::Same(Arc::new(next));
+        }
+        // A reader at any revision since then holds this list.
+        let patch = Patch {
+            board: self.board().clone(),
+            from: self.since,
+            to: next.cursor().clone(),
+            digest: next.digest(),
+            ops,
+        };
+        // Ids grow: one that is higher than all that were here was not here before.
+        let newest = self.topics().last().map(|topic| topic.id);
+        let posted = next
+            .topics()
+            .iter()
+            .filter(|topic| Some(topic.id) > newest)
+            .map(Arc::clone)
+            .collect();
+        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
+    }
+}
+
+/// The ops that turn one list in id order into another.
+fn difference(
+    old: &[Arc<Topic>],
+    new: &[Arc<Topic>],
+    archived: impl Fn(TopicId) -> bool,
+) -> Vec<Op> {
+    let kept = |topic: &&Arc<Topic>| new.binary_search_by_key(&topic.id, |new| new.id).is_ok();
+    let gone = old
+        .iter()
+        .filter(|topic| !kept(topic))
+        .map(|topic| Op::Delete {
+            id: topic.id,
+            archived: archived(topic.id),
+        });
+    let same = |topic: &&Arc<Topic>| {
+        let before = old
+            .binary_search_by_key(&topic.id, |old| old.id)
+            .ok()
+            .map(|at| &old[at]);
+        before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
+    };
+    gone.chain(
+        new.iter()
+            .filter(|topic| !same(topic))
+            .map(|topic| Op::Set(Arc::clone(topic))),
+    )
+    .collect()
+}
+
+#[cfg(test)]
+mod tests;

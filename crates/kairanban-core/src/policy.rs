@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{BoardName, Invalid, InvalidReason, Revision};
+use crate::{Invalid, InvalidReason};
 
 /// Who may read a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,26 +33,6 @@ pub struct Policies {
     pub read: ReadPolicy,
     /// Who may post on it.
     pub post: PostPolicy,
-}
-
-/// How a board stands now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The name that it bears.
-    pub name: BoardName,
-    /// Who may do what there.
-    pub policies: Policies,
-}
-
-/// What came of changing a board itself.
-#[derive(Clone, Debug)]
-pub struct BoardChange {
-    /// Its newest change.
-    pub revision: Revision,
-    /// How it stands now; `None` once it is gone.
-    pub standing: Option<Standing>,
-    /// Since when the name has meant this board, if that changed.
-    pub named_at: Option<Revision>,
 }
 
 impl ReadPolicy {

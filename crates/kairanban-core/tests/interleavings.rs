@@ -11,8 +11,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardId, Change, ChangeKind, Hub, Loaded, Missed, News, Policies, Published,
-    Resume, Snapshot, Standing, Subscription, Tail, TopicId,
+    BoardChanges, BoardEvent, BoardId, BoardInfo, BoardLoad, Change, ChangeKind, Hub, Lagged,
+    Policies, Published, ReplayBuffer, Resume, Snapshot, Subscription, TopicId,
 };
 use shuttle::{
     sync::{
@@ -52,17 +52,17 @@ fn list_at(revision: u64) -> BTreeMap<i64, u64> {
         .collect()
 }
 
-fn load(head: &Head) -> Loaded {
+fn load(head: &Head) -> BoardLoad {
     let at = head.load(Ordering::SeqCst);
     let topics = list_at(at)
         .into_iter()
         .map(|(id, at)| topic(id, at))
         .collect();
     let snapshot = Snapshot::new(board(), cursor(at), topics);
-    Loaded {
+    BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail: Tail::new(revision(at), [], 8),
+        tail: ReplayBuffer::new(revision(at), [], 8),
         named_at: revision(0),
         snapshot,
     }
@@ -81,7 +81,7 @@ fn changes(after: u64, upto: u64) -> BoardChanges {
                 ChangeKind::Set
             },
             board_id: BoardId(1),
-            board: Some(Standing {
+            board: Some(BoardInfo {
                 name: board(),
                 policies: Policies::default(),
             }),
@@ -99,7 +99,7 @@ fn follow(hub: &Hub, head: &Head) {
         head.store(at, Ordering::SeqCst);
         // Every other time it looks, it finds two.
         if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
-            // Outdated cannot be: only this thread publishes.
+            // The load cannot be stale: only this thread publishes.
             hub.install(&hub.channel(&board()), load(head), Instant::now())
                 .expect("the newest");
         }
@@ -149,7 +149,7 @@ impl Reader {
     fn receive(&mut self) {
         while let Some(next) = self.subscription.try_next() {
             match next {
-                Ok(News::Update(update)) if update.revision().get() > self.sent => {
+                Ok(BoardEvent::Update(update)) if update.revision().get() > self.sent => {
                     if update.patch.from.get() > self.sent {
                         self.list = listed(&update.snapshot);
                     } else {
@@ -158,7 +158,7 @@ impl Reader {
                     self.sent = update.revision().get();
                 }
                 Ok(_) => {}
-                Err(Missed) => {
+                Err(Lagged) => {
                     let newest = self
                         .subscription
                         .channel

@@ -12,7 +12,7 @@ use std::{
 pub enum DatabaseAddress {
     /// A server, by its URL.
     Postgres(String),
-    /// A file.
+    /// The path of a SQLite file.
     Sqlite(PathBuf),
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn page(
     Ok(rows.into_iter().map(entry).collect())
 }
 
-/// Forgets the oldest, so that `max` stay. Gives how many went.
+/// Forgets the oldest, so that `max` stay. Returns how many went.
 pub(crate) fn prune(connection: &mut AnyConnection, max: u64) -> Result<usize, StoreError> {
     let max = i64::try_from(max).unwrap_or(i64::MAX);
     let newest_to_go: Option<i64> = audit::table

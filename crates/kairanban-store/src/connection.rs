@@ -2,25 +2,21 @@
 //! two it is.
 
 mod dialect;
+pub(crate) mod rights;
+mod statement;
+mod transaction;
 
 use std::time::Duration;
 
 use diesel::{
     Connection as _, ConnectionError, PgConnection, QueryResult, RunQueryDsl as _,
     SqliteConnection,
-    connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager},
+    connection::{CacheSize, SimpleConnection, TransactionManager},
     r2d2::R2D2Connection,
-    result::Error as DieselError,
     sql_query,
 };
 
-use crate::{
-    DatabaseAddress, StoreError,
-    classified::{self, Modification},
-    error::{Fault, FaultKind},
-    rights,
-    rows::Number,
-};
+use crate::{DatabaseAddress, StoreError, sql::Number};
 
 /// How long the database may take.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +81,7 @@ impl AnyConnection {
     }
 
     /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
-    /// one is given it as soon as it rests. Asks without setting anything.
+    /// one gets it as soon as it rests. Asks without setting anything.
     pub(crate) fn is_pooled(
         address: &DatabaseAddress,
         timeouts: Timeouts,
@@ -111,149 +107,6 @@ impl AnyConnection {
         self.set_prepared_statement_cache_size(CacheSize::Disabled);
     }
 
-    /// Runs `work` in a transaction whose changes share one revision, then, with the revision drawn,
-    /// `finish`. Inside, `transaction` makes savepoints.
-    ///
-    /// On Postgres our own commits stay silent (see the migration): the caller signals them. `prelude`
-    /// comes first, where the session cannot be set up once and for all. A statement may take `patience`, if given.
-    pub(crate) fn write<T, U>(
-        &mut self,
-        prelude: &str,
-        patience: Option<Duration>,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-        finish: impl FnOnce(&mut Self, T) -> Result<U, StoreError>,
-    ) -> Result<U, StoreError> {
-        // Until here nothing was written: a dead connection may be replaced by another.
-        self.begin_write(prelude, patience)
-            .map_err(classified::of_begin)?;
-        let done = work(self).and_then(|done| {
-            self.stamp()?;
-            let done = finish(self, done)?;
-            self.end_write()?;
-            Ok(done)
-        });
-        let done = match done {
-            Ok(done) => match Manages::commit_transaction(self) {
-                Ok(()) => Ok(done),
-                Err(error) => Err(self.error_of(error)),
-            },
-            Err(error) => {
-                // The first error is the one to report; a failed rollback taints the connection.
-                let _ = Manages::rollback_transaction(self);
-                Err(error)
-            }
-        };
-        match done {
-            // A trigger may raise the code of a lost connection. As long as the session answers, it was rolled back.
-            Err(StoreError::Disconnected(text)) if self.batch_execute("SELECT 1").is_ok() => {
-                Err(StoreError::fault(FaultKind::Other, text))
-            }
-            // From there on nobody knows whether it was committed, so it must not be done again.
-            done => done.map_err(StoreError::final_word),
-        }
-    }
-
-    fn begin_write(&mut self, prelude: &str, patience: Option<Duration>) -> QueryResult<()> {
-        let patience_ms = patience.map(|patience| patience.as_millis().max(1));
-        match self {
-            Self::Postgres(connection) => {
-                let limits = patience_ms.map(|ms| {
-                    format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
-                });
-                let limits = limits.unwrap_or_default();
-                // In one round trip.
-                let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
-                AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
-                    |_| {
-                        // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
-                        let _ = connection.batch_execute("ROLLBACK");
-                    },
-                )
-            }
-            Self::Sqlite(connection) => {
-                if let Some(ms) = patience_ms {
-                    connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
-                }
-                // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
-                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
-                connection.batch_execute("UPDATE revisions SET batch = 1")
-            }
-        }
-    }
-
-    /// Runs a statement that writes. Returns how many rows it touched, or what its failure means.
-    pub(crate) fn modify(&mut self, statement: impl Modification) -> Result<usize, StoreError> {
-        match self {
-            Self::Postgres(connection) => classified::modify_postgres(connection, statement),
-            Self::Sqlite(connection) => classified::modify_sqlite(connection, statement),
-        }
-    }
-
-    /// The same for a statement that returns a number; `None` if it touched no row.
-    pub(crate) fn modify_returning(
-        &mut self,
-        statement: impl Modification,
-    ) -> Result<Option<i64>, StoreError> {
-        match self {
-            Self::Postgres(connection) => classified::returning_postgres(connection, statement),
-            Self::Sqlite(connection) => classified::returning_sqlite(connection, statement),
-        }
-    }
-
-    /// The meaning of an error, as far as the library passes it on.
-    fn error_of(&self, error: DieselError) -> StoreError {
-        match self {
-            Self::Postgres(_) => error.into(),
-            Self::Sqlite(_) => classified::of_sqlite(error),
-        }
-    }
-
-    /// Fires what waits for the commit, to learn why it fails; SQLite says so at the commit itself.
-    pub(crate) fn check_constraints(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(connection) => classified::check_constraints(connection),
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
-    /// Checks that writing works here, within a write that changes nothing.
-    pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
-        let checked = match self {
-            Self::Postgres(connection) => classified::check_postgres(connection),
-            Self::Sqlite(connection) => classified::check_sqlite(connection),
-        };
-        checked.map_err(|error| self.with_grants(error))
-    }
-
-    /// Checks that all can be read that a server reads. Fails with what is missing.
-    pub(crate) fn check_reading(&mut self) -> Result<(), StoreError> {
-        let checked = match self {
-            Self::Postgres(connection) => classified::check_reading_postgres(connection),
-            Self::Sqlite(connection) => classified::check_reading_sqlite(connection),
-        };
-        checked.map_err(|error| self.with_grants(error))
-    }
-
-    /// Adds the grants that would help.
-    fn with_grants(&mut self, error: StoreError) -> StoreError {
-        match error {
-            StoreError::Fault(Fault {
-                kind: FaultKind::Installation,
-                text,
-            }) if matches!(self, Self::Postgres(_)) => {
-                // If they cannot be asked for, the error stands as it is.
-                let grants = rights::missing(self).unwrap_or_default();
-                let text = if grants.is_empty() {
-                    text
-                } else {
-                    format!("{text}. This would help: {}", grants.join("; "))
-                };
-                StoreError::fault(FaultKind::Installation, text)
-            }
-            other => other,
-        }
-    }
-
     /// Whether a new transaction of this session may write.
     pub(crate) fn is_writable(&mut self) -> QueryResult<bool> {
         match self {
@@ -263,77 +116,6 @@ impl AnyConnection {
             )
             .map(|on| on == 1),
             Self::Sqlite(_) => Ok(true),
-        }
-    }
-
-    /// Moves the sequence of topic ids past the largest, after another program took the next ones; SQLite does so by itself.
-    pub(crate) fn move_topic_ids(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => connection.batch_execute("SELECT move_topic_ids()"),
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
-    /// Draws the revision now, so that it can be read. On Postgres this takes the lock that puts
-    /// commits in order: nothing slow may follow. SQLite drew it at the first change.
-    fn stamp(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => {
-                connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE")
-            }
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
-    /// Ends what `begin_write` began, before the commit.
-    fn end_write(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(_) => Ok(()),
-            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET batch = 0"),
-        }
-    }
-
-    /// Checks that the transaction of a write is still open, after a statement failed: RAISE(ROLLBACK) of SQLite ends it,
-    /// and what followed would be committed by itself.
-    pub(crate) fn ensure_in_write(&mut self) -> Result<(), StoreError> {
-        let Self::Sqlite(connection) = self else {
-            return Ok(());
-        };
-        let row: Number =
-            sql_query("SELECT batch AS number FROM revisions").get_result(connection)?;
-        if row.number == Some(0) {
-            return Err(StoreError::fault(
-                FaultKind::Other,
-                "a trigger rolled the transaction back",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Lets one node at a time decide which database this is. The first statement of its transaction.
-    pub(crate) fn lock_identity(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(connection) => {
-                Ok(connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE")?)
-            }
-            // A file that cannot be written can still be read, and nobody decides anything about it.
-            Self::Sqlite(_) => match self.lock_to_write() {
-                Err(StoreError::Fault(fault)) if fault.kind == FaultKind::ReadOnly => Ok(()),
-                done => done,
-            },
-        }
-    }
-
-    /// Waits for other writers before a transaction reads what it will decide by. The first statement of its transaction:
-    /// SQLite fails one at once that has read before it writes, if another program wrote meanwhile. Postgres locks row by row.
-    pub(crate) fn lock_to_write(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(_) => Ok(()),
-            Self::Sqlite(_) => self
-                .modify(sql_query(
-                    "UPDATE identity SET value = value WHERE key IS NULL",
-                ))
-                .map(drop),
         }
     }
 
@@ -373,7 +155,7 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
 }
 
 /// Whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on them, and
-/// closes them. Blocks.
+/// closes them. Every call blocks.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -397,7 +179,7 @@ fn compare_backends(
     Manages::begin_transaction(&mut other)?;
     let others = number(&mut other, "SELECT pg_backend_pid()::bigint AS number")?;
     let is_older = number(&mut other, BACKEND_START)? < before;
-    // While the other holds that backend, this one is given another.
+    // While the other holds that backend, this one gets another.
     Ok(is_older
         || others == mine
         || number(one, "SELECT pg_backend_pid()::bigint AS number")? != mine)

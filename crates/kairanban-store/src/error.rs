@@ -31,7 +31,7 @@ pub enum StoreError {
         /// Whether there was one, that does not.
         shown: bool,
     },
-    /// Nobody posts on the board any more.
+    /// The board takes no more posts.
     #[error("this board is closed")]
     Closed,
     /// The idempotency key stands for another request.
@@ -57,7 +57,7 @@ pub enum StoreError {
     /// A value in the database is not of the type that it should be; the database itself is well.
     #[error("a value in the database cannot be read: {0}")]
     Unreadable(String),
-    /// Something that is nobody's input: a missing table, a value that cannot be.
+    /// A fault that no input causes: a missing table, an impossible value.
     #[error("{0}")]
     Internal(String),
 }
@@ -75,13 +75,13 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{kind}{text}")]
 pub struct Fault {
-    /// Which kind.
+    /// What kind of fault it is.
     pub kind: FaultKind,
     /// What the database says.
     pub text: String,
 }
 
-/// Kinds of faults.
+/// The kind of a fault, by what helps against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FaultKind {
     /// Others are in the way; it may work in a moment.
@@ -110,7 +110,7 @@ pub enum FaultKind {
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
-    /// Anything else.
+    /// A fault of no other kind.
     #[error("")]
     Other,
 }
@@ -135,7 +135,7 @@ impl StoreError {
     }
 
     /// Whether the connection may be at fault, so that it must not be used again.
-    pub(crate) const fn taints(&self) -> bool {
+    pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
             Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
             other => matches!(

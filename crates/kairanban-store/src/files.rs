@@ -10,7 +10,7 @@ use crate::{StartError, StoreError};
 /// Looks at a file, what SQLite puts beside it, and its folder. Returns what the owner should know.
 ///
 /// # Errors
-/// If one of them is a symbolic link, unless `follow_symlinks`: whoever may place one would choose which file is written.
+/// If one of them is a symbolic link, unless `follow_symlinks`: another user who may place one would choose which file is written.
 pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, StartError> {
     let mut warnings = Vec::new();
     let folder = folder(file);
@@ -40,7 +40,7 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
     Ok(warnings)
 }
 
-/// Makes the folder, for the owner alone, and an empty file, which SQLite takes for a new database; its companions
+/// Creates the folder, for the owner alone, and an empty file, which SQLite takes for a new database; its companions
 /// get the mode of the file.
 pub(crate) fn make(file: &Path) -> Result<(), StoreError> {
     let cannot = |what: &Path| {

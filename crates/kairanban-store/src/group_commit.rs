@@ -4,22 +4,23 @@
 //! refuses is left out. What fails later (a deferred trigger, at the commit) or spoils the transaction for all is found by
 //! committing one by one. That is safe as long as the database answered: then nothing of the group was committed.
 
+mod read_back;
+
 use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
-use kairanban_core::{Revision, TopicId};
+use kairanban_core::TopicId;
 
+use self::read_back::read_back;
 use crate::{
     StoreError,
-    change_log::{self, Stamped},
-    classified,
+    admin::AdminOutcome,
     connection::AnyConnection,
-    deed::Done,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Creation, Found},
-    tokens,
-    writer::{Answer, Committed, CreatedTopic, Write, Written},
+    repository::{self, Creation},
+    tx::WriteTx,
+    write::{Committed, Write, WriteAnswer},
 };
 
 /// Less time than this is not enough for a write.
@@ -33,28 +34,39 @@ const SLOW: Duration = Duration::from_millis(500);
 /// How long and how often a group is tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// When trying ends.
+    /// No try begins after this.
     pub(crate) deadline: Instant,
-    /// When the group is answered all the same: nothing is committed after that.
+    /// When the watcher answers in place of the worker: nothing is committed after this.
     pub(crate) abandoned_at: Instant,
     pub(crate) tries_max: usize,
 }
 
-/// What came of a group.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) commits: Vec<Committed>,
-    /// One for each write.
-    pub(crate) answers: Vec<Answer>,
+impl Limits {
+    fn ensure_not_abandoned(&self) -> Result<(), StoreError> {
+        if Instant::now() > self.abandoned_at {
+            return Err(StoreError::Unavailable(
+                "the write took too long".to_owned(),
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// Commits writes.
-pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> Outcome {
+/// What came of a group.
+#[derive(Debug)]
+pub(crate) struct GroupOutcome {
+    pub(crate) commits: Vec<Committed>,
+    /// One for each write.
+    pub(crate) answers: Vec<WriteAnswer>,
+}
+
+/// Commits a group of writes. Returns an answer for each.
+pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
     // The other half is for each by itself.
     let patience = limits.deadline.saturating_duration_since(Instant::now()) / 2;
     match commit_writes(session, &all, patience, limits, run_all) {
-        Ok((committed, answers)) => Outcome {
+        Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,
         },
@@ -64,7 +76,7 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
                 writes = writes.len(),
                 "a group of writes was not committed"
             );
-            Outcome {
+            GroupOutcome {
                 commits: Vec::new(),
                 answers: vec![Err(StoreError::Unavailable(text)); writes.len()],
             }
@@ -77,18 +89,28 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
 }
 
 /// Checks whether writing works, by a transaction that changes nothing.
-pub(crate) fn check(session: &mut Session, limits: Limits) -> Outcome {
+pub(crate) fn check(session: &mut Session, limits: Limits) -> GroupOutcome {
     let patience = limits.deadline.saturating_duration_since(Instant::now());
-    let checked = session.write(patience, AnyConnection::check_writing, |_, ()| Ok(()));
-    Outcome {
+    GroupOutcome {
         commits: Vec::new(),
-        answers: checked.err().map(Err).into_iter().collect(),
+        answers: check_within(session, patience)
+            .err()
+            .map(Err)
+            .into_iter()
+            .collect(),
     }
 }
 
-/// Looks whether the session may write, without a transaction.
-pub(crate) fn look(session: &mut Session) -> Outcome {
-    Outcome {
+fn check_within(session: &mut Session, patience: Duration) -> Result<(), StoreError> {
+    let mut tx = WriteTx::on_session(session, patience)?;
+    tx.run(AnyConnection::check_writing)?;
+    tx.stamp()?;
+    tx.commit()
+}
+
+/// Checks that the session may write, without a transaction.
+pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
+    GroupOutcome {
         commits: Vec::new(),
         answers: session
             .check_writable()
@@ -99,9 +121,9 @@ pub(crate) fn look(session: &mut Session) -> Outcome {
     }
 }
 
-fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outcome {
+fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> GroupOutcome {
     let mut commits = Vec::new();
-    let mut answers: Vec<Option<Answer>> = writes.iter().map(|_| None).collect();
+    let mut answers: Vec<Option<WriteAnswer>> = writes.iter().map(|_| None).collect();
     for _ in 0..limits.tries_max.max(1) {
         let waiting: Vec<_> = (0..writes.len())
             .filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try))
@@ -127,9 +149,9 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Outco
     ended(commits, answers, "the write took too long")
 }
 
-fn ended(commits: Vec<Committed>, answers: Vec<Option<Answer>>, text: &str) -> Outcome {
+fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str) -> GroupOutcome {
     let late = || Err(StoreError::Unavailable(text.to_owned()));
-    Outcome {
+    GroupOutcome {
         commits,
         answers: answers
             .into_iter()
@@ -138,8 +160,9 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<Answer>>, text: &str) -> O
     }
 }
 
-/// Whether it may go well in a moment. A key that is in use is for its client to repeat: another try would keep the rest waiting.
-const fn is_worth_another_try(answer: &Answer) -> bool {
+/// Whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep the rest
+/// waiting.
+const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     match answer {
         Err(StoreError::Refused(refusal)) => refusal.conflict,
         Err(error) => error.is_busy(),
@@ -152,7 +175,7 @@ fn commit_one(
     write: &Write,
     patience: Duration,
     limits: Limits,
-) -> Result<(Option<Committed>, Answer), StoreError> {
+) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
     let run = |connection: &mut AnyConnection, writes: &[&Write]| {
         let outcomes = writes
             .iter()
@@ -167,135 +190,53 @@ fn commit_one(
         Ok((committed, mut answers)) => Ok((committed, answers.pop().unwrap_or_else(missing))),
         // A reading that failed does not say why.
         Err(StoreError::Fault(fault)) if fault.kind == FaultKind::Other => {
-            let checked = session.write(patience, AnyConnection::check_writing, |_, ()| Ok(()));
+            let checked = check_within(session, patience);
             Err(checked.err().unwrap_or(StoreError::Fault(fault)))
         }
         Err(error) => Err(error),
     }
 }
 
-type DoneResult = Result<Done, StoreError>;
+/// What came of one write of a group, before the revision is drawn.
+type RunResult = Result<AdminOutcome, StoreError>;
 
-/// Runs writes as one transaction.
+/// Commits writes as one transaction.
 fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
     patience: Duration,
     limits: Limits,
-    run: impl Fn(&mut AnyConnection, &[&Write]) -> Result<Vec<DoneResult>, StoreError>,
-) -> Result<(Option<Committed>, Vec<Answer>), StoreError> {
-    let work = |connection: &mut AnyConnection| run(connection, writes);
-    session.write(patience, work, |connection, outcomes| {
-        let read = read_back(connection, writes, outcomes)?;
-        if Instant::now() > limits.abandoned_at {
-            return Err(StoreError::Unavailable(
-                "the write took too long".to_owned(),
-            ));
-        }
+    run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
+) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
+    let mut tx = WriteTx::on_session(session, patience)?;
+    let outcomes = tx.run(|connection| run(connection, writes))?;
+    tx.stamp()?;
+    let stamp = tx.stamped()?;
+    let read = tx.run(|connection| {
+        let read = read_back(connection, writes, outcomes, stamp)?;
+        limits.ensure_not_abandoned()?;
         Ok(read)
-    })
-}
-
-/// Reads what was written, as it stands in the database now.
-fn read_back(
-    connection: &mut AnyConnection,
-    writes: &[&Write],
-    outcomes: Vec<DoneResult>,
-) -> Result<(Option<Committed>, Vec<Answer>), StoreError> {
-    let topic_id = |outcome: &DoneResult| {
-        if let Ok(Done::Topic(id)) = outcome {
-            Some(*id)
-        } else {
-            None
-        }
-    };
-    let topics = repository::topics_by_id(
-        connection,
-        &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>(),
-    )?;
-    // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
-    let newest = topics.iter().map(|found| found.topic.revision).max();
-    let stamped = change_log::stamped(connection)?;
-    let changed = writes
-        .iter()
-        .zip(&outcomes)
-        .any(|(write, outcome)| outcome.is_ok() && write.always_changes());
-    if topics
-        .iter()
-        .any(|found| found.topic.revision == Revision::ZERO)
-        || (changed && stamped.is_none())
-    {
-        return Err(classified::triggers_off());
-    }
-    let created = stamped
-        .as_ref()
-        .and_then(|stamped| created(writes, &outcomes, &topics, stamped));
-    let answers = writes
-        .iter()
-        .zip(outcomes)
-        .map(|(write, outcome)| answer(connection, write, outcome, &topics))
-        .collect();
-    let revision = stamped.as_ref().map(|stamped| stamped.revision).max(newest);
-    let (last, before) = stamped
-        .map(|stamped| (stamped.last, stamped.before))
-        .unwrap_or_default();
-    let last = last.filter(|last| Some(last.revision) == revision);
-    Ok((
-        revision.map(|revision| Committed {
-            revision,
-            last,
-            before,
-            created,
-        }),
-        answers,
-    ))
-}
-
-/// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
-/// another program did more.
-fn created(
-    writes: &[&Write],
-    outcomes: &[DoneResult],
-    topics: &[Found],
-    stamped: &Stamped,
-) -> Option<Vec<CreatedTopic>> {
-    let mut created = Vec::new();
-    for (write, outcome) in writes.iter().zip(outcomes) {
-        let creation = write.creation()?;
-        let Ok(Done::Topic(id)) = outcome else {
-            continue;
-        };
-        // One that an earlier request had led to is older.
-        let is_new = |found: &&Found| {
-            found.topic.id == *id && found.topic.revision == stamped.revision && found.is_live
-        };
-        let found = topics.iter().find(is_new);
-        let created_topic = |found: &Found| CreatedTopic {
-            board: creation.board.clone(),
-            board_id: found.board_id,
-            topic: found.topic.clone(),
-        };
-        created.extend(found.map(created_topic));
-    }
-    (created.len() == stamped.changes).then_some(created)
+    })?;
+    tx.commit()?;
+    Ok(read)
 }
 
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each under a savepoint.
 fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
-) -> Result<Vec<DoneResult>, StoreError> {
+) -> Result<Vec<RunResult>, StoreError> {
     let creations: Vec<_> = writes.iter().filter_map(|write| write.creation()).collect();
     if let ([_], [only]) = (writes, creations.as_slice()) {
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[*only])?
             .into_iter()
-            .map(|created| created.map(Done::Topic))
+            .map(|created| created.map(AdminOutcome::Topic))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
     let outcome = |write: &&Write| match write.creation().and_then(|_| created.next()) {
-        Some(created) => Ok(created.map(Done::Topic)),
+        Some(created) => Ok(created.map(AdminOutcome::Topic)),
         None => alone(connection, write),
     };
     writes.iter().map(outcome).collect()
@@ -326,11 +267,13 @@ fn create(
 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is
 /// wrong with the database ends the group.
-fn alone(connection: &mut AnyConnection, write: &Write) -> Result<DoneResult, StoreError> {
+fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, StoreError> {
     let mut run = || savepoint(connection, |connection| run(connection, write));
     let outcome = match run() {
         // Another program was quicker, and now what it did is there.
-        Err(StoreError::Refused(Refusal { conflict: true, .. })) if write.may_be_late() => run(),
+        Err(StoreError::Refused(Refusal { conflict: true, .. })) if write.reruns_on_conflict() => {
+            run()
+        }
         outcome => outcome,
     };
     match outcome {
@@ -347,9 +290,9 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<DoneResult, St
     }
 }
 
-fn run(connection: &mut AnyConnection, write: &Write) -> DoneResult {
+fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
     match write {
-        Write::Administer { actor, deed } => deed.run(connection, actor),
+        Write::Administer { actor, command } => command.run(connection, actor),
         Write::CreateTopic {
             board,
             topic,
@@ -362,7 +305,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> DoneResult {
                 key: key.as_ref(),
                 right: *right,
             };
-            repository::create_one(connection, &creation).map(Done::Topic)
+            repository::create_one(connection, &creation).map(AdminOutcome::Topic)
         }
     }
 }
@@ -372,34 +315,4 @@ fn savepoint<T>(
     work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     connection.transaction(work)
-}
-
-fn answer(
-    connection: &mut AnyConnection,
-    write: &Write,
-    outcome: DoneResult,
-    topics: &[Found],
-) -> Answer {
-    match outcome? {
-        Done::Gone => Ok(Written::Deleted),
-        Done::Board(name) => repository::board_info(connection, &name).map(Written::Board),
-        Done::Token(id) => {
-            let token = tokens::by_id(connection, &[id])?.pop();
-            token
-                .map(|found| Written::Token(found.token))
-                .ok_or(StoreError::NoSuchToken(id))
-        }
-        Done::Topic(id) => {
-            let found = topics.iter().find(|found| found.topic.id == id);
-            // A new topic that is gone already: a trigger took it away.
-            let gone = || {
-                write.creation().map_or(StoreError::NoSuchTopic(id), |_| {
-                    StoreError::Refused(Refusal::default())
-                })
-            };
-            found
-                .map(|found| Written::Topic(found.topic.clone()))
-                .ok_or_else(gone)
-        }
-    }
 }

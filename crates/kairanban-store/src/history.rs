@@ -1,26 +1,122 @@
-//! Whether the log is still the one that was read, and what boards hold that the log may have missed.
-
-use std::sync::Arc;
+//! Whether the log is still the one that was read.
 
 use diesel::{
     prelude::*,
     sql_query,
     sql_types::{BigInt, Binary, Nullable, Text},
 };
-use kairanban_core::{
-    BoardId, BoardName, LogPosition, LogRow, Policies, Revision, Snapshot, Topic, Witness,
-};
-use md5::{Digest as _, Md5};
+use kairanban_core::{Epoch, Found, LogPosition, LogRow, Revision, Verdict, Witness, judge};
 
 use crate::{
-    StoreError,
-    change_log::{self, LAST},
+    DatabaseAddress, StoreError,
     connection::AnyConnection,
+    identity,
     lenient::{AnyNumber, LossyText},
-    repository,
-    rows::{Fixed, Number, Piece, number, policies, revision},
-    schema::{boards, changes},
+    schema::changes,
+    sql::{Fixed, Number, Piece, REVISION_MAX, number},
 };
+
+/// The key under which `identity` has how far the log was forgotten.
+const TRIMMED_TO: &str = "trimmed_to";
+
+/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch if it was
+/// restored. One node at a time: the next finds what this one drew. Returns the newest place in its log.
+pub(crate) fn settle(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<(LogPosition, Verdict), StoreError> {
+    connection.transaction(|connection| {
+        connection.lock_identity()?;
+        // Not before: a restore that made the tables again may have held the lock.
+        let found = look(connection, address, known)?;
+        if found.stored_mark.as_deref() != Some(&*found.mark) {
+            identity::put(connection, identity::MARK, &found.mark)?;
+        }
+        let epoch = match found.epoch {
+            Some(epoch) if !matches!(found.verdict, Verdict::Draw(_)) => epoch,
+            _ => {
+                repair_counter(connection, found.last.as_ref())?;
+                identity::renew(connection, known.map(|known| &known.epoch))?
+            }
+        };
+        let position = LogPosition {
+            epoch,
+            mark: found.mark,
+            last: found.last,
+        };
+        Ok((position, found.verdict))
+    })
+}
+
+/// The same on SQLite if there is nothing to write, so that it waits for no program that writes; `None` otherwise. One
+/// transaction reads one moment there.
+pub(crate) fn settled(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<Option<(LogPosition, Verdict)>, StoreError> {
+    let HistoryFound {
+        epoch,
+        stored_mark,
+        mark,
+        last,
+        verdict,
+    } = connection.transaction(|connection| look(connection, address, known))?;
+    let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
+    Ok(epoch
+        .filter(|_| is_written)
+        .map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
+}
+
+/// What the database says of its history, and what that means.
+struct HistoryFound {
+    epoch: Option<Epoch>,
+    stored_mark: Option<String>,
+    mark: String,
+    last: Option<LogRow>,
+    verdict: Verdict,
+}
+
+fn look(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: Option<&LogPosition>,
+) -> Result<HistoryFound, StoreError> {
+    let mark = identity::found_mark(connection, address)?;
+    // What a restore makes last: until then what is there is half of a database.
+    let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
+    if captured.number.unwrap_or_default() == 0 {
+        return Err(StoreError::Unavailable(
+            "it is being restored: it has no triggers yet".to_owned(),
+        ));
+    }
+    let epoch = identity::stored_epoch(connection)?;
+    let stored_mark = identity::get(connection, identity::MARK)?;
+    let ancestors: Vec<Epoch> = identity::ancestors(connection)?;
+    let last = newest(connection)?;
+    let witness = match known.and_then(|known| known.last.as_ref()) {
+        Some(read) => witness(connection, read)?,
+        None => Witness::Present,
+    };
+    let is_counter_behind = is_counter_behind(connection, last.as_ref())?;
+    let found = Found {
+        epoch: epoch.as_ref(),
+        ancestors: &ancestors,
+        stored_mark: stored_mark.as_deref(),
+        mark: &mark,
+        witness,
+        is_counter_behind,
+    };
+    let verdict = judge(known, &found);
+    Ok(HistoryFound {
+        epoch,
+        stored_mark,
+        mark,
+        last,
+        verdict,
+    })
+}
 
 type LogRowTuple = (
     i64,
@@ -48,7 +144,7 @@ fn log_row((id, at, kind, board_id, topic_id, time): LogRowTuple) -> Option<LogR
 pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, StoreError> {
     let time = Piece::<Nullable<Binary>>::new(connection.log_time_sql());
     let row: Option<LogRowTuple> = changes::table
-        .filter(changes::revision.between(1, LAST))
+        .filter(changes::revision.between(1, REVISION_MAX))
         .order((changes::revision.desc(), changes::id.desc()))
         .select((
             changes::id,
@@ -83,7 +179,7 @@ pub(crate) fn witness(
         .optional()?;
     Ok(match row {
         Some(row) if log_row(row.clone()).as_ref() == Some(read) => Witness::Present,
-        None if read.revision <= change_log::trimmed_to(connection)? => Witness::Trimmed,
+        None if read.revision <= trimmed_to(connection)? => Witness::Trimmed,
         _ => Witness::Gone,
     })
 }
@@ -135,200 +231,16 @@ pub(crate) fn holds(
         && known.last.as_ref().is_none_or(|read| first == Some(read))
 }
 
-/// A board, as the database has it.
-#[derive(Clone, Debug)]
-pub struct BoardContent {
-    /// Its key.
-    pub id: BoardId,
-    /// Its name and who may do what there; `None` if it is gone, or no address can hold its name.
-    pub standing: Option<(BoardName, Policies)>,
-    /// The revision of its newest change.
-    pub revision: Revision,
-    /// What its live list comes to, see [`content_sum`].
-    pub sum: i64,
+/// Reads the revision up to which the log may have been forgotten.
+pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
+    let text = identity::get(connection, TRIMMED_TO)?;
+    let known = text
+        .and_then(|text| text.parse().ok())
+        .and_then(Revision::new);
+    Ok(known.unwrap_or(Revision::ZERO))
 }
 
-/// What a live list comes to: the same as the database computes for itself. A sum over the topics of the first
-/// 48 bits of each one's MD5, which is no secret and guards against accidents only.
-#[must_use]
-pub fn content_sum(snapshot: &Snapshot) -> i64 {
-    sum_of(snapshot.topics())
-}
-
-fn sum_of(topics: &[Arc<Topic>]) -> i64 {
-    topics
-        .iter()
-        .map(|topic| topic_sum(topic))
-        .fold(0, i64::wrapping_add)
-}
-
-fn topic_sum(topic: &Topic) -> i64 {
-    let (created, updated) = (
-        topic.created_at.timestamp_micros(),
-        topic.updated_at.timestamp_micros(),
-    );
-    let edited = topic.edited_at.map_or(0, |at| at.timestamp_micros());
-    let Topic {
-        id,
-        revision,
-        author,
-        comment,
-        ..
-    } = topic;
-    let text = format!(
-        "{} {revision} {created} {updated} {edited} {} {author} {comment}",
-        id.0,
-        author.len()
-    );
-    Md5::digest(text)
-        .iter()
-        .take(6)
-        .fold(0, |sum, byte| sum << 8 | i64::from(*byte))
-}
-
-#[derive(QueryableByName)]
-struct ContentRow {
-    #[diesel(sql_type = BigInt)]
-    board_id: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    read: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    post: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    revision: i64,
-    #[diesel(sql_type = BigInt)]
-    sum: i64,
-}
-
-/// What boards hold, each with its revision, all of one moment.
-pub(crate) fn contents(
-    connection: &mut AnyConnection,
-    ids: &[BoardId],
-    topics_max: usize,
-) -> Result<Vec<BoardContent>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let list = ids
-        .iter()
-        .map(|id| id.0.to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
-    if let Some(text) = connection.contents_sql(&list, topics_max) {
-        let rows: Vec<ContentRow> = sql_query(text).load(connection)?;
-        return rows.into_iter().map(content).collect();
-    }
-    // SQLite has no such function, and is in this process.
-    connection.transaction(|connection| {
-        ids.iter()
-            .map(|id| content_of(connection, *id, topics_max))
-            .collect()
-    })
-}
-
-fn content(row: ContentRow) -> Result<BoardContent, StoreError> {
-    let policies = policies(
-        row.read.map(LossyText).as_ref(),
-        row.post.map(LossyText).as_ref(),
-    );
-    let standing = row
-        .name
-        .and_then(|name| name.parse().ok())
-        .map(|name| (name, policies));
-    Ok(BoardContent {
-        id: BoardId(row.board_id),
-        standing,
-        revision: revision(row.revision)?,
-        sum: row.sum,
-    })
-}
-
-fn content_of(
-    connection: &mut AnyConnection,
-    id: BoardId,
-    topics_max: usize,
-) -> Result<BoardContent, StoreError> {
-    let row = boards::table.filter(boards::id.eq(id.0)).select((
-        boards::name,
-        boards::read,
-        boards::post,
-    ));
-    let found: Option<(LossyText, LossyText, LossyText)> = row.first(connection).optional()?;
-    let standing = found.and_then(|(name, read, post)| {
-        Some((name.0.parse().ok()?, policies(Some(&read), Some(&post))))
-    });
-    let sum = sum_of(&repository::live_topics(connection, id, topics_max)?);
-    Ok(BoardContent {
-        id,
-        standing,
-        revision: board_revision(connection, id)?,
-        sum,
-    })
-}
-
-fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
-    let text = format!(
-        "SELECT max(revision) AS number FROM changes WHERE board_id = {} AND kind <> 'archive' AND revision <= {LAST}",
-        board.0
-    );
-    let row: Number = sql_query(text).get_result(connection)?;
-    revision(row.number.unwrap_or_default())
-}
-
-/// Logs what the log has missed of a board: that it has to be read, and, if `is_board`, that the board itself changed. Only
-/// if it still is at the revision `seen`: another node may have been quicker. Within a write; tells whether it did.
-pub(crate) fn log_missed(
-    connection: &mut AnyConnection,
-    board: BoardId,
-    seen: Revision,
-    is_board: bool,
-) -> Result<bool, StoreError> {
-    connection.lock_identity()?;
-    if board_revision(connection, board)? != seen {
-        return Ok(false);
-    }
-    let id = board.0;
-    if is_board {
-        sql_query(connection.log_change_sql("board", id)).execute(connection)?;
-        let named = format!(
-            "INSERT INTO board_lives (board_id, named_by) SELECT board_id, max(id) FROM changes WHERE board_id = {id} \
-             AND kind = 'board' AND EXISTS (SELECT 1 FROM boards WHERE id = {id}) GROUP BY board_id \
-             ON CONFLICT (board_id) DO UPDATE SET named_by = excluded.named_by"
-        );
-        sql_query(named).execute(connection)?;
-    }
-    sql_query(connection.log_change_sql("clear", id)).execute(connection)?;
-    connection.begin_stamp()?;
-    Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-    use kairanban_core::TopicId;
-
-    use super::*;
-
-    #[test]
-    fn a_sum_tells_texts_apart() {
-        let topic = |author: &str, comment: &str| Topic {
-            id: TopicId(1),
-            comment: comment.to_owned(),
-            author: author.to_owned(),
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            edited_at: None,
-            revision: Revision::ZERO,
-        };
-        let sums = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")]
-            .map(|(author, text)| topic_sum(&topic(author, text)));
-        assert!(
-            sums.iter()
-                .enumerate()
-                .all(|(at, sum)| *sum >= 0 && !sums[..at].contains(sum)),
-            "{sums:?}"
-        );
-    }
+/// Notes that the log was forgotten up to a revision.
+pub(crate) fn note_trimmed(connection: &mut AnyConnection, upto: i64) -> QueryResult<()> {
+    identity::put(connection, TRIMMED_TO, &upto.to_string())
 }

@@ -1,4 +1,4 @@
-//! Which topic a client's key led to.
+//! Idempotency keys: which topic a repeated request leads to.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub(crate) fn find(
 
 /// A key on its way into the database, as JSON.
 #[derive(Serialize)]
-struct NewRow<'a> {
+struct NewKeyRow<'a> {
     board_id: i64,
     key: &'a str,
     request: String,
@@ -93,7 +93,7 @@ struct InsertKeys {
 
 impl InsertKeys {
     fn new((before, behind): (&'static str, &'static str), noted: &[Noted<'_>]) -> Self {
-        let rows = noted.iter().map(|(board, key, topic, id)| NewRow {
+        let rows = noted.iter().map(|(board, key, topic, id)| NewKeyRow {
             board_id: board.0,
             key: key.as_str(),
             request: digest(topic),
@@ -179,7 +179,7 @@ pub(crate) fn note_checked(
     }
 }
 
-type NewColumns<'a> = (
+type NewKeyColumns<'a> = (
     diesel::dsl::Eq<idempotency::board_id, i64>,
     diesel::dsl::Eq<idempotency::key, &'a str>,
     diesel::dsl::Eq<idempotency::request, &'a str>,
@@ -191,7 +191,7 @@ fn columns<'a>(
     key: &'a IdempotencyKey,
     request: &'a str,
     id: TopicId,
-) -> NewColumns<'a> {
+) -> NewKeyColumns<'a> {
     (
         idempotency::board_id.eq(board.0),
         idempotency::key.eq(key.as_str()),
@@ -200,7 +200,7 @@ fn columns<'a>(
     )
 }
 
-/// Forgets keys older than `age_max`. Gives how many.
+/// Forgets keys older than `age_max`. Returns how many.
 pub(crate) fn forget(
     connection: &mut AnyConnection,
     age_max: Duration,

@@ -1,26 +1,25 @@
 //! Which incarnation of which database this is.
 //!
 //! A cursor means something only in the history that it came from. When a backup is restored, a
-//! standby promoted or a file copied over, revisions may be given a second time, so the epoch
+//! standby promoted or a file copied over, revisions may be used a second time, so the epoch
 //! changes: whenever the mark that is stored differs from the mark that is found, or the last change
-//! that somebody read is not there any more ([`judge`]).
+//! that was read is not there any more ([`settle`](crate::history::settle)).
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
-use kairanban_core::{Epoch, Found, LogPosition, LogRow, Verdict, Witness, judge};
+use kairanban_core::Epoch;
 
 use crate::{
     DatabaseAddress, StoreError,
     connection::AnyConnection,
-    history,
     lenient::LossyText,
-    rows::{Fixed, Number},
     schema::identity::dsl::{identity, key, value},
+    sql::Number,
 };
 
 pub(crate) const EPOCH: &str = "epoch";
-const MARK: &str = "mark";
+pub(crate) const MARK: &str = "mark";
 const ANCESTORS: &str = "ancestors";
 /// Epochs before the present one that are remembered.
 const ANCESTORS_MAX: usize = 32;
@@ -31,107 +30,7 @@ struct Mark {
     mark: String,
 }
 
-/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch if it was
-/// restored. One node at a time: the next finds what this one drew. Gives the newest place in its log.
-pub(crate) fn settle(
-    connection: &mut AnyConnection,
-    address: &DatabaseAddress,
-    known: Option<&LogPosition>,
-) -> Result<(LogPosition, Verdict), StoreError> {
-    connection.transaction(|connection| {
-        connection.lock_identity()?;
-        // Not before: a restore that made the tables again may have held the lock.
-        let seen = look(connection, address, known)?;
-        if seen.stored_mark.as_deref() != Some(&*seen.mark) {
-            put(connection, MARK, &seen.mark)?;
-        }
-        let epoch = match seen.epoch {
-            Some(epoch) if !matches!(seen.verdict, Verdict::Draw(_)) => epoch,
-            _ => {
-                history::repair_counter(connection, seen.last.as_ref())?;
-                renew(connection, known.map(|known| &known.epoch))?
-            }
-        };
-        Ok((
-            LogPosition {
-                epoch,
-                mark: seen.mark,
-                last: seen.last,
-            },
-            seen.verdict,
-        ))
-    })
-}
-
-/// The same on SQLite if there is nothing to write, so that it waits for no program that writes; `None` otherwise. One
-/// transaction reads one moment there.
-pub(crate) fn settled(
-    connection: &mut AnyConnection,
-    address: &DatabaseAddress,
-    known: Option<&LogPosition>,
-) -> Result<Option<(LogPosition, Verdict)>, StoreError> {
-    let Identity {
-        epoch,
-        stored_mark,
-        mark,
-        last,
-        verdict,
-    } = connection.transaction(|connection| look(connection, address, known))?;
-    let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
-    Ok(epoch
-        .filter(|_| is_written)
-        .map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
-}
-
-/// What the database says of itself, and what that means.
-struct Identity {
-    epoch: Option<Epoch>,
-    stored_mark: Option<String>,
-    mark: String,
-    last: Option<LogRow>,
-    verdict: Verdict,
-}
-
-fn look(
-    connection: &mut AnyConnection,
-    address: &DatabaseAddress,
-    known: Option<&LogPosition>,
-) -> Result<Identity, StoreError> {
-    let mark = found_mark(connection, address)?;
-    // What a restore makes last: until then what is there is half of a database.
-    let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
-    if captured.number.unwrap_or_default() == 0 {
-        return Err(StoreError::Unavailable(
-            "it is being restored: it has no triggers yet".to_owned(),
-        ));
-    }
-    let (epoch, stored_mark) = (stored_epoch(connection)?, get(connection, MARK)?);
-    let ancestors: Vec<Epoch> = ancestors(connection)?;
-    let last = history::newest(connection)?;
-    let witness = match known.and_then(|known| known.last.as_ref()) {
-        Some(read) => history::witness(connection, read)?,
-        None => Witness::Present,
-    };
-    let is_counter_behind = history::is_counter_behind(connection, last.as_ref())?;
-    let found = Found {
-        epoch: epoch.as_ref(),
-        ancestors: &ancestors,
-        stored_mark: stored_mark.as_deref(),
-        mark: &mark,
-        witness,
-        is_counter_behind,
-    };
-    let verdict = judge(known, &found);
-    Ok(Identity {
-        epoch,
-        stored_mark,
-        mark,
-        last,
-        verdict,
-    })
-}
-
-/// Begins a new epoch: every cursor given out before is void. Those who know one of the epochs before, as
+/// Begins a new epoch: every earlier cursor is void. Those who know one of the epochs before, as
 /// `known` is, find that this one follows on it.
 pub(crate) fn renew(
     connection: &mut AnyConnection,
@@ -154,11 +53,11 @@ pub(crate) fn renew(
         .map_err(|_| StoreError::Internal("no epoch could be made".to_owned()))
 }
 
-fn stored_epoch(connection: &mut AnyConnection) -> QueryResult<Option<Epoch>> {
+pub(crate) fn stored_epoch(connection: &mut AnyConnection) -> QueryResult<Option<Epoch>> {
     Ok(get(connection, EPOCH)?.and_then(|epoch| epoch.parse().ok()))
 }
 
-fn ancestors(connection: &mut AnyConnection) -> QueryResult<Vec<Epoch>> {
+pub(crate) fn ancestors(connection: &mut AnyConnection) -> QueryResult<Vec<Epoch>> {
     let text = get(connection, ANCESTORS)?.unwrap_or_default();
     Ok(text
         .split_whitespace()
@@ -196,9 +95,9 @@ pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> Q
     Ok(())
 }
 
-/// What this database can be told from another by: on Postgres the cluster, the database in it, the timeline, and the
+/// Reads what distinguishes this database from others: on Postgres the cluster, the database in it, the timeline, and the
 /// table of topics, which a restore makes again; on SQLite the file.
-fn found_mark(
+pub(crate) fn found_mark(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
 ) -> Result<String, StoreError> {
@@ -226,7 +125,7 @@ fn found_mark(
     }
 }
 
-/// The file by its number and its birth, where the system tells them: not by its name, which a
+/// Identifies a file by its number and its time of creation, where the system has them: not by its name, which a
 /// restored file has too, nor by its device, whose number may change with each boot.
 pub(crate) fn file_mark(path: &Path) -> Result<String, StoreError> {
     let file = fs::metadata(path)

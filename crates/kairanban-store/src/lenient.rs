@@ -37,7 +37,7 @@ const POSTGRES_EPOCH: NaiveDateTime = NaiveDate::from_ymd_opt(2000, 1, 1)
     .and_hms_opt(0, 0, 0)
     .expect("a time");
 
-/// A moment. Where there is none to be read it is the beginning of 1970: a token that was to end then has ended.
+/// A point in time. One that cannot be read becomes the beginning of 1970: a token that was to expire then has expired.
 #[derive(Clone, Copy, Debug, FromSqlRow)]
 pub(crate) struct Time {
     at: NaiveDateTime,
@@ -148,7 +148,7 @@ fn plain_time(text: &[u8]) -> Option<NaiveDateTime> {
     day.and_hms_nano_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, nanos)
 }
 
-/// Text, with replacement characters where it is no UTF-8. Empty where there is none.
+/// Text, with replacement characters where it is not UTF-8. NULL is read as empty.
 #[derive(Clone, Debug, PartialEq, Eq, FromSqlRow)]
 pub(crate) struct LossyText(pub(crate) String);
 
@@ -177,7 +177,7 @@ impl FromSql<Text, MultiBackend> for LossyText {
     }
 }
 
-/// A number; 0 where there is none.
+/// A number. NULL is read as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromSqlRow)]
 pub(crate) struct AnyNumber(pub(crate) i64);
 
@@ -195,15 +195,15 @@ impl FromSql<BigInt, MultiBackend> for AnyNumber {
 }
 
 impl AnyNumber {
-    /// The revision with this number, or the beginning if there is none.
+    /// The revision with this number; `None` if it is out of range.
     pub(crate) fn revision(self) -> Option<Revision> {
         u64::try_from(self.0).ok().and_then(Revision::new)
     }
 }
 
-/// Rows that were spoken of, at most.
+/// How many rows are remembered as logged, at most.
 const SAID_MAX: usize = 10_000;
-/// Rows that were spoken of: the log has a line for each, and not one each time that somebody reads it.
+/// Rows that were logged already: each has one line in the log, not one per read.
 static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 
 /// Says once in the log that a row holds something that is not shown as it stands there.

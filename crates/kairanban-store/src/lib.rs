@@ -1,16 +1,18 @@
 //! The boards in a database: Postgres, or an embedded SQLite file.
 //!
 //! Everything here is synchronous and runs on blocking threads. Capture is the database's own
-//! (triggers, see `migrations/`), so this crate only writes rows and reads the log; it never
-//! tells anybody but its caller. Where the two databases differ, [`connection`] decides.
+//! (triggers, see `migrations/`), so this crate only writes rows and reads the log; it
+//! notifies only its caller. Where the two databases differ, `connection` decides.
 
 mod address;
+mod admin;
 mod audit;
 mod change_log;
 mod classified;
 mod clock;
+mod config;
 mod connection;
-mod deed;
+mod contents;
 mod error;
 mod files;
 mod group_commit;
@@ -21,27 +23,36 @@ mod lenient;
 mod migrate;
 mod needs;
 mod pool;
+mod replay;
 mod repository;
-mod rights;
 mod rows;
 mod schema;
+mod sql;
+mod stamp;
 mod start;
+mod start_error;
 mod store;
 mod tokens;
+mod tx;
+mod write;
 mod writer;
 mod writer_health;
 
 pub use address::{DatabaseAddress, url_fault};
-pub use change_log::{BoardTouched, LogPage, RowBefore, Stretch};
+pub use admin::AdminCommand;
+pub use change_log::{ChangeBatch, ChangedBoard, LogPage};
+pub use config::StoreConfig;
 pub use connection::{Timeouts, is_pooled};
-pub use deed::Deed;
+pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
-pub use history::{BoardContent, content_sum};
 pub use migrate::migrate;
 pub use repository::{BoardEdit, BoardPlace, Page, Visible};
-pub use start::{Check, StartError, check};
-pub use store::{DataVersion, Store, StoreConfig};
+pub use stamp::RowBefore;
+pub use start::{Check, check};
+pub use start_error::StartError;
+pub use store::{DataVersion, Store};
 pub use tokens::{FoundToken, NewToken, Secret, TicketTimes};
-pub use writer::{Committed, CreatedTopic, Write, Writer, WriterConfig, Written};
+pub use write::{Committed, CreatedTopic, Write, WriteResult};
+pub use writer::{Writer, WriterConfig};
 pub use writer_health::WriterHealth;

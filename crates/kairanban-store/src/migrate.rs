@@ -17,15 +17,16 @@ use kairanban_core::BoardName;
 
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
-    connection::AnyConnection,
+    connection::{AnyConnection, rights},
     files, identity,
     needs::{Fires, POSTGRES_TRIGGERS, Trigger},
-    repository, rights,
-    rows::Number,
+    repository,
+    sql::Number,
+    tx::WriteTx,
 };
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-/// Under which name a migration leaves word of the rows that it changed.
+/// The key under which a migration notes the rows that it mended.
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -36,7 +37,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const TABLE: &str = "__diesel_schema_migrations";
 
 /// Runs the migrations that are missing, under a lock, so that nodes which start together migrate
-/// once; makes sure that the default board is there. Gives the names of the migrations that ran.
+/// once; makes sure that the default board is there. Returns the names of the migrations that ran.
 ///
 /// Through a transaction pooler nothing is migrated: it would lose the lock.
 ///
@@ -103,12 +104,10 @@ fn bring_up(
     } else {
         run(connection)?
     };
-    connection.write(
-        "",
-        None,
-        |connection| repository::ensure_board(connection, default_board),
-        |_, made| Ok(made),
-    )?;
+    let mut tx = WriteTx::on_connection(connection)?;
+    tx.run(|connection| repository::ensure_board(connection, default_board))?;
+    tx.stamp()?;
+    tx.commit()?;
     repository::name_default_board(connection, default_board)?;
     Ok(ran)
 }

@@ -229,7 +229,7 @@ pub(crate) enum Fires {
     Ordinary,
     /// Those of the replica role alone.
     Replica,
-    /// All.
+    /// Every session, whatever its role.
     Always,
 }
 

@@ -1,5 +1,7 @@
 //! The connections that the store shares.
 
+mod session;
+
 use std::{
     path::Path,
     sync::{
@@ -12,6 +14,7 @@ use std::{
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
 use parking_lot::{FairMutex, FairMutexGuard};
 
+pub(crate) use self::session::{Idle, Lease, Lender, Session};
 use crate::{
     DatabaseAddress, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, settings},
@@ -29,12 +32,12 @@ pub(crate) struct Pool {
     prelude: Option<Arc<str>>,
     /// What each write begins with: an owner's trigger may have left settings in the session (`SET search_path`, `SET ROLE`).
     write_prelude: Arc<str>,
-    /// Whose turn it is to write to a SQLite file. It lets one in at a time, and who waits for it looks again now and then:
-    /// beside one who writes all the time it might be never.
-    turn: Option<Arc<FairMutex<()>>>,
-    /// The longest that one waits for it: who has it may never come back.
-    turn_wait: Duration,
-    /// The SQLite file.
+    /// Held while a SQLite file is written. SQLite lets in one writer at a time, and one that waits looks again now and then
+    /// only: beside one that writes all the time it might never get in.
+    write_lock: Option<Arc<FairMutex<()>>>,
+    /// The longest wait for it: its holder may never come back.
+    write_lock_wait: Duration,
+    /// The path of the SQLite file; `None` on Postgres.
     path: Option<Arc<Path>>,
     /// Whether a reading failed although the database answered, since it was last asked.
     suspicion: Arc<AtomicBool>,
@@ -42,7 +45,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Connects.
+    /// Opens the pool with its first connection.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         // Also with its own words: a pool that cannot connect says only that it waited.
         let patient = Timeouts {
@@ -72,18 +75,18 @@ impl Pool {
             (None, DatabaseAddress::Postgres(_)) => restored_settings(config.timeouts).into(),
             (None, DatabaseAddress::Sqlite(_)) => "".into(),
         };
-        let turn = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
+        let write_lock = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
-        let turn_wait = config.pool_wait + config.timeouts.statement;
+        let write_lock_wait = config.pool_wait + config.timeouts.statement;
         let suspicion = Arc::default();
         Ok(Self {
             connections,
             size_max: config.pool_max,
             prelude,
             write_prelude,
-            turn,
+            write_lock,
             path,
-            turn_wait,
+            write_lock_wait,
             suspicion,
             manager,
         })
@@ -100,8 +103,7 @@ impl Pool {
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let done =
-            self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, &work));
+        let done = self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work));
         if matches!(&done, Err(StoreError::Fault(_))) {
             self.suspicion.store(true, Ordering::Relaxed);
         }
@@ -116,7 +118,7 @@ impl Pool {
     /// Finds out what keeps a server from reading, if it is something that the database says.
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
         let check = |connection: &mut AnyConnection| connection.check_reading();
-        match self.on_a_live_one(|connection| within(self.prelude.as_deref(), connection, check)) {
+        match self.with_retry(|connection| within(self.prelude.as_deref(), connection, check)) {
             Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => {
                 Ok(Some(fault.to_string()))
             }
@@ -124,12 +126,12 @@ impl Pool {
         }
     }
 
-    /// The same for work that writes, but draws no revision.
-    pub(crate) fn with_turn<T>(
+    /// Works on a connection of the pool under the write lock, for what writes but draws no revision.
+    pub(crate) fn with_write_lock<T>(
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let _turn = self.turn()?;
+        let _lock = self.write_lock(None)?;
         self.with(|connection| work(connection).inspect(|_| self.restore(connection)))
     }
 
@@ -141,69 +143,39 @@ impl Pool {
         }
     }
 
-    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
-    pub(crate) fn write<T, U>(
-        &self,
-        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
-        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
-    ) -> Result<U, StoreError> {
-        let _turn = self.turn()?;
-        self.on_a_live_one(|connection| {
-            self.write_on(connection, None, &work, &finish)
-                .inspect(|_| self.restore(connection))
-        })
-    }
-
-    fn write_on<T, U>(
-        &self,
-        connection: &mut AnyConnection,
-        patience: Option<Duration>,
-        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
-        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
-    ) -> Result<U, StoreError> {
-        let file = self.file()?;
-        let last = |connection: &mut AnyConnection, done| {
-            let done = finish(connection, done)?;
-            // What is committed to a file that was moved away is lost.
-            if self.file()? == file {
-                Ok(done)
-            } else {
-                Err(replaced())
-            }
-        };
-        connection.write(&self.write_prelude, patience, work, last)
-    }
-
     /// A session of the caller's own, outside the pool.
     pub(crate) fn session(&self) -> Session {
-        Session {
-            pool: self.clone(),
-            connection: None,
-        }
+        Session::new(self.clone())
     }
 
-    fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
-        self.turn_within(self.turn_wait)
-    }
-
-    fn turn_within(
+    /// Takes the write lock of a SQLite file; Postgres has none. Waits at most for `patience`, or the time for a statement
+    /// and a connection.
+    pub(crate) fn write_lock(
         &self,
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Result<Option<FairMutexGuard<'_, ()>>, StoreError> {
-        let Some(turn) = &self.turn else {
+        let Some(write_lock) = &self.write_lock else {
             return Ok(None);
         };
-        let late =
-            || StoreError::Unavailable("another write of this process does not end".to_owned());
-        turn.try_lock_for(patience).map(Some).ok_or_else(late)
+        write_lock
+            .try_lock_for(patience.unwrap_or(self.write_lock_wait))
+            .map(Some)
+            .ok_or_else(|| {
+                StoreError::Unavailable("another write of this process does not end".to_owned())
+            })
+    }
+
+    /// The settings that each write begins with.
+    pub(crate) fn write_prelude(&self) -> &str {
+        &self.write_prelude
     }
 
     /// The mark of the file that lies where the database should, if it is one.
-    fn file(&self) -> Result<Option<String>, StoreError> {
+    pub(crate) fn file(&self) -> Result<Option<String>, StoreError> {
         self.path.as_deref().map(identity::file_mark).transpose()
     }
 
-    fn on_a_live_one<T>(
+    fn with_retry<T>(
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -233,7 +205,10 @@ impl Pool {
             ));
         }
         let done = work(&mut pooled.connection);
-        pooled.tainted = done.as_ref().err().is_some_and(StoreError::taints);
+        pooled.tainted = done
+            .as_ref()
+            .err()
+            .is_some_and(StoreError::is_connection_fault);
         done
     }
 }
@@ -253,87 +228,31 @@ fn within<T>(
     })
 }
 
-/// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
-pub(crate) struct Session {
-    pool: Pool,
-    connection: Option<Pooled>,
-}
-
-impl Session {
-    /// Runs `work` in a transaction that draws one revision, then `finish`; see [`AnyConnection::write`].
-    pub(crate) fn write<T, U>(
-        &mut self,
-        patience: Duration,
-        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
-        finish: impl Fn(&mut AnyConnection, T) -> Result<U, StoreError>,
-    ) -> Result<U, StoreError> {
-        let pool = self.pool.clone();
-        let _turn = pool.turn_within(patience)?;
-        let file = pool.file()?;
-        self.connection.take_if(|idle| idle.file != file);
-        // One that died while it was idle shows only when it is used.
-        let mut was_idle = self.connection.is_some();
-        loop {
-            let mut pooled = self
-                .connection
-                .take()
-                .map_or_else(|| pool.manager.open(), Ok)?;
-            let done = pool.write_on(&mut pooled.connection, Some(patience), &work, &finish);
-            if !done.as_ref().err().is_some_and(StoreError::taints)
-                && !pooled.connection.is_broken()
-            {
-                self.connection = Some(pooled);
-            }
-            match done {
-                Err(StoreError::Disconnected(_)) if was_idle => was_idle = false,
-                done => return done.map_err(StoreError::final_word),
-            }
-        }
-    }
-}
-
-impl Session {
-    /// Looks whether the session may write, by one short statement and without a transaction.
-    pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
-        let mut pooled = self
-            .connection
-            .take()
-            .map_or_else(|| self.pool.manager.open(), Ok)?;
-        if !pooled.connection.is_writable()? {
-            return Err(StoreError::fault(
-                FaultKind::ReadOnly,
-                "it takes no writes of this role (a standby, or default_transaction_read_only)",
-            ));
-        }
-        self.connection = Some(pooled);
-        Ok(())
-    }
-}
-
-/// How the pool makes connections and tells bad ones.
+/// How the pool makes connections and recognizes bad ones.
 #[derive(Clone, Debug)]
-struct Manager {
+pub(crate) struct Manager {
     address: DatabaseAddress,
     timeouts: Timeouts,
     /// Whether a transaction pooler stands between.
     pooled: bool,
 }
 
-/// A connection with a note whether it has to be thrown away.
-struct Pooled {
+/// A connection with a note whether it has to be closed.
+pub(crate) struct Pooled {
     connection: AnyConnection,
     /// The mark of the file that it was opened on.
     file: Option<String>,
+    /// Whether it must not be used again.
     tainted: bool,
 }
 
-fn replaced() -> StoreError {
+pub(crate) fn replaced() -> StoreError {
     StoreError::Unavailable("the database file was replaced".to_owned())
 }
 
 impl Manager {
     fn open(&self) -> Result<Pooled, StoreError> {
-        // Looked at first, so that a file that is missing is not made.
+        // Read first, so that a file that is missing is not created.
         let file = self.address.path().map(identity::file_mark).transpose()?;
         let connection = if self.pooled {
             let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;

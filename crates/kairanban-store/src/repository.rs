@@ -12,23 +12,26 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use kairanban_core::{
-    BoardId, BoardName, Cursor, Epoch, Gap, Loaded, Revision, Snapshot, Topic, TopicEdit, TopicId,
+    BoardId, BoardLoad, BoardName, Cursor, Epoch, Gap, Revision, Snapshot, Topic, TopicEdit,
+    TopicId,
 };
 
 use crate::{
-    StoreError, change_log,
+    StoreError,
     connection::AnyConnection,
     error::Refusal,
     lenient::LossyText,
-    rows::{TopicRow, number, policies, revision, topic_columns},
+    replay,
+    rows::{TopicRow, policies, topic_columns},
     schema::{boards, deleted_topics, topics},
+    sql::{number, revision},
 };
 
 use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
-    board_id, board_info, board_policies, boards, create_board, delete_board, ensure_board,
-    may_read, name_default_board, place_of, standings, stored_default_board, update_board,
+    board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
+    ensure_board, may_read, name_default_board, standings, stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 
@@ -44,7 +47,7 @@ pub struct Page {
     pub before: Option<TopicId>,
     /// With this text in their comment, whatever its case.
     pub text: Option<String>,
-    /// So many at most.
+    /// How many topics to read at most.
     pub limit: usize,
 }
 
@@ -56,7 +59,7 @@ pub(crate) fn load(
     board: &BoardName,
     topics_max: usize,
     replay_max: usize,
-) -> Result<Loaded, StoreError> {
+) -> Result<BoardLoad, StoreError> {
     let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
     let rows: Vec<(i64, LossyText, LossyText, i64, i64, TopicRow)> = boards::table
         .left_join(
@@ -94,7 +97,7 @@ pub(crate) fn load(
         shown: topics.len(),
         first,
     };
-    let tail = change_log::history(connection, &newest, topics_max, replay_max, replay_max)?;
+    let tail = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(
         board.clone(),
         Cursor {
@@ -103,7 +106,7 @@ pub(crate) fn load(
         },
         topics,
     );
-    Ok(Loaded {
+    Ok(BoardLoad {
         board_id,
         policies,
         snapshot,
@@ -145,7 +148,7 @@ pub(crate) fn update_topic(
         edit.author().map(|text| topics::author.eq(text)),
     );
     let changed = if edit.comment().is_none() && edit.author().is_none() {
-        // Nothing to set is no statement at all.
+        // Diesel rejects an UPDATE with an empty changeset.
         row.count().get_result::<i64>(connection)? > 0
     } else {
         connection.modify(diesel::update(row).set(set))? > 0
@@ -238,7 +241,7 @@ pub(crate) fn restore_topic(
     Ok(())
 }
 
-/// No row was put back: because none was kept, or a trigger dropped it without a word.
+/// Finds out why no row was put back: none was kept, or a trigger dropped it without a word.
 fn why_not_put_back(
     connection: &mut AnyConnection,
     id: TopicId,
@@ -275,7 +278,7 @@ fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
         .and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
 }
 
-/// No row was touched: because there is none, it is another one by now, or a trigger left it as it was.
+/// Finds out why no row was touched: it does not exist, it changed meanwhile, or a trigger left it as it was.
 fn why_not(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -294,7 +297,7 @@ fn why_not(
 
 /// A topic as a write left it.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct WrittenTopic {
     pub(crate) board_id: BoardId,
     /// Whether its board shows it: a trigger of another program may have archived it.
     pub(crate) is_live: bool,
@@ -305,7 +308,7 @@ pub(crate) struct Found {
 pub(crate) fn topics_by_id(
     connection: &mut AnyConnection,
     ids: &[TopicId],
-) -> Result<Vec<Found>, StoreError> {
+) -> Result<Vec<WrittenTopic>, StoreError> {
     let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
     let rows: Vec<(i64, bool, TopicRow)> = match ids {
         // Most groups of writes are of one; a statement for any number could not be kept prepared.
@@ -315,7 +318,7 @@ pub(crate) fn topics_by_id(
             .load(connection)?,
     };
     let found = |(board_id, archived, row): (i64, bool, TopicRow)| {
-        Some(Found {
+        Some(WrittenTopic {
             board_id: BoardId(board_id),
             is_live: !archived,
             topic: row.into_topic()?,

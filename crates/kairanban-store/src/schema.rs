@@ -13,7 +13,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The notices.
+    /// The topics of all boards.
     topics (id) {
         id -> BigInt,
         board_id -> BigInt,
@@ -29,7 +29,7 @@ diesel::table! {
 
 diesel::table! {
     /// The durable log of what changed. On Postgres `revision` is null until the commit, when
-    /// nobody else can see the row yet, and so is `at`. `board_id` is 0 where a token changed.
+    /// no other transaction can see the row yet, and so is `at`. `board_id` is 0 where a token changed.
     changes (id) {
         id -> BigInt,
         revision -> BigInt,
@@ -86,7 +86,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What administrators did.
+    /// The commands of administrators, as they ran.
     audit (id) {
         id -> BigInt,
         at -> Timestamp,

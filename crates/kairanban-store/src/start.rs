@@ -1,33 +1,18 @@
-//! What a database has to be before it is used. Only looks: nothing is made, set or migrated.
+//! What a database has to be before it is used. Only reads: nothing is created, set or migrated.
 
-use diesel::{ConnectionError, prelude::*, sql_query, sql_types::Text};
+use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::BoardName;
-use thiserror::Error;
 
 use crate::{
-    DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, migrate, repository, rights,
+    DatabaseAddress, StartError, StoreError, Timeouts,
+    connection::{AnyConnection, rights},
+    migrate, repository,
 };
 
-/// Why the database cannot be used.
-#[derive(Clone, Debug, Error)]
-pub enum StartError {
-    /// It may be up in a while.
-    #[error("{text}")]
-    NotYet {
-        /// How it is now, in a few words that stay the same from one try to the next.
-        state: &'static str,
-        /// What the try ended with.
-        text: String,
-    },
-    /// Waiting does not help.
-    #[error("{0}")]
-    Final(String),
-}
-
-/// What was found.
+/// The result of [`check`].
 #[derive(Clone, Debug, Default)]
 pub struct Check {
-    /// Migrations that are missing, by name. If there are any, the rights on tables were not looked at.
+    /// Migrations that are missing, by name. If there are any, the rights on tables were not checked.
     pub pending: Vec<String>,
     /// Whether the default board is there.
     pub has_board: bool,
@@ -43,7 +28,7 @@ impl Check {
     }
 }
 
-/// Looks whether the database can be used: that it is there, its encoding, its schema, and, on Postgres, the rights of the
+/// Checks that the database can be used: that it is there, its encoding, its schema, and, on Postgres, the rights of the
 /// role; if it `migrates`, also those for that.
 ///
 /// # Errors
@@ -62,23 +47,18 @@ pub fn check(
             ..Check::default()
         });
     }
-    let mut connection =
-        AnyConnection::connect(address, timeouts).map_err(|error| of_connecting(&error))?;
+    let mut connection = AnyConnection::connect(address, timeouts)
+        .map_err(|error| StartError::of_connecting(&error))?;
     // A transaction pooler may stand between.
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
-    let mut warnings = Vec::new();
-    if matches!(address, DatabaseAddress::Postgres(_)) {
-        check_schema(&mut connection)?;
-        if let Some(statement) = rights::open_schema(&mut connection)? {
-            warnings.push(format!(
-                "every role may make functions in the schema of the boards, and so get the rights of their owner: {statement}"
-            ));
+    let warnings = match address {
+        DatabaseAddress::Postgres(_) => {
+            check_schema(&mut connection)?;
+            open_to_all(&mut connection)?
         }
-        if !rights::open_functions(&mut connection, "true")?.is_empty() {
-            warnings.push("every role may execute functions of the boards: run `kairanban migrate` as their owner".to_owned());
-        }
-    }
+        DatabaseAddress::Sqlite(_) => Vec::new(),
+    };
     let lacks = match address {
         DatabaseAddress::Postgres(_) => rights::missing(&mut connection)?,
         DatabaseAddress::Sqlite(_) => Vec::new(),
@@ -126,7 +106,7 @@ struct Encoding {
     encoding: String,
 }
 
-/// Anything but UTF-8 either fails on the first emoji or, like `SQL_ASCII`, takes rows that nobody can read.
+/// Anything but UTF-8 either fails on the first emoji or, like `SQL_ASCII`, takes rows that cannot be read.
 fn check_encoding(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -153,6 +133,23 @@ fn check_encoding(
         "its encoding is {}, and kairanban needs {wanted}: {help}",
         found.encoding
     )))
+}
+
+/// Warnings of what every role may do that should be the owner's alone.
+fn open_to_all(connection: &mut AnyConnection) -> Result<Vec<String>, StartError> {
+    let mut warnings = Vec::new();
+    if let Some(statement) = rights::open_schema(connection)? {
+        warnings.push(format!(
+            "every role may make functions in the schema of the boards, and so get the rights of their owner: {statement}"
+        ));
+    }
+    if !rights::open_functions(connection, "true")?.is_empty() {
+        warnings.push(
+            "every role may execute functions of the boards: run `kairanban migrate` as their owner"
+                .to_owned(),
+        );
+    }
+    Ok(warnings)
 }
 
 fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
@@ -198,71 +195,4 @@ fn refuse_missing(what: &str, statements: Vec<String>) -> Result<(), StartError>
         "{what}. This would help:\n  {};",
         statements.join(";\n  ")
     )))
-}
-
-/// What the server refuses for good, in the words of Postgres and PgBouncer. A server that speaks another language is waited
-/// for, and its words are shown at the end.
-const REFUSALS: &[&str] = &[
-    "authentication failed",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "is not permitted to log in",
-    "permission denied for database",
-    "is not currently accepting connections",
-    "no such database",
-    "no such user",
-    "certificate verify failed",
-    "root certificate file",
-    "does not support SSL",
-    "invalid",
-];
-
-/// What passes, and what to call it.
-const STATES: &[(&str, &str)] = &[
-    ("starting up", "it is starting"),
-    ("not yet accepting", "it is starting"),
-    ("shutting down", "it is shutting down"),
-    ("in recovery", "it is recovering"),
-    ("refused", "it refuses connections"),
-    (
-        "could not translate host name",
-        "its host name is not known",
-    ),
-    ("timeout", "it does not answer"),
-    ("too many", "it has no connection left"),
-    ("remaining connection slots", "it has no connection left"),
-    ("No such file", "its socket is not there"),
-];
-
-fn of_connecting(error: &ConnectionError) -> StartError {
-    let text = error.to_string();
-    let is_missing = text.contains("does not exist")
-        && (text.contains("database \"") || text.contains("role \""));
-    if is_missing
-        || REFUSALS.iter().any(|words| text.contains(words))
-        || matches!(error, ConnectionError::InvalidConnectionUrl(_))
-    {
-        return StartError::Final(text.trim_end().to_owned());
-    }
-    not_yet(text)
-}
-
-fn not_yet(text: String) -> StartError {
-    let state = STATES
-        .iter()
-        .find(|(words, _)| text.contains(words))
-        .map_or("it cannot be reached", |(_, state)| state);
-    StartError::NotYet {
-        state,
-        text: text.trim_end().to_owned(),
-    }
-}
-
-impl From<StoreError> for StartError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
-            other => Self::Final(other.to_string()),
-        }
-    }
 }

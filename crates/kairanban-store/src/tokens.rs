@@ -33,7 +33,7 @@ const TICKET_PREFIX: &str = "kairanban_ticket_";
 pub struct Secret(String);
 
 impl Secret {
-    /// A new token: 256 bits that nobody can guess.
+    /// Makes a new token: 256 bits that cannot be guessed.
     ///
     /// # Errors
     /// If the system has no random numbers.
@@ -41,7 +41,7 @@ impl Secret {
         Self::random(PREFIX)
     }
 
-    /// A new ticket.
+    /// Makes the secret of a new ticket.
     ///
     /// # Errors
     /// If the system has no random numbers.
@@ -49,7 +49,7 @@ impl Secret {
         Self::random(TICKET_PREFIX)
     }
 
-    /// The text.
+    /// The secret itself, to hand it to its owner once.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -73,7 +73,7 @@ impl fmt::Debug for Secret {
 pub struct NewToken {
     /// What it is for.
     pub name: TokenName,
-    /// What it allows.
+    /// What the token allows its holder.
     pub scope: Scope,
     /// The one board that it is for; `None` for all.
     pub board: Option<BoardName>,
@@ -165,7 +165,7 @@ impl TokenRow {
     }
 }
 
-/// Makes a token. Gives its key.
+/// Creates a token. Returns its id.
 pub(crate) fn create(
     connection: &mut AnyConnection,
     new: &NewToken,
@@ -194,7 +194,7 @@ pub(crate) fn create(
 /// The tokens that some people show, each in its place, if they are ours, good or not; and the keys of those whose use is
 /// worth noting: to the minute, or each request would be a write.
 ///
-/// They are looked up by their digests, so how long that takes tells nothing about them.
+/// They are looked up by their digests, so the time that takes reveals nothing about them.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     secrets: &[String],
@@ -338,7 +338,7 @@ pub(crate) fn use_ticket(
     Ok(by_id(connection, &[token.0])?.pop())
 }
 
-/// Forgets tickets that are no longer good. Gives how many.
+/// Forgets tickets that are no longer good. Returns how many.
 pub(crate) fn forget_tickets(
     connection: &mut AnyConnection,
     times: TicketTimes,

@@ -1,8 +1,8 @@
 //! Group commit: one thread takes the writes that are queued and has them committed together (see `group_commit`).
 //!
 //! A commit waits for the disk once, however many writes it carries, so under load the board takes
-//! as many posts as fit in a transaction rather than as many as the disk has turns. The thread reports the
-//! commit itself, before anybody is answered: the request that asked for a write may be gone by then.
+//! as many posts as fit in a transaction rather than one per flush of the disk. The thread reports the
+//! commit itself, before it answers: the request that asked for a write may be gone by then.
 //!
 //! A second thread watches it: if the database does not answer in time, the writes are answered all the same, and another
 //! thread with another session goes on with the queue.
@@ -19,74 +19,10 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{
-    Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token,
-    Topic, TopicId,
-};
 use tokio::sync::oneshot;
 
 use self::worker::Shared;
-use crate::{Deed, RowBefore, Store, StoreError, WriterHealth, repository::Creation};
-
-/// What to write.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// A new topic on a board that exists.
-    CreateTopic {
-        /// The board.
-        board: BoardName,
-        /// The topic.
-        topic: NewTopic,
-        /// What the client calls the request; the same key leads to the same topic.
-        key: Option<IdempotencyKey>,
-        /// What the client's token allows on this board, if it showed one.
-        right: Option<Scope>,
-    },
-    /// What an administrator does.
-    Administer {
-        /// Who.
-        actor: Actor,
-        /// What.
-        deed: Deed,
-    },
-}
-
-/// What was written, as committed.
-#[derive(Clone, Debug)]
-pub enum Written {
-    /// The board as it stands.
-    Board(Board),
-    /// The topic as it stands.
-    Topic(Topic),
-    /// The token, but for itself.
-    Token(Token),
-    /// Gone.
-    Deleted,
-}
-
-/// Tells of a commit.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// The newest revision that its writers are told of.
-    pub revision: Revision,
-    /// The last row of the log that has this revision, if it is this commit's.
-    pub last: Option<LogRow>,
-    /// The row of the log before those of this commit.
-    pub before: Option<RowBefore>,
-    /// The new topics that were all it did, if so: whoever has followed all revisions before this one need not read them.
-    pub created: Option<Vec<CreatedTopic>>,
-}
-
-/// A topic that a commit created.
-#[derive(Clone, Debug)]
-pub struct CreatedTopic {
-    /// What its board was called when it was looked for.
-    pub board: BoardName,
-    /// The board's key.
-    pub board_id: BoardId,
-    /// The topic, as committed.
-    pub topic: Topic,
-}
+use crate::{Committed, Store, StoreError, Write, WriterHealth, write::WriteAnswer};
 
 /// Bounds of the writer.
 #[derive(Clone, Copy, Debug)]
@@ -103,14 +39,12 @@ pub struct WriterConfig {
     pub abandoned_max: usize,
 }
 
-pub(crate) type Answer = Result<Written, StoreError>;
-
 /// Between two checks whether writing works, while nothing is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Job {
     write: Write,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<WriteAnswer>,
 }
 
 /// A handle to the writing thread. The thread ends, with its queue written, when the last is dropped.
@@ -124,7 +58,7 @@ impl Writer {
     /// Starts the thread. `on_commit` is called after each commit, before the answers.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system has no thread.
     pub fn start(
         store: Store,
         config: WriterConfig,
@@ -155,7 +89,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the write is refused, or the database or the queue has no room for it.
-    pub async fn write(&self, write: Write) -> Answer {
+    pub async fn write(&self, write: Write) -> WriteAnswer {
         let (answer, answered) = oneshot::channel();
         let full = |_| StoreError::Unavailable("too many writes are waiting".to_owned());
         self.queue.try_send(Job { write, answer }).map_err(full)?;
@@ -180,91 +114,20 @@ impl Groups {
             .held
             .pop_front()
             .map_or_else(|| self.jobs.recv_timeout(patience), Ok)?;
-        let mut touched: HashSet<_> = first.write.touches().into_iter().collect();
+        let mut targets: HashSet<_> = first.write.target().into_iter().collect();
         let mut group = vec![first];
         while group.len() < self.group_max {
             let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
                 break;
             };
-            if job
-                .write
-                .touches()
-                .is_some_and(|this| !touched.insert(this))
-            {
+            if job.write.target().is_some_and(|this| !targets.insert(this)) {
                 self.held.push_front(job);
                 break;
             }
             group.push(job);
         }
         // In the order of their keys, as every node does it: they would deadlock otherwise.
-        group.sort_by_key(|job| job.write.touches());
+        group.sort_by_key(|job| job.write.target());
         Ok(group)
-    }
-}
-
-/// What no other write of the same transaction may touch.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Touched {
-    Board(BoardName),
-    Topic(TopicId),
-    Key(BoardName, IdempotencyKey),
-}
-
-impl Write {
-    fn touches(&self) -> Option<Touched> {
-        match self {
-            Self::CreateTopic { board, key, .. } => {
-                key.clone().map(|key| Touched::Key(board.clone(), key))
-            }
-            Self::Administer { deed, .. } => match deed {
-                Deed::UpdateTopic { id, .. }
-                | Deed::DeleteTopic { id, .. }
-                | Deed::RestoreTopic { id, .. } => Some(Touched::Topic(*id)),
-                Deed::CreateBoard { board, .. }
-                | Deed::UpdateBoard { board, .. }
-                | Deed::DeleteBoard { board } => Some(Touched::Board(board.clone())),
-                Deed::CreateToken { .. } | Deed::RevokeToken { .. } => None,
-            },
-        }
-    }
-
-    /// Whether a constraint may refuse it because somebody else was quicker: took the key or the
-    /// name, or deleted the board. Done again, it finds what they did.
-    pub(crate) const fn may_be_late(&self) -> bool {
-        use Deed::{CreateBoard, CreateToken, RestoreTopic};
-        let deed = match self {
-            Self::CreateTopic { .. } => return true,
-            Self::Administer { deed, .. } => deed,
-        };
-        matches!(
-            deed,
-            CreateBoard { .. } | CreateToken { .. } | RestoreTopic { .. }
-        )
-    }
-
-    /// Whether it changes what readers see whenever it is done.
-    pub(crate) const fn always_changes(&self) -> bool {
-        let Self::Administer { deed, .. } = self else {
-            return false;
-        };
-        !matches!(deed, Deed::UpdateTopic { .. } | Deed::UpdateBoard { .. })
-    }
-
-    /// What it creates, if that is what it does.
-    pub(crate) const fn creation(&self) -> Option<Creation<'_>> {
-        match self {
-            Self::CreateTopic {
-                board,
-                topic,
-                key,
-                right,
-            } => Some(Creation {
-                board,
-                topic,
-                key: key.as_ref(),
-                right: *right,
-            }),
-            Self::Administer { .. } => None,
-        }
     }
 }

@@ -45,7 +45,7 @@ impl Archiver {
     }
 
     /// A board was written to: it may have become too full.
-    pub fn look_at(&self, board: &BoardName) {
+    pub fn request_archive(&self, board: &BoardName) {
         // Full: the next topic on that board asks again.
         let _ = self.0.try_send(board.clone());
     }

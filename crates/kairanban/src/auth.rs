@@ -4,8 +4,8 @@
 //! of one, and nobody but this file can make it: a handler that forgets to ask does not compile, and
 //! one that asked for another board changes that one.
 
+mod active_tokens;
 pub mod finder;
-mod held;
 
 use std::{
     future::{Future, pending},
@@ -18,11 +18,11 @@ use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, 
 use kairanban_store::{FoundToken, Secret, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
-use crate::{blocking::answered, bulletin::Bulletin};
+use crate::{blocking::query, service::BoardService};
 
+pub use active_tokens::ActiveTokens;
+use active_tokens::TicketLease;
 pub use finder::TokenFinder;
-pub use held::HeldTokens;
-use held::TicketHold;
 
 /// Whoever asks: anybody, or the holder of a token. The token is followed while the caller lives, so
 /// that what it allows is always what it allows now.
@@ -32,9 +32,9 @@ pub struct Caller(Option<Box<Grant>>);
 #[derive(Clone, Debug)]
 struct Grant {
     token: watch::Receiver<Option<FoundToken>>,
-    held: HeldTokens,
+    held: ActiveTokens,
     /// With a ticket: the board that it is for, and the place that one stream may hold.
-    ticket: Option<(BoardName, Arc<TicketHold>)>,
+    ticket: Option<(BoardName, Arc<TicketLease>)>,
 }
 
 impl Caller {
@@ -197,7 +197,7 @@ fn actor(token: Token) -> Actor {
     }
 }
 
-impl Bulletin {
+impl BoardService {
     /// Finds out who shows `secret`; without one it is anybody.
     ///
     /// # Errors
@@ -222,7 +222,7 @@ impl Bulletin {
     ) -> Result<Caller, Denied> {
         let find = || {
             let (secret, board) = (secret.to_owned(), board.clone());
-            answered(self.store(), move |store| {
+            query(self.store(), move |store| {
                 store.use_ticket(&secret, &board, times)
             })
         };
@@ -234,7 +234,7 @@ impl Bulletin {
     fn admit(
         &self,
         token: watch::Receiver<Option<FoundToken>>,
-        ticket: Option<(BoardName, Arc<TicketHold>)>,
+        ticket: Option<(BoardName, Arc<TicketLease>)>,
     ) -> Caller {
         Caller(Some(Box::new(Grant {
             token,
@@ -300,7 +300,7 @@ impl Bulletin {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
-        answered(self.store(), move |store| {
+        query(self.store(), move |store| {
             store.create_ticket(token.id, &board, &made)
         })
         .await?;

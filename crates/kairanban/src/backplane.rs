@@ -29,7 +29,7 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which ways there are between the processes.
 #[derive(Clone, Debug, Default)]
-pub struct Ways {
+pub struct BackplaneConfig {
     /// To listen on, for the commits of other programs; and to tell of ours if there is no Redis.
     pub postgres: Option<(String, Timeouts)>,
     /// To tell of our commits, and hear of those of other nodes.
@@ -43,13 +43,19 @@ pub struct Backplane(Arc<Notify>);
 
 impl Backplane {
     /// Asks for a message.
-    pub fn tell(&self) {
+    pub fn notify(&self) {
         self.0.notify_one();
     }
 
     /// Listens and tells, until told to stop.
-    pub fn start(&self, ways: Ways, epoch: &Epoch, wake: &Wake, supervisor: &Supervisor) {
-        let Ways { postgres, redis } = ways;
+    pub fn start(
+        &self,
+        ways: BackplaneConfig,
+        epoch: &Epoch,
+        wake: &Wake,
+        supervisor: &Supervisor,
+    ) {
+        let BackplaneConfig { postgres, redis } = ways;
         let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
         let asked_of_postgres = if redis.is_some() {
             nobodys
@@ -81,7 +87,7 @@ impl Backplane {
 }
 
 /// A way to hear and tell, one session after the other.
-trait Way: Send + Sync {
+trait Transport: Send + Sync {
     const NAME: &'static str;
     type Session: Send;
     /// Connects and subscribes.
@@ -90,13 +96,13 @@ trait Way: Send + Sync {
     fn serve(&self, session: Self::Session) -> impl Future<Output = String> + Send;
 }
 
-fn start_way<W: Way + 'static>(way: W, supervisor: &Supervisor) {
+fn start_way<W: Transport + 'static>(way: W, supervisor: &Supervisor) {
     let stop = supervisor.stop().clone();
-    supervisor.task(W::NAME, async move || keep(&way, &stop).await);
+    supervisor.task(W::NAME, async move || run_with_reconnect(&way, &stop).await);
 }
 
 /// Keeps a session open until told to stop.
-async fn keep<W: Way>(way: &W, stop: &CancellationToken) {
+async fn run_with_reconnect<W: Transport>(way: &W, stop: &CancellationToken) {
     let mut known_bad = false;
     loop {
         let session = async {

@@ -23,12 +23,12 @@ pub async fn blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// Those of `ask`, and [`StoreError::Unavailable`] when there is no answer in time.
-pub async fn answered<T: Send + 'static>(
+pub async fn query<T: Send + 'static>(
     store: &Store,
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     in_time(store, async {
-        let (turn, store) = (store.turn().await?, store.clone());
+        let (turn, store) = (store.permit().await?, store.clone());
         blocking(move || {
             let _turn = turn;
             ask(&store)
@@ -42,7 +42,7 @@ pub async fn answered<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`answered`].
-pub async fn answered_first<T: Send + 'static>(
+pub async fn query_priority<T: Send + 'static>(
     store: &Store,
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

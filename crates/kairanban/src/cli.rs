@@ -4,19 +4,18 @@ mod board;
 mod token;
 
 use std::{
-    fmt,
     io::{self, Write as _},
     path::PathBuf,
-    process::ExitCode,
 };
 
+use clap::{Args, Parser, Subcommand};
+
 use crate::{
-    config::{self, Config, ConfigError, Overrides},
+    config::{self, Config, Overrides},
+    exit::ExitError,
     server::{self, Server},
     shutdown, start, telemetry,
 };
-use clap::{Args, Parser, Subcommand};
-use kairanban_client::ClientError;
 
 use board::{Post, Tail};
 use token::TokenCommand;
@@ -74,66 +73,12 @@ enum ConfigCommand {
     Default,
 }
 
-/// Why the program ends with an error.
-#[derive(Debug)]
-pub enum CliError {
-    /// The configuration has a mistake: exit code 78, as sysexits.h has it. Starting again does not help.
-    Config(ConfigError),
-    /// The database cannot be used as it is: the same.
-    Unusable(String),
-    /// Something did not work: exit code 1.
-    Failed(String),
-}
-
-impl CliError {
-    /// Says it on stderr and gives the exit code.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        // If stderr is gone there is nobody left to tell.
-        let _ = telemetry::try_to_say(io::stderr(), &format!("kairanban: {self}\n"));
-        ExitCode::from(match self {
-            Self::Config(_) | Self::Unusable(_) => 78,
-            Self::Failed(_) => 1,
-        })
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => write!(
-                f,
-                "configuration: {error}\nSee `kairanban config default` for every key."
-            ),
-            Self::Unusable(text) | Self::Failed(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<ClientError> for CliError {
-    fn from(error: ClientError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
 impl Cli {
     /// Does what the command line says.
     ///
     /// # Errors
     /// If it cannot.
-    pub fn run(self) -> Result<(), CliError> {
+    pub fn run(self) -> Result<(), ExitError> {
         let Settings {
             config,
             listen,
@@ -160,7 +105,7 @@ impl Cli {
     }
 }
 
-fn serve(config: &Config) -> Result<(), CliError> {
+fn serve(config: &Config) -> Result<(), ExitError> {
     let log = telemetry::start();
     let database = config.address()?;
     actix_web::rt::System::new().block_on(async {
@@ -182,7 +127,7 @@ fn serve(config: &Config) -> Result<(), CliError> {
     })
 }
 
-fn check(config: &Config) -> Result<(), CliError> {
+fn check(config: &Config) -> Result<(), ExitError> {
     say(&format!("{config:#?}\n"))?;
     let notes = start::examine(config)?;
     say(&notes
@@ -192,7 +137,7 @@ fn check(config: &Config) -> Result<(), CliError> {
     say("The configuration is valid.\n")
 }
 
-fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn on_a_server(talk: impl Future<Output = Result<(), ExitError>>) -> Result<(), ExitError> {
     let _log = telemetry::start_quietly();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -200,7 +145,7 @@ fn on_a_server(talk: impl Future<Output = Result<(), CliError>>) -> Result<(), C
         .block_on(talk)
 }
 
-fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
+fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), ExitError> {
     let _log = telemetry::start();
     let (address, ran) = (
         config.listen_address()?,
@@ -220,7 +165,7 @@ fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), CliError> {
     }
 }
 
-fn say(text: &str) -> Result<(), CliError> {
+fn say(text: &str) -> Result<(), ExitError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)

@@ -259,16 +259,16 @@ impl ResponseError for ApiError {
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         match self {
             Self::MethodNotAllowed { allow } => {
-                drop(response.insert_header((header::ALLOW, *allow)))
+                response.insert_header((header::ALLOW, *allow));
             }
             Self::Unavailable { .. } => {
-                drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S)))
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::Unauthorized => drop(
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
             ),
             Self::TooMany { retry_after_s } => {
-                drop(response.insert_header((header::RETRY_AFTER, *retry_after_s)))
+                response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),

@@ -20,9 +20,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow,
-    Outdated, Published, Revision, Topic, Verdict,
+    Published, Revision, StaleLoad, Topic, Verdict,
 };
-use kairanban_store::{BoardTouched, Committed, CreatedTopic, Store, StoreError, Stretch};
+use kairanban_store::{ChangeBatch, ChangedBoard, Committed, CreatedTopic, Store, StoreError};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep_until,
@@ -30,12 +30,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::HeldTokens, blocking::answered_first, bulletin::HighWater, failpoint,
-    reconcile::Reconciler, shared_snapshots::Loader,
+    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, failpoint,
+    reconcile::Reconciler, service::HighWater, shared_snapshots::Loader,
 };
 
 use position::OWN_MAX;
-pub use position::{Following, OwnCommits, Position, Wake};
+pub use position::{FollowerStatus, OwnCommits, Position, Wake};
 use stale::StaleBoards;
 
 /// Why readers are sent the list again if the epoch is new, and this node did not draw it.
@@ -43,11 +43,11 @@ const ADOPTED: &str = "another one was drawn, or it is another database";
 
 /// Whom the follower tells, and who wakes it.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct FollowerDeps {
     pub(crate) store: Store,
     pub(crate) loader: Loader,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) held: HeldTokens,
+    pub(crate) held: ActiveTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
     pub(crate) reconciler: Reconciler,
@@ -63,7 +63,7 @@ pub struct Surroundings {
 /// The task.
 #[derive(Debug)]
 pub struct Follower {
-    around: Surroundings,
+    deps: FollowerDeps,
     position: watch::Sender<Position>,
     last_seen: watch::Sender<LogPosition>,
     stale_since: watch::Sender<Option<DateTime<Utc>>>,
@@ -79,10 +79,10 @@ impl Follower {
     /// # Errors
     /// If the database cannot be read.
     pub fn new(
-        around: Surroundings,
+        deps: FollowerDeps,
         last_seen: Option<&LogPosition>,
-    ) -> Result<(Self, Following, OwnCommits), StoreError> {
-        let (found, verdict) = around.store.settle(last_seen)?;
+    ) -> Result<(Self, FollowerStatus, OwnCommits), StoreError> {
+        let (found, verdict) = deps.store.settle(last_seen)?;
         // Opening the database, or another node, may have drawn the epoch already.
         if last_seen.is_some_and(|seen| seen.epoch != found.epoch) {
             let reason = if let Verdict::Draw(restored) = verdict {
@@ -92,7 +92,7 @@ impl Follower {
             };
             tracing::warn!(epoch = %found.epoch, reason, "the database is not as this server last saw it: a new epoch begins");
         }
-        around.trimmed_to.reset(around.store.trimmed_to()?);
+        deps.trimmed_to.reset(deps.store.trimmed_to()?);
         let start = Position {
             epoch: found.epoch.clone(),
             revision: found.revision(),
@@ -103,9 +103,9 @@ impl Follower {
         let (last_seen, seen) = watch::channel(found);
         let (stale_since, stale) = watch::channel(None);
         let (reading_fault, fault) = watch::channel(None);
-        let (stale_boards, boards) = StaleBoards::new(around.retry_max);
-        let wake = around.wake.clone();
-        let following = Following {
+        let (stale_boards, boards) = StaleBoards::new(deps.retry_max);
+        let wake = deps.wake.clone();
+        let following = FollowerStatus {
             position: at,
             stale_since: stale,
             reading_fault: fault,
@@ -115,7 +115,7 @@ impl Follower {
         };
         let (commits, own) = mpsc::channel(OWN_MAX);
         let follower = Self {
-            around,
+            deps,
             position,
             last_seen,
             stale_since,
@@ -128,7 +128,7 @@ impl Follower {
 
     /// Follows until told to stop.
     pub async fn run(&mut self, stop: &CancellationToken) {
-        let mut poll_at = Instant::now() + self.around.poll;
+        let mut poll_at = Instant::now() + self.deps.poll;
         loop {
             let next_at = self
                 .stale_boards
@@ -142,16 +142,16 @@ impl Follower {
                     }
                     // Otherwise what came before it has to be read first.
                 }
-                () = self.around.wake.0.notified() => {}
+                () = self.deps.wake.0.notified() => {}
                 // However much is committed here, others are looked for.
                 () = sleep_until(next_at.into()) => {}
             }
-            poll_at = Instant::now() + self.around.poll;
+            poll_at = Instant::now() + self.deps.poll;
             failpoint::pass("follower");
             if failpoint::fires("follower-stuck") {
                 std::future::pending::<()>().await;
             }
-            match self.look().await {
+            match self.poll_log().await {
                 Ok(()) => self.fresh(),
                 Err(error) => self.stale(&error),
             }
@@ -203,7 +203,7 @@ impl Follower {
         }
         for ((board, id), topics) in boards {
             match self
-                .around
+                .deps
                 .hub
                 .publish_if(&board, id, &BoardChanges::created(revision, topics))
             {
@@ -212,14 +212,14 @@ impl Follower {
                 Some(Published::Reload) => self.reload(&board, revision).await,
                 Some(_) => {}
             }
-            self.around.archiver.look_at(&board);
+            self.deps.archiver.request_archive(&board);
         }
-        self.reached(Some(last));
+        self.advance_to(Some(last));
         true
     }
 
-    async fn look(&mut self) -> Result<(), StoreError> {
-        let acknowledged = self.around.acknowledged.get();
+    async fn poll_log(&mut self) -> Result<(), StoreError> {
+        let acknowledged = self.deps.acknowledged.get();
         if self.stale_since.borrow().is_some() {
             self.settle().await?;
         }
@@ -231,7 +231,7 @@ impl Follower {
             }
         }
         // What was acknowledged before the reading and is not there was lost with its history.
-        self.around
+        self.deps
             .acknowledged
             .lower(acknowledged, self.position.borrow().revision);
         for board in self.stale_boards.due(Instant::now()) {
@@ -245,7 +245,7 @@ impl Follower {
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
         let Some(stretch) =
-            answered_first(&self.around.store, move |store| store.changes_since(&known)).await?
+            query_priority(&self.deps.store, move |store| store.changes_since(&known)).await?
         else {
             return Ok(false);
         };
@@ -254,17 +254,17 @@ impl Follower {
     }
 
     /// Publishes a stretch of the log.
-    async fn take(&mut self, stretch: Stretch) -> Result<(), StoreError> {
+    async fn take(&mut self, stretch: ChangeBatch) -> Result<(), StoreError> {
         match stretch {
-            Stretch::Changes { changes, last } => {
+            ChangeBatch::Changes { changes, last } => {
                 if last.is_some() {
                     self.follow(&changes).await?;
-                    self.reached(last);
+                    self.advance_to(last);
                 }
             }
-            Stretch::Boards { last, boards } => {
+            ChangeBatch::Boards { last, boards } => {
                 self.resync(boards).await?;
-                self.reached(last);
+                self.advance_to(last);
             }
         }
         Ok(())
@@ -295,11 +295,11 @@ impl Follower {
             .iter()
             .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
         {
-            self.look_at_tokens().await?;
+            self.refresh_tokens().await?;
         }
-        self.around.hub.govern(&governed);
+        self.deps.hub.apply_policies(&governed);
         for (board, changes) in &boards {
-            if self.around.hub.publish(board, changes) == Published::Reload {
+            if self.deps.hub.publish(board, changes) == Published::Reload {
                 self.reload(board, changes.revision()).await;
             }
         }
@@ -311,7 +311,7 @@ impl Follower {
             if let Some(board) = change
                 .board
                 .as_ref()
-                .filter(|board| self.around.hub.miss(&board.name, change.revision))
+                .filter(|board| self.deps.hub.mark_stale(&board.name, change.revision))
             {
                 self.reload(&board.name, change.revision).await;
             }
@@ -320,36 +320,35 @@ impl Follower {
             .iter()
             .filter(|change| change.kind == ChangeKind::Set)
             .filter_map(|change| change.board.as_ref());
-        written.for_each(|board| self.around.archiver.look_at(&board.name));
+        written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())
     }
 
     /// Reads the tokens anew that somebody came in by, and tells those whose token changed or ended.
-    async fn look_at_tokens(&self) -> Result<(), StoreError> {
-        let asked = self.around.held.begin_look();
+    async fn refresh_tokens(&self) -> Result<(), StoreError> {
+        let asked = self.deps.held.begin_refresh();
         if asked.is_empty() {
             return Ok(());
         }
         let ids = asked.clone();
-        let found =
-            answered_first(&self.around.store, move |store| store.tokens_by_id(&ids)).await?;
-        self.around.held.end_look(&asked, &found);
+        let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
+        self.deps.held.finish_refresh(&asked, &found);
         Ok(())
     }
 
     /// Reads anew what somebody watches of boards that changed more than is worth following.
-    async fn resync(&mut self, boards: Vec<BoardTouched>) -> Result<(), StoreError> {
+    async fn resync(&mut self, boards: Vec<ChangedBoard>) -> Result<(), StoreError> {
         tracing::debug!(
             boards = boards.len(),
             "much changed at once, reading the boards anew"
         );
-        self.look_at_tokens().await?;
-        let change = |board: &BoardTouched| BoardChange {
+        self.refresh_tokens().await?;
+        let change = |board: &ChangedBoard| BoardChange {
             revision: board.revision,
             standing: board.standing.clone(),
             named_at: None,
         };
-        self.around.hub.govern(
+        self.deps.hub.apply_policies(
             &boards
                 .iter()
                 .map(|board| (board.id, change(board)))
@@ -357,10 +356,10 @@ impl Follower {
         );
         for board in &boards {
             let Some(now) = &board.standing else { continue };
-            if self.around.hub.miss(&now.name, board.revision) {
+            if self.deps.hub.mark_stale(&now.name, board.revision) {
                 self.reload(&now.name, board.revision).await;
             }
-            self.around.archiver.look_at(&now.name);
+            self.deps.archiver.request_archive(&now.name);
         }
         Ok(())
     }
@@ -369,17 +368,17 @@ impl Follower {
     /// stale, and it is tried again.
     async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
-        match self.around.loader.load(&epoch, board).await {
+        match self.deps.loader.load(&epoch, board).await {
             Ok(loaded) => {
                 let (id, at) = (loaded.board_id, loaded.snapshot.revision());
-                match self.around.hub.install(
-                    &self.around.hub.channel(board),
-                    loaded,
-                    Instant::now(),
-                ) {
+                match self
+                    .deps
+                    .hub
+                    .install(&self.deps.hub.channel(board), loaded, Instant::now())
+                {
                     // Read too early: a later change says so. A stale board is tried again anyway.
-                    Err(Outdated) => return,
-                    Ok(Published::Differs) => self.around.reconciler.report(id, at),
+                    Err(StaleLoad) => return,
+                    Ok(Published::Differs) => self.deps.reconciler.report(id, at),
                     Ok(_) => {}
                 }
                 if self.stale_boards.remove(board) {
@@ -389,7 +388,7 @@ impl Follower {
             // Gone meanwhile: a later change says so.
             Err(StoreError::NoSuchBoard(_)) => drop(self.stale_boards.remove(board)),
             Err(error) => {
-                self.around.hub.become_stale(board, Utc::now(), revision);
+                self.deps.hub.become_stale(board, Utc::now(), revision);
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
                 }
@@ -401,7 +400,7 @@ impl Follower {
     async fn settle(&mut self) -> Result<(), StoreError> {
         let known = self.last_seen.borrow().clone();
         let asked = known.clone();
-        let (found, verdict, trimmed_to) = answered_first(&self.around.store, move |store| {
+        let (found, verdict, trimmed_to) = query_priority(&self.deps.store, move |store| {
             let (found, verdict) = store.settle(Some(&asked))?;
             Ok((found, verdict, store.trimmed_to()?))
         })
@@ -415,7 +414,7 @@ impl Follower {
                 Ok(())
             }
             Verdict::Trimmed => {
-                let stretch = answered_first(&self.around.store, move |store| {
+                let stretch = query_priority(&self.deps.store, move |store| {
                     store.boards_since(known.revision())
                 })
                 .await?;
@@ -435,7 +434,7 @@ impl Follower {
     ) -> Result<(), StoreError> {
         // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see. If they
         // cannot be read, nothing has begun, and the next look finds the new epoch again.
-        self.look_at_tokens().await?;
+        self.refresh_tokens().await?;
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
@@ -444,9 +443,9 @@ impl Follower {
             (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));
             false
         });
-        self.around.trimmed_to.reset(trimmed_to);
+        self.deps.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
-        let watched = self.around.hub.restart(&epoch);
+        let watched = self.deps.hub.restart(&epoch);
         self.position
             .send_modify(|position| position.revision = head);
         for board in watched {
@@ -455,7 +454,7 @@ impl Follower {
         Ok(())
     }
 
-    fn reached(&self, last: Option<LogRow>) {
+    fn advance_to(&self, last: Option<LogRow>) {
         let Some(last) = last else { return };
         let head = last.revision;
         self.last_seen.send_modify(|seen| seen.last = Some(last));
@@ -465,11 +464,11 @@ impl Follower {
 
     /// Finds out what is missing, after a reading failed although the database answered, and until it is there.
     async fn check_reading(&self) {
-        if !self.around.store.take_suspicion() && self.reading_fault.borrow().is_none() {
+        if !self.deps.store.take_suspicion() && self.reading_fault.borrow().is_none() {
             return;
         }
         // While it is away, what was missing still is as far as anybody knows.
-        let Ok(found) = answered_first(&self.around.store, Store::reading_fault).await else {
+        let Ok(found) = query_priority(&self.deps.store, Store::reading_fault).await else {
             return;
         };
         let is_new = self

@@ -10,8 +10,8 @@ use kairanban_store::{Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::in_the_background, bulletin::HighWater, config::Config, failpoint,
-    follower::Following, limits::Quotas,
+    blocking::in_the_background, config::Config, failpoint, follower::FollowerStatus,
+    limits::Quotas, service::HighWater,
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const PRUNE_EVERY: u64 = 10;
 pub struct Housekeeping {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) following: Following,
+    pub(crate) following: FollowerStatus,
     pub(crate) trimmed_to: HighWater,
     pub(crate) quotas: Quotas,
     pub(crate) cache_ttl: Duration,

@@ -1,6 +1,6 @@
 //! kairanban, a live bulletin board server: process and network.
 //!
-//! A request goes `http` → [`bulletin`] → store and core; nothing imports `http`, `bulletin` knows
+//! A request goes `http` → [`service`] → store and core; nothing imports `http`, `service` knows
 //! no actix, and only [`server`] puts things together. A write ends in the writing thread, which
 //! wakes the [`follower`], which publishes on the hub; a [`stream`] waits there.
 
@@ -8,12 +8,11 @@ mod archiver;
 mod auth;
 mod backplane;
 mod blocking;
-mod bulletin;
 pub mod cli;
 mod config;
-mod connection;
 mod data_version;
 mod error;
+mod exit;
 mod failpoint;
 mod follower;
 mod housekeeping;
@@ -28,6 +27,7 @@ mod reconcile;
 mod render;
 mod routes;
 mod server;
+mod service;
 mod shared_snapshots;
 mod shutdown;
 mod start;

@@ -6,7 +6,7 @@ use kairanban_store::Timeouts;
 use serde::Serialize;
 
 use crate::{
-    bulletin::Bulletin, config::Config, shutdown::Drain, supervise::Supervisor,
+    config::Config, service::BoardService, shutdown::Drain, supervise::Supervisor,
     telemetry::LogHealth,
 };
 
@@ -38,7 +38,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub struct Readiness {
     drain: Drain,
-    bulletin: Bulletin,
+    bulletin: BoardService,
     supervisor: Supervisor,
     log: LogHealth,
     silence_max: Duration,
@@ -50,7 +50,7 @@ impl Readiness {
     pub fn new(
         config: &Config,
         drain: Drain,
-        bulletin: Bulletin,
+        bulletin: BoardService,
         supervisor: Supervisor,
         log: LogHealth,
     ) -> Self {
@@ -138,7 +138,7 @@ impl Readiness {
 }
 
 /// Which boards cannot be read, if there are any. Who asks is not known here, so it names those that are open.
-fn stale_boards(bulletin: &Bulletin) -> Option<String> {
+fn stale_boards(bulletin: &BoardService) -> Option<String> {
     let stale = bulletin.following().stale_boards();
     if stale.is_empty() {
         return None;

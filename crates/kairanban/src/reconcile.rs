@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::answered, failpoint, follower::Following, shared_snapshots::Loader};
+use crate::{blocking::query, failpoint, follower::FollowerStatus, shared_snapshots::Loader};
 
 /// Pieces of a round, so that no reading is of all boards.
 const SLICES: usize = 30;
@@ -31,7 +31,7 @@ pub struct Reconciler(mpsc::Sender<(BoardId, Revision)>);
 impl Reconciler {
     /// Where reports are made, and where they are read.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<(BoardId, Revision)>) {
+    pub fn new() -> (Self, Reports) {
         let (reports, received) = mpsc::channel(QUEUE);
         (Self(reports), received)
     }
@@ -43,14 +43,17 @@ impl Reconciler {
     }
 }
 
+/// Boards that were reported, each with the revision at which it differs.
+pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
+
 /// The task.
 #[derive(Debug)]
 pub struct Reconcile {
     store: Store,
     loader: Loader,
     hub: Arc<Hub>,
-    following: Following,
-    reports: mpsc::Receiver<(BoardId, Revision)>,
+    following: FollowerStatus,
+    reports: Reports,
     interval: Duration,
 }
 
@@ -72,8 +75,8 @@ impl Reconcile {
         store: Store,
         loader: Loader,
         hub: Arc<Hub>,
-        following: Following,
-        reports: mpsc::Receiver<(BoardId, Revision)>,
+        following: FollowerStatus,
+        reports: Reports,
         interval: Duration,
     ) -> Self {
         Self {
@@ -127,7 +130,7 @@ impl Reconcile {
         if self.following.stale_since().is_some() {
             return;
         }
-        let found = answered(&self.store, Store::repair)
+        let found = query(&self.store, Store::repair)
             .await
             .err()
             .map(|error| error.to_string());
@@ -168,7 +171,7 @@ impl Reconcile {
             .map(|shown| (shown.board_id, shown))
             .collect();
         let asked = ids.to_vec();
-        let contents = answered(&self.store, move |store| store.contents(&asked)).await?;
+        let contents = query(&self.store, move |store| store.contents(&asked)).await?;
         for content in contents {
             let Some(shown) = shown.get(&content.id) else {
                 continue;
@@ -214,7 +217,7 @@ impl Reconcile {
             board = board.0, %revision, found = findings.count,
             "the database shows something else of this board than its log says: rows were changed without a revision (triggers off?)"
         );
-        match answered(&self.store, move |store| {
+        match query(&self.store, move |store| {
             store.log_missed(board, revision, is_board)
         })
         .await

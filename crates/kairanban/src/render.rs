@@ -1,4 +1,4 @@
-//! Wire forms of snapshots and patches. Each is encoded at most once and shared (`Forms` in the core).
+//! Wire forms of snapshots and patches. Each is encoded at most once and shared (`WireCache` in the core).
 
 pub mod fragments;
 mod frame;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairanban_core::{
-    BoardName, Cursor, Form, Forms, Op, Patch, Revision, Snapshot, Topic, Update,
+    BoardName, Cursor, Op, Patch, Revision, Snapshot, Topic, Update, WireCache, WireSlot,
 };
 use serde::Serialize;
 
-use crate::{bulletin::ResetReason, error::Problem};
+use crate::{error::Problem, service::ResetReason};
 use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, payload_of};
 pub use views::TopicView;
 
 /// What a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum StreamFormat {
     /// The tutorial's: unnamed events with the whole list.
     Tutorial,
     /// The same, plus the revision.
@@ -41,7 +41,7 @@ pub enum Dialect {
     Raw,
 }
 
-impl Dialect {
+impl StreamFormat {
     /// The one that `?format=` names.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -66,25 +66,25 @@ impl Dialect {
         }
     }
 
-    const fn form(self) -> Form {
+    const fn form(self) -> WireSlot {
         match self {
-            Self::Tutorial => Form::Tutorial,
-            Self::List => Form::List,
-            Self::Patch => Form::Patch,
-            Self::Ndjson => Form::Ndjson,
-            Self::Html => Form::Html,
-            Self::HtmlList => Form::HtmlList,
-            Self::Turbo => Form::Turbo,
-            Self::Raw => Form::Raw,
+            Self::Tutorial => WireSlot::Tutorial,
+            Self::List => WireSlot::List,
+            Self::Patch => WireSlot::Patch,
+            Self::Ndjson => WireSlot::Ndjson,
+            Self::Html => WireSlot::Html,
+            Self::HtmlList => WireSlot::HtmlList,
+            Self::Turbo => WireSlot::Turbo,
+            Self::Raw => WireSlot::Raw,
         }
     }
 }
 
 /// A dialect, and what it takes to speak it.
 #[derive(Clone, Debug)]
-pub struct Speech {
+pub struct Encoder {
     /// The dialect.
-    pub dialect: Dialect,
+    pub dialect: StreamFormat,
     /// Whether a heartbeat is something that a script can see.
     pub visible_heartbeat: bool,
     /// Whether the reader asked for gzip.
@@ -92,10 +92,14 @@ pub struct Speech {
     fragments: Arc<Fragments>,
 }
 
-impl Speech {
+impl Encoder {
     /// A way to speak `dialect`.
     #[must_use]
-    pub const fn new(dialect: Dialect, visible_heartbeat: bool, fragments: Arc<Fragments>) -> Self {
+    pub const fn new(
+        dialect: StreamFormat,
+        visible_heartbeat: bool,
+        fragments: Arc<Fragments>,
+    ) -> Self {
         Self {
             dialect,
             visible_heartbeat,
@@ -114,7 +118,7 @@ impl Speech {
         }
     }
 
-    fn shared(&self, forms: &Forms, form: Form, encode: impl FnOnce() -> Bytes) -> Frame {
+    fn shared(&self, forms: &WireCache, form: WireSlot, encode: impl FnOnce() -> Bytes) -> Frame {
         let plain = Chunk::of_framed(forms.get_or_encode(form, || Chunk::new(&encode()).framed()));
         let pack = || Chunk::new(&frame::block(&plain.payload())).framed();
         let block = self
@@ -126,7 +130,7 @@ impl Speech {
     /// How a stream begins: with the time to wait before coming back.
     #[must_use]
     pub fn opening(&self, retry_ms: u64) -> Bytes {
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == StreamFormat::Ndjson {
             Bytes::new()
         } else {
             sse::retry(retry_ms)
@@ -139,14 +143,18 @@ impl Speech {
         self.shared(snapshot.forms(), self.dialect.form(), || {
             let cursor = Some(snapshot.cursor());
             match self.dialect {
-                Dialect::Tutorial => sse::event(None, cursor, &views::tutorial(snapshot)),
-                Dialect::List => sse::event(None, cursor, &views::list(snapshot)),
-                Dialect::Patch => sse::event(Some("snapshot"), cursor, &views::snapshot(snapshot)),
-                Dialect::Ndjson => line("snapshot", cursor, &views::snapshot(snapshot)),
-                Dialect::Html => sse::text(Some("snapshot"), cursor, self.fragments.list(snapshot)),
-                Dialect::HtmlList => sse::text(None, cursor, self.fragments.list(snapshot)),
-                Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_list(snapshot)),
-                Dialect::Raw => comments(snapshot.topics(), snapshot.cursor()),
+                StreamFormat::Tutorial => sse::event(None, cursor, &views::tutorial(snapshot)),
+                StreamFormat::List => sse::event(None, cursor, &views::list(snapshot)),
+                StreamFormat::Patch => {
+                    sse::event(Some("snapshot"), cursor, &views::snapshot(snapshot))
+                }
+                StreamFormat::Ndjson => line("snapshot", cursor, &views::snapshot(snapshot)),
+                StreamFormat::Html => {
+                    sse::text(Some("snapshot"), cursor, self.fragments.list(snapshot))
+                }
+                StreamFormat::HtmlList => sse::text(None, cursor, self.fragments.list(snapshot)),
+                StreamFormat::Turbo => sse::text(None, cursor, self.fragments.turbo_list(snapshot)),
+                StreamFormat::Raw => comments(snapshot.topics(), snapshot.cursor()),
             }
         })
     }
@@ -155,7 +163,7 @@ impl Speech {
     #[must_use]
     pub fn snapshot_since(&self, snapshot: &Snapshot, revision: Revision) -> Frame {
         match self.dialect {
-            Dialect::Raw => {
+            StreamFormat::Raw => {
                 let newer = snapshot
                     .topics()
                     .iter()
@@ -170,10 +178,10 @@ impl Speech {
     #[must_use]
     pub fn update(&self, update: &Update) -> Frame {
         match self.dialect {
-            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => {
+            StreamFormat::Tutorial | StreamFormat::List | StreamFormat::HtmlList => {
                 self.snapshot(&update.snapshot)
             }
-            Dialect::Raw => self.shared(update.forms(), Form::Raw, || {
+            StreamFormat::Raw => self.shared(update.forms(), WireSlot::Raw, || {
                 comments(&update.posted, &update.patch.to)
             }),
             _ => self.shared(update.forms(), self.dialect.form(), || {
@@ -186,7 +194,9 @@ impl Speech {
     #[must_use]
     pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         match self.dialect {
-            Dialect::Tutorial | Dialect::List | Dialect::HtmlList => self.snapshot(snapshot),
+            StreamFormat::Tutorial | StreamFormat::List | StreamFormat::HtmlList => {
+                self.snapshot(snapshot)
+            }
             _ => self.patch(missed, snapshot).into(),
         }
     }
@@ -194,15 +204,17 @@ impl Speech {
     fn patch(&self, patch: &Patch, snapshot: &Snapshot) -> Bytes {
         let cursor = Some(&patch.to);
         match self.dialect {
-            Dialect::Tutorial | Dialect::List | Dialect::Patch => {
+            StreamFormat::Tutorial | StreamFormat::List | StreamFormat::Patch => {
                 sse::event(Some("patch"), cursor, &views::patch(patch))
             }
-            Dialect::Ndjson => line("patch", cursor, &views::patch(patch)),
-            Dialect::Html | Dialect::HtmlList => {
+            StreamFormat::Ndjson => line("patch", cursor, &views::patch(patch)),
+            StreamFormat::Html | StreamFormat::HtmlList => {
                 sse::text(Some("patch"), cursor, self.fragments.patch(patch, snapshot))
             }
-            Dialect::Turbo => sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot)),
-            Dialect::Raw => comments(&written(set(patch)), &patch.to),
+            StreamFormat::Turbo => {
+                sse::text(None, cursor, self.fragments.turbo_patch(patch, snapshot))
+            }
+            StreamFormat::Raw => comments(&written(set(patch)), &patch.to),
         }
     }
 
@@ -211,8 +223,10 @@ impl Speech {
     pub fn one_of_many(&self, snapshot: &Snapshot) -> Frame {
         self.shared(snapshot.forms(), self.form_of_many(), || {
             match self.dialect {
-                Dialect::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
-                Dialect::Patch => sse::event(Some("snapshot"), None, &views::snapshot(snapshot)),
+                StreamFormat::Ndjson => line("snapshot", None, &views::snapshot(snapshot)),
+                StreamFormat::Patch => {
+                    sse::event(Some("snapshot"), None, &views::snapshot(snapshot))
+                }
                 _ => sse::event(None, None, &views::list_of(snapshot)),
             }
         })
@@ -222,7 +236,7 @@ impl Speech {
     #[must_use]
     pub fn one_of_many_changed(&self, update: &Update) -> Frame {
         match self.dialect {
-            Dialect::Patch | Dialect::Ndjson => {
+            StreamFormat::Patch | StreamFormat::Ndjson => {
                 self.shared(update.forms(), self.form_of_many(), || {
                     self.patch_of_many(&update.patch)
                 })
@@ -235,24 +249,24 @@ impl Speech {
     #[must_use]
     pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         match self.dialect {
-            Dialect::Patch | Dialect::Ndjson => self.patch_of_many(missed).into(),
+            StreamFormat::Patch | StreamFormat::Ndjson => self.patch_of_many(missed).into(),
             _ => self.one_of_many(snapshot),
         }
     }
 
     fn patch_of_many(&self, patch: &Patch) -> Bytes {
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == StreamFormat::Ndjson {
             line("patch", None, &views::patch(patch))
         } else {
             sse::event(Some("patch"), None, &views::patch(patch))
         }
     }
 
-    const fn form_of_many(&self) -> Form {
+    const fn form_of_many(&self) -> WireSlot {
         match self.dialect {
-            Dialect::Ndjson => Form::NdjsonOfMany,
-            Dialect::Patch => Form::PatchOfMany,
-            _ => Form::ListOfMany,
+            StreamFormat::Ndjson => WireSlot::NdjsonOfMany,
+            StreamFormat::Patch => WireSlot::PatchOfMany,
+            _ => WireSlot::ListOfMany,
         }
     }
 
@@ -263,7 +277,7 @@ impl Speech {
             revision: cursor.revision,
         };
         match self.dialect {
-            Dialect::Ndjson => line("cursor", Some(cursor), &revision),
+            StreamFormat::Ndjson => line("cursor", Some(cursor), &revision),
             _ => sse::event(Some("cursor"), Some(cursor), &revision),
         }
     }
@@ -283,7 +297,7 @@ impl Speech {
     /// An event that completes no state.
     #[must_use]
     pub fn named(&self, name: &'static str, data: &impl Serialize) -> Bytes {
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == StreamFormat::Ndjson {
             line(name, None, data)
         } else {
             sse::named(name, data)
@@ -296,7 +310,7 @@ impl Speech {
         let reason = views::Reason {
             reason: reason.as_str(),
         };
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == StreamFormat::Ndjson {
             line("reset", None, &reason)
         } else {
             sse::reset(&reason)
@@ -308,7 +322,7 @@ impl Speech {
     pub fn heartbeat(&self) -> Bytes {
         match (self.visible_heartbeat, self.dialect) {
             (true, _) => self.named("heartbeat", &serde_json::json!({})),
-            (false, Dialect::Ndjson) => Bytes::from_static(b"\n"),
+            (false, StreamFormat::Ndjson) => Bytes::from_static(b"\n"),
             (false, _) => sse::comment(),
         }
     }
@@ -320,7 +334,7 @@ impl Speech {
             reason: reason.as_str(),
         };
         match self.dialect {
-            Dialect::Ndjson => line("bye", None, &views::Bye { reason, retry_ms }),
+            StreamFormat::Ndjson => line("bye", None, &views::Bye { reason, retry_ms }),
             _ => [sse::retry(retry_ms), sse::named("bye", &reason)]
                 .concat()
                 .into(),

@@ -1,9 +1,10 @@
 //! The composition root: the only place that puts things together.
 
+mod assembly;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,41 +14,30 @@ use actix_web::{
     web::{Data, QueryConfig},
 };
 use actix_web_lab::middleware::ConditionOption;
-use kairanban_core::Hub;
-use kairanban_store::{Store, StoreError, Writer};
 use tokio::time::sleep;
 
 use crate::{
-    archiver::{self, Archiver},
-    auth::{HeldTokens, TokenFinder, finder},
-    backplane::{Backplane, Ways},
-    bulletin::{self, Bulletin, HighWater},
-    cli::CliError,
     config::Config,
-    data_version,
     error::ApiError,
-    follower::{self, Follower, Following, Wake},
-    housekeeping::{Bounds, Housekeeping},
+    exit::ExitError,
     http::{headers, origin, present},
-    last_seen,
     limits::Quotas,
-    memory,
     net::{
         listener::{self, Serving},
         request_clock::tell_clock,
     },
     readiness::Readiness,
-    reconcile::{Reconcile, Reconciler},
     render::fragments::Fragments,
     routes,
-    shared_snapshots::{Loader, Redis, Seal},
+    service::BoardService,
     shutdown::{self, Drain},
-    start,
     state::AppState,
-    stream::{Rounds, Wheel},
+    stream::{TimerWheel, WorkerDispatchers},
     supervise::Supervisor,
     telemetry::LogHealth,
 };
+
+pub use assembly::open_store;
 
 /// For the rest of the process to end after the requests have.
 const STOP_WAIT: Duration = Duration::from_secs(3);
@@ -68,10 +58,10 @@ impl Server {
     ///
     /// # Errors
     /// If the address cannot be had, or the database cannot be reached or migrated.
-    pub fn build(config: &Config, log: LogHealth) -> Result<Self, CliError> {
+    pub fn build(config: &Config, log: LogHealth) -> Result<Self, ExitError> {
         let board = config.default_board()?;
         let cannot_listen = |error| {
-            CliError::Failed(format!(
+            ExitError::Failed(format!(
                 "cannot listen on {}: {error}",
                 config.server.listen
             ))
@@ -84,8 +74,8 @@ impl Server {
         );
         shutdown::outlive_hangups(&supervisor)?;
         let quotas = Quotas::new(&config.limits);
-        let bulletin = open_bulletin(config, &quotas, &supervisor)?;
-        let failed = |error| CliError::Failed(format!("{error:#}"));
+        let bulletin = assembly::open_service(config, &quotas, &supervisor)?;
+        let failed = |error| ExitError::Failed(format!("{error:#}"));
         let fragments = Fragments::new(config.topic_template()?).map_err(failed)?;
         let wheel = turning_wheel(&bulletin, &drain, &supervisor);
         let readiness = Readiness::new(
@@ -127,7 +117,7 @@ impl Server {
     pub async fn run_until(
         self,
         mut stop: impl AsyncFnMut() -> io::Result<()>,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), ExitError> {
         let Self {
             mut http,
             drain,
@@ -166,7 +156,7 @@ impl Server {
             tracing::warn!("some work was still going on at the end");
         }
         match lost.or_else(|| supervisor.has_lost()) {
-            Some(name) => Err(CliError::Failed(format!(
+            Some(name) => Err(ExitError::Failed(format!(
                 "{name} ended, and cannot be started again; the log says why"
             ))),
             None => {
@@ -177,8 +167,8 @@ impl Server {
     }
 }
 
-fn turning_wheel(bulletin: &Bulletin, drain: &Drain, supervisor: &Supervisor) -> Wheel {
-    let wheel = Wheel::new();
+fn turning_wheel(bulletin: &BoardService, drain: &Drain, supervisor: &Supervisor) -> TimerWheel {
+    let wheel = TimerWheel::new();
     let (turning, drain, mut staleness) = (
         wheel.clone(),
         drain.clone(),
@@ -186,170 +176,9 @@ fn turning_wheel(bulletin: &Bulletin, drain: &Drain, supervisor: &Supervisor) ->
     );
     let stop = supervisor.stop().clone();
     supervisor.task("wheel", async move || {
-        turning.turn(&drain, &mut staleness, &stop).await
+        turning.run(&drain, &mut staleness, &stop).await
     });
     wheel
-}
-
-/// Puts together everything behind the bulletin, and starts the tasks it lives on.
-fn open_bulletin(
-    config: &Config,
-    quotas: &Quotas,
-    supervisor: &Supervisor,
-) -> Result<Bulletin, CliError> {
-    let failed = cannot_use_database(config);
-    // Blocks, but nothing else runs yet.
-    let store = open_store(config)?;
-    let trimmed_to = HighWater::default();
-    let cache_ttl = Duration::from_secs(config.cache.ttl_s);
-    let hub = Arc::new(Hub::new(
-        config.board.topics_max.get(),
-        config.stream.lag_max.get(),
-    ));
-    let (wake, backplane, acknowledged) =
-        (Wake::default(), Backplane::default(), HighWater::default());
-    let ways = ways(config)?;
-    let loader = Loader::new(store.clone(), ways.redis.clone());
-    let (archiver, mut overfull) = Archiver::new();
-    let held = HeldTokens::new(config.limits.ended_tokens_max.get());
-    let (finder, mut inquiries) = TokenFinder::new(store.clone());
-    let (reconciler, reports) = Reconciler::new();
-    let around = follower::Surroundings {
-        store: store.clone(),
-        loader: loader.clone(),
-        hub: Arc::clone(&hub),
-        held: held.clone(),
-        wake: wake.clone(),
-        archiver,
-        reconciler: reconciler.clone(),
-        acknowledged: acknowledged.clone(),
-        trimmed_to: trimmed_to.clone(),
-        poll: Duration::from_millis(config.database.poll_ms.get()),
-        retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
-    };
-    let last_seen = last_seen::read(&config.server.data_dir);
-    let (mut follower, following, own_commits) =
-        Follower::new(around, last_seen.as_ref()).map_err(&failed)?;
-    let on_commit = bulletin::on_commit(acknowledged.clone(), own_commits, backplane.clone());
-    let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
-    supervisor.vital("writer", writing);
-    let stop = || supervisor.stop().clone();
-    let until = stop();
-    supervisor.task("follower", async move || follower.run(&until).await);
-    let (archiving, until) = (store.clone(), stop());
-    supervisor.task("archiver", async move || {
-        archiver::run(&archiving, &mut overfull, &until).await
-    });
-    let (finding, until) = (store.clone(), stop());
-    supervisor.task("token-finder", async move || {
-        finder::run(&finding, &mut inquiries, &until).await
-    });
-    let reconcile = Reconcile::new(
-        store.clone(),
-        loader.clone(),
-        Arc::clone(&hub),
-        following.clone(),
-        reports,
-        config.reconcile_interval(),
-    );
-    let housekeeping = Housekeeping {
-        store: store.clone(),
-        hub: Arc::clone(&hub),
-        following: following.clone(),
-        trimmed_to: trimmed_to.clone(),
-        quotas: quotas.clone(),
-        cache_ttl,
-        bounds: Bounds::new(config),
-    };
-    keep_in_order(config, supervisor, &following, reconcile, housekeeping);
-    data_version::start(store.clone(), wake.clone(), supervisor)?;
-    backplane.start(ways, &following.epoch(), &wake, supervisor);
-    Ok(Bulletin::new(bulletin::Parts {
-        store,
-        loader,
-        hub,
-        writer,
-        following,
-        held,
-        finder,
-        reconciler,
-        acknowledged,
-        trimmed_to,
-        cache_ttl,
-        write_wait: Duration::from_millis(config.database.write_wait_ms.get()),
-        undo: config.undo(),
-    }))
-}
-
-/// Starts the tasks that nothing waits for.
-fn keep_in_order(
-    config: &Config,
-    supervisor: &Supervisor,
-    following: &Following,
-    mut reconcile: Reconcile,
-    housekeeping: Housekeeping,
-) {
-    let until = supervisor.stop().clone();
-    supervisor.task("reconcile", async move || reconcile.run(&until).await);
-    let until = supervisor.stop().clone();
-    supervisor.task("memory", async move || memory::run(&until).await);
-    let until = supervisor.stop().clone();
-    supervisor.task("housekeeping", async move || housekeeping.run(&until).await);
-    let (folder, every, until) = (
-        config.server.data_dir.clone(),
-        config.last_seen_every(),
-        supervisor.stop().clone(),
-    );
-    let mut seen = following.last_seen();
-    supervisor.task("last-seen", async move || {
-        last_seen::run(&folder, &mut seen, every, &until).await
-    });
-}
-
-fn ways(config: &Config) -> Result<Ways, CliError> {
-    let (postgres, redis) = config.backplane_addresses()?;
-    let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
-    let seal = Seal::new(
-        config.backplane.redis_key.expose(),
-        config.backplane.snapshot_bytes_max.get(),
-    );
-    if redis.is_some() && !seal.is_signed() {
-        tracing::warn!(
-            "without backplane.redis_key boards that need a token are not shared in Redis"
-        );
-    }
-    let redis = redis
-        .map(|client| Redis::new(client, ttl, seal))
-        .transpose();
-    let postgres = postgres.map(|url| (url, config.timeouts()));
-    Ok(Ways {
-        postgres,
-        redis: redis.map_err(|error| CliError::Failed(error.to_string()))?,
-    })
-}
-
-/// Connects to a database that [`start::prepare`] found good. Blocks.
-///
-/// # Errors
-/// If the configuration is wrong, or the database cannot be reached.
-pub fn open_store(config: &Config) -> Result<Store, CliError> {
-    start::prepare(config)?;
-    let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
-    if store.is_pooled() {
-        tracing::info!(
-            "a transaction pooler stands before Postgres; every reading is a transaction"
-        );
-    }
-    start::compare_default_board(config, &store).map_err(cannot_use_database(config))?;
-    Ok(store)
-}
-
-fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> CliError {
-    let address = config
-        .address()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
-    move |error| CliError::Failed(format!("cannot use the database {address}: {error}"))
 }
 
 fn serve(
@@ -357,12 +186,12 @@ fn serve(
     state: AppState,
     config: &Config,
     supervisor: &Supervisor,
-) -> Result<actix_web::dev::Server, CliError> {
+) -> Result<actix_web::dev::Server, ExitError> {
     let (cors, drain, supervisor) = (config.cors.clone(), state.drain.clone(), supervisor.clone());
     let app = move || {
         App::new()
             .app_data(Data::new(state.clone()))
-            .app_data(Rounds::new(supervisor.clone()))
+            .app_data(WorkerDispatchers::new(supervisor.clone()))
             .app_data(QueryConfig::default().error_handler(|error, _| {
                 ApiError::Unreadable {
                     detail: error.to_string(),

@@ -17,8 +17,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardName, Cursor, Epoch, Loaded, Policies, ReadPolicy, Revision, Snapshot, Tail, Topic,
-    TopicId,
+    BoardLoad, BoardName, Cursor, Epoch, Policies, ReadPolicy, ReplayBuffer, Revision, Snapshot,
+    Topic, TopicId,
 };
 use kairanban_store::{BoardPlace, Store, StoreError};
 use redis::{
@@ -28,7 +28,7 @@ use redis::{
 use serde::{Deserialize, Serialize};
 
 pub use self::seal::Seal;
-use crate::{blocking::answered, failpoint};
+use crate::{blocking::query, failpoint};
 
 /// For Redis to answer. A reader waits for it, and the database would do.
 const WAIT: Duration = Duration::from_millis(250);
@@ -156,7 +156,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
+    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
         let Some(redis) = &self.redis else {
             return self.load_anew(epoch, board).await;
         };
@@ -166,7 +166,7 @@ impl Loader {
             policies,
             revision,
             named_at,
-        } = answered(&self.store, move |store| store.place_of(&name)).await?;
+        } = query(&self.store, move |store| store.board_head(&name)).await?;
         if !redis.takes(policies) {
             return self.load_anew(epoch, board).await;
         }
@@ -192,7 +192,7 @@ impl Loader {
                 },
                 self.store.replay_max(),
             );
-            return Ok(Loaded {
+            return Ok(BoardLoad {
                 board_id,
                 policies,
                 snapshot,
@@ -209,9 +209,9 @@ impl Loader {
         Ok(loaded)
     }
 
-    async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<Loaded, StoreError> {
+    async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
         let (epoch, name) = (epoch.clone(), board.clone());
-        let loaded = answered(&self.store, move |store| store.load(&epoch, &name)).await?;
+        let loaded = query(&self.store, move |store| store.load(&epoch, &name)).await?;
         if failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get()) {
             return Err(StoreError::Unreadable("failpoint".to_owned()));
         }
@@ -241,8 +241,8 @@ struct TopicCopy {
     revision: u64,
 }
 
-impl From<&Loaded> for Copy {
-    fn from(loaded: &Loaded) -> Self {
+impl From<&BoardLoad> for Copy {
+    fn from(loaded: &BoardLoad) -> Self {
         let copy = |topic: &Arc<Topic>| TopicCopy {
             id: topic.id.0,
             comment: topic.comment.clone(),
@@ -267,7 +267,12 @@ impl From<&Loaded> for Copy {
 }
 
 impl Copy {
-    fn into_list(self, board: &BoardName, cursor: Cursor, replay_max: usize) -> (Snapshot, Tail) {
+    fn into_list(
+        self,
+        board: &BoardName,
+        cursor: Cursor,
+        replay_max: usize,
+    ) -> (Snapshot, ReplayBuffer) {
         let revision = |number| Revision::new(number).unwrap_or_default();
         let topic = |copy: TopicCopy| {
             Arc::new(Topic {
@@ -289,7 +294,7 @@ impl Copy {
             .map(|(at, topic)| (revision(at), TopicId(topic)));
         (
             Snapshot::new(board.clone(), cursor, topics),
-            Tail::new(revision(self.floor), entries, replay_max),
+            ReplayBuffer::new(revision(self.floor), entries, replay_max),
         )
     }
 }
@@ -315,11 +320,11 @@ mod tests {
         };
         let cursor: Cursor = "e-9".parse().expect("a cursor");
         let board: BoardName = "main".parse().expect("a name");
-        let loaded = Loaded {
+        let loaded = BoardLoad {
             board_id: BoardId(4),
             policies: Policies::default(),
             snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
-            tail: Tail::new(
+            tail: ReplayBuffer::new(
                 Revision::new(7).expect("a revision"),
                 [(revision, TopicId(3))],
                 8,

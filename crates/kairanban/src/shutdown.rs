@@ -61,7 +61,7 @@ impl Drain {
 
     /// When one of `streams` is told, from the beginning: at random, so that all are spread out.
     #[must_use]
-    pub fn turn(&self, streams: usize) -> Duration {
+    pub fn disconnect_delay(&self, streams: usize) -> Duration {
         let all = PER_STREAM.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
         all.min(self.grace.mul_f64(SPREAD_SHARE))
             .mul_f64(fastrand::f64())

@@ -9,7 +9,7 @@ use kairanban_store::{
     Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate,
 };
 
-use crate::{cli::CliError, config::Config, last_seen};
+use crate::{config::Config, exit::ExitError, last_seen};
 
 /// Between two tries to reach a database that is not up yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If the database cannot be used as it is, is not up in time, or cannot be migrated.
-pub fn prepare(config: &Config) -> Result<(), CliError> {
+pub fn prepare(config: &Config) -> Result<(), ExitError> {
     warn_of(&files(config)?);
     let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
     let (address, session) = (config.address()?, config.listen_address()?);
@@ -42,7 +42,7 @@ pub fn prepare(config: &Config) -> Result<(), CliError> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
+pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitError> {
     warn_of(&files(config)?);
     let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
     warn_of(&wait_for(config, &config.listen_address()?, true, deadline)?.warnings);
@@ -53,7 +53,7 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Cli
 ///
 /// # Errors
 /// With what is wrong.
-pub fn examine(config: &Config) -> Result<Vec<String>, CliError> {
+pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
     let (address, session) = (config.address()?, config.listen_address()?);
     let migrates = config.database.migrate;
     let mut notes = files(config)?;
@@ -69,7 +69,7 @@ pub fn examine(config: &Config) -> Result<Vec<String>, CliError> {
             migrates,
         );
         let found = found.map_err(|error| {
-            CliError::Unusable(format!("cannot use the database {address}: {error}"))
+            ExitError::Unusable(format!("cannot use the database {address}: {error}"))
         })?;
         notes.extend(found.warnings.iter().cloned());
         if found.is_current() {
@@ -101,7 +101,7 @@ pub fn compare_default_board(config: &Config, store: &Store) -> Result<(), Store
     Ok(())
 }
 
-fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError> {
+fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitError> {
     let address = config.listen_address()?;
     let ran = migrate(
         &address,
@@ -110,7 +110,7 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, CliError
         new_epoch,
     );
     let ran =
-        ran.map_err(|error| CliError::Failed(format!("cannot migrate {address}: {error}")))?;
+        ran.map_err(|error| ExitError::Failed(format!("cannot migrate {address}: {error}")))?;
     for migration in &ran {
         tracing::info!(migration, "migrated");
     }
@@ -123,7 +123,7 @@ fn wait_for(
     address: &DatabaseAddress,
     migrates: bool,
     deadline: Instant,
-) -> Result<Check, CliError> {
+) -> Result<Check, ExitError> {
     let mut said = None;
     loop {
         match check(
@@ -139,13 +139,13 @@ fn wait_for(
                 return Ok(found);
             }
             Err(StartError::Final(text)) => {
-                return Err(CliError::Unusable(format!(
+                return Err(ExitError::Unusable(format!(
                     "cannot use the database {address}: {text}"
                 )));
             }
             Err(StartError::NotYet { state, text }) => {
                 if Instant::now() >= deadline {
-                    return Err(CliError::Failed(format!(
+                    return Err(ExitError::Failed(format!(
                         "cannot use the database {address}: {text}"
                     )));
                 }
@@ -159,12 +159,12 @@ fn wait_for(
     }
 }
 
-fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check) -> CliError {
+fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check) -> ExitError {
     let what = match found.pending.as_slice() {
         [] => format!("the board {} is not there", config.board.default),
         pending => format!("it lacks {}", pending.join(", ")),
     };
-    CliError::Unusable(format!(
+    ExitError::Unusable(format!(
         "cannot use the database {address}: {what}, and database.migrate is false. Run `kairanban migrate` as the owner of the \
          tables, and on Postgres config/grants-server.sql after it"
     ))
@@ -177,7 +177,7 @@ fn warn_of(warnings: &[String]) {
 }
 
 /// Looks at what this server keeps in files.
-fn files(config: &Config) -> Result<Vec<String>, CliError> {
+fn files(config: &Config) -> Result<Vec<String>, ExitError> {
     let mut files = vec![config.server.data_dir.join(last_seen::FILE)];
     if let DatabaseAddress::Sqlite(path) = config.address()? {
         files.push(path);
@@ -185,7 +185,7 @@ fn files(config: &Config) -> Result<Vec<String>, CliError> {
     let mut warnings = Vec::new();
     for file in files {
         let found = check_files(&file, config.database.follow_symlinks);
-        warnings.extend(found.map_err(|error| CliError::Unusable(error.to_string()))?);
+        warnings.extend(found.map_err(|error| ExitError::Unusable(error.to_string()))?);
     }
     warnings.sort_unstable();
     warnings.dedup();

@@ -10,13 +10,13 @@ use kairanban_core::BoardName;
 use kairanban_store::TicketTimes;
 
 use crate::{
-    bulletin::Bulletin,
     config::Config,
     limits::{ClientQuota, Quotas, StreamGate},
     readiness::Readiness,
     render::{fragments::Fragments, page::Pages},
+    service::BoardService,
     shutdown::Drain,
-    stream::{StreamTiming, Surroundings, Wheel},
+    stream::{StreamDeps, StreamTiming, TimerWheel},
 };
 
 /// The state.
@@ -27,7 +27,7 @@ pub struct AppState(Arc<Parts>);
 #[derive(Debug)]
 pub struct Parts {
     /// Boards.
-    pub bulletin: Bulletin,
+    pub bulletin: BoardService,
     /// The board at `/`.
     pub default_board: BoardName,
     /// Templates.
@@ -43,7 +43,7 @@ pub struct Parts {
     /// How streams live.
     pub timing: StreamTiming,
     /// What streams need.
-    pub surroundings: Arc<Surroundings>,
+    pub stream_deps: Arc<StreamDeps>,
     /// Boards of one stream.
     pub boards_per_stream_max: usize,
     /// Other sites whose pages may write here.
@@ -71,10 +71,10 @@ impl AppState {
     pub fn new(
         config: &Config,
         default_board: BoardName,
-        bulletin: Bulletin,
+        bulletin: BoardService,
         quotas: &Quotas,
         fragments: Fragments,
-        wheel: Wheel,
+        wheel: TimerWheel,
         readiness: Readiness,
     ) -> Result<Self, minijinja::Error> {
         let drain = readiness.drain().clone();
@@ -82,7 +82,7 @@ impl AppState {
             StreamGate::new(&config.limits),
             StreamTiming::new(&config.stream),
         );
-        let surroundings = Surroundings {
+        let stream_deps = StreamDeps {
             following: bulletin.following().clone(),
             drain: drain.clone(),
             gate: gate.clone(),
@@ -98,7 +98,7 @@ impl AppState {
             quota: Arc::clone(&quotas.writes),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing,
-            surroundings: Arc::new(surroundings),
+            stream_deps: Arc::new(stream_deps),
             boards_per_stream_max: config.limits.boards_per_stream_max.get(),
             cors_origins: config.cors.origins.clone(),
             rest: config.rest.clone(),

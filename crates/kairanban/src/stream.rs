@@ -1,19 +1,19 @@
 //! Open streams: what they are sent, and when they end.
 //!
 //! A stream holds a subscription and the revision that its reader was brought to. Whatever is newer is
-//! sent, whatever is not is skipped; a reader that fell behind is brought to the newest list. [`Stream`]
-//! is of one board, [`ManyStream`] of several with one cursor; [`life`] is what they share, the [`Wheel`]
+//! sent, whatever is not is skipped; a reader that fell behind is brought to the newest list. [`BoardStream`]
+//! is of one board, [`MultiBoardStream`] of several with one cursor; [`life`] is what they share, the [`TimerWheel`]
 //! what wakes them when nothing happens, a [`round`] how news reaches them. [`detached`] is how they are written
 //! to a socket, a [`Listener`] whoever else asks for them.
 
-mod detached;
-mod leave;
-mod life;
+mod board_stream;
+mod dispatcher;
+mod lifetime;
 mod listener;
-mod many;
-mod one;
-mod round;
-mod wheel;
+mod multi_board_stream;
+mod permission_watch;
+mod raw_writer;
+mod timer_wheel;
 
 use std::{
     rc::Weak,
@@ -26,28 +26,32 @@ use bytes::Bytes;
 use crate::{
     auth::Caller,
     config,
-    follower::Following,
+    follower::FollowerStatus,
     limits::{StreamGate, StreamPermit},
-    render::{Bye, Chunk, Speech},
+    render::{Bye, Chunk, Encoder},
     shutdown::Drain,
 };
 
-pub use detached::send;
+pub use board_stream::BoardStream;
+use dispatcher::Subscriber;
+pub use dispatcher::WorkerDispatchers;
 pub use listener::Listener;
-pub use many::{BoardWatch, ManyStream};
-pub use one::Stream;
-use round::Member;
-pub use round::Rounds;
-use wheel::Ticks;
-pub use wheel::Wheel;
+pub use multi_board_stream::{BoardWatch, MultiBoardStream};
+pub use raw_writer::send;
+use timer_wheel::Ticks;
+pub use timer_wheel::TimerWheel;
 
 /// An open stream, of whatever kind.
-pub trait Feed: 'static {
-    /// Its places in rounds.
-    type Seats;
+pub trait UpdateSource: 'static {
+    /// Its places in dispatchers.
+    type Registrations;
 
     /// Has `member` called on when there is news for the stream.
-    fn join(&self, rounds: &Rounds, member: Weak<dyn Member>) -> Self::Seats;
+    fn join(
+        &self,
+        dispatchers: &WorkerDispatchers,
+        member: Weak<dyn Subscriber>,
+    ) -> Self::Registrations;
 
     /// What to send next, or `None` at the end. Who finds nothing is woken for everything but news.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
@@ -98,19 +102,19 @@ impl StreamTiming {
     /// The whole of a stream that there is no room for. It is a success, because an `EventSource`
     /// gives up for good on any other status.
     #[must_use]
-    pub fn refusal(self, speech: &Speech, reason: Bye) -> Bytes {
-        speech.bye(reason, self.retry_refused_ms + self.retry_ms())
+    pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
+        encoder.bye(reason, self.retry_refused_ms + self.retry_ms())
     }
 }
 
 /// What all streams need of the server.
 #[derive(Debug)]
-pub struct Surroundings {
-    pub(crate) following: Following,
+pub struct StreamDeps {
+    pub(crate) following: FollowerStatus,
     pub(crate) drain: Drain,
     pub(crate) gate: StreamGate,
     pub(crate) timing: StreamTiming,
-    pub(crate) wheel: Wheel,
+    pub(crate) wheel: TimerWheel,
 }
 
 /// Who reads.
@@ -127,8 +131,8 @@ mod testing {
 
     use chrono::DateTime;
     use kairanban_core::{
-        BoardChanges, BoardId, BoardName, Cursor, Hub, Loaded, Policies, Revision, Snapshot, Tail,
-        Topic, TopicId,
+        BoardChanges, BoardId, BoardLoad, BoardName, Cursor, Hub, Policies, ReplayBuffer, Revision,
+        Snapshot, Topic, TopicId,
     };
 
     pub(super) fn board() -> BoardName {
@@ -145,8 +149,8 @@ mod testing {
     pub(super) fn load(hub: &Hub) {
         let cursor: Cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new(board(), cursor, Vec::new());
-        let tail = Tail::new(snapshot.revision(), [], 8);
-        let loaded = Loaded {
+        let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+        let loaded = BoardLoad {
             board_id: BoardId(1),
             policies: Policies::default(),
             snapshot,

@@ -1,34 +1,40 @@
-//! Growth: what an event costs as there is more of something. The exponent is the slope of the line through the
-//! points, both axes being logarithmic: 1 is proportional, 0 is free.
+//! Growth: the cost of an event as something grows. The exponent is the slope of the line through the points on
+//! logarithmic axes: 1 means proportional, 0 means constant.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{fill, float, gather, text, watch};
+use super::{connect, deliver, fill, join, publish_in_background, text};
 use crate::{
-    apart::{Apart, Invitation},
-    contender::{Contender, Kairanban, LIST, PATCH, Running, any_bytes_will_do, floor, kairanban},
-    crowd::{Crowd, Schedule},
     database::Postgres,
     process::Cpu,
+    readers::{Readers, no_greeting},
+    schedule::Schedule,
+    statistics::{float, percentile_ms},
+    target::{Kairanban, LIST_STREAM, PATCH_STREAM, RunningTarget, Target, floor, kairanban},
     wire,
+    worker_process::{WorkerArgs, WorkerProcess},
 };
 
-/// Of each point.
+/// Of events, for each point.
 const SECONDS: f64 = 5.0;
+/// Boards with readers, when boards grow.
+const WATCHED_BOARDS: u32 = 100;
+/// Posts to these boards, for each point.
+const POSTS_TO_BOARDS: u32 = 2_000;
 
-/// One curve.
+/// A figure against what grows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curve {
     /// What grows.
     pub of: String,
-    /// What is looked at, with its unit.
+    /// What is measured, with its unit.
     pub figure: String,
-    /// Who.
+    /// The target, or the format of its readers.
     pub name: String,
-    /// How many, and the figure.
+    /// What grows, and the figure.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -42,7 +48,7 @@ impl Curve {
         }
     }
 
-    /// The slope on logarithmic axes, by least squares.
+    /// Returns the slope on logarithmic axes, by least squares.
     #[must_use]
     pub fn exponent(&self) -> f64 {
         let logs: Vec<_> = self
@@ -59,46 +65,44 @@ impl Curve {
     }
 }
 
-/// Processor time of an event against readers, of us and of the floor.
+/// Measures the processor time of an event against readers, of kairanban and of the floor.
 ///
 /// # Errors
-/// If something cannot be started.
+/// If a server cannot be started or used.
 pub fn readers(most: usize) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
-    for contender in [kairanban("kairanban", Kairanban::default()), floor()] {
-        let mut event = Curve::new("readers", "processor µs per event", contender.name);
-        let mut last = Curve::new("readers", "ms until the last reader has it", contender.name);
+    for target in [kairanban("kairanban", Kairanban::default()), floor()] {
+        let mut event = Curve::new("readers", "processor µs per event", target.name);
+        let mut last = Curve::new("readers", "ms until the last reader has it", target.name);
         for readers in [10, 30, 100, 300, 1_000, 3_000, 10_000, 15_000]
             .into_iter()
             .filter(|readers| *readers <= most)
         {
-            let running = contender.start()?;
-            let mut crowd = gather(&running, readers)?;
-            crowd.idle(Duration::from_secs(1))?;
+            let running = target.start()?;
+            let mut connected = connect(&running, readers)?;
+            connected.idle(Duration::from_secs(1))?;
             // Enough events for the clock of the processor, which ticks a hundred times a second.
             let rate = if readers > 1_000 { 10.0 } else { 200.0 };
             let schedule = Schedule::new(0, rate, SECONDS);
-            let (seen, cpu) = watch(&running, &mut crowd, schedule)?;
+            let (stats, cpu) = deliver(&running, &mut connected, schedule)?;
             event.points.push((
                 float(readers as u64),
                 cpu.micros() / f64::from(schedule.events),
             ));
-            last.points.push((
-                float(readers as u64),
-                float(seen.last.value_at_percentile(50.0)) / 1e3,
-            ));
+            last.points
+                .push((float(readers as u64), percentile_ms(&stats.last_us, 50.0)));
         }
         curves.extend([event, last]);
     }
     Ok(curves)
 }
 
-/// The same against boards, of which 100 are watched by ten readers each and the rest are idle.
+/// Measures the processor time of an event and the memory against boards, of which 100 have ten readers each and the
+/// rest are idle.
 ///
 /// # Errors
-/// If something cannot be started.
+/// If a server cannot be started or used.
 pub fn boards(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
-    const WATCHED: u32 = 100;
     let mut event = Curve::new(
         "boards",
         "processor µs per event of ten readers",
@@ -117,50 +121,14 @@ pub fn boards(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
                 ..Kairanban::default()
             },
         );
+        // The first start creates the schema.
         drop(ours.start()?);
-        postgres.sql(
-            &url,
-            &format!(
-                "INSERT INTO boards (name) SELECT 'b' || n FROM generate_series(0, {}) n",
-                boards - 1
-            ),
-        )?;
-        postgres.sql(
-            &url,
-            "INSERT INTO topics (board_id, comment) SELECT id, 'a' FROM boards",
-        )?;
+        insert_boards(postgres, &url, boards)?;
         let running = ours.start()?;
-        let ask = |n: usize| {
-            wire::get(
-                &running.door,
-                &format!("/b/b{}/stream?format=patch", n % WATCHED as usize),
-                "",
-            )
-        };
-        let mut crowd = Crowd::gather(
-            running.door.address,
-            10 * WATCHED as usize,
-            ask,
-            any_bytes_will_do,
-        )?;
-        crowd.idle(Duration::from_secs(1))?;
-        let before = running.process.cpu()?;
-        let mut line = running.line()?;
-        const POSTS: u32 = 2_000;
-        for n in 0..POSTS {
-            line.ask(&wire::post(
-                &running.door,
-                &format!("/b/b{}", n % WATCHED),
-                "text/plain",
-                "",
-                &text(n, 140),
-            ))?;
-        }
-        crowd.idle(Duration::from_secs(1))?;
-        let cpu = running.process.cpu()? - before;
+        let cpu = post_to_watched_boards(&running)?;
         event
             .points
-            .push((f64::from(boards), cpu.micros() / f64::from(POSTS)));
+            .push((f64::from(boards), cpu.micros() / f64::from(POSTS_TO_BOARDS)));
         memory.points.push((
             f64::from(boards),
             float(running.process.memory()?) / 1_048_576.0,
@@ -169,29 +137,66 @@ pub fn boards(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
     Ok(vec![event, memory])
 }
 
-/// The same against topics of the board, for readers of patches and of lists.
+/// Inserts boards with one topic each.
+fn insert_boards(postgres: &Postgres, url: &str, boards: u32) -> Result<()> {
+    let last = boards - 1;
+    let boards =
+        format!("INSERT INTO boards (name) SELECT 'b' || n FROM generate_series(0, {last}) n");
+    let topics = "INSERT INTO topics (board_id, comment) SELECT id, 'a' FROM boards";
+    postgres.sql(url, &boards)?;
+    postgres.sql(url, topics)?;
+    Ok(())
+}
+
+/// Connects ten readers to each of the watched boards and posts to these boards in turn. Returns the processor time of
+/// the server for the posts.
+fn post_to_watched_boards(running: &RunningTarget<'_>) -> Result<Cpu> {
+    let request = |n: usize| {
+        let board = n % WATCHED_BOARDS as usize;
+        let path = format!("/b/b{board}/stream?format=patch");
+        wire::get(&running.endpoint, &path, "")
+    };
+    let mut readers = Readers::connect(
+        running.endpoint.address,
+        10 * WATCHED_BOARDS as usize,
+        request,
+        no_greeting,
+    )?;
+    readers.idle(Duration::from_secs(1))?;
+    let before = running.process.cpu()?;
+    let mut writer = running.connection()?;
+    for n in 0..POSTS_TO_BOARDS {
+        let path = format!("/b/b{}", n % WATCHED_BOARDS);
+        let request = wire::post(&running.endpoint, &path, "text/plain", "", &text(n, 140));
+        writer.send(&request)?;
+    }
+    readers.idle(Duration::from_secs(1))?;
+    Ok(running.process.cpu()? - before)
+}
+
+/// Measures the processor time of an event against topics of the board, for readers of patches and of lists.
 ///
 /// # Errors
-/// If something cannot be started.
+/// If a server cannot be started or used.
 pub fn topics() -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
-    for (name, subscribe) in [("patch", PATCH), ("list", LIST)] {
+    for (name, stream) in [("patch", PATCH_STREAM), ("list", LIST_STREAM)] {
         let mut event = Curve::new("topics", "processor µs per event of 100 readers", name);
         for topics in [10, 30, 100, 300, 1_000, 3_000] {
-            let how = Kairanban {
+            let setup = Kairanban {
                 settings: vec![("BOARD__TOPICS_MAX", (topics + 1_000).to_string())],
                 ..Kairanban::default()
             };
-            let contender = Contender {
-                subscribe,
-                ..kairanban(name, how)
+            let target = Target {
+                stream,
+                ..kairanban(name, setup)
             };
-            let running = contender.start()?;
+            let running = target.start()?;
             fill(&running, topics)?;
-            let mut crowd = gather(&running, 100)?;
-            crowd.idle(Duration::from_secs(1))?;
+            let mut connected = connect(&running, 100)?;
+            connected.idle(Duration::from_secs(1))?;
             let schedule = Schedule::new(0, 40.0, SECONDS);
-            let (_, cpu) = watch(&running, &mut crowd, schedule)?;
+            let (_, cpu) = deliver(&running, &mut connected, schedule)?;
             event
                 .points
                 .push((f64::from(topics), cpu.micros() / f64::from(schedule.events)));
@@ -201,12 +206,12 @@ pub fn topics() -> Result<Vec<Curve>> {
     Ok(curves)
 }
 
-/// The time to be ready, and of an event of one reader, against rows in the change log.
+/// Measures the time to be ready, and the processor time of an event of one reader, against rows in the change log.
 ///
 /// # Errors
-/// If something cannot be started.
+/// If a server cannot be started or used.
 pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
-    /// Fewer than a live list holds, so that nothing has to be archived while this is measured.
+    /// Fewer than a live list holds, so that nothing is archived meanwhile.
     const TOPICS: u32 = 400;
     let mut event = Curve::new(
         "changes in the log",
@@ -245,10 +250,10 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
             f64::from(changes),
             running.process.ready_after.as_secs_f64() * 1e3,
         ));
-        let mut crowd = gather(&running, 1)?;
-        crowd.idle(Duration::from_secs(1))?;
+        let mut connected = connect(&running, 1)?;
+        connected.idle(Duration::from_secs(1))?;
         let schedule = Schedule::new(0, 100.0, SECONDS);
-        let (_, cpu) = watch(&running, &mut crowd, schedule)?;
+        let (_, cpu) = deliver(&running, &mut connected, schedule)?;
         event.points.push((
             f64::from(changes),
             cpu.micros() / f64::from(schedule.events),
@@ -257,11 +262,11 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
     Ok(vec![event, ready])
 }
 
-/// More readers than one process takes: 15,000 on each of several nodes. Processor time of all of them together for an
-/// event, and when its last reader has it.
+/// Measures more readers than one process holds, 15,000 on each of several nodes: the processor time of an event on
+/// all nodes together, and the time until its last reader has it.
 ///
 /// # Errors
-/// If something cannot be started, or an event is lost.
+/// If a server cannot be started, or an event is lost.
 pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
     const READERS: usize = 15_000;
     const RATE: f64 = 2.0;
@@ -286,15 +291,18 @@ pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
         let running = (0..nodes)
             .map(|_| ours.start())
             .collect::<Result<Vec<_>>>()?;
-        let invite = |node: &Running<'_>| {
-            Apart::gather(Invitation {
-                address: node.door.address,
+        let start_worker = |node: &RunningTarget<'_>| {
+            WorkerProcess::start(WorkerArgs {
+                address: node.endpoint.address,
                 readers: READERS,
                 rate: RATE,
                 seconds: 2.0 * SECONDS,
             })
         };
-        let mut crowds = running.iter().map(invite).collect::<Result<Vec<_>>>()?;
+        let mut workers = running
+            .iter()
+            .map(start_worker)
+            .collect::<Result<Vec<_>>>()?;
         let cpu = || {
             running
                 .iter()
@@ -302,17 +310,15 @@ pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
                 .sum::<Result<Cpu>>()
         };
         let before = cpu()?;
-        crowds.iter_mut().try_for_each(Apart::begin)?;
+        workers.iter_mut().try_for_each(WorkerProcess::begin)?;
         let schedule = Schedule::new(0, RATE, 2.0 * SECONDS);
-        let publishing = super::publish_aside(running.first().context("no node")?, schedule);
-        let told = crowds
+        let publishing = publish_in_background(running.first().context("no node")?, schedule);
+        let reports = workers
             .into_iter()
-            .map(Apart::end)
+            .map(WorkerProcess::finish)
             .collect::<Result<Vec<_>>>()?;
-        publishing
-            .join()
-            .map_err(|_| anyhow!("the publisher panicked"))??;
-        let lost: u64 = told.iter().map(|told| told.lost).sum();
+        join(publishing)?;
+        let lost: u64 = reports.iter().map(|report| report.lost).sum();
         ensure!(lost == 0, "{lost} deliveries were lost");
         event.points.push((
             float(nodes as u64),
@@ -320,7 +326,10 @@ pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
         ));
         last.points.push((
             float(nodes as u64),
-            told.iter().map(|told| told.last_p50_ms).fold(0.0, f64::max),
+            reports
+                .iter()
+                .map(|report| report.last_p50_ms)
+                .fold(0.0, f64::max),
         ));
     }
     Ok(vec![event, last])

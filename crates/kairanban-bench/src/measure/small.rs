@@ -5,71 +5,77 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{fill, float, median, publish_aside};
+use super::{fill, join, publish_in_background};
 use crate::{
-    contender::{Kairanban, Running, any_bytes_will_do, kairanban},
-    crowd::{Crowd, Schedule},
     database::Postgres,
     process::{Process, free_address},
+    readers::{Readers, no_greeting},
+    schedule::Schedule,
+    statistics::{float, median},
+    target::{Kairanban, RunningTarget, kairanban},
     wire,
 };
 
 const TOPICS: u32 = 500;
 
-/// What a reader is sent for one change of a board of 500 topics of 140 characters.
+/// Bytes of one change on a board of 500 topics of 140 characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Weight {
-    /// How it reads.
+pub struct ChangeSize {
+    /// The format.
     pub name: String,
-    /// Bytes, frame and all.
+    /// Bytes of the event, with its frame.
     pub change_bytes: f64,
 }
 
-/// Bytes of a change in several dialects.
+/// Measures the bytes of a change in several formats.
 ///
 /// # Errors
 /// If the server cannot be started.
-pub fn weights() -> Result<Vec<Weight>> {
+pub fn change_sizes() -> Result<Vec<ChangeSize>> {
     let ours = kairanban("kairanban", Kairanban::default());
     let running = ours.start()?;
     fill(&running, TOPICS)?;
-    let mut weights = Vec::new();
+    let mut sizes = Vec::new();
     let mut first = 0;
     for format in ["patch", "patch&compress=gzip", "list", "list&compress=gzip"] {
-        let ask = |_| {
+        let request = |_| {
             wire::get(
-                &running.door,
+                &running.endpoint,
                 &format!("/b/main/stream?format={format}"),
                 "accept-encoding: gzip\r\n",
             )
         };
-        let mut crowd = Crowd::gather(running.door.address, 1, ask, any_bytes_will_do)?;
-        crowd.idle(Duration::from_secs(1))?;
+        let mut readers = Readers::connect(running.endpoint.address, 1, request, no_greeting)?;
+        readers.idle(Duration::from_secs(1))?;
         let schedule = Schedule::new(first, 20.0, 2.0);
-        let bytes = sent(&running, &mut crowd, schedule)?;
-        weights.push(Weight {
+        let bytes = bytes_sent(&running, &mut readers, schedule)?;
+        sizes.push(ChangeSize {
             name: format.to_owned(),
             change_bytes: float(bytes) / f64::from(schedule.events),
         });
         first = schedule.numbers().end;
     }
-    Ok(weights)
+    Ok(sizes)
 }
 
-/// What a reader is sent while a schedule is published; within gzip nobody can look for marks.
-fn sent(running: &Running<'_>, crowd: &mut Crowd, schedule: Schedule) -> Result<u64> {
-    let publishing = publish_aside(running, schedule);
-    let sent = crowd.count(schedule.gap * schedule.events + Duration::from_secs(2))?;
-    publishing
-        .join()
-        .map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
-    Ok(sent)
+/// Returns the bytes that a reader receives while a schedule is published. They are not searched for marks, which
+/// gzip hides.
+fn bytes_sent(
+    running: &RunningTarget<'_>,
+    readers: &mut Readers,
+    schedule: Schedule,
+) -> Result<u64> {
+    let publishing = publish_in_background(running, schedule);
+    let time = schedule.gap * schedule.events + Duration::from_secs(2);
+    let bytes = readers.count_bytes(time)?;
+    join(publishing)?;
+    Ok(bytes)
 }
 
-/// From the start of the program until it answers.
+/// Time from the start of the program until it answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Ready {
-    /// With which database.
+pub struct StartTime {
+    /// The database.
     pub name: String,
     /// The median.
     pub p50_ms: f64,
@@ -77,31 +83,31 @@ pub struct Ready {
     pub max_ms: f64,
 }
 
-/// Starts the server again and again on a database that is there already.
+/// Starts the server repeatedly on an existing database.
 ///
 /// # Errors
 /// If it does not start.
-pub fn ready(rounds: usize, postgres: &Postgres) -> Result<Vec<Ready>> {
+pub fn start_times(rounds: usize, postgres: &Postgres) -> Result<Vec<StartTime>> {
     let on_postgres = Kairanban {
         database_url: Some(postgres.create_database()?),
         ..Kairanban::default()
     };
     [("SQLite", Kairanban::default()), ("Postgres", on_postgres)]
         .into_iter()
-        .map(|(name, how)| {
+        .map(|(name, setup)| {
             let folder = tempfile::tempdir()?;
             let mut took = Vec::new();
-            // The first makes the database.
+            // The first start creates the database.
             for _ in 0..=rounds {
                 let address = free_address()?;
                 let mut process =
-                    Process::start(how.command(folder.path(), address)?, address, "/readyz")?;
+                    Process::start(setup.command(folder.path(), address)?, address, "/readyz")?;
                 took.push(process.ready_after.as_secs_f64() * 1e3);
                 process.kill();
             }
             took.remove(0);
             let max_ms = took.iter().copied().fold(0.0, f64::max);
-            Ok(Ready {
+            Ok(StartTime {
                 name: name.to_owned(),
                 p50_ms: median(took),
                 max_ms,
@@ -110,10 +116,10 @@ pub fn ready(rounds: usize, postgres: &Postgres) -> Result<Vec<Ready>> {
         .collect()
 }
 
-/// What this was measured on.
+/// Returns the processors and the kernel of this machine.
 ///
 /// # Errors
-/// If the machine does not say.
+/// If the system does not name them.
 pub fn machine() -> Result<String> {
     let processors = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = processors

@@ -1,5 +1,4 @@
-//! Writes: posts that are acknowledged, many to a transaction and one to each; and how soon after its commit
-//! a reader has one.
+//! Writes: acknowledged posts in a second, with group commit and without; and the time from a commit to its readers.
 
 use std::{
     process::Command,
@@ -9,43 +8,45 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{float, gather, median, text, watch};
+use super::{connect, deliver, text};
 use crate::{
-    contender::{Contender, Kairanban, floor, kairanban},
-    crowd::{Schedule, Seen},
     database::Postgres,
-    drive::drive,
-    publisher::pause,
+    readers::DeliveryStats,
+    saturate::{LoadStats, saturate},
+    schedule::{Schedule, mark, pause},
+    statistics::{median, percentile_ms},
+    target::{Kairanban, Target, floor, kairanban},
 };
 
-const LINES: usize = 64;
-/// Readers who wait for a post.
-const CROWD: usize = 1_000;
+const CONNECTIONS: usize = 64;
+/// Readers that wait for a post.
+const READERS: usize = 1_000;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Posts by 64 connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Writes {
-    /// How they were committed.
+pub struct WriteFigures {
+    /// The database, and how posts are committed.
     pub name: String,
     /// Acknowledged in a second.
     pub per_second: f64,
-    /// The median of how long one took.
+    /// How long a post took: the median.
     pub p50_ms: f64,
-    /// The same, at the slow end.
+    /// How long a post took: the 99th percentile.
     pub p99_ms: f64,
     /// Processor time of the server for each.
     pub request_us: f64,
 }
 
-/// On Postgres as it comes, flushing each commit to the disk, and on SQLite; with groups and without.
+/// Measures posts on Postgres as installed, which flushes each commit to the disk, and on SQLite; with group commit
+/// and without.
 ///
 /// # Errors
-/// If something cannot be started.
-pub fn writes(rounds: usize, postgres: &Postgres) -> Result<Vec<Writes>> {
-    let alone = |how: Kairanban| Kairanban {
+/// If a server cannot be started or refuses a post.
+pub fn writes(rounds: usize, postgres: &Postgres) -> Result<Vec<WriteFigures>> {
+    let ungrouped = |setup: Kairanban| Kairanban {
         settings: vec![("DATABASE__WRITE_GROUP_MAX", "1".to_owned())],
-        ..how
+        ..setup
     };
     let on_postgres = || -> Result<Kairanban> {
         Ok(Kairanban {
@@ -53,105 +54,110 @@ pub fn writes(rounds: usize, postgres: &Postgres) -> Result<Vec<Writes>> {
             ..Kairanban::default()
         })
     };
-    let contenders = [
-        kairanban("Postgres, one commit for each", alone(on_postgres()?)),
+    let targets = [
+        kairanban("Postgres, one commit for each", ungrouped(on_postgres()?)),
         kairanban("Postgres, group commit", on_postgres()?),
-        kairanban("SQLite, one commit for each", alone(Kairanban::default())),
+        kairanban(
+            "SQLite, one commit for each",
+            ungrouped(Kairanban::default()),
+        ),
         kairanban("SQLite, group commit", Kairanban::default()),
     ];
-    contenders
-        .iter()
-        .map(|contender| posts(contender, rounds))
-        .collect()
+    targets.iter().map(|target| posts(target, rounds)).collect()
 }
 
-fn posts(contender: &Contender, rounds: usize) -> Result<Writes> {
-    let running = contender.start()?;
-    let mut driven = Vec::new();
+fn posts(target: &Target, rounds: usize) -> Result<WriteFigures> {
+    let running = target.start()?;
+    let mut stats: Vec<LoadStats> = Vec::new();
     for _ in 0..rounds {
-        driven.push(drive(&running.process, LINES, ROUND, |line, n| {
-            let number = n
-                .wrapping_mul(64)
-                .wrapping_add(u32::try_from(line).unwrap_or_default());
-            running.publish(&text(number % 1_000_000, contender.text_bytes))
-        })?);
+        stats.push(saturate(
+            &running.process,
+            CONNECTIONS,
+            ROUND,
+            |connection, n| {
+                let number = n
+                    .wrapping_mul(64)
+                    .wrapping_add(u32::try_from(connection).unwrap_or_default());
+                running.publish_request(&text(number % 1_000_000, target.text_bytes))
+            },
+        )?);
     }
-    Ok(Writes {
-        name: contender.name.to_owned(),
-        per_second: median(driven.iter().map(|driven| driven.per_second).collect()),
-        p50_ms: median(driven.iter().map(|driven| driven.p50_ms).collect()),
-        p99_ms: median(driven.iter().map(|driven| driven.p99_ms).collect()),
-        request_us: median(driven.iter().map(|driven| driven.request_us).collect()),
+    Ok(WriteFigures {
+        name: target.name.to_owned(),
+        per_second: median(stats.iter().map(|stats| stats.per_second).collect()),
+        p50_ms: median(stats.iter().map(|stats| stats.p50_ms).collect()),
+        p99_ms: median(stats.iter().map(|stats| stats.p99_ms).collect()),
+        request_us: median(stats.iter().map(|stats| stats.request_us).collect()),
     })
 }
 
-/// How soon readers have what was committed.
+/// The time from a commit to its readers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Soon {
-    /// From where to where.
+pub struct CommitLatency {
+    /// The target, and from where to where.
     pub name: String,
-    /// Readers.
+    /// Number of readers.
     pub readers: usize,
-    /// The median.
+    /// The median time.
     pub p50_ms: f64,
-    /// The slow end.
+    /// The 99th percentile of the time.
     pub p99_ms: f64,
 }
 
-/// From the commit, as Postgres itself notes it (before it is flushed to the disk), to one reader of an idle server and to the
-/// last of 1,000; beside the floor, which has nothing to commit, from the first of 1,000 readers to the last.
+/// Measures the time from the commit, as Postgres records it (before it is flushed to the disk), to one reader of an
+/// idle server and to the last of 1,000. The floor has nothing to commit: its time is from the first of 1,000 readers
+/// to the last.
 ///
 /// # Errors
-/// If something cannot be started.
-pub fn soon(postgres: &Postgres) -> Result<Vec<Soon>> {
-    let how = || -> Result<Kairanban> {
+/// If a server cannot be started or refuses a post.
+pub fn commit_latency(postgres: &Postgres) -> Result<Vec<CommitLatency>> {
+    let setup = || -> Result<Kairanban> {
         Ok(Kairanban {
             database_url: Some(postgres.create_database()?),
             ..Kairanban::default()
         })
     };
-    let ours = how()?;
+    let ours = setup()?;
     let url = ours.database_url.clone().context("no database")?;
     let mut all = commit_to_one(&kairanban("kairanban, Postgres", ours), &url)?;
-    let ours = how()?;
+    let ours = setup()?;
     let url = ours.database_url.clone().context("no database")?;
     all.push(commit_to_last(
         &kairanban("kairanban, Postgres", ours),
         &url,
-        CROWD,
+        READERS,
     )?);
-    for contender in [
+    for target in [
         floor(),
-        kairanban("kairanban, Postgres", how()?),
+        kairanban("kairanban, Postgres", setup()?),
         kairanban("kairanban, SQLite", Kairanban::default()),
     ] {
-        let seen = posts_before_a_crowd(&contender, CROWD)?;
-        let ms = |percent| float(seen.spread.value_at_percentile(percent)) / 1e3;
-        let name = format!("{}: first reader → last", contender.name);
-        all.push(Soon {
+        let stats = deliver_posts(&target, READERS)?;
+        let name = format!("{}: first reader → last", target.name);
+        all.push(CommitLatency {
             name,
-            readers: CROWD,
-            p50_ms: ms(50.0),
-            p99_ms: ms(99.0),
+            readers: READERS,
+            p50_ms: percentile_ms(&stats.spread_us, 50.0),
+            p99_ms: percentile_ms(&stats.spread_us, 99.0),
         });
     }
     Ok(all)
 }
 
-/// Posts now and then, each when the one before has long arrived, and one reader.
-fn commit_to_one(contender: &Contender, url: &str) -> Result<Vec<Soon>> {
+/// Posts to one reader, each time after the last post has arrived.
+fn commit_to_one(target: &Target, url: &str) -> Result<Vec<CommitLatency>> {
     const POSTS: u32 = 200;
-    let running = contender.start()?;
-    let mut reader = running.line()?;
-    reader.listen(&running.subscribe())?;
-    let mut line = running.line()?;
-    let (mut arrived, mut asked) = (Vec::new(), Vec::new());
+    let running = target.start()?;
+    let mut reader = running.connection()?;
+    reader.open_stream(&running.stream_request())?;
+    let mut writer = running.connection()?;
+    let (mut arrived, mut from_request) = (Vec::new(), Vec::new());
     for n in 0..POSTS {
         pause(Duration::from_millis(20));
         let began = Instant::now();
-        line.ask(&running.publish(&text(n, contender.text_bytes)))?;
-        reader.hear(super::mark(n).as_bytes())?;
-        asked.push(began.elapsed().as_secs_f64() * 1e3);
+        writer.send(&running.publish_request(&text(n, target.text_bytes)))?;
+        reader.wait_for(mark(n).as_bytes())?;
+        from_request.push(began.elapsed().as_secs_f64() * 1e3);
         arrived.push(epoch_s()?);
     }
     let committed = commits(url)?;
@@ -165,14 +171,14 @@ fn commit_to_one(contender: &Contender, url: &str) -> Result<Vec<Soon>> {
         .zip(committed)
         .map(|(arrived, committed)| (arrived - committed) * 1e3)
         .collect();
-    let soon = |what, figures| Soon::of(format!("{}: {what}", contender.name), 1, figures);
+    let latency = |what, figures| CommitLatency::of(format!("{}: {what}", target.name), 1, figures);
     Ok(vec![
-        soon("commit → one reader", from_commit),
-        soon("request of the post → one reader", asked),
+        latency("commit → one reader", from_commit),
+        latency("request of the post → one reader", from_request),
     ])
 }
 
-impl Soon {
+impl CommitLatency {
     fn of(name: String, readers: usize, mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let p99_ms = figures
@@ -188,10 +194,10 @@ impl Soon {
     }
 }
 
-/// The clock that Postgres notes its commits by.
+/// Returns the time by the clock that Postgres records its commits with.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it is another process's clock that this is held against"
+    reason = "it is compared with the clock of another process"
 )]
 fn epoch_s() -> Result<f64> {
     Ok(SystemTime::now()
@@ -199,7 +205,7 @@ fn epoch_s() -> Result<f64> {
         .as_secs_f64())
 }
 
-/// When Postgres committed each topic, in seconds of the epoch.
+/// Returns when Postgres committed each topic, in seconds since 1970.
 fn commits(url: &str) -> Result<Vec<f64>> {
     let sql = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM topics ORDER BY id";
     let output = Command::new("psql")
@@ -217,35 +223,35 @@ fn commits(url: &str) -> Result<Vec<f64>> {
         .collect()
 }
 
-fn commit_to_last(contender: &Contender, url: &str, readers: usize) -> Result<Soon> {
-    let seen = posts_before_a_crowd(contender, readers)?;
+fn commit_to_last(target: &Target, url: &str, readers: usize) -> Result<CommitLatency> {
+    let stats = deliver_posts(target, readers)?;
     let (now, now_s) = (Instant::now(), epoch_s()?);
     let committed = commits(url)?;
     ensure!(
-        committed.len() == seen.ended.len(),
+        committed.len() == stats.last_at.len(),
         "{} commits of {} posts",
         committed.len(),
-        seen.ended.len()
+        stats.last_at.len()
     );
-    let ended_s = |ended: &Instant| now_s - (now - *ended).as_secs_f64();
-    let figures = seen
-        .ended
+    let seconds_of = |instant: &Instant| now_s - (now - *instant).as_secs_f64();
+    let figures = stats
+        .last_at
         .iter()
         .zip(committed)
-        .map(|(ended, committed)| (ended_s(ended) - committed) * 1e3)
+        .map(|(last_at, committed)| (seconds_of(last_at) - committed) * 1e3)
         .collect();
-    Ok(Soon::of(
-        format!("{}: commit → last reader", contender.name),
+    Ok(CommitLatency::of(
+        format!("{}: commit → last reader", target.name),
         readers,
         figures,
     ))
 }
 
-fn posts_before_a_crowd(contender: &Contender, readers: usize) -> Result<Seen> {
-    let running = contender.start()?;
-    let mut crowd = gather(&running, readers)?;
-    crowd.idle(Duration::from_secs(1))?;
-    Ok(watch(&running, &mut crowd, Schedule::new(0, 10.0, 20.0))?.0)
+fn deliver_posts(target: &Target, readers: usize) -> Result<DeliveryStats> {
+    let running = target.start()?;
+    let mut readers = connect(&running, readers)?;
+    readers.idle(Duration::from_secs(1))?;
+    Ok(deliver(&running, &mut readers, Schedule::new(0, 10.0, 20.0))?.0)
 }
 
 #[cfg(test)]
@@ -253,13 +259,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slow_end_is_what_one_in_a_hundred_exceeds() {
-        let soon = Soon::of("s".to_owned(), 1, (1..=200).rev().map(f64::from).collect());
+    fn the_99th_percentile_is_what_one_in_a_hundred_exceeds() {
+        let many = CommitLatency::of("s".to_owned(), 1, (1..=200).rev().map(f64::from).collect());
         assert!(
-            (soon.p50_ms - 100.5).abs() < 1e-9 && (soon.p99_ms - 199.0).abs() < 1e-9,
-            "{soon:?}"
+            (many.p50_ms - 100.5).abs() < 1e-9 && (many.p99_ms - 199.0).abs() < 1e-9,
+            "{many:?}"
         );
-        let one = Soon::of("s".to_owned(), 1, vec![4.0]);
+        let one = CommitLatency::of("s".to_owned(), 1, vec![4.0]);
         assert!(
             (one.p50_ms - 4.0).abs() < 1e-9 && (one.p99_ms - 4.0).abs() < 1e-9,
             "{one:?}"

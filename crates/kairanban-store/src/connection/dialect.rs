@@ -1,36 +1,8 @@
 //! Where the two databases need different SQL for the same thing.
 
-use diesel::{QueryResult, connection::SimpleConnection as _};
-
 use super::AnyConnection;
 
 impl AnyConnection {
-    /// Gives as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
-    /// log have it, the last of them, and the row before all of them.
-    pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => {
-                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
-                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
-                 before.revision AS before_revision, before.id AS before_id, \
-                 to_char(before.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS before_at \
-                 FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
-                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
-                 ORDER BY revision DESC, id DESC LIMIT 1)"
-            }
-            Self::Sqlite(_) => {
-                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
-                 last.id, last.kind, last.board_id, last.topic_id, last.at, \
-                 before.revision AS before_revision, before.id AS before_id, before.at AS before_at \
-                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
-                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
-                 ORDER BY revision DESC, id DESC LIMIT 1)"
-            }
-        }
-    }
-
     /// When a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
         match self {
@@ -91,14 +63,6 @@ impl AnyConnection {
         }
     }
 
-    /// Has the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
-    pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
     /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; nothing on SQLite, which cannot.
     pub(crate) fn contents_sql(&self, board_ids: &str, topics_max: usize) -> Option<String> {
         match self {
@@ -135,8 +99,8 @@ impl AnyConnection {
         }
     }
 
-    /// What stands before and behind a JSON array of keys, each an object of board_id, key, request and topic_id, to write them. Returns their number. Waits for
-    /// another transaction that has written one of them for `kairanban.key_wait` at most, then fails; what follows in this
+    /// What stands before and behind a JSON array of keys, each an object of board_id, key, request and topic_id, to write them.
+    /// Returns their number. Waits for another transaction that has written one of them for `kairanban.key_wait` at most, then fails; what follows in this
     /// transaction may wait as long as before. `None` on SQLite, which has one writer at a time.
     pub(crate) const fn insert_idempotency_sql(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -151,37 +115,6 @@ impl AnyConnection {
                  set_config('lock_timeout', (SELECT before FROM bounded), true) FROM noted) AS done",
             )),
             Self::Sqlite(_) => None,
-        }
-    }
-
-    /// From here to the end of the transaction waits hardly for a key: many that are in use must not use up the time of all.
-    pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => {
-                connection.batch_execute("SET LOCAL kairanban.key_wait = '1'")
-            }
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
-    /// Begins the archiver's transaction: with the order of commits locked, so that what is past
-    /// the end of a full board stays so until the commit. Waits for nobody on SQLite, which has
-    /// one writer at a time anyway.
-    pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => connection
-                .batch_execute("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'"),
-            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
-        }
-    }
-
-    /// Ends what [`begin_archiving`](Self::begin_archiving) began, before the commit.
-    pub(crate) fn end_archiving(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(_) => Ok(()),
-            Self::Sqlite(connection) => {
-                connection.batch_execute("UPDATE revisions SET archiving = 0")
-            }
         }
     }
 

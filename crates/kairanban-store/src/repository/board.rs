@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
 use kairanban_core::{
-    Board, BoardId, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision, Scope,
-    Standing,
+    Board, BoardId, BoardInfo, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision,
+    Scope,
 };
 
 use crate::{
@@ -14,30 +14,31 @@ use crate::{
     error::Refusal,
     identity,
     lenient::LossyText,
-    rows::{StandingRow, policies, revision, standing_columns},
+    rows::{StandingRow, policies, standing_columns},
     schema::boards,
+    sql::revision,
 };
 
 /// The key under which `identity` names the board that takes topics without one.
 const DEFAULT_BOARD: &str = "default_board";
 
-/// Which boards somebody may see.
+/// The boards that a caller may see.
 #[derive(Clone, Debug)]
 pub enum Visible {
-    /// All of them.
+    /// Every board, whatever its policies.
     All,
     /// Those that are open to everybody, and this one.
     Open(Option<BoardName>),
 }
 
-/// What is to change in a board.
+/// A change of a board.
 #[derive(Clone, Debug, Default)]
 pub struct BoardEdit {
-    /// Its title.
+    /// The new title; `None` leaves it.
     pub title: Option<BoardTitle>,
-    /// Who may read it.
+    /// Who may read it from now on; `None` leaves that.
     pub read: Option<ReadPolicy>,
-    /// Who may post on it.
+    /// Who may post on it from now on; `None` leaves that.
     pub post: Option<PostPolicy>,
 }
 
@@ -52,7 +53,7 @@ pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_
 /// A board as it stands, without its list.
 #[derive(Clone, Copy, Debug)]
 pub struct BoardPlace {
-    /// Its key.
+    /// The id of the board.
     pub id: BoardId,
     /// Who may do what there.
     pub policies: Policies,
@@ -63,7 +64,7 @@ pub struct BoardPlace {
 }
 
 /// How a board stands, all of one moment.
-pub(crate) fn place_of(
+pub(crate) fn board_head(
     connection: &mut AnyConnection,
     board: &BoardName,
 ) -> Result<BoardPlace, StoreError> {
@@ -140,7 +141,7 @@ pub(crate) fn boards(
         .limit(limit)
         .select(board_columns())
         .load(connection)?;
-    // A name that another program chose and that no address can hold is nobody's board.
+    // A name that another program chose and that no address can hold is skipped.
     Ok(rows.into_iter().filter_map(board).collect())
 }
 
@@ -256,7 +257,7 @@ pub(crate) fn delete_board(
     touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)
 }
 
-/// Makes the board if there is none with this name; tells whether it did.
+/// Creates the board if none has this name. Returns whether it did.
 pub(crate) fn ensure_board(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -308,8 +309,8 @@ pub(crate) fn stored_default_board(
     Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
-/// Whether somebody may read a board: `right` is what their token allows there. For all others it
-/// is not there.
+/// Checks that a caller may read a board: `right` is the scope of its token there. For all others the board does not
+/// exist.
 pub(crate) fn may_read(
     board: &BoardName,
     policies: Policies,
@@ -340,7 +341,7 @@ pub(super) fn may_post(
 pub(crate) fn standings(
     connection: &mut AnyConnection,
     ids: &[BoardId],
-) -> Result<Vec<(BoardId, Option<Standing>)>, StoreError> {
+) -> Result<Vec<(BoardId, Option<BoardInfo>)>, StoreError> {
     let keys = ids.iter().map(|id| id.0);
     let query = boards::table
         .filter(boards::id.eq_any(keys))

@@ -12,7 +12,7 @@ use crate::{
     schema::topics,
 };
 
-/// A topic that somebody wants on a board.
+/// A request for a new topic on a board.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Creation<'a> {
     pub(crate) board: &'a BoardName,
@@ -25,7 +25,7 @@ pub(crate) struct Creation<'a> {
 
 /// A topic on its way into Postgres, as JSON: any number of those is one value.
 #[derive(Serialize)]
-struct NewRow<'a> {
+struct NewTopicRow<'a> {
     board_id: i64,
     comment: &'a str,
     author: &'a str,
@@ -56,7 +56,7 @@ pub(crate) fn create_topics(
     Ok(decisions.into_iter().map(outcome).collect())
 }
 
-/// The same, each under a savepoint: slower, but a topic that the database refuses is its own outcome.
+/// Creates topics like [`create_topics`], each under a savepoint: slower, but a topic that the database refuses is its own outcome.
 ///
 /// # Errors
 /// If all of it has to be undone: the database failed.
@@ -85,7 +85,7 @@ pub(crate) fn create_each(
     Ok(outcomes)
 }
 
-/// The same for one topic in a transaction of its own, without a savepoint.
+/// Creates one topic in a transaction of its own, without a savepoint.
 ///
 /// # Errors
 /// Also if the topic is refused.
@@ -190,7 +190,7 @@ enum Decision {
 
 type Boards<'a> = HashMap<&'a BoardName, Option<(BoardId, Policies)>>;
 
-/// The boards that are named, each looked for once; `None` if there is none.
+/// Looks up each board that is named once; `None` if no board has the name.
 fn boards<'a>(
     connection: &mut AnyConnection,
     wanted: &[Creation<'a>],
@@ -255,13 +255,13 @@ fn insert(
     }
 }
 
-type NewColumns<'a> = (
+type NewTopicColumns<'a> = (
     diesel::dsl::Eq<topics::board_id, i64>,
     diesel::dsl::Eq<topics::comment, &'a str>,
     diesel::dsl::Eq<topics::author, &'a str>,
 );
 
-fn columns(board: BoardId, topic: &NewTopic) -> NewColumns<'_> {
+fn columns(board: BoardId, topic: &NewTopic) -> NewTopicColumns<'_> {
     (
         topics::board_id.eq(board.0),
         topics::comment.eq(topic.comment()),
@@ -307,7 +307,7 @@ fn insert_together(
     sql: &str,
     new: &[(BoardId, &Creation<'_>)],
 ) -> Result<Vec<Option<TopicId>>, StoreError> {
-    let rows = new.iter().map(|(board, creation)| NewRow {
+    let rows = new.iter().map(|(board, creation)| NewTopicRow {
         board_id: board.0,
         comment: creation.topic.comment(),
         author: creation.topic.author(),

@@ -6,8 +6,8 @@ use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
 use crate::{
-    BoardContent, StoreError, Stretch, change_log, classified, connection::AnyConnection, history,
-    identity, migrate,
+    BoardContent, ChangeBatch, StoreError, change_log, classified, contents, history, identity,
+    migrate, tx::WriteTx,
 };
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
@@ -15,7 +15,7 @@ const TABLES_WAIT: Duration = Duration::from_millis(200);
 
 impl Store {
     /// Finds out whether the database still holds the history that was read up to `known`, and begins a new epoch if it was
-    /// restored. Gives the newest place in its log.
+    /// restored. Returns the newest place in its log.
     ///
     /// # Errors
     /// If the database is away.
@@ -31,7 +31,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn changes_since(&self, known: &LogPosition) -> Result<Option<Stretch>, StoreError> {
+    pub fn changes_since(&self, known: &LogPosition) -> Result<Option<ChangeBatch>, StoreError> {
         // A file is known by what lies there, not by what a connection may hold open.
         let file = self
             .config
@@ -45,11 +45,11 @@ impl Store {
         self.with(|connection| change_log::since(connection, known, self.config.changes_max))
     }
 
-    /// The boards that changed after a revision, also if the log was trimmed since. Gives how far the log reaches, too.
+    /// The boards that changed after a revision, also if the log was trimmed since. Returns how far the log reaches, too.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn boards_since(&self, after: Revision) -> Result<Stretch, StoreError> {
+    pub fn boards_since(&self, after: Revision) -> Result<ChangeBatch, StoreError> {
         self.with(|connection| change_log::boards_since(connection, after))
     }
 
@@ -58,11 +58,11 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn contents(&self, boards: &[BoardId]) -> Result<Vec<BoardContent>, StoreError> {
-        self.with(|connection| history::contents(connection, boards, self.config.topics_max))
+        self.with(|connection| contents::contents(connection, boards, self.config.topics_max))
     }
 
     /// Logs what the log has missed of a board that was seen at a revision: that its list has to be read, and, if `is_board`,
-    /// that the board itself changed. Tells whether it did; another node may have been quicker.
+    /// that the board itself changed. Returns whether it did; another node may have been quicker.
     ///
     /// # Errors
     /// If the database is away.
@@ -72,16 +72,16 @@ impl Store {
         seen: Revision,
         is_board: bool,
     ) -> Result<bool, StoreError> {
-        let log =
-            |connection: &mut AnyConnection| history::log_missed(connection, board, seen, is_board);
+        let mut tx = WriteTx::on_pool(&self.pool)?;
+        let is_logged =
+            tx.run(|connection| contents::log_missed(connection, board, seen, is_board))?;
+        tx.stamp()?;
         // A row without a revision has no place in the order, and would be in the log for good.
-        let check = |connection: &mut AnyConnection, logged| match logged
-            && change_log::stamped(connection)?.is_none()
-        {
-            true => Err(classified::triggers_off()),
-            false => Ok(logged),
-        };
-        self.pool.write(log, check)
+        if is_logged && tx.stamped()?.is_none() {
+            return tx.run(|_| Err(classified::triggers_off()));
+        }
+        tx.commit()?;
+        Ok(is_logged)
     }
 
     /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
@@ -107,10 +107,10 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn trimmed_to(&self) -> Result<Revision, StoreError> {
-        self.with(change_log::trimmed_to)
+        self.with(history::trimmed_to)
     }
 
-    /// Archives at most `batch` topics that a full board no longer shows. Gives how many.
+    /// Archives at most `batch` topics that a full board no longer shows. Returns how many.
     ///
     /// # Errors
     /// If the database is away.
@@ -120,10 +120,12 @@ impl Store {
         if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
             return Ok(0);
         }
-        self.pool.write(
-            |connection| change_log::archive(connection, board, topics_max, batch),
-            |_, moved| Ok(moved),
-        )
+        let mut tx = WriteTx::on_pool(&self.pool)?;
+        let moved =
+            tx.run(|connection| change_log::archive(connection, board, topics_max, batch))?;
+        tx.stamp()?;
+        tx.commit()?;
+        Ok(moved)
     }
 
     /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
@@ -134,12 +136,12 @@ impl Store {
         self.with(|connection| change_log::head_before(connection, ago))
     }
 
-    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Gives how many went.
+    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Returns how many went.
     ///
     /// # Errors
     /// If the database is away.
     pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
         self.pool
-            .with_turn(|connection| change_log::prune(connection, changes_max, age_max))
+            .with_write_lock(|connection| change_log::prune(connection, changes_max, age_max))
     }
 }

@@ -14,15 +14,16 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{Answer, CHECK_INTERVAL, Committed, Groups, Job, WriterConfig};
+use super::{CHECK_INTERVAL, Groups, Job, WriterConfig};
 use crate::{
-    Store, StoreError, WriterHealth,
-    group_commit::{self, Limits, Outcome},
+    Committed, Store, StoreError, WriterHealth,
+    group_commit::{self, GroupOutcome, Limits},
     pool::Session,
+    write::WriteAnswer,
 };
 
 type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
-type Answers = Vec<oneshot::Sender<Answer>>;
+type Answers = Vec<oneshot::Sender<WriteAnswer>>;
 
 /// Queued writes wait no longer than this for a worker, if none can be started.
 const NO_WORKER_WAIT: Duration = Duration::from_millis(100);
@@ -50,7 +51,7 @@ struct InFlight {
     worker: u64,
     /// Since when it waits for the database, if it does.
     since: Option<Instant>,
-    /// To whom it owes an answer.
+    /// The requests that it owes an answer.
     answers: Answers,
     end: Option<End>,
 }
@@ -59,7 +60,7 @@ struct InFlight {
 #[derive(Clone, Copy)]
 enum End {
     /// There are no more writes, and will be none.
-    Done,
+    Finished,
     Panicked,
 }
 
@@ -100,7 +101,7 @@ impl Shared {
             }
             match self.wait() {
                 None => {}
-                Some(End::Done) => return,
+                Some(End::Finished) => return,
                 Some(End::Panicked) => panic!("the worker of the writer panicked"),
             }
         }
@@ -151,7 +152,7 @@ impl Shared {
             match in_flight.since.map(|since| since + group_wait) {
                 Some(due) if due <= Instant::now() => break,
                 Some(due) => drop(self.0.changed.wait_until(&mut in_flight, due)),
-                // What begins meanwhile is not late before the next look.
+                // What begins meanwhile is not late before the next round.
                 None => drop(self.0.changed.wait_for(&mut in_flight, group_wait / 4)),
             }
         }
@@ -185,7 +186,7 @@ impl Shared {
                     }
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.end(End::Done),
+                Err(RecvTimeoutError::Disconnected) => return self.end(End::Finished),
             };
             let outcome = self.run(
                 number,
@@ -214,7 +215,7 @@ impl Shared {
             if is_faulty {
                 group_commit::check(session, limits)
             } else {
-                group_commit::look(session)
+                group_commit::check_session(session)
             }
         };
         let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else {
@@ -233,9 +234,9 @@ impl Shared {
         &self,
         number: u64,
         answers: Answers,
-        work: impl FnOnce(Limits) -> Outcome,
+        work: impl FnOnce(Limits) -> GroupOutcome,
         writes: usize,
-    ) -> Result<(Outcome, Answers), Outcome> {
+    ) -> Result<(GroupOutcome, Answers), GroupOutcome> {
         let (now, config) = (Instant::now(), self.0.config);
         {
             let mut in_flight = self.0.in_flight.lock();
@@ -251,7 +252,7 @@ impl Shared {
         // A panic must not end the thread, or no write would ever be committed again.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
-            Outcome {
+            GroupOutcome {
                 commits: Vec::new(),
                 answers: vec![Err(panicked); writes],
             }
@@ -264,7 +265,7 @@ impl Shared {
         Ok((outcome, std::mem::take(&mut in_flight.answers)))
     }
 
-    fn report(&self, Outcome { commits, answers }: Outcome, senders: Answers) {
+    fn report(&self, GroupOutcome { commits, answers }: GroupOutcome, senders: Answers) {
         answers
             .iter()
             .filter_map(|answer| answer.as_ref().err())
@@ -288,7 +289,7 @@ impl Shared {
     }
 }
 
-/// Has the watcher know that its worker panicked.
+/// Reports to the watcher that its worker panicked.
 struct ReportPanic<'a>(&'a Shared);
 
 impl Drop for ReportPanic<'_> {
@@ -299,6 +300,6 @@ impl Drop for ReportPanic<'_> {
     }
 }
 
-fn refuse(answers: impl Iterator<Item = oneshot::Sender<Answer>>, reason: &str) {
+fn refuse(answers: impl Iterator<Item = oneshot::Sender<WriteAnswer>>, reason: &str) {
     answers.for_each(|answer| drop(answer.send(Err(StoreError::Unavailable(reason.to_owned())))));
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use kairanban_core::Revision;
-use kairanban_store::{Deed, Secret, TicketTimes, Write};
+use kairanban_store::{AdminCommand, Secret, TicketTimes, Write, Writer};
 
 use crate::place::{Kind, Place, administer, create, main, run, topic};
 
@@ -18,18 +18,32 @@ const TIMES: TicketTimes = TicketTimes {
 const YOUNG: u32 = 3_500;
 const OLD: u32 = 3_700;
 
-fn only_what_is_too_old_is_forgotten(place: &Place) {
-    let age = |table: &str, column: &str, seconds: u32| {
-        let then = match place.kind {
-            Kind::Postgres => format!("now() - interval '{seconds} seconds'"),
-            Kind::Sqlite => format!("datetime('now', '-{seconds} seconds')"),
-        };
-        place.foreign().run(&format!(
-            "UPDATE {table} SET {column} = {then} WHERE {column} IS NOT NULL"
-        ));
+/// Sets the times of all rows of a table back, as the database counts.
+fn age(place: &Place, table: &str, column: &str, seconds: u32) {
+    let then = match place.kind {
+        Kind::Postgres => format!("now() - interval '{seconds} seconds'"),
+        Kind::Sqlite => format!("datetime('now', '-{seconds} seconds')"),
     };
-    let (writer, _) = place.writer();
+    place.foreign().run(&format!(
+        "UPDATE {table} SET {column} = {then} WHERE {column} IS NOT NULL"
+    ));
+}
 
+fn only_what_is_too_old_is_forgotten(place: &Place) {
+    let (writer, _) = place.writer();
+    old_keys_are_forgotten(place, &writer);
+    old_deletes_are_final(place, &writer);
+    old_tickets_are_forgotten(place);
+    the_old_log_is_forgotten(place);
+    let off = (place.store.now().expect("a time") - chrono::Utc::now()).abs();
+    assert_eq!(
+        off > chrono::TimeDelta::days(1),
+        std::env::var_os("LD_PRELOAD").is_some(),
+        "whose clock is wrong: {off}"
+    );
+}
+
+fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
     let keyed = Write::CreateTopic {
         board: main(),
         topic: topic("x"),
@@ -38,51 +52,55 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
     };
     run(writer.write(keyed)).expect("written");
     for (seconds, gone) in [(YOUNG, 0), (OLD, 1)] {
-        age("idempotency", "used_at", seconds);
+        age(place, "idempotency", "used_at", seconds);
         assert_eq!(
             place.store.forget_keys(BOUND).expect("forgotten"),
             gone,
             "keys"
         );
     }
+}
 
+fn old_deletes_are_final(place: &Place, writer: &Writer) {
     let id = create(place, "deleted").id;
-    run(writer.write(administer(Deed::DeleteTopic {
+    run(writer.write(administer(AdminCommand::DeleteTopic {
         board: main(),
         id,
         expected: None,
     })))
     .expect("deleted");
     let restore = || {
-        run(writer.write(administer(Deed::RestoreTopic {
+        run(writer.write(administer(AdminCommand::RestoreTopic {
             board: main(),
             id,
             within: BOUND,
         })))
         .is_ok()
     };
-    age("deleted_topics", "deleted_at", OLD);
+    age(place, "deleted_topics", "deleted_at", OLD);
     assert!(!restore(), "undo after too long");
-    age("deleted_topics", "deleted_at", YOUNG);
+    age(place, "deleted_topics", "deleted_at", YOUNG);
     assert_eq!(
         place.store.forget(100, BOUND, TIMES).expect("forgotten"),
         0,
         "deleted topics"
     );
     assert!(restore(), "undo");
-    run(writer.write(administer(Deed::DeleteTopic {
+    run(writer.write(administer(AdminCommand::DeleteTopic {
         board: main(),
         id,
         expected: None,
     })))
     .expect("deleted");
-    age("deleted_topics", "deleted_at", OLD);
+    age(place, "deleted_topics", "deleted_at", OLD);
     assert_eq!(
         place.store.forget(100, BOUND, TIMES).expect("forgotten"),
         1,
         "deleted topics"
     );
+}
 
+fn old_tickets_are_forgotten(place: &Place) {
     place
         .foreign()
         .run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
@@ -103,7 +121,7 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
         if column == "used_at" {
             assert!(open(), "at once");
         }
-        age("tickets", column, YOUNG);
+        age(place, "tickets", column, YOUNG);
         assert_eq!(
             place.store.forget(100, BOUND, TIMES).expect("forgotten"),
             0,
@@ -115,16 +133,18 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
         } else {
             "SELECT 1"
         });
-        age("tickets", column, OLD);
+        age(place, "tickets", column, OLD);
         assert_eq!(
             place.store.forget(100, BOUND, TIMES).expect("forgotten"),
             1,
             "tickets, {column}"
         );
     }
+}
 
+fn the_old_log_is_forgotten(place: &Place) {
     for (seconds, is_old) in [(YOUNG, false), (OLD, true)] {
-        age("changes", "at", seconds);
+        age(place, "changes", "at", seconds);
         let upto = place.store.head_before(BOUND).expect("a revision");
         assert_eq!(
             upto,
@@ -137,12 +157,6 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
             "the log"
         );
     }
-    let off = (place.store.now().expect("a time") - chrono::Utc::now()).abs();
-    assert_eq!(
-        off > chrono::TimeDelta::days(1),
-        std::env::var_os("LD_PRELOAD").is_some(),
-        "whose clock is wrong: {off}"
-    );
 }
 
 /// Runs in a process of its own, below.

@@ -6,7 +6,7 @@ use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, sql_query, sql_types::BigInt,
 };
 use kairanban_core::{NewTopic, Verdict};
-use kairanban_store::{Committed, StoreError, Write, Writer, Written};
+use kairanban_store::{Committed, StoreError, Write, WriteResult, Writer};
 
 use crate::{
     contract::futures,
@@ -56,7 +56,7 @@ fn each_post_has_the_topic_that_was_made_of_it() {
     for (author, answer) in authors.iter().zip(answers) {
         match answer {
             Err(StoreError::Refused(_)) => assert!(author.starts_with("drop"), "{author}"),
-            Ok(Written::Topic(topic)) => {
+            Ok(WriteResult::Topic(topic)) => {
                 let query = format!(
                     "SELECT count(*) AS number FROM came WHERE id = {} AND author = '{author}'",
                     topic.id.0
@@ -105,7 +105,7 @@ fn settings_that_a_trigger_leaves_behind_harm_no_later_write() {
         let _ = run(writer.write(creation(&format!("run {setting}"), "")));
         let comment = format!("after it 回覧板: {setting}");
         match run(writer.write(creation(&comment, ""))) {
-            Ok(Written::Topic(topic)) => assert_eq!(topic.comment, comment),
+            Ok(WriteResult::Topic(topic)) => assert_eq!(topic.comment, comment),
             other => panic!("{setting}: {other:?}"),
         }
         // What a commit says of itself is what the log says of it.

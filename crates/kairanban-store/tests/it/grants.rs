@@ -3,10 +3,10 @@
 
 use std::{process::Command, time::Duration};
 
-use kairanban_core::{Revision, Scope};
+use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
-    BoardEdit, DatabaseAddress, Deed, LogPage, NewToken, Page, Secret, Store, TicketTimes, Visible,
-    Write, Writer, check, migrate,
+    AdminCommand, BoardEdit, DatabaseAddress, LogPage, NewToken, Page, Secret, Store, TicketTimes,
+    Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
@@ -106,11 +106,14 @@ fn a_writer_knows_that_a_trigger_is_missing() {
 }
 
 fn everything(store: &Store, address: &DatabaseAddress) {
-    let times = TicketTimes {
-        first_use: Duration::ZERO,
-        idle: Duration::ZERO,
-    };
-    let at_once = Duration::ZERO;
+    let known = start(store, address);
+    write(store);
+    use_tokens(store);
+    read(store, &known);
+    tidy_up(store);
+}
+
+fn start(store: &Store, address: &DatabaseAddress) -> LogPosition {
     assert!(
         check(address, TIMEOUTS, &main(), false)
             .expect("good")
@@ -125,71 +128,83 @@ fn everything(store: &Store, address: &DatabaseAddress) {
     let (known, _) = store.settle(None).expect("an epoch");
     assert_eq!(known.epoch, *store.epoch());
     store.default_board().expect("read");
-    {
-        let (writer, thread) =
-            Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
-        let mut key = Some("once".parse().expect("a key"));
-        for number in 0..8 {
-            let create = Write::CreateTopic {
-                board: main(),
-                topic: topic(&number.to_string()),
-                key: key.take(),
-                right: None,
-            };
-            run(writer.write(create)).expect("posted");
-        }
-        let other = || "other".parse().expect("a name");
-        let id = store
-            .page(
-                &main(),
-                &Page {
-                    limit: 1,
-                    ..Page::default()
-                },
-            )
-            .expect("a page")[0]
-            .id;
-        let edit = kairanban_core::TopicEdit::try_new(Some("edited"), None).expect("allowed");
-        for deed in [
-            Deed::UpdateTopic {
-                board: main(),
-                id,
-                edit,
-                expected: None,
-            },
-            Deed::DeleteTopic {
-                board: main(),
-                id,
-                expected: None,
-            },
-            Deed::RestoreTopic {
-                board: main(),
-                id,
-                within: Duration::from_secs(60),
-            },
-            Deed::DeleteTopic {
-                board: main(),
-                id,
-                expected: None,
-            },
-            Deed::CreateBoard {
-                board: other(),
-                wanted: BoardEdit::default(),
-            },
-            Deed::UpdateBoard {
-                board: other(),
-                edit: BoardEdit {
-                    title: Some("t".parse().expect("a title")),
-                    ..BoardEdit::default()
-                },
-            },
-            Deed::DeleteBoard { board: other() },
-        ] {
-            run(writer.write(administer(deed))).expect("done");
-        }
-        drop(writer);
-        thread.join().expect("ended");
+    known
+}
+
+fn write(store: &Store) {
+    let (writer, thread) =
+        Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
+    let mut key = Some("once".parse().expect("a key"));
+    for number in 0..8 {
+        let create = Write::CreateTopic {
+            board: main(),
+            topic: topic(&number.to_string()),
+            key: key.take(),
+            right: None,
+        };
+        run(writer.write(create)).expect("posted");
     }
+    let id = store
+        .page(
+            &main(),
+            &Page {
+                limit: 1,
+                ..Page::default()
+            },
+        )
+        .expect("a page")[0]
+        .id;
+    for command in commands(id) {
+        run(writer.write(administer(command))).expect("done");
+    }
+    drop(writer);
+    thread.join().expect("ended");
+}
+
+/// Each command that the writer runs, on a topic and on a board of its own.
+fn commands(id: TopicId) -> Vec<AdminCommand> {
+    let other: BoardName = "other".parse().expect("a name");
+    let edit = kairanban_core::TopicEdit::try_new(Some("edited"), None).expect("allowed");
+    vec![
+        AdminCommand::UpdateTopic {
+            board: main(),
+            id,
+            edit,
+            expected: None,
+        },
+        AdminCommand::DeleteTopic {
+            board: main(),
+            id,
+            expected: None,
+        },
+        AdminCommand::RestoreTopic {
+            board: main(),
+            id,
+            within: Duration::from_secs(60),
+        },
+        AdminCommand::DeleteTopic {
+            board: main(),
+            id,
+            expected: None,
+        },
+        AdminCommand::CreateBoard {
+            board: other.clone(),
+            wanted: BoardEdit::default(),
+        },
+        AdminCommand::UpdateBoard {
+            board: other.clone(),
+            edit: BoardEdit {
+                title: Some("t".parse().expect("a title")),
+                ..BoardEdit::default()
+            },
+        },
+        AdminCommand::DeleteBoard {
+            board: other.clone(),
+        },
+    ]
+}
+
+fn use_tokens(store: &Store) {
     let secret = Secret::token().expect("random");
     let new = NewToken {
         name: "bot".parse().expect("a name"),
@@ -217,12 +232,15 @@ fn everything(store: &Store, address: &DatabaseAddress) {
             .is_some()
     );
     store.revoke_token(token).expect("revoked");
-    // Reading, following, reconciling.
+}
+
+/// Reads, follows and reconciles.
+fn read(store: &Store, known: &LogPosition) {
     store.load(store.epoch(), &main()).expect("the board");
     store.boards(&Visible::All, None, 9).expect("boards");
-    let place = store.place_of(&main()).expect("the board");
+    let place = store.board_head(&main()).expect("the board");
     store.contents(&[place.id]).expect("contents");
-    assert!(store.changes_since(&known).expect("the log").is_some());
+    assert!(store.changes_since(known).expect("the log").is_some());
     assert!(
         store
             .log_missed(place.id, place.revision, true)
@@ -242,7 +260,14 @@ fn everything(store: &Store, address: &DatabaseAddress) {
         .head_before(std::time::Duration::ZERO)
         .expect("a revision");
     assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);
-    // Tidying up.
+}
+
+fn tidy_up(store: &Store) {
+    let times = TicketTimes {
+        first_use: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
+    let at_once = Duration::ZERO;
     assert!(store.archive(&main(), 100).expect("archived") > 0);
     assert!(store.forget(0, at_once, times).expect("forgotten") >= 3);
     assert!(store.forget_keys(at_once).expect("forgotten") > 0);

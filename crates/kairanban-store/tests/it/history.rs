@@ -38,7 +38,7 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
     let gap = channel.live().gap(revision);
     if let Some(gap) = gap {
         let history = store.history(&gap).expect("the history");
-        channel.live().bridge(&gap, &history);
+        channel.live().backfill(&gap, &history);
     }
     let cursor = Cursor {
         epoch: store.epoch().clone(),

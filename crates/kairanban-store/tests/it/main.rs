@@ -5,9 +5,11 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod change_log;
 mod clocks;
 mod contract;
 mod foreign_triggers;
+mod foreign_writes;
 mod given_ids;
 mod grants;
 mod history;
@@ -18,7 +20,9 @@ mod replication;
 mod restored;
 mod roles;
 mod sqlite;
+mod tokens;
 mod upgrade;
+mod upgrade_sqlite;
 
 /// Runs each story on SQLite and on Postgres.
 #[macro_export]

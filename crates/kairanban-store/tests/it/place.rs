@@ -14,10 +14,10 @@ use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection,
     connection::SimpleConnection, sql_query, sql_types::Text,
 };
-use kairanban_core::{Actor, BoardName, Change, Loaded, LogPosition, NewTopic, Revision, Topic};
+use kairanban_core::{Actor, BoardLoad, BoardName, Change, LogPosition, NewTopic, Revision, Topic};
 use kairanban_store::{
-    DatabaseAddress, Deed, Store, StoreConfig, Stretch, Timeouts, Write, Writer, WriterConfig,
-    Written, migrate,
+    AdminCommand, ChangeBatch, DatabaseAddress, Store, StoreConfig, Timeouts, Write, WriteResult,
+    Writer, WriterConfig, migrate,
 };
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
@@ -106,7 +106,7 @@ impl Place {
         }
     }
 
-    pub(crate) fn load(&self) -> Loaded {
+    pub(crate) fn load(&self) -> BoardLoad {
         self.store
             .load(self.store.epoch(), &main())
             .expect("the board")
@@ -134,11 +134,11 @@ impl Place {
             .expect("the log")
             .expect("the same history")
         {
-            Stretch::Changes { changes, .. } => changes
+            ChangeBatch::Changes { changes, .. } => changes
                 .into_iter()
                 .filter(|change| change.revision > after)
                 .collect(),
-            Stretch::Boards { .. } => panic!("more changes than expected"),
+            ChangeBatch::Boards { .. } => panic!("more changes than expected"),
         }
     }
 
@@ -223,13 +223,13 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// What the administrator `ann` does.
-pub(crate) fn administer(deed: Deed) -> Write {
+pub(crate) fn administer(command: AdminCommand) -> Write {
     Write::Administer {
         actor: Actor {
             name: "ann".to_owned(),
             token: Some(7),
         },
-        deed,
+        command,
     }
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn create(place: &Place, comment: &str) -> Topic {
     }))
     .expect("written")
     {
-        Written::Topic(topic) => topic,
+        WriteResult::Topic(topic) => topic,
         other => panic!("a topic, got {other:?}"),
     }
 }

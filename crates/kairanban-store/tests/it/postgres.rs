@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kairanban_core::ChangeKind;
-use kairanban_store::{StoreError, Write, Written};
+use kairanban_store::{StoreError, Write, WriteResult};
 
 use crate::{
     contract::futures,
@@ -230,7 +230,7 @@ fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
     holder.run("ROLLBACK");
     assert!(matches!(
         run(writer.write(write("once", Some("k")))),
-        Ok(Written::Topic(_))
+        Ok(WriteResult::Topic(_))
     ));
     assert_eq!(
         place

@@ -1,13 +1,13 @@
-//! The tables as other programs write them: what they need not say, what is refused, and what an older database becomes.
+//! The tables as other programs write them: what they need not say, and what is refused.
 
 use diesel::{
-    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection,
-    connection::SimpleConnection as _, sql_query, sql_types::Text,
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
+    sql_types::Text,
 };
 use kairanban_core::{ChangeKind, TopicEdit};
-use kairanban_store::{DatabaseAddress, Deed, Store, Written, migrate};
+use kairanban_store::{AdminCommand, DatabaseAddress, WriteResult, migrate};
 
-use crate::place::{Kind, Place, TIMEOUTS, administer, config, create, main, run};
+use crate::place::{Kind, Place, TIMEOUTS, administer, create, main, run};
 
 crate::on_both!(
     an_edit_is_recorded_by_what_changed,
@@ -21,7 +21,7 @@ struct Value {
 }
 
 /// What a query finds, as text.
-fn values(connection: &mut SqliteConnection, query: &str) -> Vec<String> {
+pub(crate) fn values(connection: &mut SqliteConnection, query: &str) -> Vec<String> {
     let rows: Vec<Value> = sql_query(query)
         .load(connection)
         .unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -70,28 +70,28 @@ fn an_edit_outlives_delete_and_undo(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "a");
     let edit = TopicEdit::try_new(Some("b"), None).expect("allowed");
-    let update = Deed::UpdateTopic {
+    let update = AdminCommand::UpdateTopic {
         board: main(),
         id: topic.id,
         edit,
         expected: None,
     };
-    let Ok(Written::Topic(edited)) = run(writer.write(administer(update))) else {
+    let Ok(WriteResult::Topic(edited)) = run(writer.write(administer(update))) else {
         panic!("a topic")
     };
     assert_eq!((topic.edited_at, edited.edited_at.is_some()), (None, true));
-    run(writer.write(administer(Deed::DeleteTopic {
+    run(writer.write(administer(AdminCommand::DeleteTopic {
         board: main(),
         id: topic.id,
         expected: None,
     })))
     .expect("deleted");
-    let restore = Deed::RestoreTopic {
+    let restore = AdminCommand::RestoreTopic {
         board: main(),
         id: topic.id,
         within: std::time::Duration::from_secs(60),
     };
-    let Ok(Written::Topic(back)) = run(writer.write(administer(restore))) else {
+    let Ok(WriteResult::Topic(back)) = run(writer.write(administer(restore))) else {
         panic!("a topic")
     };
     assert_eq!(
@@ -157,7 +157,7 @@ fn a_comment_is_enough_and_null_is_not_given() {
 }
 
 /// Times that are none, or would be read otherwise than they are written.
-const BAD_TIMES: [&str; 14] = [
+pub(crate) const BAD_TIMES: [&str; 14] = [
     "'2024-01-01 24:00:00'",
     "'2024-02-30 00:00:00'",
     "'2023-02-29 00:00:00'",
@@ -173,7 +173,7 @@ const BAD_TIMES: [&str; 14] = [
     "CAST(CAST('2024-01-01 00:00:00' AS BLOB) || x'ff' AS TEXT)",
     "'someday'",
 ];
-const TIMES: [(&str, &str); 16] = [
+pub(crate) const TIMES: [(&str, &str); 16] = [
     ("boards", "created_at"),
     ("topics", "created_at"),
     ("topics", "updated_at"),
@@ -191,7 +191,7 @@ const TIMES: [(&str, &str); 16] = [
     ("deleted_topics", "deleted_at"),
     ("deleted_topics", "edited_at"),
 ];
-const A_ROW_EACH: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a');
+pub(crate) const A_ROW_EACH: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a');
     INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read');
     INSERT INTO tickets (digest, token_id, board_id) VALUES ('d', 1, 1);
     INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k', 'r', 1);
@@ -322,223 +322,4 @@ fn a_session_with_recursive_triggers_may_edit() {
             .edited_at
             .is_some_and(|at| at > topic.created_at - chrono::TimeDelta::seconds(1))
     );
-}
-
-const OLD: [(&str, &str); 4] = [
-    (
-        "20261123000000",
-        include_str!("../../../../migrations/sqlite/2026-11-23-000000_boards/up.sql"),
-    ),
-    (
-        "20261123000001",
-        include_str!("../../../../migrations/sqlite/2026-11-23-000001_idempotency/up.sql"),
-    ),
-    (
-        "20261123000002",
-        include_str!("../../../../migrations/sqlite/2026-11-23-000002_tokens/up.sql"),
-    ),
-    (
-        "20261123000003",
-        include_str!("../../../../migrations/sqlite/2026-11-23-000003_access/up.sql"),
-    ),
-];
-
-/// A database of the version before, with what others hung on its tables.
-fn old_database(path: &std::path::Path) -> SqliteConnection {
-    let mut old = SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite");
-    let mut run = |text: &str| {
-        old.batch_execute(text)
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
-    };
-    run(
-        "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
-    );
-    for (version, text) in OLD {
-        run(text);
-        run(&format!(
-            "INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"
-        ));
-    }
-    run("INSERT INTO boards (name) VALUES ('main')");
-    run(A_ROW_EACH);
-    run("ALTER TABLE topics ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';
-         CREATE VIEW newest AS SELECT comment FROM topics ORDER BY id DESC;
-         CREATE TABLE likes (topic_id INTEGER REFERENCES topics ON DELETE CASCADE);
-         CREATE INDEX topics_author ON topics (author);
-         CREATE TABLE seen (comment TEXT);
-         CREATE TRIGGER seen AFTER INSERT ON topics BEGIN INSERT INTO seen VALUES (NEW.comment); END;
-         INSERT INTO likes VALUES (1);
-         INSERT INTO topics (id, board_id, comment) VALUES (70, 1, 'gone'); DELETE FROM topics WHERE id = 70");
-    old
-}
-
-#[test]
-fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("board.db");
-    let mut old = old_database(&path);
-    old.batch_execute("PRAGMA ignore_check_constraints = ON")
-        .expect("a pragma");
-    // A row of its own for each bad value of each column; those with one row are changed in turn.
-    for (n, time) in BAD_TIMES.iter().enumerate() {
-        let texts = [
-            format!("INSERT INTO boards (name, created_at) VALUES ('b{n}', {time})"),
-            format!(
-                "INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'bad', {time}, '2024-01-01 00:00:00'), (1, 'bad', '2024-01-01 00:00:00', {time})"
-            ),
-            format!(
-                "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, last_used_at) VALUES ('t', 'd{n}', 'read', {time}, {time}, {time}, {time})"
-            ),
-            format!(
-                "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) VALUES ('d{n}', 1, 1, {time}, {time})"
-            ),
-            format!(
-                "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) VALUES (1, 'k{n}', 'r', 1, {time})"
-            ),
-            format!("INSERT INTO audit (actor, action, at) VALUES ('ann', 'a', {time})"),
-            format!(
-                "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, archived, deleted_at) VALUES (200 + {n}, 1, '', '', {time}, {time}, 0, {time})"
-            ),
-        ];
-        texts.iter().for_each(|text| {
-            old.batch_execute(text)
-                .unwrap_or_else(|error| panic!("{text}: {error}"))
-        });
-    }
-    old.batch_execute(
-        "UPDATE changes SET at = '2024-02-30 00:00:00' WHERE id = 1; UPDATE changes SET revision = -7 WHERE id = 2;
-         DROP TRIGGER topics_stamp_kept; UPDATE topics SET revision = -1 WHERE id = 1;
-         UPDATE boards SET title = CAST(x'61ff6200' AS TEXT) WHERE id = 1;
-         UPDATE tokens SET name = CAST(x'610062' AS TEXT) WHERE id = 1;
-         INSERT INTO topics (id, board_id, comment) VALUES (9007199254740990, 1, 'far'), (9007199254740991, 1, 'farther');
-         CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics WHEN 0 BEGIN SELECT 1; END",
-    )
-    .expect("bad rows");
-    let address = DatabaseAddress::Sqlite(path);
-    migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
-    for (table, column) in TIMES.into_iter().chain([("topics", "edited_at")]) {
-        let odd = format!(
-            "SELECT quote({column}) AS value FROM {table} WHERE {column} <> strftime('%Y-%m-%d %H:%M:%f', {column}, '+0 days') AND length({column}) > 19"
-        );
-        assert_eq!(
-            values(&mut old, &odd),
-            Vec::<String>::new(),
-            "{table}.{column}"
-        );
-    }
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT integrity_check AS value FROM pragma_integrity_check"
-        ),
-        ["ok"]
-    );
-    assert_eq!(
-        values(&mut old, "SELECT title AS value FROM boards WHERE id = 1"),
-        ["a\u{FFFD}b"]
-    );
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT value FROM identity WHERE key IN ('mended', 'default_board')"
-        ),
-        ["1"]
-    );
-    // What was mended is in the log, so that readers see it.
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT CAST(count(*) AS TEXT) AS value FROM topics WHERE revision <= 0"
-        ),
-        ["0"]
-    );
-    // What was not, is as it was.
-    assert_eq!(
-        values(&mut old, "SELECT comment AS value FROM newest LIMIT 2"),
-        ["farther", "far"]
-    );
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT CAST(topic_id AS TEXT) || colour AS value FROM likes, topics WHERE id = topic_id"
-        ),
-        ["1red"]
-    );
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT name AS value FROM sqlite_master WHERE name = 'topics_author'"
-        ),
-        ["topics_author"]
-    );
-    let last: i64 = values(
-        &mut old,
-        "SELECT CAST(max(id) AS TEXT) AS value FROM topics",
-    )[0]
-    .parse()
-    .expect("a number");
-    assert!((71..1000).contains(&last), "{last}");
-    old.batch_execute(
-        "INSERT INTO topics (comment) VALUES ('new'); DELETE FROM topics WHERE id = 1",
-    )
-    .expect("written");
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT comment AS value FROM seen ORDER BY rowid DESC LIMIT 1"
-        ),
-        ["new"]
-    );
-    let store = Store::open(config(&address)).expect("a store");
-    let loaded = store.load(store.epoch(), &main()).expect("the board");
-    let shown: Vec<_> = loaded
-        .snapshot
-        .topics()
-        .iter()
-        .map(|topic| (topic.id.0, topic.comment.as_str()))
-        .collect();
-    assert_eq!(
-        shown[2..],
-        [(last - 1, "far"), (last, "farther"), (last + 1, "new")]
-    );
-}
-
-#[test]
-fn a_number_that_was_given_once_is_not_given_again_after_the_migration() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("board.db");
-    let mut old = old_database(&path);
-    migrate(&DatabaseAddress::Sqlite(path), TIMEOUTS, &main(), false).expect("migrated");
-    old.batch_execute("INSERT INTO topics (comment) VALUES ('new')")
-        .expect("written");
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT CAST(max(id) AS TEXT) AS value FROM topics"
-        ),
-        ["71"]
-    );
-}
-
-#[test]
-fn the_migration_can_be_undone_and_done_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("board.db");
-    let mut old = old_database(&path);
-    let schema =
-        "SELECT type || name || coalesce(sql, '') AS value FROM sqlite_master ORDER BY type, name";
-    let before = values(&mut old, schema);
-    let up = include_str!("../../../../migrations/sqlite/2026-11-25-000000_public_schema/up.sql");
-    let down =
-        include_str!("../../../../migrations/sqlite/2026-11-25-000000_public_schema/down.sql");
-    old.batch_execute(&format!("BEGIN; {up}; COMMIT"))
-        .expect("up");
-    let after = values(&mut old, schema);
-    assert_ne!(before, after);
-    old.batch_execute(&format!("BEGIN; {down}; COMMIT"))
-        .expect("down");
-    assert_eq!(values(&mut old, schema), before);
-    old.batch_execute(&format!("BEGIN; {up}; COMMIT"))
-        .expect("up");
-    assert_eq!(values(&mut old, schema), after);
 }

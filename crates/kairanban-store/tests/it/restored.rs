@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kairanban_core::{LogPosition, Restored, Verdict};
-use kairanban_store::{Store, Stretch, content_sum, migrate};
+use kairanban_store::{ChangeBatch, Store, content_sum, migrate};
 
 use crate::place::{Kind, Place, TIMEOUTS, config, create, main};
 
@@ -20,7 +20,7 @@ crate::on_both!(
     a_name_knows_since_when_it_means_its_board,
 );
 
-fn place_of(store: &Store) -> LogPosition {
+fn board_head(store: &Store) -> LogPosition {
     store.settle(None).expect("a place").0
 }
 
@@ -29,14 +29,14 @@ fn is_same(store: &Store, known: &LogPosition) -> bool {
 }
 
 fn a_log_that_goes_on_is_the_same(place: &Place) {
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     create(place, "one");
-    let Ok(Some(Stretch::Changes { changes, last })) = place.store.changes_since(&known) else {
+    let Ok(Some(ChangeBatch::Changes { changes, last })) = place.store.changes_since(&known) else {
         panic!("changes")
     };
     assert_eq!(changes.len(), 1, "without the row that was read before");
     let known = LogPosition { last, ..known };
-    let Ok(Some(Stretch::Changes {
+    let Ok(Some(ChangeBatch::Changes {
         changes,
         last: None,
     })) = place.store.changes_since(&known)
@@ -52,11 +52,11 @@ fn a_log_that_goes_on_is_the_same(place: &Place) {
 
 fn trimming_never_looks_like_a_restore(place: &Place) {
     (0..6).for_each(|n| drop(create(place, &format!("r{n}"))));
-    let early = place_of(&place.store);
+    let early = board_head(&place.store);
     create(place, "one too many");
     // The newest change is one that the server would forget first.
     assert!(place.store.archive(&main(), 10).expect("archived") > 0);
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     assert_eq!(
         known.last.as_ref().map(|last| last.kind.as_str()),
         Some("archive")
@@ -94,9 +94,9 @@ fn go_back(place: &Place, before: &LogPosition) {
 }
 
 fn a_log_that_went_back_begins_one_epoch_for_all_nodes(place: &Place) {
-    let backup = place_of(&place.store);
+    let backup = board_head(&place.store);
     create(place, "lost");
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     go_back(place, &backup);
     assert!(!is_same(&place.store, &known));
     let other = Store::open(config(&place.address)).expect("another node");
@@ -112,9 +112,9 @@ fn a_log_that_went_back_begins_one_epoch_for_all_nodes(place: &Place) {
 }
 
 fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
-    let backup = place_of(&place.store);
+    let backup = board_head(&place.store);
     create(place, "lost");
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     go_back(place, &backup);
     // The same number of a change, at the same revision, of the same topic; and more behind it.
     let last = known.last.clone().expect("a row");
@@ -146,7 +146,7 @@ fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
 
 fn an_emptied_log_and_a_counter_that_went_back_are_noticed(place: &Place) {
     create(place, "one");
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     let (restart, empty) = match place.kind {
         Kind::Postgres => ("ALTER SEQUENCE revision_seq RESTART", "TRUNCATE changes"),
         Kind::Sqlite => ("UPDATE revisions SET newest = 0", "DELETE FROM changes"),
@@ -170,7 +170,7 @@ fn an_emptied_log_and_a_counter_that_went_back_are_noticed(place: &Place) {
 
 fn an_epoch_that_an_administrator_began_is_taken(place: &Place) {
     create(place, "one");
-    let known = place_of(&place.store);
+    let known = board_head(&place.store);
     migrate(&place.address, TIMEOUTS, &main(), true).expect("migrated");
     assert!(!is_same(&place.store, &known));
     let (now, verdict) = place.store.settle(Some(&known)).expect("a place");
@@ -226,7 +226,7 @@ fn what_the_log_missed_is_logged_once(place: &Place) {
 fn a_name_knows_since_when_it_means_its_board(place: &Place) {
     let named_at = |name: &str| {
         let name = name.parse().expect("a name");
-        place.store.place_of(&name).expect("the board").named_at
+        place.store.board_head(&name).expect("the board").named_at
     };
     let mut foreign = place.foreign();
     let of_main = named_at("main");

@@ -1,14 +1,14 @@
 //! What each kind of role can do on Postgres: a plain writer with the published grants, a role without rights, and the owner
 //! of another schema. Asked of every object of ours that there is.
 
+mod accesses;
+mod attacks;
+
 use std::{
-    collections::BTreeSet,
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
-
-use kairanban_core::ChangeKind;
 
 use crate::place::{Foreign, Kind, Place, create};
 
@@ -85,132 +85,6 @@ const SEQUENCES: &str =
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'";
 const FUNCTIONS: &str = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
 
-/// Each access to each object; returns those that were not refused for want of a right.
-fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
-    let mut owner = place.foreign();
-    let mut tried = Vec::new();
-    for table in list(&mut owner, TABLES) {
-        let column = owner.ask(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum DESC LIMIT 1"));
-        tried.extend([
-            (format!("read {table}"), format!("SELECT * FROM {table}")),
-            (format!("insert {table}"), format!("INSERT INTO {table} DEFAULT VALUES")),
-            (format!("update {table}"), format!("UPDATE {table} SET {column} = {column}")),
-            (format!("delete {table}"), format!("DELETE FROM {table}")),
-            (format!("truncate {table}"), format!("TRUNCATE {table} CASCADE")),
-            (format!("alter {table}"), format!("ALTER TABLE {table} ADD COLUMN x int")),
-            (
-                format!("trigger {table}"),
-                format!(
-                    "CREATE TRIGGER x AFTER INSERT ON {table} EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()"
-                ),
-            ),
-            (format!("disable {table}"), format!("ALTER TABLE {table} DISABLE TRIGGER ALL")),
-            (
-                format!("refer {table}"),
-                format!("SELECT CASE WHEN has_table_privilege('{table}', 'REFERENCES') THEN 1 ELSE 1 / 0 END"),
-            ),
-            (format!("index {table}"), format!("CREATE INDEX ON {table} (({column} IS NULL))")),
-            (format!("drop {table}"), format!("DROP TABLE {table} CASCADE")),
-        ]);
-        for mode in [
-            "SHARE UPDATE EXCLUSIVE",
-            "SHARE",
-            "EXCLUSIVE",
-            "ACCESS EXCLUSIVE",
-        ] {
-            tried.push((
-                format!("lock {table}"),
-                format!("LOCK TABLE {table} IN {mode} MODE"),
-            ));
-        }
-    }
-    for sequence in list(&mut owner, SEQUENCES) {
-        tried.extend([
-            (
-                format!("read {sequence}"),
-                format!("SELECT * FROM {sequence}"),
-            ),
-            (
-                format!("draw {sequence}"),
-                format!("SELECT nextval('{sequence}')"),
-            ),
-            (
-                format!("set {sequence}"),
-                format!("SELECT setval('{sequence}', 1)"),
-            ),
-            (
-                format!("alter {sequence}"),
-                format!("ALTER SEQUENCE {sequence} RESTART"),
-            ),
-        ]);
-    }
-    for function in list(&mut owner, FUNCTIONS) {
-        let nulls = owner.ask(&format!("SELECT coalesce(string_agg('NULL', ', '), '') FROM pg_proc p, generate_series(1, pronargs) WHERE proname = '{function}'"));
-        tried.extend([
-            (format!("call {function}"), format!("SELECT {function}({nulls})")),
-            (format!("hang {function}"), format!("CREATE TEMP TABLE x (id bigint); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION {function}()")),
-            (format!("alter {function}"), format!("ALTER FUNCTION {function} RESET ALL")),
-        ]);
-    }
-    tried.push((
-        "make a table".to_owned(),
-        "CREATE TABLE public.x ()".to_owned(),
-    ));
-    tried.push((
-        "make a function".to_owned(),
-        "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned(),
-    ));
-    tried.push((
-        "become a replica".to_owned(),
-        "SET session_replication_role = replica".to_owned(),
-    ));
-    let refused = |error: &str| {
-        [
-            "permission denied",
-            "must be owner",
-            "division by zero",
-            "does not exist",
-            "must return type trigger",
-        ]
-        .iter()
-        .any(|text| error.contains(text))
-    };
-    let mut done = BTreeSet::new();
-    for (what, sql) in tried {
-        if foreign
-            .try_run(&format!("BEGIN; {sql}"))
-            .map_or_else(|error| !refused(&error), |()| true)
-        {
-            done.insert(what);
-        }
-        foreign.run("ROLLBACK");
-    }
-    done
-}
-
-#[test]
-fn a_role_can_do_what_its_grants_name_and_no_more() {
-    let place = place();
-    let nothing: BTreeSet<String> = BTreeSet::new();
-    let stranger = Role::new(&place, "stranger");
-    assert_eq!(accesses(&place, &mut stranger.connect()), nothing);
-    let writer = Role::writer(&place);
-    let allowed = [
-        "call move_topic_ids",
-        "delete topics",
-        "insert topics",
-        "lock topics",
-        "read boards",
-        "read topics",
-        "update topics",
-    ];
-    assert_eq!(
-        accesses(&place, &mut writer.connect()),
-        allowed.map(str::to_owned).into()
-    );
-    assert_eq!(place.comments(), ["first"]);
-}
-
 #[test]
 fn a_plain_writer_does_all_that_a_site_does() {
     let place = place();
@@ -221,111 +95,6 @@ fn a_plain_writer_does_all_that_a_site_does() {
          UPDATE topics SET comment = 'A' WHERE comment = 'a'; DELETE FROM topics WHERE comment = 'b'; SELECT move_topic_ids()",
     );
     assert_eq!(place.comments(), ["first", "A", "c"]);
-}
-
-/// The functions that log and stamp, hung on a table of the attacker's own, also by one who may call them.
-#[test]
-fn nothing_is_forged_by_our_functions_on_another_table() {
-    let place = place();
-    let writer = Role::writer(&place);
-    let mut owner = place.foreign();
-    let before = place.head();
-    for function in list(
-        &mut owner,
-        &format!("{FUNCTIONS} AND prorettype = 'trigger'::regtype"),
-    ) {
-        for granted in [false, true] {
-            if granted {
-                owner.run(&format!(
-                    "GRANT EXECUTE ON FUNCTION {function}() TO {}",
-                    writer.name
-                ));
-            }
-            for (event, rows) in [
-                (
-                    "INSERT",
-                    "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
-                ),
-                ("INSERT", "FOR EACH ROW"),
-                (
-                    "DELETE",
-                    "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
-                ),
-                ("TRUNCATE", "FOR EACH STATEMENT"),
-            ] {
-                // Each in a session of its own: its tables go with it.
-                let mut attacker = writer.connect();
-                let forged = attacker.try_run(&format!(
-                    "CREATE TEMP TABLE topics (id bigint, board_id bigint, comment text, author text, created_at timestamptz, updated_at timestamptz,
-                         archived bool, revision bigint, edited_at timestamptz, writer xid8, proof uuid, title text, read text, post text);
-                     CREATE TRIGGER forge AFTER {event} ON pg_temp.topics {rows} EXECUTE FUNCTION public.{function}();
-                     INSERT INTO pg_temp.topics (id, board_id, comment) VALUES (1, 1, 'forged'); DELETE FROM pg_temp.topics; TRUNCATE pg_temp.topics"
-                ));
-                assert!(
-                    forged.is_err(),
-                    "{function} granted: {granted}, {event} {rows}"
-                );
-            }
-        }
-    }
-    assert_eq!(place.head(), before);
-}
-
-/// Settings prove nothing: with any value of any of ours, a plain writer's rows count like all others.
-#[test]
-fn no_setting_changes_what_a_write_comes_to() {
-    let place = place();
-    let writer = Role::writer(&place);
-    let mut settings = list(
-        &mut place.foreign(),
-        "SELECT DISTINCT (regexp_matches(prosrc, 'kairanban\\.[a-z_]+', 'g'))[1] \
-        FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-    );
-    assert!(settings.len() >= 4, "{settings:?}");
-    settings.push("transform_null_equals".to_owned());
-    for setting in settings {
-        for value in ["on", "off", "1", ""] {
-            let mut attacker = writer.connect();
-            if attacker
-                .try_run(&format!("SET {setting} = '{value}'"))
-                .is_err()
-            {
-                continue;
-            }
-            let before = place.head();
-            attacker.run("INSERT INTO topics (comment, revision) VALUES ('theirs', -1); UPDATE topics SET revision = 9007199254740991; \
-                UPDATE topics SET comment = 'changed', revision = -1 WHERE comment = 'theirs'; UPDATE topics SET archived = true WHERE comment = 'changed'; \
-                DELETE FROM topics WHERE comment = 'changed'");
-            let kinds: Vec<_> = place
-                .changes(before)
-                .iter()
-                .map(|change| change.kind)
-                .collect();
-            assert_eq!(
-                kinds
-                    .iter()
-                    .filter(|kind| **kind == ChangeKind::Delete)
-                    .count(),
-                2,
-                "{setting} = {value}: {kinds:?}"
-            );
-            assert_eq!(kinds.len(), 4, "{setting} = {value}: {kinds:?}");
-            assert!(
-                place.comments() == ["first"]
-                    && place.load().snapshot.topics()[0].revision <= before,
-                "{setting} = {value}"
-            );
-            // It would hold the order of commits for as long as it pleases; what refuses it is the NOTIFY.
-            let two = attacker.try_run(
-                "BEGIN; INSERT INTO topics (comment) VALUES ('two'); PREPARE TRANSACTION 'theirs'",
-            );
-            assert!(
-                two.is_err_and(|error| error.contains("NOTIFY")),
-                "{setting} = {value}"
-            );
-            attacker.try_run("ROLLBACK").ok();
-        }
-    }
 }
 
 /// One without rights takes every lock that it can get; posts go on.
@@ -370,54 +139,6 @@ fn a_role_without_rights_blocks_nobody() {
         "{:?}",
         began.elapsed()
     );
-}
-
-/// Functions, operators and tables with the names of ours, found first on the attacker's search path.
-#[test]
-fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
-    let place = place();
-    let mut owner = place.foreign();
-    let writer = Role::writer(&place);
-    owner.run(&format!("CREATE SCHEMA evil AUTHORIZATION {}", writer.name));
-    let mut attacker = writer.connect();
-    let names = list(
-        &mut owner,
-        "SELECT DISTINCT proname FROM pg_proc WHERE proname IN ('nextval', 'setval', 'current_setting', 'set_config', \
-        'pg_notify', 'pg_current_xact_id', 'clock_timestamp', 'has_table_privilege', 'pg_sequence_last_value')",
-    );
-    attacker.run("CREATE FUNCTION evil.note() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'run as %', current_user; END $$");
-    for name in names {
-        for arguments in [
-            "",
-            "text",
-            "regclass",
-            "text, text",
-            "text, boolean",
-            "text, text, boolean",
-            "regclass, bigint",
-            "oid, text",
-        ] {
-            attacker.run(&format!("CREATE FUNCTION evil.{name}({arguments}) RETURNS text LANGUAGE sql AS 'SELECT evil.note()'"));
-        }
-    }
-    attacker.run(
-        "CREATE FUNCTION evil.eq(bigint, bigint) RETURNS boolean LANGUAGE sql AS $$ SELECT evil.note() IS NULL $$; \
-        CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.eq); \
-        CREATE OPERATOR evil.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.eq)",
-    );
-    for table in list(&mut owner, TABLES) {
-        attacker.run(&format!(
-            "CREATE TABLE evil.{table} (id bigint, nothing boolean); CREATE TEMP TABLE {table} (id bigint, nothing boolean)"
-        ));
-    }
-    attacker.run("SET search_path = evil, pg_temp, pg_catalog, public");
-    let before = place.head();
-    attacker.run("INSERT INTO public.topics (comment) VALUES ('a'); UPDATE public.topics SET comment = 'b' WHERE comment OPERATOR(pg_catalog.=) 'a'; \
-        DELETE FROM public.topics WHERE comment OPERATOR(pg_catalog.=) 'first'");
-    assert_eq!(place.changes(before).len(), 3);
-    assert_eq!(place.comments(), ["b"]);
-    drop(attacker);
-    owner.run("DROP SCHEMA evil CASCADE");
 }
 
 /// A dump reads every table and is neither held up by a commit nor holds one up.

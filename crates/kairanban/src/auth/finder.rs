@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::{answered_first, in_time},
+    blocking::{in_time, query_priority},
     failpoint,
 };
 
@@ -19,17 +19,17 @@ const QUEUE: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct TokenFinder {
     store: Store,
-    queue: mpsc::Sender<Inquiry>,
+    queue: mpsc::Sender<LookupRequest>,
 }
 
 /// What was asked.
 #[derive(Debug)]
-pub struct Inquiries(mpsc::Receiver<Inquiry>);
+pub struct Inquiries(mpsc::Receiver<LookupRequest>);
 
 type Found = Result<Option<FoundToken>, StoreError>;
 
 #[derive(Debug)]
-struct Inquiry {
+struct LookupRequest {
     secret: String,
     answer: oneshot::Sender<Found>,
 }
@@ -51,7 +51,7 @@ impl TokenFinder {
         let found = async {
             let (answer, answered) = oneshot::channel();
             self.queue
-                .send(Inquiry { secret, answer })
+                .send(LookupRequest { secret, answer })
                 .await
                 .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
@@ -75,7 +75,7 @@ pub async fn run(store: &Store, inquiries: &mut Inquiries, stop: &CancellationTo
             continue;
         }
         let secrets: Vec<_> = batch.iter().map(|inquiry| inquiry.secret.clone()).collect();
-        let found = answered_first(store, move |store| store.find_tokens(&secrets)).await;
+        let found = query_priority(store, move |store| store.find_tokens(&secrets)).await;
         let each: Vec<Found> = match found {
             Ok(tokens) => tokens.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); batch.len()],

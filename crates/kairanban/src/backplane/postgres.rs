@@ -16,7 +16,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    HEARTBEAT_LIMIT, Way, described, heartbeat, node_name,
+    HEARTBEAT_LIMIT, Transport, described, heartbeat, node_name,
     tls::{self, Dsn},
 };
 use crate::{blocking::blocking, follower::Wake};
@@ -30,7 +30,7 @@ pub(super) struct Listening {
     pub(super) asked: Arc<Notify>,
 }
 
-impl Way for Listening {
+impl Transport for Listening {
     const NAME: &'static str = "LISTEN";
     type Session = Session;
 
@@ -53,7 +53,7 @@ impl Way for Listening {
         loop {
             let done = tokio::select! {
                 _ = &mut session.driver => return "the connection ended".to_owned(),
-                () = self.asked.notified() => session.tell().await,
+                () = self.asked.notified() => session.notify().await,
                 _ = beat.tick() => session.is_alive().await,
             };
             if let Err(error) = done {
@@ -116,7 +116,7 @@ impl Session {
             .await
     }
 
-    async fn tell(&self) -> Result<(), String> {
+    async fn notify(&self) -> Result<(), String> {
         // In one step, unlike a prepared statement: a pooler may change the backend between two.
         let values: [(&(dyn ToSql + Sync), Type); 2] =
             [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::{sync::Notify, time::timeout};
 
-use super::{HEARTBEAT_LIMIT, Way, heartbeat, node_name};
+use super::{HEARTBEAT_LIMIT, Transport, heartbeat, node_name};
 use crate::{follower::Wake, shared_snapshots::Redis};
 
 pub(super) struct Subscribing {
@@ -16,7 +16,7 @@ pub(super) struct Subscribing {
     pub(super) asked: Arc<Notify>,
 }
 
-impl Way for Subscribing {
+impl Transport for Subscribing {
     const NAME: &'static str = "Redis";
     type Session = Session;
 

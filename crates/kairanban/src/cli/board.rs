@@ -6,7 +6,7 @@ use clap::Args;
 use kairanban_client::{Client, ClientError, Copy, News, Op, Topic};
 use kairanban_core::BoardName;
 
-use super::CliError;
+use crate::exit::ExitError;
 
 /// Which server, and who one is to it.
 #[derive(Args, Clone, Debug)]
@@ -52,7 +52,7 @@ pub(super) struct Tail {
 }
 
 impl Remote {
-    fn client(&self, here: &str) -> Result<Client, CliError> {
+    fn client(&self, here: &str) -> Result<Client, ExitError> {
         Ok(Client::new(
             self.url.as_deref().unwrap_or(here),
             self.token.clone().filter(|token| !token.is_empty()),
@@ -62,7 +62,7 @@ impl Remote {
 
 impl Post {
     /// Posts, and prints the topic's id. `here` is where this configuration would serve.
-    pub(super) async fn run(self, here: &str) -> Result<(), CliError> {
+    pub(super) async fn run(self, here: &str) -> Result<(), ExitError> {
         let comment = if self.comment == "-" {
             io::read_to_string(io::stdin().take(READ_MAX))?
         } else {
@@ -82,7 +82,7 @@ const READ_MAX: u64 = 1 << 20;
 
 impl Tail {
     /// Prints the list, then what happens, until interrupted.
-    pub(super) async fn run(self, here: &str) -> Result<(), CliError> {
+    pub(super) async fn run(self, here: &str) -> Result<(), ExitError> {
         let mut follow = self.remote.client(here)?.follow(self.board.clone());
         loop {
             let news = tokio::select! {
@@ -116,20 +116,24 @@ fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Replaces control characters, which a terminal would obey; other programs may have written them.
+fn without_controls(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
+}
+
 fn line(sign: char, topic: &Topic) -> String {
     let author = if topic.author.is_empty() {
         String::new()
     } else {
         format!("{}: ", topic.author)
     };
-    // Other programs may have written what a terminal would obey.
-    let tame = |c: char| if c.is_control() { '\u{FFFD}' } else { c };
-    let tamed = |text: &str| text.chars().map(tame).collect::<String>();
-    let comment: Vec<_> = topic.comment.lines().map(tamed).collect();
+    let comment: Vec<_> = topic.comment.lines().map(without_controls).collect();
     format!(
         "{sign} {}\t{}{}\n",
         topic.id,
-        tamed(&author),
+        without_controls(&author),
         comment.join("\n\t")
     )
 }
@@ -164,4 +168,10 @@ fn json(news: &News, copy: &Copy) -> String {
         News::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),
     };
     format!("{value}\n")
+}
+
+impl From<ClientError> for ExitError {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(error.to_string())
+    }
 }

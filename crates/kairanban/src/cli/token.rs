@@ -12,7 +12,8 @@ use clap::Subcommand;
 use kairanban_core::{BoardName, Scope, Token, TokenName, expiry};
 use kairanban_store::{NewToken, Secret, Store, StoreError};
 
-use super::{CliError, say};
+use super::say;
+use crate::exit::ExitError;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -41,7 +42,7 @@ pub(super) enum TokenCommand {
 }
 
 impl TokenCommand {
-    pub(super) fn run(self, store: &Store) -> Result<(), CliError> {
+    pub(super) fn run(self, store: &Store) -> Result<(), ExitError> {
         match self {
             Self::Create {
                 scope,
@@ -75,19 +76,19 @@ impl TokenCommand {
     }
 }
 
-fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, CliError> {
+fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExitError> {
     // What no calendar has is past the bound, too.
     let at = now
         .checked_add_signed(TimeDelta::days(days.into()))
         .unwrap_or(DateTime::<Utc>::MAX_UTC);
     expiry(at, now)
-        .map_err(|fault| CliError::Failed(format!("--days {days}: the end {}", fault.reason)))
+        .map_err(|fault| ExitError::Failed(format!("--days {days}: the end {}", fault.reason)))
 }
 
 /// Makes a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
-fn create(store: &Store, new: &NewToken) -> Result<(), CliError> {
+fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     if is_null_device(&io::stdout()) {
-        return Err(CliError::Failed(
+        return Err(ExitError::Failed(
             "stdout is closed, or /dev/null: nobody would see the token, so none was made"
                 .to_owned(),
         ));
@@ -104,7 +105,7 @@ fn create(store: &Store, new: &NewToken) -> Result<(), CliError> {
             format!("revoke it by `kairanban token revoke {id}`, which failed just now: {error}")
         }
     };
-    Err(CliError::Failed(format!(
+    Err(ExitError::Failed(format!(
         "token {id} could not be printed ({unprinted}): {end}"
     )))
 }
@@ -124,8 +125,8 @@ const fn is_null_device(_: &io::Stdout) -> bool {
     false
 }
 
-fn failed(error: StoreError) -> CliError {
-    CliError::Failed(error.to_string())
+fn failed(error: StoreError) -> ExitError {
+    ExitError::Failed(error.to_string())
 }
 
 fn line(token: &Token) -> String {

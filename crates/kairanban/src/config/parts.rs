@@ -1,12 +1,71 @@
 //! Parts of the configuration, in the types of those who get them.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use kairanban_store::{TicketTimes, WriterConfig};
+use kairanban_store::{StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
-use super::Config;
+use super::{Config, ConfigError};
 
 impl Config {
+    /// How long the database may take.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(self.database.connect_timeout_s.get()),
+            statement: Duration::from_millis(self.database.statement_timeout_ms.get()),
+            key: Duration::from_millis(self.database.write_key_wait_ms.get()),
+        }
+    }
+
+    /// The same for the first connection, for which no request waits.
+    #[must_use]
+    pub fn first_timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(self.database.first_connect_s.get()),
+            ..self.timeouts()
+        }
+    }
+
+    /// The store's part.
+    ///
+    /// # Errors
+    /// If the URL is none.
+    pub fn store(&self) -> Result<StoreConfig, ConfigError> {
+        Ok(StoreConfig {
+            address: self.address()?,
+            timeouts: self.timeouts(),
+            first_connect: Duration::from_secs(self.database.first_connect_s.get()),
+            pool_max: self.database.pool_max.get(),
+            pool_wait: Duration::from_millis(self.database.pool_wait_ms),
+            topics_max: self.board.topics_max.get(),
+            replay_max: self.stream.replay_max,
+            resume_max: self.history.resume_max.get(),
+            changes_max: self.database.changes_max.get(),
+        })
+    }
+
+    /// Somebody's own template of a topic, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn topic_template(&self) -> Result<Option<String>, ConfigError> {
+        let path = &self.board.topic_template;
+        if path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let unreadable = |error: std::io::Error| ConfigError::Invalid {
+            key: "board.topic_template",
+            reason: format!("the file cannot be read: {}", error.kind()),
+        };
+        fs::read_to_string(path).map(Some).map_err(unreadable)
+    }
+
+    /// How long a deleted topic can be put back.
+    #[must_use]
+    pub const fn undo(&self) -> Duration {
+        Duration::from_secs(self.history.undo_s)
+    }
+
     /// The writer's part.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {

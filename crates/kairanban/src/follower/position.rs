@@ -61,7 +61,7 @@ pub struct Position {
 
 /// Where the follower is, for those who wait for it.
 #[derive(Clone, Debug)]
-pub struct Following {
+pub struct FollowerStatus {
     pub(super) position: watch::Receiver<Position>,
     pub(super) stale_since: watch::Receiver<Option<DateTime<Utc>>>,
     /// What the database says is missing that reading takes.
@@ -72,7 +72,7 @@ pub struct Following {
     pub(super) wake: Wake,
 }
 
-impl Following {
+impl FollowerStatus {
     /// A place that nobody leaves.
     #[cfg(test)]
     pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
@@ -147,7 +147,7 @@ impl Following {
 
     /// Waits until everything up to `revision` is published, but not longer than `at_most`. Tells
     /// whether it is.
-    pub async fn reached(&self, revision: Revision, at_most: Duration) -> bool {
+    pub async fn wait_for_revision(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
         // Both of one moment: a new epoch may begin between two looks.
         let epoch = {
@@ -171,7 +171,7 @@ impl Following {
     }
 
     /// Waits until the follower has looked once from now on, but not longer than `at_most`.
-    pub async fn looked(&self, at_most: Duration) {
+    pub async fn wait_for_poll(&self, at_most: Duration) {
         let mut position = self.position.clone();
         let before = position.borrow().looks;
         let two_looks = async {

@@ -1,4 +1,4 @@
-//! Reading a topic from a request's body: form, text or JSON. Strict, because what is guessed here
+//! Reads a topic from a request's body: form, text or JSON. Strict, because what is guessed here
 //! stands on the board.
 
 use std::borrow::Cow;

@@ -9,11 +9,11 @@ use kairanban_core::{BoardName, Invalid, PostPolicy};
 
 use crate::{
     auth::Caller,
-    bulletin::Reading,
     error::ApiError,
     http::{accept::Form, board_name, body::Draft, caller, rest::topics},
     language::Language,
     render::page::BoardPage,
+    service::BoardView,
     state::AppState,
 };
 
@@ -82,7 +82,7 @@ async fn get(
     }
 }
 
-fn text(reading: &Reading) -> HttpResponse {
+fn text(reading: &BoardView) -> HttpResponse {
     let lines = reading
         .snapshot
         .topics()
@@ -99,7 +99,7 @@ pub(super) fn page(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
-    reading: &Reading,
+    reading: &BoardView,
     status: StatusCode,
     draft: &Draft,
     faults: &[Invalid],
@@ -130,7 +130,7 @@ pub(super) fn page(
 }
 
 /// An answer that holds a list: never from a cache without asking, and marked while the database is away.
-pub(super) fn answer(status: StatusCode, reading: &Reading) -> HttpResponseBuilder {
+pub(super) fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(since) = reading.stale_since {

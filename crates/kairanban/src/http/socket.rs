@@ -22,15 +22,15 @@ use crate::{
         board_name,
         body::{self, Draft},
         origin,
-        stream::{Begun, StreamQuery, begin, rounds, speech},
+        stream::{Begun, StreamQuery, begin, dispatchers, encoder},
     },
     limits::ClientAddress,
-    render::{self, Bye, Dialect, payload_of},
+    render::{self, Bye, StreamFormat, payload_of},
     state::AppState,
-    stream::{Listener, Stream},
+    stream::{BoardStream, Listener},
 };
 
-/// Silent rounds of pings after which a client counts as gone.
+/// Silent dispatchers of pings after which a client counts as gone.
 const SILENT_ROUNDS: u32 = 2;
 
 /// What a client asks for.
@@ -67,7 +67,7 @@ pub async fn get_board_socket(
         &request,
         &state,
         &board,
-        speech(&state, Dialect::Ndjson, &query)?,
+        encoder(&state, StreamFormat::Ndjson, &query)?,
         &query,
     )
     .await?
@@ -92,13 +92,13 @@ pub async fn get_board_socket(
         .aggregate_continuations()
         .max_continuation_size(bytes_max);
     let heartbeat = stream.heartbeat();
-    let desk = Desk {
+    let desk = PostHandler {
         caller: stream.caller().clone(),
         state: state.as_ref().clone(),
         board,
         client,
     };
-    let stream = Listener::new(*stream, &rounds(&request));
+    let stream = Listener::new(*stream, &dispatchers(&request));
     rt::spawn(
         Socket {
             session,
@@ -114,7 +114,7 @@ pub async fn get_board_socket(
 
 /// What posting on the socket takes.
 #[derive(Clone)]
-struct Desk {
+struct PostHandler {
     state: AppState,
     caller: Caller,
     board: BoardName,
@@ -124,8 +124,8 @@ struct Desk {
 struct Socket {
     session: Session,
     messages: AggregatedMessageStream,
-    stream: Listener<Stream>,
-    desk: Desk,
+    stream: Listener<BoardStream>,
+    desk: PostHandler,
     heartbeat: Duration,
 }
 
@@ -195,7 +195,7 @@ async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
     Ok(())
 }
 
-impl Desk {
+impl PostHandler {
     /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's key.
     async fn answer(self, message: String) -> Bytes {
         let asked = body::json::<Request>(message.as_bytes());

@@ -14,14 +14,17 @@ use kairanban_store::StoreError;
 use serde::Deserialize;
 
 use crate::{
-    bulletin::Since,
-    connection::{Connection, Handover},
     error::ApiError,
     http::{accept, board_name, caller},
     limits::ClientAddress,
-    render::{Bye, Dialect, Speech, payload_of},
+    net::hijack::{HijackBody, HijackableSocket},
+    render::{Bye, Encoder, StreamFormat, payload_of},
+    service::Since,
     state::AppState,
-    stream::{BoardWatch, Feed, Listener, ManyStream, Reader, Rounds, Stream, send},
+    stream::{
+        BoardStream, BoardWatch, Listener, MultiBoardStream, Reader, UpdateSource,
+        WorkerDispatchers, send,
+    },
     telemetry::Sparse,
 };
 
@@ -61,7 +64,7 @@ pub async fn get_topic_stream(
         &request,
         &state,
         &state.default_board,
-        Dialect::Tutorial,
+        StreamFormat::Tutorial,
         &query,
     )
     .await
@@ -78,9 +81,9 @@ pub async fn get_board_stream(
     query: Query<StreamQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let dialect = match query.format.as_deref() {
-        None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
-        None => Dialect::List,
-        Some(name) => Dialect::named(name).ok_or_else(|| {
+        None if accept::prefers_ndjson(&request) => StreamFormat::Ndjson,
+        None => StreamFormat::List,
+        Some(name) => StreamFormat::named(name).ok_or_else(|| {
             bad(
                 "format",
                 "the format is list, patch, html, html-list, turbo, raw or ndjson",
@@ -101,10 +104,10 @@ pub async fn get_many_stream(
 ) -> Result<HttpResponse, ApiError> {
     let (boards, query) = many(query.into_inner(), state.boards_per_stream_max)?;
     let dialect = match query.format.as_deref() {
-        None if accept::prefers_ndjson(&request) => Dialect::Ndjson,
-        None | Some("list") => Dialect::List,
-        Some("patch") => Dialect::Patch,
-        Some("ndjson") => Dialect::Ndjson,
+        None if accept::prefers_ndjson(&request) => StreamFormat::Ndjson,
+        None | Some("list") => StreamFormat::List,
+        Some("patch") => StreamFormat::Patch,
+        Some("ndjson") => StreamFormat::Ndjson,
         Some(_) => {
             return Err(bad(
                 "format",
@@ -115,8 +118,8 @@ pub async fn get_many_stream(
     if !accept::allows(&request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let speech = packed(speech(&state, dialect, &query)?, &request, &query)?;
-    let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&speech, reason)));
+    let encoder = packed(encoder(&state, dialect, &query)?, &request, &query)?;
+    let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)));
     if state.drain.has_begun() {
         return refused(Bye::Shutdown);
     }
@@ -141,12 +144,12 @@ pub async fn get_many_stream(
         .zip(watches)
         .map(|(board, watch)| BoardWatch { board, watch })
         .collect();
-    let gzip = speech.gzip;
-    let open = ManyStream::new(
+    let gzip = encoder.gzip;
+    let open = MultiBoardStream::new(
         watches,
         from,
-        speech,
-        Arc::clone(&state.surroundings),
+        encoder,
+        Arc::clone(&state.stream_deps),
         Reader { caller, permit },
     );
     Ok(answer(&request, head(dialect, gzip), open).await)
@@ -194,23 +197,23 @@ fn many(
 async fn answer(
     request: &HttpRequest,
     mut head: HttpResponseBuilder,
-    mut open: impl Feed,
+    mut open: impl UpdateSource,
 ) -> HttpResponse {
     let connection = request
-        .conn_data::<Connection>()
+        .conn_data::<HijackableSocket>()
         .filter(|_| request.version() == Version::HTTP_11);
     if let Some(connection) = connection {
         let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
-        let rounds = rounds(request);
+        let dispatchers = dispatchers(request);
         let successor = Box::new(move |socket| {
-            Box::pin(send(open, socket, &rounds)) as LocalBoxFuture<'static, ()>
+            Box::pin(send(open, socket, &dispatchers)) as LocalBoxFuture<'static, ()>
         });
         return head
             .force_close()
-            .body(Handover::new(first, connection.clone(), successor));
+            .body(HijackBody::new(first, connection.clone(), successor));
     }
     let pieces = stream::unfold(
-        Listener::new(open, &rounds(request)),
+        Listener::new(open, &dispatchers(request)),
         |mut listener| async move {
             let chunks = listener.next().await?;
             Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))
@@ -227,8 +230,8 @@ async fn answer(
     response
 }
 
-/// The rounds of the worker that serves the request.
-pub(super) fn rounds(request: &HttpRequest) -> Rounds {
+/// The dispatchers of the worker that serves the request.
+pub(super) fn dispatchers(request: &HttpRequest) -> WorkerDispatchers {
     // Without, a stream goes its own.
     request.app_data().cloned().unwrap_or_default()
 }
@@ -237,34 +240,34 @@ async fn open(
     request: &HttpRequest,
     state: &AppState,
     board: &BoardName,
-    dialect: Dialect,
+    dialect: StreamFormat,
     query: &StreamQuery,
 ) -> Result<HttpResponse, ApiError> {
     if !accept::allows(request, dialect.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let speech = packed(speech(state, dialect, query)?, request, query)?;
-    let gzip = speech.gzip;
-    match begin(request, state, board, speech, query).await? {
+    let encoder = packed(encoder(state, dialect, query)?, request, query)?;
+    let gzip = encoder.gzip;
+    match begin(request, state, board, encoder, query).await? {
         Begun::Stream(stream) => Ok(answer(request, head(dialect, gzip), *stream).await),
-        Begun::Refused(speech, reason) => {
-            Ok(head(dialect, false).body(state.timing.refusal(&speech, reason)))
+        Begun::Refused(encoder, reason) => {
+            Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)))
         }
     }
 }
 
 /// How a stream of `dialect` is spoken, as the query wants it.
-pub(super) fn speech(
+pub(super) fn encoder(
     state: &AppState,
-    dialect: Dialect,
+    dialect: StreamFormat,
     query: &StreamQuery,
-) -> Result<Speech, ApiError> {
+) -> Result<Encoder, ApiError> {
     let visible_heartbeat = match query.heartbeat.as_deref() {
         None | Some("comment") => false,
         Some("event") => true,
         Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
     };
-    Ok(Speech::new(
+    Ok(Encoder::new(
         dialect,
         visible_heartbeat,
         Arc::clone(&state.fragments),
@@ -274,24 +277,24 @@ pub(super) fn speech(
 /// The same within gzip, if the reader asks for that and takes it. Not unasked: proxies between would hold
 /// back what they unpack.
 fn packed(
-    mut speech: Speech,
+    mut encoder: Encoder,
     request: &HttpRequest,
     query: &StreamQuery,
-) -> Result<Speech, ApiError> {
-    speech.gzip = match query.compress.as_deref() {
+) -> Result<Encoder, ApiError> {
+    encoder.gzip = match query.compress.as_deref() {
         None => false,
         Some("gzip") => accept::allows_gzip(request),
         Some(_) => return Err(bad("compress", "a stream can be compressed by gzip")),
     };
-    Ok(speech)
+    Ok(encoder)
 }
 
 /// What came of opening a stream.
 pub(super) enum Begun {
     /// It is open.
-    Stream(Box<Stream>),
+    Stream(Box<BoardStream>),
     /// It ends before it began, for now.
-    Refused(Speech, Bye),
+    Refused(Encoder, Bye),
 }
 
 /// Opens a stream: room, then leave, then the board.
@@ -302,45 +305,45 @@ pub(super) async fn begin(
     request: &HttpRequest,
     state: &AppState,
     board: &BoardName,
-    speech: Speech,
+    encoder: Encoder,
     query: &StreamQuery,
 ) -> Result<Begun, ApiError> {
     if state.drain.has_begun() {
-        return Ok(Begun::Refused(speech, Bye::Shutdown));
+        return Ok(Begun::Refused(encoder, Bye::Shutdown));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else {
-        return Ok(Begun::Refused(speech, Bye::Limit));
+        return Ok(Begun::Refused(encoder, Bye::Limit));
     };
-    let unavailable = |cause: &str, speech| {
+    let unavailable = |cause: &str, encoder| {
         if let Some(suppressed) = OUTAGES.line() {
             tracing::warn!(%cause, %board, suppressed, "a stream was refused with 503");
         }
-        Ok(Begun::Refused(speech, Bye::Unavailable))
+        Ok(Begun::Refused(encoder, Bye::Unavailable))
     };
     let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {
-        Err(ApiError::Unavailable { cause }) => return unavailable(&cause, speech),
+        Err(ApiError::Unavailable { cause }) => return unavailable(&cause, encoder),
         caller => caller?,
     };
     let since = match since(request, query) {
         // What is new is what comes.
-        Since::Start if speech.dialect == Dialect::Raw && query.since.is_none() => Since::Now,
+        Since::Start if encoder.dialect == StreamFormat::Raw && query.since.is_none() => Since::Now,
         since => since,
     };
     let watch = match state.bulletin.watch(&caller, board, since).await {
-        Err(StoreError::Unavailable(cause)) => return unavailable(&cause, speech),
+        Err(StoreError::Unavailable(cause)) => return unavailable(&cause, encoder),
         watch => watch?,
     };
     let reader = Reader { caller, permit };
-    Ok(Begun::Stream(Box::new(Stream::new(
+    Ok(Begun::Stream(Box::new(BoardStream::new(
         watch,
-        speech,
-        Arc::clone(&state.surroundings),
+        encoder,
+        Arc::clone(&state.stream_deps),
         reader,
     ))))
 }
 
-fn head(dialect: Dialect, gzip: bool) -> HttpResponseBuilder {
+fn head(dialect: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(dialect.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))

@@ -23,8 +23,8 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     config::Config,
-    connection::Connection,
     limits::{ConnectionGate, StreamPermit},
+    net::hijack::HijackableSocket,
     net::request_clock::{Limited, RequestClock, TimeLimits},
     shutdown::Drain,
 };
@@ -74,7 +74,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// As configured.
+    /// Takes the settings of a server from its configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let limits = TimeLimits {
@@ -141,11 +141,8 @@ where
                 async move { drain.begun().await }
             })
             .local_addr(address)
-            .on_connect_ext(move |connection: &Connection, data: &mut Extensions| {
-                data.insert(connection.clock().clone());
-                if detached {
-                    data.insert(connection.clone());
-                }
+            .on_connect_ext(move |connection: &HijackableSocket, data| {
+                offer_connection(connection, detached, data);
             })
             .finish(map_config(app().into_factory(), |()| AppConfig::default()));
         apply_fn_factory(http, move |socket: TcpStream, http| {
@@ -155,17 +152,14 @@ where
                 return Connected::Over;
             };
             watch_over(&socket, stall);
-            let connection = Connection::new(socket, RequestClock::new(limits));
+            let connection = HijackableSocket::new(socket, RequestClock::new(limits));
             let serving = http.call((connection.clone(), Protocol::Http1, peer));
             let limited = Limited::new(serving, connection.clock().clone(), permit);
             Connected::Served(connection, Box::pin(limited))
         })
     };
-    let workers = NonZero::new(workers)
-        .or_else(|| available_parallelism().ok())
-        .map_or(1, NonZero::get);
     let http = actix_server::Server::build()
-        .workers(workers)
+        .workers(worker_count(workers))
         .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })
@@ -174,11 +168,26 @@ where
     Ok(http.run())
 }
 
+/// Returns the configured number of workers, or one per processor for 0.
+fn worker_count(configured: usize) -> usize {
+    NonZero::new(configured)
+        .or_else(|| available_parallelism().ok())
+        .map_or(1, NonZero::get)
+}
+
+/// Puts what handlers may need of their connection where they find it: its clock, and its socket if streams may take it over.
+fn offer_connection(connection: &HijackableSocket, detached: bool, data: &mut Extensions) {
+    data.insert(connection.clock().clone());
+    if detached {
+        data.insert(connection.clone());
+    }
+}
+
 /// A connection, from its first byte to its last. By hand, and not as an `async` block: a server with many readers holds
 /// one each, and what spawns it holds room for two.
 enum Connected<F> {
     /// actix serves it within its limits. In a box: its room is given back when actix is done.
-    Served(Connection, Pin<Box<Limited<F, StreamPermit>>>),
+    Served(HijackableSocket, Pin<Box<Limited<F, StreamPermit>>>),
     /// A stream has taken it over.
     TakenOver(LocalBoxFuture<'static, ()>),
     Over,
@@ -206,11 +215,11 @@ impl<F: Future<Output = Result<(), E>>, E> Future for Connected<F> {
                             None => connection.say_too_slow(TOO_SLOW),
                         }
                     }
-                    let successor = connection.successor();
-                    self.set(successor.map_or(Self::Over, Self::TakenOver));
+                    let takeover = connection.takeover();
+                    self.set(takeover.map_or(Self::Over, Self::TakenOver));
                 }
-                Self::TakenOver(successor) => {
-                    ready!(successor.as_mut().poll(cx));
+                Self::TakenOver(takeover) => {
+                    ready!(takeover.as_mut().poll(cx));
                     self.set(Self::Over);
                 }
                 Self::Over => return Poll::Ready(Ok(())),

@@ -29,7 +29,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// More than a body has, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// The limits.
+/// How long each phase of a request may take.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimits {
     /// For a head, from its first byte; the first one of a connection from its beginning.
@@ -61,7 +61,7 @@ enum Phase {
     Answer,
     /// The answer is complete but not all of it is written; behind it, perhaps, the rest of the body.
     Flush(Option<Instant>),
-    /// The next request.
+    /// Waiting for the next request.
     Idle(Instant),
 }
 
@@ -75,7 +75,7 @@ impl RequestClock {
         }))
     }
 
-    /// Something was read.
+    /// Notes that bytes of a request have arrived.
     pub fn read(&self) {
         if let Phase::Idle(_) = self.0.phase.get() {
             self.0

@@ -89,11 +89,18 @@ struct EntryInFeed {
 /// Characters of a title, which is the beginning of the comment.
 const TITLE_CHARS: usize = 80;
 
+/// Leaves out the characters that XML cannot represent; other programs may have written them.
+fn xml_text(text: &str) -> String {
+    text.chars()
+        .filter(|c| {
+            matches!(c, '\t' | '\n' | ' '..='\u{D7FF}')
+                || matches!(c, '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+        })
+        .collect()
+}
+
 impl From<&Topic> for EntryInFeed {
     fn from(topic: &Topic) -> Self {
-        // Other programs may have written what XML has no way to say.
-        let sayable = |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
-        let said = |text: &str| text.chars().filter(sayable).collect::<String>();
         let first_line = topic
             .comment
             .lines()
@@ -101,9 +108,9 @@ impl From<&Topic> for EntryInFeed {
             .unwrap_or_default();
         Self {
             id: topic.id.0,
-            title: said(first_line).chars().take(TITLE_CHARS).collect(),
-            comment: said(&topic.comment),
-            author: said(&topic.author),
+            title: xml_text(first_line).chars().take(TITLE_CHARS).collect(),
+            comment: xml_text(&topic.comment),
+            author: xml_text(&topic.author),
             created_at: exact(&topic.created_at),
             updated_at: exact(&changed_at(topic)),
         }

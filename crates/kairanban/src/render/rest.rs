@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardName, ChangeKind, Form, LogEntry, Revision, Snapshot, Token, Topic,
+    AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Snapshot, Token, Topic, WireSlot,
 };
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
@@ -45,14 +45,16 @@ pub fn live_list(snapshot: &Snapshot) -> Bytes {
     };
     snapshot
         .forms()
-        .get_or_encode(Form::Json, || json(&view()).into())
+        .get_or_encode(WireSlot::Json, || json(&view()).into())
 }
 
 /// The same, compressed once for everybody who asks for that.
 #[must_use]
 pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
     let plain = live_list(snapshot);
-    snapshot.forms().get_or_pack(Form::Json, || gzip(&plain))
+    snapshot
+        .forms()
+        .get_or_pack(WireSlot::Json, || gzip(&plain))
 }
 
 /// Topics, archived or not, the newest first.
@@ -79,7 +81,7 @@ pub fn topic(topic: &Topic) -> Vec<u8> {
 /// A board, without its topics.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Board)]
-pub struct BoardView<'a> {
+pub struct BoardSummary<'a> {
     name: &'a str,
     /// May be empty.
     title: &'a str,
@@ -96,7 +98,7 @@ pub struct BoardView<'a> {
     topics: u64,
 }
 
-impl<'a> From<&'a Board> for BoardView<'a> {
+impl<'a> From<&'a Board> for BoardSummary<'a> {
     fn from(board: &'a Board) -> Self {
         let Board {
             name,
@@ -121,20 +123,20 @@ impl<'a> From<&'a Board> for BoardView<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Boards)]
 pub struct BoardsView<'a> {
-    boards: Vec<BoardView<'a>>,
+    boards: Vec<BoardSummary<'a>>,
 }
 
 /// One board.
 #[must_use]
 pub fn board(board: &Board) -> Vec<u8> {
-    json(&BoardView::from(board))
+    json(&BoardSummary::from(board))
 }
 
 /// A list of boards.
 #[must_use]
 pub fn boards(boards: &[Board]) -> Vec<u8> {
     json(&BoardsView {
-        boards: boards.iter().map(BoardView::from).collect(),
+        boards: boards.iter().map(BoardSummary::from).collect(),
     })
 }
 

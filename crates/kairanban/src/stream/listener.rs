@@ -8,47 +8,47 @@ use std::{
 };
 
 use super::{
-    Feed,
-    round::{Member, Rounds},
+    UpdateSource,
+    dispatcher::{Subscriber, WorkerDispatchers},
 };
 use crate::render::Chunk;
 
 /// Asks a stream for its pieces.
-pub struct Listener<F: Feed> {
+pub struct Listener<F: UpdateSource> {
     /// The stream.
     pub feed: F,
-    bell: Rc<Bell>,
-    _seats: F::Seats,
+    waker: Rc<ListenerWaker>,
+    _seats: F::Registrations,
 }
 
 /// Wakes whoever waits when there is news.
-struct Bell(Cell<Option<Waker>>);
+struct ListenerWaker(Cell<Option<Waker>>);
 
-impl Member for Bell {
-    fn call(&self) {
+impl Subscriber for ListenerWaker {
+    fn notify(&self) {
         if let Some(waker) = self.0.take() {
             waker.wake();
         }
     }
 }
 
-impl<F: Feed> Listener<F> {
+impl<F: UpdateSource> Listener<F> {
     /// Listens to `feed`.
     #[must_use]
-    pub fn new(feed: F, rounds: &Rounds) -> Self {
-        let bell = Rc::new(Bell(Cell::default()));
-        let member: Weak<dyn Member> = Rc::<Bell>::downgrade(&bell);
+    pub fn new(feed: F, dispatchers: &WorkerDispatchers) -> Self {
+        let waker = Rc::new(ListenerWaker(Cell::default()));
+        let subscriber: Weak<dyn Subscriber> = Rc::<ListenerWaker>::downgrade(&waker);
         Self {
-            _seats: feed.join(rounds, member),
+            _seats: feed.join(dispatchers, subscriber),
             feed,
-            bell,
+            waker,
         }
     }
 
     /// What to send next, or `None` at the end. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Vec<Chunk>> {
         poll_fn(|cx| {
-            self.bell.0.set(Some(cx.waker().clone()));
+            self.waker.0.set(Some(cx.waker().clone()));
             self.feed.poll_next(cx)
         })
         .await

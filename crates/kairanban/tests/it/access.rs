@@ -1,10 +1,11 @@
-//! Who may read and post: private boards, closed ones, tickets, and the end of a token.
+//! Who may read and post: private boards, closed ones, and tickets.
 
-use std::time::{Duration, Instant};
+mod token_lifecycle;
 
 use crate::{
     node::{Database, Node},
     sse::{Mirror, Reader},
+    wire::Answer,
 };
 
 crate::on_both!(
@@ -12,10 +13,7 @@ crate::on_both!(
     a_board_that_becomes_private_ends_the_streams_of_strangers,
     posting_can_take_a_token_or_end,
     a_ticket_lets_one_stream_in,
-    revoking_ends_streams_and_waits_at_once,
-    a_token_that_ends_by_itself_ends_its_stream,
-    tokens_are_made_and_ended_over_rest,
-    a_deleted_topic_is_undone_on_the_stream,
+    a_ticket_takes_a_token_for_its_board,
 );
 
 const BOARD: &str = "/api/v1/boards/secret";
@@ -80,65 +78,29 @@ fn a_private_board_is_not_there_without_a_token(database: Database) {
         .json()["id"]
         .clone();
     let elsewhere = node.token(&["create", "--scope", "admin", "--board", "main"]);
-    let topic = format!("{TOPICS}/{id}");
-    let page = format!("{TOPICS}?limit=1");
-    let changes = format!("{BOARD}/changes");
-    let wait = format!("{TOPICS}?wait=1");
     for path in [
         "/b/secret",
         STREAM,
         "/b/secret/stream",
         BOARD,
         TOPICS,
-        &topic,
-        &page,
-        &changes,
-        &wait,
+        &format!("{TOPICS}/{id}"),
+        &format!("{TOPICS}?limit=1"),
+        &format!("{BOARD}/changes"),
+        &format!("{TOPICS}?wait=1"),
     ] {
-        let nobody = node.get(path);
-        assert_eq!(nobody.status, 404, "{path}");
-        // The same words as for a board that there is not.
-        let other = path.replace("secret", "nowhere");
-        assert_eq!(
-            nobody.body,
-            node.get(&other).body.replace("nowhere", "secret"),
-            "{path}"
-        );
-        assert_eq!(
-            status(&node, path, Some(&elsewhere)),
-            404,
-            "{path} with a token for another board"
-        );
-        assert_eq!(
-            status(&node, path, Some("guess")),
-            401,
-            "{path} with a wrong token"
-        );
+        assert_hidden_from_strangers(&node, path, &elsewhere);
         if !path.contains("stream") {
             assert_eq!(
-                [
-                    status(&node, path, Some(&reader)),
-                    status(&node, path, Some(&admin))
-                ],
+                [&reader, &admin].map(|token| status(&node, path, Some(token))),
                 [200, 200],
                 "{path}"
             );
         }
     }
-    let names = |token: Option<&str>| {
-        let boards = match token {
-            Some(token) => node.send_as("GET", "/api/v1/boards", token, &[], ""),
-            None => node.get("/api/v1/boards"),
-        };
-        let boards = boards.json()["boards"].as_array().expect("boards").clone();
-        boards
-            .iter()
-            .map(|board| board["name"].as_str().expect("a name").to_owned())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(names(None), ["main"]);
-    assert_eq!(names(Some(&reader)), ["main", "secret"]);
-    assert_eq!(names(Some(&elsewhere)), ["main"]);
+    assert_eq!(board_names(&node, None), ["main"]);
+    assert_eq!(board_names(&node, Some(&reader)), ["main", "secret"]);
+    assert_eq!(board_names(&node, Some(&elsewhere)), ["main"]);
     // Nobody can post to what is not there, whatever they know of it.
     for path in ["/b/secret", TOPICS] {
         assert_eq!(
@@ -151,6 +113,41 @@ fn a_private_board_is_not_there_without_a_token(database: Database) {
     let mut mirror = Mirror::default();
     mirror.take(&open(&node, STREAM, &reader).event());
     assert_eq!(mirror.comments(), ["psst"]);
+}
+
+/// Without a token for the board, `path` is answered like the same path of a board that does not exist.
+fn assert_hidden_from_strangers(node: &Node, path: &str, token_for_another_board: &str) {
+    let without_token = node.get(path);
+    assert_eq!(without_token.status, 404, "{path}");
+    let missing_board = node.get(&path.replace("secret", "nowhere"));
+    assert_eq!(
+        without_token.body,
+        missing_board.body.replace("nowhere", "secret"),
+        "{path}"
+    );
+    assert_eq!(
+        status(node, path, Some(token_for_another_board)),
+        404,
+        "{path} with a token for another board"
+    );
+    assert_eq!(
+        status(node, path, Some("guess")),
+        401,
+        "{path} with a wrong token"
+    );
+}
+
+/// Lists the boards that a client with this token, or with none, can see.
+fn board_names(node: &Node, token: Option<&str>) -> Vec<String> {
+    let answer = match token {
+        Some(token) => node.send_as("GET", "/api/v1/boards", token, &[], ""),
+        None => node.get("/api/v1/boards"),
+    };
+    let body = answer.json();
+    let boards = body["boards"].as_array().expect("boards").iter();
+    boards
+        .map(|board| board["name"].as_str().expect("a name").to_owned())
+        .collect()
 }
 
 fn a_board_that_becomes_private_ends_the_streams_of_strangers(database: Database) {
@@ -283,35 +280,11 @@ fn posting_can_take_a_token_or_end(database: Database) {
 
 fn a_ticket_lets_one_stream_in(database: Database) {
     let (node, _, reader) = with_a_secret(database);
-    let ask = |token: &str, board: &str| {
-        node.send_as(
-            "POST",
-            "/api/v1/tickets",
-            token,
-            &[],
-            &format!(r#"{{"board":"{board}"}}"#),
-        )
-    };
-    let made = ask(&reader, "secret");
+    let made = request_ticket(&node, &reader, "secret");
     assert_eq!(
         (made.status, made.json()["use_within_s"].as_u64()),
         (201, Some(60)),
         "{made:?}"
-    );
-    assert_eq!(
-        ask(&reader, "main").status,
-        403,
-        "the token is for another board"
-    );
-    assert_eq!(
-        node.send(
-            "POST",
-            "/api/v1/tickets",
-            "application/json",
-            r#"{"board":"secret"}"#
-        )
-        .status,
-        401
     );
     let ticket = made.json()["ticket"].as_str().expect("a ticket").to_owned();
     let path = format!("{STREAM}&ticket={ticket}");
@@ -342,235 +315,38 @@ fn a_ticket_lets_one_stream_in(database: Database) {
         "a ticket is no token"
     );
     // Void with its token.
-    let id = node
-        .token(&["list"])
-        .lines()
-        .find(|line| line.contains("read"))
-        .and_then(|line| line.split('\t').next())
-        .map(str::to_owned);
-    node.token(&["revoke", &id.expect("the reader's")]);
+    node.token(&["revoke", &id_of_the_reading_token(&node)]);
     assert_eq!(bye(&mut second), "auth");
     assert_eq!(node.get(&path).status, 401);
 }
 
-fn revoking_ends_streams_and_waits_at_once(database: Database) {
-    let (node, admin, reader) = with_a_secret(database);
-    let other = if node.database.is_postgres() {
-        Some(node.sibling())
-    } else {
-        None
-    };
-    let mut streams: Vec<_> = std::iter::once(&node)
-        .chain(&other)
-        .map(|node| open(node, STREAM, &reader))
-        .collect();
-    let mut admins = open(&node, STREAM, &admin);
-    let tag = streams[0].event().id.expect("a cursor");
-    streams
-        .iter_mut()
-        .skip(1)
-        .for_each(|stream| drop(stream.event()));
-    admins.event();
-    let authorization = format!("Bearer {reader}");
-    let headers = [
-        ("Authorization", authorization.as_str()),
-        ("If-None-Match", &format!("\"{tag}\"")),
-    ];
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| node.get_with(&format!("{TOPICS}?wait=30"), &headers).status);
-        let began = Instant::now();
-        let listed = node
-            .send_as("GET", "/api/v1/tokens", &admin, &[], "")
-            .json();
-        let id = listed["tokens"]
-            .as_array()
-            .expect("tokens")
-            .iter()
-            .find(|token| token["scope"] == "read")
-            .expect("the reader's")["id"]
-            .clone();
-        assert_eq!(
-            node.send_as("DELETE", &format!("/api/v1/tokens/{id}"), &admin, &[], "")
-                .status,
-            204
-        );
-        for stream in &mut streams {
-            assert_eq!(bye(stream), "auth");
-        }
-        // Whether it waited already or came too late.
-        let waited = waiting.join().expect("an answer");
-        assert!(matches!(waited, 404 | 401), "{waited}");
-        assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            began.elapsed()
-        );
-    });
+fn a_ticket_takes_a_token_for_its_board(database: Database) {
+    let (node, _, reader) = with_a_secret(database);
     assert_eq!(
-        status(&node, STREAM, Some(&reader)),
-        401,
-        "the reconnect is final"
+        request_ticket(&node, &reader, "main").status,
+        403,
+        "the token is for another board"
     );
-    admins.quiet_for(Duration::from_millis(100));
-}
-
-fn a_token_that_ends_by_itself_ends_its_stream(database: Database) {
-    let (node, admin, _) = with_a_secret(database);
-    let soon = (chrono::Utc::now() + chrono::TimeDelta::milliseconds(1_500)).to_rfc3339();
-    let body =
-        format!(r#"{{"name":"soon over","scope":"read","board":"secret","expires_at":"{soon}"}}"#);
-    let made = node.send_as("POST", "/api/v1/tokens", &admin, &[], &body);
-    assert_eq!(made.status, 201, "{made:?}");
-    let token = made.json()["token"].as_str().expect("a token").to_owned();
-    let mut stream = open(&node, STREAM, &token);
-    stream.event();
-    assert_eq!(bye(&mut stream), "auth");
-    assert_eq!(status(&node, STREAM, Some(&token)), 401);
-}
-
-fn tokens_are_made_and_ended_over_rest(database: Database) {
-    const TOKENS: &str = "/api/v1/tokens";
-    let (node, admin, reader) = with_a_secret(database);
-    for (token, expected) in [(&reader, 403), (&"guess".to_owned(), 401)] {
-        for (method, path) in [
-            ("GET", TOKENS),
-            ("POST", TOKENS),
-            ("DELETE", "/api/v1/tokens/1"),
-            ("GET", "/api/v1/audit"),
-            ("GET", "/api/v1/stats"),
-        ] {
-            assert_eq!(
-                node.send_as(method, path, token, &[], "{}").status,
-                expected,
-                "{method} {path}"
-            );
-        }
-    }
-    let made = node.send_as(
-        "POST",
-        TOKENS,
-        &admin,
-        &[],
-        r#"{"name":"bot","scope":"post","board":"main"}"#,
-    );
-    let path = made.header("location").expect("an address").to_owned();
-    let secret = made.json()["token"].as_str().expect("a token").to_owned();
     assert_eq!(
-        (made.status, made.header("cache-control")),
-        (201, Some("no-store"))
-    );
-    let known = node.send_as("GET", &path, &admin, &[], "");
-    assert_eq!(
-        (
-            known.json()["name"].as_str(),
-            known.json()["board"].as_str()
-        ),
-        (Some("bot"), Some("main"))
-    );
-    let listed = node.send_as("GET", TOKENS, &admin, &[], "");
-    assert!(
-        !listed.body.contains(&secret) && !known.body.contains(&secret),
-        "shown once"
-    );
-    let paged = node.send_as("GET", &format!("{TOKENS}?limit=1"), &admin, &[], "");
-    assert_eq!(
-        (
-            paged.json()["tokens"].as_array().expect("tokens").len(),
-            paged.header("link")
-        ),
-        (1, Some("</api/v1/tokens?after=1&limit=1>; rel=\"next\""))
-    );
-    for (status, body) in [
-        (
-            422,
-            r#"{"name":"","scope":"root","board":"A","expires_at":"2000-01-01T00:00:00Z"}"#,
-        ),
-        (404, r#"{"name":"x","scope":"read","board":"nowhere"}"#),
-        (
-            400,
-            r#"{"name":"x","scope":"read","expires_at":"tomorrow"}"#,
-        ),
-        (422, r#"{"name":"x","scope":"read","digest":"y"}"#),
-        (400, "{}"),
-    ] {
-        assert_eq!(
-            node.send_as("POST", TOKENS, &admin, &[], body).status,
-            status,
-            "{body}"
-        );
-    }
-    assert_eq!(
-        [
-            node.send_as("DELETE", &path, &admin, &[], "").status,
-            node.send_as("DELETE", &path, &admin, &[], "").status
-        ],
-        [204, 404]
-    );
-    let audit = node
-        .send_as("GET", "/api/v1/audit?limit=2", &admin, &[], "")
-        .json();
-    let said: Vec<_> = audit["entries"]
-        .as_array()
-        .expect("entries")
-        .iter()
-        .map(|entry| (entry["actor"].as_str(), entry["action"].as_str()))
-        .collect();
-    assert_eq!(
-        said,
-        [
-            (Some("ann"), Some("token.revoke")),
-            (Some("ann"), Some("token.create"))
-        ]
-    );
-    let stats = node.send_as("GET", "/api/v1/stats", &admin, &[], "").json();
-    assert_eq!(
-        (stats["streams"].as_u64(), stats["stale_since"].is_null()),
-        (Some(0), true),
-        "{stats}"
-    );
-}
-
-fn a_deleted_topic_is_undone_on_the_stream(database: Database) {
-    let node = Node::start(database);
-    let admin = node.token(&["create", "--scope", "admin"]);
-    let mut stream = node.stream("/b/main/stream?format=patch");
-    let mut mirror = Mirror::default();
-    let mut shows = |expected: &[&str]| {
-        while mirror.comments() != expected {
-            mirror.take(&stream.event());
-        }
-    };
-    let (first, _) = (node.post("oops"), node.post("later"));
-    let path = format!("/api/v1/boards/main/topics/{first}");
-    shows(&["oops", "later"]);
-    assert_eq!(
-        node.send_as("POST", &format!("{path}/restore"), &admin, &[], "")
-            .status,
-        409,
-        "it is there"
-    );
-    assert_eq!(node.send_as("DELETE", &path, &admin, &[], "").status, 204);
-    shows(&["later"]);
-    assert_eq!(
-        node.send("POST", &format!("{path}/restore"), "application/json", "")
-            .status,
-        401
-    );
-    let back = node.send_as("POST", &format!("{path}/restore"), &admin, &[], "");
-    assert_eq!(
-        (back.status, back.json()["comment"].as_str()),
-        (200, Some("oops"))
-    );
-    shows(&["oops", "later"]);
-    assert_eq!(
-        node.send_as(
+        node.send(
             "POST",
-            "/api/v1/boards/main/topics/999/restore",
-            &admin,
-            &[],
-            ""
+            "/api/v1/tickets",
+            "application/json",
+            r#"{"board":"secret"}"#
         )
         .status,
-        404
+        401
     );
+}
+
+fn request_ticket(node: &Node, token: &str, board: &str) -> Answer {
+    let body = format!(r#"{{"board":"{board}"}}"#);
+    node.send_as("POST", "/api/v1/tickets", token, &[], &body)
+}
+
+fn id_of_the_reading_token(node: &Node) -> String {
+    let listed = node.token(&["list"]);
+    let line = listed.lines().find(|line| line.contains("read"));
+    let id = line.and_then(|line| line.split('\t').next());
+    id.expect("the token that reads").to_owned()
 }

@@ -1,5 +1,7 @@
 //! What takes a token: made at the terminal, shown over REST, ended.
 
+mod boards;
+
 use std::{
     process::Command,
     time::{Duration, Instant},
@@ -7,46 +9,62 @@ use std::{
 
 use crate::{
     node::{Database, Node, try_output},
-    sse::Mirror,
+    sse::{Mirror, Reader},
     wire,
 };
 
 crate::on_both!(
     an_administrator_edits_and_deletes_and_loses_a_race,
+    an_edit_that_changes_nothing_or_is_wrong_leaves_the_topic,
+    a_deleted_topic_is_undone_on_the_stream,
     what_a_token_does_not_allow,
-    boards_are_made_and_closed,
     no_secret_stands_in_the_database,
 );
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
+/// The board `main` as its stream shows it.
+struct Watched {
+    stream: Reader,
+    mirror: Mirror,
+}
+
+impl Watched {
+    fn open(node: &Node) -> Self {
+        Self {
+            stream: node.stream("/b/main/stream?format=patch"),
+            mirror: Mirror::default(),
+        }
+    }
+
+    /// Waits until the stream has shown exactly these comments.
+    fn shows(&mut self, expected: &[&str]) {
+        while self.mirror.comments() != expected {
+            self.mirror.take(&self.stream.event());
+        }
+    }
+}
+
+/// Posts a topic, and returns its path and its tag.
+fn post_a_typo(node: &Node) -> (String, String) {
+    let body = r#"{"comment":"tpyo","author":"ann"}"#;
+    let posted = node.send("POST", TOPICS, "application/json", body);
+    let path = posted.header("location").expect("an address");
+    let tag = posted.header("etag").expect("a tag");
+    (path.to_owned(), tag.to_owned())
+}
+
 fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
-    let mut stream = node.stream("/b/main/stream?format=patch");
-    let mut mirror = Mirror::default();
-    let mut shows = |expected: &[&str]| {
-        while mirror.comments() != expected {
-            mirror.take(&stream.event());
-        }
-    };
-    let posted = node.send(
-        "POST",
-        TOPICS,
-        "application/json",
-        r#"{"comment":"tpyo","author":"ann"}"#,
-    );
-    let (path, tag) = (
-        posted.header("location").expect("an address"),
-        posted.header("etag").expect("a tag"),
-    );
-    shows(&["tpyo"]);
-
+    let mut watched = Watched::open(&node);
+    let (path, tag) = post_a_typo(&node);
+    watched.shows(&["tpyo"]);
     let edited = node.send_as(
         "PATCH",
-        path,
+        &path,
         &admin,
-        &[("If-Match", tag)],
+        &[("If-Match", &tag)],
         r#"{"comment":"typo"}"#,
     );
     assert_eq!(
@@ -57,12 +75,27 @@ fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
         ),
         (200, Some("typo"), Some("ann"))
     );
-    assert_ne!(edited.header("etag"), Some(tag));
-    shows(&["typo"]);
+    assert_ne!(edited.header("etag"), Some(tag.as_str()));
+    watched.shows(&["typo"]);
+    assert_late_writes_lose(&node, &admin, &path, &tag);
 
-    // With the tag from before the edit: lost.
+    let tag = edited.header("etag").expect("a tag");
+    let delete =
+        |headers: &[(&str, &str)]| node.send_as("DELETE", &path, &admin, headers, "").status;
+    assert_eq!(delete(&[("If-Match", tag)]), 204);
+    watched.shows(&[]);
+    assert_eq!(delete(&[]), 404, "deleting twice");
+    assert_eq!(
+        node.send_as("PATCH", &path, &admin, &[], r#"{"comment":"x"}"#)
+            .status,
+        404
+    );
+}
+
+/// With the tag from before an edit, or from another history, nothing is written.
+fn assert_late_writes_lose(node: &Node, admin: &str, path: &str, old_tag: &str) {
     for (method, body) in [("PATCH", r#"{"comment":"late"}"#), ("DELETE", "")] {
-        let lost = node.send_as(method, path, &admin, &[("If-Match", tag)], body);
+        let lost = node.send_as(method, path, admin, &[("If-Match", old_tag)], body);
         assert_eq!(
             (lost.status, lost.json()["code"].as_str()),
             (412, Some("changed")),
@@ -70,18 +103,23 @@ fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
         );
     }
     assert_eq!(
-        node.send_as("PATCH", path, &admin, &[("If-Match", "\"0-1\"")], "{}")
+        node.send_as("PATCH", path, admin, &[("If-Match", "\"0-1\"")], "{}")
             .status,
         412,
         "another history"
     );
-    let same = node.send_as("PATCH", path, &admin, &[("If-Match", "*")], "{}");
+}
+
+fn an_edit_that_changes_nothing_or_is_wrong_leaves_the_topic(database: Database) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
+    let (path, tag) = post_a_typo(&node);
+    let same = node.send_as("PATCH", &path, &admin, &[("If-Match", "*")], "{}");
     assert_eq!(
         (same.status, same.header("etag")),
-        (200, edited.header("etag")),
+        (200, Some(tag.as_str())),
         "nothing to change, nothing changed"
     );
-
     for (status, body) in [
         (422, r#"{"comment":" "}"#),
         (422, r#"{"id":2}"#),
@@ -89,28 +127,12 @@ fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
         (400, ""),
     ] {
         assert_eq!(
-            node.send_as("PATCH", path, &admin, &[], body).status,
+            node.send_as("PATCH", &path, &admin, &[], body).status,
             status,
             "{body}"
         );
     }
-    let tag = edited.header("etag").expect("a tag");
-    assert_eq!(
-        node.send_as("DELETE", path, &admin, &[("If-Match", tag)], "")
-            .status,
-        204
-    );
-    shows(&[]);
-    assert_eq!(
-        node.send_as("DELETE", path, &admin, &[], "").status,
-        404,
-        "deleting twice"
-    );
-    assert_eq!(
-        node.send_as("PATCH", path, &admin, &[], r#"{"comment":"x"}"#)
-            .status,
-        404
-    );
+    assert_eq!(node.get(&path).header("etag"), Some(tag.as_str()));
 }
 
 fn what_a_token_does_not_allow(database: Database) {
@@ -176,132 +198,6 @@ fn what_a_token_does_not_allow(database: Database) {
     assert_eq!(node.get(&path).status, 200, "and the topic is still there");
     let here = node.token(&["create", "--scope", "admin", "--board", "main"]);
     assert_eq!(delete(&here).status, 204);
-}
-
-fn boards_are_made_and_closed(database: Database) {
-    const BOARDS: &str = "/api/v1/boards";
-    let node = Node::start(database);
-    let admin = node.token(&["create", "--scope", "admin"]);
-    assert_eq!(
-        node.send("POST", BOARDS, "application/json", r#"{"name":"lost"}"#)
-            .status,
-        401
-    );
-    let made = node.send_as(
-        "POST",
-        BOARDS,
-        &admin,
-        &[],
-        r#"{"name":"lost","title":"迷子"}"#,
-    );
-    assert_eq!(
-        (made.status, made.header("location")),
-        (201, Some("/api/v1/boards/lost")),
-        "{made:?}"
-    );
-    assert_eq!(
-        (
-            made.json()["title"].as_str(),
-            made.json()["topics"].as_u64()
-        ),
-        (Some("迷子"), Some(0))
-    );
-    assert_eq!(
-        node.send_as("POST", BOARDS, &admin, &[], r#"{"name":"lost"}"#)
-            .status,
-        409,
-        "it exists"
-    );
-    for name in ["Lost", "api", ""] {
-        let refused = node.send_as(
-            "POST",
-            BOARDS,
-            &admin,
-            &[],
-            &format!(r#"{{"name":"{name}"}}"#),
-        );
-        assert_eq!(
-            (
-                refused.status,
-                refused.json()["errors"][0]["field"].as_str()
-            ),
-            (422, Some("name")),
-            "{name}"
-        );
-    }
-    // It is there at once, for pages, posts and streams.
-    let mut stream = node.stream("/b/lost/stream");
-    stream.event();
-    assert_eq!(
-        node.send("POST", "/b/lost", "text/plain", "a cat").status,
-        201
-    );
-    assert_eq!(stream.event().json()["contents"][0]["comment"], "a cat");
-    let only_here = node.token(&["create", "--scope", "admin", "--board", "lost"]);
-    let titled = node.send_as(
-        "PATCH",
-        "/api/v1/boards/lost",
-        &only_here,
-        &[],
-        r#"{"title":"Lost and found"}"#,
-    );
-    assert_eq!(
-        (titled.status, titled.json()["topics"].as_u64()),
-        (200, Some(1))
-    );
-    assert_eq!(
-        node.send_as(
-            "PATCH",
-            "/api/v1/boards/main",
-            &only_here,
-            &[],
-            r#"{"title":"x"}"#
-        )
-        .status,
-        403
-    );
-    assert_eq!(
-        node.send_as("DELETE", "/api/v1/boards/lost", &only_here, &[], "")
-            .status,
-        403,
-        "that takes a token for all boards"
-    );
-
-    let names = |path: &str| {
-        let boards = node.get(path).json();
-        boards["boards"]
-            .as_array()
-            .expect("boards")
-            .iter()
-            .filter_map(|board| board["name"].as_str().map(str::to_owned))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(names(BOARDS), ["lost", "main"]);
-    assert_eq!(names(&format!("{BOARDS}?after=lost&limit=1")), ["main"]);
-    assert_eq!(
-        node.send_as("DELETE", "/api/v1/boards/main", &admin, &[], "")
-            .status,
-        409,
-        "the board at / stays"
-    );
-    assert_eq!(
-        node.send_as("DELETE", "/api/v1/boards/lost", &admin, &[], "")
-            .status,
-        204
-    );
-    assert_eq!(stream.event().json()["reason"], "gone");
-    assert_eq!(
-        [
-            node.get("/b/lost").status,
-            node.get("/api/v1/boards/lost").status
-        ],
-        [404, 404]
-    );
-    assert_eq!(
-        node.send_as("DELETE", "/api/v1/boards/lost", &admin, &[], "")
-            .status,
-        404
-    );
 }
 
 #[test]
@@ -378,4 +274,43 @@ fn revoking_counts_on_every_node() {
     let began = Instant::now();
     assert_eq!([edit(&first), edit(&second)], [401, 401]);
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+fn a_deleted_topic_is_undone_on_the_stream(database: Database) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin"]);
+    let mut watched = Watched::open(&node);
+    let (first, _) = (node.post("oops"), node.post("later"));
+    let path = format!("/api/v1/boards/main/topics/{first}");
+    watched.shows(&["oops", "later"]);
+    assert_eq!(
+        node.send_as("POST", &format!("{path}/restore"), &admin, &[], "")
+            .status,
+        409,
+        "it is there"
+    );
+    assert_eq!(node.send_as("DELETE", &path, &admin, &[], "").status, 204);
+    watched.shows(&["later"]);
+    assert_eq!(
+        node.send("POST", &format!("{path}/restore"), "application/json", "")
+            .status,
+        401
+    );
+    let back = node.send_as("POST", &format!("{path}/restore"), &admin, &[], "");
+    assert_eq!(
+        (back.status, back.json()["comment"].as_str()),
+        (200, Some("oops"))
+    );
+    watched.shows(&["oops", "later"]);
+    assert_eq!(
+        node.send_as(
+            "POST",
+            "/api/v1/boards/main/topics/999/restore",
+            &admin,
+            &[],
+            ""
+        )
+        .status,
+        404
+    );
 }

@@ -1,5 +1,7 @@
 //! `/api/v1`, and what a wrong request is told.
 
+mod other_sites;
+
 use std::{io::Write as _, time::Duration};
 
 use serde_json::json;
@@ -12,6 +14,7 @@ use crate::{
 crate::on_both!(
     topics_are_listed_and_posted,
     what_is_refused_leaves_nothing,
+    an_address_that_does_not_exist_is_not_found,
     a_repeated_post_is_one_topic
 );
 
@@ -49,35 +52,7 @@ fn topics_are_listed_and_posted(database: Database) {
 fn what_is_refused_leaves_nothing(database: Database) {
     let node = Node::start(database);
     let before = node.get(TOPICS).header("etag").map(str::to_owned);
-    let long = format!(r#"{{"comment":"{}"}}"#, "x".repeat(70_000));
-    let too_long = format!(r#"{{"comment":"{}"}}"#, "板".repeat(2_001));
-    for (status, code, body) in [
-        (400, "unreadable", ""),
-        (400, "unreadable", "null"),
-        (400, "unreadable", r#"{"comment":"a""#),
-        (400, "unreadable", r#"{"comment":1}"#),
-        (400, "unreadable", r#"{"comment":"a","comment":"b"}"#),
-        (422, "unknown_key", r#"{"comment":"a","id":1}"#),
-        (422, "invalid", r#"{"comment":" "}"#),
-        (422, "invalid", r#"{"comment":"a\u0000b"}"#),
-        (422, "invalid", &too_long),
-        (413, "too_large", &long),
-    ] {
-        let answer = node.send("POST", TOPICS, JSON, body);
-        assert_eq!(
-            (answer.status, answer.json()["code"].as_str()),
-            (status, Some(code)),
-            "{body:.60}: {answer:?}"
-        );
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json")
-        );
-        assert!(
-            !answer.body.contains("struct") && !answer.body.contains("Draft"),
-            "{answer:?}"
-        );
-    }
+    assert_bad_json_is_refused(&node);
     for kind in [
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -91,37 +66,7 @@ fn what_is_refused_leaves_nothing(database: Database) {
             "{kind}"
         );
     }
-    let post = |body: &str, kind: &str| node.send("POST", "/", kind, body).status;
-    let form = "application/x-www-form-urlencoded";
-    assert_eq!(
-        [
-            post("author=a", form),
-            post("comment=a%ffb", form),
-            post("comment=a&comment=b", form)
-        ],
-        [400; 3]
-    );
-    assert_eq!(
-        [
-            post("comment=a%00b", form),
-            post("a\u{202E}b", "text/plain")
-        ],
-        [422; 2]
-    );
-    assert_eq!(post("a", "multipart/form-data; boundary=x"), 415);
-    for path in [
-        "/b/nowhere",
-        "/b/Main",
-        "/b/%2e%2e",
-        "/b/a%2Fb",
-        "/b/%ff",
-        "/b/%00",
-        "/b/admin",
-        "/nothing",
-        "/assets/../x",
-    ] {
-        assert_eq!(node.get(path).status, 404, "{path}");
-    }
+    assert_bad_forms_are_refused(&node);
     assert_eq!(
         node.send("POST", "/b/nowhere", "text/plain", "a").status,
         404
@@ -143,6 +88,70 @@ fn what_is_refused_leaves_nothing(database: Database) {
             .last(),
         Some("0")
     );
+}
+
+fn assert_bad_json_is_refused(node: &Node) {
+    let too_large = format!(r#"{{"comment":"{}"}}"#, "x".repeat(70_000));
+    let too_long = format!(r#"{{"comment":"{}"}}"#, "板".repeat(2_001));
+    for (status, code, body) in [
+        (400, "unreadable", ""),
+        (400, "unreadable", "null"),
+        (400, "unreadable", r#"{"comment":"a""#),
+        (400, "unreadable", r#"{"comment":1}"#),
+        (400, "unreadable", r#"{"comment":"a","comment":"b"}"#),
+        (422, "unknown_key", r#"{"comment":"a","id":1}"#),
+        (422, "invalid", r#"{"comment":" "}"#),
+        (422, "invalid", r#"{"comment":"a\u0000b"}"#),
+        (422, "invalid", &too_long),
+        (413, "too_large", &too_large),
+    ] {
+        let answer = node.send("POST", TOPICS, JSON, body);
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (status, Some(code)),
+            "{body:.60}: {answer:?}"
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert!(
+            !answer.body.contains("struct") && !answer.body.contains("Draft"),
+            "{answer:?}"
+        );
+    }
+}
+
+fn assert_bad_forms_are_refused(node: &Node) {
+    let form = "application/x-www-form-urlencoded";
+    for (status, kind, body) in [
+        (400, form, "author=a"),
+        (400, form, "comment=a%ffb"),
+        (400, form, "comment=a&comment=b"),
+        (422, form, "comment=a%00b"),
+        (422, "text/plain", "a\u{202E}b"),
+        (415, "multipart/form-data; boundary=x", "a"),
+    ] {
+        let answer = node.send("POST", "/", kind, body);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+}
+
+fn an_address_that_does_not_exist_is_not_found(database: Database) {
+    let node = Node::start(database);
+    for path in [
+        "/b/nowhere",
+        "/b/Main",
+        "/b/%2e%2e",
+        "/b/a%2Fb",
+        "/b/%ff",
+        "/b/%00",
+        "/b/admin",
+        "/nothing",
+        "/assets/../x",
+    ] {
+        assert_eq!(node.get(path).status, 404, "{path}");
+    }
 }
 
 fn a_repeated_post_is_one_topic(database: Database) {
@@ -236,110 +245,6 @@ fn one_address_may_write_so_much() {
     while post("2001:db8::1").status == 429 {
         assert!(std::time::Instant::now() < end, "there is no room again");
     }
-}
-
-#[test]
-fn another_sites_page_cannot_post() {
-    let node = Node::start(Database::sqlite());
-    let post = |headers: &[(&str, &str)]| {
-        let kind = ("Content-Type", "application/x-www-form-urlencoded");
-        wire::request(
-            node.address,
-            "POST",
-            "/",
-            &[headers, &[kind]].concat(),
-            b"comment=a",
-        )
-    };
-    for foreign in [
-        ("Sec-Fetch-Site", "cross-site"),
-        ("Sec-Fetch-Site", "same-site"),
-        ("Origin", "null"),
-        ("Origin", "http://board.test.evil"),
-    ] {
-        let answer = post(&[foreign]);
-        assert_eq!(answer.status, 403, "{foreign:?}");
-        assert!(answer.header("content-security-policy").is_some());
-    }
-    assert_eq!(
-        node.get_with("/", &[("Sec-Fetch-Site", "cross-site")])
-            .status,
-        200,
-        "a link from elsewhere is fine"
-    );
-    assert_eq!(node.get(TOPICS).json()["topics"], json!([]));
-    assert_eq!(post(&[("Origin", "http://board.test")]).status, 201);
-    assert_eq!(
-        post(&[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")]).status,
-        303
-    );
-}
-
-#[test]
-fn a_site_that_is_named_may_read_and_write() {
-    let node = Node::start_with(
-        Database::sqlite(),
-        &[("CORS__ORIGINS", "https://app.example")],
-    );
-    let (ours, theirs) = (
-        ("Origin", "https://app.example"),
-        ("Origin", "https://evil.example"),
-    );
-    let preflight = |origin| {
-        let asks = [
-            origin,
-            ("Access-Control-Request-Method", "POST"),
-            ("Access-Control-Request-Headers", "content-type"),
-        ];
-        wire::request(node.address, "OPTIONS", TOPICS, &asks, b"")
-    };
-    assert_eq!(
-        preflight(ours).header("access-control-allow-origin"),
-        Some("https://app.example")
-    );
-    assert_eq!(
-        preflight(theirs).header("access-control-allow-origin"),
-        None
-    );
-    let post = |origin| {
-        let headers = [
-            origin,
-            ("Sec-Fetch-Site", "cross-site"),
-            ("Content-Type", JSON),
-        ];
-        wire::request(
-            node.address,
-            "POST",
-            TOPICS,
-            &headers,
-            br#"{"comment":"a"}"#,
-        )
-    };
-    let posted = post(ours);
-    assert_eq!(
-        (posted.status, posted.header("access-control-allow-origin")),
-        (201, Some("https://app.example"))
-    );
-    assert!((400..500).contains(&post(theirs).status));
-    assert_eq!(
-        node.get(TOPICS).json()["topics"].as_array().map(Vec::len),
-        Some(1)
-    );
-    let stream = crate::sse::Reader::open(node.address, "/topic_stream/", &[ours]);
-    assert!(
-        stream
-            .head
-            .to_lowercase()
-            .contains("access-control-allow-origin: https://app.example")
-    );
-    let closed = Node::start(Database::sqlite());
-    assert_eq!(
-        closed
-            .get_with(TOPICS, &[ours])
-            .header("access-control-allow-origin"),
-        None,
-        "nobody, unless named"
-    );
 }
 
 #[test]

@@ -66,7 +66,8 @@ fn script_tests(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// All tests of the repository, by the name of their file. Files of one name count together.
+/// All tests of the repository, by the name of their file; that of unit tests beside their code is `code/tests.rs`. Files of one
+/// name count together.
 fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut folders = vec![root().join("crates"), root().join("web/e2e")];
@@ -88,6 +89,10 @@ fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
                 Some("rs") => rust_tests,
                 Some("js") => script_tests,
                 _ => continue,
+            };
+            let name = match (name.as_str(), folder.file_name()) {
+                ("tests.rs", Some(code)) => format!("{}/{name}", code.display()),
+                _ => name,
             };
             tests
                 .entry(name)

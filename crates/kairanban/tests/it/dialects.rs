@@ -1,140 +1,110 @@
 //! One update in every dialect.
 
-use std::{
-    io::{BufReader, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+mod ndjson;
 
-use serde_json::Value;
+use std::time::Duration;
 
 use crate::{
     node::{Database, Node},
-    wire,
+    sse::Reader,
 };
 
 crate::on_both!(
     every_dialect_tells_of_the_same_change,
-    lines_of_json_are_the_patch_stream
+    a_dialect_that_does_not_exist_is_refused,
 );
 
-/// A stream of lines.
-struct Lines {
-    input: BufReader<TcpStream>,
-    head: String,
-    text: String,
+/// The streams of one board, one of each dialect.
+struct Dialects {
+    list: Reader,
+    patch: Reader,
+    html: Reader,
+    turbo: Reader,
+    raw: Reader,
 }
 
-impl Lines {
-    fn open(node: &Node, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut connection = wire::connect(node.address);
-        connection
-            .write_all(&wire::message("GET", path, headers, b""))
-            .expect("sent");
-        let mut input = BufReader::new(connection);
-        let (status, head) = wire::read_head(&mut input);
-        assert_eq!(status, 200, "{head}");
+impl Dialects {
+    fn open(node: &Node) -> Self {
+        let [list, patch, html, turbo, raw] = ["list", "patch", "html", "turbo", "raw"]
+            .map(|format| node.stream(&format!("/b/main/stream?format={format}")));
         Self {
-            input,
-            head,
-            text: String::new(),
+            list,
+            patch,
+            html,
+            turbo,
+            raw,
         }
     }
 
-    fn raw_line(&mut self) -> String {
-        loop {
-            if let Some(end) = self.text.find('\n') {
-                return self.text.drain(..=end).collect();
-            }
-            let chunk = wire::read_chunk(&mut self.input).expect("a line before the deadline");
-            self.text
-                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
-        }
+    /// Each begins with the whole board, but `raw`, which has only what is new.
+    fn begin_with_the_board(&mut self, first: u64) {
+        assert_eq!(self.list.event().name, "");
+        assert_eq!(self.patch.event().name, "snapshot");
+        let html = self.html.event();
+        assert_eq!(html.name, "snapshot");
+        let topic = format!(r#"<li id="topic-{first}"><p class="comment" dir="auto">first</p>"#);
+        assert!(html.data.starts_with(&topic), "{html:?}");
+        let turbo = self.turbo.event();
+        assert_eq!(turbo.name, "");
+        let update = r#"<turbo-stream action="update" target="topics"><template><li id="topic-"#;
+        assert!(turbo.data.starts_with(update), "{turbo:?}");
     }
 
-    /// The next line that says something.
-    fn event(&mut self) -> Value {
-        loop {
-            let line = self.raw_line();
-            if line != "\n" {
-                return serde_json::from_str(&line)
-                    .unwrap_or_else(|error| panic!("{error}: {line:?}"));
-            }
+    /// Returns the cursor that all of them have for the topic `<b>two</b>\nlines`.
+    fn show_the_second_topic(&mut self) -> String {
+        let [list, patch, html, turbo, raw] = [
+            &mut self.list,
+            &mut self.patch,
+            &mut self.html,
+            &mut self.turbo,
+            &mut self.raw,
+        ]
+        .map(Reader::event);
+        assert!(
+            html.data
+                .contains(r#"<ul hx-swap-oob="beforeend:#topics"><li id="topic-2">"#)
+                && !html.data.contains("<b>two"),
+            "{html:?}"
+        );
+        assert!(
+            turbo
+                .data
+                .contains(r#"<turbo-stream action="append" target="topics">"#),
+            "{turbo:?}"
+        );
+        assert_eq!(raw.data, "<b>two</b>lines", "the reader joins lines");
+        let cursor = list.id.expect("a cursor");
+        for other in [patch.id, html.id, turbo.id, raw.id] {
+            assert_eq!(other.as_ref(), Some(&cursor), "one cursor");
         }
+        cursor
+    }
+
+    fn show_that_a_topic_is_deleted(&mut self, id: u64) {
+        let html = self.html.event().data;
+        let deleted = format!(r#"<li id="topic-{id}" hx-swap-oob="delete"></li>"#);
+        assert!(html.starts_with(&deleted), "{html}");
+        let turbo = self.turbo.event().data;
+        let removed = format!(r#"<turbo-stream action="remove" target="topic-{id}">"#);
+        assert!(turbo.starts_with(&removed), "{turbo}");
+        self.raw.quiet_for(Duration::from_millis(200));
     }
 }
 
 fn every_dialect_tells_of_the_same_change(database: Database) {
     let node = Node::start(database);
     let first = node.post("first");
-    let formats = ["list", "patch", "html", "turbo"];
-    let mut streams = formats.map(|format| node.stream(&format!("/b/main/stream?format={format}")));
-    let mut raw = node.stream("/b/main/stream?format=raw");
-    let began = streams.each_mut().map(|stream| stream.event());
-    assert_eq!(
-        began.each_ref().map(|event| event.name.as_str()),
-        ["", "snapshot", "snapshot", ""]
-    );
-    assert!(
-        began[2].data.starts_with(&format!(
-            r#"<li id="topic-{first}"><p class="comment" dir="auto">first</p>"#
-        )),
-        "{:?}",
-        began[2]
-    );
-    assert!(
-        began[3].data.starts_with(
-            r#"<turbo-stream action="update" target="topics"><template><li id="topic-"#
-        ),
-        "{:?}",
-        began[3]
-    );
-
+    let mut dialects = Dialects::open(&node);
+    dialects.begin_with_the_board(first);
     let second = node.post("<b>two</b>\nlines");
-    let told = streams.each_mut().map(|stream| stream.event());
-    let cursors: Vec<_> = told.iter().map(|event| event.id.clone()).collect();
-    assert!(
-        cursors
-            .windows(2)
-            .all(|pair| pair[0].is_some() && pair[0] == pair[1]),
-        "one cursor: {cursors:?}"
-    );
-    assert!(
-        told[2]
-            .data
-            .contains(r#"<ul hx-swap-oob="beforeend:#topics"><li id="topic-2">"#)
-            && !told[2].data.contains("<b>two"),
-        "{:?}",
-        told[2]
-    );
-    assert!(
-        told[3]
-            .data
-            .contains(r#"<turbo-stream action="append" target="topics">"#),
-        "{:?}",
-        told[3]
-    );
-    let comment = raw.event();
-    assert_eq!(
-        (comment.data.as_str(), comment.id),
-        ("<b>two</b>lines", cursors[0].clone()),
-        "the reader joins lines"
-    );
-
+    let cursor = dialects.show_the_second_topic();
     node.database
         .sql(&format!("DELETE FROM topics WHERE id = {first};"));
-    assert!(streams[2].event().data.starts_with(&format!(
-        r#"<li id="topic-{first}" hx-swap-oob="delete"></li>"#
-    )));
-    assert!(streams[3].event().data.starts_with(&format!(
-        r#"<turbo-stream action="remove" target="topic-{first}">"#
-    )));
-    raw.quiet_for(Duration::from_millis(200));
+    dialects.show_that_a_topic_is_deleted(first);
     // And from the cursor on, in each.
-    let cursor = cursors[0].as_deref().expect("a cursor");
     for format in ["patch", "html", "turbo"] {
         let missed = node
-            .resume(&format!("/b/main/stream?format={format}"), cursor)
+            .resume(&format!("/b/main/stream?format={format}"), &cursor)
             .event();
         assert!(
             missed.data.contains(&format!("{first}"))
@@ -146,6 +116,10 @@ fn every_dialect_tells_of_the_same_change(database: Database) {
         .stream("/b/main/stream?format=raw&since=earliest")
         .event();
     assert_eq!(earliest.data, "<b>two</b>lines");
+}
+
+fn a_dialect_that_does_not_exist_is_refused(database: Database) {
+    let node = Node::start(database);
     for wrong in ["format=xml", "heartbeat=loud"] {
         assert_eq!(
             node.get(&format!("/b/main/stream?{wrong}")).status,
@@ -153,80 +127,6 @@ fn every_dialect_tells_of_the_same_change(database: Database) {
             "{wrong}"
         );
     }
-}
-
-fn lines_of_json_are_the_patch_stream(database: Database) {
-    let node = Node::start_with(database, &[("STREAM__HEARTBEAT_S", "1")]);
-    node.post("first");
-    let mut by_name = Lines::open(&node, "/b/main/stream?format=ndjson", &[]);
-    let mut by_accept = Lines::open(
-        &node,
-        "/b/main/stream",
-        &[("Accept", "application/x-ndjson")],
-    );
-    assert!(
-        by_name
-            .head
-            .to_lowercase()
-            .contains("content-type: application/x-ndjson"),
-        "{}",
-        by_name.head
-    );
-    for lines in [&mut by_name, &mut by_accept] {
-        let list = lines.event();
-        assert_eq!(
-            (
-                list["event"].as_str(),
-                list["data"]["topics"][0]["comment"].as_str()
-            ),
-            (Some("snapshot"), Some("first"))
-        );
-    }
-    assert_eq!(by_name.raw_line(), "\n", "the heartbeat");
-    node.post("second");
-    let change = by_name.event();
-    assert_eq!(
-        (
-            change["event"].as_str(),
-            change["data"]["ops"][0]["op"].as_str()
-        ),
-        (Some("patch"), Some("set"))
-    );
-    let cursor = change["id"].as_str().expect("a cursor").to_owned();
-    let mut visible = Lines::open(
-        &node,
-        "/b/main/stream?format=ndjson&heartbeat=event",
-        &[("Last-Event-ID", &cursor)],
-    );
-    assert_eq!(visible.event()["event"], "heartbeat");
-    let mut reset = Lines::open(
-        &node,
-        "/b/main/stream?format=ndjson",
-        &[("Last-Event-ID", "junk")],
-    );
-    assert_eq!(
-        (
-            reset.event()["data"]["reason"].clone(),
-            reset.event()["event"].clone()
-        ),
-        ("invalid".into(), "snapshot".into())
-    );
-    assert_eq!(
-        node.get_with(
-            "/b/main/stream?format=ndjson",
-            &[("Accept", "text/event-stream")]
-        )
-        .status,
-        406
-    );
-    node.terminate();
-    let bye = std::iter::repeat_with(|| by_name.event())
-        .find(|event| event["event"] == "bye")
-        .expect("bye");
-    assert!(
-        bye["data"]["reason"] == "shutdown" && bye["data"]["retry_ms"].as_u64() >= Some(2_000),
-        "{bye}"
-    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A real Django site beside the server, used through the forms of its admin: whatever time zone it lives in, both show the
 //! same text and the same moments, and a topic says that it was edited when it was.
 
+mod moved;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Lines, Write as _},
@@ -17,8 +19,6 @@ crate::on_both!(
     an_admin_in_tokyo_moves_no_time,
     an_admin_in_utc_moves_no_time,
     an_admin_without_time_zones_moves_no_time,
-    what_was_dumped_is_loaded_with_its_times,
-    an_import_ahead_of_the_sequence_hides_nothing,
 );
 
 /// The ways in which sites describe the table of topics.
@@ -194,80 +194,103 @@ fn an_admin_without_time_zones_moves_no_time(database: Database) {
 
 fn an_admin_moves_no_time(database: Database, time_zone: &str, use_tz: bool) {
     let node = Node::start(database);
-    let mut site = Site::start(&node.database, time_zone, use_tz);
+    let site = Site::start(&node.database, time_zone, use_tz);
     let ours = node.post("by the server");
+    let mut pair = Pair { node, site };
     for model in MODELS {
-        let seen = shown(&node)[&ours].clone();
+        let seen = shown(&pair.node)[&ours].clone();
         assert_eq!(
-            site.topic(json!(["read", model, ours])),
+            pair.site.topic(json!(["read", model, ours])),
             seen,
             "{model}: Django reads what the board shows"
         );
+        let made = pair.make_topics(model);
+        for before in [&seen, &made[0], &seen] {
+            pair.save_what_is_there(model, before);
+        }
+        assert_eq!(
+            edited(&pair.node),
+            [] as [u64; 0],
+            "{model}: saved as it was, and it says that it was edited"
+        );
+        pair.edit(model, &made[0]);
+        pair.delete(model, &made);
+    }
+}
 
-        // By its form, and by its ORM: nothing but a comment, if its model lets it.
-        let board = if model == "wholetopic" {
+/// A server and a site that use one database.
+struct Pair {
+    node: Node,
+    site: Site,
+}
+
+impl Pair {
+    /// Makes a topic by the form of its model, and one by its ORM if its model lets it: nothing but a comment.
+    fn make_topics(&mut self, model: &str) -> Vec<Seen> {
+        let has_all_columns = model == "wholetopic";
+        let form = if has_all_columns {
             json!({"comment": "new", "board": "1"})
         } else {
             json!({"comment": "new"})
         };
-        let mut made = vec![site.topic(json!(["add", model, board]))];
-        if model != "wholetopic" {
-            made.push(site.topic(json!(["create", model, {"comment": "created"}])));
+        let mut made = vec![self.site.topic(json!(["add", model, form]))];
+        if !has_all_columns {
+            let step = json!(["create", model, {"comment": "created"}]);
+            made.push(self.site.topic(step));
         }
         for topic in &made {
             assert!(
-                is_now(topic.created_at) || model == "wholetopic",
+                is_now(topic.created_at) || has_all_columns,
                 "{model}: {topic:?}"
             );
-            await_topic(&node, topic.id, Some(topic));
+            await_topic(&self.node, topic.id, Some(topic));
         }
         assert_eq!(
-            edited(&node),
+            edited(&self.node),
             [] as [u64; 0],
             "{model}: a new topic says that it was edited"
         );
+        made
+    }
 
-        // Saving what is there, ours and theirs, twice.
-        for before in [&seen, &made[0], &seen] {
-            let saved = site.topic(json!(["save", model, before.id, {}]));
-            assert_eq!(
-                (&saved.comment, whole(&saved)),
-                (&before.comment, whole(before)),
-                "{model}"
-            );
-            assert!(
-                is_now(saved.updated_at) || saved.updated_at == before.updated_at,
-                "{model}: {saved:?}"
-            );
-            await_topic(&node, before.id, Some(&saved));
-        }
+    fn save_what_is_there(&mut self, model: &str, before: &Seen) {
+        let saved = self.site.topic(json!(["save", model, before.id, {}]));
         assert_eq!(
-            edited(&node),
-            [] as [u64; 0],
-            "{model}: saved as it was, and it says that it was edited"
+            (&saved.comment, whole(&saved)),
+            (&before.comment, whole(before)),
+            "{model}"
         );
+        assert!(
+            is_now(saved.updated_at) || saved.updated_at == before.updated_at,
+            "{model}: {saved:?}"
+        );
+        await_topic(&self.node, before.id, Some(&saved));
+    }
 
-        let id = made[0].id;
-        let changed = site.topic(json!(["save", model, id, {"comment": "changed"}]));
+    fn edit(&mut self, model: &str, before: &Seen) {
+        let step = json!(["save", model, before.id, {"comment": "changed"}]);
+        let changed = self.site.topic(step);
         assert_eq!(
             (changed.comment.as_str(), whole(&changed)),
-            ("changed", whole(&made[0])),
+            ("changed", whole(before)),
             "{model}"
         );
         assert!(is_now(changed.updated_at), "{model}: {changed:?}");
-        await_topic(&node, id, Some(&changed));
-        assert_eq!(edited(&node), [id], "{model}");
+        await_topic(&self.node, before.id, Some(&changed));
+        assert_eq!(edited(&self.node), [before.id], "{model}");
+    }
 
-        site.step(json!(["delete", model, id]));
-        await_topic(&node, id, None);
-        let ids: Vec<_> = made[1..]
-            .iter()
-            .map(|topic| topic.id)
-            .chain([node.post("x"), node.post("y")])
+    /// Deletes the first topic alone, and the others with two of the server's at once.
+    fn delete(&mut self, model: &str, made: &[Seen]) {
+        self.site.step(json!(["delete", model, made[0].id]));
+        await_topic(&self.node, made[0].id, None);
+        let others = made[1..].iter().map(|topic| topic.id);
+        let ids: Vec<_> = others
+            .chain([self.node.post("x"), self.node.post("y")])
             .collect();
-        site.step(json!(["bulk_delete", model, ids]));
+        self.site.step(json!(["bulk_delete", model, ids]));
         for id in ids {
-            await_topic(&node, id, None);
+            await_topic(&self.node, id, None);
         }
     }
 }
@@ -315,79 +338,4 @@ fn the_documented_models_are_in_use() {
 /// A form shows a time to the second, and one that is edited by hand is saved so.
 fn whole(topic: &Seen) -> DateTime<Utc> {
     topic.created_at.trunc_subsecs(0)
-}
-
-fn fresh(database: &Database) -> Database {
-    if database.is_postgres() {
-        Database::postgres()
-    } else {
-        Database::sqlite()
-    }
-}
-
-/// Dumps the boards of `from` and loads them into another server's database; gives that server.
-fn moved(from: &Node, site: &mut Site) -> Node {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("boards.json");
-    site.step(json!(["dump", path]));
-    let node = Node::start(fresh(&from.database));
-    Site::start(&node.database, "Asia/Tokyo", true).step(json!(["load", path]));
-    let (expected, began) = (shown(from), Instant::now());
-    while shown(&node) != expected {
-        let differs = || {
-            expected
-                .iter()
-                .find(|(id, topic)| shown(&node).get(id) != Some(*topic))
-        };
-        assert!(
-            began.elapsed() < Duration::from_secs(3),
-            "it was {:?}",
-            differs()
-        );
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    node
-}
-
-/// Each post is taken, gets an id behind all that are there, and is shown.
-fn posts_come_last(node: &Node, behind: u64) {
-    let mut last = behind;
-    for n in 0..6 {
-        let id = node.post(&format!("post {n}"));
-        assert!(id > last, "{id} after {last}");
-        assert!(shown(node).contains_key(&id), "{id} is shown");
-        last = id;
-    }
-}
-
-fn what_was_dumped_is_loaded_with_its_times(database: Database) {
-    let node = Node::start(database);
-    let mut site = Site::start(&node.database, "Asia/Tokyo", true);
-    (1..=9).for_each(|n| assert_eq!(node.post(&format!("topic {n}")), n));
-    assert_eq!(
-        site.topic(json!(["add", "wholetopic", {"comment": "by a form", "board": "1"}]))
-            .id,
-        10
-    );
-    let again = moved(&node, &mut site);
-    posts_come_last(&again, 10);
-    let now = |node: &Node| node.post("and on");
-    assert_eq!([now(&node), now(&again)], [11, 17]);
-}
-
-fn an_import_ahead_of_the_sequence_hides_nothing(database: Database) {
-    let node = Node::start(database);
-    let mut site = Site::start(&node.database, "UTC", true);
-    site.step(json!(["bulk_create", (1_001..=1_500).collect::<Vec<_>>()]));
-    let began = Instant::now();
-    while !shown(&node).contains_key(&1_500) {
-        assert!(
-            began.elapsed() < Duration::from_secs(3),
-            "the import is not shown"
-        );
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    let again = moved(&node, &mut site);
-    posts_come_last(&node, 1_500);
-    posts_come_last(&again, 1_500);
 }

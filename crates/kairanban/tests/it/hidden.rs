@@ -11,67 +11,101 @@ use crate::{
 const PRIVATE: &str = "secret";
 const MISSING: &str = "absent";
 
+/// A request, with `{board}` for the name of the board.
 struct Asked {
     method: &'static str,
     path: String,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Vec<Header>,
     body: &'static str,
 }
 
-/// Each address of the table of routes that names a board, with each of its methods, in each way it can be asked.
+type Header = (&'static str, &'static str);
+
+impl Asked {
+    fn get(path: &str, headers: &[Header]) -> Self {
+        Self::new("GET", path, headers, "")
+    }
+
+    fn new(method: &'static str, path: &str, headers: &[Header], body: &'static str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: headers.to_vec(),
+            body,
+        }
+    }
+}
+
+/// Each address of the table of routes that names a board, with each of its methods, in each way it can be asked; and
+/// addresses with a query.
 fn questions() -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for (path, methods) in addresses_of_boards() {
+        for method in ["GET", "HEAD", "POST", "PATCH", "DELETE"] {
+            if methods.contains(method) {
+                asked.extend(ways_to_ask(method, &path));
+            }
+        }
+    }
+    asked.extend(questions_with_a_query());
+    let upgrade = [
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    asked.push(Asked::get("/b/{board}/ws", &upgrade));
+    assert!(
+        asked.len() > 60,
+        "the table of routes is read otherwise by now"
+    );
+    asked
+}
+
+/// The addresses of the table of routes that name a board, each with its methods.
+fn addresses_of_boards() -> Vec<(String, &'static str)> {
     let table = include_str!("../../src/routes.rs");
     let addresses = table.split("address(\"").skip(1).filter_map(|rest| {
         let (path, rest) = rest.split_once("\", \"")?;
         Some((path, rest.split_once('"')?.0))
     });
-    let mut asked = Vec::new();
-    let mut ask = |method: &'static str,
-                   path: &str,
-                   headers: &[(&'static str, &'static str)],
-                   body: &'static str| {
-        asked.push(Asked {
-            method,
-            path: path.to_owned(),
-            headers: headers.to_vec(),
-            body,
-        });
-    };
-    for (path, methods) in
-        addresses.filter(|(path, _)| path.contains("{board}") || *path == "/stream")
-    {
-        let path = match path {
-            "/stream" => "/stream?board={board}".to_owned(),
-            path => path.replace("{id}", "1"),
-        };
-        for method in ["GET", "HEAD", "POST", "PATCH", "DELETE"]
-            .into_iter()
-            .filter(|method| methods.contains(method))
-        {
-            if method == "GET" || method == "HEAD" {
-                for accept in ["*/*", "text/html", "application/json", "text/event-stream"] {
-                    ask(method, &path, &[("Accept", accept)], "");
-                }
-                continue;
-            }
-            for key in [&[][..], &[("Idempotency-Key", "k")]] {
-                let json = [&[("Content-Type", "application/json")][..], key].concat();
-                ask(method, &path, &json, r#"{"comment":"x"}"#);
-                ask(method, &path, &json, r#"{"comment":""}"#);
-                let form = [
-                    &[
-                        ("Content-Type", "application/x-www-form-urlencoded"),
-                        ("Accept", "text/html"),
-                    ][..],
-                    key,
-                ]
-                .concat();
-                ask(method, &path, &form, "comment=x");
-                ask(method, &path, &form, "comment=");
-            }
-        }
+    addresses
+        .filter(|(path, _)| path.contains("{board}") || *path == "/stream")
+        .map(|(path, methods)| match path {
+            "/stream" => ("/stream?board={board}".to_owned(), methods),
+            path => (path.replace("{id}", "1"), methods),
+        })
+        .collect()
+}
+
+fn ways_to_ask(method: &'static str, path: &str) -> Vec<Asked> {
+    if method == "GET" || method == "HEAD" {
+        return ["*/*", "text/html", "application/json", "text/event-stream"]
+            .map(|accept| Asked::new(method, path, &[("Accept", accept)], ""))
+            .into();
     }
-    for path in [
+    let mut asked = Vec::new();
+    for key in [&[][..], &[("Idempotency-Key", "k")]] {
+        let json = [&[("Content-Type", "application/json")], key].concat();
+        let form = [
+            &[
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Accept", "text/html"),
+            ],
+            key,
+        ]
+        .concat();
+        asked.extend([
+            Asked::new(method, path, &json, r#"{"comment":"x"}"#),
+            Asked::new(method, path, &json, r#"{"comment":""}"#),
+            Asked::new(method, path, &form, "comment=x"),
+            Asked::new(method, path, &form, "comment="),
+        ]);
+    }
+    asked
+}
+
+fn questions_with_a_query() -> Vec<Asked> {
+    let paths = [
         "/b/{board}/stream?format=patch",
         "/b/{board}/stream?since=10m",
         "/b/{board}/stream?last_event_id=0-1",
@@ -82,21 +116,14 @@ fn questions() -> Vec<Asked> {
         "/api/v1/boards/{board}/topics?limit=1",
         "/api/v1/boards/{board}/topics?q=x",
         "/api/v1/boards/{board}/topics?wait=1",
-    ] {
-        ask("GET", path, &[], "");
-        ask("GET", path, &[("If-None-Match", "\"0-1\"")], "");
-    }
-    let upgrade = [
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    ask("GET", "/b/{board}/ws", &upgrade, "");
-    assert!(
-        asked.len() > 60,
-        "the table of routes is read otherwise by now"
-    );
-    asked
+    let asked = paths.map(|path| {
+        [
+            Asked::get(path, &[]),
+            Asked::get(path, &[("If-None-Match", "\"0-1\"")]),
+        ]
+    });
+    asked.into_iter().flatten().collect()
 }
 
 /// The whole answer, but for the name of the board, the time, and how long to wait, which is drawn.

@@ -1,16 +1,13 @@
 //! A database of the test's own, and the program running on it.
 
+mod database;
+mod process;
+
 use std::{
-    env,
     fs::File,
-    io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::Path,
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -18,181 +15,9 @@ use crate::{
     sse::Reader,
     wire::{self, Answer},
 };
-
-static DATABASES: AtomicU32 = AtomicU32::new(0);
-
-pub(crate) enum Database {
-    Sqlite(Arc<tempfile::TempDir>),
-    Postgres(String),
-}
-
-/// Another program's transaction that holds up everybody, until it is dropped.
-pub(crate) struct Lock(Child);
-
-impl Lock {
-    /// Commits instead of rolling back. Returns when the transaction has ended.
-    pub(crate) fn commit(mut self) {
-        writeln!(self.0.stdin.as_mut().expect("a pipe"), "COMMIT;").expect("written");
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // At the end of its input it rolls back and ends.
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-impl Database {
-    /// Locks tables of a Postgres.
-    pub(crate) fn lock(&self, tables: &str) -> Lock {
-        self.hold(&format!("LOCK TABLE {tables}"))
-    }
-
-    /// Keeps others from making a table of this name in a Postgres.
-    pub(crate) fn lock_out_tables(&self, name: &str) -> Lock {
-        self.hold(&format!("CREATE TABLE {name} ()"))
-    }
-
-    /// Keeps a transaction open on a Postgres that has run a statement.
-    pub(crate) fn hold(&self, statement: &str) -> Lock {
-        let mut command = Command::new("psql");
-        let mut psql = command
-            .args(["-qAtX", &self.url()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("psql");
-        let input = psql.stdin.as_mut().expect("a pipe");
-        writeln!(input, "BEGIN; {statement}; SELECT 'locked';").expect("written");
-        let mut said = String::new();
-        BufReader::new(psql.stdout.as_mut().expect("a pipe"))
-            .read_line(&mut said)
-            .expect("a line");
-        Lock(psql)
-    }
-
-    /// Holds SQLite's write lock.
-    pub(crate) fn hold_the_write_lock(&self) -> Lock {
-        let mut command = Command::new("sqlite3");
-        let command = command
-            .arg("-batch")
-            .arg(self.file())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut sqlite = command.spawn().expect("sqlite3");
-        let input = sqlite.stdin.as_mut().expect("a pipe");
-        writeln!(input, ".timeout 5000\nBEGIN IMMEDIATE; SELECT 'locked';").expect("written");
-        let mut said = String::new();
-        BufReader::new(sqlite.stdout.as_mut().expect("a pipe"))
-            .read_line(&mut said)
-            .expect("a line");
-        Lock(sqlite)
-    }
-
-    /// The same, for another thread.
-    pub(crate) fn twin(&self) -> Self {
-        match self {
-            Self::Postgres(url) => Self::Postgres(url.clone()),
-            Self::Sqlite(folder) => Self::Sqlite(Arc::clone(folder)),
-        }
-    }
-
-    pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(Arc::new(tempfile::tempdir().expect("a folder")))
-    }
-
-    pub(crate) fn postgres() -> Self {
-        let server = env::var("KAIRANBAN_TEST_POSTGRES_URL")
-            .expect("KAIRANBAN_TEST_POSTGRES_URL; scripts/test sets it");
-        let name = format!(
-            "node_{}_{}",
-            std::process::id(),
-            DATABASES.fetch_add(1, Ordering::Relaxed)
-        );
-        run_psql(&server, &format!("CREATE DATABASE {name}"));
-        let (base, _) = server.rsplit_once('/').expect("a URL with a database");
-        Self::Postgres(format!("{base}/{name}"))
-    }
-
-    pub(crate) fn is_postgres(&self) -> bool {
-        matches!(self, Self::Postgres(_))
-    }
-
-    pub(crate) fn url(&self) -> String {
-        match self {
-            Self::Sqlite(folder) => {
-                format!("sqlite://{}", folder.path().join("board.db").display())
-            }
-            Self::Postgres(url) => url.clone(),
-        }
-    }
-
-    pub(crate) fn file(&self) -> PathBuf {
-        match self {
-            Self::Sqlite(folder) => folder.path().join("board.db"),
-            Self::Postgres(url) => panic!("{url} is no file"),
-        }
-    }
-
-    /// Runs SQL by another program: `psql` or `sqlite3`. Gives what it printed.
-    pub(crate) fn sql(&self, text: &str) -> String {
-        self.try_sql(text).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The same; gives what it complained of if it failed.
-    pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
-        match self {
-            Self::Postgres(url) => try_psql(url, text),
-            Self::Sqlite(_) => try_output(
-                Command::new("sqlite3")
-                    .args(["-batch", "-bail"])
-                    .arg(self.file()),
-                &format!(".timeout 5000\n{text}\n"),
-            ),
-        }
-    }
-}
-
-pub(crate) fn run_psql(url: &str, text: &str) {
-    try_psql(url, text).unwrap_or_else(|error| panic!("{error}"));
-}
-
-fn try_psql(url: &str, text: &str) -> Result<String, String> {
-    // From a file, so that each statement is a transaction unless the text says otherwise.
-    try_output(
-        Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", url]),
-        text,
-    )
-}
-
-pub(crate) fn try_output(command: &mut Command, input: &str) -> Result<String, String> {
-    let command = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test installs it"));
-    // It may have given up before the end.
-    let _ = child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(input.as_bytes());
-    let output = child.wait_with_output().expect("an end");
-    if !output.status.success() {
-        return Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
-    }
-    Ok(String::from_utf8(output.stdout)
-        .expect("text")
-        .trim()
-        .to_owned())
-}
+pub(crate) use database::{Database, Lock, run_psql, try_output};
+pub(crate) use process::program;
+use process::{serving, spawn, start};
 
 /// Where the program's log goes.
 #[derive(Clone, Copy)]
@@ -503,82 +328,4 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The program as it is called, on a port of the system's choice.
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kairanban"));
-    command
-        .env_remove("DATABASE_URL")
-        .env_remove("PORT")
-        .env_remove("RUST_LOG");
-    // What is meant for the tests is unknown to the program, which would refuse to start.
-    for (name, _) in env::vars_os() {
-        let for_tests = [
-            "KAIRANBAN_TEST_",
-            "KAIRANBAN_ORACLE_",
-            "KAIRANBAN_MODEL_",
-            "KAIRANBAN_BENCH_",
-            "KAIRANBAN_INTERLEAVINGS",
-        ];
-        if name
-            .to_str()
-            .is_some_and(|name| for_tests.iter().any(|start| name.starts_with(start)))
-        {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn spawn(url: &str, data: &Path, environment: &[(String, String)]) -> (Child, SocketAddr) {
-    spawn_at(
-        SocketAddr::from(([127, 0, 0, 1], 0)),
-        url,
-        data,
-        environment,
-    )
-}
-
-fn spawn_at(
-    address: SocketAddr,
-    url: &str,
-    data: &Path,
-    environment: &[(String, String)],
-) -> (Child, SocketAddr) {
-    start(&mut serving(address, url, data, environment))
-}
-
-fn serving(
-    address: SocketAddr,
-    url: &str,
-    data: &Path,
-    environment: &[(String, String)],
-) -> Command {
-    let mut command = program();
-    command
-        .args(["--listen", &address.to_string(), "--database-url", url])
-        .env("KAIRANBAN_SERVER__DATA_DIR", data)
-        .env("RUST_LOG", "warn,actix_http=off")
-        .stdout(Stdio::piped());
-    // The tests are one client, and a busy one.
-    command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
-    command.env("KAIRANBAN_LIMITS__CONNECTIONS_PER_CLIENT_MAX", "1000000");
-    command.envs(environment.iter().map(|(name, value)| (name, value)));
-    command
-}
-
-fn start(command: &mut Command) -> (Child, SocketAddr) {
-    let mut child = command.spawn().expect("the program");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let first = lines
-        .next()
-        .and_then(Result::ok)
-        .unwrap_or_else(|| panic!("the program ended: {:?}", child.wait()));
-    let address = first
-        .split("http://")
-        .nth(1)
-        .and_then(|rest| rest.split_whitespace().next())
-        .expect("an address");
-    (child, address.parse().expect("an address"))
 }

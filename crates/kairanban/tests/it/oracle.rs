@@ -15,27 +15,28 @@
 //! long; see `scripts/oracle`.
 
 mod accidents;
+mod followers;
 pub(crate) mod link;
 mod readers;
+mod trouble;
 mod truth;
 mod views;
 mod writers;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    env, fmt,
+    env,
     io::Write as _,
     net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::node::{Database, LogTo, Node};
-use accidents::Backup;
+use crate::node::{Database, Node};
+use trouble::Trouble;
 use truth::Truth;
 use views::Completed;
 use writers::Posted;
@@ -46,9 +47,6 @@ pub(crate) use writers::moderate;
 pub(crate) const BOARDS: [&str; 2] = ["main", "two"];
 /// For readers to come to the last state once nobody writes any more.
 const SETTLE: Duration = Duration::from_secs(30);
-/// Between two comparisons of memory with the database.
-const RECONCILE: Duration = Duration::from_secs(2);
-
 #[test]
 fn every_list_ever_shown_was_committed_postgres() {
     run(Database::postgres(), 2);
@@ -203,177 +201,6 @@ fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
         nodes.push(nodes[0].sibling());
     }
     nodes
-}
-
-/// What happens to nodes and database.
-struct Trouble<'a> {
-    run: &'a Run,
-    nodes: &'a mut [Node],
-    truth: Truth,
-    epochs: Vec<String>,
-    backup: Backup,
-    folder: tempfile::TempDir,
-    done: Done,
-}
-
-/// How often what happened, and how long it took at the longest until every node showed what is there.
-#[derive(Default)]
-struct Done {
-    restarts: u32,
-    freezes: u32,
-    restores: u32,
-    noticed: Duration,
-    changes_past_triggers: u32,
-    reconciled: Duration,
-}
-
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            restarts,
-            freezes,
-            restores,
-            noticed,
-            changes_past_triggers,
-            reconciled,
-        } = self;
-        write!(
-            f,
-            "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within {noticed:.1?}, "
-        )?;
-        write!(
-            f,
-            "{changes_past_triggers} changes past the triggers shown within {reconciled:.1?}"
-        )
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Event {
-    Restart,
-    Freeze,
-    Restore,
-    ChangePastTriggers,
-}
-
-impl<'a> Trouble<'a> {
-    fn new(run: &'a Run, nodes: &'a mut [Node], truth: Truth) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let backup = Backup::take(run, &nodes[0].database, folder.path());
-        let epochs = vec![truth.epoch().to_owned()];
-        Self {
-            run,
-            nodes,
-            truth,
-            epochs,
-            backup,
-            folder,
-            done: Done::default(),
-        }
-    }
-
-    /// Makes trouble until the time is over; each kind at least once, if there is time.
-    fn go_on(&mut self, random: &mut fastrand::Rng, time: Duration) {
-        let end = Instant::now() + time;
-        let mut first = vec![
-            Event::Restart,
-            Event::Restore,
-            Event::ChangePastTriggers,
-            Event::Freeze,
-        ];
-        random.shuffle(&mut first);
-        loop {
-            let pause = Duration::from_millis(random.u64(1_000..4_000));
-            if Instant::now() + pause > end {
-                thread::park_timeout(end.saturating_duration_since(Instant::now()));
-                return;
-            }
-            thread::park_timeout(pause);
-            let rest = [
-                Event::Restart,
-                Event::Restart,
-                Event::Restart,
-                Event::Freeze,
-                Event::Restore,
-                Event::ChangePastTriggers,
-            ];
-            match first
-                .pop()
-                .unwrap_or_else(|| rest[random.usize(..rest.len())])
-            {
-                Event::Restart => self.restart(random),
-                Event::Freeze if self.nodes[0].database.is_postgres() => {
-                    let time = Duration::from_millis(random.u64(1_000..5_000));
-                    accidents::freeze_a_session(&self.nodes[0].database, random, time);
-                    self.done.freezes += 1;
-                }
-                Event::Freeze => {}
-                Event::Restore => self.restore(random),
-                Event::ChangePastTriggers => self.change_past_triggers(random),
-            }
-        }
-    }
-
-    /// Kills or stops a node, and starts it where it was.
-    fn restart(&mut self, random: &mut fastrand::Rng) {
-        let node = random.usize(..self.nodes.len());
-        let node = &mut self.nodes[node];
-        if random.f64() < 0.7 {
-            node.kill();
-        } else {
-            node.terminate();
-            node.end(Duration::from_secs(15));
-        }
-        node.log = if random.bool() {
-            LogTo::FullDisk
-        } else {
-            LogTo::Stderr
-        };
-        node.restart_at_the_same_address();
-        self.done.restarts += 1;
-    }
-
-    fn restore(&mut self, random: &mut fastrand::Rng) {
-        let run = self.run;
-        let _nobody_writes = run.accident.write().expect("a lock");
-        let database = self.nodes[0].database.twin();
-        self.truth.replay(&database);
-        self.backup.restore(run, self.nodes, random.bool());
-        let took = accidents::wait_for_new_epoch(run, self.nodes, &self.epochs);
-        self.truth.restored(&database);
-        self.epochs.push(self.truth.epoch().to_owned());
-        self.done.restores += 1;
-        self.done.noticed = self.done.noticed.max(took);
-        // Sometimes the same is restored again.
-        if random.bool() {
-            self.backup = Backup::take(run, &database, self.folder.path());
-        }
-    }
-
-    fn change_past_triggers(&mut self, random: &mut fastrand::Rng) {
-        let run = self.run;
-        let _nobody_writes = run.accident.write().expect("a lock");
-        let database = self.nodes[0].database.twin();
-        self.truth.replay(&database);
-        accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));
-        self.truth.allow_what_the_tables_hold(&database);
-        let shows = |node: &Node| {
-            accidents::shows(node, None) && accidents::triggers_are_restored(&database)
-        };
-        let took = accidents::wait_for_all(
-            run,
-            self.nodes,
-            shows,
-            RECONCILE,
-            "changed past the triggers",
-        );
-        self.truth.resume(&database);
-        self.done.changes_past_triggers += 1;
-        self.done.reconciled = self.done.reconciled.max(took);
-        if random.bool() {
-            self.backup = Backup::take(run, &database, self.folder.path());
-        }
-    }
 }
 
 /// Each list that was shown is the one of its revision. Gives how many there were.

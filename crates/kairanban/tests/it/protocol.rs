@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    node::{Database, Node},
+    node::{Database, Lock, Node},
     wire,
 };
 
@@ -29,77 +29,89 @@ fn every_transcript_is_true() {
 
 /// Does what stands behind each `>`, and compares what the stream says then.
 fn play(transcript: &str) {
-    // What has to be set before.
-    let settings = transcript
-        .lines()
-        .filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
-    let database = if transcript.contains("> lock") {
-        Database::postgres()
-    } else {
-        Database::sqlite()
-    };
-    let mut node = Node::start_with(database, &settings.collect::<Vec<_>>());
-    let mut lock = None;
-    let epoch = node
-        .get("/api/v1/boards/main/topics")
-        .header("etag")
-        .expect("a tag")
-        .trim_matches('"')
-        .to_owned();
-    let epoch = epoch.split('-').next().expect("an epoch").to_owned();
-    // The one before stays open while the next one opens.
-    let (mut stream, mut before): (Option<Said>, Option<Said>) = (None, None);
+    let mut player = Player::new(transcript);
     for step in format!("\n{transcript}")
         .split("\n> ")
         .filter(|step| !step.is_empty())
     {
         let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
+        player.perform(command);
+        if !expected.is_empty() {
+            let said = player.stream().lines(expected.lines().count());
+            assert_eq!(said.trim_end(), expected.trim_end(), "after {command}");
+        }
+    }
+}
+
+/// A server, and the reader of a transcript.
+struct Player {
+    node: Node,
+    epoch: String,
+    lock: Option<Lock>,
+    stream: Option<Said>,
+}
+
+impl Player {
+    /// Starts a server as the transcript needs it.
+    fn new(transcript: &str) -> Self {
+        let settings = transcript
+            .lines()
+            .filter_map(|line| line.strip_prefix("> with ")?.split_once('='));
+        let database = if transcript.contains("> lock") {
+            Database::postgres()
+        } else {
+            Database::sqlite()
+        };
+        let node = Node::start_with(database, &settings.collect::<Vec<_>>());
+        let list = node.get("/api/v1/boards/main/topics");
+        let tag = list.header("etag").expect("a tag").trim_matches('"');
+        Self {
+            epoch: tag.split('-').next().expect("an epoch").to_owned(),
+            node,
+            lock: None,
+            stream: None,
+        }
+    }
+
+    fn stream(&mut self) -> &mut Said {
+        self.stream.as_mut().expect("an open stream")
+    }
+
+    fn perform(&mut self, command: &str) {
+        let epoch = self.epoch.clone();
         match command.split_once(' ').unwrap_or((command, "")) {
-            ("post", what) => {
-                let (board, text) = what.split_once(' ').expect("a board and a text");
-                assert_eq!(
-                    node.send("POST", &format!("/b/{board}"), "text/plain", text)
-                        .status,
-                    201,
-                    "{command}"
-                );
-            }
-            ("sql", text) => drop(node.database.sql(text)),
+            ("post", what) => self.post(what),
+            ("sql", text) => drop(self.node.database.sql(text)),
             ("GET", what) => {
-                before = stream.take();
-                stream = Some(Said::open(
-                    &node,
-                    &what.replace("E-", &format!("{epoch}-")),
-                    epoch.clone(),
-                ));
+                let what = what.replace("E-", &format!("{epoch}-"));
+                // The stream before stays open until the next one is.
+                self.stream = Some(Said::open(&self.node, &what, epoch));
             }
-            ("ws", path) => stream = Some(Said::socket(&node, path, epoch.clone())),
-            ("send", text) => stream.as_mut().expect("a socket").send(text),
-            ("lock", _) => lock = Some(node.database.lock("topics, changes")),
-            ("unlock", _) => drop(lock.take()),
+            ("ws", path) => self.stream = Some(Said::socket(&self.node, path, epoch)),
+            ("send", text) => self.stream().send(text),
+            ("lock", _) => self.lock = Some(self.node.database.lock("topics, changes")),
+            ("unlock", _) => drop(self.lock.take()),
             ("restart", _) => {
-                node.kill();
-                node.restart();
+                self.node.kill();
+                self.node.restart();
             }
             ("flood", _) => {
-                flood(&node);
-                stream
-                    .as_mut()
-                    .expect("an open stream")
-                    .skip_to("id: \nevent: reset");
+                flood(&self.node);
+                self.stream().skip_to("id: \nevent: reset");
             }
             ("with", _) => {}
             other => panic!("no command: {other:?}"),
         }
-        if !expected.is_empty() {
-            let said = stream
-                .as_mut()
-                .expect("an open stream")
-                .lines(expected.lines().count());
-            assert_eq!(said.trim_end(), expected.trim_end(), "after {command}");
-        }
     }
-    drop(before);
+
+    /// Posts a text to a board, as in `main hello`.
+    fn post(&self, what: &str) {
+        let (board, text) = what.split_once(' ').expect("a board and a text");
+        let answer = self
+            .node
+            .send("POST", &format!("/b/{board}"), "text/plain", text);
+        assert_eq!(answer.status, 201, "{what}");
+    }
 }
 
 /// Writes more than fits between the server and a reader who takes nothing, again and again.

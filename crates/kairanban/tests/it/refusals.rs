@@ -1,5 +1,8 @@
 //! What the database refuses is refused to that write alone; what it cannot do now is no refusal.
 
+mod administrators;
+mod outages;
+
 use std::{
     thread,
     time::{Duration, Instant},
@@ -7,7 +10,7 @@ use std::{
 
 use crate::{
     node::{Database, Node},
-    wire::{self, Answer},
+    wire::Answer,
 };
 
 crate::on_both!(
@@ -15,13 +18,7 @@ crate::on_both!(
     a_spammer_costs_the_neighbours_nothing,
     a_dropped_row_is_refused,
     a_post_that_a_trigger_archives_is_shown_nowhere,
-    what_an_administrator_does_is_refused_alone,
     a_constraint_that_fails_at_the_commit_refuses_its_row_alone,
-    a_missing_column_is_an_outage_that_readyz_names,
-    a_post_that_draws_no_revision_is_rolled_back,
-    what_cannot_be_read_is_named,
-    ids_that_are_used_up_are_an_outage_that_says_what_to_do,
-    what_is_wrong_with_the_log_is_an_outage,
     text_that_cannot_be_searched_for_is_refused,
 );
 
@@ -121,52 +118,6 @@ fn before_insert(database: &Database, name: &str, word: &str, body: &str) {
     });
 }
 
-/// What is wrong with our own tables is no topic's fault: a client that is told to give up would lose its post.
-fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    let (spoil, mend) = if node.database.is_postgres() {
-        (
-            "SELECT setval('revision_seq', 9007199254740991);",
-            "TRUNCATE changes; SELECT setval('revision_seq', 1000);",
-        )
-    } else {
-        (
-            "UPDATE revisions SET newest = 9007199254740991;",
-            "DELETE FROM changes; UPDATE revisions SET newest = 1000;",
-        )
-    };
-    node.database.sql(spoil);
-    assert_eq!(post(&node, "x").status, 503);
-    await_readiness(&node, 503, "the revisions are used up");
-    node.database.sql(mend);
-    let migrated = crate::node::program()
-        .args([
-            "--database-url",
-            &node.database.url(),
-            "migrate",
-            "--new-epoch",
-        ])
-        .output();
-    assert!(migrated.expect("the program").status.success());
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-    assert!(shown(&node).contains(&"after".to_owned()));
-}
-
-/// A rule takes the place of each insert.
-#[test]
-fn a_rule_that_swallows_topics_is_named() {
-    let node = Node::start(Database::postgres());
-    node.database
-        .sql("CREATE RULE none AS ON INSERT TO topics DO INSTEAD NOTHING;");
-    assert_eq!(post(&node, "x").status, 503);
-    await_readiness(&node, 503, "RETURNING");
-    node.database.sql("DROP RULE none ON topics;");
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-}
-
 /// Every class of SQLSTATE, as a trigger of the owner's own raises it.
 #[test]
 fn every_class_of_sqlstate_is_answered_as_what_it_is() {
@@ -183,13 +134,12 @@ fn every_class_of_sqlstate_is_answered_as_what_it_is() {
         "P0000", "P0002", "P0003", "P0004",
     ];
     for state in refused {
-        let detail = "the database refuses this; sending it again will not help";
         among_neighbours(
             &node,
             &format!("raise {state}"),
             422,
             "refused",
-            Some(detail),
+            Some(REFUSED),
         );
     }
     // The owner's own words, under the code of RAISE and codes of their own.
@@ -213,88 +163,79 @@ fn every_class_of_sqlstate_is_answered_as_what_it_is() {
     await_readiness(&node, 200, "ready");
 }
 
+/// The detail of a refusal for which the owner's trigger raised no message of its own.
+const REFUSED: &str = "the database refuses this; sending it again will not help";
+
 /// The languages of a trigger's ways to refuse a row.
 fn a_moderating_trigger_refuses_one_post_and_no_other(database: Database) {
     let node = Node::start(database);
     if node.database.is_postgres() {
-        before_insert(
-            &node.database,
-            "moderate",
-            "spam",
-            "RAISE EXCEPTION 'no advertisements, %', NEW.author;",
-        );
-        before_insert(
-            &node.database,
-            "cast_it",
-            "cast",
-            "PERFORM NEW.comment::int;",
-        );
-        among_neighbours(&node, "spam", 422, "refused", Some("no advertisements, "));
-        among_neighbours(
-            &node,
-            "cast",
-            422,
-            "refused",
-            Some("the database refuses this; sending it again will not help"),
-        );
-        node.database
-            .sql("ALTER TABLE topics ADD CONSTRAINT clean CHECK (comment NOT LIKE 'dirt%');");
-        among_neighbours(&node, "dirt", 422, "refused", None);
+        assert_triggers_of_postgres_refuse(&node);
     } else {
-        for action in ["ABORT", "FAIL", "ROLLBACK"] {
-            before_insert(
-                &node.database,
-                &action.to_lowercase(),
-                action,
-                &format!("SELECT RAISE({action}, 'not ''this''');"),
-            );
-            among_neighbours(&node, action, 422, "refused", Some("not 'this'"));
-        }
-        node.database.sql(
-            "CREATE TABLE once (word TEXT NOT NULL PRIMARY KEY CHECK (word <> 'check me')) STRICT;",
-        );
+        assert_raise_of_sqlite_refuses(&node);
+        assert_constraints_of_another_table_refuse(&node);
+    }
+    await_readiness(&node, 200, "ready");
+}
+
+fn assert_triggers_of_postgres_refuse(node: &Node) {
+    before_insert(
+        &node.database,
+        "moderate",
+        "spam",
+        "RAISE EXCEPTION 'no advertisements, %', NEW.author;",
+    );
+    before_insert(
+        &node.database,
+        "cast_it",
+        "cast",
+        "PERFORM NEW.comment::int;",
+    );
+    among_neighbours(node, "spam", 422, "refused", Some("no advertisements, "));
+    among_neighbours(node, "cast", 422, "refused", Some(REFUSED));
+    node.database
+        .sql("ALTER TABLE topics ADD CONSTRAINT clean CHECK (comment NOT LIKE 'dirt%');");
+    among_neighbours(node, "dirt", 422, "refused", None);
+}
+
+fn assert_raise_of_sqlite_refuses(node: &Node) {
+    for action in ["ABORT", "FAIL", "ROLLBACK"] {
         before_insert(
             &node.database,
+            &action.to_lowercase(),
+            action,
+            &format!("SELECT RAISE({action}, 'not ''this''');"),
+        );
+        among_neighbours(node, action, 422, "refused", Some("not 'this'"));
+    }
+}
+
+/// Triggers of SQLite that write into a table which takes no such value.
+fn assert_constraints_of_another_table_refuse(node: &Node) {
+    node.database.sql(
+        "CREATE TABLE once (word TEXT NOT NULL PRIMARY KEY CHECK (word <> 'check me')) STRICT;
+         INSERT INTO once VALUES ('unique');",
+    );
+    for (name, word, body) in [
+        (
             "check_it",
             "check",
             "INSERT INTO once VALUES (NEW.comment);",
-        );
-        before_insert(
-            &node.database,
-            "null_it",
-            "null",
-            "INSERT INTO once VALUES (NULL);",
-        );
-        before_insert(
-            &node.database,
-            "type_it",
-            "type",
-            "INSERT INTO once VALUES (x'00');",
-        );
-        before_insert(
-            &node.database,
-            "json_it",
-            "json",
-            "SELECT json(NEW.comment);",
-        );
-        node.database.sql("INSERT INTO once VALUES ('unique');");
-        before_insert(
-            &node.database,
+        ),
+        ("null_it", "null", "INSERT INTO once VALUES (NULL);"),
+        ("type_it", "type", "INSERT INTO once VALUES (x'00');"),
+        ("json_it", "json", "SELECT json(NEW.comment);"),
+        (
             "unique_it",
             "unique",
             "INSERT INTO once VALUES (NEW.comment);",
-        );
-        for bad in ["check me", "null", "type", "json", "unique"] {
-            among_neighbours(
-                &node,
-                bad,
-                422,
-                "refused",
-                Some("the database refuses this; sending it again will not help"),
-            );
-        }
+        ),
+    ] {
+        before_insert(&node.database, name, word, body);
     }
-    await_readiness(&node, 200, "ready");
+    for bad in ["check me", "null", "type", "json", "unique"] {
+        among_neighbours(node, bad, 422, "refused", Some(REFUSED));
+    }
 }
 
 /// One of four posters is always refused: the other three do not notice.
@@ -371,131 +312,6 @@ fn a_post_that_a_trigger_archives_is_shown_nowhere(database: Database) {
     while stream.event().json()["contents"] != contents {}
 }
 
-/// Each statement of each command, refused by a trigger.
-fn what_an_administrator_does_is_refused_alone(database: Database) {
-    let node = Node::start(database);
-    let token = node.token(&["create", "--scope", "admin", "--name", "ann"]);
-    let send = |method: &str, path: &str, body: &str| node.send_as(method, path, &token, &[], body);
-    let (id, gone) = (node.post("a"), node.post("gone"));
-    let (kept, deleted) = (format!("{TOPICS}/{id}"), format!("{TOPICS}/{gone}"));
-    assert_eq!(
-        send("POST", "/api/v1/boards", r#"{"name":"old"}"#).status,
-        201
-    );
-    assert_eq!(send("DELETE", &deleted, "").status, 204);
-    let made = send("POST", "/api/v1/tokens", r#"{"name":"t","scope":"post"}"#);
-    assert_eq!(made.status, 201, "{made:?}");
-    let revoke = format!("/api/v1/tokens/{}", made.json()["id"]);
-    let restore = format!("{deleted}/restore");
-    let commands = [
-        (
-            "topics",
-            "UPDATE",
-            "PATCH",
-            kept.as_str(),
-            r#"{"comment":"b"}"#,
-            200,
-        ),
-        ("topics", "DELETE", "DELETE", &kept, "", 204),
-        ("topics", "INSERT", "POST", &restore, "", 200),
-        ("deleted_topics", "INSERT", "DELETE", &deleted, "", 204),
-        (
-            "boards",
-            "INSERT",
-            "POST",
-            "/api/v1/boards",
-            r#"{"name":"newer"}"#,
-            201,
-        ),
-        (
-            "boards",
-            "UPDATE",
-            "PATCH",
-            "/api/v1/boards/old",
-            r#"{"title":"t"}"#,
-            200,
-        ),
-        ("boards", "DELETE", "DELETE", "/api/v1/boards/old", "", 204),
-        (
-            "tokens",
-            "INSERT",
-            "POST",
-            "/api/v1/tokens",
-            r#"{"name":"n","scope":"post"}"#,
-            201,
-        ),
-        ("tokens", "UPDATE", "DELETE", &revoke, "", 204),
-        (
-            "audit",
-            "INSERT",
-            "POST",
-            "/api/v1/boards",
-            r#"{"name":"audited"}"#,
-            201,
-        ),
-    ];
-    for (table, operation, method, path, body, good) in commands {
-        let (refuse, allow) = if node.database.is_postgres() {
-            (
-                format!(
-                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                     IF to_jsonb(OLD) ->> 'revision' IS DISTINCT FROM to_jsonb(NEW) ->> 'revision' AND TG_OP = 'UPDATE'
-                     THEN RETURN NEW; END IF; RAISE EXCEPTION 'not {table}'; END $$;
-                     CREATE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();"
-                ),
-                format!("DROP TRIGGER refuse ON {table}; DROP FUNCTION refuse();"),
-            )
-        } else {
-            let of = if (table, operation) == ("topics", "UPDATE") {
-                "UPDATE OF comment"
-            } else {
-                operation
-            };
-            let of = if (table, operation) == ("tokens", "UPDATE") {
-                "UPDATE OF revoked_at"
-            } else {
-                of
-            };
-            (
-                format!(
-                    "CREATE TRIGGER refuse BEFORE {of} ON {table} BEGIN SELECT RAISE(ABORT, 'not {table}'); END;"
-                ),
-                "DROP TRIGGER refuse;".to_owned(),
-            )
-        };
-        node.database.sql(&refuse);
-        let neighbours: Vec<_> = (0..4)
-            .map(|n| format!("beside {table} {operation} {n}"))
-            .collect();
-        let answer = thread::scope(|scope| {
-            let refused = scope.spawn(|| send(method, path, body));
-            if (table, operation) != ("topics", "INSERT") {
-                let answers = post_together(&node, &neighbours);
-                assert!(
-                    answers.iter().all(|answer| answer.status == 201),
-                    "{table} {operation}: {answers:?}"
-                );
-            }
-            refused.join().expect("an answer")
-        });
-        assert_eq!(
-            (answer.status, answer.json()["code"].as_str()),
-            (422, Some("refused")),
-            "{table} {operation}: {answer:?}"
-        );
-        assert_eq!(
-            answer.json()["detail"].as_str(),
-            Some(format!("not {table}").as_str())
-        );
-        node.database.sql(&allow);
-        let answer = send(method, path, body);
-        assert_eq!(
-            answer.status, good,
-            "{table} {operation} afterwards: {answer:?}"
-        );
-    }
-}
-
 fn a_constraint_that_fails_at_the_commit_refuses_its_row_alone(database: Database) {
     let node = Node::start(database);
     if node.database.is_postgres() {
@@ -518,303 +334,6 @@ fn a_constraint_that_fails_at_the_commit_refuses_its_row_alone(database: Databas
         );
         among_neighbours(&node, "late", 422, "refused", None);
     }
-}
-
-/// What the server itself needs: never a 4xx, or clients would throw their posts away.
-fn a_missing_column_is_an_outage_that_readyz_names(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    let steps = [
-        (
-            "ALTER TABLE idempotency RENAME TO away;",
-            "ALTER TABLE away RENAME TO idempotency;",
-            "idempotency",
-        ),
-        (
-            "ALTER TABLE idempotency RENAME COLUMN request TO away;",
-            "ALTER TABLE idempotency RENAME COLUMN away TO request;",
-            "request",
-        ),
-    ];
-    for (take, give, name) in steps {
-        node.database.sql(take);
-        let answer = wire::request(
-            node.address,
-            "POST",
-            "/",
-            &[("Content-Type", "text/plain"), ("Idempotency-Key", name)],
-            b"keyed",
-        );
-        assert_eq!(answer.status, 503, "{answer:?}");
-        await_readiness(&node, 503, name);
-        node.database.sql(give);
-        // Without any write.
-        await_readiness(&node, 200, "ready");
-    }
-    node.post("after");
-}
-
-/// By what is missing, and not as a database that is away; also if only some requests read it.
-fn what_cannot_be_read_is_named(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    for (table, column) in [
-        ("changes", "kind"),
-        ("topics", "author"),
-        ("tokens", "scope"),
-    ] {
-        node.database.sql(&format!(
-            "ALTER TABLE {table} RENAME COLUMN {column} TO away;"
-        ));
-        node.send_as("GET", "/api/v1/tokens", "kb_made_up", &[], "");
-        node.get(&format!("{TOPICS}?q=before"));
-        await_readiness(&node, 503, column);
-        let text = node.get("/readyz").body;
-        assert!(
-            text.contains("kairanban migrate") && !text.contains("is away"),
-            "{table}: {text}"
-        );
-        node.database.sql(&format!(
-            "ALTER TABLE {table} RENAME COLUMN away TO {column};"
-        ));
-        await_readiness(&node, 200, "ready");
-    }
-    node.post("after");
-}
-
-/// Never a 4xx: each post would fare the same until the owner moves the sequence.
-fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    let ends: &[&str] = if node.database.is_postgres() {
-        &["SELECT setval('topics_id_seq', 9007199254740991);"]
-    } else {
-        &[
-            "UPDATE sqlite_sequence SET seq = 9007199254740991 WHERE name = 'topics';",
-            "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'topics';",
-        ]
-    };
-    let back = if node.database.is_postgres() {
-        "SELECT setval('topics_id_seq', max(id)) FROM topics;"
-    } else {
-        "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM topics) WHERE name = 'topics';"
-    };
-    for end in ends {
-        node.database.sql(end);
-        for answer in post_together(&node, &["a".to_owned(), "b".to_owned(), "c".to_owned()]) {
-            assert_eq!(answer.status, 503, "{answer:?}");
-        }
-        await_readiness(&node, 503, "the ids are used up");
-        // And it stays so while nothing is written.
-        thread::park_timeout(Duration::from_millis(1500));
-        await_readiness(&node, 503, "the ids are used up");
-        node.database.sql(back);
-        await_readiness(&node, 200, "ready");
-        node.post("after");
-    }
-}
-
-/// The sessions that read go on, and the one that writes cannot be opened again.
-#[test]
-fn a_writer_that_cannot_connect_is_named() {
-    let owner = Node::start(Database::postgres());
-    let role = crate::start::unique("limited");
-    owner.database.sql(&format!(
-        "CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
-         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {role};"
-    ));
-    let url = owner.database.url();
-    let (scheme, rest) = url.split_once("://").expect("a URL");
-    let as_role = format!(
-        "{scheme}://{role}@{}",
-        rest.split_once('@').expect("a user").1
-    );
-    for with_posts in [true, false] {
-        let node = Node::start_with(
-            Database::Postgres(as_role.clone()),
-            &[("DATABASE__MIGRATE", "false")],
-        );
-        node.post("before");
-        owner.database.sql(&format!(
-            "ALTER ROLE {role} CONNECTION LIMIT 1; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-             WHERE usename = '{role}' AND query LIKE '%COMMIT%';"
-        ));
-        let deadline = Instant::now() + Duration::from_secs(8);
-        while node.get("/readyz").status == 200 {
-            assert!(Instant::now() < deadline, "{}", node.get("/readyz").body);
-            if with_posts {
-                assert_eq!(post(&node, "x").status, 503);
-            }
-            thread::park_timeout(Duration::from_millis(50));
-        }
-        owner
-            .database
-            .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1;"));
-        await_readiness(&node, 200, "ready");
-        node.post("after");
-    }
-    drop(
-        owner
-            .database
-            .try_sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};")),
-    );
-}
-
-/// As a database is after a failover, also before anything is written.
-#[test]
-fn a_database_that_became_read_only_is_named_without_a_write() {
-    let node = Node::start(Database::postgres());
-    await_readiness(&node, 200, "ready");
-    let name = node.database.sql("SELECT current_database();");
-    let end_sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
-                        AND pid <> pg_backend_pid();";
-    node.database.sql(&format!(
-        "ALTER DATABASE {name} SET default_transaction_read_only = on; {end_sessions}"
-    ));
-    await_readiness(&node, 503, "read-only");
-    node.database.sql(&format!(
-        "SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only; {end_sessions}"
-    ));
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-}
-
-/// A post that no reader would be shown is not acknowledged.
-fn a_post_that_draws_no_revision_is_rolled_back(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    let (off, on) = if node.database.is_postgres() {
-        (
-            "ALTER TABLE topics DISABLE TRIGGER USER;".to_owned(),
-            "ALTER TABLE topics ENABLE TRIGGER USER;".to_owned(),
-        )
-    } else {
-        let text = node
-            .database
-            .sql("SELECT sql FROM sqlite_schema WHERE name = 'topics_inserted';");
-        (
-            "DROP TRIGGER topics_inserted;".to_owned(),
-            format!("{text};"),
-        )
-    };
-    node.database.sql(&off);
-    let answer = post(&node, "unseen");
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(
-        node.database
-            .sql("SELECT count(*) FROM topics WHERE comment = 'unseen';"),
-        "0"
-    );
-    await_readiness(&node, 503, "triggers");
-    node.database.sql(&on);
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-    assert_eq!(shown(&node), ["before", "after"]);
-}
-
-/// Another program took the next ids; only it knew of them.
-#[test]
-fn an_import_with_ids_of_its_own_costs_no_post() {
-    let node = Node::start(Database::postgres());
-    // As the schema has it.
-    node.database.sql(
-        "DO $do$ BEGIN IF to_regproc('move_topic_ids') IS NULL THEN
-           CREATE FUNCTION move_topic_ids() RETURNS void LANGUAGE sql SECURITY DEFINER AS
-             $f$ SELECT setval(pg_get_serial_sequence('topics', 'id'), max(id)) FROM topics $f$;
-         END IF; END $do$;",
-    );
-    for first in [1, 300] {
-        node.database.sql(&format!(
-            "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'imported ' || g FROM generate_series({first}, {first} + 99) g;
-             SELECT setval(pg_get_serial_sequence('topics', 'id'), {first});"
-        ));
-        let comments: Vec<_> = (0..12).map(|n| format!("after {first} {n}")).collect();
-        for answer in post_together(&node, &comments) {
-            assert_eq!(answer.status, 201, "{answer:?}");
-            assert!(
-                answer.json()["id"].as_i64().expect("an id") > first + 99,
-                "{answer:?}"
-            );
-        }
-    }
-}
-
-/// A role that has every right but one; and a policy for rows, which has the same SQLSTATE.
-#[test]
-fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
-    let owner = Node::start(Database::postgres());
-    let role = format!("writer_{}_{}", std::process::id(), owner.address.port());
-    owner.database.sql(&format!(
-        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
-         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
-    ));
-    let url = owner
-        .database
-        .url()
-        .replace("postgres@", &format!("{role}@"));
-    let node = Node::start(Database::Postgres(url));
-    node.post("before");
-    for (right, table) in [
-        ("INSERT", "topics"),
-        ("SELECT", "boards"),
-        ("INSERT", "audit"),
-        ("DELETE", "deleted_topics"),
-    ] {
-        owner
-            .database
-            .sql(&format!("REVOKE {right} ON {table} FROM {role};"));
-        if table != "audit" && table != "deleted_topics" {
-            assert_eq!(post(&node, "x").status, 503, "{right} {table}");
-            await_readiness(&node, 503, table);
-        }
-        owner
-            .database
-            .sql(&format!("GRANT {right} ON {table} TO {role};"));
-        await_readiness(&node, 200, "ready");
-    }
-    for table in ["topics", "changes", "identity"] {
-        owner
-            .database
-            .sql(&format!("REVOKE SELECT ON {table} FROM {role};"));
-        await_readiness(
-            &node,
-            503,
-            &format!("GRANT SELECT ON public.{table} TO {role}"),
-        );
-        owner
-            .database
-            .sql(&format!("GRANT SELECT ON {table} TO {role};"));
-        await_readiness(&node, 200, "ready");
-    }
-    owner.database.sql(
-        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL USING (true) WITH CHECK (comment <> 'hidden');",
-    );
-    among_neighbours(&node, "hidden", 422, "refused", None);
-    drop(node);
-    owner
-        .database
-        .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
-}
-
-/// As a database is after a failover.
-#[test]
-fn a_read_only_database_is_named() {
-    let node = Node::start(Database::postgres());
-    node.post("before");
-    let name = node.database.sql("SELECT current_database();");
-    let end_sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
-                        AND pid <> pg_backend_pid();";
-    node.database.sql(&format!(
-        "ALTER DATABASE {name} SET default_transaction_read_only = on; {end_sessions}"
-    ));
-    let posted = || post(&node, "x").status;
-    assert_eq!(posted(), 503);
-    await_readiness(&node, 503, "read-only");
-    node.database.sql(&format!(
-        "SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only; {end_sessions}"
-    ));
-    await_readiness(&node, 200, "ready");
-    node.post("after");
 }
 
 fn text_that_cannot_be_searched_for_is_refused(database: Database) {

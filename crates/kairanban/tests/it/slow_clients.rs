@@ -1,8 +1,10 @@
 //! Clients that send one byte at a time, at every point of a connection's life; and clients that open many connections.
 
+mod connections;
+
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -99,77 +101,90 @@ fn drip_all(drippers: &mut [Dripper], time: Duration, mut meanwhile: impl FnMut(
     }
 }
 
-/// Every point of a connection's life: what was sent before it, and what is dripped from there.
-fn points(method: &str, path: &str) -> Vec<(String, String, &'static str)> {
+/// A point of a connection's life: its name, what was sent before it, and what is dripped from there.
+type Point = (String, String, &'static str);
+
+const HEADER: &str = "X-Padding: aaaaaaaa\r\n";
+const DATA: &str = "a";
+/// A whole request, which is answered before the client begins to drip.
+const FIRST: &str = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n";
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+/// Returns every point of the life of a connection that sends this request.
+fn points(method: &str, path: &str) -> Vec<Point> {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: board.test\r\n");
-    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
-    let first = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n";
+    let mut points = points_of_heads(&head);
+    points.extend(points_of_bodies(&head));
+    points.extend(points_of_chunked_bodies(&head));
+    for (name, ..) in &mut points {
+        *name = format!("{method} {path}: {name}");
+    }
+    points
+}
+
+fn point(name: &str, sent: impl Into<String>, dripped: &'static str) -> Point {
+    (name.to_owned(), sent.into(), dripped)
+}
+
+fn points_of_heads(head: &str) -> Vec<Point> {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-    let (header, data) = ("X-Padding: aaaaaaaa\r\n", "a");
-    let point =
-        |name: &str, sent: String, dripped| (format!("{method} {path}: {name}"), sent, dripped);
     vec![
-        point("before the first head", String::new(), "\r\n"),
-        point("the request line", String::new(), "GETGETGET"),
-        point("within the first head", head.clone(), header),
-        point("before the second head", first.to_owned(), "\r\n"),
-        point("within the second head", format!("{first}{head}"), header),
+        point("before the first head", "", "\r\n"),
+        point("the request line", "", "GETGETGET"),
+        point("within the first head", head, HEADER),
+        point("before the second head", FIRST, "\r\n"),
+        point("within the second head", format!("{FIRST}{head}"), HEADER),
         point(
             "within the tenth head",
-            format!("{}{head}", first.repeat(9)),
-            header,
+            format!("{}{head}", FIRST.repeat(9)),
+            HEADER,
         ),
-        point(
-            "a body",
-            format!("{head}{form}Content-Length: 60000\r\n\r\ncomment="),
-            data,
-        ),
-        point(
-            "a body on a connection that was used",
-            format!("{first}{head}{form}Content-Length: 60000\r\n\r\n"),
-            data,
-        ),
-        point(
-            "a body after 100-continue",
-            format!("{head}{form}Expect: 100-continue\r\nContent-Length: 60000\r\n\r\n"),
-            data,
-        ),
-        point(
-            "a chunk",
-            format!("{head}{form}Transfer-Encoding: chunked\r\n\r\nea60\r\ncomment="),
-            data,
-        ),
-        point(
-            "chunks",
-            format!("{head}{form}Transfer-Encoding: chunked\r\n\r\n"),
-            "1\r\na\r\n",
-        ),
-        point(
-            "a chunk's extension",
-            format!("{head}{form}Transfer-Encoding: chunked\r\n\r\n1;"),
-            data,
-        ),
-        point(
-            "trailers",
-            format!("{head}{form}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"),
-            header,
-        ),
-        point("within a handshake", format!("{head}{upgrade}"), header),
+        point("within a handshake", format!("{head}{upgrade}"), HEADER),
         point(
             "behind an upgrade that was not asked for",
             format!("{head}{upgrade}\r\n"),
-            data,
+            DATA,
+        ),
+    ]
+}
+
+fn points_of_bodies(head: &str) -> Vec<Point> {
+    vec![
+        point(
+            "a body",
+            format!("{head}{FORM}Content-Length: 60000\r\n\r\ncomment="),
+            DATA,
+        ),
+        point(
+            "a body on a connection that was used",
+            format!("{FIRST}{head}{FORM}Content-Length: 60000\r\n\r\n"),
+            DATA,
+        ),
+        point(
+            "a body after 100-continue",
+            format!("{head}{FORM}Expect: 100-continue\r\nContent-Length: 60000\r\n\r\n"),
+            DATA,
         ),
         point(
             "a body of a wrong kind",
             format!("{head}Content-Type: x/y\r\nContent-Length: 60000\r\n\r\n"),
-            data,
+            DATA,
         ),
         point(
             "a body that is too long",
-            format!("{head}{form}Content-Length: 6000000\r\n\r\n"),
-            data,
+            format!("{head}{FORM}Content-Length: 6000000\r\n\r\n"),
+            DATA,
         ),
+    ]
+}
+
+fn points_of_chunked_bodies(head: &str) -> Vec<Point> {
+    let chunked = format!("{head}{FORM}Transfer-Encoding: chunked\r\n\r\n");
+    vec![
+        point("a chunk", format!("{chunked}ea60\r\ncomment="), DATA),
+        point("chunks", chunked.as_str(), "1\r\na\r\n"),
+        point("a chunk's extension", format!("{chunked}1;"), DATA),
+        point("trailers", format!("{chunked}1\r\na\r\n0\r\n"), HEADER),
     ]
 }
 
@@ -224,13 +239,12 @@ fn a_web_socket_cannot_drip_on() {
 #[test]
 fn slow_heads_are_told_so_and_slow_bodies_too() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    let first = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n";
     let body = "POST / HTTP/1.1\r\nHost: board.test\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\n";
     for (sent, answers) in [
         ("GET", 0),
-        (&format!("{first}GET"), 1),
+        (&format!("{FIRST}GET"), 1),
         (body, 0),
-        (&format!("{first}{body}"), 1),
+        (&format!("{FIRST}{body}"), 1),
     ] {
         let mut drippers = [Dripper::new(
             node.address,
@@ -325,83 +339,5 @@ fn a_thousand_that_drip_do_not_keep_others_out() {
             .count(),
         0,
         "of {MANY} live on"
-    );
-}
-
-/// A connection from an address of the test's choice, and the beginning of what is said on it.
-fn connect_from(source: &str, node: &Node) -> (TcpStream, String) {
-    let source: IpAddr = source.parse().expect("an address");
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket
-        .bind(&SocketAddr::new(source, 0).into())
-        .expect("bound");
-    socket.connect(&node.address.into()).expect("connected");
-    let mut connection: TcpStream = socket.into();
-    connection
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("set");
-    // It may have been refused already.
-    let _ = connection.write_all(b"GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n");
-    let mut room = [0; 4_096];
-    let count = connection.read(&mut room).unwrap_or(0);
-    (
-        connection,
-        String::from_utf8_lossy(&room[..count]).into_owned(),
-    )
-}
-
-#[test]
-fn a_client_has_so_many_connections_and_no_more() {
-    let settings = [
-        ("LIMITS__CONNECTIONS_PER_CLIENT_MAX", "5"),
-        ("LIMITS__IDLE_WAIT_S", "60"),
-    ];
-    let node = Node::start_with(Database::sqlite(), &settings);
-    // Streams are counted as streams.
-    let streams: Vec<_> = (0..8).map(|_| node.stream("/b/main/stream")).collect();
-    let mut open: Vec<_> = (0..5).map(|_| connect_from("127.0.0.1", &node)).collect();
-    assert!(
-        open.iter()
-            .all(|(_, said)| said.starts_with("HTTP/1.1 200")),
-        "{open:?}"
-    );
-    let (_, refused) = connect_from("127.0.0.1", &node);
-    assert!(
-        refused.starts_with("HTTP/1.1 429") && refused.contains("too many open connections"),
-        "{refused:?}"
-    );
-    assert!(
-        connect_from("127.0.0.2", &node)
-            .1
-            .starts_with("HTTP/1.1 200"),
-        "another client"
-    );
-    open.pop();
-    let began = Instant::now();
-    while !connect_from("127.0.0.1", &node)
-        .1
-        .starts_with("HTTP/1.1 200")
-    {
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "the place is not given back"
-        );
-    }
-    drop(streams);
-}
-
-#[test]
-fn a_trusted_proxy_has_as_many_connections_as_it_needs() {
-    let settings = [
-        ("LIMITS__CONNECTIONS_PER_CLIENT_MAX", "2"),
-        ("LIMITS__TRUSTED_PROXIES", "127.0.0.0/8"),
-        ("LIMITS__IDLE_WAIT_S", "60"),
-    ];
-    let node = Node::start_with(Database::sqlite(), &settings);
-    let open: Vec<_> = (0..20).map(|_| connect_from("127.0.0.1", &node)).collect();
-    assert!(
-        open.iter()
-            .all(|(_, said)| said.starts_with("HTTP/1.1 200")),
-        "{open:?}"
     );
 }

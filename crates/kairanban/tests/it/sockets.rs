@@ -16,7 +16,9 @@ use crate::{
 
 crate::on_both!(
     a_socket_streams_and_posts,
-    a_socket_is_for_those_who_may_read
+    a_bad_message_is_answered_with_an_error,
+    a_socket_resumes_at_a_cursor,
+    a_socket_is_for_those_who_may_read,
 );
 
 struct Socket(WebSocket<TcpStream>);
@@ -60,6 +62,22 @@ impl Socket {
         }
     }
 
+    /// The next two frames: the answer to a post and the change that it made, in either order.
+    fn ack_and_patch(&mut self) -> (Value, Value) {
+        let (first, second) = (self.frame(), self.frame());
+        let (first, second) = (first.expect("a frame"), second.expect("a frame"));
+        let (ack, patch) = if first["event"] == "ack" {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        assert_eq!(
+            (ack["event"].as_str(), patch["event"].as_str()),
+            (Some("ack"), Some("patch"))
+        );
+        (ack, patch)
+    }
+
     /// The next frame of this name.
     fn event(&mut self, name: &str) -> Value {
         loop {
@@ -70,6 +88,8 @@ impl Socket {
         }
     }
 }
+
+const CREATE: &str = r#"{"op":"create","comment":"by socket","author":"ann","key":"k1"}"#;
 
 fn a_socket_streams_and_posts(database: Database) {
     let node = Node::start(database);
@@ -84,20 +104,8 @@ fn a_socket_streams_and_posts(database: Database) {
         ),
         (Some("snapshot"), Some("there before"))
     );
-    let create = r#"{"op":"create","comment":"by socket","author":"ann","key":"k1"}"#;
-    socket.send(create);
-    let (mut ack, mut patch) = (None, None);
-    // Either may come first.
-    while ack.is_none() || patch.is_none() {
-        let frame = socket.frame().expect("a frame");
-        let slot = if frame["event"] == "ack" {
-            &mut ack
-        } else {
-            &mut patch
-        };
-        *slot = Some(frame);
-    }
-    let (ack, patch) = (ack.expect("ack"), patch.expect("patch"));
+    socket.send(CREATE);
+    let (ack, patch) = socket.ack_and_patch();
     assert_eq!(
         (
             ack["data"]["key"].as_str(),
@@ -108,12 +116,22 @@ fn a_socket_streams_and_posts(database: Database) {
     );
     assert_eq!(patch["data"]["ops"][0]["topic"]["comment"], "by socket");
     assert_eq!(stream.event().json()["ops"][0]["topic"]["author"], "ann");
-    socket.send(create);
+    socket.send(CREATE);
     assert_eq!(
         socket.event("ack")["topic"]["id"],
         2,
         "the same key, the same topic"
     );
+    node.terminate();
+    assert_eq!(socket.event("bye")["reason"], "shutdown");
+    assert_eq!(socket.frame(), None);
+}
+
+fn a_bad_message_is_answered_with_an_error(database: Database) {
+    let node = Node::start(database);
+    let mut socket = Socket::open(&node, "/b/main/ws", &[]).expect("open");
+    socket.send(CREATE);
+    socket.event("ack");
     for (text, status, code) in [
         (
             r#"{"op":"create","comment":" ","key":"k2"}"#,
@@ -146,23 +164,27 @@ fn a_socket_streams_and_posts(database: Database) {
             "{text}: {error}"
         );
     }
-    // It comes back with its cursor, and is told what it missed.
-    let cursor = patch["id"].as_str().expect("a cursor").to_owned();
+    socket.send(&format!(
+        r#"{{"op":"create","comment":"{}"}}"#,
+        "x".repeat(70_000)
+    ));
+    while socket.frame().is_some() {}
+}
+
+fn a_socket_resumes_at_a_cursor(database: Database) {
+    let node = Node::start(database);
+    let mut socket = Socket::open(&node, "/b/main/ws", &[]).expect("open");
+    socket.event("snapshot");
+    socket.send(CREATE);
+    let (_, patch) = socket.ack_and_patch();
+    let cursor = patch["id"].as_str().expect("a cursor");
     node.post("meanwhile");
-    let mut again =
-        Socket::open(&node, &format!("/b/main/ws?last_event_id={cursor}"), &[]).expect("open");
+    let path = format!("/b/main/ws?last_event_id={cursor}");
+    let mut again = Socket::open(&node, &path, &[]).expect("open");
     assert_eq!(
         again.event("patch")["ops"][0]["topic"]["comment"],
         "meanwhile"
     );
-    again.send(&format!(
-        r#"{{"op":"create","comment":"{}"}}"#,
-        "x".repeat(70_000)
-    ));
-    while again.frame().is_some() {}
-    node.terminate();
-    assert_eq!(socket.event("bye")["reason"], "shutdown");
-    assert_eq!(socket.frame(), None);
 }
 
 fn a_socket_is_for_those_who_may_read(database: Database) {

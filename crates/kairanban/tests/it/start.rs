@@ -1,9 +1,10 @@
 //! What the database has to be before the server starts, and how long it is waited for.
 
+mod server_role;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -30,6 +31,11 @@ fn server() -> Database {
     )
 }
 
+fn migrate(database: &Database) {
+    let (code, said) = Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// `host:port` of a URL.
 fn host(url: &str) -> String {
     let rest = url.rsplit_once('@').expect("a user").1;
@@ -39,63 +45,6 @@ fn host(url: &str) -> String {
 /// A URL with another host.
 fn by_way_of(url: &str, host_and_port: &str) -> String {
     url.replace(&host(url), host_and_port)
-}
-
-/// A role of the cluster, dropped at the end.
-struct Role<'a> {
-    name: String,
-    database: &'a Database,
-}
-
-impl<'a> Role<'a> {
-    fn new(database: &'a Database) -> Self {
-        let name = unique("server");
-        database.sql(&format!("CREATE ROLE {name} LOGIN;"));
-        Self { name, database }
-    }
-
-    fn url(&self) -> String {
-        let url = self.database.url();
-        let (scheme, rest) = url.split_once("://").expect("a URL");
-        format!(
-            "{scheme}://{}@{}",
-            self.name,
-            rest.split_once('@').expect("a user").1
-        )
-    }
-
-    fn grant_all(&self) {
-        let file = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../config/grants-server.sql"
-        );
-        let role = format!("role={}", self.name);
-        let arguments = [
-            "-qX",
-            "-v",
-            &role,
-            "-v",
-            "schema=public",
-            "-f",
-            file,
-            &self.database.url(),
-        ];
-        assert!(
-            Command::new("psql")
-                .args(arguments)
-                .status()
-                .expect("psql")
-                .success()
-        );
-    }
-}
-
-impl Drop for Role<'_> {
-    fn drop(&mut self) {
-        let _ = self
-            .database
-            .try_sql(&format!("DROP OWNED BY {0}; DROP ROLE {0};", self.name));
-    }
 }
 
 const NO_DDL: (&str, &str) = ("KAIRANBAN_DATABASE__MIGRATE", "false");
@@ -143,238 +92,6 @@ fn a_database_that_is_not_utf8_is_refused_before_anything_is_made() {
     assert_eq!(database.sql("SELECT count(*) FROM sqlite_schema;"), "1");
 }
 
-/// Each right of `config/grants-server.sql` is taken away in turn.
-#[test]
-fn each_right_that_is_missing_is_named_with_its_grant() {
-    let database = Database::postgres();
-    let role = Role::new(&database);
-    let check = || {
-        Logged::ended(
-            &["config", "check"],
-            &[("DATABASE_URL", &role.url()), NO_DDL],
-        )
-    };
-    let (code, said) = check();
-    assert!(
-        code == Some(78) && said.contains("kairanban migrate"),
-        "not migrated: {said}"
-    );
-    let (code, said) = Logged::ended(&["migrate"], &[("DATABASE_URL", &role.url())]);
-    assert!(
-        code == Some(78)
-            && said.contains(&format!("GRANT CREATE ON SCHEMA public TO {}", role.name)),
-        "{said}"
-    );
-    assert_eq!(
-        Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0,
-        Some(0)
-    );
-    role.grant_all();
-    let (code, said) = check();
-    assert_eq!(code, Some(0), "{said}");
-    let granted = database.sql(&format!(
-        "SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'public'::regnamespace \
-         AND grantee = '{}'::regrole;",
-        role.name
-    ));
-    assert!(granted.lines().count() > 20, "{granted}");
-    for (table, right) in granted
-        .lines()
-        .map(|line| line.split_once(' ').expect("two words"))
-    {
-        database.sql(&format!("REVOKE {right} ON {table} FROM {};", role.name));
-        let expected = format!("GRANT {right} ON public.{table} TO {}", role.name);
-        let (code, said) = check();
-        assert!(
-            code == Some(78) && said.contains(&expected),
-            "{expected}: {said}"
-        );
-        database.sql(&format!("GRANT {right} ON {table} TO {};", role.name));
-    }
-    database.sql("REVOKE USAGE ON SCHEMA public FROM PUBLIC;");
-    database.sql(&format!(
-        "REVOKE USAGE ON SCHEMA public FROM {};",
-        role.name
-    ));
-    let (code, said) = check();
-    assert!(
-        code == Some(78)
-            && said.contains(&format!("GRANT USAGE ON SCHEMA public TO {}", role.name)),
-        "{said}"
-    );
-    assert!(!said.contains("has to be migrated"), "{said}");
-}
-
-#[test]
-fn a_role_without_ddl_serves_a_whole_session() {
-    let database = Database::postgres();
-    assert_eq!(
-        Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0,
-        Some(0)
-    );
-    let role = Role::new(&database);
-    role.grant_all();
-    let node = Node::start_with(
-        Database::Postgres(role.url()),
-        &[("DATABASE__MIGRATE", "false"), ("BOARD__TOPICS_MAX", "3")],
-    );
-    let admin = node.token(&["create", "--scope", "admin"]);
-    let send = |method: &str, path: &str, headers: &[(&str, &str)], body: &str, expected: u16| {
-        let answer = node.send_as(method, path, &admin, headers, body);
-        assert_eq!(answer.status, expected, "{method} {path}: {answer:?}");
-        answer
-    };
-    let ids: Vec<_> = (0..6)
-        .map(|number| node.post(&format!("topic {number}")))
-        .collect();
-    let topic = format!("/api/v1/boards/main/topics/{}", ids[5]);
-    send("PATCH", &topic, &[], r#"{"comment":"edited"}"#, 200);
-    send("DELETE", &topic, &[], "", 204);
-    send("POST", &format!("{topic}/restore"), &[], "", 200);
-    for _ in 0..2 {
-        send(
-            "POST",
-            "/api/v1/boards/main/topics",
-            &[("Idempotency-Key", "once")],
-            r#"{"comment":"once"}"#,
-            201,
-        );
-    }
-    send("POST", "/api/v1/boards", &[], r#"{"name":"other"}"#, 201);
-    send(
-        "PATCH",
-        "/api/v1/boards/other",
-        &[],
-        r#"{"read":"token"}"#,
-        200,
-    );
-    let ticket =
-        send("POST", "/api/v1/tickets", &[], r#"{"board":"other"}"#, 201).json()["ticket"].clone();
-    node.stream(&format!(
-        "/b/other/stream?ticket={}",
-        ticket.as_str().expect("a ticket")
-    ))
-    .event();
-    send("DELETE", "/api/v1/boards/other", &[], "", 204);
-    let made = send(
-        "POST",
-        "/api/v1/tokens",
-        &[],
-        r#"{"name":"bot","scope":"read"}"#,
-        201,
-    );
-    send(
-        "DELETE",
-        made.header("location").expect("an address"),
-        &[],
-        "",
-        204,
-    );
-    send("GET", "/api/v1/audit", &[], "", 200);
-    send("GET", "/api/v1/stats", &[], "", 200);
-    send("GET", "/api/v1/boards/main/changes", &[], "", 200);
-    let deadline = Instant::now() + crate::wire::PATIENCE;
-    while database.sql("SELECT count(*) FROM topics WHERE NOT archived;") != "3" {
-        assert!(
-            Instant::now() < deadline,
-            "archived: {}",
-            database.sql("SELECT count(*) FROM topics WHERE archived;")
-        );
-    }
-    assert_eq!(
-        database.sql("SELECT count(*) FROM tokens WHERE last_used_at IS NOT NULL;"),
-        "1"
-    );
-    assert!(
-        Database::Postgres(role.url())
-            .try_sql("CREATE TABLE more (x int);")
-            .is_err(),
-        "the role has no DDL"
-    );
-    drop(node);
-}
-
-/// An import may take minutes. A server shows what is there meanwhile.
-#[test]
-fn a_server_starts_while_another_program_writes_to_the_file() {
-    let mut node = Node::start(Database::sqlite());
-    node.post("before");
-    node.kill();
-    let lock = node.database.hold_the_write_lock();
-    node.restart();
-    assert!(node.get("/").body.contains("before"));
-    drop(lock);
-    node.post("after");
-    assert!(node.get("/").body.contains("after"));
-}
-
-/// Any role can take any advisory lock.
-#[test]
-fn a_migration_waits_for_no_advisory_lock() {
-    let database = Database::postgres();
-    let role = Role::new(&database);
-    let held = Database::Postgres(role.url())
-        .hold("SELECT pg_advisory_lock(hashtextextended('kairanban migrate public', 0))");
-    let locks = database.hold("SELECT pg_advisory_lock(oid::bigint) FROM pg_class");
-    assert_eq!(
-        Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0,
-        Some(0)
-    );
-    drop((locks, held));
-}
-
-/// As in every database that Postgres up to 14 made.
-#[test]
-fn a_schema_that_is_open_to_all_is_named() {
-    let database = Database::postgres();
-    let url = [("DATABASE_URL", &*database.url())];
-    let named = || {
-        Logged::ended(&["config", "check"], &url)
-            .1
-            .contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    };
-    database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC;");
-    let mut server = Logged::serve(&url);
-    server.address();
-    assert!(
-        server
-            .err()
-            .contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
-        "{}",
-        server.err()
-    );
-    assert!(named());
-    database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC;");
-    assert!(!named());
-}
-
-/// As `pg_restore --no-acl` leaves them: every role may execute them, and most have their owner's rights.
-#[test]
-fn functions_that_a_restore_opens_are_closed_again() {
-    let database = Database::postgres();
-    let url = database.url();
-    let environment = [("DATABASE_URL", &*url)];
-    let open = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE');";
-    let give = "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;";
-    assert_eq!(Logged::ended(&["migrate"], &environment).0, Some(0));
-    assert_eq!(database.sql(open), "0");
-    database.sql(give);
-    assert!(
-        Logged::ended(&["config", "check"], &environment)
-            .1
-            .contains("every role may execute functions of the boards")
-    );
-    assert_eq!(Logged::ended(&["migrate"], &environment).0, Some(0));
-    assert_eq!(database.sql(open), "0");
-    let node = Node::start_with(database.twin(), &[("HISTORY__RECONCILE_S", "1")]);
-    database.sql(give);
-    let deadline = Instant::now() + crate::wire::PATIENCE;
-    while database.sql(open) != "0" {
-        assert!(Instant::now() < deadline, "a running server closes them");
-    }
-    drop(node);
-}
-
 /// A link of 200 ms for each round trip, the first connection included.
 #[test]
 fn a_slow_link_does_not_end_the_start() {
@@ -385,10 +102,7 @@ fn a_slow_link_does_not_end_the_start() {
         &listener.local_addr().expect("an address").to_string(),
     );
     relay(listener, host(&database.url()), Duration::from_millis(100));
-    assert_eq!(
-        Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0,
-        Some(0)
-    );
+    migrate(&database);
     let mut server = Logged::serve(&[("DATABASE_URL", &slow)]);
     let address = server.address();
     let answer = crate::wire::request(address, "GET", "/", &[], b"");
@@ -535,10 +249,7 @@ fn behind_a_pooler_other_programs_keep_their_settings() {
         }
     };
     all_have_the_usual("before");
-    assert_eq!(
-        Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]).0,
-        Some(0)
-    );
+    migrate(&database);
     for listen in [&database.url(), &pooled] {
         let mut server = Logged::serve(&[
             ("DATABASE_URL", &pooled),
@@ -623,4 +334,18 @@ fn without_migrating_a_server_says_which_command_to_run() {
         let mut server = Logged::serve(&environment);
         server.address();
     }
+}
+
+/// An import may take minutes. A server shows what is there meanwhile.
+#[test]
+fn a_server_starts_while_another_program_writes_to_the_file() {
+    let mut node = Node::start(Database::sqlite());
+    node.post("before");
+    node.kill();
+    let lock = node.database.hold_the_write_lock();
+    node.restart();
+    assert!(node.get("/").body.contains("before"));
+    drop(lock);
+    node.post("after");
+    assert!(node.get("/").body.contains("after"));
 }

@@ -44,7 +44,7 @@ on_both!(
 );
 
 fn each_task_is_started_again(database: Database) {
-    let names = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,carrier=2,data-version=2,LISTEN=2,hangups=1";
+    let names = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,dispatcher=2,data-version=2,LISTEN=2,hangups=1";
     let settings = [("BOARD__TOPICS_MAX", "3"), ("STREAM__HEARTBEAT_S", "1")];
     let node = failing(database, names, &settings);
     let mut stream = node.stream("/b/main/stream?format=patch");
@@ -68,7 +68,7 @@ fn each_task_is_started_again(database: Database) {
         "last-seen",
         "token-finder",
         "wheel",
-        "carrier",
+        "dispatcher",
         "hangups",
         ours,
     ] {
@@ -216,7 +216,7 @@ fn writing_goes_on_or_the_process_ends(database: Database) {
 
 #[test]
 fn what_keeps_failing_ends_the_process() {
-    for name in ["follower", "carrier", "data-version"] {
+    for name in ["follower", "dispatcher", "data-version"] {
         let mut node = failing(Database::sqlite(), &format!("{name}=1000"), &[]);
         let stream = node.stream("/b/main/stream");
         node.post("a");

@@ -9,6 +9,9 @@ use crate::node::{Database, Node, program};
 
 crate::on_both!(
     post_and_tail_follow_a_board_through_a_restart,
+    the_text_of_another_program_does_not_drive_the_terminal,
+    post_says_why_it_was_refused,
+    tail_ends_when_its_board_becomes_private,
     an_administrator_needs_no_more_than_curl
 );
 
@@ -99,48 +102,61 @@ fn post_and_tail_follow_a_board_through_a_restart(database: Database) {
     );
     node.database.sql("DELETE FROM topics WHERE id = 1;");
     assert_eq!(tail.line(), "- 1");
-    // Another program's text does not drive the terminal.
-    node.database.sql(&format!(
-        "INSERT INTO topics (board_id, comment) VALUES (1, 'a{}[2J');",
-        '\u{1b}'
-    ));
-    assert_eq!(tail.line(), "+ 3\ta\u{FFFD}[2J");
     node.kill();
     node.restart_at_the_same_address();
     assert_eq!(
         post(&node, &["main", "after the crash"], ""),
-        (true, "4\n".to_owned())
+        (true, "3\n".to_owned())
     );
     let next = std::iter::repeat_with(|| tail.line())
         .find(|line| !line.starts_with('!'))
         .expect("a line");
     assert_eq!(
-        next, "+ 4\tafter the crash",
+        next, "+ 3\tafter the crash",
         "no list again: it came back with its cursor"
     );
+}
 
+fn the_text_of_another_program_does_not_drive_the_terminal(database: Database) {
+    let node = Node::start(database);
+    node.database.sql(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'a{}[2J');",
+        '\u{1b}'
+    ));
+    let mut tail = Tail::start(&format!("http://{}", node.address), &["main"], "");
+    assert_eq!(tail.line(), "= 1\ta\u{FFFD}[2J");
+    node.database.sql(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'b{}[2J');",
+        '\u{1b}'
+    ));
+    assert_eq!(tail.line(), "+ 2\tb\u{FFFD}[2J");
+}
+
+fn post_says_why_it_was_refused(database: Database) {
+    let node = Node::start(database);
     let (good, said) = post(&node, &["nowhere", "x"], "");
     assert!(!good && said.contains("there is no board"), "{said}");
     let (good, said) = post(&node, &["main", " "], "");
     assert!(!good && said.contains("must not be empty"), "{said}");
+}
+
+fn tail_ends_when_its_board_becomes_private(database: Database) {
+    let node = Node::start(database);
+    let first = node.post("there before");
     let admin = node.token(&["create", "--scope", "admin"]);
-    assert_eq!(
-        node.send_as(
-            "PATCH",
-            "/api/v1/boards/main",
-            &admin,
-            &[],
-            r#"{"read":"token"}"#
-        )
-        .status,
-        200
-    );
+    let url = format!("http://{}", node.address);
+    let mut tail = Tail::start(&url, &["main"], "");
+    let shown = format!("= {first}\tthere before");
+    assert_eq!(tail.line(), shown);
+    let private = r#"{"read":"token"}"#;
+    let answer = node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], private);
+    assert_eq!(answer.status, 200);
     assert!(
         !tail.child.wait().expect("an end").success(),
         "the board is closed to it, for good"
     );
     let mut insider = Tail::start(&url, &["main"], &admin);
-    assert_eq!(insider.line(), "= 2\tann: two");
+    assert_eq!(insider.line(), shown);
 }
 
 /// One script, as in a shell. What the board showed meanwhile is read off a stream at the end.

@@ -28,60 +28,54 @@ fn root() -> PathBuf {
         .expect("the checkout")
 }
 
-/// The lengths of `known` are those at the formatter's default width. While the tree is formatted otherwise, they are upper bounds.
-fn is_at_default_width() -> bool {
-    fs::read_to_string(root().join("rustfmt.toml"))
-        .map_or(true, |settings| !settings.contains("max_width"))
-}
-
 #[track_caller]
-fn assert_known(findings: &[Finding], known: &[(&str, usize)], is_final: bool) {
+fn assert_known(findings: &[Finding], known: &[(&str, usize)]) {
     let faults = judge(findings, known);
-    assert!(faults.broken.is_empty(), "\n{}\n", faults.broken.join("\n"));
     assert!(
-        !is_final || faults.mended.is_empty(),
-        "\n{}\n",
-        faults.mended.join("\n")
+        faults.broken.is_empty(),
+        "
+{}
+",
+        faults.broken.join(
+            "
+"
+        )
+    );
+    assert!(
+        faults.mended.is_empty(),
+        "
+{}
+",
+        faults.mended.join(
+            "
+"
+        )
     );
 }
 
 #[test]
 fn functions_are_short() {
-    assert_known(
-        &rules::long_functions(&WORKSPACE),
-        known::LONG_FUNCTIONS,
-        is_at_default_width(),
-    );
+    assert_known(&rules::long_functions(&WORKSPACE), known::LONG_FUNCTIONS);
 }
 
 #[test]
 fn files_are_short() {
-    assert_known(
-        &rules::long_files(&WORKSPACE),
-        known::LONG_FILES,
-        is_at_default_width(),
-    );
+    assert_known(&rules::long_files(&WORKSPACE), known::LONG_FILES);
 }
 
 #[test]
 fn modules_do_not_import_each_other_in_a_cycle() {
-    assert_known(&cycles::cycles(&WORKSPACE), known::CYCLES, true);
+    assert_known(&cycles::cycles(&WORKSPACE), known::CYCLES);
 }
 
 #[test]
 fn a_type_name_has_one_definition() {
-    assert_known(
-        &rules::repeated_types(&WORKSPACE),
-        known::REPEATED_TYPES,
-        true,
-    );
+    assert_known(&rules::repeated_types(&WORKSPACE), known::REPEATED_TYPES);
 }
 
 #[test]
 fn figures_are_within_their_limits() {
-    if is_at_default_width() {
-        assert_known(&rules::bad_figures(&WORKSPACE), known::FIGURES, true);
-    }
+    assert_known(&rules::bad_figures(&WORKSPACE), known::FIGURES);
 }
 
 #[test]

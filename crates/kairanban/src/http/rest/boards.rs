@@ -20,7 +20,7 @@ use crate::{
     http::{board_name, body, caller},
     render::{
         self,
-        rest::{BoardView, BoardsView},
+        rest::{BoardSummary, BoardsView},
     },
     state::AppState,
 };
@@ -150,7 +150,7 @@ pub async fn get_boards(
     tag = "boards",
     summary = "One board",
     params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
-    responses((status = 200, body = BoardView<'_>, description = "The board"), Refusal),
+    responses((status = 200, body = BoardSummary<'_>, description = "The board"), Refusal),
     security((), ("token" = [])),
 )]
 pub async fn get_board_info(
@@ -174,7 +174,7 @@ pub async fn get_board_info(
     summary = "Make a board",
     request_body = BoardDraft,
     responses(
-        (status = 201, body = BoardView<'_>, description = "Made", headers(("Location" = String, description = "Its address"))),
+        (status = 201, body = BoardSummary<'_>, description = "Made", headers(("Location" = String, description = "Its address"))),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "There is a board of this name"),
         Refusal, Forbidden, BadBody,
     ),
@@ -230,7 +230,7 @@ pub async fn post_board_info(
     summary = "Change a board: title and policies",
     params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
     request_body = BoardChange,
-    responses((status = 200, body = BoardView<'_>, description = "As it stands now"), Refusal, Forbidden, BadBody),
+    responses((status = 200, body = BoardSummary<'_>, description = "As it stands now"), Refusal, Forbidden, BadBody),
     security(("token" = [])),
 )]
 pub async fn patch_board_info(

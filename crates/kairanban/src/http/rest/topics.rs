@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    bulletin::Reading,
     error::{ApiError, Problem},
     http::{
         accept, board_name,
@@ -28,6 +27,7 @@ use crate::{
     },
     limits::ClientAddress,
     render::{self, TopicView, rest::LiveListView},
+    service::BoardView,
     state::AppState,
 };
 
@@ -97,7 +97,7 @@ async fn wait_for_news(
     caller: &mut Caller,
     board: &BoardName,
     wait_s: u64,
-) -> Result<Reading, ApiError> {
+) -> Result<BoardView, ApiError> {
     if wait_s > state.rest.wait_max_s {
         return Err(bad_query(
             "wait",
@@ -373,7 +373,7 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
 }
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.
-pub fn list(request: &HttpRequest, reading: &Reading) -> HttpResponse {
+pub fn list(request: &HttpRequest, reading: &BoardView) -> HttpResponse {
     if has(request, reading.snapshot.cursor()) {
         return tagged(StatusCode::NOT_MODIFIED, reading).finish();
     }
@@ -403,7 +403,7 @@ pub fn has(request: &HttpRequest, cursor: &Cursor) -> bool {
 }
 
 /// An answer that says at which place in history its list is.
-pub fn tagged(status: StatusCode, reading: &Reading) -> HttpResponseBuilder {
+pub fn tagged(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = pages::answer(status, reading);
     response
         .insert_header((header::ETAG, etag(reading.snapshot.cursor())))

@@ -123,20 +123,30 @@ impl Outcome {
 
     /// Which promises were broken, in words.
     pub(super) fn broken(&self) -> Vec<String> {
+        self.post_rules()
+            .into_iter()
+            .chain(self.stream_rules())
+            .filter(|(is_broken, _)| *is_broken)
+            .map(|(_, text)| format!("{}: {text}", self.name))
+            .collect()
+    }
+
+    fn is_late(&self, after: Option<Duration>) -> bool {
+        after.is_none_or(|after| after > self.mending + RECOVER_MAX + SLACK)
+    }
+
+    /// Returns for each promise about posts whether it was broken, and how.
+    fn post_rules(&self) -> Vec<(bool, String)> {
         let Self {
             promise,
             longest,
             silence,
             recovered,
-            shown,
-            streams,
+            mending,
             ..
         } = self;
-        let is_late = |after: Option<Duration>| {
-            after.is_none_or(|after| after > self.mending + RECOVER_MAX + SLACK)
-        };
         let answer_max = ANSWER_MAX + SLACK;
-        let rules = [
+        vec![
             (
                 self.lost > 0,
                 format!("{} acknowledged posts are lost", self.lost),
@@ -162,17 +172,10 @@ impl Outcome {
                 format!("no post was acknowledged for {silence:.1?}"),
             ),
             (
-                is_late(*recovered),
+                self.is_late(*recovered),
                 format!(
                     "the next post was acknowledged after {recovered:.1?}, mended in {:.1?}",
-                    self.mending
-                ),
-            ),
-            (
-                is_late(*shown),
-                format!(
-                    "it was shown after {shown:.1?}, mended in {:.1?}",
-                    self.mending
+                    mending
                 ),
             ),
             (
@@ -180,12 +183,29 @@ impl Outcome {
                 "writing did not go on after the mending".to_owned(),
             ),
             (
-                !self.settled,
-                "a stream never showed what the database holds".to_owned(),
-            ),
-            (
                 !promise.node_ends && !promise.answers_break && self.unanswered > 0,
                 format!("{} requests were not answered", self.unanswered),
+            ),
+        ]
+    }
+
+    /// Returns for each promise about streams and their epoch whether it was broken, and how.
+    fn stream_rules(&self) -> Vec<(bool, String)> {
+        let Self {
+            promise,
+            shown,
+            mending,
+            streams,
+            ..
+        } = self;
+        vec![
+            (
+                self.is_late(*shown),
+                format!("it was shown after {shown:.1?}, mended in {:.1?}", mending),
+            ),
+            (
+                !self.settled,
+                "a stream never showed what the database holds".to_owned(),
             ),
             (
                 !promise.node_ends && streams.iter().any(|(opened, _)| *opened > 1),
@@ -199,12 +219,7 @@ impl Outcome {
                 promise.is_away && streams[0].1 == 0,
                 "the stream was never marked stale".to_owned(),
             ),
-        ];
-        rules
-            .into_iter()
-            .filter(|(is_broken, _)| *is_broken)
-            .map(|(_, text)| format!("{}: {text}", self.name))
-            .collect()
+        ]
     }
 
     pub(super) fn row(&self) -> String {

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_client::{Client, ClientError, Copy, Follow, FollowMany};
-use kairanban_core::BoardName;
 use tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{
     BOARDS, Run, SETTLE, Shown,
+    followers::follow,
     link::{Answer, Cut},
     views::{Event, View},
 };
@@ -19,7 +18,7 @@ use crate::sse;
 
 /// A way to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Tutorial,
     List,
     Patch,
@@ -308,113 +307,4 @@ fn line(text: &str) -> Result<Event, String> {
         id,
         data: value["data"].to_string(),
     })
-}
-
-/// Our own client, which comes back by itself.
-enum Follower {
-    One(Follow),
-    Many(FollowMany),
-}
-
-impl Follower {
-    async fn next(&mut self) -> Result<(), ClientError> {
-        match self {
-            Self::One(follow) => follow.next().await.map(drop),
-            Self::Many(follow) => follow.next().await.map(drop),
-        }
-    }
-
-    /// The epoch that it is in, if it has come to a place there.
-    fn epoch(&self) -> Option<String> {
-        let cursor = match self {
-            Self::One(follow) => follow.copy().cursor(),
-            Self::Many(follow) => follow.cursor(),
-        };
-        cursor
-            .and_then(|cursor| cursor.split_once('-'))
-            .map(|(epoch, _)| epoch.to_owned())
-    }
-
-    /// The copies that it has, by board.
-    fn copies(&self) -> Vec<&Copy> {
-        match self {
-            Self::One(follow) => vec![follow.copy()],
-            Self::Many(follow) => BOARDS
-                .iter()
-                .filter_map(|board| follow.copy(&board.parse().expect("a name")))
-                .collect(),
-        }
-    }
-}
-
-fn follow(run: &Run, n: u64, kind: Kind) {
-    let address = run.addresses[usize::try_from(n).expect("a number") % run.addresses.len()];
-    let client = Client::new(&format!("http://{address}"), None).expect("a client");
-    let names = BOARDS.map(|board| board.parse::<BoardName>().expect("a name"));
-    let begin = || match kind {
-        Kind::Client => Follower::One(client.follow(names[0].clone())),
-        _ => Follower::Many(client.follow_many(names.clone())),
-    };
-    let mut follower = begin();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let (mut newest, mut end) = ([const { (String::new(), 0) }; BOARDS.len()], None);
-    loop {
-        let next = runtime.block_on(async {
-            tokio::time::timeout(Duration::from_millis(500), follower.next()).await
-        });
-        match next {
-            Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
-                run.fault(format!("{kind:?} {n}: {error}"))
-            }
-            // The board was deleted, and one of its name made.
-            Ok(Err(ClientError::NotFound(_))) if kind == Kind::ClientOfMany => follower = begin(),
-            Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
-            _ => {}
-        }
-        let digest = |copy: &Copy| {
-            sse::digest(
-                copy.topics()
-                    .map(|topic| (topic.id.unsigned_abs(), topic.revision)),
-            )
-        };
-        let copies = follower.copies();
-        // Before the first list, and after a reset, it has come to no place.
-        let epoch = follower.epoch().unwrap_or_default();
-        for (board, (copy, newest)) in copies.iter().zip(&mut newest).enumerate() {
-            let now = (epoch.clone(), copy.revision());
-            if epoch.is_empty() || copy.revision() == 0 || now == *newest {
-                continue;
-            }
-            if newest.0 == epoch && copy.revision() < newest.1 {
-                run.fault(format!(
-                    "{kind:?} {n}: the revision fell from {} to {}",
-                    newest.1,
-                    copy.revision()
-                ));
-            }
-            *newest = now;
-            run.saw((
-                epoch.clone(),
-                board,
-                copy.revision(),
-                Shown::Digest(digest(copy)),
-            ));
-        }
-        if let Some(last) = run.last.get() {
-            let end = *end.get_or_insert_with(|| Instant::now() + SETTLE);
-            if copies
-                .iter()
-                .enumerate()
-                .all(|(board, copy)| last.ends_with(board, &Shown::Digest(digest(copy))))
-            {
-                return;
-            }
-            if Instant::now() > end {
-                return run.fault(format!("{kind:?} {n} did not come to the end"));
-            }
-        }
-    }
 }

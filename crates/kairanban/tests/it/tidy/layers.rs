@@ -86,7 +86,7 @@ pub const LAYERS: &[Layer] = &[
         never: &["kairanban::http"],
     },
     Layer {
-        of: &["kairanban::bulletin", "kairanban::follower"],
+        of: &["kairanban::service", "kairanban::follower"],
         except: &[],
         never: &["actix*"],
     },

@@ -1,0 +1,260 @@
+//! The state of one board in memory: what the cache keeps and the follower changes.
+//!
+//! This is where order is kept, so it is plain data and plain functions: no lock, no channel, no
+//! clock. [`Hub`](crate::Hub) puts the lock around it.
+
+mod loaded_board;
+mod resume;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::{BoardChanges, BoardId, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Update};
+use loaded_board::LoadedBoard;
+
+pub use resume::{Gap, Resume};
+
+/// A board as it was read from the database.
+#[derive(Debug)]
+pub struct BoardLoad {
+    /// The board's key.
+    pub board_id: BoardId,
+    /// Who may do what there.
+    pub policies: Policies,
+    /// Its live list.
+    pub snapshot: Snapshot,
+    /// Its newest history, up to the snapshot.
+    pub tail: ReplayBuffer,
+    /// The name has meant this board since this revision.
+    pub named_at: Revision,
+}
+
+/// The follower saw a newer change while the board was being read: read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the board changed while it was read")]
+pub struct StaleLoad;
+
+/// One board in memory.
+#[derive(Debug, Default)]
+pub struct BoardState {
+    loaded: Option<LoadedBoard>,
+    /// The newest change that the follower saw and could not apply. A snapshot from before it was
+    /// read too early.
+    missed: Revision,
+    /// A board was renamed or deleted while this one was being read: it may have been this one.
+    load_is_invalid: bool,
+    /// The epoch that readings must be of, once a new one has begun.
+    epoch: Option<Epoch>,
+    /// A new epoch has begun, and the audience has not been sent its list yet.
+    restarted: bool,
+    /// Since when it has been impossible to read the board, although it changed.
+    stale_since: Option<DateTime<Utc>>,
+}
+
+/// What a change or a load means for the readers of a board.
+#[derive(Debug)]
+pub(crate) enum StateChange {
+    /// Nothing is sent: the board has no readers, or the list shows the same.
+    None,
+    /// Every reader is sent the update.
+    Update(Arc<Update>),
+    /// Every reader is sent the list of a new epoch.
+    HistoryReset(Arc<Snapshot>),
+    /// The board has to be read again.
+    Reload,
+    /// The database shows something else at the same revision.
+    Differs,
+}
+
+impl BoardState {
+    /// Returns the snapshot if it is the newest: kept by the follower while somebody watches (a watched
+    /// snapshot never expires), for `ttl` after the load otherwise.
+    #[must_use]
+    pub fn current(&self, watched: bool, now: Instant, ttl: Duration) -> Option<&Arc<Snapshot>> {
+        let loaded = self.loaded.as_ref()?;
+        let expired = !watched && now.saturating_duration_since(loaded.loaded_at) >= ttl;
+        (!loaded.stale && !expired && self.stale_since.is_none()).then_some(&loaded.snapshot)
+    }
+
+    /// Returns the snapshot, unless it is known to be out of date.
+    pub(crate) fn newest(&self) -> Option<&Arc<Snapshot>> {
+        let is_stale = self.stale_since.is_some();
+        self.loaded
+            .as_ref()
+            .filter(|loaded| !loaded.stale && !is_stale)
+            .map(|loaded| &loaded.snapshot)
+    }
+
+    /// Returns the last known snapshot, newest or not: all there is while the database is away.
+    #[must_use]
+    pub fn last_known(&self) -> Option<&Arc<Snapshot>> {
+        self.loaded.as_ref().map(|loaded| &loaded.snapshot)
+    }
+
+    /// Returns the board's key, once it was read.
+    #[must_use]
+    pub fn board_id(&self) -> Option<BoardId> {
+        self.loaded.as_ref().map(|loaded| loaded.board_id)
+    }
+
+    /// Returns who may read the board and post on it, once it was read.
+    #[must_use]
+    pub fn policies(&self) -> Option<Policies> {
+        self.loaded.as_ref().map(|loaded| loaded.policies)
+    }
+
+    /// Returns since when it has been impossible to read the board, if it has.
+    #[must_use]
+    pub const fn stale_since(&self) -> Option<DateTime<Utc>> {
+        self.stale_since
+    }
+
+    /// Returns whether a board without readers has nothing worth keeping.
+    #[must_use]
+    pub fn is_evictable(&self, now: Instant, ttl: Duration) -> bool {
+        self.current(false, now, ttl).is_none()
+    }
+
+    /// Takes what was read from the database, never stepping back behind what is shown already.
+    /// If a snapshot that still counts is replaced, its readers are sent the difference.
+    ///
+    /// # Errors
+    /// [`StaleLoad`] if a change that the follower could not apply is missing from it.
+    pub(crate) fn install(
+        &mut self,
+        load: BoardLoad,
+        now: Instant,
+        topics_max: usize,
+    ) -> Result<StateChange, StaleLoad> {
+        let BoardLoad {
+            board_id,
+            policies,
+            snapshot,
+            tail,
+            named_at,
+        } = load;
+        let is_of_another_epoch = self
+            .epoch
+            .as_ref()
+            .is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
+        if std::mem::take(&mut self.load_is_invalid)
+            || is_of_another_epoch
+            || snapshot.revision() < self.missed
+        {
+            return Err(StaleLoad);
+        }
+        self.stale_since = None;
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| !loaded.stale) else {
+            let snapshot = Arc::new(snapshot);
+            let restarted = std::mem::take(&mut self.restarted).then(|| Arc::clone(&snapshot));
+            self.loaded = Some(LoadedBoard {
+                board_id,
+                policies,
+                snapshot,
+                tail,
+                named_at,
+                searched: None,
+                loaded_at: now,
+                stale: false,
+            });
+            return Ok(restarted.map_or(StateChange::None, StateChange::HistoryReset));
+        };
+        (loaded.loaded_at, loaded.policies, loaded.named_at) =
+            (now, policies, loaded.named_at.max(named_at));
+        let (shown, found) = (loaded.snapshot.revision(), snapshot.revision());
+        if found <= shown {
+            let differs = found == shown && loaded.snapshot.topics() != snapshot.topics();
+            return Ok(if differs {
+                StateChange::Differs
+            } else {
+                StateChange::None
+            });
+        }
+        // What was read knows its own history; ours has a gap before it.
+        (loaded.tail, loaded.searched) = (tail, None);
+        if shown < loaded.tail.floor() {
+            return Ok(loaded.restate(snapshot));
+        }
+        Ok(loaded.show(loaded.snapshot.replaced_by(snapshot, topics_max)))
+    }
+
+    /// Applies changes. A board without readers is only marked stale.
+    pub(crate) fn apply(
+        &mut self,
+        changes: &BoardChanges,
+        watched: bool,
+        topics_max: usize,
+    ) -> StateChange {
+        match &mut self.loaded {
+            Some(loaded) if changes.revision() <= loaded.snapshot.revision() => StateChange::None,
+            // It has to be read first.
+            Some(_) if self.stale_since.is_some() => {
+                self.missed = self.missed.max(changes.revision());
+                StateChange::None
+            }
+            Some(loaded) if watched && !loaded.stale => loaded.follow(changes, topics_max),
+            loaded => {
+                loaded.iter_mut().for_each(|loaded| loaded.stale = true);
+                self.missed = self.missed.max(changes.revision());
+                StateChange::None
+            }
+        }
+    }
+
+    /// Marks a board that changed more than is worth following.
+    pub(crate) fn mark_stale(&mut self, revision: Revision) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.stale = true;
+        }
+        self.missed = self.missed.max(revision);
+    }
+
+    /// Notes that the board could not be read since then, although it changed up to `revision`. What is
+    /// shown stays, and counts as overtaken until it is read.
+    pub(crate) fn become_stale(&mut self, since: DateTime<Utc>, revision: Revision) {
+        self.stale_since.get_or_insert(since);
+        self.missed = self.missed.max(revision);
+    }
+
+    /// Forgets everything, because a new epoch has begun: only readings of it count from here on.
+    pub(crate) fn restart(&mut self, epoch: Epoch) {
+        *self = Self {
+            epoch: Some(epoch),
+            restarted: true,
+            ..Self::default()
+        };
+    }
+
+    /// Forgets what was read, because the name means another board now.
+    pub(crate) fn forget(&mut self) {
+        self.loaded = None;
+    }
+
+    /// Takes the policies that the board has from `revision` on, and since when it has had its name, if that
+    /// changed. A reading from before does not count.
+    pub(crate) fn apply_policies(
+        &mut self,
+        policies: Policies,
+        revision: Revision,
+        named_at: Option<Revision>,
+    ) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.policies = policies;
+            loaded.named_at = loaded.named_at.max(named_at.unwrap_or_default());
+        }
+        self.missed = self.missed.max(revision);
+    }
+
+    /// Makes a load that is under way start again.
+    pub(crate) fn invalidate_load(&mut self) {
+        self.load_is_invalid = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

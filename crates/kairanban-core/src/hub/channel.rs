@@ -1,0 +1,172 @@
+//! The channel of one board: the events that its readers are sent, and the lock around its state.
+
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{
+    BoardName, BoardState, Snapshot, Update,
+    board_state::StateChange,
+    sync::{
+        Mutex, MutexGuard,
+        broadcast::{self, error::TryRecvError},
+    },
+};
+
+/// What happened to a board, as its readers are notified of it.
+#[derive(Clone, Debug)]
+pub enum BoardEvent {
+    /// The list changed.
+    Update(Arc<Update>),
+    /// The board takes a token from now on: a reader without one must leave.
+    PolicyChanged,
+    /// The board was deleted, or its name means another board now.
+    Gone,
+    /// A new epoch has begun: what was shown is of another history, and this is the list now.
+    HistoryReset(Arc<Snapshot>),
+    /// The board changed, and cannot be read for now.
+    Stale(DateTime<Utc>),
+    /// The board could be read again.
+    Fresh,
+}
+
+/// One board: its channel and its state.
+#[derive(Debug)]
+pub struct BoardChannel {
+    /// Its name. A board that is called otherwise has another channel.
+    pub board: BoardName,
+    sender: broadcast::Sender<BoardEvent>,
+    live: Mutex<BoardState>,
+    /// Number of events sent. Incremented just before each is sent.
+    sent: AtomicU64,
+    /// Held while the board is read from the database, so that readers who arrive together cost one
+    /// read.
+    pub loading: AsyncMutex<()>,
+}
+
+/// Receives the events of a board from the subscription on. Dropping it ends the subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The board.
+    pub channel: Arc<BoardChannel>,
+    receiver: broadcast::Receiver<BoardEvent>,
+    /// Number of events of the channel that were received or missed.
+    received: u64,
+}
+
+/// A subscriber fell so far behind that it missed some events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lagged;
+
+/// The result of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// No event was sent.
+    Nothing,
+    /// The event was sent to this number of subscribers.
+    Sent(usize),
+    /// The board has to be read again before anything can be said; see [`Hub::install`](crate::Hub::install).
+    Reload,
+    /// The database shows something else at the same revision: rows were changed behind the triggers' back.
+    Differs,
+}
+
+impl BoardChannel {
+    pub(super) fn new(board: BoardName, lag_max: usize) -> Self {
+        let sender = broadcast::Sender::new(lag_max);
+        Self {
+            board,
+            sender,
+            live: Mutex::default(),
+            sent: AtomicU64::new(0),
+            loading: AsyncMutex::new(()),
+        }
+    }
+
+    /// The board's state, locked. Held for moments only: nothing in [`BoardState`] waits.
+    pub fn live(&self) -> MutexGuard<'_, BoardState> {
+        // No function of `BoardState` leaves it half changed, so a panic elsewhere costs nothing here.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the board has subscribers.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
+    /// Subscribes to the board's events.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
+        // Holding the lock here guarantees that each event is either counted or received.
+        let _live = self.live();
+        let received = self.sent.load(Ordering::Acquire);
+        Subscription {
+            channel: Arc::clone(self),
+            receiver: self.sender.subscribe(),
+            received,
+        }
+    }
+
+    /// Sends the result of a change, still under the lock of the state: a reader that subscribed before
+    /// it looked at the state finds every update in one place or the other.
+    pub(super) fn send(&self, change: StateChange, live: &MutexGuard<'_, BoardState>) -> Published {
+        match change {
+            StateChange::None => Published::Nothing,
+            StateChange::HistoryReset(snapshot) => {
+                Published::Sent(self.broadcast(BoardEvent::HistoryReset(snapshot), live))
+            }
+            StateChange::Reload => Published::Reload,
+            StateChange::Differs => Published::Differs,
+            StateChange::Update(update) => {
+                Published::Sent(self.broadcast(BoardEvent::Update(update), live))
+            }
+        }
+    }
+
+    /// Sends an event to all subscribers, and returns how many they are.
+    pub(super) fn broadcast(&self, event: BoardEvent, _live: &MutexGuard<'_, BoardState>) -> usize {
+        self.sent.fetch_add(1, Ordering::Release);
+        // An error means that there are no subscribers.
+        self.sender.send(event).unwrap_or(0)
+    }
+}
+
+impl Subscription {
+    /// Returns the next event, if there is one. Without one this only reads a counter, since the channel's lock is shared by
+    /// all subscribers.
+    pub fn try_next(&mut self) -> Option<Result<BoardEvent, Lagged>> {
+        if self.received == self.channel.sent.load(Ordering::Acquire) {
+            return None;
+        }
+        match self.receiver.try_recv() {
+            Ok(event) => Some(self.count(Ok(event))),
+            Err(TryRecvError::Lagged(missed)) => Some(self.count(Err(missed))),
+            // The counter is incremented, but the send has not completed yet. The channel is held here, so it is never closed.
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
+
+    /// Waits for the next event. Cancel safe: dropping the future loses no event.
+    ///
+    /// # Errors
+    /// [`Lagged`] if events were missed.
+    #[cfg(not(feature = "interleavings"))]
+    pub async fn next(&mut self) -> Result<BoardEvent, Lagged> {
+        let next = self.receiver.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(missed) => missed,
+            // The channel is held here.
+            broadcast::error::RecvError::Closed => 0,
+        });
+        self.count(next)
+    }
+
+    fn count(&mut self, next: Result<BoardEvent, u64>) -> Result<BoardEvent, Lagged> {
+        self.received += next.as_ref().err().copied().unwrap_or(1);
+        next.map_err(|_| Lagged)
+    }
+}

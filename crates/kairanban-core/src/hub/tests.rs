@@ -1,0 +1,163 @@
+use super::*;
+use crate::{
+    BoardInfo, ReplayBuffer,
+    fixtures::{changes, snapshot},
+};
+
+const TTL: Duration = Duration::from_secs(60);
+
+fn name() -> BoardName {
+    "main".parse().expect("a name")
+}
+
+fn at_2(standing: Option<BoardInfo>) -> BoardChange {
+    BoardChange {
+        revision: Revision::new(2).expect("a revision"),
+        standing,
+        named_at: None,
+    }
+}
+
+fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
+    let hub = Hub::new(500, 2);
+    let snapshot = snapshot(revision, topics);
+    let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+    let loaded = BoardLoad {
+        board_id: BoardId(1),
+        policies: Policies::default(),
+        tail,
+        named_at: Revision::ZERO,
+        snapshot,
+    };
+    hub.install(&hub.channel(&name()), loaded, Instant::now())
+        .expect("nothing missed");
+    hub
+}
+
+#[tokio::test]
+async fn every_subscriber_is_sent_the_same_update() {
+    let hub = hub_with(1, &[]);
+    let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
+    assert_eq!(
+        hub.publish(&name(), &changes(&[(2, 1, true)])),
+        Published::Sent(2)
+    );
+    let [first, second] = &mut readers;
+    let (first, second) = (first.next().await, second.next().await);
+    let (Ok(BoardEvent::Update(first)), Ok(BoardEvent::Update(second))) = (first, second) else {
+        panic!("an update each")
+    };
+    assert!(Arc::ptr_eq(&first, &second), "shared, not copied");
+}
+
+#[tokio::test]
+async fn a_reader_that_fell_behind_finds_the_newest_snapshot() {
+    let hub = hub_with(1, &[]);
+    let mut reader = hub.subscribe(&name());
+    for revision in 2..9 {
+        hub.publish(&name(), &changes(&[(revision, 1, true)]));
+    }
+    assert!(matches!(reader.next().await, Err(Lagged)));
+    assert_eq!(
+        reader
+            .channel
+            .live()
+            .last_known()
+            .map(|newest| newest.revision().get()),
+        Some(8)
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
+    for now in [None, Some("other".parse().expect("a name"))] {
+        let hub = hub_with(1, &[]);
+        let mut reader = hub.subscribe(&name());
+        let standing = now.map(|name| BoardInfo {
+            name,
+            policies: Policies::default(),
+        });
+        assert_eq!(
+            hub.apply_policies(&[(BoardId(1), at_2(standing))].into()),
+            1
+        );
+        assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() {
+    let hub = hub_with(1, &[]);
+    let mut reader = hub.subscribe(&name());
+    let standing = Some(BoardInfo {
+        name: name(),
+        policies: Policies::default(),
+    });
+    assert_eq!(
+        hub.apply_policies(&[(BoardId(2), at_2(standing))].into()),
+        1
+    );
+    assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
+
+    let hub = hub_with(1, &[]);
+    let mut reader = hub.subscribe(&name());
+    let (snapshot, now) = (snapshot(2, &[(1, 2)]), Instant::now());
+    let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+    let other = BoardLoad {
+        board_id: BoardId(2),
+        policies: Policies::default(),
+        tail,
+        named_at: snapshot.revision(),
+        snapshot,
+    };
+    assert!(
+        hub.install(&reader.channel, other, now).is_err(),
+        "a reading that overtakes the follower"
+    );
+    assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
+    assert!(hub.is_empty());
+}
+
+#[tokio::test]
+async fn a_board_that_takes_a_token_now_tells_its_audience() {
+    let hub = hub_with(1, &[]);
+    let mut reader = hub.subscribe(&name());
+    let policies = Policies {
+        read: ReadPolicy::Token,
+        ..Policies::default()
+    };
+    let now = Some(BoardInfo {
+        name: name(),
+        policies,
+    });
+    assert_eq!(
+        hub.apply_policies(&[(BoardId(1), at_2(now)), (BoardId(2), at_2(None))].into()),
+        0
+    );
+    assert!(matches!(reader.next().await, Ok(BoardEvent::PolicyChanged)));
+    assert_eq!(reader.channel.live().policies(), Some(policies));
+}
+
+#[test]
+fn forgets_only_what_nobody_needs() {
+    let (hub, now) = (hub_with(1, &[]), Instant::now());
+    hub.evict(now, TTL);
+    assert_eq!(hub.boards.len(), 1, "still fresh");
+    let reader = hub.subscribe(&name());
+    hub.evict(now + TTL * 2, TTL);
+    assert_eq!(hub.boards.len(), 1, "watched");
+    drop(reader);
+    hub.evict(now + TTL * 2, TTL);
+    assert_eq!(hub.boards.len(), 0);
+}
+
+#[test]
+fn a_name_that_somebody_made_up_is_forgotten_unless_others_wait_for_it() {
+    let hub = Hub::new(500, 2);
+    let (mine, other) = (hub.channel(&name()), hub.subscribe(&name()));
+    hub.forget(&name(), &mine);
+    assert_eq!(hub.boards.len(), 1, "somebody waits");
+    drop(other);
+    hub.forget(&name(), &mine);
+    assert_eq!(hub.boards.len(), 0);
+}

@@ -1,0 +1,370 @@
+//! The commands of administrators. Each runs in one transaction with its entry in the audit.
+//!
+//! To add a command, add a variant to [`AdminCommand`] and its row to the table, [`AdminCommand::row`].
+
+use std::time::Duration;
+
+use kairanban_core::{Actor, BoardName, IdempotencyKey, Revision, TopicEdit, TopicId};
+
+use crate::{
+    StoreError, audit,
+    connection::AnyConnection,
+    repository::{self, BoardEdit},
+    tokens::{self, NewToken, Secret},
+};
+
+/// A command of an administrator.
+#[derive(Clone, Debug)]
+pub enum AdminCommand {
+    /// Edits the text or the author of a topic.
+    UpdateTopic {
+        /// The board of the topic.
+        board: BoardName,
+        /// The id of the topic.
+        id: TopicId,
+        /// The fields to change.
+        edit: TopicEdit,
+        /// The revision that the topic must still have; `None` for any.
+        expected: Option<Revision>,
+    },
+    /// Deletes a topic. It can be restored for a while.
+    DeleteTopic {
+        /// The board of the topic.
+        board: BoardName,
+        /// The id of the topic.
+        id: TopicId,
+        /// The revision that the topic must still have; `None` for any.
+        expected: Option<Revision>,
+    },
+    /// Restores a deleted topic.
+    RestoreTopic {
+        /// The board of the topic.
+        board: BoardName,
+        /// The id of the topic.
+        id: TopicId,
+        /// How long ago it may have been deleted.
+        within: Duration,
+    },
+    /// Creates a board that has no topics yet.
+    CreateBoard {
+        /// The name of the board.
+        board: BoardName,
+        /// The title and policies of the board; without them it has no title and is open.
+        wanted: BoardEdit,
+    },
+    /// Changes the title or the policies of a board.
+    UpdateBoard {
+        /// The name of the board.
+        board: BoardName,
+        /// The fields to change.
+        edit: BoardEdit,
+    },
+    /// Deletes a board with its topics.
+    DeleteBoard {
+        /// The name of the board.
+        board: BoardName,
+    },
+    /// Creates a token with a given secret.
+    CreateToken {
+        /// The name, scope and lifetime of the token.
+        new: NewToken,
+        /// The secret that its holder will present.
+        secret: Secret,
+    },
+    /// Revokes a token: it allows nothing any more.
+    RevokeToken {
+        /// The id of the token.
+        id: i64,
+    },
+}
+
+/// What a command did, before the revision is drawn: what it changed has to be read back after that.
+#[derive(Clone, Debug)]
+pub(crate) enum AdminOutcome {
+    Topic(TopicId),
+    Board(BoardName),
+    Token(i64),
+    Deleted,
+}
+
+/// What no two writes of one transaction may change. Ordered, so that all nodes lock in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum WriteTarget {
+    Board(BoardName),
+    Topic(TopicId),
+    Key(BoardName, IdempotencyKey),
+}
+
+type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<AdminOutcome, StoreError> + 'c>;
+
+/// A row of the table of commands: what a command is called, what it changes, and how it runs.
+pub(crate) struct CommandRow<'c> {
+    /// The action in the audit.
+    action: &'static str,
+    /// The board in the audit.
+    board: Option<&'c BoardName>,
+    /// The id of the topic or token in the audit; `None` if the outcome has it, or the command has no such subject.
+    subject: Option<i64>,
+    /// What no other write of the same transaction may change.
+    pub(crate) target: Option<WriteTarget>,
+    /// Whether each success draws a revision. An edit that leaves everything as it was draws none.
+    pub(crate) always_changes: bool,
+    /// Whether to run it a second time after a conflict: another program was quicker, and the second run finds what that
+    /// program did.
+    pub(crate) reruns_on_conflict: bool,
+    run: Run<'c>,
+}
+
+impl AdminCommand {
+    /// The table of commands.
+    pub(crate) fn row(&self) -> CommandRow<'_> {
+        match self {
+            Self::UpdateTopic {
+                board,
+                id,
+                edit,
+                expected,
+            } => CommandRow::new("topic.update", move |connection| {
+                repository::update_topic(connection, board, *id, edit, *expected)
+                    .map(|()| AdminOutcome::Topic(*id))
+            })
+            .on_topic(board, *id)
+            .may_change_nothing(),
+            Self::DeleteTopic {
+                board,
+                id,
+                expected,
+            } => CommandRow::new("topic.delete", move |connection| {
+                repository::delete_topic(connection, board, *id, *expected)
+                    .map(|()| AdminOutcome::Deleted)
+            })
+            .on_topic(board, *id),
+            Self::RestoreTopic { board, id, within } => {
+                CommandRow::new("topic.restore", move |connection| {
+                    repository::restore_topic(connection, board, *id, *within)
+                        .map(|()| AdminOutcome::Topic(*id))
+                })
+                .on_topic(board, *id)
+                .reruns_on_conflict()
+            }
+            Self::CreateBoard { board, wanted } => {
+                CommandRow::new("board.create", move |connection| {
+                    repository::create_board(connection, board, wanted)
+                        .map(|()| AdminOutcome::Board(board.clone()))
+                })
+                .on_board(board)
+                .reruns_on_conflict()
+            }
+            Self::UpdateBoard { board, edit } => {
+                CommandRow::new("board.update", move |connection| {
+                    repository::update_board(connection, board, edit)
+                        .map(|()| AdminOutcome::Board(board.clone()))
+                })
+                .on_board(board)
+                .may_change_nothing()
+            }
+            Self::DeleteBoard { board } => CommandRow::new("board.delete", move |connection| {
+                repository::delete_board(connection, board).map(|()| AdminOutcome::Deleted)
+            })
+            .on_board(board),
+            Self::CreateToken { new, secret } => {
+                CommandRow::new("token.create", move |connection| {
+                    tokens::create(connection, new, secret).map(AdminOutcome::Token)
+                })
+                .for_board(new.board.as_ref())
+                .reruns_on_conflict()
+            }
+            Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
+                tokens::revoke(connection, *id).map(|()| AdminOutcome::Deleted)
+            })
+            .on_token(*id),
+        }
+    }
+
+    /// Runs the command, and notes in the audit who ran it.
+    pub(crate) fn run(
+        &self,
+        connection: &mut AnyConnection,
+        actor: &Actor,
+    ) -> Result<AdminOutcome, StoreError> {
+        let row = self.row();
+        let outcome = (row.run)(connection)?;
+        let subject = row.subject.or(match &outcome {
+            AdminOutcome::Topic(id) => Some(id.0),
+            AdminOutcome::Token(id) => Some(*id),
+            AdminOutcome::Board(_) | AdminOutcome::Deleted => None,
+        });
+        audit::note(connection, actor, row.action, row.board, subject)?;
+        Ok(outcome)
+    }
+}
+
+impl<'c> CommandRow<'c> {
+    fn new(
+        action: &'static str,
+        run: impl FnOnce(&mut AnyConnection) -> Result<AdminOutcome, StoreError> + 'c,
+    ) -> Self {
+        Self {
+            action,
+            board: None,
+            subject: None,
+            target: None,
+            always_changes: true,
+            reruns_on_conflict: false,
+            run: Box::new(run),
+        }
+    }
+
+    fn on_topic(self, board: &'c BoardName, id: TopicId) -> Self {
+        Self {
+            board: Some(board),
+            subject: Some(id.0),
+            target: Some(WriteTarget::Topic(id)),
+            ..self
+        }
+    }
+
+    fn on_board(self, board: &'c BoardName) -> Self {
+        Self {
+            board: Some(board),
+            target: Some(WriteTarget::Board(board.clone())),
+            ..self
+        }
+    }
+
+    fn on_token(self, id: i64) -> Self {
+        Self {
+            subject: Some(id),
+            ..self
+        }
+    }
+
+    fn for_board(self, board: Option<&'c BoardName>) -> Self {
+        Self { board, ..self }
+    }
+
+    fn may_change_nothing(self) -> Self {
+        Self {
+            always_changes: false,
+            ..self
+        }
+    }
+
+    fn reruns_on_conflict(self) -> Self {
+        Self {
+            reruns_on_conflict: true,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kairanban_core::Scope;
+
+    use super::*;
+
+    /// Action, board and subject in the audit; target; whether it always changes something; whether it reruns.
+    type Wanted<'w> = (
+        &'w str,
+        Option<&'w str>,
+        Option<i64>,
+        Option<WriteTarget>,
+        bool,
+        bool,
+    );
+
+    fn board() -> BoardName {
+        "main".parse().expect("a name")
+    }
+
+    fn check(command: AdminCommand, wanted: Wanted<'_>) {
+        let row = command.row();
+        let found = (
+            row.action,
+            row.board.map(BoardName::as_str),
+            row.subject,
+            row.target,
+            row.always_changes,
+            row.reruns_on_conflict,
+        );
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_command_on_a_topic_targets_that_topic() {
+        let (board, id, expected) = (board(), TopicId(7), None);
+        let (main, target) = (Some("main"), Some(WriteTarget::Topic(id)));
+        let update = AdminCommand::UpdateTopic {
+            board: board.clone(),
+            id,
+            edit: TopicEdit::try_new(None, None).expect("an edit"),
+            expected,
+        };
+        check(
+            update,
+            ("topic.update", main, Some(7), target.clone(), false, false),
+        );
+        let delete = AdminCommand::DeleteTopic {
+            board: board.clone(),
+            id,
+            expected,
+        };
+        check(
+            delete,
+            ("topic.delete", main, Some(7), target.clone(), true, false),
+        );
+        let restore = AdminCommand::RestoreTopic {
+            board,
+            id,
+            within: Duration::ZERO,
+        };
+        check(
+            restore,
+            ("topic.restore", main, Some(7), target, true, true),
+        );
+    }
+
+    #[test]
+    fn a_command_on_a_board_targets_that_board() {
+        let (board, edit) = (board(), BoardEdit::default());
+        let (main, target) = (Some("main"), Some(WriteTarget::Board(board.clone())));
+        let create = AdminCommand::CreateBoard {
+            board: board.clone(),
+            wanted: edit.clone(),
+        };
+        check(
+            create,
+            ("board.create", main, None, target.clone(), true, true),
+        );
+        let update = AdminCommand::UpdateBoard {
+            board: board.clone(),
+            edit,
+        };
+        check(
+            update,
+            ("board.update", main, None, target.clone(), false, false),
+        );
+        let delete = AdminCommand::DeleteBoard { board };
+        check(delete, ("board.delete", main, None, target, true, false));
+    }
+
+    #[test]
+    fn a_command_on_a_token_targets_nothing_that_others_change() {
+        let create = AdminCommand::CreateToken {
+            new: NewToken {
+                name: "a token".parse().expect("a name"),
+                scope: Scope::Post,
+                board: Some(board()),
+                expires_at: None,
+            },
+            secret: Secret::token().expect("random numbers"),
+        };
+        check(
+            create,
+            ("token.create", Some("main"), None, None, true, true),
+        );
+        let revoke = AdminCommand::RevokeToken { id: 7 };
+        check(revoke, ("token.revoke", None, Some(7), None, true, false));
+    }
+}

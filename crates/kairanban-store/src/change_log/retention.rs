@@ -1,0 +1,103 @@
+//! What does not stay for good: topics that a full board no longer shows, and the oldest of the log.
+
+use std::time::Duration;
+
+use diesel::{prelude::*, sql_query};
+use kairanban_core::{BoardName, Revision};
+
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    history, repository,
+    schema::{changes, topics},
+    sql::{Number, REVISION_MAX, number, revision, row_limit},
+};
+
+/// Whether a board holds more than it shows.
+pub(crate) fn is_overfull(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    topics_max: usize,
+) -> Result<bool, StoreError> {
+    let board = repository::board_id(connection, board)?;
+    let over: Option<i64> = topics::table
+        .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
+        .order(topics::id.desc())
+        .offset(row_limit(topics_max))
+        .select(topics::id)
+        .first(connection)
+        .optional()?;
+    Ok(over.is_some())
+}
+
+/// Moves at most `batch` topics that a full board no longer shows out of its live list for good,
+/// oldest first. Returns how many there were. Within a write.
+pub(crate) fn archive(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    topics_max: usize,
+    batch: usize,
+) -> Result<usize, StoreError> {
+    let board = repository::board_id(connection, board)?;
+    connection.begin_archiving()?;
+    let skip_locked = connection.skip_locked_sql();
+    let text = format!(
+        "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
+         AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
+         ORDER BY id LIMIT {batch} {skip_locked})",
+        board = board.0,
+        topics_max = row_limit(topics_max),
+        batch = row_limit(batch),
+    );
+    let moved = sql_query(text).execute(connection)?;
+    connection.end_archiving()?;
+    Ok(moved)
+}
+
+/// The newest revision that was committed that long ago or before, or zero.
+pub(crate) fn head_before(
+    connection: &mut AnyConnection,
+    ago: Duration,
+) -> Result<Revision, StoreError> {
+    // Backwards from the newest: it costs what came since.
+    let before = changes::table.filter(
+        changes::at
+            .le(connection.ago(ago))
+            .and(changes::revision.between(1, REVISION_MAX)),
+    );
+    let newest: Option<i64> = before
+        .order((changes::revision.desc(), changes::id.desc()))
+        .select(changes::revision)
+        .first(connection)
+        .optional()?;
+    newest.map_or(Ok(Revision::ZERO), revision)
+}
+
+/// Forgets the oldest of the log, so that at most `changes_max` rows stay and none from before `age_max` ago, and notes how
+/// far. Keeps each board's newest change, and the newest of all, by which those who have read it know the log again. Returns
+/// how many rows went.
+pub(crate) fn prune(
+    connection: &mut AnyConnection,
+    changes_max: u64,
+    age_max: Duration,
+) -> Result<usize, StoreError> {
+    let newest_to_go = format!(
+        "SELECT revision AS number FROM changes WHERE revision <= {REVISION_MAX} \
+         ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}"
+    );
+    let over: Option<Number> = sql_query(newest_to_go).get_result(connection).optional()?;
+    let old = number(head_before(connection, age_max)?);
+    let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
+    if upto == 0 || upto <= number(history::trimmed_to(connection)?) {
+        return Ok(0);
+    }
+    connection.transaction(|connection| {
+        history::note_trimmed(connection, upto)?;
+        let text = format!(
+            "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
+             (SELECT max(later.revision) FROM changes AS later WHERE later.board_id = changes.board_id AND later.kind <> 'archive')) \
+             AND revision < (SELECT max(revision) FROM changes)"
+        );
+        Ok(sql_query(text).execute(connection)?)
+    })
+}

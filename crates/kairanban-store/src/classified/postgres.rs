@@ -1,0 +1,226 @@
+//! Statements that write on Postgres.
+//!
+//! diesel passes on the code of few errors, and the text of the others is translated by Postgres. So the statement runs
+//! inside a function of the schema that catches the error and returns its code (see the migration).
+
+use diesel::{
+    PgConnection,
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_query,
+    sql_types::{BigInt, Bool, Nullable, Text, Untyped},
+};
+
+use super::triggers_off;
+use crate::{
+    StoreError,
+    error::{FaultKind, Refusal},
+    needs::{self, Fires},
+    sql::Number,
+};
+
+/// What came of a statement.
+#[derive(QueryableByName)]
+struct StatementOutcome {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    touched: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    returned: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    message: Option<String>,
+}
+
+/// A statement as the argument of `classified_write`; its parameters become arguments too.
+struct Classified<Q> {
+    statement: Q,
+    /// What follows the statement.
+    ending: &'static str,
+    parameters: usize,
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Classified<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("SELECT touched, returned, state, message FROM classified_write($kairanban$");
+        self.statement.walk_ast(out.reborrow())?;
+        out.push_sql(self.ending);
+        // Named inside the quotes, bound outside.
+        let parameters: Vec<_> = (1..=self.parameters)
+            .map(|number| format!("${number}"))
+            .collect();
+        out.push_sql(&format!(
+            "$kairanban$, jsonb_build_array({}))",
+            parameters.join(", ")
+        ));
+        Ok(())
+    }
+}
+
+impl<Q> Query for Classified<Q> {
+    type SqlType = Untyped;
+}
+
+impl<Q> QueryId for Classified<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q, C: Connection> RunQueryDsl<C> for Classified<Q> {}
+
+/// Runs a statement. Returns how many rows it touched.
+pub(crate) fn modify(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+) -> Result<usize, StoreError> {
+    let outcome = classify(connection, statement, " RETURNING 1")?;
+    Ok(outcome
+        .touched
+        .and_then(|touched| usize::try_from(touched).ok())
+        .unwrap_or_default())
+}
+
+/// Runs a statement that returns a number. Returns `None` if it touched no row.
+pub(crate) fn modify_returning(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+) -> Result<Option<i64>, StoreError> {
+    Ok(classify(connection, statement, "")?.returned)
+}
+
+fn classify(
+    connection: &mut PgConnection,
+    statement: impl QueryFragment<Pg>,
+    ending: &'static str,
+) -> Result<StatementOutcome, StoreError> {
+    let text = diesel::debug_query::<Pg, _>(&statement).to_string();
+    let parameters = text
+        .split(" -- binds:")
+        .next()
+        .unwrap_or_default()
+        .matches('$')
+        .count();
+    let outcome: StatementOutcome = Classified {
+        statement,
+        ending,
+        parameters,
+    }
+    .get_result(connection)?;
+    checked(connection, outcome)
+}
+
+fn checked(
+    connection: &mut PgConnection,
+    outcome: StatementOutcome,
+) -> Result<StatementOutcome, StoreError> {
+    let Some(state) = &outcome.state else {
+        return Ok(outcome);
+    };
+    let text = outcome.message.clone().unwrap_or_default();
+    // A missing grant, or a policy of the owner's own that refuses this row.
+    if state == "42501" && row_security(connection)? && check_writing(connection).is_ok() {
+        return Err(StoreError::Refused(Refusal::default()));
+    }
+    Err(of_sqlstate(state, text))
+}
+
+/// Fires the deferred triggers now, all of them.
+pub(crate) fn check_constraints(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+}
+
+fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
+    let text = format!(
+        "SELECT touched, returned, state, message FROM classified_write($kairanban${command}$kairanban$, NULL)"
+    );
+    let outcome: StatementOutcome = sql_query(text).get_result(connection)?;
+    match outcome.state {
+        Some(state) => Err(of_sqlstate(&state, outcome.message.unwrap_or_default())),
+        None => Ok(()),
+    }
+}
+
+fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(
+        diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')"))
+            .get_result(connection)?,
+    )
+}
+
+/// Checks that this role can read all that a server reads. Fails with what is missing.
+pub(crate) fn check_reading(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run_all(connection, needs::reading(true))
+}
+
+/// Checks that this role can write here, and that what it writes is recorded.
+pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run_all(
+        connection,
+        needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]),
+    )?;
+    let fires = needs::POSTGRES_TRIGGERS
+        .iter()
+        .filter(|trigger| trigger.fires != Fires::Replica);
+    let fires: Vec<_> = fires
+        .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name))
+        .collect();
+    let off = format!(
+        "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS (SELECT FROM pg_trigger \
+         WHERE tgrelid = to_regclass(place) AND tgname = name AND tgenabled IN ('O', 'A')) \
+         OR current_setting('session_replication_role') = 'replica'",
+        fires.join(", ")
+    );
+    let off: Number = sql_query(off).get_result(connection)?;
+    if off.number == Some(0) {
+        Ok(())
+    } else {
+        Err(triggers_off())
+    }
+}
+
+/// All of them in one round trip, until one fails.
+fn run_all(
+    connection: &mut PgConnection,
+    commands: impl Iterator<Item = String>,
+) -> Result<(), StoreError> {
+    run(connection, &commands.collect::<Vec<_>>().join("; "))
+}
+
+/// The meaning of an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn of_sqlstate(state: &str, text: String) -> StoreError {
+    let refused = |sentence, conflict| StoreError::Refused(Refusal { sentence, conflict });
+    let class = state.get(..2).unwrap_or_default();
+    match (class, state) {
+        (_, "P0001") => refused(Some(text), false),
+        (_, "23503" | "23505") => refused(None, true),
+        // A sequence that is at its end: every row would fare the same until an administrator moves it.
+        (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
+        // A constraint of our log is broken by no topic.
+        (_, "23514") if text.contains("_revision_range") => {
+            StoreError::fault(FaultKind::RevisionsUsedUp, text)
+        }
+        // What the row, or a trigger of the owner's own, does wrong.
+        ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => {
+            refused(None, false)
+        }
+        // A rule of the owner's leaves nothing to return, for any topic.
+        (_, "0A000") if text.contains("RETURNING") => {
+            StoreError::fault(FaultKind::Installation, text)
+        }
+        // "cached plan must not change result type": the schema has just been changed.
+        ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
+        (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
+        (_, "53100") => StoreError::fault(FaultKind::Full, text),
+        ("42" | "3D" | "3F", _) => StoreError::fault(FaultKind::Installation, text),
+        ("53" | "57" | "58" | "72" | "P1", _) => StoreError::fault(FaultKind::Other, text),
+        // The standard leaves these to programs: a RAISE of the owner's own.
+        _ if class
+            .starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) =>
+        {
+            refused(Some(text), false)
+        }
+        _ => StoreError::fault(FaultKind::Other, text),
+    }
+}

@@ -1,0 +1,200 @@
+//! Statements that write on SQLite, which says why they fail by fixed English texts.
+
+use diesel::{
+    SqliteConnection,
+    connection::SimpleConnection as _,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_query,
+    sql_types::{BigInt, Text},
+    sqlite::Sqlite,
+};
+
+use super::{Modification, triggers_off};
+use crate::{
+    StoreError,
+    error::{FaultKind, Refusal},
+    needs,
+    sql::{Number, REVISION_MAX},
+};
+
+/// Runs a statement. Returns how many rows it touched.
+pub(crate) fn modify(
+    connection: &mut SqliteConnection,
+    statement: impl Modification,
+) -> Result<usize, StoreError> {
+    let done = RunStatement(statement).execute(connection);
+    done.map_err(|error| explained(connection, meaning(error)))
+}
+
+/// Runs a statement that returns a number. Returns `None` if it touched no row.
+pub(crate) fn modify_returning(
+    connection: &mut SqliteConnection,
+    statement: impl Modification,
+) -> Result<Option<i64>, StoreError> {
+    let done: QueryResult<Option<i64>> = RunStatement(statement).get_result(connection).optional();
+    done.map_err(|error| explained(connection, meaning(error)))
+}
+
+/// A statement, with the number that it returns.
+#[derive(QueryId)]
+struct RunStatement<Q>(Q);
+
+impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for RunStatement<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl<Q> Query for RunStatement<Q> {
+    type SqlType = BigInt;
+}
+
+impl<Q, C: Connection> RunQueryDsl<C> for RunStatement<Q> {}
+
+/// Checks that all can be read that a server reads. Fails with what is missing.
+pub(crate) fn check_reading(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    needs::reading(false)
+        .try_for_each(|command| connection.batch_execute(&command).map_err(meaning))
+}
+
+/// Checks that writing works here, and that what is written is recorded.
+pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    needs::writing(false)
+        .try_for_each(|command| connection.batch_execute(&command).map_err(meaning))?;
+    check_ids(connection)?;
+    let names = needs::SQLITE_TRIGGERS.join("', '");
+    let on = format!(
+        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')"
+    );
+    let on: Number = sql_query(on).get_result(connection)?;
+    let all = i64::try_from(needs::SQLITE_TRIGGERS.len()).ok();
+    if on.number == all {
+        Ok(())
+    } else {
+        Err(triggers_off())
+    }
+}
+
+/// The meaning of an error of SQLite. Its library names each result by a fixed English text.
+pub(crate) fn meaning(error: DieselError) -> StoreError {
+    let DieselError::DatabaseError(kind, info) = &error else {
+        return error.into();
+    };
+    let text = info.message().to_owned();
+    // Of the log and its counter, which no topic can break.
+    if text.contains("_is_a_revision") {
+        return StoreError::fault(FaultKind::RevisionsUsedUp, text);
+    }
+    if text.contains("constraint failed: changes.")
+        || text.contains("constraint failed: revisions.")
+    {
+        return StoreError::fault(FaultKind::Other, text);
+    }
+    if !matches!(kind, DatabaseErrorKind::Unknown) {
+        return error.into();
+    }
+    let kind = match text.as_str() {
+        "database is locked"
+        | "database table is locked"
+        | "database schema is locked"
+        | "locking protocol"
+        | "interrupted" => FaultKind::Busy,
+        "attempt to write a readonly database" => FaultKind::ReadOnly,
+        "database or disk is full" => FaultKind::Full,
+        "disk I/O error"
+        | "database disk image is malformed"
+        | "unable to open database file"
+        | "file is not a database"
+        | "out of memory"
+        | "large file support is disabled"
+        | "bad parameter or other API misuse"
+        | "unknown error" => FaultKind::Other,
+        text if is_incomplete(text) => FaultKind::Installation,
+        _ => {
+            return StoreError::Refused(Refusal {
+                sentence: Some(text),
+                conflict: false,
+            });
+        }
+    };
+    StoreError::fault(kind, text)
+}
+
+/// Whether the statement does not suit the schema.
+fn is_incomplete(text: &str) -> bool {
+    let beginnings = [
+        "no such ",
+        "table ",
+        "near \"",
+        "unrecognized token",
+        "malformed database schema",
+        "error in ",
+        "not authorized",
+    ];
+    let parts = [
+        " has no column named ",
+        "wrong number of arguments",
+        "cannot start a transaction",
+        "no transaction is active",
+    ];
+    beginnings
+        .iter()
+        .any(|beginning| text.starts_with(beginning))
+        || parts.iter().any(|part| text.contains(part))
+}
+
+/// An error with what only the database knows of it.
+fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
+    let may_be_the_ids = match &error {
+        StoreError::Refused(_) => true,
+        StoreError::Fault(fault) => fault.kind == FaultKind::Full,
+        _ => false,
+    };
+    match may_be_the_ids.then(|| check_ids(connection)) {
+        Some(Err(used_up)) => used_up,
+        _ => with_own_sentences(connection, error),
+    }
+}
+
+/// Checks that there is an id left for the next topic. At the end of its range SQLite says that the database is full.
+fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let text = format!(
+        "SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}",
+        REVISION_MAX
+    );
+    let at_end: QueryResult<Number> = sql_query(text).get_result(connection);
+    if at_end.is_ok_and(|at_end| at_end.number == Some(1)) {
+        return Err(StoreError::fault(
+            FaultKind::IdsUsedUp,
+            "sqlite_sequence is at the end for the table topics",
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps what a trigger of the owner's own says, and nothing else.
+fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused(Refusal {
+            sentence: Some(text),
+            conflict,
+        }) => {
+            let sentence = is_raised(connection, &text).then_some(text);
+            StoreError::Refused(Refusal { sentence, conflict })
+        }
+        other => other,
+    }
+}
+
+/// Whether a trigger of the database says this in a RAISE.
+fn is_raised(connection: &mut SqliteConnection, sentence: &str) -> bool {
+    let literal = format!("'{}'", sentence.replace('\'', "''"));
+    let text =
+        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, ?) > 0";
+    let found: QueryResult<Number> = sql_query(text)
+        .bind::<Text, _>(literal)
+        .get_result(connection);
+    found.is_ok_and(|found| found.number.unwrap_or_default() > 0)
+}

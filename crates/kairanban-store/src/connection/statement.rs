@@ -1,0 +1,87 @@
+//! Statements that write, and checks that they can, on either database: why they fail is known in [`classified`].
+
+use diesel::{QueryResult, connection::SimpleConnection as _};
+
+use super::{AnyConnection, rights};
+use crate::{
+    StoreError,
+    classified::{self, Modification},
+    error::{Fault, FaultKind},
+};
+
+impl AnyConnection {
+    /// Runs a statement that writes. Returns how many rows it touched, or what its failure means.
+    pub(crate) fn modify(&mut self, statement: impl Modification) -> Result<usize, StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::postgres::modify(connection, statement),
+            Self::Sqlite(connection) => classified::sqlite::modify(connection, statement),
+        }
+    }
+
+    /// Runs a statement that writes and returns a number. Returns `None` if it touched no row, or what its failure means.
+    pub(crate) fn modify_returning(
+        &mut self,
+        statement: impl Modification,
+    ) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Postgres(connection) => {
+                classified::postgres::modify_returning(connection, statement)
+            }
+            Self::Sqlite(connection) => classified::sqlite::modify_returning(connection, statement),
+        }
+    }
+
+    /// Fires what waits for the commit, to learn why it fails; SQLite says so at the commit itself.
+    pub(crate) fn check_constraints(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::postgres::check_constraints(connection),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Checks that writing works here, within a write that changes nothing.
+    pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
+        let checked = match self {
+            Self::Postgres(connection) => classified::postgres::check_writing(connection),
+            Self::Sqlite(connection) => classified::sqlite::check_writing(connection),
+        };
+        checked.map_err(|error| self.with_grants(error))
+    }
+
+    /// Checks that all can be read that a server reads. Fails with what is missing.
+    pub(crate) fn check_reading(&mut self) -> Result<(), StoreError> {
+        let checked = match self {
+            Self::Postgres(connection) => classified::postgres::check_reading(connection),
+            Self::Sqlite(connection) => classified::sqlite::check_reading(connection),
+        };
+        checked.map_err(|error| self.with_grants(error))
+    }
+
+    /// Adds the grants that would help.
+    fn with_grants(&mut self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Fault(Fault {
+                kind: FaultKind::Installation,
+                text,
+            }) if matches!(self, Self::Postgres(_)) => {
+                // If they cannot be asked for, the error stands as it is.
+                let grants = rights::missing(self).unwrap_or_default();
+                let text = if grants.is_empty() {
+                    text
+                } else {
+                    format!("{text}. This would help: {}", grants.join("; "))
+                };
+                StoreError::fault(FaultKind::Installation, text)
+            }
+            other => other,
+        }
+    }
+
+    /// Moves the sequence of topic ids past the largest, after another program took the next ones; SQLite does so by itself.
+    pub(crate) fn move_topic_ids(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SELECT move_topic_ids()"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+}

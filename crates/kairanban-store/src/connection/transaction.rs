@@ -1,0 +1,195 @@
+//! The statements of a write transaction, where the two databases differ. [`WriteTx`](crate::tx::WriteTx) puts them in order.
+
+use std::time::Duration;
+
+use diesel::{
+    QueryResult, RunQueryDsl as _,
+    connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager},
+    sql_query,
+};
+
+use super::{AnyConnection, Manages};
+use crate::{StoreError, classified, error::FaultKind, sql::Number};
+
+impl AnyConnection {
+    /// Begins, so that all changes of the transaction share one revision. On Postgres its commit stays silent (see the
+    /// migration): the caller signals it. `prelude` comes first, where the session cannot be set up once and for all. A
+    /// statement may take `patience`, if given.
+    pub(crate) fn begin_write(
+        &mut self,
+        prelude: &str,
+        patience: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.try_begin_write(prelude, patience)
+            .map_err(classified::of_begin)
+    }
+
+    fn try_begin_write(&mut self, prelude: &str, patience: Option<Duration>) -> QueryResult<()> {
+        let patience_ms = patience.map(|patience| patience.as_millis().max(1));
+        match self {
+            Self::Postgres(connection) => {
+                let limits = patience_ms.map(|ms| {
+                    format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
+                });
+                let limits = limits.unwrap_or_default();
+                // In one round trip.
+                let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
+                AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
+                    |_| {
+                        // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
+                        let _ = connection.batch_execute("ROLLBACK");
+                    },
+                )
+            }
+            Self::Sqlite(connection) => {
+                if let Some(ms) = patience_ms {
+                    connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
+                }
+                // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
+                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
+                connection.batch_execute("UPDATE revisions SET batch = 1")
+            }
+        }
+    }
+
+    /// From here to the end of the transaction hardly waits for a key: many that are in use must not use up the time of all.
+    pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET LOCAL kairanban.key_wait = '1'")
+            }
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Draws the revision now, so that it can be read. On Postgres this takes the lock that puts
+    /// commits in order: nothing slow may follow. SQLite drew it at the first change.
+    pub(crate) fn stamp(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE")
+            }
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Ends what [`begin_write`](Self::begin_write) began, before the commit.
+    pub(crate) fn end_write(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET batch = 0"),
+        }
+    }
+
+    /// Commits the transaction of a write, or says what its failure means.
+    pub(crate) fn commit_write(&mut self) -> Result<(), StoreError> {
+        Manages::commit_transaction(self).map_err(|error| match self {
+            Self::Postgres(_) => error.into(),
+            Self::Sqlite(_) => classified::sqlite::meaning(error),
+        })
+    }
+
+    /// Rolls back. If that fails, the connection is of no further use, and knows it.
+    pub(crate) fn roll_back_write(&mut self) -> QueryResult<()> {
+        Manages::rollback_transaction(self)
+    }
+
+    /// Checks that the transaction of a write is still open, after a statement failed: RAISE(ROLLBACK) of SQLite ends it,
+    /// and what followed would be committed by itself.
+    pub(crate) fn ensure_in_write(&mut self) -> Result<(), StoreError> {
+        let Self::Sqlite(connection) = self else {
+            return Ok(());
+        };
+        let row: Number =
+            sql_query("SELECT batch AS number FROM revisions").get_result(connection)?;
+        if row.number == Some(0) {
+            return Err(StoreError::fault(
+                FaultKind::Other,
+                "a trigger rolled the transaction back",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets one node at a time decide which database this is. The first statement of its transaction.
+    pub(crate) fn lock_identity(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => {
+                Ok(connection.batch_execute("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE")?)
+            }
+            // A file that cannot be written can still be read, and nothing is decided about it.
+            Self::Sqlite(_) => match self.lock_to_write() {
+                Err(StoreError::Fault(fault)) if fault.kind == FaultKind::ReadOnly => Ok(()),
+                done => done,
+            },
+        }
+    }
+
+    /// Waits for other writers before a transaction reads what it will decide by. The first statement of its transaction:
+    /// SQLite fails one at once that has read before it writes, if another program wrote meanwhile. Postgres locks row by row.
+    pub(crate) fn lock_to_write(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(_) => self
+                .modify(sql_query(
+                    "UPDATE identity SET value = value WHERE key IS NULL",
+                ))
+                .map(drop),
+        }
+    }
+
+    /// Selects as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
+    /// log have it, the last of them, and the row before all of them.
+    pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => {
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
+                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
+                 before.revision AS before_revision, before.id AS before_id, \
+                 to_char(before.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS before_at \
+                 FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 ORDER BY revision DESC, id DESC LIMIT 1)"
+            }
+            Self::Sqlite(_) => {
+                "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
+                 last.id, last.kind, last.board_id, last.topic_id, last.at, \
+                 before.revision AS before_revision, before.id AS before_id, before.at AS before_at \
+                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 ORDER BY revision DESC, id DESC LIMIT 1)"
+            }
+        }
+    }
+
+    /// Has the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
+    pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Begins the archiver's transaction: with the order of commits locked, so that what is past
+    /// the end of a full board stays so until the commit. SQLite waits for no lock: it has
+    /// one writer at a time anyway.
+    pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection
+                .batch_execute("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'"),
+            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
+        }
+    }
+
+    /// Ends what [`begin_archiving`](Self::begin_archiving) began, before the commit.
+    pub(crate) fn end_archiving(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(connection) => {
+                connection.batch_execute("UPDATE revisions SET archiving = 0")
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What lends connections to write transactions: the pool, or a session of the writer's own.
+
+use std::ops::DerefMut;
+
+use super::{Manager, Pool, Pooled};
+use crate::{StoreError, connection::AnyConnection, error::FaultKind};
+
+/// A connection on loan.
+pub(crate) trait Lease {
+    /// The connection that is lent, to run statements on.
+    fn connection(&mut self) -> &mut AnyConnection;
+
+    /// The mark of the SQLite file that it was opened on.
+    fn file(&self) -> Option<&str>;
+
+    /// Notes whether it must not be used again.
+    fn set_tainted(&mut self, is_tainted: bool);
+}
+
+impl<P: DerefMut<Target = Pooled>> Lease for P {
+    fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    fn set_tainted(&mut self, is_tainted: bool) {
+        self.tainted = is_tainted;
+    }
+}
+
+/// Lends connections to write transactions.
+pub(crate) trait Lender {
+    /// What a connection is lent as.
+    type Lease: Lease;
+
+    /// How many connections are tried until one lives.
+    fn tries_max(&self) -> usize;
+
+    /// Lends a connection, which may turn out to be dead.
+    fn lend(&mut self) -> Result<Self::Lease, StoreError>;
+
+    /// Sets a connection up again after a commit, for those who use it next.
+    fn restore(&self, _: &mut AnyConnection) {}
+
+    /// Takes a connection back, and closes it if it is tainted.
+    fn take_back(&mut self, lease: Self::Lease);
+}
+
+impl Lender for &Pool {
+    type Lease = r2d2::PooledConnection<Manager>;
+
+    fn tries_max(&self) -> usize {
+        usize::try_from(self.size_max)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
+    }
+
+    fn lend(&mut self) -> Result<Self::Lease, StoreError> {
+        Ok(self.connections.get()?)
+    }
+
+    fn restore(&self, connection: &mut AnyConnection) {
+        Pool::restore(self, connection);
+    }
+
+    // The pool closes a tainted one by itself.
+    fn take_back(&mut self, _: Self::Lease) {}
+}
+
+/// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
+pub(crate) struct Session {
+    pool: Pool,
+    idle: Option<Box<Pooled>>,
+}
+
+impl Session {
+    /// A session that connects when it is used first.
+    pub(super) const fn new(pool: Pool) -> Self {
+        Self { pool, idle: None }
+    }
+
+    /// The pool, and what lends the session's connection.
+    pub(crate) const fn parts(&mut self) -> (&Pool, Idle<'_>) {
+        let Self { pool, idle } = self;
+        (pool, Idle { pool, idle })
+    }
+
+    /// Checks that the session may write, by one short statement and without a transaction.
+    pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
+        let mut pooled = self
+            .idle
+            .take()
+            .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)?;
+        if !pooled.connection.is_writable()? {
+            return Err(StoreError::fault(
+                FaultKind::ReadOnly,
+                "it takes no writes of this role (a standby, or default_transaction_read_only)",
+            ));
+        }
+        self.idle = Some(pooled);
+        Ok(())
+    }
+}
+
+/// Lends the one connection of a [`Session`], or opens another if that is dead.
+pub(crate) struct Idle<'s> {
+    pool: &'s Pool,
+    idle: &'s mut Option<Box<Pooled>>,
+}
+
+impl Lender for Idle<'_> {
+    type Lease = Box<Pooled>;
+
+    fn tries_max(&self) -> usize {
+        // One that died while it was idle shows only when it is used.
+        if self.idle.is_some() { 2 } else { 1 }
+    }
+
+    fn lend(&mut self) -> Result<Box<Pooled>, StoreError> {
+        self.idle
+            .take()
+            .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)
+    }
+
+    fn take_back(&mut self, mut lease: Box<Pooled>) {
+        if !lease.tainted && !lease.connection.is_broken() {
+            *self.idle = Some(lease);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Pieces of SQL, and numbers as the database takes and returns them. Knows neither of the databases.
+
+use std::marker::PhantomData;
+
+use diesel::{
+    backend::Backend,
+    expression::{AppearsOnTable, TypedExpressionType, ValidGrouping, is_aggregate},
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    serialize::ToSql,
+    sql_types::{BigInt, Bool, HasSqlType, Nullable, Untyped},
+};
+use kairanban_core::{LogPosition, Revision};
+
+use crate::StoreError;
+
+/// The largest revision. A row past it has no place in the order, and is treated as if it did not exist.
+pub(crate) const REVISION_MAX: i64 = (1 << 53) - 1;
+
+/// Reads a revision.
+///
+/// # Errors
+/// [`StoreError::Internal`] if it is negative or too large.
+pub(crate) fn revision(number: i64) -> Result<Revision, StoreError> {
+    let revision = u64::try_from(number).ok().and_then(Revision::new);
+    revision.ok_or_else(|| {
+        StoreError::Internal(format!(
+            "the database holds {number} where a revision should be"
+        ))
+    })
+}
+
+/// Converts a revision into a value of the database.
+pub(crate) fn number(revision: Revision) -> i64 {
+    // Below 2^53 by construction.
+    i64::try_from(revision.get()).unwrap_or(i64::MAX)
+}
+
+/// Converts a bound on rows into a `LIMIT`. It leaves room for one row more.
+pub(crate) fn row_limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX).min(i64::MAX - 1)
+}
+
+/// The row of a query that selects one number, as `number`.
+#[derive(QueryableByName)]
+pub(crate) struct Number {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) number: Option<i64>,
+}
+
+/// A piece of SQL that is always the same. Unlike [`diesel::dsl::sql`] it lets the connection keep the statement prepared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<ST>(pub(crate) &'static str, PhantomData<ST>);
+
+impl<ST> Piece<ST> {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self(text, PhantomData)
+    }
+}
+
+impl<ST> QueryId for Piece<ST> {
+    type QueryId = ();
+    // It is known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST: TypedExpressionType> Expression for Piece<ST> {
+    type SqlType = ST;
+}
+
+impl<ST> ValidGrouping<()> for Piece<ST> {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<ST: TypedExpressionType, From> AppearsOnTable<From> for Piece<ST> {}
+
+impl<ST: TypedExpressionType, From> SelectableExpression<From> for Piece<ST> {}
+
+impl<ST, DB: Backend> QueryFragment<DB> for Piece<ST> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
+
+/// Whether a row of the log is this one or later. In one comparison, so that an index finds where that begins.
+#[derive(Clone, Copy, Debug, QueryId)]
+pub(crate) struct AtOrAfter {
+    revision: i64,
+    id: i64,
+}
+
+impl AtOrAfter {
+    /// From the row that was read last, or from the beginning.
+    pub(crate) fn last_of(position: &LogPosition) -> Self {
+        let (revision, id) = position
+            .last
+            .as_ref()
+            .map_or((0, 0), |last| (number(last.revision), last.id));
+        Self { revision, id }
+    }
+}
+
+impl Expression for AtOrAfter {
+    type SqlType = Bool;
+}
+
+impl ValidGrouping<()> for AtOrAfter {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<From> AppearsOnTable<From> for AtOrAfter {}
+
+impl<From> SelectableExpression<From> for AtOrAfter {}
+
+impl<DB> QueryFragment<DB> for AtOrAfter
+where
+    DB: Backend + HasSqlType<BigInt>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("(changes.revision, changes.id) >= (");
+        out.push_bind_param::<BigInt, _>(&self.revision)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.id)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// A whole statement that is always the same, so that the connection may keep it prepared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fixed(pub(crate) &'static str);
+
+impl Query for Fixed {
+    type SqlType = Untyped;
+}
+
+impl QueryId for Fixed {
+    type QueryId = ();
+    // It is known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend> QueryFragment<DB> for Fixed {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
+
+impl<C: Connection> RunQueryDsl<C> for Fixed {}
+
+/// The row of `PRAGMA data_version`.
+#[derive(QueryableByName)]
+pub(crate) struct DataVersionRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) data_version: i64,
+}

@@ -1,0 +1,110 @@
+//! Tokens and tickets: making, finding and ending them.
+
+use diesel::Connection as _;
+use kairanban_core::{Actor, BoardName, Token};
+
+use super::Store;
+use crate::{
+    AdminCommand, FoundToken, NewToken, Secret, StoreError, TicketTimes, admin::AdminOutcome,
+    tokens,
+};
+
+impl Store {
+    /// Makes a token, from the server's own terminal. Returns its id.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn create_token(&self, new: &NewToken, secret: &Secret) -> Result<i64, StoreError> {
+        match self.at_the_terminal(&AdminCommand::CreateToken {
+            new: new.clone(),
+            secret: secret.clone(),
+        })? {
+            AdminOutcome::Token(id) => Ok(id),
+            _ => Err(StoreError::Internal(
+                "a token that was made has no id".to_owned(),
+            )),
+        }
+    }
+
+    /// The tokens that some people show, each in its place, if they are ours, good or not. Notes that they were used.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
+        let (found, used) = self.with(|connection| tokens::find(connection, secrets))?;
+        if !used.is_empty()
+            && let Err(error) = self
+                .pool
+                .with_write_lock(|connection| tokens::note_use(connection, &used))
+        {
+            // They are no worse for that.
+            tracing::warn!(%error, "it could not be noted that tokens were used");
+        }
+        Ok(found)
+    }
+
+    /// Tokens in the order of their keys, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn tokens(&self, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+        self.with(|connection| tokens::list(connection, after, limit))
+    }
+
+    /// Tokens by their keys, in no particular order; those that are gone are left out.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn tokens_by_id(&self, ids: &[i64]) -> Result<Vec<FoundToken>, StoreError> {
+        self.with(|connection| tokens::by_id(connection, ids))
+    }
+
+    /// Ends a token, from the server's own terminal.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], or if the database is away.
+    pub fn revoke_token(&self, id: i64) -> Result<(), StoreError> {
+        self.at_the_terminal(&AdminCommand::RevokeToken { id })
+            .map(drop)
+    }
+
+    /// Runs a command in a transaction that is not marked as a server's own, so that the servers are notified.
+    fn at_the_terminal(&self, command: &AdminCommand) -> Result<AdminOutcome, StoreError> {
+        self.pool.with_write_lock(|connection| {
+            let done = connection.transaction(|connection| {
+                connection.lock_to_write()?;
+                command.run(connection, &Actor::terminal())
+            });
+            // Whether it was committed is unknown, so it must not be done again: a token would be valid that was never printed.
+            done.map_err(StoreError::final_word)
+        })
+    }
+
+    /// Makes a ticket that stands for a token on one board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn create_ticket(
+        &self,
+        token: i64,
+        board: &BoardName,
+        secret: &Secret,
+    ) -> Result<(), StoreError> {
+        self.pool
+            .with_write_lock(|connection| tokens::create_ticket(connection, token, board, secret))
+    }
+
+    /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn use_ticket(
+        &self,
+        secret: &str,
+        board: &BoardName,
+        times: TicketTimes,
+    ) -> Result<Option<FoundToken>, StoreError> {
+        self.pool
+            .with_write_lock(|connection| tokens::use_ticket(connection, secret, board, times))
+    }
+}

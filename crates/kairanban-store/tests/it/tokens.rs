@@ -1,0 +1,225 @@
+//! Tokens and tickets: found, used, and ended.
+
+use std::time::Duration;
+
+use kairanban_core::{ChangeKind, Scope, Token};
+use kairanban_store::{NewToken, Secret, StoreError, TicketTimes};
+
+use crate::place::{Place, main};
+
+crate::on_both!(
+    tokens_are_found_used_and_ended,
+    many_tokens_are_found_at_once_each_in_its_place,
+    a_token_is_good_also_when_its_use_cannot_be_noted,
+    a_ticket_is_used_soon_or_never,
+    a_ticket_opens_its_board_for_a_while,
+    tickets_that_are_over_are_forgotten,
+);
+
+pub(crate) const TIMES: TicketTimes = TicketTimes {
+    first_use: Duration::from_secs(60),
+    idle: Duration::from_secs(60),
+};
+
+fn new(board: Option<&str>) -> NewToken {
+    NewToken {
+        name: "bot".parse().expect("a name"),
+        scope: Scope::Admin,
+        board: board.map(|name| name.parse().expect("a name")),
+        expires_at: None,
+    }
+}
+
+pub(crate) fn make_token(place: &Place, board: Option<&str>) -> String {
+    let secret = Secret::token().expect("random");
+    place
+        .store
+        .create_token(&new(board), &secret)
+        .expect("a token");
+    secret.reveal().to_owned()
+}
+
+fn find(place: &Place, secret: &str) -> Option<Token> {
+    place
+        .store
+        .find_tokens(&[secret.to_owned()])
+        .expect("read")
+        .pop()
+        .expect("one")
+        .map(|found| found.token)
+}
+
+fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
+    let made: Vec<_> = (0..3).map(|_| make_token(place, None)).collect();
+    let shown = [&made[2], "none", &made[0], &made[2], &made[1]].map(ToString::to_string);
+    let ids: Vec<_> = place
+        .store
+        .find_tokens(&shown)
+        .expect("read")
+        .into_iter()
+        .map(|token| Some(token?.token.id))
+        .collect();
+    let alone = |n: usize| find(place, &made[n]).map(|token| token.id);
+    assert_eq!(ids, [alone(2), None, alone(0), alone(2), alone(1)]);
+    let used = |token: &Token| token.last_used_at.is_some();
+    assert!(
+        place
+            .store
+            .tokens(0, 10)
+            .expect("a list")
+            .iter()
+            .filter(|token| used(token))
+            .count()
+            == 3
+    );
+    assert!(place.store.find_tokens(&[]).expect("read").is_empty());
+}
+
+fn a_token_is_good_also_when_its_use_cannot_be_noted(place: &Place) {
+    let secret = make_token(place, None);
+    let mut other = place.foreign();
+    other.run("BEGIN; UPDATE tokens SET name = 'held'");
+    assert!(find(place, &secret).is_some());
+    other.run("ROLLBACK");
+    let used = || place.store.tokens(0, 1).expect("a list")[0].last_used_at;
+    assert_eq!(used(), None);
+    assert!(find(place, &secret).is_some() && used().is_some());
+}
+
+fn tokens_are_found_used_and_ended(place: &Place) {
+    let secret = make_token(place, Some("main"));
+    assert!(
+        secret.starts_with("kairanban_") && secret.len() == 74,
+        "{secret}"
+    );
+    assert_ne!(make_token(place, None), secret);
+    let lost = place
+        .store
+        .create_token(&new(Some("nowhere")), &Secret::token().expect("random"));
+    assert!(matches!(lost, Err(StoreError::NoSuchBoard(_))));
+    let found = find(place, &secret).expect("found");
+    assert_eq!(
+        (found.scope, found.board.clone(), found.last_used_at),
+        (Scope::Admin, Some(main()), None)
+    );
+    let before = place.head();
+    let used = &place.store.tokens(0, 10).expect("a list")[0];
+    assert!(used.id == found.id && used.last_used_at.is_some());
+    assert_eq!(place.head(), before, "that it was used is no change");
+    assert_eq!(place.store.tokens(used.id, 10).expect("a list").len(), 1);
+    for wrong in [
+        "",
+        "kairanban_",
+        &secret[..73],
+        &format!("{secret} "),
+        &secret.to_uppercase(),
+    ] {
+        assert_eq!(find(place, wrong), None);
+    }
+    place.store.revoke_token(found.id).expect("revoked");
+    assert!(
+        matches!(
+            place.store.revoke_token(found.id),
+            Err(StoreError::NoSuchToken(_))
+        ),
+        "once"
+    );
+    assert!(find(place, &secret).expect("found").revoked_at.is_some());
+    assert_eq!(
+        place
+            .changes(before)
+            .iter()
+            .map(|change| change.kind)
+            .collect::<Vec<_>>(),
+        [ChangeKind::Token]
+    );
+    let listed = place.foreign().try_run(&format!(
+        "INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"
+    ));
+    assert!(listed.is_err(), "no such scope");
+}
+
+const NO_FIRST_USE: TicketTimes = TicketTimes {
+    first_use: Duration::ZERO,
+    ..TIMES
+};
+const NO_IDLING: TicketTimes = TicketTimes {
+    idle: Duration::ZERO,
+    ..TIMES
+};
+
+fn find_new_token(place: &Place) -> i64 {
+    find(place, &make_token(place, None)).expect("found").id
+}
+
+fn make_ticket(place: &Place, token: i64) -> Secret {
+    let ticket = Secret::ticket().expect("random");
+    place
+        .store
+        .create_ticket(token, &main(), &ticket)
+        .expect("a ticket");
+    ticket
+}
+
+/// Uses a ticket. Returns the token that it stands for.
+fn open(place: &Place, secret: &str, board: &str, times: TicketTimes) -> Option<i64> {
+    place
+        .store
+        .use_ticket(secret, &board.parse().expect("a name"), times)
+        .expect("read")
+        .map(|found| found.token.id)
+}
+
+fn a_ticket_is_used_soon_or_never(place: &Place) {
+    let unused = make_ticket(place, find_new_token(place));
+    assert_eq!(
+        open(place, unused.reveal(), "main", NO_FIRST_USE),
+        None,
+        "too late for the first use"
+    );
+    assert_eq!(
+        open(place, unused.reveal(), "main", TIMES),
+        None,
+        "over is over"
+    );
+}
+
+fn a_ticket_opens_its_board_for_a_while(place: &Place) {
+    place
+        .foreign()
+        .run("INSERT INTO boards (name) VALUES ('other')");
+    let token = find_new_token(place);
+    let ticket = make_ticket(place, token);
+    assert_eq!(
+        open(place, ticket.reveal(), "other", TIMES),
+        None,
+        "for one board"
+    );
+    assert_eq!(open(place, "kairanban_ticket_", "main", TIMES), None);
+    assert_eq!(open(place, ticket.reveal(), "main", TIMES), Some(token));
+    assert_eq!(
+        open(place, ticket.reveal(), "main", NO_FIRST_USE),
+        Some(token),
+        "and again, for the stream that comes back"
+    );
+    assert_eq!(
+        open(place, ticket.reveal(), "main", NO_IDLING),
+        None,
+        "but not after a long time"
+    );
+    assert_eq!(
+        open(place, ticket.reveal(), "main", TIMES),
+        None,
+        "over is over"
+    );
+}
+
+fn tickets_that_are_over_are_forgotten(place: &Place) {
+    let token = find_new_token(place);
+    let ticket = make_ticket(place, token);
+    assert_eq!(open(place, ticket.reveal(), "main", TIMES), Some(token));
+    for (times, gone) in [(TIMES, 0), (NO_IDLING, 1)] {
+        let forgotten = place.store.forget(100, Duration::from_secs(60), times);
+        assert_eq!(forgotten.expect("forgotten"), gone);
+    }
+}

@@ -1,0 +1,197 @@
+//! Puts together what serves requests: store, hub, writer, follower, and the tasks around them.
+
+use std::{sync::Arc, time::Duration};
+
+use kairanban_core::Hub;
+use kairanban_store::{Store, StoreError, Writer};
+
+use crate::{
+    archiver::{self, Archiver, Overfull},
+    auth::{
+        ActiveTokens, TokenFinder,
+        finder::{self, Inquiries},
+    },
+    backplane::{Backplane, BackplaneConfig},
+    config::Config,
+    data_version,
+    exit::ExitError,
+    follower::{Follower, FollowerDeps, Wake},
+    housekeeping::{Bounds, Housekeeping},
+    last_seen,
+    limits::Quotas,
+    memory,
+    reconcile::{Reconcile, Reconciler, Reports},
+    service::{self, BoardService, HighWater},
+    shared_snapshots::{Loader, Redis, Seal},
+    start,
+    supervise::Supervisor,
+};
+
+/// Creates everything behind the board service, and starts the tasks that it lives on. Blocks, but nothing else runs yet.
+///
+/// # Errors
+/// If the configuration is wrong, or the database cannot be reached.
+pub fn open_service(
+    config: &Config,
+    quotas: &Quotas,
+    supervisor: &Supervisor,
+) -> Result<BoardService, ExitError> {
+    let failed = cannot_use_database(config);
+    let store = open_store(config)?;
+    let (acknowledged, trimmed_to) = (HighWater::default(), HighWater::default());
+    let hub = Arc::new(Hub::new(
+        config.board.topics_max.get(),
+        config.stream.lag_max.get(),
+    ));
+    let (wake, backplane) = (Wake::default(), Backplane::default());
+    let transports = transports(config)?;
+    let loader = Loader::new(store.clone(), transports.redis.clone());
+    let (archiver, overfull) = Archiver::new();
+    let held = ActiveTokens::new(config.limits.ended_tokens_max.get());
+    let (finder, inquiries) = TokenFinder::new(store.clone());
+    let (reconciler, reports) = Reconciler::new();
+    let deps = FollowerDeps {
+        store: store.clone(),
+        loader: loader.clone(),
+        hub: Arc::clone(&hub),
+        held: held.clone(),
+        wake: wake.clone(),
+        archiver,
+        reconciler: reconciler.clone(),
+        acknowledged: acknowledged.clone(),
+        trimmed_to: trimmed_to.clone(),
+        poll: Duration::from_millis(config.database.poll_ms.get()),
+        retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
+    };
+    let last_seen = last_seen::read(&config.server.data_dir);
+    let (follower, following, own_commits) =
+        Follower::new(deps, last_seen.as_ref()).map_err(&failed)?;
+    let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
+    let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
+    supervisor.vital("writer", writing);
+    let service = service::Parts {
+        store: store.clone(),
+        loader,
+        hub,
+        writer,
+        following: following.clone(),
+        held,
+        finder,
+        reconciler,
+        acknowledged,
+        trimmed_to,
+        cache_ttl: Duration::from_secs(config.cache.ttl_s),
+        write_wait: Duration::from_millis(config.database.write_wait_ms.get()),
+        undo: config.undo(),
+    };
+    start_serving_tasks(&store, follower, overfull, inquiries, supervisor);
+    start_upkeep_tasks(config, &service, reports, quotas, supervisor);
+    data_version::start(store, wake.clone(), supervisor)?;
+    backplane.start(transports, &following.epoch(), &wake, supervisor);
+    Ok(BoardService::new(service))
+}
+
+/// Starts the tasks that requests and streams wait for.
+fn start_serving_tasks(
+    store: &Store,
+    mut follower: Follower,
+    mut overfull: Overfull,
+    mut inquiries: Inquiries,
+    supervisor: &Supervisor,
+) {
+    let stop = supervisor.stop().clone();
+    supervisor.task("follower", async move || follower.run(&stop).await);
+    let (archiving, stop) = (store.clone(), supervisor.stop().clone());
+    supervisor.task("archiver", async move || {
+        archiver::run(&archiving, &mut overfull, &stop).await
+    });
+    let (finding, stop) = (store.clone(), supervisor.stop().clone());
+    supervisor.task("token-finder", async move || {
+        finder::run(&finding, &mut inquiries, &stop).await
+    });
+}
+
+/// Starts the tasks that nothing waits for.
+fn start_upkeep_tasks(
+    config: &Config,
+    service: &service::Parts,
+    reports: Reports,
+    quotas: &Quotas,
+    supervisor: &Supervisor,
+) {
+    let mut reconcile = Reconcile::new(
+        service.store.clone(),
+        service.loader.clone(),
+        Arc::clone(&service.hub),
+        service.following.clone(),
+        reports,
+        config.reconcile_interval(),
+    );
+    let stop = supervisor.stop().clone();
+    supervisor.task("reconcile", async move || reconcile.run(&stop).await);
+    let stop = supervisor.stop().clone();
+    supervisor.task("memory", async move || memory::run(&stop).await);
+    let housekeeping = Housekeeping {
+        store: service.store.clone(),
+        hub: Arc::clone(&service.hub),
+        following: service.following.clone(),
+        trimmed_to: service.trimmed_to.clone(),
+        quotas: quotas.clone(),
+        cache_ttl: service.cache_ttl,
+        bounds: Bounds::new(config),
+    };
+    let stop = supervisor.stop().clone();
+    supervisor.task("housekeeping", async move || housekeeping.run(&stop).await);
+    let (folder, every) = (config.server.data_dir.clone(), config.last_seen_every());
+    let (mut seen, stop) = (service.following.last_seen(), supervisor.stop().clone());
+    supervisor.task("last-seen", async move || {
+        last_seen::run(&folder, &mut seen, every, &stop).await
+    });
+}
+
+/// How commits are announced between the processes.
+fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
+    let (postgres, redis) = config.backplane_addresses()?;
+    let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
+    let seal = Seal::new(
+        config.backplane.redis_key.expose(),
+        config.backplane.snapshot_bytes_max.get(),
+    );
+    if redis.is_some() && !seal.is_signed() {
+        tracing::warn!(
+            "without backplane.redis_key boards that need a token are not shared in Redis"
+        );
+    }
+    let redis = redis
+        .map(|client| Redis::new(client, ttl, seal))
+        .transpose();
+    let postgres = postgres.map(|url| (url, config.timeouts()));
+    Ok(BackplaneConfig {
+        postgres,
+        redis: redis.map_err(|error| ExitError::Failed(error.to_string()))?,
+    })
+}
+
+/// Connects to a database that [`start::prepare`] found good. Blocks.
+///
+/// # Errors
+/// If the configuration is wrong, or the database cannot be reached.
+pub fn open_store(config: &Config) -> Result<Store, ExitError> {
+    start::prepare(config)?;
+    let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
+    if store.is_pooled() {
+        tracing::info!(
+            "a transaction pooler stands before Postgres; every reading is a transaction"
+        );
+    }
+    start::compare_default_board(config, &store).map_err(cannot_use_database(config))?;
+    Ok(store)
+}
+
+fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> ExitError {
+    let address = config
+        .address()
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    move |error| ExitError::Failed(format!("cannot use the database {address}: {error}"))
+}

@@ -1,0 +1,158 @@
+//! What is read from the database each time: boards, single topics, pages, the log; and, for
+//! administrators, tokens and the audit.
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Token, Topic, TopicId};
+use kairanban_store::{LogPage, Page, Store, StoreError};
+
+use super::BoardService;
+use crate::{
+    auth::{Administrator, Caller},
+    blocking::query,
+};
+
+impl BoardService {
+    /// One topic, archived or not.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::NoSuchTopic`], or
+    /// if the database is away.
+    pub async fn topic(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        id: TopicId,
+    ) -> Result<Topic, StoreError> {
+        self.look_up(caller, board, move |store, board| store.topic(board, id))
+            .await
+    }
+
+    /// Topics, archived or not, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
+    pub async fn page(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        wanted: Page,
+    ) -> Result<Vec<Topic>, StoreError> {
+        self.look_up(caller, board, move |store, board| {
+            store.page(board, &wanted)
+        })
+        .await
+    }
+
+    /// A stretch of the board's log, or `None` if it was forgotten, or the board's name meant another board then.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub async fn log(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        wanted: LogPage,
+    ) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        let read = self.look_up(caller, board, move |store, board| {
+            Ok((
+                store.log(board, wanted)?,
+                store.trimmed_to()?,
+                store.board_head(board)?.named_at,
+            ))
+        });
+        let (entries, trimmed_to, named_at) = read.await?;
+        // From the beginning, or in the middle of it, the log is this board's anyway.
+        let is_this_board =
+            wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
+        Ok((wanted.after >= trimmed_to && is_this_board).then_some(entries))
+    }
+
+    /// A board without its topics.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub async fn board(&self, caller: &Caller, name: BoardName) -> Result<Board, StoreError> {
+        self.look_up(caller, name, |store, name| store.board(name))
+            .await
+    }
+
+    /// Boards that the caller may read, in the order of their names, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn boards(
+        &self,
+        caller: &Caller,
+        after: Option<BoardName>,
+        limit: usize,
+    ) -> Result<Vec<Board>, StoreError> {
+        let visible = caller.visible();
+        query(self.store(), move |store| {
+            store.boards(&visible, after.as_ref(), limit)
+        })
+        .await
+    }
+
+    /// Tokens in the order of their keys, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn tokens(
+        &self,
+        _: &Administrator,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Token>, StoreError> {
+        query(self.store(), move |store| store.tokens(after, limit)).await
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], or if the database is away.
+    pub async fn token(&self, _: &Administrator, id: i64) -> Result<Token, StoreError> {
+        query(self.store(), move |store| {
+            let found = store.tokens_by_id(&[id])?.pop();
+            found
+                .map(|found| found.token)
+                .ok_or(StoreError::NoSuchToken(id))
+        })
+        .await
+    }
+
+    /// The time by the database's clock.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn now(&self, _: &Administrator) -> Result<DateTime<Utc>, StoreError> {
+        query(self.store(), Store::now).await
+    }
+
+    /// What administrators did, the newest first, older than `before`.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn audit(
+        &self,
+        _: &Administrator,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        query(self.store(), move |store| store.audit(before, limit)).await
+    }
+
+    /// Reads something of a board that the caller may read.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        read: impl FnOnce(&Store, &BoardName) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let right = caller.right(&board);
+        query(self.store(), move |store| {
+            store.policies(&board, right)?;
+            read(store, &board)
+        })
+        .await
+    }
+}

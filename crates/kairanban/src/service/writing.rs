@@ -1,0 +1,266 @@
+//! Writing, by the writing thread. What only an administrator may do takes the proof of one.
+
+use kairanban_core::{
+    Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId,
+};
+use kairanban_store::{
+    AdminCommand, BoardEdit, Committed, NewToken, Secret, StoreError, Write, WriteResult,
+};
+use tokio::time::timeout;
+
+use super::{BoardService, HighWater};
+use crate::{
+    auth::{Administrator, BoardAdministrator, Caller},
+    backplane::Backplane,
+    failpoint,
+    follower::OwnCommits,
+};
+
+impl BoardService {
+    /// Writes a topic, or finds the one that the same `key` led to before. Dropping the future does
+    /// not undo it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingTakesToken`]
+    /// or [`StoreError::Closed`] if the caller may not post there; [`StoreError::Unavailable`], after
+    /// which nobody knows whether the topic was written.
+    pub async fn create_topic(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        topic: NewTopic,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Topic, StoreError> {
+        let right = caller.right(&board);
+        topic_of(
+            self.write(Write::CreateTopic {
+                board,
+                topic,
+                key,
+                right,
+            })
+            .await?,
+        )
+    }
+
+    /// Changes a topic; if `expected` is given, only one that is still at that revision.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as [`create_topic`](Self::create_topic).
+    pub async fn update_topic(
+        &self,
+        administrator: &BoardAdministrator,
+        id: TopicId,
+        edit: TopicEdit,
+        expected: Option<Revision>,
+    ) -> Result<Topic, StoreError> {
+        let command = AdminCommand::UpdateTopic {
+            board: administrator.board().clone(),
+            id,
+            edit,
+            expected,
+        };
+        topic_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                command,
+            })
+            .await?,
+        )
+    }
+
+    /// Deletes a topic; if `expected` is given, only one that is still at that revision.
+    ///
+    /// # Errors
+    /// As [`update_topic`](Self::update_topic).
+    pub async fn delete_topic(
+        &self,
+        administrator: &BoardAdministrator,
+        id: TopicId,
+        expected: Option<Revision>,
+    ) -> Result<(), StoreError> {
+        let command = AdminCommand::DeleteTopic {
+            board: administrator.board().clone(),
+            id,
+            expected,
+        };
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            command,
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Puts a topic back that was deleted here not too long ago.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchTopic`] if that is not known any more, [`StoreError::TopicExists`], and as
+    /// [`create_topic`](Self::create_topic).
+    pub async fn restore_topic(
+        &self,
+        administrator: &BoardAdministrator,
+        id: TopicId,
+    ) -> Result<Topic, StoreError> {
+        let command = AdminCommand::RestoreTopic {
+            board: administrator.board().clone(),
+            id,
+            within: self.parts.undo,
+        };
+        topic_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                command,
+            })
+            .await?,
+        )
+    }
+
+    /// Makes a board.
+    ///
+    /// # Errors
+    /// [`StoreError::BoardExists`], and as [`create_topic`](Self::create_topic).
+    pub async fn create_board(
+        &self,
+        administrator: &Administrator,
+        board: BoardName,
+        wanted: BoardEdit,
+    ) -> Result<Board, StoreError> {
+        let command = AdminCommand::CreateBoard { board, wanted };
+        board_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                command,
+            })
+            .await?,
+        )
+    }
+
+    /// Gives a board another title or other policies. Streams that these no longer allow end.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn update_board(
+        &self,
+        administrator: &BoardAdministrator,
+        edit: BoardEdit,
+    ) -> Result<Board, StoreError> {
+        let command = AdminCommand::UpdateBoard {
+            board: administrator.board().clone(),
+            edit,
+        };
+        board_of(
+            self.write(Write::Administer {
+                actor: administrator.actor(),
+                command,
+            })
+            .await?,
+        )
+    }
+
+    /// Deletes a board with its topics; its streams end.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn delete_board(
+        &self,
+        administrator: &Administrator,
+        board: BoardName,
+    ) -> Result<(), StoreError> {
+        let command = AdminCommand::DeleteBoard { board };
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            command,
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Makes a token. Nobody can be told of it again.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn create_token(
+        &self,
+        administrator: &Administrator,
+        new: NewToken,
+    ) -> Result<(Token, Secret), StoreError> {
+        let secret = Secret::token()?;
+        let command = AdminCommand::CreateToken {
+            new,
+            secret: secret.clone(),
+        };
+        match self
+            .write(Write::Administer {
+                actor: administrator.actor(),
+                command,
+            })
+            .await?
+        {
+            WriteResult::Token(token) => Ok((token, secret)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends a token, and the streams that it let in, on every node.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchToken`], and as [`create_topic`](Self::create_topic).
+    pub async fn revoke_token(
+        &self,
+        administrator: &Administrator,
+        id: i64,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            command: AdminCommand::RevokeToken { id },
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {
+        let too_long = |_| {
+            Err(StoreError::Unavailable(
+                "the write took too long".to_owned(),
+            ))
+        };
+        timeout(self.parts.write_wait, self.parts.writer.write(write))
+            .await
+            .unwrap_or_else(too_long)
+    }
+}
+
+fn topic_of(written: WriteResult) -> Result<Topic, StoreError> {
+    if let WriteResult::Topic(topic) = written {
+        Ok(topic)
+    } else {
+        Err(unexpected(&written))
+    }
+}
+
+fn board_of(written: WriteResult) -> Result<Board, StoreError> {
+    if let WriteResult::Board(board) = written {
+        Ok(board)
+    } else {
+        Err(unexpected(&written))
+    }
+}
+
+fn unexpected(written: &WriteResult) -> StoreError {
+    StoreError::Internal(format!("a write was answered by {written:?}"))
+}
+
+/// What the writing thread does after each commit, before it answers anybody.
+pub fn on_commit(
+    acknowledged: HighWater,
+    own: OwnCommits,
+    backplane: Backplane,
+) -> impl Fn(Committed) + Send + Sync + 'static {
+    move |commit| {
+        failpoint::pass("writer");
+        acknowledged.raise(commit.revision);
+        own.tell(commit);
+        backplane.notify();
+    }
+}

@@ -1,0 +1,310 @@
+//! Notifies the streams of one worker of what happens on their boards.
+//!
+//! A board's channel has one subscriber for each stream, and one more for each worker: the dispatcher_task of its
+//! [`Dispatcher`]. When there is news the dispatcher_task calls on the worker's streams of that board one after the other, and each
+//! takes what its own subscription holds, then and there. No stream queues to be woken, which would cost more than
+//! all else that a delivery takes of us; and the socket that was written to is the next thing in the processor's cache.
+//! After every few calls the worker's other tasks have their turn.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::Bound::{self, Excluded, Unbounded},
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+
+use actix_web::rt;
+use kairanban_core::{BoardChannel, BoardName, Subscription};
+use tokio::task::{AbortHandle, yield_now};
+
+use crate::{failpoint, supervise::Supervisor};
+
+/// Calls between which nobody else has a turn.
+const CALLS: usize = 64;
+
+/// Who is called on when there is news.
+pub trait Subscriber {
+    /// There may be news. Must not wait, nor leave the dispatcher.
+    fn notify(&self);
+}
+
+/// The dispatchers of one worker, a board each. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerDispatchers(Rc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    dispatchers: RefCell<HashMap<BoardName, Weak<Dispatcher>>>,
+    supervisor: Supervisor,
+}
+
+/// The round of one board. It ends when the last subscriber has left.
+struct Dispatcher {
+    channel: Arc<BoardChannel>,
+    /// In the order in which they came.
+    subscribers: RefCell<BTreeMap<Number, Weak<dyn Subscriber>>>,
+    joined: Cell<Number>,
+    dispatcher_task: RefCell<Option<AbortHandle>>,
+    all: WorkerDispatchers,
+}
+
+/// What a subscriber is known by within its dispatcher.
+type Number = u64;
+
+/// A place in a dispatcher. Dropping it leaves.
+#[derive(Debug)]
+pub struct Registration {
+    dispatcher: Rc<Dispatcher>,
+    number: Number,
+}
+
+impl WorkerDispatchers {
+    /// No dispatcher goes yet.
+    #[must_use]
+    pub fn new(supervisor: Supervisor) -> Self {
+        Self(Rc::new(All {
+            dispatchers: RefCell::default(),
+            supervisor,
+        }))
+    }
+
+    /// Joins the board's dispatcher. Who has subscribed before and looks for news once afterwards misses none.
+    #[must_use]
+    pub fn join(
+        &self,
+        channel: &Arc<BoardChannel>,
+        subscriber: Weak<dyn Subscriber>,
+    ) -> Registration {
+        let dispatcher = self.of(channel);
+        let number = dispatcher.joined.get();
+        dispatcher.joined.set(number + 1);
+        dispatcher
+            .subscribers
+            .borrow_mut()
+            .insert(number, subscriber);
+        Registration { dispatcher, number }
+    }
+
+    fn of(&self, channel: &Arc<BoardChannel>) -> Rc<Dispatcher> {
+        let mut dispatchers = self.0.dispatchers.borrow_mut();
+        let dispatcher = dispatchers.get(&channel.board).and_then(Weak::upgrade);
+        // A board that ended and came again has another channel.
+        if let Some(dispatcher) =
+            dispatcher.filter(|dispatcher| Arc::ptr_eq(&dispatcher.channel, channel))
+        {
+            return dispatcher;
+        }
+        let dispatcher = Rc::new(Dispatcher {
+            channel: Arc::clone(channel),
+            subscribers: RefCell::default(),
+            joined: Cell::default(),
+            dispatcher_task: RefCell::default(),
+            all: self.clone(),
+        });
+        dispatchers.insert(channel.board.clone(), Rc::downgrade(&dispatcher));
+        let (supervisor, mut subscription, of) = (
+            self.0.supervisor.clone(),
+            channel.subscribe(),
+            Rc::downgrade(&dispatcher),
+        );
+        let dispatcher_task = rt::spawn(async move {
+            let mut broke_off = false;
+            let run = async || {
+                dispatch_loop(
+                    &mut subscription,
+                    &of,
+                    std::mem::replace(&mut broke_off, true),
+                )
+                .await
+            };
+            supervisor.to_the_end("dispatcher", run).await;
+        });
+        *dispatcher.dispatcher_task.borrow_mut() = Some(dispatcher_task.abort_handle());
+        dispatcher
+    }
+}
+
+/// `broke_off`: the last dispatcher did, so some have not been called.
+async fn dispatch_loop(
+    subscription: &mut Subscription,
+    dispatcher: &Weak<Dispatcher>,
+    mut broke_off: bool,
+) {
+    let mut calls = Vec::with_capacity(CALLS);
+    loop {
+        // What it was, the subscribers find out for themselves, even if it was too much for the dispatcher_task.
+        if !std::mem::take(&mut broke_off) {
+            let _ = subscription.next().await;
+        }
+        failpoint::pass("dispatcher");
+        while subscription.try_next().is_some() {}
+        let mut after = Unbounded;
+        loop {
+            let Some(dispatcher) = dispatcher.upgrade() else {
+                return;
+            };
+            after = dispatcher.after(after, &mut calls);
+            drop(dispatcher);
+            if calls.is_empty() {
+                break;
+            }
+            calls.drain(..).for_each(|subscriber| subscriber.notify());
+            yield_now().await;
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Puts the next subscribers into `calls`, and gives the place behind them.
+    fn after(&self, place: Bound<Number>, calls: &mut Vec<Rc<dyn Subscriber>>) -> Bound<Number> {
+        let subscribers = self.subscribers.borrow();
+        let next = subscribers
+            .range((place, Unbounded))
+            .filter_map(|(number, subscriber)| Some((*number, subscriber.upgrade()?)));
+        next.take(CALLS).fold(place, |_, (number, subscriber)| {
+            calls.push(subscriber);
+            Excluded(number)
+        })
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        if let Some(dispatcher_task) = self.dispatcher_task.take() {
+            dispatcher_task.abort();
+        }
+        // Another round of a board of this name may have begun.
+        let mut dispatchers = self.all.0.dispatchers.borrow_mut();
+        if dispatchers
+            .get(&self.channel.board)
+            .is_some_and(|dispatcher| dispatcher.strong_count() == 0)
+        {
+            dispatchers.remove(&self.channel.board);
+        }
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("board", &self.channel.board)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.dispatcher
+            .subscribers
+            .borrow_mut()
+            .remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use kairanban_core::{BoardChange, Revision};
+
+    use super::{
+        super::testing::{board, hub, load, post},
+        *,
+    };
+
+    #[derive(Default)]
+    struct Counting(Cell<usize>);
+
+    impl Subscriber for Counting {
+        fn notify(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    fn join(
+        dispatchers: &WorkerDispatchers,
+        channel: &Arc<BoardChannel>,
+        count: usize,
+    ) -> Vec<(Rc<Counting>, Registration)> {
+        let subscriber = |_| {
+            let subscriber = Rc::<Counting>::default();
+            let weak: Weak<dyn Subscriber> = Rc::<Counting>::downgrade(&subscriber);
+            (subscriber, dispatchers.join(channel, weak))
+        };
+        (0..count).map(subscriber).collect()
+    }
+
+    fn calls(subscribers: &[(Rc<Counting>, Registration)]) -> Vec<usize> {
+        subscribers
+            .iter()
+            .map(|(subscriber, _)| subscriber.0.get())
+            .collect()
+    }
+
+    /// Gives way until it is so.
+    async fn until(mut is_so: impl FnMut() -> bool) {
+        for _ in 0..1_000 {
+            if is_so() {
+                return;
+            }
+            yield_now().await;
+        }
+        panic!("it never came");
+    }
+
+    #[actix_web::test]
+    async fn what_comes_together_is_one_call_for_each_and_others_have_their_turn_between() {
+        let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
+        let subscribers = join(&dispatchers, &hub.channel(&board()), CALLS * 3);
+        (2..5).for_each(|revision| post(&hub, revision));
+        let called = || calls(&subscribers).iter().sum::<usize>();
+        until(|| called() > 0).await;
+        assert!(called() < subscribers.len(), "this task had no turn");
+        until(|| called() >= subscribers.len()).await;
+        assert_eq!(calls(&subscribers), vec![1; subscribers.len()]);
+        post(&hub, 5);
+        until(|| calls(&subscribers).iter().all(|calls| *calls == 2)).await;
+    }
+
+    #[actix_web::test]
+    async fn who_left_is_not_called_and_the_last_one_ends_the_round() {
+        let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
+        let channel = hub.channel(&board());
+        let mut subscribers = join(&dispatchers, &channel, 3);
+        let (left, seat) = subscribers.remove(1);
+        drop(seat);
+        post(&hub, 2);
+        until(|| calls(&subscribers) == [1, 1]).await;
+        assert_eq!(left.0.get(), 0);
+        subscribers.clear();
+        assert!(dispatchers.0.dispatchers.borrow().is_empty());
+        until(|| !channel.is_watched()).await;
+    }
+
+    #[actix_web::test]
+    async fn a_board_that_came_again_has_a_round_of_its_own() {
+        let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
+        let before = join(&dispatchers, &hub.channel(&board()), 1);
+        // Another board has its name.
+        let id = hub.channel(&board()).live().board_id().expect("a board");
+        let gone = BoardChange {
+            revision: Revision::new(2).expect("a revision"),
+            standing: None,
+            named_at: None,
+        };
+        assert_eq!(hub.apply_policies(&HashMap::from([(id, gone)])), 1);
+        load(&hub);
+        let after = join(&dispatchers, &hub.channel(&board()), 1);
+        until(|| calls(&before) == [1]).await;
+        post(&hub, 2);
+        until(|| calls(&after) == [1]).await;
+        drop(before);
+        assert_eq!(
+            dispatchers.0.dispatchers.borrow().len(),
+            1,
+            "the newer one goes on"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Noticing that what a reader may do has changed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture, task::AtomicWaker};
+
+use crate::auth::Caller;
+
+/// Waits for a change of what the caller's token allows. For who needs no token there is none, and it takes no room.
+pub(super) struct PermissionWatch(Option<Box<Waiting>>);
+
+struct Waiting {
+    changed: BoxFuture<'static, ()>,
+    flag: Arc<FlagWaker>,
+    /// The flag, as the future rings it.
+    waker: Waker,
+}
+
+/// Says whether it is worth asking: streams are woken by news far more often than by this.
+struct FlagWaker {
+    is_set: AtomicBool,
+    stream: AtomicWaker,
+}
+
+impl Wake for FlagWaker {
+    fn wake(self: Arc<Self>) {
+        self.is_set.store(true, Ordering::Release);
+        self.stream.wake();
+    }
+}
+
+impl PermissionWatch {
+    /// Waits for the next change.
+    pub(super) fn of(caller: &Caller) -> Self {
+        Self(caller.changed().map(|changed| {
+            let flag = Arc::new(FlagWaker {
+                is_set: AtomicBool::new(true),
+                stream: AtomicWaker::new(),
+            });
+            Box::new(Waiting {
+                changed,
+                waker: Arc::clone(&flag).into(),
+                flag,
+            })
+        }))
+    }
+
+    /// Ready when something has changed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Waiting {
+            changed,
+            flag,
+            waker,
+        }) = self.0.as_deref_mut()
+        else {
+            return Poll::Pending;
+        };
+        flag.stream.register(cx.waker());
+        if !flag.is_set.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        changed.poll_unpin(&mut Context::from_waker(waker))
+    }
+}

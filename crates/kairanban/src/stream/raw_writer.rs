@@ -1,0 +1,203 @@
+//! Writing a stream to a socket of its own, past actix: an idle reader costs a task, a socket and a
+//! subscription, and no buffer.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker, ready},
+};
+
+use socket2::SockRef;
+use tokio::{io::AsyncWrite as _, net::TcpStream};
+
+use super::{
+    BoardStream, UpdateSource,
+    dispatcher::{Subscriber, WorkerDispatchers},
+};
+use crate::{failpoint, render::Chunk};
+
+/// Chunks in one write; a burst that is longer takes several.
+const SLICES: usize = 64;
+/// Bytes that a client sends though nothing is expected of it are thrown away so many at a time.
+const DISCARD: usize = 512;
+
+/// Sends a stream whose head has gone out, until either side ends.
+pub fn send<F: UpdateSource>(
+    feed: F,
+    socket: TcpStream,
+    dispatchers: &WorkerDispatchers,
+) -> impl Future<Output = ()> + use<F> {
+    let sender = Rc::new_cyclic(|this: &Weak<Sender<F>>| {
+        let seats = feed.join(dispatchers, this.clone());
+        Sender {
+            sending: RefCell::new(Sending {
+                feed,
+                socket,
+                rest: None,
+                task: None,
+                state: State::Open,
+            }),
+            _seats: seats,
+        }
+    });
+    poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
+}
+
+struct Sender<F: UpdateSource> {
+    sending: RefCell<Sending<F>>,
+    _seats: F::Registrations,
+}
+
+/// What the allocator has room for in one piece, with the two counts before it; the next size is a fifth more for each reader.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(
+    size_of::<Sender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
+    "a reader of a board takes more memory"
+);
+
+struct Sending<F> {
+    feed: F,
+    socket: TcpStream,
+    /// What the socket had no room for. Rarely anything, so it has no room here either.
+    rest: Option<Box<Rest>>,
+    /// Who is to be woken, and in whose name news is sent.
+    task: Option<Waker>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing comes behind what is left to write.
+    Ending,
+    Over,
+}
+
+impl<F: UpdateSource> Subscriber for Sender<F> {
+    /// Sends what there is in the name of the stream's task, which need not run for that.
+    fn notify(&self) {
+        let mut sending = self.sending.borrow_mut();
+        // Before its first turn it has looked at nothing yet.
+        let Some(task) = sending.task.take() else {
+            return;
+        };
+        // A panic ends this stream, and not the dispatcher that is calling.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            failpoint::pass("stream");
+            sending.poll_send(&mut Context::from_waker(&task))
+        }));
+        if sent.is_err() {
+            sending.state = State::Over;
+        }
+        if !matches!(sent, Ok(Poll::Pending)) {
+            task.wake_by_ref();
+        }
+        sending.task = Some(task);
+    }
+}
+
+impl<F: UpdateSource> Sending<F> {
+    /// Ready when the stream is over, by either side.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
+            self.task = Some(cx.waker().clone());
+        }
+        match self.poll_send(cx) {
+            Poll::Pending => self.poll_gone(cx),
+            over => over,
+        }
+    }
+
+    /// Sends what there is. Ready when that was the last, or the connection broke.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.state != State::Over {
+            if let Some(rest) = &mut self.rest {
+                let written = ready!(rest.poll_write(&self.socket, cx));
+                self.rest = None;
+                if written.is_err() {
+                    self.state = State::Over;
+                }
+            } else if self.state == State::Ending {
+                // The client may be gone already.
+                let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
+                self.state = State::Over;
+            } else if let Some(chunks) = ready!(self.feed.poll_next(cx)) {
+                self.write(chunks);
+            } else {
+                self.state = State::Ending;
+                self.write(vec![Chunk::END]);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes some chunks, as far as the socket has room. Who takes nothing is cut off by the system (`stream.stall_s`).
+    fn write(&mut self, chunks: Vec<Chunk>) {
+        let written = match &chunks[..] {
+            // There nearly always is room: the system is asked itself, and not first what the runtime noted about the
+            // socket, which lies where nobody has looked for a while.
+            [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
+                Ok(written) if written == chunk.as_ref().len() => return,
+                // If it broke, that is found out with the rest.
+                written => written.unwrap_or_default(),
+            },
+            _ => 0,
+        };
+        self.rest = Some(Box::new(Rest { chunks, written }));
+    }
+
+    /// Ready when the client has closed its side, or the connection broke.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.socket.poll_read_ready(cx))
+                .and_then(|()| self.socket.try_read(&mut [0; DISCARD]))
+            {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// Chunks that are being written.
+struct Rest {
+    chunks: Vec<Chunk>,
+    /// Bytes of them that have gone out.
+    written: usize,
+}
+
+impl Rest {
+    /// Writes all that is left, with as few calls as that takes.
+    fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices: Vec<_> = self
+            .chunks
+            .iter()
+            .map(|chunk| IoSlice::new(chunk.as_ref()))
+            .collect();
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, self.written);
+        while !left.is_empty() {
+            match socket.try_write_vectored(&left[..left.len().min(SLICES)]) {
+                Ok(written) => {
+                    self.written += written;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_write_ready(cx))?
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

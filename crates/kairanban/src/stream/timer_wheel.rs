@@ -1,0 +1,294 @@
+//! What wakes streams that nothing happens on: one timer for all of them.
+//!
+//! Time goes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
+//! the wheel turns and wakes slot after slot. Sending costs no timer: a stream only notes that its next
+//! heartbeat is due later, and finds that out when its slot comes. What concerns all streams, and is rare,
+//! is told by waking everybody.
+
+use std::{
+    ops::Add,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{failpoint, shutdown::Drain};
+
+/// The length of a tick: how coarse heartbeats and ends are.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+/// More than the ticks of a heartbeat as configured. Who waits for longer is woken in between.
+const SLOTS: u32 = 128;
+
+/// A point in time, in ticks since the wheel began to turn; a process has 34 years of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// Later than any.
+    pub const NEVER: Self = Self(u32::MAX);
+}
+
+/// So many ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u32);
+
+impl From<Duration> for Ticks {
+    /// Not more than there are in it.
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl<T: Into<Ticks>> Add<T> for Tick {
+    type Output = Self;
+
+    fn add(self, ticks: T) -> Self {
+        Self(self.0.saturating_add(ticks.into().0))
+    }
+}
+
+/// The wheel. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TimerWheel(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    began: Instant,
+    slots: Box<[Arc<Notify>]>,
+    /// The tick that was woken last.
+    now: AtomicU32,
+    /// Twice how often everybody was woken, and one less while that goes on: it takes a while, and who takes a place
+    /// meanwhile may be woken once more by the same alarm.
+    wake_count: AtomicU32,
+}
+
+/// Alarms at some moment, see [`Parts::wake_count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alarms(u32);
+
+impl Alarms {
+    const fn is_one_ringing(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+impl TimerWheel {
+    /// A wheel that stands still.
+    #[must_use]
+    pub fn new() -> Self {
+        let slots = (0..SLOTS).map(|_| Arc::default()).collect();
+        Self(Arc::new(Parts {
+            began: Instant::now(),
+            slots,
+            now: AtomicU32::new(0),
+            wake_count: AtomicU32::new(0),
+        }))
+    }
+
+    /// The tick that it is.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick(self.0.now.load(Ordering::SeqCst))
+    }
+
+    /// How often everybody was woken, or begun to be.
+    #[must_use]
+    pub fn wake_count(&self) -> u32 {
+        self.rung().0.div_ceil(2)
+    }
+
+    fn rung(&self) -> Alarms {
+        Alarms(self.0.wake_count.load(Ordering::SeqCst))
+    }
+
+    /// A place from which one is woken when it is `due`, at an alarm, or after long enough to look again.
+    /// Whatever is looked at after this was called cannot be missed.
+    #[must_use]
+    pub fn entry(&self, due: Tick) -> TimerEntry {
+        let wake_count = self.rung();
+        let next = self.now().0.saturating_add(1);
+        let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
+        let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
+        TimerEntry {
+            tick: Tick(tick),
+            wake_count,
+            woken: Box::pin(slot.notified_owned()),
+            waiter: None,
+        }
+    }
+
+    /// Turns until told to stop. Everybody is woken when the server begins to end, and when the database goes
+    /// away or comes back.
+    pub async fn run(
+        &self,
+        drain: &Drain,
+        staleness: &mut watch::Receiver<Option<DateTime<Utc>>>,
+        stop: &CancellationToken,
+    ) {
+        if self.rung().is_one_ringing() {
+            // It broke off: it is not known who has heard it.
+            self.0.wake_count.fetch_sub(1, Ordering::SeqCst);
+            self.wake_all();
+        }
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ending = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = drain.begun(), if !ending => {
+                    ending = true;
+                    self.wake_all();
+                }
+                Ok(()) = staleness.changed() => self.wake_all(),
+                _ = ticks.tick() => {
+                    failpoint::pass("wheel");
+                    self.turn_to(Tick::default() + self.0.began.elapsed());
+                }
+            }
+        }
+    }
+
+    fn turn_to(&self, tick: Tick) {
+        for now in self.now().0 + 1..=tick.0 {
+            // First the time, then the bell: who came too late for the bell sees the time.
+            self.0.now.store(now, Ordering::SeqCst);
+            self.0.slots[(now % SLOTS) as usize].notify_waiters();
+        }
+    }
+
+    fn wake_all(&self) {
+        self.0.wake_count.fetch_add(1, Ordering::SeqCst);
+        self.0.slots.iter().for_each(|slot| slot.notify_waiters());
+        self.0.wake_count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A place in the wheel, good once.
+#[derive(Debug)]
+pub struct TimerEntry {
+    /// When it is woken at the latest.
+    pub tick: Tick,
+    /// Alarms before it was taken, or was last seen to wait.
+    wake_count: Alarms,
+    woken: Pin<Box<OwnedNotified>>,
+    /// Who waits there.
+    waiter: Option<Waker>,
+}
+
+impl TimerEntry {
+    /// Ready when it was woken.
+    pub fn poll(&mut self, wheel: &TimerWheel, cx: &mut Context<'_>) -> Poll<()> {
+        // Streams are woken by news far more often than from here; who waits already need not queue again.
+        let waits = self
+            .waiter
+            .as_ref()
+            .is_some_and(|waiter| waiter.will_wake(cx.waker()));
+        let wake_count = wheel.rung();
+        if waits
+            && wheel.now() < self.tick
+            && wake_count == self.wake_count
+            && !wake_count.is_one_ringing()
+        {
+            return Poll::Pending;
+        }
+        self.waiter = Some(cx.waker().clone());
+        let woken = self.woken.as_mut().poll(cx);
+        // Those before cannot wake it any more.
+        self.wake_count = wake_count;
+        woken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, task::Wake};
+
+    use super::*;
+
+    fn is_woken(wheel: &TimerWheel, place: &mut TimerEntry) -> bool {
+        place
+            .poll(wheel, &mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    #[test]
+    fn wakes_when_the_tick_comes() {
+        let wheel = TimerWheel::new();
+        let due = wheel.now() + TICK * 3;
+        let mut place = wheel.entry(due);
+        wheel.turn_to(Tick(2));
+        assert!(!is_woken(&wheel, &mut place));
+        wheel.turn_to(Tick(3));
+        assert!(is_woken(&wheel, &mut place) && wheel.now() >= due);
+    }
+
+    #[test]
+    fn what_is_due_already_is_woken_with_the_next_tick_and_what_is_far_before_its_time() {
+        let wheel = TimerWheel::new();
+        wheel.turn_to(Tick(1_000));
+        let (mut late, mut far) = (wheel.entry(Tick(7)), wheel.entry(Tick(u32::MAX)));
+        wheel.turn_to(Tick(1_001));
+        assert!(is_woken(&wheel, &mut late) && !is_woken(&wheel, &mut far));
+        wheel.turn_to(Tick(1_000 + SLOTS));
+        assert!(is_woken(&wheel, &mut far));
+    }
+
+    /// When woken the first time, takes a place far round the wheel.
+    struct Returning(TimerWheel, Mutex<Option<TimerEntry>>);
+
+    impl Wake for Returning {
+        fn wake(self: Arc<Self>) {
+            let mut again = self.1.lock().expect("alone");
+            if again.is_none() {
+                let mut place = self.0.entry(Tick(100));
+                assert!(
+                    place
+                        .poll(&self.0, &mut Context::from_waker(&Arc::clone(&self).into()))
+                        .is_pending()
+                );
+                *again = Some(place);
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_back_while_the_alarm_still_goes_round_is_not_forgotten() {
+        let wheel = TimerWheel::new();
+        let mut place = wheel.entry(Tick(1));
+        let returning = Arc::new(Returning(wheel.clone(), Mutex::default()));
+        let waker = Arc::clone(&returning).into();
+        let mut cx = Context::from_waker(&waker);
+        assert!(place.poll(&wheel, &mut cx).is_pending());
+        wheel.wake_all();
+        let mut again = returning
+            .1
+            .lock()
+            .expect("alone")
+            .take()
+            .expect("it was woken");
+        // The same alarm has come by there, too: who waits on would wait for nothing.
+        assert!(again.poll(&wheel, &mut cx).is_ready());
+    }
+
+    #[test]
+    fn an_alarm_wakes_everybody_also_between_looking_and_waiting() {
+        let wheel = TimerWheel::new();
+        let (mut near, mut far) = (wheel.entry(Tick(1)), wheel.entry(Tick(100)));
+        assert_eq!(wheel.wake_count(), 0);
+        wheel.wake_all();
+        assert!(is_woken(&wheel, &mut near) && is_woken(&wheel, &mut far));
+        assert_eq!(wheel.wake_count(), 1);
+    }
+}

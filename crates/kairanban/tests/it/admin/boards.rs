@@ -1,0 +1,122 @@
+//! Boards over REST: created, changed, listed and deleted, by administrators alone.
+
+use crate::node::{Database, Node};
+
+crate::on_both!(
+    boards_are_made_and_closed,
+    a_board_that_cannot_be_made_is_refused,
+    a_token_for_one_board_changes_that_board_alone,
+);
+
+const BOARDS: &str = "/api/v1/boards";
+const LOST: &str = "/api/v1/boards/lost";
+
+fn with_an_administrator(database: Database) -> (Node, String) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin"]);
+    (node, admin)
+}
+
+fn create_lost(node: &Node, admin: &str) {
+    let body = r#"{"name":"lost","title":"迷子"}"#;
+    let made = node.send_as("POST", BOARDS, admin, &[], body);
+    assert_eq!(
+        (made.status, made.header("location")),
+        (201, Some(LOST)),
+        "{made:?}"
+    );
+    assert_eq!(
+        (
+            made.json()["title"].as_str(),
+            made.json()["topics"].as_u64()
+        ),
+        (Some("迷子"), Some(0))
+    );
+}
+
+fn names(node: &Node, path: &str) -> Vec<String> {
+    let body = node.get(path).json();
+    let boards = body["boards"].as_array().expect("boards").iter();
+    boards
+        .filter_map(|board| board["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn boards_are_made_and_closed(database: Database) {
+    let (node, admin) = with_an_administrator(database);
+    create_lost(&node, &admin);
+    // It is there at once, for pages, posts and streams.
+    let mut stream = node.stream("/b/lost/stream");
+    stream.event();
+    assert_eq!(
+        node.send("POST", "/b/lost", "text/plain", "a cat").status,
+        201
+    );
+    assert_eq!(stream.event().json()["contents"][0]["comment"], "a cat");
+    assert_eq!(names(&node, BOARDS), ["lost", "main"]);
+    assert_eq!(
+        names(&node, &format!("{BOARDS}?after=lost&limit=1")),
+        ["main"]
+    );
+    let delete = |path| node.send_as("DELETE", path, &admin, &[], "").status;
+    assert_eq!(delete("/api/v1/boards/main"), 409, "the board at / stays");
+    assert_eq!(delete(LOST), 204);
+    assert_eq!(stream.event().json()["reason"], "gone");
+    assert_eq!(
+        ["/b/lost", LOST].map(|path| node.get(path).status),
+        [404, 404]
+    );
+    assert_eq!(delete(LOST), 404);
+}
+
+fn a_board_that_cannot_be_made_is_refused(database: Database) {
+    let (node, admin) = with_an_administrator(database);
+    assert_eq!(
+        node.send("POST", BOARDS, "application/json", r#"{"name":"lost"}"#)
+            .status,
+        401
+    );
+    create_lost(&node, &admin);
+    assert_eq!(
+        node.send_as("POST", BOARDS, &admin, &[], r#"{"name":"lost"}"#)
+            .status,
+        409,
+        "it exists"
+    );
+    for name in ["Lost", "api", ""] {
+        let body = format!(r#"{{"name":"{name}"}}"#);
+        let refused = node.send_as("POST", BOARDS, &admin, &[], &body);
+        assert_eq!(
+            (
+                refused.status,
+                refused.json()["errors"][0]["field"].as_str()
+            ),
+            (422, Some("name")),
+            "{name}"
+        );
+    }
+}
+
+fn a_token_for_one_board_changes_that_board_alone(database: Database) {
+    let (node, admin) = with_an_administrator(database);
+    create_lost(&node, &admin);
+    assert_eq!(
+        node.send("POST", "/b/lost", "text/plain", "a cat").status,
+        201
+    );
+    let only_here = node.token(&["create", "--scope", "admin", "--board", "lost"]);
+    let title = r#"{"title":"Lost and found"}"#;
+    let titled = node.send_as("PATCH", LOST, &only_here, &[], title);
+    assert_eq!(
+        (titled.status, titled.json()["topics"].as_u64()),
+        (200, Some(1))
+    );
+    let main = "/api/v1/boards/main";
+    let refused = node.send_as("PATCH", main, &only_here, &[], title);
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        node.send_as("DELETE", LOST, &only_here, &[], "").status,
+        403,
+        "that takes a token for all boards"
+    );
+}

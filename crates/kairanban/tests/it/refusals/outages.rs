@@ -1,0 +1,359 @@
+//! What the database cannot do now: answered with 503, and named at `/readyz` until it is mended.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{TOPICS, among_neighbours, await_readiness, post, post_together, shown};
+use crate::{
+    node::{Database, Node},
+    wire,
+};
+
+crate::on_both!(
+    a_missing_column_is_an_outage_that_readyz_names,
+    a_post_that_draws_no_revision_is_rolled_back,
+    what_cannot_be_read_is_named,
+    ids_that_are_used_up_are_an_outage_that_says_what_to_do,
+    what_is_wrong_with_the_log_is_an_outage,
+);
+
+/// What the server itself needs: never a 4xx, or clients would throw their posts away.
+fn a_missing_column_is_an_outage_that_readyz_names(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let steps = [
+        (
+            "ALTER TABLE idempotency RENAME TO away;",
+            "ALTER TABLE away RENAME TO idempotency;",
+            "idempotency",
+        ),
+        (
+            "ALTER TABLE idempotency RENAME COLUMN request TO away;",
+            "ALTER TABLE idempotency RENAME COLUMN away TO request;",
+            "request",
+        ),
+    ];
+    for (take, give, name) in steps {
+        node.database.sql(take);
+        let answer = wire::request(
+            node.address,
+            "POST",
+            "/",
+            &[("Content-Type", "text/plain"), ("Idempotency-Key", name)],
+            b"keyed",
+        );
+        assert_eq!(answer.status, 503, "{answer:?}");
+        await_readiness(&node, 503, name);
+        node.database.sql(give);
+        // Without any write.
+        await_readiness(&node, 200, "ready");
+    }
+    node.post("after");
+}
+
+/// By what is missing, and not as a database that is away; also if only some requests read it.
+fn what_cannot_be_read_is_named(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    for (table, column) in [
+        ("changes", "kind"),
+        ("topics", "author"),
+        ("tokens", "scope"),
+    ] {
+        node.database.sql(&format!(
+            "ALTER TABLE {table} RENAME COLUMN {column} TO away;"
+        ));
+        node.send_as("GET", "/api/v1/tokens", "kb_made_up", &[], "");
+        node.get(&format!("{TOPICS}?q=before"));
+        await_readiness(&node, 503, column);
+        let text = node.get("/readyz").body;
+        assert!(
+            text.contains("kairanban migrate") && !text.contains("is away"),
+            "{table}: {text}"
+        );
+        node.database.sql(&format!(
+            "ALTER TABLE {table} RENAME COLUMN away TO {column};"
+        ));
+        await_readiness(&node, 200, "ready");
+    }
+    node.post("after");
+}
+
+/// Never a 4xx: each post would fare the same until the owner moves the sequence.
+fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let ends: &[&str] = if node.database.is_postgres() {
+        &["SELECT setval('topics_id_seq', 9007199254740991);"]
+    } else {
+        &[
+            "UPDATE sqlite_sequence SET seq = 9007199254740991 WHERE name = 'topics';",
+            "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'topics';",
+        ]
+    };
+    let back = if node.database.is_postgres() {
+        "SELECT setval('topics_id_seq', max(id)) FROM topics;"
+    } else {
+        "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM topics) WHERE name = 'topics';"
+    };
+    for end in ends {
+        node.database.sql(end);
+        for answer in post_together(&node, &["a".to_owned(), "b".to_owned(), "c".to_owned()]) {
+            assert_eq!(answer.status, 503, "{answer:?}");
+        }
+        await_readiness(&node, 503, "the ids are used up");
+        // And it stays so while nothing is written.
+        thread::park_timeout(Duration::from_millis(1500));
+        await_readiness(&node, 503, "the ids are used up");
+        node.database.sql(back);
+        await_readiness(&node, 200, "ready");
+        node.post("after");
+    }
+}
+
+/// A post that no reader would be shown is not acknowledged.
+fn a_post_that_draws_no_revision_is_rolled_back(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let (off, on) = if node.database.is_postgres() {
+        (
+            "ALTER TABLE topics DISABLE TRIGGER USER;".to_owned(),
+            "ALTER TABLE topics ENABLE TRIGGER USER;".to_owned(),
+        )
+    } else {
+        let text = node
+            .database
+            .sql("SELECT sql FROM sqlite_schema WHERE name = 'topics_inserted';");
+        (
+            "DROP TRIGGER topics_inserted;".to_owned(),
+            format!("{text};"),
+        )
+    };
+    node.database.sql(&off);
+    let answer = post(&node, "unseen");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(
+        node.database
+            .sql("SELECT count(*) FROM topics WHERE comment = 'unseen';"),
+        "0"
+    );
+    await_readiness(&node, 503, "triggers");
+    node.database.sql(&on);
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+    assert_eq!(shown(&node), ["before", "after"]);
+}
+
+/// Another program took the next ids; only it knew of them.
+#[test]
+fn an_import_with_ids_of_its_own_costs_no_post() {
+    let node = Node::start(Database::postgres());
+    // As the schema has it.
+    node.database.sql(
+        "DO $do$ BEGIN IF to_regproc('move_topic_ids') IS NULL THEN
+           CREATE FUNCTION move_topic_ids() RETURNS void LANGUAGE sql SECURITY DEFINER AS
+             $f$ SELECT setval(pg_get_serial_sequence('topics', 'id'), max(id)) FROM topics $f$;
+         END IF; END $do$;",
+    );
+    for first in [1, 300] {
+        node.database.sql(&format!(
+            "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'imported ' || g FROM generate_series({first}, {first} + 99) g;
+             SELECT setval(pg_get_serial_sequence('topics', 'id'), {first});"
+        ));
+        let comments: Vec<_> = (0..12).map(|n| format!("after {first} {n}")).collect();
+        for answer in post_together(&node, &comments) {
+            assert_eq!(answer.status, 201, "{answer:?}");
+            assert!(
+                answer.json()["id"].as_i64().expect("an id") > first + 99,
+                "{answer:?}"
+            );
+        }
+    }
+}
+
+/// Makes a Postgres read-only or writable, and ends the sessions that do not know of it.
+fn set_read_only(database: &Database, read_only: bool) {
+    let name = database.sql("SELECT current_database();");
+    database.sql(&format!(
+        "SET default_transaction_read_only = off;
+         ALTER DATABASE {name} SET default_transaction_read_only = {read_only};
+         SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid();"
+    ));
+}
+
+/// As a database is after a failover, also before anything is written.
+#[test]
+fn a_database_that_became_read_only_is_named_without_a_write() {
+    let node = Node::start(Database::postgres());
+    await_readiness(&node, 200, "ready");
+    set_read_only(&node.database, true);
+    await_readiness(&node, 503, "read-only");
+    set_read_only(&node.database, false);
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
+
+/// As a database is after a failover.
+#[test]
+fn a_read_only_database_is_named() {
+    let node = Node::start(Database::postgres());
+    node.post("before");
+    set_read_only(&node.database, true);
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "read-only");
+    set_read_only(&node.database, false);
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
+
+/// A role that has every right but one; and a policy for rows, which has the same SQLSTATE.
+#[test]
+fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
+    let owner = Node::start(Database::postgres());
+    let role = format!("writer_{}_{}", std::process::id(), owner.address.port());
+    owner.database.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
+         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+    ));
+    let url = owner
+        .database
+        .url()
+        .replace("postgres@", &format!("{role}@"));
+    let node = Node::start(Database::Postgres(url));
+    node.post("before");
+    for (right, table) in [
+        ("INSERT", "topics"),
+        ("SELECT", "boards"),
+        ("INSERT", "audit"),
+        ("DELETE", "deleted_topics"),
+    ] {
+        owner
+            .database
+            .sql(&format!("REVOKE {right} ON {table} FROM {role};"));
+        if table != "audit" && table != "deleted_topics" {
+            assert_eq!(post(&node, "x").status, 503, "{right} {table}");
+            await_readiness(&node, 503, table);
+        }
+        owner
+            .database
+            .sql(&format!("GRANT {right} ON {table} TO {role};"));
+        await_readiness(&node, 200, "ready");
+    }
+    for table in ["topics", "changes", "identity"] {
+        owner
+            .database
+            .sql(&format!("REVOKE SELECT ON {table} FROM {role};"));
+        await_readiness(
+            &node,
+            503,
+            &format!("GRANT SELECT ON public.{table} TO {role}"),
+        );
+        owner
+            .database
+            .sql(&format!("GRANT SELECT ON {table} TO {role};"));
+        await_readiness(&node, 200, "ready");
+    }
+    owner.database.sql(
+        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL USING (true) WITH CHECK (comment <> 'hidden');",
+    );
+    among_neighbours(&node, "hidden", 422, "refused", None);
+    drop(node);
+    owner
+        .database
+        .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
+}
+
+/// The sessions that read go on, and the one that writes cannot be opened again.
+#[test]
+fn a_writer_that_cannot_connect_is_named() {
+    let owner = Node::start(Database::postgres());
+    let role = crate::start::unique("limited");
+    owner.database.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+    ));
+    let url = owner.database.url();
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let as_role = format!(
+        "{scheme}://{role}@{}",
+        rest.split_once('@').expect("a user").1
+    );
+    for with_posts in [true, false] {
+        let node = Node::start_with(
+            Database::Postgres(as_role.clone()),
+            &[("DATABASE__MIGRATE", "false")],
+        );
+        node.post("before");
+        owner.database.sql(&format!(
+            "ALTER ROLE {role} CONNECTION LIMIT 1; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE usename = '{role}' AND query LIKE '%COMMIT%';"
+        ));
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while node.get("/readyz").status == 200 {
+            assert!(Instant::now() < deadline, "{}", node.get("/readyz").body);
+            if with_posts {
+                assert_eq!(post(&node, "x").status, 503);
+            }
+            thread::park_timeout(Duration::from_millis(50));
+        }
+        owner
+            .database
+            .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1;"));
+        await_readiness(&node, 200, "ready");
+        node.post("after");
+    }
+    drop(
+        owner
+            .database
+            .try_sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};")),
+    );
+}
+
+/// What is wrong with our own tables is no topic's fault: a client that is told to give up would lose its post.
+fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
+    let node = Node::start(database);
+    node.post("before");
+    let (spoil, mend) = if node.database.is_postgres() {
+        (
+            "SELECT setval('revision_seq', 9007199254740991);",
+            "TRUNCATE changes; SELECT setval('revision_seq', 1000);",
+        )
+    } else {
+        (
+            "UPDATE revisions SET newest = 9007199254740991;",
+            "DELETE FROM changes; UPDATE revisions SET newest = 1000;",
+        )
+    };
+    node.database.sql(spoil);
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "the revisions are used up");
+    node.database.sql(mend);
+    let migrated = crate::node::program()
+        .args([
+            "--database-url",
+            &node.database.url(),
+            "migrate",
+            "--new-epoch",
+        ])
+        .output();
+    assert!(migrated.expect("the program").status.success());
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+    assert!(shown(&node).contains(&"after".to_owned()));
+}
+
+/// A rule takes the place of each insert.
+#[test]
+fn a_rule_that_swallows_topics_is_named() {
+    let node = Node::start(Database::postgres());
+    node.database
+        .sql("CREATE RULE none AS ON INSERT TO topics DO INSTEAD NOTHING;");
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "RETURNING");
+    node.database.sql("DROP RULE none ON topics;");
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
