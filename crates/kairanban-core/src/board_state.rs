@@ -183,7 +183,8 @@ impl BoardState {
         Ok(loaded.show(loaded.snapshot.replaced_by(snapshot, topics_max)))
     }
 
-    /// Applies changes. A board without readers is only marked stale.
+    /// Applies changes. A board without readers is only marked stale. One that has readers and no list to apply them to has to
+    /// be read by the follower: a reader who reads a busy board finds that it has changed again, each time.
     pub(crate) fn apply(
         &mut self,
         changes: &BoardChanges,
@@ -201,7 +202,11 @@ impl BoardState {
             loaded => {
                 loaded.iter_mut().for_each(|loaded| loaded.stale = true);
                 self.missed = self.missed.max(changes.revision());
-                StateChange::None
+                if watched {
+                    StateChange::Reload
+                } else {
+                    StateChange::None
+                }
             }
         }
     }

@@ -388,10 +388,11 @@ impl Follower {
             // Gone meanwhile: a later change says so.
             Err(StoreError::NoSuchBoard(_)) => drop(self.stale_boards.remove(board)),
             Err(error) => {
-                self.deps.hub.become_stale(board, Utc::now(), revision);
+                // Before its readers hear of it: `/readyz` names it to whoever asks then.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
                 }
+                self.deps.hub.become_stale(board, Utc::now(), revision);
             }
         }
     }

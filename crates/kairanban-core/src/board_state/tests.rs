@@ -59,16 +59,37 @@ fn shown(board: &BoardState) -> u64 {
 #[test]
 fn a_change_between_load_and_install_is_not_lost() {
     let mut board = BoardState::default();
-    assert!(matches!(
-        board.apply(&changes(&[(8, 1, true)]), true, FULL),
-        StateChange::None
-    ));
+    board.apply(&changes(&[(8, 1, true)]), true, FULL);
     assert!(board.install(loaded(7, &[]), Instant::now(), FULL).is_err());
     assert!(
         board
             .install(loaded(8, &[(1, 8)]), Instant::now(), FULL)
             .is_ok()
     );
+}
+
+#[test]
+fn a_change_of_a_board_that_has_readers_and_no_list_makes_the_follower_read_it() {
+    let change = |revision| changes(&[(revision, 1, true)]);
+    let (mut never_read, (mut overtaken, _)) = (BoardState::default(), ready(7, &[]));
+    overtaken.apply(&change(8), false, FULL);
+    for board in [&mut never_read, &mut overtaken] {
+        assert!(matches!(
+            board.apply(&change(8), false, FULL),
+            StateChange::None
+        ));
+        assert!(matches!(
+            board.apply(&change(9), true, FULL),
+            StateChange::Reload
+        ));
+        board
+            .install(loaded(9, &[(1, 9)]), Instant::now(), FULL)
+            .expect("read after the change");
+        assert!(matches!(
+            board.apply(&change(10), true, FULL),
+            StateChange::Update(_)
+        ));
+    }
 }
 
 #[test]

@@ -301,6 +301,9 @@ impl BoardService {
                 Err(error) => return Err(error),
             }
         }
+        // While somebody watches, the follower keeps up a list that it has, and reads one that it has not: also for the caller
+        // who only reads, and would find a busy board changed again after each reading.
+        let _watching = channel.subscribe();
         for _ in 0..LOADS_MAX {
             // Whoever had the turn before may have read it.
             if self.is_current(channel) {

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,8 +13,9 @@ use std::{
 
 use crate::{
     node::{Database, Node},
-    sse::Mirror,
-    wire::{self, PATIENCE},
+    oracle::link,
+    sse::{Event, Mirror, Reader},
+    wire::{self, Answer, PATIENCE},
 };
 
 crate::on_both!(
@@ -21,6 +23,7 @@ crate::on_both!(
     a_client_that_resets_after_posting_is_shown_or_not_committed,
     concurrent_writers_leave_every_reader_on_the_last_state,
     no_update_falls_between_snapshot_and_subscription,
+    a_server_that_starts_under_posts_refuses_no_reader,
 );
 
 const PATCHES: &str = "/b/main/stream?format=patch";
@@ -204,4 +207,70 @@ fn no_update_falls_between_snapshot_and_subscription(database: Database) {
             );
         }
     });
+}
+
+/// Until it is read, a board changes under whoever reads it.
+fn a_server_that_starts_under_posts_refuses_no_reader(database: Database) {
+    let mut node = Node::start(database);
+    let is_over = AtomicBool::new(false);
+    let address = node.address;
+    thread::scope(|scope| {
+        // Also if an assertion fails.
+        let _over = SetOnDrop(&is_over);
+        for writer in 0..4 {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                for n in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    if link::post(address, &format!("{writer}-{n}")).is_none() {
+                        thread::park_timeout(Duration::from_millis(5));
+                    }
+                }
+            });
+        }
+        for _ in 0..5 {
+            node.kill();
+            // They wait for the server, or ask it until it is there.
+            let streams: Vec<_> = (0..4)
+                .map(|_| scope.spawn(move || once_there(address, || first_event(address))))
+                .collect();
+            let lists: Vec<_> = (0..4)
+                .map(|_| scope.spawn(move || once_there(address, || list(address))))
+                .collect();
+            node.restart_at_the_same_address();
+            for stream in streams {
+                let event = stream.join().expect("a reader");
+                assert_eq!(event.name, "snapshot", "{event:?}");
+            }
+            for list in lists {
+                let answer = list.join().expect("a reader");
+                assert!(
+                    answer.status == 200 && answer.header("kairanban-stale-since").is_none(),
+                    "{answer:?}"
+                );
+            }
+        }
+    });
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn once_there<T>(address: SocketAddr, ask: impl Fn() -> T) -> T {
+    while std::net::TcpStream::connect(address).is_err() {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    ask()
+}
+
+fn first_event(address: SocketAddr) -> Event {
+    Reader::open(address, PATCHES, &[]).event()
+}
+
+fn list(address: SocketAddr) -> Answer {
+    wire::request(address, "GET", "/api/v1/boards/main/topics", &[], b"")
 }
