@@ -20,7 +20,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow,
-    Published, Revision, StaleLoad, Topic, Verdict,
+    Published, Revision, Topic, Verdict,
 };
 use kairanban_store::{ChangeBatch, ChangedBoard, Committed, CreatedTopic, Store, StoreError};
 use tokio::{
@@ -30,8 +30,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, failpoint,
-    reconcile::Reconciler, service::HighWater, shared_snapshots::Loader,
+    archiver::Archiver,
+    auth::ActiveTokens,
+    blocking::query_priority,
+    board_loader::{BoardLoader, LoadError},
+    failpoint,
+    service::HighWater,
 };
 
 use position::OWN_MAX;
@@ -45,12 +49,11 @@ const ADOPTED: &str = "another one was drawn, or it is another database";
 #[derive(Debug)]
 pub struct FollowerDeps {
     pub(crate) store: Store,
-    pub(crate) loader: Loader,
+    pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) held: ActiveTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
-    pub(crate) reconciler: Reconciler,
     /// What readers of this node wait for.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the log was trimmed.
@@ -369,25 +372,18 @@ impl Follower {
     async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
         match self.deps.loader.load(&epoch, board).await {
-            Ok(loaded) => {
-                let (id, at) = (loaded.board_id, loaded.snapshot.revision());
-                match self
-                    .deps
-                    .hub
-                    .install(&self.deps.hub.channel(board), loaded, Instant::now())
-                {
-                    // Read too early: a later change says so. A stale board is tried again anyway.
-                    Err(StaleLoad) => return,
-                    Ok(Published::Differs) => self.deps.reconciler.report(id, at),
-                    Ok(_) => {}
-                }
+            Ok(_) => {
                 if self.stale_boards.remove(board) {
                     tracing::info!(%board, "the board can be read again");
                 }
             }
+            // Read too early: a later change says so. A stale board is tried again anyway.
+            Err(LoadError::Stale(_)) => {}
             // Gone meanwhile: a later change says so.
-            Err(StoreError::NoSuchBoard(_)) => drop(self.stale_boards.remove(board)),
-            Err(error) => {
+            Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
+                self.stale_boards.remove(board);
+            }
+            Err(LoadError::Store(error)) => {
                 // Before its readers hear of it: `/readyz` names it to whoever asks then.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");

@@ -8,6 +8,7 @@ mod archiver;
 mod auth;
 mod backplane;
 mod blocking;
+mod board_loader;
 pub mod cli;
 mod config;
 mod data_version;

@@ -17,9 +17,8 @@ use kairanban_store::{Store, Writer, WriterHealth};
 
 use crate::{
     auth::{ActiveTokens, TokenFinder},
+    board_loader::BoardLoader,
     follower::FollowerStatus,
-    reconcile::Reconciler,
-    shared_snapshots::Loader,
 };
 
 pub use board_view::{BoardView, CATCH_UP, First, ResetReason, Since, Watch};
@@ -34,13 +33,12 @@ pub struct BoardService {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
-    pub(crate) loader: Loader,
+    pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
     pub(crate) following: FollowerStatus,
     pub(crate) held: ActiveTokens,
     pub(crate) finder: TokenFinder,
-    pub(crate) reconciler: Reconciler,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is forgotten.

@@ -12,6 +12,7 @@ use crate::{
         finder::{self, Inquiries},
     },
     backplane::{Backplane, BackplaneConfig},
+    board_loader::{BoardLoader, Reports},
     config::Config,
     data_version,
     exit::ExitError,
@@ -20,9 +21,9 @@ use crate::{
     last_seen,
     limits::Quotas,
     memory,
-    reconcile::{Reconcile, Reconciler, Reports},
+    reconcile::Reconcile,
     service::{self, BoardService, HighWater},
-    shared_snapshots::{Loader, Redis, Seal},
+    shared_snapshots::{BoardSource, Redis, Seal},
     start,
     supervise::Supervisor,
 };
@@ -45,11 +46,11 @@ pub fn open_service(
     ));
     let (wake, backplane) = (Wake::default(), Backplane::default());
     let transports = transports(config)?;
-    let loader = Loader::new(store.clone(), transports.redis.clone());
+    let source = BoardSource::new(store.clone(), transports.redis.clone());
+    let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
     let held = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (finder, inquiries) = TokenFinder::new(store.clone());
-    let (reconciler, reports) = Reconciler::new();
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -57,7 +58,6 @@ pub fn open_service(
         held: held.clone(),
         wake: wake.clone(),
         archiver,
-        reconciler: reconciler.clone(),
         acknowledged: acknowledged.clone(),
         trimmed_to: trimmed_to.clone(),
         poll: Duration::from_millis(config.database.poll_ms.get()),
@@ -77,7 +77,6 @@ pub fn open_service(
         following: following.clone(),
         held,
         finder,
-        reconciler,
         acknowledged,
         trimmed_to,
         cache_ttl: Duration::from_secs(config.cache.ttl_s),

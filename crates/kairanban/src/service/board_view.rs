@@ -8,14 +8,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Patch, Policies, Published,
-    ReadPolicy, Resume, Revision, Snapshot, StaleLoad, Subscription,
+    BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Patch, Policies, ReadPolicy, Resume,
+    Revision, Snapshot, Subscription,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
 
 use super::BoardService;
-use crate::{auth::Caller, blocking::query, shutdown::Drain};
+use crate::{auth::Caller, blocking::query, board_loader::LoadError, shutdown::Drain};
 
 /// How long a reader waits for the follower to come as far as what this node has acknowledged.
 pub const CATCH_UP: Duration = Duration::from_secs(2);
@@ -309,27 +309,16 @@ impl BoardService {
             if self.is_current(channel) {
                 return Ok(());
             }
-            match self
-                .parts
-                .loader
-                .load(&self.parts.following.epoch(), board)
-                .await
-            {
-                Ok(loaded) => {
-                    let (id, at) = (loaded.board_id, loaded.snapshot.revision());
-                    match self.parts.hub.install(channel, loaded, Instant::now()) {
-                        Ok(Published::Differs) => {
-                            self.parts.reconciler.report(id, at);
-                            return Ok(());
-                        }
-                        Ok(_) => return Ok(()),
-                        // Read before a change, or an epoch, that the follower has published or is about to publish.
-                        Err(StaleLoad) => self.parts.following.wait_for_poll(CATCH_UP).await,
-                    }
-                }
-                Err(error @ StoreError::NoSuchBoard(_)) => return Err(error),
+            let epoch = self.parts.following.epoch();
+            match self.parts.loader.load_into(channel, &epoch).await {
+                Ok(_) => return Ok(()),
+                // Read before a change, or an epoch, that the follower has published or is about to publish.
+                Err(LoadError::Stale(_)) => self.parts.following.wait_for_poll(CATCH_UP).await,
+                Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // While the database is away, the last word counts.
-                Err(error) => return channel.live().last_known().map(drop).ok_or(error),
+                Err(LoadError::Store(error)) => {
+                    return channel.live().last_known().map(drop).ok_or(error);
+                }
             }
         }
         Err(StoreError::Unavailable(
