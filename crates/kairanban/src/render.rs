@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairanban_core::{
-    BoardName, Cursor, Op, Patch, Revision, Snapshot, Topic, Update, WireCache, WireSlot,
+    BoardName, Cursor, Op, Patch, ResetReason, Revision, Snapshot, Topic, Update, WireCache,
+    WireSlot,
 };
 use serde::Serialize;
 
-use crate::{error::Problem, service::ResetReason};
+use crate::error::Problem;
 use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, payload_of};
 pub use views::TopicView;
@@ -391,8 +392,7 @@ fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Bytes {
         .into()
 }
 
-/// Those that were written and not edited since: as near as one comes to what is new to a reader who was
-/// away.
+/// The topics that were never edited: the nearest to what is new to a reader who was away.
 fn written<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>) -> Vec<Arc<Topic>> {
     topics
         .filter(|topic| topic.edited_at.is_none())

@@ -2,6 +2,7 @@
 
 mod board_view;
 mod lookup;
+mod watching;
 mod writing;
 
 use std::{
@@ -21,7 +22,8 @@ use crate::{
     follower::FollowerStatus,
 };
 
-pub use board_view::{BoardView, CATCH_UP, First, ResetReason, Since, Watch};
+pub use board_view::{BoardView, CATCH_UP};
+pub use watching::Watch;
 pub use writing::on_commit;
 
 /// Boards, for whoever asks. Cheap to clone.

@@ -9,7 +9,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{future::LocalBoxFuture, stream};
-use kairanban_core::BoardName;
+use kairanban_core::{BoardName, StartAt};
 use kairanban_store::StoreError;
 use serde::Deserialize;
 
@@ -19,7 +19,6 @@ use crate::{
     limits::ClientAddress,
     net::hijack::{HijackBody, HijackableSocket},
     render::{Bye, Encoder, StreamFormat, payload_of},
-    service::Since,
     state::AppState,
     stream::{
         BoardStream, BoardWatch, Listener, MultiBoardStream, Reader, UpdateSource,
@@ -119,6 +118,7 @@ pub async fn get_many_stream(
         return Err(ApiError::NotAcceptable);
     }
     let encoder = packed(encoder(&state, dialect, &query)?, &request, &query)?;
+    let start = start(&request, &query);
     let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)));
     if state.drain.has_begun() {
         return refused(Bye::Shutdown);
@@ -131,11 +131,7 @@ pub async fn get_many_stream(
         Err(ApiError::Unavailable { .. }) => return refused(Bye::Unavailable),
         caller => caller?,
     };
-    let (from, watches) = match state
-        .bulletin
-        .watch_many(&caller, &boards, &since(&request, &query))
-        .await
-    {
+    let (from, watches) = match state.bulletin.watch_many(&caller, &boards, start).await {
         Err(StoreError::Unavailable(_)) => return refused(Bye::Unavailable),
         found => found?,
     };
@@ -308,6 +304,13 @@ pub(super) async fn begin(
     encoder: Encoder,
     query: &StreamQuery,
 ) -> Result<Begun, ApiError> {
+    let start = match start(request, query) {
+        // What is new is what comes.
+        StartAt::List if encoder.dialect == StreamFormat::Raw && query.since.is_none() => {
+            StartAt::Now
+        }
+        start => start,
+    };
     if state.drain.has_begun() {
         return Ok(Begun::Refused(encoder, Bye::Shutdown));
     }
@@ -325,12 +328,7 @@ pub(super) async fn begin(
         Err(ApiError::Unavailable { cause }) => return unavailable(&cause, encoder),
         caller => caller?,
     };
-    let since = match since(request, query) {
-        // What is new is what comes.
-        Since::Start if encoder.dialect == StreamFormat::Raw && query.since.is_none() => Since::Now,
-        since => since,
-    };
-    let watch = match state.bulletin.watch(&caller, board, since).await {
+    let watch = match state.bulletin.watch(&caller, board, start).await {
         Err(StoreError::Unavailable(cause)) => return unavailable(&cause, encoder),
         watch => watch?,
     };
@@ -356,40 +354,20 @@ fn head(dialect: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     head
 }
 
-/// Where the reader says it stands. The header wins, also when it is empty: a browser that was
-/// told to forget its place sends none.
-fn since(request: &HttpRequest, query: &StreamQuery) -> Since {
+/// Where the reader asks to begin. The header wins, also when it is empty: a browser that was told to forget its cursor sends
+/// none.
+fn start(request: &HttpRequest, query: &StreamQuery) -> StartAt {
     let header = request
         .headers()
         .get("last-event-id")
         .map(|value| value.to_str().unwrap_or("?"));
-    let queried = query
-        .last_event_id
-        .as_deref()
+    header
+        .or(query.last_event_id.as_deref())
         .or(query.last_event_id_camel.as_deref())
-        .or(query.since.as_deref());
-    match header.or(queried) {
-        None | Some("" | "earliest") => Since::Start,
-        Some("now") => Since::Now,
-        Some(text) => {
-            ago(text).unwrap_or_else(|| text.parse().map_or(Since::Invalid, Since::Cursor))
-        }
-    }
-}
-
-/// As in `10m`: seconds, minutes, hours or days ago.
-fn ago(text: &str) -> Option<Since> {
-    let unit_s = match text.bytes().last()? {
-        b's' => 1,
-        b'm' => 60,
-        b'h' => 3_600,
-        b'd' => 86_400,
-        _ => return None,
-    };
-    let number = &text[..text.len() - 1];
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let count = number.parse::<u32>().ok().filter(|_| digits)?;
-    Some(Since::Ago(Duration::from_secs(u64::from(count) * unit_s)))
+        .or(query.since.as_deref())
+        .unwrap_or_default()
+        .parse()
+        .unwrap_or(StartAt::Invalid)
 }
 
 #[cfg(test)]
@@ -410,40 +388,29 @@ mod tests {
             let request = header.into_iter().fold(request, |request, id| {
                 request.insert_header(("Last-Event-ID", id))
             });
-            match since(&request.to_http_request(), &query(text)) {
-                Since::Start => "start".to_owned(),
-                Since::Now => "now".to_owned(),
-                Since::Invalid => "invalid".to_owned(),
-                Since::Cursor(cursor) => cursor.to_string(),
-                Since::Ago(time) => format!("{} s ago", time.as_secs()),
+            match start(&request.to_http_request(), &query(text)) {
+                StartAt::Cursor(cursor) => cursor.to_string(),
+                start => format!("{start:?}").to_lowercase(),
             }
         };
-        assert_eq!(ask(None, ""), "start");
-        assert_eq!(ask(Some("a-1"), "last_event_id=a-2"), "a-1");
-        assert_eq!(ask(Some(""), "last_event_id=a-2"), "start");
-        assert_eq!(ask(None, "lastEventId=a-2&since=a-3"), "a-2");
-        assert_eq!(ask(None, "since=a-3"), "a-3");
-        assert_eq!(ask(None, "since=now"), "now");
-        assert_eq!(ask(None, "since=earliest"), "start");
-        assert_eq!(
-            [
-                ask(None, "since=10m"),
-                ask(None, "since=2d"),
-                ask(None, "since=0s")
-            ],
-            ["600 s ago", "172800 s ago", "0 s ago"]
-        );
-        for junk in [
-            "abc",
-            "m",
-            "+1m",
-            "1e3s",
-            "99999999999d",
-            "-1",
-            "18446744073709551616",
-            &"x".repeat(10_000),
+        for (header, text, expected) in [
+            (None, "", "list"),
+            (Some("a-1"), "last_event_id=a-2", "a-1"),
+            (Some(""), "last_event_id=a-2", "list"),
+            (None, "last_event_id=a-2&lastEventId=a-3", "a-2"),
+            (None, "lastEventId=a-2&since=a-3", "a-2"),
+            (None, "since=a-3", "a-3"),
+            (None, "since=now", "now"),
+            (None, "since=earliest", "list"),
+            (None, "since=10m", "ago(600s)"),
+            (None, "since=", "list"),
+            (Some("junk"), "", "invalid"),
+            (None, "last_event_id=junk", "invalid"),
+            (None, "lastEventId=junk", "invalid"),
+            (None, "since=junk", "invalid"),
+            (Some("a-1"), "since=junk", "a-1"),
         ] {
-            assert_eq!(ask(Some(junk), ""), "invalid");
+            assert_eq!(ask(header, text), expected, "{header:?} {text}");
         }
     }
 }
