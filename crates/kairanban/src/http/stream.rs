@@ -9,7 +9,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{future::LocalBoxFuture, stream};
-use kairanban_core::{BoardName, StartAt};
+use kairanban_core::{BoardName, StartAt, StartAtError};
 use kairanban_store::StoreError;
 use serde::Deserialize;
 
@@ -118,7 +118,7 @@ pub async fn get_many_stream(
         return Err(ApiError::NotAcceptable);
     }
     let encoder = packed(encoder(&state, dialect, &query)?, &request, &query)?;
-    let start = start(&request, &query);
+    let start = start(&request, &query)?;
     let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)));
     if state.drain.has_begun() {
         return refused(Bye::Shutdown);
@@ -304,7 +304,7 @@ pub(super) async fn begin(
     encoder: Encoder,
     query: &StreamQuery,
 ) -> Result<Begun, ApiError> {
-    let start = match start(request, query) {
+    let start = match start(request, query)? {
         // What is new is what comes.
         StartAt::List if encoder.dialect == StreamFormat::Raw && query.since.is_none() => {
             StartAt::Now
@@ -355,19 +355,26 @@ fn head(dialect: StreamFormat, gzip: bool) -> HttpResponseBuilder {
 }
 
 /// Where the reader asks to begin. The header wins, also when it is empty: a browser that was told to forget its cursor sends
-/// none.
-fn start(request: &HttpRequest, query: &StreamQuery) -> StartAt {
+/// none. What stands for the header may be anything that a client was once sent, and is answered by `reset`; `since` is typed by
+/// people.
+///
+/// # Errors
+/// If `since` counts, and names no start.
+fn start(request: &HttpRequest, query: &StreamQuery) -> Result<StartAt, ApiError> {
     let header = request
         .headers()
         .get("last-event-id")
         .map(|value| value.to_str().unwrap_or("?"));
-    header
+    let last_event_id = header
         .or(query.last_event_id.as_deref())
-        .or(query.last_event_id_camel.as_deref())
-        .or(query.since.as_deref())
-        .unwrap_or_default()
+        .or(query.last_event_id_camel.as_deref());
+    if let Some(id) = last_event_id {
+        return Ok(id.parse().unwrap_or(StartAt::Invalid));
+    }
+    let since = query.since.as_deref().unwrap_or_default();
+    since
         .parse()
-        .unwrap_or(StartAt::Invalid)
+        .map_err(|error: StartAtError| bad("since", &format!("since: {error}")))
 }
 
 #[cfg(test)]
@@ -389,8 +396,9 @@ mod tests {
                 request.insert_header(("Last-Event-ID", id))
             });
             match start(&request.to_http_request(), &query(text)) {
-                StartAt::Cursor(cursor) => cursor.to_string(),
-                start => format!("{start:?}").to_lowercase(),
+                Ok(StartAt::Cursor(cursor)) => cursor.to_string(),
+                Ok(start) => format!("{start:?}").to_lowercase(),
+                Err(error) => error.problem().status.to_string(),
             }
         };
         for (header, text, expected) in [
@@ -407,7 +415,7 @@ mod tests {
             (Some("junk"), "", "invalid"),
             (None, "last_event_id=junk", "invalid"),
             (None, "lastEventId=junk", "invalid"),
-            (None, "since=junk", "invalid"),
+            (None, "since=junk", "400"),
             (Some("a-1"), "since=junk", "a-1"),
         ] {
             assert_eq!(ask(header, text), expected, "{header:?} {text}");

@@ -9,7 +9,7 @@ pub const LONG_FUNCTIONS: Known = &[];
 pub const LONG_FILES: Known = &[
     ("crates/kairanban/src/follower.rs", 498),
     ("crates/kairanban/src/http/rest/topics.rs", 491),
-    ("crates/kairanban/src/http/stream.rs", 416),
+    ("crates/kairanban/src/http/stream.rs", 424),
     ("crates/kairanban/src/render.rs", 446),
 ];
 
