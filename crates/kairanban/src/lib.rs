@@ -16,6 +16,7 @@ mod error;
 mod exit;
 mod failpoint;
 mod follower;
+mod high_water;
 mod housekeeping;
 mod http;
 mod language;
