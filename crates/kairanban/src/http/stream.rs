@@ -128,7 +128,9 @@ pub async fn get_many_stream(
         return refused(Bye::Limit);
     };
     let caller = match caller::of(&request, &state).await {
-        Err(ApiError::Unavailable { .. }) => return refused(Bye::Unavailable),
+        Err(ApiError::Unavailable { .. } | ApiError::NotWritten { .. }) => {
+            return refused(Bye::Unavailable);
+        }
         caller => caller?,
     };
     let (from, watches) = match state.bulletin.watch_many(&caller, &boards, start).await {
@@ -325,7 +327,9 @@ pub(super) async fn begin(
         Ok(Begun::Refused(encoder, Bye::Unavailable))
     };
     let caller = match caller::of_stream(request, state, board, query.ticket.as_deref()).await {
-        Err(ApiError::Unavailable { cause }) => return unavailable(&cause, encoder),
+        Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause }) => {
+            return unavailable(&cause, encoder);
+        }
         caller => caller?,
     };
     let watch = match state.bulletin.watch(&caller, board, start).await {

@@ -171,12 +171,27 @@ fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
     })
 }
 
-/// Connects to a database that [`start::prepare`] found good. Blocks.
+/// Migrates the database if need be, and connects to it. Blocks.
 ///
 /// # Errors
 /// If the configuration is wrong, or the database cannot be reached.
 pub fn open_store(config: &Config) -> Result<Store, ExitError> {
     start::prepare(config)?;
+    connect(config)
+}
+
+/// Connects to a database that a server uses, for a command beside it. Makes and migrates nothing. Blocks.
+///
+/// # Errors
+/// As [`open_store`], and if the database is missing or not at this version's schema.
+pub fn open_current_store(config: &Config) -> Result<Store, ExitError> {
+    start::require_current(config, "this command neither makes nor migrates one")?;
+    let store = connect(config)?;
+    tracing::info!(database = %config.address()?, "connected");
+    Ok(store)
+}
+
+fn connect(config: &Config) -> Result<Store, ExitError> {
     let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
     if store.is_pooled() {
         tracing::info!(
