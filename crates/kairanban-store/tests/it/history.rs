@@ -49,7 +49,8 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
         epoch: store.epoch().clone(),
         revision,
     });
-    if let Some(range) = plan(&start, &channel.live()).history {
+    let unread = plan(&start, &channel.live()).history;
+    if let Some(range) = unread {
         let history = store.history(&range).expect("the history");
         channel.live().backfill(&range, &history);
     }
