@@ -11,8 +11,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardChanges, BoardEvent, BoardId, BoardInfo, BoardLoad, Change, ChangeKind, Hub, Lagged,
-    LogBounds, Opening, Policies, Published, ReplayBuffer, Snapshot, StartAt, Subscription,
+    BoardChanges, BoardId, BoardInfo, BoardLoad, Change, ChangeKind, Delivery, Hub, LogBounds,
+    Opening, Policies, Published, ReaderPosition, ReplayBuffer, Snapshot, StartAt, Subscription,
     TopicId, plan_opening,
 };
 use shuttle::{
@@ -109,7 +109,7 @@ fn follow(hub: &Hub, head: &Head) {
 
 struct Reader {
     subscription: Subscription,
-    sent: u64,
+    position: ReaderPosition,
     list: BTreeMap<i64, u64>,
 }
 
@@ -136,11 +136,14 @@ impl Reader {
         drop(live);
         let mut reader = Self {
             subscription,
-            sent: snapshot.revision().get(),
+            position: ReaderPosition::new(snapshot.cursor().clone()),
             list: list_at(held),
         };
         match plan.opening {
-            Opening::Nothing => reader.sent = held.max(reader.sent),
+            Opening::Nothing if held > snapshot.revision().get() => {
+                reader.position = ReaderPosition::new(cursor(held));
+            }
+            Opening::Nothing => {}
             Opening::Patch(patch) => apply(&mut reader.list, &patch.ops),
             Opening::SnapshotSince(_) => reader.list = listed(&snapshot),
             Opening::Snapshot { reset } => panic!("no reason for a reset: {reset:?}"),
@@ -151,36 +154,21 @@ impl Reader {
 
     /// Takes all that waits.
     fn receive(&mut self) {
-        while let Some(next) = self.subscription.try_next() {
-            match next {
-                Ok(BoardEvent::Update(update)) if update.revision().get() > self.sent => {
-                    if update.patch.from.get() > self.sent {
-                        self.list = listed(&update.snapshot);
-                    } else {
-                        apply(&mut self.list, &update.patch.ops);
-                    }
-                    self.sent = update.revision().get();
-                }
-                Ok(_) => {}
-                Err(Lagged) => {
-                    let newest = self
-                        .subscription
-                        .channel
-                        .live()
-                        .last_known()
-                        .map(std::sync::Arc::clone)
-                        .expect("read before");
-                    if newest.revision().get() > self.sent {
-                        (self.list, self.sent) = (listed(&newest), newest.revision().get());
-                    }
-                }
+        while let Some(event) = self.subscription.try_next() {
+            let channel = &self.subscription.channel;
+            match self.position.on(event, || channel.live()).delivery {
+                Delivery::Nothing => {}
+                Delivery::Patch(update) => apply(&mut self.list, &update.patch.ops),
+                Delivery::Snapshot { snapshot, .. } => self.list = listed(&snapshot),
+                Delivery::End => panic!("the board is there"),
             }
             self.check();
         }
     }
 
     fn check(&self) {
-        assert_eq!(self.list, list_at(self.sent), "at {}", self.sent);
+        let at = self.position.sent().revision.get();
+        assert_eq!(self.list, list_at(at), "at {at}");
     }
 }
 

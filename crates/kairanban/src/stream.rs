@@ -1,13 +1,29 @@
 //! Open streams: what they are sent, and when they end.
 //!
-//! A stream holds a subscription and the revision that its reader was brought to. Whatever is newer is
-//! sent, whatever is not is skipped; a reader that fell behind is brought to the newest list. [`BoardStream`]
-//! is of one board, [`MultiBoardStream`] of several with one cursor; [`life`] is what they share, the [`TimerWheel`]
-//! what wakes them when nothing happens, a [`round`] how news reaches them. [`detached`] is how they are written
-//! to a socket, a [`Listener`] whoever else asks for them.
+//! ```text
+//!   Hub ─ broadcast ─▶ Subscription ─▶ BoardStream / MultiBoardStream ─▶ chunks ─┬─▶ raw_writer ─▶ socket taken from actix
+//!                        ▲                 │ event_loop: what was queued,        └─▶ Listener ───▶ body, WebSocket
+//!   dispatcher ──────────┘                 │ then alarms, then events
+//!   one task of a worker calls on          │
+//!   the streams of a board in turn         ├─▶ core::ReaderPosition::on(event) ─▶ Step   what the reader is sent
+//!                                          ├─▶ Encoder                                  how that is written
+//!   timer_wheel ── heartbeat, rotation ──▶ lifetime ◀── permission_watch, drain         when the stream ends
+//! ```
+//!
+//! A stream holds a subscription and its reader's position, and does what
+//! [`ReaderPosition::on`](kairanban_core::ReaderPosition::on) decides about each event. It decides nothing itself: the model
+//! and the interleavings of the core's tests call the same function.
+//!
+//! **Nothing is made per reader that many readers share.** An update is encoded once and shared; a stream queues references
+//! to it. A stream has no task and no timer of its own: a [`dispatcher`](WorkerDispatchers) wakes it when there are
+//! events, the [`TimerWheel`] when there are none.
+//!
+//! **A stream ends** by rotation, by the drain, with its board, with its reader's permission, or because its client is gone or
+//! does not read. `lifetime` knows the first four and writes `bye`; the writer finds the others.
 
 mod board_stream;
 mod dispatcher;
+mod event_loop;
 mod lifetime;
 mod listener;
 mod multi_board_stream;
@@ -36,7 +52,7 @@ pub use board_stream::BoardStream;
 use dispatcher::Subscriber;
 pub use dispatcher::WorkerDispatchers;
 pub use listener::Listener;
-pub use multi_board_stream::{BoardWatch, MultiBoardStream};
+pub use multi_board_stream::MultiBoardStream;
 pub use raw_writer::send;
 use timer_wheel::Ticks;
 pub use timer_wheel::TimerWheel;

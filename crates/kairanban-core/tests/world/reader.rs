@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kairanban_core::{
-    BoardEvent, Lagged, LogBounds, Opening, Patch, Snapshot, StartAt, plan_opening,
+    Delivery, LogBounds, Opening, Patch, ReaderPosition, Snapshot, StartAt, plan_opening,
 };
 
 use super::{Link, NOW, Seen, State, node::Step};
@@ -54,35 +54,26 @@ impl State {
 
     /// What a stream does with the next of its channel.
     pub(super) fn receive(&mut self) -> Option<()> {
-        let Link::Open(at, mut sent) = self.reader.link else {
+        let Link::Open(at, sent) = self.reader.link else {
             return None;
         };
         if self.nodes[at].waiting == 0 {
             return None;
         }
         let played = self.step(at, Step::Receive);
-        match played.received.expect("just taken") {
-            Ok(BoardEvent::Update(update)) if update.revision().get() > sent => {
-                // A patch from later than where the reader stands would leave a hole.
-                if update.patch.from.get() > sent {
-                    self.show(&update.snapshot)
-                } else {
-                    self.apply(&update.patch)
-                }
-                sent = update.revision().get();
-            }
-            Ok(_) => {}
-            Err(Lagged) => {
-                self.seen = Some(Seen::Lag);
-                let channel = &played.subscription.as_ref().expect("a reader").channel;
-                let newest = channel.live().last_known().map(Arc::clone);
-                if let Some(newest) = newest.filter(|newest| newest.revision().get() > sent) {
-                    self.show(&newest);
-                    sent = newest.revision().get();
-                }
-            }
+        let channel = &played.subscription.as_ref().expect("a reader").channel;
+        let event = played.received.expect("just taken");
+        if event.is_err() {
+            self.seen = Some(Seen::Lag);
         }
-        self.reader.link = Link::Open(at, sent);
+        let mut position = ReaderPosition::new(cursor(sent));
+        match position.on(event, || channel.live()).delivery {
+            Delivery::Nothing => {}
+            Delivery::Patch(update) => self.apply(&update.patch),
+            Delivery::Snapshot { snapshot, .. } => self.show(&snapshot),
+            Delivery::End => self.reader.fault = Some("an end of a board that is there"),
+        }
+        self.reader.link = Link::Open(at, position.sent().revision.get());
         Some(())
     }
 }

@@ -23,9 +23,7 @@ use crate::{
     render::{Bye, Encoder, StreamFormat, payload_of},
     service::Watch,
     state::AppState,
-    stream::{
-        BoardStream, BoardWatch, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send,
-    },
+    stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
 };
 
 /// `GET /topic_stream/`, as the tutorial has it.
@@ -87,11 +85,6 @@ pub async fn get_many_stream(
         Admission::Open(reader, watched) => (reader, watched),
         Admission::Refused(reason) => return Ok(refusal(&state, &encoder, reason)),
     };
-    let watches = boards
-        .into_iter()
-        .zip(watches)
-        .map(|(board, watch)| BoardWatch { board, watch })
-        .collect();
     let head = head(format, encoder.gzip);
     let deps = Arc::clone(&state.stream_deps);
     let stream = MultiBoardStream::new(watches, from, encoder, deps, reader);

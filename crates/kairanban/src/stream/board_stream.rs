@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{
-    BoardEvent, Cursor, Lagged, Opening, ResetReason, Snapshot, Subscription, Update,
-};
+use kairanban_core::{BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
 
 use super::{
     Reader, StreamDeps, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    lifetime::{Next, StreamLifetime, Woken},
+    event_loop::EventStream,
+    lifetime::StreamLifetime,
 };
 use crate::{
     auth::Caller,
@@ -29,8 +28,7 @@ const BURST: usize = 64;
 pub struct BoardStream {
     life: StreamLifetime,
     subscription: Subscription,
-    /// Where the reader has been brought to.
-    sent: Cursor,
+    position: ReaderPosition,
 }
 
 impl BoardStream {
@@ -62,7 +60,7 @@ impl BoardStream {
         Self {
             life,
             subscription,
-            sent: snapshot.cursor().clone(),
+            position: ReaderPosition::new(snapshot.cursor().clone()),
         }
     }
 
@@ -78,97 +76,53 @@ impl BoardStream {
         self.life.deps.timing.heartbeat
     }
 
-    /// Takes what came, and, in a burst, what came behind it, so that it goes out together. Tells whether anything came.
-    fn gather(&mut self) -> bool {
-        for taken in 0..BURST {
-            match self.subscription.try_next() {
-                Some(news) => self.take(news),
-                None => return taken > 0,
+    fn take(&mut self, event: Result<BoardEvent, Lagged>) {
+        let channel = &self.subscription.channel;
+        let step = self.position.on(event, || channel.live());
+        match self.prepare(step) {
+            Delivery::Nothing => {}
+            Delivery::Patch(update) => self.life.push(self.life.encoder.update(&update)),
+            Delivery::Snapshot {
+                snapshot,
+                since,
+                reset,
+            } => {
+                if let Some(reason) = reset {
+                    self.life.push(self.life.encoder.reset(reason));
+                }
+                self.life.push(match since {
+                    Some(since) => self.life.encoder.snapshot_since(&snapshot, since),
+                    None => self.life.encoder.snapshot(&snapshot),
+                });
             }
-        }
-        true
-    }
-
-    fn take(&mut self, news: Result<BoardEvent, Lagged>) {
-        match news {
-            Ok(BoardEvent::Update(update)) => self.tell(&update),
-            Ok(BoardEvent::PolicyChanged) => self.check_permission(),
-            Ok(BoardEvent::HistoryReset(snapshot)) => self.begin_again(&snapshot),
-            Ok(BoardEvent::Stale(since)) => self.life.set_board_stale(Some(since)),
-            Ok(BoardEvent::Fresh) => self.life.set_board_stale(None),
-            Ok(BoardEvent::Gone) => self.life.end(Bye::Gone),
-            Err(Lagged) => {
-                // Among what it missed may be that the board takes a token now.
-                self.check_permission();
-                self.life
-                    .set_board_stale(self.subscription.channel.live().stale_since());
-                self.resync();
-            }
+            Delivery::End => self.life.end(Bye::Gone),
         }
     }
+}
 
-    /// Sends the list of a new epoch, unless the stream began in it.
-    fn begin_again(&mut self, snapshot: &Snapshot) {
-        // Another history may have made the board private.
-        self.check_permission();
-        if !self.life.has_ended() && snapshot.cursor().epoch != self.sent.epoch {
-            self.life.push(self.life.encoder.reset(ResetReason::Epoch));
-            self.life.push(self.life.encoder.snapshot(snapshot));
-            self.sent = snapshot.cursor().clone();
-        }
+impl EventStream for BoardStream {
+    fn life(&mut self) -> &mut StreamLifetime {
+        &mut self.life
     }
 
-    /// Ends the stream of a reader who may no longer read the board, or has opened another one by the
-    /// same ticket.
-    fn check_permission(&mut self) {
+    /// Also ends for a reader who has opened another stream by the same ticket.
+    fn may_go_on(&self) -> bool {
         let channel = &self.subscription.channel;
         let policies = channel.live().policies().unwrap_or_default();
         let caller = &self.life.reader.caller;
-        if !self.life.has_ended()
-            && (caller.is_replaced() || !caller.may_read(&channel.board, policies))
-        {
-            self.life.disconnect();
-        }
+        !caller.is_replaced() && caller.may_read(&channel.board, policies)
     }
 
-    fn tell(&mut self, update: &Update) {
-        if self.life.has_ended() || update.revision() <= self.sent.revision {
-            return;
+    fn poll_events(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        // Takes what came behind the first event, too, so that a burst goes out together.
+        for taken in 0..BURST {
+            match self.subscription.try_next() {
+                Some(event) => self.take(event),
+                None if taken == 0 => return Poll::Pending,
+                None => break,
+            }
         }
-        // A patch from later than where the reader stands would leave a hole.
-        let encoder = &self.life.encoder;
-        let hole = update.patch.from > self.sent.revision;
-        let frame = if hole {
-            encoder.snapshot_since(&update.snapshot, self.sent.revision)
-        } else {
-            encoder.update(update)
-        };
-        self.life.push(frame);
-        self.sent.revision = update.revision();
-    }
-
-    /// Brings a reader that fell behind to the newest list. What its channel still holds is older.
-    fn resync(&mut self) {
-        let newest = self
-            .subscription
-            .channel
-            .live()
-            .last_known()
-            .map(Arc::clone);
-        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else {
-            return;
-        };
-        if newest.cursor().epoch != self.sent.epoch {
-            self.begin_again(&newest);
-        } else if newest.revision() > self.sent.revision {
-            self.life.push(self.life.encoder.reset(ResetReason::Lagged));
-            self.life.push(
-                self.life
-                    .encoder
-                    .snapshot_since(&newest, self.sent.revision),
-            );
-            self.sent.revision = newest.revision();
-        }
+        Poll::Ready(())
     }
 }
 
@@ -180,24 +134,7 @@ impl UpdateSource for BoardStream {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
-        loop {
-            match self.life.next() {
-                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
-                Next::End => return Poll::Ready(None),
-                Next::Wait => {}
-            }
-            // Events last: a flood must not keep a reader in who has to leave.
-            match self.life.poll(cx) {
-                Poll::Ready(Woken::PermissionWatch) => self.check_permission(),
-                Poll::Ready(Woken::Tick) => {
-                    self.check_permission();
-                    self.life.tick();
-                }
-                Poll::Ready(Woken::Queued) => {}
-                Poll::Pending if self.gather() => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        self.poll_chunks(cx)
     }
 }
 

@@ -12,46 +12,29 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kairanban_core::{
-    BoardEvent, BoardName, Cursor, Lagged, Opening, ResetReason, Snapshot, Subscription, Update,
+    BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition, ResetReason,
+    Snapshot, Subscription,
 };
 
 use super::{
     Reader, StreamDeps, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    lifetime::{Next, StreamLifetime, Woken},
+    event_loop::EventStream,
+    lifetime::StreamLifetime,
 };
 use crate::{
     render::{Bye, Chunk, Encoder},
     service::{CATCH_UP, Watch},
 };
 
-/// A board of such a stream, as it was found.
-#[derive(Debug)]
-pub struct BoardWatch {
-    /// Its name.
-    pub board: BoardName,
-    /// What was found.
-    pub watch: Watch,
-}
-
 /// An open stream of several boards.
 pub struct MultiBoardStream {
     life: StreamLifetime,
-    boards: Vec<BoardReader>,
-    /// Everything up to here was sent.
-    cursor: Cursor,
+    /// Of each board, in the order of the positions.
+    subscriptions: Vec<Subscription>,
+    position: MultiBoardPosition,
     /// Events of a board, held back until there is what was committed with it.
     together: Option<BoxFuture<'static, (usize, Result<BoardEvent, Lagged>)>>,
-}
-
-#[derive(Debug)]
-struct BoardReader {
-    board: BoardName,
-    subscription: Subscription,
-    /// Where the reader has been brought to on this board.
-    sent: Cursor,
-    /// Since when this board cannot be read, if it cannot.
-    stale_since: Option<DateTime<Utc>>,
 }
 
 impl MultiBoardStream {
@@ -59,7 +42,7 @@ impl MultiBoardStream {
     /// they were looked at.
     #[must_use]
     pub fn new(
-        watches: Vec<BoardWatch>,
+        watches: Vec<Watch>,
         from: Cursor,
         encoder: Encoder,
         deps: Arc<StreamDeps>,
@@ -67,19 +50,16 @@ impl MultiBoardStream {
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry_ms()));
-        let reason = watches.iter().find_map(|found| match found.watch.opening {
+        let reason = watches.iter().find_map(|found| match found.opening {
             Opening::Snapshot { reset } => reset,
             _ => None,
         });
-        // Who begins anew begins anew everywhere.
+        // A reset applies to all boards of the stream.
         if let Some(reason) = reason {
             life.push(life.encoder.reset(reason));
         }
-        for BoardWatch {
-            watch: Watch {
-                snapshot, opening, ..
-            },
-            ..
+        for Watch {
+            snapshot, opening, ..
         } in &watches
         {
             match opening {
@@ -91,37 +71,92 @@ impl MultiBoardStream {
             }
         }
         life.push(life.encoder.cursor(&from));
-        let board = |BoardWatch { board, watch }: BoardWatch| {
-            let stale_since = watch.subscription.channel.live().stale_since();
-            BoardReader {
-                board,
-                sent: watch.snapshot.cursor().clone(),
-                stale_since,
-                subscription: watch.subscription,
-            }
-        };
-        let mut stream = Self {
+        let position = MultiBoardPosition::new(watches.iter().map(position_of), from);
+        life.set_board_stale(position.staleness().since);
+        Self {
             life,
-            boards: watches.into_iter().map(board).collect(),
-            cursor: from,
+            subscriptions: watches
+                .into_iter()
+                .map(|found| found.subscription)
+                .collect(),
+            position,
             together: None,
-        };
-        stream.say_staleness();
-        stream
+        }
     }
 
-    /// Takes what came, on all boards, once everything that was committed together is there. Ready when anything came.
-    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Returns the next event of any board, with the index of the board.
+    fn next_event(&mut self) -> Option<(usize, Result<BoardEvent, Lagged>)> {
+        self.subscriptions
+            .iter_mut()
+            .enumerate()
+            .find_map(|(at, subscription)| subscription.try_next().map(|event| (at, event)))
+    }
+
+    fn take(&mut self, at: usize, event: Result<BoardEvent, Lagged>) {
+        let channel = &self.subscriptions[at].channel;
+        let step = self.position.on(at, event, || channel.live());
+        match self.prepare(step) {
+            Delivery::Nothing => {}
+            Delivery::Patch(update) => self
+                .life
+                .push(self.life.encoder.one_of_many_changed(&update)),
+            Delivery::Snapshot {
+                snapshot, reset, ..
+            } => self.push_snapshot(&snapshot, reset),
+            Delivery::End => self.life.end(Bye::Gone),
+        }
+    }
+
+    fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
+        let encoder = &self.life.encoder;
+        let reset = match reset {
+            // Of all boards; the reader that fell behind on one still holds the others.
+            Some(ResetReason::Epoch) => Some(encoder.reset(ResetReason::Epoch)),
+            Some(reason) => Some(encoder.fell_behind(snapshot.board(), reason)),
+            None => None,
+        };
+        let list = encoder.one_of_many(snapshot);
+        if let Some(reset) = reset {
+            self.life.push(reset);
+        }
+        self.life.push(list);
+    }
+}
+
+fn position_of(found: &Watch) -> (ReaderPosition, Option<DateTime<Utc>>) {
+    (
+        ReaderPosition::new(found.snapshot.cursor().clone()),
+        found.subscription.channel.live().stale_since(),
+    )
+}
+
+impl EventStream for MultiBoardStream {
+    fn life(&mut self) -> &mut StreamLifetime {
+        &mut self.life
+    }
+
+    fn may_go_on(&self) -> bool {
+        let caller = &self.life.reader.caller;
+        self.subscriptions
+            .iter()
+            .all(|Subscription { channel, .. }| {
+                let policies = channel.live().policies().unwrap_or_default();
+                caller.may_read(&channel.board, policies)
+            })
+    }
+
+    /// Takes the events of all boards, once everything that was committed together is there.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.together.is_none() {
-            self.together = self.first_news().map(|(at, news)| {
+            self.together = self.next_event().map(|(at, event)| {
                 let following = self.life.deps.following.clone();
                 async move {
-                    if let Ok(BoardEvent::Update(update)) = &news {
+                    if let Ok(BoardEvent::Update(update)) = &event {
                         following
                             .wait_for_revision(update.revision(), CATCH_UP)
                             .await;
                     }
-                    (at, news)
+                    (at, event)
                 }
                 .boxed()
             });
@@ -129,139 +164,22 @@ impl MultiBoardStream {
         let Some(together) = &mut self.together else {
             return Poll::Pending;
         };
-        let (at, news) = ready!(together.poll_unpin(cx));
+        let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
         let following = &self.life.deps.following;
-        let upto = Cursor {
+        let published = Cursor {
             epoch: following.epoch(),
             revision: following.revision(),
         };
-        self.take(news, at);
-        while let Some((at, news)) = self.first_news() {
-            self.take(news, at);
+        self.take(at, event);
+        while let Some((at, event)) = self.next_event() {
+            self.take(at, event);
         }
-        // After a new epoch has begun only once every board was sent in it.
-        let is_of_one_epoch = self
-            .boards
-            .iter()
-            .all(|board| board.sent.epoch == upto.epoch);
-        let is_newer = upto.epoch != self.cursor.epoch || upto.revision > self.cursor.revision;
-        if !self.life.has_ended() && is_of_one_epoch && is_newer {
-            self.life.push(self.life.encoder.cursor(&upto));
-            self.cursor = upto;
+        if !self.life.has_ended() && self.position.advance(&published) {
+            self.life.push(self.life.encoder.cursor(&published));
         }
         Poll::Ready(())
-    }
-
-    fn first_news(&mut self) -> Option<(usize, Result<BoardEvent, Lagged>)> {
-        let news = |(at, board): (usize, &mut BoardReader)| {
-            board.subscription.try_next().map(|news| (at, news))
-        };
-        self.boards.iter_mut().enumerate().find_map(news)
-    }
-
-    fn take(&mut self, news: Result<BoardEvent, Lagged>, at: usize) {
-        match news {
-            Ok(BoardEvent::Update(update)) => self.tell(&update, at),
-            Ok(BoardEvent::PolicyChanged) => self.check_permission(),
-            Ok(BoardEvent::HistoryReset(snapshot)) => self.begin_again(&snapshot, at),
-            Ok(BoardEvent::Stale(since)) => self.set_stale(Some(since), at),
-            Ok(BoardEvent::Fresh) => self.set_stale(None, at),
-            Ok(BoardEvent::Gone) => self.life.end(Bye::Gone),
-            Err(Lagged) => {
-                self.check_permission();
-                let stale_since = self.boards[at].subscription.channel.live().stale_since();
-                self.set_stale(stale_since, at);
-                self.resync(at);
-            }
-        }
-    }
-
-    fn set_stale(&mut self, since: Option<DateTime<Utc>>, at: usize) {
-        self.boards[at].stale_since = since;
-        self.say_staleness();
-    }
-
-    fn say_staleness(&mut self) {
-        self.life.set_board_stale(
-            self.boards
-                .iter()
-                .filter_map(|board| board.stale_since)
-                .min(),
-        );
-    }
-
-    /// Sends a board's list of a new epoch, unless it was sent in it already. With the first such board everything that the
-    /// reader held is void; the others follow as they are read.
-    fn begin_again(&mut self, snapshot: &Snapshot, at: usize) {
-        self.check_permission();
-        let epoch = &snapshot.cursor().epoch;
-        if self.life.has_ended() || self.boards[at].sent.epoch == *epoch {
-            return;
-        }
-        if self.boards.iter().all(|board| board.sent.epoch != *epoch) {
-            self.life.push(self.life.encoder.reset(ResetReason::Epoch));
-        }
-        self.boards[at].sent = snapshot.cursor().clone();
-        self.life.push(self.life.encoder.one_of_many(snapshot));
-    }
-
-    fn check_permission(&mut self) {
-        let caller = &self.life.reader.caller;
-        let may_read = |reader: &BoardReader| {
-            let policies = reader
-                .subscription
-                .channel
-                .live()
-                .policies()
-                .unwrap_or_default();
-            caller.may_read(&reader.board, policies)
-        };
-        if !self.life.has_ended() && !self.boards.iter().all(may_read) {
-            self.life.disconnect();
-        }
-    }
-
-    fn tell(&mut self, update: &Update, at: usize) {
-        let reader = &mut self.boards[at];
-        if self.life.has_ended() || update.revision() <= reader.sent.revision {
-            return;
-        }
-        let encoder = &self.life.encoder;
-        let hole = update.patch.from > reader.sent.revision;
-        let frame = if hole {
-            encoder.one_of_many(&update.snapshot)
-        } else {
-            encoder.one_of_many_changed(update)
-        };
-        reader.sent.revision = update.revision();
-        self.life.push(frame);
-    }
-
-    /// Brings one board of a reader that fell behind to its newest list; the others are as they were.
-    fn resync(&mut self, at: usize) {
-        let reader = &mut self.boards[at];
-        let newest: Option<Arc<Snapshot>> = reader
-            .subscription
-            .channel
-            .live()
-            .last_known()
-            .map(Arc::clone);
-        let Some(newest) = newest.filter(|_| !self.life.has_ended()) else {
-            return;
-        };
-        if newest.cursor().epoch != reader.sent.epoch {
-            self.begin_again(&newest, at);
-        } else if newest.revision() > reader.sent.revision {
-            reader.sent.revision = newest.revision();
-            let reset = self
-                .life
-                .encoder
-                .fell_behind(&reader.board, ResetReason::Lagged);
-            self.life.push(reset);
-            self.life.push(self.life.encoder.one_of_many(&newest));
-        }
     }
 }
 
@@ -273,28 +191,13 @@ impl UpdateSource for MultiBoardStream {
         dispatchers: &WorkerDispatchers,
         member: Weak<dyn Subscriber>,
     ) -> Vec<Registration> {
-        self.boards
+        self.subscriptions
             .iter()
-            .map(|board| dispatchers.join(&board.subscription.channel, member.clone()))
+            .map(|subscription| dispatchers.join(&subscription.channel, member.clone()))
             .collect()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
-        loop {
-            match self.life.next() {
-                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
-                Next::End => return Poll::Ready(None),
-                Next::Wait => {}
-            }
-            match self.life.poll(cx) {
-                Poll::Ready(Woken::PermissionWatch) => self.check_permission(),
-                Poll::Ready(Woken::Tick) => {
-                    self.check_permission();
-                    self.life.tick();
-                }
-                Poll::Ready(Woken::Queued) => {}
-                Poll::Pending => ready!(self.poll_gather(cx)),
-            }
-        }
+        self.poll_chunks(cx)
     }
 }

@@ -1,0 +1,309 @@
+use std::{collections::BTreeMap, time::Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    BoardId, BoardLoad, Hub, Op, Policies, ReplayBuffer, Subscription,
+    fixtures::{changes, snapshot},
+};
+
+type Event = Result<BoardEvent, Lagged>;
+
+fn cursor(text: &str) -> Cursor {
+    text.parse().expect("a cursor")
+}
+
+fn list(at: &str) -> Arc<Snapshot> {
+    let board = "main".parse().expect("a name");
+    Arc::new(Snapshot::new(board, cursor(at), Vec::new()))
+}
+
+/// A hub whose readers may fall two events behind, with a board at that cursor.
+fn hub(at: &str) -> Hub {
+    let hub = Hub::new(500, 2);
+    load(&hub, list(at));
+    hub
+}
+
+fn load(hub: &Hub, list: Arc<Snapshot>) {
+    let snapshot = Arc::try_unwrap(list).expect("nobody else holds it");
+    let loaded = BoardLoad {
+        board_id: BoardId(1),
+        policies: Policies::default(),
+        tail: ReplayBuffer::new(snapshot.revision(), [], 8),
+        named_at: Revision::ZERO,
+        snapshot,
+    };
+    let channel = hub.channel(&"main".parse().expect("a name"));
+    hub.install(&channel, loaded, Instant::now())
+        .expect("nothing missed");
+}
+
+fn post(hub: &Hub, revision: u64, id: i64, shown: bool) {
+    let board = "main".parse().expect("a name");
+    hub.publish(&board, &changes(&[(revision, id, shown)]));
+}
+
+/// The update from a list at `from` to one at `to`.
+fn update(from: u64, to: u64) -> Event {
+    let hub = hub(&format!("e-{from}"));
+    let mut subscription = hub.subscribe(&"main".parse().expect("a name"));
+    post(&hub, to, 1, true);
+    subscription.try_next().expect("an update")
+}
+
+/// A new epoch that begins with the list at a cursor.
+fn reset(at: &str) -> Event {
+    Ok(BoardEvent::HistoryReset(list(at)))
+}
+
+/// What a step says, in one line.
+fn said(step: &Step) -> String {
+    let delivery = match &step.delivery {
+        Delivery::Nothing => "nothing".to_owned(),
+        Delivery::Patch(update) => format!("patch to {}", update.patch.to),
+        Delivery::Snapshot {
+            snapshot,
+            since,
+            reset,
+        } => {
+            let since = since.map(|since| format!(" since {since}"));
+            let reset = reset.map(|reason| format!(" after reset {}", reason.as_str()));
+            let (since, reset) = (since.unwrap_or_default(), reset.unwrap_or_default());
+            format!("list {}{since}{reset}", snapshot.cursor())
+        }
+        Delivery::End => "end".to_owned(),
+    };
+    let staleness = match step.staleness {
+        None => "",
+        Some(Staleness { since: Some(_) }) => "stale, ",
+        Some(Staleness { since: None }) => "fresh, ",
+    };
+    let check = if step.check_permission { "check, " } else { "" };
+    format!("{check}{staleness}{delivery}")
+}
+
+#[test]
+fn each_event_comes_to_one_step() {
+    let since = DateTime::UNIX_EPOCH;
+    // A reader at e-5, the event, the state of the board, what is sent, and where the reader is then.
+    let table: [(Event, &str, &str, &str); 16] = [
+        (update(5, 6), "e-6", "patch to e-6", "e-6"),
+        (update(4, 7), "e-7", "patch to e-7", "e-7"),
+        (update(6, 8), "e-8", "list e-8 since 5", "e-8"),
+        (update(4, 5), "e-5", "nothing", "e-5"),
+        (update(3, 4), "e-9", "nothing", "e-5"),
+        (
+            Ok(BoardEvent::PolicyChanged),
+            "e-9",
+            "check, nothing",
+            "e-5",
+        ),
+        (
+            reset("f-2"),
+            "f-2",
+            "check, list f-2 after reset epoch",
+            "f-2",
+        ),
+        (
+            reset("f-9"),
+            "f-9",
+            "check, list f-9 after reset epoch",
+            "f-9",
+        ),
+        (reset("e-9"), "e-9", "check, nothing", "e-5"),
+        (Ok(BoardEvent::Stale(since)), "e-9", "stale, nothing", "e-5"),
+        (Ok(BoardEvent::Fresh), "e-9", "fresh, nothing", "e-5"),
+        (Ok(BoardEvent::Gone), "e-9", "end", "e-5"),
+        (
+            Err(Lagged),
+            "e-9",
+            "check, fresh, list e-9 since 5 after reset lagged",
+            "e-9",
+        ),
+        (Err(Lagged), "e-5", "check, fresh, nothing", "e-5"),
+        (Err(Lagged), "e-4", "check, fresh, nothing", "e-5"),
+        (
+            Err(Lagged),
+            "f-2",
+            "check, fresh, list f-2 after reset epoch",
+            "f-2",
+        ),
+    ];
+    for (event, board, expected, sent) in table {
+        let about = format!("{event:?}, {board}");
+        let channel = hub(board).channel(&"main".parse().expect("a name"));
+        let mut reader = ReaderPosition::new(cursor("e-5"));
+        let step = reader.on(event, || channel.live());
+        assert_eq!(said(&step), expected, "{about}");
+        assert_eq!(reader.sent().to_string(), sent, "{about}");
+    }
+}
+
+#[test]
+fn a_reader_that_fell_behind_on_a_board_that_is_being_read_waits() {
+    let mut reader = ReaderPosition::new(cursor("e-5"));
+    let mut board = BoardState::default();
+    board.become_stale(DateTime::UNIX_EPOCH, Revision::ZERO);
+    let step = reader.on(Err(Lagged), || &board);
+    assert_eq!(said(&step), "check, stale, nothing");
+}
+
+#[test]
+fn only_a_reader_that_fell_behind_looks_at_the_board() {
+    let mut reader = ReaderPosition::new(cursor("e-5"));
+    fn untouched() -> &'static BoardState {
+        unreachable!("it takes a lock")
+    }
+    for event in [update(5, 6), update(9, 10), update(2, 3)] {
+        reader.on(event, untouched);
+    }
+    reader.on(reset("f-1"), untouched);
+}
+
+fn both(first: &str, second: &str) -> MultiBoardPosition {
+    let boards = [first, second].map(|at| (ReaderPosition::new(cursor(at)), None));
+    MultiBoardPosition::new(boards, cursor("e-5"))
+}
+
+#[test]
+fn a_new_epoch_resets_all_boards_once() {
+    let (mut reader, state) = (both("e-5", "e-4"), BoardState::default());
+    for (at, epoch, expected, advances) in [
+        (1, "f-3", "check, list f-3 after reset epoch", false),
+        // The cursor stands for both boards, so it waits for both.
+        (0, "f-2", "check, list f-2", true),
+        (0, "f-2", "check, nothing", false),
+    ] {
+        let step = reader.on(at, reset(epoch), || &state);
+        assert_eq!(said(&step), expected);
+        assert_eq!(reader.advance(&cursor("f-3")), advances, "{expected}");
+    }
+}
+
+#[test]
+fn a_reader_that_fell_behind_on_one_board_keeps_the_others() {
+    let mut reader = both("e-5", "e-4");
+    let channel = hub("e-9").channel(&"main".parse().expect("a name"));
+    let step = reader.on(1, Err(Lagged), || channel.live());
+    assert_eq!(
+        said(&step),
+        "check, fresh, list e-9 since 4 after reset lagged"
+    );
+    assert_eq!(
+        said(&reader.on(0, update(5, 6), || channel.live())),
+        "patch to e-6"
+    );
+    assert!(reader.advance(&cursor("e-9")) && !reader.advance(&cursor("e-8")));
+}
+
+#[test]
+fn boards_are_stale_since_the_first_of_them() {
+    let (mut reader, state) = (both("e-5", "e-5"), BoardState::default());
+    let [first, second] = [1, 2].map(|s| DateTime::from_timestamp(s, 0).expect("a time"));
+    for (at, event, since) in [
+        (1, BoardEvent::Stale(second), Some(second)),
+        (0, BoardEvent::Stale(first), Some(first)),
+        (0, BoardEvent::Fresh, Some(second)),
+        (1, BoardEvent::Fresh, None),
+    ] {
+        let step = reader.on(at, Ok(event), || &state);
+        assert_eq!(step.staleness, Some(Staleness { since }));
+    }
+}
+
+/// A client that follows a board, and what it shows.
+struct Client {
+    subscription: Subscription,
+    position: ReaderPosition,
+    shown: BTreeMap<i64, u64>,
+}
+
+impl Client {
+    /// Takes the next event; returns whether there was one.
+    fn receive(&mut self) -> bool {
+        let Some(event) = self.subscription.try_next() else {
+            return false;
+        };
+        let channel = &self.subscription.channel;
+        match self.position.on(event, || channel.live()).delivery {
+            Delivery::Nothing => {}
+            Delivery::Patch(update) => {
+                for op in &update.patch.ops {
+                    match op {
+                        Op::Set(topic) => {
+                            self.shown.insert(topic.id.0, topic.revision.get());
+                        }
+                        Op::Delete { id, .. } => drop(self.shown.remove(&id.0)),
+                    }
+                }
+            }
+            Delivery::Snapshot { snapshot, .. } => {
+                self.shown = snapshot
+                    .topics()
+                    .iter()
+                    .map(|topic| (topic.id.0, topic.revision.get()))
+                    .collect();
+            }
+            Delivery::End => panic!("the board is there"),
+        }
+        true
+    }
+}
+
+proptest! {
+    /// However posts and deletes, and what a reader takes, follow each other: it shows a list that there was, at no earlier
+    /// revision than before, and the newest in the end.
+    #[test]
+    fn a_reader_shows_only_lists_that_there_were(
+        began in 1_u64..4,
+        commits in proptest::collection::vec(
+            (1_i64..4, proptest::bool::weighted(0.6), 0_usize..3), 1..30,
+        ),
+    ) {
+        let hub = hub("e-3");
+        // It may stand before what its channel begins with.
+        let mut client = Client {
+            subscription: hub.subscribe(&"main".parse().expect("a name")),
+            position: ReaderPosition::new(snapshot(began, &[]).cursor().clone()),
+            shown: BTreeMap::new(),
+        };
+        let mut truth = BTreeMap::from([(began, BTreeMap::new()), (3, BTreeMap::new())]);
+        let mut topics = BTreeMap::new();
+        for (revision, (id, is_set, received)) in (4..).zip(commits) {
+            if is_set {
+                topics.insert(id, revision);
+            } else {
+                topics.remove(&id);
+            }
+            truth.insert(revision, topics.clone());
+            post(&hub, revision, id, is_set);
+            for _ in 0..received {
+                let before = client.position.sent().revision;
+                client.receive();
+                let at = client.position.sent().revision;
+                prop_assert!(at >= before);
+                prop_assert_eq!(Some(&client.shown), truth.get(&at.get()));
+            }
+        }
+        while client.receive() {}
+        prop_assert_eq!(client.shown, topics);
+    }
+}
+
+#[test]
+fn a_reader_that_was_brought_into_a_new_epoch_is_sent_nothing_of_the_old_one() {
+    let hub = hub("e-5");
+    let board = "main".parse().expect("a name");
+    let mut subscription = hub.subscribe(&board);
+    let mut reader = ReaderPosition::new(cursor("e-5"));
+    (6..9).for_each(|revision| post(&hub, revision, 1, true));
+    hub.restart(&"f".parse().expect("an epoch"));
+    load(&hub, list("f-2"));
+    let channel = Arc::clone(&subscription.channel);
+    while let Some(event) = subscription.try_next() {
+        reader.on(event, || channel.live());
+    }
+    assert_eq!(reader.sent().to_string(), "f-2");
+}
