@@ -11,6 +11,7 @@ mod blocking;
 pub mod cli;
 mod config;
 mod data_version;
+mod encode;
 mod error;
 mod exit;
 mod failpoint;

@@ -14,11 +14,11 @@ use kairanban_store::StoreError;
 use serde::Deserialize;
 
 use crate::{
+    encode::{Bye, Encoder, StreamFormat, payload_of},
     error::ApiError,
     http::{accept, board_name, caller},
     limits::ClientAddress,
     net::hijack::{HijackBody, HijackableSocket},
-    render::{Bye, Encoder, StreamFormat, payload_of},
     service::Since,
     state::AppState,
     stream::{
@@ -80,7 +80,7 @@ pub async fn get_board_stream(
     board: Path<String>,
     query: Query<StreamQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let dialect = match query.format.as_deref() {
+    let format = match query.format.as_deref() {
         None if accept::prefers_ndjson(&request) => StreamFormat::Ndjson,
         None => StreamFormat::List,
         Some(name) => StreamFormat::named(name).ok_or_else(|| {
@@ -90,7 +90,7 @@ pub async fn get_board_stream(
             )
         })?,
     };
-    open(&request, &state, &board_name(&board)?, dialect, &query).await
+    open(&request, &state, &board_name(&board)?, format, &query).await
 }
 
 /// `GET /stream?board=a&board=b`
@@ -103,7 +103,7 @@ pub async fn get_many_stream(
     query: Query<Vec<(String, String)>>,
 ) -> Result<HttpResponse, ApiError> {
     let (boards, query) = many(query.into_inner(), state.boards_per_stream_max)?;
-    let dialect = match query.format.as_deref() {
+    let format = match query.format.as_deref() {
         None if accept::prefers_ndjson(&request) => StreamFormat::Ndjson,
         None | Some("list") => StreamFormat::List,
         Some("patch") => StreamFormat::Patch,
@@ -115,11 +115,11 @@ pub async fn get_many_stream(
             ));
         }
     };
-    if !accept::allows(&request, dialect.media_type()) {
+    if !accept::allows(&request, format.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let encoder = packed(encoder(&state, dialect, &query)?, &request, &query)?;
-    let refused = |reason| Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)));
+    let encoder = packed(encoder(&state, format, &query)?, &request, &query)?;
+    let refused = |reason| Ok(head(format, false).body(state.timing.refusal(&encoder, reason)));
     if state.drain.has_begun() {
         return refused(Bye::Shutdown);
     }
@@ -152,7 +152,7 @@ pub async fn get_many_stream(
         Arc::clone(&state.stream_deps),
         Reader { caller, permit },
     );
-    Ok(answer(&request, head(dialect, gzip), open).await)
+    Ok(answer(&request, head(format, gzip), open).await)
 }
 
 /// The boards of a query, each once, and the rest of it.
@@ -240,26 +240,26 @@ async fn open(
     request: &HttpRequest,
     state: &AppState,
     board: &BoardName,
-    dialect: StreamFormat,
+    format: StreamFormat,
     query: &StreamQuery,
 ) -> Result<HttpResponse, ApiError> {
-    if !accept::allows(request, dialect.media_type()) {
+    if !accept::allows(request, format.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
-    let encoder = packed(encoder(state, dialect, query)?, request, query)?;
+    let encoder = packed(encoder(state, format, query)?, request, query)?;
     let gzip = encoder.gzip;
     match begin(request, state, board, encoder, query).await? {
-        Begun::Stream(stream) => Ok(answer(request, head(dialect, gzip), *stream).await),
+        Begun::Stream(stream) => Ok(answer(request, head(format, gzip), *stream).await),
         Begun::Refused(encoder, reason) => {
-            Ok(head(dialect, false).body(state.timing.refusal(&encoder, reason)))
+            Ok(head(format, false).body(state.timing.refusal(&encoder, reason)))
         }
     }
 }
 
-/// How a stream of `dialect` is spoken, as the query wants it.
+/// Builds the encoder of `format` with the options of the query.
 pub(super) fn encoder(
     state: &AppState,
-    dialect: StreamFormat,
+    format: StreamFormat,
     query: &StreamQuery,
 ) -> Result<Encoder, ApiError> {
     let visible_heartbeat = match query.heartbeat.as_deref() {
@@ -268,7 +268,7 @@ pub(super) fn encoder(
         Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
     };
     Ok(Encoder::new(
-        dialect,
+        format,
         visible_heartbeat,
         Arc::clone(&state.fragments),
     ))
@@ -327,7 +327,7 @@ pub(super) async fn begin(
     };
     let since = match since(request, query) {
         // What is new is what comes.
-        Since::Start if encoder.dialect == StreamFormat::Raw && query.since.is_none() => Since::Now,
+        Since::Start if encoder.format == StreamFormat::Raw && query.since.is_none() => Since::Now,
         since => since,
     };
     let watch = match state.bulletin.watch(&caller, board, since).await {
@@ -343,9 +343,9 @@ pub(super) async fn begin(
     ))))
 }
 
-fn head(dialect: StreamFormat, gzip: bool) -> HttpResponseBuilder {
+fn head(format: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
-    head.content_type(dialect.media_type())
+    head.content_type(format.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((
             header::CONTENT_ENCODING,

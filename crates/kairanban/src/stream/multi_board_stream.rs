@@ -19,7 +19,7 @@ use super::{
     lifetime::{Next, StreamLifetime, Woken},
 };
 use crate::{
-    render::{Bye, Chunk, Encoder},
+    encode::{Bye, Chunk, Encoder},
     service::{CATCH_UP, First, ResetReason, Watch},
 };
 

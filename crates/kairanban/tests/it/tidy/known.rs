@@ -10,7 +10,6 @@ pub const LONG_FILES: Known = &[
     ("crates/kairanban/src/follower.rs", 501),
     ("crates/kairanban/src/http/rest/topics.rs", 491),
     ("crates/kairanban/src/http/stream.rs", 449),
-    ("crates/kairanban/src/render.rs", 446),
     ("crates/kairanban/src/service/board_view.rs", 433),
 ];
 
@@ -30,23 +29,18 @@ pub const CYCLES: Known = &[
 /// Names of several types, with how many.
 pub const REPEATED_TYPES: Known = &[
     ("BoardChange", 2),
-    ("Bye", 2),
     ("Check", 2),
     ("Command", 2),
     ("Copy", 2),
     ("Draft", 2),
     ("Events", 2),
     ("Found", 2),
-    ("Line", 2),
-    ("List", 2),
     ("Number", 2),
     ("Op", 2),
     ("Parts", 6),
     ("Patch", 2),
-    ("Place", 3),
     ("Problem", 2),
     ("Reader", 2),
-    ("Reason", 2),
     ("Refusal", 2),
     ("Secret", 2),
     ("Sender", 2),
