@@ -6,6 +6,14 @@
 -- `kairanban config check` names what is missing. A program that only posts needs much less; so does one that only reads.
 
 \set ON_ERROR_STOP on
+\if :{?role}
+\else
+  DO $$ BEGIN RAISE 'Name the role: psql -v role=NAME -v schema=public -f ...'; END $$;
+\endif
+\if :{?schema}
+\else
+  \set schema public
+\endif
 
 -- As Postgres itself has it from 15 on: who can make functions and operators there can have the owner's functions call them.
 REVOKE CREATE ON SCHEMA :"schema" FROM PUBLIC;

@@ -6,6 +6,14 @@
 -- docs/DATABASE.md says what such a role can do with it, and what it can still hold up.
 
 \set ON_ERROR_STOP on
+\if :{?role}
+\else
+  DO $$ BEGIN RAISE 'Name the role: psql -v role=NAME -v schema=public -f ...'; END $$;
+\endif
+\if :{?schema}
+\else
+  \set schema public
+\endif
 
 -- What was granted before and is not below goes.
 REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"role";

@@ -21,7 +21,7 @@ pub enum ClientError {
     #[error("{0}")]
     Unavailable(String),
     /// The connection could not be had, or was lost.
-    #[error("no connection to the server: {0}")]
+    #[error("cannot connect to the server, or the connection was lost: {0}")]
     Connection(String),
     /// The server said what this client does not understand.
     #[error("the server's answer cannot be understood: {0}")]
@@ -46,13 +46,17 @@ impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error as _;
         // Its own words stop at "error sending request"; the reason stands below.
+        let server = error
+            .url()
+            .map(|url| format!("{}: ", url.origin().ascii_serialization()))
+            .unwrap_or_default();
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(deeper) = cause {
             text = deeper.to_string();
             cause = deeper.source();
         }
-        Self::Connection(text)
+        Self::Connection(format!("{server}{text}"))
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn all() -> Vec<(&'static str, Check)> {
         "Coming back: the header wins, then last_event_id, lastEventId, since" => resuming::where_the_cursor_stands,
         "Coming back: an empty header and earliest mean from the start, now means from here" => resuming::words,
         "Coming back: since=10m begins where the board was then" => resuming::time,
+        "Coming back: since=yesterday is 400, unless the header counts" => resuming::no_start,
         "Coming back: a cursor that cannot be served is reset, then the list" => resuming::resets,
         "While it is open: a heartbeat can be an event" => streaming::heartbeat,
         "Other forms: list, and the tutorial's address" => dialects::lists,

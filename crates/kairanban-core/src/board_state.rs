@@ -4,7 +4,7 @@
 //! clock. [`Hub`](crate::Hub) puts the lock around it.
 
 mod loaded_board;
-mod resume;
+mod replay;
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{BoardChanges, BoardId, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Update};
 use loaded_board::LoadedBoard;
 
-pub use resume::{Gap, Resume};
+pub use replay::HistoryRange;
 
 /// A board as it was read from the database.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use std::{
 
 use kairanban_core::{
     BoardChanges, BoardEvent, BoardId, BoardInfo, BoardLoad, Change, ChangeKind, Hub, Lagged,
-    Policies, Published, ReplayBuffer, Resume, Snapshot, Subscription, TopicId,
+    LogBounds, Opening, Policies, Published, ReplayBuffer, Snapshot, StartAt, Subscription,
+    TopicId, plan_opening,
 };
 use shuttle::{
     sync::{
@@ -127,19 +128,22 @@ impl Reader {
         }
         let live = subscription.channel.live();
         let snapshot = std::sync::Arc::clone(live.last_known().expect("just read"));
-        let first = live.resume(&cursor(held)).expect("just read");
+        let log = LogBounds {
+            published: revision(head.load(Ordering::SeqCst)),
+            trimmed_to: revision(0),
+        };
+        let plan = plan_opening(&StartAt::Cursor(cursor(held)), &live, log).expect("just read");
         drop(live);
         let mut reader = Self {
             subscription,
             sent: snapshot.revision().get(),
             list: list_at(held),
         };
-        match first {
-            Resume::UpToDate => reader.sent = held.max(reader.sent),
-            Resume::Patch(patch) => apply(&mut reader.list, &patch.ops),
-            Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => {
-                reader.list = listed(&snapshot)
-            }
+        match plan.opening {
+            Opening::Nothing => reader.sent = held.max(reader.sent),
+            Opening::Patch(patch) => apply(&mut reader.list, &patch.ops),
+            Opening::SnapshotSince(_) => reader.list = listed(&snapshot),
+            Opening::Snapshot { reset } => panic!("no reason for a reset: {reset:?}"),
         }
         reader.check();
         reader

@@ -5,7 +5,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{Gap, ReplayBuffer, TopicId};
+use kairanban_core::{HistoryRange, ReplayBuffer, TopicId};
 
 use crate::{
     StoreError,
@@ -15,7 +15,7 @@ use crate::{
     sql::{REVISION_MAX, number, revision, row_limit},
 };
 
-/// Reads what a reader that comes back from somewhere in the gap needs of a board's history: which topics
+/// Reads what a reader that comes back from somewhere in the range needs of a board's history: which topics
 /// changed, and which a full board has pushed out. Reads `rows_max` changes at most, and keeps the
 /// `replay_max` topics that changed last.
 ///
@@ -26,21 +26,21 @@ use crate::{
 /// often does no harm.
 pub(crate) fn read(
     connection: &mut AnyConnection,
-    gap: &Gap,
+    range: &HistoryRange,
     topics_max: usize,
     rows_max: usize,
     replay_max: usize,
 ) -> Result<ReplayBuffer, StoreError> {
     // What was pushed out is not archived yet, or there is a change that says so, which is read later.
-    let waiting = if gap.shown >= topics_max {
-        below(connection, gap, replay_max)?
+    let waiting = if range.shown >= topics_max {
+        below(connection, range, replay_max)?
     } else {
         Vec::new()
     };
     if waiting.len() > replay_max || replay_max == 0 {
-        return Ok(ReplayBuffer::new(gap.upto, [], replay_max));
+        return Ok(ReplayBuffer::new(range.upto, [], replay_max));
     }
-    let spared = row_limit(topics_max.saturating_sub(gap.shown).max(1) - 1);
+    let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
     // One pass: the rest is of as many rows as topics changed.
     let text = format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
@@ -52,8 +52,8 @@ pub(crate) fn read(
          (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
          SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, touched.revision \
          FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL ORDER BY touched.revision DESC LIMIT {limit}",
-        board = gap.board_id.0,
-        after = number(gap.after),
+        board = range.board_id.0,
+        after = number(range.after),
         rows_max = row_limit(rows_max),
         limit = row_limit(replay_max) + 1,
     );
@@ -72,7 +72,7 @@ pub(crate) fn read(
         .flatten()
         .max()
         .unwrap_or(0)
-        .max(number(gap.after));
+        .max(number(range.after));
     let touched = rows.iter().rev().filter_map(|row| {
         Some((
             row.revision.filter(|at| *at > known_from)?,
@@ -80,13 +80,13 @@ pub(crate) fn read(
         ))
     });
     let touched = touched
-        .map(|(at, id)| Ok((revision(at)?.min(gap.upto), id)))
+        .map(|(at, id)| Ok((revision(at)?.min(range.upto), id)))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let waiting = waiting.into_iter().map(|id| (gap.upto, TopicId(id)));
+    let waiting = waiting.into_iter().map(|id| (range.upto, TopicId(id)));
     // After the reading: what was forgotten meanwhile is not in it.
     let floor = revision(known_from)?
         .max(history::trimmed_to(connection)?)
-        .min(gap.upto);
+        .min(range.upto);
     Ok(ReplayBuffer::new(
         floor,
         touched.into_iter().chain(waiting),
@@ -97,14 +97,14 @@ pub(crate) fn read(
 /// The newest topics that a full board no longer shows and that wait to be archived.
 fn below(
     connection: &mut AnyConnection,
-    gap: &Gap,
+    range: &HistoryRange,
     replay_max: usize,
 ) -> Result<Vec<i64>, StoreError> {
-    let first = gap.first.map_or(i64::MIN, |first| first.0);
+    let first = range.first.map_or(i64::MIN, |first| first.0);
     let limit = row_limit(replay_max) + 1;
     let waiting = topics::table.filter(
         topics::board_id
-            .eq(gap.board_id.0)
+            .eq(range.board_id.0)
             .and(topics::archived.eq(false))
             .and(topics::id.lt(first)),
     );

@@ -12,8 +12,8 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use kairanban_core::{
-    BoardId, BoardLoad, BoardName, Cursor, Epoch, Gap, Revision, Snapshot, Topic, TopicEdit,
-    TopicId,
+    BoardId, BoardLoad, BoardName, Cursor, Epoch, HistoryRange, Revision, Snapshot, Topic,
+    TopicEdit, TopicId,
 };
 
 use crate::{
@@ -90,7 +90,7 @@ pub(crate) fn load(
         .collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
-    let newest = Gap {
+    let newest = HistoryRange {
         board_id,
         after: Revision::ZERO,
         upto: at,

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardLoad, BoardName, Epoch, Gap, LogEntry, LogPosition, Policies,
+    AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogEntry, LogPosition, Policies,
     ReplayBuffer, Scope, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -120,19 +120,19 @@ impl Store {
         self.with(|connection| repository::board_head(connection, board))
     }
 
-    /// A board's history within a gap, for readers who come back from further than what is read along with
+    /// A part of a board's history, for readers who come back from further than what is read along with
     /// the board.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn history(&self, gap: &Gap) -> Result<ReplayBuffer, StoreError> {
+    pub fn history(&self, range: &HistoryRange) -> Result<ReplayBuffer, StoreError> {
         let StoreConfig {
             topics_max,
             resume_max,
             replay_max,
             ..
         } = self.config;
-        self.with(|connection| replay::read(connection, gap, topics_max, resume_max, replay_max))
+        self.with(|connection| replay::read(connection, range, topics_max, resume_max, replay_max))
     }
 
     /// Topics in a live list, at most.

@@ -22,7 +22,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::worker::Shared;
-use crate::{Committed, Store, StoreError, Write, WriterHealth, write::WriteAnswer};
+use crate::{
+    Committed, Store, StoreError, Write, WriterHealth, error::FaultKind, write::WriteAnswer,
+};
 
 /// Bounds of the writer.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +93,7 @@ impl Writer {
     /// If the write is refused, or the database or the queue has no room for it.
     pub async fn write(&self, write: Write) -> WriteAnswer {
         let (answer, answered) = oneshot::channel();
-        let full = |_| StoreError::Unavailable("too many writes are waiting".to_owned());
+        let full = |_| StoreError::fault(FaultKind::Busy, "too many writes are waiting");
         self.queue.try_send(Job { write, answer }).map_err(full)?;
         answered
             .await

@@ -15,10 +15,10 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
-use kairanban_store::{FoundToken, Secret, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
-use crate::{blocking::query, service::BoardService};
+use crate::blocking::query;
 
 pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
@@ -197,7 +197,25 @@ fn actor(token: Token) -> Actor {
     }
 }
 
-impl BoardService {
+/// Finds out who asks. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    store: Store,
+    finder: TokenFinder,
+    held: ActiveTokens,
+}
+
+impl Authenticator {
+    /// Creates one that finds tokens by `finder` and follows those in use among `held`.
+    #[must_use]
+    pub const fn new(store: Store, finder: TokenFinder, held: ActiveTokens) -> Self {
+        Self {
+            store,
+            finder,
+            held,
+        }
+    }
+
     /// Finds out who shows `secret`; without one it is anybody.
     ///
     /// # Errors
@@ -206,7 +224,7 @@ impl BoardService {
         let Some(secret) = secret.map(str::to_owned) else {
             return Ok(Caller::default());
         };
-        let find = || self.finder().find(secret.clone());
+        let find = || self.finder.find(secret.clone());
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
@@ -222,12 +240,12 @@ impl BoardService {
     ) -> Result<Caller, Denied> {
         let find = || {
             let (secret, board) = (secret.to_owned(), board.clone());
-            query(self.store(), move |store| {
+            query(&self.store, move |store| {
                 store.use_ticket(&secret, &board, times)
             })
         };
         let token = self.follow_token(find).await?;
-        let hold = self.held().take_ticket(secret);
+        let hold = self.held.take_ticket(secret);
         Ok(self.admit(token, Some((board.clone(), Arc::new(hold)))))
     }
 
@@ -238,7 +256,7 @@ impl BoardService {
     ) -> Caller {
         Caller(Some(Box::new(Grant {
             token,
-            held: self.held().clone(),
+            held: self.held.clone(),
             ticket,
         })))
     }
@@ -252,13 +270,13 @@ impl BoardService {
         F: Future<Output = Result<Option<FoundToken>, StoreError>>,
     {
         loop {
-            let looks = self.held().looks();
+            let looks = self.held.looks();
             let token = find()
                 .await?
-                .filter(|found| self.held().is_good(found))
+                .filter(|found| self.held.is_good(found))
                 .ok_or(Denied::Unknown)?;
-            let followed = self.held().follow(token);
-            if self.held().looks() == looks {
+            let followed = self.held.follow(token);
+            if self.held.looks() == looks {
                 return Ok(followed);
             }
         }
@@ -300,7 +318,7 @@ impl BoardService {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
-        query(self.store(), move |store| {
+        query(&self.store, move |store| {
             store.create_ticket(token.id, &board, &made)
         })
         .await?;

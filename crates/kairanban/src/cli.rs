@@ -95,7 +95,7 @@ impl Cli {
             Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
             Command::Token(command) => {
                 let _log = telemetry::start();
-                command.run(&server::open_store(&load()?)?)
+                command.run(&server::open_current_store(&load()?)?)
             }
             Command::Post(post) => on_a_server(post.run(&load()?.here())),
             Command::Tail(tail) => on_a_server(tail.run(&load()?.here())),

@@ -95,11 +95,18 @@ pub enum ApiError {
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     TooSlow,
-    /// The database is away, or the server ends.
+    /// The database is away, or the server ends. A write may have been done.
     #[error(
-        "the board cannot be reached now; whether a write was done is unknown, so look before you repeat it"
+        "the board cannot be reached now; a post may have been written all the same: check before you repeat it, \
+         or repeat it with its Idempotency-Key"
     )]
     Unavailable {
+        /// For the log.
+        cause: String,
+    },
+    /// The database cannot write now, and the write was rolled back.
+    #[error("the board cannot be written now; nothing was written, so it is safe to repeat this")]
+    NotWritten {
         /// For the log.
         cause: String,
     },
@@ -173,7 +180,7 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Unavailable { .. } | Self::NotWritten { .. } => "unavailable",
             Self::Internal { .. } => "internal",
         }
     }
@@ -213,7 +220,7 @@ impl ApiError {
                     tracing::error!(%cause, suppressed, "a request failed");
                 }
             }
-            Self::Unavailable { cause } => {
+            Self::Unavailable { cause } | Self::NotWritten { cause } => {
                 if let Some(suppressed) = OUTAGES.line() {
                     tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }
@@ -246,7 +253,7 @@ impl ResponseError for ApiError {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NotWritten { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -261,7 +268,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
-            Self::Unavailable { .. } => {
+            Self::Unavailable { .. } | Self::NotWritten { .. } => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::Unauthorized => drop(
@@ -296,10 +303,10 @@ impl From<StoreError> for ApiError {
                 Self::Unavailable { cause }
             }
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
-            StoreError::KeyInUse => Self::Unavailable {
+            StoreError::KeyInUse => Self::NotWritten {
                 cause: error.to_string(),
             },
-            StoreError::Fault(fault) => Self::Unavailable {
+            StoreError::Fault(fault) => Self::NotWritten {
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },

@@ -1,28 +1,45 @@
-//! The follower: the one task per process that reads the change log in revision order, over all
-//! boards, and publishes what changed.
+//! The follower: the one task of a process that reads the change log and publishes what changed.
 //!
-//! Everybody who knows of a commit wakes it, and it looks for itself; a signal may be lost, doubled
-//! or late without harm, because it looks every `database.poll_ms` anyway. One publisher and
-//! growing revisions: order cannot be lost.
+//! ```text
+//!  the writer's commits   OwnCommits ──┐
+//!  LISTEN, Redis          backplane  ──┤                              publishing
+//!  SQLite's counter       data_version ┼─ Wake ─▶ Follower::run ──┬─▶ tokens      who may look
+//!  a reader that waits    FollowerStatus┤         1 publish_own   ├─▶ policies    which streams end
+//!  nothing at all         database.poll_ms        2 poll_log      └─▶ Hub         what there is to see
+//!                                                     │
+//!                                                     └─▶ settle: another history? ─▶ begin_epoch
+//! ```
 //!
-//! Every reading begins with the last change that was read before. If that is not there any more, the
-//! database was restored, and a new epoch begins.
+//! **A wake carries no data.** Everyone who knows of a commit wakes the follower, and the follower reads the log itself. So a
+//! wake may be lost, doubled or late without harm: the log is read every `database.poll_ms` anyway. The exception are commits
+//! of this process: [`OwnCommits`] brings their topics along, and they are published without reading, if their revision
+//! follows on the last one that was published.
+//!
+//! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing else publishes, so the
+//! order cannot be lost.
+//!
+//! **Every reading begins with the last change that was read before** ([`position`]). If that is not there any more, the database was
+//! restored, and a new epoch begins: what memory holds is forgotten, and every reader is sent the list again.
+//!
+//! **One bad board stops only itself.** A board that cannot be read is stale and is retried ([`stale`]); the rest goes on.
+//! If the log itself cannot be read, [`FollowerStatus::stale_since`] says since when, and everything is tried again at the
+//! next wake.
 
 mod position;
+mod publishing;
 mod stale;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Hub, LogPosition, LogRow,
-    Published, Revision, StaleLoad, Topic, Verdict,
+    BoardChanges, BoardId, BoardName, Hub, LogPosition, LogRow, Published, Revision, Topic, Verdict,
 };
-use kairanban_store::{ChangeBatch, ChangedBoard, Committed, CreatedTopic, Store, StoreError};
+use kairanban_store::{Committed, CreatedTopic, Store, StoreError};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep_until,
@@ -30,8 +47,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, failpoint,
-    reconcile::Reconciler, service::HighWater, shared_snapshots::Loader,
+    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, board_loader::BoardLoader,
+    failpoint, high_water::HighWater,
 };
 
 use position::OWN_MAX;
@@ -45,12 +62,11 @@ const ADOPTED: &str = "another one was drawn, or it is another database";
 #[derive(Debug)]
 pub struct FollowerDeps {
     pub(crate) store: Store,
-    pub(crate) loader: Loader,
+    pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) held: ActiveTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
-    pub(crate) reconciler: Reconciler,
     /// What readers of this node wait for.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the log was trimmed.
@@ -251,150 +267,6 @@ impl Follower {
         };
         self.take(stretch).await?;
         Ok(true)
-    }
-
-    /// Publishes a stretch of the log.
-    async fn take(&mut self, stretch: ChangeBatch) -> Result<(), StoreError> {
-        match stretch {
-            ChangeBatch::Changes { changes, last } => {
-                if last.is_some() {
-                    self.follow(&changes).await?;
-                    self.advance_to(last);
-                }
-            }
-            ChangeBatch::Boards { last, boards } => {
-                self.resync(boards).await?;
-                self.advance_to(last);
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes what changed, board by board.
-    async fn follow(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
-        let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
-        for change in changes {
-            if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
-                let known = governed
-                    .get(&change.board_id)
-                    .and_then(|known| known.named_at);
-                let named_at = change.names_board.then_some(change.revision).max(known);
-                let now = BoardChange {
-                    revision: change.revision,
-                    standing: change.board.clone(),
-                    named_at,
-                };
-                governed.insert(change.board_id, now);
-            } else if let Some(board) = &change.board {
-                boards.entry(&board.name).or_default().push(change);
-            }
-        }
-        // Who may look comes before what there is to see.
-        if changes
-            .iter()
-            .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
-        {
-            self.refresh_tokens().await?;
-        }
-        self.deps.hub.apply_policies(&governed);
-        for (board, changes) in &boards {
-            if self.deps.hub.publish(board, changes) == Published::Reload {
-                self.reload(board, changes.revision()).await;
-            }
-        }
-        // What a later version wrote can be read, if not followed.
-        for change in changes
-            .iter()
-            .filter(|change| change.kind == ChangeKind::Unknown)
-        {
-            if let Some(board) = change
-                .board
-                .as_ref()
-                .filter(|board| self.deps.hub.mark_stale(&board.name, change.revision))
-            {
-                self.reload(&board.name, change.revision).await;
-            }
-        }
-        let written = changes
-            .iter()
-            .filter(|change| change.kind == ChangeKind::Set)
-            .filter_map(|change| change.board.as_ref());
-        written.for_each(|board| self.deps.archiver.request_archive(&board.name));
-        Ok(())
-    }
-
-    /// Reads the tokens anew that somebody came in by, and tells those whose token changed or ended.
-    async fn refresh_tokens(&self) -> Result<(), StoreError> {
-        let asked = self.deps.held.begin_refresh();
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let ids = asked.clone();
-        let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
-        self.deps.held.finish_refresh(&asked, &found);
-        Ok(())
-    }
-
-    /// Reads anew what somebody watches of boards that changed more than is worth following.
-    async fn resync(&mut self, boards: Vec<ChangedBoard>) -> Result<(), StoreError> {
-        tracing::debug!(
-            boards = boards.len(),
-            "much changed at once, reading the boards anew"
-        );
-        self.refresh_tokens().await?;
-        let change = |board: &ChangedBoard| BoardChange {
-            revision: board.revision,
-            standing: board.standing.clone(),
-            named_at: None,
-        };
-        self.deps.hub.apply_policies(
-            &boards
-                .iter()
-                .map(|board| (board.id, change(board)))
-                .collect(),
-        );
-        for board in &boards {
-            let Some(now) = &board.standing else { continue };
-            if self.deps.hub.mark_stale(&now.name, board.revision) {
-                self.reload(&now.name, board.revision).await;
-            }
-            self.deps.archiver.request_archive(&now.name);
-        }
-        Ok(())
-    }
-
-    /// Reads a board that changed up to `revision`. One that cannot be read holds up no other: its readers hear that it is
-    /// stale, and it is tried again.
-    async fn reload(&mut self, board: &BoardName, revision: Revision) {
-        let epoch = self.position.borrow().epoch.clone();
-        match self.deps.loader.load(&epoch, board).await {
-            Ok(loaded) => {
-                let (id, at) = (loaded.board_id, loaded.snapshot.revision());
-                match self
-                    .deps
-                    .hub
-                    .install(&self.deps.hub.channel(board), loaded, Instant::now())
-                {
-                    // Read too early: a later change says so. A stale board is tried again anyway.
-                    Err(StaleLoad) => return,
-                    Ok(Published::Differs) => self.deps.reconciler.report(id, at),
-                    Ok(_) => {}
-                }
-                if self.stale_boards.remove(board) {
-                    tracing::info!(%board, "the board can be read again");
-                }
-            }
-            // Gone meanwhile: a later change says so.
-            Err(StoreError::NoSuchBoard(_)) => drop(self.stale_boards.remove(board)),
-            Err(error) => {
-                // Before its readers hear of it: `/readyz` names it to whoever asks then.
-                if self.stale_boards.add(board, Instant::now()) {
-                    tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
-                }
-                self.deps.hub.become_stale(board, Utc::now(), revision);
-            }
-        }
     }
 
     /// Finds out whether this is still the history that was followed.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking::in_the_background, config::Config, failpoint, follower::FollowerStatus,
-    limits::Quotas, service::HighWater,
+    high_water::HighWater, limits::Quotas,
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);

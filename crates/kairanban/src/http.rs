@@ -2,6 +2,7 @@
 //! answer; what is true of all answers is in [`present`] and [`headers`].
 
 pub mod accept;
+mod admission;
 pub mod assets;
 mod body;
 mod caller;
@@ -14,6 +15,7 @@ pub mod present;
 pub mod rest;
 pub mod socket;
 pub mod stream;
+pub mod stream_query;
 
 use kairanban_core::BoardName;
 

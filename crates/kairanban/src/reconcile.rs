@@ -3,54 +3,28 @@
 //! them. What differs is logged as a change, once for all nodes, so that all of them read it. Each round begins with the triggers:
 //! turning them off and on again makes them forget that they are for replicas, too.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kairanban_core::{BoardId, Hub, Published, Revision, Shown};
 use kairanban_store::{BoardContent, Store, StoreError, content_sum};
-use tokio::{
-    sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval},
-};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{blocking::query, failpoint, follower::FollowerStatus, shared_snapshots::Loader};
+use crate::{
+    blocking::query,
+    board_loader::{BoardLoader, LoadError, Reports},
+    failpoint,
+    follower::FollowerStatus,
+};
 
 /// Pieces of a round, so that no reading is of all boards.
 const SLICES: usize = 30;
-/// Reports that may wait; one that finds no room is made again by the next round.
-const QUEUE: usize = 64;
-
-/// Takes reports of boards that differ from what the database holds at the same revision. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Reconciler(mpsc::Sender<(BoardId, Revision)>);
-
-impl Reconciler {
-    /// Where reports are made, and where they are read.
-    #[must_use]
-    pub fn new() -> (Self, Reports) {
-        let (reports, received) = mpsc::channel(QUEUE);
-        (Self(reports), received)
-    }
-
-    /// Reports that the database holds something else of a board at a revision than memory does.
-    pub fn report(&self, board: BoardId, revision: Revision) {
-        // Full: the next round finds it.
-        let _ = self.0.try_send((board, revision));
-    }
-}
-
-/// Boards that were reported, each with the revision at which it differs.
-pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
 
 /// The task.
 #[derive(Debug)]
 pub struct Reconcile {
     store: Store,
-    loader: Loader,
+    loader: BoardLoader,
     hub: Arc<Hub>,
     following: FollowerStatus,
     reports: Reports,
@@ -73,7 +47,7 @@ impl Reconcile {
     #[must_use]
     pub const fn new(
         store: Store,
-        loader: Loader,
+        loader: BoardLoader,
         hub: Arc<Hub>,
         following: FollowerStatus,
         reports: Reports,
@@ -236,16 +210,18 @@ impl Reconcile {
 
     async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
         let (epoch, board) = (self.following.epoch(), shown.snapshot.board());
-        let loaded = match self.loader.load(&epoch, board).await {
-            Err(StoreError::NoSuchBoard(_)) => return Ok(()),
-            loaded => loaded?,
-        };
-        if let Ok(Published::Sent(_)) =
-            self.hub
-                .install(&self.hub.channel(board), loaded, Instant::now())
-        {
-            tracing::warn!(%board, "the database showed more of this board than its log had told");
+        match self.loader.load(&epoch, board).await {
+            Ok(Published::Sent(_)) => {
+                tracing::warn!(
+                    %board,
+                    "the database showed more of this board than its log had told"
+                );
+                Ok(())
+            }
+            Ok(_) | Err(LoadError::Stale(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
+                Ok(())
+            }
+            Err(LoadError::Store(error)) => Err(error),
         }
-        Ok(())
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     telemetry::LogHealth,
 };
 
-pub use assembly::open_store;
+pub use assembly::open_current_store;
 
 /// For the rest of the process to end after the requests have.
 const STOP_WAIT: Duration = Duration::from_secs(3);
@@ -52,6 +52,20 @@ pub struct Server {
     supervisor: Supervisor,
 }
 
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> ExitError {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: end it, or choose another address with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine does not have that address: choose another with --listen"
+        }
+        io::ErrorKind::PermissionDenied => "; choose a port from 1024 on with --listen",
+        _ => "",
+    };
+    ExitError::Failed(format!("cannot listen on {address}: {error}{advice}"))
+}
+
 impl Server {
     /// Listens, migrates, and connects. The address is taken first, so that a server that cannot have it leaves nothing
     /// behind; clients that come meanwhile wait.
@@ -60,13 +74,8 @@ impl Server {
     /// If the address cannot be had, or the database cannot be reached or migrated.
     pub fn build(config: &Config, log: LogHealth) -> Result<Self, ExitError> {
         let board = config.default_board()?;
-        let cannot_listen = |error| {
-            ExitError::Failed(format!(
-                "cannot listen on {}: {error}",
-                config.server.listen
-            ))
-        };
-        let listener = listener::listen(config.server.listen).map_err(cannot_listen)?;
+        let listener = listener::listen(config.server.listen)
+            .map_err(|error| cannot_listen(config.server.listen, &error))?;
         let address = listener.local_addr()?;
         let (drain, supervisor) = (
             Drain::new(Duration::from_secs(config.server.drain_s)),

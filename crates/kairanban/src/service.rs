@@ -2,27 +2,20 @@
 
 mod board_view;
 mod lookup;
+mod watching;
 mod writing;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardName, Hub, ReadPolicy, Revision};
+use kairanban_core::{BoardName, Hub, ReadPolicy};
 use kairanban_store::{Store, Writer, WriterHealth};
 
 use crate::{
-    auth::{ActiveTokens, TokenFinder},
-    follower::FollowerStatus,
-    reconcile::Reconciler,
-    shared_snapshots::Loader,
+    auth::Authenticator, board_loader::BoardLoader, follower::FollowerStatus, high_water::HighWater,
 };
 
-pub use board_view::{BoardView, CATCH_UP, First, ResetReason, Since, Watch};
+pub use board_view::{BoardView, CATCH_UP};
+pub use watching::Watch;
 pub use writing::on_commit;
 
 /// Boards, for whoever asks. Cheap to clone.
@@ -34,13 +27,11 @@ pub struct BoardService {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
-    pub(crate) loader: Loader,
+    pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
     pub(crate) following: FollowerStatus,
-    pub(crate) held: ActiveTokens,
-    pub(crate) finder: TokenFinder,
-    pub(crate) reconciler: Reconciler,
+    pub(crate) authenticator: Authenticator,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is forgotten.
@@ -62,12 +53,10 @@ impl BoardService {
         &self.parts.store
     }
 
-    pub(crate) fn finder(&self) -> &TokenFinder {
-        &self.parts.finder
-    }
-
-    pub(crate) fn held(&self) -> &ActiveTokens {
-        &self.parts.held
+    /// Finds out who asks.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.parts.authenticator
     }
 
     /// Whether everybody may read a board, as far as memory knows.
@@ -97,41 +86,5 @@ impl BoardService {
     #[must_use]
     pub fn following(&self) -> &FollowerStatus {
         &self.parts.following
-    }
-}
-
-/// A revision that only grows, shared between threads.
-#[derive(Clone, Debug, Default)]
-pub struct HighWater(Arc<AtomicU64>);
-
-impl HighWater {
-    /// Raises it.
-    pub fn raise(&self, revision: Revision) {
-        // Publishes nothing but the number itself.
-        self.0.fetch_max(revision.get(), Ordering::AcqRel);
-    }
-
-    /// Lowers it to `revision`, unless it was raised since it was `seen`.
-    pub fn lower(&self, seen: Revision, revision: Revision) {
-        if revision < seen {
-            // Raised meanwhile: it is looked at again the next time.
-            let _ = self.0.compare_exchange(
-                seen.get(),
-                revision.get(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-        }
-    }
-
-    /// Begins again, with another history.
-    pub fn reset(&self, revision: Revision) {
-        self.0.store(revision.get(), Ordering::Release);
-    }
-
-    /// The newest.
-    #[must_use]
-    pub fn get(&self) -> Revision {
-        Revision::new(self.0.load(Ordering::Acquire)).unwrap_or_default()
     }
 }

@@ -138,15 +138,15 @@ impl Redis {
     }
 }
 
-/// Reads boards, from a copy where that will do. Cheap to clone.
+/// Where boards are read from: a copy where that will do, the database otherwise. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Loader {
+pub struct BoardSource {
     store: Store,
     redis: Option<Redis>,
 }
 
-impl Loader {
-    /// A loader from `store`, and from `redis` if there is one.
+impl BoardSource {
+    /// Reads from `store`, and from `redis` if there is one.
     #[must_use]
     pub const fn new(store: Store, redis: Option<Redis>) -> Self {
         Self { store, redis }
@@ -156,9 +156,9 @@ impl Loader {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
+    pub async fn read(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
         let Some(redis) = &self.redis else {
-            return self.load_anew(epoch, board).await;
+            return self.read_database(epoch, board).await;
         };
         let name = board.clone();
         let BoardPlace {
@@ -168,7 +168,7 @@ impl Loader {
             named_at,
         } = query(&self.store, move |store| store.board_head(&name)).await?;
         if !redis.takes(policies) {
-            return self.load_anew(epoch, board).await;
+            return self.read_database(epoch, board).await;
         }
         // Nodes that show lists of another length, or sign with another key, have other copies.
         let signed = if redis.seal.is_signed() {
@@ -200,7 +200,7 @@ impl Loader {
                 named_at,
             });
         }
-        let loaded = self.load_anew(epoch, board).await?;
+        let loaded = self.read_database(epoch, board).await?;
         if redis.takes(loaded.policies) {
             let (redis, copy) = (redis.clone(), Copy::from(&loaded));
             // Whoever waits for the board need not wait for this.
@@ -209,7 +209,11 @@ impl Loader {
         Ok(loaded)
     }
 
-    async fn load_anew(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
+    async fn read_database(
+        &self,
+        epoch: &Epoch,
+        board: &BoardName,
+    ) -> Result<BoardLoad, StoreError> {
         let (epoch, name) = (epoch.clone(), board.clone());
         let loaded = query(&self.store, move |store| store.load(&epoch, &name)).await?;
         if failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get()) {

@@ -19,23 +19,34 @@ const RETRY: Duration = Duration::from_millis(500);
 /// # Errors
 /// If the database cannot be used as it is, is not up in time, or cannot be migrated.
 pub fn prepare(config: &Config) -> Result<(), ExitError> {
+    if !config.database.migrate {
+        return require_current(config, "database.migrate is false");
+    }
     warn_of(&files(config)?);
     let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
     let (address, session) = (config.address()?, config.listen_address()?);
-    if !config.database.migrate {
-        let found = wait_for(config, &address, false, deadline)?;
-        warn_of(&found.warnings);
-        return if found.is_current() {
-            Ok(())
-        } else {
-            Err(not_migrated(config, &address, &found))
-        };
-    }
     wait_for(config, &session, true, deadline)?;
     migrate_now(config, false)?;
     // Now there are tables, and the role of the server may be another one than that which made them.
     warn_of(&wait_for(config, &address, false, deadline)?.warnings);
     Ok(())
+}
+
+/// Waits for a database that is at the schema already, and changes nothing in it. Blocks.
+///
+/// # Errors
+/// As [`prepare`], or if it is not at the schema. `why` it is not migrated now is part of the text.
+pub fn require_current(config: &Config, why: &str) -> Result<(), ExitError> {
+    warn_of(&files(config)?);
+    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    let address = config.address()?;
+    let found = wait_for(config, &address, false, deadline)?;
+    warn_of(&found.warnings);
+    if found.is_current() {
+        Ok(())
+    } else {
+        Err(not_migrated(config, &address, &found, why))
+    }
 }
 
 /// Brings the database to the schema. Returns the names of the migrations that ran. Blocks.
@@ -76,7 +87,12 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
             continue;
         }
         if !config.database.migrate {
-            return Err(not_migrated(config, address, &found));
+            return Err(not_migrated(
+                config,
+                address,
+                &found,
+                "database.migrate is false",
+            ));
         }
         notes.push(format!("{address} is not at this version's schema yet; the server brings it there when it starts"));
     }
@@ -159,14 +175,15 @@ fn wait_for(
     }
 }
 
-fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check) -> ExitError {
-    let what = match found.pending.as_slice() {
-        [] => format!("the board {} is not there", config.board.default),
-        pending => format!("it lacks {}", pending.join(", ")),
+fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check, why: &str) -> ExitError {
+    let what = match (address, found.pending.as_slice()) {
+        (DatabaseAddress::Sqlite(path), _) if !path.exists() => "there is no such file".to_owned(),
+        (_, []) => format!("the board {} is not there", config.board.default),
+        (_, pending) => format!("it lacks {}", pending.join(", ")),
     };
     ExitError::Unusable(format!(
-        "cannot use the database {address}: {what}, and database.migrate is false. Run `kairanban migrate` as the owner of the \
-         tables, and on Postgres config/grants-server.sql after it"
+        "cannot use the database {address}: {what}, and {why}. Run `kairanban migrate` as the owner of the tables (on Postgres \
+         config/grants-server.sql after it), or name another database with --database-url"
     ))
 }
 

@@ -87,6 +87,19 @@ pub(super) async fn time(server: &Server) -> Outcome {
         .await
 }
 
+pub(super) async fn no_start(server: &Server) -> Outcome {
+    let path = format!("{PATCHES}&since=yesterday");
+    let status = server.get(&path, &[]).await?.status().as_u16();
+    ensure(status == 400, || {
+        format!("{path} was answered with {status}, not 400")
+    })?;
+    let (cursor, _) = now(server).await?;
+    Events::open(server, &path, &[("last-event-id", &cursor)])
+        .await?
+        .quiet()
+        .await
+}
+
 pub(super) async fn resets(server: &Server) -> Outcome {
     let (cursor, _) = now(server).await?;
     let epoch = cursor

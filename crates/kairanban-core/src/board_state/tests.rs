@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Cursor, Op, TopicId,
+    Cursor, LogBounds, Op, Opening, ResetReason, StartAt, TopicId,
     fixtures::{changes, changes_as_of, snapshot},
+    plan_opening,
 };
 
 const TTL: Duration = Duration::from_secs(60);
@@ -48,6 +49,21 @@ fn a_list_without_a_history_before_it_is_sent_whole() {
         "{update:?}"
     );
     assert_eq!(update.snapshot.topics().len(), 2);
+}
+
+/// What a reader is sent who comes back with a cursor at `revision`.
+fn opening(board: &BoardState, revision: u64) -> Opening {
+    let start = StartAt::Cursor(format!("e-{revision}").parse().expect("a cursor"));
+    let log = LogBounds {
+        published: Revision::ZERO,
+        trimmed_to: Revision::ZERO,
+    };
+    plan_opening(&start, board, log).expect("ready").opening
+}
+
+fn is_void(opening: &Opening) -> bool {
+    let trimmed = Some(ResetReason::Trimmed);
+    matches!(opening, Opening::Snapshot { reset } if *reset == trimmed)
 }
 
 fn shown(board: &BoardState) -> u64 {
@@ -127,7 +143,7 @@ fn a_burst_is_told_by_what_each_commit_touched() {
         true,
         FULL,
     );
-    let Some(Resume::Patch(patch)) = board.resume(&"e-3".parse().expect("a cursor")) else {
+    let Opening::Patch(patch) = opening(&board, 3) else {
         panic!("a patch")
     };
     assert_eq!(
@@ -197,10 +213,9 @@ fn unwatched_it_lives_for_the_ttl_and_dies_by_a_change() {
 fn resumes_by_what_changed_and_by_the_list_when_that_is_too_far() {
     let (mut board, _) = ready(7, &[(1, 3), (2, 7)]);
     board.apply(&changes(&[(8, 1, false), (9, 3, true)]), true, FULL);
-    let at = |revision: u64| format!("e-{revision}").parse().expect("a cursor");
-    assert!(matches!(board.resume(&at(9)), Some(Resume::UpToDate)));
-    assert!(matches!(board.resume(&at(6)), Some(Resume::Snapshot(_))));
-    let Some(Resume::Patch(patch)) = board.resume(&at(7)) else {
+    assert!(matches!(opening(&board, 9), Opening::Nothing));
+    assert!(matches!(opening(&board, 6), Opening::SnapshotSince(_)));
+    let Opening::Patch(patch) = opening(&board, 7) else {
         panic!("a patch")
     };
     assert_eq!((patch.from.get(), patch.to.revision.get()), (7, 9));
@@ -224,25 +239,15 @@ fn a_cursor_from_before_the_board_had_its_name_is_no_base_for_a_patch() {
         )
         .expect("nothing missed");
     for (at, is_other) in [(0, true), (4, true), (5, false), (7, false)] {
-        let resumed = board.resume(&format!("e-{at}").parse().expect("a cursor"));
-        assert_eq!(
-            matches!(resumed, Some(Resume::OtherBoard(_))),
-            is_other,
-            "at {at}: {resumed:?}"
-        );
+        let opening = opening(&board, at);
+        assert_eq!(is_void(&opening), is_other, "at {at}: {opening:?}");
     }
     board.apply_policies(
         Policies::default(),
         Revision::new(9).expect("a revision"),
         Revision::new(9),
     );
-    assert!(
-        matches!(
-            board.resume(&"e-7".parse().expect("a cursor")),
-            Some(Resume::OtherBoard(_))
-        ),
-        "named again"
-    );
+    assert!(is_void(&opening(&board, 7)), "named again");
 }
 
 #[test]
@@ -369,11 +374,13 @@ proptest! {
             }
             at = upto;
             for (revision, list) in shown.iter().enumerate().take(at + 1) {
-                let cursor = format!("e-{revision}").parse().expect("a cursor");
-                let reader: BTreeMap<_, _> = match board.resume(&cursor).expect("ready") {
-                    Resume::UpToDate => list.iter().copied().collect(),
-                    Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => snapshot.topics().iter().map(|topic| (topic.id.0, topic.revision.get())).collect(),
-                    Resume::Patch(patch) => {
+                let reader: BTreeMap<_, _> = match opening(&board, revision as u64) {
+                    Opening::Nothing => list.iter().copied().collect(),
+                    Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
+                        let topics = board.last_known().expect("ready").topics();
+                        topics.iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
+                    }
+                    Opening::Patch(patch) => {
                         let mut reader: BTreeMap<_, _> = list.iter().copied().collect();
                         for op in patch.ops {
                             match op {

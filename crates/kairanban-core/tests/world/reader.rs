@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardEvent, Lagged, Patch, Resume, Snapshot};
+use kairanban_core::{
+    BoardEvent, Lagged, LogBounds, Opening, Patch, Snapshot, StartAt, plan_opening,
+};
 
 use super::{Link, NOW, Seen, State, node::Step};
-use crate::values::{apply, cursor, listed};
+use crate::values::{apply, cursor, listed, revision};
 
 impl State {
     /// The first thing that a reader is sent, once the node has come as far as it must.
@@ -22,16 +24,24 @@ impl State {
         let channel = &played.subscription.as_ref().expect("a reader").channel;
         let live = channel.live();
         let snapshot = Arc::clone(live.current(true, *NOW, Duration::MAX)?);
-        match self.reader.revision {
-            None => self.show(&snapshot),
-            Some(held) => match live.resume(&cursor(held))? {
-                Resume::UpToDate => {}
-                Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => self.show(&snapshot),
-                Resume::Patch(patch) => {
-                    self.seen = Some(Seen::Patch);
-                    self.apply(&patch);
-                }
-            },
+        let start = self
+            .reader
+            .revision
+            .map_or(StartAt::List, |held| StartAt::Cursor(cursor(held)));
+        let log = LogBounds {
+            published: revision(position),
+            trimmed_to: revision(0),
+        };
+        match plan_opening(&start, &live, log)?.opening {
+            Opening::Nothing => {}
+            Opening::Patch(patch) => {
+                self.seen = Some(Seen::Patch);
+                self.apply(&patch);
+            }
+            Opening::SnapshotSince(_) | Opening::Snapshot { reset: None } => self.show(&snapshot),
+            Opening::Snapshot { reset: Some(_) } => {
+                self.reader.fault = Some("a reset without a cause");
+            }
         }
         if self.reader.revision < Some(acknowledged)
             && self.reader.list != self.list_at(acknowledged)

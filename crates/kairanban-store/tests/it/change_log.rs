@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, thread};
 
-use kairanban_core::{ChangeKind, Revision};
+use kairanban_core::{
+    BoardChannel, ChangeKind, Cursor, LogBounds, Opening, Revision, StartAt, plan_opening,
+};
 use kairanban_store::ChangeBatch;
 
 use crate::{
@@ -177,6 +179,17 @@ fn revisions_follow_commits_for_whoever_reads_along(place: &Place) {
     assert_eq!(seen.len(), 2 * EACH * 2 / 3);
 }
 
+/// What a reader with a cursor is sent, by what was read along with the board.
+fn opening(channel: &BoardChannel, at: &Cursor) -> Opening {
+    let log = LogBounds {
+        published: Revision::ZERO,
+        trimmed_to: Revision::ZERO,
+    };
+    plan_opening(&StartAt::Cursor(at.clone()), &channel.live(), log)
+        .expect("ready")
+        .opening
+}
+
 fn history_comes_along_with_the_board(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
@@ -188,7 +201,7 @@ fn history_comes_along_with_the_board(place: &Place) {
     let channel = hub.channel(&main());
     hub.install(&channel, place.load(), std::time::Instant::now())
         .expect("nothing missed");
-    let Some(kairanban_core::Resume::Patch(patch)) = channel.live().resume(&at) else {
+    let Opening::Patch(patch) = opening(&channel, &at) else {
         panic!("a patch")
     };
     assert_eq!(patch.ops.len(), 2);
@@ -199,10 +212,7 @@ fn history_comes_along_with_the_board(place: &Place) {
         hub.install(&channel, place.load(), std::time::Instant::now())
             .expect("nothing missed");
         assert!(
-            matches!(
-                channel.live().resume(&at),
-                Some(kairanban_core::Resume::Snapshot(_))
-            ),
+            matches!(opening(&channel, &at), Opening::SnapshotSince(_)),
             "nobody knows what a truncate took"
         );
     }
@@ -212,15 +222,12 @@ fn history_comes_along_with_the_board(place: &Place) {
 /// it lacks, the log does not tell.
 fn history_ends_where_the_board_was_full(place: &Place) {
     let mut foreign = place.foreign();
-    let resumes_by_patch = |at: &kairanban_core::Cursor| {
+    let resumes_by_patch = |at: &Cursor| {
         let hub = kairanban_core::Hub::new(5, 4);
         let channel = hub.channel(&main());
         hub.install(&channel, place.load(), std::time::Instant::now())
             .expect("nothing missed");
-        matches!(
-            channel.live().resume(at),
-            Some(kairanban_core::Resume::Patch(_))
-        )
+        matches!(opening(&channel, at), Opening::Patch(_))
     };
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')");
     let full = place.load().snapshot.cursor().clone();

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, env, time::Instant};
 
-use kairanban_core::{Cursor, Hub, Op, Resume, Revision};
+use kairanban_core::{
+    BoardState, Cursor, Hub, LogBounds, Op, Opening, OpeningPlan, Revision, StartAt, plan_opening,
+};
 use kairanban_store::{Store, StoreConfig};
 
 use crate::place::{Place, config, main};
@@ -27,6 +29,14 @@ fn list(place: &Place) -> (Revision, List) {
     )
 }
 
+fn plan(start: &StartAt, board: &BoardState) -> OpeningPlan {
+    let log = LogBounds {
+        published: Revision::ZERO,
+        trimmed_to: Revision::ZERO,
+    };
+    plan_opening(start, board, log).expect("ready")
+}
+
 /// The list to which a node that has just come up leads a reader who holds `held` from `revision`; and whether by
 /// a patch.
 fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
@@ -35,26 +45,28 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
     let loaded = store.load(store.epoch(), &main()).expect("the board");
     hub.install(&channel, loaded, Instant::now())
         .expect("nothing missed");
-    let gap = channel.live().gap(revision);
-    if let Some(gap) = gap {
-        let history = store.history(&gap).expect("the history");
-        channel.live().backfill(&gap, &history);
-    }
-    let cursor = Cursor {
+    let start = StartAt::Cursor(Cursor {
         epoch: store.epoch().clone(),
         revision,
-    };
-    match channel.live().resume(&cursor).expect("ready") {
-        Resume::UpToDate => (held.clone(), false),
-        Resume::Snapshot(snapshot) | Resume::OtherBoard(snapshot) => (
-            snapshot
+    });
+    let unread = plan(&start, &channel.live()).history;
+    if let Some(range) = unread {
+        let history = store.history(&range).expect("the history");
+        channel.live().backfill(&range, &history);
+    }
+    let live = channel.live();
+    match plan(&start, &live).opening {
+        Opening::Nothing => (held.clone(), false),
+        Opening::SnapshotSince(_) | Opening::Snapshot { .. } => (
+            live.last_known()
+                .expect("ready")
                 .topics()
                 .iter()
                 .map(|topic| (topic.id.0, topic.revision.get()))
                 .collect(),
             false,
         ),
-        Resume::Patch(patch) => {
+        Opening::Patch(patch) => {
             let mut list = held.clone();
             for op in patch.ops {
                 match op {

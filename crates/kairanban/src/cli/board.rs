@@ -55,8 +55,26 @@ impl Remote {
     fn client(&self, here: &str) -> Result<Client, ExitError> {
         Ok(Client::new(
             self.url.as_deref().unwrap_or(here),
-            self.token.clone().filter(|token| !token.is_empty()),
+            self.token(),
         )?)
+    }
+
+    fn token(&self) -> Option<String> {
+        self.token.clone().filter(|token| !token.is_empty())
+    }
+
+    /// Without a token a private board looks like one that does not exist.
+    fn explain(&self, error: ClientError) -> ExitError {
+        let hint = match error {
+            ClientError::NotFound(_) if self.token().is_none() => {
+                ", or it is private: then name a token by --token or KAIRANBAN_TOKEN"
+            }
+            ClientError::NotAllowed(_) if self.token().is_none() => {
+                "; name it by --token or KAIRANBAN_TOKEN"
+            }
+            _ => "",
+        };
+        ExitError::Failed(format!("{error}{hint}"))
     }
 }
 
@@ -72,7 +90,8 @@ impl Post {
             .remote
             .client(here)?
             .post(&self.board, &comment, &self.author)
-            .await?;
+            .await
+            .map_err(|error| self.remote.explain(error))?;
         super::say(&format!("{}\n", topic.id))
     }
 }
@@ -99,7 +118,7 @@ impl Tail {
                     );
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.remote.explain(error)),
             };
             match print(&text) {
                 // Whoever read along has gone, as `head` does.

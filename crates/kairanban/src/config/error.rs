@@ -23,16 +23,29 @@ pub enum ConfigError {
     },
 }
 
-/// The known name that is most like `name`, as a hint behind a sentence.
+/// The known name that is most like `name`, as a hint behind a sentence. A name that lacks its section is most like the key.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const ALIKE_MIN: f64 = 0.8;
     let alike = known
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known));
+        .map(|known| (likeness(name, known), known));
     let nearest = alike
         .filter(|(alike, _)| *alike >= ALIKE_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     nearest
         .map(|(_, known)| format!("; did you mean {known}?"))
         .unwrap_or_default()
+}
+
+fn likeness(name: &str, known: &str) -> f64 {
+    let key = known.rsplit("__").next().unwrap_or(known);
+    let is_key = known != key
+        && name
+            .strip_suffix(key)
+            .is_some_and(|rest| rest.ends_with('_'));
+    if is_key {
+        1.0
+    } else {
+        strsim::jaro_winkler(name, known)
+    }
 }

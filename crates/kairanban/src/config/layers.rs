@@ -154,7 +154,12 @@ impl Layers {
         let deserializer = Value::Table(self.merged.clone());
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let key = error.path().to_string();
-            let mut reason = error.inner().message().to_owned();
+            let mut reason = match key.as_str() {
+                "server.listen" => {
+                    "expected an IP address and a port, as in 127.0.0.1:8080".to_owned()
+                }
+                _ => error.inner().message().to_owned(),
+            };
             // A text may have been meant for another key, and be a secret there.
             let value = key
                 .split_once('.')

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{BoardName, Cursor, Patch, Revision, Snapshot, Update, WireCache, WireSlot};
+use kairanban_core::{
+    BoardName, Cursor, Patch, ResetReason, Revision, Snapshot, Update, WireCache, WireSlot,
+};
 use serde::Serialize;
 
 use super::{
@@ -13,7 +15,6 @@ use super::{
     frame::{Chunk, Frame, Wire, block},
     views::{self, ReasonView, json},
 };
-use crate::service::ResetReason;
 
 /// A stream's format and options.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use crate::{
 /// 401 with a token that is not good, 429 after too many of them.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
     let found = match bearer(request) {
-        Ok(secret) => state.bulletin.caller(secret).await,
+        Ok(secret) => state.bulletin.authenticator().caller(secret).await,
         Err(denied) => Err(denied),
     };
     found.map_err(|denied| refusal(denied, request, state))
@@ -39,6 +39,7 @@ pub async fn of_stream(
     };
     let found = state
         .bulletin
+        .authenticator()
         .caller_with_ticket(ticket, board, state.tickets)
         .await;
     found.map_err(|denied| refusal(denied, request, state))
@@ -53,7 +54,7 @@ pub async fn administrator(
     state: &AppState,
 ) -> Result<Administrator, ApiError> {
     let found = match bearer(request) {
-        Ok(secret) => state.bulletin.administrator(secret).await,
+        Ok(secret) => state.bulletin.authenticator().administrator(secret).await,
         Err(denied) => Err(denied),
     };
     found.map_err(|denied| refusal(denied, request, state))
@@ -69,7 +70,13 @@ pub async fn board_administrator(
     board: BoardName,
 ) -> Result<BoardAdministrator, ApiError> {
     let found = match bearer(request) {
-        Ok(secret) => state.bulletin.board_administrator(secret, board).await,
+        Ok(secret) => {
+            state
+                .bulletin
+                .authenticator()
+                .board_administrator(secret, board)
+                .await
+        }
         Err(denied) => Err(denied),
     };
     found.map_err(|denied| refusal(denied, request, state))
@@ -85,7 +92,11 @@ pub async fn create_ticket(
     caller: &Caller,
     board: BoardName,
 ) -> Result<Secret, ApiError> {
-    let made = state.bulletin.create_ticket(caller, board).await;
+    let made = state
+        .bulletin
+        .authenticator()
+        .create_ticket(caller, board)
+        .await;
     made.map_err(|denied| refusal(denied, request, state))
 }
 

@@ -1,6 +1,6 @@
 //! A board over a WebSocket: the lines of `ndjson` as frames, and posting on the same connection.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _, rt,
@@ -20,10 +20,12 @@ use crate::{
     encode::{self, Bye, StreamFormat, payload_of},
     error::ApiError,
     http::{
+        admission::Admission,
         board_name,
         body::{self, Draft},
         origin,
-        stream::{Begun, StreamQuery, begin, dispatchers, encoder},
+        stream::{admit_to_board, dispatchers},
+        stream_query::StreamQuery,
     },
     limits::ClientAddress,
     state::AppState,
@@ -63,23 +65,18 @@ pub async fn get_board_socket(
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;
-    let stream = match begin(
-        &request,
-        &state,
-        &board,
-        encoder(&state, StreamFormat::Ndjson, &query)?,
-        &query,
-    )
-    .await?
-    {
-        Begun::Stream(stream) => stream,
-        Begun::Refused(_, Bye::Limit) => return Err(ApiError::TooMany { retry_after_s: 5 }),
-        Begun::Refused(..) => {
+    let format = StreamFormat::Ndjson;
+    let encoder = query.encoder(&state, format)?;
+    let (reader, watch) = match admit_to_board(&request, &state, &board, format, &query).await? {
+        Admission::Open(reader, watch) => (reader, watch),
+        Admission::Refused(Bye::Limit) => return Err(ApiError::TooMany { retry_after_s: 5 }),
+        Admission::Refused(_) => {
             return Err(ApiError::Unavailable {
                 cause: "no stream could be opened".to_owned(),
             });
         }
     };
+    let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
     let unreadable = |error: actix_web::Error| ApiError::Unreadable {
         detail: error.to_string(),
@@ -98,7 +95,7 @@ pub async fn get_board_socket(
         board,
         client,
     };
-    let stream = Listener::new(*stream, &dispatchers(&request));
+    let stream = Listener::new(stream, &dispatchers(&request));
     rt::spawn(
         Socket {
             session,

@@ -8,21 +8,23 @@ use kairanban_store::{Store, StoreError, Writer};
 use crate::{
     archiver::{self, Archiver, Overfull},
     auth::{
-        ActiveTokens, TokenFinder,
+        ActiveTokens, Authenticator, TokenFinder,
         finder::{self, Inquiries},
     },
     backplane::{Backplane, BackplaneConfig},
+    board_loader::{BoardLoader, Reports},
     config::Config,
     data_version,
     exit::ExitError,
     follower::{Follower, FollowerDeps, Wake},
+    high_water::HighWater,
     housekeeping::{Bounds, Housekeeping},
     last_seen,
     limits::Quotas,
     memory,
-    reconcile::{Reconcile, Reconciler, Reports},
-    service::{self, BoardService, HighWater},
-    shared_snapshots::{Loader, Redis, Seal},
+    reconcile::Reconcile,
+    service::{self, BoardService},
+    shared_snapshots::{BoardSource, Redis, Seal},
     start,
     supervise::Supervisor,
 };
@@ -45,11 +47,11 @@ pub fn open_service(
     ));
     let (wake, backplane) = (Wake::default(), Backplane::default());
     let transports = transports(config)?;
-    let loader = Loader::new(store.clone(), transports.redis.clone());
+    let source = BoardSource::new(store.clone(), transports.redis.clone());
+    let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
     let held = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (finder, inquiries) = TokenFinder::new(store.clone());
-    let (reconciler, reports) = Reconciler::new();
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -57,7 +59,6 @@ pub fn open_service(
         held: held.clone(),
         wake: wake.clone(),
         archiver,
-        reconciler: reconciler.clone(),
         acknowledged: acknowledged.clone(),
         trimmed_to: trimmed_to.clone(),
         poll: Duration::from_millis(config.database.poll_ms.get()),
@@ -75,9 +76,7 @@ pub fn open_service(
         hub,
         writer,
         following: following.clone(),
-        held,
-        finder,
-        reconciler,
+        authenticator: Authenticator::new(store.clone(), finder, held),
         acknowledged,
         trimmed_to,
         cache_ttl: Duration::from_secs(config.cache.ttl_s),
@@ -172,12 +171,27 @@ fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
     })
 }
 
-/// Connects to a database that [`start::prepare`] found good. Blocks.
+/// Migrates the database if need be, and connects to it. Blocks.
 ///
 /// # Errors
 /// If the configuration is wrong, or the database cannot be reached.
 pub fn open_store(config: &Config) -> Result<Store, ExitError> {
     start::prepare(config)?;
+    connect(config)
+}
+
+/// Connects to a database that a server uses, for a command beside it. Makes and migrates nothing. Blocks.
+///
+/// # Errors
+/// As [`open_store`], and if the database is missing or not at this version's schema.
+pub fn open_current_store(config: &Config) -> Result<Store, ExitError> {
+    start::require_current(config, "this command neither makes nor migrates one")?;
+    let store = connect(config)?;
+    tracing::info!(database = %config.address()?, "connected");
+    Ok(store)
+}
+
+fn connect(config: &Config) -> Result<Store, ExitError> {
     let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
     if store.is_pooled() {
         tracing::info!(

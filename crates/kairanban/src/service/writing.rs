@@ -8,12 +8,13 @@ use kairanban_store::{
 };
 use tokio::time::timeout;
 
-use super::{BoardService, HighWater};
+use super::BoardService;
 use crate::{
     auth::{Administrator, BoardAdministrator, Caller},
     backplane::Backplane,
     failpoint,
     follower::OwnCommits,
+    high_water::HighWater,
 };
 
 impl BoardService {

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{BoardEvent, Cursor, Lagged, Snapshot, Subscription, Update};
+use kairanban_core::{
+    BoardEvent, Cursor, Lagged, Opening, ResetReason, Snapshot, Subscription, Update,
+};
 
 use super::{
     Reader, StreamDeps, UpdateSource,
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     auth::Caller,
     encode::{Bye, Chunk, Encoder},
-    service::{First, ResetReason, Watch},
+    service::Watch,
 };
 
 /// Updates that are sent together at most.
@@ -38,17 +40,19 @@ impl BoardStream {
         let Watch {
             subscription,
             snapshot,
-            first,
+            opening,
         } = watch;
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry_ms()));
-        match first {
+        match opening {
             // So that the head goes out, and a client knows that it is there.
-            First::Nothing => life.push(life.encoder.heartbeat()),
-            First::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
-            First::Since(revision) => life.push(life.encoder.snapshot_since(&snapshot, revision)),
-            First::Snapshot(reason) => {
-                if let Some(reason) = reason {
+            Opening::Nothing => life.push(life.encoder.heartbeat()),
+            Opening::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
+            Opening::SnapshotSince(revision) => {
+                life.push(life.encoder.snapshot_since(&snapshot, revision));
+            }
+            Opening::Snapshot { reset } => {
+                if let Some(reason) = reset {
                     life.push(life.encoder.reset(reason));
                 }
                 life.push(life.encoder.snapshot(&snapshot));
@@ -244,7 +248,7 @@ mod tests {
         let watch = Watch {
             subscription,
             snapshot,
-            first: First::Nothing,
+            opening: Opening::Nothing,
         };
         BoardStream::new(
             watch,

@@ -11,7 +11,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
-use kairanban_core::{BoardEvent, BoardName, Cursor, Lagged, Snapshot, Subscription, Update};
+use kairanban_core::{
+    BoardEvent, BoardName, Cursor, Lagged, Opening, ResetReason, Snapshot, Subscription, Update,
+};
 
 use super::{
     Reader, StreamDeps, UpdateSource,
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
-    service::{CATCH_UP, First, ResetReason, Watch},
+    service::{CATCH_UP, Watch},
 };
 
 /// A board of such a stream, as it was found.
@@ -65,8 +67,8 @@ impl MultiBoardStream {
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry_ms()));
-        let reason = watches.iter().find_map(|found| match found.watch.first {
-            First::Snapshot(reason) => reason,
+        let reason = watches.iter().find_map(|found| match found.watch.opening {
+            Opening::Snapshot { reset } => reset,
             _ => None,
         });
         // Who begins anew begins anew everywhere.
@@ -75,16 +77,16 @@ impl MultiBoardStream {
         }
         for BoardWatch {
             watch: Watch {
-                snapshot, first, ..
+                snapshot, opening, ..
             },
             ..
         } in &watches
         {
-            match first {
-                First::Patch(patch) if reason.is_none() => {
+            match opening {
+                Opening::Patch(patch) if reason.is_none() => {
                     life.push(life.encoder.one_of_many_missed(patch, snapshot))
                 }
-                First::Nothing if reason.is_none() => {}
+                Opening::Nothing if reason.is_none() => {}
                 _ => life.push(life.encoder.one_of_many(snapshot)),
             }
         }

@@ -142,7 +142,108 @@ fn what_keeps_it_from_starting_is_said_without_the_password() {
         ],
         &[],
     );
-    assert!(code == Some(1) && err.contains("cannot listen on"), "{err}");
+    assert!(
+        code == Some(1) && err.contains("cannot listen on") && err.contains("with --listen"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_mistake_in_the_address_is_answered_with_what_to_write() {
+    for (arguments, environment, hint) in [
+        (
+            &["--listen", "localhost:8080"][..],
+            None,
+            "as in 127.0.0.1:8080",
+        ),
+        (
+            &[],
+            Some(("KAIRANBAN_LISTEN", "127.0.0.1:0")),
+            "did you mean KAIRANBAN_SERVER__LISTEN?",
+        ),
+        (
+            &["post", "main", "hello", "--url", "http://127.0.0.1:1"],
+            None,
+            "http://127.0.0.1:1",
+        ),
+    ] {
+        let (code, _, err) = run(arguments, environment.as_slice());
+        assert!(
+            code != Some(0) && err.contains(hint),
+            "{arguments:?}: {err}"
+        );
+    }
+}
+
+#[test]
+fn a_command_for_tokens_makes_no_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db").display().to_string();
+    let url = format!("sqlite://{path}");
+    let (code, out, err) = run(
+        &[
+            "token",
+            "create",
+            "--scope",
+            "admin",
+            "--database-url",
+            &url,
+        ],
+        &[],
+    );
+    assert!(
+        code == Some(78) && out.is_empty() && err.contains(&path) && err.contains("no such file"),
+        "{err}"
+    );
+    assert!(
+        std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .next()
+            .is_none()
+    );
+    let database = Database::postgres();
+    let (code, _, err) = run(&["token", "list", "--database-url", &database.url()], &[]);
+    assert!(
+        code == Some(78) && err.contains("kairanban migrate"),
+        "{err}"
+    );
+    assert_eq!(
+        run(&["migrate", "--database-url", &url], &[]).0,
+        Some(0),
+        "then there is one"
+    );
+    let (code, out, err) = run(
+        &[
+            "token",
+            "create",
+            "--scope",
+            "admin",
+            "--database-url",
+            &url,
+        ],
+        &[],
+    );
+    assert!(
+        code == Some(0) && out.lines().count() == 1 && err.contains(&path),
+        "{out}{err}"
+    );
+}
+
+#[test]
+fn a_private_board_is_hinted_at_to_those_without_a_token() {
+    let node = Node::start(Database::sqlite());
+    node.database
+        .sql("INSERT INTO boards (name, read) VALUES ('hidden', 'token');");
+    let url = format!("http://{}", node.address);
+    for command in [
+        &["post", "hidden", "hello", "--url", &url][..],
+        &["tail", "hidden", "--url", &url],
+    ] {
+        let (code, _, err) = run(command, &[]);
+        assert!(code == Some(1) && err.contains("--token"), "{err}");
+        let (_, _, err) = run(command, &[("KAIRANBAN_TOKEN", "kb_wrong")]);
+        assert!(!err.contains("--token"), "{err}");
+    }
 }
 
 /// Whoever cannot wait for the drain asks again.

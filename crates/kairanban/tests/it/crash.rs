@@ -212,12 +212,18 @@ fn no_update_falls_between_snapshot_and_subscription(database: Database) {
 /// Until it is read, a board changes under whoever reads it.
 fn a_server_that_starts_under_posts_refuses_no_reader(database: Database) {
     let mut node = Node::start(database);
+    // A list that takes longer to read than a post to write.
+    for _ in 0..9 {
+        node.database.sql(
+            "INSERT INTO topics (comment) SELECT 'text' FROM (SELECT 1 UNION ALL SELECT 1) AS two, topics UNION ALL SELECT 'text';",
+        );
+    }
     let is_over = AtomicBool::new(false);
     let address = node.address;
     thread::scope(|scope| {
         // Also if an assertion fails.
         let _over = SetOnDrop(&is_over);
-        for writer in 0..4 {
+        for writer in 0..8 {
             let is_over = &is_over;
             scope.spawn(move || {
                 for n in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {

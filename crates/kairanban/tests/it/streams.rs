@@ -20,6 +20,7 @@ crate::on_both!(
     a_cursor_is_continued_exactly,
     a_time_is_a_cursor_too,
     a_cursor_that_cannot_be_served_is_reset,
+    a_since_that_names_no_start_is_refused,
     a_restart_continues_where_the_reader_stood,
     a_full_board_pushes_out_its_oldest,
 );
@@ -174,6 +175,36 @@ fn a_cursor_that_cannot_be_served_is_reset(database: Database) {
             ("snapshot", Some("a"))
         );
     }
+}
+
+fn a_since_that_names_no_start_is_refused(database: Database) {
+    let node = Node::start(database);
+    for path in [
+        "/topic_stream/?",
+        "/b/main/stream?format=patch&",
+        "/stream?board=main&",
+        "/b/main/ws?",
+    ] {
+        let answer = node.get_with(
+            &format!("{path}since=yesterday"),
+            &[("Accept", "application/json, text/event-stream")],
+        );
+        let problem = answer.json();
+        assert_eq!(
+            (answer.status, &problem["code"], &problem["path"]),
+            (400, &"unreadable".into(), &"since".into()),
+            "{path}"
+        );
+        let detail = problem["detail"].as_str().expect("a text");
+        for form in ["cursor", "now", "earliest", "10m"] {
+            assert!(detail.contains(form), "{detail}");
+        }
+    }
+    // What stands for the header is no fault of whoever reads: it is reset.
+    let reset = node
+        .stream("/b/main/stream?format=patch&lastEventId=yesterday")
+        .event();
+    assert_eq!(reset.json(), json!({"reason": "invalid"}));
 }
 
 fn a_restart_continues_where_the_reader_stood(database: Database) {

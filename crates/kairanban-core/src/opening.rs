@@ -1,0 +1,169 @@
+//! Where a reader begins: what it asks for, and what it is sent first.
+//!
+//! [`plan_opening`] is the only place that decides this. It reads nothing: the caller brings the board into memory, and reads the
+//! part of the log that the plan names.
+
+use std::{str::FromStr, time::Duration};
+
+use thiserror::Error;
+
+use crate::{BoardState, Cursor, HistoryRange, Patch, ResetReason, Revision};
+
+/// Where a reader asks to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// With the whole list.
+    List,
+    /// With the next change.
+    Now,
+    /// With what changed after a cursor.
+    Cursor(Cursor),
+    /// With what changed in the time up to now. Has to be looked up, which makes it [`Then`](Self::Then).
+    Ago(Duration),
+    /// With what changed after a time, which was this place in history; if the board is younger, with its beginning.
+    Then(Cursor),
+    /// At something that is not a cursor.
+    Invalid,
+}
+
+/// Text that names no start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected a cursor, `now`, `earliest`, or a time ago such as `10m` (s, m, h or d)")]
+pub struct StartAtError;
+
+impl StartAt {
+    /// Returns the place in history to begin after, if it is known.
+    #[must_use]
+    pub const fn cursor(&self) -> Option<&Cursor> {
+        match self {
+            Self::Cursor(cursor) | Self::Then(cursor) => Some(cursor),
+            Self::List | Self::Now | Self::Ago(_) | Self::Invalid => None,
+        }
+    }
+}
+
+/// Reads a cursor, `now`, `earliest` or nothing (the list), or a number of seconds, minutes, hours or days, as in `10m`.
+impl FromStr for StartAt {
+    type Err = StartAtError;
+
+    fn from_str(text: &str) -> Result<Self, StartAtError> {
+        match text {
+            "" | "earliest" => Ok(Self::List),
+            "now" => Ok(Self::Now),
+            _ => ago(text)
+                .map(Self::Ago)
+                .or_else(|| text.parse().ok().map(Self::Cursor))
+                .ok_or(StartAtError),
+        }
+    }
+}
+
+fn ago(text: &str) -> Option<Duration> {
+    let unit_s = match text.bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3_600,
+        b'd' => 86_400,
+        _ => return None,
+    };
+    let number = &text[..text.len() - 1];
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let count = number.parse::<u32>().ok().filter(|_| digits)?;
+    Some(Duration::from_secs(u64::from(count) * unit_s))
+}
+
+/// What a reader is sent first.
+#[derive(Clone, Debug)]
+pub enum Opening {
+    /// Nothing: it is up to date, or asked for changes only.
+    Nothing,
+    /// What changed since its cursor.
+    Patch(Patch),
+    /// The list, because what changed after this revision is longer, or not known any more. What the reader holds is not void.
+    SnapshotSince(Revision),
+    /// The list.
+    Snapshot {
+        /// Why the cursor cannot be served, if the reader has one.
+        reset: Option<ResetReason>,
+    },
+}
+
+/// How to open a stream.
+#[derive(Clone, Debug)]
+pub struct OpeningPlan {
+    /// What to send, by what is in memory.
+    pub opening: Opening,
+    /// What to read of the log first: with it the next plan may be a patch. If it cannot be read, the opening holds.
+    pub history: Option<HistoryRange>,
+}
+
+impl From<Opening> for OpeningPlan {
+    fn from(opening: Opening) -> Self {
+        Self {
+            opening,
+            history: None,
+        }
+    }
+}
+
+/// Which part of history this server knows, over all boards.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    /// Everything up to here is published.
+    pub published: Revision,
+    /// Everything before here may have been deleted from the log.
+    pub trimmed_to: Revision,
+}
+
+/// Decides what a reader of `board` who asks for `start` is sent first. Returns `None` while the board is not loaded.
+///
+/// A [`StartAt::Ago`] that was not looked up begins with the list.
+#[must_use]
+pub fn plan_opening(start: &StartAt, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
+    let opening = match start {
+        StartAt::Cursor(cursor) => return plan_after(cursor, board, log),
+        StartAt::Then(cursor) => {
+            let revision = cursor.revision.max(board.named_at());
+            let epoch = cursor.epoch.clone();
+            return plan_after(&Cursor { epoch, revision }, board, log);
+        }
+        StartAt::Now => Opening::Nothing,
+        StartAt::List | StartAt::Ago(_) => Opening::Snapshot { reset: None },
+        StartAt::Invalid => reset(ResetReason::Invalid),
+    };
+    board.last_known().map(|_| opening.into())
+}
+
+const fn reset(reason: ResetReason) -> Opening {
+    Opening::Snapshot {
+        reset: Some(reason),
+    }
+}
+
+fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
+    let newest = board.last_known()?.cursor();
+    let revision = cursor.revision;
+    let opening = if cursor.epoch != newest.epoch {
+        reset(ResetReason::Epoch)
+    } else if revision > newest.revision.max(log.published) {
+        reset(ResetReason::Future)
+    } else if revision < board.named_at() {
+        // The name meant another board.
+        reset(ResetReason::Trimmed)
+    } else if revision >= newest.revision {
+        Opening::Nothing
+    } else if let Some(patch) = board.patch_since(revision) {
+        Opening::Patch(patch)
+    } else if revision < log.trimmed_to {
+        reset(ResetReason::Trimmed)
+    } else {
+        return Some(OpeningPlan {
+            opening: Opening::SnapshotSince(revision),
+            history: board.unread_since(revision),
+        });
+    };
+    Some(opening.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+use std::time::Instant;
+
+use super::*;
+use crate::{
+    BoardId, BoardLoad, Policies, ReplayBuffer, TopicId,
+    fixtures::{changes, snapshot},
+};
+
+const TOPICS_MAX: usize = 500;
+
+fn revision(number: u64) -> Revision {
+    Revision::new(number).expect("a revision")
+}
+
+/// A board that got its name at 2 and shows two topics at 9. Memory knows what changed after 5.
+fn board() -> BoardState {
+    let mut board = BoardState::default();
+    let load = BoardLoad {
+        board_id: BoardId(1),
+        policies: Policies::default(),
+        snapshot: snapshot(7, &[(1, 6), (2, 7)]),
+        tail: ReplayBuffer::new(
+            revision(5),
+            [(revision(6), TopicId(1)), (revision(7), TopicId(2))],
+            8,
+        ),
+        named_at: revision(2),
+    };
+    board
+        .install(load, Instant::now(), TOPICS_MAX)
+        .expect("nothing missed");
+    board.apply(&changes(&[(8, 1, false), (9, 3, true)]), true, TOPICS_MAX);
+    board
+}
+
+fn at(cursor: &str) -> StartAt {
+    StartAt::Cursor(cursor.parse().expect("a cursor"))
+}
+
+fn then(cursor: &str) -> StartAt {
+    StartAt::Then(cursor.parse().expect("a cursor"))
+}
+
+fn plan(start: &StartAt, board: &BoardState) -> String {
+    let log = LogBounds {
+        published: revision(11),
+        trimmed_to: revision(4),
+    };
+    describe(plan_opening(start, board, log))
+}
+
+fn describe(plan: Option<OpeningPlan>) -> String {
+    let Some(OpeningPlan { opening, history }) = plan else {
+        return "not loaded".to_owned();
+    };
+    let opening = match opening {
+        Opening::Nothing => "nothing".to_owned(),
+        Opening::Patch(patch) => format!("patch of {} from {}", patch.ops.len(), patch.from),
+        Opening::SnapshotSince(revision) => format!("list since {revision}"),
+        Opening::Snapshot { reset: None } => "list".to_owned(),
+        Opening::Snapshot {
+            reset: Some(reason),
+        } => format!("reset {}", reason.as_str()),
+    };
+    match history {
+        None => opening,
+        Some(HistoryRange { after, upto, .. }) => format!("{opening}; read {after} to {upto}"),
+    }
+}
+
+#[test]
+fn each_start_has_its_opening() {
+    let board = board();
+    for (why, start, expected) in [
+        ("earliest", StartAt::List, "list"),
+        ("now", StartAt::Now, "nothing"),
+        ("invalid", StartAt::Invalid, "reset invalid"),
+        ("not looked up", StartAt::Ago(Duration::ZERO), "list"),
+        ("epoch", at("f-9"), "reset epoch"),
+        ("epoch before all else", at("f-1"), "reset epoch"),
+        ("future", at("e-12"), "reset future"),
+        (
+            "published, and nothing on this board",
+            at("e-11"),
+            "nothing",
+        ),
+        ("up to date", at("e-9"), "nothing"),
+        ("patch", at("e-8"), "patch of 1 from 8"),
+        ("as long as the list", at("e-7"), "patch of 2 from 7"),
+        ("longer than the list", at("e-5"), "list since 5"),
+        ("too far for memory", at("e-4"), "list since 4; read 4 to 9"),
+        ("trimmed", at("e-3"), "reset trimmed"),
+        ("other board", at("e-1"), "reset trimmed"),
+        ("a time, up to date", then("e-10"), "nothing"),
+        ("a time, patch", then("e-8"), "patch of 1 from 8"),
+        ("a time of another epoch", then("f-8"), "reset epoch"),
+        (
+            "a time before the board, trimmed",
+            then("e-1"),
+            "reset trimmed",
+        ),
+    ] {
+        assert_eq!(plan(&start, &board), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_time_before_the_board_is_its_beginning() {
+    let log = LogBounds {
+        published: revision(9),
+        trimmed_to: Revision::ZERO,
+    };
+    assert_eq!(
+        describe(plan_opening(&then("e-1"), &board(), log)),
+        "list since 2; read 2 to 9"
+    );
+}
+
+#[test]
+fn nothing_is_decided_before_the_board_is_loaded() {
+    for text in ["now", "earliest", "e-1", "10m"] {
+        let start = text.parse().expect("a start");
+        assert_eq!(plan(&start, &BoardState::default()), "not loaded", "{text}");
+    }
+}
+
+/// As [`plan_opening`], with a log that was never trimmed.
+fn plan_at(cursor: &str, board: &BoardState) -> OpeningPlan {
+    let log = LogBounds {
+        published: revision(9),
+        trimmed_to: Revision::ZERO,
+    };
+    plan_opening(&at(cursor), board, log).expect("a plan")
+}
+
+#[test]
+fn the_log_is_read_once_and_once_more_from_the_beginning() {
+    let mut board = board();
+    let range = plan_at("e-4", &board).history.expect("a range");
+    // One that reaches no further back than memory does.
+    board.backfill(&range, &ReplayBuffer::new(revision(7), [], 8));
+    assert!(plan_at("e-4", &board).history.is_none());
+    let range = plan_at("e-3", &board).history.expect("a range");
+    assert_eq!((range.after, range.upto), (Revision::ZERO, revision(9)));
+    let first = (revision(1), TopicId(1));
+    board.backfill(&range, &ReplayBuffer::new(Revision::ZERO, [first], 8));
+    for cursor in ["e-3", "e-2"] {
+        let OpeningPlan { opening, history } = plan_at(cursor, &board);
+        assert!(
+            matches!(opening, Opening::SnapshotSince(_)) && history.is_none(),
+            "three topics changed, and two are shown: {opening:?}"
+        );
+    }
+}
+
+fn read(text: &str) -> String {
+    match text.parse() {
+        Ok(StartAt::List) => "list".to_owned(),
+        Ok(StartAt::Now) => "now".to_owned(),
+        Ok(StartAt::Cursor(cursor)) => cursor.to_string(),
+        Ok(StartAt::Ago(time)) => format!("{} s ago", time.as_secs()),
+        Ok(other) => format!("{other:?}"),
+        Err(StartAtError) => "refused".to_owned(),
+    }
+}
+
+#[test]
+fn text_names_a_start_or_is_refused() {
+    for (text, start) in [
+        ("", "list"),
+        ("earliest", "list"),
+        ("now", "now"),
+        ("a-1", "a-1"),
+        ("0s", "0 s ago"),
+        ("10m", "600 s ago"),
+        ("3h", "10800 s ago"),
+        ("2d", "172800 s ago"),
+    ] {
+        assert_eq!(read(text), start, "{text}");
+    }
+    for junk in [
+        "abc",
+        "yesterday",
+        "m",
+        "10",
+        "+1m",
+        "1e3s",
+        "99999999999d",
+        "-1",
+        "a-01",
+        "Now",
+        "18446744073709551616",
+        "十m",
+        &"x".repeat(10_000),
+    ] {
+        assert_eq!(read(junk), "refused", "{junk:.20}");
+    }
+}

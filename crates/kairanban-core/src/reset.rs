@@ -1,0 +1,30 @@
+//! Why what a reader holds is void.
+
+/// Why a reader is sent `reset` before the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// Its cursor belongs to another history.
+    Epoch,
+    /// The log does not reach back to its cursor, or the name meant another board there.
+    Trimmed,
+    /// The database has not come as far as its cursor.
+    Future,
+    /// The reader fell too far behind.
+    Lagged,
+    /// What it sent is not a cursor.
+    Invalid,
+}
+
+impl ResetReason {
+    /// Returns the reason as it is sent to clients.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Epoch => "epoch",
+            Self::Trimmed => "trimmed",
+            Self::Future => "future",
+            Self::Lagged => "lagged",
+            Self::Invalid => "invalid",
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Loads boards: reads one, and installs it in the hub. Nothing else does both.
+
+use std::{sync::Arc, time::Instant};
+
+use kairanban_core::{
+    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
+};
+use kairanban_store::StoreError;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::shared_snapshots::BoardSource;
+
+/// Reports that may wait; one that finds no room is made again by the next comparison of all boards.
+const REPORTS_MAX: usize = 64;
+
+/// Boards of which the database holds something else than memory, each with the revision at which they differ.
+pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
+
+/// Why a board was not loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// It changed while it was read: read it again.
+    #[error(transparent)]
+    Stale(#[from] StaleLoad),
+    /// It could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads boards into memory, and reports those that differ from what is shown at the same revision. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BoardLoader {
+    source: BoardSource,
+    hub: Arc<Hub>,
+    reports: mpsc::Sender<(BoardId, Revision)>,
+}
+
+impl BoardLoader {
+    /// Creates a loader, and the queue of its reports.
+    #[must_use]
+    pub fn new(source: BoardSource, hub: Arc<Hub>) -> (Self, Reports) {
+        let (reports, received) = mpsc::channel(REPORTS_MAX);
+        let loader = Self {
+            source,
+            hub,
+            reports,
+        };
+        (loader, received)
+    }
+
+    /// Loads a board into the channel that has its name once it was read.
+    ///
+    /// # Errors
+    /// [`LoadError::Stale`], [`StoreError::NoSuchBoard`], or if the database is away.
+    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
+        let load = self.source.read(epoch, board).await?;
+        Ok(self.install(&self.hub.channel(board), load)?)
+    }
+
+    /// Loads a board into a channel that its reader has subscribed to.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_into(
+        &self,
+        channel: &BoardChannel,
+        epoch: &Epoch,
+    ) -> Result<Published, LoadError> {
+        let load = self.source.read(epoch, &channel.board).await?;
+        Ok(self.install(channel, load)?)
+    }
+
+    fn install(&self, channel: &BoardChannel, load: BoardLoad) -> Result<Published, StaleLoad> {
+        let (id, revision) = (load.board_id, load.snapshot.revision());
+        let published = self.hub.install(channel, load, Instant::now())?;
+        if published == Published::Differs {
+            // If the queue is full, the next comparison finds it.
+            let _ = self.reports.try_send((id, revision));
+        }
+        Ok(published)
+    }
+}

@@ -1,0 +1,154 @@
+//! Publishes what was read of the log: who may look first, then what there is to see, board by board.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
+
+use chrono::Utc;
+use kairanban_core::{
+    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Published, Revision,
+};
+use kairanban_store::{ChangeBatch, ChangedBoard, StoreError};
+
+use super::Follower;
+use crate::{blocking::query_priority, board_loader::LoadError};
+
+impl Follower {
+    /// Publishes a stretch of the log.
+    pub(super) async fn take(&mut self, stretch: ChangeBatch) -> Result<(), StoreError> {
+        match stretch {
+            ChangeBatch::Changes { changes, last } => {
+                if last.is_some() {
+                    self.follow(&changes).await?;
+                    self.advance_to(last);
+                }
+            }
+            ChangeBatch::Boards { last, boards } => {
+                self.resync(boards).await?;
+                self.advance_to(last);
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what changed, board by board.
+    async fn follow(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
+        let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
+        for change in changes {
+            if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
+                let known = governed
+                    .get(&change.board_id)
+                    .and_then(|known| known.named_at);
+                let named_at = change.names_board.then_some(change.revision).max(known);
+                let now = BoardChange {
+                    revision: change.revision,
+                    standing: change.board.clone(),
+                    named_at,
+                };
+                governed.insert(change.board_id, now);
+            } else if let Some(board) = &change.board {
+                boards.entry(&board.name).or_default().push(change);
+            }
+        }
+        // Who may look comes before what there is to see.
+        if changes
+            .iter()
+            .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
+        {
+            self.refresh_tokens().await?;
+        }
+        self.deps.hub.apply_policies(&governed);
+        for (board, changes) in &boards {
+            if self.deps.hub.publish(board, changes) == Published::Reload {
+                self.reload(board, changes.revision()).await;
+            }
+        }
+        // What a later version wrote can be read, if not followed.
+        for change in changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Unknown)
+        {
+            if let Some(board) = change
+                .board
+                .as_ref()
+                .filter(|board| self.deps.hub.mark_stale(&board.name, change.revision))
+            {
+                self.reload(&board.name, change.revision).await;
+            }
+        }
+        let written = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Set)
+            .filter_map(|change| change.board.as_ref());
+        written.for_each(|board| self.deps.archiver.request_archive(&board.name));
+        Ok(())
+    }
+
+    /// Reads the tokens anew that somebody came in by, and tells those whose token changed or ended.
+    pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
+        let asked = self.deps.held.begin_refresh();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let ids = asked.clone();
+        let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
+        self.deps.held.finish_refresh(&asked, &found);
+        Ok(())
+    }
+
+    /// Reads anew what somebody watches of boards that changed more than is worth following.
+    async fn resync(&mut self, boards: Vec<ChangedBoard>) -> Result<(), StoreError> {
+        tracing::debug!(
+            boards = boards.len(),
+            "much changed at once, reading the boards anew"
+        );
+        self.refresh_tokens().await?;
+        let change = |board: &ChangedBoard| BoardChange {
+            revision: board.revision,
+            standing: board.standing.clone(),
+            named_at: None,
+        };
+        self.deps.hub.apply_policies(
+            &boards
+                .iter()
+                .map(|board| (board.id, change(board)))
+                .collect(),
+        );
+        for board in &boards {
+            let Some(now) = &board.standing else { continue };
+            if self.deps.hub.mark_stale(&now.name, board.revision) {
+                self.reload(&now.name, board.revision).await;
+            }
+            self.deps.archiver.request_archive(&now.name);
+        }
+        Ok(())
+    }
+
+    /// Reads a board that changed up to `revision`. One that cannot be read holds up no other: its readers hear that it is
+    /// stale, and it is tried again.
+    pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
+        let epoch = self.position.borrow().epoch.clone();
+        match self.deps.loader.load(&epoch, board).await {
+            Ok(_) => {
+                if self.stale_boards.remove(board) {
+                    tracing::info!(%board, "the board can be read again");
+                }
+            }
+            // Read too early: a later change says so. A stale board is tried again anyway.
+            Err(LoadError::Stale(_)) => {}
+            // Gone meanwhile: a later change says so.
+            Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
+                self.stale_boards.remove(board);
+            }
+            Err(LoadError::Store(error)) => {
+                // Before its readers hear of it: `/readyz` names it to whoever asks then.
+                if self.stale_boards.add(board, Instant::now()) {
+                    tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
+                }
+                self.deps.hub.become_stale(board, Utc::now(), revision);
+            }
+        }
+    }
+}

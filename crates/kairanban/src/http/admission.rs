@@ -1,0 +1,62 @@
+//! Admits a reader to a stream: room first, then who asks, then the board. The only place that decides this.
+//!
+//! A stream that cannot be opened now is refused by a success that ends at once, because an `EventSource` gives up for good on
+//! any other status; a WebSocket is refused by an error.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use kairanban_store::StoreError;
+
+use crate::{
+    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
+    stream::Reader, telemetry::Sparse,
+};
+
+/// At most one line in a second: every client that finds the database away connects again.
+static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
+
+/// The outcome of asking for a stream.
+pub(super) enum Admission<T> {
+    /// The reader is admitted, to this.
+    Open(Reader, T),
+    /// Not now.
+    Refused(Bye),
+}
+
+/// Admits a reader. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
+///
+/// # Errors
+/// If the reader is refused for good.
+pub(super) async fn admit<T>(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: impl Future<Output = Result<Caller, ApiError>>,
+    watch: impl AsyncFnOnce(&Caller) -> Result<T, StoreError>,
+) -> Result<Admission<T>, ApiError> {
+    if state.drain.has_begun() {
+        return Ok(Admission::Refused(Bye::Shutdown));
+    }
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let Some(permit) = state.gate.enter(client) else {
+        return Ok(Admission::Refused(Bye::Limit));
+    };
+    let caller = match caller.await {
+        Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause }) => {
+            return Ok(unavailable(request, &cause));
+        }
+        caller => caller?,
+    };
+    match watch(&caller).await {
+        Err(StoreError::Unavailable(cause)) => Ok(unavailable(request, &cause)),
+        watched => Ok(Admission::Open(Reader { caller, permit }, watched?)),
+    }
+}
+
+fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
+    if let Some(suppressed) = OUTAGES.line() {
+        let path = request.path();
+        tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
+    }
+    Admission::Refused(Bye::Unavailable)
+}

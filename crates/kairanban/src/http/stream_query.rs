@@ -1,0 +1,231 @@
+//! What a client asks of a stream: its format, and where it begins.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use kairanban_core::{BoardName, StartAt, StartAtError};
+use serde::Deserialize;
+
+use crate::{
+    encode::{Encoder, StreamFormat},
+    error::ApiError,
+    http::{accept, board_name},
+    state::AppState,
+};
+
+/// Query parameters of a stream.
+#[derive(Debug, Default, Deserialize)]
+pub struct StreamQuery {
+    pub(super) format: Option<String>,
+    last_event_id: Option<String>,
+    #[serde(rename = "lastEventId")]
+    last_event_id_camel: Option<String>,
+    since: Option<String>,
+    pub(super) ticket: Option<String>,
+    heartbeat: Option<String>,
+    compress: Option<String>,
+}
+
+fn bad(name: &str, detail: &str) -> ApiError {
+    ApiError::Unreadable {
+        detail: detail.to_owned(),
+        path: Some(name.to_owned()),
+    }
+}
+
+/// Returns the boards of a query, each once, and the rest of it.
+///
+/// # Errors
+/// If it names no board, too many, or one that cannot be.
+pub(super) fn many(
+    pairs: Vec<(String, String)>,
+    boards_max: usize,
+) -> Result<(Vec<BoardName>, StreamQuery), ApiError> {
+    let (mut boards, mut query) = (Vec::new(), StreamQuery::default());
+    for (name, value) in pairs {
+        let slot = match name.as_str() {
+            "board" => {
+                let board = board_name(&value)?;
+                if !boards.contains(&board) {
+                    boards.push(board);
+                }
+                continue;
+            }
+            "format" => &mut query.format,
+            "last_event_id" => &mut query.last_event_id,
+            "lastEventId" => &mut query.last_event_id_camel,
+            "since" => &mut query.since,
+            "heartbeat" => &mut query.heartbeat,
+            "compress" => &mut query.compress,
+            "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
+            // As everywhere on streams: somebody's cache buster does no harm.
+            _ => continue,
+        };
+        *slot = Some(value);
+    }
+    match boards.len() {
+        0 => Err(bad("board", "say which boards: ?board=a&board=b")),
+        count if count > boards_max => Err(bad(
+            "board",
+            &format!("a stream is of at most {boards_max} boards"),
+        )),
+        _ => Ok((boards, query)),
+    }
+}
+
+impl StreamQuery {
+    /// Returns the format of a stream of one board.
+    ///
+    /// # Errors
+    /// If there is no such format.
+    pub(super) fn format(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
+        match self.format.as_deref() {
+            None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
+            None => Ok(StreamFormat::List),
+            Some(name) => StreamFormat::named(name).ok_or_else(|| {
+                bad(
+                    "format",
+                    "the format is list, patch, html, html-list, turbo, raw or ndjson",
+                )
+            }),
+        }
+    }
+
+    /// Returns the format of a stream of several boards.
+    ///
+    /// # Errors
+    /// If there is no such format, or it is for one board only.
+    pub(super) fn format_of_many(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
+        match self.format.as_deref() {
+            None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
+            None | Some("list") => Ok(StreamFormat::List),
+            Some("patch") => Ok(StreamFormat::Patch),
+            Some("ndjson") => Ok(StreamFormat::Ndjson),
+            Some(_) => Err(bad(
+                "format",
+                "the format of several boards is list, patch or ndjson",
+            )),
+        }
+    }
+
+    /// Creates the encoder of a stream. It is not compressed.
+    ///
+    /// # Errors
+    /// If there is no such heartbeat.
+    pub(super) fn encoder(
+        &self,
+        state: &AppState,
+        format: StreamFormat,
+    ) -> Result<Encoder, ApiError> {
+        let visible_heartbeat = match self.heartbeat.as_deref() {
+            None | Some("comment") => false,
+            Some("event") => true,
+            Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
+        };
+        Ok(Encoder::new(
+            format,
+            visible_heartbeat,
+            Arc::clone(&state.fragments),
+        ))
+    }
+
+    /// Does the same, and compresses the stream if the client asks for that and accepts it. Never unasked: proxies between
+    /// would hold back what they unpack.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder), or if there is no such compression.
+    pub(super) fn packed_encoder(
+        &self,
+        request: &HttpRequest,
+        state: &AppState,
+        format: StreamFormat,
+    ) -> Result<Encoder, ApiError> {
+        let mut encoder = self.encoder(state, format)?;
+        encoder.gzip = match self.compress.as_deref() {
+            None => false,
+            Some("gzip") => accept::allows_gzip(request),
+            Some(_) => return Err(bad("compress", "a stream can be compressed by gzip")),
+        };
+        Ok(encoder)
+    }
+
+    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser that was told to forget its
+    /// cursor sends none. What stands for the header may be anything that a client was once sent, and is answered by `reset`;
+    /// `since` is typed by people.
+    ///
+    /// # Errors
+    /// If `since` counts, and names no start.
+    pub(super) fn start(
+        &self,
+        request: &HttpRequest,
+        format: StreamFormat,
+    ) -> Result<StartAt, ApiError> {
+        let header = request
+            .headers()
+            .get("last-event-id")
+            .map(|value| value.to_str().unwrap_or("?"));
+        let last_event_id = header
+            .or(self.last_event_id.as_deref())
+            .or(self.last_event_id_camel.as_deref());
+        let start = match (last_event_id, self.since.as_deref()) {
+            (Some(id), _) => id.parse().unwrap_or(StartAt::Invalid),
+            (None, since) => since
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error: StartAtError| bad("since", &format!("since: {error}")))?,
+        };
+        match start {
+            // The format has new comments only, so it begins with the next one.
+            StartAt::List if format == StreamFormat::Raw && self.since.is_none() => {
+                Ok(StartAt::Now)
+            }
+            start => Ok(start),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{test::TestRequest, web::Query};
+
+    use super::*;
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        let query = |text: &str| {
+            Query::<StreamQuery>::from_query(text)
+                .expect("a query")
+                .into_inner()
+        };
+        let ask = |header: Option<&str>, text: &str| {
+            let request = TestRequest::default();
+            let request = header.into_iter().fold(request, |request, id| {
+                request.insert_header(("Last-Event-ID", id))
+            });
+            match query(text).start(&request.to_http_request(), StreamFormat::Patch) {
+                Ok(StartAt::Cursor(cursor)) => cursor.to_string(),
+                Ok(start) => format!("{start:?}").to_lowercase(),
+                Err(error) => error.problem().status.to_string(),
+            }
+        };
+        for (header, text, expected) in [
+            (None, "", "list"),
+            (Some("a-1"), "last_event_id=a-2", "a-1"),
+            (Some(""), "last_event_id=a-2", "list"),
+            (None, "last_event_id=a-2&lastEventId=a-3", "a-2"),
+            (None, "lastEventId=a-2&since=a-3", "a-2"),
+            (None, "since=a-3", "a-3"),
+            (None, "since=now", "now"),
+            (None, "since=earliest", "list"),
+            (None, "since=10m", "ago(600s)"),
+            (None, "since=", "list"),
+            (Some("junk"), "", "invalid"),
+            (None, "last_event_id=junk", "invalid"),
+            (None, "lastEventId=junk", "invalid"),
+            (None, "since=junk", "400"),
+            (Some("a-1"), "since=junk", "a-1"),
+        ] {
+            assert_eq!(ask(header, text), expected, "{header:?} {text}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Brings a reader to the place where its stream begins. What is sent there is decided by
+//! [`plan_opening`]; here is what it takes to ask that: a subscription, a follower that has come far enough, the board in memory,
+//! and sometimes a part of the log.
+
+use std::{sync::Arc, time::Duration};
+
+use kairanban_core::{
+    BoardChannel, BoardName, Cursor, LogBounds, Opening, OpeningPlan, Snapshot, StartAt,
+    Subscription, plan_opening,
+};
+use kairanban_store::StoreError;
+
+use super::{
+    BoardService,
+    board_view::{CATCH_UP, admitted, not_loaded},
+};
+use crate::{auth::Caller, blocking::query};
+
+/// A reader's place on a board.
+#[derive(Debug)]
+pub struct Watch {
+    /// Updates from before the snapshot on.
+    pub subscription: Subscription,
+    /// The list that the reader has once it was sent the opening.
+    pub snapshot: Arc<Snapshot>,
+    /// What it is sent first.
+    pub opening: Opening,
+}
+
+impl BoardService {
+    /// Makes the caller a reader of a board, from `start` on.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        board: &BoardName,
+        start: StartAt,
+    ) -> Result<Watch, StoreError> {
+        // First the subscription, then the snapshot: no update can fall between.
+        let subscription = self.parts.hub.subscribe(board);
+        let start = self.catch_up(start).await?;
+        self.open(caller, subscription, &start).await
+    }
+
+    /// Makes the caller a reader of several boards. Returns with them the place in history up to which everything is published
+    /// on all of them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), for the first board at fault.
+    pub async fn watch_many(
+        &self,
+        caller: &Caller,
+        boards: &[BoardName],
+        start: StartAt,
+    ) -> Result<(Cursor, Vec<Watch>), StoreError> {
+        let start = self.catch_up(start).await?;
+        let from = Cursor {
+            epoch: self.parts.following.epoch(),
+            revision: self.parts.following.revision(),
+        };
+        let mut watches = Vec::with_capacity(boards.len());
+        for board in boards {
+            let subscription = self.parts.hub.subscribe(board);
+            watches.push(self.open(caller, subscription, &start).await?);
+        }
+        Ok((from, watches))
+    }
+
+    /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and looks up the time that
+    /// it names.
+    async fn catch_up(&self, start: StartAt) -> Result<StartAt, StoreError> {
+        let following = &self.parts.following;
+        following
+            .wait_for_revision(self.parts.acknowledged.get(), CATCH_UP)
+            .await;
+        let start = match start {
+            StartAt::Ago(time) => {
+                let epoch = following.epoch();
+                let revision =
+                    query(&self.parts.store, move |store| store.head_before(time)).await?;
+                StartAt::Then(Cursor { epoch, revision })
+            }
+            start => start,
+        };
+        // Before a cursor is called one from the future: another node may have given it.
+        if let Some(cursor) = start.cursor()
+            && cursor.epoch == following.epoch()
+            && !following
+                .wait_for_revision(cursor.revision, Duration::ZERO)
+                .await
+        {
+            following.wait_for_poll(CATCH_UP).await;
+        }
+        Ok(start)
+    }
+
+    async fn open(
+        &self,
+        caller: &Caller,
+        subscription: Subscription,
+        start: &StartAt,
+    ) -> Result<Watch, StoreError> {
+        let channel = Arc::clone(&subscription.channel);
+        if let Err(error) = self.current(caller, &channel.board, &channel).await {
+            drop(subscription);
+            self.forget(&channel.board, &channel, &error);
+            return Err(error);
+        }
+        let (mut snapshot, mut plan) = self.plan(caller, &channel, start)?;
+        if plan.history.is_some() {
+            self.read_history(caller, &channel, start).await?;
+            (snapshot, plan) = self.plan(caller, &channel, start)?;
+        }
+        Ok(Watch {
+            subscription,
+            snapshot,
+            opening: plan.opening,
+        })
+    }
+
+    /// Decides what the reader is sent first, and returns with it the list that this leads to.
+    fn plan(
+        &self,
+        caller: &Caller,
+        channel: &BoardChannel,
+        start: &StartAt,
+    ) -> Result<(Arc<Snapshot>, OpeningPlan), StoreError> {
+        let log = LogBounds {
+            published: self.parts.following.revision(),
+            trimmed_to: self.parts.trimmed_to.get(),
+        };
+        let live = channel.live();
+        let (snapshot, _) = admitted(caller, &channel.board, &live)?;
+        let plan = plan_opening(start, &live, log).ok_or_else(not_loaded)?;
+        Ok((snapshot, plan))
+    }
+
+    /// Reads from the log what a reader has missed that memory does not know. Readers who come together, or later, need not
+    /// ask again.
+    async fn read_history(
+        &self,
+        caller: &Caller,
+        channel: &BoardChannel,
+        start: &StartAt,
+    ) -> Result<(), StoreError> {
+        let _turn = channel.loading.lock().await;
+        // Whoever had the turn before may have read it.
+        let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
+        let Some(range) = history else {
+            return Ok(());
+        };
+        match query(&self.parts.store, move |store| store.history(&range)).await {
+            Ok(history) => channel.live().backfill(&range, &history),
+            Err(error) => {
+                tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")
+            }
+        }
+        Ok(())
+    }
+}
