@@ -56,7 +56,7 @@ pub struct Update {
     pub patch: Patch,
     /// What is new on it, not only changed or back.
     pub posted: Vec<Arc<Topic>>,
-    forms: WireCache,
+    wire_cache: WireCache,
 }
 
 impl Update {
@@ -65,7 +65,7 @@ impl Update {
             snapshot,
             patch,
             posted,
-            forms: WireCache::default(),
+            wire_cache: WireCache::default(),
         }
     }
 
@@ -75,10 +75,10 @@ impl Update {
         self.snapshot.revision()
     }
 
-    /// Its wire forms.
+    /// Returns the cache of its encodings.
     #[must_use]
-    pub const fn forms(&self) -> &WireCache {
-        &self.forms
+    pub const fn wire_cache(&self) -> &WireCache {
+        &self.wire_cache
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{BoardName, Cursor, Digest, Revision, Topic, TopicId, WireCache};
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
-/// order. Immutable; its wire forms are made once and shared.
+/// order. Immutable; its encodings are made once and shared.
 #[derive(Debug)]
 pub struct Snapshot {
     board: BoardName,
@@ -14,7 +14,7 @@ pub struct Snapshot {
     pub(crate) since: Revision,
     topics: Vec<Arc<Topic>>,
     digest: Digest,
-    forms: WireCache,
+    wire_cache: WireCache,
 }
 
 impl Snapshot {
@@ -32,7 +32,7 @@ impl Snapshot {
             cursor,
             topics,
             digest,
-            forms: WireCache::default(),
+            wire_cache: WireCache::default(),
         }
     }
 
@@ -75,9 +75,9 @@ impl Snapshot {
         self.digest
     }
 
-    /// Returns its encoded forms.
+    /// Returns the cache of its encodings.
     #[must_use]
-    pub const fn forms(&self) -> &WireCache {
-        &self.forms
+    pub const fn wire_cache(&self) -> &WireCache {
+        &self.wire_cache
     }
 }

@@ -1,60 +1,48 @@
-//! Wire forms, made at most once and shared by everyone who is sent them.
+//! Caches encoded bytes, so that each encoding of a snapshot or a patch is made at most once and shared by all readers.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// The forms that a snapshot or a patch can take on the wire. The encoders are the server's; this
-/// is only the list of slots.
+/// The index of a slot in a [`WireCache`]. What a slot holds is decided by its user; the core knows no format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WireSlot {
-    /// The list in the tutorial's shape, as an event.
-    Tutorial,
-    /// The tutorial's shape plus the revision, as an event.
-    List,
-    /// A `snapshot` or a `patch` event.
-    Patch,
-    /// The same, as a line of JSON.
-    Ndjson,
-    /// Fragments of HTML, as an event.
-    Html,
-    /// The whole list in HTML, as an event.
-    HtmlList,
-    /// Turbo's stream elements, as an event.
-    Turbo,
-    /// Comments, an event each.
-    Raw,
-    /// As [`List`](Self::List), one board of several.
-    ListOfMany,
-    /// As [`Patch`](Self::Patch), one board of several.
-    PatchOfMany,
-    /// As [`Ndjson`](Self::Ndjson), one board of several.
-    NdjsonOfMany,
-    /// The JSON body of the REST list.
-    Json,
+pub struct WireSlot(usize);
+
+impl WireSlot {
+    /// How many slots a cache has.
+    pub const COUNT: usize = 12;
+
+    /// Returns the slot with this index. An index past the last slot does not compile:
+    ///
+    /// ```compile_fail
+    /// let _ = kairanban_core::WireSlot::at::<{ kairanban_core::WireSlot::COUNT }>();
+    /// ```
+    #[must_use]
+    pub const fn at<const INDEX: usize>() -> Self {
+        const { assert!(INDEX < Self::COUNT, "the cache has no such slot") };
+        Self(INDEX)
+    }
 }
 
-const FORMS: usize = WireSlot::Json as usize + 1;
+type Slots = [OnceLock<Bytes>; WireSlot::COUNT];
 
-type Slots = [OnceLock<Bytes>; FORMS];
-
-/// Two slots per [`WireSlot`]: plain, and compressed for those who asked for that.
+/// Holds two encodings for each [`WireSlot`]: plain, and compressed for readers that asked for it.
 #[derive(Debug, Default)]
 pub struct WireCache {
     plain: Slots,
-    /// Few readers ask, so there is no room for it until the first does.
+    /// Allocated for the first reader that asks for compression; few do.
     packed: OnceLock<Box<Slots>>,
 }
 
 impl WireCache {
-    /// The bytes of `form`; the first caller encodes, those who come meanwhile wait for it.
-    pub fn get_or_encode(&self, form: WireSlot, encode: impl FnOnce() -> Bytes) -> Bytes {
-        self.plain[form as usize].get_or_init(encode).clone()
+    /// Returns the bytes in `slot`. The first caller encodes them; concurrent callers block until it is done.
+    pub fn get_or_encode(&self, slot: WireSlot, encode: impl FnOnce() -> Bytes) -> Bytes {
+        self.plain[slot.0].get_or_init(encode).clone()
     }
 
-    /// The same, compressed.
-    pub fn get_or_pack(&self, form: WireSlot, pack: impl FnOnce() -> Bytes) -> Bytes {
-        self.packed.get_or_init(Box::default)[form as usize]
+    /// Returns the compressed bytes in `slot`, made as in [`get_or_encode`](Self::get_or_encode).
+    pub fn get_or_pack(&self, slot: WireSlot, pack: impl FnOnce() -> Bytes) -> Bytes {
+        self.packed.get_or_init(Box::default)[slot.0]
             .get_or_init(pack)
             .clone()
     }
@@ -65,14 +53,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodes_each_form_once() {
-        let forms = WireCache::default();
-        let first = forms.get_or_encode(WireSlot::List, || Bytes::from_static(b"a"));
-        let second = forms.get_or_encode(WireSlot::List, || unreachable!("made already"));
+    fn encodes_each_slot_once() {
+        let cache = WireCache::default();
+        let slot = WireSlot::at::<0>();
+        let first = cache.get_or_encode(slot, || Bytes::from_static(b"a"));
+        let second = cache.get_or_encode(slot, || unreachable!("made already"));
         assert_eq!((first.as_ref(), second.as_ref()), (&b"a"[..], &b"a"[..]));
+        let last = WireSlot::at::<{ WireSlot::COUNT - 1 }>();
         assert_eq!(
-            forms.get_or_encode(WireSlot::Patch, || Bytes::from_static(b"b")),
-            "b"
+            cache.get_or_encode(last, || Bytes::from_static(b"b")),
+            "b",
+            "slots are independent"
+        );
+        assert_eq!(
+            cache.get_or_pack(slot, || Bytes::from_static(b"c")),
+            "c",
+            "so are plain and compressed bytes"
         );
     }
 }

@@ -12,6 +12,7 @@ mod board_loader;
 pub mod cli;
 mod config;
 mod data_version;
+mod encode;
 mod error;
 mod exit;
 mod failpoint;

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use crate::{
     config::Config,
+    encode::Fragments,
     error::ApiError,
     exit::ExitError,
     http::{headers, origin, present},
@@ -27,7 +28,6 @@ use crate::{
         request_clock::tell_clock,
     },
     readiness::Readiness,
-    render::fragments::Fragments,
     routes,
     service::BoardService,
     shutdown::{self, Drain},

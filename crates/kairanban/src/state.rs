@@ -11,9 +11,10 @@ use kairanban_store::TicketTimes;
 
 use crate::{
     config::Config,
+    encode::Fragments,
     limits::{ClientQuota, Quotas, StreamGate},
     readiness::Readiness,
-    render::{fragments::Fragments, page::Pages},
+    render::page::Pages,
     service::BoardService,
     shutdown::Drain,
     stream::{StreamDeps, StreamTiming, TimerWheel},

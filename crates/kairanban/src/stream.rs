@@ -42,9 +42,9 @@ use bytes::Bytes;
 use crate::{
     auth::Caller,
     config,
+    encode::{Bye, Chunk, Encoder},
     follower::FollowerStatus,
     limits::{StreamGate, StreamPermit},
-    render::{Bye, Chunk, Encoder},
     shutdown::Drain,
 };
 

@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use kairanban_store::StoreError;
 
 use crate::{
-    auth::Caller, error::ApiError, limits::ClientAddress, render::Bye, state::AppState,
+    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
     stream::Reader, telemetry::Sparse,
 };
 

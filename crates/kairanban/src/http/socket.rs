@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     auth::Caller,
+    encode::{self, Bye, StreamFormat, payload_of},
     error::ApiError,
     http::{
         admission::Admission,
@@ -27,7 +28,6 @@ use crate::{
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
-    render::{self, Bye, StreamFormat, payload_of},
     state::AppState,
     stream::{BoardStream, Listener},
 };
@@ -208,11 +208,11 @@ impl PostHandler {
             Err(error) => (None, Err(error)),
         };
         match done {
-            Ok(topic) => render::ack(key.as_deref(), &topic),
+            Ok(topic) => encode::ack(key.as_deref(), &topic),
             Err(error) => {
                 // Logs what is the server's fault, as an answer over HTTP would.
                 let _ = error.error_response();
-                render::refused(key.as_deref(), &error.problem())
+                encode::refused(key.as_deref(), &error.problem())
             }
         }
     }

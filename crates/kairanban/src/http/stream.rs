@@ -12,6 +12,7 @@ use futures_util::{future::LocalBoxFuture, stream};
 use kairanban_core::BoardName;
 
 use crate::{
+    encode::{Bye, Encoder, StreamFormat, payload_of},
     error::ApiError,
     http::{
         accept,
@@ -20,7 +21,6 @@ use crate::{
         stream_query::{self, StreamQuery},
     },
     net::hijack::{HijackBody, HijackableSocket},
-    render::{Bye, Encoder, StreamFormat, payload_of},
     service::Watch,
     state::AppState,
     stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
@@ -132,7 +132,7 @@ pub(super) async fn admit_to_board(
 }
 
 fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {
-    head(encoder.dialect, false).body(state.timing.refusal(encoder, reason))
+    head(encoder.format, false).body(state.timing.refusal(encoder, reason))
 }
 
 /// Answers by a stream. Where the socket can be taken from actix it is, once the head and the first piece

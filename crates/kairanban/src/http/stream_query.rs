@@ -7,9 +7,9 @@ use kairanban_core::{BoardName, StartAt, StartAtError};
 use serde::Deserialize;
 
 use crate::{
+    encode::{Encoder, StreamFormat},
     error::ApiError,
     http::{accept, board_name},
-    render::{Encoder, StreamFormat},
     state::AppState,
 };
 

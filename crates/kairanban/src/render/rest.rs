@@ -3,18 +3,13 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Snapshot, Token, Topic, WireSlot,
+    AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Snapshot, Token, Topic,
 };
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{
-    TopicView,
-    frame::gzip,
-    json,
-    views::{rfc3339, topic_views},
-};
+use crate::encode::{LIVE_LIST_SLOT, TopicView, gzip, json, rfc3339, topic_views};
 
 fn maybe_rfc3339<S: Serializer>(
     time: &Option<DateTime<Utc>>,
@@ -44,8 +39,8 @@ pub fn live_list(snapshot: &Snapshot) -> Bytes {
         revision: snapshot.revision(),
     };
     snapshot
-        .forms()
-        .get_or_encode(WireSlot::Json, || json(&view()).into())
+        .wire_cache()
+        .get_or_encode(LIVE_LIST_SLOT, || json(&view()).into())
 }
 
 /// The same, compressed once for everybody who asks for that.
@@ -53,8 +48,8 @@ pub fn live_list(snapshot: &Snapshot) -> Bytes {
 pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
     let plain = live_list(snapshot);
     snapshot
-        .forms()
-        .get_or_pack(WireSlot::Json, || gzip(&plain))
+        .wire_cache()
+        .get_or_pack(LIVE_LIST_SLOT, || gzip(&plain))
 }
 
 /// Topics, archived or not, the newest first.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    render::{Bye, Chunk, Encoder},
+    encode::{Bye, Chunk, Encoder},
     service::Watch,
 };
 
@@ -151,9 +151,9 @@ mod tests {
     };
     use crate::{
         config::{Config, Overrides},
+        encode::{Fragments, StreamFormat, payload_of},
         follower::FollowerStatus,
         limits::StreamGate,
-        render::{StreamFormat, fragments::Fragments, payload_of},
         shutdown::Drain,
         stream::{StreamTiming, TimerWheel},
     };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    render::{Bye, Chunk, Encoder, Frame, Wire},
+    encode::{Bye, Chunk, Encoder, Frame, Wire},
 };
 
 pub(super) struct StreamLifetime {
@@ -100,7 +100,7 @@ impl StreamLifetime {
         }
     }
 
-    /// Queues a frame. A dialect without a word for something says nothing.
+    /// Queues a frame. An empty one, of a format that has no event for this, is not sent.
     pub(super) fn push(&mut self, frame: impl Into<Frame>) {
         let frame = frame.into();
         if !frame.is_empty() {

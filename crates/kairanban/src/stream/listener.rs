@@ -11,7 +11,7 @@ use super::{
     UpdateSource,
     dispatcher::{Subscriber, WorkerDispatchers},
 };
-use crate::render::Chunk;
+use crate::encode::Chunk;
 
 /// Asks a stream for its pieces.
 pub struct Listener<F: UpdateSource> {

@@ -23,7 +23,7 @@ use super::{
     lifetime::StreamLifetime,
 };
 use crate::{
-    render::{Bye, Chunk, Encoder},
+    encode::{Bye, Chunk, Encoder},
     service::{CATCH_UP, Watch},
 };
 

@@ -18,7 +18,7 @@ use super::{
     BoardStream, UpdateSource,
     dispatcher::{Subscriber, WorkerDispatchers},
 };
-use crate::{failpoint, render::Chunk};
+use crate::{encode::Chunk, failpoint};
 
 /// Chunks in one write; a burst that is longer takes several.
 const SLICES: usize = 64;

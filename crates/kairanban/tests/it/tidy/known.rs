@@ -6,10 +6,7 @@ type Known = &'static [(&'static str, usize)];
 pub const LONG_FUNCTIONS: Known = &[];
 
 /// Files over 400 lines, with their lengths.
-pub const LONG_FILES: Known = &[
-    ("crates/kairanban/src/http/rest/topics.rs", 491),
-    ("crates/kairanban/src/render.rs", 446),
-];
+pub const LONG_FILES: Known = &[("crates/kairanban/src/http/rest/topics.rs", 491)];
 
 /// Modules that import each other, with the number of edges among them.
 pub const CYCLES: Known = &[
@@ -23,23 +20,18 @@ pub const CYCLES: Known = &[
 /// Names of several types, with how many.
 pub const REPEATED_TYPES: Known = &[
     ("BoardChange", 2),
-    ("Bye", 2),
     ("Check", 2),
     ("Command", 2),
     ("Copy", 2),
     ("Draft", 2),
     ("Events", 2),
     ("Found", 2),
-    ("Line", 2),
-    ("List", 2),
     ("Number", 2),
     ("Op", 2),
     ("Parts", 6),
     ("Patch", 2),
-    ("Place", 3),
     ("Problem", 2),
     ("Reader", 2),
-    ("Reason", 2),
     ("Refusal", 2),
     ("Secret", 2),
     ("Sender", 2),

@@ -27,7 +27,7 @@ struct TopicContext<'a> {
 }
 
 /// Where a topic goes.
-enum Place {
+enum InsertPosition {
     First,
     Last,
     Behind(i64),
@@ -90,9 +90,9 @@ impl Fragments {
             |out, id| write!(out, r#"<li id="topic-{id}" hx-swap-oob="delete"></li>"#),
             |out, topic| {
                 let place = match place(topic, snapshot) {
-                    Place::First => "afterbegin:#topics".to_owned(),
-                    Place::Last => "beforeend:#topics".to_owned(),
-                    Place::Behind(id) => format!("afterend:#topic-{id}"),
+                    InsertPosition::First => "afterbegin:#topics".to_owned(),
+                    InsertPosition::Last => "beforeend:#topics".to_owned(),
+                    InsertPosition::Behind(id) => format!("afterend:#topic-{id}"),
                 };
                 write!(
                     out,
@@ -123,9 +123,9 @@ impl Fragments {
             },
             |out, topic| {
                 let (action, target) = match place(topic, snapshot) {
-                    Place::First => ("prepend", "topics".to_owned()),
-                    Place::Last => ("append", "topics".to_owned()),
-                    Place::Behind(id) => ("after", format!("topic-{id}")),
+                    InsertPosition::First => ("prepend", "topics".to_owned()),
+                    InsertPosition::Last => ("append", "topics".to_owned()),
+                    InsertPosition::Behind(id) => ("after", format!("topic-{id}")),
                 };
                 write!(
                     out,
@@ -168,13 +168,13 @@ fn steps(
     out
 }
 
-fn place(topic: &Topic, snapshot: &Snapshot) -> Place {
+fn place(topic: &Topic, snapshot: &Snapshot) -> InsertPosition {
     let topics = snapshot.topics();
     let at = topics.partition_point(|other| other.id < topic.id);
     match at.checked_sub(1).map(|before| topics[before].id.0) {
-        _ if at + 1 >= topics.len() => Place::Last,
-        None => Place::First,
-        Some(before) => Place::Behind(before),
+        _ if at + 1 >= topics.len() => InsertPosition::Last,
+        None => InsertPosition::First,
+        Some(before) => InsertPosition::Behind(before),
     }
 }
 

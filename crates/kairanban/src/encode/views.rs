@@ -1,4 +1,4 @@
-//! What goes over the wire, as JSON.
+//! Defines the JSON of topics and events.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use kairanban_core::{Op, Patch, Revision, Snapshot, Topic};
@@ -52,10 +52,7 @@ impl<'a> From<&'a Topic> for TopicView<'a> {
     }
 }
 
-pub(super) fn rfc3339<S: Serializer>(
-    time: &DateTime<Utc>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
@@ -78,21 +75,21 @@ pub(super) struct Tutorial<'a> {
 
 /// The tutorial's list and the revision.
 #[derive(Serialize)]
-pub(super) struct List<'a> {
+pub(super) struct ListView<'a> {
     revision: Revision,
     contents: Vec<Content<'a>>,
 }
 
 /// The same of one board of several.
 #[derive(Serialize)]
-pub(super) struct ListOf<'a> {
+pub(super) struct BoardListView<'a> {
     board: &'a str,
     revision: Revision,
     contents: Vec<Content<'a>>,
 }
 
-pub(super) fn list_of(snapshot: &Snapshot) -> ListOf<'_> {
-    ListOf {
+pub(super) fn board_list(snapshot: &Snapshot) -> BoardListView<'_> {
+    BoardListView {
         board: snapshot.board().as_str(),
         revision: snapshot.revision(),
         contents: contents(snapshot),
@@ -122,8 +119,8 @@ pub(super) fn tutorial(snapshot: &Snapshot) -> Tutorial<'_> {
     }
 }
 
-pub(super) fn list(snapshot: &Snapshot) -> List<'_> {
-    List {
+pub(super) fn list(snapshot: &Snapshot) -> ListView<'_> {
+    ListView {
         revision: snapshot.revision(),
         contents: contents(snapshot),
     }
@@ -146,7 +143,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> SnapshotView<'_> {
     }
 }
 
-pub(super) fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
+pub fn topic_views(snapshot: &Snapshot) -> Vec<TopicView<'_>> {
     snapshot
         .topics()
         .iter()
@@ -226,29 +223,34 @@ pub(super) struct BoardReason<'a> {
 
 /// Of `cursor`.
 #[derive(Serialize)]
-pub(super) struct Place {
+pub(super) struct CursorView {
     pub(super) revision: Revision,
 }
 
-/// An event as a line.
+/// The beginning of a line of NDJSON; its data follows.
 #[derive(Serialize)]
-pub(super) struct Line<'a, T> {
+pub(super) struct LineHead {
     pub(super) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
-    pub(super) data: &'a T,
 }
 
-/// Of `bye`, where there is no other place for the time to wait.
+/// The data of `bye` in NDJSON, which has no `retry` field.
 #[derive(Serialize)]
-pub(super) struct Bye {
+pub(super) struct ByeView {
     #[serde(flatten)]
-    pub(super) reason: Reason,
+    pub(super) reason: ReasonView,
     pub(super) retry_ms: u64,
 }
 
 /// Of `reset` and `bye`.
 #[derive(Serialize)]
-pub(super) struct Reason {
+pub(super) struct ReasonView {
     pub(super) reason: &'static str,
+}
+
+/// Encodes `value` as JSON.
+pub fn json(value: &impl Serialize) -> Vec<u8> {
+    // Our views hold strings, numbers and lists: nothing that JSON cannot say.
+    serde_json::to_vec(value).unwrap_or_default()
 }

@@ -1,0 +1,31 @@
+//! Encodes what streams send.
+//!
+//! ```text
+//! stream ── Encoder ── FORMATS[format] ──┬── WireSlot ······· encoded already? shared by all readers
+//!                                        └── EventEncoder ─┬─ SseJson           list, patch
+//!                                                          ├─ Ndjson            ndjson
+//!                                                          ├─ FragmentEncoder   html, html-list, turbo
+//!                                                          └─ CommentEncoder    raw
+//! ```
+//!
+//! Snapshots and updates are encoded at most once per format, in the slots of the core's `WireCache`. The table in
+//! `formats` is the only place that knows which format uses which encoder and which slot.
+
+mod comments;
+mod encoder;
+mod event_encoder;
+mod formats;
+mod fragments;
+mod frame;
+mod html;
+mod ndjson;
+mod sse;
+mod sse_json;
+mod views;
+
+pub use encoder::{Bye, Encoder};
+pub use formats::{LIVE_LIST_SLOT, StreamFormat};
+pub use fragments::Fragments;
+pub use frame::{Chunk, Frame, Wire, gzip, payload_of};
+pub use ndjson::{ack, refused};
+pub use views::{TopicView, json, rfc3339, topic_views};

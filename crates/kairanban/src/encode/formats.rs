@@ -1,0 +1,278 @@
+//! The formats of streams, and the table of how each is encoded and cached.
+
+use kairanban_core::WireSlot;
+
+use super::{
+    comments::CommentEncoder,
+    event_encoder::EventEncoder,
+    fragments::Fragments,
+    html::FragmentEncoder,
+    ndjson::Ndjson,
+    sse_json::SseJson,
+    views::{self, json},
+};
+
+/// What a stream sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFormat {
+    /// The tutorial's format: unnamed events with the whole list.
+    Tutorial,
+    /// The whole list and the revision.
+    List,
+    /// `snapshot`, then `patch`.
+    Patch,
+    /// The events of `Patch`, a line of JSON each.
+    Ndjson,
+    /// `snapshot`, then `patch`, in fragments of HTML that carry their position.
+    Html,
+    /// The whole list in HTML, in unnamed events.
+    HtmlList,
+    /// The list, then patches, in Turbo's elements, in unnamed events.
+    Turbo,
+    /// New comments and nothing else.
+    Raw,
+}
+
+/// The slot of the REST API's live list, which shares the cache with the streams.
+pub const LIVE_LIST_SLOT: WireSlot = WireSlot::at::<11>();
+
+/// How a format is encoded, and where the result is cached.
+pub(super) struct FormatEncoding {
+    pub(super) encoder: &'static dyn EventEncoder,
+    /// Caches what `encoder` makes of a snapshot, and of an update. No other encoder uses it.
+    pub(super) slot: WireSlot,
+    /// Whether an update is sent as the whole list instead of a patch.
+    pub(super) repeats_list: bool,
+}
+
+/// A row of the table of formats.
+pub(super) struct FormatRow {
+    format: StreamFormat,
+    /// The value of `?format=`; `None` for a format that has an address of its own.
+    name: Option<&'static str>,
+    media_type: &'static str,
+    /// The encoding on a stream of one board.
+    pub(super) one_board: &'static FormatEncoding,
+    /// The encoding of one board on a stream of several. Such a stream is refused for formats that have no such encoding of their
+    /// own; for these it is that of `List`.
+    pub(super) of_many: &'static FormatEncoding,
+}
+
+const SSE: &str = "text/event-stream; charset=utf-8";
+const NDJSON: &str = "application/x-ndjson; charset=utf-8";
+
+/// The formats in the order of [`StreamFormat`].
+static FORMATS: [FormatRow; 8] = [
+    row(StreamFormat::Tutorial, None, SSE, &TUTORIAL, &LIST_OF_MANY),
+    row(StreamFormat::List, Some("list"), SSE, &LIST, &LIST_OF_MANY),
+    row(
+        StreamFormat::Patch,
+        Some("patch"),
+        SSE,
+        &PATCH,
+        &PATCH_OF_MANY,
+    ),
+    row(
+        StreamFormat::Ndjson,
+        Some("ndjson"),
+        NDJSON,
+        &LINES,
+        &LINES_OF_MANY,
+    ),
+    row(StreamFormat::Html, Some("html"), SSE, &HTML, &LIST_OF_MANY),
+    row(
+        StreamFormat::HtmlList,
+        Some("html-list"),
+        SSE,
+        &HTML_LIST,
+        &LIST_OF_MANY,
+    ),
+    row(
+        StreamFormat::Turbo,
+        Some("turbo"),
+        SSE,
+        &TURBO,
+        &LIST_OF_MANY,
+    ),
+    row(
+        StreamFormat::Raw,
+        Some("raw"),
+        SSE,
+        &COMMENTS,
+        &LIST_OF_MANY,
+    ),
+];
+
+static TUTORIAL: FormatEncoding = FormatEncoding {
+    encoder: &SseJson {
+        list_event: None,
+        has_id: true,
+        list: |snapshot| json(&views::tutorial(snapshot)),
+    },
+    slot: WireSlot::at::<0>(),
+    repeats_list: true,
+};
+
+static LIST: FormatEncoding = FormatEncoding {
+    encoder: &SseJson {
+        list_event: None,
+        has_id: true,
+        list: |snapshot| json(&views::list(snapshot)),
+    },
+    slot: WireSlot::at::<1>(),
+    repeats_list: true,
+};
+
+static LIST_OF_MANY: FormatEncoding = FormatEncoding {
+    encoder: &SseJson {
+        list_event: None,
+        has_id: false,
+        list: |snapshot| json(&views::board_list(snapshot)),
+    },
+    slot: WireSlot::at::<2>(),
+    repeats_list: true,
+};
+
+static PATCH: FormatEncoding = FormatEncoding {
+    encoder: &SseJson {
+        list_event: Some("snapshot"),
+        has_id: true,
+        list: |snapshot| json(&views::snapshot(snapshot)),
+    },
+    slot: WireSlot::at::<3>(),
+    repeats_list: false,
+};
+
+static PATCH_OF_MANY: FormatEncoding = FormatEncoding {
+    encoder: &SseJson {
+        list_event: Some("snapshot"),
+        has_id: false,
+        list: |snapshot| json(&views::snapshot(snapshot)),
+    },
+    slot: WireSlot::at::<4>(),
+    repeats_list: false,
+};
+
+static LINES: FormatEncoding = FormatEncoding {
+    encoder: &Ndjson { has_id: true },
+    slot: WireSlot::at::<5>(),
+    repeats_list: false,
+};
+
+static LINES_OF_MANY: FormatEncoding = FormatEncoding {
+    encoder: &Ndjson { has_id: false },
+    slot: WireSlot::at::<6>(),
+    repeats_list: false,
+};
+
+static HTML: FormatEncoding = FormatEncoding {
+    encoder: &FragmentEncoder {
+        list_event: Some("snapshot"),
+        patch_event: Some("patch"),
+        list: Fragments::list,
+        patch: Fragments::patch,
+    },
+    slot: WireSlot::at::<7>(),
+    repeats_list: false,
+};
+
+static HTML_LIST: FormatEncoding = FormatEncoding {
+    encoder: &FragmentEncoder {
+        list_event: None,
+        patch_event: Some("patch"),
+        list: Fragments::list,
+        patch: Fragments::patch,
+    },
+    slot: WireSlot::at::<8>(),
+    repeats_list: true,
+};
+
+static TURBO: FormatEncoding = FormatEncoding {
+    encoder: &FragmentEncoder {
+        list_event: None,
+        patch_event: None,
+        list: Fragments::turbo_list,
+        patch: Fragments::turbo_patch,
+    },
+    slot: WireSlot::at::<9>(),
+    repeats_list: false,
+};
+
+static COMMENTS: FormatEncoding = FormatEncoding {
+    encoder: &CommentEncoder,
+    slot: WireSlot::at::<10>(),
+    repeats_list: false,
+};
+
+const fn row(
+    format: StreamFormat,
+    name: Option<&'static str>,
+    media_type: &'static str,
+    one_board: &'static FormatEncoding,
+    of_many: &'static FormatEncoding,
+) -> FormatRow {
+    FormatRow {
+        format,
+        name,
+        media_type,
+        one_board,
+        of_many,
+    }
+}
+
+impl StreamFormat {
+    /// Returns the format that `?format=` names.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let row = FORMATS.iter().find(|row| row.name == Some(name))?;
+        Some(row.format)
+    }
+
+    /// Returns the value of `Content-Type`.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        self.row().media_type
+    }
+
+    pub(super) fn row(self) -> &'static FormatRow {
+        &FORMATS[self as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, ptr};
+
+    use super::*;
+
+    #[test]
+    fn each_format_has_its_row_and_its_name() {
+        for (at, row) in FORMATS.iter().enumerate() {
+            assert_eq!(row.format as usize, at, "{:?}", row.format);
+            let named = row.name.map(StreamFormat::named);
+            assert_eq!(named.flatten(), row.name.map(|_| row.format));
+        }
+        assert_eq!(StreamFormat::named("tutorial"), None);
+        assert_eq!(StreamFormat::Ndjson.media_type(), NDJSON);
+    }
+
+    /// Two encodings in one slot would send some readers another format.
+    #[test]
+    fn no_two_encodings_share_a_slot() {
+        let encodings: HashSet<*const FormatEncoding> = FORMATS
+            .iter()
+            .flat_map(|row| [row.one_board, row.of_many])
+            .map(ptr::from_ref)
+            .collect();
+        let mut slots = vec![LIVE_LIST_SLOT];
+        for row in &FORMATS {
+            for encoding in [row.one_board, row.of_many] {
+                if !slots.contains(&encoding.slot) {
+                    slots.push(encoding.slot);
+                }
+            }
+        }
+        assert_eq!(slots.len(), encodings.len() + 1);
+        assert_eq!(slots.len(), WireSlot::COUNT, "no slot is unused");
+    }
+}

@@ -1,0 +1,30 @@
+//! Encodes lists and patches as fragments of HTML in Server-Sent Events.
+
+use bytes::Bytes;
+use kairanban_core::{Patch, Snapshot};
+
+use super::{event_encoder::EventEncoder, fragments::Fragments, sse};
+
+/// Sends fragments of HTML in Server-Sent Events.
+pub(super) struct FragmentEncoder {
+    /// The name of the event that carries the list; `None` for an unnamed event.
+    pub(super) list_event: Option<&'static str>,
+    /// The name of the event that carries a patch.
+    pub(super) patch_event: Option<&'static str>,
+    /// Renders the list.
+    pub(super) list: fn(&Fragments, &Snapshot) -> String,
+    /// Renders a patch that leads to the snapshot.
+    pub(super) patch: fn(&Fragments, &Patch, &Snapshot) -> String,
+}
+
+impl EventEncoder for FragmentEncoder {
+    fn snapshot(&self, fragments: &Fragments, snapshot: &Snapshot) -> Bytes {
+        let list = (self.list)(fragments, snapshot);
+        sse::text(self.list_event, Some(snapshot.cursor()), &list)
+    }
+
+    fn patch(&self, fragments: &Fragments, patch: &Patch, after: &Snapshot) -> Bytes {
+        let steps = (self.patch)(fragments, patch, after);
+        sse::text(self.patch_event, Some(&patch.to), &steps)
+    }
+}
