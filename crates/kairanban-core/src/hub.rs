@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, Epoch, Policies, ReadPolicy,
-    Revision, Snapshot, StaleLoad,
+    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, Epoch, Policies, Revision, Snapshot,
+    StaleLoad,
 };
 
 pub use channel::{BoardChannel, BoardEvent, Lagged, Published, Subscription};
@@ -182,7 +182,7 @@ impl Hub {
             match &change.standing {
                 Some(now) if now.name == *name => {
                     live.apply_policies(now.policies, change.revision, change.named_at);
-                    if now.policies.read == ReadPolicy::Token {
+                    if !now.policies.is_public() {
                         channel.broadcast(BoardEvent::PolicyChanged, &live);
                     }
                     false

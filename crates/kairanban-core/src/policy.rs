@@ -1,4 +1,4 @@
-//! Who may read a board, and who may post on it.
+//! Who may read a board, and who may post on it, as it is configured; `permission` decides by it.
 
 use std::str::FromStr;
 

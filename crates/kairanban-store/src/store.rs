@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogEntry, LogPosition, Policies,
-    ReplayBuffer, Scope, Topic, TopicId, Verdict,
+    Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogEntry, LogPosition,
+    Policies, ReplayBuffer, Scope, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -179,7 +179,7 @@ impl Store {
     ) -> Result<Policies, StoreError> {
         let (_, policies) =
             self.with(|connection| repository::board_policies(connection, board))?;
-        repository::may_read(board, policies, right)?;
+        repository::ensure_permitted(board, policies, right, Action::Read)?;
         Ok(policies)
     }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use kairanban_core::{Actor, BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
+use kairanban_core::{Action, Actor, BoardName, Policies, Scope, Token};
 use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
@@ -51,20 +51,10 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may read a board with these policies.
+    /// Returns whether the caller may do something on a board with these policies. On a public board no token is looked at.
     #[must_use]
-    pub fn may_read(&self, board: &BoardName, policies: Policies) -> bool {
-        policies.read == ReadPolicy::Open || self.right(board).is_some()
-    }
-
-    /// Whether the caller may post on a board with these policies that they may read.
-    #[must_use]
-    pub fn may_post(&self, board: &BoardName, policies: Policies) -> bool {
-        match policies.post {
-            PostPolicy::Open => true,
-            PostPolicy::Token => self.right(board) >= Some(Scope::Post),
-            PostPolicy::Closed => false,
-        }
+    pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
+        policies.permit(None, action).is_ok() || policies.permit(self.right(board), action).is_ok()
     }
 
     /// Which boards the caller may know of.

@@ -7,7 +7,7 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardName, Hub, ReadPolicy};
+use kairanban_core::{BoardName, Hub, Policies};
 use kairanban_store::{Store, Writer, WriterHealth};
 
 use crate::{
@@ -67,7 +67,7 @@ impl BoardService {
             .channel(board)
             .live()
             .policies()
-            .is_some_and(|policies| policies.read == ReadPolicy::Open)
+            .is_some_and(Policies::is_public)
     }
 
     /// How many boards are in memory.

@@ -17,8 +17,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardLoad, BoardName, Cursor, Epoch, Policies, ReadPolicy, ReplayBuffer, Revision, Snapshot,
-    Topic, TopicId,
+    BoardLoad, BoardName, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Topic, TopicId,
 };
 use kairanban_store::{BoardPlace, Store, StoreError};
 use redis::{
@@ -91,8 +90,8 @@ impl Redis {
     }
 
     /// Whether a board with these policies may have a copy here.
-    const fn takes(&self, policies: Policies) -> bool {
-        self.seal.is_signed() || matches!(policies.read, ReadPolicy::Open)
+    fn takes(&self, policies: Policies) -> bool {
+        self.seal.is_signed() || policies.is_public()
     }
 
     async fn get(&self, key: &str) -> Option<Copy> {

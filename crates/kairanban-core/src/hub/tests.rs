@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    BoardInfo, ReplayBuffer,
+    BoardInfo, ReadPolicy, ReplayBuffer,
     fixtures::{changes, snapshot},
 };
 

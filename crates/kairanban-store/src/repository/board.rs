@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
 use kairanban_core::{
-    Board, BoardId, BoardInfo, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision,
-    Scope,
+    Action, Board, BoardId, BoardInfo, BoardName, BoardTitle, NotPermitted, Policies, PostPolicy,
+    ReadPolicy, Revision, Scope,
 };
 
 use crate::{
@@ -309,32 +309,19 @@ pub(crate) fn stored_default_board(
     Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
-/// Checks that a caller may read a board: `right` is the scope of its token there. For all others the board does not
-/// exist.
-pub(crate) fn may_read(
+/// Checks that a caller may do something on a board: `right` is the scope of the caller's token there.
+pub(crate) fn ensure_permitted(
     board: &BoardName,
     policies: Policies,
     right: Option<Scope>,
+    action: Action,
 ) -> Result<(), StoreError> {
-    match policies.read {
-        ReadPolicy::Token if right.is_none() => Err(StoreError::NoSuchBoard(board.clone())),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn may_post(
-    board: &BoardName,
-    policies: Policies,
-    right: Option<Scope>,
-) -> Result<(), StoreError> {
-    may_read(board, policies, right)?;
-    match policies.post {
-        PostPolicy::Closed => Err(StoreError::Closed),
-        PostPolicy::Token if right < Some(Scope::Post) => Err(StoreError::PostingTakesToken {
-            shown: right.is_some(),
-        }),
-        _ => Ok(()),
-    }
+    policies.permit(right, action).map_err(|why| match why {
+        NotPermitted::Hidden => StoreError::NoSuchBoard(board.clone()),
+        NotPermitted::TokenRequired => StoreError::PostingTakesToken { shown: false },
+        NotPermitted::ScopeTooSmall => StoreError::PostingTakesToken { shown: true },
+        NotPermitted::Closed => StoreError::Closed,
+    })
 }
 
 /// How boards stand now; `None` for one that is gone.

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
-use kairanban_core::{BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Scope, TopicId};
+use kairanban_core::{
+    Action, BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Scope, TopicId,
+};
 use serde::Serialize;
 
-use super::board::{board_policies, may_post};
+use super::board::{board_policies, ensure_permitted};
 use crate::{
     StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow,
     schema::topics,
@@ -157,7 +159,7 @@ fn decide(
             .copied()
             .flatten()
             .ok_or_else(no_board)?;
-        may_post(creation.board, policies, creation.right)?;
+        ensure_permitted(creation.board, policies, creation.right, Action::Post)?;
         let earlier = creation
             .key
             .and_then(|key| earlier.get(&(board_id, key.clone())));
@@ -223,7 +225,7 @@ fn earlier(
             .get(board)
             .copied()
             .flatten()
-            .filter(|(_, policies)| may_post(board, *policies, *right).is_ok());
+            .filter(|(_, policies)| policies.permit(*right, Action::Post).is_ok());
         // A board that is hidden from the writer costs no more statements than one that is missing.
         if let (Some((board_id, _)), Some(key)) = (open, key) {
             keys.entry(board_id).or_default().push(key);

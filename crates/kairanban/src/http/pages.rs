@@ -5,7 +5,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path},
 };
-use kairanban_core::{BoardName, Invalid, PostPolicy};
+use kairanban_core::{Action, BoardName, Invalid, PostPolicy};
 
 use crate::{
     auth::Caller,
@@ -111,7 +111,7 @@ pub(super) fn page(
     };
     let page = BoardPage {
         action: &action,
-        posting: if caller.may_post(reading.snapshot.board(), reading.policies) {
+        posting: if caller.may(Action::Post, reading.snapshot.board(), reading.policies) {
             PostPolicy::Open
         } else {
             reading.policies.post

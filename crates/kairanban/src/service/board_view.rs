@@ -8,8 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, ReadPolicy, Snapshot,
-    StartAt,
+    Action, BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, Snapshot, StartAt,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
@@ -116,7 +115,7 @@ impl BoardService {
             channel
                 .live()
                 .policies()
-                .is_none_or(|policies| caller.may_read(board, policies))
+                .is_none_or(|policies| caller.may(Action::Read, board, policies))
         };
         if self.is_current(channel) && may_read() {
             return Ok(());
@@ -181,7 +180,7 @@ impl BoardService {
         let is_hidden = channel
             .live()
             .policies()
-            .is_some_and(|policies| policies.read == ReadPolicy::Token);
+            .is_some_and(|policies| !policies.is_public());
         if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
             self.parts.hub.forget(board, channel);
         }
@@ -196,7 +195,7 @@ pub(super) fn admitted(
 ) -> Result<(Arc<Snapshot>, Policies), StoreError> {
     let snapshot = Arc::clone(live.last_known().ok_or_else(not_loaded)?);
     let policies = live.policies().ok_or_else(not_loaded)?;
-    if caller.may_read(board, policies) {
+    if caller.may(Action::Read, board, policies) {
         Ok((snapshot, policies))
     } else {
         Err(StoreError::NoSuchBoard(board.clone()))

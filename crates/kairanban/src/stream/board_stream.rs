@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
+use kairanban_core::{Action, BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
 
 use super::{
     Reader, StreamDeps, UpdateSource,
@@ -110,7 +110,7 @@ impl EventStream for BoardStream {
         let channel = &self.subscription.channel;
         let policies = channel.live().policies().unwrap_or_default();
         let caller = &self.life.reader.caller;
-        !caller.is_replaced() && caller.may_read(&channel.board, policies)
+        !caller.is_replaced() && caller.may(Action::Read, &channel.board, policies)
     }
 
     fn poll_events(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use kairanban_core::{Delivery, Step};
 
 use super::lifetime::{Next, StreamLifetime, Woken};
-use crate::render::Chunk;
+use crate::encode::Chunk;
 
 /// A stream that is fed by the events of boards.
 pub(super) trait EventStream {

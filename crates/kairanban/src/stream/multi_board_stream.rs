@@ -12,8 +12,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kairanban_core::{
-    BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition, ResetReason,
-    Snapshot, Subscription,
+    Action, BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition,
+    ResetReason, Snapshot, Subscription,
 };
 
 use super::{
@@ -141,7 +141,7 @@ impl EventStream for MultiBoardStream {
             .iter()
             .all(|Subscription { channel, .. }| {
                 let policies = channel.live().policies().unwrap_or_default();
-                caller.may_read(&channel.board, policies)
+                caller.may(Action::Read, &channel.board, policies)
             })
     }
 
