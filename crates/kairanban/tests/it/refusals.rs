@@ -118,6 +118,25 @@ fn before_insert(database: &Database, name: &str, word: &str, body: &str) {
     });
 }
 
+/// Others that are in the way for a moment cost no post.
+#[test]
+fn a_conflict_that_passes_is_tried_again() {
+    let node = Node::start(Database::postgres());
+    node.database.sql("CREATE SEQUENCE tries;");
+    before_insert(
+        &node.database,
+        "conflict",
+        "in the way",
+        "IF nextval('tries') % 2 = 1 THEN RAISE EXCEPTION 'later' USING ERRCODE = '40001'; END IF;",
+    );
+    for n in 0..4 {
+        let answer = post(&node, &format!("in the way {n}"));
+        assert_eq!(answer.status, 201, "{n}: {answer:?}");
+    }
+    let tries = node.database.sql("SELECT last_value FROM tries;");
+    assert!(tries.contains('8'), "each was tried twice: {tries}");
+}
+
 /// Every class of SQLSTATE, as a trigger of the owner's own raises it.
 #[test]
 fn every_class_of_sqlstate_is_answered_as_what_it_is() {
