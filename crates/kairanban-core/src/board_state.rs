@@ -1,7 +1,23 @@
 //! The state of one board in memory: what the cache keeps and the follower changes.
 //!
+//! ```text
+//!   database ─ load ─▶ install ─┐                          ┌─▶ None     nothing to send
+//!                               ├─▶ BoardState ─ change ───┼─▶ Update   a patch and the list that it leads to
+//!   change log ─────▶ apply ────┘    snapshot              ├─▶ Reload   the follower reads the board
+//!                                    replay buffer         ├─▶ HistoryReset, Differs
+//!                                    missed                └─▶ StaleLoad  read too early: read again
+//! ```
+//!
 //! This is where order is kept, so it is plain data and plain functions: no lock, no channel, no
 //! clock. [`Hub`](crate::Hub) puts the lock around it.
+//!
+//! **It never steps back.** A change, or a load, that is not newer than the snapshot changes nothing. A load that lacks a change
+//! that was seen (`missed`) is refused, so it does not matter who loads, or how long that takes.
+//!
+//! **A board without readers is not followed**, only marked stale: the next reader loads it. While it has readers each change is
+//! applied; if there is nothing to apply it to, the follower loads the board in its turn, during which nothing is published.
+//!
+//! **What readers missed is kept** in the [`ReplayBuffer`], as far back as it reaches: a reader that comes back is sent one patch.
 
 mod loaded_board;
 mod replay;

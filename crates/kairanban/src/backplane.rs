@@ -1,8 +1,19 @@
-//! "Look again", between processes.
+//! The backplane: servers of one database notify each other of commits.
 //!
-//! A message says nothing but that something was committed; the follower reads what it was. So it
-//! may be lost, doubled or reordered without harm. Without Postgres there is no other process to
-//! tell: SQLite's own file tells (see [`crate::data_version`]).
+//! ```text
+//!   server A                                              server B
+//!   writer ─ on_commit ─▶ Backplane::notify               Follower ◀─ Wake
+//!                           │                                ▲
+//!                           ├─ NOTIFY ─▶ Postgres ─ LISTEN ──┤   also for commits of other programs: triggers notify, too
+//!                           └─ PUBLISH ▶ Redis ─ SUBSCRIBE ──┘   with backplane.kind = "redis"
+//! ```
+//!
+//! A message says only that something was committed; the follower reads the log to find out what. So a message may be lost,
+//! doubled or reordered without harm, and a server that hears none is late by `database.poll_ms` at most.
+//!
+//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis, because programs that write to the
+//! database know no Redis. SQLite has one server; the file's own counter shows the writes of other programs
+//! (see [`crate::data_version`]).
 
 mod postgres;
 mod redis;

@@ -6,6 +6,7 @@ mod admission;
 pub mod assets;
 mod body;
 mod caller;
+mod conditional;
 pub mod forms;
 pub mod headers;
 pub mod health;

@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     http::{
         assets, forms, health, pages, present,
-        rest::{boards, changes, openapi, server, tokens, topics},
+        rest::{boards, changes, openapi, server, tokens, topic_list, topics},
         socket, stream,
     },
 };
@@ -65,7 +65,7 @@ fn rest(services: &mut ServiceConfig) {
         )
         .service(
             address("/api/v1/boards/{board}/topics", "GET, HEAD, POST")
-                .route(read().to(topics::get_topics))
+                .route(read().to(topic_list::get_topics))
                 .route(post().to(topics::post_topic)),
         )
         .service(

@@ -1,7 +1,7 @@
 //! Board pages: complete without script, live with it.
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::{Data, Path},
 };
@@ -10,7 +10,7 @@ use kairanban_core::{Action, BoardName, Invalid, PostPolicy};
 use crate::{
     auth::Caller,
     error::ApiError,
-    http::{accept::Form, board_name, body::Draft, caller, rest::topics},
+    http::{accept::Form, board_name, body::Draft, caller, conditional, rest::topic_list},
     language::Language,
     render::page::BoardPage,
     service::BoardView,
@@ -51,11 +51,11 @@ pub async fn get_feed(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
-    if topics::has(&request, reading.snapshot.cursor()) {
-        return Ok(topics::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
+    if conditional::has(&request, reading.snapshot.cursor()) {
+        return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
     let feed = state.pages.feed(&reading.snapshot)?;
-    Ok(topics::tagged(StatusCode::OK, &reading)
+    Ok(conditional::tagged(StatusCode::OK, &reading)
         .content_type("application/atom+xml; charset=utf-8")
         .body(feed))
 }
@@ -68,7 +68,7 @@ async fn get(
     let caller = caller::of(request, state).await?;
     let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
-        Form::Json => Ok(topics::list(request, &reading)),
+        Form::Json => Ok(topic_list::list(request, &reading)),
         Form::Text => Ok(text(&reading)),
         Form::Html => page(
             request,
@@ -88,7 +88,7 @@ fn text(reading: &BoardView) -> HttpResponse {
         .topics()
         .iter()
         .map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
-    let mut response = answer(StatusCode::OK, reading);
+    let mut response = conditional::answer(StatusCode::OK, reading);
     response
         .content_type("text/plain; charset=utf-8")
         .body(lines.collect::<String>())
@@ -123,21 +123,8 @@ pub(super) fn page(
         faults,
     };
     let body = state.pages.board(Language::of(request), &page)?;
-    Ok(answer(status, reading)
+    Ok(conditional::answer(status, reading)
         .content_type("text/html; charset=utf-8")
         .insert_header((header::VARY, "Accept, Accept-Language"))
         .body(body))
-}
-
-/// An answer that holds a list: never from a cache without asking, and marked while the database is away.
-pub(super) fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
-    let mut response = HttpResponseBuilder::new(status);
-    response.insert_header((header::CACHE_CONTROL, "no-cache"));
-    if let Some(since) = reading.stale_since {
-        response.insert_header((
-            "Kairanban-Stale-Since",
-            since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        ));
-    }
-    response
 }

@@ -3,8 +3,10 @@
 pub mod boards;
 pub mod changes;
 pub mod openapi;
+mod responses;
 pub mod server;
 pub mod tokens;
+pub mod topic_list;
 pub mod topics;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};

@@ -11,9 +11,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, json, link_next,
-    openapi::{BadBody, Forbidden, Refusal},
-    page_limit,
+    bad_query, json, link_next, page_limit,
+    responses::{BadBody, Forbidden, Refusal},
 };
 use crate::{
     error::{ApiError, Problem},

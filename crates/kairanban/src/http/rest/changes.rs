@@ -9,7 +9,7 @@ use kairanban_store::LogPage;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, openapi::Refusal, page_limit};
+use super::{bad_query, json, link_next, page_limit, responses::Refusal};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::header, web::Path};
 use utoipa::{
-    IntoResponses, Modify, OpenApi,
+    Modify, OpenApi,
     openapi::{
         OpenApi as Document,
         security::{Http, HttpAuthScheme, SecurityScheme},
@@ -13,62 +13,14 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{boards, changes, server, tokens, topics};
-use crate::error::{ApiError, Problem};
+use super::{boards, changes, server, tokens, topic_list, topics};
+use crate::error::ApiError;
 
 /// The document's address, as the pages that show it know it.
 const ADDRESS: &str = "/api/v1/openapi.json";
 /// Those pages style themselves by attributes and draw small pictures from `data:`.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
     img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-/// What any request may be refused with.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only its documentation is used")]
-pub enum Refusal {
-    /// The request cannot be read; `path` says where.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Unreadable(Problem),
-    /// It takes a token, or the one that is shown is not good.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Problem),
-    /// There is no such thing, or the caller may not know of it.
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(Problem),
-    /// Too much from one address; `Retry-After` says when there is room again.
-    #[response(status = 429, content_type = "application/problem+json")]
-    TooMany(Problem),
-    /// The database is away. Whether a write was done is unknown.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
-}
-
-/// What only a token that allows more may do.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only its documentation is used")]
-pub enum Forbidden {
-    /// The token does not allow that, or another site's page sent the request.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-}
-
-/// What a request with a body may be refused with besides.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only its documentation is used")]
-pub enum BadBody {
-    /// The body did not arrive in time.
-    #[response(status = 408, content_type = "application/problem+json")]
-    TooSlow(Problem),
-    /// The body is too large.
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(Problem),
-    /// The body is no JSON in UTF-8.
-    #[response(status = 415, content_type = "application/problem+json")]
-    UnsupportedMediaType(Problem),
-    /// The body can be read but is not allowed, and `errors` names the fields; or the database refuses it (`refused`).
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(Problem),
-}
 
 /// The document.
 #[derive(OpenApi)]
@@ -84,7 +36,7 @@ pub enum BadBody {
         boards::get_board_info,
         boards::patch_board_info,
         boards::delete_board_info,
-        topics::get_topics,
+        topic_list::get_topics,
         topics::post_topic,
         topics::get_topic,
         topics::patch_topic,

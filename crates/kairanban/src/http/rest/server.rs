@@ -8,9 +8,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    bad_query, link_next,
-    openapi::{Forbidden, Refusal},
-    page_limit, unkept_json,
+    bad_query, link_next, page_limit,
+    responses::{Forbidden, Refusal},
+    unkept_json,
 };
 use crate::{
     error::ApiError,

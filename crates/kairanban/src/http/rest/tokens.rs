@@ -12,9 +12,9 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, link_next,
-    openapi::{BadBody, Forbidden, Refusal},
-    page_limit, unkept_json,
+    bad_query, link_next, page_limit,
+    responses::{BadBody, Forbidden, Refusal},
+    unkept_json,
 };
 use crate::{
     error::ApiError,

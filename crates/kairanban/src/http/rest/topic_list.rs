@@ -1,0 +1,201 @@
+//! Lists of topics: the live list, and pages through all of them.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Path, Query},
+};
+use kairanban_core::{BoardName, TopicId};
+use kairanban_store::Page;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{bad_query, json, link_next, page_limit, responses::Refusal};
+use crate::{
+    auth::Caller,
+    error::ApiError,
+    http::{accept, board_name, caller, conditional},
+    limits::ClientAddress,
+    render::{self, rest::LiveListView},
+    service::BoardView,
+    state::AppState,
+};
+
+/// Query parameters of a list of topics.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TopicsQuery {
+    /// Topics older than this one.
+    #[param(minimum = 1)]
+    before: Option<i64>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// With this text in their comment, whatever its case. At most 200 characters.
+    #[param(max_length = 200)]
+    q: Option<String>,
+    /// With `If-None-Match`: seconds to wait for something newer.
+    #[param(maximum = 60)]
+    wait: Option<u64>,
+}
+
+/// `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a page of
+/// all topics, the newest first.
+///
+/// # Errors
+/// If there is no such board, it cannot be read, or the query cannot.
+#[utoipa::path(
+    method(get, head),
+    path = "/api/v1/boards/{board}/topics",
+    tag = "topics",
+    summary = "The live list, or a page of all topics",
+    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), TopicsQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that one has")),
+    responses(
+        (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of all topics",
+            content((LiveListView<'_> = "application/json")),
+            headers(("ETag" = String, description = "The cursor, of the live list only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the last"))),
+        (status = 304, description = "Nothing is newer"),
+        Refusal,
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn get_topics(
+    request: HttpRequest,
+    state: Data<AppState>,
+    board: Path<String>,
+    query: Query<TopicsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let board = board_name(&board)?;
+    let mut caller = caller::of(&request, &state).await?;
+    if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
+        return page(&request, &state, &caller, board, &query).await;
+    }
+    match query.wait {
+        None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
+        Some(wait) => Ok(list(
+            &request,
+            &wait_for_news(&request, &state, &mut caller, &board, wait).await?,
+        )),
+    }
+}
+
+/// The live list once it is another one than the client has, at the latest after `wait_s`.
+async fn wait_for_news(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &mut Caller,
+    board: &BoardName,
+    wait_s: u64,
+) -> Result<BoardView, ApiError> {
+    if wait_s > state.rest.wait_max_s {
+        return Err(bad_query(
+            "wait",
+            &format!(
+                "wait is a number of seconds up to {}",
+                state.rest.wait_max_s
+            ),
+        ));
+    }
+    let Some(known) = conditional::known_cursor(request) else {
+        return Ok(state.bulletin.read(caller, board).await?);
+    };
+    // It holds a connection like a stream does, and counts as one.
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let _permit = state
+        .gate
+        .enter(client)
+        .ok_or(ApiError::TooMany { retry_after_s: 5 })?;
+    Ok(state
+        .bulletin
+        .wait(
+            caller,
+            board,
+            &known,
+            Duration::from_secs(wait_s),
+            &state.drain,
+        )
+        .await?)
+}
+
+/// What the database could not take, or would take too long over.
+fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
+    if text.chars().nth(chars_max).is_some() {
+        return Err(bad_query(
+            "q",
+            &format!("q is a text of at most {chars_max} characters"),
+        ));
+    }
+    if text.contains('\0') {
+        Err(bad_query("q", "q must not contain NUL"))
+    } else {
+        Ok(())
+    }
+}
+
+async fn page(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: BoardName,
+    query: &TopicsQuery,
+) -> Result<HttpResponse, ApiError> {
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let before = query.before.map(|id| {
+        if id > 0 {
+            Ok(TopicId(id))
+        } else {
+            Err(bad_query("before", "before is the id of a topic"))
+        }
+    });
+    if let Some(text) = &query.q {
+        check_search(text, state.rest.search_chars_max)?;
+    }
+    let wanted = Page {
+        before: before.transpose()?,
+        text: query.q.clone().filter(|text| !text.is_empty()),
+        limit,
+    };
+    let topics = state.bulletin.page(caller, board, wanted).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
+        let text = query.q.as_deref().map(|text| {
+            format!(
+                "&q={}",
+                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+            )
+        });
+        link_next(
+            &mut response,
+            request,
+            &format!(
+                "before={}&limit={limit}{}",
+                last.id.0,
+                text.unwrap_or_default()
+            ),
+        );
+    }
+    Ok(json(response, render::rest::topic_page(&topics)))
+}
+
+/// The live list, or 304 if the client has it, or, from another node, a later one.
+pub fn list(request: &HttpRequest, reading: &BoardView) -> HttpResponse {
+    if conditional::has(request, reading.snapshot.cursor()) {
+        return conditional::tagged(StatusCode::NOT_MODIFIED, reading).finish();
+    }
+    let mut response = conditional::tagged(StatusCode::OK, reading);
+    response
+        .content_type("application/json")
+        .insert_header((header::VARY, "Accept, Accept-Encoding"));
+    if accept::asks_for_gzip(request) {
+        // Other bytes than those of the tag without `W/`, though they come to the same.
+        let weak = format!("W/{}", conditional::etag(reading.snapshot.cursor()));
+        response
+            .insert_header((header::CONTENT_ENCODING, "gzip"))
+            .insert_header((header::ETAG, weak));
+        return response.body(render::rest::live_list_in_gzip(&reading.snapshot));
+    }
+    response.body(render::rest::live_list(&reading.snapshot))
+}
