@@ -85,7 +85,13 @@ impl AnyConnection {
     pub(crate) fn commit_write(&mut self) -> Result<(), StoreError> {
         Manages::commit_transaction(self).map_err(|error| match self {
             Self::Postgres(_) => error.into(),
-            Self::Sqlite(_) => classified::sqlite::meaning(error),
+            Self::Sqlite(_) => match classified::sqlite::meaning(error) {
+                // A commit that could not be synced may be in the file all the same, and be found there after a crash.
+                StoreError::Fault(fault) if fault.kind == FaultKind::Other => {
+                    StoreError::Unavailable(fault.text)
+                }
+                meaning => meaning,
+            },
         })
     }
 

@@ -18,6 +18,7 @@ mod planted;
 mod rules;
 mod sources;
 mod tokens;
+mod walks;
 
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| Workspace::read(&root()));
 
