@@ -15,7 +15,8 @@
 //! that was seen (`missed`) is refused, so it does not matter who loads, or how long that takes.
 //!
 //! **A board without readers is not followed**, only marked stale: the next reader loads it. While it has readers each change is
-//! applied; if there is nothing to apply it to, the follower loads the board in its turn, during which nothing is published.
+//! applied. If its readers cannot load it because it changes all the time, the follower does so in its turn, during which nothing
+//! is published.
 //!
 //! **What readers missed is kept** in the [`ReplayBuffer`], as far back as it reaches: a reader that comes back is sent one patch.
 
@@ -62,8 +63,11 @@ pub struct BoardState {
     /// The newest change that the follower saw and could not apply. A snapshot from before it was
     /// read too early.
     missed: Revision,
-    /// A board was renamed or deleted while this one was being read: it may have been this one.
-    load_is_invalid: bool,
+    /// A load was refused because of that: the board changes faster than its readers can load it.
+    is_overtaken: bool,
+    /// How often a board was renamed, deleted or got other policies while this one was not loaded: it may have been this one, and
+    /// loads that began before do not count.
+    invalidations: u64,
     /// The epoch that readings must be of, once a new one has begun.
     epoch: Option<Epoch>,
     /// A new epoch has begun, and the audience has not been sent its list yet.
@@ -158,16 +162,25 @@ impl BoardState {
             .epoch
             .as_ref()
             .is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
-        if std::mem::take(&mut self.load_is_invalid)
-            || is_of_another_epoch
-            || snapshot.revision() < self.missed
-        {
+        if is_of_another_epoch || snapshot.revision() < self.missed {
+            self.is_overtaken = true;
             return Err(StaleLoad);
         }
-        self.stale_since = None;
+        (self.stale_since, self.is_overtaken) = (None, false);
         let Some(loaded) = self.loaded.as_mut().filter(|loaded| !loaded.stale) else {
             let snapshot = Arc::new(snapshot);
             let restarted = std::mem::take(&mut self.restarted).then(|| Arc::clone(&snapshot));
+            // While the database was away, readers may have been brought to the list that is replaced.
+            let outdated = self.loaded.take();
+            let change = match (restarted, outdated) {
+                (Some(snapshot), _) => StateChange::HistoryReset(snapshot),
+                (None, Some(mut outdated))
+                    if outdated.snapshot.revision() < snapshot.revision() =>
+                {
+                    outdated.restate(Arc::clone(&snapshot))
+                }
+                (None, _) => StateChange::None,
+            };
             self.loaded = Some(LoadedBoard {
                 board_id,
                 policies,
@@ -178,13 +191,17 @@ impl BoardState {
                 loaded_at: now,
                 stale: false,
             });
-            return Ok(restarted.map_or(StateChange::None, StateChange::HistoryReset));
+            return Ok(change);
         };
+        let (shown, found) = (loaded.snapshot.revision(), snapshot.revision());
+        if found < shown {
+            // What is shown is newer, and so are its policies.
+            return Ok(StateChange::None);
+        }
         (loaded.loaded_at, loaded.policies, loaded.named_at) =
             (now, policies, loaded.named_at.max(named_at));
-        let (shown, found) = (loaded.snapshot.revision(), snapshot.revision());
-        if found <= shown {
-            let differs = found == shown && loaded.snapshot.topics() != snapshot.topics();
+        if found == shown {
+            let differs = loaded.snapshot.topics() != snapshot.topics();
             return Ok(if differs {
                 StateChange::Differs
             } else {
@@ -194,13 +211,13 @@ impl BoardState {
         // What was read knows its own history; ours has a gap before it.
         (loaded.tail, loaded.searched) = (tail, None);
         if shown < loaded.tail.floor() {
-            return Ok(loaded.restate(snapshot));
+            return Ok(loaded.restate(Arc::new(snapshot)));
         }
         Ok(loaded.show(loaded.snapshot.replaced_by(snapshot, topics_max)))
     }
 
-    /// Applies changes. A board without readers is only marked stale. One that has readers and no list to apply them to has to
-    /// be read by the follower: a reader who reads a busy board finds that it has changed again, each time.
+    /// Applies changes. A board without readers is only marked stale. One that has readers and no list to apply them to is loaded
+    /// by its readers; if it changes faster than they can do that, the follower has to.
     pub(crate) fn apply(
         &mut self,
         changes: &BoardChanges,
@@ -218,7 +235,7 @@ impl BoardState {
             loaded => {
                 loaded.iter_mut().for_each(|loaded| loaded.stale = true);
                 self.missed = self.missed.max(changes.revision());
-                if watched {
+                if watched && self.is_overtaken && self.stale_since.is_none() {
                     StateChange::Reload
                 } else {
                     StateChange::None
@@ -271,9 +288,21 @@ impl BoardState {
         self.missed = self.missed.max(revision);
     }
 
-    /// Makes a load that is under way start again.
-    pub(crate) fn invalidate_load(&mut self) {
-        self.load_is_invalid = true;
+    /// Makes loads that are under way start again.
+    pub(crate) fn invalidate_loads(&mut self) {
+        self.invalidations += 1;
+    }
+
+    /// Returns a number that changes when loads that are under way have to start again.
+    #[must_use]
+    pub const fn invalidations(&self) -> u64 {
+        self.invalidations
+    }
+
+    /// Returns whether the list misses a change.
+    #[must_use]
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.stale)
     }
 }
 

@@ -16,10 +16,11 @@ use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, Epoch, Policies, Revision, Snapshot,
-    StaleLoad,
+    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, BoardState, Epoch, Policies,
+    Revision, Snapshot, StaleLoad,
 };
 
+use crate::sync::MutexGuard;
 pub use channel::{BoardChannel, BoardEvent, Lagged, Published, Subscription};
 
 /// All boards in memory. A guard of the map is never held across a lock or an await: callers get
@@ -100,8 +101,27 @@ impl Hub {
         Some(channel.send(change, &live))
     }
 
-    /// Takes a board that was read from the database. If that overtook the follower, the board's readers
-    /// are sent the difference.
+    /// Takes a board that a reader loaded. `began` is the channel's [`BoardState::invalidations`](crate::BoardState::invalidations)
+    /// before the load.
+    ///
+    /// # Errors
+    /// [`StaleLoad`] if it was read too early: read again.
+    pub fn install_since(
+        &self,
+        channel: &BoardChannel,
+        began: u64,
+        loaded: BoardLoad,
+        now: Instant,
+    ) -> Result<Published, StaleLoad> {
+        let live = channel.live();
+        if live.invalidations() != began {
+            return Err(StaleLoad);
+        }
+        self.install_locked(channel, live, loaded, now)
+    }
+
+    /// Takes a board that the follower loaded in its turn, during which nothing can invalidate the load. If that overtook the
+    /// follower, the board's readers are sent the difference.
     ///
     /// # Errors
     /// [`StaleLoad`] if it was read too early: read again.
@@ -111,7 +131,16 @@ impl Hub {
         loaded: BoardLoad,
         now: Instant,
     ) -> Result<Published, StaleLoad> {
-        let mut live = channel.live();
+        self.install_locked(channel, channel.live(), loaded, now)
+    }
+
+    fn install_locked(
+        &self,
+        channel: &BoardChannel,
+        mut live: MutexGuard<'_, BoardState>,
+        loaded: BoardLoad,
+        now: Instant,
+    ) -> Result<Published, StaleLoad> {
         if live.board_id().is_some_and(|id| id != loaded.board_id) {
             // The name means another board now. Readers of the one before leave; later ones find the new one.
             live.forget();
@@ -173,7 +202,7 @@ impl Hub {
             let mut live = channel.live();
             let Some(id) = live.board_id() else {
                 // It may be one of these, read as it stood before.
-                live.invalidate_load();
+                live.invalidate_loads();
                 return false;
             };
             let Some(change) = boards.get(&id) else {
@@ -225,6 +254,16 @@ impl Hub {
         };
         self.boards
             .remove_if(board, |_, current| unused(current) && !current.is_watched());
+    }
+
+    /// Returns the boards whose readers may have been brought to a list that misses a change.
+    #[must_use]
+    pub fn outdated(&self) -> Vec<BoardName> {
+        let outdated = self.all().into_iter().filter(|(_, channel)| {
+            let live = channel.live();
+            channel.is_watched() && live.is_outdated()
+        });
+        outdated.map(|(name, _)| name).collect()
     }
 
     /// Returns the number of boards in memory.

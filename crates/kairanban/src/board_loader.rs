@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kairanban_core::{
-    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
+    BoardChannel, BoardId, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
 };
 use kairanban_store::StoreError;
 use thiserror::Error;
@@ -55,7 +55,12 @@ impl BoardLoader {
     /// [`LoadError::Stale`], [`StoreError::NoSuchBoard`], or if the database is away.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
         let load = self.source.read(epoch, board).await?;
-        Ok(self.install(&self.hub.channel(board), load)?)
+        let loaded = (load.board_id, load.snapshot.revision());
+        let published = self
+            .hub
+            .install(&self.hub.channel(board), load, Instant::now())?;
+        self.report(published, loaded);
+        Ok(published)
     }
 
     /// Loads a board into a channel that its reader has subscribed to.
@@ -67,17 +72,20 @@ impl BoardLoader {
         channel: &BoardChannel,
         epoch: &Epoch,
     ) -> Result<Published, LoadError> {
+        let began = channel.live().invalidations();
         let load = self.source.read(epoch, &channel.board).await?;
-        Ok(self.install(channel, load)?)
+        let loaded = (load.board_id, load.snapshot.revision());
+        let published = self
+            .hub
+            .install_since(channel, began, load, Instant::now())?;
+        self.report(published, loaded);
+        Ok(published)
     }
 
-    fn install(&self, channel: &BoardChannel, load: BoardLoad) -> Result<Published, StaleLoad> {
-        let (id, revision) = (load.board_id, load.snapshot.revision());
-        let published = self.hub.install(channel, load, Instant::now())?;
+    fn report(&self, published: Published, (id, revision): (BoardId, Revision)) {
         if published == Published::Differs {
             // If the queue is full, the next comparison finds it.
             let _ = self.reports.try_send((id, revision));
         }
-        Ok(published)
     }
 }

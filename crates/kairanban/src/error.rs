@@ -303,7 +303,8 @@ impl From<StoreError> for ApiError {
                 Self::Unavailable { cause }
             }
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
-            StoreError::KeyInUse => Self::NotWritten {
+            // The request that holds the key may be written yet.
+            StoreError::KeyInUse => Self::Unavailable {
                 cause: error.to_string(),
             },
             StoreError::Fault(fault) => Self::NotWritten {

@@ -168,7 +168,7 @@ impl Follower {
                 std::future::pending::<()>().await;
             }
             match self.poll_log().await {
-                Ok(()) => self.fresh(),
+                Ok(()) => self.fresh().await,
                 Err(error) => self.stale(&error),
             }
             self.check_reading().await;
@@ -354,13 +354,16 @@ impl Follower {
         }
     }
 
-    fn fresh(&self) {
-        if self
-            .stale_since
-            .send_if_modified(|stale| stale.take().is_some())
-        {
-            tracing::info!("the database is back");
+    /// Notes that the database is there. Readers who came while it was away may have been sent lists that miss a change.
+    async fn fresh(&mut self) {
+        if self.stale_since.borrow().is_none() {
+            return;
         }
+        for board in self.deps.hub.outdated() {
+            self.reload(&board, Revision::ZERO).await;
+        }
+        self.stale_since.send_replace(None);
+        tracing::info!("the database is back");
     }
 
     fn stale(&self, error: &StoreError) {

@@ -210,11 +210,15 @@ impl Reconcile {
 
     async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
         let (epoch, board) = (self.following.epoch(), shown.snapshot.board());
-        match self.loader.load(&epoch, board).await {
+        match self
+            .loader
+            .load_into(&self.hub.channel(board), &epoch)
+            .await
+        {
             Ok(Published::Sent(_)) => {
                 tracing::warn!(
                     %board,
-                    "the database showed more of this board than its log had told"
+                    "the database showed more of this board than its log said"
                 );
                 Ok(())
             }

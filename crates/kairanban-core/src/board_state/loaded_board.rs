@@ -60,7 +60,7 @@ impl LoadedBoard {
 
     /// Shows a list whose history does not reach back to what was shown: rows may have changed without a revision meanwhile,
     /// and readers at one revision hold different lists. So each is sent the whole list, by a patch that fits no reader.
-    pub(super) fn restate(&mut self, snapshot: Snapshot) -> StateChange {
+    pub(super) fn restate(&mut self, snapshot: Arc<Snapshot>) -> StateChange {
         let (board, to, digest) = (
             snapshot.board().clone(),
             snapshot.cursor().clone(),
@@ -80,7 +80,7 @@ impl LoadedBoard {
             .filter(|topic| Some(topic.id) > newest)
             .map(Arc::clone)
             .collect();
-        self.snapshot = Arc::new(snapshot);
+        self.snapshot = snapshot;
         StateChange::Update(Arc::new(Update::new(
             Arc::clone(&self.snapshot),
             patch,

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+mod loads;
+
 use super::*;
 use crate::{
     Cursor, LogBounds, Op, Opening, ResetReason, StartAt, TopicId,
@@ -82,38 +84,6 @@ fn a_change_between_load_and_install_is_not_lost() {
             .install(loaded(8, &[(1, 8)]), Instant::now(), FULL)
             .is_ok()
     );
-}
-
-#[test]
-fn a_change_of_a_board_that_has_readers_and_no_list_makes_the_follower_read_it() {
-    let change = |revision| changes(&[(revision, 1, true)]);
-    let (mut never_read, (mut overtaken, _)) = (BoardState::default(), ready(7, &[]));
-    overtaken.apply(&change(8), false, FULL);
-    for board in [&mut never_read, &mut overtaken] {
-        assert!(matches!(
-            board.apply(&change(8), false, FULL),
-            StateChange::None
-        ));
-        assert!(matches!(
-            board.apply(&change(9), true, FULL),
-            StateChange::Reload
-        ));
-        board
-            .install(loaded(9, &[(1, 9)]), Instant::now(), FULL)
-            .expect("read after the change");
-        assert!(matches!(
-            board.apply(&change(10), true, FULL),
-            StateChange::Update(_)
-        ));
-    }
-}
-
-#[test]
-fn a_board_that_may_have_been_renamed_while_it_was_read_is_read_again() {
-    let (mut board, now) = (BoardState::default(), Instant::now());
-    board.invalidate_load();
-    assert!(board.install(loaded(7, &[]), now, FULL).is_err());
-    assert!(board.install(loaded(7, &[]), now, FULL).is_ok());
 }
 
 #[test]

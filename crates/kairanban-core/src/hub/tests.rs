@@ -161,3 +161,30 @@ fn a_name_that_somebody_made_up_is_forgotten_unless_others_wait_for_it() {
     hub.forget(&name(), &mine);
     assert_eq!(hub.boards.len(), 0);
 }
+
+#[test]
+fn a_load_that_began_before_a_board_may_have_become_private_does_not_count() {
+    let hub = Hub::new(500, 2);
+    let channel = hub.channel(&name());
+    let load = |revision| BoardLoad {
+        board_id: BoardId(1),
+        policies: Policies::default(),
+        snapshot: snapshot(revision, &[]),
+        tail: ReplayBuffer::new(Revision::ZERO, [], 8),
+        named_at: Revision::ZERO,
+    };
+    let began = channel.live().invalidations();
+    // It is not known yet whether it is this board.
+    hub.apply_policies(&HashMap::from([(BoardId(1), at_2(None))]));
+    for _ in 0..2 {
+        assert_eq!(
+            hub.install_since(&channel, began, load(1), Instant::now()),
+            Err(StaleLoad)
+        );
+    }
+    let began = channel.live().invalidations();
+    assert!(
+        hub.install_since(&channel, began, load(2), Instant::now())
+            .is_ok()
+    );
+}

@@ -43,9 +43,11 @@ fn likeness(name: &str, known: &str) -> f64 {
         && name
             .strip_suffix(key)
             .is_some_and(|rest| rest.ends_with('_'));
+    let similarity = strsim::jaro_winkler(name, known);
+    // Of several keys the one that explains most of the name.
     if is_key {
-        1.0
+        similarity + key.split('_').map(|_| 1.0).sum::<f64>()
     } else {
-        strsim::jaro_winkler(name, known)
+        similarity
     }
 }

@@ -86,7 +86,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the tokens anew that somebody came in by, and tells those whose token changed or ended.
+    /// Reads the tokens in use again, and notifies the callers whose token changed or ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
         let asked = self.deps.held.begin_refresh();
         if asked.is_empty() {
@@ -98,11 +98,11 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads anew what somebody watches of boards that changed more than is worth following.
+    /// Loads the boards that have readers and changed more than is worth following.
     async fn resync(&mut self, boards: Vec<ChangedBoard>) -> Result<(), StoreError> {
         tracing::debug!(
             boards = boards.len(),
-            "much changed at once, reading the boards anew"
+            "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
         let change = |board: &ChangedBoard| BoardChange {

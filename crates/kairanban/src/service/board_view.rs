@@ -135,11 +135,9 @@ impl BoardService {
                 Err(error) => return Err(error),
             }
         }
-        // While somebody watches, the follower keeps up a list that it has, and reads one that it has not: also for the caller
-        // who only reads, and would find a busy board changed again after each reading.
-        let _watching = channel.subscribe();
+        let mut _watching = None;
         for _ in 0..LOADS_MAX {
-            // Whoever had the turn before may have read it.
+            // The holder of the lock before may have loaded it.
             if self.is_current(channel) {
                 return Ok(());
             }
@@ -147,7 +145,12 @@ impl BoardService {
             match self.parts.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
-                Err(LoadError::Stale(_)) => self.parts.following.wait_for_poll(CATCH_UP).await,
+                Err(LoadError::Stale(_)) => {
+                    // While a board has readers, the follower applies its changes, and loads it if it changes faster than they can:
+                    // also for a caller who only reads. Not before, or an expired list would count.
+                    _watching.get_or_insert_with(|| channel.subscribe());
+                    self.parts.following.wait_for_poll(CATCH_UP).await;
+                }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // While the database is away, the last word counts.
                 Err(LoadError::Store(error)) => {
@@ -169,7 +172,7 @@ impl BoardService {
         current || (live.last_known().is_some() && self.parts.following.stale_since().is_some())
     }
 
-    /// Keeps no memory of names that somebody made up.
+    /// Evicts the placeholder of a board that does not exist.
     pub(super) fn forget(
         &self,
         board: &BoardName,

@@ -146,7 +146,7 @@ impl BoardService {
         start: &StartAt,
     ) -> Result<(), StoreError> {
         let _turn = channel.loading.lock().await;
-        // Whoever had the turn before may have read it.
+        // The holder of the lock before may have read it.
         let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
         let Some(range) = history else {
             return Ok(());

@@ -77,6 +77,11 @@ impl Servers {
     fn new(key: &'static str) -> Self {
         let database = Database::postgres();
         let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL").expect("KAIRANBAN_TEST_REDIS_URL");
+        let migrated = program()
+            .arg("migrate")
+            .env("DATABASE_URL", database.url())
+            .status();
+        assert!(migrated.expect("the program").success());
         let made = program()
             .args(["token", "create", "--scope", "admin"])
             .env("DATABASE_URL", database.url())

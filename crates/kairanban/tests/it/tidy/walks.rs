@@ -100,7 +100,9 @@ fn the_walks_of_the_architecture_lead_where_they_say() {
 #[test]
 fn a_step_that_is_missing_or_not_reached_is_found() {
     let table = "| step | file | function | from step, by |\n|---|---|---|---|\n\
-                 | 1 | `a.rs` | `one` |  |\n| 2 | `b.rs` | `two` | 1: `two(` |\n| 3 | `b.rs` | `two` | 2: `one(` |\n\
+                 | 1 | `a.rs` | `one` |  |\n\
+                 | 2 | `b.rs` | `two` | 1: `two(` |\n\
+                 | 3 | `b.rs` | `two` | 2: `one(` |\n\
                  | 4 | `b.rs` | `three` | 1: `two(` |";
     let read = |file: &str| match file {
         "a.rs" => Some("fn one(x: &X) {\n    x.\n        two(1);\n}\n".to_owned()),

@@ -1,0 +1,76 @@
+//! Loads that come too late or too early.
+
+use super::*;
+
+#[test]
+fn a_board_that_changes_faster_than_its_readers_load_it_is_loaded_by_the_follower() {
+    let change = |revision| changes(&[(revision, 1, true)]);
+    let (mut never_read, mut overtaken, now) = {
+        let (board, now) = ready(7, &[]);
+        (BoardState::default(), board, now)
+    };
+    overtaken.apply(&change(8), false, FULL);
+    for board in [&mut never_read, &mut overtaken] {
+        for revision in [9, 10] {
+            assert!(
+                matches!(
+                    board.apply(&change(revision), true, FULL),
+                    StateChange::None
+                ),
+                "its readers load it"
+            );
+        }
+        assert!(board.install(loaded(9, &[(1, 9)]), now, FULL).is_err());
+        assert!(matches!(
+            board.apply(&change(11), false, FULL),
+            StateChange::None
+        ));
+        assert!(matches!(
+            board.apply(&change(12), true, FULL),
+            StateChange::Reload
+        ));
+        board
+            .install(loaded(12, &[(1, 12)]), now, FULL)
+            .expect("read after the change");
+        assert!(matches!(
+            board.apply(&change(13), true, FULL),
+            StateChange::Update(_)
+        ));
+    }
+}
+
+#[test]
+fn readers_of_a_list_that_misses_a_change_are_sent_the_one_that_replaces_it() {
+    let (mut board, now) = ready(7, &[]);
+    board.apply(&changes(&[(8, 1, true)]), false, FULL);
+    assert!(board.is_outdated());
+    let Ok(StateChange::Update(update)) = board.install(loaded(8, &[(1, 8)]), now, FULL) else {
+        panic!("readers may have come while the database was away")
+    };
+    assert!(
+        update.patch.from > snapshot(7, &[]).revision() && update.snapshot.topics().len() == 1,
+        "{update:?}"
+    );
+    assert!(!board.is_outdated() && shown(&board) == 8);
+}
+
+#[test]
+fn an_older_load_changes_nothing() {
+    let (mut board, now) = ready(7, &[(1, 7)]);
+    board.apply(&changes(&[(8, 2, true)]), true, FULL);
+    let old = BoardLoad {
+        policies: Policies {
+            read: crate::ReadPolicy::Token,
+            ..Policies::default()
+        },
+        ..loaded(7, &[(1, 7)])
+    };
+    assert!(matches!(
+        board.install(old, now, FULL),
+        Ok(StateChange::None)
+    ));
+    assert_eq!(
+        (shown(&board), board.policies()),
+        (8, Some(Policies::default()))
+    );
+}
