@@ -100,12 +100,40 @@ fn a_restart_costs_one_reading_a_board() {
             "{missed:?}"
         );
     }
-    // A list is read from the boards' side; the rest of what is asked is the log.
-    let readings = node.database.sql(
+    assert_eq!(lists_read(&node.database), BOARDS);
+}
+
+/// A list is read from the boards' side; the rest of what is asked is the log.
+fn lists_read(database: &Database) -> usize {
+    let count = database.sql(
         "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
          current_database()) AND query ILIKE 'select%' AND query ILIKE '%from (\"boards\" left%topics%';",
     );
-    assert_eq!(readings.parse::<usize>(), Ok(BOARDS));
+    count.parse().expect("a count")
+}
+
+#[test]
+fn a_list_that_nobody_watches_is_read_once_a_time_of_the_cache() {
+    let node = Node::start_with(Database::postgres(), &[("CACHE__TTL_S", "1")]);
+    node.database.sql("CREATE EXTENSION pg_stat_statements;");
+    let (before, began) = (lists_read(&node.database), Instant::now());
+    let mut answers = 0;
+    // It expires twice, and is read again.
+    while lists_read(&node.database) < before + 3 {
+        for _ in 0..20 {
+            assert_eq!(node.get("/api/v1/boards/main/topics").status, 200);
+            answers += 1;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "not read again in {answers} answers"
+        );
+    }
+    let (read, at_most) = (
+        lists_read(&node.database) - before,
+        began.elapsed().as_secs() as usize + 2,
+    );
+    assert!(read <= at_most, "{read} readings for {answers} answers");
 }
 
 /// Each in a thread of its own they would take more memory than all they came for.
