@@ -299,10 +299,13 @@ impl BoardState {
         self.invalidations
     }
 
-    /// Returns whether the list misses a change.
+    /// Returns whether the list misses a change, or could not be loaded.
     #[must_use]
     pub(crate) fn is_outdated(&self) -> bool {
-        self.loaded.as_ref().is_some_and(|loaded| loaded.stale)
+        let is_stale = self.stale_since.is_some();
+        self.loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.stale || is_stale)
     }
 }
 

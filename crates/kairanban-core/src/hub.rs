@@ -256,7 +256,7 @@ impl Hub {
             .remove_if(board, |_, current| unused(current) && !current.is_watched());
     }
 
-    /// Returns the boards whose readers may have been brought to a list that misses a change.
+    /// Returns the boards that have readers and a list that is outdated: what the readers were sent may miss a change.
     #[must_use]
     pub fn outdated(&self) -> Vec<BoardName> {
         let outdated = self.all().into_iter().filter(|(_, channel)| {

@@ -145,6 +145,7 @@ impl Follower {
     /// Follows until told to stop.
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.deps.poll;
+        let mut outdated_at = poll_at;
         loop {
             let next_at = self
                 .stale_boards
@@ -168,7 +169,14 @@ impl Follower {
                 std::future::pending::<()>().await;
             }
             match self.poll_log().await {
-                Ok(()) => self.fresh().await,
+                Ok(()) => {
+                    let is_back = self.stale_since.borrow().is_some();
+                    if is_back || Instant::now() >= outdated_at {
+                        self.reload_outdated().await;
+                        outdated_at = Instant::now() + self.deps.poll;
+                    }
+                    self.fresh();
+                }
                 Err(error) => self.stale(&error),
             }
             self.check_reading().await;
@@ -354,16 +362,23 @@ impl Follower {
         }
     }
 
-    /// Notes that the database is there. Readers who came while it was away may have been sent lists that miss a change.
-    async fn fresh(&mut self) {
-        if self.stale_since.borrow().is_none() {
-            return;
-        }
+    /// Loads the boards whose readers were sent a list that misses a change: because the database was away when they came, or
+    /// because their own load failed.
+    async fn reload_outdated(&mut self) {
         for board in self.deps.hub.outdated() {
-            self.reload(&board, Revision::ZERO).await;
+            if !self.stale_boards.contains(&board) {
+                self.reload(&board, Revision::ZERO).await;
+            }
         }
-        self.stale_since.send_replace(None);
-        tracing::info!("the database is back");
+    }
+
+    fn fresh(&self) {
+        if self
+            .stale_since
+            .send_if_modified(|stale| stale.take().is_some())
+        {
+            tracing::info!("the database is back");
+        }
     }
 
     fn stale(&self, error: &StoreError) {

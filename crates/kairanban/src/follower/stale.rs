@@ -63,6 +63,11 @@ impl StaleBoards {
         self.retries.remove(board).is_some()
     }
 
+    /// Returns whether a board is tried again anyway.
+    pub(super) fn contains(&self, board: &BoardName) -> bool {
+        self.retries.contains_key(board)
+    }
+
     /// Forgets all of them: what they were belongs to another history.
     pub(super) fn clear(&mut self) {
         self.retries.clear();

@@ -8,7 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    Action, BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, Snapshot, StartAt,
+    Action, BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, Revision, Snapshot,
+    StartAt,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
@@ -152,9 +153,15 @@ impl BoardService {
                     self.parts.following.wait_for_poll(CATCH_UP).await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
-                // While the database is away, the last word counts.
+                // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
                 Err(LoadError::Store(error)) => {
-                    return channel.live().last_known().map(drop).ok_or(error);
+                    if channel.live().last_known().is_none() {
+                        return Err(error);
+                    }
+                    self.parts
+                        .hub
+                        .become_stale(board, Utc::now(), Revision::ZERO);
+                    return Ok(());
                 }
             }
         }

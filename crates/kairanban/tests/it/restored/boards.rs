@@ -7,6 +7,7 @@ crate::on_both!(
     a_board_made_again_takes_no_old_cursor,
     boards_that_exchange_their_names_take_no_old_cursor,
     one_board_that_cannot_be_read_darkens_itself_alone,
+    a_list_that_its_readers_cannot_load_is_marked_and_caught_up_with,
 );
 
 fn administer(node: &Node, method: &str, path: &str, body: &str) {
@@ -185,4 +186,31 @@ fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
     );
     assert!(next(&mut dark, "patch").data.contains("back"));
     assert_eq!(node.get("/readyz").json()["status"], "ready");
+}
+
+fn a_list_that_its_readers_cannot_load_is_marked_and_caught_up_with(database: Database) {
+    // At the revision of the second topic two loads fail, although the log can be read.
+    let environment = vec![("FAILPOINTS".to_owned(), "load-main-3=2".to_owned())];
+    let node = Node::start_in(database, environment);
+    let list = || node.get("/api/v1/boards/main/topics");
+    node.post("first");
+    assert_eq!(list().json()["revision"], 2);
+    node.database
+        .sql("INSERT INTO topics (comment) VALUES ('second');");
+    // Until the follower has seen it, the list counts as the newest.
+    let marked = std::iter::repeat_with(list)
+        .take(10_000)
+        .find(|answer| answer.header("kairanban-stale-since").is_some())
+        .expect("an answer that is marked");
+    assert!(
+        marked.status == 200 && !marked.body.contains("second"),
+        "{marked:?}"
+    );
+    let mut stream = node.stream("/b/main/stream?format=patch");
+    assert!(!next(&mut stream, "snapshot").data.contains("second"));
+    next(&mut stream, "stale");
+    // No further change, and no other reader.
+    assert!(next(&mut stream, "snapshot").data.contains("second"));
+    next(&mut stream, "fresh");
+    assert!(list().header("kairanban-stale-since").is_none());
 }
