@@ -16,7 +16,7 @@ pub enum Action {
 pub enum NotPermitted {
     /// The board is private: for this caller it does not exist.
     Hidden,
-    /// It takes a token, and there is none for this board.
+    /// A token is required, and the caller has none for this board.
     TokenRequired,
     /// The token for this board does not allow it.
     ScopeTooSmall,

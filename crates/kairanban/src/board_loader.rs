@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kairanban_core::{
-    BoardChannel, BoardId, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
+    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
 };
 use kairanban_store::StoreError;
 use thiserror::Error;
@@ -55,12 +55,10 @@ impl BoardLoader {
     /// [`LoadError::Stale`], [`StoreError::NoSuchBoard`], or if the database is away.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
         let load = self.source.read(epoch, board).await?;
-        let loaded = (load.board_id, load.snapshot.revision());
-        let published = self
-            .hub
-            .install(&self.hub.channel(board), load, Instant::now())?;
-        self.report(published, loaded);
-        Ok(published)
+        let channel = self.hub.channel(board);
+        self.install(load, |load| {
+            self.hub.install(&channel, load, Instant::now())
+        })
     }
 
     /// Loads a board into a channel that its reader has subscribed to.
@@ -74,18 +72,22 @@ impl BoardLoader {
     ) -> Result<Published, LoadError> {
         let began = channel.live().invalidations();
         let load = self.source.read(epoch, &channel.board).await?;
-        let loaded = (load.board_id, load.snapshot.revision());
-        let published = self
-            .hub
-            .install_since(channel, began, load, Instant::now())?;
-        self.report(published, loaded);
-        Ok(published)
+        self.install(load, |load| {
+            self.hub.install_since(channel, began, load, Instant::now())
+        })
     }
 
-    fn report(&self, published: Published, (id, revision): (BoardId, Revision)) {
+    fn install(
+        &self,
+        load: BoardLoad,
+        install: impl FnOnce(BoardLoad) -> Result<Published, StaleLoad>,
+    ) -> Result<Published, LoadError> {
+        let (id, revision) = (load.board_id, load.snapshot.revision());
+        let published = install(load)?;
         if published == Published::Differs {
             // If the queue is full, the next comparison finds it.
             let _ = self.reports.try_send((id, revision));
         }
+        Ok(published)
     }
 }

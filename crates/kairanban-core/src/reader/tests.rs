@@ -27,7 +27,7 @@ fn hub(at: &str) -> Hub {
 }
 
 fn load(hub: &Hub, list: Arc<Snapshot>) {
-    let snapshot = Arc::try_unwrap(list).expect("nobody else holds it");
+    let snapshot = Arc::try_unwrap(list).expect("the only reference");
     let loaded = BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),

@@ -143,7 +143,7 @@ impl Follower {
                 self.stale_boards.remove(board);
             }
             Err(LoadError::Store(error)) => {
-                // Before its readers hear of it: `/readyz` names it to whoever asks then.
+                // Before its readers are notified: one that asks `/readyz` then finds the board named.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers hear that it is stale, and it is tried again");
                 }

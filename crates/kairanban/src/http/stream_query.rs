@@ -58,7 +58,7 @@ pub(super) fn many(
             "heartbeat" => &mut query.heartbeat,
             "compress" => &mut query.compress,
             "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
-            // As everywhere on streams: somebody's cache buster does no harm.
+            // As everywhere on streams: a cache buster does no harm.
             _ => continue,
         };
         *slot = Some(value);

@@ -180,17 +180,15 @@ fn a_command_for_tokens_makes_no_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db").display().to_string();
     let url = format!("sqlite://{path}");
-    let (code, out, err) = run(
-        &[
-            "token",
-            "create",
-            "--scope",
-            "admin",
-            "--database-url",
-            &url,
-        ],
-        &[],
-    );
+    let create = [
+        "token",
+        "create",
+        "--scope",
+        "admin",
+        "--database-url",
+        &url,
+    ];
+    let (code, out, err) = run(&create, &[]);
     assert!(
         code == Some(78) && out.is_empty() && err.contains(&path) && err.contains("no such file"),
         "{err}"
@@ -212,17 +210,7 @@ fn a_command_for_tokens_makes_no_database() {
         Some(0),
         "then there is one"
     );
-    let (code, out, err) = run(
-        &[
-            "token",
-            "create",
-            "--scope",
-            "admin",
-            "--database-url",
-            &url,
-        ],
-        &[],
-    );
+    let (code, out, err) = run(&create, &[]);
     assert!(
         code == Some(0) && out.lines().count() == 1 && err.contains(&path),
         "{out}{err}"

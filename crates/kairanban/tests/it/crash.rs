@@ -209,7 +209,7 @@ fn no_update_falls_between_snapshot_and_subscription(database: Database) {
     });
 }
 
-/// Until it is read, a board changes under whoever reads it.
+/// Until a busy board is loaded, it changes during each load.
 fn a_server_that_starts_under_posts_refuses_no_reader(database: Database) {
     let mut node = Node::start(database);
     // A list that takes longer to read than a post to write.

@@ -200,7 +200,7 @@ fn a_since_that_names_no_start_is_refused(database: Database) {
             assert!(detail.contains(form), "{detail}");
         }
     }
-    // What stands for the header is no fault of whoever reads: it is reset.
+    // An invalid header is not a fault of the reader: the stream is reset.
     let reset = node
         .stream("/b/main/stream?format=patch&lastEventId=yesterday")
         .event();
