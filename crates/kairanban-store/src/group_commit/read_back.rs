@@ -1,6 +1,7 @@
 //! Reads back what a group wrote, once its revision is drawn.
 
-use kairanban_core::Revision;
+use diesel::prelude::*;
+use kairanban_core::{Revision, TopicId};
 
 use super::RunResult;
 use crate::{
@@ -10,6 +11,8 @@ use crate::{
     connection::AnyConnection,
     error::Refusal,
     repository::{self, WrittenTopic},
+    schema::changes,
+    sql::number,
     stamp::Stamp,
     tokens,
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
@@ -46,6 +49,7 @@ pub(super) fn read_back(
     {
         return Err(classified::triggers_off());
     }
+    ensure_creations_stay(connection, writes, &outcomes, &topics, stamp.as_ref())?;
     let created = stamp
         .as_ref()
         .and_then(|stamp| created(writes, &outcomes, &topics, stamp));
@@ -68,6 +72,56 @@ pub(super) fn read_back(
         }),
         answers,
     ))
+}
+
+/// Refuses what made a new topic go again within its transaction, unless it can be answered as it stands.
+///
+/// In a group the topic went by a trigger of the owner's, or with its board by a write behind it: one by one each write is
+/// answered by what it did itself. A trigger that removes the topic of a single write is the owner's to have, and so is what it
+/// keeps elsewhere; but a topic that it put in place of the refused one would be shown.
+fn ensure_creations_stay(
+    connection: &mut AnyConnection,
+    writes: &[&Write],
+    outcomes: &[RunResult],
+    topics: &[WrittenTopic],
+    stamp: Option<&Stamp>,
+) -> Result<(), StoreError> {
+    let gone = writes.iter().zip(outcomes).find_map(|(write, outcome)| {
+        match (write.creation(), outcome) {
+            (Some(_), Ok(AdminOutcome::Topic(id)))
+                if !topics.iter().any(|found| found.topic.id == *id) =>
+            {
+                Some(*id)
+            }
+            _ => None,
+        }
+    });
+    match (gone, stamp) {
+        (None, _) | (Some(_), None) => Ok(()),
+        (Some(_), Some(_)) if writes.len() > 1 => Err(StoreError::Refused(Refusal::default())),
+        (Some(id), Some(stamp)) if has_other_topics(connection, stamp.revision, id)? => {
+            Err(StoreError::Refused(Refusal {
+                sentence: Some("a trigger put another row in place of the topic".to_owned()),
+                conflict: false,
+            }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether other topics than this one were written at the revision.
+fn has_other_topics(
+    connection: &mut AnyConnection,
+    revision: Revision,
+    id: TopicId,
+) -> Result<bool, StoreError> {
+    let others = changes::table.filter(
+        changes::revision
+            .eq(number(revision))
+            .and(changes::kind.eq("set"))
+            .and(changes::topic_id.ne(id.0)),
+    );
+    Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)
 }
 
 /// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of

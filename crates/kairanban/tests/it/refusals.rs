@@ -2,6 +2,7 @@
 
 mod administrators;
 mod outages;
+mod replaced;
 
 use std::{
     thread,
