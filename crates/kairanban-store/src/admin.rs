@@ -10,7 +10,8 @@ use crate::{
     StoreError, audit,
     connection::AnyConnection,
     repository::{self, BoardEdit},
-    tokens::{self, NewToken, Secret},
+    secret::Secret,
+    tokens::{self, NewToken},
 };
 
 /// A command of an administrator.

@@ -252,6 +252,7 @@ pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
     trigger("boards", "boards_truncated", Fires::Always),
     trigger("tokens", "tokens_before", Fires::Always),
     trigger("tokens", "tokens_changed", Fires::Always),
+    trigger("tokens", "tokens_truncated", Fires::Always),
     trigger("transactions", "transaction_stamped", Fires::Always),
 ];
 

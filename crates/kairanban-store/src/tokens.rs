@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,6 @@ use diesel::{
     sql_types::{Bool, Nullable},
 };
 use kairanban_core::{BoardName, Scope, Token, TokenName};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     StoreError,
@@ -21,52 +19,8 @@ use crate::{
     lenient::{self, AnyNumber, LossyText, Time},
     repository,
     schema::{boards, tickets, tokens},
+    secret::{Secret, digest},
 };
-
-/// So that a scanner for secrets knows one when it sees it.
-const PREFIX: &str = "kairanban_";
-/// And this server one kind from the other.
-const TICKET_PREFIX: &str = "kairanban_ticket_";
-
-/// A token or a ticket, as its holder has it. It is shown once and kept nowhere.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Makes a new token: 256 bits that cannot be guessed.
-    ///
-    /// # Errors
-    /// If the system has no random numbers.
-    pub fn token() -> Result<Self, StoreError> {
-        Self::random(PREFIX)
-    }
-
-    /// Makes the secret of a new ticket.
-    ///
-    /// # Errors
-    /// If the system has no random numbers.
-    pub fn ticket() -> Result<Self, StoreError> {
-        Self::random(TICKET_PREFIX)
-    }
-
-    /// The secret itself, to hand it to its owner once.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    fn random(prefix: &str) -> Result<Self, StoreError> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| StoreError::Internal(error.to_string()))?;
-        Ok(Self(format!("{prefix}{}", hex(&random))))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -96,6 +50,8 @@ pub struct TicketTimes {
 pub struct FoundToken {
     /// What is known of it.
     pub token: Token,
+    /// The digest of its secret. If another program replaces it, the same row is another token.
+    pub digest: String,
     /// When it ends by itself.
     pub ends_at: Option<Instant>,
 }
@@ -103,7 +59,7 @@ pub struct FoundToken {
 impl FoundToken {
     /// A token as it was read when the database's clock said `now`.
     #[must_use]
-    pub fn new(token: Token, now: DateTime<Utc>) -> Self {
+    pub fn new(token: Token, digest: String, now: DateTime<Utc>) -> Self {
         // What ended already has no time left, and so far ahead as no clock counts there is no end.
         let left = token
             .expires_at
@@ -111,6 +67,7 @@ impl FoundToken {
         Self {
             ends_at: left.and_then(|left| Instant::now().checked_add(left)),
             token,
+            digest,
         }
     }
 
@@ -219,7 +176,7 @@ pub(crate) fn find(
         let is_due = token
             .last_used_at
             .is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1));
-        let token = FoundToken::new(token, now);
+        let token = FoundToken::new(token, digest.0.clone(), now);
         if is_due && token.is_valid() {
             used.push(token.token.id);
         }
@@ -264,14 +221,16 @@ pub(crate) fn by_id(
     connection: &mut AnyConnection,
     ids: &[i64],
 ) -> Result<Vec<FoundToken>, StoreError> {
-    let rows: Vec<(Time, TokenRow)> = tokens::table
+    let rows: Vec<(LossyText, Time, TokenRow)> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.eq_any(ids.iter().copied()))
-        .select((connection.now(), columns()))
+        .select((tokens::digest, connection.now(), columns()))
         .load(connection)?;
     Ok(rows
         .into_iter()
-        .filter_map(|(now, row)| Some(FoundToken::new(row.into_token()?, now.utc())))
+        .filter_map(|(digest, now, row)| {
+            Some(FoundToken::new(row.into_token()?, digest.0, now.utc()))
+        })
         .collect())
 }
 
@@ -387,12 +346,4 @@ fn columns() -> Columns {
         tokens::revoked_at,
         tokens::last_used_at,
     )
-}
-
-fn digest(secret: &str) -> String {
-    hex(&Sha256::digest(secret))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

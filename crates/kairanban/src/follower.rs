@@ -72,6 +72,8 @@ pub struct FollowerDeps {
     /// The revision up to which the log was trimmed.
     pub(crate) trimmed_to: HighWater,
     pub(crate) poll: Duration,
+    /// How often the tokens in use are read again although the log says nothing of them.
+    pub(crate) reconcile: Duration,
     /// Between two tries to read a board that cannot be read, at most.
     pub(crate) retry_max: Duration,
 }
@@ -146,6 +148,7 @@ impl Follower {
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.deps.poll;
         let mut outdated_at = poll_at;
+        let mut tokens_at = Instant::now() + self.deps.reconcile;
         loop {
             let next_at = self
                 .stale_boards
@@ -170,6 +173,13 @@ impl Follower {
             }
             match self.poll_log().await {
                 Ok(()) => {
+                    // Rows may have been changed while the triggers were off.
+                    if Instant::now() >= tokens_at {
+                        self.refresh_tokens()
+                            .await
+                            .unwrap_or_else(|error| self.stale(&error));
+                        tokens_at = Instant::now() + self.deps.reconcile;
+                    }
                     let is_back = self.stale_since.borrow().is_some();
                     if is_back || Instant::now() >= outdated_at {
                         self.reload_outdated().await;
@@ -382,10 +392,8 @@ impl Follower {
     }
 
     fn stale(&self, error: &StoreError) {
-        let first = |stale: &mut Option<DateTime<Utc>>| {
-            stale.is_none().then(|| *stale = Some(Utc::now())).is_some()
-        };
-        if self.stale_since.send_if_modified(first) {
+        if self.stale_since.borrow().is_none() {
+            self.stale_since.send_replace(Some(Utc::now()));
             tracing::warn!(%error, "the change log cannot be read");
         }
     }

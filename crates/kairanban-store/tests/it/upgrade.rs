@@ -306,13 +306,15 @@ fn a_migration_that_waits_lets_others_by() {
     let steps = [
         include_str!("../../../../migrations/postgres/2026-11-25-000002_board_lives/up.sql"),
         include_str!("../../../../migrations/postgres/2026-11-25-000004_boards_truncated/up.sql"),
+        include_str!("../../../../migrations/postgres/2026-11-26-000000_tokens_truncated/up.sql"),
     ];
     let (url, mut foreign) = before();
     foreign.run("INSERT INTO boards (name) VALUES ('busy')");
     foreign.run(&format!("BEGIN; {UP}; COMMIT; BEGIN; {REPLICA_UP}; COMMIT"));
     for step in steps {
         let mut open = Foreign::postgres(&url);
-        open.run("BEGIN; UPDATE boards SET title = 'open' WHERE name = 'main'");
+        open.run("BEGIN; UPDATE tokens SET name = name");
+        open.run("UPDATE boards SET title = 'open' WHERE name = 'main'");
         thread::scope(|scope| {
             let url = &url;
             let migration = scope

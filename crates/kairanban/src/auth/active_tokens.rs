@@ -1,9 +1,12 @@
 //! The tokens and tickets that are in use on this node, so that a change of one reaches whoever
 //! came in by it. The follower tells of changes; one reading of the database serves all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
@@ -18,8 +21,9 @@ pub struct ActiveTokens(Arc<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    /// By their keys. `None` is a token that is gone.
-    tokens: DashMap<i64, watch::Sender<Option<FoundToken>>>,
+    /// By their ids and the digests of their secrets: a row whose secret was replaced is another token. `None` is a token that is
+    /// gone.
+    tokens: DashMap<(i64, String), watch::Sender<Option<FoundToken>>>,
     /// The end of each token that was seen to be over, by its key: it stays over when a clock is set back. At most `over_max`.
     over: DashMap<i64, DateTime<Utc>>,
     over_max: usize,
@@ -103,7 +107,7 @@ impl ActiveTokens {
         let followed = self
             .0
             .tokens
-            .entry(found.token.id)
+            .entry((found.token.id, found.digest.clone()))
             .or_insert_with(|| watch::channel(None).0);
         // What those who hold it know of it is kept true by the looks; what is left from the last one to hold it is not.
         if followed.receiver_count() == 0 {
@@ -125,29 +129,37 @@ impl ActiveTokens {
         }
     }
 
-    /// The keys of tokens that somebody follows, before they are read anew. Forgets all others.
+    /// Returns the ids of the tokens that are followed, before they are read again. Forgets all others.
     #[must_use]
     pub fn begin_refresh(&self) -> Vec<i64> {
         self.0.looks.fetch_add(1, Ordering::SeqCst);
         self.0.tokens.retain(|_, token| token.receiver_count() > 0);
-        self.0.tokens.iter().map(|entry| *entry.key()).collect()
+        let ids: BTreeSet<_> = self.0.tokens.iter().map(|entry| entry.key().0).collect();
+        ids.into_iter().collect()
     }
 
-    /// Tells those who follow the tokens `asked` what was `found` of them.
+    /// Notifies the followers of the tokens `asked` of what was `found`.
     pub fn finish_refresh(&self, asked: &[i64], found: &[FoundToken]) {
-        for id in asked {
-            let now = found.iter().find(|found| found.token.id == *id);
-            if let Some(followed) = self.0.tokens.get(id) {
-                followed.send_if_modified(|followed| {
-                    // The moment of its end is another one each time by as much as a reading takes.
-                    let changed = followed.as_ref().map(|found| &found.token)
-                        != now.map(|found| &found.token);
-                    if changed {
-                        *followed = now.cloned();
-                    }
-                    changed
-                });
+        let asked: HashSet<_> = asked.iter().collect();
+        let found: HashMap<_, _> = found
+            .iter()
+            .map(|found| ((found.token.id, found.digest.as_str()), found))
+            .collect();
+        for entry in &self.0.tokens {
+            let (id, digest) = entry.key();
+            if !asked.contains(id) {
+                continue;
             }
+            let now = found.get(&(*id, digest.as_str())).copied();
+            entry.send_if_modified(|followed| {
+                // The moment of its end is another one each time by as much as a reading takes.
+                let changed =
+                    followed.as_ref().map(|found| &found.token) != now.map(|found| &found.token);
+                if changed {
+                    *followed = now.cloned();
+                }
+                changed
+            });
         }
     }
 }
@@ -195,7 +207,7 @@ mod tests {
 
     /// As it is read when the database's clock stands at the beginning of the epoch.
     fn found(token: Token) -> FoundToken {
-        FoundToken::new(token, DateTime::UNIX_EPOCH)
+        FoundToken::new(token, "d1".to_owned(), DateTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -206,7 +218,7 @@ mod tests {
             expires_at: Some(at(end)),
             ..token()
         };
-        let read = |end, now| FoundToken::new(until(end), at(now));
+        let read = |end, now| FoundToken::new(until(end), "d1".to_owned(), at(now));
         assert!(
             held.is_good(&found(token()))
                 && held.is_good(&read(100, 40))
@@ -242,6 +254,7 @@ mod tests {
                     expires_at: Some(at(id)),
                     ..token()
                 },
+                "d1".to_owned(),
                 at(now),
             )
         };
@@ -275,6 +288,19 @@ mod tests {
         drop(followed);
         assert_eq!(held.begin_refresh(), [] as [i64; 0], "nobody holds it");
         assert_eq!(held.looks(), 2);
+    }
+
+    #[test]
+    fn a_row_whose_secret_was_replaced_is_another_token() {
+        let held = ActiveTokens::new(9);
+        let rotated = FoundToken::new(token(), "d2".to_owned(), DateTime::UNIX_EPOCH);
+        let before = held.follow(found(token()));
+        let after = held.follow(rotated.clone());
+        let asked = held.begin_refresh();
+        assert_eq!(asked, [7], "each id is read once");
+        held.finish_refresh(&asked, &[rotated]);
+        assert!(before.borrow().is_none(), "the secret is gone");
+        assert!(after.borrow().is_some());
     }
 
     #[test]

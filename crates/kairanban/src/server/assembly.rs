@@ -63,6 +63,7 @@ pub fn open_service(
         trimmed_to: trimmed_to.clone(),
         poll: Duration::from_millis(config.database.poll_ms.get()),
         retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
+        reconcile: config.reconcile_interval(),
     };
     let last_seen = last_seen::read(&config.server.data_dir);
     let (follower, following, own_commits) =

@@ -1,5 +1,6 @@
 //! Who may read and post: private boards, closed ones, and tickets.
 
+mod taken_by_sql;
 mod token_lifecycle;
 
 use crate::{

@@ -1,0 +1,1 @@
+DROP TRIGGER tokens_truncated ON tokens;

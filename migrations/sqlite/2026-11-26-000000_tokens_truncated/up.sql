@@ -1,0 +1,2 @@
+-- SQLite has no TRUNCATE: nothing to do.
+SELECT 1;
