@@ -1,13 +1,14 @@
 //! A board over a WebSocket: the lines of `ndjson` as frames, and posting on the same connection.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _, rt,
     web::{Data, Path, Payload, Query},
 };
 use actix_ws::{
-    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, Session,
+    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, ProtocolError,
+    Session,
 };
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
@@ -28,6 +29,7 @@ use crate::{
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
+    net::request_clock::RequestClock,
     state::AppState,
     stream::{BoardStream, Listener},
 };
@@ -103,6 +105,7 @@ pub async fn get_board_socket(
             stream,
             desk,
             heartbeat,
+            clock: request.conn_data::<RequestClock>().cloned(),
         }
         .run(),
     );
@@ -124,26 +127,45 @@ struct Socket {
     stream: Listener<BoardStream>,
     desk: PostHandler,
     heartbeat: Duration,
+    clock: Option<RequestClock>,
+}
+
+/// Why a socket ends.
+enum SocketEnd {
+    /// The client closed it, perhaps with a reason, which is echoed.
+    Client(Option<CloseReason>),
+    /// The stream ended, by a planned end of the server or of the board.
+    Server(CloseCode),
+    /// The client sent what is no message, or nothing for long.
+    Fault(CloseCode),
 }
 
 type Answer = Pin<Box<dyn Future<Output = Bytes>>>;
 
 impl Socket {
     async fn run(mut self) {
-        let reason = self.talk().await;
+        let end = self.talk().await;
+        // After a fault the client may be sending still: it can read the close frame as long as what it sends is read.
+        if let (Some(clock), SocketEnd::Client(_) | SocketEnd::Server(_)) = (&self.clock, &end) {
+            clock.close(matches!(end, SocketEnd::Client(_)));
+        }
+        let reason = match end {
+            SocketEnd::Client(reason) => reason,
+            SocketEnd::Server(code) | SocketEnd::Fault(code) => Some(code.into()),
+        };
         // The client may be gone already.
         let _ = self.session.close(reason).await;
     }
 
     /// Tells what happens and answers what is asked, one after the other, until either side ends.
-    async fn talk(&mut self) -> Option<CloseReason> {
+    async fn talk(&mut self) -> SocketEnd {
         let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + self.heartbeat);
         let mut asked: Option<Answer> = None;
         loop {
             let sent = tokio::select! {
                 piece = self.stream.next() => match piece {
                     Some(chunks) => frames(&mut self.session, &payload_of(&chunks)).await,
-                    None => return Some(CloseCode::Normal.into()),
+                    None => return SocketEnd::Server(CloseCode::Normal),
                 },
                 answer = OptionFuture::from(asked.as_mut()), if asked.is_some() => {
                     asked = None;
@@ -159,23 +181,44 @@ impl Socket {
                         }
                         Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await,
                         Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
-                        Some(Ok(AggregatedMessage::Binary(_))) => return Some(CloseCode::Unsupported.into()),
-                        Some(Err(_)) => return Some(CloseCode::Size.into()),
-                        Some(Ok(AggregatedMessage::Close(_))) | None => return None,
+                        Some(Ok(AggregatedMessage::Binary(_))) => {
+                            return SocketEnd::Fault(CloseCode::Unsupported);
+                        }
+                        Some(Err(error)) => return SocketEnd::Fault(close_code(&error)),
+                        Some(Ok(AggregatedMessage::Close(reason))) => {
+                            return SocketEnd::Client(reason);
+                        }
+                        None => return SocketEnd::Client(None),
                     }
                 }
                 () = sleep_until(ping_at) => {
                     if heard_at.elapsed() > self.heartbeat * SILENT_ROUNDS {
-                        return Some(CloseCode::Policy.into());
+                        return SocketEnd::Fault(CloseCode::Policy);
                     }
                     ping_at = Instant::now() + self.heartbeat;
                     self.session.ping(b"").await
                 }
             };
             if sent.is_err() {
-                return None;
+                return SocketEnd::Client(None);
             }
         }
+    }
+}
+
+/// Returns the close code of RFC 6455 for bytes that are no message.
+fn close_code(error: &ProtocolError) -> CloseCode {
+    match error {
+        // The parser has no kind for either.
+        ProtocolError::Io(error) if error.to_string().contains("reserved bits") => {
+            CloseCode::Protocol
+        }
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            CloseCode::Invalid
+        }
+        // Fragments that are too long together; also a connection that was lost, to which nothing can be sent.
+        ProtocolError::Overflow | ProtocolError::Io(_) => CloseCode::Size,
+        _ => CloseCode::Protocol,
     }
 }
 

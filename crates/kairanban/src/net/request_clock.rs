@@ -59,10 +59,29 @@ enum Phase {
     Body(Instant),
     /// Us. Who does not take what is sent is cut off by the system (`stream.stall_s`).
     Answer,
-    /// The answer is complete but not all of it is written; behind it, perhaps, the rest of the body.
-    Flush(Option<Instant>),
+    /// The answer is complete but not all of it is written.
+    Flush(AfterFlush),
     /// Waiting for the next request.
     Idle(Instant),
+    /// A WebSocket whose close frame is not written yet.
+    Closing(AfterFlush),
+    /// A WebSocket that waits for its client's close frame.
+    Closed,
+    /// The connection ends now.
+    Over,
+}
+
+/// What a connection waits for once an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterFlush {
+    /// The next request.
+    Request,
+    /// The rest of the body, until then.
+    Body(Instant),
+    /// The client's close frame.
+    CloseFrame,
+    /// Nothing.
+    End,
 }
 
 impl RequestClock {
@@ -75,21 +94,39 @@ impl RequestClock {
         }))
     }
 
-    /// Notes that bytes of a request have arrived.
+    /// Notes that bytes have arrived.
     pub fn read(&self) {
-        if let Phase::Idle(_) = self.0.phase.get() {
-            self.0
+        match self.0.phase.get() {
+            Phase::Idle(_) => self
+                .0
                 .phase
-                .set(Phase::Head(Instant::now() + self.0.limits.head));
+                .set(Phase::Head(Instant::now() + self.0.limits.head)),
+            Phase::Closed => self.0.phase.set(Phase::Over),
+            _ => {}
         }
     }
 
-    /// All that there was to write is written.
+    /// Notes that all that there was to write is written.
     pub fn flushed(&self) {
-        if let Phase::Flush(rest) = self.0.phase.get() {
-            let idle = || Phase::Idle(Instant::now() + self.0.limits.idle);
-            self.0.phase.set(rest.map_or_else(idle, Phase::Body));
+        if let Phase::Flush(next) = self.0.phase.get() {
+            self.0.phase.set(match next {
+                AfterFlush::Request => Phase::Idle(Instant::now() + self.0.limits.idle),
+                AfterFlush::Body(until) => Phase::Body(until),
+                AfterFlush::CloseFrame => Phase::Closed,
+                AfterFlush::End => Phase::Over,
+            });
         }
+    }
+
+    /// Notes that a WebSocket ends. The connection ends with its close frame, or, if the client has not closed it, with what the
+    /// client sends next; actix alone would wait for the client to hang up.
+    pub fn close(&self, client_closed: bool) {
+        let next = if client_closed {
+            AfterFlush::End
+        } else {
+            AfterFlush::CloseFrame
+        };
+        self.0.phase.set(Phase::Closing(next));
     }
 
     /// Whether a head is overdue rather than anything else.
@@ -112,18 +149,23 @@ impl RequestClock {
     }
 
     fn answer_is_complete(&self) {
-        let rest = if let Phase::Body(until) = self.0.phase.get() {
-            Some(until)
-        } else {
-            None
-        };
-        self.0.phase.set(Phase::Flush(rest));
+        self.0.phase.set(Phase::Flush(match self.0.phase.get() {
+            Phase::Body(until) => AfterFlush::Body(until),
+            Phase::Closing(next) => next,
+            _ => AfterFlush::Request,
+        }));
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.phase.get() == Phase::Over
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.0.phase.get() {
             Phase::Head(until) | Phase::Body(until) | Phase::Idle(until) => Some(until),
-            Phase::Answer | Phase::Flush(_) => None,
+            Phase::Answer | Phase::Flush(_) | Phase::Closing(_) | Phase::Closed | Phase::Over => {
+                None
+            }
         }
     }
 }
@@ -161,6 +203,9 @@ impl<F: Future, P> Future for Limited<F, P> {
         let mut this = self.project();
         if let Poll::Ready(served) = this.serving.poll(cx) {
             return Poll::Ready(Some(served));
+        }
+        if this.clock.is_over() {
+            return Poll::Ready(None);
         }
         while let Some(deadline) = this.clock.deadline() {
             // It may go off too early, never too late: most requests are over long before, and setting it costs.

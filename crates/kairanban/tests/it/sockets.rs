@@ -1,7 +1,9 @@
 //! A board over a WebSocket.
 
+mod frames;
+
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::Read as _,
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -249,18 +251,7 @@ fn a_socket_counts_as_a_stream() {
 #[test]
 fn a_silent_client_is_closed() {
     let node = Node::start_with(Database::sqlite(), &[("STREAM__HEARTBEAT_S", "1")]);
-    let mut connection = wire::connect(node.address);
-    let handshake = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    connection
-        .write_all(&wire::message("GET", "/b/main/ws", &handshake, b""))
-        .expect("sent");
-    let mut input = BufReader::new(connection);
-    assert_eq!(wire::read_head(&mut input).0, 101);
+    let mut input = frames::handshake(&node);
     let began = Instant::now();
     let mut rest = Vec::new();
     input.read_to_end(&mut rest).expect("an end");
