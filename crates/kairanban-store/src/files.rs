@@ -26,6 +26,19 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
         }
         // What a link points to counts, not the link.
         let is_folder = Some(path) == folder.as_ref();
+        if is_folder != path.is_dir() {
+            return Err(StartError::Final(if is_folder {
+                format!(
+                    "{} is no folder; the database cannot be in it",
+                    path.display()
+                )
+            } else {
+                format!(
+                    "{0} is a folder; name a file in it, as in sqlite://{0}/kairanban.db",
+                    path.display()
+                )
+            }));
+        }
         let open_to_others = fs::metadata(path)
             .ok()
             .and_then(|metadata| open_to_others(&metadata));

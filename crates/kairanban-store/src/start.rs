@@ -6,7 +6,9 @@ use kairanban_core::BoardName;
 use crate::{
     DatabaseAddress, StartError, StoreError, Timeouts,
     connection::{AnyConnection, rights},
-    migrate, repository,
+    migrate,
+    needs::TABLES,
+    repository,
 };
 
 /// The result of [`check`].
@@ -78,6 +80,9 @@ pub fn check(
         },
     )?;
     let pending = migrate::pending_names(&mut connection)?;
+    if pending == migrate::all_names(address) {
+        check_is_free(&mut connection, address)?;
+    }
     if !pending.is_empty() {
         if migrates {
             check_may_migrate(&mut connection, address)?;
@@ -165,6 +170,46 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
         return Err(StartError::Final(text.to_owned()));
     }
     Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Relation {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Before the first migration: no table of another program has a name of ours.
+fn check_is_free(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<(), StartError> {
+    let (query, help) = match address {
+        DatabaseAddress::Postgres(_) => (
+            "SELECT relname::text AS name FROM pg_class \
+             WHERE relnamespace = current_schema()::regnamespace",
+            "use another database, or a schema of its own: CREATE SCHEMA kairanban, and \
+             `?options=-csearch_path%3Dkairanban` behind the database URL",
+        ),
+        DatabaseAddress::Sqlite(_) => ("SELECT name FROM sqlite_schema", "name another file"),
+    };
+    let there: Vec<Relation> = sql_query(query)
+        .load(connection)
+        .map_err(StoreError::from)?;
+    let is_ours = |name: &str| {
+        // Every program that uses diesel has this one.
+        name != migrate::TABLE && TABLES.iter().any(|table| table.name == name)
+    };
+    let Some(taken) = there.iter().find(|relation| is_ours(&relation.name)) else {
+        return Ok(());
+    };
+    // Another server may have made them meanwhile.
+    if migrate::pending_names(connection)? != migrate::all_names(address) {
+        return Ok(());
+    }
+    Err(StartError::Final(format!(
+        "it holds a table `{}` that kairanban did not make: {help}",
+        taken.name
+    )))
 }
 
 fn check_may_migrate(

@@ -196,6 +196,9 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "P0001") => refused(Some(text), false),
         (_, "23503" | "23505") => refused(None, true),
         // A sequence that is at its end: every row would fare the same until an administrator moves it.
+        (_, "2200H") if text.contains("revision_seq") => {
+            StoreError::fault(FaultKind::RevisionsUsedUp, text)
+        }
         (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
         // A constraint of our log is broken by no topic.
         (_, "23514") if text.contains("_revision_range") => {

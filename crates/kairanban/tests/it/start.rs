@@ -1,6 +1,7 @@
 //! What the database has to be before the server starts, and how long it is waited for.
 
 mod server_role;
+mod wrong_place;
 
 use std::{
     io::{Read as _, Write as _},

@@ -320,20 +320,29 @@ fn a_writer_that_cannot_connect_is_named() {
 fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
     let node = Node::start(database);
     node.post("before");
-    let (spoil, mend) = if node.database.is_postgres() {
-        (
+    let spoils = if node.database.is_postgres() {
+        vec![
             "SELECT setval('revision_seq', 9007199254740991);",
-            "TRUNCATE changes; SELECT setval('revision_seq', 1000);",
-        )
+            "ALTER SEQUENCE revision_seq MAXVALUE 2000 RESTART 2000;
+             SELECT nextval('revision_seq');",
+        ]
     } else {
-        (
-            "UPDATE revisions SET newest = 9007199254740991;",
-            "DELETE FROM changes; UPDATE revisions SET newest = 1000;",
-        )
+        vec!["UPDATE revisions SET newest = 9007199254740991;"]
+    };
+    for spoil in spoils {
+        used_up_and_mended(&node, spoil);
+    }
+}
+
+fn used_up_and_mended(node: &Node, spoil: &str) {
+    let mend = if node.database.is_postgres() {
+        "TRUNCATE changes; ALTER SEQUENCE revision_seq NO MAXVALUE RESTART 1000;"
+    } else {
+        "DELETE FROM changes; UPDATE revisions SET newest = 1000;"
     };
     node.database.sql(spoil);
-    assert_eq!(post(&node, "x").status, 503);
-    await_readiness(&node, 503, "the revisions are used up");
+    assert_eq!(post(node, "x").status, 503);
+    await_readiness(node, 503, "the revisions are used up");
     node.database.sql(mend);
     let migrated = crate::node::program()
         .args([
@@ -344,9 +353,9 @@ fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
         ])
         .output();
     assert!(migrated.expect("the program").status.success());
-    await_readiness(&node, 200, "ready");
+    await_readiness(node, 200, "ready");
     node.post("after");
-    assert!(shown(&node).contains(&"after".to_owned()));
+    assert!(shown(node).contains(&"after".to_owned()));
 }
 
 /// A rule takes the place of each insert.
