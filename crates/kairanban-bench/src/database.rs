@@ -51,7 +51,8 @@ impl Postgres {
             &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8"],
         )?;
         let options = format!(
-            "-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c track_commit_timestamp=on"
+            "-p {port} -k {data} -c listen_addresses=127.0.0.1 -c max_connections=200 -c \
+             track_commit_timestamp=on"
         );
         let log = postgres.folder.path().join("log").display().to_string();
         postgres.run(

@@ -15,7 +15,8 @@ use mio::{
 
 use crate::wire;
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\n:\n\n\r\n";
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: \
+    chunked\r\n\r\n3\r\n:\n\n\r\n";
 const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1_024;

@@ -195,7 +195,8 @@ impl Results {
     }
 
     fn slow_table(&self, out: &mut String) {
-        let head = "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew by MiB |\n|---|---|---|---|---|---|";
+        let head = "| took nothing | others | each p50 / p99 ms | last p99 ms | lost | memory grew \
+            by MiB |\n|---|---|---|---|---|---|";
         table(out, "Slow readers", head, &self.slow, |one| {
             let Slow {
                 stalled,
@@ -207,7 +208,8 @@ impl Results {
                 grown_mib,
             } = one;
             format!(
-                "{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | {lost} | {grown_mib:.1}"
+                "{stalled} | {awake} | {each_p50_ms:.1} / {each_p99_ms:.1} | {last_p99_ms:.1} | \
+                 {lost} | {grown_mib:.1}"
             )
         });
     }
@@ -240,13 +242,16 @@ impl Results {
         let mut all = self.fan_out.clone();
         // Sorted by target.
         all.sort_by_key(|one| self.fan_out.iter().position(|first| first.name == one.name));
-        let head = "| | readers | processor µs per delivery | of it own | × floor | KiB per idle reader | idle % | connect s | bytes | each p50 / p99 ms | last p50 / p99 ms | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
+        let head = "| | readers | processor µs per delivery | of it own | × floor | KiB per idle \
+            reader | idle % | connect s | bytes | each p50 / p99 ms | last p50 / p99 ms | lost \
+            |\n|---|---|---|---|---|---|---|---|---|---|---|---|";
         table(out, "Fan-out", head, &all, |one| {
             let idle = one
                 .idle_percent
                 .map_or("–".to_owned(), |idle| format!("{idle:.2}"));
             format!(
-                "{} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {idle} | {:.2} | {:.0} | {:.1} / {:.1} | {:.1} / {:.1} | {}",
+                "{} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {idle} | {:.2} | {:.0} | {:.1} / {:.1} \
+                 | {:.1} / {:.1} | {}",
                 one.name,
                 one.readers,
                 one.delivery_us,

@@ -160,8 +160,11 @@ pub fn with_body(
     body: &str,
 ) -> Vec<u8> {
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\n{endpoint}content-type: {content_type}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
-        .into_bytes()
+    format!(
+        "{method} {path} HTTP/1.1\r\n{endpoint}content-type: {content_type}\r\ncontent-length: \
+        {length}\r\n{headers}\r\n{body}"
+    )
+    .into_bytes()
 }
 
 #[cfg(test)]

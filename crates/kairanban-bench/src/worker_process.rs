@@ -50,7 +50,8 @@ impl WorkerArgs {
             seconds,
         } = self;
         let text = format!(
-            "{WORKER_COMMAND} --address {address} --readers {readers} --rate {rate} --seconds {seconds}"
+            "{WORKER_COMMAND} --address {address} --readers {readers} --rate {rate} --seconds \
+             {seconds}"
         );
         text.split(' ').map(ToOwned::to_owned).collect()
     }

@@ -118,9 +118,11 @@ impl Server {
         let comment = format!("conformance {}", unique());
         match self.post(&comment, &unique()).await? {
             (201, _) => Ok(comment),
-            (429, _) => {
-                Err("the server takes no more posts for now: raise limits.posts_per_client_burst for this run".to_owned())
-            }
+            (429, _) => Err(
+                "the server takes no more posts for now: raise limits.posts_per_client_burst \
+                    for this run"
+                    .to_owned(),
+            ),
             (status, answer) => Err(format!("a post was answered with {status}: {answer}")),
         }
     }

@@ -11,7 +11,8 @@ use kairanban_conformance::{Server, Verdict};
 #[derive(Parser)]
 #[command(
     version,
-    about = "Checks a running server against docs/PROTOCOL.md. It posts on the board, and what it posts stays there."
+    about = "Checks a running server against docs/PROTOCOL.md. It posts on the board, and what it \
+        posts stays there."
 )]
 struct Arguments {
     /// The server's address

@@ -329,8 +329,9 @@ mod tests {
         Server::new(&base, "main", None).expect("a server")
     }
 
-    const STREAM: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n\
-                          retry: 5\n\n:\n\nid: e-1\nevent: snapshot\ndata: {\"a\":\ndata: 1}\n\ndata: bare\n\n";
+    const STREAM: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: \
+        text/event-stream\r\n\r\nretry: 5\n\n:\n\nid: e-1\nevent: snapshot\ndata: {\"a\":\ndata: \
+        1}\n\ndata: bare\n\n";
 
     #[tokio::test]
     async fn events_are_read_as_they_were_sent() {

@@ -26,7 +26,8 @@ fn check(world: World) {
     );
     // Also when all is well: this is what was looked at.
     let report = format!(
-        "model: {world:?}: {all} states, {different} of them different, at most {depth} steps deep\n"
+        "model: {world:?}: {all} states, {different} of them different, at most {depth} steps \
+         deep\n"
     );
     std::io::stderr()
         .write_all(report.as_bytes())

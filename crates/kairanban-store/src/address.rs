@@ -83,13 +83,15 @@ impl fmt::Debug for DatabaseAddress {
     }
 }
 
-const ENCODE: &str = "a character of the user name, the password or the query has to be percent-encoded: %25 for %, %40 for @, \
-    %2F for /, %3F for ?, %23 for #, %20 for a space";
-const HOST: &str = "behind the user name and the password stands a host and perhaps a port, as in host:5432; a character of the \
-    user name or the password that is special in URLs has to be percent-encoded (%40 for @, %2F for /, %3F for ?, %3A for :)";
+const ENCODE: &str = "a character of the user name, the password or the query has to be \
+    percent-encoded: %25 for %, %40 for @, %2F for /, %3F for ?, %23 for #, %20 for a space";
+const HOST: &str = "behind the user name and the password stands a host and perhaps a port, as in \
+    host:5432; a character of the user name or the password that is special in URLs has to be \
+    percent-encoded (%40 for @, %2F for /, %3F for ?, %3A for :)";
 const PATH: &str =
     "behind the host stands one name of a database; a / in a name or a password is written %2F";
-const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a special character in a value is percent-encoded";
+const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a special character \
+    in a value is percent-encoded";
 
 /// What is wrong with the part of a URL that follows `scheme://`, said without repeating any of it. `None` if every
 /// reader of URLs finds the password at the same place.

@@ -171,7 +171,9 @@ fn compare_backends(
 ) -> Result<bool, StoreError> {
     const CLOCK: &str =
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
-    const BACKEND_START: &str = "SELECT (extract(epoch FROM backend_start) * 1000000)::bigint AS number FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    const BACKEND_START: &str = "SELECT (extract(epoch \
+        FROM backend_start) * 1000000)::bigint AS number FROM pg_stat_activity \
+        WHERE pid = pg_backend_pid()";
     let mine = number(one, "SELECT pg_backend_pid()::bigint AS number")?;
     let before = number(one, CLOCK)?;
     let mut other = AnyConnection::connect(address, timeouts)?;

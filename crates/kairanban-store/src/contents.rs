@@ -179,8 +179,10 @@ pub(crate) fn log_missed(
     if is_board {
         sql_query(connection.log_change_sql("board", id)).execute(connection)?;
         let named = format!(
-            "INSERT INTO board_lives (board_id, named_by) SELECT board_id, max(id) FROM changes WHERE board_id = {id} \
-             AND kind = 'board' AND EXISTS (SELECT 1 FROM boards WHERE id = {id}) GROUP BY board_id \
+            "INSERT INTO board_lives (board_id, named_by) SELECT board_id, max(id) FROM changes \
+             WHERE board_id = {id} \
+             AND kind = 'board' AND EXISTS (SELECT 1 FROM boards WHERE id = {id}) \
+             GROUP BY board_id \
              ON CONFLICT (board_id) DO UPDATE SET named_by = excluded.named_by"
         );
         sql_query(named).execute(connection)?;

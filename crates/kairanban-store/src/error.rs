@@ -41,7 +41,8 @@ pub enum StoreError {
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,
     /// The database refuses this write for good; it says nothing about any other.
-    #[error("the database refuses this{}", .0.sentence.as_deref().map(|sentence| format!(": {sentence}")).unwrap_or_default())]
+    #[error("the database refuses this{}", .0.sentence.as_deref().map(|sentence| format!(": \
+        {sentence}")).unwrap_or_default())]
     Refused(Refusal),
     /// The database answers, but cannot do it now. A write was rolled back.
     #[error("the database cannot do it: {0}")]
@@ -98,13 +99,15 @@ pub enum FaultKind {
     Full,
     /// The sequence of ids is at its end.
     #[error(
-        "the ids are used up: as the owner of the tables, set their sequence back to the largest id in use (docs/DATABASE.md): "
+        "the ids are used up: as the owner of the tables, set their sequence back to the largest \
+         id in use (docs/DATABASE.md): "
     )]
     IdsUsedUp,
     /// The counter of revisions is at its end.
     #[error(
-        "the revisions are used up, as after a restore or a setval gone wrong: as the owner of the tables, empty the table changes, set \
-         the counter back and run `kairanban migrate --new-epoch` (docs/DATABASE.md): "
+        "the revisions are used up, as after a restore or a setval gone wrong: as the owner of the \
+         tables, empty the table changes, set the counter back and run `kairanban migrate \
+         --new-epoch` (docs/DATABASE.md): "
     )]
     RevisionsUsedUp,
     /// Writes are not recorded, so no reader would see them.

@@ -20,7 +20,8 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
         };
         if metadata.is_symlink() && !follow_symlinks {
             return Err(StartError::Final(format!(
-                "{} is a symbolic link; name what it points to, or set database.follow_symlinks = true",
+                "{} is a symbolic link; name what it points to, or set database.follow_symlinks = \
+                 true",
                 path.display()
             )));
         }

@@ -82,7 +82,8 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
             }
         }
         Err(error) => {
-            tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by one");
+            tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by \
+                one");
             one_by_one(session, &all, limits)
         }
     }

@@ -101,13 +101,17 @@ pub(crate) fn found_mark(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
 ) -> Result<String, StoreError> {
-    const CLUSTER: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), oid, \
-        (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(to_regclass('topics')::oid, 0)) AS mark \
+    const CLUSTER: &str = "SELECT concat_ws('/', (SELECT system_identifier \
+        FROM pg_control_system()), oid, \
+        (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(to_regclass('topics')::oid, \
+        0)) AS mark \
         FROM pg_database WHERE datname = current_database()";
-    const DATABASE: &str = "SELECT concat_ws('/', oid, coalesce(to_regclass('topics')::oid, 0)) AS mark \
+    const DATABASE: &str = "SELECT concat_ws('/', oid, coalesce(to_regclass('topics')::oid, \
+        0)) AS mark \
         FROM pg_database WHERE datname = current_database()";
     const MAY: &str = "SELECT CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
-        AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') THEN 1 ELSE 0 END::bigint AS number";
+        AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') THEN 1 \
+        ELSE 0 END::bigint AS number";
     match address {
         DatabaseAddress::Postgres(_) => {
             // Some hosts keep the control functions from ordinary roles; the database's own key must do there. It is asked and

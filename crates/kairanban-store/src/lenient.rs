@@ -213,7 +213,8 @@ pub(crate) fn note(table: &'static str, key: i64) {
         tracing::warn!(
             table,
             key,
-            "a row holds a value that cannot be read or is out of range: it is read as near as can be"
+            "a row holds a value that cannot be read or is out of range: it is read as near as can \
+             be"
         );
     }
 }

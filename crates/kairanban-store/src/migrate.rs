@@ -68,7 +68,8 @@ pub fn migrate(
     };
     if let Err(error) = repair(&mut connection, LOCK_WAIT) {
         // Such rows are found by the reconcile meanwhile.
-        tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
+        tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run \
+            `kairanban migrate`");
     }
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
         tracing::warn!(
@@ -123,7 +124,8 @@ fn check(
         || repository::board_id(connection, default_board).is_err()
     {
         return Err(StoreError::Internal(
-            "it has to be migrated, and a transaction pooler stands before it: point database.listen_url at Postgres itself"
+            "it has to be migrated, and a transaction pooler stands before it: point \
+             database.listen_url at Postgres itself"
                 .to_owned(),
         ));
     }
@@ -149,11 +151,13 @@ pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
 pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let (exists, all) = match connection {
         AnyConnection::Postgres(_) => (
-            "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 ELSE 1 END::bigint AS number",
+            "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 \
+             ELSE 1 END::bigint AS number",
             all_of::<Pg>(&POSTGRES),
         ),
         AnyConnection::Sqlite(_) => (
-            "SELECT count(*) AS number FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+            "SELECT count(*) AS number FROM sqlite_schema \
+             WHERE name = '__diesel_schema_migrations'",
             all_of::<Sqlite>(&SQLITE),
         ),
     };
@@ -211,14 +215,17 @@ fn lock(
 ) -> Result<Option<AnyConnection>, StoreError> {
     // As diesel has it.
     const MAKE: &str = "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations \
-        (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
+        (version VARCHAR(50) PRIMARY KEY NOT NULL, \
+        run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
     if matches!(address, DatabaseAddress::Sqlite(_)) {
         return Ok(None);
     }
     let mut session = AnyConnection::open(address, timeouts)?;
     if let AnyConnection::Postgres(connection) = &mut session {
-        connection
-            .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
+        connection.batch_execute(
+            "SET statement_timeout = 0; SET lock_timeout = 0; SET \
+                idle_in_transaction_session_timeout = 0",
+        )?;
         // Two that make it at the same moment: one fails on a catalogue's unique index, and then it is there.
         connection
             .batch_execute(MAKE)
@@ -276,7 +283,8 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
                 Fires::Always => Some(format!("('{table}', '{name}', 'ALWAYS')")),
             });
     let wrong = format!(
-        "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, name) AS command \
+        "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, \
+         name) AS command \
          FROM pg_trigger JOIN (VALUES {}) AS wanted (place, name, mode) \
          ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'",
         wanted.collect::<Vec<_>>().join(", ")

@@ -40,23 +40,7 @@ pub(crate) fn read(
     if waiting.len() > replay_max || replay_max == 0 {
         return Ok(ReplayBuffer::new(range.upto, [], replay_max));
     }
-    let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
-    // One pass: the rest is of as many rows as topics changed.
-    let text = format!(
-        "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, count(*) AS changes, min(revision) AS oldest, \
-         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
-         max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', 'token') THEN revision END) AS cleared \
-         FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} AND revision > {after} AND revision <= {REVISION_MAX} \
-         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
-         stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, min(oldest) AS oldest, max(cleared) AS cleared, \
-         (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
-         SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, touched.revision \
-         FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL ORDER BY touched.revision DESC LIMIT {limit}",
-        board = range.board_id.0,
-        after = number(range.after),
-        rows_max = row_limit(rows_max),
-        limit = row_limit(replay_max) + 1,
-    );
+    let text = touched_sql(range, topics_max, rows_max, replay_max);
     let rows: Vec<ChangedTopicRow> = sql_query(text).load(connection)?;
     // Everything is known from the last of these on.
     let cut = rows
@@ -92,6 +76,39 @@ pub(crate) fn read(
         touched.into_iter().chain(waiting),
         replay_max,
     ))
+}
+
+/// Returns the query for the topics that changed in the range, and from where on all of them are known. One pass over the log: the
+/// rest is of as many rows as topics changed.
+fn touched_sql(
+    range: &HistoryRange,
+    topics_max: usize,
+    rows_max: usize,
+    replay_max: usize,
+) -> String {
+    let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
+    format!(
+        "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, \
+         count(*) AS changes, min(revision) AS oldest, \
+         max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
+         max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', \
+         'token') THEN revision END) AS cleared \
+         FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
+         AND revision > {after} AND revision <= {REVISION_MAX} \
+         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
+         stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
+         min(oldest) AS oldest, max(cleared) AS cleared, \
+         (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC \
+         LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
+         SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, \
+         touched.revision \
+         FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL \
+         ORDER BY touched.revision DESC LIMIT {limit}",
+        board = range.board_id.0,
+        after = number(range.after),
+        rows_max = row_limit(rows_max),
+        limit = row_limit(replay_max) + 1,
+    )
 }
 
 /// The newest topics that a full board no longer shows and that wait to be archived.

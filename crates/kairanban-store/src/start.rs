@@ -120,12 +120,14 @@ fn check_encoding(
         DatabaseAddress::Postgres(_) => (
             "SELECT current_setting('server_encoding') AS encoding",
             "UTF8",
-            "make one by CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and copy what is in this one by pg_dump",
+            "make one by CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, \
+             and copy what is in this one by pg_dump",
         ),
         DatabaseAddress::Sqlite(_) => (
             "SELECT encoding FROM pragma_encoding",
             "UTF-8",
-            "copy it into a new file by `sqlite3 old.db .dump | sed 's/PRAGMA encoding.*//' | sqlite3 new.db`",
+            "copy it into a new file by `sqlite3 old.db .dump | sed 's/PRAGMA encoding.*//' | \
+             sqlite3 new.db`",
         ),
     };
     let found: Encoding = sql_query(query)
@@ -145,7 +147,8 @@ fn open_to_all(connection: &mut AnyConnection) -> Result<Vec<String>, StartError
     let mut warnings = Vec::new();
     if let Some(statement) = rights::open_schema(connection)? {
         warnings.push(format!(
-            "every role may make functions in the schema of the boards, and so get the rights of their owner: {statement}"
+            "every role may make functions in the schema of the boards, and so get the rights of \
+             their owner: {statement}"
         ));
     }
     if !rights::open_functions(connection, "true")?.is_empty() {
@@ -166,7 +169,8 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
         .get_result(connection)
         .map_err(StoreError::from)?;
     if schema.encoding.is_empty() {
-        let text = "none of the schemas in search_path is there: CREATE SCHEMA, or another search_path for the role";
+        let text = "none of the schemas in search_path is there: \
+            CREATE SCHEMA, or another search_path for the role";
         return Err(StartError::Final(text.to_owned()));
     }
     Ok(())

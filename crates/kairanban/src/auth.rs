@@ -135,7 +135,7 @@ impl Caller {
 pub struct Administrator(Actor);
 
 impl Administrator {
-    /// Who that is.
+    /// Returns the actor, as the audit names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.0.clone()
@@ -150,13 +150,13 @@ pub struct BoardAdministrator {
 }
 
 impl BoardAdministrator {
-    /// The board.
+    /// Returns the board that is administered.
     #[must_use]
     pub const fn board(&self) -> &BoardName {
         &self.board
     }
 
-    /// Who that is.
+    /// Returns the actor, as the audit names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.actor.clone()

@@ -32,7 +32,8 @@ pub enum ApiError {
     },
     /// No form of the answer suits the client.
     #[error(
-        "this is a stream: Accept must allow text/event-stream, or application/x-ndjson for format=ndjson"
+        "this is a stream: Accept must allow text/event-stream, or application/x-ndjson for \
+         format=ndjson"
     )]
     NotAcceptable,
     /// It takes a token, and there is no good one.
@@ -78,7 +79,8 @@ pub enum ApiError {
     #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
     KeyReused,
     /// The database refuses it for good.
-    #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not help"))]
+    #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not \
+        help"))]
     Refused(Option<String>),
     /// A JSON key that nobody knows.
     #[error("{0}")]
@@ -97,8 +99,8 @@ pub enum ApiError {
     TooSlow,
     /// The database is away, or the server ends. A write may have been done.
     #[error(
-        "the board cannot be reached now; a post may have been written all the same: check before you repeat it, \
-         or repeat it with its Idempotency-Key"
+        "the board cannot be reached now; a post may have been written all the same: check before \
+         you repeat it, or repeat it with its Idempotency-Key"
     )]
     Unavailable {
         /// For the log.

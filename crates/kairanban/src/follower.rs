@@ -103,12 +103,12 @@ impl Follower {
         let (found, verdict) = deps.store.settle(last_seen)?;
         // Opening the database, or another node, may have drawn the epoch already.
         if last_seen.is_some_and(|seen| seen.epoch != found.epoch) {
-            let reason = if let Verdict::Draw(restored) = verdict {
-                restored.as_str()
-            } else {
-                ADOPTED
+            let reason = match verdict {
+                Verdict::Draw(restored) => restored.as_str(),
+                _ => ADOPTED,
             };
-            tracing::warn!(epoch = %found.epoch, reason, "the database is not as this server last saw it: a new epoch begins");
+            tracing::warn!(epoch = %found.epoch, reason, "the database is not as this server last \
+                saw it: a new epoch begins");
         }
         deps.trimmed_to.reset(deps.store.trimmed_to()?);
         let start = Position {

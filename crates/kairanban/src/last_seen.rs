@@ -48,17 +48,20 @@ pub fn read(folder: &Path) -> Option<LogPosition> {
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::info!(path = %path.display(), "this server has not seen a database before, so it cannot tell whether this one was restored");
+            tracing::info!(path = %path.display(), "this server has not seen a database before, so \
+                it cannot tell whether this one was restored");
             return None;
         }
         Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "cannot read what was seen last; a restored database is not noticed at this start");
+            tracing::warn!(%error, path = %path.display(), "cannot read what was seen last; a \
+                restored database is not noticed at this start");
             return None;
         }
     };
     let kept = parse(&text);
     if kept.is_none() {
-        tracing::warn!(path = %path.display(), "this is not what was seen last; a restored database is not noticed at this start");
+        tracing::warn!(path = %path.display(), "this is not what was seen last; a restored \
+            database is not noticed at this start");
     }
     kept
 }
@@ -112,7 +115,8 @@ pub async fn run(
             .and_then(|written| written)
             .err();
         if let Some(error) = failed.as_ref().filter(|_| !known_bad) {
-            tracing::warn!(%error, "cannot keep what was seen last in server.data_dir; a restored database is not noticed at the next start");
+            tracing::warn!(%error, "cannot keep what was seen last in server.data_dir; a restored \
+                database is not noticed at the next start");
         }
         known_bad = failed.is_some();
         if stop.is_cancelled() && !seen.has_changed().unwrap_or(false) {

@@ -112,7 +112,8 @@ impl Reconcile {
             .as_ref()
             .filter(|found| findings.triggers.as_ref() != Some(found))
         {
-            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run `kairanban migrate`");
+            tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, \
+                run `kairanban migrate`");
         }
         findings.triggers = found;
     }
@@ -189,7 +190,8 @@ impl Reconcile {
         findings.count += 1;
         tracing::warn!(
             board = board.0, %revision, found = findings.count,
-            "the database shows something else of this board than its log says: rows were changed without a revision (triggers off?)"
+            "the database shows something else of this board than its log says: rows were changed \
+             without a revision (triggers off?)"
         );
         match query(&self.store, move |store| {
             store.log_missed(board, revision, is_board)
@@ -203,7 +205,8 @@ impl Reconcile {
                 "every server reads the board again"
             ),
             Err(error) => {
-                tracing::warn!(%error, board = board.0, "could not log it; the next round tries again")
+                tracing::warn!(%error, board = board.0, "could not log it; the next round tries \
+                    again")
             }
         }
     }

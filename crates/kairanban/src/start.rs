@@ -94,7 +94,10 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
                 "database.migrate is false",
             ));
         }
-        notes.push(format!("{address} is not at this version's schema yet; the server brings it there when it starts"));
+        notes.push(format!(
+            "{address} is not at this version's schema yet; the server brings it \
+            there when it starts"
+        ));
     }
     notes.dedup();
     Ok(notes)
@@ -111,7 +114,8 @@ pub fn compare_default_board(config: &Config, store: &Store) -> Result<(), Store
         tracing::warn!(
             configured = config.board.default,
             %stored,
-            "board.default is not the default board of the database: topics that other programs write without a board go to the latter"
+            "board.default is not the default board of the database: topics that other programs \
+             write without a board go to the latter"
         );
     }
     Ok(())
@@ -182,8 +186,9 @@ fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check, why: 
         (_, pending) => format!("it lacks {}", pending.join(", ")),
     };
     ExitError::Unusable(format!(
-        "cannot use the database {address}: {what}, and {why}. Run `kairanban migrate` as the owner of the tables (on Postgres \
-         config/grants-server.sql after it), or name another database with --database-url"
+        "cannot use the database {address}: {what}, and {why}. Run `kairanban migrate` as the \
+         owner of the tables (on Postgres config/grants-server.sql after it), or name another \
+         database with --database-url"
     ))
 }
 

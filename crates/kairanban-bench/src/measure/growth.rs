@@ -237,12 +237,18 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
             },
         );
         drop(ours.start()?);
-        postgres
-            .sql(&url, &format!("INSERT INTO boards (name) SELECT 'b' || n FROM generate_series(1, {changes} / {TOPICS}) n"))?;
         postgres.sql(
             &url,
             &format!(
-                "INSERT INTO topics (board_id, comment) SELECT 1 + n / {TOPICS}, 'a' FROM generate_series(0, {changes} - 1) n"
+                "INSERT INTO boards (name) SELECT 'b' || n \
+                FROM generate_series(1, {changes} / {TOPICS}) n"
+            ),
+        )?;
+        postgres.sql(
+            &url,
+            &format!(
+                "INSERT INTO topics (board_id, comment) SELECT 1 + n / {TOPICS}, 'a' \
+                 FROM generate_series(0, {changes} - 1) n"
             ),
         )?;
         let running = ours.start()?;

@@ -121,9 +121,10 @@ fn nginx(folder: &Path) -> Result<Process> {
         .status()?;
     let paths = nginx_temp_paths();
     let text = format!(
-        "worker_processes 1;\ndaemon off;\npid nginx.pid;\nerror_log error.log warn;\nevents {{ worker_connections 1024; }}\n\
-         http {{ access_log off; sendfile on; tcp_nopush on; open_file_cache max=10; keepalive_requests 1000000000; gzip_static on; {paths}\n\
-         server {{ listen {address}; root {}; default_type application/json; }} }}\n",
+        "worker_processes 1;\ndaemon off;\npid nginx.pid;\nerror_log error.log warn;\nevents {{ \
+         worker_connections 1024; }}\nhttp {{ access_log off; sendfile on; tcp_nopush on; \
+         open_file_cache max=10; keepalive_requests 1000000000; gzip_static on; {paths}\nserver {{ \
+         listen {address}; root {}; default_type application/json; }} }}\n",
         folder.display()
     );
     fs::write(folder.join("nginx.conf"), text)?;

@@ -112,7 +112,8 @@ pub fn snapshot(revision: u64, topics: &[(u64, u64)]) -> String {
         .collect();
     let (digest, list) = (digest(topics), list.join(","));
     format!(
-        "id: e-{revision}\nevent: snapshot\ndata: {{\"board\":\"main\",\"revision\":{revision},\"digest\":\"{digest}\",\"topics\":[{list}]}}\n\n"
+        "id: e-{revision}\nevent: snapshot\ndata: \
+         {{\"board\":\"main\",\"revision\":{revision},\"digest\":\"{digest}\",\"topics\":[{list}]}}\n\n"
     )
 }
 
@@ -120,7 +121,8 @@ pub fn snapshot(revision: u64, topics: &[(u64, u64)]) -> String {
 pub fn patch(from: u64, revision: u64, id: u64, after: &[(u64, u64)]) -> String {
     let (topic, digest) = (topic(id, revision, "new"), digest(after));
     format!(
-        "id: e-{revision}\nevent: patch\ndata: {{\"board\":\"main\",\"from\":{from},\"revision\":{revision},\"digest\":\"{digest}\",\"ops\":[{{\"op\":\"set\",\"topic\":{topic}}}]}}\n\n"
+        "id: e-{revision}\nevent: patch\ndata: \
+         {{\"board\":\"main\",\"from\":{from},\"revision\":{revision},\"digest\":\"{digest}\",\"ops\":[{{\"op\":\"set\",\"topic\":{topic}}}]}}\n\n"
     )
 }
 

@@ -340,7 +340,8 @@ proptest! {
                 })
                 .collect();
             if matches!(board.apply(&changes_as_of(&batch), true, topics_max), StateChange::Reload) {
-                board.install(loaded(upto as u64, &shown[upto]), now, topics_max).expect("nothing missed");
+                board.install(loaded(upto as u64, &shown[upto]), now, topics_max).expect("nothing \
+                    missed");
             }
             at = upto;
             for (revision, list) in shown.iter().enumerate().take(at + 1) {

@@ -42,8 +42,10 @@ pub(crate) fn archive(
     connection.begin_archiving()?;
     let skip_locked = connection.skip_locked_sql();
     let text = format!(
-        "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
-         AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
+        "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics \
+         WHERE board_id = {board} AND NOT archived \
+         AND id <= (SELECT id FROM topics WHERE board_id = {board} AND NOT archived \
+         ORDER BY id DESC LIMIT 1 OFFSET {topics_max}) \
          ORDER BY id LIMIT {batch} {skip_locked})",
         board = board.0,
         topics_max = row_limit(topics_max),
@@ -95,7 +97,8 @@ pub(crate) fn prune(
         history::note_trimmed(connection, upto)?;
         let text = format!(
             "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
-             (SELECT max(later.revision) FROM changes AS later WHERE later.board_id = changes.board_id AND later.kind <> 'archive')) \
+             (SELECT max(later.revision) FROM changes AS later \
+             WHERE later.board_id = changes.board_id AND later.kind <> 'archive')) \
              AND revision < (SELECT max(revision) FROM changes)"
         );
         Ok(sql_query(text).execute(connection)?)

@@ -133,7 +133,8 @@ pub(crate) fn check_constraints(connection: &mut PgConnection) -> Result<(), Sto
 
 fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
     let text = format!(
-        "SELECT touched, returned, state, message FROM classified_write($kairanban${command}$kairanban$, NULL)"
+        "SELECT touched, returned, state, message \
+         FROM classified_write($kairanban${command}$kairanban$, NULL)"
     );
     let outcome: StatementOutcome = sql_query(text).get_result(connection)?;
     match outcome.state {
@@ -167,7 +168,8 @@ pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreEr
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name))
         .collect();
     let off = format!(
-        "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS (SELECT FROM pg_trigger \
+        "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS \
+         (SELECT FROM pg_trigger \
          WHERE tgrelid = to_regclass(place) AND tgname = name AND tgenabled IN ('O', 'A')) \
          OR current_setting('session_replication_role') = 'replica'",
         fires.join(", ")

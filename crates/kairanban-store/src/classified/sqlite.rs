@@ -66,7 +66,8 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
     check_ids(connection)?;
     let names = needs::SQLITE_TRIGGERS.join("', '");
     let on = format!(
-        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND name IN ('{names}')"
+        "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' \
+         AND name IN ('{names}')"
     );
     let on: Number = sql_query(on).get_result(connection)?;
     let all = i64::try_from(needs::SQLITE_TRIGGERS.len()).ok();

@@ -34,7 +34,8 @@ impl AnyConnection {
         match self {
             Self::Postgres(_) => format!("SELECT setval('revision_seq', {newest})"),
             Self::Sqlite(_) => format!(
-                "INSERT INTO revisions (only, newest) VALUES (1, {newest}) ON CONFLICT (only) DO UPDATE SET newest = {newest}"
+                "INSERT INTO revisions (only, newest) VALUES (1, {newest}) ON CONFLICT (only) DO \
+                 UPDATE SET newest = {newest}"
             ),
         }
     }
@@ -43,10 +44,12 @@ impl AnyConnection {
     pub(crate) const fn capture_triggers_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
-                "SELECT count(*) AS number FROM pg_trigger WHERE tgrelid = to_regclass('topics') AND NOT tgisinternal"
+                "SELECT count(*) AS number FROM pg_trigger WHERE tgrelid = to_regclass('topics') \
+                 AND NOT tgisinternal"
             }
             Self::Sqlite(_) => {
-                "SELECT count(*) AS number FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics'"
+                "SELECT count(*) AS number FROM sqlite_master WHERE type = 'trigger' \
+                 AND tbl_name = 'topics'"
             }
         }
     }
@@ -67,14 +70,20 @@ impl AnyConnection {
     pub(crate) fn contents_sql(&self, board_ids: &str, topics_max: usize) -> Option<String> {
         match self {
             Self::Postgres(_) => Some(format!(
-                "SELECT wanted.id AS board_id, boards.name, boards.read, boards.post, coalesce((SELECT max(revision) FROM changes \
-                 WHERE changes.board_id = wanted.id AND kind <> 'archive' AND revision <= 9007199254740991), 0) AS revision, \
-                 coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, (extract(epoch FROM created_at) * 1000000)::bigint, \
+                "SELECT wanted.id AS board_id, boards.name, boards.read, boards.post, \
+                 coalesce((SELECT max(revision) FROM changes \
+                 WHERE changes.board_id = wanted.id AND kind <> 'archive' \
+                 AND revision <= 9007199254740991), 0) AS revision, \
+                 coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, \
+                 (extract(epoch FROM created_at) * 1000000)::bigint, \
                  (extract(epoch FROM updated_at) * 1000000)::bigint, \
-                 coalesce((extract(epoch FROM edited_at) * 1000000)::bigint, 0), octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
-                 FROM (SELECT * FROM topics WHERE topics.board_id = wanted.id AND NOT archived ORDER BY id DESC LIMIT {topics_max}) \
+                 coalesce((extract(epoch FROM edited_at) * 1000000)::bigint, 0), \
+                 octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
+                 FROM (SELECT * FROM topics WHERE topics.board_id = wanted.id AND NOT archived \
+                 ORDER BY id DESC LIMIT {topics_max}) \
                  AS live), 0)::bigint AS sum \
-                 FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT JOIN boards ON boards.id = wanted.id"
+                 FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT \
+                 JOIN boards ON boards.id = wanted.id"
             )),
             Self::Sqlite(_) => None,
         }
@@ -88,12 +97,15 @@ impl AnyConnection {
     pub(crate) const fn insert_topics_sql(&self) -> Option<&'static str> {
         match self {
             Self::Postgres(_) => Some(
-                "WITH new AS MATERIALIZED (SELECT place, nextval('topics_id_seq') AS id, board_id, comment, author \
-                 FROM ROWS FROM (json_to_recordset($1::json) AS (board_id bigint, comment text, author text)) \
+                "WITH new AS MATERIALIZED (SELECT place, nextval('topics_id_seq') AS id, board_id, \
+                 comment, author \
+                 FROM ROWS FROM (json_to_recordset($1::json) AS (board_id bigint, comment text, \
+                 author text)) \
                  WITH ORDINALITY AS given (board_id, comment, author, place)), \
                  written AS (INSERT INTO topics (id, board_id, comment, author) \
                  SELECT id, board_id, comment, author FROM new ORDER BY place RETURNING id) \
-                 SELECT new.id AS drawn, written.id FROM new FULL JOIN written ON written.id = new.id ORDER BY new.place",
+                 SELECT new.id AS drawn, written.id FROM new FULL \
+                 JOIN written ON written.id = new.id ORDER BY new.place",
             ),
             Self::Sqlite(_) => None,
         }
@@ -109,10 +121,13 @@ impl AnyConnection {
                 "WITH bounded AS MATERIALIZED (SELECT current_setting('lock_timeout') AS before, \
                  set_config('lock_timeout', current_setting('kairanban.key_wait'), true)), \
                  noted AS (INSERT INTO idempotency (board_id, key, request, topic_id) \
-                 SELECT new.board_id, new.key, new.request, new.topic_id FROM bounded, json_to_recordset(",
-                "::json) AS new(board_id bigint, key text, request text, topic_id bigint) RETURNING 1) \
+                 SELECT new.board_id, new.key, new.request, new.topic_id \
+                 FROM bounded, json_to_recordset(",
+                "::json) AS new(board_id bigint, key text, request text, topic_id bigint) \
+                 RETURNING 1) \
                  SELECT number FROM (SELECT count(*) AS number, \
-                 set_config('lock_timeout', (SELECT before FROM bounded), true) FROM noted) AS done",
+                 set_config('lock_timeout', (SELECT before FROM bounded), true) \
+                 FROM noted) AS done",
             )),
             Self::Sqlite(_) => None,
         }

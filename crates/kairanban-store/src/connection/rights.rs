@@ -27,10 +27,12 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
     let pairs = pairs.collect::<Vec<_>>().join(", ");
     // has_table_privilege raises an error for a table that is not there, so only those that are there are asked about.
     let query = format!(
-        "SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', '), current_schema(), name, current_user) AS statement \
+        "SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', '), current_schema(), \
+         name, current_user) AS statement \
          FROM (VALUES {pairs}) AS needed (name, privilege) \
          WHERE CASE WHEN to_regclass(quote_ident(name)) IS NULL THEN false \
-         ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END GROUP BY name ORDER BY name"
+         ELSE NOT has_table_privilege(to_regclass(quote_ident(name))::oid, privilege) END \
+         GROUP BY name ORDER BY name"
     );
     let mut missing = rows(connection, &query)?;
     let functions = FUNCTIONS
@@ -39,8 +41,10 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
         .collect::<Vec<_>>()
         .join(", ");
     let query = format!(
-        "SELECT format('GRANT EXECUTE ON FUNCTION %I.%s TO %I', current_schema(), name, current_user) AS statement \
-         FROM (VALUES {functions}) AS called (name) WHERE CASE WHEN to_regprocedure(name) IS NULL THEN false \
+        "SELECT format('GRANT EXECUTE ON FUNCTION %I.%s TO %I', current_schema(), name, \
+         current_user) AS statement \
+         FROM (VALUES {functions}) AS called (name) WHERE CASE \
+         WHEN to_regprocedure(name) IS NULL THEN false \
          ELSE NOT has_function_privilege(to_regprocedure(name)::oid, 'EXECUTE') END ORDER BY name"
     );
     missing.extend(rows(connection, &query)?);
@@ -52,16 +56,20 @@ pub(crate) fn missing_on_schema(
     connection: &mut AnyConnection,
     migrates: bool,
 ) -> Result<Vec<String>, StoreError> {
-    let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user) AS statement FROM pg_namespace \
-        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') WHEN '$user' THEN current_user::text \
-        ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), ',')) AS name) LIMIT 1";
+    let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, \
+        current_user) AS statement FROM pg_namespace \
+        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') \
+        WHEN '$user' THEN current_user::text \
+        ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), \
+        ',')) AS name) LIMIT 1";
     let lacks_usage = rows(connection, named)?;
     if !lacks_usage.is_empty() || !migrates {
         return Ok(lacks_usage);
     }
     rows(
         connection,
-        "SELECT format('GRANT CREATE ON SCHEMA %I TO %I', current_schema(), current_user) AS statement \
+        "SELECT format('GRANT CREATE ON SCHEMA %I TO %I', current_schema(), \
+         current_user) AS statement \
          WHERE NOT has_schema_privilege(current_schema(), 'CREATE')",
     )
 }
@@ -69,7 +77,8 @@ pub(crate) fn missing_on_schema(
 /// The statement that would keep other roles from making functions and operators in the schema, if they may: the functions
 /// of the schema, which have the owner's rights, could be led to call them.
 pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
-    let query = "SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema()) AS statement \
+    let query = "SELECT format('REVOKE CREATE ON SCHEMA %I \
+        FROM PUBLIC', current_schema()) AS statement \
         WHERE has_schema_privilege('public', current_schema()::text, 'CREATE')";
     Ok(rows(connection, query)?.pop())
 }
@@ -85,7 +94,8 @@ pub(crate) fn open_functions(
         .collect::<Vec<_>>()
         .join(", ");
     let query = format!(
-        "SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
+        "SELECT format('REVOKE EXECUTE ON FUNCTION %s \
+         FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
          WHERE pronamespace = current_schema()::regnamespace AND proname IN ({names}) \
          AND has_function_privilege('public', oid, 'EXECUTE') AND {condition} ORDER BY 1"
     );

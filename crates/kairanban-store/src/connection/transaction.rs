@@ -150,21 +150,29 @@ impl AnyConnection {
         match self {
             Self::Postgres(_) => {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
-                 last.id, last.kind, last.board_id, last.topic_id, to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
+                 last.id, last.kind, last.board_id, last.topic_id, \
+                 to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
                  before.revision AS before_revision, before.id AS before_id, \
                  to_char(before.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS before_at \
-                 FROM (SELECT nullif(current_setting('kairanban.revision', true), '')::bigint AS number) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
-                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 FROM (SELECT nullif(current_setting('kairanban.revision', true), \
+                 '')::bigint AS number) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes \
+                 WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes \
+                 WHERE revision < number AND revision >= 1 \
                  ORDER BY revision DESC, id DESC LIMIT 1)"
             }
             Self::Sqlite(_) => {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
                  last.id, last.kind, last.board_id, last.topic_id, last.at, \
-                 before.revision AS before_revision, before.id AS before_id, before.at AS before_at \
-                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number FROM revisions) AS stamped \
-                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes WHERE revision = number) \
-                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes WHERE revision < number AND revision >= 1 \
+                 before.revision AS before_revision, before.id AS before_id, \
+                 before.at AS before_at \
+                 FROM (SELECT CASE batch WHEN 2 THEN newest END AS number \
+                 FROM revisions) AS stamped \
+                 LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes \
+                 WHERE revision = number) \
+                 LEFT JOIN changes AS before ON before.id = (SELECT id FROM changes \
+                 WHERE revision < number AND revision >= 1 \
                  ORDER BY revision DESC, id DESC LIMIT 1)"
             }
         }
@@ -183,9 +191,14 @@ impl AnyConnection {
     /// one writer at a time anyway.
     pub(crate) fn begin_archiving(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => connection
-                .batch_execute("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; SET LOCAL kairanban.archiving = 'on'"),
-            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET archiving = 1"),
+            Self::Postgres(connection) => connection.batch_execute(
+                "LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE; \
+                    SET LOCAL kairanban.archiving = 'on'",
+            ),
+            Self::Sqlite(connection) => connection.batch_execute(
+                "UPDATE revisions \
+                SET archiving = 1",
+            ),
         }
     }
 

@@ -43,12 +43,15 @@ pub struct BoardEdit {
 }
 
 /// A board's revision: that of its newest change, in the same reading as what stands beside it.
-pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes WHERE changes.board_id = boards.id AND kind <> 'archive' \
+pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes \
+    WHERE changes.board_id = boards.id AND kind <> 'archive' \
      AND revision BETWEEN 0 AND 9007199254740991), 0)";
 
 /// The revision since which a name has meant its board; zero if the log does not reach back that far.
-pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives JOIN changes ON changes.id = board_lives.named_by \
-     WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 AND 9007199254740991), 0)";
+pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives \
+    JOIN changes ON changes.id = board_lives.named_by \
+     WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 \
+     AND 9007199254740991), 0)";
 
 /// A board as it stands, without its list.
 #[derive(Clone, Copy, Debug)]

@@ -112,7 +112,9 @@ impl Shared {
         // One for the handle that is kept there.
         if Arc::strong_count(alive) - 1 > self.0.config.abandoned_max {
             return Err(
-                "a session of the database does not answer, and no other may be opened (database.write_abandoned_max)".to_owned()
+                "a session of the database does not answer, and no other may be opened \
+                 (database.write_abandoned_max)"
+                    .to_owned(),
             );
         }
         let (shared, alive) = (self.clone(), Arc::clone(alive));

@@ -59,7 +59,10 @@ fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
 
 fn the_log_can_be_forgotten(place: &Place) {
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO boards (name) VALUES ('quiet'); INSERT INTO topics (board_id, comment) VALUES (2, 'q')");
+    foreign.run(
+        "INSERT INTO boards (name) VALUES ('quiet'); \
+        INSERT INTO topics (board_id, comment) VALUES (2, 'q')",
+    );
     let quiet = "quiet".parse().expect("a name");
     let epoch = place.store.epoch();
     let before = place
@@ -69,7 +72,10 @@ fn the_log_can_be_forgotten(place: &Place) {
         .snapshot
         .revision();
     for _ in 0..20 {
-        foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'x'); DELETE FROM topics WHERE comment = 'x'");
+        foreign.run(
+            "INSERT INTO topics (board_id, comment) VALUES (1, 'x'); DELETE FROM topics \
+            WHERE comment = 'x'",
+        );
     }
     let shown = place.load().snapshot.revision();
     let long = std::time::Duration::from_secs(86_400);
@@ -157,7 +163,10 @@ fn revisions_follow_commits_for_whoever_reads_along(place: &Place) {
         thread::spawn(move || {
             for n in 0..EACH {
                 let end = if n % 3 == 0 { "ROLLBACK" } else { "COMMIT" };
-                foreign.run(&format!("{begin}; INSERT INTO topics (board_id, comment) VALUES (1, '{writer}-{n}'); {end}"));
+                foreign.run(&format!(
+                    "{begin}; INSERT INTO topics (board_id, comment) \
+                    VALUES (1, '{writer}-{n}'); {end}"
+                ));
             }
         })
     };
@@ -229,7 +238,10 @@ fn history_ends_where_the_board_was_full(place: &Place) {
             .expect("nothing missed");
         matches!(opening(&channel, at), Opening::Patch(_))
     };
-    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')");
+    foreign.run(
+        "INSERT INTO topics (board_id, comment) \
+        VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')",
+    );
     let full = place.load().snapshot.cursor().clone();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '6')");
     let pushed_out = place.load().snapshot.cursor().clone();

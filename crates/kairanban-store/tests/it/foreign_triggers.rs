@@ -39,7 +39,8 @@ fn each_post_has_the_topic_that_was_made_of_it() {
          CREATE FUNCTION swap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              IF NEW.author LIKE 'drop%' THEN RETURN NULL; END IF;
              INSERT INTO came VALUES (NEW.id, NEW.author);
-             NEW.author := CASE left(NEW.author, 1) WHEN 'a' THEN 'b' ELSE 'a' END || substr(NEW.author, 2);
+             NEW.author := CASE left(NEW.author, 1) WHEN 'a' THEN 'b' \
+             ELSE 'a' END || substr(NEW.author, 2);
              RETURN NEW; END $$;
          CREATE TRIGGER swap BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION swap()",
     );
@@ -82,8 +83,10 @@ fn settings_that_a_trigger_leaves_behind_harm_no_later_write() {
     let place = Place::new(Kind::Postgres);
     let mut foreign = place.foreign();
     foreign.run(
-        "CREATE FUNCTION set_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE substr(NEW.comment, 5); RETURN NULL; END $$;
-         CREATE TRIGGER zz_set_it AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment LIKE 'run %') EXECUTE FUNCTION set_it()",
+        "CREATE FUNCTION set_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         EXECUTE substr(NEW.comment, 5); RETURN NULL; END $$;
+         CREATE TRIGGER zz_set_it AFTER INSERT ON topics FOR EACH ROW \
+         WHEN (NEW.comment LIKE 'run %') EXECUTE FUNCTION set_it()",
     );
     let commits = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&commits);

@@ -52,7 +52,10 @@ fn foreign_writes_count_the_same(place: &Place) {
     );
 
     let before = place.head();
-    foreign.run("BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'new'); COMMIT");
+    foreign.run(
+        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) \
+        VALUES (1, 'new'); COMMIT",
+    );
     assert_eq!(place.comments(), ["new"]);
     assert_eq!(place.load().snapshot.revision(), place.head());
     assert!(place.head() > before);
@@ -62,10 +65,14 @@ fn a_rolled_back_write_is_nowhere(place: &Place) {
     let mut foreign = place.foreign();
     let before = place.head();
     foreign.run("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK");
-    foreign.run("BEGIN; SAVEPOINT s; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK TO s; COMMIT");
+    foreign.run(
+        "BEGIN; SAVEPOINT s; INSERT INTO topics (board_id, comment) \
+        VALUES (1, 'never'); ROLLBACK TO s; COMMIT",
+    );
     assert_eq!((kinds(place, before), place.comments()), (vec![], vec![]));
     foreign.run(
-        "BEGIN; SAVEPOINT s; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK TO s; \
+        "BEGIN; SAVEPOINT s; INSERT INTO topics (board_id, comment) \
+         VALUES (1, 'never'); ROLLBACK TO s; \
                  INSERT INTO topics (board_id, comment) VALUES (1, 'kept'); COMMIT",
     );
     assert_eq!(place.comments(), ["kept"]);
@@ -76,7 +83,8 @@ fn what_shows_the_same_is_no_change(place: &Place) {
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     let before = place.head();
     foreign.run(
-        "UPDATE topics SET comment = comment; UPDATE topics SET comment = 'x' WHERE id = 999; DELETE FROM topics WHERE id = 999",
+        "UPDATE topics SET comment = comment; UPDATE topics SET comment = 'x' WHERE id = 999; \
+         DELETE FROM topics WHERE id = 999",
     );
     assert_eq!((place.head(), kinds(place, before)), (before, vec![]));
 }
@@ -99,7 +107,10 @@ fn a_written_revision_is_overwritten(place: &Place) {
 
 fn a_topic_that_moves_leaves_one_board_for_the_other(place: &Place) {
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO boards (name) VALUES ('other'); INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
+    foreign.run(
+        "INSERT INTO boards (name) VALUES ('other'); \
+        INSERT INTO topics (board_id, comment) VALUES (1, 'a')",
+    );
     let before = place.head();
     foreign.run("UPDATE topics SET board_id = 2");
     let changes = place.changes(before);
@@ -131,7 +142,10 @@ fn ids_are_not_given_twice(place: &Place) {
 
 fn a_deleted_board_takes_its_topics_along(place: &Place) {
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO boards (name) VALUES ('other'); INSERT INTO topics (board_id, comment) VALUES (2, 'a')");
+    foreign.run(
+        "INSERT INTO boards (name) VALUES ('other'); \
+        INSERT INTO topics (board_id, comment) VALUES (2, 'a')",
+    );
     let before = place.head();
     foreign.run("DELETE FROM boards WHERE id = 2");
     let mut told = kinds(place, before);
@@ -173,7 +187,10 @@ fn what_the_database_cannot_show_it_does_not_take(place: &Place) {
             "{row:.80}"
         );
     }
-    foreign.run("INSERT INTO topics (board_id, comment, created_at) VALUES (1, '', '2026-01-02 03:04:05.678901')");
+    foreign.run(
+        "INSERT INTO topics (board_id, comment, created_at) \
+        VALUES (1, '', '2026-01-02 03:04:05.678901')",
+    );
     assert_eq!(
         place.load().snapshot.topics()[0].created_at.to_rfc3339(),
         "2026-01-02T03:04:05.678901+00:00"
@@ -184,8 +201,10 @@ fn what_the_database_cannot_show_it_does_not_take(place: &Place) {
 fn a_null_changes_no_row_that_is_there(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run(
-        "UPDATE boards SET title = 't', read = 'token', post = 'token', created_at = '2001-01-01 00:00:00'; \
-         INSERT INTO topics (board_id, comment, author, created_at, updated_at) VALUES (1, 'a', 'ann', '2001-01-01 00:00:00', '2001-01-01 00:00:00'); \
+        "UPDATE boards SET title = 't', read = 'token', post = 'token', \
+         created_at = '2001-01-01 00:00:00'; \
+         INSERT INTO topics (board_id, comment, author, created_at, updated_at) \
+         VALUES (1, 'a', 'ann', '2001-01-01 00:00:00', '2001-01-01 00:00:00'); \
          UPDATE topics SET archived = true",
     );
     for (table, columns) in [

@@ -16,15 +16,20 @@ fn place() -> (Place, Foreign) {
 fn a_later_topic_is_never_below_ids_that_were_given() {
     let (place, mut foreign) = place();
     let ways = [
-        "INSERT INTO topics (id, board_id, comment) VALUES ($ + 1, 1, 'x'), ($ + 3, 1, 'x'), ($ + 2, 1, 'x')",
-        "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' FROM generate_series($ + 1, $ + 500) g",
-        "INSERT INTO topics (id, board_id, comment) OVERRIDING SYSTEM VALUE VALUES ($ + 900, 1, 'x')",
+        "INSERT INTO topics (id, board_id, comment) \
+         VALUES ($ + 1, 1, 'x'), ($ + 3, 1, 'x'), ($ + 2, 1, 'x')",
+        "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' \
+         FROM generate_series($ + 1, $ + 500) g",
+        "INSERT INTO topics (id, board_id, comment) OVERRIDING SYSTEM VALUE \
+         VALUES ($ + 900, 1, 'x')",
         "INSERT INTO topics (id, board_id, comment) VALUES ($ + 1000000, 1, 'x')",
         "INSERT INTO topics (id, board_id, comment) VALUES ($ + 4294967296, 1, 'x')",
         "UPDATE topics SET id = $ + 7 WHERE id = (SELECT max(id) FROM topics)",
         "UPDATE topics SET id = $ + 700000 WHERE id = (SELECT min(id) FROM topics)",
-        "BEGIN; SAVEPOINT a; INSERT INTO topics (id, board_id, comment) VALUES ($ + 12, 1, 'x'); RELEASE a; COMMIT",
-        "COPY (SELECT $ + 21, 1, 'x') TO '/tmp/kairanban-ids-test'; COPY topics (id, board_id, comment) FROM '/tmp/kairanban-ids-test'",
+        "BEGIN; SAVEPOINT a; INSERT INTO topics (id, board_id, comment) \
+         VALUES ($ + 12, 1, 'x'); RELEASE a; COMMIT",
+        "COPY (SELECT $ + 21, 1, 'x') TO '/tmp/kairanban-ids-test'; COPY topics (id, board_id, \
+         comment) FROM '/tmp/kairanban-ids-test'",
     ];
     for way in ways {
         let largest = foreign.ask("SELECT coalesce(max(id), 0) FROM topics");
@@ -119,7 +124,8 @@ fn the_sequence_of_ids_never_goes_back() {
             for n in 0..40 {
                 let id = from + n * step;
                 foreign.run(&format!(
-                    "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' FROM generate_series({id}, {id} + 20) g ON CONFLICT DO NOTHING"
+                    "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' \
+                     FROM generate_series({id}, {id} + 20) g ON CONFLICT DO NOTHING"
                 ));
             }
         })
@@ -131,11 +137,18 @@ fn the_sequence_of_ids_never_goes_back() {
                 let mut last = 0_i64;
                 for _ in 0..200 {
                     foreign.run("BEGIN");
-                    let id: i64 = foreign.ask("SELECT nextval('topics_id_seq')").parse().expect("a number");
+                    let id: i64 = foreign
+                        .ask("SELECT nextval('topics_id_seq')")
+                        .parse()
+                        .expect(
+                            "a \
+                        number",
+                        );
                     assert!(id > last, "{id} after {last}");
                     last = id;
                     foreign.run(&format!(
-                        "INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'p') ON CONFLICT DO NOTHING; COMMIT"
+                        "INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'p') \
+                         ON CONFLICT DO NOTHING; COMMIT"
                     ));
                 }
             })
@@ -163,7 +176,10 @@ fn the_sequence_of_ids_never_goes_back() {
 #[test]
 fn the_sequence_can_be_moved_behind_what_is_there() {
     let (place, mut foreign) = place();
-    foreign.run("ALTER TABLE topics DISABLE TRIGGER USER; INSERT INTO topics (id, board_id, comment) VALUES (500, 1, 'x')");
+    foreign.run(
+        "ALTER TABLE topics DISABLE TRIGGER USER; \
+        INSERT INTO topics (id, board_id, comment) VALUES (500, 1, 'x')",
+    );
     foreign.run("ALTER TABLE topics ENABLE TRIGGER USER");
     assert_eq!(foreign.ask("SELECT move_topic_ids()"), "500");
     assert_eq!(create(&place, "a").id.0, 501);
@@ -173,9 +189,12 @@ fn the_sequence_can_be_moved_behind_what_is_there() {
 #[test]
 fn null_counts_as_not_given() {
     let (place, mut foreign) = place();
-    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, ordinal_position) \
-        FROM information_schema.columns WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') \
-        AND is_nullable = 'NO' AND (column_default IS NOT NULL OR is_identity = 'YES' OR column_name = 'board_id')";
+    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ' \
+        ORDER BY table_name, ordinal_position) \
+        FROM information_schema.columns WHERE table_schema = current_schema() \
+        AND table_name IN ('boards', 'topics', 'tokens') \
+        AND is_nullable = 'NO' AND (column_default IS NOT NULL OR is_identity = 'YES' OR \
+        column_name = 'board_id')";
     for (n, column) in foreign.ask(columns).split(' ').enumerate() {
         let (table, name) = column.split_once('.').expect("a column");
         let (columns, values) = match table {
@@ -215,12 +234,19 @@ fn null_counts_as_not_given() {
 #[test]
 fn that_a_topic_was_edited_is_recorded_by_what_changed() {
     let (_, mut foreign) = place();
-    foreign.run("INSERT INTO topics (comment, created_at, updated_at) VALUES ('a', now() - interval '1 day', now())");
+    foreign.run(
+        "INSERT INTO topics (comment, created_at, updated_at) \
+        VALUES ('a', now() - interval '1 day', now())",
+    );
     let mut edited = |change: &str| {
         foreign.run(&format!(
             "UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"
         ));
-        foreign.ask("SELECT CASE WHEN edited_at IS NULL THEN 'never' WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END FROM topics")
+        foreign.ask(
+            "SELECT CASE WHEN edited_at IS NULL THEN 'never' \
+            WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END \
+            FROM topics",
+        )
     };
     for change in [
         "updated_at = now()",
@@ -247,8 +273,10 @@ fn times_out_of_range_are_refused() {
     let (place, mut foreign) = place();
     create(&place, "a");
     foreign.run("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')");
-    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ') FROM information_schema.columns \
-        WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') AND data_type LIKE 'timestamp%'";
+    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ') \
+        FROM information_schema.columns \
+        WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') \
+        AND data_type LIKE 'timestamp%'";
     for column in foreign.ask(columns).split(' ') {
         let (table, name) = column.split_once('.').expect("a column");
         for value in [
@@ -270,10 +298,13 @@ fn times_out_of_range_are_refused() {
             .try_run("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')")
             .is_err()
     );
-    let left = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
-        AND data_type = 'timestamp without time zone' AND table_name <> '__diesel_schema_migrations'";
+    let left = "SELECT count(*) FROM information_schema.columns \
+        WHERE table_schema = current_schema() \
+        AND data_type = 'timestamp without time zone' \
+        AND table_name <> '__diesel_schema_migrations'";
     assert_eq!(foreign.ask(left), "0");
-    let text = "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND prosrc LIKE '%timezone(%'";
+    let text = "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace \
+        AND prosrc LIKE '%timezone(%'";
     assert_eq!(
         foreign.ask(text),
         "0",
@@ -299,7 +330,8 @@ fn every_connection_means_the_same_instant() {
         let again = Place::at(&url);
         for program in [&mut place.foreign(), &mut Foreign::postgres(&url)] {
             program.run(
-                "INSERT INTO topics (comment) VALUES ('theirs'); UPDATE topics SET comment = 'edited' WHERE comment = 'theirs'",
+                "INSERT INTO topics (comment) VALUES ('theirs'); UPDATE topics \
+                 SET comment = 'edited' WHERE comment = 'theirs'",
             );
         }
         create(&again, "ours");

@@ -131,7 +131,8 @@ fn transaction(random: &mut fastrand::Rng) -> String {
     let any = |random: &mut fastrand::Rng, board: u32| {
         let offset = random.u32(..7);
         format!(
-            "(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC LIMIT 1 OFFSET {offset})"
+            "(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC \
+             LIMIT 1 OFFSET {offset})"
         )
     };
     let statements = (0..random.u32(1..4)).map(|_| match random.u32(..9) {

@@ -20,7 +20,10 @@ fn place() -> (Place, Foreign) {
 fn a_transaction_has_one_revision_and_truncate_is_seen() {
     let (place, mut foreign) = place();
     let before = place.head();
-    foreign.run("BEGIN; INSERT INTO topics (board_id, comment) SELECT 1, g::text FROM generate_series(1, 50) g; DELETE FROM topics WHERE id < 48; COMMIT");
+    foreign.run(
+        "BEGIN; INSERT INTO topics (board_id, comment) SELECT 1, g::text \
+        FROM generate_series(1, 50) g; DELETE FROM topics WHERE id < 48; COMMIT",
+    );
     let revisions: std::collections::BTreeSet<_> = place
         .changes(before)
         .iter()
@@ -44,8 +47,14 @@ fn a_transaction_has_one_revision_and_truncate_is_seen() {
 #[test]
 fn copy_is_seen() {
     let (place, mut foreign) = place();
-    foreign.run("CREATE TEMP TABLE rows (board_id bigint, comment text); INSERT INTO rows VALUES (1, 'a'), (1, 'b')");
-    foreign.run("COPY rows TO '/tmp/kairanban-copy-test' ; COPY topics (board_id, comment) FROM '/tmp/kairanban-copy-test'");
+    foreign.run(
+        "CREATE TEMP TABLE rows (board_id bigint, comment text); INSERT INTO rows \
+        VALUES (1, 'a'), (1, 'b')",
+    );
+    foreign.run(
+        "COPY rows TO '/tmp/kairanban-copy-test' ; COPY topics (board_id, comment) FROM \
+        '/tmp/kairanban-copy-test'",
+    );
     assert_eq!(place.comments(), ["a", "b"]);
 }
 
@@ -56,7 +65,8 @@ fn an_open_transaction_elsewhere_holds_up_nobody() {
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     let mut open = place.foreign();
     open.run(
-        "BEGIN; UPDATE topics SET comment = 'open' WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'open'); \
+        "BEGIN; UPDATE topics SET comment = 'open' WHERE id = 1; \
+         INSERT INTO topics (board_id, comment) VALUES (1, 'open'); \
               UPDATE boards SET title = 'open' WHERE id = 1",
     );
     let began = Instant::now();
@@ -77,7 +87,8 @@ fn a_writer_at_repeatable_read_does_not_fail_because_others_posted() {
     for level in ["REPEATABLE READ", "SERIALIZABLE"] {
         let mut other = place.foreign();
         other.run(&format!(
-            "BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM boards; INSERT INTO topics (board_id, comment) VALUES (1, 'r')"
+            "BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM boards; \
+             INSERT INTO topics (board_id, comment) VALUES (1, 'r')"
         ));
         foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'meanwhile')");
         other.run("COMMIT");
@@ -90,7 +101,8 @@ fn writing_then_altering_in_one_transaction_works() {
     let (place, mut foreign) = place();
     foreign.run(
         "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); TRUNCATE topics; \
-                 INSERT INTO topics (board_id, comment) VALUES (1, 'b'); ALTER TABLE topics ADD COLUMN extra int; COMMIT",
+                 INSERT INTO topics (board_id, comment) VALUES (1, 'b'); \
+                 ALTER TABLE topics ADD COLUMN extra int; COMMIT",
     );
     assert_eq!(place.comments(), ["b"]);
 }
@@ -99,9 +111,14 @@ fn writing_then_altering_in_one_transaction_works() {
 fn a_role_with_rights_on_topics_alone_suffices() {
     let (place, mut foreign) = place();
     let role = format!("plain_{}", std::process::id());
-    foreign
-        .run(&format!("CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON topics TO {role}; SET ROLE {role}"));
-    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'); UPDATE topics SET comment = 'c' WHERE id = 1; DELETE FROM topics WHERE id = 2");
+    foreign.run(&format!(
+        "CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, \
+            DELETE, TRUNCATE ON topics TO {role}; SET ROLE {role}"
+    ));
+    foreign.run(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'); UPDATE topics \
+        SET comment = 'c' WHERE id = 1; DELETE FROM topics WHERE id = 2",
+    );
     assert_eq!(place.comments(), ["c"]);
     assert!(
         foreign.try_run("DELETE FROM changes").is_err(),
@@ -139,8 +156,10 @@ fn no_transaction_that_touches_many_boards_deadlocks() {
             std::thread::spawn(move || {
                 for round in 0..10 {
                     let order = if (n + round) % 2 == 0 { "" } else { "DESC" };
-                    foreign
-                        .run(&format!("INSERT INTO topics (board_id, comment) SELECT id, 'x' FROM boards ORDER BY id {order}"));
+                    foreign.run(&format!(
+                        "INSERT INTO topics (board_id, comment) SELECT id, 'x' \
+                            FROM boards ORDER BY id {order}"
+                    ));
                 }
             })
         })
@@ -156,7 +175,8 @@ fn constraints_forced_early_keep_the_transaction_whole() {
     let (place, mut foreign) = place();
     let before = place.head();
     foreign.run(
-        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); SET CONSTRAINTS ALL IMMEDIATE; \
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); \
+         SET CONSTRAINTS ALL IMMEDIATE; \
                  INSERT INTO topics (board_id, comment) VALUES (1, 'b'); COMMIT",
     );
     assert_eq!(place.changes(before).len(), 2);
@@ -185,7 +205,8 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     });
     // Until the post waits for the lock that the delete holds.
     let mut watch = place.foreign();
-    let waits = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+    let waits = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity \
+        WHERE datname = current_database() \
                  AND wait_event_type = 'Lock') THEN RAISE 'not yet'; END IF; END $$";
     let end = Instant::now() + Duration::from_millis(1_500);
     while watch.try_run(waits).is_err() {
@@ -205,7 +226,10 @@ fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
     let place = Place::new(Kind::Postgres);
     let (writer, _) = place.writer();
     let mut holder = place.foreign();
-    holder.run("BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'once'); INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k', '', 1)");
+    holder.run(
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'once'); \
+        INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k', '', 1)",
+    );
     let write = |comment: &str, key: Option<&str>| Write::CreateTopic {
         board: main(),
         topic: topic(comment),

@@ -37,7 +37,10 @@ fn open(place: &Place) -> SqliteConnection {
 
 fn an_edit_is_recorded_by_what_changed(place: &Place) {
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'a', '2026-01-01 00:00:00', '2026-01-01 00:00:00.000123')");
+    foreign.run(
+        "INSERT INTO topics (board_id, comment, created_at, updated_at) \
+        VALUES (1, 'a', '2026-01-01 00:00:00', '2026-01-01 00:00:00.000123')",
+    );
     let edited = |place: &Place| place.load().snapshot.topics()[0].edited_at;
     assert_eq!(edited(place), None, "two clocks that differ are no edit");
     foreign.run(
@@ -46,7 +49,10 @@ fn an_edit_is_recorded_by_what_changed(place: &Place) {
     assert_eq!(edited(place), None, "the text is the same");
     foreign.run("UPDATE topics SET edited_at = '2026-01-03 00:00:00'");
     assert_eq!(edited(place), None, "a written one is overwritten");
-    foreign.run("UPDATE topics SET comment = 'b', edited_at = '2026-01-03 00:00:00', updated_at = '2026-01-04 00:00:00'");
+    foreign.run(
+        "UPDATE topics SET comment = 'b', edited_at = '2026-01-03 00:00:00', \
+        updated_at = '2026-01-04 00:00:00'",
+    );
     let first = edited(place).expect("an edit");
     assert!(first.to_rfc3339().as_str() > "2026-02", "{first}");
     assert!(
@@ -104,12 +110,17 @@ fn an_edit_outlives_delete_and_undo(place: &Place) {
 fn a_comment_is_enough_and_null_is_not_given() {
     let place = Place::new(Kind::Sqlite);
     let mut foreign = place.foreign();
-    foreign.run("PRAGMA foreign_keys = ON; INSERT INTO boards (name, title, read, post, created_at) VALUES ('other', NULL, NULL, NULL, NULL)");
+    foreign.run(
+        "PRAGMA foreign_keys = ON; INSERT INTO boards (name, title, read, post, \
+        created_at) VALUES ('other', NULL, NULL, NULL, NULL)",
+    );
     let before = place.head();
     foreign.run("INSERT INTO topics (comment) VALUES ('alone')");
     foreign.run(
-        "INSERT INTO topics (id, board_id, comment, author, created_at, updated_at, edited_at, archived, revision) \
-         VALUES (NULL, NULL, 'null', NULL, NULL, NULL, NULL, NULL, NULL), (NULL, 2, 'elsewhere', NULL, NULL, NULL, NULL, NULL, NULL)",
+        "INSERT INTO topics (id, board_id, comment, author, created_at, updated_at, edited_at, \
+         archived, revision) \
+         VALUES (NULL, NULL, 'null', NULL, NULL, NULL, NULL, NULL, NULL), (NULL, 2, 'elsewhere', \
+         NULL, NULL, NULL, NULL, NULL, NULL)",
     );
     assert_eq!(place.comments(), ["alone", "null"]);
     let told: Vec<_> = place
@@ -132,7 +143,10 @@ fn a_comment_is_enough_and_null_is_not_given() {
         ]
     );
     // It is the row that counts, not the name.
-    foreign.run("UPDATE identity SET value = '2' WHERE key = 'default_board'; INSERT INTO topics (comment) VALUES ('there')");
+    foreign.run(
+        "UPDATE identity SET value = '2' WHERE key = 'default_board'; \
+        INSERT INTO topics (comment) VALUES ('there')",
+    );
     assert_eq!(
         values(
             &mut open(&place),
@@ -310,7 +324,8 @@ fn a_session_with_recursive_triggers_may_edit() {
     let mut foreign = place.foreign();
     foreign.run("PRAGMA recursive_triggers = ON; INSERT INTO topics (comment) VALUES ('a')");
     foreign.run(
-        "UPDATE topics SET edited_at = '2026-01-01 00:00:00'; UPDATE topics SET revision = 7; UPDATE topics SET comment = 'b'",
+        "UPDATE topics SET edited_at = '2026-01-01 00:00:00'; UPDATE topics SET revision = 7; \
+         UPDATE topics SET comment = 'b'",
     );
     let topic = place.load().snapshot.topics()[0].clone();
     assert_eq!(

@@ -29,7 +29,8 @@ fn assert_stamped(place: &Place) {
     );
     assert_eq!(foreign.ask("SELECT count(*) FROM transactions"), "0");
     let unlogged = "SELECT count(*) FROM topics t WHERE NOT EXISTS \
-        (SELECT FROM changes c WHERE c.topic_id = t.id AND c.revision = t.revision AND c.kind = 'set')";
+        (SELECT FROM changes c WHERE c.topic_id = t.id AND c.revision = t.revision \
+        AND c.kind = 'set')";
     assert_eq!(foreign.ask(unlogged), "0");
 }
 
@@ -50,7 +51,8 @@ impl<'a> Subscription<'a> {
             "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
         ));
         subscriber.foreign().run(&format!(
-            "CREATE SUBSCRIPTION {name} CONNECTION '{}' PUBLICATION topics_alone WITH (create_slot = false, slot_name = '{name}')",
+            "CREATE SUBSCRIPTION {name} CONNECTION '{}' PUBLICATION topics_alone WITH (create_slot \
+             = false, slot_name = '{name}')",
             publisher.url()
         ));
         Self {
@@ -94,7 +96,10 @@ fn what_a_subscription_brings_is_shown() {
     from.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c')");
     await_comments(&subscriber, &["before", "a", "b", "c"]);
     let before = subscriber.head();
-    from.run("BEGIN; UPDATE topics SET comment = 'B' WHERE comment = 'b'; DELETE FROM topics WHERE comment = 'before'; COMMIT");
+    from.run(
+        "BEGIN; UPDATE topics SET comment = 'B' WHERE comment = 'b'; DELETE FROM topics \
+        WHERE comment = 'before'; COMMIT",
+    );
     await_comments(&subscriber, &["a", "B", "c"]);
     let changes = subscriber.changes(before);
     assert_eq!(
@@ -216,7 +221,10 @@ fn a_name_that_the_replica_role_changes_is_a_new_one() {
     admin.run("SET session_replication_role = replica; INSERT INTO boards (name) VALUES ('other')");
     let mut lives = || {
         admin.run("UPDATE boards SET name = name || '-2' WHERE name LIKE 'other%'");
-        admin.ask("SELECT named_by FROM board_lives l JOIN boards b ON b.id = l.board_id WHERE b.name LIKE 'other%'")
+        admin.ask(
+            "SELECT named_by FROM board_lives l JOIN boards b ON b.id = l.board_id \
+            WHERE b.name LIKE 'other%'",
+        )
     };
     assert_ne!(lives(), lives());
 }

@@ -124,8 +124,11 @@ fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
         ""
     };
     place.foreign().run(&format!(
-        "INSERT INTO changes (id, revision, kind, board_id, topic_id, at) {overriding} VALUES ({}, {}, 'set', 1, {}, '2001-01-01 00:00:00')",
-        last.id, last.revision, last.topic_id.expect("a topic")
+        "INSERT INTO changes (id, revision, kind, board_id, topic_id, at) {overriding} \
+         VALUES ({}, {}, 'set', 1, {}, '2001-01-01 00:00:00')",
+        last.id,
+        last.revision,
+        last.topic_id.expect("a topic")
     ));
     if place.kind == Kind::Postgres {
         place
@@ -243,7 +246,8 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
     assert_eq!(named_at("x"), of_x, "a title is no name");
     let before = place.head();
     foreign.run(
-        "BEGIN; UPDATE boards SET name = 'z' WHERE name = 'x'; UPDATE boards SET name = 'x' WHERE name = 'y'; \
+        "BEGIN; UPDATE boards SET name = 'z' WHERE name = 'x'; UPDATE boards SET name = 'x' \
+         WHERE name = 'y'; \
          UPDATE boards SET name = 'y' WHERE name = 'z'; COMMIT",
     );
     assert!(

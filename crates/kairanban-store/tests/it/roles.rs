@@ -66,7 +66,8 @@ impl Drop for Role {
 fn place() -> Place {
     let place = Place::new(Kind::Postgres);
     place.foreign().run(
-        "INSERT INTO identity VALUES ('default_board', '1') ON CONFLICT DO NOTHING; GRANT CREATE ON SCHEMA public TO postgres",
+        "INSERT INTO identity VALUES ('default_board', '1') ON CONFLICT DO NOTHING; GRANT \
+         CREATE ON SCHEMA public TO postgres",
     );
     create(&place, "first");
     place
@@ -80,7 +81,8 @@ fn list(foreign: &mut Foreign, query: &str) -> Vec<String> {
     found.split_whitespace().map(str::to_owned).collect()
 }
 
-const TABLES: &str = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f')";
+const TABLES: &str = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+    AND relkind IN ('r', 'v', 'm', 'p', 'f')";
 const SEQUENCES: &str =
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'";
 const FUNCTIONS: &str = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
@@ -91,8 +93,10 @@ fn a_plain_writer_does_all_that_a_site_does() {
     let writer = Role::writer(&place);
     let mut site = writer.connect();
     site.run(
-        "INSERT INTO topics (comment) VALUES ('a'), ('b'); INSERT INTO topics (id, board_id, comment, author) VALUES (700, 1, 'c', NULL);
-         UPDATE topics SET comment = 'A' WHERE comment = 'a'; DELETE FROM topics WHERE comment = 'b'; SELECT move_topic_ids()",
+        "INSERT INTO topics (comment) VALUES ('a'), ('b'); \
+         INSERT INTO topics (id, board_id, comment, author) VALUES (700, 1, 'c', NULL);
+         UPDATE topics SET comment = 'A' WHERE comment = 'a'; DELETE FROM topics \
+         WHERE comment = 'b'; SELECT move_topic_ids()",
     );
     assert_eq!(place.comments(), ["first", "A", "c"]);
 }
@@ -105,7 +109,8 @@ fn a_role_without_rights_blocks_nobody() {
     let stranger = Role::new(&place, "blocker");
     let mut blocker = stranger.connect();
     blocker.run("BEGIN");
-    let keys = "SELECT string_agg(format('pg_advisory_lock(%s)', oid), ', ') FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    let keys = "SELECT string_agg(format('pg_advisory_lock(%s)', oid), ', ') FROM pg_class \
+        WHERE relnamespace = 'public'::regnamespace";
     blocker.run(&format!("SELECT {}", owner.ask(keys)));
     let migrating = "pg_advisory_lock(hashtextextended('kairanban migrate public', 0))";
     blocker.run(&format!(

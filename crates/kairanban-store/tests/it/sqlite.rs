@@ -78,9 +78,15 @@ fn a_writer_of_another_program_fails_no_decision() {
 fn replace_is_a_delete_and_a_set() {
     let place = Place::new(Kind::Sqlite);
     let mut foreign = place.foreign();
-    foreign.run("INSERT INTO boards (name) VALUES ('other'); INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')");
+    foreign.run(
+        "INSERT INTO boards (name) VALUES ('other'); \
+        INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b')",
+    );
     let before = place.head();
-    foreign.run("INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 2, 'moved'); UPDATE OR REPLACE topics SET id = 1 WHERE id = 2");
+    foreign.run(
+        "INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 2, 'moved'); \
+        UPDATE OR REPLACE topics SET id = 1 WHERE id = 2",
+    );
     let told: Vec<_> = place
         .changes(before)
         .iter()
@@ -108,7 +114,10 @@ fn replace_is_a_delete_and_a_set() {
 #[test]
 fn bytes_that_are_no_text_do_not_hide_the_board() {
     let place = Place::new(Kind::Sqlite);
-    place.foreign().run("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, CAST(x'ff00fe' AS TEXT)), (1, 'c')");
+    place.foreign().run(
+        "INSERT INTO topics (board_id, comment) \
+        VALUES (1, 'a'), (1, CAST(x'ff00fe' AS TEXT)), (1, 'c')",
+    );
     assert_eq!(place.comments(), ["a", "\u{FFFD}\0\u{FFFD}", "c"]);
 }
 
@@ -117,7 +126,8 @@ fn a_session_with_recursive_triggers_counts_the_same() {
     let place = Place::new(Kind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(
-        "PRAGMA recursive_triggers = ON; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); UPDATE topics SET comment = 'b'",
+        "PRAGMA recursive_triggers = ON; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); \
+         UPDATE topics SET comment = 'b'",
     );
     foreign.run("INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 1, 'c')");
     assert_eq!(place.comments(), ["c"]);

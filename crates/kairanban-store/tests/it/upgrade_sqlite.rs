@@ -35,7 +35,8 @@ fn old_database(path: &std::path::Path) -> SqliteConnection {
             .unwrap_or_else(|error| panic!("{text}: {error}"))
     };
     run(
-        "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+        "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) \
+         PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     );
     for (version, text) in OLD {
         run(text);
@@ -45,14 +46,18 @@ fn old_database(path: &std::path::Path) -> SqliteConnection {
     }
     run("INSERT INTO boards (name) VALUES ('main')");
     run(A_ROW_EACH);
-    run("ALTER TABLE topics ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';
+    run(
+        "ALTER TABLE topics ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';
          CREATE VIEW newest AS SELECT comment FROM topics ORDER BY id DESC;
          CREATE TABLE likes (topic_id INTEGER REFERENCES topics ON DELETE CASCADE);
          CREATE INDEX topics_author ON topics (author);
          CREATE TABLE seen (comment TEXT);
-         CREATE TRIGGER seen AFTER INSERT ON topics BEGIN INSERT INTO seen VALUES (NEW.comment); END;
+         CREATE TRIGGER seen AFTER INSERT ON topics BEGIN INSERT INTO seen \
+         VALUES (NEW.comment); END;
          INSERT INTO likes VALUES (1);
-         INSERT INTO topics (id, board_id, comment) VALUES (70, 1, 'gone'); DELETE FROM topics WHERE id = 70");
+         INSERT INTO topics (id, board_id, comment) VALUES (70, 1, 'gone'); DELETE FROM topics \
+         WHERE id = 70",
+    );
     old
 }
 
@@ -65,20 +70,27 @@ fn spoil(old: &mut SqliteConnection) {
         let texts = [
             format!("INSERT INTO boards (name, created_at) VALUES ('b{n}', {time})"),
             format!(
-                "INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'bad', {time}, '2024-01-01 00:00:00'), (1, 'bad', '2024-01-01 00:00:00', {time})"
+                "INSERT INTO topics (board_id, comment, created_at, updated_at) \
+                 VALUES (1, 'bad', {time}, '2024-01-01 00:00:00'), (1, 'bad', \
+                 '2024-01-01 00:00:00', {time})"
             ),
             format!(
-                "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, last_used_at) VALUES ('t', 'd{n}', 'read', {time}, {time}, {time}, {time})"
+                "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, \
+                 last_used_at) VALUES ('t', 'd{n}', 'read', {time}, {time}, {time}, {time})"
             ),
             format!(
-                "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) VALUES ('d{n}', 1, 1, {time}, {time})"
+                "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) \
+                 VALUES ('d{n}', 1, 1, {time}, {time})"
             ),
             format!(
-                "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) VALUES (1, 'k{n}', 'r', 1, {time})"
+                "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) \
+                 VALUES (1, 'k{n}', 'r', 1, {time})"
             ),
             format!("INSERT INTO audit (actor, action, at) VALUES ('ann', 'a', {time})"),
             format!(
-                "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, archived, deleted_at) VALUES (200 + {n}, 1, '', '', {time}, {time}, 0, {time})"
+                "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, \
+                 updated_at, archived, deleted_at) \
+                 VALUES (200 + {n}, 1, '', '', {time}, {time}, 0, {time})"
             ),
         ];
         texts.iter().for_each(|text| {
@@ -87,12 +99,15 @@ fn spoil(old: &mut SqliteConnection) {
         });
     }
     old.batch_execute(
-        "UPDATE changes SET at = '2024-02-30 00:00:00' WHERE id = 1; UPDATE changes SET revision = -7 WHERE id = 2;
+        "UPDATE changes SET at = '2024-02-30 00:00:00' WHERE id = 1; UPDATE changes \
+         SET revision = -7 WHERE id = 2;
          DROP TRIGGER topics_stamp_kept; UPDATE topics SET revision = -1 WHERE id = 1;
          UPDATE boards SET title = CAST(x'61ff6200' AS TEXT) WHERE id = 1;
          UPDATE tokens SET name = CAST(x'610062' AS TEXT) WHERE id = 1;
-         INSERT INTO topics (id, board_id, comment) VALUES (9007199254740990, 1, 'far'), (9007199254740991, 1, 'farther');
-         CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics WHEN 0 BEGIN SELECT 1; END",
+         INSERT INTO topics (id, board_id, comment) \
+         VALUES (9007199254740990, 1, 'far'), (9007199254740991, 1, 'farther');
+         CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics WHEN 0 BEGIN \
+         SELECT 1; END",
     )
     .expect("bad rows");
 }
@@ -100,7 +115,9 @@ fn spoil(old: &mut SqliteConnection) {
 fn assert_mended(old: &mut SqliteConnection) {
     for (table, column) in TIMES.into_iter().chain([("topics", "edited_at")]) {
         let odd = format!(
-            "SELECT quote({column}) AS value FROM {table} WHERE {column} <> strftime('%Y-%m-%d %H:%M:%f', {column}, '+0 days') AND length({column}) > 19"
+            "SELECT quote({column}) AS value FROM {table} \
+             WHERE {column} <> strftime('%Y-%m-%d %H:%M:%f', {column}, '+0 days') \
+             AND length({column}) > 19"
         );
         assert_eq!(values(old, &odd), Vec::<String>::new(), "{table}.{column}");
     }
@@ -141,7 +158,8 @@ fn assert_kept(old: &mut SqliteConnection) {
     assert_eq!(
         values(
             old,
-            "SELECT CAST(topic_id AS TEXT) || colour AS value FROM likes, topics WHERE id = topic_id"
+            "SELECT CAST(topic_id AS TEXT) || colour AS value FROM likes, topics \
+             WHERE id = topic_id"
         ),
         ["1red"]
     );

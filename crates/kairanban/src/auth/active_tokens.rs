@@ -102,7 +102,7 @@ impl ActiveTokens {
         }
     }
 
-    /// Follows a token.
+    /// Follows a token: the receiver has each change of it, until it is gone.
     pub(super) fn follow(&self, found: FoundToken) -> watch::Receiver<Option<FoundToken>> {
         let followed = self
             .0
@@ -170,7 +170,7 @@ impl TicketLease {
         self.over.is_cancelled()
     }
 
-    /// Waits for that.
+    /// Waits until another stream comes in by the same ticket.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
     }

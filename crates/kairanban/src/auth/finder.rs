@@ -22,7 +22,7 @@ pub struct TokenFinder {
     queue: mpsc::Sender<LookupRequest>,
 }
 
-/// What was asked.
+/// The receiving end of the queue of lookups.
 #[derive(Debug)]
 pub struct Inquiries(mpsc::Receiver<LookupRequest>);
 

@@ -74,8 +74,9 @@ impl Listening {
     }
 }
 
-const POOLER: &str = "a transaction pooler (PgBouncer with pool_mode=transaction, or one like it) stands before Postgres, and loses \
-    notifications: point database.listen_url past it. Until then commits of other programs and nodes show after database.poll_ms";
+const POOLER: &str = "a transaction pooler (PgBouncer with pool_mode=transaction, or one like it) \
+    stands before Postgres, and loses notifications: point database.listen_url past it. Until then \
+    commits of other programs and nodes show after database.poll_ms";
 
 pub(super) struct Session {
     client: Client,

@@ -48,7 +48,8 @@ impl Config {
         }
         if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.expose().len()) {
             let reason = format!(
-                "must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes one"
+                "must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes \
+                 one"
             );
             return Err(ConfigError::Invalid {
                 key: "backplane.redis_key",

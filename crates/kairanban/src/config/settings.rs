@@ -74,7 +74,8 @@ sections! {
         #[doc = "Its URL; empty for the embedded one"] url: Secret,
         #[doc = "URL for LISTEN and migrations; empty for the same"] listen_url: Secret,
         #[doc = "Whether the server may change the schema"] migrate: bool,
-        #[doc = "Whether the SQLite file and its folder may be symbolic links"] follow_symlinks: bool,
+        #[doc = "Whether the SQLite file and its folder may be symbolic \
+            links"] follow_symlinks: bool,
         #[doc = "For a database that is not up yet, in seconds"] start_wait_s: u64,
         #[doc = "For the first connection, in seconds"] first_connect_s: NonZero<u64>,
         #[doc = "Connections"] pool_max: NonZero<u32>,
@@ -84,18 +85,23 @@ sections! {
         #[doc = "For a write to be answered, in milliseconds"] write_wait_ms: NonZero<u64>,
         #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
         #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
-        #[doc = "For a transaction of the writer, in milliseconds"] write_group_wait_ms: NonZero<u64>,
-        #[doc = "For a key that another transaction has written, in milliseconds"] write_key_wait_ms: NonZero<u64>,
-        #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent sessions"] write_abandoned_max: usize,
+        #[doc = "For a transaction of the writer, in \
+            milliseconds"] write_group_wait_ms: NonZero<u64>,
+        #[doc = "For a key that another transaction has written, in \
+            milliseconds"] write_key_wait_ms: NonZero<u64>,
+        #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent \
+            sessions"] write_abandoned_max: usize,
         #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
         #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
-        #[doc = "Longest wait before a board that cannot be read is tried again, in seconds"] board_retry_max_s: NonZero<u64>,
+        #[doc = "Longest wait before a board that cannot be read is tried again, in \
+            seconds"] board_retry_max_s: NonZero<u64>,
     }
     /// Boards.
     Board {
         #[doc = "Name of the board at `/`"] default: String,
         #[doc = "Topics in a live list"] topics_max: NonZero<usize>,
-        #[doc = "File with the template of a topic; empty for the built-in"] topic_template: PathBuf,
+        #[doc = "File with the template of a topic; empty for the \
+            built-in"] topic_template: PathBuf,
     }
     /// The snapshot cache.
     Cache {
@@ -123,10 +129,13 @@ sections! {
     History {
         #[doc = "Changes that it keeps"] changes_max: u64,
         #[doc = "How long it keeps them, in seconds"] age_max_s: u64,
-        #[doc = "Changes of a board that are looked through for a reader"] resume_max: NonZero<usize>,
+        #[doc = "Changes of a board that are looked through for a \
+            reader"] resume_max: NonZero<usize>,
         #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
-        #[doc = "Within which each board in memory is compared with the database, in seconds"] reconcile_s: NonZero<u64>,
-        #[doc = "Between two notes of the last change that was read, in milliseconds"] last_seen_ms: NonZero<u64>,
+        #[doc = "Within which each board in memory is compared with the database, in \
+            seconds"] reconcile_s: NonZero<u64>,
+        #[doc = "Between two notes of the last change that was read, in \
+            milliseconds"] last_seen_ms: NonZero<u64>,
         #[doc = "Deeds that the audit keeps"] audit_max: u64,
     }
     /// Leave for one stream, given by the holder of a token.

@@ -10,9 +10,9 @@ use actix_web::{
 pub enum Form {
     /// A page, for a browser.
     Html,
-    /// For programs.
+    /// JSON, for programs.
     Json,
-    /// For a terminal.
+    /// Plain text, for a terminal.
     Text,
 }
 

@@ -20,7 +20,7 @@ static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 pub(super) enum Admission<T> {
     /// The reader is admitted, to this.
     Open(Reader, T),
-    /// Not now.
+    /// There is no room now; the client may come back.
     Refused(Bye),
 }
 

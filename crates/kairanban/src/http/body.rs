@@ -20,7 +20,7 @@ use crate::{error::ApiError, limits::ClientAddress, state::AppState};
     expecting = "an object with `comment` and, if you like, `author`"
 )]
 pub struct Draft {
-    /// The text.
+    /// The text of the topic.
     #[schema(
         min_length = 1,
         max_length = 2000,

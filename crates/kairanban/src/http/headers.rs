@@ -3,10 +3,10 @@
 use actix_web::middleware::DefaultHeaders;
 
 /// Nothing but what this server itself sends may run, load or frame its pages.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The headers.
+/// Returns the headers that every answer has.
 #[must_use]
 pub fn on_every_answer() -> DefaultHeaders {
     DefaultHeaders::new()

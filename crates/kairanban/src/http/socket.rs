@@ -41,7 +41,7 @@ const SILENT_ROUNDS: u32 = 2;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 enum Request {
-    /// A topic.
+    /// Create a topic.
     Create {
         comment: String,
         #[serde(default)]

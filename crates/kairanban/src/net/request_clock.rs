@@ -74,13 +74,13 @@ enum Phase {
 /// What a connection waits for once an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterFlush {
-    /// The next request.
+    /// For the next request.
     Request,
     /// The rest of the body, until then.
     Body(Instant),
     /// The client's close frame.
     CloseFrame,
-    /// Nothing.
+    /// For nothing: the connection ends.
     End,
 }
 

@@ -28,13 +28,13 @@ pub struct BoardPage<'a> {
     pub action: &'a str,
     /// Whether the reader may post: open if so, and if not, what keeps them.
     pub posting: PostPolicy,
-    /// Its list.
+    /// The list that the page shows.
     pub snapshot: &'a Snapshot,
     /// Whether the list may be old.
     pub stale: bool,
     /// What stands in the form.
     pub comment: &'a str,
-    /// The same.
+    /// The author that the form holds.
     pub author: &'a str,
     /// What is wrong with that.
     pub faults: &'a [Invalid],

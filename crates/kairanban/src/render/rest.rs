@@ -67,7 +67,7 @@ pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
     })
 }
 
-/// One topic.
+/// Renders one topic.
 #[must_use]
 pub fn topic(topic: &Topic) -> Vec<u8> {
     json(&TopicView::from(topic))
@@ -78,7 +78,7 @@ pub fn topic(topic: &Topic) -> Vec<u8> {
 #[schema(as = Board)]
 pub struct BoardSummary<'a> {
     name: &'a str,
-    /// May be empty.
+    /// The title; empty if it has none.
     title: &'a str,
     /// Who may read it: everybody (`open`), or who shows a token for it (`token`).
     #[schema(value_type = String, pattern = "^(open|token)$")]
@@ -121,7 +121,7 @@ pub struct BoardsView<'a> {
     boards: Vec<BoardSummary<'a>>,
 }
 
-/// One board.
+/// Renders one board.
 #[must_use]
 pub fn board(board: &Board) -> Vec<u8> {
     json(&BoardSummary::from(board))
@@ -155,7 +155,7 @@ pub struct TokenView<'a> {
     /// When somebody ended it.
     #[serde(serialize_with = "maybe_rfc3339")]
     revoked_at: Option<DateTime<Utc>>,
-    /// To the minute.
+    /// When it was last used, to the minute.
     #[serde(serialize_with = "maybe_rfc3339")]
     last_used_at: Option<DateTime<Utc>>,
 }
@@ -258,7 +258,7 @@ pub struct AuditView<'a> {
     actor: &'a str,
     /// That token; null for the server's own terminal.
     token_id: Option<i64>,
-    /// As in `topic.delete`.
+    /// What was done, as in `topic.delete`.
     action: &'a str,
     /// The board's name then.
     board: Option<&'a str>,
@@ -307,7 +307,7 @@ pub fn audit(entries: &[AuditEntry]) -> Vec<u8> {
 /// What this node does now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
-    /// Of the program.
+    /// The version of the program.
     pub version: &'static str,
     /// Since the process began.
     pub uptime_s: u64,

@@ -252,7 +252,10 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     let node = Node::start_with(Database::sqlite(), &[("LIMITS__BODY_WAIT_S", "1")]);
     let mut connection = wire::connect(node.address);
     connection
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nhalf")
+        .write_all(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: \
+            9\r\n\r\nhalf",
+        )
         .expect("sent");
     let answer = wire::read_answer(&mut std::io::BufReader::new(connection), false);
     assert_eq!(answer.status, 408);
@@ -265,7 +268,10 @@ fn sessions_that_the_database_ended_are_replaced() {
     let node = Node::start(Database::postgres());
     let mut stream = node.stream("/b/main/stream?since=now");
     for round in 0..5 {
-        node.database.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database();");
+        node.database.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+            WHERE pid <> pg_backend_pid() AND datname = current_database();",
+        );
         let id = node.post(&round.to_string());
         assert!(node.get(TOPICS).body.contains(&format!("\"id\":{id}")));
         while !stream.event().data.contains(&format!("\"id\":{id}")) {}

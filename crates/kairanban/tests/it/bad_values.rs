@@ -30,7 +30,8 @@ crate::on_both!(
 fn of_topics(database: Database) {
     let mut story = Story::new(database);
     story.database.sql(&rows(
-        "INSERT INTO topics (board_id, comment, author) SELECT id, 'c{n}', 'victim{n}' FROM boards WHERE name = 'victim'",
+        "INSERT INTO topics (board_id, comment, author) SELECT id, 'c{n}', 'victim{n}' FROM boards \
+         WHERE name = 'victim'",
     ));
     let columns = [
         ("comment", Text),
@@ -169,9 +170,10 @@ fn of_tickets(database: Database) {
                 r#"{"board":"main"}"#,
             );
             let ticket = made.json()["ticket"].as_str().expect("a ticket").to_owned();
-            story
-                .database
-                .sql(&format!("UPDATE tickets SET {column} = {value} WHERE digest NOT LIKE 'd_' AND digest NOT LIKE 'd__';"));
+            story.database.sql(&format!(
+                "UPDATE tickets SET {column} = {value} WHERE digest NOT LIKE 'd_' \
+                    AND digest NOT LIKE 'd__';"
+            ));
             let mut stream = wire::connect(story.node.address);
             let path = format!("/b/main/stream?ticket={ticket}");
             stream
@@ -243,8 +245,10 @@ fn of_the_audit(database: Database) {
 fn of_deleted_topics(database: Database) {
     let mut story = Story::new(database);
     story.database.sql(&rows(
-        "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, archived)
-         SELECT 1000 + {n}, boards.id, 'gone', 'victim{n}', boards.created_at, boards.created_at, archived
+        "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, \
+         archived)
+         SELECT 1000 + {n}, boards.id, 'gone', 'victim{n}', boards.created_at, boards.created_at, \
+         archived
          FROM boards, topics WHERE name = 'victim' LIMIT 1",
     ));
     let columns = [
@@ -273,7 +277,10 @@ fn of_deleted_topics(database: Database) {
 fn of_the_log(database: Database) {
     let mut story = Story::new(database);
     for _ in 0..ROWS {
-        story.database.sql("INSERT INTO topics (board_id, comment) SELECT id, 'c' FROM boards WHERE name = 'victim';");
+        story.database.sql(
+            "INSERT INTO topics (board_id, comment) SELECT id, 'c' FROM boards \
+            WHERE name = 'victim';",
+        );
     }
     let columns = [
         ("at", Time),
@@ -282,7 +289,8 @@ fn of_the_log(database: Database) {
         ("revision", Number),
         ("board_id", Number),
     ];
-    let row = "(SELECT id FROM changes WHERE board_id = (SELECT id FROM boards WHERE name = 'victim') ORDER BY id LIMIT 1 OFFSET";
+    let row = "(SELECT id FROM changes WHERE board_id = (SELECT id FROM boards \
+        WHERE name = 'victim') ORDER BY id LIMIT 1 OFFSET";
     spoil_all(&mut story, "changes", &columns, |n| {
         format!("id = {row} {n})")
     });
@@ -312,7 +320,8 @@ fn of_the_identity(database: Database) {
             SQLITE_VALUES
         } {
             story.database.sql(&format!(
-                "DELETE FROM identity WHERE key = '{key}'; INSERT INTO identity (key, value) VALUES ('{key}', {value});"
+                "DELETE FROM identity WHERE key = '{key}'; INSERT INTO identity (key, value) \
+                 VALUES ('{key}', {value});"
             ));
             story.check_now(&format!("identity.{key} = {value}"));
         }

@@ -134,8 +134,9 @@ fn every_test_that_a_document_names_exists() {
 #[test]
 fn a_test_that_does_not_exist_is_found_out() {
     let tests = all_tests();
-    let there = "`claims.rs::a_test_that_does_not_exist_is_found_out`, `access.rs::a_ticket_lets_one_stream_in` (one of two that run \
-                 on both databases), `restored.rs::pg_restore_clean`, `board.test.js::text never runs`";
+    let there = "`claims.rs::a_test_that_does_not_exist_is_found_out`, \
+        `access.rs::a_ticket_lets_one_stream_in` (one of two that run on both databases), \
+        `restored.rs::pg_restore_clean`, `board.test.js::text never runs`";
     assert_eq!(missing(there, &tests), [""; 0]);
     for absent in [
         "claims.rs::nothing_is_so",

@@ -71,7 +71,8 @@ fn a_server_by_a_wrong_clock(offset: &str) {
         .output()
         .expect("the program");
     assert!(output.status.success(), "{output:?}");
-    let right = "SELECT expires_at BETWEEN now() + interval '23 hours' AND now() + interval '25 hours' FROM tokens ORDER BY id DESC LIMIT 1;";
+    let right = "SELECT expires_at BETWEEN now() + interval '23 hours' \
+        AND now() + interval '25 hours' FROM tokens ORDER BY id DESC LIMIT 1;";
     assert_eq!(place.node.database.sql(right), "t", "--days 1");
     assert_eq!(
         place.status(TOPICS, String::from_utf8_lossy(&output.stdout).trim()),

@@ -256,7 +256,10 @@ fn without_a_key_no_board_that_needs_a_token_is_shared() {
 fn a_list_that_is_too_long_is_not_put_there() {
     let servers = Servers::new(KEY);
     let mut server = servers.start();
-    servers.database.sql("INSERT INTO topics (board_id, comment) SELECT 1, repeat('x', 1000) FROM generate_series(1, 200);");
+    servers.database.sql(
+        "INSERT INTO topics (board_id, comment) SELECT 1, repeat('x', 1000) \
+        FROM generate_series(1, 200);",
+    );
     assert!(servers.list(&mut server, "main").len() > 100_000 || !server.err().is_empty());
     let mut fresh = servers.start();
     assert!(servers.list(&mut fresh, "main").len() > 100_000);

@@ -215,7 +215,8 @@ fn a_server_that_starts_under_posts_refuses_no_reader(database: Database) {
     // A list that takes longer to read than a post to write.
     for _ in 0..9 {
         node.database.sql(
-            "INSERT INTO topics (comment) SELECT 'text' FROM (SELECT 1 UNION ALL SELECT 1) AS two, topics UNION ALL SELECT 'text';",
+            "INSERT INTO topics (comment) SELECT 'text' FROM (SELECT 1 UNION ALL \
+             SELECT 1) AS two, topics UNION ALL SELECT 'text';",
         );
     }
     let is_over = AtomicBool::new(false);

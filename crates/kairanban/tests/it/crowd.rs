@@ -20,8 +20,11 @@ fn one_post_reaches_a_thousand_without_being_read_back() {
     database.sql("CREATE EXTENSION pg_stat_statements;");
     // Calls of statements that read topics, but not of the writer's own.
     let reads = || {
-        let text = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE \
-                    datname = current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"topics\"%' AND query NOT ILIKE '%\"topics\".\"id\" = ANY%';";
+        let text = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = \
+            (SELECT oid FROM pg_database WHERE \
+                    datname = current_database()) AND query ILIKE 'select%' \
+                    AND query ILIKE '%\"topics\"%' \
+                    AND query NOT ILIKE '%\"topics\".\"id\" = ANY%';";
         database.sql(text).parse::<u64>().expect("a count")
     };
     let cold = reads();
@@ -106,8 +109,10 @@ fn a_restart_costs_one_reading_a_board() {
 /// A list is read from the boards' side; the rest of what is asked is the log.
 fn lists_read(database: &Database) -> usize {
     let count = database.sql(
-        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
-         current_database()) AND query ILIKE 'select%' AND query ILIKE '%from (\"boards\" left%topics%';",
+        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid \
+         FROM pg_database WHERE datname = \
+         current_database()) AND query ILIKE 'select%' \
+         AND query ILIKE '%from (\"boards\" left%topics%';",
     );
     count.parse().expect("a count")
 }
@@ -154,8 +159,10 @@ fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
         &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
     );
     node.database.sql(&format!(
-        "CREATE EXTENSION pg_stat_statements; UPDATE boards SET read = 'token'; INSERT INTO tokens (name, digest, scope)
-         SELECT 't', encode(sha256(('secret' || n)::bytea), 'hex'), 'read' FROM generate_series(1, {CROWD}) n"
+        "CREATE EXTENSION pg_stat_statements; UPDATE boards SET read = 'token'; \
+         INSERT INTO tokens (name, digest, scope)
+         SELECT 't', encode(sha256(('secret' || n)::bytea), 'hex'), 'read' \
+         FROM generate_series(1, {CROWD}) n"
     ));
     let ask = |n| {
         format!(
@@ -165,7 +172,8 @@ fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
     let streams = held_up(&node, "tokens", CROWD, |n| ask(n + 1));
     streams.into_iter().for_each(answered_200);
     let queries = node.database.sql(
-        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = \
+        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid \
+         FROM pg_database WHERE datname = \
          current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"tokens\".\"digest\"%'",
     );
     assert!(
@@ -260,7 +268,8 @@ fn a_drain_spreads_its_readers() {
     let spread: Vec<_> = (0..20).map(within).collect();
     let most = spread.iter().max().expect("seconds");
     let report = format!(
-        "drain: {MANY} readers gone within {took:.1?}, at most {most} of them back within one second\n"
+        "drain: {MANY} readers gone within {took:.1?}, at most {most} of them back within one \
+         second\n"
     );
     std::io::stderr()
         .write_all(report.as_bytes())

@@ -146,9 +146,10 @@ fn a_board_has_a_feed() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), &feed.body).expect("written");
     // Read by somebody else's parser.
-    let script = "import sys, xml.etree.ElementTree as tree\natom = '{http://www.w3.org/2005/Atom}'\n\
-        for entry in tree.parse(sys.argv[1]).getroot().iter(atom + 'entry'):\n\
-        \x20   print(entry.findtext(atom + 'title'), entry.findtext(f'{atom}author/{atom}name'), entry.findtext(atom + 'content').count('\\n'))";
+    let script = "import sys, xml.etree.ElementTree as tree\natom = \
+        '{http://www.w3.org/2005/Atom}'\nfor entry in tree.parse(sys.argv[1]).getroot().iter(atom \
+        + 'entry'):\n\x20   print(entry.findtext(atom + 'title'), \
+        entry.findtext(f'{atom}author/{atom}name'), entry.findtext(atom + 'content').count('\\n'))";
     let read = std::process::Command::new("python3")
         .args(["-c", script])
         .arg(file.path())

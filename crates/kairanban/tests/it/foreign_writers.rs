@@ -68,13 +68,15 @@ fn every_kind_of_write_appears(database: Database) {
         &[],
     );
     step(
-        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE FROM topics WHERE comment = 'b';",
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE \
+         FROM topics WHERE comment = 'b';",
         &["A"],
         &[],
     );
     step("UPDATE topics SET board_id = 2;", &[], &["A"]);
     step(
-        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) VALUES (1, 'c'), (2, 'd'); COMMIT;",
+        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) \
+         VALUES (1, 'c'), (2, 'd'); COMMIT;",
         &["c"],
         &["d"],
     );
@@ -85,12 +87,14 @@ fn every_kind_of_write_appears(database: Database) {
             &["d", "f"],
         );
         step(
-            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); TRUNCATE topics; COMMIT;",
+            "BEGIN; INSERT INTO topics (board_id, comment) \
+             VALUES (1, 'never'); TRUNCATE topics; COMMIT;",
             &[],
             &[],
         );
         step(
-            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; \
+             INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
             &[],
             &["h"],
         );
@@ -166,8 +170,10 @@ fn a_lost_notification_costs_time_and_nothing_else() {
     let node = Node::start(Database::postgres());
     let (mut stream, mut mirror) = watch(&node, "main");
     let began = Instant::now();
-    node.database
-        .sql("BEGIN; SET LOCAL kairanban.quiet = 'on'; INSERT INTO topics (board_id, comment) VALUES (1, 'quiet'); COMMIT;");
+    node.database.sql(
+        "BEGIN; SET LOCAL kairanban.quiet = 'on'; INSERT INTO topics (board_id, comment) \
+            VALUES (1, 'quiet'); COMMIT;",
+    );
     mirror.take(&stream.event());
     assert_eq!(mirror.comments(), ["quiet"]);
     assert!(
@@ -190,7 +196,8 @@ fn an_open_transaction_holds_up_nobody() {
     let mut input = psql.stdin.take().expect("a pipe");
     input
         .write_all(
-            b"BEGIN; UPDATE boards SET title = 'x'; INSERT INTO topics (board_id, comment) VALUES (1, 'held'); SELECT 'open';\n",
+            b"BEGIN; UPDATE boards SET title = 'x'; INSERT INTO topics (board_id, comment) \
+                VALUES (1, 'held'); SELECT 'open';\n",
         )
         .expect("written");
     let mut said = String::new();
@@ -265,13 +272,20 @@ fn what_triggers_do_to_our_own_posts_appears(database: Database) {
     let answers = "INSERT INTO topics (board_id, comment) VALUES (NEW.board_id, 'pong')";
     node.database.sql(&if node.database.is_postgres() {
         format!(
-            "CREATE FUNCTION answer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {answers}; RETURN NULL; END $$;
-             CREATE TRIGGER answer AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'ping') EXECUTE FUNCTION answer();
-             CREATE FUNCTION polite() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.comment := 'please'; RETURN NEW; END $$;
-             CREATE TRIGGER polite BEFORE INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'gimme') EXECUTE FUNCTION polite();"
+            "CREATE FUNCTION answer() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN {answers}; RETURN NULL; END $$;
+             CREATE TRIGGER answer AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'ping') \
+             EXECUTE FUNCTION answer();
+             CREATE FUNCTION polite() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN NEW.comment := 'please'; RETURN NEW; END $$;
+             CREATE TRIGGER polite BEFORE INSERT ON topics FOR EACH ROW \
+             WHEN (NEW.comment = 'gimme') EXECUTE FUNCTION polite();"
         )
     } else {
-        format!("CREATE TRIGGER answer AFTER INSERT ON topics WHEN NEW.comment = 'ping' BEGIN {answers}; END;")
+        format!(
+            "CREATE TRIGGER answer AFTER INSERT ON topics WHEN NEW.comment = 'ping' \
+            BEGIN {answers}; END;"
+        )
     });
     let (mut stream, mut mirror) = watch(&node, "main");
     let mut expected = Vec::new();

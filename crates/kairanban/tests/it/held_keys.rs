@@ -34,8 +34,10 @@ fn post_timed(node: &Node, comment: &str, key: Option<&str>) -> (Answer, Duratio
 /// Holds keys in an open transaction, `held-1` and so on, with a topic that they led to.
 fn hold_keys(database: &Database, count: usize) -> Lock {
     database.hold(&format!(
-        "INSERT INTO topics (comment) VALUES ('of the holder'); INSERT INTO idempotency (board_id, key, request, topic_id) \
-         SELECT board_id, 'held-' || n, 'other', id FROM topics, generate_series(1, {count}) AS n WHERE id = currval('topics_id_seq')"
+        "INSERT INTO topics (comment) VALUES ('of the holder'); \
+         INSERT INTO idempotency (board_id, key, request, topic_id) \
+         SELECT board_id, 'held-' || n, 'other', id FROM topics, generate_series(1, {count}) AS n \
+         WHERE id = currval('topics_id_seq')"
     ))
 }
 

@@ -140,7 +140,10 @@ fn lost_notifications_cost_no_more_than_a_poll() {
     // One link swallows everything from now on; the other's session is ended again and again.
     relay.swallow();
     for n in 0..3 {
-        one.database.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'kairanban listen' AND datname = current_database();");
+        one.database.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+            WHERE application_name = 'kairanban listen' AND datname = current_database();",
+        );
         let began = Instant::now();
         one.post(&format!("unheard {n}"));
         for stream in &mut streams {
@@ -277,16 +280,19 @@ fn what_a_later_version_adds_to_the_database_harms_nobody() {
     let cursor = stream.event().id.expect("a cursor");
     // It has a column, a table, a kind of change and a migration that this one does not know.
     node.database.sql(
-        "ALTER TABLE topics ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'; CREATE TABLE moods (name TEXT);
+        "ALTER TABLE topics ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'; \
+         CREATE TABLE moods (name TEXT);
          ALTER TABLE changes DROP CONSTRAINT changes_kind_check;
          INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000');",
     );
     // A topic that came in a way of its own: without a row that says `set`.
     node.database.sql(
         "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER;
-         INSERT INTO topics (board_id, comment, revision) VALUES (1, 'from the future', nextval('revision_seq'));
+         INSERT INTO topics (board_id, comment, revision) \
+         VALUES (1, 'from the future', nextval('revision_seq'));
          ALTER TABLE topics ENABLE TRIGGER USER;
-         INSERT INTO changes (kind, board_id, topic_id, revision, at) SELECT 'moved-in', 1, id, revision, timezone('utc', now()) FROM topics
+         INSERT INTO changes (kind, board_id, topic_id, revision, at) \
+         SELECT 'moved-in', 1, id, revision, timezone('utc', now()) FROM topics
          WHERE comment = 'from the future'; COMMIT; SELECT pg_notify('kairanban_public', '');",
     );
     assert!(stream.event().data.contains("from the future"));

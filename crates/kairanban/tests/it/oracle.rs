@@ -159,8 +159,8 @@ fn run(database: Database, nodes: usize) {
     };
     let faults = run.faults.lock().expect("a lock");
     let report = format!(
-        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {done}, {} acknowledged, {} events on {} streams, \
-         {checked} lists held against the log, {} faults\n",
+        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {done}, {} acknowledged, {} \
+         events on {} streams, {checked} lists held against the log, {} faults\n",
         time.as_secs(),
         run.posted.lock().expect("a lock").len(),
         run.events.load(Ordering::Relaxed),

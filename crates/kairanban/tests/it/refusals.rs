@@ -111,11 +111,16 @@ pub(crate) fn await_readiness(node: &Node, status: u16, part: &str) {
 fn before_insert(database: &Database, name: &str, word: &str, body: &str) {
     database.sql(&if database.is_postgres() {
         format!(
-            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;
-             CREATE TRIGGER {name} BEFORE INSERT ON topics FOR EACH ROW WHEN (NEW.comment LIKE '{word}%') EXECUTE FUNCTION {name}();"
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN {body} RETURN NEW; END $$;
+             CREATE TRIGGER {name} BEFORE INSERT ON topics FOR EACH ROW \
+             WHEN (NEW.comment LIKE '{word}%') EXECUTE FUNCTION {name}();"
         )
     } else {
-        format!("CREATE TRIGGER {name} BEFORE INSERT ON topics WHEN NEW.comment LIKE '{word}%' BEGIN {body} END;")
+        format!(
+            "CREATE TRIGGER {name} BEFORE INSERT ON topics WHEN NEW.comment LIKE '{word}%' \
+            BEGIN {body} END;"
+        )
     });
 }
 
@@ -299,11 +304,14 @@ fn a_dropped_row_is_refused(database: Database) {
     among_neighbours(&node, "drop me", 422, "refused", None);
     // And one that goes again as soon as it is there.
     node.database.sql(&if node.database.is_postgres() {
-        "CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM topics WHERE id = NEW.id; RETURN NULL; END $$;
-         CREATE TRIGGER take AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'take me') EXECUTE FUNCTION take();"
+        "CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM topics \
+         WHERE id = NEW.id; RETURN NULL; END $$;
+         CREATE TRIGGER take AFTER INSERT ON topics FOR EACH ROW WHEN (NEW.comment = 'take me') \
+         EXECUTE FUNCTION take();"
             .to_owned()
     } else {
-        "CREATE TRIGGER take AFTER INSERT ON topics WHEN NEW.comment = 'take me' BEGIN DELETE FROM topics WHERE id = NEW.id; END;"
+        "CREATE TRIGGER take AFTER INSERT ON topics WHEN NEW.comment = 'take me' BEGIN DELETE \
+         FROM topics WHERE id = NEW.id; END;"
             .to_owned()
     });
     among_neighbours(&node, "take me", 422, "refused", None);
@@ -317,7 +325,8 @@ fn a_post_that_a_trigger_archives_is_shown_nowhere(database: Database) {
     if node.database.is_postgres() {
         before_insert(&node.database, "put_away", "spam", "NEW.archived := true;");
     } else {
-        let put_away = "CREATE TRIGGER put_away AFTER INSERT ON topics WHEN NEW.comment LIKE 'spam%' BEGIN \
+        let put_away = "CREATE TRIGGER put_away AFTER INSERT ON topics \
+            WHEN NEW.comment LIKE 'spam%' BEGIN \
             UPDATE topics SET archived = 1 WHERE id = NEW.id; END;";
         node.database.sql(put_away);
     }
@@ -336,7 +345,8 @@ fn a_constraint_that_fails_at_the_commit_refuses_its_row_alone(database: Databas
     let node = Node::start(database);
     if node.database.is_postgres() {
         node.database.sql(
-            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$;
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN RAISE EXCEPTION 'too late'; END $$;
              CREATE CONSTRAINT TRIGGER late AFTER INSERT ON topics DEFERRABLE INITIALLY DEFERRED
                  FOR EACH ROW WHEN (NEW.comment = 'late') EXECUTE FUNCTION late();",
         );

@@ -212,19 +212,22 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
         .map(|node| node.stream("/b/main/stream?format=patch"))
         .collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
-    let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); UPDATE topics SET comment = 'edited' WHERE id = 1; \
+    let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); UPDATE topics \
+        SET comment = 'edited' WHERE id = 1; \
                     DELETE FROM topics WHERE id = 2;";
     if node.database.is_postgres() {
         node.database.sql(&format!(
-            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
+            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} \
+             ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
         ));
     } else {
         let triggers = node.database.sql(
             "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
         );
-        let names = node
-            .database
-            .sql("SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';");
+        let names = node.database.sql(
+            "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' \
+                AND tbl_name = 'topics';",
+        );
         node.database
             .sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
     }
@@ -257,13 +260,17 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
 #[test]
 fn triggers_that_forgot_replication_are_restored() {
     let node = Node::start_with(Database::postgres(), &[QUICK]);
-    let wrong = "SELECT count(*) FROM pg_trigger WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";
+    let wrong = "SELECT count(*) FROM pg_trigger \
+        WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";
     node.database
         .sql("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL;");
     within(Duration::from_secs(10), "restoring the triggers", || {
         node.database.sql(wrong) == "0"
     });
-    node.database.sql("SET session_replication_role = replica; INSERT INTO topics (board_id, comment) VALUES (1, 'applied');");
+    node.database.sql(
+        "SET session_replication_role = replica; \
+        INSERT INTO topics (board_id, comment) VALUES (1, 'applied');",
+    );
     let unlogged = node
         .database
         .sql("SELECT count(*) FROM topics WHERE revision = 0;");
@@ -310,7 +317,10 @@ fn a_commit_that_follows_on_another_history_begins_an_epoch() {
     node.post("before");
     let first = epoch();
     // The same number at another time; no trigger sees it.
-    node.database.sql("UPDATE changes SET at = at - interval '1 day' WHERE revision = (SELECT max(revision) FROM changes);");
+    node.database.sql(
+        "UPDATE changes SET at = at - interval '1 day' WHERE revision = \
+        (SELECT max(revision) FROM changes);",
+    );
     node.post("after");
     let end = Instant::now() + Duration::from_millis(2500);
     while epoch() == first {

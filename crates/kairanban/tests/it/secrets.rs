@@ -328,7 +328,8 @@ fn a_token_that_cannot_be_printed_does_not_stay() {
             let quoted = program().get_program().to_string_lossy().into_owned();
             // With `| true` the reader is gone before the program writes.
             let line = format!(
-                "set -o pipefail; (while kill -0 $PPID 2>/dev/null && [ -e /nowhere ]; do :; done; exec '{quoted}' token create --scope admin) {redirect}"
+                "set -o pipefail; (while kill -0 $PPID 2>/dev/null && [ -e /nowhere ]; do :; done; \
+                 exec '{quoted}' token create --scope admin) {redirect}"
             );
             let mut shell = Command::new("bash");
             shell.args(["-c", &line]).env("DATABASE_URL", &url);

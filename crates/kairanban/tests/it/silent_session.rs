@@ -129,7 +129,8 @@ impl Frozen {
     /// Freezes the backend of the session that committed last.
     fn writer_of(node: &Node) -> Self {
         let pid = node.database.sql(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kairanban' \
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'kairanban' \
              AND query = 'COMMIT' ORDER BY state_change DESC LIMIT 1;",
         );
         assert!(

@@ -218,8 +218,9 @@ fn no_point_of_a_connection_lets_it_drip_on() {
 #[test]
 fn a_web_socket_cannot_drip_on() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    let handshake = "GET /b/main/ws HTTP/1.1\r\nHost: board.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let handshake = "GET /b/main/ws HTTP/1.1\r\nHost: board.test\r\nConnection: \
+        Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
+        dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let frame = [handshake.as_bytes(), &[0x81, 0xfe, 0x7f, 0xff, 0, 0, 0, 0]].concat();
     let mut drippers = [Dripper::new(
         node.address,
@@ -239,7 +240,8 @@ fn a_web_socket_cannot_drip_on() {
 #[test]
 fn slow_heads_are_told_so_and_slow_bodies_too() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    let body = "POST / HTTP/1.1\r\nHost: board.test\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\n";
+    let body = "POST / HTTP/1.1\r\nHost: board.test\r\nContent-Type: text/plain\r\nContent-Length: \
+        999\r\n\r\n";
     for (sent, answers) in [
         ("GET", 0),
         (&format!("{FIRST}GET"), 1),

@@ -55,7 +55,10 @@ const NO_WAIT: (&str, &str) = ("KAIRANBAN_DATABASE__START_WAIT_S", "0");
 fn a_database_that_is_not_utf8_is_refused_before_anything_is_made() {
     for encoding in ["SQL_ASCII", "EUC_JP", "LATIN1"] {
         let (server, name) = (server(), unique("enc"));
-        server.sql(&format!("CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C';"));
+        server.sql(&format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 \
+            LC_COLLATE 'C' LC_CTYPE 'C';"
+        ));
         let url = format!(
             "{}/{name}",
             server.url().rsplit_once('/').expect("a database").0
@@ -176,7 +179,8 @@ fn what_waiting_cannot_mend_ends_the_start_at_once() {
         ("28P01", "password authentication failed for user \"ann\""),
         (
             "28000",
-            "no pg_hba.conf entry for host \"127.0.0.1\", user \"ann\", database \"d\", no encryption",
+            "no pg_hba.conf entry for host \"127.0.0.1\", user \"ann\", database \"d\", no \
+             encryption",
         ),
         ("28000", "role \"ann\" is not permitted to log in"),
         ("28000", "role \"ann\" does not exist"),
@@ -231,9 +235,12 @@ fn behind_a_pooler_other_programs_keep_their_settings() {
         .1
         .to_owned();
     let pooled = format!("{}/{name}", bouncer.rsplit_once('/').expect("a database").0);
-    const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) || (SELECT count(*) FROM pg_listening_channels()) \
-        FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', \
-        'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', 'default_transaction_isolation');";
+    const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) || \
+        (SELECT count(*) FROM pg_listening_channels()) \
+        FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
+        'idle_in_transaction_session_timeout', \
+        'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', \
+        'default_transaction_isolation');";
     let usual = database.sql(SETTINGS);
     // Many at a time, each with a backend of its own, so that none of the pool's is left out.
     let all_have_the_usual = |when: &str| {
@@ -305,7 +312,11 @@ fn a_node_says_that_its_default_board_is_not_the_one_of_the_database() {
         );
         database.sql("DELETE FROM identity WHERE key = 'default_board';");
         assert!(!says("main"), "nothing is known");
-        database.sql("DELETE FROM identity WHERE key = 'default_board'; INSERT INTO identity (key, value) SELECT 'default_board', id FROM boards WHERE name = 'main';");
+        database.sql(
+            "DELETE FROM identity WHERE key = 'default_board'; \
+            INSERT INTO identity (key, value) SELECT 'default_board', id FROM boards \
+            WHERE name = 'main';",
+        );
         assert!(!says("main"));
         assert!(says("another"));
     }

@@ -95,7 +95,10 @@ fn patches_lead_to_the_board(database: Database) {
     mirror.take(&first);
     let id = node.post("a\u{2028}b\r\n\r\nevent: admin\r\rdata: x");
     node.post("b");
-    node.database.sql(&format!("UPDATE topics SET comment = 'changed' WHERE id = {id}; DELETE FROM topics WHERE comment = 'b';"));
+    node.database.sql(&format!(
+        "UPDATE topics SET comment = 'changed' WHERE id = {id}; DELETE \
+        FROM topics WHERE comment = 'b';"
+    ));
     while mirror.comments() != ["changed"] {
         let event = stream.event();
         assert_eq!(event.name, "patch");
@@ -119,8 +122,10 @@ fn a_cursor_is_continued_exactly(database: Database) {
     node.resume("/topic_stream/", &at)
         .quiet_for(Duration::from_millis(300));
     // Behind: exactly what is missing, also while nobody watched.
-    node.database
-        .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'b'), (1, 'c'); DELETE FROM topics WHERE comment = 'a';");
+    node.database.sql(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'b'), (1, 'c'); DELETE FROM topics \
+            WHERE comment = 'a';",
+    );
     node.post("d");
     let event = node.resume(path, &at).event();
     assert_eq!(event.name, "patch");

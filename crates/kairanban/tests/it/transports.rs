@@ -304,7 +304,8 @@ fn from_node_to_node() {
             one.post(&format!("{:.6}", wall_clock()));
         });
         measure("`psql`", &|| {
-            let insert = "INSERT INTO topics (board_id, comment) VALUES (1, extract(epoch FROM clock_timestamp())::text);";
+            let insert = "INSERT INTO topics (board_id, comment) VALUES (1, extract(epoch \
+                FROM clock_timestamp())::text);";
             one.database.sql(insert);
         });
     }

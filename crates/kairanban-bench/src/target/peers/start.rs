@@ -30,7 +30,8 @@ http {{
   server {{
     listen {address} backlog=16384;
     location = /ready {{ return 204; }}
-    location /sub {{ nchan_subscriber eventsource; nchan_channel_id board; nchan_eventsource_ping_interval 0; }}
+    location /sub {{ nchan_subscriber eventsource; nchan_channel_id board; \
+    nchan_eventsource_ping_interval 0; }}
     location /pub {{ nchan_publisher; nchan_channel_id board; nchan_message_buffer_length 50; }}
   }}
 }}

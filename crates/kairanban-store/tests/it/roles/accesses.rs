@@ -9,7 +9,11 @@ use crate::place::{Foreign, Place};
 type Access = (String, String);
 
 fn accesses_of_table(owner: &mut Foreign, table: &str) -> Vec<Access> {
-    let column = owner.ask(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum DESC LIMIT 1"));
+    let column = owner.ask(&format!(
+        "SELECT attname FROM pg_attribute \
+        WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped \
+        ORDER BY attnum DESC LIMIT 1"
+    ));
     let mut tried = vec![
         (format!("read {table}"), format!("SELECT * FROM {table}")),
         (
@@ -32,7 +36,8 @@ fn accesses_of_table(owner: &mut Foreign, table: &str) -> Vec<Access> {
         (
             format!("trigger {table}"),
             format!(
-                "CREATE TRIGGER x AFTER INSERT ON {table} EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()"
+                "CREATE TRIGGER x AFTER INSERT ON {table} \
+                 EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()"
             ),
         ),
         (
@@ -42,7 +47,8 @@ fn accesses_of_table(owner: &mut Foreign, table: &str) -> Vec<Access> {
         (
             format!("refer {table}"),
             format!(
-                "SELECT CASE WHEN has_table_privilege('{table}', 'REFERENCES') THEN 1 ELSE 1 / 0 END"
+                "SELECT CASE WHEN has_table_privilege('{table}', 'REFERENCES') THEN 1 \
+                 ELSE 1 / 0 END"
             ),
         ),
         (
@@ -90,7 +96,10 @@ fn accesses_of_sequence(sequence: &str) -> [Access; 4] {
 }
 
 fn accesses_of_function(owner: &mut Foreign, function: &str) -> [Access; 3] {
-    let nulls = owner.ask(&format!("SELECT coalesce(string_agg('NULL', ', '), '') FROM pg_proc p, generate_series(1, pronargs) WHERE proname = '{function}'"));
+    let nulls = owner.ask(&format!(
+        "SELECT coalesce(string_agg('NULL', ', '), '') \
+        FROM pg_proc p, generate_series(1, pronargs) WHERE proname = '{function}'"
+    ));
     [
         (
             format!("call {function}"),
@@ -99,7 +108,8 @@ fn accesses_of_function(owner: &mut Foreign, function: &str) -> [Access; 3] {
         (
             format!("hang {function}"),
             format!(
-                "CREATE TEMP TABLE x (id bigint); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION {function}()"
+                "CREATE TEMP TABLE x (id bigint); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW \
+                 EXECUTE FUNCTION {function}()"
             ),
         ),
         (

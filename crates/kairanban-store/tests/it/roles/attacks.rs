@@ -37,10 +37,14 @@ fn nothing_is_forged_by_our_functions_on_another_table() {
                 // Each in a session of its own: its tables go with it.
                 let mut attacker = writer.connect();
                 let forged = attacker.try_run(&format!(
-                    "CREATE TEMP TABLE topics (id bigint, board_id bigint, comment text, author text, created_at timestamptz, updated_at timestamptz,
-                         archived bool, revision bigint, edited_at timestamptz, writer xid8, proof uuid, title text, read text, post text);
-                     CREATE TRIGGER forge AFTER {event} ON pg_temp.topics {rows} EXECUTE FUNCTION public.{function}();
-                     INSERT INTO pg_temp.topics (id, board_id, comment) VALUES (1, 1, 'forged'); DELETE FROM pg_temp.topics; TRUNCATE pg_temp.topics"
+                    "CREATE TEMP TABLE topics (id bigint, board_id bigint, comment text, \
+                     author text, created_at timestamptz, updated_at timestamptz,
+                         archived bool, revision bigint, edited_at timestamptz, writer xid8, \
+                         proof uuid, title text, read text, post text);
+                     CREATE TRIGGER forge AFTER {event} ON pg_temp.topics {rows} \
+                     EXECUTE FUNCTION public.{function}();
+                     INSERT INTO pg_temp.topics (id, board_id, comment) VALUES (1, 1, 'forged'); \
+                     DELETE FROM pg_temp.topics; TRUNCATE pg_temp.topics"
                 ));
                 assert!(
                     forged.is_err(),
@@ -74,9 +78,13 @@ fn no_setting_changes_what_a_write_comes_to() {
                 continue;
             }
             let before = place.head();
-            attacker.run("INSERT INTO topics (comment, revision) VALUES ('theirs', -1); UPDATE topics SET revision = 9007199254740991; \
-                UPDATE topics SET comment = 'changed', revision = -1 WHERE comment = 'theirs'; UPDATE topics SET archived = true WHERE comment = 'changed'; \
-                DELETE FROM topics WHERE comment = 'changed'");
+            attacker.run(
+                "INSERT INTO topics (comment, revision) VALUES ('theirs', -1); \
+                UPDATE topics SET revision = 9007199254740991; \
+                UPDATE topics SET comment = 'changed', revision = -1 WHERE comment = 'theirs'; \
+                UPDATE topics SET archived = true WHERE comment = 'changed'; \
+                DELETE FROM topics WHERE comment = 'changed'",
+            );
             let kinds: Vec<_> = place
                 .changes(before)
                 .iter()
@@ -119,10 +127,15 @@ fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
     let mut attacker = writer.connect();
     let names = list(
         &mut owner,
-        "SELECT DISTINCT proname FROM pg_proc WHERE proname IN ('nextval', 'setval', 'current_setting', 'set_config', \
-        'pg_notify', 'pg_current_xact_id', 'clock_timestamp', 'has_table_privilege', 'pg_sequence_last_value')",
+        "SELECT DISTINCT proname FROM pg_proc WHERE proname IN ('nextval', 'setval', \
+         'current_setting', 'set_config', \
+        'pg_notify', 'pg_current_xact_id', 'clock_timestamp', 'has_table_privilege', \
+        'pg_sequence_last_value')",
     );
-    attacker.run("CREATE FUNCTION evil.note() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'run as %', current_user; END $$");
+    attacker.run(
+        "CREATE FUNCTION evil.note() RETURNS text LANGUAGE plpgsql AS $$ \
+        BEGIN RAISE 'run as %', current_user; END $$",
+    );
     for name in names {
         for arguments in [
             "",
@@ -134,23 +147,31 @@ fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
             "regclass, bigint",
             "oid, text",
         ] {
-            attacker.run(&format!("CREATE FUNCTION evil.{name}({arguments}) RETURNS text LANGUAGE sql AS 'SELECT evil.note()'"));
+            attacker.run(&format!(
+                "CREATE FUNCTION evil.{name}({arguments}) RETURNS text LANGUAGE \
+                sql AS 'SELECT evil.note()'"
+            ));
         }
     }
     attacker.run(
-        "CREATE FUNCTION evil.eq(bigint, bigint) RETURNS boolean LANGUAGE sql AS $$ SELECT evil.note() IS NULL $$; \
+        "CREATE FUNCTION evil.eq(bigint, bigint) RETURNS boolean LANGUAGE sql AS $$ \
+         SELECT evil.note() IS NULL $$; \
         CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.eq); \
         CREATE OPERATOR evil.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.eq)",
     );
     for table in list(&mut owner, TABLES) {
         attacker.run(&format!(
-            "CREATE TABLE evil.{table} (id bigint, nothing boolean); CREATE TEMP TABLE {table} (id bigint, nothing boolean)"
+            "CREATE TABLE evil.{table} (id bigint, nothing boolean); \
+             CREATE TEMP TABLE {table} (id bigint, nothing boolean)"
         ));
     }
     attacker.run("SET search_path = evil, pg_temp, pg_catalog, public");
     let before = place.head();
-    attacker.run("INSERT INTO public.topics (comment) VALUES ('a'); UPDATE public.topics SET comment = 'b' WHERE comment OPERATOR(pg_catalog.=) 'a'; \
-        DELETE FROM public.topics WHERE comment OPERATOR(pg_catalog.=) 'first'");
+    attacker.run(
+        "INSERT INTO public.topics (comment) VALUES ('a'); UPDATE public.topics \
+        SET comment = 'b' WHERE comment OPERATOR(pg_catalog.=) 'a'; \
+        DELETE FROM public.topics WHERE comment OPERATOR(pg_catalog.=) 'first'",
+    );
     assert_eq!(place.changes(before).len(), 3);
     assert_eq!(place.comments(), ["b"]);
     drop(attacker);

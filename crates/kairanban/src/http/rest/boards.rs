@@ -111,7 +111,8 @@ fn edit(
     tag = "boards",
     summary = "Boards, by name",
     params(BoardsQuery),
-    responses((status = 200, body = BoardsView<'_>, description = "Those that the caller may read, by name"), Refusal),
+    responses((status = 200, body = BoardsView<'_>, description = "Those that the caller may read, \
+        by name"), Refusal),
     security((), ("token" = [])),
 )]
 pub async fn get_boards(
@@ -148,7 +149,8 @@ pub async fn get_boards(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "One board",
-    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(("board" = String, Path, description = "A board's \
+        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
     responses((status = 200, body = BoardSummary<'_>, description = "The board"), Refusal),
     security((), ("token" = [])),
 )]
@@ -227,9 +229,11 @@ pub async fn post_board_info(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "Change a board: title and policies",
-    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(("board" = String, Path, description = "A board's \
+        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
     request_body = BoardChange,
-    responses((status = 200, body = BoardSummary<'_>, description = "As it stands now"), Refusal, Forbidden, BadBody),
+    responses((status = 200, body = BoardSummary<'_>, description = "As it stands \
+        now"), Refusal, Forbidden, BadBody),
     security(("token" = [])),
 )]
 pub async fn patch_board_info(
@@ -258,7 +262,8 @@ pub async fn patch_board_info(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "Delete a board with its topics",
-    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(("board" = String, Path, description = "A board's \
+        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
     responses(
         (status = 204, description = "Gone, and its streams are told"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "It is the board at `/`"),

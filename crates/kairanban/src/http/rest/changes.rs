@@ -41,9 +41,11 @@ pub struct ChangesQuery {
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
     summary = "What happened, without text",
-    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ChangesQuery),
+    params(("board" = String, Path, description = "A board's \
+        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ChangesQuery),
     responses(
-        (status = 200, body = ChangesView, description = "What happened, in the order of commits", headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
+        (status = 200, body = ChangesView, description = "What happened, in the order of \
+            commits", headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
         (status = 410, body = Problem, content_type = "application/problem+json", description = "The log does not reach back that far, or the cursor is of another history"),
         Refusal,
     ),

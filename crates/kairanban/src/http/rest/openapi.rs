@@ -19,16 +19,17 @@ use crate::error::ApiError;
 /// The document's address, as the pages that show it know it.
 const ADDRESS: &str = "/api/v1/openapi.json";
 /// Those pages style themselves by attributes and draw small pictures from `data:`.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
-    img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' \
+    'unsafe-inline'; connect-src 'self'; img-src 'self' data:; form-action 'none'; base-uri \
+    'none'; frame-ancestors 'none'";
 
-/// The document.
+/// The OpenAPI document of the REST interface.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "kairanban",
-        description = "A live bulletin board. A write commits, then every open stream hears of it. The streams themselves are at \
-            `/b/{board}/stream`."
+        description = "A live bulletin board. A write commits, then every open stream hears of it. \
+            The streams themselves are at `/b/{board}/stream`."
     ),
     paths(
         boards::get_boards,

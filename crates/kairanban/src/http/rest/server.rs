@@ -45,7 +45,8 @@ pub struct AuditQuery {
     tag = "server",
     summary = "What administrators did",
     params(AuditQuery),
-    responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the newest first"), Refusal, Forbidden),
+    responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the \
+        newest first"), Refusal, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_audit(
@@ -82,7 +83,8 @@ pub async fn get_audit(
     path = "/api/v1/stats",
     tag = "server",
     summary = "What this node does now",
-    responses((status = 200, body = Stats, description = "What this node does now"), Refusal, Forbidden),
+    responses((status = 200, body = Stats, description = "What this node does \
+        now"), Refusal, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_stats(

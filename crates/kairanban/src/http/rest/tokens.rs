@@ -115,7 +115,8 @@ pub struct TicketDraft {
     tag = "tokens",
     summary = "Tokens",
     params(TokensQuery),
-    responses((status = 200, body = TokensView<'_>, description = "All of them, the oldest first"), Refusal, Forbidden),
+    responses((status = 200, body = TokensView<'_>, description = "All of them, the oldest \
+        first"), Refusal, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_tokens(
@@ -152,7 +153,8 @@ pub async fn get_tokens(
     summary = "Make a token",
     request_body = TokenDraft,
     responses(
-        (status = 201, body = NewTokenView<'_>, description = "Made, and shown this once", headers(("Location" = String, description = "Its address"))),
+        (status = 201, body = NewTokenView<'_>, description = "Made, and shown this \
+            once", headers(("Location" = String, description = "Its address"))),
         Refusal, Forbidden, BadBody,
     ),
     security(("token" = [])),
@@ -184,7 +186,8 @@ pub async fn post_token(
     tag = "tokens",
     summary = "One token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
-    responses((status = 200, body = TokenView<'_>, description = "What is known of it"), Refusal, Forbidden),
+    responses((status = 200, body = TokenView<'_>, description = "What is known of \
+        it"), Refusal, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_token(
@@ -207,7 +210,8 @@ pub async fn get_token(
     tag = "tokens",
     summary = "End a token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
-    responses((status = 204, description = "Ended, and the streams that it let in"), Refusal, Forbidden),
+    responses((status = 204, description = "Ended, and the streams that it let \
+        in"), Refusal, Forbidden),
     security(("token" = [])),
 )]
 pub async fn delete_token(
@@ -233,7 +237,8 @@ pub async fn delete_token(
     tag = "tokens",
     summary = "Make a ticket for one stream",
     request_body = TicketDraft,
-    responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by `?ticket=`"), Refusal, Forbidden, BadBody),
+    responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by \
+        `?ticket=`"), Refusal, Forbidden, BadBody),
     security(("token" = [])),
 )]
 pub async fn post_ticket(

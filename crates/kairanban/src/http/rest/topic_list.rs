@@ -52,11 +52,15 @@ pub struct TopicsQuery {
     path = "/api/v1/boards/{board}/topics",
     tag = "topics",
     summary = "The live list, or a page of all topics",
-    params(("board" = String, Path, description = "A board's name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), TopicsQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that one has")),
+    params(("board" = String, Path, description = "A board's \
+        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), TopicsQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that one has")),
     responses(
-        (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of all topics",
+        (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of \
+            all topics",
             content((LiveListView<'_> = "application/json")),
-            headers(("ETag" = String, description = "The cursor, of the live list only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the last"))),
+            headers(("ETag" = String, description = "The cursor, of the live list \
+                only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the \
+                    last"))),
         (status = 304, description = "Nothing is newer"),
         Refusal,
     ),

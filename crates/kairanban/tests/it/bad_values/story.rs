@@ -186,8 +186,10 @@ impl Story {
             );
         }
         let said = self.comment();
-        self.database
-            .sql(&format!("INSERT INTO topics (board_id, comment) SELECT id, '{said}' FROM boards WHERE name = 'main';"));
+        self.database.sql(&format!(
+            "INSERT INTO topics (board_id, comment) SELECT id, '{said}' FROM boards \
+                WHERE name = 'main';"
+        ));
         let deadline = Instant::now() + PATIENCE;
         while !self.node.get("/").body.contains(&said) {
             assert!(
@@ -218,8 +220,10 @@ impl Story {
 }
 
 const NO_CONSTRAINTS_SQLITE: &str = "PRAGMA writable_schema = ON;
-    UPDATE sqlite_master SET sql = replace(replace(replace(replace(sql, 'NOT NULL ON CONFLICT REPLACE', ''), 'NOT NULL', ''),
-        'CHECK (', 'CHECK (1 OR '), ') STRICT', ')') WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\';
+    UPDATE sqlite_master SET sql = replace(replace(replace(replace(sql, 'NOT NULL \
+    ON CONFLICT REPLACE', ''), 'NOT NULL', ''),
+        'CHECK (', 'CHECK (1 OR '), ') STRICT', ')') WHERE type = 'table' \
+        AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\';
     PRAGMA writable_schema = RESET;
     DROP TRIGGER topics_stamp_kept;
     DROP TRIGGER IF EXISTS boards_renamed_as_text;";
@@ -229,9 +233,12 @@ const NO_CONSTRAINTS_POSTGRES: &str = "DO $$ DECLARE c record; BEGIN
         WHERE contype IN ('c', 'f') AND connamespace = current_schema()::regnamespace LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.t, c.conname);
     END LOOP;
-    FOR c IN SELECT a.attrelid::regclass AS t, attname FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid
-        WHERE r.relkind = 'r' AND r.relnamespace = current_schema()::regnamespace AND attnum > 0 AND attnotnull AND attidentity = ''
-          AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) LOOP
+    FOR c IN SELECT a.attrelid::regclass AS t, attname FROM pg_attribute a \
+    JOIN pg_class r ON r.oid = a.attrelid
+        WHERE r.relkind = 'r' AND r.relnamespace = current_schema()::regnamespace AND attnum > 0 \
+        AND attnotnull AND attidentity = ''
+          AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary \
+          AND a.attnum = ANY (i.indkey)) LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', c.t, c.attname);
     END LOOP; END $$;";
 

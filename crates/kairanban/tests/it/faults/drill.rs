@@ -218,7 +218,8 @@ impl<'a> Scene<'a> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let stored = self.direct.sql(
-                "SELECT topics.id || ' ' || revision || ' ' || comment FROM topics JOIN boards ON boards.id = board_id \
+                "SELECT topics.id || ' ' || revision || ' ' || comment FROM topics \
+                 JOIN boards ON boards.id = board_id \
                  WHERE name = 'main' AND NOT archived ORDER BY topics.id;",
             );
             let stored: Vec<_> = stored.lines().collect();

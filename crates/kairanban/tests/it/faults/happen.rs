@@ -200,8 +200,10 @@ pub(super) mod postgres {
         signal("-STOP", &pid);
         // Not while it holds a lock of Postgres's own: then all of Postgres would stand still, which is another fault.
         let still = format!(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'relation' AND granted AND mode NOT IN \
-             ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) FROM pg_stat_activity WHERE {writers} AND pid = {pid} \
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'relation' \
+             AND granted AND mode NOT IN \
+             ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) FROM pg_stat_activity \
+             WHERE {writers} AND pid = {pid} \
              AND (wait_event_type IS NULL OR wait_event_type = 'Client')"
         );
         if patient_sql(url, &still).as_deref() == Some(if with_lock { "t" } else { "f" }) {
@@ -241,7 +243,8 @@ pub(super) mod postgres {
         let refuse = |refuse: bool| {
             let name = direct.url().rsplit_once('/').expect("a name").1.to_owned();
             direct.sql(&format!(
-                "SET default_transaction_read_only = off; ALTER DATABASE {name} SET default_transaction_read_only = {refuse};"
+                "SET default_transaction_read_only = off; ALTER DATABASE {name} \
+                 SET default_transaction_read_only = {refuse};"
             ));
             direct.sql(TERMINATE);
         };

@@ -22,9 +22,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Promised for a write, and for every list, once the database or the server is back.
 const RECOVER_MAX: Duration = Duration::from_secs(5);
 
-pub(super) const HEAD: &str = "| fault | first 503 after | longest wait for an answer | longest time without an acknowledgement \
-    | next post acknowledged after | all shown after | acknowledged | repeated (requests) | lost | doubled |\n\
-    |---|---|---|---|---|---|---|---|---|---|\n";
+pub(super) const HEAD: &str = "| fault | first 503 after | longest wait for an answer | longest \
+    time without an acknowledgement | next post acknowledged after | all shown after | \
+    acknowledged | repeated (requests) | lost | doubled \
+    |\n|---|---|---|---|---|---|---|---|---|---|\n";
 
 pub(super) struct Outcome {
     name: &'static str,
@@ -260,7 +261,8 @@ fn longest_silence(record: &Record) -> Duration {
 /// When the last of the streams showed the list with this post.
 fn shown_at(scene: &Scene<'_>, next: &Acknowledged, watches: &[Watch]) -> Option<Instant> {
     let revision = scene.direct.sql(&format!(
-        "SELECT min(changes.revision) FROM changes JOIN topics ON topics.id = topic_id WHERE comment = '{}';",
+        "SELECT min(changes.revision) FROM changes JOIN topics ON topics.id = topic_id \
+         WHERE comment = '{}';",
         next.comment
     ));
     let revision = revision.parse().ok()?;

@@ -86,13 +86,17 @@ impl Backup {
 /// Changes rows past the triggers, as a bulk load with triggers off does.
 pub(super) fn change_past_the_triggers(database: &Database, name: &str) {
     let changes = format!(
-        "INSERT INTO topics (board_id, comment) VALUES ((SELECT id FROM boards WHERE name = 'main'), '{name}'); \
-         UPDATE topics SET comment = comment || 'y' WHERE id = (SELECT max(id) FROM topics WHERE comment LIKE 'p%'); \
-         DELETE FROM topics WHERE id = (SELECT min(id) FROM topics WHERE comment LIKE 'p%' AND NOT archived);"
+        "INSERT INTO topics (board_id, comment) VALUES ((SELECT id FROM boards \
+         WHERE name = 'main'), '{name}'); \
+         UPDATE topics SET comment = comment || 'y' WHERE id = (SELECT max(id) FROM topics \
+         WHERE comment LIKE 'p%'); \
+         DELETE FROM topics WHERE id = (SELECT min(id) FROM topics WHERE comment LIKE 'p%' \
+         AND NOT archived);"
     );
     if database.is_postgres() {
         database.sql(&format!(
-            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {changes} ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
+            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {changes} \
+             ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
         ));
         return;
     }
@@ -119,7 +123,8 @@ pub(super) fn triggers_are_restored(database: &Database) -> bool {
 /// Stops one of the server's sessions for a while, as a frozen machine or link does. Postgres only.
 pub(super) fn freeze_a_session(database: &Database, random: &mut fastrand::Rng, time: Duration) {
     let sessions = database.sql(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY pid;",
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+         AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY pid;",
     );
     let sessions: Vec<_> = sessions.lines().collect();
     let Some(session) = sessions.get(random.usize(..sessions.len().max(1))) else {
@@ -211,7 +216,8 @@ fn shows_board(node: &Node, board: &str, epoch: Option<&str>) -> bool {
         })
         .collect();
     let stored = node.database.sql(&format!(
-        "SELECT topics.id || ' ' || revision || ' ' || comment FROM topics JOIN boards ON boards.id = board_id \
+        "SELECT topics.id || ' ' || revision || ' ' || comment FROM topics \
+         JOIN boards ON boards.id = board_id \
          WHERE name = '{board}' AND NOT archived ORDER BY topics.id;"
     ));
     let stored: Vec<_> = stored.lines().collect();

@@ -49,7 +49,8 @@ impl fmt::Display for Done {
         } = self;
         write!(
             f,
-            "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within {noticed:.1?}, "
+            "{restarts} restarts, {freezes} frozen sessions, {restores} restores shown within \
+             {noticed:.1?}, "
         )?;
         write!(
             f,

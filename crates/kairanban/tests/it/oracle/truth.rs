@@ -54,8 +54,10 @@ impl Truth {
     /// Replays what the log holds beyond what was replayed.
     pub(crate) fn replay(&mut self, database: &Database) {
         let log = database.sql(&format!(
-            "SELECT revision || ' ' || kind || ' ' || CASE board_id WHEN (SELECT id FROM boards WHERE name = 'main') THEN 0 ELSE 1 END \
-             || ' ' || coalesce(topic_id, 0) FROM changes WHERE revision > {} ORDER BY revision, id;",
+            "SELECT revision || ' ' || kind || ' ' || CASE board_id WHEN (SELECT id FROM boards \
+             WHERE name = 'main') THEN 0 ELSE 1 END \
+             || ' ' || coalesce(topic_id, 0) FROM changes WHERE revision > {} \
+             ORDER BY revision, id;",
             self.replayed_to
         ));
         let mut lines = log.lines().map(entry).peekable();
@@ -185,7 +187,8 @@ impl Tables {
         let rows = database.sql(
             "SELECT 'epoch ' || value FROM identity WHERE key = 'epoch' \
              UNION ALL SELECT 'head ' || coalesce(max(revision), 0) FROM changes \
-             UNION ALL SELECT name || ' ' || topics.id || ' ' || revision FROM topics JOIN boards ON boards.id = board_id \
+             UNION ALL SELECT name || ' ' || topics.id || ' ' || revision FROM topics \
+             JOIN boards ON boards.id = board_id \
              WHERE NOT archived;",
         );
         let mut tables = Self {

@@ -21,10 +21,13 @@ pub(super) type Posted = HashSet<String>;
 /// A trigger of the owner's that refuses some comments.
 pub(crate) fn moderate(database: &Database) {
     database.sql(if database.is_postgres() {
-        "CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no spam here''; END'; \
-         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW WHEN (NEW.comment LIKE 'spam%') EXECUTE FUNCTION moderate();"
+        "CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no spam \
+         here''; END'; \
+         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW \
+         WHEN (NEW.comment LIKE 'spam%') EXECUTE FUNCTION moderate();"
     } else {
-        "CREATE TRIGGER moderate BEFORE INSERT ON topics WHEN NEW.comment LIKE 'spam%' BEGIN SELECT RAISE(ABORT, 'no spam here'); END;"
+        "CREATE TRIGGER moderate BEFORE INSERT ON topics WHEN NEW.comment LIKE 'spam%' BEGIN \
+         SELECT RAISE(ABORT, 'no spam here'); END;"
     });
 }
 
@@ -150,7 +153,8 @@ fn statement(random: &mut fastrand::Rng, name: &str, database: &Database) -> Str
         9 | 10 => {
             let ahead = random.u32(1..20);
             format!(
-                "INSERT INTO topics (id, board_id, comment) SELECT max(id) + {ahead}, {on}, '{name}' FROM topics"
+                "INSERT INTO topics (id, board_id, comment) \
+                 SELECT max(id) + {ahead}, {on}, '{name}' FROM topics"
             )
         }
         // A board is deleted, and one of its name made.
@@ -172,8 +176,10 @@ fn statement(random: &mut fastrand::Rng, name: &str, database: &Database) -> Str
         }
         // As a logical replication applies it.
         13 if database.is_postgres() => format!(
-            "SET LOCAL session_replication_role = replica; INSERT INTO topics (board_id, comment) VALUES ({on}, '{name}'); \
-             UPDATE topics SET comment = comment || 'x' WHERE id = {}; SET LOCAL session_replication_role = origin",
+            "SET LOCAL session_replication_role = replica; INSERT INTO topics (board_id, comment) \
+             VALUES ({on}, '{name}'); \
+             UPDATE topics SET comment = comment || 'x' WHERE id = {}; \
+             SET LOCAL session_replication_role = origin",
             some("comment LIKE 'p%'")
         ),
         // SQLite has one writer at a time: one that waits would only hold up all others.

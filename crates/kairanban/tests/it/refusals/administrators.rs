@@ -39,9 +39,11 @@ impl Refused<'_> {
             return (
                 format!(
                     "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                     IF to_jsonb(OLD) ->> 'revision' IS DISTINCT FROM to_jsonb(NEW) ->> 'revision' AND TG_OP = 'UPDATE'
+                     IF to_jsonb(OLD) ->> 'revision' IS DISTINCT FROM to_jsonb(NEW) ->> 'revision' \
+                     AND TG_OP = 'UPDATE'
                      THEN RETURN NEW; END IF; RAISE EXCEPTION 'not {table}'; END $$;
-                     CREATE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();"
+                     CREATE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW \
+                     EXECUTE FUNCTION refuse();"
                 ),
                 format!("DROP TRIGGER refuse ON {table}; DROP FUNCTION refuse();"),
             );
@@ -53,7 +55,8 @@ impl Refused<'_> {
         };
         (
             format!(
-                "CREATE TRIGGER refuse BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, 'not {table}'); END;"
+                "CREATE TRIGGER refuse BEFORE {event} ON {table} BEGIN \
+                 SELECT RAISE(ABORT, 'not {table}'); END;"
             ),
             "DROP TRIGGER refuse;".to_owned(),
         )

@@ -159,7 +159,8 @@ fn an_import_with_ids_of_its_own_costs_no_post() {
     );
     for first in [1, 300] {
         node.database.sql(&format!(
-            "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'imported ' || g FROM generate_series({first}, {first} + 99) g;
+            "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'imported ' || g \
+             FROM generate_series({first}, {first} + 99) g;
              SELECT setval(pg_get_serial_sequence('topics', 'id'), {first});"
         ));
         let comments: Vec<_> = (0..12).map(|n| format!("after {first} {n}")).collect();
@@ -219,7 +220,8 @@ fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
     let owner = Node::start(Database::postgres());
     let role = format!("writer_{}_{}", std::process::id(), owner.address.port());
     owner.database.sql(&format!(
-        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES \
+         IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
          GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
     ));
     let url = owner
@@ -261,7 +263,8 @@ fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
         await_readiness(&node, 200, "ready");
     }
     owner.database.sql(
-        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL USING (true) WITH CHECK (comment <> 'hidden');",
+        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL \
+         USING (true) WITH CHECK (comment <> 'hidden');",
     );
     among_neighbours(&node, "hidden", 422, "refused", None);
     drop(node);
@@ -277,7 +280,8 @@ fn a_writer_that_cannot_connect_is_named() {
     let role = crate::start::unique("limited");
     owner.database.sql(&format!(
         "CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
-         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT ALL ON ALL FUNCTIONS IN \
+         SCHEMA public TO {role};"
     ));
     let url = owner.database.url();
     let (scheme, rest) = url.split_once("://").expect("a URL");
@@ -292,7 +296,8 @@ fn a_writer_that_cannot_connect_is_named() {
         );
         node.post("before");
         owner.database.sql(&format!(
-            "ALTER ROLE {role} CONNECTION LIMIT 1; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+            "ALTER ROLE {role} CONNECTION LIMIT 1; SELECT count(pg_terminate_backend(pid)) \
+             FROM pg_stat_activity \
              WHERE usename = '{role}' AND query LIKE '%COMMIT%';"
         ));
         let deadline = Instant::now() + Duration::from_secs(8);

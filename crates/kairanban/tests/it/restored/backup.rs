@@ -159,7 +159,8 @@ fn exchange(node: &Node) {
         );
         let deadline = Instant::now() + Duration::from_secs(10);
         let text = format!(
-            "ALTER DATABASE {from} ALLOW_CONNECTIONS false; {end} SELECT pg_sleep(0.1); ALTER DATABASE {from} RENAME TO {to};"
+            "ALTER DATABASE {from} ALLOW_CONNECTIONS false; {end} SELECT pg_sleep(0.1); \
+             ALTER DATABASE {from} RENAME TO {to};"
         );
         while let Err(error) = try_output(
             Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", &server]),

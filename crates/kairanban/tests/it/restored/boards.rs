@@ -117,7 +117,8 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     let cursor = blue.event().id.expect("a cursor");
     red.event();
     node.database.sql(
-        "BEGIN; UPDATE boards SET name = 'other' WHERE name = 'red'; UPDATE boards SET name = 'red' WHERE name = 'blue'; \
+        "BEGIN; UPDATE boards SET name = 'other' WHERE name = 'red'; UPDATE boards \
+         SET name = 'red' WHERE name = 'blue'; \
          UPDATE boards SET name = 'blue' WHERE name = 'other'; COMMIT;",
     );
     for stream in [&mut red, &mut blue] {
@@ -156,7 +157,8 @@ fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
     main.event();
     // Then it has to be read.
     node.database.sql(if node.database.is_postgres() {
-        "BEGIN; INSERT INTO changes (kind, board_id) VALUES ('clear', 2); SELECT transaction_begun(); COMMIT;"
+        "BEGIN; INSERT INTO changes (kind, board_id) VALUES ('clear', 2); \
+         SELECT transaction_begun(); COMMIT;"
     } else {
         "INSERT INTO changes (revision, kind, board_id) VALUES (0, 'clear', 2);"
     });

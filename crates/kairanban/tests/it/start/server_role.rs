@@ -93,7 +93,8 @@ fn each_right_that_is_missing_is_named_with_its_grant() {
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
     let granted = database.sql(&format!(
-        "SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'public'::regnamespace \
+        "SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl) \
+         WHERE relnamespace = 'public'::regnamespace \
          AND grantee = '{}'::regrole;",
         role.name
     ));
@@ -276,7 +277,8 @@ fn functions_that_a_restore_opens_are_closed_again() {
     let database = Database::postgres();
     let url = database.url();
     let environment = [("DATABASE_URL", &*url)];
-    let open = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE');";
+    let open = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace \
+        AND has_function_privilege('public', oid, 'EXECUTE');";
     let give = "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;";
     assert_eq!(Logged::ended(&["migrate"], &environment).0, Some(0));
     assert_eq!(database.sql(open), "0");

@@ -147,8 +147,8 @@ fn a_repeated_name_of_a_type_is_found_and_tests_may_repeat() {
         .len(),
         1
     );
-    let clean = "struct Own;\nimpl Iterator for Own { type Item = u8; }\nimpl Iterator for &Own { type Item = u8; }\n\
-                 #[cfg(unix)]\nstruct Signals;\n#[cfg(not(unix))]\nstruct Signals;\n";
+    let clean = "struct Own;\nimpl Iterator for Own { type Item = u8; }\nimpl Iterator for &Own { \
+        type Item = u8; }\n#[cfg(unix)]\nstruct Signals;\n#[cfg(not(unix))]\nstruct Signals;\n";
     assert!(
         rules::repeated_types(&workspace(&[
             ("a/src/lib.rs", one),

@@ -141,7 +141,8 @@ fn what_is_no_cycle_is_left_alone() {
                 ("lib.rs", ROOT),
                 (
                     "a.rs",
-                    "pub struct A;\n#[cfg(test)]\nmod tests { use crate::B; }\n#[cfg(test)] use crate::b;\n#[cfg(test)] mod far;",
+                    "pub struct A;\n#[cfg(test)]\nmod tests { use crate::B; }\n#[cfg(test)] use \
+                     crate::b;\n#[cfg(test)] mod far;",
                 ),
                 ("a/far.rs", "use crate::b::B;"),
                 ("b.rs", "use crate::a::A; pub struct B; pub fn make_b() {}"),
@@ -178,7 +179,8 @@ fn what_is_no_cycle_is_left_alone() {
 }
 
 fn trespasses_of(path: &str, text: &str) -> Vec<String> {
-    let connection = "pub enum AnyConnection { Postgres, Sqlite }\nimpl AnyConnection { fn f() { Self::Sqlite; } }\n";
+    let connection = "pub enum AnyConnection { Postgres, Sqlite }\nimpl AnyConnection { fn f() { \
+        Self::Sqlite; } }\n";
     trespasses(
         &workspace(&[
             ("kairanban-store/src/connection.rs", connection),
@@ -248,6 +250,7 @@ fn a_trespass_is_found_however_it_is_written() {
             "{way}"
         );
     }
-    let clean = "use std::time::{Duration, Instant}; // std::fs\nfn g() { crate::actix_words::list(); }\nfn f(at: Instant) { log(\"std::net is not for us\"); }";
+    let clean = "use std::time::{Duration, Instant}; // std::fs\nfn g() { \
+        crate::actix_words::list(); }\nfn f(at: Instant) { log(\"std::net is not for us\"); }";
     assert!(trespasses_of("kairanban-core/src/hub.rs", clean).is_empty());
 }
