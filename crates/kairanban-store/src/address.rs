@@ -97,12 +97,7 @@ const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a 
 /// reader of URLs finds the password at the same place.
 #[must_use]
 pub fn url_fault(rest: &str) -> Option<&'static str> {
-    let forbidden = |c: char| {
-        c.is_control()
-            || c.is_whitespace()
-            || matches!(c, '#' | '"' | '\'' | '`' | '\\' | '<' | '>' | '|' | '^')
-    };
-    if rest.contains(forbidden) || !is_percent_encoded(rest) {
+    if rest.contains(is_forbidden) || !is_percent_encoded(rest) {
         return Some(ENCODE);
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -118,18 +113,26 @@ pub fn url_fault(rest: &str) -> Option<&'static str> {
     if path.get(1..).is_some_and(|name| name.contains('/')) {
         return Some(PATH);
     }
-    let is_pair = |pair: &str| {
-        let is_key = |key: &str| {
-            !key.is_empty()
-                && key
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        };
-        pair.split_once('=')
-            .is_some_and(|(key, value)| is_key(key) && !value.contains(['=', '?']))
-    };
-    let has_pairs = query.is_empty() || query.split('&').all(is_pair);
+    let has_pairs = query.is_empty() || query.split('&').all(is_parameter);
     (!has_pairs).then_some(QUERY)
+}
+
+/// Whether parsers of URLs could disagree about this character.
+fn is_forbidden(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace()
+        || matches!(c, '#' | '"' | '\'' | '`' | '\\' | '<' | '>' | '|' | '^')
+}
+
+/// Whether this is `key=value`.
+fn is_parameter(pair: &str) -> bool {
+    pair.split_once('=').is_some_and(|(key, value)| {
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !value.contains(['=', '?'])
+    })
 }
 
 /// Whether each `%` is followed by two hex digits that are not those of NUL.
@@ -163,12 +166,14 @@ fn is_host(text: &str) -> bool {
             .split_once(':')
             .map_or((text, Some("")), |(host, port)| (host, Some(port))),
     };
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'%');
-    let is_port = |port: &str| {
-        port.is_empty()
-            || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
-    };
-    host.bytes().all(fits) && port.is_some_and(is_port)
+    host.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'%'))
+        && port.is_some_and(is_port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.is_empty()
+        || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -177,13 +182,12 @@ mod tests {
 
     #[test]
     fn the_scheme_tells_the_database() {
-        let address = |url: &str| url.parse::<DatabaseAddress>();
         assert_eq!(
-            address("sqlite://data/a.db"),
+            "sqlite://data/a.db".parse::<DatabaseAddress>(),
             Ok(DatabaseAddress::Sqlite("data/a.db".into()))
         );
         assert_eq!(
-            address("sqlite:///var/a.db"),
+            "sqlite:///var/a.db".parse::<DatabaseAddress>(),
             Ok(DatabaseAddress::Sqlite("/var/a.db".into()))
         );
         for url in [
@@ -193,7 +197,10 @@ mod tests {
             "postgres://a:b%40c@[::1]:5432,h2/d?sslmode=require",
         ] {
             assert!(
-                matches!(address(url), Ok(DatabaseAddress::Postgres(_))),
+                matches!(
+                    url.parse::<DatabaseAddress>(),
+                    Ok(DatabaseAddress::Postgres(_))
+                ),
                 "{url}"
             );
         }
@@ -205,7 +212,7 @@ mod tests {
             "postgres:h/d",
             "postgres:/h",
         ] {
-            assert!(address(wrong).is_err(), "{wrong:?}");
+            assert!(wrong.parse::<DatabaseAddress>().is_err(), "{wrong:?}");
         }
     }
 

@@ -34,15 +34,6 @@ pub(crate) fn page(
     before: Option<i64>,
     limit: usize,
 ) -> Result<Vec<AuditEntry>, StoreError> {
-    type Row = (
-        i64,
-        Time,
-        LossyText,
-        Option<i64>,
-        LossyText,
-        Option<LossyText>,
-        Option<i64>,
-    );
     let columns = (
         audit::id,
         audit::at,
@@ -52,13 +43,27 @@ pub(crate) fn page(
         audit::board,
         audit::subject,
     );
-    let rows: Vec<Row> = audit::table
+    let rows: Vec<AuditRow> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
         .order(audit::id.desc())
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(columns)
         .load(connection)?;
-    let entry = |(id, at, name, token, action, board, subject): Row| AuditEntry {
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+type AuditRow = (
+    i64,
+    Time,
+    LossyText,
+    Option<i64>,
+    LossyText,
+    Option<LossyText>,
+    Option<i64>,
+);
+
+fn entry((id, at, name, token, action, board, subject): AuditRow) -> AuditEntry {
+    AuditEntry {
         id,
         at: at.utc(),
         actor: Actor {
@@ -68,8 +73,7 @@ pub(crate) fn page(
         action: action.0,
         board: board.map(|name| name.0),
         subject,
-    };
-    Ok(rows.into_iter().map(entry).collect())
+    }
 }
 
 /// Forgets the oldest, so that `max` stay. Returns how many went.

@@ -103,15 +103,16 @@ pub(crate) fn page(
         .limit(limit)
         .select(columns)
         .load(connection)?;
-    let entry = |(place, at, text, topic): (i64, i64, LossyText, Option<i64>)| {
-        Ok(LogEntry {
-            place,
-            revision: revision(at)?,
-            kind: kind(&text.0),
-            topic_id: topic.map(TopicId),
+    rows.into_iter()
+        .map(|(place, at, text, topic)| {
+            Ok(LogEntry {
+                place,
+                revision: revision(at)?,
+                kind: kind(&text.0),
+                topic_id: topic.map(TopicId),
+            })
         })
-    };
-    rows.into_iter().map(entry).collect()
+        .collect()
 }
 
 /// The columns of a [`ChangeRow`].

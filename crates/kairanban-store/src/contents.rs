@@ -201,17 +201,18 @@ mod tests {
 
     #[test]
     fn a_sum_tells_texts_apart() {
-        let topic = |author: &str, comment: &str| Topic {
-            id: TopicId(1),
-            comment: comment.to_owned(),
-            author: author.to_owned(),
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            edited_at: None,
-            revision: Revision::ZERO,
-        };
-        let sums = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")]
-            .map(|(author, text)| topic_sum(&topic(author, text)));
+        let sums =
+            [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")].map(|(author, comment)| {
+                topic_sum(&Topic {
+                    id: TopicId(1),
+                    comment: comment.to_owned(),
+                    author: author.to_owned(),
+                    created_at: DateTime::UNIX_EPOCH,
+                    updated_at: DateTime::UNIX_EPOCH,
+                    edited_at: None,
+                    revision: Revision::ZERO,
+                })
+            });
         assert!(
             sums.iter()
                 .enumerate()

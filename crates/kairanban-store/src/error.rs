@@ -126,6 +126,10 @@ impl StoreError {
         })
     }
 
+    pub(crate) const fn refused(sentence: Option<String>, conflict: bool) -> Self {
+        Self::Refused(Refusal { sentence, conflict })
+    }
+
     /// Whether others are in the way, who may be gone in a moment.
     pub(crate) const fn is_busy(&self) -> bool {
         matches!(

@@ -57,25 +57,29 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
 /// Creates the folder, for the owner alone, and an empty file, which SQLite takes for a new database; its companions
 /// get the mode of the file.
 pub(crate) fn make(file: &Path) -> Result<(), StoreError> {
-    let cannot = |what: &Path| {
-        let what = what.display().to_string();
-        move |error: io::Error| StoreError::Internal(format!("cannot make {what}: {error}"))
-    };
     if let Some(folder) = folder(file).filter(|folder| !folder.exists()) {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&folder).map_err(cannot(&folder))?;
+        builder
+            .create(&folder)
+            .map_err(|error| cannot_make(&folder, &error))?;
     }
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(file) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot(file)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(cannot_make(file, &error))
+        }
         _ => Ok(()),
     }
+}
+
+fn cannot_make(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Internal(format!("cannot make {}: {error}", path.display()))
 }
 
 fn folder(file: &Path) -> Option<PathBuf> {

@@ -151,12 +151,11 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Group
 }
 
 fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str) -> GroupOutcome {
-    let late = || Err(StoreError::Unavailable(text.to_owned()));
     GroupOutcome {
         commits,
         answers: answers
             .into_iter()
-            .map(|answer| answer.unwrap_or_else(late))
+            .map(|answer| answer.unwrap_or_else(|| Err(StoreError::Unavailable(text.to_owned()))))
             .collect(),
     }
 }
@@ -177,18 +176,13 @@ fn commit_one(
     patience: Duration,
     limits: Limits,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let run = |connection: &mut AnyConnection, writes: &[&Write]| {
-        let outcomes = writes
-            .iter()
-            .map(|write| run(connection, write))
-            .collect::<Result<Vec<_>, _>>()?;
-        // The commit itself could not say why it fails.
-        connection.check_constraints()?;
-        Ok(outcomes.into_iter().map(Ok).collect())
-    };
-    let missing = || Err(StoreError::Internal("nothing came of a write".to_owned()));
-    match commit_writes(session, &[write], patience, limits, run) {
-        Ok((committed, mut answers)) => Ok((committed, answers.pop().unwrap_or_else(missing))),
+    match commit_writes(session, &[write], patience, limits, run_each) {
+        Ok((committed, mut answers)) => {
+            let answer = answers
+                .pop()
+                .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
+            Ok((committed, answer))
+        }
         // A reading that failed does not say why.
         Err(StoreError::Fault(fault)) if fault.kind == FaultKind::Other => {
             let checked = check_within(session, patience);
@@ -222,6 +216,20 @@ fn commit_writes(
     Ok(read)
 }
 
+/// Runs writes without savepoints: the first one that fails ends the transaction.
+fn run_each(
+    connection: &mut AnyConnection,
+    writes: &[&Write],
+) -> Result<Vec<RunResult>, StoreError> {
+    let outcomes = writes
+        .iter()
+        .map(|write| run(connection, write))
+        .collect::<Result<Vec<_>, _>>()?;
+    // The commit itself could not say why it fails.
+    connection.check_constraints()?;
+    Ok(outcomes.into_iter().map(Ok).collect())
+}
+
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each under a savepoint.
 fn run_all(
     connection: &mut AnyConnection,
@@ -236,11 +244,15 @@ fn run_all(
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
-    let outcome = |write: &&Write| match write.creation().and_then(|_| created.next()) {
-        Some(created) => Ok(created.map(AdminOutcome::Topic)),
-        None => alone(connection, write),
-    };
-    writes.iter().map(outcome).collect()
+    writes
+        .iter()
+        .map(
+            |write| match write.creation().and_then(|_| created.next()) {
+                Some(created) => Ok(created.map(AdminOutcome::Topic)),
+                None => alone(connection, write),
+            },
+        )
+        .collect()
 }
 
 fn create(
@@ -269,11 +281,10 @@ fn create(
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is
 /// wrong with the database ends the group.
 fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, StoreError> {
-    let mut run = || savepoint(connection, |connection| run(connection, write));
-    let outcome = match run() {
+    let outcome = match savepoint(connection, |connection| run(connection, write)) {
         // Another program was quicker, and now what it did is there.
         Err(StoreError::Refused(Refusal { conflict: true, .. })) if write.reruns_on_conflict() => {
-            run()
+            savepoint(connection, |connection| run(connection, write))
         }
         outcome => outcome,
     };

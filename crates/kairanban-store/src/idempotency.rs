@@ -61,17 +61,14 @@ pub(crate) fn find(
             idempotency::topic_id,
         ))
         .load(connection)?;
-    let earlier = |(name, request, topic_id): (LossyText, LossyText, AnyNumber)| {
-        let key = keys.iter().find(|key| key.as_str() == name.0)?;
-        Some((
-            (*key).clone(),
-            Earlier {
-                request: request.0,
-                topic_id: topic_id.0,
-            },
-        ))
-    };
-    Ok(found.into_iter().filter_map(earlier).collect())
+    Ok(found
+        .into_iter()
+        .filter_map(|(name, request, topic_id)| {
+            let key = keys.iter().find(|key| key.as_str() == name.0)?;
+            let (request, topic_id) = (request.0, topic_id.0);
+            Some(((*key).clone(), Earlier { request, topic_id }))
+        })
+        .collect())
 }
 
 /// A key on its way into the database, as JSON.

@@ -167,11 +167,9 @@ pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String
     } else {
         sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?
     };
-    let is_pending =
-        |(_, version): &(String, String)| !ran.iter().any(|ran| ran.version == *version);
     Ok(all
         .into_iter()
-        .filter(is_pending)
+        .filter(|(_, version)| !ran.iter().any(|ran| ran.version == *version))
         .map(|(name, _)| name)
         .collect())
 }

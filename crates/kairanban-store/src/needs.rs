@@ -195,21 +195,17 @@ fn select(Table { name, columns, .. }: &Table) -> String {
 
 fn statement(table: &Table, right: &str) -> Option<String> {
     let Table { name, columns, .. } = table;
-    let values =
-        |value: &dyn Fn(&&str) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
     match right {
         SELECT => Some(select(table)),
-        INSERT => {
-            let nulls = values(&|_| "NULL".to_owned());
-            Some(format!(
-                "INSERT INTO {name} ({}) SELECT {nulls} WHERE false",
-                columns.join(", ")
-            ))
-        }
+        INSERT => Some(format!(
+            "INSERT INTO {name} ({}) SELECT {} WHERE false",
+            columns.join(", "),
+            vec!["NULL"; columns.len()].join(", ")
+        )),
         UPDATE if SEQUENCES.contains(name) => None,
         UPDATE => Some(format!(
-            "UPDATE {name} SET {} WHERE false",
-            values(&|column| format!("{column} = NULL"))
+            "UPDATE {name} SET {} = NULL WHERE false",
+            columns.join(" = NULL, ")
         )),
         _ => Some(format!("DELETE FROM {name} WHERE false")),
     }

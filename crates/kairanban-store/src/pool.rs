@@ -117,8 +117,13 @@ impl Pool {
 
     /// Finds out what keeps a server from reading, if it is something that the database says.
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
-        let check = |connection: &mut AnyConnection| connection.check_reading();
-        match self.with_retry(|connection| within(self.prelude.as_deref(), connection, check)) {
+        match self.with_retry(|connection| {
+            within(
+                self.prelude.as_deref(),
+                connection,
+                AnyConnection::check_reading,
+            )
+        }) {
             Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => {
                 Ok(Some(fault.to_string()))
             }
@@ -181,15 +186,12 @@ impl Pool {
     ) -> Result<T, StoreError> {
         let tries = (0..=self.size_max).map(|_| self.on_one(&work));
         let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
-        let gone = || {
-            Err(StoreError::Unavailable(
+        match tries.next() {
+            Some(done) => done.map_err(StoreError::final_word),
+            None => Err(StoreError::Unavailable(
                 "every connection was lost".to_owned(),
-            ))
-        };
-        tries
-            .next()
-            .unwrap_or_else(gone)
-            .map_err(StoreError::final_word)
+            )),
+        }
     }
 
     fn on_one<T>(

@@ -318,14 +318,16 @@ pub(crate) fn topics_by_id(
             .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
             .load(connection)?,
     };
-    let found = |(board_id, archived, row): (i64, bool, TopicRow)| {
-        Some(WrittenTopic {
-            board_id: BoardId(board_id),
-            is_live: !archived,
-            topic: row.into_topic()?,
+    Ok(rows
+        .into_iter()
+        .filter_map(|(board_id, archived, row)| {
+            Some(WrittenTopic {
+                board_id: BoardId(board_id),
+                is_live: !archived,
+                topic: row.into_topic()?,
+            })
         })
-    };
-    Ok(rows.into_iter().filter_map(found).collect())
+        .collect())
 }
 
 /// One topic of a board, archived or not.

@@ -199,10 +199,6 @@ fn check_is_free(
     let there: Vec<Relation> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
-    let is_ours = |name: &str| {
-        // Every program that uses diesel has this one.
-        name != migrate::TABLE && TABLES.iter().any(|table| table.name == name)
-    };
     let Some(taken) = there.iter().find(|relation| is_ours(&relation.name)) else {
         return Ok(());
     };
@@ -214,6 +210,11 @@ fn check_is_free(
         "it holds a table `{}` that kairanban did not make: {help}",
         taken.name
     )))
+}
+
+/// Whether a table has a name of ours; every program that uses diesel has a table of migrations.
+fn is_ours(name: &str) -> bool {
+    name != migrate::TABLE && TABLES.iter().any(|table| table.name == name)
 }
 
 fn check_may_migrate(

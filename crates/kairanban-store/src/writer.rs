@@ -74,10 +74,9 @@ impl Writer {
             group_max: config.group_max,
         };
         let shared = Shared::new(store, config, health.clone(), Arc::new(on_commit), groups);
-        let work = move || shared.watch();
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(work)?;
+            .spawn(move || shared.watch())?;
         Ok((Self { queue, health }, thread))
     }
 
@@ -93,8 +92,9 @@ impl Writer {
     /// If the write is refused, or the database or the queue has no room for it.
     pub async fn write(&self, write: Write) -> WriteAnswer {
         let (answer, answered) = oneshot::channel();
-        let full = |_| StoreError::fault(FaultKind::Busy, "too many writes are waiting");
-        self.queue.try_send(Job { write, answer }).map_err(full)?;
+        self.queue
+            .try_send(Job { write, answer })
+            .map_err(|_| StoreError::fault(FaultKind::Busy, "too many writes are waiting"))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer stopped".to_owned())))

@@ -192,11 +192,10 @@ fn run_all(
 
 /// The meaning of an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_sqlstate(state: &str, text: String) -> StoreError {
-    let refused = |sentence, conflict| StoreError::Refused(Refusal { sentence, conflict });
     let class = state.get(..2).unwrap_or_default();
     match (class, state) {
-        (_, "P0001") => refused(Some(text), false),
-        (_, "23503" | "23505") => refused(None, true),
+        (_, "P0001") => StoreError::refused(Some(text), false),
+        (_, "23503" | "23505") => StoreError::refused(None, true),
         // A sequence that is at its end: every row would fare the same until an administrator moves it.
         (_, "2200H") if text.contains("revision_seq") => {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
@@ -208,7 +207,7 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         }
         // What the row, or a trigger of the owner's own, does wrong.
         ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => {
-            refused(None, false)
+            StoreError::refused(None, false)
         }
         // A rule of the owner's leaves nothing to return, for any topic.
         (_, "0A000") if text.contains("RETURNING") => {
@@ -224,7 +223,7 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         _ if class
             .starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) =>
         {
-            refused(Some(text), false)
+            StoreError::refused(Some(text), false)
         }
         _ => StoreError::fault(FaultKind::Other, text),
     }

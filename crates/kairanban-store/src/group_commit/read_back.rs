@@ -25,17 +25,8 @@ pub(super) fn read_back(
     outcomes: Vec<RunResult>,
     stamp: Option<Stamp>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
-    let topic_id = |outcome: &RunResult| {
-        if let Ok(AdminOutcome::Topic(id)) = outcome {
-            Some(*id)
-        } else {
-            None
-        }
-    };
-    let topics = repository::topics_by_id(
-        connection,
-        &outcomes.iter().filter_map(topic_id).collect::<Vec<_>>(),
-    )?;
+    let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
+    let topics = repository::topics_by_id(connection, &ids)?;
     // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
     let newest = topics.iter().map(|found| found.topic.revision).max();
     let changed = writes
@@ -72,6 +63,15 @@ pub(super) fn read_back(
         }),
         answers,
     ))
+}
+
+/// Returns the topic that a write was about.
+const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
+    if let Ok(AdminOutcome::Topic(id)) = outcome {
+        Some(*id)
+    } else {
+        None
+    }
 }
 
 /// Refuses what made a new topic go again within its transaction, unless it can be answered as it stands.
@@ -139,16 +139,14 @@ fn created(
             continue;
         };
         // One that an earlier request had led to is older.
-        let is_new = |found: &&WrittenTopic| {
+        let found = topics.iter().find(|found| {
             found.topic.id == *id && found.topic.revision == stamp.revision && found.is_live
-        };
-        let found = topics.iter().find(is_new);
-        let created_topic = |found: &WrittenTopic| CreatedTopic {
+        });
+        created.extend(found.map(|found| CreatedTopic {
             board: creation.board.clone(),
             board_id: found.board_id,
             topic: found.topic.clone(),
-        };
-        created.extend(found.map(created_topic));
+        }));
     }
     (created.len() == stamp.changes).then_some(created)
 }
@@ -172,15 +170,12 @@ fn answer(
         }
         AdminOutcome::Topic(id) => {
             let found = topics.iter().find(|found| found.topic.id == id);
-            // A new topic that is gone already: a trigger took it away.
-            let gone = || {
-                write.creation().map_or(StoreError::NoSuchTopic(id), |_| {
-                    StoreError::Refused(Refusal::default())
-                })
-            };
-            found
-                .map(|found| WriteResult::Topic(found.topic.clone()))
-                .ok_or_else(gone)
+            match found {
+                Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
+                // A new topic that is gone already: a trigger took it away.
+                None if write.creation().is_some() => Err(StoreError::refused(None, false)),
+                None => Err(StoreError::NoSuchTopic(id)),
+            }
         }
     }
 }

@@ -50,12 +50,13 @@ pub(crate) fn create_topics(
     });
     idempotency::note(connection, &noted.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
-    let dropped = || StoreError::Refused(Refusal::default());
-    let outcome = |decision| match decision? {
-        Decision::Found(id) => Ok(id),
-        Decision::Create(_) => ids.next().flatten().ok_or_else(dropped),
-    };
-    Ok(decisions.into_iter().map(outcome).collect())
+    Ok(decisions
+        .into_iter()
+        .map(|decision| match decision? {
+            Decision::Found(id) => Ok(id),
+            Decision::Create(_) => ids.next().flatten().ok_or_else(dropped),
+        })
+        .collect())
 }
 
 /// Creates topics like [`create_topics`], each under a savepoint: slower, but a topic that the database refuses is its own outcome.
@@ -67,14 +68,13 @@ pub(crate) fn create_each(
     wanted: &[Creation<'_>],
 ) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
     let mut outcomes = try_each(connection, wanted)?;
-    let is_conflict = |outcome: &Result<TopicId, StoreError>| {
-        matches!(
-            outcome,
-            Err(StoreError::Refused(Refusal { conflict: true, .. }))
-        )
-    };
     let conflicts: Vec<_> = (0..outcomes.len())
-        .filter(|at| is_conflict(&outcomes[*at]))
+        .filter(|at| {
+            matches!(
+                outcomes[*at],
+                Err(StoreError::Refused(Refusal { conflict: true, .. }))
+            )
+        })
         .collect();
     if !conflicts.is_empty() {
         // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
@@ -153,12 +153,11 @@ fn decide(
     let boards = boards(connection, wanted)?;
     let earlier = earlier(connection, wanted, &boards)?;
     let decide = |creation: &Creation<'_>| {
-        let no_board = || StoreError::NoSuchBoard(creation.board.clone());
         let (board_id, policies) = boards
             .get(creation.board)
             .copied()
             .flatten()
-            .ok_or_else(no_board)?;
+            .ok_or_else(|| StoreError::NoSuchBoard(creation.board.clone()))?;
         ensure_permitted(creation.board, policies, creation.right, Action::Post)?;
         let earlier = creation
             .key
@@ -291,8 +290,6 @@ fn insert_checked(
     let statement = diesel::insert_into(topics::table)
         .values(columns(board, creation.topic))
         .returning(topics::id);
-    // A trigger may drop the row without a word.
-    let dropped = || StoreError::Refused(Refusal::default());
     let id = TopicId(
         connection
             .modify_returning(statement)?
@@ -317,12 +314,19 @@ fn insert_together(
     // They hold strings and numbers: nothing that JSON cannot say.
     let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
     let created: Vec<CreatedRow> = sql_query(sql).bind::<Text, _>(rows).load(connection)?;
-    let id = |CreatedRow { drawn, id }| match drawn {
-        Some(_) => Ok(id.map(TopicId)),
-        // Alone, each row says which id it has.
-        None => Err(StoreError::Internal(
-            "a trigger of the database gave a topic another id".to_owned(),
-        )),
-    };
-    created.into_iter().map(id).collect()
+    created
+        .into_iter()
+        .map(|CreatedRow { drawn, id }| match drawn {
+            Some(_) => Ok(id.map(TopicId)),
+            // Alone, each row says which id it has.
+            None => Err(StoreError::Internal(
+                "a trigger of the database gave a topic another id".to_owned(),
+            )),
+        })
+        .collect()
+}
+
+/// A trigger may drop a row without a word.
+const fn dropped() -> StoreError {
+    StoreError::refused(None, false)
 }

@@ -119,15 +119,13 @@ impl Shared {
         }
         let (shared, alive) = (self.clone(), Arc::clone(alive));
         let number = self.0.in_flight.lock().worker;
-        let work = move || {
-            let _report = ReportPanic(&shared);
-            shared.serve(number, shared.0.store.pool.session());
-            drop(alive);
-        };
-        let started = thread::Builder::new()
+        thread::Builder::new()
             .name("writer-worker".to_owned())
-            .spawn(work);
-        started
+            .spawn(move || {
+                let _report = ReportPanic(&shared);
+                shared.serve(number, shared.0.store.pool.session());
+                drop(alive);
+            })
             .map(drop)
             .map_err(|error| format!("the system has no thread for the writer: {error}"))
     }
