@@ -219,7 +219,7 @@ pub(crate) fn boards_since(
         .select((changes::board_id, max(changes::revision)))
         .load(connection)?;
     let ids: Vec<_> = rows.iter().map(|(id, _)| BoardId(*id)).collect();
-    // A database takes only so many values in one statement.
+    // A database takes a limited number of values in one statement.
     let now = ids
         .chunks(10_000)
         .map(|ids| repository::standings(connection, ids))

@@ -236,7 +236,7 @@ fn lock(
 }
 
 #[derive(QueryableByName)]
-struct Command {
+struct AlterStatement {
     #[diesel(sql_type = Text)]
     command: String,
 }
@@ -287,7 +287,7 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
          ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'",
         wanted.collect::<Vec<_>>().join(", ")
     );
-    let wrong: Vec<Command> = sql_query(wrong).load(connection)?;
+    let wrong: Vec<AlterStatement> = sql_query(wrong).load(connection)?;
     if !wrong.is_empty() {
         connection.transaction(|connection| {
             sql_query(format!(
@@ -295,7 +295,7 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
                 lock_wait.as_millis()
             ))
             .execute(connection)?;
-            wrong.iter().try_for_each(|Command { command }| {
+            wrong.iter().try_for_each(|AlterStatement { command }| {
                 sql_query(command).execute(connection).map(drop)
             })
         })?;

@@ -20,7 +20,7 @@ use crate::{
     sql::{Piece, revision},
 };
 
-/// A topic from the right side of a join; all of it is null where there is none.
+/// A topic from the right side of a join; all of it is null where the board has no topic.
 #[derive(Queryable)]
 pub(crate) struct TopicRow {
     id: Option<i64>,

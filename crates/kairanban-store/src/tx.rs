@@ -175,7 +175,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         self.run(stamp::read)
     }
 
-    /// Commits, and gives the connection back to where it came from.
+    /// Commits, and returns the connection to where it came from.
     ///
     /// # Errors
     /// Of class [`Unavailable`](StoreError::Unavailable) if it is unknown whether it was committed.
@@ -208,7 +208,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         self.give_back(lease, error)
     }
 
-    /// Gives a connection back after a failure. Returns the error to report.
+    /// Returns a connection to its lender after a failure. Returns the error to report.
     fn give_back(&mut self, mut lease: L::Lease, error: StoreError) -> StoreError {
         let error = match error {
             // A trigger may raise the code of a lost connection. As long as the session answers, it was rolled back.

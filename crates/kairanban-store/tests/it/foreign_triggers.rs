@@ -24,7 +24,7 @@ fn creation(comment: &str, author: &str) -> Write {
 }
 
 #[derive(QueryableByName)]
-struct Found {
+struct CountedRow {
     #[diesel(sql_type = BigInt)]
     number: i64,
 }
@@ -62,7 +62,7 @@ fn each_post_has_the_topic_that_was_made_of_it() {
                     "SELECT count(*) AS number FROM came WHERE id = {} AND author = '{author}'",
                     topic.id.0
                 );
-                let found: Found = sql_query(query)
+                let found: CountedRow = sql_query(query)
                     .get_result(&mut connection)
                     .expect("a count");
                 assert_eq!(
