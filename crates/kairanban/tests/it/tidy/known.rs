@@ -15,7 +15,6 @@ pub const CYCLES: Known = &[];
 pub const REPEATED_TYPES: Known = &[
     ("BoardChange", 2),
     ("Check", 2),
-    ("Command", 2),
     ("Copy", 2),
     ("Draft", 2),
     ("Events", 2),
@@ -40,7 +39,7 @@ pub const REPEATED_TYPES: Known = &[
 
 /// Figures that are over their limits.
 pub const FIGURES: Known = &[
-    ("closures bound by `let`", 301),
+    ("closures bound by `let`", 267),
     ("doc comments of 3 words or fewer", 214),
     ("lines of a function in tests, 95th percentile", 49),
 ];
