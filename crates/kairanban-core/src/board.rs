@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{Invalid, InvalidReason, Policies, Revision, topic::is_bidi_control};
+use crate::{Invalid, InvalidReason, Policies, Revision, text::is_bidi_control};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::{BoardName, Invalid, InvalidReason, topic::is_bidi_control};
+use crate::{BoardName, Invalid, InvalidReason, text::is_bidi_control};
 
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

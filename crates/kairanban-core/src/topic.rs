@@ -1,9 +1,11 @@
 //! A notice on a board, and what somebody may write on one.
 
 use chrono::{DateTime, Utc};
-use unicode_normalization::char::is_combining_mark;
 
-use crate::{Invalid, InvalidReason, Revision};
+use crate::{
+    Invalid, InvalidReason, Revision,
+    text::{hides_something, is_bidi_control, is_mark, looks_empty},
+};
 
 /// Bound of a comment, in Unicode scalar values.
 pub const COMMENT_CHARS_MAX: usize = 2_000;
@@ -137,20 +139,17 @@ fn faults(comment: Option<&str>, author: Option<&str>) -> Vec<Invalid> {
 }
 
 fn comment_fault(comment: &str) -> Option<InvalidReason> {
-    if comment
-        .chars()
-        .all(|c| c.is_whitespace() || is_invisible(c))
-    {
+    if looks_empty(comment) {
         Some(InvalidReason::Empty)
     } else if comment.chars().nth(COMMENT_CHARS_MAX).is_some() {
         Some(InvalidReason::TooLong {
             chars_max: COMMENT_CHARS_MAX,
         })
     } else {
-        let forbidden = |c: char| {
+        let is_forbidden = comment.chars().any(|c| {
             (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}'
-        };
-        forbidden_or_piled(comment, forbidden)
+        });
+        forbidden_or_piled(comment, is_forbidden)
     }
 }
 
@@ -160,33 +159,22 @@ fn author_fault(author: &str) -> Option<InvalidReason> {
             chars_max: AUTHOR_CHARS_MAX,
         })
     } else {
-        let forbidden = |c: char| c.is_control() || is_bidi_control(c) || is_invisible(c);
-        forbidden_or_piled(author, forbidden)
+        let is_forbidden = hides_something(author) || author.chars().any(char::is_control);
+        forbidden_or_piled(author, is_forbidden)
     }
 }
 
-fn forbidden_or_piled(text: &str, forbidden: impl Fn(char) -> bool) -> Option<InvalidReason> {
-    if text.chars().any(forbidden) {
+fn forbidden_or_piled(text: &str, is_forbidden: bool) -> Option<InvalidReason> {
+    if is_forbidden {
         return Some(InvalidReason::ForbiddenCharacter);
     }
     // Marks upon marks grow out of their line, over the topics above and below.
     let mut marks = 0;
     let piled = text.chars().any(|c| {
-        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        marks = if is_mark(c) { marks + 1 } else { 0 };
         marks > MARKS_MAX
     });
     piled.then_some(InvalidReason::PiledMarks)
-}
-
-/// Characters that reorder what stands around them, so that text reads as what it is not.
-pub(crate) const fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Format characters that show nothing; two authors could look alike. Emoji join with U+200D, so
-/// a comment may hold them, but not consist of them.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{00AD}' | '\u{180E}' | '\u{200B}'..='\u{200D}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 mod board;
 mod creation;
+mod page;
 
 use std::{sync::Arc, time::Duration};
 
 use diesel::{
-    define_sql_function,
     dsl::sql,
     prelude::*,
-    sql_types::{BigInt, Bool, Text},
+    sql_types::{BigInt, Bool},
 };
 use kairanban_core::{
     BoardId, BoardLoad, BoardName, Cursor, Epoch, HistoryRange, Revision, Snapshot, Topic,
@@ -35,22 +35,8 @@ pub(crate) use self::board::{
     update_board,
 };
 pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
-
-define_sql_function! {
-    /// In lower case; SQLite knows only that of ASCII.
-    fn lower(text: Text) -> Text;
-}
-
-/// Which topics to read.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Older than this one.
-    pub before: Option<TopicId>,
-    /// With this text in their comment, whatever its case.
-    pub text: Option<String>,
-    /// How many topics to read at most.
-    pub limit: usize,
-}
+pub use self::page::{Page, SearchedTopics};
+pub(crate) use self::page::{page, search};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
 /// moment, then the newest stretch of its history up to there.
@@ -344,38 +330,4 @@ pub(crate) fn topic(
     found
         .and_then(TopicRow::into_topic)
         .ok_or(StoreError::NoSuchTopic(id))
-}
-
-/// Topics of a board, archived or not, the newest first.
-pub(crate) fn page(
-    connection: &mut AnyConnection,
-    board: &BoardName,
-    wanted: &Page,
-) -> Result<Vec<Topic>, StoreError> {
-    let board_id = board_id(connection, board)?;
-    let mut query = topics::table
-        .filter(topics::board_id.eq(board_id.0))
-        .into_boxed();
-    if let Some(before) = wanted.before {
-        query = query.filter(topics::id.lt(before.0));
-    }
-    if let Some(text) = &wanted.text {
-        let escaped = text
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_")
-            .to_lowercase();
-        query = query.filter(
-            lower(topics::comment)
-                .like(format!("%{escaped}%"))
-                .escape('\\'),
-        );
-    }
-    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
-    let rows: Vec<TopicRow> = query
-        .order(topics::id.desc())
-        .limit(limit)
-        .select(topic_columns())
-        .load(connection)?;
-    Ok(rows.into_iter().filter_map(TopicRow::into_topic).collect())
 }

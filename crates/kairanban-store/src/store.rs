@@ -9,15 +9,15 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogEntry, LogPosition,
-    Policies, ReplayBuffer, Scope, Topic, TopicId, Verdict,
+    Policies, ReplayBuffer, Scope, SearchText, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    BoardPlace, DatabaseAddress, LogPage, Page, StoreConfig, StoreError, TicketTimes, Visible,
-    audit, change_log, clock, connection::AnyConnection, history, idempotency, pool::Pool, replay,
-    repository, tokens as token_queries,
+    BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig, StoreError,
+    TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
+    idempotency, pool::Pool, replay, repository, tokens as token_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -205,6 +205,19 @@ impl Store {
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn page(&self, board: &BoardName, wanted: &Page) -> Result<Vec<Topic>, StoreError> {
         self.with(|connection| repository::page(connection, board, wanted))
+    }
+
+    /// Searches the topics of a page for a text.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn search(
+        &self,
+        board: &BoardName,
+        text: &SearchText,
+        wanted: &Page,
+    ) -> Result<SearchedTopics, StoreError> {
+        self.with(|connection| repository::search(connection, board, text, wanted))
     }
 
     /// A stretch of one board's log, in order.

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub use board_view::{BoardView, CATCH_UP};
+pub use lookup::SearchedPage;
 pub use watching::Watch;
 pub use writing::on_commit;
 

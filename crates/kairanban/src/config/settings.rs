@@ -123,6 +123,7 @@ sections! {
     Rest {
         #[doc = "Rows in one page"] page_max: NonZero<usize>,
         #[doc = "Characters of a search"] search_chars_max: usize,
+        #[doc = "Topics that one search looks at"] search_topics_max: NonZero<usize>,
         #[doc = "Longest wait for news, in seconds"] wait_max_s: u64,
     }
     /// The change log.

@@ -9,7 +9,10 @@ use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::encode::{LIVE_LIST_SLOT, TopicView, gzip, json, rfc3339, topic_views};
+use crate::{
+    encode::{LIVE_LIST_SLOT, TopicView, gzip, json, rfc3339, topic_views},
+    service::SearchedPage,
+};
 
 fn maybe_rfc3339<S: Serializer>(
     time: &Option<DateTime<Utc>>,
@@ -57,6 +60,20 @@ pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
 #[schema(as = TopicPage)]
 pub struct TopicPageView<'a> {
     topics: Vec<TopicView<'a>>,
+    /// How far a search looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched: Option<SearchView>,
+}
+
+/// How far a search looked. `Link` has the address where it goes on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Searched)]
+struct SearchView {
+    /// Whether it looked at all topics down to the first one of the board.
+    #[serde(rename = "complete")]
+    is_complete: bool,
+    /// The id of the oldest topic that it looked at, unless it is complete.
+    down_to: Option<i64>,
 }
 
 /// A page of topics.
@@ -64,6 +81,19 @@ pub struct TopicPageView<'a> {
 pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
     json(&TopicPageView {
         topics: topics.iter().map(TopicView::from).collect(),
+        searched: None,
+    })
+}
+
+/// Renders what a search found, and how far it looked.
+#[must_use]
+pub fn search_page(page: &SearchedPage) -> Vec<u8> {
+    json(&TopicPageView {
+        topics: page.topics.iter().map(TopicView::from).collect(),
+        searched: Some(SearchView {
+            is_complete: page.next.is_none(),
+            down_to: page.next.map(|id| id.0),
+        }),
     })
 }
 

@@ -1,8 +1,12 @@
 //! What is read from the database each time: boards, single topics, pages, the log; and, for
 //! administrators, tokens and the audit.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Token, Topic, TopicId};
+use kairanban_core::{
+    AuditEntry, Board, BoardName, LogEntry, Revision, SearchText, Token, Topic, TopicId,
+};
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
 use super::BoardService;
@@ -10,6 +14,20 @@ use crate::{
     auth::{Administrator, Caller},
     blocking::query,
 };
+
+/// Topics that are searched by one query.
+const SEARCH_ROWS: usize = 500;
+
+/// The result of a search.
+#[derive(Clone, Debug, Default)]
+pub struct SearchedPage {
+    /// Those with the text in their comment, the newest first.
+    pub topics: Vec<Topic>,
+    /// How many topics were looked at.
+    pub looked_at: usize,
+    /// Older ones than this were not looked at; `None` if there are none.
+    pub next: Option<TopicId>,
+}
 
 impl BoardService {
     /// One topic, archived or not.
@@ -41,6 +59,51 @@ impl BoardService {
             store.page(board, &wanted)
         })
         .await
+    }
+
+    /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were looked at.
+    ///
+    /// Each stretch is a query of its own, so that nobody waits long for the connection.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub async fn search(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        text: SearchText,
+        wanted: Page,
+        looked_at_max: usize,
+    ) -> Result<SearchedPage, StoreError> {
+        let text = Arc::new(text);
+        let mut page = SearchedPage {
+            next: wanted.before,
+            ..SearchedPage::default()
+        };
+        loop {
+            let stretch = Page {
+                before: page.next,
+                limit: SEARCH_ROWS.min(looked_at_max - page.looked_at),
+            };
+            let rows = stretch.limit;
+            let text = Arc::clone(&text);
+            let searched = self
+                .look_up(caller, board.clone(), move |store, board| {
+                    store.search(board, &text, &stretch)
+                })
+                .await?;
+            page.looked_at += searched.looked_at;
+            page.topics.extend(searched.found);
+            page.next = searched.last.filter(|_| searched.looked_at == rows);
+            if page.topics.len() > wanted.limit {
+                page.topics.truncate(wanted.limit);
+                page.next = page.topics.last().map(|topic| topic.id);
+                return Ok(page);
+            }
+            if page.next.is_none() || page.looked_at >= looked_at_max {
+                return Ok(page);
+            }
+        }
     }
 
     /// A stretch of the board's log, or `None` if it was forgotten, or the board's name meant another board then.

@@ -37,6 +37,7 @@ mod refusals;
 mod relay;
 mod rest;
 mod restored;
+mod search;
 mod secrets;
 mod silent_session;
 mod slow_clients;

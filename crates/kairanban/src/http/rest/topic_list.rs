@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path, Query},
 };
-use kairanban_core::{BoardName, TopicId};
+use kairanban_core::{BoardName, SearchText, TopicId};
 use kairanban_store::Page;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -34,7 +34,7 @@ pub struct TopicsQuery {
     /// So many at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// With this text in their comment, whatever its case. At most 200 characters.
+    /// With this text in their comment, whatever its case, width or normal form. At most 200 characters.
     #[param(max_length = 200)]
     q: Option<String>,
     /// With `If-None-Match`: seconds to wait for something newer.
@@ -154,34 +154,44 @@ async fn page(
             Err(bad_query("before", "before is the id of a topic"))
         }
     });
-    if let Some(text) = &query.q {
-        check_search(text, state.rest.search_chars_max)?;
-    }
     let wanted = Page {
         before: before.transpose()?,
-        text: query.q.clone().filter(|text| !text.is_empty()),
         limit,
     };
+    if let Some(text) = query.q.as_deref().filter(|text| !text.is_empty()) {
+        return search(request, state, caller, board, text, wanted).await;
+    }
     let topics = state.bulletin.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
-        let text = query.q.as_deref().map(|text| {
-            format!(
-                "&q={}",
-                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
-            )
-        });
-        link_next(
-            &mut response,
-            request,
-            &format!(
-                "before={}&limit={limit}{}",
-                last.id.0,
-                text.unwrap_or_default()
-            ),
-        );
+        let next = format!("before={}&limit={limit}", last.id.0);
+        link_next(&mut response, request, &next);
     }
     Ok(json(response, render::rest::topic_page(&topics)))
+}
+
+async fn search(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: BoardName,
+    text: &str,
+    wanted: Page,
+) -> Result<HttpResponse, ApiError> {
+    check_search(text, state.rest.search_chars_max)?;
+    let limit = wanted.limit;
+    let looked_at_max = state.rest.search_topics_max.get();
+    let page = state
+        .bulletin
+        .search(caller, board, SearchText::new(text), wanted, looked_at_max)
+        .await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = page.next {
+        let text = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
+        let next = format!("before={}&limit={limit}&q={text}", last.0);
+        link_next(&mut response, request, &next);
+    }
+    Ok(json(response, render::rest::search_page(&page)))
 }
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.

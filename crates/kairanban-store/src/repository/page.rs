@@ -1,0 +1,82 @@
+//! Topics page by page, archived or not: as they are, or those that hold a text.
+
+use diesel::prelude::*;
+use kairanban_core::{BoardName, SearchText, Topic, TopicId};
+
+use super::board_id;
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    rows::{TopicRow, topic_columns},
+    schema::topics,
+    sql::row_limit,
+};
+
+/// Which topics to read.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Older than this one.
+    pub before: Option<TopicId>,
+    /// How many topics to read at most.
+    pub limit: usize,
+}
+
+/// Some topics of a board that were searched.
+#[derive(Clone, Debug, Default)]
+pub struct SearchedTopics {
+    /// Those with the text in their comment, the newest first.
+    pub found: Vec<Topic>,
+    /// How many rows were looked at.
+    pub looked_at: usize,
+    /// The oldest that was looked at; `None` if there was none.
+    pub last: Option<TopicId>,
+}
+
+/// Topics of a board, archived or not, the newest first.
+pub(crate) fn page(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    wanted: &Page,
+) -> Result<Vec<Topic>, StoreError> {
+    let rows = rows(connection, board, wanted)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(_, row)| row.into_topic())
+        .collect())
+}
+
+/// Searches the newest topics of a page, archived or not.
+///
+/// The database cannot do it: its idea of letters depends on how it was set up, and other programs write no column of ours.
+pub(crate) fn search(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    text: &SearchText,
+    wanted: &Page,
+) -> Result<SearchedTopics, StoreError> {
+    let rows = rows(connection, board, wanted)?;
+    Ok(SearchedTopics {
+        looked_at: rows.len(),
+        last: rows.last().map(|(id, _)| TopicId(*id)),
+        found: rows
+            .into_iter()
+            .filter_map(|(_, row)| row.into_topic())
+            .filter(|topic| text.is_in(&topic.comment))
+            .collect(),
+    })
+}
+
+fn rows(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    wanted: &Page,
+) -> Result<Vec<(i64, TopicRow)>, StoreError> {
+    let board_id = board_id(connection, board)?;
+    let before = wanted.before.map_or(i64::MAX, |before| before.0);
+    let query = topics::table
+        .filter(topics::board_id.eq(board_id.0).and(topics::id.lt(before)))
+        .order(topics::id.desc())
+        .limit(row_limit(wanted.limit))
+        .select((topics::id, topic_columns()));
+    Ok(query.load(connection)?)
+}

@@ -1,0 +1,103 @@
+//! `?q=`: texts as people write them are found as people type them, however many topics there are.
+
+use crate::node::{Database, Node};
+
+crate::on_both!(
+    a_text_is_found_as_a_reader_types_it,
+    a_search_says_how_far_it_looked_and_goes_on,
+    a_search_of_many_pages_finds_each_topic_once,
+);
+
+const TOPICS: &str = "/api/v1/boards/main/topics";
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Comments and addresses of all pages from `path` on, and what each said of its search.
+fn follow(node: &Node, path: &str) -> (Vec<String>, Vec<serde_json::Value>) {
+    let (mut comments, mut searched) = (Vec::new(), Vec::new());
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next {
+        let page = node.get(&path);
+        assert_eq!(page.status, 200, "{page:?}");
+        let json = page.json();
+        for topic in json["topics"].as_array().expect("topics") {
+            comments.push(topic["comment"].as_str().expect("a comment").to_owned());
+        }
+        searched.push(json["searched"].clone());
+        next = page.header("link").map(|link| {
+            let (address, _) = link.split_once('>').expect("an address");
+            address.trim_start_matches('<').to_owned()
+        });
+    }
+    (comments, searched)
+}
+
+/// Another program writes; no column or trigger of ours folds what it writes.
+fn a_text_is_found_as_a_reader_types_it(database: Database) {
+    let node = Node::start(database);
+    let cases = [
+        ("ＮＨＫ受信料", "nhk受信"),
+        ("ÄRGER im Treppenhaus", "ärger"),
+        ("A\u{308}RGER im Hof", "ärger im hof"),
+        ("МОСКВА", "москва"),
+        ("İstanbul", "ISTANBUL"),
+        ("ﾊﾟｿｺﾝ教室", "パソコン"),
+        ("Straße", "STRASSE"),
+        ("100 % safe_mode \\o/", "% safe_MODE \\"),
+        ("cafe\u{301}", "\u{301}"),
+    ];
+    for (text, _) in cases {
+        node.database.sql(&format!(
+            "INSERT INTO topics (board_id, comment) VALUES (1, '{text}');"
+        ));
+    }
+    for (text, typed) in cases {
+        let (found, _) = follow(&node, &format!("{TOPICS}?q={}", escaped(typed)));
+        assert_eq!(found, [text], "{typed}");
+    }
+    let (found, searched) = follow(&node, &format!("{TOPICS}?q=nowhere"));
+    assert_eq!(found, [""; 0]);
+    assert_eq!(
+        searched,
+        [serde_json::json!({"complete": true, "down_to": null})]
+    );
+}
+
+fn insert(node: &Node, count: usize) {
+    let rows: Vec<_> = (1..=count)
+        .map(|n| format!("(1, '{} {n}')", if n % 60 == 1 { "needle" } else { "hay" }))
+        .collect();
+    node.database.sql(&format!(
+        "INSERT INTO topics (board_id, comment) VALUES {};",
+        rows.join(", ")
+    ));
+}
+
+fn a_search_says_how_far_it_looked_and_goes_on(database: Database) {
+    let node = Node::start_with(database, &[("REST__SEARCH_TOPICS_MAX", "50")]);
+    insert(&node, 120);
+    let (found, searched) = follow(&node, &format!("{TOPICS}?q=NEEDLE"));
+    assert_eq!(found, ["needle 61", "needle 1"]);
+    let down_to: Vec<_> = searched
+        .iter()
+        .map(|page| page["down_to"].as_i64())
+        .collect();
+    assert_eq!(down_to, [Some(71), Some(21), None]);
+    assert_eq!(searched[0]["complete"], false);
+    assert_eq!(searched[2]["complete"], true);
+}
+
+fn a_search_of_many_pages_finds_each_topic_once(database: Database) {
+    let node = Node::start(database);
+    insert(&node, 1_203);
+    for limit in [1, 2, 20, 21, 500] {
+        let (found, _) = follow(&node, &format!("{TOPICS}?q=needle&limit={limit}"));
+        let expected: Vec<_> = (0..=20)
+            .rev()
+            .map(|n| format!("needle {}", n * 60 + 1))
+            .collect();
+        assert_eq!(found, expected, "{limit}");
+    }
+}
