@@ -64,6 +64,9 @@ pub enum ApiError {
         /// When there is room again.
         retry_after_s: u64,
     },
+    /// Too many searches run at a time, whoever asked for them.
+    #[error("too many searches are running; try again in a second")]
+    SearchesBusy,
     /// The request cannot be read.
     #[error("{detail}")]
     Unreadable {
@@ -174,6 +177,7 @@ impl ApiError {
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
+            Self::SearchesBusy => "busy",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused => "key_reused",
@@ -255,7 +259,9 @@ impl ResponseError for ApiError {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable { .. } | Self::NotWritten { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -270,7 +276,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
-            Self::Unavailable { .. } | Self::NotWritten { .. } => {
+            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::Unauthorized => drop(

@@ -67,6 +67,14 @@ impl ClientQuota {
         Self(RateLimiter::keyed(quota))
     }
 
+    /// Creates a quota of readings that reach the database.
+    #[must_use]
+    pub fn of_reads(limits: &Limits) -> Self {
+        let quota = Quota::per_second(limits.reads_per_client_per_s)
+            .allow_burst(limits.reads_per_client_burst);
+        Self(RateLimiter::keyed(quota))
+    }
+
     /// For tokens that are none.
     #[must_use]
     pub fn of_bad_tokens(limits: &Limits) -> Self {
@@ -100,6 +108,8 @@ impl ClientQuota {
 pub struct Quotas {
     /// Writes.
     pub writes: Arc<ClientQuota>,
+    /// Readings that reach the database: pages, searches, single topics, the log.
+    pub reads: Arc<ClientQuota>,
     /// Tokens that are none.
     pub bad_tokens: Arc<ClientQuota>,
 }
@@ -110,6 +120,7 @@ impl Quotas {
     pub fn new(limits: &Limits) -> Self {
         Self {
             writes: Arc::new(ClientQuota::of_writes(limits)),
+            reads: Arc::new(ClientQuota::of_reads(limits)),
             bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)),
         }
     }
@@ -117,6 +128,7 @@ impl Quotas {
     /// Forgets clients who could do as much as if they had never been here.
     pub fn forget_idle(&self) {
         self.writes.forget_idle();
+        self.reads.forget_idle();
         self.bad_tokens.forget_idle();
     }
 }

@@ -5,14 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_web::HttpRequest;
 use ipnet::IpNet;
 use kairanban_core::BoardName;
 use kairanban_store::TicketTimes;
+use tokio::sync::Semaphore;
 
 use crate::{
     config::Config,
     encode::Fragments,
-    limits::{ClientQuota, Quotas, StreamGate},
+    error::ApiError,
+    limits::{ClientAddress, ClientQuota, Quotas, StreamGate},
     readiness::Readiness,
     render::page::Pages,
     service::BoardService,
@@ -39,6 +42,10 @@ pub struct Parts {
     pub gate: StreamGate,
     /// Who has written how much.
     pub quota: Arc<ClientQuota>,
+    /// Who has read how much from the database.
+    pub reads: Arc<ClientQuota>,
+    /// Room for searches: they never take more connections to the database than this.
+    pub search_lane: Semaphore,
     /// Who has shown tokens that are none.
     pub bad_tokens: Arc<ClientQuota>,
     /// How streams live.
@@ -97,6 +104,8 @@ impl AppState {
             fragments: Arc::new(fragments),
             gate,
             quota: Arc::clone(&quotas.writes),
+            reads: Arc::clone(&quotas.reads),
+            search_lane: Semaphore::new(config.limits.searches_max.get()),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing,
             stream_deps: Arc::new(stream_deps),
@@ -111,6 +120,17 @@ impl AppState {
             body_wait: Duration::from_secs(config.limits.body_wait_s.get()),
             trusted_proxies: config.limits.trusted_proxies.clone(),
         })))
+    }
+}
+
+impl AppState {
+    /// Counts a reading that reaches the database.
+    ///
+    /// # Errors
+    /// 429, if the client has read too much.
+    pub fn count_read(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        self.reads
+            .take(ClientAddress::of(request, &self.trusted_proxies))
     }
 }
 

@@ -59,6 +59,7 @@ pub async fn get_changes(
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
     let caller = caller::of(&request, &state).await?;
+    state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let epoch = state.bulletin.following().epoch();
     let after = match query.since.as_deref().map(str::parse::<Cursor>) {

@@ -10,6 +10,7 @@ use actix_web::{
 use kairanban_core::{BoardName, SearchText, TopicId};
 use kairanban_store::Page;
 use serde::Deserialize;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::{bad_query, json, link_next, page_limit, responses::Refusal};
@@ -124,6 +125,9 @@ async fn wait_for_news(
         .await?)
 }
 
+/// For other searches to end.
+const SEARCH_WAIT: Duration = Duration::from_secs(1);
+
 /// What the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
@@ -146,6 +150,7 @@ async fn page(
     board: BoardName,
     query: &TopicsQuery,
 ) -> Result<HttpResponse, ApiError> {
+    state.count_read(request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let before = query.before.map(|id| {
         if id > 0 {
@@ -181,6 +186,9 @@ async fn search(
     check_search(text, state.rest.search_chars_max)?;
     let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
+    let Ok(Ok(_lane)) = timeout(SEARCH_WAIT, state.search_lane.acquire()).await else {
+        return Err(ApiError::SearchesBusy);
+    };
     let page = state
         .bulletin
         .search(caller, board, SearchText::new(text), wanted, looked_at_max)

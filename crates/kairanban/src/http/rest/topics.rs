@@ -47,6 +47,7 @@ pub async fn get_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let caller = caller::of(&request, &state).await?;
+    state.count_read(&request)?;
     let topic = state.bulletin.topic(&caller, board, id).await?;
     let tag = conditional::topic_tag(&state, &topic);
     let fresh = conditional::has_tag(&request, &tag);
