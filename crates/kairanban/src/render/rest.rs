@@ -1,18 +1,16 @@
 //! Bodies of `/api/v1`, and their schemas for the OpenAPI document.
 
-use bytes::Bytes;
+mod topic_list;
+
 use chrono::{DateTime, Utc};
-use kairanban_core::{
-    AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Snapshot, Token, Topic,
-};
+use kairanban_core::{AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Token, Topic};
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::{
-    encode::{LIVE_LIST_SLOT, TopicView, gzip, json, rfc3339, topic_views},
-    service::SearchedPage,
-};
+pub use self::topic_list::{TopicListView, live_list, live_list_in_gzip, search_page, topic_page};
+
+use crate::encode::{TopicView, json, rfc3339};
 
 fn maybe_rfc3339<S: Serializer>(
     time: &Option<DateTime<Utc>>,
@@ -22,79 +20,6 @@ fn maybe_rfc3339<S: Serializer>(
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),
     }
-}
-
-/// What a board shows: the newest topics that are not archived, in the order of their ids.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LiveList)]
-pub struct LiveListView<'a> {
-    topics: Vec<TopicView<'a>>,
-    /// That of the board's newest change. A page of all topics has none.
-    #[schema(value_type = i64, minimum = 0, required = false)]
-    revision: Revision,
-}
-
-/// The live list, encoded once for everybody.
-#[must_use]
-pub fn live_list(snapshot: &Snapshot) -> Bytes {
-    let view = || LiveListView {
-        topics: topic_views(snapshot),
-        revision: snapshot.revision(),
-    };
-    snapshot
-        .wire_cache()
-        .get_or_encode(LIVE_LIST_SLOT, || json(&view()).into())
-}
-
-/// The same, compressed once for everybody who asks for that.
-#[must_use]
-pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
-    let plain = live_list(snapshot);
-    snapshot
-        .wire_cache()
-        .get_or_pack(LIVE_LIST_SLOT, || gzip(&plain))
-}
-
-/// Topics, archived or not, the newest first.
-#[derive(Serialize, ToSchema)]
-#[schema(as = TopicPage)]
-pub struct TopicPageView<'a> {
-    topics: Vec<TopicView<'a>>,
-    /// How far a search looked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    searched: Option<SearchView>,
-}
-
-/// How far a search looked. `Link` has the address where it goes on.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Searched)]
-struct SearchView {
-    /// Whether it looked at all topics down to the first one of the board.
-    #[serde(rename = "complete")]
-    is_complete: bool,
-    /// The id of the oldest topic that it looked at, unless it is complete.
-    down_to: Option<i64>,
-}
-
-/// A page of topics.
-#[must_use]
-pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
-    json(&TopicPageView {
-        topics: topics.iter().map(TopicView::from).collect(),
-        searched: None,
-    })
-}
-
-/// Renders what a search found, and how far it looked.
-#[must_use]
-pub fn search_page(page: &SearchedPage) -> Vec<u8> {
-    json(&TopicPageView {
-        topics: page.topics.iter().map(TopicView::from).collect(),
-        searched: Some(SearchView {
-            is_complete: page.next.is_none(),
-            down_to: page.next.map(|id| id.0),
-        }),
-    })
 }
 
 /// Renders one topic.

@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
-    render::{self, rest::LiveListView},
+    render::{self, rest::TopicListView},
     service::BoardView,
     state::AppState,
 };
@@ -58,7 +58,7 @@ pub struct TopicsQuery {
     responses(
         (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of \
             all topics",
-            content((LiveListView<'_> = "application/json")),
+            content((TopicListView<'_> = "application/json")),
             headers(("ETag" = String, description = "The cursor, of the live list \
                 only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the \
                     last"))),
