@@ -5,6 +5,7 @@
 
 mod addresses;
 mod check;
+mod durations;
 mod env;
 mod error;
 mod layers;

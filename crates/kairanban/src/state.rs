@@ -108,7 +108,7 @@ impl AppState {
             drain,
             readiness,
             body_bytes_max: config.limits.body_bytes_max,
-            body_wait: Duration::from_secs(config.limits.body_wait_s.get()),
+            body_wait: config.limits.body_wait,
             trusted_proxies: config.limits.trusted_proxies.clone(),
         })))
     }

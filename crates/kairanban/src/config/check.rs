@@ -34,7 +34,7 @@ impl Config {
                 reason: reason.to_owned(),
             })
         };
-        if self.database.write_group_wait_ms >= self.database.write_wait_ms {
+        if self.database.write_group_wait >= self.database.write_wait {
             return wrong(
                 "database.write_group_wait_ms",
                 "must be below database.write_wait_ms",
@@ -56,7 +56,7 @@ impl Config {
                 reason,
             });
         }
-        if self.stream.retry_min_ms > self.stream.retry_max_ms {
+        if self.stream.retry_min > self.stream.retry_max {
             return wrong(
                 "stream.retry_min_ms",
                 "must not be above stream.retry_max_ms",
