@@ -1,4 +1,4 @@
-//! Parts of the configuration, in the types of those who get them.
+//! Composes from the settings what other modules and the store are configured with.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use kairanban_store::{StoreConfig, TicketTimes, Timeouts, WriterConfig};
 use super::{Config, ConfigError};
 
 impl Config {
-    /// How long the database may take.
+    /// Returns the time limits of the database.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
@@ -17,7 +17,7 @@ impl Config {
         }
     }
 
-    /// The same for the first connection, for which no request waits.
+    /// Returns the time limits of the first connection, for which no request waits.
     #[must_use]
     pub fn first_timeouts(&self) -> Timeouts {
         Timeouts {
@@ -26,10 +26,10 @@ impl Config {
         }
     }
 
-    /// The store's part.
+    /// Returns the configuration of the store.
     ///
     /// # Errors
-    /// If the URL is none.
+    /// If the URL is invalid.
     pub fn store(&self) -> Result<StoreConfig, ConfigError> {
         Ok(StoreConfig {
             address: self.address()?,
@@ -44,7 +44,7 @@ impl Config {
         })
     }
 
-    /// Somebody's own template of a topic, if there is one.
+    /// Reads the operator's own template of a topic, if one is configured.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -53,14 +53,13 @@ impl Config {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let unreadable = |error: std::io::Error| ConfigError::Invalid {
-            key: "board.topic_template",
-            reason: format!("the file cannot be read: {}", error.kind()),
-        };
-        fs::read_to_string(path).map(Some).map_err(unreadable)
+        fs::read_to_string(path).map(Some).map_err(|error| {
+            let reason = format!("the file cannot be read: {}", error.kind());
+            ConfigError::invalid("board.topic_template", reason)
+        })
     }
 
-    /// The writer's part.
+    /// Returns the configuration of the writer.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
@@ -72,7 +71,7 @@ impl Config {
         }
     }
 
-    /// How long a ticket is good.
+    /// Returns how long a ticket is valid.
     #[must_use]
     pub const fn tickets(&self) -> TicketTimes {
         TicketTimes {

@@ -10,17 +10,17 @@ use super::durations::{as_written, millis, positive_millis, positive_seconds, se
 /// A text that is not shown.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct SecretText(String);
 
-impl Secret {
-    /// The text.
+impl SecretText {
+    /// Returns the text itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
     }
@@ -34,7 +34,7 @@ pub enum BackplaneKind {
     Auto,
     /// Nothing: the database is polled.
     None,
-    /// LISTEN and NOTIFY.
+    /// Postgres, by LISTEN and NOTIFY.
     Postgres,
     /// Redis, and LISTEN for the commits of other programs.
     Redis,
@@ -123,9 +123,9 @@ sections! {
     /// Settings of the database.
     Database {
         /// URL of the database; empty for the embedded SQLite.
-        url: Secret,
+        url: SecretText,
         /// URL for LISTEN and migrations; empty for `url`.
-        listen_url: Secret,
+        listen_url: SecretText,
         /// Whether the server may change the schema.
         migrate: bool,
         /// Whether the SQLite file and its folder may be symbolic links.
@@ -163,7 +163,7 @@ sections! {
         /// Longest wait before a board that cannot be read is tried again.
         board_retry_max = "board_retry_max_s" in "positive_seconds": Duration,
     }
-    /// Settings of boards.
+    /// Settings of all boards.
     Board {
         /// Name of the board at `/`.
         default: String,
@@ -177,7 +177,7 @@ sections! {
         /// Lifetime of a snapshot without readers.
         ttl = "ttl_s" in "seconds": Duration,
     }
-    /// Settings of streams.
+    /// Settings of all streams.
     Stream {
         /// Silence before a heartbeat is sent.
         heartbeat = "heartbeat_s" in "positive_seconds": Duration,
@@ -224,7 +224,7 @@ sections! {
         /// Administrative commands that the audit keeps.
         audit_max: u64,
     }
-    /// Settings of tickets.
+    /// Settings of all tickets.
     Tickets {
         /// Time until the first use.
         first_use = "first_use_s" in "seconds": Duration,
@@ -241,9 +241,9 @@ sections! {
         /// Which backplane is used.
         kind: BackplaneKind,
         /// For `redis`: its URL.
-        redis_url: Secret,
+        redis_url: SecretText,
         /// For `redis`: the key that signs snapshots.
-        redis_key: Secret,
+        redis_key: SecretText,
         /// Lifetime of a snapshot in Redis.
         snapshot_ttl = "snapshot_ttl_s" in "positive_seconds": Duration,
         /// Size of a snapshot in Redis, in bytes.

@@ -100,9 +100,9 @@ fn stronger_layers_win() {
 
 #[test]
 fn mistakes_are_named() {
-    let error = |environment: &[(&str, &str)]| {
+    fn error(environment: &[(&str, &str)]) -> String {
         load(&Overrides::default(), environment).expect_err("a mistake")
-    };
+    }
     assert!(
         error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")])
             .contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?")

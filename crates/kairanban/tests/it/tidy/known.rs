@@ -26,7 +26,6 @@ pub const REPEATED_TYPES: Known = &[
     ("Problem", 2),
     ("Reader", 2),
     ("Refusal", 2),
-    ("Secret", 2),
     ("Sender", 2),
     ("Server", 2),
     ("Session", 3),
