@@ -64,7 +64,7 @@ pub struct FollowerDeps {
     pub(crate) store: Store,
     pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) held: ActiveTokens,
+    pub(crate) active_tokens: ActiveTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
     /// What readers of this node wait for.

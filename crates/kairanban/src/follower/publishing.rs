@@ -88,13 +88,13 @@ impl Follower {
 
     /// Reads the tokens in use again, and notifies the callers whose token changed or ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
-        let asked = self.deps.held.begin_refresh();
+        let asked = self.deps.active_tokens.begin_refresh();
         if asked.is_empty() {
             return Ok(());
         }
         let ids = asked.clone();
         let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
-        self.deps.held.finish_refresh(&asked, &found);
+        self.deps.active_tokens.finish_refresh(&asked, &found);
         Ok(())
     }
 

@@ -50,13 +50,13 @@ pub fn open_service(
     let source = BoardSource::new(store.clone(), transports.redis.clone());
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
-    let held = ActiveTokens::new(config.limits.ended_tokens_max.get());
+    let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (finder, inquiries) = TokenFinder::new(store.clone());
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
         hub: Arc::clone(&hub),
-        held: held.clone(),
+        active_tokens: active_tokens.clone(),
         wake: wake.clone(),
         archiver,
         acknowledged: acknowledged.clone(),
@@ -71,13 +71,13 @@ pub fn open_service(
     let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.vital("writer", writing);
-    let service = service::Parts {
+    let service = service::ServiceDeps {
         store: store.clone(),
         loader,
         hub,
         writer,
         following: following.clone(),
-        authenticator: Authenticator::new(store.clone(), finder, held),
+        authenticator: Authenticator::new(store.clone(), finder, active_tokens),
         acknowledged,
         trimmed_to,
         cache_ttl: config.cache.ttl,
@@ -114,7 +114,7 @@ fn start_serving_tasks(
 /// Starts the tasks that nothing waits for.
 fn start_upkeep_tasks(
     config: &Config,
-    service: &service::Parts,
+    service: &service::ServiceDeps,
     reports: Reports,
     quotas: &Quotas,
     supervisor: &Supervisor,

@@ -41,17 +41,17 @@ impl BoardService {
     /// there is nothing to show for it.
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<BoardView, StoreError> {
         let settled = self
-            .parts
+            .deps
             .following
-            .wait_for_revision(self.parts.acknowledged.get(), CATCH_UP)
+            .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
-        let channel = self.parts.hub.channel(board);
+        let channel = self.deps.hub.channel(board);
         self.current(caller, board, &channel)
             .await
             .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
-        let stale_since = self.parts.following.stale_since().or(live.stale_since());
+        let stale_since = self.deps.following.stale_since().or(live.stale_since());
         drop(live);
         let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
         Ok(BoardView {
@@ -125,7 +125,7 @@ impl BoardService {
         let right = caller.right(board);
         if right.is_none() && !(self.is_current(channel) && may_read()) {
             let name = board.clone();
-            match query(&self.parts.store, move |store| store.policies(&name, right)).await {
+            match query(&self.deps.store, move |store| store.policies(&name, right)).await {
                 Ok(_) => {}
                 // While the database is away, the last word counts.
                 Err(StoreError::Unavailable(_))
@@ -142,15 +142,15 @@ impl BoardService {
             if self.is_current(channel) {
                 return Ok(());
             }
-            let epoch = self.parts.following.epoch();
-            match self.parts.loader.load_into(channel, &epoch).await {
+            let epoch = self.deps.following.epoch();
+            match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
                 Err(LoadError::Stale(_)) => {
                     // While a board has readers, the follower applies its changes, and loads it if it changes faster than they can:
                     // also for a caller who only reads. Not before, or an expired list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
-                    self.parts.following.wait_for_poll(CATCH_UP).await;
+                    self.deps.following.wait_for_poll(CATCH_UP).await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
@@ -158,7 +158,7 @@ impl BoardService {
                     if channel.live().last_known().is_none() {
                         return Err(error);
                     }
-                    self.parts
+                    self.deps
                         .hub
                         .become_stale(board, Utc::now(), Revision::ZERO);
                     return Ok(());
@@ -173,10 +173,10 @@ impl BoardService {
     fn is_current(&self, channel: &BoardChannel) -> bool {
         let live = channel.live();
         let current = live
-            .current(channel.is_watched(), Instant::now(), self.parts.cache_ttl)
+            .current(channel.is_watched(), Instant::now(), self.deps.cache_ttl)
             .is_some();
         // While the database is away nothing expires.
-        current || (live.last_known().is_some() && self.parts.following.stale_since().is_some())
+        current || (live.last_known().is_some() && self.deps.following.stale_since().is_some())
     }
 
     /// Evicts the placeholder of a board that does not exist.
@@ -192,7 +192,7 @@ impl BoardService {
             .policies()
             .is_some_and(|policies| !policies.is_public());
         if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
-            self.parts.hub.forget(board, channel);
+            self.deps.hub.forget(board, channel);
         }
     }
 }

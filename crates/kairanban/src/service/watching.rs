@@ -39,7 +39,7 @@ impl BoardService {
         start: StartAt,
     ) -> Result<Watch, StoreError> {
         // First the subscription, then the snapshot: no update can fall between.
-        let subscription = self.parts.hub.subscribe(board);
+        let subscription = self.deps.hub.subscribe(board);
         let start = self.catch_up(start).await?;
         self.open(caller, subscription, &start).await
     }
@@ -57,12 +57,12 @@ impl BoardService {
     ) -> Result<(Cursor, Vec<Watch>), StoreError> {
         let start = self.catch_up(start).await?;
         let from = Cursor {
-            epoch: self.parts.following.epoch(),
-            revision: self.parts.following.revision(),
+            epoch: self.deps.following.epoch(),
+            revision: self.deps.following.revision(),
         };
         let mut watches = Vec::with_capacity(boards.len());
         for board in boards {
-            let subscription = self.parts.hub.subscribe(board);
+            let subscription = self.deps.hub.subscribe(board);
             watches.push(self.open(caller, subscription, &start).await?);
         }
         Ok((from, watches))
@@ -71,15 +71,15 @@ impl BoardService {
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and looks up the time that
     /// it names.
     async fn catch_up(&self, start: StartAt) -> Result<StartAt, StoreError> {
-        let following = &self.parts.following;
+        let following = &self.deps.following;
         following
-            .wait_for_revision(self.parts.acknowledged.get(), CATCH_UP)
+            .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
         let start = match start {
             StartAt::Ago(time) => {
                 let epoch = following.epoch();
                 let revision =
-                    query(&self.parts.store, move |store| store.head_before(time)).await?;
+                    query(&self.deps.store, move |store| store.head_before(time)).await?;
                 StartAt::Then(Cursor { epoch, revision })
             }
             start => start,
@@ -128,8 +128,8 @@ impl BoardService {
         start: &StartAt,
     ) -> Result<(Arc<Snapshot>, OpeningPlan), StoreError> {
         let log = LogBounds {
-            published: self.parts.following.revision(),
-            trimmed_to: self.parts.trimmed_to.get(),
+            published: self.deps.following.revision(),
+            trimmed_to: self.deps.trimmed_to.get(),
         };
         let live = channel.live();
         let (snapshot, _) = admitted(caller, &channel.board, &live)?;
@@ -151,7 +151,7 @@ impl BoardService {
         let Some(range) = history else {
             return Ok(());
         };
-        match query(&self.parts.store, move |store| store.history(&range)).await {
+        match query(&self.deps.store, move |store| store.history(&range)).await {
             Ok(history) => channel.live().backfill(&range, &history),
             Err(error) => {
                 tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")

@@ -106,7 +106,7 @@ impl BoardService {
         let command = AdminCommand::RestoreTopic {
             board: administrator.board().clone(),
             id,
-            within: self.parts.undo,
+            within: self.deps.undo,
         };
         topic_of(
             self.write(Write::Administer {
@@ -226,7 +226,7 @@ impl BoardService {
                 "the write took too long".to_owned(),
             ))
         };
-        timeout(self.parts.write_wait, self.parts.writer.write(write))
+        timeout(self.deps.write_wait, self.deps.writer.write(write))
             .await
             .unwrap_or_else(too_long)
     }
