@@ -31,65 +31,65 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, follower::Wake, shared_snapshots::Redis, supervise::Supervisor};
 
-/// Between two tries to open a session.
+/// Delay between two attempts to open a session.
 const RETRY: Duration = Duration::from_secs(2);
-/// Between two signs of life that a session is asked for: such sessions die silently.
+/// Interval at which a session is checked: such sessions die silently.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// For such a sign to come.
+/// Time limit of such a check.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Which ways there are between the processes.
+/// The transports between the processes.
 #[derive(Clone, Debug, Default)]
 pub struct BackplaneConfig {
-    /// To listen on, for the commits of other programs; and to tell of ours if there is no Redis.
+    /// Listens for the commits of other programs, and announces ours if there is no Redis.
     pub postgres: Option<(String, Timeouts)>,
-    /// To tell of our commits, and hear of those of other nodes.
+    /// Announces our commits, and listens for those of other nodes.
     pub redis: Option<Redis>,
 }
 
-/// Tells the other processes of a commit. Cheap to clone; several commits before the message goes
-/// out share it.
+/// Notifies the other processes of commits. Cheap to clone; commits before the message goes out share it.
 #[derive(Clone, Debug, Default)]
 pub struct Backplane(Arc<Notify>);
 
 impl Backplane {
-    /// Asks for a message.
+    /// Requests a message to the other processes.
     pub fn notify(&self) {
         self.0.notify_one();
     }
 
-    /// Listens and tells, until told to stop.
+    /// Starts the transports, which run until the supervisor ends.
     pub fn start(
         &self,
-        ways: BackplaneConfig,
+        transports: BackplaneConfig,
         epoch: &Epoch,
         wake: &Wake,
         supervisor: &Supervisor,
     ) {
-        let BackplaneConfig { postgres, redis } = ways;
-        let (ours, nobodys) = (Arc::clone(&self.0), Arc::new(Notify::new()));
-        let asked_of_postgres = if redis.is_some() {
-            nobodys
+        let BackplaneConfig { postgres, redis } = transports;
+        let ours = Arc::clone(&self.0);
+        // With Redis, nothing is announced by Postgres.
+        let by_postgres = if redis.is_some() {
+            Arc::new(Notify::new())
         } else {
             Arc::clone(&ours)
         };
         if let Some((url, timeouts)) = postgres {
-            let way = postgres::Listening {
+            let listening = postgres::Listening {
                 url,
                 timeouts,
                 wake: wake.clone(),
-                asked: asked_of_postgres,
+                announce: by_postgres,
             };
-            start_way(way, supervisor);
+            start_transport(listening, supervisor);
         }
         if let Some(redis) = redis {
             let channel = format!("kairanban:{epoch}:changed");
-            start_way(
+            start_transport(
                 redis::Subscribing {
                     redis,
                     channel,
                     wake: wake.clone(),
-                    asked: ours,
+                    announce: ours,
                 },
                 supervisor,
             );
@@ -97,30 +97,32 @@ impl Backplane {
     }
 }
 
-/// A way to hear and tell, one session after the other.
+/// Listens for messages and sends them, in one session after the other.
 trait Transport: Send + Sync {
     const NAME: &'static str;
     type Session: Send;
-    /// Connects and subscribes.
+    /// Connects and subscribes to the channel.
     fn open(&self) -> impl Future<Output = Result<Self::Session, String>> + Send;
-    /// Hears and tells. Gives why that ended.
+    /// Listens and sends until the session fails, and returns why.
     fn serve(&self, session: Self::Session) -> impl Future<Output = String> + Send;
 }
 
-fn start_way<W: Transport + 'static>(way: W, supervisor: &Supervisor) {
+fn start_transport<T: Transport + 'static>(transport: T, supervisor: &Supervisor) {
     let stop = supervisor.stop().clone();
-    supervisor.task(W::NAME, async move || run_with_reconnect(&way, &stop).await);
+    supervisor.task(T::NAME, async move || {
+        run_with_reconnect(&transport, &stop).await
+    });
 }
 
-/// Keeps a session open until told to stop.
-async fn run_with_reconnect<W: Transport>(way: &W, stop: &CancellationToken) {
+/// Keeps a session open until `stop`.
+async fn run_with_reconnect<T: Transport>(transport: &T, stop: &CancellationToken) {
     let mut known_bad = false;
     loop {
         let session = async {
-            match way.open().await {
+            match transport.open().await {
                 Ok(session) => {
-                    failpoint::pass(W::NAME);
-                    (true, way.serve(session).await)
+                    failpoint::pass(T::NAME);
+                    (true, transport.serve(session).await)
                 }
                 Err(error) => (false, error),
             }
@@ -131,7 +133,7 @@ async fn run_with_reconnect<W: Transport>(way: &W, stop: &CancellationToken) {
         };
         // Once for each time that it goes away, not for each try.
         if opened || !known_bad {
-            tracing::warn!(error, "no messages by {} for now; polling goes on", W::NAME);
+            tracing::warn!(error, "no messages by {} for now; polling goes on", T::NAME);
         }
         known_bad = true;
         tokio::select! {
@@ -141,22 +143,22 @@ async fn run_with_reconnect<W: Transport>(way: &W, stop: &CancellationToken) {
     }
 }
 
-/// Asks for a sign of life in time, however much else goes on: what is said on one connection is no sign that the
-/// other is heard.
+/// Returns the ticks at which a session is checked, whatever else happens on it: a message that was sent is no sign that
+/// one would be received.
 fn heartbeat() -> Interval {
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat
 }
 
-/// A name for this process, so that it does not wake itself.
+/// Draws a name for this process, so that it does not wake itself.
 fn node_name() -> Result<String, String> {
     getrandom::u64()
         .map(|number| format!("{number:016x}"))
         .map_err(|error| error.to_string())
 }
 
-/// An error with its causes: some libraries say only what they were doing.
+/// Describes an error with its causes: some libraries only say what they were doing.
 fn described(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes

@@ -1,10 +1,11 @@
-//! Configuration: typed in by anybody, checked once, handed down in pieces.
+//! Reads the configuration, checks it once, and hands it down in pieces.
 //!
 //! `config/default.toml` is the bottom layer and holds every key, so the code knows no default of
 //! its own: a key that is missing there, or unknown here, refuses to start.
 
 mod addresses;
 mod check;
+mod durations;
 mod env;
 mod error;
 mod layers;
@@ -22,22 +23,22 @@ pub use settings::{BackplaneKind, Config, Cors, Limits, Rest, Stream};
 /// The file with every key and its default.
 pub const DEFAULT: &str = include_str!("../../../config/default.toml");
 
-/// What the command line says about the configuration.
+/// Settings of the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// `--config`
+    /// The file, of `--config`.
     pub file: Option<PathBuf>,
-    /// `--listen`
+    /// The address, of `--listen`.
     pub listen: Option<String>,
-    /// `--database-url`
+    /// The URL, of `--database-url`.
     pub database_url: Option<String>,
 }
 
 impl Config {
-    /// Puts the layers together: defaults, file, environment, command line.
+    /// Merges the layers: defaults, file, environment, command line.
     ///
     /// # Errors
-    /// If anything in them is unknown or cannot be.
+    /// If a key is unknown, or a value is not allowed.
     pub fn load(
         overrides: &Overrides,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -78,14 +79,10 @@ impl Config {
             .get("PORT")
             .filter(|_| overrides.listen.is_none())
         {
-            let invalid = |_| ConfigError::Invalid {
-                key: "PORT",
-                reason: "is a number up to 65535".to_owned(),
-            };
-            config
-                .server
-                .listen
-                .set_port(port.parse().map_err(invalid)?);
+            let port = port
+                .parse()
+                .map_err(|_| ConfigError::invalid("PORT", "is a number up to 65535"))?;
+            config.server.listen.set_port(port);
         }
         config.check().map_err(|error| layers.locate(error))?;
         Ok(config)

@@ -55,30 +55,30 @@ use position::OWN_MAX;
 pub use position::{FollowerStatus, OwnCommits, Position, Wake};
 use stale::StaleBoards;
 
-/// Why readers are sent the list again if the epoch is new, and this node did not draw it.
+/// The reason that is logged for a new epoch that this node did not draw.
 const ADOPTED: &str = "another one was drawn, or it is another database";
 
-/// Whom the follower tells, and who wakes it.
+/// What the follower reads from, publishes to, and is woken by.
 #[derive(Debug)]
 pub struct FollowerDeps {
     pub(crate) store: Store,
     pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) held: ActiveTokens,
+    pub(crate) active_tokens: ActiveTokens,
     pub(crate) wake: Wake,
     pub(crate) archiver: Archiver,
-    /// What readers of this node wait for.
+    /// The newest revision that this node has acknowledged.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the log was trimmed.
     pub(crate) trimmed_to: HighWater,
     pub(crate) poll: Duration,
     /// How often the tokens in use are read again although the log says nothing of them.
     pub(crate) reconcile: Duration,
-    /// Between two tries to read a board that cannot be read, at most.
+    /// Longest delay between two attempts to load a board that cannot be read.
     pub(crate) retry_max: Duration,
 }
 
-/// The task.
+/// Reads the log and publishes it; see the [module](self).
 #[derive(Debug)]
 pub struct Follower {
     deps: FollowerDeps,
@@ -91,7 +91,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower that stands at the newest place of the log, the place to ask where it is, and the one to tell it of commits.
+    /// Creates a follower at the head of the log, with its status and with what notifies it of commits.
     /// If the database is not what this node saw last, a new epoch begins.
     ///
     /// # Errors
@@ -114,8 +114,8 @@ impl Follower {
         let start = Position {
             epoch: found.epoch.clone(),
             revision: found.revision(),
-            looks: 0,
-            looked_at: Instant::now(),
+            polls: 0,
+            polled_at: Instant::now(),
         };
         let (position, at) = watch::channel(start);
         let (last_seen, seen) = watch::channel(found);
@@ -144,7 +144,7 @@ impl Follower {
         Ok((follower, following, OwnCommits { commits, wake }))
     }
 
-    /// Follows until told to stop.
+    /// Follows the log until `stop`.
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.deps.poll;
         let mut outdated_at = poll_at;
@@ -163,7 +163,7 @@ impl Follower {
                     // Otherwise what came before it has to be read first.
                 }
                 () = self.deps.wake.0.notified() => {}
-                // However much is committed here, others are looked for.
+                // However much is committed here, other programs commit as well.
                 () = sleep_until(next_at.into()) => {}
             }
             poll_at = Instant::now() + self.deps.poll;
@@ -191,13 +191,13 @@ impl Follower {
             }
             self.check_reading().await;
             self.position.send_modify(|position| {
-                (position.looks, position.looked_at) = (position.looks + 1, Instant::now())
+                (position.polls, position.polled_at) = (position.polls + 1, Instant::now())
             });
         }
     }
 
     /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
-    /// order of revisions is that of commits, so nothing can lie between. Tells whether it did.
+    /// order of revisions is that of commits, so nothing can lie between. Returns whether it was published.
     async fn publish_own(&mut self, commit: Committed) -> bool {
         let Committed {
             revision,
@@ -206,7 +206,7 @@ impl Follower {
             created,
         } = commit;
         let at = self.position.borrow().revision;
-        // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can say.
+        // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can show.
         if revision <= at {
             return false;
         }
@@ -241,7 +241,7 @@ impl Follower {
                 .hub
                 .publish_if(&board, id, &BoardChanges::created(revision, topics))
             {
-                // Nobody has it in memory, or it is called otherwise by now.
+                // The board is not in memory, or has another name by now.
                 None => return false,
                 Some(Published::Reload) => self.reload(&board, revision).await,
                 Some(_) => {}
@@ -269,21 +269,21 @@ impl Follower {
             .acknowledged
             .lower(acknowledged, self.position.borrow().revision);
         for board in self.stale_boards.due(Instant::now()) {
-            // How far it changed was noted when it became stale, and by each change since.
+            // Its newest revision was noted when it became stale, and by each change since.
             self.reload(&board, Revision::ZERO).await;
         }
         Ok(())
     }
 
-    /// Reads the log from where it was read last, and publishes it. Tells whether it could: it may be another history.
+    /// Reads the log from where it was read last, and publishes it. Returns `false` if it may be another history.
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
-        let Some(stretch) =
+        let Some(batch) =
             query_priority(&self.deps.store, move |store| store.changes_since(&known)).await?
         else {
             return Ok(false);
         };
-        self.take(stretch).await?;
+        self.take(batch).await?;
         Ok(true)
     }
 
@@ -298,18 +298,18 @@ impl Follower {
         .await?;
         match verdict {
             Verdict::Same => {
-                // The same database may have got a more exact mark.
+                // The same database may have a more exact mark now.
                 self.last_seen.send_if_modified(|seen| {
                     std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark
                 });
                 Ok(())
             }
             Verdict::Trimmed => {
-                let stretch = query_priority(&self.deps.store, move |store| {
+                let batch = query_priority(&self.deps.store, move |store| {
                     store.boards_since(known.revision())
                 })
                 .await?;
-                self.take(stretch).await
+                self.take(batch).await
             }
             Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
             Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
@@ -323,13 +323,13 @@ impl Follower {
         trimmed_to: Revision,
         reason: &str,
     ) -> Result<(), StoreError> {
-        // Tokens may have come back, or gone, with the other history: who may look comes before what there is to see. If they
-        // cannot be read, nothing has begun, and the next look finds the new epoch again.
+        // Tokens may have come back, or gone, with the other history: permissions come before lists. If they cannot be read,
+        // nothing has begun, and the next poll finds the new epoch again.
         self.refresh_tokens().await?;
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
-        // Whoever waits for a revision goes on only when the old lists are gone.
+        // What waits for a revision goes on only when the old lists are gone.
         self.position.send_if_modified(|position| {
             (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));
             false
@@ -353,12 +353,12 @@ impl Follower {
             .send_modify(|position| position.revision = position.revision.max(head));
     }
 
-    /// Finds out what is missing, after a reading failed although the database answered, and until it is there.
+    /// Finds out what is missing, after a query failed although the database answered, and until it is there.
     async fn check_reading(&self) {
         if !self.deps.store.take_suspicion() && self.reading_fault.borrow().is_none() {
             return;
         }
-        // While it is away, what was missing still is as far as anybody knows.
+        // While the database is away, the last finding stands.
         let Ok(found) = query_priority(&self.deps.store, Store::reading_fault).await else {
             return;
         };

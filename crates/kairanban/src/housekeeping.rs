@@ -47,10 +47,10 @@ impl Bounds {
     pub fn new(config: &Config) -> Self {
         Self {
             changes_max: config.history.changes_max,
-            changes_age_max: Duration::from_secs(config.history.age_max_s),
+            changes_age_max: config.history.age_max,
             audit_max: config.history.audit_max,
-            key_age_max: Duration::from_secs(config.idempotency.age_max_s),
-            undo: config.undo(),
+            key_age_max: config.idempotency.age_max,
+            undo: config.history.undo,
             tickets: config.tickets(),
         }
     }

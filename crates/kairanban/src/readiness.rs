@@ -59,10 +59,7 @@ impl Readiness {
             Timeouts {
                 connect, statement, ..
             },
-        ) = (
-            Duration::from_millis(config.database.poll_ms.get()),
-            config.timeouts(),
-        );
+        ) = (config.database.poll, config.timeouts());
         let silence_max = poll * POLLS_MISSED_MAX + connect + statement;
         Self {
             drain,

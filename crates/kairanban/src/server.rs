@@ -77,10 +77,7 @@ impl Server {
         let listener = listener::listen(config.server.listen)
             .map_err(|error| cannot_listen(config.server.listen, &error))?;
         let address = listener.local_addr()?;
-        let (drain, supervisor) = (
-            Drain::new(Duration::from_secs(config.server.drain_s)),
-            Supervisor::default(),
-        );
+        let (drain, supervisor) = (Drain::new(config.server.drain), Supervisor::default());
         shutdown::outlive_hangups(&supervisor)?;
         let quotas = Quotas::new(&config.limits);
         let bulletin = assembly::open_service(config, &quotas, &supervisor)?;
@@ -103,7 +100,7 @@ impl Server {
             http,
             address,
             drain,
-            drain_wait: Duration::from_secs(config.server.drain_wait_s),
+            drain_wait: config.server.drain_wait,
             supervisor,
         })
     }

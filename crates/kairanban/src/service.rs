@@ -1,4 +1,4 @@
-//! The application: what can be done with boards, whatever the protocol.
+//! The application: reads, watches and writes boards for every protocol.
 
 mod board_view;
 mod lookup;
@@ -19,14 +19,15 @@ pub use lookup::SearchedPage;
 pub use watching::Watch;
 pub use writing::on_commit;
 
-/// Boards, for whoever asks. Cheap to clone.
+/// Reads, watches and writes boards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BoardService {
-    parts: Arc<Parts>,
+    deps: Arc<ServiceDeps>,
 }
 
+/// What a [`BoardService`] works with.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct ServiceDeps {
     pub(crate) store: Store,
     pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
@@ -35,35 +36,35 @@ pub(crate) struct Parts {
     pub(crate) authenticator: Authenticator,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
-    /// The revision up to which the change log is forgotten.
+    /// The revision up to which the change log is trimmed.
     pub(crate) trimmed_to: HighWater,
     pub(crate) cache_ttl: Duration,
     pub(crate) write_wait: Duration,
-    /// How long a deleted topic can be put back.
+    /// How long a deleted topic can be restored.
     pub(crate) undo: Duration,
 }
 
 impl BoardService {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(deps: ServiceDeps) -> Self {
         Self {
-            parts: Arc::new(parts),
+            deps: Arc::new(deps),
         }
     }
 
     pub(crate) fn store(&self) -> &Store {
-        &self.parts.store
+        &self.deps.store
     }
 
-    /// Finds out who asks.
+    /// Returns what authenticates callers.
     #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
-        &self.parts.authenticator
+        &self.deps.authenticator
     }
 
-    /// Whether everybody may read a board, as far as memory knows.
+    /// Whether a board is public, as far as memory knows.
     #[must_use]
     pub fn is_open(&self, board: &BoardName) -> bool {
-        self.parts
+        self.deps
             .hub
             .channel(board)
             .live()
@@ -71,21 +72,21 @@ impl BoardService {
             .is_some_and(Policies::is_public)
     }
 
-    /// How many boards are in memory.
+    /// Returns the number of boards in memory.
     #[must_use]
     pub fn boards_in_memory(&self) -> usize {
-        self.parts.hub.len()
+        self.deps.hub.len()
     }
 
-    /// What keeps writes from the database.
+    /// Returns what the writer reports about its health.
     #[must_use]
     pub fn writer_health(&self) -> &WriterHealth {
-        self.parts.writer.health()
+        self.deps.writer.health()
     }
 
-    /// Where the follower is.
+    /// Returns the status of the follower.
     #[must_use]
     pub fn following(&self) -> &FollowerStatus {
-        &self.parts.following
+        &self.deps.following
     }
 }

@@ -1,4 +1,4 @@
-//! The planned end: a signal, then the drain.
+//! Ends the server as planned: a signal, then the drain.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, supervise::Supervisor};
 
-/// The share of the grace in which streams are told; the rest is for them to go.
+/// The share of the grace in which streams are ended; the rest is for their clients to leave.
 const SPREAD_SHARE: f64 = 0.7;
-/// What one stream adds to the time in which all are told, so that a few are told at once and
+/// What one stream adds to the time in which all are ended, so that a few end at once and
 /// thousands do not come back in the same second.
 const PER_STREAM: Duration = Duration::from_millis(2);
 
@@ -21,7 +21,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Nothing is ending yet.
+    /// Creates a drain that has not begun. `grace` is the time for streams and requests to end.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
         Self {
@@ -31,35 +31,35 @@ impl Drain {
         }
     }
 
-    /// The server will end soon: it goes on as before, but no new work should be sent to it.
+    /// Announces that the server will end soon: it goes on as before, but `/readyz` says no.
     pub fn announce(&self) {
         self.announced.cancel();
     }
 
-    /// Whether that is known.
+    /// Whether the end has been announced.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         self.announced.is_cancelled()
     }
 
-    /// From now on the server is ending.
+    /// Begins the end of the server.
     pub fn begin(&self) {
         self.announce();
         self.token.cancel();
     }
 
-    /// Whether it is.
+    /// Whether the server is ending.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Waits for it.
+    /// Waits until the server is ending.
     pub async fn begun(&self) {
         self.token.cancelled().await;
     }
 
-    /// When one of `streams` is told, from the beginning: at random, so that all are spread out.
+    /// Returns how long after the beginning one of `streams` ends: at random, so that all are spread out.
     #[must_use]
     pub fn disconnect_delay(&self, streams: usize) -> Duration {
         let all = PER_STREAM.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
@@ -78,10 +78,10 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Listens to them.
+    /// Starts to listen for the signals.
     ///
     /// # Errors
-    /// If the system lets nobody listen to signals.
+    /// If the system does not allow it.
     pub fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -90,7 +90,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next.
+    /// Waits for the next signal.
     ///
     /// # Errors
     /// Never.
@@ -103,14 +103,14 @@ impl Signals {
     }
 }
 
-/// Ctrl-C.
+/// Ctrl-C; other systems have no SIGTERM.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Listens to it.
+    /// Starts to listen for the signal.
     ///
     /// # Errors
     /// Never.
@@ -118,10 +118,10 @@ impl Signals {
         Ok(Self)
     }
 
-    /// Waits for the next.
+    /// Waits for the next signal.
     ///
     /// # Errors
-    /// If the system lets nobody wait for it.
+    /// If the system does not allow it.
     pub async fn next(&mut self) -> std::io::Result<()> {
         tokio::signal::ctrl_c().await
     }
@@ -130,7 +130,7 @@ impl Signals {
 /// Keeps SIGHUP from ending the process: the terminal or the shell that started it may go away.
 ///
 /// # Errors
-/// If the system lets nobody wait for signals.
+/// If the system does not allow it.
 #[cfg(unix)]
 pub fn outlive_hangups(supervisor: &Supervisor) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -146,7 +146,7 @@ pub fn outlive_hangups(supervisor: &Supervisor) -> std::io::Result<()> {
     Ok(())
 }
 
-/// There are none.
+/// Does nothing: this system has no SIGHUP.
 ///
 /// # Errors
 /// Never.

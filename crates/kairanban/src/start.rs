@@ -23,7 +23,7 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
         return require_current(config, "database.migrate is false");
     }
     warn_of(&files(config)?);
-    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    let deadline = Instant::now() + config.database.start_wait;
     let (address, session) = (config.address()?, config.listen_address()?);
     wait_for(config, &session, true, deadline)?;
     migrate_now(config, false)?;
@@ -38,7 +38,7 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
 /// As [`prepare`], or if it is not at the schema. `why` it is not migrated now is part of the text.
 pub fn require_current(config: &Config, why: &str) -> Result<(), ExitError> {
     warn_of(&files(config)?);
-    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    let deadline = Instant::now() + config.database.start_wait;
     let address = config.address()?;
     let found = wait_for(config, &address, false, deadline)?;
     warn_of(&found.warnings);
@@ -55,7 +55,7 @@ pub fn require_current(config: &Config, why: &str) -> Result<(), ExitError> {
 /// As [`prepare`].
 pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitError> {
     warn_of(&files(config)?);
-    let deadline = Instant::now() + Duration::from_secs(config.database.start_wait_s);
+    let deadline = Instant::now() + config.database.start_wait;
     warn_of(&wait_for(config, &config.listen_address()?, true, deadline)?.warnings);
     migrate_now(config, new_epoch)
 }

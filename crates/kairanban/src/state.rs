@@ -1,4 +1,4 @@
-//! What every handler may use. One value; cloning shares it.
+//! Holds what every handler uses.
 
 use std::{
     sync::Arc,
@@ -23,59 +23,59 @@ use crate::{
     stream::{StreamDeps, StreamTiming, TimerWheel},
 };
 
-/// The state.
+/// The state that all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<AppStateInner>);
 
-/// Its parts.
+/// What [`AppState`] dereferences to.
 #[derive(Debug)]
-pub struct Parts {
-    /// Boards.
+pub struct AppStateInner {
+    /// Reads and writes boards.
     pub bulletin: BoardService,
     /// The board at `/`.
     pub default_board: BoardName,
-    /// Templates.
+    /// Renders the pages, from templates.
     pub pages: Pages,
     /// The template of a topic by itself.
     pub fragments: Arc<Fragments>,
-    /// Room for streams.
+    /// Counts and limits open streams.
     pub gate: StreamGate,
-    /// Who has written how much.
+    /// Limits the writes of each client.
     pub quota: Arc<ClientQuota>,
-    /// Who has read how much from the database.
+    /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
-    /// Room for searches: they never take more connections to the database than this.
+    /// Limits the searches that run at a time, and so the connections to the database that they take.
     pub search_lane: Semaphore,
-    /// Who has shown tokens that are none.
+    /// Limits the invalid tokens of each client.
     pub bad_tokens: Arc<ClientQuota>,
-    /// How streams live.
+    /// Heartbeat, lifetime and `retry` of streams.
     pub timing: StreamTiming,
-    /// What streams need.
+    /// What all streams depend on.
     pub stream_deps: Arc<StreamDeps>,
-    /// Boards of one stream.
+    /// The most boards in one stream.
     pub boards_per_stream_max: usize,
     /// Other sites whose pages may write here.
     pub cors_origins: Vec<String>,
     /// Bounds of the REST addresses.
     pub rest: crate::config::Rest,
-    /// How long tickets are good.
+    /// How long tickets are valid.
     pub tickets: TicketTimes,
     /// When this process began.
     pub started: Instant,
-    /// The end.
+    /// Says when the server ends.
     pub drain: Drain,
-    /// What `/readyz` says.
+    /// Composes what `/readyz` reports.
     pub readiness: Readiness,
-    /// Bytes of a body.
+    /// The size of a request's body, in bytes, at most.
     pub body_bytes_max: usize,
-    /// For a body to arrive.
+    /// The time limit for a request's body to arrive.
     pub body_wait: Duration,
-    /// Proxies that are believed.
+    /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl AppState {
-    /// Puts the state together.
+    /// Composes the state from the configuration and the services.
     pub fn new(
         config: &Config,
         default_board: BoardName,
@@ -97,7 +97,7 @@ impl AppState {
             timing,
             wheel,
         };
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(AppStateInner {
             bulletin,
             default_board,
             pages: Pages::new()?,
@@ -117,7 +117,7 @@ impl AppState {
             drain,
             readiness,
             body_bytes_max: config.limits.body_bytes_max,
-            body_wait: Duration::from_secs(config.limits.body_wait_s.get()),
+            body_wait: config.limits.body_wait,
             trusted_proxies: config.limits.trusted_proxies.clone(),
         })))
     }
@@ -135,9 +135,9 @@ impl AppState {
 }
 
 impl std::ops::Deref for AppState {
-    type Target = Parts;
+    type Target = AppStateInner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppStateInner {
         &self.0
     }
 }

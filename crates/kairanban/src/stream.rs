@@ -80,21 +80,23 @@ pub struct StreamTiming {
     /// The same; it is reckoned with at each delivery.
     heartbeat_ticks: Ticks,
     lifetime: Duration,
-    retry_ms: (u64, u64),
-    retry_refused_ms: u64,
+    retry_min: Duration,
+    retry_max: Duration,
+    retry_refused: Duration,
 }
 
 impl StreamTiming {
     /// As configured.
     #[must_use]
     pub fn new(config: &config::Stream) -> Self {
-        let heartbeat = Duration::from_secs(config.heartbeat_s.get());
+        let heartbeat = config.heartbeat;
         Self {
             heartbeat,
             heartbeat_ticks: heartbeat.into(),
-            lifetime: Duration::from_secs(config.lifetime_s.get()),
-            retry_ms: (config.retry_min_ms, config.retry_max_ms),
-            retry_refused_ms: config.retry_refused_ms,
+            lifetime: config.lifetime,
+            retry_min: config.retry_min,
+            retry_max: config.retry_max,
+            retry_refused: config.retry_refused,
         }
     }
 
@@ -106,8 +108,9 @@ impl StreamTiming {
     }
 
     /// At random, so that readers who were cut off together do not come back together.
-    fn retry_ms(self) -> u64 {
-        fastrand::u64(self.retry_ms.0..=self.retry_ms.1)
+    fn retry(self) -> Duration {
+        let spread = self.retry_max.saturating_sub(self.retry_min);
+        self.retry_min + spread.mul_f64(fastrand::f64())
     }
 
     /// Between 0.8 and 1.2 times the configured life, for the same reason.
@@ -119,7 +122,7 @@ impl StreamTiming {
     /// gives up for good on any other status.
     #[must_use]
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
-        encoder.bye(reason, self.retry_refused_ms + self.retry_ms())
+        encoder.bye(reason, self.retry_refused + self.retry())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Every long-lived task and thread is started here, and does not end unnoticed: one that panics, or ends although
-//! it should not, is started again after a while; one that keeps failing ends the process.
+//! Supervises every long-lived task and thread: one that panics, or ends although it should not, is restarted after a
+//! delay; one that keeps failing ends the process.
 
 use std::{
     collections::BTreeMap,
@@ -21,28 +21,28 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Before the first restart; it doubles with each failure in a row.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// Failures in a row after which restarting is no use.
+/// Failures in a row after which the process gives up.
 const FAILURES_MAX: u32 = 8;
 /// A task that ran this long has recovered.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
-/// Between two looks at a thread.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which a thread is checked.
+const THREAD_CHECK: Duration = Duration::from_millis(100);
 
 /// Starts tasks and keeps them running. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Supervisor(Arc<Parts>);
+pub struct Supervisor(Arc<SupervisorInner>);
 
 #[derive(Debug)]
-struct Parts {
+struct SupervisorInner {
     stop: CancellationToken,
     tasks: TaskTracker,
     /// When each task last failed.
     failed_at: Mutex<BTreeMap<&'static str, Instant>>,
-    /// What the process cannot go on without.
+    /// The first vital task or thread that ended.
     lost: watch::Sender<Option<&'static str>>,
 }
 
-impl Default for Parts {
+impl Default for SupervisorInner {
     fn default() -> Self {
         let lost = watch::channel(None).0;
         Self {
@@ -55,13 +55,13 @@ impl Default for Parts {
 }
 
 impl Supervisor {
-    /// Cancelled when the tasks are to end.
+    /// Returns the token that is cancelled when the tasks have to end.
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
 
-    /// Keeps a task running until it is told to stop.
+    /// Keeps a task running until [`end`](Self::end).
     pub fn task(&self, name: &'static str, run: impl AsyncFnMut() + 'static) {
         let this = self.clone();
         self.0
@@ -69,7 +69,7 @@ impl Supervisor {
             .spawn_local(async move { this.keep(name, Ending::IsFailure, run).await });
     }
 
-    /// Runs something to its end, again after each panic.
+    /// Runs a future to its end, and again after each panic.
     pub async fn to_the_end(&self, name: &'static str, run: impl AsyncFnMut()) {
         self.keep(name, Ending::IsFine, run).await;
     }
@@ -93,35 +93,32 @@ impl Supervisor {
         }
     }
 
-    /// Keeps a thread running until it is told to stop.
+    /// Keeps a thread running until [`end`](Self::end).
     ///
     /// # Errors
-    /// If the system gives no thread.
-    pub fn thread(
-        &self,
-        name: &'static str,
-        mut run: impl FnMut() + Send + 'static,
-    ) -> io::Result<()> {
+    /// If the system cannot start a thread.
+    pub fn thread(&self, name: &'static str, run: impl FnMut() + Send + 'static) -> io::Result<()> {
         let this = self.clone();
-        let work = move || {
-            let mut failures = Failures::default();
-            loop {
-                let began = Instant::now();
-                let ended = catch_unwind(AssertUnwindSafe(&mut run));
-                if this.0.stop.is_cancelled() && ended.is_ok() {
-                    return;
-                }
-                let Some(wait) = failures.next(began.elapsed()) else {
-                    return this.give_up(name);
-                };
-                this.note(name, wait);
-                thread::park_timeout(wait);
-            }
-        };
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(work)
+            .spawn(move || this.keep_thread(name, run))
             .map(drop)
+    }
+
+    fn keep_thread(&self, name: &'static str, mut run: impl FnMut()) {
+        let mut failures = Failures::default();
+        loop {
+            let began = Instant::now();
+            let ended = catch_unwind(AssertUnwindSafe(&mut run));
+            if self.0.stop.is_cancelled() && ended.is_ok() {
+                return;
+            }
+            let Some(wait) = failures.next(began.elapsed()) else {
+                return self.give_up(name);
+            };
+            self.note(name, wait);
+            thread::park_timeout(wait);
+        }
     }
 
     /// Ends the process when a thread ends that cannot be started again.
@@ -129,7 +126,7 @@ impl Supervisor {
         let this = self.clone();
         self.0.tasks.spawn_local(async move {
             while !thread.is_finished() {
-                sleep(LOOK).await;
+                sleep(THREAD_CHECK).await;
             }
             if thread.join().is_err() || !this.0.stop.is_cancelled() {
                 this.give_up(name);
@@ -154,7 +151,7 @@ impl Supervisor {
         self.0.lost.send_replace(Some(name));
     }
 
-    /// Waits until something ended that the process cannot go on without, and says what it was.
+    /// Waits until a vital task or thread has ended, and returns its name.
     pub async fn lost(&self) -> &'static str {
         let mut lost = self.0.lost.subscribe();
         loop {
@@ -167,13 +164,13 @@ impl Supervisor {
         }
     }
 
-    /// What the process cannot go on without and has lost.
+    /// Returns the vital task or thread that has ended, if one has.
     #[must_use]
     pub fn has_lost(&self) -> Option<&'static str> {
         *self.0.lost.borrow()
     }
 
-    /// Tasks that have failed and not recovered since.
+    /// Returns the tasks that have failed and not recovered since.
     #[must_use]
     pub fn troubled(&self) -> Vec<&'static str> {
         let mut failed_at = self.0.failed_at.lock();
@@ -181,7 +178,7 @@ impl Supervisor {
         failed_at.keys().copied().collect()
     }
 
-    /// Tells the tasks to stop and waits for them. Whether they all did in time.
+    /// Stops the tasks and waits for them. Returns whether all ended in time.
     pub async fn end(&self, at_most: Duration) -> bool {
         self.0.stop.cancel();
         self.0.tasks.close();
@@ -201,7 +198,7 @@ enum Ending {
 struct Failures(u32);
 
 impl Failures {
-    /// How long to wait before the next try, if there is any use in one.
+    /// Returns the delay before the next attempt, or `None` to give up.
     fn next(&mut self, ran: Duration) -> Option<Duration> {
         if ran >= RECOVERED_AFTER {
             self.0 = 0;

@@ -1,8 +1,8 @@
-//! LISTEN and NOTIFY, on one connection of their own.
+//! Notifies by Postgres, with LISTEN and NOTIFY on a connection of its own.
 //!
 //! Other programs' commits notify by the trigger. Ours stay silent inside the transaction, where
-//! NOTIFY would make commits wait for each other, and this connection says it after them. LISTEN
-//! sessions die silently, so this one is asked for a sign of life.
+//! NOTIFY would make commits wait for each other; this connection notifies after them. LISTEN
+//! sessions die silently, so this one is checked.
 
 use std::sync::Arc;
 
@@ -27,33 +27,33 @@ pub(super) struct Listening {
     pub(super) url: String,
     pub(super) timeouts: Timeouts,
     pub(super) wake: Wake,
-    pub(super) asked: Arc<Notify>,
+    pub(super) announce: Arc<Notify>,
 }
 
 impl Transport for Listening {
     const NAME: &'static str = "LISTEN";
-    type Session = Session;
+    type Session = ListenSession;
 
-    async fn open(&self) -> Result<Session, String> {
-        let session = Session::open(&self.url, self.wake.clone()).await?;
+    async fn open(&self) -> Result<ListenSession, String> {
+        let session = ListenSession::open(&self.url, self.wake.clone()).await?;
         if self.is_pooled().await? {
-            // A LISTEN would stay on a session that other programs are given. This one may still notify.
+            // A LISTEN would stay on a session that other programs are lent. This one may still notify.
             tracing::warn!("{POOLER}");
         } else {
             session.listen().await.map_err(|error| described(&error))?;
             tracing::info!(channel = session.channel, "listening for notifications");
         }
-        // What was committed before told nobody.
+        // Commits before the subscription sent no message here.
         self.wake.wake();
         Ok(session)
     }
 
-    async fn serve(&self, mut session: Session) -> String {
+    async fn serve(&self, mut session: ListenSession) -> String {
         let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
                 _ = &mut session.driver => return "the connection ended".to_owned(),
-                () = self.asked.notified() => session.notify().await,
+                () = self.announce.notified() => session.notify().await,
                 _ = beat.tick() => session.is_alive().await,
             };
             if let Err(error) = done {
@@ -78,22 +78,22 @@ const POOLER: &str = "a transaction pooler (PgBouncer with pool_mode=transaction
     stands before Postgres, and loses notifications: point database.listen_url past it. Until then \
     commits of other programs and nodes show after database.poll_ms";
 
-pub(super) struct Session {
+pub(super) struct ListenSession {
     client: Client,
     channel: String,
-    /// Marks our own messages, which tell us nothing.
+    /// Marks our own messages, which are ignored.
     node: String,
     /// Drives the connection; the session ends with it.
     driver: JoinHandle<()>,
 }
 
-impl Drop for Session {
+impl Drop for ListenSession {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Session {
+impl ListenSession {
     async fn open(url: &str, wake: Wake) -> Result<Self, String> {
         let node = node_name()?;
         let (client, driver) = connect(url, wake, node.clone()).await?;

@@ -1,4 +1,4 @@
-//! Redis, by publish and subscribe.
+//! Notifies by Redis, with PUBLISH and SUBSCRIBE.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ pub(super) struct Subscribing {
     pub(super) redis: Redis,
     pub(super) channel: String,
     pub(super) wake: Wake,
-    pub(super) asked: Arc<Notify>,
+    pub(super) announce: Arc<Notify>,
 }
 
 impl Transport for Subscribing {
     const NAME: &'static str = "Redis";
-    type Session = Session;
+    type Session = RedisSession;
 
-    async fn open(&self) -> Result<Session, String> {
-        let session = Session::open(&self.redis, &self.channel).await?;
+    async fn open(&self) -> Result<RedisSession, String> {
+        let session = RedisSession::open(&self.redis, &self.channel).await?;
         tracing::info!(channel = self.channel, "subscribed in Redis");
-        // What was committed before told nobody.
+        // Commits before the subscription sent no message here.
         self.wake.wake();
         Ok(session)
     }
 
-    async fn serve(&self, mut session: Session) -> String {
+    async fn serve(&self, mut session: RedisSession) -> String {
         let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
@@ -41,7 +41,9 @@ impl Transport for Subscribing {
                         Ok(())
                     }
                 },
-                () = self.asked.notified() => self.redis.publish(&self.channel, &session.node).await,
+                () = self.announce.notified() => {
+                    self.redis.publish(&self.channel, &session.node).await
+                }
                 _ = beat.tick() => session.is_alive().await,
             };
             if let Err(error) = done {
@@ -51,14 +53,14 @@ impl Transport for Subscribing {
     }
 }
 
-pub(super) struct Session {
+pub(super) struct RedisSession {
     node: String,
     heard: PubSubStream,
-    /// Asks for signs of life.
+    /// Sends the PINGs that check the session.
     control: PubSubSink,
 }
 
-impl Session {
+impl RedisSession {
     async fn open(redis: &Redis, channel: &str) -> Result<Self, String> {
         let opened = async {
             let (mut control, heard) = redis.client().get_async_pubsub().await?.split();

@@ -1,4 +1,4 @@
-//! Where the boards are, where messages go, and the names that stand in the configuration.
+//! Parses the addresses and names in the configuration: the database, the backplane, the default board.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,71 +8,60 @@ use kairanban_store::{DatabaseAddress, url_fault};
 use super::{BackplaneKind, Config, ConfigError};
 
 impl Config {
-    /// The board at `/`.
+    /// Parses the name of the board at `/`.
     ///
     /// # Errors
-    /// If that is no board's name.
+    /// If it is not a valid name of a board.
     pub fn default_board(&self) -> Result<BoardName, ConfigError> {
-        let invalid = |fault: kairanban_core::Invalid| ConfigError::Invalid {
-            key: "board.default",
-            reason: fault.reason.to_string(),
-        };
-        self.board.default.parse().map_err(invalid)
+        let name: Result<_, kairanban_core::Invalid> = self.board.default.parse();
+        name.map_err(|fault| ConfigError::invalid("board.default", fault.reason.to_string()))
     }
 
-    /// Where the boards are.
+    /// Parses the address of the database.
     ///
     /// # Errors
-    /// If the URL is none.
+    /// If the URL is invalid.
     pub fn address(&self) -> Result<DatabaseAddress, ConfigError> {
         match self.database.url.expose() {
             "" => Ok(DatabaseAddress::Sqlite(
                 self.server.data_dir.join("kairanban.db"),
             )),
-            url => url.parse().map_err(|reason| ConfigError::Invalid {
-                key: "database.url",
-                reason,
-            }),
+            url => url
+                .parse()
+                .map_err(|reason: String| ConfigError::invalid("database.url", reason)),
         }
     }
 
-    /// Where to listen for notifications and to migrate: past a pooler.
+    /// Parses the address for LISTEN and migrations, which bypasses a pooler.
     ///
     /// # Errors
-    /// If the URL is none.
+    /// If the URL is invalid.
     pub fn listen_address(&self) -> Result<DatabaseAddress, ConfigError> {
         match self.database.listen_url.expose() {
             "" => self.address(),
-            url => url.parse().map_err(|reason| ConfigError::Invalid {
-                key: "database.listen_url",
-                reason,
-            }),
+            url => url
+                .parse()
+                .map_err(|reason: String| ConfigError::invalid("database.listen_url", reason)),
         }
     }
 
-    /// Where messages between the servers go: by Postgres, by Redis.
+    /// Returns the addresses of the backplane: in Postgres, in Redis.
     ///
     /// # Errors
-    /// If that cannot be with this database, or the URL is none.
+    /// If this database does not support the backplane, or the URL is invalid.
     pub fn backplane_addresses(
         &self,
     ) -> Result<(Option<String>, Option<redis::Client>), ConfigError> {
-        let wrong = |key, reason: &str| {
-            Err(ConfigError::Invalid {
-                key,
-                reason: reason.to_owned(),
-            })
-        };
         let url = match (self.backplane.kind, self.listen_address()?) {
             (BackplaneKind::None, _) | (BackplaneKind::Auto, DatabaseAddress::Sqlite(_)) => {
                 return Ok((None, None));
             }
             (_, DatabaseAddress::Postgres(url)) => url,
             (..) => {
-                return wrong(
+                return Err(ConfigError::invalid(
                     "backplane.kind",
                     "SQLite has one server, which needs none; several need Postgres",
-                );
+                ));
             }
         };
         if self.backplane.kind != BackplaneKind::Redis {
@@ -84,18 +73,18 @@ impl Config {
             .strip_prefix("redis://")
             .or_else(|| written.strip_prefix("rediss://"));
         let Some(Ok(redis)) = rest.map(|_| redis::Client::open(written)) else {
-            return wrong(
+            return Err(ConfigError::invalid(
                 "backplane.redis_url",
                 "write redis://host:port/number, or rediss:// for TLS",
-            );
+            ));
         };
         if let Some(fault) = rest.and_then(url_fault) {
-            return wrong("backplane.redis_url", fault);
+            return Err(ConfigError::invalid("backplane.redis_url", fault));
         }
         Ok((Some(url), Some(redis)))
     }
 
-    /// The URL at which a server with this configuration would be reached from this machine.
+    /// Returns the URL at which this machine reaches a server with this configuration.
     #[must_use]
     pub fn here(&self) -> String {
         let mut address = self.server.listen;

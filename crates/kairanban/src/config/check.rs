@@ -1,4 +1,4 @@
-//! What the types of the keys cannot say.
+//! Checks what the types of the keys cannot say.
 
 use super::{Config, ConfigError};
 
@@ -6,7 +6,7 @@ use super::{Config, ConfigError};
 const REDIS_KEY_BYTES_MIN: usize = 16;
 
 impl Config {
-    /// Checks what is one key's matter, and what two keys have to agree on.
+    /// Checks the values of single keys, and what two keys have to agree on.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.default_board()?;
         self.address()?;
@@ -23,59 +23,47 @@ impl Config {
                 "entry {} is no origin; write https://host or http://host:port, without a path",
                 place + 1
             );
-            return Err(ConfigError::Invalid {
-                key: "cors.origins",
-                reason,
-            });
+            return Err(ConfigError::invalid("cors.origins", reason));
         }
-        let wrong = |key, reason: &str| {
-            Err(ConfigError::Invalid {
-                key,
-                reason: reason.to_owned(),
-            })
-        };
-        if self.database.write_group_wait_ms >= self.database.write_wait_ms {
-            return wrong(
+        if self.database.write_group_wait >= self.database.write_wait {
+            return Err(ConfigError::invalid(
                 "database.write_group_wait_ms",
                 "must be below database.write_wait_ms",
-            );
+            ));
         }
         if self.server.data_dir.to_string_lossy().contains("://") {
-            return wrong(
+            return Err(ConfigError::invalid(
                 "server.data_dir",
                 "is a folder; the URL goes to database.url",
-            );
+            ));
         }
         if (1..REDIS_KEY_BYTES_MIN).contains(&self.backplane.redis_key.expose().len()) {
-            let reason = format!(
-                "must have at least {REDIS_KEY_BYTES_MIN} characters; `openssl rand -hex 32` makes \
-                 one"
-            );
-            return Err(ConfigError::Invalid {
-                key: "backplane.redis_key",
-                reason,
-            });
+            return Err(ConfigError::invalid(
+                "backplane.redis_key",
+                format!(
+                    "must have at least {REDIS_KEY_BYTES_MIN} characters; \
+                     `openssl rand -hex 32` makes one"
+                ),
+            ));
         }
-        if self.stream.retry_min_ms > self.stream.retry_max_ms {
-            return wrong(
+        if self.stream.retry_min > self.stream.retry_max {
+            return Err(ConfigError::invalid(
                 "stream.retry_min_ms",
                 "must not be above stream.retry_max_ms",
-            );
+            ));
         }
         Ok(())
     }
 }
 
-/// As a browser sends it: scheme, host and perhaps port. A `*` would let everybody in.
+/// Whether this is an origin as a browser sends it: scheme, host and perhaps port. A `*` would admit every site.
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
         .unwrap_or_default();
-    let fits = |byte: u8| {
-        byte.is_ascii_lowercase()
-            || byte.is_ascii_digit()
-            || matches!(byte, b'.' | b'-' | b':' | b'[' | b']')
-    };
-    !host.is_empty() && host.bytes().all(fits)
+    !host.is_empty()
+        && host.bytes().all(
+            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']'),
+        )
 }

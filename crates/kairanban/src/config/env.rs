@@ -1,4 +1,4 @@
-//! The environment: which variables are ours, and those that name a file with the value.
+//! Reads the environment: the variables that set keys, and those that name a file with the value.
 
 use std::{collections::HashMap, fs, io::Read as _, path::Path};
 
@@ -6,27 +6,29 @@ use super::{ConfigError, error::suggestion, layers::Layers};
 
 const PREFIX: &str = "KAIRANBAN_";
 const FILE: &str = "_FILE";
-/// Not keys of the file: where it is, and what the client reads.
+/// Variables that set no key: where the file is, and what the client reads.
 const OTHERS: [&str; 3] = ["KAIRANBAN_CONFIG", "KAIRANBAN_URL", "KAIRANBAN_TOKEN"];
-/// Without our prefix, as platforms set them.
+/// Variables without our prefix, as platforms set them.
 const PLAIN: [&str; 2] = ["DATABASE_URL", "PORT"];
-/// Bound of a file that holds a secret.
+/// Longest file that holds a secret, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The variables of this process.
+/// Returns the variables of this process.
 ///
 /// # Errors
 /// If one of ours is not Unicode.
 pub fn environment() -> Result<Vec<(String, String)>, ConfigError> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
-        // Of other programs' variables nothing has to be known.
+        // Other programs' variables may have any name.
         let Ok(name) = name.into_string() else {
             continue;
         };
         match value.into_string() {
             Ok(value) => variables.push((name, value)),
-            Err(_) if is_ours(&name) => return Err(unreadable(&name, "is not Unicode")),
+            Err(_) if is_ours(&name) => {
+                return Err(ConfigError::unreadable(name, "is not Unicode"));
+            }
             Err(_) => {}
         }
     }
@@ -38,8 +40,7 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX) || PLAIN.contains(&base)
 }
 
-/// What Kubernetes and compose set by themselves for a service that is called kairanban, and what the tests of this
-/// project read.
+/// Whether Kubernetes or compose set this for a service called kairanban, or the tests of this project read it.
 fn is_of_others(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     rest == "PORT"
@@ -63,7 +64,7 @@ impl Variable {
     }
 }
 
-/// What the environment says.
+/// The variables that count, sorted by kind.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     keys: Vec<Variable>,
@@ -85,35 +86,25 @@ impl Environment {
         ours.sort();
         for (name, value) in &ours {
             let base = name.strip_suffix(FILE).unwrap_or(name);
-            let twice = || {
-                unreadable(
-                    name,
-                    &format!("stands beside {base}; only one of them can count"),
-                )
-            };
             if base != name
                 && ours
                     .iter()
                     .any(|(other, value)| other == base && !value.is_empty())
             {
-                return Err(twice());
+                return Err(ConfigError::unreadable(
+                    name,
+                    format!("stands beside {base}; only one of them can count"),
+                ));
             }
-            let value = || {
-                if base == name {
-                    Ok(value.clone())
-                } else {
-                    read_file(name, value)
-                }
-            };
             if OTHERS.contains(&name.as_str()) || PLAIN.contains(&base) {
-                read.others
-                    .insert(base.to_owned(), (name.clone(), value()?));
+                let value = value_of(name, value)?;
+                read.others.insert(base.to_owned(), (name.clone(), value));
             } else if let Some((section, key)) = layers.key_of(&base[PREFIX.len()..]) {
                 read.keys.push(Variable {
                     name: name.clone(),
                     section,
                     key,
-                    value: value()?,
+                    value: value_of(name, value)?,
                 });
             } else {
                 return Err(unknown(name, layers));
@@ -126,7 +117,7 @@ impl Environment {
         &self.keys
     }
 
-    /// What a variable that is no key says, if it says anything.
+    /// Returns the value of a variable that sets no key, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.others
             .get(name)
@@ -134,18 +125,11 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// The name under which it was set.
+    /// Returns the name under which it was set.
     pub(super) fn origin_of(&self, name: &str) -> String {
         self.others
             .get(name)
             .map_or_else(|| name.to_owned(), |(as_set, _)| as_set.clone())
-    }
-}
-
-fn unreadable(name: &str, reason: &str) -> ConfigError {
-    ConfigError::Unreadable {
-        origin: name.to_owned(),
-        reason: reason.to_owned(),
     }
 }
 
@@ -160,25 +144,33 @@ fn unknown(name: &str, layers: &Layers) -> ConfigError {
     } else {
         ""
     };
-    unreadable(name, &format!("is no variable of kairanban{hint}{service}"))
+    ConfigError::unreadable(name, format!("is no variable of kairanban{hint}{service}"))
 }
 
-fn read_file(name: &str, path: &str) -> Result<String, ConfigError> {
-    // Somebody may have put the secret itself here, so only what can hardly be one is shown.
+/// Returns the value of the variable, or the text of the file that it names.
+fn value_of(name: &str, value: &str) -> Result<String, ConfigError> {
+    if name.ends_with(FILE) {
+        read_file(value).map_err(|reason| ConfigError::unreadable(name, reason))
+    } else {
+        Ok(value.to_owned())
+    }
+}
+
+/// Reads a value from a file; the error says what is wrong with the file.
+fn read_file(path: &str) -> Result<String, String> {
+    // It may be the secret itself, put here by mistake, so only what can hardly be one is shown.
     let is_plain = Path::new(path).is_absolute() && !path.contains(['@', ':']);
     let shown = if is_plain {
         format!("names {path}")
     } else {
         "names a file".to_owned()
     };
-    let failed = |reason: &str| unreadable(name, &format!("{shown}, which {reason}"));
     let mut text = String::new();
-    let file = fs::File::open(path)
-        .map_err(|error| failed(&format!("cannot be read: {}", error.kind())))?;
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
-    read.map_err(|error| failed(&format!("cannot be read: {}", error.kind())))?;
+    fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| format!("{shown}, which cannot be read: {}", error.kind()))?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(failed("is too long for a value"));
+        return Err(format!("{shown}, which is too long for a value"));
     }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -13,7 +13,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A value that cannot be.
+    /// A value that is not allowed.
     #[error("{key}: {reason}")]
     Invalid {
         /// The key, as in `board.default`.
@@ -23,7 +23,26 @@ pub enum ConfigError {
     },
 }
 
-/// The known name that is most like `name`, as a hint behind a sentence. A name that lacks its section is most like the key.
+impl ConfigError {
+    /// Creates the error of a value that is read, but not allowed.
+    pub(super) fn invalid(key: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            key,
+            reason: reason.into(),
+        }
+    }
+
+    /// Creates the error of what cannot be read, at `origin`: a place in a file, a variable, an option.
+    pub(super) fn unreadable(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unreadable {
+            origin: origin.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Returns the known name that is most like `name`, as a hint to follow a sentence. A name without its section is most like
+/// the key.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const ALIKE_MIN: f64 = 0.8;
     let alike = known

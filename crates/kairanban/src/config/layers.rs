@@ -1,4 +1,4 @@
-//! Defaults, file, environment and command line, one over the other, with a note of where each value is from.
+//! Merges defaults, file, environment and command line, and remembers where each value is from.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -17,28 +17,25 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// The defaults. They hold every key, so they say which there are and of which kind.
+    /// Starts with the defaults. They hold every key, which defines the keys and their kinds.
     pub(super) fn new() -> Result<Self, ConfigError> {
-        let merged = DEFAULT
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Unreadable {
-                origin: "the defaults".to_owned(),
-                reason: error.message().to_owned(),
-            })?;
+        let merged = DEFAULT.parse().map_err(|error: toml::de::Error| {
+            ConfigError::unreadable("the defaults", error.message())
+        })?;
         Ok(Self {
             merged,
             origins: HashMap::new(),
         })
     }
 
-    /// The section and the key that a variable names, without its prefix: `LIMITS__STREAMS_MAX`.
+    /// Returns the section and the key that a variable sets. `name` is without its prefix: `LIMITS__STREAMS_MAX`.
     pub(super) fn key_of(&self, name: &str) -> Option<(String, String)> {
         let (section, key) = name.split_once("__")?;
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
         self.get(&section, &key).is_some().then_some((section, key))
     }
 
-    /// The names of the variables that set keys.
+    /// Returns the names of the variables that set keys.
     pub(super) fn variables(&self) -> impl Iterator<Item = String> + '_ {
         let keys = self
             .merged
@@ -53,68 +50,55 @@ impl Layers {
         })
     }
 
-    /// Puts a file on top.
+    /// Adds the values of a file.
     pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let file = path.display();
-        let failed = |origin: String, reason: String| ConfigError::Unreadable { origin, reason };
         let text = fs::read_to_string(path).map_err(|error| {
-            failed(
-                file.to_string(),
-                format!("cannot be read: {}", error.kind()),
+            let reason = format!("cannot be read: {}", error.kind());
+            ConfigError::unreadable(path.display().to_string(), reason)
+        })?;
+        let lines = Lines { path, text: &text };
+        let sections = DeTable::parse(&text).map_err(|error| {
+            // The parser's own words would quote the line.
+            lines.error(
+                error.span().map_or(0, |span| span.start),
+                "this is no TOML; a text stands in quotes, as in key = \"text\"",
             )
         })?;
-        let at = |offset: usize| {
-            format!(
-                "{file}, line {}",
-                text[..offset.min(text.len())].matches('\n').count() + 1
-            )
-        };
-        // The parser's own words would quote the line.
-        let wrong = |error: toml::de::Error| {
-            let place = at(error.span().map_or(0, |span| span.start));
-            failed(
-                place,
-                "this is no TOML; a text stands in quotes, as in key = \"text\"".to_owned(),
-            )
-        };
-        let places = DeTable::parse(&text).map_err(wrong)?;
-        for (section, keys) in places.get_ref() {
-            let (place, section) = (at(section.span().start), section.get_ref().as_ref());
-            let known = self.merged.keys().map(String::as_str);
+        for (section, keys) in sections.get_ref() {
+            let (at, section) = (section.span().start, section.get_ref().as_ref());
             if !self.merged.contains_key(section) {
                 // What stands above the first section looks like a section, too.
-                let hint = suggestion(section, known);
-                return Err(failed(
-                    place,
-                    format!("there is no section [{}]{hint}", shown(section)),
-                ));
+                let hint = suggestion(section, self.merged.keys().map(String::as_str));
+                let reason = format!("there is no section [{}]{hint}", shown(section));
+                return Err(lines.error(at, &reason));
             }
             let DeValue::Table(keys) = keys.get_ref() else {
-                return Err(failed(
-                    place,
-                    format!("{section} is a section: write [{section}] on a line of its own"),
-                ));
+                let reason =
+                    format!("{section} is a section: write [{section}] on a line of its own");
+                return Err(lines.error(at, &reason));
             };
             for (key, value) in keys {
-                let (place, key) = (at(key.span().start), key.get_ref().as_ref());
-                let Some(default) = self.get(section, key) else {
-                    let hint =
-                        suggestion(key, self.merged.get(section).into_iter().flat_map(keys_of));
-                    return Err(failed(
-                        place,
-                        format!("[{section}] has no key {}{hint}", shown(key)),
-                    ));
-                };
-                let value = of_kind(default, value.get_ref()).ok_or_else(|| {
-                    failed(place.clone(), format!("{section}.{key} {}", kind(default)))
-                })?;
-                self.set(place, section, key, value);
+                let (at, key) = (key.span().start, key.get_ref().as_ref());
+                let value = self
+                    .checked(section, key, value.get_ref())
+                    .map_err(|reason| lines.error(at, &reason))?;
+                self.set(lines.origin(at), section, key, value);
             }
         }
         Ok(())
     }
 
-    /// Puts a value on top that is written as text.
+    /// Returns a value of the file if there is such a key and the value is of its kind; otherwise what is wrong.
+    fn checked(&self, section: &str, key: &str, value: &DeValue<'_>) -> Result<Value, String> {
+        let Some(default) = self.get(section, key) else {
+            let known = self.merged.get(section).into_iter().flat_map(keys_of);
+            let hint = suggestion(key, known);
+            return Err(format!("[{section}] has no key {}{hint}", shown(key)));
+        };
+        of_kind(default, value).ok_or_else(|| format!("{section}.{key} {}", kind(default)))
+    }
+
+    /// Adds one value, which is written as text.
     pub(super) fn add_text(
         &mut self,
         origin: String,
@@ -126,30 +110,30 @@ impl Layers {
             return Ok(());
         };
         let text = text.trim_matches(' ');
-        let parts = || {
-            text.split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-        };
         let value = match default {
             Value::String(_) => Some(Value::String(text.to_owned())),
             Value::Integer(_) => text.parse().ok().map(Value::Integer),
             Value::Boolean(_) => text.to_ascii_lowercase().parse().ok().map(Value::Boolean),
-            Value::Array(_) => Some(Value::Array(
-                parts().map(|part| Value::String(part.to_owned())).collect(),
-            )),
+            Value::Array(_) => {
+                let entries = text.split(',').map(str::trim);
+                let entries = entries.filter(|entry| !entry.is_empty());
+                Some(Value::Array(
+                    entries
+                        .map(|entry| Value::String(entry.to_owned()))
+                        .collect(),
+                ))
+            }
             _ => None,
         };
-        let wrong = || ConfigError::Unreadable {
-            origin: origin.clone(),
-            reason: format!("{section}.{key} {}", kind(default)),
+        let Some(value) = value else {
+            let reason = format!("{section}.{key} {}", kind(default));
+            return Err(ConfigError::unreadable(origin, reason));
         };
-        let value = value.ok_or_else(wrong)?;
         self.set(origin, section, key, value);
         Ok(())
     }
 
-    /// The configuration that the layers come to.
+    /// Reads the configuration from the merged layers.
     pub(super) fn read(&self) -> Result<Config, ConfigError> {
         let deserializer = Value::Table(self.merged.clone());
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
@@ -167,21 +151,15 @@ impl Layers {
             for text in value.into_iter().flat_map(texts) {
                 reason = reason.replace(text, "this");
             }
-            ConfigError::Unreadable {
-                origin: self.origin_of(&key),
-                reason: format!("{key}: {reason}"),
-            }
+            ConfigError::unreadable(self.origin_of(&key), format!("{key}: {reason}"))
         })
     }
 
-    /// Adds to an error where its value is from.
+    /// Adds the origin of the value to an error.
     pub(super) fn locate(&self, error: ConfigError) -> ConfigError {
         match error {
             ConfigError::Invalid { key, reason } if self.origins.contains_key(key) => {
-                ConfigError::Unreadable {
-                    origin: self.origin_of(key),
-                    reason: format!("{key}: {reason}"),
-                }
+                ConfigError::unreadable(self.origin_of(key), format!("{key}: {reason}"))
             }
             other => other,
         }
@@ -211,6 +189,25 @@ impl Layers {
     }
 }
 
+/// A file, to name its lines in errors.
+struct Lines<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    /// Names the line with the byte at `offset`.
+    fn origin(&self, offset: usize) -> String {
+        let before = &self.text[..offset.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        format!("{}, line {line}", self.path.display())
+    }
+
+    fn error(&self, offset: usize, reason: &str) -> ConfigError {
+        ConfigError::unreadable(self.origin(offset), reason)
+    }
+}
+
 fn keys_of(section: &Value) -> impl Iterator<Item = &str> {
     section
         .as_table()
@@ -227,7 +224,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// A name from the file, unless it is more than a name can be: a URL in quotes is a key, too.
+/// Returns a name from the file, unless it may be a value: a URL in quotes is a key, too.
 fn shown(name: &str) -> &str {
     let is_name = name.len() <= 40
         && name
@@ -245,7 +242,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A value of the file, if it is of the same kind as the default.
+/// Returns a value of the file, if it is of the same kind as the default.
 fn of_kind(default: &Value, value: &DeValue<'_>) -> Option<Value> {
     match (default, value) {
         (Value::String(_), DeValue::String(text)) => Some(Value::String(text.clone().into_owned())),
@@ -256,15 +253,9 @@ fn of_kind(default: &Value, value: &DeValue<'_>) -> Option<Value> {
         }
         (Value::Boolean(_), DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
         (Value::Array(_), DeValue::Array(values)) => {
-            let text = |value: &toml::Spanned<DeValue<'_>>| {
-                value
-                    .get_ref()
-                    .as_str()
-                    .map(|text| Value::String(text.to_owned()))
-            };
-            values
-                .iter()
-                .map(text)
+            let texts = values.iter().map(|value| value.get_ref().as_str());
+            texts
+                .map(|text| Some(Value::String(text?.to_owned())))
                 .collect::<Option<Vec<_>>>()
                 .map(Value::Array)
         }

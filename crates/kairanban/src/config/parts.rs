@@ -1,42 +1,42 @@
-//! Parts of the configuration, in the types of those who get them.
+//! Composes from the settings what other modules and the store are configured with.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use kairanban_store::{StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
 use super::{Config, ConfigError};
 
 impl Config {
-    /// How long the database may take.
+    /// Returns the time limits of the database.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
-            connect: Duration::from_secs(self.database.connect_timeout_s.get()),
-            statement: Duration::from_millis(self.database.statement_timeout_ms.get()),
-            key: Duration::from_millis(self.database.write_key_wait_ms.get()),
+            connect: self.database.connect_timeout,
+            statement: self.database.statement_timeout,
+            key: self.database.write_key_wait,
         }
     }
 
-    /// The same for the first connection, for which no request waits.
+    /// Returns the time limits of the first connection, for which no request waits.
     #[must_use]
     pub fn first_timeouts(&self) -> Timeouts {
         Timeouts {
-            connect: Duration::from_secs(self.database.first_connect_s.get()),
+            connect: self.database.first_connect,
             ..self.timeouts()
         }
     }
 
-    /// The store's part.
+    /// Returns the configuration of the store.
     ///
     /// # Errors
-    /// If the URL is none.
+    /// If the URL is invalid.
     pub fn store(&self) -> Result<StoreConfig, ConfigError> {
         Ok(StoreConfig {
             address: self.address()?,
             timeouts: self.timeouts(),
-            first_connect: Duration::from_secs(self.database.first_connect_s.get()),
+            first_connect: self.database.first_connect,
             pool_max: self.database.pool_max.get(),
-            pool_wait: Duration::from_millis(self.database.pool_wait_ms),
+            pool_wait: self.database.pool_wait,
             topics_max: self.board.topics_max.get(),
             replay_max: self.stream.replay_max,
             resume_max: self.history.resume_max.get(),
@@ -44,7 +44,7 @@ impl Config {
         })
     }
 
-    /// Somebody's own template of a topic, if there is one.
+    /// Reads the operator's own template of a topic, if one is configured.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -53,49 +53,30 @@ impl Config {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let unreadable = |error: std::io::Error| ConfigError::Invalid {
-            key: "board.topic_template",
-            reason: format!("the file cannot be read: {}", error.kind()),
-        };
-        fs::read_to_string(path).map(Some).map_err(unreadable)
+        fs::read_to_string(path).map(Some).map_err(|error| {
+            let reason = format!("the file cannot be read: {}", error.kind());
+            ConfigError::invalid("board.topic_template", reason)
+        })
     }
 
-    /// How long a deleted topic can be put back.
-    #[must_use]
-    pub const fn undo(&self) -> Duration {
-        Duration::from_secs(self.history.undo_s)
-    }
-
-    /// The writer's part.
+    /// Returns the configuration of the writer.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
             queue_max: self.database.write_queue_max.get(),
             group_max: self.database.write_group_max.get(),
-            group_wait: Duration::from_millis(self.database.write_group_wait_ms.get()),
+            group_wait: self.database.write_group_wait,
             tries_max: self.database.write_tries_max.get(),
             abandoned_max: self.database.write_abandoned_max,
         }
     }
 
-    /// Within which each board in memory is compared with the database.
-    #[must_use]
-    pub const fn reconcile_interval(&self) -> Duration {
-        Duration::from_secs(self.history.reconcile_s.get())
-    }
-
-    /// How often the last change that was read is noted.
-    #[must_use]
-    pub const fn last_seen_every(&self) -> Duration {
-        Duration::from_millis(self.history.last_seen_ms.get())
-    }
-
-    /// How long a ticket is good.
+    /// Returns how long a ticket is valid.
     #[must_use]
     pub const fn tickets(&self) -> TicketTimes {
         TicketTimes {
-            first_use: Duration::from_secs(self.tickets.first_use_s),
-            idle: Duration::from_secs(self.tickets.idle_s),
+            first_use: self.tickets.first_use,
+            idle: self.tickets.idle,
         }
     }
 }

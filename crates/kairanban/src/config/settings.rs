@@ -1,24 +1,26 @@
 //! Every key, with its type. What each means stands in `config/default.toml`.
 
-use std::{fmt, net::SocketAddr, num::NonZero, path::PathBuf};
+use std::{fmt, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::durations::{as_written, millis, positive_millis, positive_seconds, seconds};
+
 /// A text that is not shown.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct SecretText(String);
 
-impl Secret {
-    /// The text.
+impl SecretText {
+    /// Returns the text itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
     }
@@ -32,151 +34,261 @@ pub enum BackplaneKind {
     Auto,
     /// Nothing: the database is polled.
     None,
-    /// LISTEN and NOTIFY.
+    /// Postgres, by LISTEN and NOTIFY.
     Postgres,
     /// Redis, and LISTEN for the commits of other programs.
     Redis,
 }
 
+/// Defines the sections. A duration names its key, which ends with the unit, and the function that
+/// reads it: `poll = "poll_ms" in "positive_millis": Duration`.
 macro_rules! sections {
-    ($($(#[$doc:meta])* $section:ident { $($(#[$key_doc:meta])* $key:ident: $kind:ty,)* })*) => {
-        $($(#[$doc])* #[derive(Clone, Debug, Deserialize)] #[serde(deny_unknown_fields)]
-        pub struct $section { $($(#[$key_doc])* pub $key: $kind,)* })*
+    ($(
+        $(#[$doc:meta])*
+        $section:ident {$(
+            $(#[$field_doc:meta])*
+            $field:ident $(= $key:literal in $read:literal)?: $kind:ty,
+        )*}
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $section {$(
+            $(#[$field_doc])*
+            $(#[serde(rename = $key, deserialize_with = $read)])?
+            pub $field: $kind,
+        )*}
+
+        /// Shows the keys and values as the file has them.
+        impl fmt::Debug for $section {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut section = f.debug_struct(stringify!($section));
+                $(show_field!(section, self.$field, $field $(, $key)?);)*
+                section.finish()
+            }
+        }
+    )*};
+}
+
+macro_rules! show_field {
+    ($section:ident, $value:expr, $field:ident) => {
+        $section.field(stringify!($field), &$value);
+    };
+    ($section:ident, $value:expr, $field:ident, $key:literal) => {
+        $section.field($key, &as_written($key, $value));
     };
 }
 
 sections! {
     /// Everything, as it stands in the file. The keys are explained there.
     Config {
-        #[doc = "`[server]`"] server: Server,
-        #[doc = "`[database]`"] database: Database,
-        #[doc = "`[board]`"] board: Board,
-        #[doc = "`[cache]`"] cache: Cache,
-        #[doc = "`[stream]`"] stream: Stream,
-        #[doc = "`[rest]`"] rest: Rest,
-        #[doc = "`[history]`"] history: History,
-        #[doc = "`[tickets]`"] tickets: Tickets,
-        #[doc = "`[idempotency]`"] idempotency: Idempotency,
-        #[doc = "`[limits]`"] limits: Limits,
-        #[doc = "`[backplane]`"] backplane: Backplane,
-        #[doc = "`[cors]`"] cors: Cors,
+        /// The keys of `[server]`.
+        server: Server,
+        /// The keys of `[database]`.
+        database: Database,
+        /// The keys of `[board]`.
+        board: Board,
+        /// The keys of `[cache]`.
+        cache: Cache,
+        /// The keys of `[stream]`.
+        stream: Stream,
+        /// The keys of `[rest]`.
+        rest: Rest,
+        /// The keys of `[history]`.
+        history: History,
+        /// The keys of `[tickets]`.
+        tickets: Tickets,
+        /// The keys of `[idempotency]`.
+        idempotency: Idempotency,
+        /// The keys of `[limits]`.
+        limits: Limits,
+        /// The keys of `[backplane]`.
+        backplane: Backplane,
+        /// The keys of `[cors]`.
+        cors: Cors,
     }
-    /// The process.
+    /// Settings of the process.
     Server {
-        #[doc = "Address to listen on"] listen: SocketAddr,
-        #[doc = "Threads that serve connections; 0 for one for each processor"] workers: usize,
-        #[doc = "Folder of the SQLite file, and of what this node has seen last"] data_dir: PathBuf,
-        #[doc = "Between not being ready any more and the end, in seconds"] drain_wait_s: u64,
-        #[doc = "Grace at the end, in seconds"] drain_s: u64,
+        /// Address and port to listen on.
+        listen: SocketAddr,
+        /// Threads that serve connections; 0 for one for each processor.
+        workers: usize,
+        /// Folder of the SQLite file, and of what this node has seen last.
+        data_dir: PathBuf,
+        /// Time in which `/readyz` says no before the drain begins.
+        drain_wait = "drain_wait_s" in "seconds": Duration,
+        /// Time in which streams and requests end.
+        drain = "drain_s" in "seconds": Duration,
     }
-    /// The database.
+    /// Settings of the database.
     Database {
-        #[doc = "Its URL; empty for the embedded one"] url: Secret,
-        #[doc = "URL for LISTEN and migrations; empty for the same"] listen_url: Secret,
-        #[doc = "Whether the server may change the schema"] migrate: bool,
-        #[doc = "Whether the SQLite file and its folder may be symbolic \
-            links"] follow_symlinks: bool,
-        #[doc = "For a database that is not up yet, in seconds"] start_wait_s: u64,
-        #[doc = "For the first connection, in seconds"] first_connect_s: NonZero<u64>,
-        #[doc = "Connections"] pool_max: NonZero<u32>,
-        #[doc = "Wait for one, in milliseconds"] pool_wait_ms: u64,
-        #[doc = "To connect, in seconds"] connect_timeout_s: NonZero<u64>,
-        #[doc = "For a statement, in milliseconds"] statement_timeout_ms: NonZero<u64>,
-        #[doc = "For a write to be answered, in milliseconds"] write_wait_ms: NonZero<u64>,
-        #[doc = "Writes that may wait"] write_queue_max: NonZero<usize>,
-        #[doc = "Writes in a transaction"] write_group_max: NonZero<usize>,
-        #[doc = "For a transaction of the writer, in \
-            milliseconds"] write_group_wait_ms: NonZero<u64>,
-        #[doc = "For a key that another transaction has written, in \
-            milliseconds"] write_key_wait_ms: NonZero<u64>,
-        #[doc = "Tries of a write"] write_tries_max: NonZero<usize>, #[doc = "Silent \
-            sessions"] write_abandoned_max: usize,
-        #[doc = "Between two looks without a signal, in milliseconds"] poll_ms: NonZero<u64>,
-        #[doc = "Changes in one reading"] changes_max: NonZero<usize>,
-        #[doc = "Longest wait before a board that cannot be read is tried again, in \
-            seconds"] board_retry_max_s: NonZero<u64>,
+        /// URL of the database; empty for the embedded SQLite.
+        url: SecretText,
+        /// URL for LISTEN and migrations; empty for `url`.
+        listen_url: SecretText,
+        /// Whether the server may change the schema.
+        migrate: bool,
+        /// Whether the SQLite file and its folder may be symbolic links.
+        follow_symlinks: bool,
+        /// Longest wait for a database that is not up yet.
+        start_wait = "start_wait_s" in "seconds": Duration,
+        /// Timeout of the first connection.
+        first_connect = "first_connect_s" in "positive_seconds": Duration,
+        /// Connections in the pool.
+        pool_max: NonZero<u32>,
+        /// Longest wait for a connection of the pool.
+        pool_wait = "pool_wait_ms" in "millis": Duration,
+        /// Timeout of every later connection.
+        connect_timeout = "connect_timeout_s" in "positive_seconds": Duration,
+        /// Timeout of a statement.
+        statement_timeout = "statement_timeout_ms" in "positive_millis": Duration,
+        /// Longest time until a write is answered.
+        write_wait = "write_wait_ms" in "positive_millis": Duration,
+        /// Writes that may wait in the queue.
+        write_queue_max: NonZero<usize>,
+        /// Writes in one transaction.
+        write_group_max: NonZero<usize>,
+        /// Timeout of a transaction of the writer.
+        write_group_wait = "write_group_wait_ms" in "positive_millis": Duration,
+        /// Longest wait for an idempotency key that another transaction holds.
+        write_key_wait = "write_key_wait_ms" in "positive_millis": Duration,
+        /// Attempts at one write.
+        write_tries_max: NonZero<usize>,
+        /// Abandoned write sessions that may exist at the same time.
+        write_abandoned_max: usize,
+        /// Interval between two polls of the change log.
+        poll = "poll_ms" in "positive_millis": Duration,
+        /// Changes that one poll reads.
+        changes_max: NonZero<usize>,
+        /// Longest wait before a board that cannot be read is tried again.
+        board_retry_max = "board_retry_max_s" in "positive_seconds": Duration,
     }
-    /// Boards.
+    /// Settings of all boards.
     Board {
-        #[doc = "Name of the board at `/`"] default: String,
-        #[doc = "Topics in a live list"] topics_max: NonZero<usize>,
-        #[doc = "File with the template of a topic; empty for the \
-            built-in"] topic_template: PathBuf,
+        /// Name of the board at `/`.
+        default: String,
+        /// Topics in the live list.
+        topics_max: NonZero<usize>,
+        /// File with the template of a topic; empty for the built-in.
+        topic_template: PathBuf,
     }
-    /// The snapshot cache.
+    /// Settings of the snapshot cache.
     Cache {
-        #[doc = "Life of a list that nobody watches, in seconds"] ttl_s: u64,
+        /// Lifetime of a snapshot without readers.
+        ttl = "ttl_s" in "seconds": Duration,
     }
-    /// Streams.
+    /// Settings of all streams.
     Stream {
-        #[doc = "Silence before a heartbeat, in seconds"] heartbeat_s: NonZero<u64>,
-        #[doc = "Life of a stream, in seconds"] lifetime_s: NonZero<u64>,
-        #[doc = "Life of a stream that takes nothing, in seconds"] stall_s: NonZero<u64>,
-        #[doc = "Shortest `retry`, in milliseconds"] retry_min_ms: u64,
-        #[doc = "Longest `retry`, in milliseconds"] retry_max_ms: u64,
-        #[doc = "`retry` when there is no room, in milliseconds"] retry_refused_ms: u64,
-        #[doc = "Whether streams are written past actix"] detached: bool,
-        #[doc = "Updates behind before a resync"] lag_max: NonZero<usize>,
-        #[doc = "Changes kept for readers that come back"] replay_max: usize,
+        /// Silence before a heartbeat is sent.
+        heartbeat = "heartbeat_s" in "positive_seconds": Duration,
+        /// Average lifetime of a stream.
+        lifetime = "lifetime_s" in "positive_seconds": Duration,
+        /// Lifetime of a stream whose client takes nothing.
+        stall = "stall_s" in "positive_seconds": Duration,
+        /// Shortest `retry` that is sent.
+        retry_min = "retry_min_ms" in "millis": Duration,
+        /// Longest `retry` that is sent.
+        retry_max = "retry_max_ms" in "millis": Duration,
+        /// Added to `retry` when there is no room.
+        retry_refused = "retry_refused_ms" in "millis": Duration,
+        /// Whether streams are written past actix.
+        detached: bool,
+        /// Updates that a reader may lag behind before it is reset.
+        lag_max: NonZero<usize>,
+        /// Changes kept in memory for readers that come back.
+        replay_max: usize,
     }
-    /// The REST addresses.
+    /// Settings of the REST addresses.
     Rest {
-        #[doc = "Rows in one page"] page_max: NonZero<usize>,
-        #[doc = "Characters of a search"] search_chars_max: usize,
-        #[doc = "Topics that one search looks at"] search_topics_max: NonZero<usize>,
-        #[doc = "Longest wait for news, in seconds"] wait_max_s: u64,
+        /// Rows in one page.
+        page_max: NonZero<usize>,
+        /// Characters in a search text.
+        search_chars_max: usize,
+        /// Topics that one search looks at.
+        search_topics_max: NonZero<usize>,
+        /// Longest `wait` for an update.
+        wait_max = "wait_max_s" in "seconds": Duration,
     }
-    /// The change log.
+    /// Settings of the change log.
     History {
-        #[doc = "Changes that it keeps"] changes_max: u64,
-        #[doc = "How long it keeps them, in seconds"] age_max_s: u64,
-        #[doc = "Changes of a board that are looked through for a \
-            reader"] resume_max: NonZero<usize>,
-        #[doc = "For a deleted topic to come back, in seconds"] undo_s: u64,
-        #[doc = "Within which each board in memory is compared with the database, in \
-            seconds"] reconcile_s: NonZero<u64>,
-        #[doc = "Between two notes of the last change that was read, in \
-            milliseconds"] last_seen_ms: NonZero<u64>,
-        #[doc = "Deeds that the audit keeps"] audit_max: u64,
+        /// Changes that the log keeps.
+        changes_max: u64,
+        /// How long the log keeps a change.
+        age_max = "age_max_s" in "seconds": Duration,
+        /// Changes of a board that are searched for a reader that comes back.
+        resume_max: NonZero<usize>,
+        /// How long a deleted topic can be restored.
+        undo = "undo_s" in "seconds": Duration,
+        /// Interval in which each board in memory is compared with the database.
+        reconcile = "reconcile_s" in "positive_seconds": Duration,
+        /// Interval at which the last revision read is written to the data folder.
+        last_seen = "last_seen_ms" in "positive_millis": Duration,
+        /// Administrative commands that the audit keeps.
+        audit_max: u64,
     }
-    /// Leave for one stream, given by the holder of a token.
+    /// Settings of all tickets.
     Tickets {
-        #[doc = "Until the first use, in seconds"] first_use_s: u64,
-        #[doc = "From one use to the next, in seconds"] idle_s: u64,
+        /// Time until the first use.
+        first_use = "first_use_s" in "seconds": Duration,
+        /// Time from one use to the next.
+        idle = "idle_s" in "seconds": Duration,
     }
-    /// Repeated requests.
+    /// Settings of repeated requests.
     Idempotency {
-        #[doc = "Life of a key, in seconds"] age_max_s: u64,
+        /// Lifetime of an idempotency key.
+        age_max = "age_max_s" in "seconds": Duration,
     }
-    /// What carries "look again" between the servers of one database.
+    /// Settings of the backplane.
     Backplane {
-        #[doc = "Which"] kind: BackplaneKind,
-        #[doc = "For `redis`: its URL"] redis_url: Secret,
-        #[doc = "For `redis`: the key that lists there are signed with"] redis_key: Secret,
-        #[doc = "Life of a list in Redis, in seconds"] snapshot_ttl_s: NonZero<u64>,
-        #[doc = "Bytes of a list in Redis"] snapshot_bytes_max: NonZero<usize>,
+        /// Which backplane is used.
+        kind: BackplaneKind,
+        /// For `redis`: its URL.
+        redis_url: SecretText,
+        /// For `redis`: the key that signs snapshots.
+        redis_key: SecretText,
+        /// Lifetime of a snapshot in Redis.
+        snapshot_ttl = "snapshot_ttl_s" in "positive_seconds": Duration,
+        /// Size of a snapshot in Redis, in bytes.
+        snapshot_bytes_max: NonZero<usize>,
     }
-    /// Other sites.
+    /// Settings for pages of other sites.
     Cors {
-        #[doc = "Those whose pages may read and write here"] origins: Vec<String>,
+        /// Origins whose pages may read and write here.
+        origins: Vec<String>,
     }
-    /// What one client, and all together, may take.
+    /// Settings of limits, for one client and for all.
     Limits {
-        #[doc = "Open streams"] streams_max: usize,
-        #[doc = "Open streams of one address"] streams_per_client_max: usize,
-        #[doc = "Boards of one stream"] boards_per_stream_max: NonZero<usize>,
-        #[doc = "Writes of one address at once"] posts_per_client_burst: NonZero<u32>,
-        #[doc = "Writes of one address per second"] posts_per_client_per_s: NonZero<u32>,
-        #[doc = "Ended tokens that are kept in mind"] ended_tokens_max: NonZero<usize>,
-        #[doc = "Readings from the database that a client may do at once"] reads_per_client_burst: NonZero<u32>,
-        #[doc = "And per second"] reads_per_client_per_s: NonZero<u32>,
-        #[doc = "Searches at a time"] searches_max: NonZero<usize>,
-        #[doc = "Bad tokens of one address per minute"] bad_tokens_per_min: NonZero<u32>,
-        #[doc = "Bytes of a request's body"] body_bytes_max: usize,
-        #[doc = "For a body to arrive, in seconds"] body_wait_s: NonZero<u64>,
-        #[doc = "For a head to arrive, in seconds"] head_wait_s: NonZero<u64>,
-        #[doc = "Between two requests of a connection, in seconds"] idle_wait_s: NonZero<u64>,
-        #[doc = "Open connections of one address"] connections_per_client_max: NonZero<usize>,
-        #[doc = "Proxies that are believed"] trusted_proxies: Vec<IpNet>,
+        /// Open streams of all clients.
+        streams_max: usize,
+        /// Open streams of one address.
+        streams_per_client_max: usize,
+        /// Boards of one stream.
+        boards_per_stream_max: NonZero<usize>,
+        /// Writes of one address at once.
+        posts_per_client_burst: NonZero<u32>,
+        /// Writes of one address per second.
+        posts_per_client_per_s: NonZero<u32>,
+        /// Ended tokens that are remembered.
+        ended_tokens_max: NonZero<usize>,
+        /// Readings from the database of one address at once.
+        reads_per_client_burst: NonZero<u32>,
+        /// Readings from the database of one address per second.
+        reads_per_client_per_s: NonZero<u32>,
+        /// Searches at a time.
+        searches_max: NonZero<usize>,
+        /// Bad tokens of one address per minute.
+        bad_tokens_per_min: NonZero<u32>,
+        /// Size of a request's body, in bytes.
+        body_bytes_max: usize,
+        /// Timeout of a request's body.
+        body_wait = "body_wait_s" in "positive_seconds": Duration,
+        /// Timeout of a request's head.
+        head_wait = "head_wait_s" in "positive_seconds": Duration,
+        /// Silence between two requests on a connection.
+        idle_wait = "idle_wait_s" in "positive_seconds": Duration,
+        /// Open connections of one address.
+        connections_per_client_max: NonZero<usize>,
+        /// Proxies whose forwarding headers are believed.
+        trusted_proxies: Vec<IpNet>,
     }
 }

@@ -36,6 +36,22 @@ fn the_default_file_is_complete() {
     }
 }
 
+/// `kairanban config check` prints keys that can be copied into the file.
+#[test]
+fn the_settings_are_shown_as_the_file_has_them() {
+    let shown = format!("{:#?}", load(&Overrides::default(), &[]).expect("valid"));
+    let shown: Vec<_> = shown.lines().map(str::trim).collect();
+    let defaults: toml::Table = DEFAULT.parse().expect("TOML");
+    let keys = defaults
+        .values()
+        .filter_map(toml::Value::as_table)
+        .flatten();
+    for (key, number) in keys.filter_map(|(key, value)| Some((key, value.as_integer()?))) {
+        let line = format!("{key}: {number},");
+        assert!(shown.contains(&line.as_str()), "{line}");
+    }
+}
+
 #[test]
 fn the_example_for_production_is_valid() {
     let file = concat!(
@@ -84,9 +100,9 @@ fn stronger_layers_win() {
 
 #[test]
 fn mistakes_are_named() {
-    let error = |environment: &[(&str, &str)]| {
+    fn error(environment: &[(&str, &str)]) -> String {
         load(&Overrides::default(), environment).expect_err("a mistake")
-    };
+    }
     assert!(
         error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")])
             .contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?")

@@ -1,6 +1,6 @@
 //! Encodes what one stream sends, and shares what other streams of its format send as well.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kairanban_core::{
@@ -54,10 +54,10 @@ impl Encoder {
         }
     }
 
-    /// Encodes the beginning of a stream, which tells the client how long to wait before it reconnects.
+    /// Encodes the beginning of a stream, with the time to wait before reconnecting.
     #[must_use]
-    pub fn opening(&self, retry_ms: u64) -> Bytes {
-        self.events().opening(retry_ms)
+    pub fn opening(&self, retry: Duration) -> Bytes {
+        self.events().opening(retry)
     }
 
     /// Encodes the whole list.
@@ -153,9 +153,9 @@ impl Encoder {
 
     /// Encodes `bye`, the planned end of a stream, with the time to wait before reconnecting.
     #[must_use]
-    pub fn bye(&self, reason: Bye, retry_ms: u64) -> Bytes {
+    pub fn bye(&self, reason: Bye, retry: Duration) -> Bytes {
         let reason = reason.as_str();
-        self.events().bye(ReasonView { reason }, retry_ms)
+        self.events().bye(ReasonView { reason }, retry)
     }
 
     fn events(&self) -> &'static dyn EventEncoder {

@@ -1,5 +1,7 @@
 //! The trait that each way of encoding a stream implements.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kairanban_core::{Patch, Revision, Snapshot, Update};
 
@@ -28,9 +30,9 @@ pub(super) trait EventEncoder: Sync {
         None
     }
 
-    /// Encodes the beginning of a stream, which tells the client how long to wait before it reconnects.
-    fn opening(&self, retry_ms: u64) -> Bytes {
-        sse::retry(retry_ms)
+    /// Encodes the beginning of a stream, with the time to wait before reconnecting.
+    fn opening(&self, retry: Duration) -> Bytes {
+        sse::retry(retry)
     }
 
     /// Encodes an event that completes no state. An empty `id` makes the client forget its cursor.
@@ -44,8 +46,8 @@ pub(super) trait EventEncoder: Sync {
     }
 
     /// Encodes the planned end of a stream, with the time to wait before reconnecting.
-    fn bye(&self, reason: ReasonView, retry_ms: u64) -> Bytes {
+    fn bye(&self, reason: ReasonView, retry: Duration) -> Bytes {
         let bye = sse::event(Some("bye"), None, json(&reason));
-        [sse::retry(retry_ms), bye].concat().into()
+        [sse::retry(retry), bye].concat().into()
     }
 }

@@ -1,5 +1,7 @@
 //! Encodes events as NDJSON: a line with a JSON object each. WebSockets send the same lines.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kairanban_core::{Cursor, Patch, Snapshot, Topic};
 
@@ -32,7 +34,7 @@ impl EventEncoder for Ndjson {
         line("patch", self.id(&patch.to), &json(&views::patch(patch)))
     }
 
-    fn opening(&self, _: u64) -> Bytes {
+    fn opening(&self, _: Duration) -> Bytes {
         Bytes::new()
     }
 
@@ -44,7 +46,8 @@ impl EventEncoder for Ndjson {
         Bytes::from_static(b"\n")
     }
 
-    fn bye(&self, reason: views::ReasonView, retry_ms: u64) -> Bytes {
+    fn bye(&self, reason: views::ReasonView, retry: Duration) -> Bytes {
+        let retry_ms = retry.as_millis();
         line("bye", None, &json(&views::ByeView { reason, retry_ms }))
     }
 }

@@ -1,5 +1,7 @@
 //! Encodes Server-Sent Events, with russe. User text goes into `data` alone.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kairanban_core::Cursor;
 use russe::{Event, Message};
@@ -16,8 +18,8 @@ pub(super) fn text(name: Option<&'static str>, cursor: Option<&Cursor>, text: &s
 }
 
 /// Encodes how long a client waits before it reconnects.
-pub(super) fn retry(ms: u64) -> Bytes {
-    Bytes::from(format!("retry: {ms}\n\n"))
+pub(super) fn retry(wait: Duration) -> Bytes {
+    Bytes::from(format!("retry: {}\n\n", wait.as_millis()))
 }
 
 /// Encodes a comment, which keeps a stream open and is not shown to scripts.

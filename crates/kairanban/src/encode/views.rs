@@ -240,7 +240,7 @@ pub(super) struct LineHead {
 pub(super) struct ByeView {
     #[serde(flatten)]
     pub(super) reason: ReasonView,
-    pub(super) retry_ms: u64,
+    pub(super) retry_ms: u128,
 }
 
 /// Of `reset` and `bye`.

@@ -1,4 +1,4 @@
-//! Where the follower is, for those who wait for it, and how it is woken.
+//! Reports how far the follower is, and wakes it.
 
 use std::{
     collections::BTreeSet,
@@ -14,21 +14,21 @@ use tokio::{
     time::timeout,
 };
 
-/// Asks the follower to look. Cheap to clone; asking twice before it looks is asking once.
+/// Wakes the follower. Cheap to clone; two wakes before it reads the log are one.
 #[derive(Clone, Debug, Default)]
 pub struct Wake(pub(super) Arc<Notify>);
 
 impl Wake {
-    /// Asks.
+    /// Asks the follower to read the log.
     pub fn wake(&self) {
         self.0.notify_one();
     }
 }
 
-/// Own commits that may wait for the follower; past that it reads them from the log.
+/// Commits of this process that may wait for the follower; past that it reads them from the log.
 pub(super) const OWN_MAX: usize = 64;
 
-/// Tells the follower of a commit of this process.
+/// Notifies the follower of commits of this process.
 #[derive(Clone, Debug)]
 pub struct OwnCommits {
     pub(super) commits: mpsc::Sender<Committed>,
@@ -36,8 +36,8 @@ pub struct OwnCommits {
 }
 
 impl OwnCommits {
-    /// Tells.
-    pub fn tell(&self, commit: Committed) {
+    /// Hands a commit to the follower, or wakes it to read the commit from the log.
+    pub fn notify(&self, commit: Committed) {
         let is_enough = commit.created.is_some();
         // One that does not get through is found in the log.
         if !is_enough || self.commits.try_send(commit).is_err() {
@@ -53,18 +53,18 @@ pub struct Position {
     pub epoch: Epoch,
     /// Everything up to here is published.
     pub revision: Revision,
-    /// Looks that it has finished.
-    pub(super) looks: u64,
+    /// Polls of the log that it has finished.
+    pub(super) polls: u64,
     /// When it finished the last one.
-    pub(super) looked_at: Instant,
+    pub(super) polled_at: Instant,
 }
 
-/// Where the follower is, for those who wait for it.
+/// Reports where the follower is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FollowerStatus {
     pub(super) position: watch::Receiver<Position>,
     pub(super) stale_since: watch::Receiver<Option<DateTime<Utc>>>,
-    /// What the database says is missing that reading takes.
+    /// What the database reports as missing that reading needs.
     pub(super) reading_fault: watch::Receiver<Option<String>>,
     /// Boards that cannot be read although the log can.
     pub(super) stale_boards: watch::Receiver<BTreeSet<BoardName>>,
@@ -73,14 +73,14 @@ pub struct FollowerStatus {
 }
 
 impl FollowerStatus {
-    /// A place that nobody leaves.
+    /// Creates the status of a follower that stands still at `cursor`.
     #[cfg(test)]
     pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
         let position = Position {
             epoch: cursor.epoch.clone(),
             revision: cursor.revision,
-            looks: 0,
-            looked_at: Instant::now(),
+            polls: 0,
+            polled_at: Instant::now(),
         };
         let last_seen = LogPosition {
             epoch: cursor.epoch.clone(),
@@ -97,59 +97,58 @@ impl FollowerStatus {
         }
     }
 
-    /// The history that is followed.
+    /// Returns the epoch of the history that is followed.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.position.borrow().epoch.clone()
     }
 
-    /// Everything up to here is published.
+    /// Returns the revision up to which everything is published.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.position.borrow().revision
     }
 
-    /// Since when the database has been away, if it is.
+    /// Returns since when the database has been away, if it is.
     #[must_use]
     pub fn stale_since(&self) -> Option<DateTime<Utc>> {
         *self.stale_since.borrow()
     }
 
-    /// What keeps this server from reading, if the database says it: a table, a column or a grant that is missing.
+    /// Returns what keeps this server from reading, if the database reports it: a missing table, column or grant.
     #[must_use]
     pub fn reading_fault(&self) -> Option<String> {
         self.reading_fault.borrow().clone()
     }
 
-    /// The boards that cannot be read, while the rest can.
+    /// Returns the boards that cannot be read, while the rest can.
     #[must_use]
     pub fn stale_boards(&self) -> BTreeSet<BoardName> {
         self.stale_boards.borrow().clone()
     }
 
-    /// The last place of the log that was read, each time that it is another one.
+    /// Returns the last position in the log that was read, and its changes.
     #[must_use]
     pub fn last_seen(&self) -> watch::Receiver<LogPosition> {
         self.last_seen.clone()
     }
 
-    /// How long ago the follower last looked.
+    /// Returns the time since the last poll.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        self.position.borrow().looked_at.elapsed()
+        self.position.borrow().polled_at.elapsed()
     }
 
-    /// Tells when the database goes away and comes back.
+    /// Notifies when the database goes away and comes back.
     #[must_use]
     pub fn staleness(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
         self.stale_since.clone()
     }
 
-    /// Waits until everything up to `revision` is published, but not longer than `at_most`. Tells
-    /// whether it is.
+    /// Waits until everything up to `revision` is published, for `at_most`. Returns whether it is.
     pub async fn wait_for_revision(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
-        // Both of one moment: a new epoch may begin between two looks.
+        // Both in one borrow: a new epoch may begin between two.
         let epoch = {
             let now = position.borrow();
             if now.revision >= revision {
@@ -162,7 +161,9 @@ impl FollowerStatus {
             self.wake.wake();
             tokio::select! {
                 // In another history there may be nothing to wait for.
-                reached = position.wait_for(|position| position.revision >= revision || position.epoch != epoch) => reached.is_ok(),
+                reached = position.wait_for(|now| now.revision >= revision || now.epoch != epoch) => {
+                    reached.is_ok()
+                }
                 // While the database is away there is nothing to wait for.
                 _ = stale_since.wait_for(Option::is_some) => false,
             }
@@ -170,16 +171,16 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Waits until the follower has looked once from now on, but not longer than `at_most`.
+    /// Waits until the follower has begun and finished a poll from now on, for `at_most`.
     pub async fn wait_for_poll(&self, at_most: Duration) {
         let mut position = self.position.clone();
-        let before = position.borrow().looks;
-        let two_looks = async {
+        let before = position.borrow().polls;
+        let two_polls = async {
             // The first to finish may have begun before now.
-            for look in 1..=2 {
+            for poll in 1..=2 {
                 self.wake.wake();
                 if position
-                    .wait_for(|position| position.looks >= before + look)
+                    .wait_for(|position| position.polls >= before + poll)
                     .await
                     .is_err()
                 {
@@ -187,7 +188,7 @@ impl FollowerStatus {
                 }
             }
         };
-        // In time or not, what is known now is what there is to go by.
-        let _ = timeout(at_most, two_looks).await;
+        // In time or not, the caller goes by what is known now.
+        let _ = timeout(at_most, two_polls).await;
     }
 }

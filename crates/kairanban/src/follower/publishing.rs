@@ -1,4 +1,4 @@
-//! Publishes what was read of the log: who may look first, then what there is to see, board by board.
+//! Publishes what was read from the log: permissions first, then the changes, board by board.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,9 +15,9 @@ use super::Follower;
 use crate::{blocking::query_priority, board_loader::LoadError};
 
 impl Follower {
-    /// Publishes a stretch of the log.
-    pub(super) async fn take(&mut self, stretch: ChangeBatch) -> Result<(), StoreError> {
-        match stretch {
+    /// Publishes a batch of the log.
+    pub(super) async fn take(&mut self, batch: ChangeBatch) -> Result<(), StoreError> {
+        match batch {
             ChangeBatch::Changes { changes, last } => {
                 if last.is_some() {
                     self.follow(&changes).await?;
@@ -52,7 +52,7 @@ impl Follower {
                 boards.entry(&board.name).or_default().push(change);
             }
         }
-        // Who may look comes before what there is to see.
+        // Permissions come before changes.
         if changes
             .iter()
             .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
@@ -88,13 +88,13 @@ impl Follower {
 
     /// Reads the tokens in use again, and notifies the callers whose token changed or ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
-        let asked = self.deps.held.begin_refresh();
+        let asked = self.deps.active_tokens.begin_refresh();
         if asked.is_empty() {
             return Ok(());
         }
         let ids = asked.clone();
         let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
-        self.deps.held.finish_refresh(&asked, &found);
+        self.deps.active_tokens.finish_refresh(&asked, &found);
         Ok(())
     }
 
@@ -105,17 +105,15 @@ impl Follower {
             "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
-        let change = |board: &ChangedBoard| BoardChange {
-            revision: board.revision,
-            standing: board.standing.clone(),
-            named_at: None,
-        };
-        self.deps.hub.apply_policies(
-            &boards
-                .iter()
-                .map(|board| (board.id, change(board)))
-                .collect(),
-        );
+        let changes = boards.iter().map(|board| {
+            let change = BoardChange {
+                revision: board.revision,
+                standing: board.standing.clone(),
+                named_at: None,
+            };
+            (board.id, change)
+        });
+        self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
             let Some(now) = &board.standing else { continue };
             if self.deps.hub.mark_stale(&now.name, board.revision) {
@@ -126,8 +124,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads a board that changed up to `revision`. One that cannot be read holds up no other: its readers hear that it is
-    /// stale, and it is tried again.
+    /// Loads a board that changed up to `revision`. One that cannot be read holds up no other: its readers are sent `stale`,
+    /// and it is retried.
     pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
         match self.deps.loader.load(&epoch, board).await {
@@ -136,9 +134,9 @@ impl Follower {
                     tracing::info!(%board, "the board can be read again");
                 }
             }
-            // Read too early: a later change says so. A stale board is tried again anyway.
+            // Read too early: a later change loads it. A stale board is retried anyway.
             Err(LoadError::Stale(_)) => {}
-            // Gone meanwhile: a later change says so.
+            // Gone meanwhile: a later change ends its streams.
             Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 self.stale_boards.remove(board);
             }

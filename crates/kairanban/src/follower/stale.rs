@@ -1,4 +1,4 @@
-//! Boards that cannot be read while the rest of the database can: each is tried again by itself, less and less often.
+//! Retries boards that cannot be read while the rest of the database can: each by itself, with growing delays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,10 +8,10 @@ use std::{
 use kairanban_core::BoardName;
 use tokio::sync::watch;
 
-/// Until the first try again.
+/// Delay before the first retry.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 
-/// The boards, and when to try each of them again.
+/// The boards that cannot be read, and when to retry each of them.
 #[derive(Debug)]
 pub(super) struct StaleBoards {
     retries: BTreeMap<BoardName, Retry>,
@@ -26,7 +26,7 @@ struct Retry {
 }
 
 impl StaleBoards {
-    /// None, and the place to ask for their names.
+    /// Creates an empty set, and what reports the names in it.
     pub(super) fn new(retry_max: Duration) -> (Self, watch::Receiver<BTreeSet<BoardName>>) {
         let (names, seen) = watch::channel(BTreeSet::new());
         (
@@ -39,7 +39,7 @@ impl StaleBoards {
         )
     }
 
-    /// Notes that a board could not be read. Tells whether that is new.
+    /// Notes that a board could not be read. Returns whether that is new.
     pub(super) fn add(&mut self, board: &BoardName, now: Instant) -> bool {
         let known = self.retries.get(board).copied();
         let wait = known
@@ -57,29 +57,29 @@ impl StaleBoards {
         known.is_none()
     }
 
-    /// Notes that a board was read, or is gone. Tells whether it was stale.
+    /// Notes that a board was read, or is gone. Returns whether it was stale.
     pub(super) fn remove(&mut self, board: &BoardName) -> bool {
         self.names.send_if_modified(|names| names.remove(board));
         self.retries.remove(board).is_some()
     }
 
-    /// Returns whether a board is tried again anyway.
+    /// Whether a board is in the set, and retried.
     pub(super) fn contains(&self, board: &BoardName) -> bool {
         self.retries.contains_key(board)
     }
 
-    /// Forgets all of them: what they were belongs to another history.
+    /// Removes all boards, because they belong to another history.
     pub(super) fn clear(&mut self) {
         self.retries.clear();
         self.names.send_modify(BTreeSet::clear);
     }
 
-    /// When the next one has to be tried.
+    /// Returns when the next board is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.retries.values().map(|retry| retry.at).min()
     }
 
-    /// Those that have to be tried now.
+    /// Returns the boards that are due.
     pub(super) fn due(&self, now: Instant) -> Vec<BoardName> {
         self.retries
             .iter()

@@ -66,7 +66,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Serving {
     workers: usize,
     streams_max: usize,
-    drain_s: u64,
+    drain: Duration,
     stall: Duration,
     detached: bool,
     limits: TimeLimits,
@@ -78,15 +78,15 @@ impl Serving {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let limits = TimeLimits {
-            head: Duration::from_secs(config.limits.head_wait_s.get()),
-            body: Duration::from_secs(config.limits.body_wait_s.get()),
-            idle: Duration::from_secs(config.limits.idle_wait_s.get()),
+            head: config.limits.head_wait,
+            body: config.limits.body_wait,
+            idle: config.limits.idle_wait,
         };
         Self {
             workers: config.server.workers,
             streams_max: config.limits.streams_max,
-            drain_s: config.server.drain_s,
-            stall: Duration::from_secs(config.stream.stall_s.get()),
+            drain: config.server.drain,
+            stall: config.stream.stall,
             detached: config.stream.detached,
             limits,
             gate: ConnectionGate::new(&config.limits),
@@ -117,7 +117,7 @@ where
     let Serving {
         workers,
         streams_max,
-        drain_s,
+        drain: grace,
         stall,
         detached,
         limits,
@@ -163,7 +163,7 @@ where
         .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })
-        .shutdown_timeout(drain_s.max(1))
+        .shutdown_timeout(grace.as_secs().max(1))
         .listen("http", listener, connections)?;
     Ok(http.run())
 }

@@ -1,6 +1,6 @@
 //! Puts together what serves requests: store, hub, writer, follower, and the tasks around them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, Writer};
@@ -50,20 +50,20 @@ pub fn open_service(
     let source = BoardSource::new(store.clone(), transports.redis.clone());
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
-    let held = ActiveTokens::new(config.limits.ended_tokens_max.get());
+    let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (finder, inquiries) = TokenFinder::new(store.clone());
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
         hub: Arc::clone(&hub),
-        held: held.clone(),
+        active_tokens: active_tokens.clone(),
         wake: wake.clone(),
         archiver,
         acknowledged: acknowledged.clone(),
         trimmed_to: trimmed_to.clone(),
-        poll: Duration::from_millis(config.database.poll_ms.get()),
-        retry_max: Duration::from_secs(config.database.board_retry_max_s.get()),
-        reconcile: config.reconcile_interval(),
+        poll: config.database.poll,
+        retry_max: config.database.board_retry_max,
+        reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
     let (follower, following, own_commits) =
@@ -71,18 +71,18 @@ pub fn open_service(
     let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.vital("writer", writing);
-    let service = service::Parts {
+    let service = service::ServiceDeps {
         store: store.clone(),
         loader,
         hub,
         writer,
         following: following.clone(),
-        authenticator: Authenticator::new(store.clone(), finder, held),
+        authenticator: Authenticator::new(store.clone(), finder, active_tokens),
         acknowledged,
         trimmed_to,
-        cache_ttl: Duration::from_secs(config.cache.ttl_s),
-        write_wait: Duration::from_millis(config.database.write_wait_ms.get()),
-        undo: config.undo(),
+        cache_ttl: config.cache.ttl,
+        write_wait: config.database.write_wait,
+        undo: config.history.undo,
     };
     start_serving_tasks(&store, follower, overfull, inquiries, supervisor);
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
@@ -114,7 +114,7 @@ fn start_serving_tasks(
 /// Starts the tasks that nothing waits for.
 fn start_upkeep_tasks(
     config: &Config,
-    service: &service::Parts,
+    service: &service::ServiceDeps,
     reports: Reports,
     quotas: &Quotas,
     supervisor: &Supervisor,
@@ -125,7 +125,7 @@ fn start_upkeep_tasks(
         Arc::clone(&service.hub),
         service.following.clone(),
         reports,
-        config.reconcile_interval(),
+        config.history.reconcile,
     );
     let stop = supervisor.stop().clone();
     supervisor.task("reconcile", async move || reconcile.run(&stop).await);
@@ -142,7 +142,7 @@ fn start_upkeep_tasks(
     };
     let stop = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&stop).await);
-    let (folder, every) = (config.server.data_dir.clone(), config.last_seen_every());
+    let (folder, every) = (config.server.data_dir.clone(), config.history.last_seen);
     let (mut seen, stop) = (service.following.last_seen(), supervisor.stop().clone());
     supervisor.task("last-seen", async move || {
         last_seen::run(&folder, &mut seen, every, &stop).await
@@ -152,7 +152,7 @@ fn start_upkeep_tasks(
 /// How commits are announced between the processes.
 fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
     let (postgres, redis) = config.backplane_addresses()?;
-    let ttl = Duration::from_secs(config.backplane.snapshot_ttl_s.get());
+    let ttl = config.backplane.snapshot_ttl;
     let seal = Seal::new(
         config.backplane.redis_key.expose(),
         config.backplane.snapshot_bytes_max.get(),

@@ -1,4 +1,4 @@
-//! The live list: once, again and again, or when there is news.
+//! Reads the live list: now, or when it is newer than a cursor.
 
 use std::{
     sync::Arc,
@@ -17,41 +17,41 @@ use tokio::time::timeout_at;
 use super::BoardService;
 use crate::{auth::Caller, blocking::query, board_loader::LoadError, shutdown::Drain};
 
-/// How long a reader waits for the follower to come as far as what this node has acknowledged.
+/// How long a reader waits for the follower to reach what this node has acknowledged.
 pub const CATCH_UP: Duration = Duration::from_secs(2);
-/// Readings of a board that changes faster than it can be read.
+/// Attempts to load a board that changes faster than it can be read.
 const LOADS_MAX: usize = 5;
 
-/// A snapshot, and since when it may have been overtaken because the database is away.
+/// A snapshot, and since when it may be out of date because the database is away.
 #[derive(Clone, Debug)]
 pub struct BoardView {
-    /// The list.
+    /// The list that is shown.
     pub snapshot: Arc<Snapshot>,
-    /// Who may do what on the board.
+    /// Who may read the board, and who may post on it.
     pub policies: Policies,
     /// Since when nothing newer could be read.
     pub stale_since: Option<DateTime<Utc>>,
 }
 
 impl BoardService {
-    /// The live list of a board.
+    /// Returns the live list of a board.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::Unavailable`] if
     /// there is nothing to show for it.
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<BoardView, StoreError> {
         let settled = self
-            .parts
+            .deps
             .following
-            .wait_for_revision(self.parts.acknowledged.get(), CATCH_UP)
+            .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
-        let channel = self.parts.hub.channel(board);
+        let channel = self.deps.hub.channel(board);
         self.current(caller, board, &channel)
             .await
             .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
-        let stale_since = self.parts.following.stale_since().or(live.stale_since());
+        let stale_since = self.deps.following.stale_since().or(live.stale_since());
         drop(live);
         let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
         Ok(BoardView {
@@ -61,8 +61,7 @@ impl BoardService {
         })
     }
 
-    /// The live list once there is more than at `known`, or when `at_most` has passed, or when the
-    /// server ends.
+    /// Returns the live list once there is more than at `known`, when `at_most` has passed, or when the server ends.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -75,13 +74,12 @@ impl BoardService {
         drain: &Drain,
     ) -> Result<BoardView, StoreError> {
         let end = tokio::time::Instant::now() + at_most;
-        let is_news = |snapshot: &Snapshot| !known.covers(snapshot.cursor());
         loop {
             caller.look();
             let mut watch = self.watch(caller, board, StartAt::Now).await?;
-            let news = async {
-                // Any other news, or a lag, say as much as an update: look at what there is.
-                while !is_news(&watch.snapshot) {
+            let newer = async {
+                // Any other event, or a lag, calls for a look at the list, as an update does.
+                while known.covers(watch.snapshot.cursor()) {
                     let Ok(BoardEvent::Update(update)) = watch.subscription.next().await else {
                         return;
                     };
@@ -89,47 +87,42 @@ impl BoardService {
                 }
             };
             let is_over = tokio::select! {
-                waited = timeout_at(end, news) => waited.is_err(),
+                waited = timeout_at(end, newer) => waited.is_err(),
                 Some(()) = OptionFuture::from(caller.changed()) => false,
                 () = drain.begun() => true,
             };
-            let reading = self.read(caller, board).await?;
-            // What else happened, such as other policies that still let the caller in, is nothing to answer.
-            if is_over || is_news(&reading.snapshot) {
-                return Ok(reading);
+            let view = self.read(caller, board).await?;
+            // Other events, such as a change of policies that still admits the caller, are not answered.
+            if is_over || !known.covers(view.snapshot.cursor()) {
+                return Ok(view);
             }
         }
     }
 
-    /// Sees to it that the newest snapshot is in memory, or, while the database is away, the last one
-    /// known. Readers that arrive together cost one reading.
+    /// Loads the newest snapshot into memory, unless it is there; while the database is away, the last one known will do.
+    /// Readers that arrive together cost one load.
     ///
-    /// For a caller who may not read the board everything is as if there were none, to the statements that the database is
-    /// asked and the turns that are waited for: neither answer nor time says which it is, also while the database is away.
+    /// A caller who may not read the board cannot tell it from a board that does not exist: the statements and the locks are
+    /// the same, so that neither the answer nor its time shows the difference, also while the database is away.
     pub(super) async fn current(
         &self,
         caller: &Caller,
         board: &BoardName,
         channel: &Arc<BoardChannel>,
     ) -> Result<(), StoreError> {
-        let may_read = || {
-            channel
-                .live()
-                .policies()
-                .is_none_or(|policies| caller.may(Action::Read, board, policies))
-        };
-        if self.is_current(channel) && may_read() {
+        if self.is_current(channel) && may_read(caller, board, channel) {
             return Ok(());
         }
-        let _turn = channel.loading.lock().await;
+        let _loading = channel.loading.lock().await;
         let right = caller.right(board);
-        if right.is_none() && !(self.is_current(channel) && may_read()) {
+        if right.is_none() && !(self.is_current(channel) && may_read(caller, board, channel)) {
             let name = board.clone();
-            match query(&self.parts.store, move |store| store.policies(&name, right)).await {
+            match query(&self.deps.store, move |store| store.policies(&name, right)).await {
                 Ok(_) => {}
-                // While the database is away, the last word counts.
+                // While the database is away, the policies in memory count.
                 Err(StoreError::Unavailable(_))
-                    if channel.live().last_known().is_some() && may_read() =>
+                    if channel.live().last_known().is_some()
+                        && may_read(caller, board, channel) =>
                 {
                     return Ok(());
                 }
@@ -142,15 +135,15 @@ impl BoardService {
             if self.is_current(channel) {
                 return Ok(());
             }
-            let epoch = self.parts.following.epoch();
-            match self.parts.loader.load_into(channel, &epoch).await {
+            let epoch = self.deps.following.epoch();
+            match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
                 Err(LoadError::Stale(_)) => {
-                    // While a board has readers, the follower applies its changes, and loads it if it changes faster than they can:
-                    // also for a caller who only reads. Not before, or an expired list would count.
+                    // While a board has readers, the follower applies its changes, and loads it when they are too many. So this
+                    // subscribes, but not earlier, or an expired list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
-                    self.parts.following.wait_for_poll(CATCH_UP).await;
+                    self.deps.following.wait_for_poll(CATCH_UP).await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
@@ -158,7 +151,7 @@ impl BoardService {
                     if channel.live().last_known().is_none() {
                         return Err(error);
                     }
-                    self.parts
+                    self.deps
                         .hub
                         .become_stale(board, Utc::now(), Revision::ZERO);
                     return Ok(());
@@ -173,10 +166,10 @@ impl BoardService {
     fn is_current(&self, channel: &BoardChannel) -> bool {
         let live = channel.live();
         let current = live
-            .current(channel.is_watched(), Instant::now(), self.parts.cache_ttl)
+            .current(channel.is_watched(), Instant::now(), self.deps.cache_ttl)
             .is_some();
         // While the database is away nothing expires.
-        current || (live.last_known().is_some() && self.parts.following.stale_since().is_some())
+        current || (live.last_known().is_some() && self.deps.following.stale_since().is_some())
     }
 
     /// Evicts the placeholder of a board that does not exist.
@@ -192,12 +185,18 @@ impl BoardService {
             .policies()
             .is_some_and(|policies| !policies.is_public());
         if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
-            self.parts.hub.forget(board, channel);
+            self.deps.hub.forget(board, channel);
         }
     }
 }
 
-/// The list and the policies of a board in memory, for a caller who may read it.
+/// Whether the caller may read the board, as far as memory knows its policies.
+fn may_read(caller: &Caller, board: &BoardName, channel: &BoardChannel) -> bool {
+    let policies = channel.live().policies();
+    policies.is_none_or(|policies| caller.may(Action::Read, board, policies))
+}
+
+/// Returns the list and the policies of a board in memory to a caller who may read it.
 pub(super) fn admitted(
     caller: &Caller,
     board: &BoardName,

@@ -1,4 +1,4 @@
-//! What is read from the database each time: boards, single topics, pages, the log; and, for
+//! Reads from the database what memory does not hold: boards, single topics, pages, the log; and, for
 //! administrators, tokens and the audit.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct SearchedPage {
 }
 
 impl BoardService {
-    /// One topic, archived or not.
+    /// Reads one topic, archived or not.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::NoSuchTopic`], or
@@ -45,7 +45,7 @@ impl BoardService {
             .await
     }
 
-    /// Topics, archived or not, the newest first.
+    /// Reads a page of topics, archived or not, the newest first.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
@@ -98,15 +98,17 @@ impl BoardService {
             if page.topics.len() > wanted.limit {
                 page.topics.truncate(wanted.limit);
                 page.next = page.topics.last().map(|topic| topic.id);
-                return Ok(page);
             }
-            if page.next.is_none() || page.looked_at >= looked_at_max {
+            if page.topics.len() == wanted.limit
+                || page.next.is_none()
+                || page.looked_at >= looked_at_max
+            {
                 return Ok(page);
             }
         }
     }
 
-    /// A stretch of the board's log, or `None` if it was forgotten, or the board's name meant another board then.
+    /// Reads a page of the board's log. `None` if it was trimmed, or if the name belonged to another board then.
     ///
     /// # Errors
     /// As [`page`](Self::page).
@@ -124,13 +126,13 @@ impl BoardService {
             ))
         });
         let (entries, trimmed_to, named_at) = read.await?;
-        // From the beginning, or in the middle of it, the log is this board's anyway.
+        // From its beginning, or from a place in it, the log is this board's anyway.
         let is_this_board =
             wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
         Ok((wanted.after >= trimmed_to && is_this_board).then_some(entries))
     }
 
-    /// A board without its topics.
+    /// Reads a board without its topics.
     ///
     /// # Errors
     /// As [`page`](Self::page).
@@ -139,7 +141,7 @@ impl BoardService {
             .await
     }
 
-    /// Boards that the caller may read, in the order of their names, after one of them.
+    /// Reads boards that the caller may read, in the order of their names, from behind `after`.
     ///
     /// # Errors
     /// If the database is away.
@@ -156,7 +158,7 @@ impl BoardService {
         .await
     }
 
-    /// Tokens in the order of their keys, after one of them.
+    /// Reads tokens in the order of their ids, from behind `after`.
     ///
     /// # Errors
     /// If the database is away.
@@ -169,7 +171,7 @@ impl BoardService {
         query(self.store(), move |store| store.tokens(after, limit)).await
     }
 
-    /// One token.
+    /// Reads a token by its id.
     ///
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
@@ -183,7 +185,7 @@ impl BoardService {
         .await
     }
 
-    /// The time by the database's clock.
+    /// Reads the database's clock.
     ///
     /// # Errors
     /// If the database is away.
@@ -191,7 +193,7 @@ impl BoardService {
         query(self.store(), Store::now).await
     }
 
-    /// What administrators did, the newest first, older than `before`.
+    /// Reads the audit log, the newest entry first, from before `before`.
     ///
     /// # Errors
     /// If the database is away.
@@ -204,7 +206,7 @@ impl BoardService {
         query(self.store(), move |store| store.audit(before, limit)).await
     }
 
-    /// Reads something of a board that the caller may read.
+    /// Reads something of a board, if the caller may read the board.
     async fn look_up<T: Send + 'static>(
         &self,
         caller: &Caller,

@@ -1,6 +1,5 @@
-//! Brings a reader to the place where its stream begins. What is sent there is decided by
-//! [`plan_opening`]; here is what it takes to ask that: a subscription, a follower that has come far enough, the board in memory,
-//! and sometimes a part of the log.
+//! Brings a reader to the place where its stream begins. [`plan_opening`] decides what is sent there; this provides what
+//! it needs: a subscription, a follower that has come far enough, the board in memory, and sometimes a part of the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,14 +20,14 @@ use crate::{auth::Caller, blocking::query};
 pub struct Watch {
     /// Updates from before the snapshot on.
     pub subscription: Subscription,
-    /// The list that the reader has once it was sent the opening.
+    /// The list that the opening leads to.
     pub snapshot: Arc<Snapshot>,
-    /// What it is sent first.
+    /// What the reader is sent first.
     pub opening: Opening,
 }
 
 impl BoardService {
-    /// Makes the caller a reader of a board, from `start` on.
+    /// Subscribes the caller to a board, from `start` on.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -39,13 +38,12 @@ impl BoardService {
         start: StartAt,
     ) -> Result<Watch, StoreError> {
         // First the subscription, then the snapshot: no update can fall between.
-        let subscription = self.parts.hub.subscribe(board);
+        let subscription = self.deps.hub.subscribe(board);
         let start = self.catch_up(start).await?;
         self.open(caller, subscription, &start).await
     }
 
-    /// Makes the caller a reader of several boards. Returns with them the place in history up to which everything is published
-    /// on all of them.
+    /// Subscribes the caller to several boards. Also returns the cursor up to which everything is published on all of them.
     ///
     /// # Errors
     /// As [`read`](Self::read), for the first board at fault.
@@ -57,34 +55,34 @@ impl BoardService {
     ) -> Result<(Cursor, Vec<Watch>), StoreError> {
         let start = self.catch_up(start).await?;
         let from = Cursor {
-            epoch: self.parts.following.epoch(),
-            revision: self.parts.following.revision(),
+            epoch: self.deps.following.epoch(),
+            revision: self.deps.following.revision(),
         };
         let mut watches = Vec::with_capacity(boards.len());
         for board in boards {
-            let subscription = self.parts.hub.subscribe(board);
+            let subscription = self.deps.hub.subscribe(board);
             watches.push(self.open(caller, subscription, &start).await?);
         }
         Ok((from, watches))
     }
 
-    /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and looks up the time that
-    /// it names.
+    /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and turns a time that
+    /// `start` names into a cursor.
     async fn catch_up(&self, start: StartAt) -> Result<StartAt, StoreError> {
-        let following = &self.parts.following;
+        let following = &self.deps.following;
         following
-            .wait_for_revision(self.parts.acknowledged.get(), CATCH_UP)
+            .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
         let start = match start {
             StartAt::Ago(time) => {
                 let epoch = following.epoch();
                 let revision =
-                    query(&self.parts.store, move |store| store.head_before(time)).await?;
+                    query(&self.deps.store, move |store| store.head_before(time)).await?;
                 StartAt::Then(Cursor { epoch, revision })
             }
             start => start,
         };
-        // Before a cursor is called one from the future: another node may have given it.
+        // Before a cursor is refused as one from the future: it may be from another node.
         if let Some(cursor) = start.cursor()
             && cursor.epoch == following.epoch()
             && !following
@@ -128,8 +126,8 @@ impl BoardService {
         start: &StartAt,
     ) -> Result<(Arc<Snapshot>, OpeningPlan), StoreError> {
         let log = LogBounds {
-            published: self.parts.following.revision(),
-            trimmed_to: self.parts.trimmed_to.get(),
+            published: self.deps.following.revision(),
+            trimmed_to: self.deps.trimmed_to.get(),
         };
         let live = channel.live();
         let (snapshot, _) = admitted(caller, &channel.board, &live)?;
@@ -137,21 +135,20 @@ impl BoardService {
         Ok((snapshot, plan))
     }
 
-    /// Reads from the log what a reader has missed that memory does not know. Readers who come together, or later, need not
-    /// ask again.
+    /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for other readers.
     async fn read_history(
         &self,
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
     ) -> Result<(), StoreError> {
-        let _turn = channel.loading.lock().await;
+        let _loading = channel.loading.lock().await;
         // The holder of the lock before may have read it.
         let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
         let Some(range) = history else {
             return Ok(());
         };
-        match query(&self.parts.store, move |store| store.history(&range)).await {
+        match query(&self.deps.store, move |store| store.history(&range)).await {
             Ok(history) => channel.live().backfill(&range, &history),
             Err(error) => {
                 tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")

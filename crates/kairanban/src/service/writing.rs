@@ -1,4 +1,4 @@
-//! Writing, by the writing thread. What only an administrator may do takes the proof of one.
+//! Writes, by the writer thread. What only an administrator may do takes a proof of authorization.
 
 use kairanban_core::{
     Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId,
@@ -18,13 +18,12 @@ use crate::{
 };
 
 impl BoardService {
-    /// Writes a topic, or finds the one that the same `key` led to before. Dropping the future does
-    /// not undo it.
+    /// Writes a topic, or finds the one that the same `key` created before. Dropping the future does not undo the write.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingTakesToken`]
     /// or [`StoreError::Closed`] if the caller may not post there; [`StoreError::Unavailable`], after
-    /// which nobody knows whether the topic was written.
+    /// which it is unknown whether the topic was written.
     pub async fn create_topic(
         &self,
         caller: &Caller,
@@ -93,10 +92,10 @@ impl BoardService {
         .map(drop)
     }
 
-    /// Puts a topic back that was deleted here not too long ago.
+    /// Restores a topic that was deleted through the API, within `history.undo_s`.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchTopic`] if that is not known any more, [`StoreError::TopicExists`], and as
+    /// [`StoreError::NoSuchTopic`] if its text is no longer kept, [`StoreError::TopicExists`], and as
     /// [`create_topic`](Self::create_topic).
     pub async fn restore_topic(
         &self,
@@ -106,7 +105,7 @@ impl BoardService {
         let command = AdminCommand::RestoreTopic {
             board: administrator.board().clone(),
             id,
-            within: self.parts.undo,
+            within: self.deps.undo,
         };
         topic_of(
             self.write(Write::Administer {
@@ -117,7 +116,7 @@ impl BoardService {
         )
     }
 
-    /// Makes a board.
+    /// Creates a board without topics.
     ///
     /// # Errors
     /// [`StoreError::BoardExists`], and as [`create_topic`](Self::create_topic).
@@ -137,7 +136,7 @@ impl BoardService {
         )
     }
 
-    /// Gives a board another title or other policies. Streams that these no longer allow end.
+    /// Changes the title or the policies of a board. Ends the streams that these no longer allow.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
@@ -159,7 +158,7 @@ impl BoardService {
         )
     }
 
-    /// Deletes a board with its topics; its streams end.
+    /// Deletes a board with its topics, and ends its streams.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
@@ -177,7 +176,7 @@ impl BoardService {
         .map(drop)
     }
 
-    /// Makes a token. Nobody can be told of it again.
+    /// Creates a token. Its secret is returned here and cannot be read again.
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
@@ -203,7 +202,7 @@ impl BoardService {
         }
     }
 
-    /// Ends a token, and the streams that it let in, on every node.
+    /// Revokes a token, and ends its streams, on every node.
     ///
     /// # Errors
     /// [`StoreError::NoSuchToken`], and as [`create_topic`](Self::create_topic).
@@ -221,14 +220,12 @@ impl BoardService {
     }
 
     async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {
-        let too_long = |_| {
-            Err(StoreError::Unavailable(
+        match timeout(self.deps.write_wait, self.deps.writer.write(write)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unavailable(
                 "the write took too long".to_owned(),
-            ))
-        };
-        timeout(self.parts.write_wait, self.parts.writer.write(write))
-            .await
-            .unwrap_or_else(too_long)
+            )),
+        }
     }
 }
 
@@ -252,7 +249,7 @@ fn unexpected(written: &WriteResult) -> StoreError {
     StoreError::Internal(format!("a write was answered by {written:?}"))
 }
 
-/// What the writing thread does after each commit, before it answers anybody.
+/// Returns what the writer thread does after each commit, before it answers.
 pub fn on_commit(
     acknowledged: HighWater,
     own: OwnCommits,
@@ -261,7 +258,7 @@ pub fn on_commit(
     move |commit| {
         failpoint::pass("writer");
         acknowledged.raise(commit.revision);
-        own.tell(commit);
+        own.notify(commit);
         backplane.notify();
     }
 }

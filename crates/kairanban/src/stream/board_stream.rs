@@ -41,7 +41,7 @@ impl BoardStream {
             opening,
         } = watch;
         let mut life = StreamLifetime::new(encoder, deps, reader);
-        life.push(life.encoder.opening(life.deps.timing.retry_ms()));
+        life.push(life.encoder.opening(life.deps.timing.retry()));
         match opening {
             // So that the head goes out, and a client knows that it is there.
             Opening::Nothing => life.push(life.encoder.heartbeat()),

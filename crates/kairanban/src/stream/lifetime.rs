@@ -229,7 +229,7 @@ impl StreamLifetime {
 
     pub(super) fn end(&mut self, reason: Bye) {
         if !self.ended {
-            self.push(self.encoder.bye(reason, self.deps.timing.retry_ms()));
+            self.push(self.encoder.bye(reason, self.deps.timing.retry()));
             self.ended = true;
         }
     }

@@ -49,7 +49,7 @@ impl MultiBoardStream {
         reader: Reader,
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
-        life.push(life.encoder.opening(life.deps.timing.retry_ms()));
+        life.push(life.encoder.opening(life.deps.timing.retry()));
         let reason = watches.iter().find_map(|found| match found.opening {
             Opening::Snapshot { reset } => reset,
             _ => None,

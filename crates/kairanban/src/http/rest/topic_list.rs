@@ -82,25 +82,32 @@ pub async fn get_topics(
         None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
         Some(wait) => Ok(list(
             &request,
-            &wait_for_news(&request, &state, &mut caller, &board, wait).await?,
+            &wait_for_news(
+                &request,
+                &state,
+                &mut caller,
+                &board,
+                Duration::from_secs(wait),
+            )
+            .await?,
         )),
     }
 }
 
-/// The live list once it is another one than the client has, at the latest after `wait_s`.
+/// The live list once it is another one than the client has, at the latest after `wait`.
 async fn wait_for_news(
     request: &HttpRequest,
     state: &AppState,
     caller: &mut Caller,
     board: &BoardName,
-    wait_s: u64,
+    wait: Duration,
 ) -> Result<BoardView, ApiError> {
-    if wait_s > state.rest.wait_max_s {
+    if wait > state.rest.wait_max {
         return Err(bad_query(
             "wait",
             &format!(
                 "wait is a number of seconds up to {}",
-                state.rest.wait_max_s
+                state.rest.wait_max.as_secs()
             ),
         ));
     }
@@ -115,13 +122,7 @@ async fn wait_for_news(
         .ok_or(ApiError::TooMany { retry_after_s: 5 })?;
     Ok(state
         .bulletin
-        .wait(
-            caller,
-            board,
-            &known,
-            Duration::from_secs(wait_s),
-            &state.drain,
-        )
+        .wait(caller, board, &known, wait, &state.drain)
         .await?)
 }
 
