@@ -57,27 +57,27 @@ pub use raw_writer::send;
 use timer_wheel::Ticks;
 pub use timer_wheel::TimerWheel;
 
-/// An open stream, of whatever kind.
+/// An open stream, in any format.
 pub trait UpdateSource: 'static {
-    /// Its places in dispatchers.
+    /// The places of the stream in dispatchers.
     type Registrations;
 
-    /// Has `member` called on when there is news for the stream.
+    /// Has `member` notified of the events of the stream.
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
         member: Weak<dyn Subscriber>,
     ) -> Self::Registrations;
 
-    /// What to send next, or `None` at the end. Who finds nothing is woken for everything but news.
+    /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken by everything but events.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
 }
 
-/// How streams live.
+/// Heartbeat, lifetime and `retry` of all streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamTiming {
     heartbeat: Duration,
-    /// The same; it is reckoned with at each delivery.
+    /// The same in ticks, which each delivery calculates with.
     heartbeat_ticks: Ticks,
     lifetime: Duration,
     retry_min: Duration,
@@ -86,7 +86,7 @@ pub struct StreamTiming {
 }
 
 impl StreamTiming {
-    /// As configured.
+    /// Takes the times from the configuration.
     #[must_use]
     pub fn new(config: &config::Stream) -> Self {
         let heartbeat = config.heartbeat;
@@ -100,33 +100,33 @@ impl StreamTiming {
         }
     }
 
-    /// Up to a sixteenth less than configured, so that readers who were told something together are not
-    /// woken together.
+    /// Returns the silence before a heartbeat: up to a sixteenth less than configured, so that readers who were sent an update
+    /// together are not woken together.
     fn silence(&self) -> Ticks {
         let Ticks(most) = self.heartbeat_ticks;
         Ticks(most - fastrand::u32(0..=most / 16))
     }
 
-    /// At random, so that readers who were cut off together do not come back together.
+    /// Returns a random `retry`, so that readers who were cut off together do not come back together.
     fn retry(self) -> Duration {
         let spread = self.retry_max.saturating_sub(self.retry_min);
         self.retry_min + spread.mul_f64(fastrand::f64())
     }
 
-    /// Between 0.8 and 1.2 times the configured life, for the same reason.
+    /// Returns a lifetime between 0.8 and 1.2 times the configured one, for the same reason.
     fn life(self) -> Duration {
         self.lifetime.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 
-    /// The whole of a stream that there is no room for. It is a success, because an `EventSource`
-    /// gives up for good on any other status.
+    /// Encodes the whole of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for good
+    /// on any other.
     #[must_use]
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
         encoder.bye(reason, self.retry_refused + self.retry())
     }
 }
 
-/// What all streams need of the server.
+/// What all streams share of the server.
 #[derive(Debug)]
 pub struct StreamDeps {
     pub(crate) following: FollowerStatus,
@@ -136,11 +136,11 @@ pub struct StreamDeps {
     pub(crate) wheel: TimerWheel,
 }
 
-/// Who reads.
+/// The client of a stream, and its place among the open streams.
 #[derive(Debug)]
-pub struct Reader {
+pub struct StreamReader {
     pub(crate) caller: Caller,
-    #[expect(dead_code, reason = "held: dropping it gives the place back")]
+    #[expect(dead_code, reason = "dropping it frees the place")]
     pub(crate) permit: StreamPermit,
 }
 

@@ -10,7 +10,7 @@ use kairanban_store::StoreError;
 
 use crate::{
     auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
-    stream::Reader, telemetry::Sparse,
+    stream::StreamReader, telemetry::Sparse,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
@@ -19,7 +19,7 @@ static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 /// The outcome of asking for a stream.
 pub(super) enum Admission<T> {
     /// The reader is admitted, to this.
-    Open(Reader, T),
+    Open(StreamReader, T),
     /// There is no room now; the client may come back.
     Refused(Bye),
 }
@@ -49,7 +49,7 @@ pub(super) async fn admit<T>(
     };
     match watch(&caller).await {
         Err(StoreError::Unavailable(cause)) => Ok(unavailable(request, &cause)),
-        watched => Ok(Admission::Open(Reader { caller, permit }, watched?)),
+        watched => Ok(Admission::Open(StreamReader { caller, permit }, watched?)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use kairanban_core::{Action, BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
 
 use super::{
-    Reader, StreamDeps, UpdateSource,
+    StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
     event_loop::EventStream,
     lifetime::StreamLifetime,
@@ -21,10 +21,10 @@ use crate::{
     service::Watch,
 };
 
-/// Updates that are sent together at most.
+/// Events that are sent together, at most.
 const BURST: usize = 64;
 
-/// An open stream.
+/// An open stream of one board.
 pub struct BoardStream {
     life: StreamLifetime,
     subscription: Subscription,
@@ -32,9 +32,14 @@ pub struct BoardStream {
 }
 
 impl BoardStream {
-    /// A stream that begins with what `watch` found.
+    /// Creates a stream that begins with the opening of `watch`.
     #[must_use]
-    pub fn new(watch: Watch, encoder: Encoder, deps: Arc<StreamDeps>, reader: Reader) -> Self {
+    pub fn new(
+        watch: Watch,
+        encoder: Encoder,
+        deps: Arc<StreamDeps>,
+        reader: StreamReader,
+    ) -> Self {
         let Watch {
             subscription,
             snapshot,
@@ -43,7 +48,7 @@ impl BoardStream {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry()));
         match opening {
-            // So that the head goes out, and a client knows that it is there.
+            // Something has to be sent, so that the client knows that the stream is open.
             Opening::Nothing => life.push(life.encoder.heartbeat()),
             Opening::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
             Opening::SnapshotSince(revision) => {
@@ -64,13 +69,13 @@ impl BoardStream {
         }
     }
 
-    /// Who reads.
+    /// Returns the caller that opened the stream.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.life.reader.caller
     }
 
-    /// The time after which a silent client is worth asking after.
+    /// Returns the silence after which a client is asked for a sign of life.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.life.deps.timing.heartbeat
@@ -114,7 +119,7 @@ impl EventStream for BoardStream {
     }
 
     fn poll_events(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        // Takes what came behind the first event, too, so that a burst goes out together.
+        // Takes the events behind the first one, too, so that a burst is sent together.
         for taken in 0..BURST {
             match self.subscription.try_next() {
                 Some(event) => self.take(event),
@@ -178,7 +183,7 @@ mod tests {
             timing: StreamTiming::new(&config.stream),
             wheel: TimerWheel::new(),
         };
-        let reader = Reader {
+        let reader = StreamReader {
             caller: Caller::default(),
             permit,
         };

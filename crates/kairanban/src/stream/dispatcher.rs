@@ -1,10 +1,10 @@
 //! Notifies the streams of one worker of what happens on their boards.
 //!
-//! A board's channel has one subscriber for each stream, and one more for each worker: the dispatcher_task of its
-//! [`Dispatcher`]. When there is news the dispatcher_task calls on the worker's streams of that board one after the other, and each
-//! takes what its own subscription holds, then and there. No stream queues to be woken, which would cost more than
-//! all else that a delivery takes of us; and the socket that was written to is the next thing in the processor's cache.
-//! After every few calls the worker's other tasks have their turn.
+//! A board's channel has one subscription for each stream, and one more for each worker: that of the task of its
+//! [`Dispatcher`]. When an event arrives, the task calls the worker's streams of that board one after the other, and each
+//! sends what its own subscription holds, at once. No stream is queued to be woken, which would cost more than all else
+//! that we do for a delivery; and the socket that was written to is the next thing in the processor's cache.
+//! After every few calls the worker's other tasks run.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,16 +21,16 @@ use tokio::task::{AbortHandle, yield_now};
 
 use crate::{failpoint, supervise::Supervisor};
 
-/// Calls between which nobody else has a turn.
+/// Calls in a row before other tasks of the worker run.
 const CALLS: usize = 64;
 
-/// Who is called on when there is news.
+/// Called when there may be events.
 pub trait Subscriber {
-    /// There may be news. Must not wait, nor leave the dispatcher.
+    /// Takes the events, if there are any. Must not block or unregister itself.
     fn notify(&self);
 }
 
-/// The dispatchers of one worker, a board each. Cheap to clone.
+/// The dispatchers of one worker, one for each board. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerDispatchers(Rc<All>);
 
@@ -40,28 +40,28 @@ struct All {
     supervisor: Supervisor,
 }
 
-/// The round of one board. It ends when the last subscriber has left.
+/// Calls the subscribers of one board. It ends when the last of them has left.
 struct Dispatcher {
     channel: Arc<BoardChannel>,
     /// In the order in which they came.
-    subscribers: RefCell<BTreeMap<Number, Weak<dyn Subscriber>>>,
-    joined: Cell<Number>,
-    dispatcher_task: RefCell<Option<AbortHandle>>,
+    subscribers: RefCell<BTreeMap<SubscriberNumber, Weak<dyn Subscriber>>>,
+    joined: Cell<SubscriberNumber>,
+    task: RefCell<Option<AbortHandle>>,
     all: WorkerDispatchers,
 }
 
-/// What a subscriber is known by within its dispatcher.
-type Number = u64;
+/// The key of a subscriber within its dispatcher.
+type SubscriberNumber = u64;
 
 /// A place in a dispatcher. Dropping it leaves.
 #[derive(Debug)]
 pub struct Registration {
     dispatcher: Rc<Dispatcher>,
-    number: Number,
+    number: SubscriberNumber,
 }
 
 impl WorkerDispatchers {
-    /// No dispatcher goes yet.
+    /// Creates an empty set. The supervisor restarts a dispatcher that panics.
     #[must_use]
     pub fn new(supervisor: Supervisor) -> Self {
         Self(Rc::new(All {
@@ -70,7 +70,7 @@ impl WorkerDispatchers {
         }))
     }
 
-    /// Joins the board's dispatcher. Who has subscribed before and looks for news once afterwards misses none.
+    /// Joins the board's dispatcher. A stream that subscribes before and looks for events once after misses none.
     #[must_use]
     pub fn join(
         &self,
@@ -100,7 +100,7 @@ impl WorkerDispatchers {
             channel: Arc::clone(channel),
             subscribers: RefCell::default(),
             joined: Cell::default(),
-            dispatcher_task: RefCell::default(),
+            task: RefCell::default(),
             all: self.clone(),
         });
         dispatchers.insert(channel.board.clone(), Rc::downgrade(&dispatcher));
@@ -109,24 +109,21 @@ impl WorkerDispatchers {
             channel.subscribe(),
             Rc::downgrade(&dispatcher),
         );
-        let dispatcher_task = rt::spawn(async move {
+        let task = rt::spawn(async move {
             let mut broke_off = false;
-            let run = async || {
-                dispatch_loop(
-                    &mut subscription,
-                    &of,
-                    std::mem::replace(&mut broke_off, true),
-                )
-                .await
-            };
-            supervisor.to_the_end("dispatcher", run).await;
+            supervisor
+                .to_the_end("dispatcher", async || {
+                    let broke_off = std::mem::replace(&mut broke_off, true);
+                    dispatch_loop(&mut subscription, &of, broke_off).await;
+                })
+                .await;
         });
-        *dispatcher.dispatcher_task.borrow_mut() = Some(dispatcher_task.abort_handle());
+        *dispatcher.task.borrow_mut() = Some(task.abort_handle());
         dispatcher
     }
 }
 
-/// `broke_off`: the last dispatcher did, so some have not been called.
+/// Calls the subscribers after each event. `broke_off`: the task panicked before, so some have not been called.
 async fn dispatch_loop(
     subscription: &mut Subscription,
     dispatcher: &Weak<Dispatcher>,
@@ -134,7 +131,7 @@ async fn dispatch_loop(
 ) {
     let mut calls = Vec::with_capacity(CALLS);
     loop {
-        // What it was, the subscribers find out for themselves, even if it was too much for the dispatcher_task.
+        // The subscribers read the events themselves, also those that this subscription was too slow for.
         if !std::mem::take(&mut broke_off) {
             let _ = subscription.next().await;
         }
@@ -157,8 +154,12 @@ async fn dispatch_loop(
 }
 
 impl Dispatcher {
-    /// Puts the next subscribers into `calls`, and gives the place behind them.
-    fn after(&self, place: Bound<Number>, calls: &mut Vec<Rc<dyn Subscriber>>) -> Bound<Number> {
+    /// Puts the next subscribers into `calls`, and returns the place behind them.
+    fn after(
+        &self,
+        place: Bound<SubscriberNumber>,
+        calls: &mut Vec<Rc<dyn Subscriber>>,
+    ) -> Bound<SubscriberNumber> {
         let subscribers = self.subscribers.borrow();
         let next = subscribers
             .range((place, Unbounded))
@@ -172,10 +173,10 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        if let Some(dispatcher_task) = self.dispatcher_task.take() {
-            dispatcher_task.abort();
+        if let Some(task) = self.task.take() {
+            task.abort();
         }
-        // Another round of a board of this name may have begun.
+        // There may be a new dispatcher for a board of this name.
         let mut dispatchers = self.all.0.dispatchers.borrow_mut();
         if dispatchers
             .get(&self.channel.board)
@@ -228,12 +229,12 @@ mod tests {
         channel: &Arc<BoardChannel>,
         count: usize,
     ) -> Vec<(Rc<Counting>, Registration)> {
-        let subscriber = |_| {
+        let subscribers = (0..count).map(|_| {
             let subscriber = Rc::<Counting>::default();
             let weak: Weak<dyn Subscriber> = Rc::<Counting>::downgrade(&subscriber);
             (subscriber, dispatchers.join(channel, weak))
-        };
-        (0..count).map(subscriber).collect()
+        });
+        subscribers.collect()
     }
 
     fn calls(subscribers: &[(Rc<Counting>, Registration)]) -> Vec<usize> {
@@ -243,7 +244,11 @@ mod tests {
             .collect()
     }
 
-    /// Gives way until it is so.
+    fn calls_in_all(subscribers: &[(Rc<Counting>, Registration)]) -> usize {
+        calls(subscribers).iter().sum()
+    }
+
+    /// Lets other tasks run until `is_so`.
     async fn until(mut is_so: impl FnMut() -> bool) {
         for _ in 0..1_000 {
             if is_so() {
@@ -259,22 +264,24 @@ mod tests {
         let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
         let subscribers = join(&dispatchers, &hub.channel(&board()), CALLS * 3);
         (2..5).for_each(|revision| post(&hub, revision));
-        let called = || calls(&subscribers).iter().sum::<usize>();
-        until(|| called() > 0).await;
-        assert!(called() < subscribers.len(), "this task had no turn");
-        until(|| called() >= subscribers.len()).await;
+        until(|| calls_in_all(&subscribers) > 0).await;
+        assert!(
+            calls_in_all(&subscribers) < subscribers.len(),
+            "this task had no turn"
+        );
+        until(|| calls_in_all(&subscribers) >= subscribers.len()).await;
         assert_eq!(calls(&subscribers), vec![1; subscribers.len()]);
         post(&hub, 5);
         until(|| calls(&subscribers).iter().all(|calls| *calls == 2)).await;
     }
 
     #[actix_web::test]
-    async fn who_left_is_not_called_and_the_last_one_ends_the_round() {
+    async fn who_left_is_not_called_and_the_last_one_ends_the_dispatcher() {
         let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
         let channel = hub.channel(&board());
         let mut subscribers = join(&dispatchers, &channel, 3);
-        let (left, seat) = subscribers.remove(1);
-        drop(seat);
+        let (left, registration) = subscribers.remove(1);
+        drop(registration);
         post(&hub, 2);
         until(|| calls(&subscribers) == [1, 1]).await;
         assert_eq!(left.0.get(), 0);
@@ -284,7 +291,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_board_that_came_again_has_a_round_of_its_own() {
+    async fn a_board_that_came_again_has_a_dispatcher_of_its_own() {
         let (dispatchers, hub) = (WorkerDispatchers::default(), hub(64));
         let before = join(&dispatchers, &hub.channel(&board()), 1);
         // Another board has its name.

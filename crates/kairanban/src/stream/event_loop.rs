@@ -1,4 +1,4 @@
-//! The loop that the streams of one board and of several run: what was queued, alarms, events.
+//! Runs the loop of all streams: what was queued, then alarms, then events.
 
 use std::task::{Context, Poll, ready};
 
@@ -14,7 +14,7 @@ pub(super) trait EventStream {
     /// Whether the reader may still read what the stream shows.
     fn may_go_on(&self) -> bool;
 
-    /// Takes the events that came, and queues what they come to. Ready when there were any.
+    /// Takes the events that arrived, and queues what they require. Ready when there were any.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Ends the stream of a reader who may no longer read.

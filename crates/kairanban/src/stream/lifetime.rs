@@ -1,4 +1,4 @@
-//! What streams share: what is to be sent, heartbeats, the news of the database, and the end.
+//! Keeps what all kinds of streams share: the queue, heartbeats, staleness, and the end.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{
-    Reader, StreamDeps,
+    StreamDeps, StreamReader,
     permission_watch::PermissionWatch,
     timer_wheel::{TICK, Tick, TimerEntry},
 };
@@ -19,18 +19,19 @@ use crate::{
     encode::{Bye, Chunk, Encoder, Frame, Wire},
 };
 
+/// The part of a stream that does not depend on its boards.
 pub(super) struct StreamLifetime {
     pub(super) encoder: Encoder,
     pub(super) deps: Arc<StreamDeps>,
-    pub(super) reader: Reader,
+    pub(super) reader: StreamReader,
     clock: Clock,
     /// Where the wheel wakes the stream.
     timer: Option<TimerEntry>,
-    /// Until what the reader may do changes.
-    leave: PermissionWatch,
-    /// Whether the reader knows that what it is shown may have been overtaken.
-    told_stale: bool,
-    /// Whether a board of the stream cannot be read, although the database is there. Since when is said at once, and not kept.
+    /// Waits until the permissions of the reader change.
+    permission: PermissionWatch,
+    /// Whether the reader was sent `stale`.
+    was_stale: bool,
+    /// Whether a board of the stream cannot be read, although the database is there. The time is sent at once, and not kept.
     is_board_stale: bool,
     outbox: Vec<Frame>,
     wire: Wire,
@@ -43,19 +44,19 @@ struct Clock {
     heartbeat_at: Tick,
     ends_at: Tick,
     ends_by: Bye,
-    /// When the caller's token ends by itself; never, if it does not, or that was looked at.
+    /// When the caller's token expires; never, if it does not, or if that was handled.
     token_ends_at: Tick,
-    /// The wake_count of the wheel that were looked into.
+    /// The `wake_count` of the wheel that was handled last.
     wake_count: u32,
 }
 
-/// What there is for a stream to do.
+/// Why a stream was woken.
 pub(super) enum Woken {
-    /// What the reader may do may have changed.
+    /// The permissions of the reader may have changed.
     PermissionWatch,
-    /// It is time for something.
+    /// A heartbeat or an end is due.
     Tick,
-    /// Something was queued.
+    /// Something was queued to be sent.
     Queued,
 }
 
@@ -63,37 +64,37 @@ pub(super) enum Woken {
 pub(super) enum Next {
     /// Send all that was queued.
     Send(Vec<Chunk>),
-    /// Wait.
+    /// Wait to be woken.
     Wait,
-    /// End.
+    /// End the stream now.
     End,
 }
 
 #[derive(Serialize)]
-struct Stale {
+struct StaleView {
     since: String,
 }
 
 impl StreamLifetime {
-    pub(super) fn new(encoder: Encoder, deps: Arc<StreamDeps>, reader: Reader) -> Self {
+    pub(super) fn new(encoder: Encoder, deps: Arc<StreamDeps>, reader: StreamReader) -> Self {
         let now = deps.wheel.now();
         let clock = Clock {
             heartbeat_at: now + deps.timing.silence(),
             ends_at: now + deps.timing.life(),
             ends_by: Bye::Rotate,
             token_ends_at: token_end(&reader.caller, now),
-            // Another number than it is: the first look is into everything.
+            // Another number than it is: the first wake handles everything.
             wake_count: deps.wheel.wake_count().wrapping_sub(1),
         };
         Self {
             wire: encoder.wire(),
             encoder,
             deps,
-            leave: PermissionWatch::of(&reader.caller),
+            permission: PermissionWatch::of(&reader.caller),
             reader,
             clock,
             timer: None,
-            told_stale: false,
+            was_stale: false,
             is_board_stale: false,
             outbox: Vec::new(),
             ended: false,
@@ -115,7 +116,7 @@ impl StreamLifetime {
             return if self.ended { Next::End } else { Next::Wait };
         }
         self.clock.heartbeat_at = self.deps.wheel.now() + self.deps.timing.silence();
-        // All at once: a reader has its list with the first packet. And no room is kept for what comes.
+        // All at once, so that a reader has its list with the first packet. The queue keeps no memory.
         Next::Send(
             self.wire
                 .encode(std::mem::take(&mut self.outbox), self.ended),
@@ -126,16 +127,16 @@ impl StreamLifetime {
         self.ended
     }
 
-    /// Ready when there is something to do, whatever the news.
+    /// Ready when there is something to do besides events.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
-        if self.leave.poll(cx).is_ready() {
+        if self.permission.poll(cx).is_ready() {
             self.reader.caller.look();
-            self.leave = PermissionWatch::of(&self.reader.caller);
+            self.permission = PermissionWatch::of(&self.reader.caller);
             self.clock.token_ends_at = token_end(&self.reader.caller, self.deps.wheel.now());
             return Poll::Ready(Woken::PermissionWatch);
         }
         loop {
-            if self.looks_into_alarm() {
+            if self.handle_wake_all() {
                 return Poll::Ready(Woken::Queued);
             }
             let due = self.next_tick();
@@ -143,9 +144,9 @@ impl StreamLifetime {
             if wheel.now() >= due {
                 return Poll::Ready(Woken::Tick);
             }
-            // The place is kept from one wait to the next: what is sent only makes things due later.
+            // The entry is kept from one wait to the next: what is sent only makes things due later.
             match self.timer.as_mut().filter(|timer| timer.tick <= due) {
-                // What happened before it is taken would be missed: once more from the beginning.
+                // What happened before it was made would be missed: once more from the beginning.
                 None => self.timer = Some(wheel.entry(due)),
                 Some(timer) => {
                     ready!(timer.poll(wheel, cx));
@@ -177,8 +178,8 @@ impl StreamLifetime {
         }
     }
 
-    /// Looks why everybody was woken, if everybody was; tells whether there is something to say about it.
-    fn looks_into_alarm(&mut self) -> bool {
+    /// Handles what concerns all streams, if all were woken. Returns whether something was queued.
+    fn handle_wake_all(&mut self) -> bool {
         let wake_count = self.deps.wheel.wake_count();
         if std::mem::replace(&mut self.clock.wake_count, wake_count) == wake_count {
             return false;
@@ -188,31 +189,31 @@ impl StreamLifetime {
             self.clock.ends_at =
                 self.deps.wheel.now() + self.deps.drain.disconnect_delay(self.deps.gate.open());
         }
-        // Of a stale board the reader knows already.
-        self.say_staleness(None)
+        // Of a stale board the reader was notified already.
+        self.push_staleness(None)
     }
 
-    /// Notes since when a board of the stream cannot be read, if it cannot, and says so if that is new.
+    /// Notes since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
     pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
         self.is_board_stale = since.is_some();
-        self.say_staleness(since);
+        self.push_staleness(since);
     }
 
-    /// Says that what is shown may have been overtaken, or no longer may, if that is new; tells whether it was.
-    fn say_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
+    /// Queues `stale` or `fresh` if that is new. Returns whether it was.
+    fn push_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
         let stale_since = self.deps.following.stale_since().or(board_stale_since);
         let is_stale = stale_since.is_some() || self.is_board_stale;
-        let told_stale = std::mem::replace(&mut self.told_stale, is_stale);
+        let was_stale = std::mem::replace(&mut self.was_stale, is_stale);
         match stale_since {
-            Some(since) if !told_stale => {
+            Some(since) if !was_stale => {
                 self.push(self.encoder.named(
                     "stale",
-                    &Stale {
+                    &StaleView {
                         since: since.to_rfc3339_opts(SecondsFormat::Secs, true),
                     },
                 ));
             }
-            None if told_stale && !is_stale => {
+            None if was_stale && !is_stale => {
                 self.push(self.encoder.named("fresh", &serde_json::json!({})))
             }
             _ => return false,
@@ -222,7 +223,7 @@ impl StreamLifetime {
 
     /// Ends the stream of a reader who may no longer read.
     pub(super) fn disconnect(&mut self) {
-        // What was to be sent is not for this reader any more.
+        // What was queued is not for this reader any more.
         self.outbox.clear();
         self.end(Bye::Auth);
     }
@@ -235,7 +236,7 @@ impl StreamLifetime {
     }
 }
 
-/// Rounded up, so that the token has ended then.
+/// Returns when the token expires, rounded up, so that it has expired then.
 fn token_end(caller: &Caller, now: Tick) -> Tick {
     let left = caller
         .ends_at()

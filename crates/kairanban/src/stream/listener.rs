@@ -1,4 +1,4 @@
-//! A stream for somebody who asks for one piece after the other: an ordinary body, a WebSocket.
+//! Feeds a stream to what asks for one piece after the other: an ordinary body, a WebSocket.
 
 use std::{
     cell::Cell,
@@ -15,13 +15,13 @@ use crate::encode::Chunk;
 
 /// Asks a stream for its pieces.
 pub struct Listener<F: UpdateSource> {
-    /// The stream.
+    /// The stream that is asked.
     pub feed: F,
     waker: Rc<ListenerWaker>,
     _seats: F::Registrations,
 }
 
-/// Wakes whoever waits when there is news.
+/// Wakes the task that waits, when there are events.
 struct ListenerWaker(Cell<Option<Waker>>);
 
 impl Subscriber for ListenerWaker {
@@ -33,7 +33,7 @@ impl Subscriber for ListenerWaker {
 }
 
 impl<F: UpdateSource> Listener<F> {
-    /// Listens to `feed`.
+    /// Creates a listener that is woken by the events of `feed`.
     #[must_use]
     pub fn new(feed: F, dispatchers: &WorkerDispatchers) -> Self {
         let waker = Rc::new(ListenerWaker(Cell::default()));
@@ -45,7 +45,7 @@ impl<F: UpdateSource> Listener<F> {
         }
     }
 
-    /// What to send next, or `None` at the end. Dropping the future loses nothing.
+    /// Returns what to send next, or `None` at the end. Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Vec<Chunk>> {
         poll_fn(|cx| {
             self.waker.0.set(Some(cx.waker().clone()));

@@ -1,7 +1,7 @@
 //! A stream of several boards, with one cursor for all of them.
 //!
-//! What one transaction did to several boards is sent together, and the cursor stands in an event of its
-//! own behind it: it is given only once everything up to there was sent, of every board.
+//! What one transaction did to several boards is sent together. The cursor follows in an event of its
+//! own, once everything up to there was sent, of every board.
 
 use std::{
     rc::Weak,
@@ -17,7 +17,7 @@ use kairanban_core::{
 };
 
 use super::{
-    Reader, StreamDeps, UpdateSource,
+    StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
     event_loop::EventStream,
     lifetime::StreamLifetime,
@@ -30,23 +30,22 @@ use crate::{
 /// An open stream of several boards.
 pub struct MultiBoardStream {
     life: StreamLifetime,
-    /// Of each board, in the order of the positions.
+    /// The subscriptions of the boards, in the order of the positions.
     subscriptions: Vec<Subscription>,
     position: MultiBoardPosition,
-    /// Events of a board, held back until there is what was committed with it.
+    /// An event that waits for what was committed together with it.
     together: Option<BoxFuture<'static, (usize, Result<BoardEvent, Lagged>)>>,
 }
 
 impl MultiBoardStream {
-    /// A stream that begins with what `watches` found. Everything up to `from` had been published before
-    /// they were looked at.
+    /// Creates a stream that begins with the openings of `watches`. Everything up to `from` was published before they were made.
     #[must_use]
     pub fn new(
         watches: Vec<Watch>,
         from: Cursor,
         encoder: Encoder,
         deps: Arc<StreamDeps>,
-        reader: Reader,
+        reader: StreamReader,
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry()));
@@ -110,7 +109,7 @@ impl MultiBoardStream {
     fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
         let encoder = &self.life.encoder;
         let reset = match reset {
-            // Of all boards; the reader that fell behind on one still holds the others.
+            // A new epoch resets all boards; a reader that fell behind on one still holds the others.
             Some(ResetReason::Epoch) => Some(encoder.reset(ResetReason::Epoch)),
             Some(reason) => Some(encoder.fell_behind(snapshot.board(), reason)),
             None => None,

@@ -1,4 +1,4 @@
-//! Noticing that what a reader may do has changed.
+//! Notices that the permissions of a reader have changed.
 
 use std::{
     sync::{
@@ -12,17 +12,17 @@ use futures_util::{FutureExt as _, future::BoxFuture, task::AtomicWaker};
 
 use crate::auth::Caller;
 
-/// Waits for a change of what the caller's token allows. For who needs no token there is none, and it takes no room.
+/// Waits for a change of what the caller's token allows. Without a token there is nothing to wait for.
 pub(super) struct PermissionWatch(Option<Box<Waiting>>);
 
 struct Waiting {
     changed: BoxFuture<'static, ()>,
     flag: Arc<FlagWaker>,
-    /// The flag, as the future rings it.
+    /// The flag, as the waker of the future.
     waker: Waker,
 }
 
-/// Says whether it is worth asking: streams are woken by news far more often than by this.
+/// Notes whether the future has to be polled: streams are woken by events far more often than by this.
 struct FlagWaker {
     is_set: AtomicBool,
     stream: AtomicWaker,
@@ -36,7 +36,7 @@ impl Wake for FlagWaker {
 }
 
 impl PermissionWatch {
-    /// Waits for the next change.
+    /// Starts to wait for the next change.
     pub(super) fn of(caller: &Caller) -> Self {
         Self(caller.changed().map(|changed| {
             let flag = Arc::new(FlagWaker {

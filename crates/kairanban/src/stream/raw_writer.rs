@@ -1,4 +1,4 @@
-//! Writing a stream to a socket of its own, past actix: an idle reader costs a task, a socket and a
+//! Writes a stream to a socket of its own, past actix: an idle reader costs a task, a socket and a
 //! subscription, and no buffer.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{encode::Chunk, failpoint};
 
 /// Chunks in one write; a burst that is longer takes several.
 const SLICES: usize = 64;
-/// Bytes that a client sends though nothing is expected of it are thrown away so many at a time.
+/// Size of the buffer for bytes that a client sends and that are thrown away.
 const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
@@ -31,57 +31,57 @@ pub fn send<F: UpdateSource>(
     socket: TcpStream,
     dispatchers: &WorkerDispatchers,
 ) -> impl Future<Output = ()> + use<F> {
-    let sender = Rc::new_cyclic(|this: &Weak<Sender<F>>| {
-        let seats = feed.join(dispatchers, this.clone());
-        Sender {
+    let sender = Rc::new_cyclic(|this: &Weak<SocketSender<F>>| {
+        let registrations = feed.join(dispatchers, this.clone());
+        SocketSender {
             sending: RefCell::new(Sending {
                 feed,
                 socket,
                 rest: None,
                 task: None,
-                state: State::Open,
+                state: WriterState::Open,
             }),
-            _seats: seats,
+            _registrations: registrations,
         }
     });
     poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
 }
 
-struct Sender<F: UpdateSource> {
+struct SocketSender<F: UpdateSource> {
     sending: RefCell<Sending<F>>,
-    _seats: F::Registrations,
+    _registrations: F::Registrations,
 }
 
-/// What the allocator has room for in one piece, with the two counts before it; the next size is a fifth more for each reader.
+/// Bounds a reader by a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
-    size_of::<Sender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
+    size_of::<SocketSender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
     "a reader of a board takes more memory"
 );
 
 struct Sending<F> {
     feed: F,
     socket: TcpStream,
-    /// What the socket had no room for. Rarely anything, so it has no room here either.
+    /// What the socket had no room for. Boxed, as there rarely is anything.
     rest: Option<Box<Rest>>,
-    /// Who is to be woken, and in whose name news is sent.
+    /// The stream's task, to wake it, and to poll in its name.
     task: Option<Waker>,
-    state: State,
+    state: WriterState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WriterState {
     Open,
-    /// Nothing comes behind what is left to write.
+    /// What is left to write is the last.
     Ending,
     Over,
 }
 
-impl<F: UpdateSource> Subscriber for Sender<F> {
+impl<F: UpdateSource> Subscriber for SocketSender<F> {
     /// Sends what there is in the name of the stream's task, which need not run for that.
     fn notify(&self) {
         let mut sending = self.sending.borrow_mut();
-        // Before its first turn it has looked at nothing yet.
+        // The task has not been polled yet, and will find the events itself.
         let Some(task) = sending.task.take() else {
             return;
         };
@@ -91,7 +91,7 @@ impl<F: UpdateSource> Subscriber for Sender<F> {
             sending.poll_send(&mut Context::from_waker(&task))
         }));
         if sent.is_err() {
-            sending.state = State::Over;
+            sending.state = WriterState::Over;
         }
         if !matches!(sent, Ok(Poll::Pending)) {
             task.wake_by_ref();
@@ -101,7 +101,7 @@ impl<F: UpdateSource> Subscriber for Sender<F> {
 }
 
 impl<F: UpdateSource> Sending<F> {
-    /// Ready when the stream is over, by either side.
+    /// Ready when either side has ended the stream.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self
             .task
@@ -116,37 +116,37 @@ impl<F: UpdateSource> Sending<F> {
         }
     }
 
-    /// Sends what there is. Ready when that was the last, or the connection broke.
+    /// Sends what there is. Ready when that was the last, or when the connection broke.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.state != State::Over {
+        while self.state != WriterState::Over {
             if let Some(rest) = &mut self.rest {
                 let written = ready!(rest.poll_write(&self.socket, cx));
                 self.rest = None;
                 if written.is_err() {
-                    self.state = State::Over;
+                    self.state = WriterState::Over;
                 }
-            } else if self.state == State::Ending {
+            } else if self.state == WriterState::Ending {
                 // The client may be gone already.
                 let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
-                self.state = State::Over;
+                self.state = WriterState::Over;
             } else if let Some(chunks) = ready!(self.feed.poll_next(cx)) {
                 self.write(chunks);
             } else {
-                self.state = State::Ending;
+                self.state = WriterState::Ending;
                 self.write(vec![Chunk::END]);
             }
         }
         Poll::Ready(())
     }
 
-    /// Writes some chunks, as far as the socket has room. Who takes nothing is cut off by the system (`stream.stall_s`).
+    /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes nothing (`stream.stall_s`).
     fn write(&mut self, chunks: Vec<Chunk>) {
         let written = match &chunks[..] {
-            // There nearly always is room: the system is asked itself, and not first what the runtime noted about the
-            // socket, which lies where nobody has looked for a while.
+            // There nearly always is room. So this asks the system, and not first what the runtime noted about the socket,
+            // which is not in the cache.
             [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
                 Ok(written) if written == chunk.as_ref().len() => return,
-                // If it broke, that is found out with the rest.
+                // A broken connection is found when the rest is written.
                 written => written.unwrap_or_default(),
             },
             _ => 0,
@@ -172,12 +172,12 @@ impl<F: UpdateSource> Sending<F> {
 /// Chunks that are being written.
 struct Rest {
     chunks: Vec<Chunk>,
-    /// Bytes of them that have gone out.
+    /// Bytes of the chunks that have been written.
     written: usize,
 }
 
 impl Rest {
-    /// Writes all that is left, with as few calls as that takes.
+    /// Writes what is left, in as few calls as possible.
     fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut slices: Vec<_> = self
             .chunks

@@ -1,9 +1,9 @@
-//! What wakes streams that nothing happens on: one timer for all of them.
+//! Wakes streams at which nothing happens, with one timer for all of them.
 //!
 //! Time goes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
 //! the wheel turns and wakes slot after slot. Sending costs no timer: a stream only notes that its next
 //! heartbeat is due later, and finds that out when its slot comes. What concerns all streams, and is rare,
-//! is told by waking everybody.
+//! is announced by waking all streams.
 
 use std::{
     ops::Add,
@@ -27,7 +27,7 @@ use crate::{failpoint, shutdown::Drain};
 
 /// The length of a tick: how coarse heartbeats and ends are.
 pub(super) const TICK: Duration = Duration::from_millis(250);
-/// More than the ticks of a heartbeat as configured. Who waits for longer is woken in between.
+/// More than the ticks of a default heartbeat. A stream that waits for longer is woken in between.
 const SLOTS: u32 = 128;
 
 /// A point in time, in ticks since the wheel began to turn; a process has 34 years of them.
@@ -35,16 +35,16 @@ const SLOTS: u32 = 128;
 pub struct Tick(u32);
 
 impl Tick {
-    /// Later than any.
+    /// Later than any other tick.
     pub const NEVER: Self = Self(u32::MAX);
 }
 
-/// So many ticks.
+/// A number of ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticks(pub u32);
 
 impl From<Duration> for Ticks {
-    /// Not more than there are in it.
+    /// Rounds down to whole ticks.
     fn from(duration: Duration) -> Self {
         Self(u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX))
     }
@@ -58,22 +58,22 @@ impl<T: Into<Ticks>> Add<T> for Tick {
     }
 }
 
-/// The wheel. Cheap to clone.
+/// Wakes streams at their ticks. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TimerWheel(Arc<Parts>);
+pub struct TimerWheel(Arc<WheelInner>);
 
 #[derive(Debug)]
-struct Parts {
+struct WheelInner {
     began: Instant,
     slots: Box<[Arc<Notify>]>,
     /// The tick that was woken last.
     now: AtomicU32,
-    /// Twice how often everybody was woken, and one less while that goes on: it takes a while, and who takes a place
-    /// meanwhile may be woken once more by the same alarm.
+    /// Twice the number of times that all were woken, and one less while that goes on: it takes a while, and a stream that
+    /// takes an entry meanwhile may be woken once more by the same alarm.
     wake_count: AtomicU32,
 }
 
-/// Alarms at some moment, see [`Parts::wake_count`].
+/// The alarms at one moment, see [`WheelInner::wake_count`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Alarms(u32);
 
@@ -84,11 +84,11 @@ impl Alarms {
 }
 
 impl TimerWheel {
-    /// A wheel that stands still.
+    /// Creates a wheel that stands still until [`run`](Self::run).
     #[must_use]
     pub fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Arc::default()).collect();
-        Self(Arc::new(Parts {
+        Self(Arc::new(WheelInner {
             began: Instant::now(),
             slots,
             now: AtomicU32::new(0),
@@ -96,27 +96,27 @@ impl TimerWheel {
         }))
     }
 
-    /// The tick that it is.
+    /// Returns the current tick.
     #[must_use]
     pub fn now(&self) -> Tick {
         Tick(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// How often everybody was woken, or begun to be.
+    /// Returns how often all streams were woken, counting an alarm that has begun.
     #[must_use]
     pub fn wake_count(&self) -> u32 {
-        self.rung().0.div_ceil(2)
+        self.alarms().0.div_ceil(2)
     }
 
-    fn rung(&self) -> Alarms {
+    fn alarms(&self) -> Alarms {
         Alarms(self.0.wake_count.load(Ordering::SeqCst))
     }
 
-    /// A place from which one is woken when it is `due`, at an alarm, or after long enough to look again.
-    /// Whatever is looked at after this was called cannot be missed.
+    /// Returns an entry that is woken when `due`, at an alarm, or earlier if that is far ahead. What is checked after this call
+    /// cannot be missed.
     #[must_use]
     pub fn entry(&self, due: Tick) -> TimerEntry {
-        let wake_count = self.rung();
+        let wake_count = self.alarms();
         let next = self.now().0.saturating_add(1);
         let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
         let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
@@ -128,16 +128,16 @@ impl TimerWheel {
         }
     }
 
-    /// Turns until told to stop. Everybody is woken when the server begins to end, and when the database goes
-    /// away or comes back.
+    /// Turns the wheel until `stop`. Wakes all streams when the server begins to end, and when the database goes away or comes
+    /// back.
     pub async fn run(
         &self,
         drain: &Drain,
         staleness: &mut watch::Receiver<Option<DateTime<Utc>>>,
         stop: &CancellationToken,
     ) {
-        if self.rung().is_one_ringing() {
-            // It broke off: it is not known who has heard it.
+        if self.alarms().is_one_ringing() {
+            // The alarm broke off: it is unknown which streams were woken.
             self.0.wake_count.fetch_sub(1, Ordering::SeqCst);
             self.wake_all();
         }
@@ -162,7 +162,7 @@ impl TimerWheel {
 
     fn turn_to(&self, tick: Tick) {
         for now in self.now().0 + 1..=tick.0 {
-            // First the time, then the bell: who came too late for the bell sees the time.
+            // First the time, then the waking: a stream that comes too late to be woken sees the time.
             self.0.now.store(now, Ordering::SeqCst);
             self.0.slots[(now % SLOTS) as usize].notify_waiters();
         }
@@ -175,27 +175,27 @@ impl TimerWheel {
     }
 }
 
-/// A place in the wheel, good once.
+/// A place in the wheel that is woken once.
 #[derive(Debug)]
 pub struct TimerEntry {
-    /// When it is woken at the latest.
+    /// The tick at which it is woken at the latest.
     pub tick: Tick,
-    /// Alarms before it was taken, or was last seen to wait.
+    /// The alarms before it was made, or was polled last.
     wake_count: Alarms,
     woken: Pin<Box<OwnedNotified>>,
-    /// Who waits there.
+    /// Wakes the stream that waits.
     waiter: Option<Waker>,
 }
 
 impl TimerEntry {
-    /// Ready when it was woken.
+    /// Ready once the entry was woken.
     pub fn poll(&mut self, wheel: &TimerWheel, cx: &mut Context<'_>) -> Poll<()> {
-        // Streams are woken by news far more often than from here; who waits already need not queue again.
+        // Streams are woken by events far more often than from here; one that waits already need not queue again.
         let waits = self
             .waiter
             .as_ref()
             .is_some_and(|waiter| waiter.will_wake(cx.waker()));
-        let wake_count = wheel.rung();
+        let wake_count = wheel.alarms();
         if waits
             && wheel.now() < self.tick
             && wake_count == self.wake_count
@@ -205,7 +205,7 @@ impl TimerEntry {
         }
         self.waiter = Some(cx.waker().clone());
         let woken = self.woken.as_mut().poll(cx);
-        // Those before cannot wake it any more.
+        // The alarms before cannot wake it any more.
         self.wake_count = wake_count;
         woken
     }
@@ -245,7 +245,7 @@ mod tests {
         assert!(is_woken(&wheel, &mut far));
     }
 
-    /// When woken the first time, takes a place far round the wheel.
+    /// When woken the first time, takes an entry far ahead.
     struct Returning(TimerWheel, Mutex<Option<TimerEntry>>);
 
     impl Wake for Returning {
@@ -278,7 +278,7 @@ mod tests {
             .expect("alone")
             .take()
             .expect("it was woken");
-        // The same alarm has come by there, too: who waits on would wait for nothing.
+        // The same alarm has passed there, too: no other would come.
         assert!(again.poll(&wheel, &mut cx).is_ready());
     }
 
