@@ -1,5 +1,5 @@
-//! Archiving: topics that a full board no longer shows leave its live list for good, in
-//! transactions of the server's own, after the write that pushed them out.
+//! Archives topics that a full board no longer shows, in transactions of the server's own, after the write that pushed
+//! them out.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,20 +18,20 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Boards that may wait; one that finds no room waits for its next topic.
 const QUEUE: usize = 1_024;
 
-/// Says which boards to look at.
+/// Requests that boards are archived. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Archiver(mpsc::Sender<BoardName>);
 
-/// What to look at.
+/// The boards that may be too full.
 #[derive(Debug)]
 pub struct Overfull {
     queue: mpsc::Receiver<BoardName>,
-    /// Taken from the queue, and not looked at yet.
+    /// Boards that were taken from the queue, and not archived yet.
     boards: BTreeSet<BoardName>,
 }
 
 impl Archiver {
-    /// The two ends of the queue.
+    /// Creates the two ends of the queue.
     #[must_use]
     pub fn new() -> (Self, Overfull) {
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -44,18 +44,18 @@ impl Archiver {
         )
     }
 
-    /// A board was written to: it may have become too full.
+    /// Requests that a board is archived, after a write to it.
     pub fn request_archive(&self, board: &BoardName) {
         // Full: the next topic on that board asks again.
         let _ = self.0.try_send(board.clone());
     }
 }
 
-/// Archives until told to stop.
+/// Archives the boards in the queue until `stop`.
 pub async fn run(store: &Store, overfull: &mut Overfull, stop: &CancellationToken) {
     let Overfull { queue, boards } = overfull;
     loop {
-        // If it broke off, some are still there.
+        // After a panic, some are still there.
         if boards.is_empty() {
             tokio::select! {
                 () = stop.cancelled() => return,

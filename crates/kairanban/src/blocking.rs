@@ -1,9 +1,9 @@
-//! Database work on a thread that may block.
+//! Runs database work on threads that may block.
 
 use kairanban_store::{Store, StoreError};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
-/// Statements, at most, of one piece of work in the background.
+/// The most statements in one piece of background work.
 const BACKGROUND_ANSWERS: u32 = 10;
 
 /// Runs `work` on a blocking thread. Dropping the future does not stop it.
@@ -18,8 +18,8 @@ pub async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
-/// Asks the database something, for somebody who waits, when it is their turn. A server that is frozen, or a link that takes
-/// everything and gives nothing, would otherwise keep them waiting for ever. What was asked goes on.
+/// Queries the database for a request, once there is a permit. The time is limited, because a frozen server, or a broken
+/// link, would let the request wait for ever. The query itself goes on.
 ///
 /// # Errors
 /// Those of `ask`, and [`StoreError::Unavailable`] when there is no answer in time.
@@ -28,9 +28,9 @@ pub async fn query<T: Send + 'static>(
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     in_time(store, async {
-        let (turn, store) = (store.permit().await?, store.clone());
+        let (permit, store) = (store.permit().await?, store.clone());
         blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             ask(&store)
         })
         .await
@@ -38,10 +38,10 @@ pub async fn query<T: Send + 'static>(
     .await
 }
 
-/// The same for who asks for many, as the follower does: no crowd is before it.
+/// Queries the database for many requests, as the follower does: without waiting for a permit behind theirs.
 ///
 /// # Errors
-/// As [`answered`].
+/// As [`query`].
 pub async fn query_priority<T: Send + 'static>(
     store: &Store,
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
@@ -50,31 +50,32 @@ pub async fn query_priority<T: Send + 'static>(
     in_time(store, blocking(move || ask(&asked))).await
 }
 
-/// The same for several statements in the background. A session that never answers must not end it for ever.
+/// Runs several statements in the background. The time is limited, so that a session that never answers does not stop the
+/// task.
 ///
 /// # Errors
-/// As [`answered`].
+/// As [`query`].
 pub async fn in_the_background<T: Send + 'static>(
     store: &Store,
     work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (patience, asked) = (store.answer_max() * BACKGROUND_ANSWERS, store.clone());
-    let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
-    timeout(patience, blocking(move || work(&asked)))
-        .await
-        .unwrap_or_else(late)
+    let work = blocking(move || work(&asked));
+    timeout(patience, work).await.unwrap_or_else(no_answer)
 }
 
-/// What does not come in the time that the database may take is [`StoreError::Unavailable`].
+/// Limits `answer` to the time that the database may take.
 ///
 /// # Errors
-/// That, and those of `answer`.
+/// [`StoreError::Unavailable`] if it takes longer, and those of `answer`.
 pub async fn in_time<T>(
     store: &Store,
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let late = |_| Err(StoreError::Unavailable("it does not answer".to_owned()));
-    timeout(store.answer_max(), answer)
-        .await
-        .unwrap_or_else(late)
+    let answer = timeout(store.answer_max(), answer).await;
+    answer.unwrap_or_else(no_answer)
+}
+
+fn no_answer<T>(_: Elapsed) -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("it does not answer".to_owned()))
 }

@@ -14,7 +14,7 @@ use crate::shared_snapshots::BoardSource;
 /// Reports that may wait; one that finds no room is made again by the next comparison of all boards.
 const REPORTS_MAX: usize = 64;
 
-/// Boards of which the database holds something else than memory, each with the revision at which they differ.
+/// Receives the boards that differ between database and memory, each with the revision.
 pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
 
 /// Why a board was not loaded.

@@ -1,4 +1,4 @@
-//! The command line.
+//! Parses the command line, and runs its commands.
 
 mod board;
 mod token;
@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{self, Config, Overrides},
+    config::{self, Config, ConfigError, Overrides},
     exit::ExitError,
     server::{self, Server},
     shutdown, start, telemetry,
@@ -27,7 +27,7 @@ pub struct Cli {
     #[command(flatten)]
     settings: Settings,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Args, Debug)]
@@ -44,7 +44,7 @@ struct Settings {
 }
 
 #[derive(Clone, Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve the board (the default)
     Serve,
     /// Bring the database to this version's schema, then stop
@@ -73,34 +73,36 @@ enum ConfigCommand {
     Default,
 }
 
+impl Settings {
+    /// Loads the configuration, with these settings on top.
+    fn load(self) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            file: self.config,
+            listen: self.listen,
+            database_url: self.database_url,
+        };
+        Config::load(&overrides, config::environment()?)
+    }
+}
+
 impl Cli {
-    /// Does what the command line says.
+    /// Runs the command.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If the configuration is wrong, or the command fails.
     pub fn run(self) -> Result<(), ExitError> {
-        let Settings {
-            config,
-            listen,
-            database_url,
-        } = self.settings;
-        let overrides = Overrides {
-            file: config,
-            listen,
-            database_url,
-        };
-        let load = || Config::load(&overrides, config::environment()?);
-        match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve(&load()?),
-            Command::Migrate { new_epoch } => run_migrations(&load()?, new_epoch),
-            Command::Token(command) => {
+        let settings = self.settings;
+        match self.command.unwrap_or(CliCommand::Serve) {
+            CliCommand::Serve => serve(&settings.load()?),
+            CliCommand::Migrate { new_epoch } => run_migrations(&settings.load()?, new_epoch),
+            CliCommand::Token(command) => {
                 let _log = telemetry::start();
-                command.run(&server::open_current_store(&load()?)?)
+                command.run(&server::open_current_store(&settings.load()?)?)
             }
-            Command::Post(post) => on_a_server(post.run(&load()?.here())),
-            Command::Tail(tail) => on_a_server(tail.run(&load()?.here())),
-            Command::Config(ConfigCommand::Check) => check(&load()?),
-            Command::Config(ConfigCommand::Default) => say(config::DEFAULT),
+            CliCommand::Post(post) => on_a_server(post.run(&settings.load()?.here())),
+            CliCommand::Tail(tail) => on_a_server(tail.run(&settings.load()?.here())),
+            CliCommand::Config(ConfigCommand::Check) => check(&settings.load()?),
+            CliCommand::Config(ConfigCommand::Default) => say(config::DEFAULT),
         }
     }
 }
@@ -110,7 +112,7 @@ fn serve(config: &Config) -> Result<(), ExitError> {
     let database = config.address()?;
     actix_web::rt::System::new().block_on(async {
         let server = Server::build(config, log.health().clone())?;
-        // Before it is said that the server is there: whoever hears that may end it at once.
+        // Before the banner: a program that waits for it may end the server at once.
         let mut signals = shutdown::Signals::new()?;
         let url = format!("http://{}", server.address());
         let banner = format!(

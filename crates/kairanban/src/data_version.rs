@@ -1,4 +1,4 @@
-//! Hearing of commits by other programs on SQLite: `PRAGMA data_version`, ten times a second, on a
+//! Notices commits of other programs on SQLite, by `PRAGMA data_version`, ten times a second, on a
 //! connection that does nothing else. It reads a counter in shared memory, no table.
 
 use std::{io, thread, time::Duration};
@@ -10,10 +10,10 @@ use crate::{failpoint, follower::Wake, supervise::Supervisor};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Starts the watching thread, if this is SQLite. It ends soon after it is told to stop.
+/// Starts the watching thread, if this is SQLite.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// If the system cannot start a thread.
 pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()> {
     if matches!(store.data_version(), Ok(None)) {
         return Ok(());
@@ -40,7 +40,7 @@ fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
         match connection.as_mut().map(kairanban_store::DataVersion::read) {
             Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
             Some(Err(_)) => {
-                // It may be that another file lies there now.
+                // Another file may have this name now.
                 connection = None;
                 wake.wake();
             }

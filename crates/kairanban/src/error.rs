@@ -1,5 +1,5 @@
-//! What a client is told when something is wrong: problem details (RFC 9457) with a stable code,
-//! as JSON for programs, as text for a terminal, as a page for a browser.
+//! Answers errors with problem details (RFC 9457) and a stable code: as JSON for programs, as text for a terminal, as a
+//! page for a browser.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub enum ApiError {
     /// No board, topic or page is at this address.
     #[error("{0}")]
     NotFound(String),
-    /// It was there once.
+    /// It was deleted, or has been forgotten.
     #[error("{0}")]
     Gone(&'static str),
     /// The address is right, the method is not.
     #[error("this address answers {allow} only")]
     MethodNotAllowed {
-        /// What it answers.
+        /// The methods that it answers.
         allow: &'static str,
     },
     /// No form of the answer suits the client.
@@ -44,13 +44,13 @@ pub enum ApiError {
     /// The token is good, but not for this.
     #[error("this token does not allow that")]
     Forbidden,
-    /// Nobody may post here any more.
-    #[error("this board is closed: nobody can post on it")]
+    /// The board takes no more posts.
+    #[error("this board is closed: it takes no posts")]
     Closed,
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
-    /// It does not go with what is there.
+    /// It conflicts with the current state.
     #[error("{0}")]
     Conflict(&'static str),
     /// Another site's page sent it.
@@ -61,7 +61,7 @@ pub enum ApiError {
     /// Too much of it from one address.
     #[error("that is too much from one address; go on in {retry_after_s} s")]
     TooMany {
-        /// When there is room again.
+        /// Seconds until there is room again.
         retry_after_s: u64,
     },
     /// Too many searches run at a time, whoever asked for them.
@@ -70,7 +70,7 @@ pub enum ApiError {
     /// The request cannot be read.
     #[error("{detail}")]
     Unreadable {
-        /// What is wrong.
+        /// What is wrong, in English.
         detail: String,
         /// Where in the body, if that can be said.
         path: Option<String>,
@@ -85,16 +85,16 @@ pub enum ApiError {
     #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not \
         help"))]
     Refused(Option<String>),
-    /// A JSON key that nobody knows.
+    /// A JSON key that is unknown here.
     #[error("{0}")]
     UnknownKey(String),
     /// Not a kind of body that is taken here.
     #[error("send {0}")]
     UnsupportedMediaType(&'static str),
-    /// Too many bytes.
+    /// The body is too long.
     #[error("a body may have at most {bytes_max} bytes")]
     TooLarge {
-        /// The bound.
+        /// The most that is accepted.
         bytes_max: usize,
     },
     /// The body did not arrive in time.
@@ -106,19 +106,19 @@ pub enum ApiError {
          you repeat it, or repeat it with its Idempotency-Key"
     )]
     Unavailable {
-        /// For the log.
+        /// The cause, for the log.
         cause: String,
     },
     /// The database cannot write now, and the write was rolled back.
     #[error("the board cannot be written now; nothing was written, so it is safe to repeat this")]
     NotWritten {
-        /// For the log.
+        /// The cause, for the log.
         cause: String,
     },
     /// A fault of the server.
     #[error("the server made a mistake; its log says which")]
     Internal {
-        /// For the log.
+        /// The cause, for the log.
         cause: String,
     },
 }
@@ -161,6 +161,16 @@ pub struct FieldProblem {
     pub detail: String,
 }
 
+impl FieldProblem {
+    fn of(fault: &Invalid) -> Self {
+        Self {
+            field: fault.field,
+            code: fault.reason.code(),
+            detail: fault.to_string(),
+        }
+    }
+}
+
 const RETRY_AFTER_S: &str = "2";
 
 impl ApiError {
@@ -195,11 +205,6 @@ impl ApiError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let status = self.status_code();
-        let field = |fault: &Invalid| FieldProblem {
-            field: fault.field,
-            code: fault.reason.code(),
-            detail: fault.to_string(),
-        };
         Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -211,7 +216,7 @@ impl ApiError {
                 None
             },
             errors: if let Self::Invalid(faults) = self {
-                faults.iter().map(field).collect()
+                faults.iter().map(FieldProblem::of).collect()
             } else {
                 Vec::new()
             },
@@ -236,7 +241,7 @@ impl ApiError {
     }
 }
 
-/// Of each kind at most one line in a second.
+/// Allows at most one line of each kind in a second.
 static FAILURES: Sparse = Sparse::new(Duration::from_secs(1));
 static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
 

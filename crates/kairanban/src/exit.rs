@@ -1,4 +1,4 @@
-//! Why the program ends with an error, and with which exit code.
+//! Maps the errors that end the program to exit codes.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -7,19 +7,19 @@ use crate::{config::ConfigError, telemetry};
 /// Why the program ends with an error.
 #[derive(Debug)]
 pub enum ExitError {
-    /// The configuration has a mistake: exit code 78, as sysexits.h has it. Starting again does not help.
+    /// The configuration has a mistake: exit code 78, as in sysexits.h. A restart does not help.
     Config(ConfigError),
-    /// The database cannot be used as it is: the same.
+    /// The database cannot be used as it is: exit code 78, too.
     Unusable(String),
-    /// Something did not work: exit code 1.
+    /// Something else failed: exit code 1.
     Failed(String),
 }
 
 impl ExitError {
-    /// Says it on stderr and gives the exit code.
+    /// Prints the error to stderr, and returns the exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        // If stderr is gone there is nobody left to tell.
+        // If stderr is closed, the exit code has to do.
         let _ = telemetry::try_to_say(io::stderr(), &format!("kairanban: {self}\n"));
         ExitCode::from(match self {
             Self::Config(_) | Self::Unusable(_) => 78,

@@ -1,4 +1,4 @@
-//! Places where a test may make the program fail. Release builds contain none of this.
+//! Lets tests make the program fail at named places. Release builds contain none of this.
 //!
 //! `FAILPOINTS=follower=2,archiver=1` lets the follower panic the first two times that it comes by, and the
 //! archiver once.
@@ -6,17 +6,17 @@
 #[cfg(debug_assertions)]
 pub use armed::{fires, fires_at, pass};
 
-/// Does nothing.
+/// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 pub const fn pass(_: &str) {}
 
-/// Never.
+/// Returns `false` in release builds.
 #[cfg(not(debug_assertions))]
 pub const fn fires(_: &str) -> bool {
     false
 }
 
-/// Never.
+/// Returns `false` in release builds.
 #[cfg(not(debug_assertions))]
 pub const fn fires_at(_: &str, _: &str, _: u64) -> bool {
     false
@@ -31,14 +31,16 @@ mod armed {
 
     static LEFT: LazyLock<Mutex<HashMap<String, u32>>> = LazyLock::new(|| {
         let all = std::env::var("FAILPOINTS").unwrap_or_default();
-        let one = |text: &str| {
-            text.split_once('=')
-                .and_then(|(name, times)| Some((name.to_owned(), times.parse().ok()?)))
-        };
-        Mutex::new(all.split(',').filter_map(one).collect())
+        Mutex::new(all.split(',').filter_map(parse).collect())
     });
 
-    /// Comes by a failpoint.
+    /// Parses an entry of the form `name=times`.
+    fn parse(text: &str) -> Option<(String, u32)> {
+        let (name, times) = text.split_once('=')?;
+        Some((name.to_owned(), times.parse().ok()?))
+    }
+
+    /// Panics if the environment asks for it at this failpoint.
     ///
     /// # Panics
     /// If the environment asks for it.
@@ -46,7 +48,7 @@ mod armed {
         assert!(!fires(name), "failpoint {name}");
     }
 
-    /// Whether something should go wrong here.
+    /// Whether something should fail here.
     pub fn fires(name: &str) -> bool {
         let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(times) = left.get_mut(name).filter(|times| **times > 0) else {
@@ -56,7 +58,7 @@ mod armed {
         true
     }
 
-    /// The same for one thing at one time, as in `load-main-7=1`.
+    /// Whether something should fail here for one item at one time, as in `load-main-7=1`.
     pub fn fires_at(name: &str, what: &str, number: u64) -> bool {
         fires(&format!("{name}-{what}-{number}"))
     }

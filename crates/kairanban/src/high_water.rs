@@ -1,4 +1,4 @@
-//! The highest revision that was seen of something.
+//! Keeps the highest revision that was seen of something.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use kairanban_core::Revision;
 pub struct HighWater(Arc<AtomicU64>);
 
 impl HighWater {
-    /// Raises it.
+    /// Raises it to `revision`, if that is higher.
     pub fn raise(&self, revision: Revision) {
         // Publishes nothing but the number itself.
         self.0.fetch_max(revision.get(), Ordering::AcqRel);
@@ -21,7 +21,7 @@ impl HighWater {
     /// Lowers it to `revision`, unless it was raised since it was `seen`.
     pub fn lower(&self, seen: Revision, revision: Revision) {
         if revision < seen {
-            // Raised meanwhile: it is looked at again the next time.
+            // Raised meanwhile: the next poll lowers it.
             let _ = self.0.compare_exchange(
                 seen.get(),
                 revision.get(),
@@ -31,12 +31,12 @@ impl HighWater {
         }
     }
 
-    /// Begins again, with another history.
+    /// Sets it to `revision`, of another history.
     pub fn reset(&self, revision: Revision) {
         self.0.store(revision.get(), Ordering::Release);
     }
 
-    /// The newest.
+    /// Returns the highest revision so far.
     #[must_use]
     pub fn get(&self) -> Revision {
         Revision::new(self.0.load(Ordering::Acquire)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Once a minute: forget what nobody needs.
+//! Forgets what is no longer needed, once a minute.
 
 use std::{
     sync::Arc,
@@ -15,10 +15,10 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Rounds between two looks at what is too old.
+/// The change log and keys are pruned once in this number of rounds.
 const PRUNE_EVERY: u64 = 10;
 
-/// What is kept in order.
+/// The task that forgets what is no longer needed.
 #[derive(Debug)]
 pub struct Housekeeping {
     pub(crate) store: Store,
@@ -30,7 +30,7 @@ pub struct Housekeeping {
     pub(crate) bounds: Bounds,
 }
 
-/// How much is kept, and how long.
+/// How much is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     changes_max: u64,
@@ -42,7 +42,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// As configured.
+    /// Takes the bounds from the configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Bounds {
 }
 
 impl Housekeeping {
-    /// Goes on until told to stop.
+    /// Forgets what is too old, again and again until `stop`.
     #[expect(
         clippy::cognitive_complexity,
         reason = "each log line expands to branches, which count"

@@ -1,4 +1,4 @@
-//! Japanese and English, by `Accept-Language`.
+//! Chooses between Japanese and English, by `Accept-Language`.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use actix_web::{
 /// A language of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
-    /// English
+    /// English, which is the default.
     En,
-    /// 日本語
+    /// Japanese, if the client prefers it.
     Ja,
 }
 
-/// What the pages say, by key.
+/// The texts of the pages, by key.
 pub type Messages = BTreeMap<String, String>;
 
 impl Language {
-    /// All of them.
+    /// All languages of the pages.
     pub const ALL: [Self; 2] = [Self::En, Self::Ja];
 
-    /// The one that the client likes best among ours; English if it names neither.
+    /// Returns the language that the client prefers among ours; English if it names neither.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         let accepted = AcceptLanguage::parse(request)
@@ -38,7 +38,7 @@ impl Language {
         ours.unwrap_or(Self::En)
     }
 
-    /// As in `lang="…"`.
+    /// Returns the value of `lang="…"`.
     #[must_use]
     pub const fn tag(self) -> &'static str {
         match self {
@@ -47,10 +47,10 @@ impl Language {
         }
     }
 
-    /// What the pages say in this language.
+    /// Returns the texts of the pages in this language.
     ///
     /// # Errors
-    /// If the file that was built in is no JSON; a test holds that it is.
+    /// If the built-in file is no JSON; a test checks that it is.
     pub fn messages(self) -> Result<Messages, serde_json::Error> {
         serde_json::from_str(match self {
             Self::En => include_str!("../../../web/locales/en.json"),
@@ -65,15 +65,17 @@ mod tests {
 
     use super::*;
 
+    fn of(accepted: &str) -> Language {
+        let request = TestRequest::default().insert_header((ACCEPT_LANGUAGE, accepted));
+        Language::of(&request.to_http_request())
+    }
+
+    fn keys(language: Language) -> Vec<String> {
+        language.messages().expect("JSON").into_keys().collect()
+    }
+
     #[test]
     fn the_client_chooses() {
-        let of = |accepted: &str| {
-            Language::of(
-                &TestRequest::default()
-                    .insert_header((ACCEPT_LANGUAGE, accepted))
-                    .to_http_request(),
-            )
-        };
         for accepted in [
             "ja",
             "ja-JP,en;q=0.8",
@@ -89,13 +91,6 @@ mod tests {
 
     #[test]
     fn every_language_says_everything() {
-        let keys = |language: Language| {
-            language
-                .messages()
-                .expect("JSON")
-                .into_keys()
-                .collect::<Vec<_>>()
-        };
         assert_eq!(keys(Language::En), keys(Language::Ja));
     }
 }

@@ -1,5 +1,5 @@
-//! The last place of the log that this node has read, kept in a small file in the data folder: so that a database that
-//! is restored while the server is away is noticed at its start.
+//! Keeps the last position in the log that this node has read in a small file in the data folder, to notice at the start a
+//! database that was restored while the server was away.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -18,7 +18,7 @@ use crate::failpoint;
 /// The file's name in the data folder.
 pub const FILE: &str = "last-seen.json";
 
-/// As it stands in the file.
+/// The position as the file has it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     epoch: String,
@@ -36,8 +36,40 @@ struct KeptRow {
     at: String,
 }
 
-/// What was seen last, if that is known. A file that is missing or cannot be read is no error: what it would have shown is
-/// not noticed then.
+impl KeptRow {
+    fn of(row: &LogRow) -> Self {
+        Self {
+            revision: row.revision.get(),
+            id: row.id,
+            kind: row.kind.clone(),
+            board_id: row.board_id,
+            topic_id: row.topic_id,
+            at: row.at.clone(),
+        }
+    }
+
+    /// Returns the row, or `None` if its revision is invalid.
+    fn into_log(self) -> Option<LogRow> {
+        let Self {
+            revision,
+            id,
+            kind,
+            board_id,
+            topic_id,
+            at,
+        } = self;
+        Some(LogRow {
+            revision: Revision::new(revision)?,
+            id,
+            kind,
+            board_id,
+            topic_id,
+            at,
+        })
+    }
+}
+
+/// Reads what was seen last. A file that is missing or cannot be read is no error: a restored database is not noticed then.
 #[must_use]
 #[expect(
     clippy::cognitive_complexity,
@@ -68,26 +100,8 @@ pub fn read(folder: &Path) -> Option<LogPosition> {
 
 fn parse(text: &str) -> Option<LogPosition> {
     let Kept { epoch, mark, last } = serde_json::from_str(text).ok()?;
-    let row = |row: KeptRow| {
-        let KeptRow {
-            revision,
-            id,
-            kind,
-            board_id,
-            topic_id,
-            at,
-        } = row;
-        Some(LogRow {
-            revision: Revision::new(revision)?,
-            id,
-            kind,
-            board_id,
-            topic_id,
-            at,
-        })
-    };
     let last = match last {
-        Some(last) => Some(row(last)?),
+        Some(row) => Some(row.into_log()?),
         None => None,
     };
     Some(LogPosition {
@@ -97,7 +111,7 @@ fn parse(text: &str) -> Option<LogPosition> {
     })
 }
 
-/// Keeps the file up to date until told to stop, and writes it a last time then.
+/// Keeps the file up to date until `stop`, and writes it a last time then.
 pub async fn run(
     folder: &Path,
     seen: &mut watch::Receiver<LogPosition>,
@@ -134,21 +148,13 @@ pub async fn run(
     }
 }
 
-/// In one step, for this user alone.
+/// Replaces the file atomically. Only this user may read it.
 fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
     let LogPosition { epoch, mark, last } = position;
-    let row = |row: &LogRow| KeptRow {
-        revision: row.revision.get(),
-        id: row.id,
-        kind: row.kind.clone(),
-        board_id: row.board_id,
-        topic_id: row.topic_id,
-        at: row.at.clone(),
-    };
     let kept = Kept {
         epoch: epoch.to_string(),
         mark: mark.clone(),
-        last: last.as_ref().map(row),
+        last: last.as_ref().map(KeptRow::of),
     };
     let text = serde_json::to_string(&kept)?;
     let mut make = DirBuilder::new();
@@ -161,7 +167,7 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
         std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     }
     make.create(folder)?;
-    // Of this process alone, as another may share the folder. What one of the same number left behind when it was killed is old.
+    // A name of this process alone, as another may share the folder. A file of a killed process with the same id is old.
     let written = folder.join(format!("{FILE}.{}", std::process::id()));
     match fs::remove_file(&written) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

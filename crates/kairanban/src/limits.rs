@@ -1,4 +1,4 @@
-//! Who a client is, how many streams it may hold, and how much it may write.
+//! Identifies clients by address, and limits their streams, connections and writes.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -16,12 +16,12 @@ use ipnet::IpNet;
 use crate::{config::Limits, error::ApiError};
 
 /// The address that limits count by: an IPv4 address, or the /64 of an IPv6 one, since a household
-/// has that many.
+/// has all of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// The peer, or, if that is a trusted proxy, the last one in `X-Forwarded-For` who is not.
+    /// Returns the peer, or, if that is a trusted proxy, the last address in `X-Forwarded-For` that is not.
     #[must_use]
     pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<Self> {
         request
@@ -30,19 +30,18 @@ impl ClientAddress {
     }
 
     fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-        if !is_trusted(peer.to_canonical()) {
+        if !is_in(trusted, peer) {
             return Self::bucket(peer);
         }
         let lines: Vec<_> = headers.get_all("x-forwarded-for").collect();
-        let address = |hop: &[u8]| std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok();
         let mut hops = lines
             .iter()
             .rev()
             .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
-            .map(address);
-        // What cannot be read was not written by a trusted proxy: nothing before it is looked at, and the peer counts.
-        let client = hops.find(|hop| !hop.is_some_and(|hop| is_trusted(hop.to_canonical())));
+            .map(parse_hop);
+        // An entry that cannot be parsed was not written by a trusted proxy: the entries before it are ignored, and the peer
+        // counts.
+        let client = hops.find(|hop| !hop.is_some_and(|hop| is_in(trusted, hop)));
         Self::bucket(client.flatten().unwrap_or(peer))
     }
 
@@ -54,12 +53,22 @@ impl ClientAddress {
     }
 }
 
-/// Counts something per client.
+/// Parses an entry of `X-Forwarded-For`.
+fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(hop).ok()?.trim().parse().ok()
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// Limits how often a client may do something.
 #[derive(Debug)]
 pub struct ClientQuota(DefaultKeyedRateLimiter<ClientAddress>);
 
 impl ClientQuota {
-    /// For writes.
+    /// Creates the limit of writes.
     #[must_use]
     pub fn of_writes(limits: &Limits) -> Self {
         let quota = Quota::per_second(limits.posts_per_client_per_s)
@@ -67,7 +76,7 @@ impl ClientQuota {
         Self(RateLimiter::keyed(quota))
     }
 
-    /// Creates a quota of readings that reach the database.
+    /// Creates the limit of reads that reach the database.
     #[must_use]
     pub fn of_reads(limits: &Limits) -> Self {
         let quota = Quota::per_second(limits.reads_per_client_per_s)
@@ -75,7 +84,7 @@ impl ClientQuota {
         Self(RateLimiter::keyed(quota))
     }
 
-    /// For tokens that are none.
+    /// Creates the limit of invalid tokens.
     #[must_use]
     pub fn of_bad_tokens(limits: &Limits) -> Self {
         Self(RateLimiter::keyed(Quota::per_minute(
@@ -83,10 +92,10 @@ impl ClientQuota {
         )))
     }
 
-    /// Counts one. A client without an address (a Unix socket) is not limited.
+    /// Counts once. A client without an address (a Unix socket) is not limited.
     ///
     /// # Errors
-    /// 429, if that is too much.
+    /// [`ApiError::TooMany`], if that exceeds the limit.
     pub fn take(&self, client: Option<ClientAddress>) -> Result<(), ApiError> {
         let Some(client) = client else { return Ok(()) };
         self.0.check_key(&client).map_err(|full| {
@@ -103,19 +112,19 @@ impl ClientQuota {
     }
 }
 
-/// All that is counted per client. Cheap to clone.
+/// The limits of how often a client may do something. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Quotas {
-    /// Writes.
+    /// Limits the writes of a client.
     pub writes: Arc<ClientQuota>,
-    /// Readings that reach the database: pages, searches, single topics, the log.
+    /// Limits the reads of a client that reach the database: pages, searches, single topics, the log.
     pub reads: Arc<ClientQuota>,
-    /// Tokens that are none.
+    /// Limits the invalid tokens of a client.
     pub bad_tokens: Arc<ClientQuota>,
 }
 
 impl Quotas {
-    /// Nobody has done anything yet.
+    /// Creates the limits that are configured.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -125,7 +134,7 @@ impl Quotas {
         }
     }
 
-    /// Forgets clients who could do as much as if they had never been here.
+    /// Forgets clients that have used nothing of their limits.
     pub fn forget_idle(&self) {
         self.writes.forget_idle();
         self.reads.forget_idle();
@@ -145,7 +154,7 @@ struct Gate {
     per_client_max: usize,
 }
 
-/// Leave to hold one stream; given back when dropped.
+/// A place for one stream, or one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct StreamPermit {
     gate: Arc<Gate>,
@@ -153,7 +162,7 @@ pub struct StreamPermit {
 }
 
 impl StreamGate {
-    /// Nobody inside.
+    /// Creates a gate without open streams.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self::counting(limits.streams_max, limits.streams_per_client_max)
@@ -168,10 +177,10 @@ impl StreamGate {
         }))
     }
 
-    /// Lets a client in, if there is room. One without an address (a Unix socket) counts only in all.
+    /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
     #[must_use]
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
-        // Counts first, so that two who come at once cannot both take the last place.
+        // Counts first, so that two clients that come at once cannot both take the last place.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
         let mut permit = StreamPermit {
             gate: Arc::clone(&self.0),
@@ -191,13 +200,13 @@ impl StreamGate {
         Some(permit)
     }
 
-    /// How many may be inside.
+    /// Returns the most streams that may be open.
     #[must_use]
     pub fn max(&self) -> usize {
         self.0.max
     }
 
-    /// How many are inside.
+    /// Returns the number of open streams.
     #[must_use]
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
@@ -213,7 +222,7 @@ pub struct ConnectionGate {
 }
 
 impl ConnectionGate {
-    /// None open.
+    /// Creates a gate without open connections.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let gate = StreamGate::counting(usize::MAX, limits.connections_per_client_max.get());
@@ -223,16 +232,11 @@ impl ConnectionGate {
         }
     }
 
-    /// Lets a connection in, if its client has room for one more.
+    /// Admits a connection, if its client has room for one more.
     #[must_use]
     pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
-        let is_trusted = |peer: &IpAddr| {
-            self.trusted
-                .iter()
-                .any(|network| network.contains(&peer.to_canonical()))
-        };
         self.gate.enter(
-            peer.filter(|peer| !is_trusted(peer))
+            peer.filter(|peer| !is_in(&self.trusted, *peer))
                 .map(ClientAddress::bucket),
         )
     }
@@ -314,6 +318,10 @@ mod tests {
         assert_ne!(find("2001:db8:1:2::1", &[]), find("2001:db8:1:3::1", &[]));
     }
 
+    fn client(address: &str) -> Option<ClientAddress> {
+        Some(ClientAddress::bucket(address.parse().expect("an address")))
+    }
+
     #[test]
     fn the_gate_counts_in_all_and_per_client() {
         let gate = Gate {
@@ -323,7 +331,6 @@ mod tests {
             per_client_max: 2,
         };
         let gate = StreamGate(Arc::new(gate));
-        let client = |text: &str| Some(ClientAddress::bucket(text.parse().expect("an address")));
         let first = gate.enter(client("1.1.1.1")).expect("room");
         let second = gate.enter(client("1.1.1.1")).expect("room");
         assert!(gate.enter(client("1.1.1.1")).is_none());

@@ -1,4 +1,4 @@
-//! The program: reads the command line, does what it says, and gives the exit code.
+//! The program: runs the command line, and returns the exit code.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser as _;
 use kairanban::cli::Cli;
 use mimalloc::MiMalloc;
 
-/// Gives memory back that a crowd of connections took while it came in, and takes a quarter less for each
+/// Returns memory that many connections took while they were opened, and takes a quarter less for each
 /// that stays; docs/BENCHMARKS.md has the figures.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;

@@ -1,8 +1,8 @@
-//! Giving memory back to the system once a crowd has come in.
+//! Returns memory to the system after many readers have connected.
 //!
-//! A connection's request takes ten times what its stream takes afterwards. The allocator keeps what is freed for a second, in case it
-//! is wanted again, and then gives it back; but it looks for that only when it frees a whole page of its own. A server that falls
-//! silent, as it does once its readers are there, frees none, and would keep what all their requests took together.
+//! A request takes ten times the memory of its stream. The allocator keeps what is freed for a second, in case it is
+//! needed again, and then returns it; but it checks for that only when it frees a whole page of its own. A server that
+//! becomes idle, as it does once its readers are connected, frees none, and would keep what all their requests took.
 
 use std::{hint::black_box, time::Duration};
 
@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
 
-/// Between two looks, as long as the allocator keeps what is free.
+/// As long as the allocator keeps what is free.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// More than the allocator puts beside others: such a piece has a page of its own, which is freed with it.
+/// Larger than what shares a page: the allocator frees the page with it.
 const PAGE: usize = 1_024 * 1_024;
 
-/// Has the allocator look at what is free every second until told to stop; some microseconds each time.
+/// Makes the allocator return free memory every second until `stop`. Takes some microseconds each time.
 pub async fn run(stop: &CancellationToken) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

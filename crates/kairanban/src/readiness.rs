@@ -1,4 +1,4 @@
-//! Whether requests should be sent here: what `/readyz` says, put together in one place.
+//! Composes what `/readyz` reports: whether requests should be sent here.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const POLLS_MISSED_MAX: u32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// All is well.
+    /// The server is healthy.
     Ready,
     /// It serves, but an administrator should look.
     Degraded,
@@ -28,9 +28,9 @@ pub enum Status {
 /// The answer, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// How ready.
+    /// How ready the server is.
     pub status: Status,
-    /// Why not more so.
+    /// Why it is not more ready.
     pub reasons: Vec<String>,
 }
 
@@ -38,19 +38,19 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub struct Readiness {
     drain: Drain,
-    bulletin: BoardService,
+    boards: BoardService,
     supervisor: Supervisor,
     log: LogHealth,
     silence_max: Duration,
 }
 
 impl Readiness {
-    /// Depends on all of these.
+    /// Creates a report of all of these.
     #[must_use]
     pub fn new(
         config: &Config,
         drain: Drain,
-        bulletin: BoardService,
+        boards: BoardService,
         supervisor: Supervisor,
         log: LogHealth,
     ) -> Self {
@@ -63,64 +63,63 @@ impl Readiness {
         let silence_max = poll * POLLS_MISSED_MAX + connect + statement;
         Self {
             drain,
-            bulletin,
+            boards,
             supervisor,
             log,
             silence_max,
         }
     }
 
-    /// The end of the server.
+    /// Returns what announces the end of the server.
     #[must_use]
     pub const fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// How ready the server is now.
+    /// Reports how ready the server is now.
     #[must_use]
     pub fn report(&self) -> Report {
-        let mut reasons = Vec::new();
-        let mut note = |status: Status, reason: String| reasons.push((status, reason));
+        let mut reasons: Vec<(Status, String)> = Vec::new();
         if self.drain.is_announced() {
-            note(Status::NotReady, "draining".to_owned());
+            reasons.push((Status::NotReady, "draining".to_owned()));
         }
         if let Some(name) = self.supervisor.has_lost() {
-            note(
+            reasons.push((
                 Status::NotReady,
                 format!("{name} has ended; the process ends"),
-            );
+            ));
         }
-        let following = self.bulletin.following();
+        let following = self.boards.following();
         if let Some(fault) = following.reading_fault() {
-            note(Status::NotReady, format!("reading does not work: {fault}"));
+            reasons.push((Status::NotReady, format!("reading does not work: {fault}")));
         } else if following.stale_since().is_some() {
-            note(Status::NotReady, "the database is away".to_owned());
+            reasons.push((Status::NotReady, "the database is away".to_owned()));
         }
         let silence = following.silence();
         if silence > self.silence_max {
-            note(
+            reasons.push((
                 Status::NotReady,
                 format!("the follower has not looked for {} s", silence.as_secs()),
-            );
+            ));
         }
-        if let Some(fault) = self.bulletin.writer_health().fault() {
-            note(Status::NotReady, format!("writing does not work: {fault}"));
+        if let Some(fault) = self.boards.writer_health().fault() {
+            reasons.push((Status::NotReady, format!("writing does not work: {fault}")));
         }
-        if let Some(reason) = stale_boards(&self.bulletin) {
-            note(Status::Degraded, reason);
+        if let Some(reason) = stale_boards(&self.boards) {
+            reasons.push((Status::Degraded, reason));
         }
         for name in self.supervisor.troubled() {
-            note(
+            reasons.push((
                 Status::Degraded,
                 format!("{name} failed and was started again"),
-            );
+            ));
         }
         let lost = self.log.lost();
         if lost > 0 {
-            note(
+            reasons.push((
                 Status::Degraded,
                 format!("the log cannot be written; {lost} lines are lost"),
-            );
+            ));
         }
         let status = reasons
             .iter()
@@ -134,16 +133,16 @@ impl Readiness {
     }
 }
 
-/// Which boards cannot be read, if there are any. Who asks is not known here, so it names those that are open.
-fn stale_boards(bulletin: &BoardService) -> Option<String> {
-    let stale = bulletin.following().stale_boards();
+/// Describes which boards cannot be read, if there are any. The caller is unknown here, so only public ones are named.
+fn stale_boards(boards: &BoardService) -> Option<String> {
+    let stale = boards.following().stale_boards();
     if stale.is_empty() {
         return None;
     }
-    let (open, others): (Vec<_>, Vec<_>) = stale.iter().partition(|board| bulletin.is_open(board));
+    let (open, others): (Vec<_>, Vec<_>) = stale.iter().partition(|board| boards.is_open(board));
     let mut names: Vec<_> = open.into_iter().map(ToString::to_string).collect();
     if !others.is_empty() {
-        // How many there are is nobody's business.
+        // Not even their number is shown.
         names.push("others".to_owned());
     }
     Some(format!("boards that cannot be read: {}", names.join(", ")))

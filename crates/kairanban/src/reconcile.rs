@@ -17,10 +17,10 @@ use crate::{
     follower::FollowerStatus,
 };
 
-/// Pieces of a round, so that no reading is of all boards.
+/// Slices of a round, so that no query reads all boards.
 const SLICES: usize = 30;
 
-/// The task.
+/// The task that compares memory with the database; see the [module](self).
 #[derive(Debug)]
 pub struct Reconcile {
     store: Store,
@@ -31,19 +31,19 @@ pub struct Reconcile {
     interval: Duration,
 }
 
-/// What a task has found so far.
+/// What the task has found so far.
 #[derive(Debug, Default)]
 struct Findings {
-    /// Boards that differed.
+    /// The number of boards that differed.
     count: u64,
-    /// What the database held of a board when it was logged last, and what memory did.
+    /// The checksums of a board when it was logged last: in the database, in memory.
     logged: HashMap<BoardId, (i64, i64)>,
     /// Why the triggers could not be restored, as it was logged last.
     triggers: Option<String>,
 }
 
 impl Reconcile {
-    /// The task.
+    /// Creates a task that compares every board once in `interval`.
     #[must_use]
     pub const fn new(
         store: Store,
@@ -63,7 +63,7 @@ impl Reconcile {
         }
     }
 
-    /// Compares until told to stop.
+    /// Compares the boards, slice by slice, until `stop`.
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut findings = Findings::default();
         let slices = u32::try_from(SLICES).unwrap_or(1);
@@ -99,7 +99,7 @@ impl Reconcile {
         }
     }
 
-    /// Rows that replication brings draw a revision again once it is done. Logs each new reason why it cannot be.
+    /// Restores the triggers, so that rows of replication draw a revision again. Logs each new reason why that failed.
     async fn repair(&self, findings: &mut Findings) {
         if self.following.stale_since().is_some() {
             return;
@@ -118,7 +118,7 @@ impl Reconcile {
         findings.triggers = found;
     }
 
-    /// Waits for the next slice, and takes the reports that are made meanwhile. False at the end.
+    /// Waits for the next slice, and handles the reports that arrive meanwhile. Returns `false` at the end.
     async fn tick(
         &mut self,
         ticks: &mut Interval,
@@ -137,7 +137,7 @@ impl Reconcile {
     }
 
     async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
-        // In this order: what was published up to there is shown, and what is shown is in the database.
+        // In this order: what was published up to `reached` is shown, and what is shown is in the database.
         let reached = self.following.revision();
         let shown: HashMap<_, _> = self
             .hub
@@ -155,7 +155,7 @@ impl Reconcile {
             if content.revision == at {
                 self.compare_one(shown, &content, findings).await;
             } else if content.revision > at && content.revision <= reached {
-                // A change that no list shows, as of the title, or one that the log did not tell of.
+                // A change that no list shows, such as a new title, or one that the log lacks.
                 self.read_again(shown).await?;
             }
         }
@@ -170,7 +170,7 @@ impl Reconcile {
         if !is_board && sums.0 == sums.1 {
             findings.logged.remove(&content.id);
         } else if is_board || findings.logged.insert(content.id, sums) != Some(sums) {
-            // Otherwise reading it again has not helped, and would not the next time.
+            // Otherwise loading it again has not helped, and would not the next time.
             self.log(content.id, content.revision, is_board, findings)
                 .await;
         }
@@ -198,7 +198,7 @@ impl Reconcile {
         })
         .await
         {
-            // The follower hears of it as of any other commit.
+            // The follower reads it like any other commit.
             Ok(logged) => tracing::info!(
                 board = board.0,
                 logged,

@@ -1,4 +1,4 @@
-//! Every address, in one table.
+//! Routes every address, in one table.
 
 use actix_web::{
     Resource, Route,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Registers them.
+/// Registers all addresses of the server.
 pub fn configure(services: &mut ServiceConfig) {
     services
         .configure(as_the_tutorial_had_them)
@@ -123,13 +123,14 @@ fn assets_and_probes(services: &mut ServiceConfig) {
         .service(address("/readyz", "GET, HEAD").route(read().to(health::get_readyz)));
 }
 
-/// An address that answers the methods in `allow`, and says so to all others.
+/// Creates an address that refuses all methods but those in `allow`.
 fn address(path: &str, allow: &'static str) -> Resource {
-    let refuse = move || async move { Err::<&str, _>(ApiError::MethodNotAllowed { allow }) };
-    web::resource(path).default_service(web::to(refuse))
+    web::resource(path).default_service(web::to(move || async move {
+        Err::<&str, _>(ApiError::MethodNotAllowed { allow })
+    }))
 }
 
-/// GET, and HEAD as HTTP demands it.
+/// Accepts GET, and HEAD as HTTP demands it.
 fn read() -> Route {
     route().guard(Any(Get()).or(Head()))
 }

@@ -39,16 +39,16 @@ use crate::{
 
 pub use assembly::open_current_store;
 
-/// For the rest of the process to end after the requests have.
+/// Time limit for the rest of the process to end after the requests have.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
-/// A server that listens, and runs when asked to.
+/// A server that listens, and has yet to run.
 pub struct Server {
     http: actix_web::dev::Server,
     address: SocketAddr,
     drain: Drain,
     drain_wait: Duration,
-    /// Of what requests live on; it ends after they have.
+    /// Supervises what requests depend on; it ends after they have.
     supervisor: Supervisor,
 }
 
@@ -67,11 +67,11 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> ExitError {
 }
 
 impl Server {
-    /// Listens, migrates, and connects. The address is taken first, so that a server that cannot have it leaves nothing
-    /// behind; clients that come meanwhile wait.
+    /// Listens, migrates, and connects. Listens first, so that a server whose address is taken leaves nothing behind;
+    /// clients that connect meanwhile wait.
     ///
     /// # Errors
-    /// If the address cannot be had, or the database cannot be reached or migrated.
+    /// If the address is taken, or the database cannot be reached or migrated.
     pub fn build(config: &Config, log: LogHealth) -> Result<Self, ExitError> {
         let board = config.default_board()?;
         let listener = listener::listen(config.server.listen)
@@ -80,21 +80,18 @@ impl Server {
         let (drain, supervisor) = (Drain::new(config.server.drain), Supervisor::default());
         shutdown::outlive_hangups(&supervisor)?;
         let quotas = Quotas::new(&config.limits);
-        let bulletin = assembly::open_service(config, &quotas, &supervisor)?;
-        let failed = |error| ExitError::Failed(format!("{error:#}"));
-        let fragments = Fragments::new(config.topic_template()?).map_err(failed)?;
-        let wheel = turning_wheel(&bulletin, &drain, &supervisor);
+        let boards = assembly::open_service(config, &quotas, &supervisor)?;
+        let fragments = Fragments::new(config.topic_template()?).map_err(bad_template)?;
+        let wheel = turning_wheel(&boards, &drain, &supervisor);
         let readiness = Readiness::new(
             config,
             drain.clone(),
-            bulletin.clone(),
+            boards.clone(),
             supervisor.clone(),
             log,
         );
-        let state = AppState::new(
-            config, board, bulletin, &quotas, fragments, wheel, readiness,
-        )
-        .map_err(failed)?;
+        let state = AppState::new(config, board, boards, &quotas, fragments, wheel, readiness)
+            .map_err(bad_template)?;
         let http = serve(listener, state, config, &supervisor)?;
         Ok(Self {
             http,
@@ -105,14 +102,14 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop`, then drains: `/readyz` says no first, then streams are told, requests finish, what is queued
-    /// is written. A second signal ends it at once.
+    /// Serves until `stop`, then drains: `/readyz` says no first, then streams end, requests finish, what is queued is
+    /// written. A second signal ends it at once.
     ///
     /// # Errors
     /// If serving fails, or something ended that cannot be started again.
@@ -145,7 +142,7 @@ impl Server {
                 );
                 sleep(drain_wait).await;
             }
-            tracing::info!("ending: streams are told, requests finish");
+            tracing::info!("ending: streams end, requests finish");
             drain.begin();
             (&mut http).await
         };
@@ -173,13 +170,14 @@ impl Server {
     }
 }
 
-fn turning_wheel(bulletin: &BoardService, drain: &Drain, supervisor: &Supervisor) -> TimerWheel {
+fn bad_template(error: minijinja::Error) -> ExitError {
+    ExitError::Failed(format!("{error:#}"))
+}
+
+fn turning_wheel(boards: &BoardService, drain: &Drain, supervisor: &Supervisor) -> TimerWheel {
     let wheel = TimerWheel::new();
-    let (turning, drain, mut staleness) = (
-        wheel.clone(),
-        drain.clone(),
-        bulletin.following().staleness(),
-    );
+    let (turning, drain, mut staleness) =
+        (wheel.clone(), drain.clone(), boards.following().staleness());
     let stop = supervisor.stop().clone();
     supervisor.task("wheel", async move || {
         turning.run(&drain, &mut staleness, &stop).await

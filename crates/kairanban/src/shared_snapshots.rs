@@ -1,9 +1,9 @@
-//! Live lists that the nodes share in Redis, so that a board that one of them has read costs the others
-//! no reading of its topics.
+//! Shares live lists between the nodes in Redis: a board that one of them has read costs the others
+//! no query for its topics.
 //!
 //! A copy is never believed by itself: the database is asked for the board's revision, and only a copy
-//! of exactly that revision counts. So a copy may be old, or lost, without harm. What somebody else may have put there is
-//! another matter: copies are signed and bounded (see [`seal`]), and without a key no board that needs a token has one.
+//! of exactly that revision counts. So a copy may be old, or lost, without harm. Against copies that other users of that
+//! Redis forge, copies are signed and bounded (see [`seal`]); without a key no board that needs a token has one.
 
 mod seal;
 
@@ -29,9 +29,9 @@ use serde::{Deserialize, Serialize};
 pub use self::seal::Seal;
 use crate::{blocking::query, failpoint};
 
-/// For Redis to answer. A reader waits for it, and the database would do.
+/// Time limit of an answer of Redis. A reader waits for it, and the database would do.
 const WAIT: Duration = Duration::from_millis(250);
-/// Between two tries to connect, at most.
+/// Longest delay between two attempts to connect.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// A connection to Redis that comes back by itself. Cheap to clone.
@@ -42,7 +42,7 @@ pub struct Redis {
     /// How long a copy is kept.
     ttl: Duration,
     seal: Seal,
-    /// Whether a copy was found that is not good: said once, or each reading would say it.
+    /// Whether an invalid copy was logged: once, or each read would log it.
     has_warned: Arc<AtomicBool>,
 }
 
@@ -54,10 +54,10 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Redis at `client`'s address; connects when it is first needed. Within a runtime.
+    /// Creates a connection to the address of `client`, which is opened when it is first needed. Requires a runtime.
     ///
     /// # Errors
-    /// If the configuration cannot be.
+    /// If the address is invalid.
     pub fn new(client: Client, ttl: Duration, seal: Seal) -> redis::RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
@@ -74,16 +74,16 @@ impl Redis {
         })
     }
 
-    /// For connections of one's own.
+    /// Returns the client, to open other connections.
     #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Says something on a channel.
+    /// Publishes a message on a channel.
     ///
     /// # Errors
-    /// Why not, described.
+    /// Why it was not published, described.
     pub async fn publish(&self, channel: &str, message: &str) -> Result<(), String> {
         let sent: redis::RedisResult<()> = self.connection.clone().publish(channel, message).await;
         sent.map_err(|error| error.to_string())
@@ -94,7 +94,7 @@ impl Redis {
         self.seal.is_signed() || policies.is_public()
     }
 
-    async fn get(&self, key: &str) -> Option<Copy> {
+    async fn get(&self, key: &str) -> Option<BoardCopy> {
         // One byte more than is taken, so that a longer copy is known as such without being fetched.
         let end = isize::try_from(self.seal.bytes_max()).unwrap_or(isize::MAX);
         let found: redis::RedisResult<Vec<u8>> =
@@ -111,7 +111,7 @@ impl Redis {
             .ok()
     }
 
-    async fn put(&self, key: &str, copy: &Copy) {
+    async fn put(&self, key: &str, copy: &BoardCopy) {
         let sealed = match self.seal.close(key, copy) {
             Ok(sealed) => sealed,
             Err(fault) => return tracing::debug!(fault, key, "no copy to Redis"),
@@ -137,7 +137,7 @@ impl Redis {
     }
 }
 
-/// Where boards are read from: a copy where that will do, the database otherwise. Cheap to clone.
+/// Reads boards: from a copy where that will do, from the database otherwise. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BoardSource {
     store: Store,
@@ -145,13 +145,13 @@ pub struct BoardSource {
 }
 
 impl BoardSource {
-    /// Reads from `store`, and from `redis` if there is one.
+    /// Creates a source that reads from `store`, and from `redis` if there is one.
     #[must_use]
     pub const fn new(store: Store, redis: Option<Redis>) -> Self {
         Self { store, redis }
     }
 
-    /// Reads a board.
+    /// Reads a board with its live list.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -201,8 +201,8 @@ impl BoardSource {
         }
         let loaded = self.read_database(epoch, board).await?;
         if redis.takes(loaded.policies) {
-            let (redis, copy) = (redis.clone(), Copy::from(&loaded));
-            // Whoever waits for the board need not wait for this.
+            let (redis, copy) = (redis.clone(), BoardCopy::from(&loaded));
+            // The readers that wait for the board need not wait for this.
             tokio::spawn(async move { redis.put(&key, &copy).await });
         }
         Ok(loaded)
@@ -222,9 +222,9 @@ impl BoardSource {
     }
 }
 
-/// A live list with its newest history, as it lies in Redis.
+/// A live list with its newest history, as it is stored in Redis.
 #[derive(Debug, Serialize, Deserialize)]
-struct Copy {
+struct BoardCopy {
     board_id: i64,
     revision: u64,
     topics: Vec<TopicCopy>,
@@ -244,9 +244,9 @@ struct TopicCopy {
     revision: u64,
 }
 
-impl From<&BoardLoad> for Copy {
-    fn from(loaded: &BoardLoad) -> Self {
-        let copy = |topic: &Arc<Topic>| TopicCopy {
+impl TopicCopy {
+    fn of(topic: &Arc<Topic>) -> Self {
+        Self {
             id: topic.id.0,
             comment: topic.comment.clone(),
             author: topic.author.clone(),
@@ -254,11 +254,32 @@ impl From<&BoardLoad> for Copy {
             updated_at: topic.updated_at,
             edited_at: topic.edited_at,
             revision: topic.revision.get(),
-        };
+        }
+    }
+
+    fn into_topic(self) -> Arc<Topic> {
+        Arc::new(Topic {
+            id: TopicId(self.id),
+            comment: self.comment,
+            author: self.author,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            edited_at: self.edited_at,
+            revision: revision(self.revision),
+        })
+    }
+}
+
+fn revision(number: u64) -> Revision {
+    Revision::new(number).unwrap_or_default()
+}
+
+impl From<&BoardLoad> for BoardCopy {
+    fn from(loaded: &BoardLoad) -> Self {
         Self {
             board_id: loaded.board_id.0,
             revision: loaded.snapshot.revision().get(),
-            topics: loaded.snapshot.topics().iter().map(copy).collect(),
+            topics: loaded.snapshot.topics().iter().map(TopicCopy::of).collect(),
             floor: loaded.tail.floor().get(),
             tail: loaded
                 .tail
@@ -269,26 +290,14 @@ impl From<&BoardLoad> for Copy {
     }
 }
 
-impl Copy {
+impl BoardCopy {
     fn into_list(
         self,
         board: &BoardName,
         cursor: Cursor,
         replay_max: usize,
     ) -> (Snapshot, ReplayBuffer) {
-        let revision = |number| Revision::new(number).unwrap_or_default();
-        let topic = |copy: TopicCopy| {
-            Arc::new(Topic {
-                id: TopicId(copy.id),
-                comment: copy.comment,
-                author: copy.author,
-                created_at: copy.created_at,
-                updated_at: copy.updated_at,
-                edited_at: copy.edited_at,
-                revision: revision(copy.revision),
-            })
-        };
-        let mut topics: Vec<_> = self.topics.into_iter().map(topic).collect();
+        let mut topics: Vec<_> = self.topics.into_iter().map(TopicCopy::into_topic).collect();
         topics.sort_unstable_by_key(|topic| topic.id);
         topics.dedup_by_key(|topic| topic.id);
         let entries = self
@@ -334,8 +343,8 @@ mod tests {
             ),
             named_at: Revision::ZERO,
         };
-        let text = serde_json::to_string(&Copy::from(&loaded)).expect("JSON");
-        let copy: Copy = serde_json::from_str(&text).expect("a copy");
+        let text = serde_json::to_string(&BoardCopy::from(&loaded)).expect("JSON");
+        let copy: BoardCopy = serde_json::from_str(&text).expect("a copy");
         let (snapshot, tail) = copy.into_list(&board, cursor, 8);
         assert_eq!(
             snapshot

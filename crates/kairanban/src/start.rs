@@ -1,4 +1,4 @@
-//! Before the database is used: wait until it is up, look whether it is what it has to be, and migrate it.
+//! Prepares the database before it is used: waits until it is up, checks it, and migrates it.
 
 use std::{
     thread,
@@ -11,7 +11,7 @@ use kairanban_store::{
 
 use crate::{config::Config, exit::ExitError, last_seen};
 
-/// Between two tries to reach a database that is not up yet.
+/// Delay between two attempts to reach a database that is not up yet.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Waits for the database and brings it to the schema, if the configuration allows that. Blocks.
@@ -60,10 +60,10 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
     migrate_now(config, new_epoch)
 }
 
-/// Looks once whether a server could start. Returns notes for the owner.
+/// Checks once whether a server could start. Returns notes for the operator.
 ///
 /// # Errors
-/// With what is wrong.
+/// If it could not, with the reason.
 pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
     let (address, session) = (config.address()?, config.listen_address()?);
     let migrates = config.database.migrate;
@@ -103,7 +103,7 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
     Ok(notes)
 }
 
-/// Says so if the database names another default board than the configuration: topics of other programs without a board
+/// Logs if the database has another default board than the configuration: topics that other programs write without a board
 /// go to that one.
 ///
 /// # Errors
@@ -137,7 +137,7 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
     Ok(ran)
 }
 
-/// Looks at the database until it is up. One line in the log for each state that it is found in.
+/// Checks the database until it is up. Logs each state that it is found in once.
 fn wait_for(
     config: &Config,
     address: &DatabaseAddress,
@@ -198,7 +198,7 @@ fn warn_of(warnings: &[String]) {
     }
 }
 
-/// Looks at what this server keeps in files.
+/// Checks the files of this server, and returns warnings.
 fn files(config: &Config) -> Result<Vec<String>, ExitError> {
     let mut files = vec![config.server.data_dir.join(last_seen::FILE)];
     if let DatabaseAddress::Sqlite(path) = config.address()? {

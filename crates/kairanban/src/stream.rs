@@ -16,7 +16,7 @@
 //!
 //! **Nothing is made per reader that many readers share.** An update is encoded once and shared; a stream queues references
 //! to it. A stream has no task and no timer of its own: a [`dispatcher`](WorkerDispatchers) wakes it when there are
-//! events, the [`TimerWheel`] when there are none.
+//! events, the [`TimerWheel`] otherwise.
 //!
 //! **A stream ends** by rotation, by the drain, with its board, with its reader's permission, or because its client is gone or
 //! does not read. `lifetime` knows the first four and writes `bye`; the writer finds the others.

@@ -1,4 +1,4 @@
-//! Logs, to stderr. `RUST_LOG` says how much.
+//! Writes the log to stderr. `RUST_LOG` sets the level.
 //!
 //! A log line can neither fail nor hold up the thread that writes it: lines wait in a bounded queue for a
 //! thread that does nothing else. What finds no room there, and what stderr does not take (a full disk, a closed
@@ -25,7 +25,7 @@ pub use self::sparse::Sparse;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 8_192;
-/// For a last word on a terminal or a pipe.
+/// Time limit of a last line on a terminal or a pipe.
 const LAST_WORD_WAIT: Duration = Duration::from_millis(1_200);
 
 /// The log. Dropping it writes what still waits, if stderr takes it within a second.
@@ -61,7 +61,7 @@ struct Counts {
     refused: AtomicUsize,
     /// Lines that found no room in the queue.
     queue: OnceLock<ErrorCounter>,
-    /// How many of both the log has told of.
+    /// How many of both the log has reported.
     reported: AtomicUsize,
 }
 
@@ -122,7 +122,7 @@ impl<W: Write> Write for Lossy<W> {
 /// Starts logging, as a server does; a second call does nothing.
 #[must_use]
 pub fn start() -> Log {
-    // actix_http calls every request that cannot be read an error; anybody could fill the log with those.
+    // actix_http logs every request that cannot be read as an error; any client could fill the log with those.
     start_with("info,actix_server=warn,actix_http=off")
 }
 
@@ -186,25 +186,26 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Writes to a terminal or a pipe that may have stopped taking anything; gives up after a second. Whether it was written.
+/// Writes to a terminal or a pipe that may be stuck; gives up after a second. Returns whether it was written.
 #[must_use]
 pub fn try_to_say(mut out: impl Write + Send + 'static, text: &str) -> bool {
     let text = text.to_owned();
-    let say = move || out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    within_a_second("last-word", say).is_some_and(|said| said.is_ok())
+    let written = within_a_second("last-word", move || {
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
+    written.is_some_and(|written| written.is_ok())
 }
 
-/// Does something that may wait for ever; gives up after a second.
+/// Runs something that may block for ever; gives up after a second.
 fn within_a_second<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (done, is_done) = mpsc::channel();
-    // The caller may have given up.
-    let work = move || drop(done.send(work()));
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(work)
+        // The caller may have given up.
+        .spawn(move || drop(done.send(work())))
         .ok()?;
     is_done.recv_timeout(LAST_WORD_WAIT).ok()
 }
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_told_of_later() {
+    fn lines_that_cannot_be_written_are_counted_and_reported_later() {
         let health = LogHealth::default();
         let mut log = Lossy {
             out: Disk::default(),

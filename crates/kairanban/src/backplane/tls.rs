@@ -1,4 +1,4 @@
-//! TLS for the LISTEN connection, as libpq does it for the others.
+//! Configures TLS for the LISTEN connection, as libpq does for the others.
 //!
 //! tokio-postgres knows neither `sslmode=verify-full` nor `sslrootcert`, so both are taken out of
 //! the URL here and turned into a rustls configuration.
@@ -14,15 +14,15 @@ use rustls::{
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A Postgres URL in the two parts that its readers understand.
+/// A Postgres URL, split into what tokio-postgres understands and the rest.
 pub(super) struct Dsn {
-    /// What tokio-postgres reads.
+    /// The part that tokio-postgres reads.
     pub(super) config: Config,
     verify: bool,
     root_certificate: Option<String>,
 }
 
-/// What libpq knows and tokio-postgres does not, and a LISTEN session does not need.
+/// Parameters of libpq that tokio-postgres does not know, and a LISTEN session does not need.
 const NOT_NEEDED: [&str; 5] = [
     "sslcompression",
     "gssencmode",
@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn reads_what_libpq_reads() {
-        let dsn = |url: &str| Dsn::parse(url).expect("a URL");
+        fn dsn(url: &str) -> Dsn {
+            Dsn::parse(url).expect("a URL")
+        }
         let plain = dsn("postgres://ann:p%40ss@h:5433/d");
         assert_eq!(
             (plain.config.get_ssl_mode(), plain.verify),

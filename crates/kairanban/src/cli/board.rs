@@ -1,4 +1,4 @@
-//! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like anybody else.
+//! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like any other client.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -8,7 +8,7 @@ use kairanban_core::BoardName;
 
 use crate::exit::ExitError;
 
-/// Which server, and who one is to it.
+/// The server and the token of a command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Remote {
     /// The server's address; where this configuration would serve if it is not said
@@ -26,11 +26,11 @@ pub(super) struct Remote {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct Post {
-    /// The board
+    /// Name of the board
     board: BoardName,
     /// What to post; `-` reads it from standard input
     comment: String,
-    /// Who says so
+    /// Author of the topic
     #[arg(long, default_value = "")]
     author: String,
     #[command(flatten)]
@@ -39,12 +39,12 @@ pub(super) struct Post {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct Tail {
-    /// The board
+    /// Name of the board
     board: BoardName,
     /// Print each step as JSON, a line each
     #[arg(long)]
     json: bool,
-    /// End with an error at the first state that is not the server's, instead of reading the list anew
+    /// End with an error at the first state that is not the server's, instead of reading the list again
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
@@ -96,7 +96,7 @@ impl Post {
     }
 }
 
-/// More than a server takes; it is the one to say so.
+/// More than a server accepts, so that the server refuses it.
 const READ_MAX: u64 = 1 << 20;
 
 impl Tail {
@@ -114,14 +114,14 @@ impl Tail {
                 Err(ClientError::Differs { revision }) if !self.verify => {
                     tracing::warn!(
                         revision,
-                        "the copy differed from the server's list, which is read anew"
+                        "the copy differed from the server's list, which is read again"
                     );
                     continue;
                 }
                 Err(error) => return Err(self.remote.explain(error)),
             };
             match print(&text) {
-                // Whoever read along has gone, as `head` does.
+                // Broken pipe: stdout was closed, for example by `head`.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 printed => printed?,
             }
@@ -177,7 +177,8 @@ fn json(news: &News, copy: &Copy) -> String {
     let revision = copy.revision();
     let value = match news {
         News::List => {
-            serde_json::json!({"event": "list", "revision": revision, "topics": copy.topics().collect::<Vec<_>>()})
+            let topics: Vec<_> = copy.topics().collect();
+            serde_json::json!({"event": "list", "revision": revision, "topics": topics})
         }
         News::Changed(ops) => {
             serde_json::json!({"event": "changed", "revision": revision, "ops": ops})

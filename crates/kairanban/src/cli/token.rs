@@ -36,7 +36,7 @@ pub(super) enum TokenCommand {
     List,
     /// End a token, by the number that `list` prints
     Revoke {
-        /// The number
+        /// The number of the token
         id: i64,
     },
 }
@@ -89,8 +89,7 @@ fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExitErr
 fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     if is_null_device(&io::stdout()) {
         return Err(ExitError::Failed(
-            "stdout is closed, or /dev/null: nobody would see the token, so none was made"
-                .to_owned(),
+            "stdout is closed, or /dev/null: the token would be lost, so none was made".to_owned(),
         ));
     }
     let secret = Secret::token().map_err(failed)?;
@@ -113,11 +112,13 @@ fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
 /// A stdout that was closed before the start is the null device by now.
 #[cfg(unix)]
 fn is_null_device(out: &impl AsFd) -> bool {
-    let device = |file: io::Result<fs::File>| {
-        Some(file.ok()?.metadata().ok()?.rdev()).filter(|device| *device != 0)
-    };
-    let out = device(out.as_fd().try_clone_to_owned().map(fs::File::from));
-    out.is_some() && out == device(fs::File::open("/dev/null"))
+    let out = device_of(out.as_fd().try_clone_to_owned().map(fs::File::from));
+    out.is_some() && out == device_of(fs::File::open("/dev/null"))
+}
+
+#[cfg(unix)]
+fn device_of(file: io::Result<fs::File>) -> Option<u64> {
+    Some(file.ok()?.metadata().ok()?.rdev()).filter(|device| *device != 0)
 }
 
 #[cfg(not(unix))]
@@ -129,8 +130,11 @@ fn failed(error: StoreError) -> ExitError {
     ExitError::Failed(error.to_string())
 }
 
+fn day(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d").to_string()
+}
+
 fn line(token: &Token) -> String {
-    let day = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d").to_string();
     let state = match (token.revoked_at, token.expires_at) {
         (Some(at), _) => format!("revoked {}", day(at)),
         (None, Some(at)) => format!("until {}", day(at)),

@@ -141,7 +141,7 @@ impl Encoder {
         self.events().event("reset", Some(String::new()), data)
     }
 
-    /// Encodes a heartbeat.
+    /// Encodes a heartbeat: an event, or a comment.
     #[must_use]
     pub fn heartbeat(&self) -> Bytes {
         if self.visible_heartbeat {
@@ -200,15 +200,15 @@ impl Encoder {
 /// The reason why a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bye {
-    /// It has lived long enough; come back.
+    /// Its lifetime is over; the client reconnects.
     Rotate,
-    /// The server stops.
+    /// The server is about to end.
     Shutdown,
     /// The board is gone.
     Gone,
     /// The reader may no longer read the board.
     Auth,
-    /// There is no room.
+    /// A limit of streams is reached.
     Limit,
     /// The board cannot be read now.
     Unavailable,

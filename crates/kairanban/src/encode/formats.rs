@@ -19,7 +19,7 @@ pub enum StreamFormat {
     Tutorial,
     /// The whole list and the revision.
     List,
-    /// `snapshot`, then `patch`.
+    /// Events `snapshot`, then `patch`.
     Patch,
     /// The events of `Patch`, a line of JSON each.
     Ndjson,

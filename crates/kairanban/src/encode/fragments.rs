@@ -1,8 +1,8 @@
-//! Topics as fragments of HTML, from `web/templates/topic.html`: language-neutral, and the same for
-//! everybody, so that they are made once.
+//! Renders topics as fragments of HTML, from `web/templates/topic.html`: language-neutral, and the same for
+//! all readers, so that they are rendered once.
 //!
-//! Steps are absolute, as those of a patch: a topic is taken out, and put in behind the one that it
-//! follows. Whoever has it already, or not yet, ends up with it once and in its place.
+//! Steps are absolute, like those of a patch: a topic is removed, and inserted behind the one that it
+//! follows. A page that has it already, or not yet, ends up with it once and in its place.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use kairanban_core::{Op, Patch, Snapshot, Topic};
 use minijinja::{Environment, Error, value::Serde};
 use serde::Serialize;
 
-/// The template's text and what makes fragments of it.
+/// Renders fragments from the template of a topic.
 #[derive(Debug)]
 pub struct Fragments(Environment<'static>);
 
@@ -26,7 +26,7 @@ struct TopicContext<'a> {
     shown_at: String,
 }
 
-/// Where a topic goes.
+/// Where a topic is inserted.
 enum InsertPosition {
     First,
     Last,
@@ -34,10 +34,10 @@ enum InsertPosition {
 }
 
 impl Fragments {
-    /// Reads the template.
+    /// Parses the template, or the built-in one.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not a valid template.
     pub fn new(template: Option<String>) -> Result<Self, Error> {
         let mut environment = Environment::new();
         match template {
@@ -63,13 +63,13 @@ impl Fragments {
             .get_template(NAME)
             .and_then(|template| template.render(Serde(context)));
         made.unwrap_or_else(|error| {
-            // Somebody's own template may fail on one topic; the others go on.
+            // The operator's own template may fail on one topic; the others go on.
             tracing::error!(%error, topic = topic.id.0, "the template topic.html failed");
             String::new()
         })
     }
 
-    /// The items of the list. An empty one has an item that is not shown: of nothing a browser would not hear.
+    /// Renders the items of the list. An empty one has a hidden item: without data, a browser would dispatch no event.
     pub(super) fn list(&self, snapshot: &Snapshot) -> String {
         let list: String = snapshot
             .topics()
@@ -83,7 +83,7 @@ impl Fragments {
         }
     }
 
-    /// Fragments that htmx puts in their places out of band.
+    /// Renders a patch as fragments that htmx swaps in out of band.
     pub(super) fn patch(&self, patch: &Patch, snapshot: &Snapshot) -> String {
         steps(
             patch,
@@ -103,15 +103,12 @@ impl Fragments {
         )
     }
 
-    /// The list, as an element that Turbo obeys.
+    /// Renders the list as a Turbo Streams element.
     pub(super) fn turbo_list(&self, snapshot: &Snapshot) -> String {
-        format!(
-            r#"<turbo-stream action="update" target="topics"><template>{}</template></turbo-stream>"#,
-            self.list(snapshot)
-        )
+        turbo_stream("update", "topics", &self.list(snapshot))
     }
 
-    /// Elements that Turbo obeys.
+    /// Renders a patch as Turbo Streams elements.
     pub(super) fn turbo_patch(&self, patch: &Patch, snapshot: &Snapshot) -> String {
         steps(
             patch,
@@ -127,17 +124,20 @@ impl Fragments {
                     InsertPosition::Last => ("append", "topics".to_owned()),
                     InsertPosition::Behind(id) => ("after", format!("topic-{id}")),
                 };
-                write!(
-                    out,
-                    r#"<turbo-stream action="{action}" target="{target}"><template>{}</template></turbo-stream>"#,
-                    self.topic(topic)
-                )
+                out.write_str(&turbo_stream(action, &target, &self.topic(topic)))
             },
         )
     }
 }
 
-/// Takes out what changed, then puts in what is there, in the order of the ids: what a topic follows is
+fn turbo_stream(action: &str, target: &str, content: &str) -> String {
+    format!(
+        "<turbo-stream action=\"{action}\" target=\"{target}\">\
+         <template>{content}</template></turbo-stream>"
+    )
+}
+
+/// Removes what changed, then inserts what is there, in the order of the ids: what a topic follows is
 /// in its place before it.
 fn steps(
     patch: &Patch,
@@ -208,19 +208,22 @@ mod tests {
             "e-9".parse().expect("a cursor"),
         );
         let snapshot = Snapshot::new(board.clone(), to.clone(), topics.to_vec());
-        let op = |id: &i64| match snapshot.topic(TopicId(*id)) {
-            Some(topic) => Op::Set(Arc::clone(topic)),
-            None => Op::Delete {
-                id: TopicId(*id),
-                archived: false,
-            },
-        };
+        let ops = ids
+            .iter()
+            .map(|id| match snapshot.topic(TopicId(*id)) {
+                Some(topic) => Op::Set(Arc::clone(topic)),
+                None => Op::Delete {
+                    id: TopicId(*id),
+                    archived: false,
+                },
+            })
+            .collect();
         let patch = Patch {
             board,
             from: Default::default(),
             to,
             digest: Digest::default(),
-            ops: ids.iter().map(op).collect(),
+            ops,
         };
         (patch, snapshot)
     }

@@ -1,7 +1,7 @@
-//! Pieces of a stream on the wire: as they are, or within gzip for readers who asked for that.
+//! Frames and compresses what streams send: plain, or within gzip for clients that accept it.
 //!
-//! What many readers are sent is made once, framed as a chunk of HTTP/1.1, so that it can be written to
-//! their sockets as it is; who frames differently takes what is within. It is also compressed once, as a
+//! What many readers are sent is framed once, as a chunk of HTTP/1.1, so that it can be written to
+//! their sockets as it is; other transports take the payload. It is also compressed once, as a
 //! block that depends on nothing before it (a full flush), so that blocks can follow each other in any
 //! order behind one gzip header. What one reader alone is sent is short, and goes into the same stream
 //! uncompressed.
@@ -13,7 +13,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// A last block that holds nothing.
 const LAST: [u8; 2] = [3, 0];
-/// Bytes of an uncompressed block.
+/// The most bytes of an uncompressed block.
 const STORED_MAX: usize = u16::MAX as usize;
 const LINE_END: &[u8] = b"\r\n";
 
@@ -26,7 +26,7 @@ impl Chunk {
     /// The chunk that ends a body.
     pub const END: Self = Self(Bytes::from_static(b"0\r\n\r\n"));
 
-    /// Frames `payload`.
+    /// Frames `payload` as one chunk.
     #[must_use]
     pub fn new(payload: &[u8]) -> Self {
         if payload.is_empty() {
@@ -44,7 +44,7 @@ impl Chunk {
         )
     }
 
-    /// Takes what [`framed`](Self::framed) gave.
+    /// Creates a chunk from what [`framed`](Self::framed) returned.
     pub(super) const fn of_framed(framed: Bytes) -> Self {
         Self(framed)
     }
@@ -55,13 +55,13 @@ impl Chunk {
         self.0.is_empty()
     }
 
-    /// The bytes with their frame.
+    /// Returns the bytes with their frame.
     #[must_use]
     pub fn framed(&self) -> Bytes {
         self.0.clone()
     }
 
-    /// The bytes without it.
+    /// Returns the bytes without their frame.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         match self.0.iter().position(|byte| *byte == b'\n') {
@@ -77,7 +77,7 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
-/// What some chunks carry, in one piece.
+/// Returns the payloads of chunks, in one piece.
 #[must_use]
 pub fn payload_of(chunks: &[Chunk]) -> Bytes {
     match chunks {
@@ -91,11 +91,11 @@ pub fn payload_of(chunks: &[Chunk]) -> Bytes {
     }
 }
 
-/// Something to send.
+/// Something to send, plain and perhaps compressed.
 #[derive(Clone, Debug)]
 pub struct Frame {
     plain: Chunk,
-    /// The same, compressed.
+    /// The compressed form of `plain`.
     block: Option<Chunk>,
 }
 
@@ -109,7 +109,7 @@ impl From<Bytes> for Frame {
 }
 
 impl Frame {
-    /// What is sent plain, and what of it is sent to those who asked for gzip.
+    /// Creates a frame from what is sent plain, and what is sent within gzip.
     #[must_use]
     pub const fn shared(plain: Chunk, block: Option<Chunk>) -> Self {
         Self { plain, block }
@@ -132,7 +132,7 @@ pub fn block(plain: &[u8]) -> Bytes {
         let rest = &plain[usize::try_from(deflate.total_in()).unwrap_or(usize::MAX)..];
         match deflate.compress_vec(rest, &mut out, FlushCompress::Full) {
             Ok(Status::Ok | Status::StreamEnd) if out.len() < out.capacity() => break,
-            // It has no more to say, or asks for room.
+            // It is done, or asks for room.
             Ok(Status::BufError) if out.len() < out.capacity() => break,
             Ok(_) => out.reserve(out.capacity()),
             // Only a stream that has ended refuses.
@@ -142,7 +142,7 @@ pub fn block(plain: &[u8]) -> Bytes {
     out.into()
 }
 
-/// All of something within gzip.
+/// Compresses a whole body with gzip.
 #[must_use]
 pub fn gzip(plain: &[u8]) -> Bytes {
     let frame = Frame {
@@ -164,26 +164,26 @@ fn stored(plain: &[u8]) -> Bytes {
     out.into()
 }
 
-/// How one stream's frames go out: as they are, or within gzip.
+/// Turns the frames of one stream into chunks: plain, or within gzip.
 #[derive(Debug, Default)]
 pub struct Wire(Option<Box<Gzip>>);
 
 #[derive(Debug, Default)]
 struct Gzip {
-    /// Whether the header is out.
+    /// Whether the header was sent.
     begun: bool,
-    /// What the end has to state.
+    /// Checksum and length, which the trailer states.
     sum: Crc,
 }
 
 impl Wire {
-    /// Within gzip.
+    /// Creates a wire within gzip.
     #[must_use]
     pub fn gzip() -> Self {
         Self(Some(Box::default()))
     }
 
-    /// What some frames are sent as, and the end behind them if they are the last.
+    /// Encodes frames, and the trailer behind them if they are the `last`.
     #[must_use]
     pub fn encode(&mut self, frames: Vec<Frame>, last: bool) -> Vec<Chunk> {
         match &mut self.0 {

@@ -11,7 +11,7 @@ pub(super) struct FragmentEncoder {
     pub(super) list_event: Option<&'static str>,
     /// The name of the event that carries a patch.
     pub(super) patch_event: Option<&'static str>,
-    /// Renders the list.
+    /// Renders the whole list.
     pub(super) list: fn(&Fragments, &Snapshot) -> String,
     /// Renders a patch that leads to the snapshot.
     pub(super) patch: fn(&Fragments, &Patch, &Snapshot) -> String,

@@ -16,7 +16,7 @@ pub(super) struct SseJson {
     pub(super) list_event: Option<&'static str>,
     /// Whether events carry a cursor. Those of a stream of several boards do not: only its `cursor` event does.
     pub(super) has_id: bool,
-    /// Encodes the list.
+    /// Encodes the whole list.
     pub(super) list: fn(&Snapshot) -> Vec<u8>,
 }
 

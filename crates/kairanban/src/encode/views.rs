@@ -80,7 +80,7 @@ pub(super) struct ListView<'a> {
     contents: Vec<Content<'a>>,
 }
 
-/// The same of one board of several.
+/// The list and the revision of one board of several.
 #[derive(Serialize)]
 pub(super) struct BoardListView<'a> {
     board: &'a str,
@@ -197,7 +197,7 @@ impl<'a> From<&'a Op> for OpView<'a> {
     }
 }
 
-/// Of `ack` on a socket.
+/// The data of `ack` on a WebSocket.
 #[derive(Serialize)]
 pub(super) struct Ack<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +205,7 @@ pub(super) struct Ack<'a> {
     pub(super) topic: TopicView<'a>,
 }
 
-/// Of `error` on a socket.
+/// The data of `error` on a WebSocket.
 #[derive(Serialize)]
 pub(super) struct Refused<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,14 +214,14 @@ pub(super) struct Refused<'a> {
     pub(super) problem: &'a Problem,
 }
 
-/// Of `reset` of one board of several.
+/// The data of `reset` of one board of several.
 #[derive(Serialize)]
 pub(super) struct BoardReason<'a> {
     pub(super) board: &'a str,
     pub(super) reason: &'static str,
 }
 
-/// Of `cursor`.
+/// The data of `cursor`.
 #[derive(Serialize)]
 pub(super) struct CursorView {
     pub(super) revision: Revision,
@@ -243,7 +243,7 @@ pub(super) struct ByeView {
     pub(super) retry_ms: u128,
 }
 
-/// Of `reset` and `bye`.
+/// The data of `reset` and `bye`.
 #[derive(Serialize)]
 pub(super) struct ReasonView {
     pub(super) reason: &'static str,
@@ -251,6 +251,6 @@ pub(super) struct ReasonView {
 
 /// Encodes `value` as JSON.
 pub fn json(value: &impl Serialize) -> Vec<u8> {
-    // Our views hold strings, numbers and lists: nothing that JSON cannot say.
+    // Our views hold strings, numbers and lists, which JSON can always express.
     serde_json::to_vec(value).unwrap_or_default()
 }

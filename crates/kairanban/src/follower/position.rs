@@ -161,9 +161,9 @@ impl FollowerStatus {
             self.wake.wake();
             tokio::select! {
                 // In another history there may be nothing to wait for.
-                reached = position.wait_for(|now| now.revision >= revision || now.epoch != epoch) => {
-                    reached.is_ok()
-                }
+                reached = position.wait_for(|now| {
+                    now.revision >= revision || now.epoch != epoch
+                }) => reached.is_ok(),
                 // While the database is away there is nothing to wait for.
                 _ = stale_since.wait_for(Option::is_some) => false,
             }

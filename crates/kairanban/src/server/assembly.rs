@@ -1,4 +1,4 @@
-//! Puts together what serves requests: store, hub, writer, follower, and the tasks around them.
+//! Composes what serves requests: store, hub, writer, follower, and the tasks around them.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::{
     supervise::Supervisor,
 };
 
-/// Creates everything behind the board service, and starts the tasks that it lives on. Blocks, but nothing else runs yet.
+/// Creates the board service with all that it needs, and starts its tasks. Blocks, but nothing else runs yet.
 ///
 /// # Errors
 /// If the configuration is wrong, or the database cannot be reached.
@@ -111,7 +111,7 @@ fn start_serving_tasks(
     });
 }
 
-/// Starts the tasks that nothing waits for.
+/// Starts the tasks that no request waits for.
 fn start_upkeep_tasks(
     config: &Config,
     service: &service::ServiceDeps,
@@ -149,7 +149,7 @@ fn start_upkeep_tasks(
     });
 }
 
-/// How commits are announced between the processes.
+/// Creates the transports between the processes.
 fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
     let (postgres, redis) = config.backplane_addresses()?;
     let ttl = config.backplane.snapshot_ttl;
@@ -181,7 +181,7 @@ pub fn open_store(config: &Config) -> Result<Store, ExitError> {
     connect(config)
 }
 
-/// Connects to a database that a server uses, for a command beside it. Makes and migrates nothing. Blocks.
+/// Connects to a database that a server uses, for a command beside it. Creates and migrates nothing. Blocks.
 ///
 /// # Errors
 /// As [`open_store`], and if the database is missing or not at this version's schema.

@@ -1,4 +1,4 @@
-//! What makes a value in Redis one of ours: an HMAC over its key and its content, and a bound on its length.
+//! Signs and bounds values in Redis: an HMAC over key and content, and a limit of the length.
 
 use std::io::{self, Write};
 
@@ -12,13 +12,13 @@ const TAG_BYTES: usize = 32;
 /// Signs and checks what is kept in Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct Seal {
-    /// `None`: nothing is signed.
+    /// `None` if nothing is signed.
     mac: Option<Hmac<Sha256>>,
     bytes_max: usize,
 }
 
 impl Seal {
-    /// A seal with a key, or, if that is empty, one that only bounds the length.
+    /// Creates a seal with a key, or, if that is empty, one that only bounds the length.
     #[must_use]
     pub fn new(key: &str, bytes_max: usize) -> Self {
         let mac = if key.is_empty() {
@@ -29,13 +29,13 @@ impl Seal {
         Self { mac, bytes_max }
     }
 
-    /// Whether others who can write to Redis cannot make a value that is taken.
+    /// Whether values are signed, so that other users of that Redis cannot forge one.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         self.mac.is_some()
     }
 
-    /// The longest value that is taken.
+    /// Returns the longest value that is accepted, in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.bytes_max
@@ -57,7 +57,7 @@ impl Seal {
         Ok(sealed)
     }
 
-    /// Reads what was found under `key`, if it is ours and whole.
+    /// Decodes what was found under `key`, if it is signed by us and complete.
     pub(super) fn open<T: DeserializeOwned>(
         &self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Log lines that clients can cause, thinned out.
+//! Thins out log lines that clients can cause.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ struct SinceLine {
 }
 
 impl Sparse {
-    /// Lines, at most one in each `interval`.
+    /// Allows at most one line in each `interval`.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self {
