@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{self, Config, ConfigError, Overrides},
     exit::ExitError,
-    server::{self, Server},
+    server::{self, ListeningServer},
     shutdown, start, telemetry,
 };
 
@@ -111,7 +111,7 @@ fn serve(config: &Config) -> Result<(), ExitError> {
     let log = telemetry::start();
     let database = config.address()?;
     actix_web::rt::System::new().block_on(async {
-        let server = Server::build(config, log.health().clone())?;
+        let server = ListeningServer::build(config, log.health().clone())?;
         // Before the banner: a program that waits for it may end the server at once.
         let mut signals = shutdown::Signals::new()?;
         let url = format!("http://{}", server.address());

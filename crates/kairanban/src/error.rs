@@ -64,7 +64,7 @@ pub enum ApiError {
         /// Seconds until there is room again.
         retry_after_s: u64,
     },
-    /// Too many searches run at a time, whoever asked for them.
+    /// Too many searches are running, of all clients.
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
     /// The request cannot be read.

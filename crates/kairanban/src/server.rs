@@ -43,7 +43,7 @@ pub use assembly::open_current_store;
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// A server that listens, and has yet to run.
-pub struct Server {
+pub struct ListeningServer {
     http: actix_web::dev::Server,
     address: SocketAddr,
     drain: Drain,
@@ -66,7 +66,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> ExitError {
     ExitError::Failed(format!("cannot listen on {address}: {error}{advice}"))
 }
 
-impl Server {
+impl ListeningServer {
     /// Listens, migrates, and connects. Listens first, so that a server whose address is taken leaves nothing behind;
     /// clients that connect meanwhile wait.
     ///
@@ -192,27 +192,26 @@ fn serve(
     supervisor: &Supervisor,
 ) -> Result<actix_web::dev::Server, ExitError> {
     let (cors, drain, supervisor) = (config.cors.clone(), state.drain.clone(), supervisor.clone());
-    let app = move || {
-        App::new()
-            .app_data(Data::new(state.clone()))
-            .app_data(WorkerDispatchers::new(supervisor.clone()))
-            .app_data(QueryConfig::default().error_handler(|error, _| {
-                ApiError::Unreadable {
-                    detail: error.to_string(),
-                    path: Some("query".to_owned()),
-                }
-                .into()
-            }))
-            .wrap(from_fn(origin::same_site_only))
-            .wrap(ConditionOption::from(origin::sharing(&cors)))
-            .wrap(headers::on_every_answer())
-            .wrap(from_fn(present::problems))
-            .wrap(from_fn(tell_clock))
-            .configure(routes::configure)
-    };
     Ok(listener::serve(
         listener,
-        app,
+        move || {
+            App::new()
+                .app_data(Data::new(state.clone()))
+                .app_data(WorkerDispatchers::new(supervisor.clone()))
+                .app_data(QueryConfig::default().error_handler(|error, _| {
+                    ApiError::Unreadable {
+                        detail: error.to_string(),
+                        path: Some("query".to_owned()),
+                    }
+                    .into()
+                }))
+                .wrap(from_fn(origin::same_site_only))
+                .wrap(ConditionOption::from(origin::sharing(&cors)))
+                .wrap(headers::on_every_answer())
+                .wrap(from_fn(present::problems))
+                .wrap(from_fn(tell_clock))
+                .configure(routes::configure)
+        },
         Serving::new(config),
         &drain,
     )?)

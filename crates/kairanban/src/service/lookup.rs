@@ -25,7 +25,7 @@ pub struct SearchedPage {
     pub topics: Vec<Topic>,
     /// How many topics were looked at.
     pub looked_at: usize,
-    /// Older ones than this were not looked at; `None` if there are none.
+    /// Topics older than this one were not searched; `None` if all were.
     pub next: Option<TopicId>,
 }
 
@@ -63,7 +63,7 @@ impl BoardService {
 
     /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were looked at.
     ///
-    /// Each stretch is a query of its own, so that nobody waits long for the connection.
+    /// Each batch is a query of its own, so that other requests need not wait long for the connection.
     ///
     /// # Errors
     /// As [`page`](Self::page).

@@ -23,7 +23,6 @@ pub const REPEATED_TYPES: Known = &[
     ("Patch", 2),
     ("Problem", 2),
     ("Refusal", 2),
-    ("Server", 2),
     ("Snapshot", 2),
     ("Topic", 2),
     ("Verdict", 2),
@@ -31,7 +30,7 @@ pub const REPEATED_TYPES: Known = &[
 
 /// Figures that are over their limits.
 pub const FIGURES: Known = &[
-    ("closures bound by `let`", 211),
+    ("closures bound by `let`", 210),
     ("doc comments of 3 words or fewer", 124),
     ("lines of a function in tests, 95th percentile", 49),
 ];
