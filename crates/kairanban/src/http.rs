@@ -14,6 +14,7 @@ pub mod origin;
 pub mod pages;
 pub mod present;
 pub mod rest;
+pub mod site;
 pub mod socket;
 pub mod stream;
 pub mod stream_query;

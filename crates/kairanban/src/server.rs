@@ -21,7 +21,7 @@ use crate::{
     encode::Fragments,
     error::ApiError,
     exit::ExitError,
-    http::{headers, origin, present},
+    http::{headers, origin, present, site},
     limits::Quotas,
     net::{
         listener::{self, Serving},
@@ -206,6 +206,7 @@ fn serve(
                 .into()
             }))
             .wrap(from_fn(origin::same_site_only))
+            .wrap(from_fn(site::known_hosts_only))
             .wrap(ConditionOption::from(origin::sharing(&cors)))
             .wrap(headers::on_every_answer())
             .wrap(from_fn(present::problems))
