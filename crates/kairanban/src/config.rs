@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use layers::Layers;
 
+pub use addresses::origin;
 pub use env::environment;
 pub use error::ConfigError;
 pub use settings::{BackplaneKind, Config, Cors, Limits, Rest, Stream};

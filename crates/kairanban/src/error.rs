@@ -67,6 +67,12 @@ pub enum ApiError {
     /// Too many searches are running, of all clients.
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
+    /// The request asks for a host that is not this server.
+    #[error(
+        "this server does not know the host of this request; if it is the board's own, set \
+         server.public_url, as in \"https://board.example\", or add it to server.allowed_hosts"
+    )]
+    Misdirected,
     /// The request cannot be read.
     #[error("{detail}")]
     Unreadable {
@@ -188,6 +194,7 @@ impl ApiError {
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
             Self::SearchesBusy => "busy",
+            Self::Misdirected => "misdirected",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused => "key_reused",
@@ -257,6 +264,7 @@ impl ResponseError for ApiError {
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY

@@ -33,6 +33,7 @@ mod server;
 mod service;
 mod shared_snapshots;
 mod shutdown;
+mod site;
 mod start;
 mod state;
 mod stream;

@@ -206,6 +206,7 @@ fn serve(
                     .into()
                 }))
                 .wrap(from_fn(origin::same_site_only))
+                .wrap(from_fn(origin::known_hosts_only))
                 .wrap(ConditionOption::from(origin::sharing(&cors)))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))

@@ -20,6 +20,7 @@ use crate::{
     render::page::Pages,
     service::BoardService,
     shutdown::Drain,
+    site::Site,
     stream::{StreamDeps, StreamTiming, TimerWheel},
 };
 
@@ -54,8 +55,8 @@ pub struct AppStateInner {
     pub stream_deps: Arc<StreamDeps>,
     /// The most boards in one stream.
     pub boards_per_stream_max: usize,
-    /// Other sites whose pages may write here.
-    pub cors_origins: Vec<String>,
+    /// The names of this server, and the sites whose pages may write here.
+    pub site: Site,
     /// Bounds of the REST addresses.
     pub rest: crate::config::Rest,
     /// How long tickets are valid.
@@ -110,7 +111,7 @@ impl AppState {
             timing,
             stream_deps: Arc::new(stream_deps),
             boards_per_stream_max: config.limits.boards_per_stream_max.get(),
-            cors_origins: config.cors.origins.clone(),
+            site: Site::new(config),
             rest: config.rest.clone(),
             tickets: config.tickets(),
             started: Instant::now(),

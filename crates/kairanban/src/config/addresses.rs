@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use kairanban_core::BoardName;
 use kairanban_store::{DatabaseAddress, url_fault};
+use url::{Origin, Url};
 
 use super::{BackplaneKind, Config, ConfigError};
 
@@ -15,6 +16,13 @@ impl Config {
     pub fn default_board(&self) -> Result<BoardName, ConfigError> {
         let name: Result<_, kairanban_core::Invalid> = self.board.default.parse();
         name.map_err(|fault| ConfigError::invalid("board.default", fault.reason.to_string()))
+    }
+
+    /// Parses `server.public_url`. Returns `None` if it is empty, or no origin, which the check refuses.
+    #[must_use]
+    pub fn public_origin(&self) -> Option<Origin> {
+        let url = &self.server.public_url;
+        origin(url.strip_suffix('/').unwrap_or(url))
     }
 
     /// Parses the address of the database.
@@ -97,4 +105,19 @@ impl Config {
         }
         format!("http://{address}")
     }
+}
+
+/// Parses an origin as a browser sends it: scheme, host and perhaps port. A `*` would admit every site.
+#[must_use]
+pub fn origin(text: &str) -> Option<Origin> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && !text.ends_with('/')
+        && !text.contains('*')
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    is_bare.then(|| url.origin())
 }

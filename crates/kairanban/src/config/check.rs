@@ -1,6 +1,8 @@
 //! Checks what the types of the keys cannot say.
 
-use super::{Config, ConfigError};
+use url::Host;
+
+use super::{Config, ConfigError, origin};
 
 /// Below this a key can be guessed.
 const REDIS_KEY_BYTES_MIN: usize = 16;
@@ -17,13 +19,33 @@ impl Config {
             .cors
             .origins
             .iter()
-            .position(|origin| !is_origin(origin))
+            .position(|text| origin(text).is_none())
         {
             let reason = format!(
                 "entry {} is no origin; write https://host or http://host:port, without a path",
                 place + 1
             );
             return Err(ConfigError::invalid("cors.origins", reason));
+        }
+        if !self.server.public_url.is_empty() && self.public_origin().is_none() {
+            return Err(ConfigError::invalid(
+                "server.public_url",
+                "is no address of a site; write https://host or http://host:port, without a path",
+            ));
+        }
+        if let Some(place) = self
+            .server
+            .allowed_hosts
+            .iter()
+            .position(|host| Host::parse(host).is_err())
+        {
+            return Err(ConfigError::invalid(
+                "server.allowed_hosts",
+                format!(
+                    "entry {} is no name of a host; write it without a port",
+                    place + 1
+                ),
+            ));
         }
         if self.database.write_group_wait >= self.database.write_wait {
             return Err(ConfigError::invalid(
@@ -54,16 +76,4 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// Whether this is an origin as a browser sends it: scheme, host and perhaps port. A `*` would admit every site.
-fn is_origin(text: &str) -> bool {
-    let host = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .unwrap_or_default();
-    !host.is_empty()
-        && host.bytes().all(
-            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']'),
-        )
 }

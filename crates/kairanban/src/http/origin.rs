@@ -8,26 +8,28 @@ use actix_web::{
     Error, ResponseError as _,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{
-        Method,
-        header::{self, HeaderMap},
-    },
+    http::{Method, Version, header},
     middleware::Next,
     web::Data,
 };
 
-use crate::{config::Cors, error::ApiError, state::AppState};
+use crate::{
+    config::{Cors, origin},
+    error::ApiError,
+    state::AppState,
+};
 
 /// Lets pages of other sites read the answers, those that the configuration names. Without
 /// credentials: a token travels in a header that the page sets itself.
 #[must_use]
 pub fn sharing(config: &Cors) -> Option<actix_cors::Cors> {
-    let named = |cors: actix_cors::Cors, origin: &String| cors.allowed_origin(origin);
     let cors = config
         .origins
         .iter()
-        .fold(actix_cors::Cors::default(), named);
-    let cors = cors
+        .filter_map(|text| origin(text))
+        .fold(actix_cors::Cors::default(), |cors, origin| {
+            cors.allowed_origin(&origin.ascii_serialization())
+        })
         .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
         .allowed_headers([
             "Authorization",
@@ -60,11 +62,10 @@ pub async fn same_site_only(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
     );
-    let allowed = request
+    let site = request
         .app_data::<Data<AppState>>()
-        .map(|state| state.cors_origins.as_slice())
-        .unwrap_or_default();
-    if safe || is_ours(request.headers(), allowed) {
+        .map(|state| &state.site);
+    if safe || site.is_some_and(|site| site.is_ours(request.headers())) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
@@ -73,68 +74,36 @@ pub async fn same_site_only(
         .map_into_right_body())
 }
 
-/// Whether our own page sent this, or one of a site that is allowed, or no browser.
-#[must_use]
-pub fn is_ours(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
-        (_, Some(origin)) if allowed.iter().any(|allowed| allowed == origin) => true,
-        (Some(site), _) => matches!(site, "same-origin" | "none"),
-        // Behind a proxy that ends TLS our own scheme is not known, so only the host counts.
-        (None, Some(origin)) => {
-            let host = origin
-                .strip_prefix("http://")
-                .or_else(|| origin.strip_prefix("https://"));
-            host.is_some() && host == text(header::HOST.as_str())
-        }
-        (None, None) => true,
+/// Asked for by address, or by programs beside the server, which know no name of it.
+const PROBES: [&str; 4] = ["/livez", "/readyz", "/version", "/metrics"];
+
+/// Refuses requests for a name that is not ours.
+///
+/// # Errors
+/// Those of the services within.
+pub async fn known_hosts_only(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    if is_for_us(&request) {
+        return Ok(next.call(request).await?.map_into_left_body());
     }
+    // An answer, not an `Err`: that would pass by the middleware outside of this one.
+    Ok(request
+        .into_response(ApiError::Misdirected.error_response())
+        .map_into_right_body())
 }
 
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn only_our_own_pages_and_programs_may_write() {
-        let ours = |headers: &[(&str, &str)]| {
-            let request = TestRequest::post().insert_header((header::HOST, "board.example:8080"));
-            let request = headers
-                .iter()
-                .fold(request, |request, header| request.append_header(*header));
-            is_ours(
-                request.to_srv_request().headers(),
-                &["https://app.example".to_owned()],
-            )
-        };
-        for headers in [
-            &[][..],
-            &[("Sec-Fetch-Site", "same-origin")],
-            &[("Sec-Fetch-Site", "none")],
-            &[("Origin", "http://board.example:8080")],
-            &[("Origin", "https://board.example:8080")],
-            &[
-                ("Origin", "https://app.example"),
-                ("Sec-Fetch-Site", "cross-site"),
-            ],
-        ] {
-            assert!(ours(headers), "{headers:?}");
-        }
-        for headers in [
-            &[("Sec-Fetch-Site", "cross-site")][..],
-            &[
-                ("Sec-Fetch-Site", "same-site"),
-                ("Origin", "http://board.example:8080"),
-            ],
-            &[("Origin", "null")],
-            &[("Origin", "http://board.example")],
-            &[("Origin", "http://board.example:8080.evil")],
-            &[("Origin", "http://evil.example")],
-            &[("Origin", "\u{ff}")],
-        ] {
-            assert!(!ours(headers), "{headers:?}");
-        }
-    }
+fn is_for_us(request: &ServiceRequest) -> bool {
+    let Some(host) = request.headers().get(header::HOST) else {
+        // Only HTTP/1.0 can do without.
+        return request.version() <= Version::HTTP_10;
+    };
+    let site = request
+        .app_data::<Data<AppState>>()
+        .map(|state| &state.site);
+    PROBES.contains(&request.path())
+        || host
+            .to_str()
+            .is_ok_and(|host| site.is_some_and(|site| site.answers_to(host)))
 }

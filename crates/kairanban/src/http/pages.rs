@@ -54,7 +54,9 @@ pub async fn get_feed(
     if conditional::has(&request, reading.snapshot.cursor()) {
         return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
-    let feed = state.pages.feed(&reading.snapshot)?;
+    let feed = state
+        .pages
+        .feed(&state.site.address(request.headers()), &reading.snapshot)?;
     Ok(conditional::tagged(StatusCode::OK, &reading)
         .content_type("application/atom+xml; charset=utf-8")
         .body(feed))

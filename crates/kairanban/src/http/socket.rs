@@ -24,7 +24,6 @@ use crate::{
         admission::Admission,
         board_name,
         body::{self, Draft},
-        origin,
         stream::{admit_to_board, dispatchers},
         stream_query::StreamQuery,
     },
@@ -63,7 +62,7 @@ pub async fn get_board_socket(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     // A browser asks no leave before it opens one of these, and it can post.
-    if !origin::is_ours(request.headers(), &state.cors_origins) {
+    if !state.site.is_ours(request.headers()) {
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;

@@ -71,6 +71,10 @@ struct ProblemContext<'a> {
 /// What the feed's template sees.
 #[derive(Serialize)]
 struct FeedContext<'a> {
+    /// Scheme and host of all addresses.
+    site: &'a str,
+    /// Makes the ids unique in the world.
+    epoch: &'a str,
     board: &'a str,
     updated_at: String,
     topics: Vec<EntryInFeed>,
@@ -216,7 +220,7 @@ impl Pages {
     ///
     /// # Errors
     /// If the template fails.
-    pub fn feed(&self, snapshot: &Snapshot) -> Result<String, Error> {
+    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<String, Error> {
         let newest = snapshot
             .topics()
             .iter()
@@ -226,6 +230,8 @@ impl Pages {
         self.templates
             .get_template("feed.xml")?
             .render(Serde(FeedContext {
+                site,
+                epoch: &snapshot.cursor().epoch.to_string(),
                 board: snapshot.board().as_str(),
                 updated_at: exact(&newest),
                 topics: snapshot

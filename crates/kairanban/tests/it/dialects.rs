@@ -129,9 +129,36 @@ fn a_dialect_that_does_not_exist_is_refused(database: Database) {
     }
 }
 
+/// What another project's parser of feeds reads.
+fn parsed(feed: &std::path::Path) -> String {
+    let script = r"
+import sys, feedparser
+feed = feedparser.parse(sys.argv[1])
+links = {link.rel: link.href for link in feed.feed.links}
+print(feed.bozo, feed.feed.id, links['alternate'], links['self'])
+for entry in feed.entries:
+    print(entry.id, entry.title, entry.get('author'), entry.link, entry.content[0].value.count(chr(10)))
+";
+    let python = std::env::var("KAIRANBAN_TEST_PYTHON").expect("scripts/test sets it");
+    let read = std::process::Command::new(python)
+        .args(["-c", script])
+        .arg(feed)
+        .output()
+        .expect("Python");
+    assert!(
+        read.status.success(),
+        "{}",
+        String::from_utf8_lossy(&read.stderr)
+    );
+    String::from_utf8_lossy(&read.stdout).into_owned()
+}
+
 #[test]
 fn a_board_has_a_feed() {
-    let node = Node::start(Database::sqlite());
+    let node = Node::start_with(
+        Database::sqlite(),
+        &[("SERVER__PUBLIC_URL", "https://board.example")],
+    );
     node.post("first & foremost\nsecond line");
     node.database.sql(
         "INSERT INTO topics (board_id, comment, author) VALUES (1, 'bell' || char(7), '<ann>');",
@@ -145,22 +172,15 @@ fn a_board_has_a_feed() {
     );
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), &feed.body).expect("written");
-    // Read by somebody else's parser.
-    let script = "import sys, xml.etree.ElementTree as tree\natom = \
-        '{http://www.w3.org/2005/Atom}'\nfor entry in tree.parse(sys.argv[1]).getroot().iter(atom \
-        + 'entry'):\n\x20   print(entry.findtext(atom + 'title'), \
-        entry.findtext(f'{atom}author/{atom}name'), entry.findtext(atom + 'content').count('\\n'))";
-    let read = std::process::Command::new("python3")
-        .args(["-c", script])
-        .arg(file.path())
-        .output()
-        .expect("python3");
-    assert_eq!(
-        String::from_utf8_lossy(&read.stdout),
-        "bell <ann> 0\nfirst & foremost None 1\n",
-        "{}",
-        String::from_utf8_lossy(&read.stderr)
+    let cursor = node.stream("/b/main/stream").event().id.expect("a cursor");
+    let epoch = cursor.split('-').next().expect("an epoch");
+    let expected = format!(
+        "False urn:kairanban:{epoch}:main https://board.example/b/main https://board.example/b/main/feed.xml
+urn:kairanban:{epoch}:main:2 bell <ann> https://board.example/b/main#topic-2 0
+urn:kairanban:{epoch}:main:1 first & foremost None https://board.example/b/main#topic-1 1
+"
     );
+    assert_eq!(parsed(file.path()), expected);
     let tag = feed.header("etag").expect("a tag");
     assert_eq!(
         node.get_with("/b/main/feed.xml", &[("If-None-Match", tag)])

@@ -24,6 +24,7 @@ mod faults;
 mod foreign_writers;
 mod held_keys;
 mod hidden;
+mod hosts;
 mod logged;
 mod logging;
 mod many_boards;

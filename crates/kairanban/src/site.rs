@@ -1,0 +1,244 @@
+//! Under which names this server is known: the hosts that it answers, and the origins whose pages are its own.
+//!
+//! A page of another site can have its own name point to this machine (DNS rebinding). Its requests are then of one origin with
+//! what they ask for, and only the name in `Host` says that they are not meant for this board.
+
+use actix_web::http::header::{self, HeaderMap};
+use url::{Host, Origin};
+
+use crate::config::{Config, origin};
+
+/// The names of a server.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The names of hosts, as [`canonical`] has them.
+    hosts: Vec<String>,
+    /// The origin of `server.public_url`.
+    public: Option<Origin>,
+    /// Other sites whose pages may read and write here.
+    allowed: Vec<Origin>,
+}
+
+impl Site {
+    /// Takes the names from the configuration, and those of the machine.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let public = config.public_origin();
+        let machine = gethostname::gethostname().to_string_lossy().into_owned();
+        let mut hosts = vec!["localhost".to_owned(), format!("{machine}.local"), machine];
+        hosts.extend(config.server.allowed_hosts.iter().cloned());
+        if let Some(Origin::Tuple(_, host, _)) = &public {
+            hosts.push(host.to_string());
+        }
+        Self {
+            hosts: hosts.iter().map(|host| canonical(host)).collect(),
+            public,
+            allowed: config
+                .cors
+                .origins
+                .iter()
+                .filter_map(|text| origin(text))
+                .collect(),
+        }
+    }
+
+    /// Returns whether a `Host` names this server. Every address does: it cannot be made to point elsewhere.
+    #[must_use]
+    pub fn answers_to(&self, host: &str) -> bool {
+        match Host::parse(without_port(host)) {
+            Ok(Host::Domain(name)) => self.hosts.contains(&canonical(&name)),
+            Ok(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Returns scheme and host of the address of this server: as configured, or as the client wrote it.
+    #[must_use]
+    pub fn address(&self, headers: &HeaderMap) -> String {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        match (&self.public, host) {
+            (Some(origin), _) => origin.ascii_serialization(),
+            (None, Some(host)) => format!("http://{host}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Returns whether our own page sent this, or one of a site that is allowed, or no browser.
+    #[must_use]
+    pub fn is_ours(&self, headers: &HeaderMap) -> bool {
+        let fetch_site = headers
+            .get("sec-fetch-site")
+            .map(|site| site.to_str().unwrap_or_default());
+        let Some(from) = headers.get(header::ORIGIN) else {
+            return fetch_site.is_none_or(is_same_site);
+        };
+        let Some(from) = from.to_str().ok().and_then(origin) else {
+            return false;
+        };
+        if self.allowed.contains(&from) || self.public.as_ref() == Some(&from) {
+            return true;
+        }
+        fetch_site.map_or_else(|| is_of_host(&from, headers), is_same_site)
+    }
+}
+
+fn is_same_site(site: &str) -> bool {
+    matches!(site, "same-origin" | "none")
+}
+
+/// Returns whether an origin has the host and port of the request. Behind a proxy that ends TLS our own scheme is not known.
+fn is_of_host(from: &Origin, headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| {
+        ["http", "https"]
+            .iter()
+            .filter_map(|scheme| origin(&format!("{scheme}://{host}")))
+            .any(|ours| ours == *from)
+    })
+}
+
+/// Returns a name as names are compared: in ASCII and lower case, without a dot at the end.
+fn canonical(name: &str) -> String {
+    let ascii = Host::parse(name).map_or_else(|_| name.to_owned(), |host| host.to_string());
+    ascii.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::config::Overrides;
+
+    fn site(settings: &[(&str, &str)]) -> Site {
+        let environment = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Site::new(&Config::load(&Overrides::default(), environment).expect("valid"))
+    }
+
+    #[test]
+    fn addresses_this_machine_and_named_hosts_are_ours() {
+        let machine = gethostname::gethostname().to_string_lossy().into_owned();
+        let site = site(&[
+            ("KAIRANBAN_SERVER__PUBLIC_URL", "https://Board.Example/"),
+            (
+                "KAIRANBAN_SERVER__ALLOWED_HOSTS",
+                "intranet,b\u{fc}cher.example",
+            ),
+        ]);
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "192.0.2.7",
+            "[::1]",
+            "[2001:db8::1]:8080",
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "board.example",
+            "board.example:443",
+            "BOARD.example.",
+            "intranet:80",
+            "xn--bcher-kva.example",
+            &machine,
+            &format!("{machine}.local:8080"),
+        ] {
+            assert!(site.answers_to(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "board.example.evil.example",
+            "evilboard.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[::1",
+            "[evil]",
+            "board.example@evil.example",
+            "board.example:80:80",
+        ] {
+            assert!(!site.answers_to(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_pages_and_programs_may_write() {
+        let site = site(&[
+            ("KAIRANBAN_SERVER__PUBLIC_URL", "https://public.example"),
+            ("KAIRANBAN_CORS__ORIGINS", "https://app.example:443"),
+        ]);
+        let ours = |headers: &[(&str, &str)]| {
+            let request = TestRequest::post().insert_header((header::HOST, "board.example:8080"));
+            let request = headers
+                .iter()
+                .fold(request, |request, header| request.append_header(*header));
+            site.is_ours(request.to_srv_request().headers())
+        };
+        for headers in [
+            &[][..],
+            &[("Sec-Fetch-Site", "same-origin")],
+            &[("Sec-Fetch-Site", "none")],
+            &[("Origin", "http://board.example:8080")],
+            &[("Origin", "https://board.example:8080")],
+            &[("Origin", "http://BOARD.example:8080")],
+            &[("Origin", "https://public.example")],
+            &[
+                ("Origin", "https://public.example"),
+                ("Sec-Fetch-Site", "same-site"),
+            ],
+            &[
+                ("Origin", "https://app.example"),
+                ("Sec-Fetch-Site", "cross-site"),
+            ],
+        ] {
+            assert!(ours(headers), "{headers:?}");
+        }
+        for headers in [
+            &[("Sec-Fetch-Site", "cross-site")][..],
+            &[
+                ("Sec-Fetch-Site", "same-site"),
+                ("Origin", "http://board.example:8080"),
+            ],
+            &[("Origin", "null")],
+            &[("Origin", "")],
+            &[("Origin", "http://board.example")],
+            &[("Origin", "http://public.example")],
+            &[("Origin", "http://board.example:8080.evil")],
+            &[("Origin", "http://board.example:8080/")],
+            &[("Origin", "http://board.example:8080@evil.example")],
+            &[("Origin", "http://evil.example")],
+            &[("Origin", "\u{ff}")],
+        ] {
+            assert!(!ours(headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_as_urls_are() {
+        for (one, other) in [
+            ("https://a.example", "https://a.example:443"),
+            ("http://A.example", "http://a.example:80"),
+            (
+                "https://b\u{fc}cher.example",
+                "https://xn--bcher-kva.example",
+            ),
+            ("http://[::1]:80", "http://[0:0:0:0:0:0:0:1]"),
+        ] {
+            assert_eq!(origin(one), origin(other), "{one}");
+            assert!(origin(one).is_some(), "{one}");
+        }
+        assert_ne!(origin("https://a.example"), origin("http://a.example"));
+    }
+}

@@ -1,0 +1,87 @@
+//! A page whose name points to this machine reads nothing and posts nothing.
+
+use std::io::{Read as _, Write as _};
+
+use crate::{
+    node::{Database, Node},
+    wire,
+};
+
+/// Every kind of address, and whether a name is asked for there.
+const PATHS: [(&str, bool); 12] = [
+    ("/", true),
+    ("/topic_stream/", true),
+    ("/b/main", true),
+    ("/b/main/stream", true),
+    ("/b/main/ws", true),
+    ("/b/main/feed.xml", true),
+    ("/stream?board=main", true),
+    ("/api/v1/boards/main/topics", true),
+    ("/api/v1/openapi.json", true),
+    ("/assets/board.js", true),
+    ("/livez", false),
+    ("/readyz", false),
+];
+
+fn request(node: &Node, head: &str) -> String {
+    let mut connection = wire::connect(node.address);
+    connection.write_all(head.as_bytes()).expect("sent");
+    let mut status = [0; 12];
+    connection.read_exact(&mut status).expect("a status");
+    String::from_utf8_lossy(&status[9..]).into_owned()
+}
+
+#[test]
+fn a_foreign_host_is_misdirected_wherever_it_asks() {
+    let node = Node::start_with(
+        Database::sqlite(),
+        &[
+            ("SERVER__ALLOWED_HOSTS", ""),
+            ("SERVER__PUBLIC_URL", "https://board.example"),
+        ],
+    );
+    for (path, is_asked) in PATHS {
+        let get = |host: &str| {
+            request(
+                &node,
+                &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+            )
+        };
+        let expected = if is_asked { "421" } else { "200" };
+        assert_eq!(get("rebound.example"), expected, "{path}");
+        assert_eq!(get("rebound.example:8080"), expected, "{path}");
+        for ours in ["127.0.0.1", "[::1]:8080", "localhost:8080", "board.example"] {
+            assert_ne!(get(ours), "421", "{path} {ours}");
+        }
+        let old = request(&node, &format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert_ne!(old, "421", "{path} without a host");
+    }
+    let post = |host: &str, origin: &str| {
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Type: text/plain\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\nhi"
+        );
+        request(&node, &head)
+    };
+    assert_eq!(post("rebound.example", "http://rebound.example"), "421");
+    assert_eq!(
+        post("127.0.0.1:1", "https://board.example"),
+        "201",
+        "a proxy rewrites Host"
+    );
+    assert_eq!(post("board.example", "https://evil.example"), "403");
+    let shown = node.get_with("/api/v1/boards/main/topics", &[]).status;
+    assert_eq!(shown, 421, "the tests' own name is not allowed here");
+}
+
+#[test]
+fn the_answer_says_what_to_set() {
+    let node = Node::start_with(Database::sqlite(), &[("SERVER__ALLOWED_HOSTS", "")]);
+    let answer = node.get("/api/v1/boards/main/topics");
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (421, Some("misdirected"))
+    );
+    assert!(answer.body.contains("server.public_url"), "{}", answer.body);
+    assert!(!answer.body.contains("board.test"), "it repeats no name");
+}
