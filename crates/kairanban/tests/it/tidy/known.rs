@@ -39,7 +39,7 @@ pub const REPEATED_TYPES: Known = &[
 
 /// Figures that are over their limits.
 pub const FIGURES: Known = &[
-    ("closures bound by `let`", 279),
-    ("doc comments of 3 words or fewer", 170),
-    ("lines of a function in tests, 95th percentile", 49),
+    ("closures bound by `let`", 276),
+    ("doc comments of 3 words or fewer", 168),
+    ("lines of a function in tests, 95th percentile", 48),
 ];
