@@ -1,20 +1,22 @@
-//! Other forms, and several boards.
+//! Rules of the other formats, of compression, of WebSockets, and of streams of several boards.
 
 use flate2::{Decompress, FlushDecompress};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, Stream, StreamExt as _};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use tokio::time::timeout;
-use tokio_tungstenite::{connect_async, tungstenite};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite};
 
 use crate::{
-    Outcome, Server, ensure,
-    stream::{Events, List, Message, PATIENCE},
+    Outcome, TestedServer, ensure,
+    list::List,
+    stream::{Events, Message, PATIENCE},
     unique,
 };
 
 const GZIP_HEADER: usize = 10;
 
-pub(super) async fn lists(server: &Server) -> Outcome {
+pub(super) async fn lists(server: &TestedServer) -> Outcome {
     let mut stream = Events::open(server, "/b/{board}/stream", &[]).await?;
     let first = stream.expect("").await?.json()?;
     ensure(
@@ -41,19 +43,18 @@ pub(super) async fn lists(server: &Server) -> Outcome {
     let keys: Vec<_> = tutorial
         .as_object()
         .into_iter()
-        .flatten()
-        .map(|(key, _)| key.clone())
+        .flat_map(|fields| fields.keys())
         .collect();
     ensure(keys == ["contents"], || {
         format!("the tutorial's list has the keys {keys:?}")
     })
 }
 
-/// A stream of lines, as they come.
+/// Opens a stream of JSON lines.
 async fn lines(
-    server: &Server,
+    server: &TestedServer,
     path: &str,
-) -> Result<impl futures_util::Stream<Item = Result<Value, String>>, String> {
+) -> Result<impl Stream<Item = Result<Value, String>>, String> {
     let answer = server.get(path, &[]).await?;
     ensure(answer.status().as_u16() == 200, || {
         format!("{path}: {}", answer.status())
@@ -65,112 +66,111 @@ async fn lines(
     );
     let lines = tokio_util::codec::FramedRead::new(reader, tokio_util::codec::LinesCodec::new());
     Ok(lines.filter_map(|line| async {
-        let line = line.map_err(|error| error.to_string());
-        // The empty ones only keep the stream open.
-        let parse =
-            |line: String| serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
-        line.map(|line| (!line.is_empty()).then(|| parse(line)))
-            .transpose()
-            .map(|line| line.and_then(|line| line))
+        match line {
+            // An empty line only keeps the stream open.
+            Ok(line) if line.is_empty() => None,
+            Ok(line) => Some(parse(&line)),
+            Err(error) => Some(Err(error.to_string())),
+        }
     }))
 }
 
-pub(super) async fn ndjson(server: &Server) -> Outcome {
+fn parse(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))
+}
+
+/// Waits for the next item of a stream, and returns what `ended` says at its end.
+async fn next<T>(
+    stream: &mut (impl Stream<Item = T> + Unpin),
+    late: &str,
+    ended: &str,
+) -> Result<T, String> {
+    let item = timeout(PATIENCE, stream.next()).await;
+    item.map_err(|_| late.to_owned())?
+        .ok_or_else(|| ended.to_owned())
+}
+
+pub(super) async fn ndjson(server: &TestedServer) -> Outcome {
     let mut lines = Box::pin(lines(server, "/b/{board}/stream?format=ndjson").await?);
+    let (late, ended) = ("no line came", "the stream ended");
     let mut list = List::default();
-    let comment = async {
-        let mut take = async || {
-            let line = timeout(PATIENCE, lines.next())
-                .await
-                .map_err(|_| "no line came")?
-                .ok_or("the stream ended")??;
-            list.take(&message(&line))
-        };
-        take().await?;
-        let comment = server.post_new().await?;
-        take().await?;
-        Ok::<_, String>(comment)
-    }
-    .await?;
+    list.apply(&message(&next(&mut lines, late, ended).await??))?;
+    let comment = server.post_new().await?;
+    list.apply(&message(&next(&mut lines, late, ended).await??))?;
     ensure(list.shows(&comment), || {
         format!("{comment:?} is not in the list")
     })
 }
 
 fn message(line: &Value) -> Message {
-    let text = |key: &str| line[key].as_str().map(ToOwned::to_owned);
     Message {
-        name: text("event").unwrap_or_default(),
-        id: text("id"),
+        name: line["event"].as_str().unwrap_or_default().to_owned(),
+        id: line["id"].as_str().map(ToOwned::to_owned),
         data: line["data"].to_string(),
     }
 }
 
-pub(super) async fn fragments(server: &Server) -> Outcome {
-    let open = async |format: &str| {
-        Events::open(server, &format!("/b/{{board}}/stream?format={format}"), &[]).await
-    };
-    let (mut html, mut turbo, mut raw) = (
-        open("html").await?,
-        open("turbo").await?,
-        open("raw").await?,
-    );
-    let (list, elements) = (html.expect("snapshot").await?, turbo.expect("").await?);
-    ensure(!list.data.contains("hx-swap-oob"), || {
+async fn open(server: &TestedServer, format: &str) -> Result<Events, String> {
+    Events::open(server, &format!("/b/{{board}}/stream?format={format}"), &[]).await
+}
+
+pub(super) async fn fragments(server: &TestedServer) -> Outcome {
+    let mut html = open(server, "html").await?;
+    let mut turbo = open(server, "turbo").await?;
+    let mut raw = open(server, "raw").await?;
+    let list = html.expect("snapshot").await?.data;
+    ensure(!list.contains("hx-swap-oob"), || {
         "the first html is the list itself".to_owned()
     })?;
-    ensure(
-        elements
-            .data
-            .starts_with(r#"<turbo-stream action="update" target="topics">"#),
-        || elements.data.clone(),
-    )?;
+    let list = turbo.expect("").await?.data;
+    let begin = r#"<turbo-stream action="update" target="topics">"#;
+    ensure(list.starts_with(begin), || list.clone())?;
     raw.quiet().await?;
     let comment = server.post_new().await?;
-    let patch = html.expect("patch").await?;
+    let patch = html.expect("patch").await?.data;
     ensure(
-        patch.data.contains("hx-swap-oob=") && patch.data.contains(&comment),
-        || patch.data.clone(),
+        patch.contains("hx-swap-oob=") && patch.contains(&comment),
+        || patch.clone(),
     )?;
-    let element = turbo.expect("").await?;
+    let patch = turbo.expect("").await?.data;
     ensure(
-        element.data.contains("<turbo-stream action=") && element.data.contains(&comment),
-        || element.data.clone(),
+        patch.contains("<turbo-stream action=") && patch.contains(&comment),
+        || patch.clone(),
     )?;
-    let said = raw.expect("").await?;
-    said.cursor()?;
-    ensure(said.data == comment, || {
-        format!("{said:?} should be {comment:?}")
+    let posted = raw.expect("").await?;
+    posted.cursor()?;
+    ensure(posted.data == comment, || {
+        format!("{posted:?} should be {comment:?}")
     })
 }
 
-pub(super) async fn gzip(server: &Server) -> Outcome {
-    let accept = [("accept-encoding", "gzip")];
-    let encoding = |head: &reqwest::header::HeaderMap| {
-        head.get("content-encoding")
-            .is_some_and(|encoding| encoding == "gzip")
-    };
-    let plain = Events::open(server, "/b/{board}/stream", &accept).await?;
-    ensure(!encoding(&plain.head), || {
+fn is_gzip(head: &HeaderMap) -> bool {
+    head.get("content-encoding")
+        .is_some_and(|encoding| encoding == "gzip")
+}
+
+const ACCEPT_GZIP: [(&str, &str); 1] = [("accept-encoding", "gzip")];
+
+pub(super) async fn no_gzip_unasked(server: &TestedServer) -> Outcome {
+    let stream = Events::open(server, "/b/{board}/stream", &ACCEPT_GZIP).await?;
+    ensure(!is_gzip(&stream.head), || {
         "gzip was sent unasked".to_owned()
-    })?;
-    let answer = server
-        .get("/b/{board}/stream?format=patch&compress=gzip", &accept)
-        .await?;
-    ensure(encoding(answer.headers()), || {
+    })
+}
+
+pub(super) async fn gzip(server: &TestedServer) -> Outcome {
+    let path = "/b/{board}/stream?format=patch&compress=gzip";
+    let answer = server.get(path, &ACCEPT_GZIP).await?;
+    ensure(is_gzip(answer.headers()), || {
         "gzip was asked for and not sent".to_owned()
     })?;
     let mut bytes = answer.bytes_stream();
     let (mut packed, mut text, mut inflate) = (Vec::new(), Vec::new(), Decompress::new(false));
     let comment = server.post_new().await?;
     while !String::from_utf8_lossy(&text).contains(&comment) {
-        let more = timeout(PATIENCE, bytes.next())
-            .await
-            .map_err(|_| "an update did not arrive within gzip")?;
-        packed.extend(
-            more.ok_or("the stream ended")?
-                .map_err(|error| error.to_string())?,
-        );
+        let late = "an update did not arrive within gzip";
+        let more = next(&mut bytes, late, "the stream ended").await?;
+        packed.extend(more.map_err(|error| error.to_string())?);
         if packed.len() > GZIP_HEADER {
             text.reserve(1 << 20);
             let from = usize::try_from(inflate.total_in())
@@ -184,7 +184,9 @@ pub(super) async fn gzip(server: &Server) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn socket(server: &Server) -> Outcome {
+type ClientSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn open_web_socket(server: &TestedServer) -> Result<ClientSocket, String> {
     let address = server
         .url("/b/{board}/ws?since=now")
         .replacen("http", "ws", 1);
@@ -193,51 +195,56 @@ pub(super) async fn socket(server: &Server) -> Outcome {
     if let Some(token) = &server.token {
         let value = format!("Bearer {token}")
             .parse()
-            .map_err(|_| "the token is no header")?;
+            .map_err(|_| "the token cannot be sent in a header")?;
         request.headers_mut().insert("authorization", value);
     }
-    let (mut socket, _) = connect_async(request)
+    let (socket, _) = connect_async(request)
         .await
         .map_err(|error| error.to_string())?;
+    Ok(socket)
+}
+
+async fn send(socket: &mut ClientSocket, text: String) -> Outcome {
+    let sent = socket.send(text.into()).await;
+    sent.map_err(|error| error.to_string())
+}
+
+async fn next_frame(socket: &mut ClientSocket) -> Result<tungstenite::Message, String> {
+    let frame = next(socket, "no frame came", "the socket closed").await?;
+    frame.map_err(|error| error.to_string())
+}
+
+pub(super) async fn web_socket(server: &TestedServer) -> Outcome {
+    let mut socket = open_web_socket(server).await?;
     let (comment, key) = (format!("conformance {}", unique()), unique());
-    let create = json!({"op": "create", "comment": comment, "key": key}).to_string();
-    socket
-        .send(create.into())
-        .await
-        .map_err(|error| error.to_string())?;
-    let (mut acknowledged, mut told) = (false, false);
-    while !(acknowledged && told) {
-        let frame = timeout(PATIENCE, socket.next())
-            .await
-            .map_err(|_| "a frame did not come")?
-            .ok_or("the socket closed")?;
-        let tungstenite::Message::Text(text) = frame.map_err(|error| error.to_string())? else {
+    let create = json!({"op": "create", "comment": comment, "key": key});
+    send(&mut socket, create.to_string()).await?;
+    let (mut is_acknowledged, mut is_shown) = (false, false);
+    while !(is_acknowledged && is_shown) {
+        let tungstenite::Message::Text(text) = next_frame(&mut socket).await? else {
             continue;
         };
-        let frame: Value =
-            serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-        acknowledged |= frame["event"] == "ack" && frame["data"]["key"] == key.as_str();
-        told |= frame["event"] == "patch" && text.contains(&comment);
+        let frame = parse(&text)?;
+        is_acknowledged |= frame["event"] == "ack" && frame["data"]["key"] == key.as_str();
+        is_shown |= frame["event"] == "patch" && text.contains(&comment);
     }
-    socket
-        .send("no json".into())
-        .await
-        .map_err(|error| error.to_string())?;
-    let answer = timeout(PATIENCE, socket.next())
-        .await
-        .map_err(|_| "no answer to what is no JSON")?
-        .ok_or("the socket closed")?;
-    let text = answer.map_err(|error| error.to_string())?.to_string();
-    ensure(text.contains(r#""event":"error""#), || {
-        format!("what is no JSON was answered with {text}")
+    Ok(())
+}
+
+pub(super) async fn web_socket_error(server: &TestedServer) -> Outcome {
+    let mut socket = open_web_socket(server).await?;
+    send(&mut socket, "no json".to_owned()).await?;
+    let answer = next_frame(&mut socket).await?.to_string();
+    ensure(answer.contains(r#""event":"error""#), || {
+        format!("what is not JSON was answered with {answer}")
     })
 }
 
-pub(super) async fn many(server: &Server) -> Outcome {
+pub(super) async fn many(server: &TestedServer) -> Outcome {
     let mut stream = Events::open(server, "/stream?board={board}&format=patch", &[]).await?;
     let mut list = List::default();
     let first = stream.expect("snapshot").await?;
-    list.take(&first)?;
+    list.apply(&first)?;
     let cursor = stream.expect("cursor").await?;
     ensure(first.id.is_none() && cursor.cursor().is_ok(), || {
         format!("{first:?}, then {cursor:?}")
@@ -248,7 +255,7 @@ pub(super) async fn many(server: &Server) -> Outcome {
         patch.json()?["board"] == server.board.as_str() && patch.id.is_none(),
         || format!("{patch:?}"),
     )?;
-    list.take(&patch)?;
+    list.apply(&patch)?;
     ensure(list.shows(&comment), || {
         format!("{comment:?} is not in the list")
     })?;
