@@ -1,6 +1,6 @@
-//! Charts, as SVG.
+//! Draws charts of the figures as SVG files.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -62,20 +62,6 @@ pub fn curves(path: &Path, curves: &[&Curve]) -> Result<()> {
     let Some(first) = curves.first() else {
         return Ok(());
     };
-    let points = || {
-        curves
-            .iter()
-            .flat_map(|curve| &curve.points)
-            .filter(|(x, y)| *x > 0.0 && *y > 0.0)
-    };
-    let range = |of: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points()
-            .map(of)
-            .fold((f64::MAX, f64::MIN), |(low, high), value| {
-                (low.min(value), high.max(value))
-            });
-        (low * 0.7)..(high * 1.5)
-    };
     let root = SVGBackend::new(path, (WIDTH, 420)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
@@ -84,8 +70,8 @@ pub fn curves(path: &Path, curves: &[&Curve]) -> Result<()> {
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(
-            range(|point| point.0).log_scale(),
-            range(|point| point.1).log_scale(),
+            range(points(curves).map(|point| point.0)).log_scale(),
+            range(points(curves).map(|point| point.1)).log_scale(),
         )?;
     chart
         .configure_mesh()
@@ -108,4 +94,18 @@ pub fn curves(path: &Path, curves: &[&Curve]) -> Result<()> {
         .position(SeriesLabelPosition::UpperLeft)
         .draw()?;
     root.present().map_err(|error| anyhow!("{error}"))
+}
+
+/// Returns the points that can be drawn on logarithmic axes.
+fn points(curves: &[&Curve]) -> impl Iterator<Item = (f64, f64)> {
+    let points = curves.iter().flat_map(|curve| &curve.points);
+    points.copied().filter(|(x, y)| *x > 0.0 && *y > 0.0)
+}
+
+/// Returns the range of an axis, with some room beside the values.
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    (low * 0.7)..(high * 1.5)
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::process::free_address;
 
-/// A cluster. It is stopped when dropped.
+/// A cluster of Postgres. It is stopped when dropped.
 pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
@@ -26,16 +26,7 @@ impl Postgres {
     /// # Errors
     /// If Postgres is not installed or does not start.
     pub fn start() -> Result<Self> {
-        let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
-            .context("Postgres is not installed in /usr/lib/postgresql")?
-            .flatten()
-            .collect();
-        versions.sort_by_key(fs::DirEntry::file_name);
-        let programs = versions
-            .last()
-            .context("Postgres is not installed in /usr/lib/postgresql")?
-            .path()
-            .join("bin");
+        let programs = programs()?;
         let folder = tempfile::tempdir()?;
         run(Command::new("chmod").arg("777").arg(folder.path()))?;
         let port = free_address()?.port();
@@ -122,6 +113,14 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         let _ = self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "stop"]);
     }
+}
+
+/// Returns the folder with the programs of the newest Postgres that is installed.
+fn programs() -> Result<PathBuf> {
+    let absent = "Postgres is not installed in /usr/lib/postgresql";
+    let versions = fs::read_dir("/usr/lib/postgresql").context(absent)?;
+    let names = versions.flatten().map(|version| version.path());
+    Ok(names.max().context(absent)?.join("bin"))
 }
 
 fn run(command: &mut Command) -> Result<Output> {

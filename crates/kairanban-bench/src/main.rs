@@ -60,7 +60,7 @@ enum BenchCommand {
     Slow,
     /// Curves against readers, boards, topics, history and nodes
     Growth {
-        /// Only those
+        /// Measure only these curves
         #[arg(long, value_delimiter = ',')]
         only: Vec<Growing>,
     },
@@ -77,7 +77,7 @@ enum BenchCommand {
     Worker(worker_process::WorkerArgs),
 }
 
-/// What grows.
+/// What a curve is measured against.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Growing {
     Readers,
@@ -122,22 +122,10 @@ fn main() -> Result<()> {
         BenchCommand::Floor { address } => return floor::serve(address),
         BenchCommand::Worker(args) => return worker_process::run(args),
         BenchCommand::FanOut(plan) => (plan.name.clone(), all_fan_out(&plan)?),
-        BenchCommand::Reads(RoundsArgs { rounds }) => (
-            "reads".to_owned(),
-            Results {
-                reads: reads::reads(rounds)?,
-                ..Results::default()
-            },
-        ),
+        BenchCommand::Reads(RoundsArgs { rounds }) => ("reads".to_owned(), all_reads(rounds)?),
         BenchCommand::Writes(RoundsArgs { rounds }) => ("writes".to_owned(), all_writes(rounds)?),
         BenchCommand::Small(RoundsArgs { rounds }) => ("small".to_owned(), all_small(rounds)?),
-        BenchCommand::Slow => (
-            "slow".to_owned(),
-            Results {
-                slow: slow::slow()?,
-                ..Results::default()
-            },
-        ),
+        BenchCommand::Slow => ("slow".to_owned(), all_slow()?),
         BenchCommand::Growth { only } => ("growth".to_owned(), all_growth(&only)?),
         BenchCommand::Show { name } => {
             let folder = arguments.out.unwrap_or_else(|| "docs/benchmarks".into());
@@ -170,45 +158,20 @@ fn all_fan_out(args: &FanOutArgs) -> Result<Results> {
         seconds,
         idle_s,
     };
+    let targets = fan_out_targets(&args.only);
     let mut results = Results {
         plan: Some(plan),
         ..Results::default()
     };
-    let with = |key, value: &str| Kairanban {
-        settings: vec![(key, value.to_owned())],
-        ..Kairanban::default()
-    };
-    let mut targets = vec![
-        target::floor(),
-        kairanban("kairanban", Kairanban::default()),
-        // The floor has one, too.
-        kairanban("kairanban with one worker", with("SERVER__WORKERS", "1")),
-        kairanban(
-            "kairanban with ordinary bodies",
-            with("STREAM__DETACHED", "false"),
-        ),
-        target::kairanban_private(),
-    ];
-    targets.extend(peers());
-    let is_wanted =
-        |target: &Target| args.only.is_empty() || args.only.iter().any(|name| target.name == name);
-    targets.retain(|target| target.name.starts_with("floor") || is_wanted(target));
     for round in 1..=args.rounds {
         for target in &targets {
-            let measure = || fan_out::fan_out(target, &plan).map_err(|error| format!("{error:#}"));
-            let found = match &target.missing {
-                Some(why) => Err(why.clone()),
-                None if target.is_ours => measure(),
-                // Some refuse a reader now and then, without a reason.
-                None => measure().or_else(|_| measure()).or_else(|_| measure()),
-            };
-            match found {
-                Ok(found) => {
+            match measure_fan_out(target, &plan) {
+                Ok(figures) => {
                     say(&format!(
                         "round {round}: {}: {:.2} µs",
-                        found.name, found.delivery_us
+                        figures.name, figures.delivery_us
                     ))?;
-                    results.fan_out.push(found);
+                    results.fan_out.push(figures);
                 }
                 Err(why) if round == 1 => results.missing.push((target.name.to_owned(), why)),
                 Err(why) => say(&format!("round {round}: {}: {why}", target.name))?,
@@ -216,6 +179,59 @@ fn all_fan_out(args: &FanOutArgs) -> Result<Results> {
         }
     }
     Ok(results)
+}
+
+/// Returns the floor and the targets with these names, or all targets if no name is passed.
+fn fan_out_targets(only: &[String]) -> Vec<Target> {
+    let mut targets = vec![
+        target::floor(),
+        kairanban("kairanban", Kairanban::default()),
+        // The floor has one, too.
+        kairanban(
+            "kairanban with one worker",
+            Kairanban::with("SERVER__WORKERS", "1"),
+        ),
+        kairanban(
+            "kairanban with ordinary bodies",
+            Kairanban::with("STREAM__DETACHED", "false"),
+        ),
+        target::kairanban_private(),
+    ];
+    targets.extend(peers());
+    targets.retain(|target| {
+        target.name.starts_with("floor")
+            || only.is_empty()
+            || only.iter().any(|name| target.name == name)
+    });
+    targets
+}
+
+/// Measures a target. A peer is tried three times: some refuse a reader now and then, without a reason.
+fn measure_fan_out(target: &Target, plan: &fan_out::Plan) -> Result<fan_out::FanOut, String> {
+    if let Some(why) = &target.missing {
+        return Err(why.clone());
+    }
+    let mut figures = fan_out::fan_out(target, plan);
+    for _ in 1..3 {
+        if figures.is_err() && !target.is_ours {
+            figures = fan_out::fan_out(target, plan);
+        }
+    }
+    figures.map_err(|error| format!("{error:#}"))
+}
+
+fn all_reads(rounds: usize) -> Result<Results> {
+    Ok(Results {
+        reads: reads::reads(rounds)?,
+        ..Results::default()
+    })
+}
+
+fn all_slow() -> Result<Results> {
+    Ok(Results {
+        slow: slow::slow()?,
+        ..Results::default()
+    })
 }
 
 fn all_writes(rounds: usize) -> Result<Results> {
@@ -238,10 +254,9 @@ fn all_small(rounds: usize) -> Result<Results> {
 
 fn all_growth(only: &[Growing]) -> Result<Results> {
     let postgres = Postgres::start()?;
-    let is_wanted = |growing: &&Growing| only.is_empty() || only.contains(growing);
     let curves = Growing::value_variants()
         .iter()
-        .filter(is_wanted)
+        .filter(|growing| only.is_empty() || only.contains(growing))
         .map(|growing| match growing {
             Growing::Readers => growth::readers(15_000),
             Growing::Boards => growth::boards(100_000, &postgres),

@@ -89,14 +89,14 @@ fn deliver(
     Ok((stats, running.process.cpu()? - before))
 }
 
-/// Waits for a thread to end.
+/// Waits until everything is published.
 fn join(publishing: JoinHandle<Result<()>>) -> Result<()> {
     publishing
         .join()
         .map_err(|_| anyhow!("the publisher panicked"))?
 }
 
-/// Connects `count` readers.
+/// Connects `count` readers to the stream of the target.
 fn connect(running: &RunningTarget<'_>, count: usize) -> Result<Readers> {
     let request = running.stream_request();
     Readers::connect(

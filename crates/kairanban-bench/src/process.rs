@@ -20,7 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// A tick of the clock in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Processor time.
+/// Processor time of a program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
     /// In the program itself.
@@ -60,7 +60,7 @@ impl Sum for Cpu {
 /// A running program. It is killed when dropped.
 pub struct Process {
     child: Child,
-    /// Where it listens.
+    /// The address where it listens.
     pub address: SocketAddr,
     /// Time from its start until it answered.
     pub ready_after: Duration,
@@ -76,7 +76,6 @@ const PORTS: Range<u16> = 20_000..32_000;
 /// If no port of the range is left.
 pub fn free_address() -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
-    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
         let port = NEXT.fetch_add(2, Ordering::Relaxed);
         ensure!(PORTS.contains(&port), "no port is free");
@@ -84,6 +83,10 @@ pub fn free_address() -> Result<SocketAddr> {
             return Ok(([127, 0, 0, 1], port).into());
         }
     }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
 /// Returns whether a program of this name can be started.
@@ -267,12 +270,15 @@ pub fn nginx_temp_paths() -> String {
 mod tests {
     use super::*;
 
+    fn cpu(user_ms: u64, system_ms: u64) -> Cpu {
+        Cpu {
+            user: Duration::from_millis(user_ms),
+            system: Duration::from_millis(system_ms),
+        }
+    }
+
     #[test]
     fn processor_times_are_added_and_subtracted_by_kind() {
-        let cpu = |user, system| Cpu {
-            user: Duration::from_millis(user),
-            system: Duration::from_millis(system),
-        };
         let sum: Cpu = [cpu(30, 5), cpu(10, 5)].into_iter().sum();
         let between = sum - cpu(20, 4);
         assert_eq!(

@@ -29,16 +29,16 @@ const EVENTS_PER_POLL: usize = 1_024;
 const POLL_WAIT: Duration = Duration::from_millis(50);
 /// Connections that are opened before responses are read.
 const WAVE: usize = 512;
-/// For all readers to be connected.
+/// The longest wait for all readers to be connected.
 const CONNECT_WAIT: Duration = Duration::from_secs(120);
-/// For the last event to arrive after it was due.
+/// The longest wait for the last event after it was due.
 const LAST_EVENT_WAIT: Duration = Duration::from_secs(15);
 
 /// What a reader has to do after its first bytes, which are passed with the server's address. Returns `false` while
 /// they are not enough to begin.
 pub type Greet = fn(SocketAddr, &[u8]) -> Result<bool>;
 
-/// Is the [`Greet`] of a server that needs nothing.
+/// The [`Greet`] of a server that needs nothing.
 ///
 /// # Errors
 /// Never.
@@ -49,7 +49,7 @@ pub fn no_greeting(_: SocketAddr, _: &[u8]) -> Result<bool> {
 /// Readers with a stream each.
 pub struct Readers {
     poll: Poll,
-    readers: Vec<Reader>,
+    readers: Vec<StreamReader>,
     /// From the first connection until the last reader had its first bytes.
     pub connected_in: Duration,
     prefix: Finder<'static>,
@@ -58,13 +58,13 @@ pub struct Readers {
     greet: Greet,
 }
 
-struct Reader {
+struct StreamReader {
     socket: TcpStream,
-    /// What is still to be written.
+    /// The rest of the request, which is not written yet.
     request: Vec<u8>,
     /// The end of what was read, in which a mark may have begun.
-    carry: Vec<u8>,
-    /// What it received until that was enough to begin; `None` afterwards.
+    tail: Vec<u8>,
+    /// What it received until that was enough to begin; `None` from then on.
     greeting: Option<Vec<u8>>,
     /// The number after the last event that was seen.
     next: u32,
@@ -116,10 +116,10 @@ impl Readers {
             Token(n),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        self.readers.push(Reader {
+        self.readers.push(StreamReader {
             socket,
             request,
-            carry: Vec::new(),
+            tail: Vec::new(),
             greeting: Some(Vec::new()),
             next: 0,
             is_stalled: false,
@@ -211,7 +211,7 @@ impl Readers {
     }
 }
 
-impl Reader {
+impl StreamReader {
     fn write(&mut self) -> Result<()> {
         match self.socket.write(&self.request) {
             Ok(written) => drop(self.request.drain(..written)),
@@ -229,8 +229,8 @@ impl Reader {
         greet: impl Fn(&[u8]) -> Result<bool>,
     ) -> Result<()> {
         loop {
-            let kept = self.carry.len();
-            buffer[..kept].copy_from_slice(&self.carry);
+            let kept = self.tail.len();
+            buffer[..kept].copy_from_slice(&self.tail);
             let length = match self.socket.read(&mut buffer[kept..]) {
                 Ok(0) => bail!("a stream ended"),
                 Ok(length) => length,
@@ -251,8 +251,8 @@ impl Reader {
                 tally.bytes += length as u64;
                 tally.scan(text, prefix, &mut self.next, Instant::now());
             }
-            self.carry.clear();
-            self.carry
+            self.tail.clear();
+            self.tail
                 .extend(&text[text.len().saturating_sub(MARK_BYTES - 1)..]);
         }
     }

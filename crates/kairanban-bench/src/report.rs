@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Results {
-    /// The machine.
+    /// Processors and kernel of the machine.
     pub machine: String,
     /// What was measured of each target by `fan-out`.
     pub plan: Option<Plan>,
@@ -30,9 +30,9 @@ pub struct Results {
     pub fan_out: Vec<FanOut>,
     /// Targets that could not be measured, and why.
     pub missing: Vec<(String, String)>,
-    /// Reads.
+    /// Figures of reads, by kind.
     pub reads: Vec<ReadFigures>,
-    /// Writes.
+    /// Figures of posts, by database.
     pub writes: Vec<WriteFigures>,
     /// Time from the commit to readers.
     pub soon: Vec<CommitLatency>,
@@ -40,9 +40,9 @@ pub struct Results {
     pub weights: Vec<ChangeSize>,
     /// Time to be ready.
     pub ready: Vec<StartTime>,
-    /// Slow readers.
+    /// Figures of slow readers.
     pub slow: Vec<Slow>,
-    /// Growth.
+    /// Curves against what grows.
     pub curves: Vec<Curve>,
 }
 
@@ -104,25 +104,18 @@ impl Results {
     }
 
     fn over_floor(&self, name: &str) -> f64 {
-        let rounds = |name: &str| {
-            self.fan_out
-                .iter()
-                .filter(move |one| one.name == name)
-                .map(|one| one.delivery_us)
-                .collect::<Vec<_>>()
-        };
-        let floor = self
-            .fan_out
-            .first()
-            .map(|one| rounds(&one.name))
-            .unwrap_or_default();
-        median(
-            rounds(name)
-                .into_iter()
-                .zip(floor)
-                .map(|(own, floor)| own / floor)
-                .collect(),
-        )
+        let floor = self.fan_out.first();
+        let floor = floor.into_iter().flat_map(|one| self.rounds(&one.name));
+        let ratios = self.rounds(name).zip(floor).map(|(own, floor)| own / floor);
+        median(ratios.collect())
+    }
+
+    /// Returns the processor time of a delivery, round by round.
+    fn rounds(&self, name: &str) -> impl Iterator<Item = f64> {
+        self.fan_out
+            .iter()
+            .filter(move |one| one.name == name)
+            .map(|one| one.delivery_us)
     }
 
     /// Returns the tables, in Markdown.
@@ -352,6 +345,10 @@ mod tests {
         assert!(results.over_floor("nowhere").is_nan());
     }
 
+    fn columns(row: &str) -> usize {
+        row.matches('|').count()
+    }
+
     #[test]
     fn the_table_is_sorted_by_target_and_leaves_out_what_was_not_measured() {
         let tables =
@@ -365,7 +362,6 @@ mod tests {
             .map(|row| row.split(" | ").next().unwrap_or_default())
             .collect();
         assert_eq!(names, ["| floor", "| floor", "| ours", "| ours"]);
-        let columns = |row: &str| row.matches('|').count();
         let head = tables
             .lines()
             .find(|line| line.contains("× floor"))

@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use crate::{
     process::Process,
-    statistics::{float, histogram_us, micros, percentile_ms},
+    statistics::{float, histogram_us, median, micros, percentile_ms},
     wire,
 };
 
@@ -23,14 +23,20 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 pub struct LoadStats {
     /// Responses in a second.
     pub per_second: f64,
-    /// Processor time of the server for each.
+    /// Processor time of the server for each request.
     pub request_us: f64,
     /// Bytes of a response.
     pub answer_bytes: f64,
-    /// How long a request took: the median.
+    /// Time of a request: the median.
     pub p50_ms: f64,
-    /// How long a request took: the 99th percentile.
+    /// Time of a request: the 99th percentile.
     pub p99_ms: f64,
+}
+
+/// Returns the median of a figure over several rounds.
+#[must_use]
+pub fn median_of(rounds: &[LoadStats], figure: fn(&LoadStats) -> f64) -> f64 {
+    median(rounds.iter().map(figure).collect())
 }
 
 struct LoadConnection {

@@ -33,7 +33,7 @@ pub struct Schedule {
     pub began: Instant,
     /// Time between two events.
     pub gap: Duration,
-    /// Number of events.
+    /// The number of events.
     pub events: u32,
 }
 
@@ -67,7 +67,7 @@ impl Schedule {
     }
 }
 
-/// Blocks the thread: load is generated at a pace.
+/// Blocks the thread for a while, to keep the pace of a schedule.
 #[expect(
     clippy::disallowed_methods,
     reason = "this keeps a pace, and the thread has nothing else to do"

@@ -28,11 +28,11 @@ pub struct Target {
     pub name: &'static str,
     /// Why it cannot be started here; `None` if it can.
     pub missing: Option<String>,
-    /// Returns the command that starts it, with its files in a folder of its own.
+    /// Returns the command that starts it.
     pub command: StartCommand,
     /// A path that is answered as soon as it serves.
     pub ready_path: &'static str,
-    /// Sets it up once it serves, and returns where and with which token it is used.
+    /// Sets it up once it serves.
     pub prepare: Prepare,
     /// What a reader requests.
     pub stream: StreamRequest,
@@ -48,16 +48,16 @@ pub struct Target {
     pub limits: TargetLimits,
 }
 
-/// See [`Target::command`].
+/// Returns the command that starts a program with its files in a folder, listening at an address.
 pub type StartCommand = Box<dyn Fn(&Path, SocketAddr) -> Result<Command>>;
 
-/// See [`Target::prepare`].
+/// Sets up a program that listens at an address, and returns where and with which token it is used.
 pub type Prepare = fn(&Path, SocketAddr) -> Result<Endpoint>;
 
 /// The GET that opens a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamRequest {
-    /// Path and query.
+    /// The path, with its query.
     pub path: &'static str,
     /// Further headers, each ended by CRLF.
     pub headers: &'static str,
@@ -74,7 +74,7 @@ impl StreamRequest {
 /// The POST that publishes a text.
 #[derive(Clone, Copy, Debug)]
 pub struct PublishRequest {
-    /// Path and query.
+    /// The path, with its query.
     pub path: &'static str,
     /// The type of the body.
     pub content_type: &'static str,
@@ -120,7 +120,7 @@ impl PublishRequest {
 /// Beyond these, a measurement would show nothing about the target, or the target would end it.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetLimits {
-    /// Streams.
+    /// The number of streams.
     pub readers: usize,
     /// Events in a second that it sends one by one.
     pub rate: f64,
@@ -129,7 +129,7 @@ pub struct TargetLimits {
 }
 
 impl TargetLimits {
-    /// No limits.
+    /// Measures as much as the plan says.
     pub const NONE: Self = Self {
         readers: usize::MAX,
         rate: f64::MAX,
@@ -139,9 +139,9 @@ impl TargetLimits {
 
 /// A target that runs. It ends when dropped.
 pub struct RunningTarget<'a> {
-    /// How it is used.
+    /// What was started, and how it is used.
     pub target: &'a Target,
-    /// The program.
+    /// The process of the program.
     pub process: Process,
     /// Where it listens, and the token for it.
     pub endpoint: Endpoint,
@@ -203,7 +203,7 @@ fn at_offset(address: SocketAddr, offset: u16) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port().wrapping_add(offset))
 }
 
-/// Is the [`Prepare`] of a target that needs no set-up.
+/// The [`Prepare`] of a target that needs no set-up.
 fn no_setup(_: &Path, address: SocketAddr) -> Result<Endpoint> {
     Ok(address.into())
 }

@@ -49,7 +49,7 @@ pub fn connect(to: SocketAddr, n: usize) -> Result<TcpStream> {
 /// `EINPROGRESS`, which the standard library has no name for.
 const IN_PROGRESS: i32 = 115;
 
-/// A complete request.
+/// The parts of a complete request.
 pub struct ParsedRequest {
     /// Whether its method is POST.
     pub is_post: bool,
@@ -106,7 +106,7 @@ fn end_of_chunked(body: &[u8]) -> Option<usize> {
 /// Where a server listens, and the token for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// The address where it listens.
     pub address: SocketAddr,
     /// The bearer token of each request, if it needs one.
     pub token: Option<String>,
@@ -131,13 +131,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Writes a GET.
+/// Returns a GET request; `headers` end with CRLF each.
 #[must_use]
 pub fn get(endpoint: &Endpoint, path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\n{endpoint}{headers}\r\n").into_bytes()
 }
 
-/// Writes a POST.
+/// Returns a POST request; `headers` end with CRLF each.
 #[must_use]
 pub fn post(
     endpoint: &Endpoint,
@@ -149,7 +149,7 @@ pub fn post(
     with_body("POST", endpoint, path, content_type, headers, body)
 }
 
-/// Writes a request with a body.
+/// Returns a request with a body; `headers` end with CRLF each.
 #[must_use]
 pub fn with_body(
     method: &str,

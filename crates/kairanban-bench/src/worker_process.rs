@@ -25,16 +25,16 @@ pub const WORKER_COMMAND: &str = "worker";
 /// How many readers to connect, and for which events they wait.
 #[derive(Args, Clone, Copy, Debug, PartialEq)]
 pub struct WorkerArgs {
-    /// Where kairanban listens.
+    /// The address where kairanban listens.
     #[arg(long)]
     pub address: SocketAddr,
-    /// Number of readers.
+    /// The number of readers to connect.
     #[arg(long)]
     pub readers: usize,
-    /// Events in a second.
+    /// Events published in a second.
     #[arg(long)]
     pub rate: f64,
-    /// For how long.
+    /// Seconds for which events are published.
     #[arg(long)]
     pub seconds: f64,
 }
@@ -60,7 +60,7 @@ impl WorkerArgs {
 /// What the readers received.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// Deliveries that did not come.
+    /// Deliveries that did not arrive.
     pub lost: u64,
     /// Milliseconds until the last reader had an event: the median of all events.
     pub last_p50_ms: f64,

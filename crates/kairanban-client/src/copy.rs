@@ -1,4 +1,4 @@
-//! A board as a client keeps it. Plain data: no connection, no clock.
+//! A client's copy of a board's list. It is plain data: no connection, no clock.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use kairanban_core::Digest;
 
 use crate::{
     ClientError,
-    wire::{Op, Patch, Snapshot, Topic},
+    wire::{Op, PatchEvent, SnapshotEvent, Topic},
 };
 
-/// The live list of a board, as far as it was followed.
+/// The live list of a board, as of the last event that the client received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copy {
     cursor: Option<String>,
@@ -18,37 +18,41 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// The topics, in the order of their ids.
+    /// Returns the topics in the order of their ids.
     pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Topic> {
         self.topics.values()
     }
 
-    /// The revision of the list.
+    /// Returns the revision of the list; 0 before the first list.
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The list's place in history: where to go on from.
+    /// Returns the cursor to continue from: `None` before the first list, and for a board of several, which share a
+    /// cursor.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
-    /// Forgets everything, as the server asks.
+    /// Forgets everything, because the server sent `reset`.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// The list is as it is at this revision, too.
+    /// Moves to a later revision, at which the list is the same.
     pub(crate) fn reach(&mut self, revision: u64) {
         self.revision = self.revision.max(revision);
     }
 
-    /// Takes the whole list.
+    /// Replaces the whole list.
+    ///
+    /// # Errors
+    /// [`ClientError::Differs`] if its digest is wrong.
     pub(crate) fn replace(
         &mut self,
-        snapshot: Snapshot,
+        snapshot: SnapshotEvent,
         cursor: Option<String>,
     ) -> Result<(), ClientError> {
         self.topics = snapshot
@@ -59,10 +63,14 @@ impl Copy {
         self.complete(snapshot.revision, cursor, &snapshot.digest)
     }
 
-    /// Takes what changed. Gives the steps, or `None` if the copy has them already.
+    /// Applies a patch. Returns its steps, or `None` if the copy has them already.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] if the patch begins after the copy, [`ClientError::Differs`] if the digest of the list is
+    /// wrong then.
     pub(crate) fn patch(
         &mut self,
-        patch: Patch,
+        patch: PatchEvent,
         cursor: Option<String>,
     ) -> Result<Option<Vec<Op>>, ClientError> {
         if patch.revision <= self.revision {
@@ -70,7 +78,7 @@ impl Copy {
         }
         if patch.from > self.revision {
             return Err(ClientError::Protocol(format!(
-                "a patch from {} for a list at {}",
+                "the list is at revision {1}, and the patch begins at {0}",
                 patch.from, self.revision
             )));
         }
@@ -84,6 +92,7 @@ impl Copy {
         Ok(Some(patch.ops))
     }
 
+    /// Records the revision that the list was brought to, and checks its digest.
     fn complete(
         &mut self,
         revision: u64,
@@ -106,50 +115,63 @@ impl Copy {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn topic(id: i64, revision: u64) -> String {
-        format!(
-            r#"{{"id":{id},"comment":"c","author":"","created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z","revision":{revision}}}"#
-        )
+    fn topic(id: i64, revision: u64) -> Value {
+        let time = "2026-01-01T00:00:00Z";
+        json!({
+            "id": id, "comment": "c", "author": "", "revision": revision,
+            "created_at": time, "updated_at": time,
+        })
     }
 
-    fn snapshot(revision: u64, digest: &str, topics: &[String]) -> Snapshot {
-        let text = format!(
-            r#"{{"revision":{revision},"digest":"{digest}","topics":[{}]}}"#,
-            topics.join(",")
-        );
-        serde_json::from_str(&text).expect("a snapshot")
+    /// The list of the contract, at revision 7.
+    fn copy() -> Copy {
+        let list = json!({
+            "revision": 7, "digest": "8e8e44e4f764f322", "topics": [topic(1, 1), topic(2, 7)],
+        });
+        let list = serde_json::from_value(list).expect("a snapshot");
+        let mut copy = Copy::default();
+        copy.replace(list, Some("e-7".to_owned()))
+            .expect("the digest of the contract");
+        copy
+    }
+
+    /// A patch that deletes the first topic.
+    fn patch(from: u64, to: u64, digest: &str) -> PatchEvent {
+        let ops = json!([{"op": "delete", "id": 1}]);
+        let patch = json!({"from": from, "revision": to, "digest": digest, "ops": ops});
+        serde_json::from_value(patch).expect("a patch")
     }
 
     #[test]
-    fn follows_patches_and_checks_the_digest_of_the_contract() {
-        let mut copy = Copy::default();
-        let list = snapshot(7, "8e8e44e4f764f322", &[topic(1, 1), topic(2, 7)]);
-        copy.replace(list, Some("e-7".to_owned()))
-            .expect("the digest of the contract");
-        let patch = |from: u64, to: u64, digest: &str| -> Patch {
-            let text = format!(
-                r#"{{"from":{from},"revision":{to},"digest":"{digest}","ops":[{{"op":"delete","id":1}}]}}"#
-            );
-            serde_json::from_str(&text).expect("a patch")
-        };
+    fn a_patch_leads_to_the_next_list() {
+        let mut copy = copy();
+        let digest = Digest::of_pairs([(2, 7)].into_iter()).to_string();
+        let ops = copy.patch(patch(7, 8, &digest), Some("e-8".to_owned()));
+        assert_eq!(ops.expect("the right digest").map(|ops| ops.len()), Some(1));
+        assert_eq!((copy.revision(), copy.cursor()), (8, Some("e-8")));
+        assert_eq!(copy.topics().count(), 1);
+    }
+
+    #[test]
+    fn a_patch_that_the_copy_has_is_skipped() {
+        let mut copy = copy();
         assert_eq!(copy.patch(patch(5, 7, "?"), None).expect("old"), None);
-        assert!(copy.patch(patch(8, 9, "?"), None).is_err(), "a hole");
-        assert!(matches!(
-            copy.clone().patch(patch(7, 8, "0000000000000000"), None),
-            Err(ClientError::Differs { revision: 8 })
-        ));
-        let left = Digest::of_pairs([(2, 7)].into_iter()).to_string();
-        assert_eq!(
-            copy.patch(patch(7, 8, &left), Some("e-8".to_owned()))
-                .expect("right")
-                .map(|ops| ops.len()),
-            Some(1)
-        );
-        assert_eq!(
-            (copy.revision(), copy.cursor(), copy.topics().count()),
-            (8, Some("e-8"), 1)
-        );
+        assert_eq!(copy.topics().count(), 2);
+    }
+
+    #[test]
+    fn a_patch_over_a_gap_is_an_error() {
+        let error = copy().patch(patch(8, 9, "?"), None).expect_err("a gap");
+        assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_wrong_digest_is_an_error() {
+        let error = copy().patch(patch(7, 8, "0000000000000000"), None);
+        assert!(matches!(error, Err(ClientError::Differs { revision: 8 })));
     }
 }

@@ -1,41 +1,41 @@
-//! What can go wrong between a client and its server.
+//! Errors of a client: of the connection, and those that the server reports.
 
 use thiserror::Error;
 
-/// A request that did not come about.
+/// Why a request failed, or a board cannot be followed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The server's address is none.
+    /// The server's address is invalid.
     #[error("the server's address must be like http://127.0.0.1:8080")]
     BadUrl,
-    /// There is no such board, or one may not know of it.
+    /// The board does not exist, or is hidden from clients without a token for it. With the server's words.
     #[error("{0}")]
     NotFound(String),
-    /// It takes a token, or another one.
+    /// A token is required, or another one. With the server's words.
     #[error("{0}")]
     NotAllowed(String),
-    /// The server does not take that.
+    /// The server refused the request. With the server's words.
     #[error("{0}")]
     Refused(String),
-    /// The server cannot do it now; later it may.
+    /// The server cannot do it now, but may be able to later. With the server's words.
     #[error("{0}")]
     Unavailable(String),
-    /// The connection could not be had, or was lost.
+    /// The connection could not be opened, or was lost.
     #[error("cannot connect to the server, or the connection was lost: {0}")]
     Connection(String),
-    /// The server said what this client does not understand.
+    /// The server sent what this client does not understand.
     #[error("the server's answer cannot be understood: {0}")]
     Protocol(String),
-    /// The copy that was made is not what the server has.
+    /// The client's list has another digest than the server's.
     #[error("at revision {revision} the copy differs from the server's list")]
     Differs {
-        /// Where.
+        /// The revision of the list.
         revision: u64,
     },
 }
 
 impl ClientError {
-    /// Whether the same may work later.
+    /// Returns whether the same request may succeed later.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Connection(_))
@@ -45,16 +45,16 @@ impl ClientError {
 impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error as _;
-        // Its own words stop at "error sending request"; the reason stands below.
+        // Its own text is only "error sending request"; the innermost source has the reason.
         let server = error
             .url()
             .map(|url| format!("{}: ", url.origin().ascii_serialization()))
             .unwrap_or_default();
         let mut text = error.to_string();
         let mut cause = error.source();
-        while let Some(deeper) = cause {
-            text = deeper.to_string();
-            cause = deeper.source();
+        while let Some(inner) = cause {
+            text = inner.to_string();
+            cause = inner.source();
         }
         Self::Connection(format!("{server}{text}"))
     }

@@ -1,4 +1,4 @@
-//! Following boards: one stream after the other, each from where the last one ended.
+//! Following boards: applying the events of a stream, and continuing at the cursor after a lost connection.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Client, ClientError, Copy, Op,
-    line::{Heard, Line},
-    wire::{OfBoard, Patch, Place, Reason, Snapshot, Stale},
+    reconnecting_stream::{ReconnectingStream, StreamEvent},
+    wire::{BoardField, CursorEvent, PatchEvent, ReasonEvent, SnapshotEvent, StaleEvent},
 };
 
-/// What happened on a board.
+/// What a followed board, or the connection to it, reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The list was read anew; see [`Follow::copy`].
+    /// The whole list was received; see [`Follow::copy`].
     List,
-    /// The list changed by this.
+    /// The list changed by these steps.
     Changed(Vec<Op>),
-    /// The server's database has been away since then: the list may be old.
+    /// The server has not been able to read its database since then: the list may be out of date.
     Stale(DateTime<Utc>),
-    /// It is back.
+    /// The server can read its database again.
     Fresh,
-    /// The connection was lost, and is tried again.
+    /// The connection was lost, and why. The next call reconnects.
     Lost(String),
 }
 
-/// A board being followed.
+/// Follows one board; see [`Client::follow`].
 #[derive(Debug)]
 pub struct Follow {
-    line: Line,
+    stream: ReconnectingStream,
     copy: Copy,
 }
 
 impl Follow {
     pub(crate) fn new(client: Client, board: &BoardName) -> Self {
         Self {
-            line: Line::new(
+            stream: ReconnectingStream::new(
                 client,
                 format!("/b/{board}/stream"),
                 "format=patch".to_owned(),
@@ -47,29 +47,30 @@ impl Follow {
         }
     }
 
-    /// The list, as far as it was followed.
+    /// Returns the list as of the last event.
     #[must_use]
     pub const fn copy(&self) -> &Copy {
         &self.copy
     }
 
-    /// Waits for the next thing that happens, through lost connections and restarts of the server.
-    /// After [`ClientError::Differs`] it goes on with a list read anew. Dropping the future loses nothing.
+    /// Waits for the next change or other news, and reconnects after lost connections and restarts of the server.
+    /// Cancel safe: dropping the future loses no change.
     ///
     /// # Errors
-    /// [`ClientError::Differs`]; and, for good, if the board is gone or the token no longer allows it,
-    /// or the server speaks another language.
+    /// [`ClientError::Differs`] or [`ClientError::Protocol`] if an event cannot be applied: the next call requests the whole
+    /// list. Another error if the server refuses the stream, for example because the board is gone or the token
+    /// does not allow reading it.
     pub async fn next(&mut self) -> Result<News, ClientError> {
         loop {
-            let message = match self.line.next(self.copy.cursor()).await? {
-                Heard::Message(message) => message,
-                Heard::Lost(why) => return Ok(News::Lost(why)),
+            let message = match self.stream.next(self.copy.cursor()).await? {
+                StreamEvent::Message(message) => message,
+                StreamEvent::Lost(why) => return Ok(News::Lost(why)),
             };
-            match self.take(&message) {
+            match self.apply(&message) {
                 Ok(Some(news)) => return Ok(news),
                 Ok(None) => {}
                 Err(error) => {
-                    self.line.hang_up();
+                    self.stream.close();
                     self.copy.reset();
                     return Err(error);
                 }
@@ -77,34 +78,34 @@ impl Follow {
         }
     }
 
-    fn take(&mut self, message: &Message) -> Result<Option<News>, ClientError> {
+    fn apply(&mut self, message: &Message) -> Result<Option<News>, ClientError> {
         Ok(match message.event.as_deref() {
             Some("snapshot") => {
                 self.copy
-                    .replace(parse::<Snapshot>(message)?, cursor(message))?;
+                    .replace(parse::<SnapshotEvent>(message)?, cursor(message))?;
                 Some(News::List)
             }
             Some("patch") => self
                 .copy
-                .patch(parse::<Patch>(message)?, cursor(message))?
+                .patch(parse::<PatchEvent>(message)?, cursor(message))?
                 .map(News::Changed),
             Some("reset") => {
                 tracing::debug!(
-                    reason = parse::<Reason>(message)?.reason,
-                    "the server begins anew"
+                    reason = parse::<ReasonEvent>(message)?.reason,
+                    "the server resets the list"
                 );
                 self.copy.reset();
                 None
             }
-            _ => of_the_stream(message)?,
+            _ => stream_news(message)?,
         })
     }
 }
 
-/// Several boards being followed in one stream, with one cursor.
+/// Follows several boards in one stream, with one cursor; see [`Client::follow_many`].
 #[derive(Debug)]
 pub struct FollowMany {
-    line: Line,
+    stream: ReconnectingStream,
     copies: BTreeMap<BoardName, Copy>,
     cursor: Option<String>,
 }
@@ -121,39 +122,39 @@ impl FollowMany {
             .collect::<String>()
             + "format=patch";
         Self {
-            line: Line::new(client, "/stream".to_owned(), query),
+            stream: ReconnectingStream::new(client, "/stream".to_owned(), query),
             copies,
             cursor: None,
         }
     }
 
-    /// The list of a board, as far as it was followed.
+    /// Returns the list of a board as of the last event; `None` if the board is not followed.
     #[must_use]
     pub fn copy(&self, board: &BoardName) -> Option<&Copy> {
         self.copies.get(board)
     }
 
-    /// The place in history that all of them have come to.
+    /// Returns the cursor that all boards have been brought to; `None` before the first one.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
-    /// Waits for the next thing that happens, as [`Follow::next`]; with the board, if it is about one.
+    /// Waits for the next news as [`Follow::next`] does, and returns it with its board, if it is about one.
     ///
     /// # Errors
     /// As [`Follow::next`], for any of the boards.
     pub async fn next(&mut self) -> Result<(Option<BoardName>, News), ClientError> {
         loop {
-            let message = match self.line.next(self.cursor.as_deref()).await? {
-                Heard::Message(message) => message,
-                Heard::Lost(why) => return Ok((None, News::Lost(why))),
+            let message = match self.stream.next(self.cursor.as_deref()).await? {
+                StreamEvent::Message(message) => message,
+                StreamEvent::Lost(why) => return Ok((None, News::Lost(why))),
             };
-            match self.take(&message) {
+            match self.apply(&message) {
                 Ok(Some(news)) => return Ok(news),
                 Ok(None) => {}
                 Err(error) => {
-                    self.line.hang_up();
+                    self.stream.close();
                     self.reset();
                     return Err(error);
                 }
@@ -161,45 +162,49 @@ impl FollowMany {
         }
     }
 
-    fn take(
+    fn apply(
         &mut self,
         message: &Message,
     ) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
         match message.event.as_deref() {
             Some("cursor") => {
-                let Place { revision } = parse(message)?;
-                self.copies
-                    .values_mut()
-                    .for_each(|copy| copy.reach(revision));
+                let CursorEvent { revision } = parse(message)?;
+                for copy in self.copies.values_mut() {
+                    copy.reach(revision);
+                }
                 self.cursor = cursor(message);
-                return Ok(None);
+                Ok(None)
             }
-            Some("snapshot" | "patch" | "reset") => {}
-            _ => return Ok(of_the_stream(message)?.map(|news| (None, news))),
+            Some("snapshot" | "patch" | "reset") => match parse::<BoardField>(message)?.board {
+                Some(board) => self.apply_to_board(&board, message),
+                None => {
+                    self.reset();
+                    Ok(None)
+                }
+            },
+            _ => Ok(stream_news(message)?.map(|news| (None, news))),
         }
-        let OfBoard { board } = parse(message)?;
-        let Some(board) = board else {
-            // For all of them.
-            self.reset();
-            return Ok(None);
+    }
+
+    /// Applies a `snapshot`, `patch` or `reset` of one board.
+    fn apply_to_board(
+        &mut self,
+        board: &str,
+        message: &Message,
+    ) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
+        let mut copies = self.copies.iter_mut();
+        let Some((name, copy)) = copies.find(|(name, _)| name.as_str() == board) else {
+            return Err(ClientError::Protocol(format!(
+                "an event of the board {board:?}, which is not followed"
+            )));
         };
-        let unknown = || {
-            ClientError::Protocol(format!(
-                "news of the board {board:?}, which is not followed"
-            ))
-        };
-        let (name, copy) = self
-            .copies
-            .iter_mut()
-            .find(|(name, _)| name.as_str() == board)
-            .ok_or_else(unknown)?;
         let news = match message.event.as_deref() {
             Some("snapshot") => {
-                copy.replace(parse::<Snapshot>(message)?, None)?;
+                copy.replace(parse::<SnapshotEvent>(message)?, None)?;
                 Some(News::List)
             }
             Some("patch") => copy
-                .patch(parse::<Patch>(message)?, None)?
+                .patch(parse::<PatchEvent>(message)?, None)?
                 .map(News::Changed),
             _ => {
                 copy.reset();
@@ -215,19 +220,19 @@ impl FollowMany {
     }
 }
 
-/// What does not concern one board's list.
-fn of_the_stream(message: &Message) -> Result<Option<News>, ClientError> {
+/// Returns the news of an event that does not change a list.
+fn stream_news(message: &Message) -> Result<Option<News>, ClientError> {
     Ok(match message.event.as_deref() {
-        Some("stale") => Some(News::Stale(parse::<Stale>(message)?.since)),
+        Some("stale") => Some(News::Stale(parse::<StaleEvent>(message)?.since)),
         Some("fresh") => Some(News::Fresh),
         Some("bye") => {
             tracing::debug!(
-                reason = parse::<Reason>(message)?.reason,
+                reason = parse::<ReasonEvent>(message)?.reason,
                 "the server ends the stream"
             );
             None
         }
-        // What a later server may add.
+        // An event of a later version.
         _ => None,
     })
 }

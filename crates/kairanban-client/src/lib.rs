@@ -1,14 +1,14 @@
 //! A client of a kairanban server.
 //!
-//! [`Client::follow`] keeps a [`Copy`] of a board: it takes the list, then what changes, comes back
-//! with its cursor when the connection is lost, and checks the digest of every state. [`Client::post`]
-//! posts, and repeats with the same key while nobody knows whether the first try was written.
+//! [`Client::follow`] keeps a [`Copy`] of a board: it receives the list, then its changes, reconnects
+//! with its cursor when the connection is lost, and checks the digest of every list. [`Client::post`]
+//! posts, and retries with the same key while it is not known whether the post was written.
 
 mod copy;
 mod error;
 mod follow;
-mod line;
 mod post;
+mod reconnecting_stream;
 mod wire;
 
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub use error::ClientError;
 pub use follow::{Follow, FollowMany, News};
 pub use wire::{Op, Topic};
 
-/// To connect.
+/// The longest wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// Silence after which a connection counts as dead: a stream has a heartbeat at least every 15 s.
+/// The longest silence of a connection before it counts as lost: a stream has a heartbeat at least every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-/// A server, and who one is to it. Cheap to clone.
+/// A client of one server, with a token or without. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -35,12 +35,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `base`, as in `http://127.0.0.1:8080`, with a token if it needs one.
+    /// Creates a client of the server at `base`, as in `http://127.0.0.1:8080`, with a token if it needs one.
     ///
     /// # Errors
-    /// [`ClientError::BadUrl`], or if TLS cannot be set up.
+    /// [`ClientError::BadUrl`] if `base` is not an HTTP address; [`ClientError::Connection`] if TLS cannot be set up.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
-        // An error says that somebody has chosen a provider already, which will do.
+        // An error means that the program has chosen a provider already, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = Url::parse(base)
             .ok()
@@ -53,13 +53,13 @@ impl Client {
         Ok(Self { http, base, token })
     }
 
-    /// Follows a board from its list on.
+    /// Follows a board, beginning with its list. Nothing is sent before the first call of [`Follow::next`].
     #[must_use]
     pub fn follow(&self, board: BoardName) -> Follow {
         Follow::new(self.clone(), &board)
     }
 
-    /// Follows several boards in one stream.
+    /// Follows several boards in one stream, as [`follow`](Self::follow) does.
     #[must_use]
     pub fn follow_many(&self, boards: impl IntoIterator<Item = BoardName>) -> FollowMany {
         FollowMany::new(self.clone(), boards)
@@ -80,10 +80,10 @@ impl Client {
     }
 }
 
-/// What a status means that is no success.
+/// Reads the error that an unsuccessful response reports.
 async fn refusal(response: Response) -> ClientError {
     let status = response.status();
-    let problem: Option<wire::Problem> = response.json().await.ok();
+    let problem: Option<wire::ProblemDetails> = response.json().await.ok();
     let detail = problem.map_or_else(|| status.to_string(), |problem| problem.detail);
     match status {
         StatusCode::NOT_FOUND => ClientError::NotFound(detail),

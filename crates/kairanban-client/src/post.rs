@@ -1,4 +1,4 @@
-//! Posting, so that what was posted once is there once.
+//! Posting with retries, so that each post is written once.
 
 use std::time::Duration;
 
@@ -8,24 +8,27 @@ use tokio::time::{sleep, timeout};
 
 use crate::{Client, ClientError, Topic, refusal};
 
-/// Tries while nobody knows whether the post was written, and the time between them, doubling.
+/// The number of tries while it is not known whether the post was written.
 const TRIES: u32 = 5;
+/// The wait before the second try. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// For one try.
+/// The longest wait for the response to one try.
 const TRY_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
-struct Draft<'a> {
+struct PostBody<'a> {
     comment: &'a str,
     author: &'a str,
 }
 
 impl Client {
-    /// Posts a comment. While the server cannot be reached, or does not know whether it was written,
-    /// it is sent again with the same key: it is there once.
+    /// Posts a topic and returns it. While the server cannot be reached, or it is not known whether the post was
+    /// written, sends it again with the same idempotency key, so that it is written at most once.
+    ///
+    /// Not cancel safe: if the future is dropped, the topic may or may not have been written.
     ///
     /// # Errors
-    /// If the server refuses it, or cannot be reached.
+    /// The server's error if it refuses the post, or the last one if five tries fail.
     pub async fn post(
         &self,
         board: &BoardName,
@@ -62,9 +65,12 @@ impl Client {
         let request = self
             .authorized(request)
             .header("idempotency-key", key)
-            .json(&Draft { comment, author });
-        let late = |_| ClientError::Unavailable("the server did not answer in time".to_owned());
-        let response = timeout(TRY_WAIT, request.send()).await.map_err(late)??;
+            .json(&PostBody { comment, author });
+        let Ok(response) = timeout(TRY_WAIT, request.send()).await else {
+            let late = "the server did not answer in time".to_owned();
+            return Err(ClientError::Unavailable(late));
+        };
+        let response = response?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }

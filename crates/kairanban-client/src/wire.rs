@@ -1,4 +1,4 @@
-//! What the server sends, as it sends it.
+//! The JSON that the server sends.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 /// A notice on a board.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Topic {
-    /// Its key.
+    /// The topic's id, which is never used again.
     pub id: i64,
-    /// The text.
+    /// The text of the topic.
     pub comment: String,
-    /// Who says they wrote it; may be empty.
+    /// The author's name as they sent it; may be empty.
     pub author: String,
     /// When it was first written.
     pub created_at: DateTime<Utc>,
-    /// When its row last changed, as its writers keep it.
+    /// When its row last changed, as set by its writers.
     pub updated_at: DateTime<Utc>,
-    /// When its text or author last changed; `None` if they never did, or if the server is too old to say.
+    /// When its text or author last changed; `None` if neither did, or if the server is of an older version.
     #[serde(default)]
     pub edited_at: Option<DateTime<Utc>>,
     /// The revision of its newest change.
@@ -27,58 +27,61 @@ pub struct Topic {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Op {
-    /// The topic is there, as it stands here.
+    /// Insert the topic by id, or replace it.
     Set {
-        /// The topic.
+        /// The topic as it is now.
         topic: Topic,
     },
-    /// The topic is not there.
+    /// Remove the topic, if the list has it.
     Delete {
-        /// Its key.
+        /// The id of the topic.
         id: i64,
-        /// Because the board is full.
+        /// Whether a full board pushed it out, instead of a delete.
         #[serde(default)]
         archived: bool,
     },
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Snapshot {
+pub(crate) struct SnapshotEvent {
     pub(crate) revision: u64,
     pub(crate) digest: String,
     pub(crate) topics: Vec<Topic>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Patch {
+pub(crate) struct PatchEvent {
     pub(crate) from: u64,
     pub(crate) revision: u64,
     pub(crate) digest: String,
     pub(crate) ops: Vec<Op>,
 }
 
-/// The board that an event of several is about; none, if about all of them.
+/// The board of an event on a stream of several boards; `None` if the event is about all of them.
 #[derive(Debug, Deserialize)]
-pub(crate) struct OfBoard {
+pub(crate) struct BoardField {
     pub(crate) board: Option<String>,
 }
 
+/// A `cursor` event: all boards of the stream have been brought to this revision.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct CursorEvent {
     pub(crate) revision: u64,
 }
 
+/// A `reset` or `bye` event.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Reason {
+pub(crate) struct ReasonEvent {
     pub(crate) reason: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Stale {
+pub(crate) struct StaleEvent {
     pub(crate) since: DateTime<Utc>,
 }
 
+/// An error response, as in RFC 9457.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Problem {
+pub(crate) struct ProblemDetails {
     pub(crate) detail: String,
 }

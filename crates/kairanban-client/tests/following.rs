@@ -1,8 +1,8 @@
-//! Following and posting against a server that plays a script: what the client makes of each answer, and what it asks for next.
+//! Follows and posts against a server that plays a script: what the client reports after each answer, and what it requests next.
 
 mod script;
 
-use kairanban_client::{ClientError, Follow, FollowMany, News, Op};
+use kairanban_client::{ClientError, Follow, FollowMany, News, Op, Topic};
 use kairanban_core::BoardName;
 use script::{PATIENCE, ScriptedServer, board, digest, header, patch, snapshot, stream, topic};
 use tokio::time::timeout;
@@ -17,48 +17,36 @@ fn ids(follow: &Follow) -> Vec<i64> {
     follow.copy().topics().map(|topic| topic.id).collect()
 }
 
+/// Returns the `Last-Event-ID` of each request.
+fn cursors(requests: &[String]) -> Vec<Option<&str>> {
+    let cursors = requests
+        .iter()
+        .map(|request| header(request, "last-event-id"));
+    cursors.collect()
+}
+
 #[tokio::test]
-async fn comes_back_with_its_cursor_and_goes_on_from_there() {
+async fn continues_at_its_cursor_on_the_next_connection() {
     let server = ScriptedServer::play(vec![
         stream(&[&snapshot(3, &[(1, 2), (2, 3)])]),
-        // What it has already is skipped; comments and unknown events are, too.
         stream(&[
-            ":\n\n",
-            "event: weather\ndata: rain\n\n",
-            &patch(2, 3, 2, &[]),
             &patch(3, 4, 3, &[(1, 2), (2, 3), (3, 4)]),
-            // The last `retry` counts, also one within an event.
-            "retry: 60000\n\n",
-            "retry: 1\nevent: bye\ndata: {\"reason\":\"rotate\"}\n\n",
+            "event: bye\ndata: {\"reason\":\"rotate\"}\n\n",
         ]),
         stream(&[&patch(4, 6, 1, &[(1, 6), (2, 3), (3, 4)])]),
     ]);
     let mut follow = server.follow();
     assert_eq!(next(&mut follow).await.expect("the list"), News::List);
-    assert_eq!(
-        follow.copy().topics().next().map(|topic| &*topic.comment),
-        Some("回覧板")
-    );
-    let changed = next(&mut follow).await.expect("a change");
-    assert!(
-        matches!(&changed, News::Changed(ops) if matches!(&ops[..], [Op::Set { topic }] if topic.id == 3)),
-        "{changed:?}"
-    );
-    assert!(matches!(next(&mut follow).await, Ok(News::Changed(_))));
-    assert_eq!(
-        (
-            ids(&follow),
-            follow.copy().revision(),
-            follow.copy().cursor()
-        ),
-        (vec![1, 2, 3], 6, Some("e-6"))
-    );
+    let first = follow.copy().topics().next();
+    assert_eq!(first.map(|topic| &*topic.comment), Some("回覧板"));
+    for _ in 0..2 {
+        assert!(matches!(next(&mut follow).await, Ok(News::Changed(_))));
+    }
+    assert_eq!(ids(&follow), [1, 2, 3]);
+    let copy = follow.copy();
+    assert_eq!((copy.revision(), copy.cursor()), (6, Some("e-6")));
     let requests = server.requests();
-    let asked: Vec<_> = requests
-        .iter()
-        .map(|request| header(request, "last-event-id"))
-        .collect();
-    assert_eq!(asked, [None, Some("e-3"), Some("e-4")]);
+    assert_eq!(cursors(&requests), [None, Some("e-3"), Some("e-4")]);
     for request in &requests {
         assert!(
             request.starts_with("get /b/main/stream?format=patch http/1.1"),
@@ -66,6 +54,42 @@ async fn comes_back_with_its_cursor_and_goes_on_from_there() {
         );
         assert_eq!(header(request, "authorization"), Some("bearer secret"));
     }
+}
+
+#[tokio::test]
+async fn skips_comments_unknown_events_and_old_patches() {
+    let server = ScriptedServer::play(vec![stream(&[
+        &snapshot(3, &[(1, 2), (2, 3)]),
+        ":\n\n",
+        "event: weather\ndata: rain\n\n",
+        &patch(2, 3, 2, &[]),
+        &patch(3, 4, 3, &[(1, 2), (2, 3), (3, 4)]),
+    ])]);
+    let mut follow = server.follow();
+    assert_eq!(next(&mut follow).await.expect("the list"), News::List);
+    let Ok(News::Changed(ops)) = next(&mut follow).await else {
+        panic!("a change")
+    };
+    assert!(
+        matches!(&ops[..], [Op::Set { topic }] if topic.id == 3),
+        "{ops:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_last_retry_counts_also_one_within_an_event() {
+    let server = ScriptedServer::play(vec![
+        stream(&[
+            "retry: 60000\n\n",
+            "retry: 1\nevent: bye\ndata: {\"reason\":\"rotate\"}\n\n",
+        ]),
+        stream(&[&snapshot(3, &[(1, 3)])]),
+    ]);
+    assert_eq!(
+        next(&mut server.follow()).await.expect("the list"),
+        News::List
+    );
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -97,32 +121,33 @@ async fn a_list_that_differs_or_a_gap_is_reported_and_read_again() {
         let server =
             ScriptedServer::play(vec![stream(&[&broken]), stream(&[&snapshot(6, &[(1, 6)])])]);
         let mut follow = server.follow();
-        let mut heard = next(&mut follow).await;
-        if matches!(heard, Ok(News::List)) {
-            heard = next(&mut follow).await;
+        let mut result = next(&mut follow).await;
+        if matches!(result, Ok(News::List)) {
+            result = next(&mut follow).await;
         }
         assert!(
             matches!(
-                heard,
+                result,
                 Err(ClientError::Differs { .. } | ClientError::Protocol(_))
             ),
-            "{heard:?} after {broken}"
+            "{result:?} after {broken}"
         );
         assert_eq!(next(&mut follow).await.expect("the list again"), News::List);
         assert_eq!(follow.copy().revision(), 6);
         assert_eq!(
             header(&server.requests()[1], "last-event-id"),
             None,
-            "a wrong list is no place to go on from"
+            "a wrong list is no base for patches"
         );
     }
 }
 
 #[tokio::test]
 async fn an_outage_is_reported_once_and_a_refusal_ends_it() {
-    let away = || ("503 Service Unavailable", r#"{"detail":"away"}"#.to_owned());
+    let away = ("503 Service Unavailable", r#"{"detail":"away"}"#.to_owned());
     let gone = ("404 Not Found", r#"{"detail":"no such board"}"#.to_owned());
-    let server = ScriptedServer::play(vec![away(), away(), stream(&[&snapshot(1, &[])]), gone]);
+    let list = stream(&[&snapshot(1, &[])]);
+    let server = ScriptedServer::play(vec![away.clone(), away, list, gone]);
     let mut follow = server.follow();
     assert_eq!(
         next(&mut follow).await.expect("an outage"),
@@ -172,7 +197,7 @@ async fn next_of_many(follow: &mut FollowMany) -> (Option<BoardName>, News) {
         .expect("no error")
 }
 
-/// An event of a stream of several boards, on which only `cursor` has an id.
+/// Makes an event of a stream of several boards, in which only `cursor` has an id.
 fn of(board: &str, event: String) -> String {
     let event = event.replace(r#""board":"main""#, &format!(r#""board":"{board}""#));
     event.split_once('\n').expect("an id").1.to_owned()
@@ -194,9 +219,40 @@ async fn several_boards_share_one_cursor() {
             &of("blue", snapshot(2, &[(2, 2)])),
             &cursor(5),
         ]),
-        // The cut comes before the cursor: what it has counts, and the cursor is the one before.
+        // The connection is lost before the next cursor: the patch counts, and the cursor is still the last one.
         stream(&[&of("blue", patch(5, 6, 2, &[(2, 6)]))]),
+        stream(&[&of("red", snapshot(6, &[])), &cursor(6)]),
+        stream(&[&of("red", patch(6, 7, 1, &[(1, 7)]))]),
+    ]);
+    let mut follow = server.client().follow_many([board("red"), board("blue")]);
+    let [red, blue] = ["red", "blue"].map(|name| Some(board(name)));
+    assert_eq!(next_of_many(&mut follow).await, (red.clone(), News::List));
+    assert_eq!(next_of_many(&mut follow).await, (blue.clone(), News::List));
+    let (name, news) = next_of_many(&mut follow).await;
+    assert!(matches!(news, News::Changed(_)) && name == blue, "{news:?}");
+    assert_eq!(follow.cursor(), Some("e-5"));
+    assert_eq!(next_of_many(&mut follow).await, (red.clone(), News::List));
+    let (name, news) = next_of_many(&mut follow).await;
+    assert!(matches!(news, News::Changed(_)) && name == red, "{news:?}");
+    let requests = server.requests();
+    assert!(
+        requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"),
+        "{}",
+        requests[0]
+    );
+    assert_eq!(
+        cursors(&requests),
+        [None, Some("e-5"), Some("e-5"), Some("e-6")]
+    );
+}
+
+#[tokio::test]
+async fn a_reset_is_for_its_board_and_one_without_a_board_for_all() {
+    let server = ScriptedServer::play(vec![
         stream(&[
+            &of("red", snapshot(3, &[(1, 3)])),
+            &of("blue", snapshot(2, &[(2, 2)])),
+            &cursor(5),
             "event: reset\ndata: {\"board\":\"red\",\"reason\":\"trimmed\"}\n\n",
             &of("red", snapshot(6, &[])),
             &cursor(6),
@@ -205,57 +261,33 @@ async fn several_boards_share_one_cursor() {
         stream(&[&of("red", snapshot(1, &[]))]),
     ]);
     let mut follow = server.client().follow_many([board("red"), board("blue")]);
+    for name in ["red", "blue", "red"] {
+        let expected = (Some(board(name)), News::List);
+        assert_eq!(next_of_many(&mut follow).await, expected);
+    }
+    assert_eq!(topics_shown(&follow, "blue"), Some(1));
     assert_eq!(
         next_of_many(&mut follow).await,
         (Some(board("red")), News::List)
     );
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (Some(board("blue")), News::List)
-    );
-    assert!(
-        matches!(next_of_many(&mut follow).await, (Some(name), News::Changed(_)) if name == board("blue"))
-    );
-    assert_eq!(follow.cursor(), Some("e-5"));
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (Some(board("red")), News::List)
-    );
-    assert_eq!(
-        topics_shown(&follow, "blue"),
-        Some(1),
-        "a reset of one board is for that one"
-    );
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (Some(board("red")), News::List)
-    );
-    assert_eq!(
-        topics_shown(&follow, "blue"),
-        Some(0),
-        "a reset without a board is for all"
-    );
+    assert_eq!(topics_shown(&follow, "blue"), Some(0));
     let requests = server.requests();
-    assert!(
-        requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"),
-        "{}",
-        requests[0]
-    );
-    let asked: Vec<_> = requests
-        .iter()
-        .map(|request| header(request, "last-event-id"))
-        .collect();
-    assert_eq!(asked, [None, Some("e-5"), Some("e-5"), Some("e-6"), None]);
+    assert_eq!(cursors(&requests), [None, Some("e-6"), None]);
+}
+
+/// Posts `hello`, and returns what the client reports.
+async fn post(server: &ScriptedServer) -> Result<Topic, ClientError> {
+    let (client, board) = (server.client(), board("main"));
+    timeout(PATIENCE, client.post(&board, "hello", ""))
+        .await
+        .expect("an answer")
 }
 
 #[tokio::test]
-async fn a_post_is_repeated_with_the_same_key_and_a_refusal_is_not() {
+async fn a_post_is_repeated_with_the_same_key() {
     let away = ("503 Service Unavailable", r#"{"detail":"away"}"#.to_owned());
     let server = ScriptedServer::play(vec![away, ("201 Created", topic(1, 2, "hello"))]);
-    let posted = timeout(PATIENCE, server.client().post(&board("main"), "hello", ""))
-        .await
-        .expect("an answer")
-        .expect("a topic");
+    let posted = post(&server).await.expect("a topic");
     assert_eq!((posted.id, &*posted.comment), (1, "hello"));
     let requests = server.requests();
     let keys: Vec<_> = requests
@@ -263,14 +295,16 @@ async fn a_post_is_repeated_with_the_same_key_and_a_refusal_is_not() {
         .map(|request| header(request, "idempotency-key").expect("a key"))
         .collect();
     assert!(keys[0] == keys[1] && keys[0].len() >= 16, "{keys:?}");
+}
 
-    let server = ScriptedServer::play(vec![(
+#[tokio::test]
+async fn a_post_that_is_refused_is_not_repeated() {
+    let refusal = (
         "422 Unprocessable Entity",
         r#"{"detail":"too long"}"#.to_owned(),
-    )]);
-    let refused = timeout(PATIENCE, server.client().post(&board("main"), "hello", ""))
-        .await
-        .expect("an answer");
+    );
+    let server = ScriptedServer::play(vec![refusal]);
+    let refused = post(&server).await;
     assert!(
         matches!(&refused, Err(ClientError::Refused(detail)) if detail == "too long"),
         "{refused:?}"

@@ -1,8 +1,9 @@
-//! Checks a running server against `docs/PROTOCOL.md`, from outside, rule by rule.
+//! Checks a running server against `docs/PROTOCOL.md`, rule by rule, over the network.
 //!
-//! It posts: give it a board for that, which takes posts and shows at least a dozen topics. What it posts stays there.
+//! The checks post topics, which stay. They need a board that takes posts and shows at least a dozen topics.
 
 mod checks;
+mod list;
 mod stream;
 
 use std::{future::Future, pin::Pin};
@@ -10,36 +11,37 @@ use std::{future::Future, pin::Pin};
 use reqwest::{RequestBuilder, Response, Url};
 use serde_json::Value;
 
-/// What came of a check: why it failed.
+/// The outcome of a check; an error says why it failed.
 pub type Outcome = Result<(), String>;
 
-/// A rule of the protocol, and what came of checking it.
+/// The result of checking one rule of the protocol.
 #[derive(Debug)]
-pub struct Verdict {
-    /// The rule.
+pub struct RuleResult {
+    /// The rule, as a sentence.
     pub rule: &'static str,
-    /// What came of it.
+    /// The outcome of its check.
     pub outcome: Outcome,
 }
 
-type Check = for<'a> fn(&'a Server) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+/// Checks one rule on a server.
+type RuleCheck = for<'a> fn(&'a TestedServer) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
-/// The server, a board of it, and who one is there.
+/// The server to check, with the board to post on, and a token if the board requires one.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct TestedServer {
     http: reqwest::Client,
     base: Url,
     board: String,
     token: Option<String>,
 }
 
-impl Server {
-    /// The server at `base`, as in `http://127.0.0.1:8080`.
+impl TestedServer {
+    /// Creates the server at `base`, as in `http://127.0.0.1:8080`. Does not connect to it.
     ///
     /// # Errors
-    /// If that is no address.
+    /// If `base` is not a URL, or TLS cannot be set up.
     pub fn new(base: &str, board: &str, token: Option<String>) -> Result<Self, String> {
-        // An error says that somebody has chosen a provider already, which will do.
+        // An error means that the program has chosen a provider already, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = Url::parse(base).map_err(|error| error.to_string())?;
         let http = reqwest::Client::builder()
@@ -53,21 +55,22 @@ impl Server {
         })
     }
 
-    /// Checks every rule, one after the other, and tells of each as it is known.
-    pub async fn check(&self, mut tell: impl FnMut(&Verdict)) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
+    /// Checks all rules, one after the other. Calls `report` with each result as soon as it is known, and returns all of
+    /// them.
+    pub async fn check(&self, mut report: impl FnMut(&RuleResult)) -> Vec<RuleResult> {
+        let mut results = Vec::new();
         for (rule, check) in checks::all() {
-            let verdict = Verdict {
+            let result = RuleResult {
                 rule,
                 outcome: check(self).await,
             };
-            tell(&verdict);
-            verdicts.push(verdict);
+            report(&result);
+            results.push(result);
         }
-        verdicts
+        results
     }
 
-    /// `{board}` stands for the board.
+    /// Returns the URL of a path, in which `{board}` stands for the board's name.
     fn url(&self, path: &str) -> String {
         format!(
             "{}{}",
@@ -95,7 +98,7 @@ impl Server {
             .map_err(|error| format!("{path}: {error}"))
     }
 
-    /// Posts a comment under a key. Gives the status and the answer.
+    /// Posts a comment with an idempotency key. Returns the status and the JSON of the response.
     async fn post(&self, comment: &str, key: &str) -> Result<(u16, Value), String> {
         let body = serde_json::json!({ "comment": comment });
         let request = self
@@ -107,20 +110,18 @@ impl Server {
             .await
             .map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
-        Ok((
-            status,
-            answer.json().await.map_err(|error| error.to_string())?,
-        ))
+        let json = answer.json().await.map_err(|error| error.to_string())?;
+        Ok((status, json))
     }
 
-    /// Posts something new; gives what it says.
+    /// Posts a new comment, and returns it.
     async fn post_new(&self) -> Result<String, String> {
         let comment = format!("conformance {}", unique());
         match self.post(&comment, &unique()).await? {
             (201, _) => Ok(comment),
             (429, _) => Err(
                 "the server takes no more posts for now: raise limits.posts_per_client_burst \
-                    for this run"
+                 for this run"
                     .to_owned(),
             ),
             (status, answer) => Err(format!("a post was answered with {status}: {answer}")),
@@ -128,13 +129,14 @@ impl Server {
     }
 }
 
+/// Returns a random word for keys and comments.
 fn unique() -> String {
     std::iter::repeat_with(fastrand::alphanumeric)
         .take(16)
         .collect()
 }
 
-/// Fails with a reason unless something holds.
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
-    if holds { Ok(()) } else { Err(otherwise()) }
+/// Returns an error with a reason unless a condition holds.
+fn ensure(condition: bool, reason: impl FnOnce() -> String) -> Outcome {
+    if condition { Ok(()) } else { Err(reason()) }
 }

@@ -1,4 +1,4 @@
-//! `kairanban-conformance http://127.0.0.1:8080 --board main`: checks a server; ends with 1 if it breaks a rule.
+//! `kairanban-conformance http://127.0.0.1:8080 --board main` checks a server, and exits with 1 if it breaks a rule.
 
 use std::{
     io::{self, Write as _},
@@ -6,22 +6,22 @@ use std::{
 };
 
 use clap::Parser;
-use kairanban_conformance::{Server, Verdict};
+use kairanban_conformance::{RuleResult, TestedServer};
 
 #[derive(Parser)]
 #[command(
     version,
-    about = "Checks a running server against docs/PROTOCOL.md. It posts on the board, and what it \
-        posts stays there."
+    about = "Checks a running server against docs/PROTOCOL.md. It posts topics on the board, which \
+             stay there."
 )]
 struct Arguments {
-    /// The server's address
+    /// Address of the server to check
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
     /// A board that takes posts
     #[arg(long, default_value = "main")]
     board: String,
-    /// A token, if the board takes one
+    /// A token, if the board requires one
     #[arg(long, env = "KAIRANBAN_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
@@ -29,19 +29,19 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let server = match Server::new(&arguments.url, &arguments.board, arguments.token) {
+    let server = match TestedServer::new(&arguments.url, &arguments.board, arguments.token) {
         Ok(server) => server,
         Err(error) => {
-            say(&format!("{}: {error}", arguments.url));
+            print(&format!("{}: {error}", arguments.url));
             return ExitCode::FAILURE;
         }
     };
-    let verdicts = server.check(tell).await;
-    let broken = verdicts
+    let results = server.check(report).await;
+    let broken = results
         .iter()
-        .filter(|verdict| verdict.outcome.is_err())
+        .filter(|result| result.outcome.is_err())
         .count();
-    say(&format!("{} rules, {broken} broken", verdicts.len()));
+    print(&format!("{} rules, {broken} broken", results.len()));
     if broken == 0 {
         ExitCode::SUCCESS
     } else {
@@ -49,14 +49,14 @@ async fn main() -> ExitCode {
     }
 }
 
-fn tell(verdict: &Verdict) {
-    match &verdict.outcome {
-        Ok(()) => say(&format!("ok      {}", verdict.rule)),
-        Err(why) => say(&format!("BROKEN  {}\n        {why}", verdict.rule)),
+fn report(result: &RuleResult) {
+    match &result.outcome {
+        Ok(()) => print(&format!("ok      {}", result.rule)),
+        Err(why) => print(&format!("BROKEN  {}\n        {why}", result.rule)),
     }
 }
 
-fn say(line: &str) {
-    // Whoever closed the pipe has heard enough.
+fn print(line: &str) {
+    // Broken pipe: stdout was closed, for example by `head`.
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -1,18 +1,18 @@
-//! What administrators did.
+//! The audit log: what administrators did, and when.
 
 use chrono::{DateTime, Utc};
 
-/// Who did it.
+/// Names who ran an administrative command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The token's name, or that of the terminal.
+    /// The token's name, or `terminal`.
     pub name: String,
-    /// The token; `None` for the server's own terminal.
+    /// The token's key; `None` for the server's own terminal.
     pub token: Option<i64>,
 }
 
 impl Actor {
-    /// Whoever sits at the server's own terminal.
+    /// Returns the actor for commands run at the server's own terminal, which take no token.
     #[must_use]
     pub fn terminal() -> Self {
         Self {
@@ -22,19 +22,19 @@ impl Actor {
     }
 }
 
-/// One thing that was done.
+/// One entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its key; later ones are larger.
+    /// The entry's key; later entries have larger ones.
     pub id: i64,
-    /// When.
+    /// When the command was run.
     pub at: DateTime<Utc>,
-    /// By whom.
+    /// Who ran the command.
     pub actor: Actor,
-    /// What, as in `topic.delete`.
+    /// The command, as in `topic.delete`.
     pub action: String,
-    /// The board's name then, if it was about one.
+    /// The board's name at that time, if the command was about a board.
     pub board: Option<String>,
-    /// The topic's or the token's key, if it was about one.
+    /// The key of the topic or the token, if the command was about one.
     pub subject: Option<i64>,
 }

@@ -10,13 +10,13 @@ use crate::{Invalid, InvalidReason, Policies, Revision, text::is_bidi_control};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoardId(pub i64);
 
-/// A board's name as it stands in addresses: `[a-z0-9][a-z0-9-]{0,62}`, and none of the words
-/// that an address of the server may need. Cloning shares the text.
+/// A board's name in addresses: `[a-z0-9][a-z0-9-]{0,62}`, except for a few reserved words. Cloning
+/// shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BoardName(Arc<str>);
 
-/// Words that stand, or may one day stand, where a board's name does.
+/// Words that addresses use, or may use one day, in the place of a board's name.
 const RESERVED: [&str; 12] = [
     "admin", "all", "api", "assets", "b", "health", "livez", "metrics", "new", "readyz", "static",
     "stream",
@@ -24,7 +24,7 @@ const RESERVED: [&str; 12] = [
 const CHARS_MAX: usize = 63;
 
 impl BoardName {
-    /// The name's text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -65,15 +65,15 @@ impl fmt::Display for BoardName {
     }
 }
 
-/// Bound of a title, in Unicode scalar values.
+/// The longest title, in Unicode scalar values.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// What a board is called in a sentence; may be empty. One line without control characters.
+/// A board's title for people: one line without control characters; may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BoardTitle(String);
 
 impl BoardTitle {
-    /// The title's text.
+    /// Returns the title as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,33 +104,33 @@ impl FromStr for BoardTitle {
 /// A board, without its topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// Its name.
+    /// The board's name in addresses.
     pub name: BoardName,
-    /// Its title; may be empty.
+    /// The board's title; may be empty.
     pub title: String,
     /// Who may read it and post on it.
     pub policies: Policies,
     /// The revision of its newest change.
     pub revision: Revision,
-    /// How many topics it has that are not archived.
+    /// The number of topics that are not archived.
     pub topics: u64,
 }
 
 /// The name and the policies of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardInfo {
-    /// Its name.
+    /// The board's name in addresses.
     pub name: BoardName,
     /// Who may read it and post on it.
     pub policies: Policies,
 }
 
-/// What became of a board that was created, changed or deleted.
+/// The result of creating, changing or deleting a board.
 #[derive(Clone, Debug)]
 pub struct BoardChange {
     /// The revision of its newest change.
     pub revision: Revision,
-    /// Its name and policies now; `None` once it is deleted.
+    /// The board's name and policies after the change; `None` if it was deleted.
     pub standing: Option<BoardInfo>,
     /// The revision since which the name has meant this board, if that changed.
     pub named_at: Option<Revision>,
@@ -141,13 +141,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_the_names_of_the_contract_and_no_other() {
+    fn accepts_the_names_of_the_contract() {
         for name in ["main", "0", "a-b", "a-", &"x".repeat(63)] {
             assert_eq!(
                 name.parse::<BoardName>().map(|name| name.to_string()),
                 Ok(name.to_owned())
             );
         }
+    }
+
+    #[test]
+    fn refuses_every_other_name() {
         for name in [
             "",
             "-a",

@@ -39,15 +39,15 @@ pub use replay::HistoryRange;
 /// A board as it was read from the database.
 #[derive(Debug)]
 pub struct BoardLoad {
-    /// The board's key.
+    /// The board's key in the database.
     pub board_id: BoardId,
-    /// Who may do what there.
+    /// Who may read the board and post on it.
     pub policies: Policies,
-    /// Its live list.
+    /// The board's live list.
     pub snapshot: Snapshot,
-    /// Its newest history, up to the snapshot.
+    /// The board's newest history, up to the snapshot.
     pub tail: ReplayBuffer,
-    /// The name has meant this board since this revision.
+    /// The revision since which the name has meant this board.
     pub named_at: Revision,
 }
 
@@ -68,9 +68,9 @@ pub struct BoardState {
     /// How often a board was renamed, deleted or got other policies while this one was not loaded: it may have been this one, and
     /// loads that began before do not count.
     invalidations: u64,
-    /// The epoch that readings must be of, once a new one has begun.
+    /// The epoch that loads must be of, once a new one has begun.
     epoch: Option<Epoch>,
-    /// A new epoch has begun, and the audience has not been sent its list yet.
+    /// A new epoch has begun, and the readers have not been sent its list yet.
     restarted: bool,
     /// Since when it has been impossible to read the board, although it changed.
     stale_since: Option<DateTime<Utc>>,
@@ -87,13 +87,13 @@ pub(crate) enum StateChange {
     HistoryReset(Arc<Snapshot>),
     /// The board has to be read again.
     Reload,
-    /// The database shows something else at the same revision.
+    /// The database shows another list at the same revision.
     Differs,
 }
 
 impl BoardState {
-    /// Returns the snapshot if it is the newest: kept by the follower while somebody watches (a watched
-    /// snapshot never expires), for `ttl` after the load otherwise.
+    /// Returns the snapshot if it is the newest: kept by the follower while the board has readers
+    /// (`watched`), and good for `ttl` after the load otherwise.
     #[must_use]
     pub fn current(&self, watched: bool, now: Instant, ttl: Duration) -> Option<&Arc<Snapshot>> {
         let loaded = self.loaded.as_ref()?;
@@ -140,8 +140,8 @@ impl BoardState {
         self.current(false, now, ttl).is_none()
     }
 
-    /// Takes what was read from the database, never stepping back behind what is shown already.
-    /// If a snapshot that still counts is replaced, its readers are sent the difference.
+    /// Installs what was read from the database, unless a newer list is shown already. If a snapshot that still counts is
+    /// replaced, its readers are sent the difference.
     ///
     /// # Errors
     /// [`StaleLoad`] if a change that the follower could not apply is missing from it.
@@ -151,69 +151,36 @@ impl BoardState {
         now: Instant,
         topics_max: usize,
     ) -> Result<StateChange, StaleLoad> {
-        let BoardLoad {
-            board_id,
-            policies,
-            snapshot,
-            tail,
-            named_at,
-        } = load;
         let is_of_another_epoch = self
             .epoch
             .as_ref()
-            .is_some_and(|epoch| *epoch != snapshot.cursor().epoch);
-        if is_of_another_epoch || snapshot.revision() < self.missed {
+            .is_some_and(|epoch| *epoch != load.snapshot.cursor().epoch);
+        if is_of_another_epoch || load.snapshot.revision() < self.missed {
             self.is_overtaken = true;
             return Err(StaleLoad);
         }
         (self.stale_since, self.is_overtaken) = (None, false);
-        let Some(loaded) = self.loaded.as_mut().filter(|loaded| !loaded.stale) else {
-            let snapshot = Arc::new(snapshot);
-            let restarted = std::mem::take(&mut self.restarted).then(|| Arc::clone(&snapshot));
+        Ok(match &mut self.loaded {
+            Some(loaded) if !loaded.stale => loaded.refresh(load, now, topics_max),
+            _ => self.install_first(load, now),
+        })
+    }
+
+    /// Installs a load where there is no list to compare it with, or only one that misses changes.
+    fn install_first(&mut self, load: BoardLoad, now: Instant) -> StateChange {
+        let loaded = LoadedBoard::new(load, now);
+        let snapshot = Arc::clone(&loaded.snapshot);
+        let outdated = self.loaded.replace(loaded);
+        if std::mem::take(&mut self.restarted) {
+            return StateChange::HistoryReset(snapshot);
+        }
+        match outdated {
             // While the database was away, readers may have been brought to the list that is replaced.
-            let outdated = self.loaded.take();
-            let change = match (restarted, outdated) {
-                (Some(snapshot), _) => StateChange::HistoryReset(snapshot),
-                (None, Some(mut outdated))
-                    if outdated.snapshot.revision() < snapshot.revision() =>
-                {
-                    outdated.restate(Arc::clone(&snapshot))
-                }
-                (None, _) => StateChange::None,
-            };
-            self.loaded = Some(LoadedBoard {
-                board_id,
-                policies,
-                snapshot,
-                tail,
-                named_at,
-                searched: None,
-                loaded_at: now,
-                stale: false,
-            });
-            return Ok(change);
-        };
-        let (shown, found) = (loaded.snapshot.revision(), snapshot.revision());
-        if found < shown {
-            // What is shown is newer, and so are its policies.
-            return Ok(StateChange::None);
+            Some(mut outdated) if outdated.snapshot.revision() < snapshot.revision() => {
+                outdated.restate(snapshot)
+            }
+            _ => StateChange::None,
         }
-        (loaded.loaded_at, loaded.policies, loaded.named_at) =
-            (now, policies, loaded.named_at.max(named_at));
-        if found == shown {
-            let differs = loaded.snapshot.topics() != snapshot.topics();
-            return Ok(if differs {
-                StateChange::Differs
-            } else {
-                StateChange::None
-            });
-        }
-        // What was read knows its own history; ours has a gap before it.
-        (loaded.tail, loaded.searched) = (tail, None);
-        if shown < loaded.tail.floor() {
-            return Ok(loaded.restate(Arc::new(snapshot)));
-        }
-        Ok(loaded.show(loaded.snapshot.replaced_by(snapshot, topics_max)))
     }
 
     /// Applies changes. A board without readers is only marked stale. One that has readers and no list to apply them to is loaded
@@ -244,7 +211,7 @@ impl BoardState {
         }
     }
 
-    /// Marks a board that changed more than is worth following.
+    /// Marks the board as stale up to `revision`, because it changed more than is worth following.
     pub(crate) fn mark_stale(&mut self, revision: Revision) {
         if let Some(loaded) = &mut self.loaded {
             loaded.stale = true;
@@ -252,14 +219,14 @@ impl BoardState {
         self.missed = self.missed.max(revision);
     }
 
-    /// Notes that the board could not be read since then, although it changed up to `revision`. What is
-    /// shown stays, and counts as overtaken until it is read.
+    /// Notes that the board, which changed up to `revision`, could not be read from `since` on. What is shown
+    /// stays, and counts as out of date until the board is read.
     pub(crate) fn become_stale(&mut self, since: DateTime<Utc>, revision: Revision) {
         self.stale_since.get_or_insert(since);
         self.missed = self.missed.max(revision);
     }
 
-    /// Forgets everything, because a new epoch has begun: only readings of it count from here on.
+    /// Forgets everything, because a new epoch has begun: only loads of it count from here on.
     pub(crate) fn restart(&mut self, epoch: Epoch) {
         *self = Self {
             epoch: Some(epoch),
@@ -273,8 +240,8 @@ impl BoardState {
         self.loaded = None;
     }
 
-    /// Takes the policies that the board has from `revision` on, and since when it has had its name, if that
-    /// changed. A reading from before does not count.
+    /// Sets the policies that the board has from `revision` on, and since when it has had its name, if that
+    /// changed. A load from before does not count.
     pub(crate) fn apply_policies(
         &mut self,
         policies: Policies,

@@ -13,61 +13,61 @@ pub enum ChangeKind {
     Delete,
     /// The server moved a topic out of a full board. No live list changes by it.
     Archive,
-    /// What the board shows changed in ways that no single row tells: every topic went at once, or rows were
-    /// changed behind the triggers' back. The list has to be read.
+    /// The list changed in a way that no single row describes: all topics were deleted at once, or rows were
+    /// changed without the triggers. The list has to be read from the database.
     Clear,
-    /// The board itself was made, changed or deleted.
+    /// The board itself was created, changed or deleted.
     Board,
-    /// A token was made, changed or ended.
+    /// A token was created, changed or revoked.
     Token,
-    /// Something that a later version writes, while both share a database.
+    /// A kind that only a later version of the server knows, while both share a database.
     Unknown,
 }
 
-/// A row of the change log as it stands there.
+/// A row of the change log, as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Its place within its revision, and in the log.
+    /// The row's key, which orders the rows within a revision.
     pub place: i64,
-    /// Its place in the order of commits.
+    /// The number of the commit in the order of commits.
     pub revision: Revision,
-    /// What happened.
+    /// What the commit did.
     pub kind: ChangeKind,
-    /// The topic, if it is about one.
+    /// The topic, if the row is about one.
     pub topic_id: Option<TopicId>,
 }
 
 /// One row of the change log, with the topic as it stood when the log was read.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Its place in the order of commits.
+    /// The number of the commit in the order of commits.
     pub revision: Revision,
-    /// What happened.
+    /// What the commit did.
     pub kind: ChangeKind,
-    /// The board's key.
+    /// The board's key in the database.
     pub board_id: BoardId,
-    /// How the board stands at the read, or `None` once it is gone.
+    /// The board when the log was read, or `None` if it was deleted by then.
     pub board: Option<BoardInfo>,
-    /// Whether the board has had its name since this change.
+    /// Whether this change made the name mean this board.
     pub names_board: bool,
-    /// The topic, if it is about one.
+    /// The topic, if the row is about one.
     pub topic_id: Option<TopicId>,
-    /// The topic as it stood at the read, or `None` if the board does not show it.
+    /// The topic when the log was read, or `None` if the board did not show it then.
     pub topic: Option<Arc<Topic>>,
 }
 
-/// What a stretch of the log comes to for one board: the state of each topic that it touched, as
-/// of the read. The last change of a topic wins, so the order within no longer matters.
+/// The changes of one board in a part of the log: the state of each topic that was touched, as of
+/// the read. The last change of a topic wins, so the order within no longer matters.
 #[derive(Clone, Debug, Default)]
 pub struct BoardChanges {
-    /// Every revision that there was, in order.
+    /// Every revision that may have changed the list, in order.
     revisions: Vec<Revision>,
     topics: BTreeMap<TopicId, (Revision, Option<Arc<Topic>>)>,
     cleared_at: Option<Revision>,
 }
 
 impl BoardChanges {
-    /// New topics, all of one revision.
+    /// Returns the changes of one commit that created `topics`.
     #[must_use]
     pub fn created(revision: Revision, topics: impl IntoIterator<Item = Arc<Topic>>) -> Self {
         let topics = topics
@@ -81,7 +81,7 @@ impl BoardChanges {
         }
     }
 
-    /// Takes one more row, later than those before it.
+    /// Adds a row, which must be later than those before it.
     pub fn push(&mut self, change: &Change) {
         let follows_the_list = matches!(
             change.kind,
@@ -101,7 +101,7 @@ impl BoardChanges {
         }
     }
 
-    /// The newest revision that changed the board.
+    /// Returns the newest revision that changed the board, or zero if there is no change.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.topics
@@ -112,7 +112,7 @@ impl BoardChanges {
             .unwrap_or_default()
     }
 
-    /// The topics touched after `revision`, each as it stands now (`None`: not shown).
+    /// Returns the topics touched after `revision`, each as of the read (`None`: not shown).
     pub(crate) fn after(
         &self,
         revision: Revision,
@@ -123,7 +123,7 @@ impl BoardChanges {
             .map(|(id, (_, topic))| (*id, topic.as_ref()))
     }
 
-    /// Which topics were touched after `revision`, and at which revision last, in that order.
+    /// Returns the topics touched after `revision`, in the order of their last change, with the revision of it.
     pub(crate) fn touched_after(&self, revision: Revision) -> Vec<(Revision, TopicId)> {
         let mut touched: Vec<_> = self
             .topics
@@ -135,12 +135,12 @@ impl BoardChanges {
         touched
     }
 
-    /// The first revision after `revision`.
+    /// Returns the first revision after `revision`, if there is one.
     pub(crate) fn first_after(&self, revision: Revision) -> Option<Revision> {
         self.revisions.iter().copied().find(|at| *at > revision)
     }
 
-    /// Whether everything went at once after `revision`.
+    /// Returns whether the list has to be read because of a change after `revision`.
     pub(crate) fn cleared_after(&self, revision: Revision) -> bool {
         self.cleared_at.is_some_and(|at| at > revision)
     }

@@ -6,20 +6,20 @@ use thiserror::Error;
 
 use crate::Revision;
 
-/// One incarnation of one database: 1 to 16 lower-case hex digits. A cursor of another epoch
-/// means nothing here.
+/// The identity of one history of a database: 1 to 16 lower-case hex digits. A cursor of another
+/// epoch is void.
 ///
-/// One pointer: every open stream keeps one.
+/// It is one pointer in size, since every open stream keeps one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<Box<str>>);
 
-/// Text that is no cursor.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a cursor is <epoch>-<revision>: up to 16 lower-case hex digits, a dash and a number")]
 pub struct CursorError;
 
 impl Epoch {
-    /// The epoch's digits.
+    /// Returns the epoch's hex digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,8 +30,10 @@ impl FromStr for Epoch {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let fits = (1..=16).contains(&text.len()) && text.bytes().all(hex);
+        let is_hex = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let fits = (1..=16).contains(&text.len()) && is_hex;
         if fits {
             Ok(Self(Arc::new(text.into())))
         } else {
@@ -49,16 +51,16 @@ impl fmt::Display for Epoch {
 /// A place in history, written `<epoch>-<revision>`: SSE `id`, `ETag` and resume token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The history it belongs to.
+    /// The history that it belongs to.
     pub epoch: Epoch,
-    /// The place in it.
+    /// The last revision that the reader has seen.
     pub revision: Revision,
 }
 
 impl Cursor {
-    /// Whether whoever stands here has seen all that was there at `other`: in the same history, as
-    /// far or further. Nodes may give the same list different cursors, if what came between left
-    /// no trace on it.
+    /// Returns whether a reader at this cursor has seen everything up to `other`: it is in the same
+    /// epoch, at the same revision or a later one. Two nodes may show the same list with different
+    /// cursors, if the changes between them left no trace on it.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.epoch == other.epoch && self.revision >= other.revision
@@ -118,9 +120,12 @@ mod tests {
         }
     }
 
+    fn cursor(text: &str) -> Cursor {
+        text.parse().expect("a cursor")
+    }
+
     #[test]
     fn covers_its_own_history_up_to_itself() {
-        let cursor = |text: &str| text.parse::<Cursor>().expect("a cursor");
         assert!(cursor("a-7").covers(&cursor("a-7")) && cursor("a-8").covers(&cursor("a-7")));
         assert!(!cursor("a-6").covers(&cursor("a-7")) && !cursor("b-8").covers(&cursor("a-7")));
     }

@@ -10,6 +10,7 @@ use crate::Topic;
 pub struct Digest(u64);
 
 impl Digest {
+    /// Computes the digest of a list of topics.
     pub(crate) fn of(topics: &[Arc<Topic>]) -> Self {
         Self::of_pairs(
             topics

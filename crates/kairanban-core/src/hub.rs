@@ -32,15 +32,25 @@ pub struct Hub {
     lag_max: usize,
 }
 
-/// The list of a board in memory.
+/// A board in memory whose list is up to date.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Its key.
+    /// The board's key in the database.
     pub board_id: BoardId,
-    /// Who may do what there.
+    /// Who may read the board and post on it.
     pub policies: Policies,
-    /// Its list.
+    /// The board's live list.
     pub snapshot: Arc<Snapshot>,
+}
+
+impl Shown {
+    fn of(board: &BoardState) -> Option<Self> {
+        Some(Self {
+            board_id: board.board_id()?,
+            policies: board.policies()?,
+            snapshot: Arc::clone(board.newest()?),
+        })
+    }
 }
 
 impl Hub {
@@ -84,8 +94,8 @@ impl Hub {
         channel.send(change, &live)
     }
 
-    /// Does the same for a board whose name may have changed. Returns `None` if the board of that name is not in memory, or is
-    /// another one: then nothing was published, and the change has to be read from the log.
+    /// Sends changes as [`publish`](Self::publish) does, but only if the name `board` still means the board `is`. Returns `None` if
+    /// it does not, or is not in memory: then nothing was published, and the change has to be read from the log.
     pub fn publish_if(
         &self,
         board: &BoardName,
@@ -101,7 +111,7 @@ impl Hub {
         Some(channel.send(change, &live))
     }
 
-    /// Takes a board that a reader loaded. `began` is the channel's [`BoardState::invalidations`](crate::BoardState::invalidations)
+    /// Installs a board that a reader loaded. `began` is the channel's [`BoardState::invalidations`](crate::BoardState::invalidations)
     /// before the load.
     ///
     /// # Errors
@@ -120,8 +130,8 @@ impl Hub {
         self.install_locked(channel, live, loaded, now)
     }
 
-    /// Takes a board that the follower loaded in its turn, during which nothing can invalidate the load. If that overtook the
-    /// follower, the board's readers are sent the difference.
+    /// Installs a board that the follower loaded, which nothing can invalidate, as it publishes nothing meanwhile. If the load is
+    /// newer than what was published, the board's readers are sent the difference.
     ///
     /// # Errors
     /// [`StaleLoad`] if it was read too early: read again.
@@ -160,8 +170,8 @@ impl Hub {
         Ok(published)
     }
 
-    /// Notes that a board changed up to `revision` in ways that were not followed. Returns whether it has
-    /// readers, so that it has to be read again.
+    /// Marks a board as stale up to `revision`, because its changes were not followed. Returns whether it has
+    /// readers, which means that it has to be read again.
     pub fn mark_stale(&self, board: &BoardName, revision: Revision) -> bool {
         let Some(channel) = self.get(board) else {
             return false;
@@ -187,9 +197,8 @@ impl Hub {
         }
     }
 
-    /// Takes how boards stand now that they were changed. Streams of boards that were deleted or renamed, or whose name went
-    /// to another board, end; those of boards that take a token now look for theirs.
-    /// Returns how many boards were removed.
+    /// Applies changes of boards. Ends the streams of boards that were deleted or renamed, or whose name means another board
+    /// now; streams of boards that are private now check their permission. Returns the number of boards that were removed.
     pub fn apply_policies(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
         if boards.is_empty() {
             return 0;
@@ -228,7 +237,7 @@ impl Hub {
     /// are sent the new list with the next load.
     pub fn restart(&self, epoch: &Epoch) -> Vec<BoardName> {
         let all = self.all().into_iter();
-        // Before the look at who watches: later readers load the board themselves.
+        // Before `is_watched` is asked: later readers load the board themselves.
         let watched = all
             .inspect(|(_, channel)| channel.live().restart(epoch.clone()))
             .filter(|(_, channel)| channel.is_watched());
@@ -237,7 +246,7 @@ impl Hub {
 
     /// Removes boards without readers whose snapshot is out of date.
     pub fn evict(&self, now: Instant, ttl: Duration) {
-        // A count of one says that only the map holds it, and the map is locked here.
+        // At a count of one only the map holds it, and the map is locked here.
         self.boards.retain(|_, channel| {
             Arc::strong_count(channel) > 1
                 || channel.is_watched()
@@ -245,15 +254,14 @@ impl Hub {
         });
     }
 
-    /// Forgets a board that turned out not to exist, unless others are still waiting for it: they
-    /// may find that it has been made meanwhile.
+    /// Forgets a board that turned out not to exist, unless other readers are waiting for it: they
+    /// may find that it has been created meanwhile.
     pub fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>) {
-        // Two holders: the map and the caller.
-        let unused = |current: &Arc<BoardChannel>| {
-            Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2
-        };
-        self.boards
-            .remove_if(board, |_, current| unused(current) && !current.is_watched());
+        self.boards.remove_if(board, |_, current| {
+            // Two holders: the map and the caller.
+            let is_unused = Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2;
+            is_unused && !current.is_watched()
+        });
     }
 
     /// Returns the boards that have readers and a list that is outdated: what the readers were sent may miss a change.
@@ -281,21 +289,13 @@ impl Hub {
     /// Returns each board in memory whose list is up to date, to compare it with the database.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {
-        let shown = |channel: &BoardChannel| {
-            let live = channel.live();
-            Some(Shown {
-                board_id: live.board_id()?,
-                policies: live.policies()?,
-                snapshot: Arc::clone(live.newest()?),
-            })
-        };
         self.all()
             .iter()
-            .filter_map(|(_, channel)| shown(channel))
+            .filter_map(|(_, channel)| Shown::of(&channel.live()))
             .collect()
     }
 
-    /// Collected first, so that no guard of the map is held while a board is locked.
+    /// Returns all boards, collected so that no guard of the map is held while a board is locked.
     fn all(&self) -> Vec<(BoardName, Arc<BoardChannel>)> {
         self.boards
             .iter()

@@ -1,21 +1,21 @@
-//! Repeating a request without repeating its effect.
+//! Idempotency keys, with which a request is repeated without repeating its effect.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// What a client calls one of its requests, so that it may send it again: 1 to 255 visible ASCII
-/// characters.
+/// Names a request, so that a client may repeat it without repeating its effect: 1 to 255 visible
+/// ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
 
-/// Text that is no key.
+/// The text is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an Idempotency-Key is 1 to 255 visible ASCII characters")]
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
-    /// The key's text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! What is wrong with a value that somebody sent.
+//! Why a value that a client sent is not allowed.
 
 use thiserror::Error;
 
@@ -15,31 +15,31 @@ pub struct Invalid {
 /// The rule that a value breaks. The text follows the field's name in a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidReason {
-    /// Nothing that a reader would see.
+    /// Empty, or nothing that a reader would see.
     #[error("must not be empty")]
     Empty,
-    /// Over the bound, counted in Unicode scalar values.
+    /// Too long, counted in Unicode scalar values.
     #[error("must have at most {chars_max} characters")]
     TooLong {
-        /// The bound.
+        /// The largest number of characters.
         chars_max: usize,
     },
     /// A control character other than newline and tab, or a bidirectional override.
     #[error("must not contain control, text direction or byte order characters")]
     ForbiddenCharacter,
-    /// No board name.
+    /// A word that is no board's name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
-    /// None of the words that it may be.
+    /// A word that is not in the list of allowed ones.
     #[error("must be {words}")]
     NotOneOf {
-        /// The words.
+        /// The allowed words, as a phrase.
         words: &'static str,
     },
     /// More marks on one letter than any script has.
     #[error("must not pile up marks on one letter")]
     PiledMarks,
-    /// Not a time to come.
+    /// A time that is not in the future.
     #[error("must lie in the future")]
     Past,
     /// A time that not every database can hold.
@@ -51,7 +51,7 @@ pub enum InvalidReason {
 }
 
 impl InvalidReason {
-    /// The stable code that programs and translations go by.
+    /// Returns the stable code, which programs and translations use.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {

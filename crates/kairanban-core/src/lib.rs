@@ -4,8 +4,8 @@
 //! [`Revision`], a [`Patch`] turns one snapshot into a later one, and the [`Hub`] is the fan-out
 //! point where updates meet the streams that wait for them.
 //!
-//! Nothing here opens a socket, a file or a database, and nothing reads a clock: whoever needs
-//! the time is handed it. That is what makes the ordering rules testable as plain functions.
+//! Nothing here opens a socket, a file or a database, and nothing reads a clock: the time is
+//! passed in. That is what makes the ordering rules testable as plain functions.
 
 mod audit;
 mod board;
@@ -40,7 +40,7 @@ pub use board_state::{BoardLoad, BoardState, HistoryRange, StaleLoad};
 pub use change::{BoardChanges, Change, ChangeKind, LogEntry};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;
-pub use history::{Found, LogPosition, LogRow, Restored, Verdict, Witness, judge};
+pub use history::{FoundDatabase, LogPosition, LogRow, Restored, Verdict, Witness, judge};
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};

@@ -26,7 +26,7 @@ pub enum StartAt {
     Invalid,
 }
 
-/// Text that names no start.
+/// The text does not say where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("expected a cursor, `now`, `earliest`, or a time ago such as `10m` (s, m, h or d)")]
 pub struct StartAtError;
@@ -75,15 +75,15 @@ fn ago(text: &str) -> Option<Duration> {
 /// What a reader is sent first.
 #[derive(Clone, Debug)]
 pub enum Opening {
-    /// Nothing: it is up to date, or asked for changes only.
+    /// Nothing, because the reader is up to date, or asked for changes only.
     Nothing,
     /// What changed since its cursor.
     Patch(Patch),
-    /// The list, because what changed after this revision is longer, or not known any more. What the reader holds is not void.
+    /// The list, because the patch from this revision would be longer, or is not known any more. What the reader holds is not void.
     SnapshotSince(Revision),
-    /// The list.
+    /// The whole list, after a `reset` if the reader's cursor is void.
     Snapshot {
-        /// Why the cursor cannot be served, if the reader has one.
+        /// Why the reader's cursor is void, if it sent one.
         reset: Option<ResetReason>,
     },
 }
@@ -109,9 +109,9 @@ impl From<Opening> for OpeningPlan {
 /// Which part of history this server knows, over all boards.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
-    /// Everything up to here is published.
+    /// All changes up to this revision are published.
     pub published: Revision,
-    /// Everything before here may have been deleted from the log.
+    /// Changes before this revision may have been deleted from the log.
     pub trimmed_to: Revision,
 }
 

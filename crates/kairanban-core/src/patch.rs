@@ -7,22 +7,22 @@ use crate::{
     BoardChanges, BoardName, Cursor, Digest, Revision, Snapshot, Topic, TopicId, WireCache,
 };
 
-/// One step of a [`Patch`]. Absolute: doing it twice does no harm.
+/// One step of a [`Patch`]. It is idempotent: applying it twice does no harm.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Insert by id, or replace.
     Set(Arc<Topic>),
-    /// Remove, if there.
+    /// Remove by id, if the list has it.
     Delete {
-        /// Which.
+        /// The topic to remove.
         id: TopicId,
-        /// Pushed out by a full board, not deleted by somebody.
+        /// Whether a full board pushed it out, instead of a delete.
         archived: bool,
     },
 }
 
 impl Op {
-    /// The topic that it is about.
+    /// Returns the id of the topic that the step sets or removes.
     #[must_use]
     pub fn topic_id(&self) -> TopicId {
         match self {
@@ -35,7 +35,7 @@ impl Op {
 /// Turns any snapshot of `board` at a revision from `from` on, but before `to`, into the one at `to`.
 #[derive(Clone, Debug)]
 pub struct Patch {
-    /// The board.
+    /// The name of the board.
     pub board: BoardName,
     /// The oldest revision that it applies to.
     pub from: Revision,
@@ -47,14 +47,14 @@ pub struct Patch {
     pub ops: Vec<Op>,
 }
 
-/// What goes out on a board's channel: the changed topic list, and the way to it from the one before.
+/// One change of a board's list, as it is sent to all readers: the new list, and the patch to it.
 #[derive(Debug)]
 pub struct Update {
     /// The list after the change.
     pub snapshot: Arc<Snapshot>,
-    /// The way to it.
+    /// The patch from the list before to this one.
     pub patch: Patch,
-    /// What is new on it, not only changed or back.
+    /// The topics that are new on the list, not only changed or back on it.
     pub posted: Vec<Arc<Topic>>,
     wire_cache: WireCache,
 }
@@ -69,7 +69,7 @@ impl Update {
         }
     }
 
-    /// The revision that it leads to.
+    /// Returns the revision that it leads to.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.snapshot.revision()
@@ -85,7 +85,7 @@ impl Update {
 /// The result of applying changes to a snapshot.
 #[derive(Debug)]
 pub enum Applied {
-    /// The list shows the same as before, at a later revision: what came in between went again.
+    /// The list shows the same as before, at a later revision: what was added in between was removed again.
     Same(Arc<Snapshot>),
     /// The next snapshot and the way to it.
     Updated(Arc<Update>),
@@ -139,6 +139,7 @@ impl Snapshot {
         self.towards(next, |id| first.is_some_and(|first| id < first))
     }
 
+    /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed out.
     fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
         let ops = difference(self.topics(), next.topics(), archived);
         if ops.is_empty() {
@@ -165,33 +166,30 @@ impl Snapshot {
     }
 }
 
-/// The ops that turn one list in id order into another.
+/// Returns the ops that turn one list in id order into another: first the deletes, then the sets.
 fn difference(
     old: &[Arc<Topic>],
     new: &[Arc<Topic>],
     archived: impl Fn(TopicId) -> bool,
 ) -> Vec<Op> {
-    let kept = |topic: &&Arc<Topic>| new.binary_search_by_key(&topic.id, |new| new.id).is_ok();
-    let gone = old
-        .iter()
-        .filter(|topic| !kept(topic))
-        .map(|topic| Op::Delete {
-            id: topic.id,
-            archived: archived(topic.id),
-        });
-    let same = |topic: &&Arc<Topic>| {
-        let before = old
-            .binary_search_by_key(&topic.id, |old| old.id)
-            .ok()
-            .map(|at| &old[at]);
-        before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
-    };
-    gone.chain(
-        new.iter()
-            .filter(|topic| !same(topic))
-            .map(|topic| Op::Set(Arc::clone(topic))),
-    )
-    .collect()
+    let gone = old.iter().filter(|topic| find(new, topic.id).is_none());
+    let deletes = gone.map(|topic| Op::Delete {
+        id: topic.id,
+        archived: archived(topic.id),
+    });
+    let changed = new.iter().filter(|topic| {
+        let before = find(old, topic.id);
+        !before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
+    });
+    deletes
+        .chain(changed.map(|topic| Op::Set(Arc::clone(topic))))
+        .collect()
+}
+
+/// Returns the topic with this id, from a list in id order.
+fn find(topics: &[Arc<Topic>], id: TopicId) -> Option<&Arc<Topic>> {
+    let at = topics.binary_search_by_key(&id, |topic| topic.id).ok()?;
+    Some(&topics[at])
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use crate::{Policies, PostPolicy, ReadPolicy, Scope};
 /// What a caller wants to do on a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Read its list, its topics and its log.
+    /// Read the board's list, its topics and its log.
     Read,
-    /// Post a topic.
+    /// Post a topic on it.
     Post,
 }
 
@@ -29,7 +29,7 @@ impl Policies {
     /// this board, if there is one.
     ///
     /// # Errors
-    /// The reason why not.
+    /// [`NotPermitted`] says why not.
     pub fn permit(self, scope: Option<Scope>, action: Action) -> Result<(), NotPermitted> {
         if self.read == ReadPolicy::Token && scope.is_none() {
             return Err(NotPermitted::Hidden);
@@ -56,59 +56,67 @@ impl Policies {
 mod tests {
     use super::*;
 
+    use NotPermitted::{Closed, Hidden, ScopeTooSmall, TokenRequired};
+
+    /// What is decided for callers without a token, and with the scopes `read`, `post` and `admin`.
+    type ByScope = [Result<(), NotPermitted>; 4];
+
+    const READ: ByScope = [Err(Hidden), Ok(()), Ok(()), Ok(())];
+
+    /// The policies for reading and for posting, who may read, and who may post.
+    const TABLE: [(&str, &str, ByScope, ByScope); 6] = [
+        ("open", "open", [Ok(()); 4], [Ok(()); 4]),
+        (
+            "open",
+            "token",
+            [Ok(()); 4],
+            [Err(TokenRequired), Err(ScopeTooSmall), Ok(()), Ok(())],
+        ),
+        ("open", "closed", [Ok(()); 4], [Err(Closed); 4]),
+        ("token", "open", READ, READ),
+        (
+            "token",
+            "token",
+            READ,
+            [Err(Hidden), Err(ScopeTooSmall), Ok(()), Ok(())],
+        ),
+        (
+            "token",
+            "closed",
+            READ,
+            [Err(Hidden), Err(Closed), Err(Closed), Err(Closed)],
+        ),
+    ];
+
+    const SCOPES: [Option<Scope>; 4] = [
+        None,
+        Some(Scope::Read),
+        Some(Scope::Post),
+        Some(Scope::Admin),
+    ];
+
+    fn policies(read: &str, post: &str) -> Policies {
+        Policies {
+            read: read.parse().expect("a policy"),
+            post: post.parse().expect("a policy"),
+        }
+    }
+
     #[test]
     fn each_policy_permits_each_scope_what_it_should() {
-        use NotPermitted::{Closed, Hidden, ScopeTooSmall, TokenRequired};
-        let scopes = [
-            None,
-            Some(Scope::Read),
-            Some(Scope::Post),
-            Some(Scope::Admin),
-        ];
-        // For each scope in turn: whether it may read, and whether it may post.
-        let table = [
-            ("open", "open", [Ok(()); 4], [Ok(()); 4]),
-            (
-                "open",
-                "token",
-                [Ok(()); 4],
-                [Err(TokenRequired), Err(ScopeTooSmall), Ok(()), Ok(())],
-            ),
-            ("open", "closed", [Ok(()); 4], [Err(Closed); 4]),
-            (
-                "token",
-                "open",
-                [Err(Hidden), Ok(()), Ok(()), Ok(())],
-                [Err(Hidden), Ok(()), Ok(()), Ok(())],
-            ),
-            (
-                "token",
-                "token",
-                [Err(Hidden), Ok(()), Ok(()), Ok(())],
-                [Err(Hidden), Err(ScopeTooSmall), Ok(()), Ok(())],
-            ),
-            (
-                "token",
-                "closed",
-                [Err(Hidden), Ok(()), Ok(()), Ok(())],
-                [Err(Hidden), Err(Closed), Err(Closed), Err(Closed)],
-            ),
-        ];
-        for (read, post, may_read, may_post) in table {
-            let policies = Policies {
-                read: read.parse().expect("a policy"),
-                post: post.parse().expect("a policy"),
-            };
-            for (at, scope) in scopes.into_iter().enumerate() {
-                let found =
-                    [Action::Read, Action::Post].map(|action| policies.permit(scope, action));
-                assert_eq!(
-                    found,
-                    [may_read[at], may_post[at]],
-                    "{read} {post} {scope:?}"
-                );
-            }
-            assert_eq!(policies.is_public(), read == "open");
+        for (read, post, may_read, may_post) in TABLE {
+            let policies = policies(read, post);
+            let found = SCOPES.map(|scope| policies.permit(scope, Action::Read));
+            assert_eq!(found, may_read, "reading, {read} {post}");
+            let found = SCOPES.map(|scope| policies.permit(scope, Action::Post));
+            assert_eq!(found, may_post, "posting, {read} {post}");
+        }
+    }
+
+    #[test]
+    fn a_board_is_public_if_its_policy_for_reading_is_open() {
+        for (read, post, ..) in TABLE {
+            assert_eq!(policies(read, post).is_public(), read == "open");
         }
     }
 }

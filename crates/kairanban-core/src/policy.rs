@@ -7,26 +7,26 @@ use crate::{Invalid, InvalidReason};
 /// Who may read a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadPolicy {
-    /// Anybody.
+    /// All clients, with or without a token.
     #[default]
     Open,
-    /// Who shows a token for it. For everybody else the board is not there.
+    /// Clients with a token for it. To other clients the board does not exist.
     Token,
 }
 
 /// Who may post on a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PostPolicy {
-    /// Anybody who may read it.
+    /// All clients that may read it.
     #[default]
     Open,
-    /// Who shows a token for it.
+    /// Clients with a token for it whose scope allows posting.
     Token,
-    /// Nobody.
+    /// No client, whatever its token.
     Closed,
 }
 
-/// Both policies of a board.
+/// The policies of a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
     /// Who may read it.
@@ -36,7 +36,7 @@ pub struct Policies {
 }
 
 impl ReadPolicy {
-    /// As it is written.
+    /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl ReadPolicy {
 }
 
 impl PostPolicy {
-    /// As it is written.
+    /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

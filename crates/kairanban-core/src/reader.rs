@@ -32,12 +32,12 @@ pub struct ReaderPosition {
     sent: Cursor,
 }
 
-/// What a stream does about one event, in the order of the fields.
+/// What a stream does for one event, in the order of the fields.
 #[derive(Debug)]
 pub struct Step {
-    /// Whether to check first that the reader may still read the board. One who may not is sent nothing more.
+    /// Whether to check first that the reader may still read the board. A reader that may not is sent nothing more.
     pub check_permission: bool,
-    /// Whether what is shown may have been overtaken, if that may have changed.
+    /// Whether the shown list may be out of date, if that may have changed.
     pub staleness: Option<Staleness>,
     /// What the reader is sent.
     pub delivery: Delivery,
@@ -50,20 +50,20 @@ pub struct Staleness {
     pub since: Option<DateTime<Utc>>,
 }
 
-/// What a reader is sent about one event.
+/// What a reader is sent for one event.
 #[derive(Debug)]
 pub enum Delivery {
-    /// Nothing, because there is nothing that the reader does not have.
+    /// Nothing, because the reader is up to date.
     Nothing,
     /// The patch to the list that the reader holds.
     Patch(Arc<Update>),
     /// The whole list, after a `reset` if there is a reason for one.
     Snapshot {
-        /// The list.
+        /// The list to send.
         snapshot: Arc<Snapshot>,
         /// The position that the reader comes from, if that is in the same epoch.
         since: Option<Revision>,
-        /// Why what the reader holds does not count any more.
+        /// Why what the reader holds is void, if it is.
         reset: Option<ResetReason>,
     },
     /// The end of the stream, because the board is gone.
@@ -101,7 +101,7 @@ impl ReaderPosition {
             Err(Lagged) => {
                 let live = live();
                 Step {
-                    // Among the missed events may be that the board takes a token now.
+                    // One of the missed events may have made the board private.
                     check_permission: true,
                     staleness: Some(Staleness {
                         since: live.stale_since(),

@@ -1,4 +1,4 @@
-//! Why what a reader holds is void.
+//! The reasons for which what a reader holds is void.
 
 /// Why a reader is sent `reset` before the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,11 +7,11 @@ pub enum ResetReason {
     Epoch,
     /// The log does not reach back to its cursor, or the name meant another board there.
     Trimmed,
-    /// The database has not come as far as its cursor.
+    /// Its cursor is later than the newest change.
     Future,
     /// The reader fell too far behind.
     Lagged,
-    /// What it sent is not a cursor.
+    /// What the reader sent is not a cursor.
     Invalid,
 }
 

@@ -11,12 +11,12 @@ use serde::Serialize;
 pub struct Revision(u64);
 
 impl Revision {
-    /// Before the first change.
+    /// The revision before the first change.
     pub const ZERO: Self = Self(0);
     /// The first value that is no revision.
     const END: u64 = 1 << 53;
 
-    /// The revision with this number, or `None` at 2^53 and above.
+    /// Returns the revision with this number, or `None` at 2^53 and above.
     #[must_use]
     pub const fn new(number: u64) -> Option<Self> {
         if number < Self::END {
@@ -26,7 +26,7 @@ impl Revision {
         }
     }
 
-    /// The number itself.
+    /// Returns the revision as a number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0

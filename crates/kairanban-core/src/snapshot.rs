@@ -18,7 +18,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Creates the list of `topics`, which are in id order, as committed at `cursor`.
+    /// Creates the list of `topics` as committed at `cursor`. They must be in id order.
     #[must_use]
     pub fn new(board: BoardName, cursor: Cursor, topics: Vec<Arc<Topic>>) -> Self {
         debug_assert!(

@@ -1,5 +1,5 @@
-//! What the hub's order rests on: a lock and a channel. They stand here so that a test can put others in their
-//! place that try out every interleaving (`tests/interleavings.rs`, feature `interleavings`).
+//! The lock and the channel that the hub's order rests on. With the feature `interleavings` they are replaced by
+//! ones that try out many interleavings of threads (`tests/interleavings.rs`).
 
 #[cfg(not(feature = "interleavings"))]
 pub use std::sync::{Mutex, MutexGuard};
@@ -29,7 +29,7 @@ pub mod broadcast {
 
     #[derive(Debug)]
     struct Channel<T> {
-        /// The newest, behind each other.
+        /// The newest values, oldest first.
         waiting: VecDeque<T>,
         sent: u64,
         receivers: usize,
@@ -93,10 +93,10 @@ pub mod broadcast {
                 self.next = oldest;
                 return Err(TryRecvError::Lagged(missed));
             }
-            let place = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
+            let index = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
             let value = channel
                 .waiting
-                .get(place)
+                .get(index)
                 .cloned()
                 .ok_or(TryRecvError::Empty)?;
             self.next += 1;

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Tokens: what they allow, and for how long.
 
 use std::str::FromStr;
 
@@ -9,16 +9,16 @@ use crate::{BoardName, Invalid, InvalidReason, text::is_bidi_control};
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Reading.
+    /// Reading boards, also private ones.
     Read,
-    /// Posting.
+    /// Posting on boards, also those that require a token.
     Post,
-    /// Everything.
+    /// Everything, with the administrative commands.
     Admin,
 }
 
 impl Scope {
-    /// As it is written.
+    /// Returns the scope as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,17 +45,17 @@ impl FromStr for Scope {
     }
 }
 
-/// Bound of a token's name, in Unicode scalar values.
+/// The longest name of a token, in Unicode scalar values.
 const NAME_CHARS_MAX: usize = 80;
 /// Times are compared as text on SQLite, and a fifth digit would sort before four.
 const YEAR_MAX: i32 = 9999;
 
-/// What a token is for, in somebody's words: one line.
+/// A token's name, which says for people what it is for: one line, not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenName(String);
 
 impl TokenName {
-    /// The text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,53 +85,54 @@ impl FromStr for TokenName {
     }
 }
 
-/// The end of a token's time, if that is one that a new token can have: yet to come, and within what both databases hold.
+/// Checks the time at which a new token is to expire: it must be in the future, and one that both databases can hold.
+/// Returns it.
 ///
 /// # Errors
-/// Which of these it is not.
+/// [`InvalidReason::Past`] or [`InvalidReason::TooFar`], for the field `expires_at`.
 pub fn expiry(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Invalid> {
-    let wrong = |reason| {
-        Err(Invalid {
-            field: "expires_at",
-            reason,
-        })
+    let reason = if at <= now {
+        InvalidReason::Past
+    } else if at.year() > YEAR_MAX {
+        InvalidReason::TooFar
+    } else {
+        return Ok(at);
     };
-    match at {
-        _ if at <= now => wrong(InvalidReason::Past),
-        _ if at.year() > YEAR_MAX => wrong(InvalidReason::TooFar),
-        _ => Ok(at),
-    }
+    Err(Invalid {
+        field: "expires_at",
+        reason,
+    })
 }
 
-/// What is known of a token. The token itself is not.
+/// Token metadata, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Its key.
+    /// The token's key in the database.
     pub id: i64,
-    /// What it is for, in somebody's words.
+    /// What it is for, in its maker's words.
     pub name: String,
-    /// What it allows.
+    /// What the token allows.
     pub scope: Scope,
-    /// The one board that it is for; `None` for all.
+    /// The only board that it is for; `None` for all boards.
     pub board: Option<BoardName>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When it expires; `None` if it does not.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When somebody ended it.
+    /// When it was revoked; `None` if it was not.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// When it was used last, to the minute.
+    /// When it was last used, to the minute; `None` if it never was.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
 impl Token {
-    /// Whether it is good at that time.
+    /// Returns whether the token is neither revoked nor expired at `now`.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Whether it allows that on that board (`None`: on all of them).
+    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
     #[must_use]
     pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
         self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
@@ -164,42 +165,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn allows_what_its_scope_its_board_and_its_time_allow() {
-        let now = DateTime::UNIX_EPOCH;
-        let board = |name: &str| name.parse::<BoardName>().expect("a name");
-        let token = Token {
+    fn board(name: &str) -> BoardName {
+        name.parse().expect("a name")
+    }
+
+    /// A token for posting on `main`, which expires at 9 seconds.
+    fn token() -> Token {
+        Token {
             id: 1,
             name: "bot".to_owned(),
             scope: Scope::Post,
             board: Some(board("main")),
-            created_at: now,
-            expires_at: Some(now + TimeDelta::seconds(9)),
+            created_at: DateTime::UNIX_EPOCH,
+            expires_at: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)),
             revoked_at: None,
             last_used_at: None,
+        }
+    }
+
+    #[test]
+    fn allows_its_scope_and_those_below_it() {
+        let (token, main) = (token(), board("main"));
+        assert!(token.allows(Scope::Read, Some(&main)));
+        assert!(token.allows(Scope::Post, Some(&main)));
+        assert!(!token.allows(Scope::Admin, Some(&main)));
+    }
+
+    #[test]
+    fn a_token_for_one_board_allows_nothing_on_others() {
+        let token = token();
+        assert!(!token.allows(Scope::Read, Some(&board("other"))));
+        assert!(!token.allows(Scope::Read, None));
+        let for_all = Token {
+            board: None,
+            ..token
         };
-        assert!(
-            token.allows(Scope::Read, Some(&board("main")))
-                && token.allows(Scope::Post, Some(&board("main")))
-        );
-        assert!(!token.allows(Scope::Admin, Some(&board("main"))));
-        assert!(
-            !token.allows(Scope::Read, Some(&board("other"))) && !token.allows(Scope::Read, None)
-        );
-        assert!(token.is_valid(now) && !token.is_valid(now + TimeDelta::seconds(9)));
-        assert!(
-            !Token {
-                revoked_at: Some(now),
-                ..token.clone()
-            }
-            .is_valid(now)
-        );
-        assert!(
-            Token {
-                board: None,
-                ..token
-            }
-            .allows(Scope::Read, None)
-        );
+        assert!(for_all.allows(Scope::Read, Some(&board("other"))));
+        assert!(for_all.allows(Scope::Read, None));
+    }
+
+    #[test]
+    fn is_valid_until_it_expires_or_is_revoked() {
+        let (token, now) = (token(), DateTime::UNIX_EPOCH);
+        assert!(token.is_valid(now));
+        assert!(!token.is_valid(now + TimeDelta::seconds(9)));
+        let revoked = Token {
+            revoked_at: Some(now),
+            ..token
+        };
+        assert!(!revoked.is_valid(now));
     }
 }

@@ -1,4 +1,4 @@
-//! A notice on a board, and what somebody may write on one.
+//! Topics, the notices on a board, and the rules for their text.
 
 use chrono::{DateTime, Utc};
 
@@ -7,19 +7,19 @@ use crate::{
     text::{hides_something, is_bidi_control, is_mark, looks_empty},
 };
 
-/// Bound of a comment, in Unicode scalar values.
+/// The longest comment, in Unicode scalar values.
 pub const COMMENT_CHARS_MAX: usize = 2_000;
-/// Bound of an author, in Unicode scalar values.
+/// The longest author, in Unicode scalar values.
 pub const AUTHOR_CHARS_MAX: usize = 80;
-/// Bound of the marks on one letter; the tallest stacks of living scripts have about half of that.
+/// The most combining marks on one letter; the tallest stacks of living scripts have about half of that.
 const MARKS_MAX: usize = 10;
 
-/// The database's key of a topic; never given twice, not even after a delete.
+/// The database's key of a topic; never used twice, not even after a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub i64);
 
 impl TopicId {
-    /// The number, for the digest. The schema keeps ids positive.
+    /// Returns the id as a number, for the digest. The schema keeps ids positive.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.unsigned_abs()
@@ -29,23 +29,23 @@ impl TopicId {
 /// A notice on a board, as committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// Its key.
+    /// The topic's key in the database.
     pub id: TopicId,
-    /// The text, with LF line ends when it came through this server.
+    /// The text, with LF as line ends if this server wrote it.
     pub comment: String,
-    /// Who says they wrote it; may be empty.
+    /// The author's name as they sent it; may be empty.
     pub author: String,
     /// When it was first written.
     pub created_at: DateTime<Utc>,
-    /// When its row last changed, as its writers keep it.
+    /// When its row last changed, as set by its writers.
     pub updated_at: DateTime<Utc>,
-    /// When its text or author last changed, as the database records it; `None` if they never did.
+    /// When its text or author last changed, as the database records it; `None` if neither did.
     pub edited_at: Option<DateTime<Utc>>,
     /// The revision of its newest change.
     pub revision: Revision,
 }
 
-/// The text of a topic that may be written: proof that it keeps the rules of the contract.
+/// A valid topic to write: proof that text and author keep the rules of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
     comment: String,
@@ -53,12 +53,12 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
-    /// Trims and checks; gives every rule that is broken, not only the first.
+    /// Trims and checks text and author. Reports all fields at fault, not only the first.
     ///
     /// # Errors
     /// One [`Invalid`] per field at fault.
     pub fn try_new(comment: &str, author: &str) -> Result<Self, Vec<Invalid>> {
-        let (comment, author) = (tidy_comment(comment), author.trim().to_owned());
+        let (comment, author) = (trim_comment(comment), author.trim().to_owned());
         let faults = faults(Some(&comment), Some(&author));
         if faults.is_empty() {
             Ok(Self { comment, author })
@@ -67,20 +67,20 @@ impl NewTopic {
         }
     }
 
-    /// The text.
+    /// Returns the text of the topic.
     #[must_use]
     pub fn comment(&self) -> &str {
         &self.comment
     }
 
-    /// Who says they wrote it; may be empty.
+    /// Returns the author's name; may be empty.
     #[must_use]
     pub fn author(&self) -> &str {
         &self.author
     }
 }
 
-/// What is to change in a topic: proof that it keeps the rules of the contract.
+/// A valid edit of a topic: proof that the new text and author keep the rules of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicEdit {
     comment: Option<String>,
@@ -88,13 +88,13 @@ pub struct TopicEdit {
 }
 
 impl TopicEdit {
-    /// Trims and checks what there is.
+    /// Trims and checks what is to change. Reports all fields at fault, not only the first.
     ///
     /// # Errors
     /// One [`Invalid`] per field at fault.
     pub fn try_new(comment: Option<&str>, author: Option<&str>) -> Result<Self, Vec<Invalid>> {
         let (comment, author) = (
-            comment.map(tidy_comment),
+            comment.map(trim_comment),
             author.map(|author| author.trim().to_owned()),
         );
         let faults = faults(comment.as_deref(), author.as_deref());
@@ -105,20 +105,20 @@ impl TopicEdit {
         }
     }
 
-    /// The text, if that changes.
+    /// Returns the new text, if it changes.
     #[must_use]
     pub fn comment(&self) -> Option<&str> {
         self.comment.as_deref()
     }
 
-    /// Who says they wrote it, if that changes.
+    /// Returns the new author, if it changes.
     #[must_use]
     pub fn author(&self) -> Option<&str> {
         self.author.as_deref()
     }
 }
 
-fn tidy_comment(comment: &str) -> String {
+fn trim_comment(comment: &str) -> String {
     comment
         .replace("\r\n", "\n")
         .replace('\r', "\n")

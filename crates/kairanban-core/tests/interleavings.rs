@@ -1,6 +1,6 @@
-//! The real hub, with its threads interleaved in ever new ways by shuttle: a follower that publishes, readers
-//! that read the board, subscribe and receive, all at once. Each reader's list is one that was committed at
-//! every step, and in the end the newest.
+//! Runs the real hub under shuttle, which interleaves its threads in many ways: a follower publishes while readers
+//! load the board, subscribe and receive. At every step each reader's list is one that was committed, and in
+//! the end it is the newest.
 
 mod values;
 
@@ -24,12 +24,12 @@ use shuttle::{
 };
 use values::{apply, board, cursor, listed, revision, topic};
 
-/// Commits; the topic of each is its number, but every third takes the one before away.
+/// The number of commits. Each adds the topic of its own number, but every third deletes the one before.
 const COMMITS: u64 = 4;
 const TOPICS_MAX: usize = 2;
 const LAG_MAX: usize = 1;
 
-/// The database: how much is committed.
+/// The database: the number of commits so far.
 type Head = Arc<AtomicU64>;
 
 fn all_at(revision: u64) -> BTreeMap<i64, u64> {
@@ -72,11 +72,11 @@ fn load(head: &Head) -> BoardLoad {
 fn changes(after: u64, upto: u64) -> BoardChanges {
     let (now, mut changes) = (all_at(upto), BoardChanges::default());
     for at in after + 1..=upto {
-        let takes_away = at % 3 == 0;
-        let id = i64::try_from(at).expect("a small number") - i64::from(takes_away);
+        let is_delete = at % 3 == 0;
+        let id = i64::try_from(at).expect("a small number") - i64::from(is_delete);
         changes.push(&Change {
             revision: revision(at),
-            kind: if takes_away {
+            kind: if is_delete {
                 ChangeKind::Delete
             } else {
                 ChangeKind::Set
@@ -94,11 +94,11 @@ fn changes(after: u64, upto: u64) -> BoardChanges {
     changes
 }
 
-/// Commits, and publishes what was committed, as the follower does.
+/// Commits, and publishes each second commit together with the one before, as the follower does.
 fn follow(hub: &Hub, head: &Head) {
     for at in 1..=COMMITS {
         head.store(at, Ordering::SeqCst);
-        // Every other time it looks, it finds two.
+        // Each poll finds two commits.
         if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
             // The load cannot be stale: only this thread publishes.
             hub.install(&hub.channel(&board()), load(head), Instant::now())
@@ -113,17 +113,17 @@ struct Reader {
     list: BTreeMap<i64, u64>,
 }
 
+fn is_loaded(subscription: &Subscription) -> bool {
+    let live = subscription.channel.live();
+    live.current(true, Instant::now(), Duration::MAX).is_some()
+}
+
 impl Reader {
     /// Subscribes first, and takes the snapshot second, read from the database if it is not in memory.
-    fn join(hub: &Hub, head: &Head, held: u64) -> Self {
+    fn join(hub: &Hub, head: &Head, seen: u64) -> Self {
         let subscription = hub.subscribe(&board());
-        loop {
-            let live = subscription.channel.live();
-            if live.current(true, Instant::now(), Duration::MAX).is_some() {
-                break;
-            }
-            drop(live);
-            // Too early: again.
+        while !is_loaded(&subscription) {
+            // A load that is too early fails, and is repeated.
             let _ = hub.install(&subscription.channel, load(head), Instant::now());
         }
         let live = subscription.channel.live();
@@ -132,27 +132,27 @@ impl Reader {
             published: revision(head.load(Ordering::SeqCst)),
             trimmed_to: revision(0),
         };
-        let plan = plan_opening(&StartAt::Cursor(cursor(held)), &live, log).expect("just read");
+        let plan = plan_opening(&StartAt::Cursor(cursor(seen)), &live, log).expect("just read");
         drop(live);
-        let mut reader = Self {
-            subscription,
-            position: ReaderPosition::new(snapshot.cursor().clone()),
-            list: list_at(held),
-        };
+        let mut list = list_at(seen);
+        let mut at = snapshot.cursor().clone();
         match plan.opening {
-            Opening::Nothing if held > snapshot.revision().get() => {
-                reader.position = ReaderPosition::new(cursor(held));
-            }
+            Opening::Nothing if seen > snapshot.revision().get() => at = cursor(seen),
             Opening::Nothing => {}
-            Opening::Patch(patch) => apply(&mut reader.list, &patch.ops),
-            Opening::SnapshotSince(_) => reader.list = listed(&snapshot),
+            Opening::Patch(patch) => apply(&mut list, &patch.ops),
+            Opening::SnapshotSince(_) => list = listed(&snapshot),
             Opening::Snapshot { reset } => panic!("no reason for a reset: {reset:?}"),
         }
+        let reader = Self {
+            subscription,
+            position: ReaderPosition::new(at),
+            list,
+        };
         reader.check();
         reader
     }
 
-    /// Takes all that waits.
+    /// Receives all events that wait.
     fn receive(&mut self) {
         while let Some(event) = self.subscription.try_next() {
             let channel = &self.subscription.channel;
@@ -179,7 +179,7 @@ fn rounds() -> usize {
         .unwrap_or(10_000)
 }
 
-/// The board may be in memory already, with nobody watching.
+/// Runs a follower and two readers, for a board that has no readers yet and may be in memory.
 fn one_follower_and_two_readers(is_in_memory: bool) {
     let (hub, head) = (Arc::new(Hub::new(TOPICS_MAX, LAG_MAX)), Head::default());
     if is_in_memory {
@@ -187,10 +187,10 @@ fn one_follower_and_two_readers(is_in_memory: bool) {
             .expect("nothing missed");
     }
     let readers: Vec<_> = [0, 1]
-        .map(|held| {
+        .map(|seen| {
             let (hub, head) = (Arc::clone(&hub), Arc::clone(&head));
             thread::spawn(move || {
-                let mut reader = Reader::join(&hub, &head, held.min(head.load(Ordering::SeqCst)));
+                let mut reader = Reader::join(&hub, &head, seen.min(head.load(Ordering::SeqCst)));
                 reader.receive();
                 reader
             })

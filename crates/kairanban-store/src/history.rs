@@ -5,7 +5,9 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Binary, Nullable, Text},
 };
-use kairanban_core::{Epoch, Found, LogPosition, LogRow, Revision, Verdict, Witness, judge};
+use kairanban_core::{
+    Epoch, FoundDatabase, LogPosition, LogRow, Revision, Verdict, Witness, judge,
+};
 
 use crate::{
     DatabaseAddress, StoreError,
@@ -100,7 +102,7 @@ fn look(
         None => Witness::Present,
     };
     let is_counter_behind = is_counter_behind(connection, last.as_ref())?;
-    let found = Found {
+    let found = FoundDatabase {
         epoch: epoch.as_ref(),
         ancestors: &ancestors,
         stored_mark: stored_mark.as_deref(),

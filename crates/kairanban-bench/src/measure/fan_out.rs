@@ -13,23 +13,25 @@ use tokio::sync::oneshot;
 
 use super::{connect, deliver};
 use crate::{
+    process::Process,
+    readers::Readers,
     schedule::Schedule,
     statistics::{float, percentile_ms},
     target::Target,
     wire::Endpoint,
 };
 
-/// For the server to finish the work of new connections.
+/// Time for the server to finish the work of new connections.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is measured of each target.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// Streams.
+    /// Streams that are opened.
     pub readers: usize,
-    /// Events in a second.
+    /// Events published in a second.
     pub rate: f64,
-    /// For how long.
+    /// Seconds for which events are published.
     pub seconds: f64,
     /// Seconds to measure idle readers.
     pub idle_s: f64,
@@ -38,7 +40,7 @@ pub struct Plan {
 /// The figures of one target in one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FanOut {
-    /// The target.
+    /// The name of the target.
     pub name: String,
     /// Streams that were held open.
     pub readers: usize,
@@ -60,7 +62,7 @@ pub struct FanOut {
     pub last_p50_ms: f64,
     /// The 99th percentile of that time.
     pub last_p99_ms: f64,
-    /// Deliveries that did not come.
+    /// Deliveries that did not arrive.
     pub lost: u64,
     /// Changes after which our own client compared its list with the server's digest. A difference fails the
     /// measurement. `None` for peers.
@@ -85,13 +87,7 @@ pub fn fan_out(target: &Target, plan: &Plan) -> Result<FanOut> {
     let reader_kib =
         float(process.memory()?.saturating_sub(memory)) / 1_024.0 / float(readers as u64);
     let idle_s = plan.idle_s.min(target.limits.idle_s);
-    let idle_percent = if idle_s > 0.0 {
-        let before = process.cpu()?;
-        connected.idle(Duration::from_secs_f64(idle_s))?;
-        Some((process.cpu()? - before).micros() / idle_s / 1e4)
-    } else {
-        None
-    };
+    let idle_percent = idle_percent(process, &mut connected, idle_s)?;
     let verifying = target
         .is_ours
         .then(|| Verifier::start(running.endpoint.clone()));
@@ -120,6 +116,16 @@ pub fn fan_out(target: &Target, plan: &Plan) -> Result<FanOut> {
     })
 }
 
+/// Returns the percentage of a processor that idle readers cost, or `None` if there is no time to measure it.
+fn idle_percent(process: &Process, readers: &mut Readers, idle_s: f64) -> Result<Option<f64>> {
+    if idle_s <= 0.0 {
+        return Ok(None);
+    }
+    let before = process.cpu()?;
+    readers.idle(Duration::from_secs_f64(idle_s))?;
+    Ok(Some((process.cpu()? - before).micros() / idle_s / 1e4))
+}
+
 /// One more reader: our own client, which verifies each state of its list.
 struct Verifier {
     end: oneshot::Sender<()>,
@@ -135,7 +141,7 @@ impl Verifier {
         }
     }
 
-    /// Stops it and returns how many changes it verified.
+    /// Stops it, and returns the number of changes that it verified.
     fn end(self) -> Result<u64> {
         // It may have ended with an error already.
         let _ = self.end.send(());

@@ -18,23 +18,23 @@ use crate::{
     worker_process::{WorkerArgs, WorkerProcess},
 };
 
-/// Of events, for each point.
+/// Seconds for which events are published, for each point.
 const SECONDS: f64 = 5.0;
-/// Boards with readers, when boards grow.
+/// The number of boards with readers, of a growing number of boards.
 const WATCHED_BOARDS: u32 = 100;
-/// Posts to these boards, for each point.
+/// The number of posts to these boards, for each point.
 const POSTS_TO_BOARDS: u32 = 2_000;
 
 /// A figure against what grows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curve {
-    /// What grows.
+    /// What grows, in the plural.
     pub of: String,
     /// What is measured, with its unit.
     pub figure: String,
     /// The target, or the format of its readers.
     pub name: String,
-    /// What grows, and the figure.
+    /// The number of what grows, and the figure at it.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -58,8 +58,8 @@ impl Curve {
             .map(|(x, y)| (x.ln(), y.ln()))
             .collect();
         let count = float(logs.len() as u64);
-        let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
-        let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+        let x = logs.iter().map(|point| point.0).sum::<f64>() / count;
+        let y = logs.iter().map(|point| point.1).sum::<f64>() / count;
         let above: f64 = logs.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
         above / logs.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
     }
@@ -151,15 +151,14 @@ fn insert_boards(postgres: &Postgres, url: &str, boards: u32) -> Result<()> {
 /// Connects ten readers to each of the watched boards and posts to these boards in turn. Returns the processor time of
 /// the server for the posts.
 fn post_to_watched_boards(running: &RunningTarget<'_>) -> Result<Cpu> {
-    let request = |n: usize| {
-        let board = n % WATCHED_BOARDS as usize;
-        let path = format!("/b/b{board}/stream?format=patch");
-        wire::get(&running.endpoint, &path, "")
-    };
     let mut readers = Readers::connect(
         running.endpoint.address,
         10 * WATCHED_BOARDS as usize,
-        request,
+        |n| {
+            let board = n % WATCHED_BOARDS as usize;
+            let path = format!("/b/b{board}/stream?format=patch");
+            wire::get(&running.endpoint, &path, "")
+        },
         no_greeting,
     )?;
     readers.idle(Duration::from_secs(1))?;
@@ -211,8 +210,6 @@ pub fn topics() -> Result<Vec<Curve>> {
 /// # Errors
 /// If a server cannot be started or used.
 pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
-    /// Fewer than a live list holds, so that nothing is archived meanwhile.
-    const TOPICS: u32 = 400;
     let mut event = Curve::new(
         "changes in the log",
         "processor µs per event of one reader",
@@ -237,20 +234,7 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
             },
         );
         drop(ours.start()?);
-        postgres.sql(
-            &url,
-            &format!(
-                "INSERT INTO boards (name) SELECT 'b' || n \
-                FROM generate_series(1, {changes} / {TOPICS}) n"
-            ),
-        )?;
-        postgres.sql(
-            &url,
-            &format!(
-                "INSERT INTO topics (board_id, comment) SELECT 1 + n / {TOPICS}, 'a' \
-                 FROM generate_series(0, {changes} - 1) n"
-            ),
-        )?;
+        insert_topics(postgres, &url, changes)?;
         let running = ours.start()?;
         ready.points.push((
             f64::from(changes),
@@ -268,97 +252,108 @@ pub fn history(most: u32, postgres: &Postgres) -> Result<Vec<Curve>> {
     Ok(vec![event, ready])
 }
 
+/// Inserts topics, each of which is a change, on as many boards as are needed to archive none.
+fn insert_topics(postgres: &Postgres, url: &str, topics: u32) -> Result<()> {
+    /// Fewer than a live list holds.
+    const TOPICS_ON_BOARD: u32 = 400;
+    let boards = format!(
+        "INSERT INTO boards (name) SELECT 'b' || n \
+         FROM generate_series(1, {topics} / {TOPICS_ON_BOARD}) n"
+    );
+    let topics = format!(
+        "INSERT INTO topics (board_id, comment) SELECT 1 + n / {TOPICS_ON_BOARD}, 'a' \
+         FROM generate_series(0, {topics} - 1) n"
+    );
+    postgres.sql(url, &boards)?;
+    postgres.sql(url, &topics)?;
+    Ok(())
+}
+
 /// Measures more readers than one process holds, 15,000 on each of several nodes: the processor time of an event on
 /// all nodes together, and the time until its last reader has it.
 ///
 /// # Errors
 /// If a server cannot be started, or an event is lost.
 pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
-    const READERS: usize = 15_000;
-    const RATE: f64 = 2.0;
+    let of = "nodes of 15,000 readers each";
     let mut event = Curve::new(
-        "nodes of 15,000 readers each",
+        of,
         "processor µs per event, all nodes together",
         "kairanban",
     );
-    let mut last = Curve::new(
-        "nodes of 15,000 readers each",
-        "ms until the last reader has it",
-        "kairanban",
-    );
+    let mut last = Curve::new(of, "ms until the last reader has it", "kairanban");
     for nodes in [1, 2, 4].into_iter().filter(|nodes| *nodes <= most) {
-        let ours = kairanban(
-            "kairanban",
-            Kairanban {
-                database_url: Some(postgres.create_database()?),
-                ..Kairanban::default()
-            },
-        );
+        let setup = Kairanban {
+            database_url: Some(postgres.create_database()?),
+            ..Kairanban::default()
+        };
+        let ours = kairanban("kairanban", setup);
         let running = (0..nodes)
             .map(|_| ours.start())
             .collect::<Result<Vec<_>>>()?;
-        let start_worker = |node: &RunningTarget<'_>| {
+        let (event_us, last_ms) = deliver_on_nodes(&running)?;
+        event.points.push((float(nodes as u64), event_us));
+        last.points.push((float(nodes as u64), last_ms));
+    }
+    Ok(vec![event, last])
+}
+
+/// Publishes to 15,000 readers on each node. Returns the processor time of an event on all nodes together in
+/// microseconds, and the milliseconds until the last reader of the slowest node has it.
+fn deliver_on_nodes(nodes: &[RunningTarget<'_>]) -> Result<(f64, f64)> {
+    const READERS: usize = 15_000;
+    const RATE: f64 = 2.0;
+    let mut workers = nodes
+        .iter()
+        .map(|node| {
             WorkerProcess::start(WorkerArgs {
                 address: node.endpoint.address,
                 readers: READERS,
                 rate: RATE,
                 seconds: 2.0 * SECONDS,
             })
-        };
-        let mut workers = running
-            .iter()
-            .map(start_worker)
-            .collect::<Result<Vec<_>>>()?;
-        let cpu = || {
-            running
-                .iter()
-                .map(|node| node.process.cpu())
-                .sum::<Result<Cpu>>()
-        };
-        let before = cpu()?;
-        workers.iter_mut().try_for_each(WorkerProcess::begin)?;
-        let schedule = Schedule::new(0, RATE, 2.0 * SECONDS);
-        let publishing = publish_in_background(running.first().context("no node")?, schedule);
-        let reports = workers
-            .into_iter()
-            .map(WorkerProcess::finish)
-            .collect::<Result<Vec<_>>>()?;
-        join(publishing)?;
-        let lost: u64 = reports.iter().map(|report| report.lost).sum();
-        ensure!(lost == 0, "{lost} deliveries were lost");
-        event.points.push((
-            float(nodes as u64),
-            (cpu()? - before).micros() / f64::from(schedule.events),
-        ));
-        last.points.push((
-            float(nodes as u64),
-            reports
-                .iter()
-                .map(|report| report.last_p50_ms)
-                .fold(0.0, f64::max),
-        ));
-    }
-    Ok(vec![event, last])
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let before = cpu_of_all(nodes)?;
+    workers.iter_mut().try_for_each(WorkerProcess::begin)?;
+    let schedule = Schedule::new(0, RATE, 2.0 * SECONDS);
+    let publishing = publish_in_background(nodes.first().context("no node")?, schedule);
+    let reports = workers
+        .into_iter()
+        .map(WorkerProcess::finish)
+        .collect::<Result<Vec<_>>>()?;
+    join(publishing)?;
+    let lost: u64 = reports.iter().map(|report| report.lost).sum();
+    ensure!(lost == 0, "{lost} deliveries were lost");
+    let cpu = cpu_of_all(nodes)? - before;
+    let last_ms = reports.iter().map(|report| report.last_p50_ms);
+    Ok((
+        cpu.micros() / f64::from(schedule.events),
+        last_ms.fold(0.0, f64::max),
+    ))
+}
+
+fn cpu_of_all(nodes: &[RunningTarget<'_>]) -> Result<Cpu> {
+    nodes.iter().map(|node| node.process.cpu()).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn exponent_of(figure: fn(f64) -> f64) -> f64 {
+        let points = [1.0, 10.0, 100.0].map(|x| (x, figure(x))).to_vec();
+        let curve = Curve {
+            points,
+            ..Curve::new("x", "y", "z")
+        };
+        curve.exponent()
+    }
+
     #[test]
     fn the_exponent_is_the_slope() {
-        let of = |figure: fn(f64) -> f64| {
-            let points = [1.0, 10.0, 100.0].map(|x| (x, figure(x))).to_vec();
-            Curve {
-                points,
-                ..Curve::new("x", "y", "z")
-            }
-            .exponent()
-        };
-        assert!(
-            (of(|x| 3.0 * x) - 1.0).abs() < 1e-9
-                && of(|_| 7.0).abs() < 1e-9
-                && (of(|x| x * x) - 2.0).abs() < 1e-9
-        );
+        assert!((exponent_of(|x| 3.0 * x) - 1.0).abs() < 1e-9);
+        assert!(exponent_of(|_| 7.0).abs() < 1e-9);
+        assert!((exponent_of(|x| x * x) - 2.0).abs() < 1e-9);
     }
 }

@@ -9,10 +9,9 @@ use super::fill;
 use crate::{
     http_connection::HttpConnection,
     process::{Process, free_address, nginx_temp_paths},
-    saturate::{LoadStats, saturate},
-    statistics::median,
+    saturate::{LoadStats, median_of, saturate},
     target::{Kairanban, kairanban},
-    wire,
+    wire::{self, Endpoint},
 };
 
 const TOPICS: u32 = 500;
@@ -27,11 +26,11 @@ pub struct ReadFigures {
     pub name: String,
     /// Bytes of a response, with its head.
     pub answer_bytes: f64,
-    /// Processor time of the server for each.
+    /// Processor time of the server for each request.
     pub request_us: f64,
     /// Responses in a second, by 32 connections.
     pub per_second: f64,
-    /// How long a request took: the median.
+    /// Time of a request: the median.
     pub p50_ms: f64,
 }
 
@@ -40,34 +39,25 @@ pub struct ReadFigures {
 /// # Errors
 /// If something cannot be started.
 pub fn reads(rounds: usize) -> Result<Vec<ReadFigures>> {
-    let ours = kairanban("kairanban", Kairanban::default());
-    let running = ours.start()?;
+    let target = kairanban("kairanban", Kairanban::default());
+    let running = target.start()?;
     fill(&running, TOPICS)?;
-    let get = |headers: &str| wire::get(&running.endpoint, PATH, headers);
-    let mut connection = running.connection()?;
-    connection.send(&get(""))?;
-    let (head, body) = split_head(connection.response())?;
-    let own_tag = etag(&head)?;
+    let list = Resource::new(running.endpoint.clone(), PATH);
+    let (own_tag, body) = list.fetch()?;
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("list.json"), body)?;
-    let file = nginx(folder.path())?;
-    let mut connection = HttpConnection::open(file.address)?;
-    let get_file = |headers: &str| wire::get(&file.address.into(), "/list.json", headers);
-    connection.send(&get_file(""))?;
-    let file_tag = etag(&split_head(connection.response())?.0)?;
-    let if_changed = |tag: &str| format!("if-none-match: {tag}\r\n");
+    let nginx = nginx(folder.path())?;
+    let file = Resource::new(nginx.address.into(), "/list.json");
+    let (file_tag, _) = file.fetch()?;
     let gzip = "accept-encoding: gzip\r\n";
+    let ours = &running.process;
     let requests = [
-        ("nginx, a file", &file, get_file("")),
-        ("kairanban", &running.process, get("")),
-        ("nginx, a file, gzip beforehand", &file, get_file(gzip)),
-        ("kairanban, gzip", &running.process, get(gzip)),
-        ("nginx, 304", &file, get_file(&if_changed(&file_tag))),
-        (
-            "kairanban, 304",
-            &running.process,
-            get(&if_changed(&own_tag)),
-        ),
+        ("nginx, a file", &nginx, file.get("")),
+        ("kairanban", ours, list.get("")),
+        ("nginx, a file, gzip beforehand", &nginx, file.get(gzip)),
+        ("kairanban, gzip", ours, list.get(gzip)),
+        ("nginx, 304", &nginx, file.get(&if_none_match(&file_tag))),
+        ("kairanban, 304", ours, list.get(&if_none_match(&own_tag))),
     ];
     let mut rounds_of: Vec<Vec<LoadStats>> = requests.iter().map(|_| Vec::new()).collect();
     // In turns, so that other work of the machine affects all of them.
@@ -86,15 +76,42 @@ pub fn reads(rounds: usize) -> Result<Vec<ReadFigures>> {
 
 impl ReadFigures {
     fn of(name: &str, rounds: &[LoadStats]) -> Self {
-        let median_of = |figure: fn(&LoadStats) -> f64| median(rounds.iter().map(figure).collect());
         Self {
             name: name.to_owned(),
-            answer_bytes: median_of(|stats| stats.answer_bytes),
-            request_us: median_of(|stats| stats.request_us),
-            per_second: median_of(|stats| stats.per_second),
-            p50_ms: median_of(|stats| stats.p50_ms),
+            answer_bytes: median_of(rounds, |stats| stats.answer_bytes),
+            request_us: median_of(rounds, |stats| stats.request_us),
+            per_second: median_of(rounds, |stats| stats.per_second),
+            p50_ms: median_of(rounds, |stats| stats.p50_ms),
         }
     }
+}
+
+/// What is read: a list of kairanban, or the same bytes as a file of nginx.
+struct Resource {
+    endpoint: Endpoint,
+    path: &'static str,
+}
+
+impl Resource {
+    const fn new(endpoint: Endpoint, path: &'static str) -> Self {
+        Self { endpoint, path }
+    }
+
+    fn get(&self, headers: &str) -> Vec<u8> {
+        wire::get(&self.endpoint, self.path, headers)
+    }
+
+    /// Returns its ETag and its body.
+    fn fetch(&self) -> Result<(String, Vec<u8>)> {
+        let mut connection = HttpConnection::open(self.endpoint.address)?;
+        connection.send(&self.get(""))?;
+        let (head, body) = split_head(connection.response())?;
+        Ok((etag(&head)?, body.to_vec()))
+    }
+}
+
+fn if_none_match(tag: &str) -> String {
+    format!("if-none-match: {tag}\r\n")
 }
 
 fn etag(head: &str) -> Result<String> {

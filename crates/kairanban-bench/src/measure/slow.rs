@@ -22,9 +22,9 @@ const SECONDS: f64 = 15.0;
 /// What the other readers received, and the server's memory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Slow {
-    /// Readers that read nothing.
+    /// The number of readers that read nothing.
     pub stalled: usize,
-    /// The other readers.
+    /// The number of the other readers.
     pub awake: usize,
     /// Time from when an event was due until one of the others had it: the median.
     pub each_p50_ms: f64,
@@ -32,7 +32,7 @@ pub struct Slow {
     pub each_p99_ms: f64,
     /// Time until the last of the others had it: the 99th percentile.
     pub last_p99_ms: f64,
-    /// Deliveries to the others that did not come.
+    /// Deliveries to the others that did not arrive.
     pub lost: u64,
     /// Growth of the server's memory meanwhile.
     pub grown_mib: f64,

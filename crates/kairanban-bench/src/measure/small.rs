@@ -1,4 +1,4 @@
-//! Bytes of a change, and the time to be ready.
+//! Measures the bytes of a change, and the time until the server is ready.
 
 use std::{process::Command, time::Duration};
 
@@ -21,7 +21,7 @@ const TOPICS: u32 = 500;
 /// Bytes of one change on a board of 500 topics of 140 characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChangeSize {
-    /// The format.
+    /// The format, with its parameters.
     pub name: String,
     /// Bytes of the event, with its frame.
     pub change_bytes: f64,
@@ -38,14 +38,10 @@ pub fn change_sizes() -> Result<Vec<ChangeSize>> {
     let mut sizes = Vec::new();
     let mut first = 0;
     for format in ["patch", "patch&compress=gzip", "list", "list&compress=gzip"] {
-        let request = |_| {
-            wire::get(
-                &running.endpoint,
-                &format!("/b/main/stream?format={format}"),
-                "accept-encoding: gzip\r\n",
-            )
-        };
-        let mut readers = Readers::connect(running.endpoint.address, 1, request, no_greeting)?;
+        let path = format!("/b/main/stream?format={format}");
+        let request = wire::get(&running.endpoint, &path, "accept-encoding: gzip\r\n");
+        let address = running.endpoint.address;
+        let mut readers = Readers::connect(address, 1, |_| request.clone(), no_greeting)?;
         readers.idle(Duration::from_secs(1))?;
         let schedule = Schedule::new(first, 20.0, 2.0);
         let bytes = bytes_sent(&running, &mut readers, schedule)?;
@@ -75,11 +71,11 @@ fn bytes_sent(
 /// Time from the start of the program until it answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StartTime {
-    /// The database.
+    /// The kind of database.
     pub name: String,
-    /// The median.
+    /// The median of all starts.
     pub p50_ms: f64,
-    /// The slowest.
+    /// The slowest of all starts.
     pub max_ms: f64,
 }
 

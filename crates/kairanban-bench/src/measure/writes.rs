@@ -12,14 +12,14 @@ use super::{connect, deliver, text};
 use crate::{
     database::Postgres,
     readers::DeliveryStats,
-    saturate::{LoadStats, saturate},
+    saturate::{LoadStats, median_of, saturate},
     schedule::{Schedule, mark, pause},
     statistics::{median, percentile_ms},
     target::{Kairanban, Target, floor, kairanban},
 };
 
 const CONNECTIONS: usize = 64;
-/// Readers that wait for a post.
+/// The number of readers that wait for a post.
 const READERS: usize = 1_000;
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -28,13 +28,13 @@ const ROUND: Duration = Duration::from_secs(5);
 pub struct WriteFigures {
     /// The database, and how posts are committed.
     pub name: String,
-    /// Acknowledged in a second.
+    /// Posts acknowledged in a second.
     pub per_second: f64,
-    /// How long a post took: the median.
+    /// Time of a post: the median.
     pub p50_ms: f64,
-    /// How long a post took: the 99th percentile.
+    /// Time of a post: the 99th percentile.
     pub p99_ms: f64,
-    /// Processor time of the server for each.
+    /// Processor time of the server for each post.
     pub request_us: f64,
 }
 
@@ -44,23 +44,15 @@ pub struct WriteFigures {
 /// # Errors
 /// If a server cannot be started or refuses a post.
 pub fn writes(rounds: usize, postgres: &Postgres) -> Result<Vec<WriteFigures>> {
-    let ungrouped = |setup: Kairanban| Kairanban {
-        settings: vec![("DATABASE__WRITE_GROUP_MAX", "1".to_owned())],
-        ..setup
-    };
-    let on_postgres = || -> Result<Kairanban> {
-        Ok(Kairanban {
-            database_url: Some(postgres.create_database()?),
-            ..Kairanban::default()
-        })
+    let ungrouped = Kairanban::with("DATABASE__WRITE_GROUP_MAX", "1");
+    let ungrouped_on_postgres = Kairanban {
+        database_url: Some(postgres.create_database()?),
+        ..ungrouped.clone()
     };
     let targets = [
-        kairanban("Postgres, one commit for each", ungrouped(on_postgres()?)),
-        kairanban("Postgres, group commit", on_postgres()?),
-        kairanban(
-            "SQLite, one commit for each",
-            ungrouped(Kairanban::default()),
-        ),
+        kairanban("Postgres, one commit for each", ungrouped_on_postgres),
+        kairanban("Postgres, group commit", Kairanban::on(postgres)?),
+        kairanban("SQLite, one commit for each", ungrouped),
         kairanban("SQLite, group commit", Kairanban::default()),
     ];
     targets.iter().map(|target| posts(target, rounds)).collect()
@@ -84,10 +76,10 @@ fn posts(target: &Target, rounds: usize) -> Result<WriteFigures> {
     }
     Ok(WriteFigures {
         name: target.name.to_owned(),
-        per_second: median(stats.iter().map(|stats| stats.per_second).collect()),
-        p50_ms: median(stats.iter().map(|stats| stats.p50_ms).collect()),
-        p99_ms: median(stats.iter().map(|stats| stats.p99_ms).collect()),
-        request_us: median(stats.iter().map(|stats| stats.request_us).collect()),
+        per_second: median_of(&stats, |stats| stats.per_second),
+        p50_ms: median_of(&stats, |stats| stats.p50_ms),
+        p99_ms: median_of(&stats, |stats| stats.p99_ms),
+        request_us: median_of(&stats, |stats| stats.request_us),
     })
 }
 
@@ -96,11 +88,11 @@ fn posts(target: &Target, rounds: usize) -> Result<WriteFigures> {
 pub struct CommitLatency {
     /// The target, and from where to where.
     pub name: String,
-    /// Number of readers.
+    /// The number of readers.
     pub readers: usize,
-    /// The median time.
+    /// The median of all posts.
     pub p50_ms: f64,
-    /// The 99th percentile of the time.
+    /// The 99th percentile of all posts.
     pub p99_ms: f64,
 }
 
@@ -111,16 +103,10 @@ pub struct CommitLatency {
 /// # Errors
 /// If a server cannot be started or refuses a post.
 pub fn commit_latency(postgres: &Postgres) -> Result<Vec<CommitLatency>> {
-    let setup = || -> Result<Kairanban> {
-        Ok(Kairanban {
-            database_url: Some(postgres.create_database()?),
-            ..Kairanban::default()
-        })
-    };
-    let ours = setup()?;
+    let ours = Kairanban::on(postgres)?;
     let url = ours.database_url.clone().context("no database")?;
     let mut all = commit_to_one(&kairanban("kairanban, Postgres", ours), &url)?;
-    let ours = setup()?;
+    let ours = Kairanban::on(postgres)?;
     let url = ours.database_url.clone().context("no database")?;
     all.push(commit_to_last(
         &kairanban("kairanban, Postgres", ours),
@@ -129,7 +115,7 @@ pub fn commit_latency(postgres: &Postgres) -> Result<Vec<CommitLatency>> {
     )?);
     for target in [
         floor(),
-        kairanban("kairanban, Postgres", setup()?),
+        kairanban("kairanban, Postgres", Kairanban::on(postgres)?),
         kairanban("kairanban, SQLite", Kairanban::default()),
     ] {
         let stats = deliver_posts(&target, READERS)?;
@@ -171,10 +157,13 @@ fn commit_to_one(target: &Target, url: &str) -> Result<Vec<CommitLatency>> {
         .zip(committed)
         .map(|(arrived, committed)| (arrived - committed) * 1e3)
         .collect();
-    let latency = |what, figures| CommitLatency::of(format!("{}: {what}", target.name), 1, figures);
+    let (commit, request) = (
+        format!("{}: commit → one reader", target.name),
+        format!("{}: request of the post → one reader", target.name),
+    );
     Ok(vec![
-        latency("commit → one reader", from_commit),
-        latency("request of the post → one reader", from_request),
+        CommitLatency::of(commit, 1, from_commit),
+        CommitLatency::of(request, 1, from_request),
     ])
 }
 
@@ -233,12 +222,14 @@ fn commit_to_last(target: &Target, url: &str, readers: usize) -> Result<CommitLa
         committed.len(),
         stats.last_at.len()
     );
-    let seconds_of = |instant: &Instant| now_s - (now - *instant).as_secs_f64();
     let figures = stats
         .last_at
         .iter()
         .zip(committed)
-        .map(|(last_at, committed)| (seconds_of(last_at) - committed) * 1e3)
+        .map(|(last_at, committed)| {
+            let last_s = now_s - (now - *last_at).as_secs_f64();
+            (last_s - committed) * 1e3
+        })
         .collect();
     Ok(CommitLatency::of(
         format!("{}: commit → last reader", target.name),

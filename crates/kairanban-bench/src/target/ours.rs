@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{PublishRequest, StreamRequest, Target, TargetLimits, no_setup, request_once};
 use crate::{
+    database::Postgres,
     readers::no_greeting,
     wire::{self, Endpoint},
 };
@@ -25,6 +26,26 @@ pub struct Kairanban {
 }
 
 impl Kairanban {
+    /// Returns the default set-up with one setting, as in `("STREAM__DETACHED", "false")`.
+    #[must_use]
+    pub fn with(key: &'static str, value: &str) -> Self {
+        Self {
+            settings: vec![(key, value.to_owned())],
+            ..Self::default()
+        }
+    }
+
+    /// Returns the default set-up on a new database of `postgres`.
+    ///
+    /// # Errors
+    /// If the database cannot be created.
+    pub fn on(postgres: &Postgres) -> Result<Self> {
+        Ok(Self {
+            database_url: Some(postgres.create_database()?),
+            ..Self::default()
+        })
+    }
+
     /// Returns the command that starts the `kairanban` beside this program.
     ///
     /// # Errors

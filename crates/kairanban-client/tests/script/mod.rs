@@ -9,11 +9,12 @@ use std::{
 
 use kairanban_client::{Client, Follow};
 use kairanban_core::{BoardName, Digest};
+use serde_json::{Value, json};
 
-/// For each response and event.
+/// The longest wait for a response or an event.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers one connection after the other, each with the next status and body, and keeps the heads of the requests.
+/// A server that answers each connection with the next status and body, and keeps the heads of the requests.
 pub struct ScriptedServer {
     base: String,
     answering: JoinHandle<Vec<String>>,
@@ -24,24 +25,10 @@ impl ScriptedServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let answering = thread::spawn(move || {
-            let answer = |(status, body): (&str, String)| {
-                let (mut socket, _) = listener.accept().expect("a connection");
-                socket
-                    .set_read_timeout(Some(PATIENCE))
-                    .expect("a time limit");
-                let request = read_request(&mut socket);
-                let head = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                // In small pieces, which end within lines and within letters.
-                for piece in (head + &body).as_bytes().chunks(7) {
-                    socket.write_all(piece).expect("a client that reads");
-                    socket.flush().expect("a client that reads");
-                }
-                request
-            };
-            answers.into_iter().map(answer).collect()
+            let answers = answers.into_iter();
+            answers
+                .map(|(status, body)| answer(&listener, status, &body))
+                .collect()
         });
         Self { base, answering }
     }
@@ -54,7 +41,7 @@ impl ScriptedServer {
         self.client().follow(board("main"))
     }
 
-    /// The heads of all requests that the script had answers for.
+    /// Waits until the script has been played to its end. Returns the heads of the requests.
     pub fn requests(self) -> Vec<String> {
         self.answering
             .join()
@@ -62,7 +49,25 @@ impl ScriptedServer {
     }
 }
 
-/// The head of a request in lower case; its body, of the length that it names, is read too.
+/// Answers the next connection, and returns the head of its request.
+fn answer(listener: &TcpListener, status: &str, body: &str) -> String {
+    let (mut socket, _) = listener.accept().expect("a connection");
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    let request = read_request(&mut socket);
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    // In small pieces, which end within lines and within letters.
+    for piece in (head + body).as_bytes().chunks(7) {
+        socket.write_all(piece).expect("a client that reads");
+        socket.flush().expect("a client that reads");
+    }
+    request
+}
+
+/// Reads a request with its body, and returns its head in lower case.
 fn read_request(socket: &mut TcpStream) -> String {
     let (mut read, mut buffer) = (Vec::new(), [0; 1_024]);
     loop {
@@ -93,40 +98,48 @@ pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-pub fn topic(id: u64, revision: u64, comment: &str) -> String {
+fn topic_json(id: u64, revision: u64, comment: &str) -> Value {
     let time = "2026-11-25T00:00:00Z";
-    format!(
-        r#"{{"id":{id},"comment":"{comment}","author":"","created_at":"{time}","updated_at":"{time}","edited_at":null,"revision":{revision}}}"#
-    )
+    json!({
+        "id": id, "comment": comment, "author": "", "revision": revision,
+        "created_at": time, "updated_at": time, "edited_at": null,
+    })
+}
+
+pub fn topic(id: u64, revision: u64, comment: &str) -> String {
+    topic_json(id, revision, comment).to_string()
 }
 
 pub fn digest(pairs: &[(u64, u64)]) -> String {
     Digest::of_pairs(pairs.iter().copied()).to_string()
 }
 
-/// A list of topics (id and revision).
+fn event(revision: u64, name: &str, data: &Value) -> String {
+    format!("id: e-{revision}\nevent: {name}\ndata: {data}\n\n")
+}
+
+/// Makes the `snapshot` event of a list of topics (id and revision).
 pub fn snapshot(revision: u64, topics: &[(u64, u64)]) -> String {
     let list: Vec<_> = topics
         .iter()
-        .map(|(id, revision)| topic(*id, *revision, "回覧板"))
+        .map(|(id, revision)| topic_json(*id, *revision, "回覧板"))
         .collect();
-    let (digest, list) = (digest(topics), list.join(","));
-    format!(
-        "id: e-{revision}\nevent: snapshot\ndata: \
-         {{\"board\":\"main\",\"revision\":{revision},\"digest\":\"{digest}\",\"topics\":[{list}]}}\n\n"
-    )
+    let digest = digest(topics);
+    let data = json!({"board": "main", "revision": revision, "digest": digest, "topics": list});
+    event(revision, "snapshot", &data)
 }
 
-/// A patch that sets a topic, after which the list is `after`.
+/// Makes the `patch` event that sets a topic, after which the list is `after`.
 pub fn patch(from: u64, revision: u64, id: u64, after: &[(u64, u64)]) -> String {
-    let (topic, digest) = (topic(id, revision, "new"), digest(after));
-    format!(
-        "id: e-{revision}\nevent: patch\ndata: \
-         {{\"board\":\"main\",\"from\":{from},\"revision\":{revision},\"digest\":\"{digest}\",\"ops\":[{{\"op\":\"set\",\"topic\":{topic}}}]}}\n\n"
-    )
+    let op = json!({"op": "set", "topic": topic_json(id, revision, "new")});
+    let data = json!({
+        "board": "main", "from": from, "revision": revision,
+        "digest": digest(after), "ops": [op],
+    });
+    event(revision, "patch", &data)
 }
 
-/// So that a test does not wait before the next stream.
+/// The first line of each stream, so that the client reconnects without a wait.
 const AT_ONCE: &str = "retry: 1\n\n";
 
 pub fn stream(events: &[&str]) -> (&'static str, String) {

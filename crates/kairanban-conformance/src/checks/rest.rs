@@ -1,12 +1,12 @@
-//! Polling and posting.
+//! Rules of polling the list and of posting over REST.
 
 use tokio::time::Instant;
 
-use crate::{Outcome, Server, ensure, unique};
+use crate::{Outcome, TestedServer, ensure, unique};
 
 const LIST: &str = "/api/v1/boards/{board}/topics";
 
-async fn tag(server: &Server) -> Result<String, String> {
+async fn tag(server: &TestedServer) -> Result<String, String> {
     let list = server.get(LIST, &[]).await?;
     let tag = list
         .headers()
@@ -16,7 +16,7 @@ async fn tag(server: &Server) -> Result<String, String> {
     tag.ok_or_else(|| "the list has no ETag".to_owned())
 }
 
-pub(super) async fn polling(server: &Server) -> Outcome {
+pub(super) async fn polling(server: &TestedServer) -> Outcome {
     let tag = tag(server).await?;
     let again = server
         .get(LIST, &[("if-none-match", &tag)])
@@ -41,7 +41,7 @@ pub(super) async fn polling(server: &Server) -> Outcome {
     let (answer, posted) = tokio::join!(server.get(&waits, &headers), server.post_new());
     let (answer, comment) = (answer?, posted?);
     ensure(answer.status().as_u16() == 200, || {
-        format!("a wait for news ended with {}", answer.status())
+        format!("a wait for a change ended with {}", answer.status())
     })?;
     let list = answer.text().await.map_err(|error| error.to_string())?;
     ensure(list.contains(&comment), || {
@@ -49,7 +49,7 @@ pub(super) async fn polling(server: &Server) -> Outcome {
     })
 }
 
-pub(super) async fn keys(server: &Server) -> Outcome {
+pub(super) async fn keys(server: &TestedServer) -> Outcome {
     let (comment, key) = (format!("conformance {}", unique()), unique());
     let (first, again) = (
         server.post(&comment, &key).await?,
@@ -61,6 +61,6 @@ pub(super) async fn keys(server: &Server) -> Outcome {
     )?;
     let (status, _) = server.post("conformance: another comment", &key).await?;
     ensure(status == 422, || {
-        format!("another comment under the same key was answered with {status}")
+        format!("another comment with the same key was answered with {status}")
     })
 }

@@ -1,24 +1,21 @@
-//! Coming back.
+//! Rules of coming back with a cursor, or at a time.
 
-use crate::{
-    Outcome, Server, ensure,
-    stream::{Events, List},
-};
+use crate::{Outcome, TestedServer, ensure, list::List, stream::Events};
 
 const PATCHES: &str = "/b/{board}/stream?format=patch";
 
-/// Where the board stands, and its list.
-async fn now(server: &Server) -> Result<(String, List), String> {
+/// Returns the board's newest cursor, and its list.
+async fn now(server: &TestedServer) -> Result<(String, List), String> {
     let first = Events::open(server, PATCHES, &[])
         .await?
         .expect("snapshot")
         .await?;
     let mut list = List::default();
-    list.take(&first)?;
+    list.apply(&first)?;
     Ok((first.cursor()?.to_owned(), list))
 }
 
-pub(super) async fn up_to_date(server: &Server) -> Outcome {
+pub(super) async fn up_to_date(server: &TestedServer) -> Outcome {
     let (cursor, _) = now(server).await?;
     Events::open(server, PATCHES, &[("last-event-id", &cursor)])
         .await?
@@ -26,18 +23,18 @@ pub(super) async fn up_to_date(server: &Server) -> Outcome {
         .await
 }
 
-pub(super) async fn missed(server: &Server) -> Outcome {
+pub(super) async fn missed(server: &TestedServer) -> Outcome {
     let (cursor, mut list) = now(server).await?;
     let posted = [server.post_new().await?, server.post_new().await?];
     let mut stream = Events::open(server, PATCHES, &[("last-event-id", &cursor)]).await?;
-    list.take(&stream.message().await?)?;
+    list.apply(&stream.message().await?)?;
     ensure(posted.iter().all(|comment| list.shows(comment)), || {
         format!("{posted:?} were missed and are not in the list")
     })?;
     stream.quiet().await
 }
 
-pub(super) async fn where_the_cursor_stands(server: &Server) -> Outcome {
+pub(super) async fn precedence(server: &TestedServer) -> Outcome {
     let (cursor, _) = now(server).await?;
     for name in ["last_event_id", "lastEventId", "since"] {
         let path = format!("{PATCHES}&{name}={cursor}");
@@ -54,7 +51,7 @@ pub(super) async fn where_the_cursor_stands(server: &Server) -> Outcome {
         .await
 }
 
-pub(super) async fn words(server: &Server) -> Outcome {
+pub(super) async fn words(server: &TestedServer) -> Outcome {
     let (cursor, _) = now(server).await?;
     let empty = format!("{PATCHES}&last_event_id={cursor}");
     Events::open(server, &empty, &[("last-event-id", "")])
@@ -71,14 +68,14 @@ pub(super) async fn words(server: &Server) -> Outcome {
     stream.expect("patch").await.map(drop)
 }
 
-pub(super) async fn time(server: &Server) -> Outcome {
+pub(super) async fn time(server: &TestedServer) -> Outcome {
     let comment = server.post_new().await?;
     let first = Events::open(server, &format!("{PATCHES}&since=10m"), &[])
         .await?
         .message()
         .await?;
-    let told = matches!(first.name.as_str(), "patch" | "snapshot") && first.data.contains(&comment);
-    ensure(told, || {
+    let is_list = matches!(first.name.as_str(), "patch" | "snapshot");
+    ensure(is_list && first.data.contains(&comment), || {
         format!("what was posted just now is not in {first:?}")
     })?;
     Events::open(server, &format!("{PATCHES}&since=0s"), &[])
@@ -87,7 +84,7 @@ pub(super) async fn time(server: &Server) -> Outcome {
         .await
 }
 
-pub(super) async fn no_start(server: &Server) -> Outcome {
+pub(super) async fn invalid_start(server: &TestedServer) -> Outcome {
     let path = format!("{PATCHES}&since=yesterday");
     let status = server.get(&path, &[]).await?.status().as_u16();
     ensure(status == 400, || {
@@ -100,7 +97,7 @@ pub(super) async fn no_start(server: &Server) -> Outcome {
         .await
 }
 
-pub(super) async fn resets(server: &Server) -> Outcome {
+pub(super) async fn resets(server: &TestedServer) -> Outcome {
     let (cursor, _) = now(server).await?;
     let epoch = cursor
         .rsplit_once('-')
@@ -120,7 +117,7 @@ pub(super) async fn resets(server: &Server) -> Outcome {
         ensure(reset.id.as_deref() == Some(""), || {
             format!("{cursor}: a reset has an empty id: {reset:?}")
         })?;
-        List::default().take(&stream.expect("snapshot").await?)?;
+        List::default().apply(&stream.expect("snapshot").await?)?;
     }
     Ok(())
 }

@@ -1,15 +1,10 @@
-//! Opening, applying, and while it is open.
+//! Rules of opening a stream, of applying its events, and of what it sends while it is open.
 
-use russe::Event;
-
-use crate::{
-    Outcome, Server, ensure,
-    stream::{Events, List},
-};
+use crate::{Outcome, TestedServer, ensure, list::List, stream::Events};
 
 const PATCHES: &str = "/b/{board}/stream?format=patch";
 
-pub(super) async fn headers(server: &Server) -> Outcome {
+pub(super) async fn headers(server: &TestedServer) -> Outcome {
     let stream = Events::open(server, PATCHES, &[("accept", "text/event-stream")]).await?;
     for (name, value) in [
         ("content-type", "text/event-stream"),
@@ -29,15 +24,15 @@ pub(super) async fn headers(server: &Server) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn opening(server: &Server) -> Outcome {
+pub(super) async fn opening(server: &TestedServer) -> Outcome {
     let mut stream = Events::open(server, PATCHES, &[]).await?;
-    match stream.any().await? {
-        Event::Retry(retry) if retry.as_millis() >= 100 => {}
-        other => return Err(format!("retry was to come first, not {other:?}")),
-    }
     let first = stream.expect("snapshot").await?;
+    ensure(
+        first.retry.is_some_and(|wait| wait.as_millis() >= 100),
+        || format!("expected retry with the first event, got {first:?}"),
+    )?;
     let mut list = List::default();
-    list.take(&first)?;
+    list.apply(&first)?;
     let (epoch, revision) = first
         .cursor()?
         .rsplit_once('-')
@@ -50,10 +45,10 @@ pub(super) async fn opening(server: &Server) -> Outcome {
         && epoch
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    ensure(hex, || format!("{epoch:?} is no epoch"))
+    ensure(hex, || format!("{epoch:?} is not an epoch"))
 }
 
-pub(super) async fn refusals(server: &Server) -> Outcome {
+pub(super) async fn refusals(server: &TestedServer) -> Outcome {
     for (path, accept, status) in [
         ("/b/no-such-board-here/stream", "*/*", 404),
         ("/b/{board}/stream?format=xml", "*/*", 400),
@@ -71,14 +66,14 @@ pub(super) async fn refusals(server: &Server) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn patches(server: &Server) -> Outcome {
+pub(super) async fn patches(server: &TestedServer) -> Outcome {
     let mut stream = Events::open(server, PATCHES, &[]).await?;
     let mut list = List::default();
-    list.take(&stream.expect("snapshot").await?)?;
+    list.apply(&stream.expect("snapshot").await?)?;
     for _ in 0..3 {
         let comment = server.post_new().await?;
         let patch = stream.expect("patch").await?;
-        list.take(&patch)?;
+        list.apply(&patch)?;
         patch.cursor()?;
         ensure(list.shows(&comment), || {
             format!("{comment:?} was posted and is not in the list")
@@ -87,7 +82,7 @@ pub(super) async fn patches(server: &Server) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn same_for_all(server: &Server) -> Outcome {
+pub(super) async fn same_for_all(server: &TestedServer) -> Outcome {
     let mut streams = [
         Events::open(server, PATCHES, &[]).await?,
         Events::open(server, PATCHES, &[]).await?,
@@ -103,7 +98,7 @@ pub(super) async fn same_for_all(server: &Server) -> Outcome {
     })
 }
 
-pub(super) async fn heartbeat(server: &Server) -> Outcome {
+pub(super) async fn heartbeat(server: &TestedServer) -> Outcome {
     let path = "/b/{board}/stream?format=patch&since=now&heartbeat=event";
     let beat = Events::open(server, path, &[])
         .await?

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use super::StateChange;
 use crate::{
-    Applied, BoardChanges, BoardId, Op, Patch, Policies, ReplayBuffer, Revision, Snapshot, Update,
+    Applied, BoardChanges, BoardId, BoardLoad, Op, Patch, Policies, ReplayBuffer, Revision,
+    Snapshot, Update,
 };
 
 /// The snapshot of a board, and the history before it.
@@ -13,7 +14,7 @@ pub(super) struct LoadedBoard {
     pub(super) board_id: BoardId,
     pub(super) policies: Policies,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) tail: ReplayBuffer,
+    pub(super) replay_buffer: ReplayBuffer,
     pub(super) named_at: Revision,
     /// The revision from which the log was searched for more history, if it was.
     pub(super) searched: Option<Revision>,
@@ -23,6 +24,50 @@ pub(super) struct LoadedBoard {
 }
 
 impl LoadedBoard {
+    /// Creates the board from what was read at `now`.
+    pub(super) fn new(load: BoardLoad, now: Instant) -> Self {
+        Self {
+            board_id: load.board_id,
+            policies: load.policies,
+            snapshot: Arc::new(load.snapshot),
+            replay_buffer: load.tail,
+            named_at: load.named_at,
+            searched: None,
+            loaded_at: now,
+            stale: false,
+        }
+    }
+
+    /// Takes a load of a board that is followed: one that is newer than what is shown overtook the follower.
+    pub(super) fn refresh(
+        &mut self,
+        load: BoardLoad,
+        now: Instant,
+        topics_max: usize,
+    ) -> StateChange {
+        let (shown, found) = (self.snapshot.revision(), load.snapshot.revision());
+        if found < shown {
+            // What is shown is newer, and so are its policies.
+            return StateChange::None;
+        }
+        self.loaded_at = now;
+        self.policies = load.policies;
+        self.named_at = self.named_at.max(load.named_at);
+        if found == shown {
+            return if self.snapshot.topics() == load.snapshot.topics() {
+                StateChange::None
+            } else {
+                StateChange::Differs
+            };
+        }
+        // The load knows its own history; the one in memory has a gap before it.
+        (self.replay_buffer, self.searched) = (load.tail, None);
+        if shown < self.replay_buffer.floor() {
+            return self.restate(Arc::new(load.snapshot));
+        }
+        self.show(self.snapshot.replaced_by(load.snapshot, topics_max))
+    }
+
     /// Applies changes that follow on the snapshot, and records them for readers that come back.
     pub(super) fn follow(&mut self, changes: &BoardChanges, topics_max: usize) -> StateChange {
         let (before, end) = (self.snapshot.revision(), changes.revision());
@@ -46,31 +91,26 @@ impl LoadedBoard {
                 .collect(),
             _ => Vec::new(),
         };
-        self.tail.record(
+        self.replay_buffer.record(
             touched
                 .iter()
                 .copied()
                 .chain(pushed_out.into_iter().map(|id| (end, id))),
         );
         if may_have_been_full && first < end {
-            self.tail.leave_gap(first, end);
+            self.replay_buffer.leave_gap(first, end);
         }
         self.show(applied)
     }
 
-    /// Shows a list whose history does not reach back to what was shown: rows may have changed without a revision meanwhile,
-    /// and readers at one revision hold different lists. So each is sent the whole list, by a patch that fits no reader.
+    /// Shows a list whose history does not reach back to what was shown, and sends every reader the whole list, by a patch that
+    /// fits no reader. Rows may have changed without a revision meanwhile, so readers at one revision may hold different lists.
     pub(super) fn restate(&mut self, snapshot: Arc<Snapshot>) -> StateChange {
-        let (board, to, digest) = (
-            snapshot.board().clone(),
-            snapshot.cursor().clone(),
-            snapshot.digest(),
-        );
         let patch = Patch {
-            board,
-            from: to.revision,
-            to,
-            digest,
+            board: snapshot.board().clone(),
+            from: snapshot.revision(),
+            to: snapshot.cursor().clone(),
+            digest: snapshot.digest(),
             ops: Vec::new(),
         };
         let newest = self.snapshot.topics().last().map(|topic| topic.id);

@@ -8,15 +8,15 @@ use crate::{BoardId, Op, Patch, ReplayBuffer, Revision, TopicId};
 /// A part of a board's log, read so that a reader who comes back is sent only what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
-    /// The board.
+    /// The board's key in the database.
     pub board_id: BoardId,
-    /// Where the reader stands, or further back.
+    /// The revision of the reader's cursor, or an earlier one.
     pub after: Revision,
     /// The revision of the list that the reader is brought to.
     pub upto: Revision,
-    /// Number of topics on that list.
+    /// The number of topics on that list.
     pub shown: usize,
-    /// The first of them.
+    /// The first topic on that list.
     pub first: Option<TopicId>,
 }
 
@@ -31,23 +31,27 @@ impl BoardState {
 
     /// Returns the patch from `revision` to the newest list, unless memory does not reach back that far or the list is shorter.
     pub(crate) fn patch_since(&self, revision: Revision) -> Option<Patch> {
-        let LoadedBoard { snapshot, tail, .. } = self.loaded.as_ref()?;
-        let changed = tail
+        let LoadedBoard {
+            snapshot,
+            replay_buffer,
+            ..
+        } = self.loaded.as_ref()?;
+        let changed = replay_buffer
             .since(revision)
             .filter(|changed| changed.len() <= snapshot.topics().len().max(1))?;
-        let op = |id| match snapshot.topic(id) {
+        let ops = changed.into_iter().map(|id| match snapshot.topic(id) {
             Some(topic) => Op::Set(Arc::clone(topic)),
             None => Op::Delete {
                 id,
                 archived: false,
             },
-        };
+        });
         Some(Patch {
             board: snapshot.board().clone(),
             from: revision,
             to: snapshot.cursor().clone(),
             digest: snapshot.digest(),
-            ops: changed.into_iter().map(op).collect(),
+            ops: ops.collect(),
         })
     }
 
@@ -57,7 +61,7 @@ impl BoardState {
         let LoadedBoard {
             board_id,
             snapshot,
-            tail,
+            replay_buffer,
             searched,
             ..
         } = self.loaded.as_ref()?;
@@ -73,10 +77,10 @@ impl BoardState {
             shown: snapshot.topics().len(),
             first: snapshot.topics().first().map(|topic| topic.id),
         };
-        (revision < tail.floor()).then_some(range)
+        (revision < replay_buffer.floor()).then_some(range)
     }
 
-    /// Takes what was read of the log.
+    /// Adds the part of the log that was read for `range`, unless the name means another board now.
     pub fn backfill(&mut self, range: &HistoryRange, history: &ReplayBuffer) {
         if let Some(loaded) = self
             .loaded
@@ -84,7 +88,7 @@ impl BoardState {
             .filter(|loaded| loaded.board_id == range.board_id)
         {
             loaded.searched = Some(range.after);
-            loaded.tail.extend_back(history, range.upto);
+            loaded.replay_buffer.extend_back(history, range.upto);
         }
     }
 }

@@ -106,7 +106,7 @@ fn a_late_load_does_not_open_a_board_that_was_made_private_meanwhile() {
 }
 
 #[test]
-fn a_burst_is_told_by_what_each_commit_touched() {
+fn a_patch_out_of_a_burst_has_only_what_was_touched_since() {
     let (mut board, _) = ready(1, &[]);
     board.apply(
         &changes(&[(2, 1, true), (3, 2, true), (4, 3, true)]),
@@ -142,7 +142,7 @@ fn a_late_load_never_steps_back() {
 }
 
 #[test]
-fn a_load_that_overtakes_the_follower_tells_the_readers() {
+fn a_load_that_overtakes_the_follower_is_sent_to_the_readers() {
     let (mut board, now) = ready(7, &[(1, 7)]);
     assert!(matches!(
         board.install(loaded(8, &[(1, 7), (2, 8)]), now, FULL),
@@ -153,7 +153,7 @@ fn a_load_that_overtakes_the_follower_tells_the_readers() {
             board.apply(&changes(&[(8, 2, true)]), true, FULL),
             StateChange::None
         ),
-        "told already"
+        "sent already"
     );
 }
 
@@ -174,7 +174,7 @@ fn unwatched_it_lives_for_the_ttl_and_dies_by_a_change() {
     assert!(board.current(false, now, TTL).is_none());
     assert!(
         board.last_known().is_some(),
-        "still the last word while the database is away"
+        "still what is shown while the database is away"
     );
     assert!(board.install(loaded(7, &[(1, 7)]), now, FULL).is_err());
 }
@@ -268,7 +268,7 @@ fn a_board_that_cannot_be_read_is_stale_until_it_is() {
             board.install(loaded(9, &[(1, 7), (2, 9)]), now, FULL),
             Ok(StateChange::Update(_))
         ),
-        "its readers hear of it"
+        "sent to its readers"
     );
     assert!(board.stale_since().is_none() && board.current(true, now, TTL).is_some());
 }
@@ -282,16 +282,15 @@ fn a_new_epoch_begins_with_its_list_however_early_that_is() {
         board.install(loaded(9, &[(1, 7)]), now, FULL).is_err(),
         "of the old epoch"
     );
-    let restored = || BoardLoad {
-        snapshot: of_epoch_f(3, &[(1, 3)]),
-        ..loaded(3, &[])
-    };
     assert!(matches!(
-        board.install(restored(), now, FULL),
+        board.install(of_epoch_f(3, &[(1, 3)]), now, FULL),
         Ok(StateChange::HistoryReset(_))
     ));
     assert!(
-        matches!(board.install(restored(), now, FULL), Ok(StateChange::None)),
+        matches!(
+            board.install(of_epoch_f(3, &[(1, 3)]), now, FULL),
+            Ok(StateChange::None)
+        ),
         "once"
     );
     assert!(
@@ -300,13 +299,70 @@ fn a_new_epoch_begins_with_its_list_however_early_that_is() {
     );
 }
 
-fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> Snapshot {
+fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> BoardLoad {
     let listed = snapshot(revision, topics);
     let cursor = Cursor {
         epoch: "f".parse().expect("an epoch"),
         revision: listed.revision(),
     };
-    Snapshot::new(listed.board().clone(), cursor, listed.topics().to_vec())
+    BoardLoad {
+        snapshot: Snapshot::new(listed.board().clone(), cursor, listed.topics().to_vec()),
+        ..loaded(revision, &[])
+    }
+}
+
+/// Ids and revisions of the topics on a list.
+type List = BTreeMap<i64, u64>;
+
+/// Returns what the database shows after each number of commits: the newest `topics_max` of all topics.
+fn lists_of(commits: &[(i64, bool)], topics_max: usize) -> Vec<List> {
+    let mut all = BTreeMap::new();
+    let mut lists = vec![List::new()];
+    for (revision, (id, is_set)) in (1..).zip(commits) {
+        if *is_set {
+            all.insert(*id, revision);
+        } else {
+            all.remove(id);
+        }
+        let newest = all.iter().rev().take(topics_max);
+        lists.push(newest.map(|(id, at)| (*id, *at)).collect());
+    }
+    lists
+}
+
+/// Returns the rows of the log from the commit at index `from` to before `upto`, each with its topic as it is at the end.
+fn rows_of(commits: &[(i64, bool)], from: usize, upto: usize) -> Vec<(u64, i64, (u64, bool))> {
+    let seen = &commits[..upto];
+    let rows = (from..upto).map(|at| {
+        let (id, _) = commits[at];
+        let last = seen.iter().rposition(|(other, _)| *other == id);
+        let last = last.expect("touched");
+        (at as u64 + 1, id, (last as u64 + 1, seen[last].1))
+    });
+    rows.collect()
+}
+
+/// Returns what a reader shows who held `list` at `revision`, once it has been sent its opening.
+fn opened(board: &BoardState, revision: u64, mut list: List) -> List {
+    match opening(board, revision) {
+        Opening::Nothing => {}
+        Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
+            let topics = board.last_known().expect("ready").topics();
+            let listed = topics
+                .iter()
+                .map(|topic| (topic.id.0, topic.revision.get()));
+            list = listed.collect();
+        }
+        Opening::Patch(patch) => {
+            for op in patch.ops {
+                match op {
+                    Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
+                    Op::Delete { id, .. } => drop(list.remove(&id.0)),
+                }
+            }
+        }
+    }
+    list
 }
 
 proptest! {
@@ -318,52 +374,24 @@ proptest! {
         cuts in proptest::collection::vec(1_usize..6, 1..40),
         topics_max in 2_usize..8,
     ) {
-        // What the database shows after each commit: the newest `topics_max` of all topics.
-        let mut all = BTreeMap::new();
-        let mut shown = vec![Vec::new()];
-        for (n, (id, set)) in commits.iter().enumerate() {
-            if *set { all.insert(*id, n as u64 + 1); } else { all.remove(id); }
-            let newest: Vec<_> = all.iter().rev().take(topics_max).map(|(id, at)| (*id, *at)).collect();
-            shown.push(newest.into_iter().rev().collect());
-        }
+        let lists = lists_of(&commits, topics_max);
         let (mut board, now) = ready(0, &[]);
         let mut at = 0;
         for cut in cuts {
             let upto = (at + cut).min(commits.len());
-            if upto == at { break }
-            let batch: Vec<_> = (at..upto)
-                .map(|n| {
-                    let (id, _) = commits[n];
-                    // The topic as it stands at the end of the reading.
-                    let state = commits[..upto].iter().rposition(|(other, _)| *other == id).map(|last| (last as u64 + 1, commits[last].1));
-                    (n as u64 + 1, id, state.expect("touched"))
-                })
-                .collect();
-            if matches!(board.apply(&changes_as_of(&batch), true, topics_max), StateChange::Reload) {
-                board.install(loaded(upto as u64, &shown[upto]), now, topics_max).expect("nothing \
-                    missed");
+            if upto == at {
+                break;
+            }
+            let changes = changes_as_of(&rows_of(&commits, at, upto));
+            if matches!(board.apply(&changes, true, topics_max), StateChange::Reload) {
+                let topics: Vec<_> = lists[upto].clone().into_iter().collect();
+                let load = loaded(upto as u64, &topics);
+                board.install(load, now, topics_max).expect("nothing missed");
             }
             at = upto;
-            for (revision, list) in shown.iter().enumerate().take(at + 1) {
-                let reader: BTreeMap<_, _> = match opening(&board, revision as u64) {
-                    Opening::Nothing => list.iter().copied().collect(),
-                    Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
-                        let topics = board.last_known().expect("ready").topics();
-                        topics.iter().map(|topic| (topic.id.0, topic.revision.get())).collect()
-                    }
-                    Opening::Patch(patch) => {
-                        let mut reader: BTreeMap<_, _> = list.iter().copied().collect();
-                        for op in patch.ops {
-                            match op {
-                                Op::Set(topic) => drop(reader.insert(topic.id.0, topic.revision.get())),
-                                Op::Delete { id, .. } => drop(reader.remove(&id.0)),
-                            }
-                        }
-                        reader
-                    }
-                };
-                let truth: BTreeMap<_, _> = shown[at].iter().copied().collect();
-                prop_assert_eq!(&reader, &truth, "from {} to {}", revision, at);
+            for (revision, list) in lists.iter().enumerate().take(at + 1) {
+                let shown = opened(&board, revision as u64, list.clone());
+                prop_assert_eq!(&shown, &lists[at], "from {} to {}", revision, at);
             }
         }
     }

@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// What happened to a board, as its readers are notified of it.
+/// Notifies the readers of a board of what happened to it.
 #[derive(Clone, Debug)]
 pub enum BoardEvent {
-    /// The list changed.
+    /// The live list changed.
     Update(Arc<Update>),
-    /// The board takes a token from now on: a reader without one must leave.
+    /// The board is private from now on: the stream of a reader without a token ends.
     PolicyChanged,
     /// The board was deleted, or its name means another board now.
     Gone,
@@ -37,7 +37,7 @@ pub enum BoardEvent {
 /// One board: its channel and its state.
 #[derive(Debug)]
 pub struct BoardChannel {
-    /// Its name. A board that is called otherwise has another channel.
+    /// The board's name. A renamed board has another channel.
     pub board: BoardName,
     sender: broadcast::Sender<BoardEvent>,
     live: Mutex<BoardState>,
@@ -51,7 +51,7 @@ pub struct BoardChannel {
 /// Receives the events of a board from the subscription on. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
-    /// The board.
+    /// The channel of the board.
     pub channel: Arc<BoardChannel>,
     receiver: broadcast::Receiver<BoardEvent>,
     /// Number of events of the channel that were received or missed.
@@ -69,9 +69,9 @@ pub enum Published {
     Nothing,
     /// The event was sent to this number of subscribers.
     Sent(usize),
-    /// The board has to be read again before anything can be said; see [`Hub::install`](crate::Hub::install).
+    /// The board has to be read again before anything can be sent; see [`Hub::install`](crate::Hub::install).
     Reload,
-    /// The database shows something else at the same revision: rows were changed behind the triggers' back.
+    /// The database shows another list at the same revision: rows were changed without the triggers.
     Differs,
 }
 
@@ -87,7 +87,7 @@ impl BoardChannel {
         }
     }
 
-    /// The board's state, locked. Held for moments only: nothing in [`BoardState`] waits.
+    /// Locks the board's state. The lock is held briefly: nothing in [`BoardState`] waits.
     pub fn live(&self) -> MutexGuard<'_, BoardState> {
         // No function of `BoardState` leaves it half changed, so a panic elsewhere costs nothing here.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,7 +113,7 @@ impl BoardChannel {
     }
 
     /// Sends the result of a change, still under the lock of the state: a reader that subscribed before
-    /// it looked at the state finds every update in one place or the other.
+    /// it read the state finds every update in one place or the other.
     pub(super) fn send(&self, change: StateChange, live: &MutexGuard<'_, BoardState>) -> Published {
         match change {
             StateChange::None => Published::Nothing,
@@ -128,7 +128,7 @@ impl BoardChannel {
         }
     }
 
-    /// Sends an event to all subscribers, and returns how many they are.
+    /// Sends an event to all subscribers, and returns their number.
     pub(super) fn broadcast(&self, event: BoardEvent, _live: &MutexGuard<'_, BoardState>) -> usize {
         self.sent.fetch_add(1, Ordering::Release);
         // An error means that there are no subscribers.
@@ -165,6 +165,7 @@ impl Subscription {
         self.count(next)
     }
 
+    /// Counts an event, or the events that were missed.
     fn count(&mut self, next: Result<BoardEvent, u64>) -> Result<BoardEvent, Lagged> {
         self.received += next.as_ref().err().copied().unwrap_or(1);
         next.map_err(|_| Lagged)

@@ -18,25 +18,29 @@ fn at_2(standing: Option<BoardInfo>) -> BoardChange {
     }
 }
 
-fn hub_with(revision: u64, topics: &[(i64, u64)]) -> Hub {
-    let hub = Hub::new(500, 2);
-    let snapshot = snapshot(revision, topics);
-    let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
-    let loaded = BoardLoad {
+/// An empty board at a revision.
+fn load(revision: u64) -> BoardLoad {
+    let snapshot = snapshot(revision, &[]);
+    BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail,
+        tail: ReplayBuffer::new(snapshot.revision(), [], 8),
         named_at: Revision::ZERO,
         snapshot,
-    };
-    hub.install(&hub.channel(&name()), loaded, Instant::now())
+    }
+}
+
+/// A hub with an empty board at revision 1.
+fn hub() -> Hub {
+    let hub = Hub::new(500, 2);
+    hub.install(&hub.channel(&name()), load(1), Instant::now())
         .expect("nothing missed");
     hub
 }
 
 #[tokio::test]
 async fn every_subscriber_is_sent_the_same_update() {
-    let hub = hub_with(1, &[]);
+    let hub = hub();
     let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
     assert_eq!(
         hub.publish(&name(), &changes(&[(2, 1, true)])),
@@ -52,7 +56,7 @@ async fn every_subscriber_is_sent_the_same_update() {
 
 #[tokio::test]
 async fn a_reader_that_fell_behind_finds_the_newest_snapshot() {
-    let hub = hub_with(1, &[]);
+    let hub = hub();
     let mut reader = hub.subscribe(&name());
     for revision in 2..9 {
         hub.publish(&name(), &changes(&[(revision, 1, true)]));
@@ -71,7 +75,7 @@ async fn a_reader_that_fell_behind_finds_the_newest_snapshot() {
 #[tokio::test]
 async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
     for now in [None, Some("other".parse().expect("a name"))] {
-        let hub = hub_with(1, &[]);
+        let hub = hub();
         let mut reader = hub.subscribe(&name());
         let standing = now.map(|name| BoardInfo {
             name,
@@ -87,7 +91,7 @@ async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
 
 #[tokio::test]
 async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() {
-    let hub = hub_with(1, &[]);
+    let hub = hub();
     let mut reader = hub.subscribe(&name());
     let standing = Some(BoardInfo {
         name: name(),
@@ -98,29 +102,27 @@ async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() 
         1
     );
     assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
+}
 
-    let hub = hub_with(1, &[]);
+#[tokio::test]
+async fn a_load_of_another_board_that_overtakes_the_follower_ends_the_streams() {
+    let hub = hub();
     let mut reader = hub.subscribe(&name());
-    let (snapshot, now) = (snapshot(2, &[(1, 2)]), Instant::now());
-    let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+    let snapshot = snapshot(2, &[(1, 2)]);
     let other = BoardLoad {
         board_id: BoardId(2),
-        policies: Policies::default(),
-        tail,
         named_at: snapshot.revision(),
         snapshot,
+        ..load(2)
     };
-    assert!(
-        hub.install(&reader.channel, other, now).is_err(),
-        "a reading that overtakes the follower"
-    );
+    assert!(hub.install(&reader.channel, other, Instant::now()).is_err());
     assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
     assert!(hub.is_empty());
 }
 
 #[tokio::test]
-async fn a_board_that_takes_a_token_now_tells_its_audience() {
-    let hub = hub_with(1, &[]);
+async fn readers_of_a_board_that_takes_a_token_now_are_notified() {
+    let hub = hub();
     let mut reader = hub.subscribe(&name());
     let policies = Policies {
         read: ReadPolicy::Token,
@@ -139,8 +141,8 @@ async fn a_board_that_takes_a_token_now_tells_its_audience() {
 }
 
 #[test]
-fn forgets_only_what_nobody_needs() {
-    let (hub, now) = (hub_with(1, &[]), Instant::now());
+fn evicts_only_what_no_reader_needs() {
+    let (hub, now) = (hub(), Instant::now());
     hub.evict(now, TTL);
     assert_eq!(hub.boards.len(), 1, "still fresh");
     let reader = hub.subscribe(&name());
@@ -152,11 +154,11 @@ fn forgets_only_what_nobody_needs() {
 }
 
 #[test]
-fn a_name_that_somebody_made_up_is_forgotten_unless_others_wait_for_it() {
+fn a_name_of_no_board_is_forgotten_unless_other_readers_wait_for_it() {
     let hub = Hub::new(500, 2);
     let (mine, other) = (hub.channel(&name()), hub.subscribe(&name()));
     hub.forget(&name(), &mine);
-    assert_eq!(hub.boards.len(), 1, "somebody waits");
+    assert_eq!(hub.boards.len(), 1, "a reader waits");
     drop(other);
     hub.forget(&name(), &mine);
     assert_eq!(hub.boards.len(), 0);
@@ -166,13 +168,6 @@ fn a_name_that_somebody_made_up_is_forgotten_unless_others_wait_for_it() {
 fn a_load_that_began_before_a_board_may_have_become_private_does_not_count() {
     let hub = Hub::new(500, 2);
     let channel = hub.channel(&name());
-    let load = |revision| BoardLoad {
-        board_id: BoardId(1),
-        policies: Policies::default(),
-        snapshot: snapshot(revision, &[]),
-        tail: ReplayBuffer::new(Revision::ZERO, [], 8),
-        named_at: Revision::ZERO,
-    };
     let began = channel.live().invalidations();
     // It is not known yet whether it is this board.
     hub.apply_policies(&HashMap::from([(BoardId(1), at_2(None))]));

@@ -98,6 +98,25 @@ fn after_a_clear_only_the_database_knows_the_list() {
     );
 }
 
+/// Applies a patch as a client does. Returns the list in id order.
+fn patched(before: &Snapshot, patch: &Patch) -> Vec<(i64, u64)> {
+    let mut list: BTreeMap<_, _> = pairs(before).into_iter().collect();
+    for op in &patch.ops {
+        match op {
+            Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
+            Op::Delete { id, .. } => drop(list.remove(&id.0)),
+        }
+    }
+    list.into_iter().collect()
+}
+
+/// Returns the newest `topics_max` topics in id order.
+fn newest(topics: &BTreeMap<i64, u64>, topics_max: usize) -> Vec<(i64, u64)> {
+    let skipped = topics.len().saturating_sub(topics_max);
+    let newest = topics.iter().skip(skipped);
+    newest.map(|(id, at)| (*id, *at)).collect()
+}
+
 proptest! {
     /// Whatever happened, a client that applies the patch holds what the database shows.
     #[test]
@@ -106,28 +125,24 @@ proptest! {
         rows in proptest::collection::vec((1_i64..30, proptest::bool::ANY), 1..20),
         topics_max in 1_usize..12,
     ) {
-        let newest: Vec<_> = start.iter().rev().take(topics_max).map(|(id, at)| (*id, *at)).collect();
-        let before = snapshot(10, &newest.iter().rev().copied().collect::<Vec<_>>());
-        let rows: Vec<_> = rows.into_iter().enumerate().map(|(n, (id, shown))| (11 + n as u64, id, shown)).collect();
-        let mut truth: BTreeMap<_, _> = newest.iter().copied().collect();
+        let start = newest(&start, topics_max);
+        let before = snapshot(10, &start);
+        let rows: Vec<_> = (11..).zip(rows).map(|(at, (id, shown))| (at, id, shown)).collect();
+        let mut truth = BTreeMap::from_iter(start);
         for &(revision, id, shown) in &rows {
-            if shown { truth.insert(id, revision); } else { truth.remove(&id); }
+            if shown {
+                truth.insert(id, revision);
+            } else {
+                truth.remove(&id);
+            }
         }
-        let expected: Vec<_> = truth.into_iter().rev().take(topics_max).collect();
+        let expected = newest(&truth, topics_max);
         match before.apply(&changes(&rows), topics_max) {
             Applied::Reload => prop_assert!(before.topics().len() >= topics_max),
-            Applied::Same(same) => prop_assert_eq!(pairs(&same), expected.into_iter().rev().collect::<Vec<_>>()),
+            Applied::Same(same) => prop_assert_eq!(pairs(&same), expected),
             Applied::Updated(update) => {
-                let mut client: BTreeMap<_, _> = pairs(&before).into_iter().collect();
-                for op in &update.patch.ops {
-                    match op {
-                        Op::Set(topic) => { client.insert(topic.id.0, topic.revision.get()); }
-                        Op::Delete { id, .. } => { client.remove(&id.0); }
-                    }
-                }
-                let client: Vec<_> = client.into_iter().collect();
-                prop_assert_eq!(&client, &expected.into_iter().rev().collect::<Vec<_>>());
-                prop_assert_eq!(&client, &pairs(&update.snapshot));
+                prop_assert_eq!(&patched(&before, &update.patch), &expected);
+                prop_assert_eq!(pairs(&update.snapshot), expected);
                 prop_assert_eq!(update.patch.digest, update.snapshot.digest());
             }
         }

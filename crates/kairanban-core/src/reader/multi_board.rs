@@ -11,7 +11,7 @@ use crate::{BoardEvent, BoardState, Cursor, Lagged, ResetReason};
 #[derive(Debug)]
 pub struct MultiBoardPosition {
     boards: Vec<PositionOnBoard>,
-    /// Everything up to here was sent, of every board.
+    /// All changes of all boards up to this cursor were sent.
     cursor: Cursor,
 }
 
@@ -91,7 +91,7 @@ impl MultiBoardPosition {
         advances
     }
 
-    /// Whether another board has been sent in the epoch of the one at `at`.
+    /// Returns whether another board has been sent in the epoch of the one at `at`.
     fn has_company_in_epoch(&self, at: usize) -> bool {
         let epoch = &self.boards[at].position.sent.epoch;
         let mut others = self

@@ -58,7 +58,7 @@ fn reset(at: &str) -> Event {
     Ok(BoardEvent::HistoryReset(list(at)))
 }
 
-/// What a step says, in one line.
+/// Describes a step in one line.
 fn said(step: &Step) -> String {
     let delivery = match &step.delivery {
         Delivery::Nothing => "nothing".to_owned(),
@@ -84,54 +84,12 @@ fn said(step: &Step) -> String {
     format!("{check}{staleness}{delivery}")
 }
 
-#[test]
-fn each_event_comes_to_one_step() {
-    let since = DateTime::UNIX_EPOCH;
-    // A reader at e-5, the event, the state of the board, what is sent, and where the reader is then.
-    let table: [(Event, &str, &str, &str); 16] = [
-        (update(5, 6), "e-6", "patch to e-6", "e-6"),
-        (update(4, 7), "e-7", "patch to e-7", "e-7"),
-        (update(6, 8), "e-8", "list e-8 since 5", "e-8"),
-        (update(4, 5), "e-5", "nothing", "e-5"),
-        (update(3, 4), "e-9", "nothing", "e-5"),
-        (
-            Ok(BoardEvent::PolicyChanged),
-            "e-9",
-            "check, nothing",
-            "e-5",
-        ),
-        (
-            reset("f-2"),
-            "f-2",
-            "check, list f-2 after reset epoch",
-            "f-2",
-        ),
-        (
-            reset("f-9"),
-            "f-9",
-            "check, list f-9 after reset epoch",
-            "f-9",
-        ),
-        (reset("e-9"), "e-9", "check, nothing", "e-5"),
-        (Ok(BoardEvent::Stale(since)), "e-9", "stale, nothing", "e-5"),
-        (Ok(BoardEvent::Fresh), "e-9", "fresh, nothing", "e-5"),
-        (Ok(BoardEvent::Gone), "e-9", "end", "e-5"),
-        (
-            Err(Lagged),
-            "e-9",
-            "check, fresh, list e-9 since 5 after reset lagged",
-            "e-9",
-        ),
-        (Err(Lagged), "e-5", "check, fresh, nothing", "e-5"),
-        (Err(Lagged), "e-4", "check, fresh, nothing", "e-5"),
-        (
-            Err(Lagged),
-            "f-2",
-            "check, fresh, list f-2 after reset epoch",
-            "f-2",
-        ),
-    ];
-    for (event, board, expected, sent) in table {
+/// An event for a reader at e-5, the state of the board, the step, and the reader's cursor after it.
+type Case = (Event, &'static str, &'static str, &'static str);
+
+#[track_caller]
+fn assert_steps(cases: impl IntoIterator<Item = Case>) {
+    for (event, board, expected, sent) in cases {
         let about = format!("{event:?}, {board}");
         let channel = hub(board).channel(&"main".parse().expect("a name"));
         let mut reader = ReaderPosition::new(cursor("e-5"));
@@ -139,6 +97,56 @@ fn each_event_comes_to_one_step() {
         assert_eq!(said(&step), expected, "{about}");
         assert_eq!(reader.sent().to_string(), sent, "{about}");
     }
+}
+
+#[test]
+fn an_update_is_sent_as_a_patch_or_over_a_gap_as_the_list() {
+    assert_steps([
+        (update(5, 6), "e-6", "patch to e-6", "e-6"),
+        (update(4, 7), "e-7", "patch to e-7", "e-7"),
+        (update(6, 8), "e-8", "list e-8 since 5", "e-8"),
+        (update(4, 5), "e-5", "nothing", "e-5"),
+        (update(3, 4), "e-9", "nothing", "e-5"),
+    ]);
+}
+
+#[test]
+fn a_new_epoch_is_sent_once() {
+    let [early, late] = [
+        "check, list f-2 after reset epoch",
+        "check, list f-9 after reset epoch",
+    ];
+    assert_steps([
+        (reset("f-2"), "f-2", early, "f-2"),
+        (reset("f-9"), "f-9", late, "f-9"),
+        (reset("e-9"), "e-9", "check, nothing", "e-5"),
+    ]);
+}
+
+#[test]
+fn events_about_the_board_itself_send_no_list() {
+    let stale = BoardEvent::Stale(DateTime::UNIX_EPOCH);
+    let policy = BoardEvent::PolicyChanged;
+    assert_steps([
+        (Ok(policy), "e-9", "check, nothing", "e-5"),
+        (Ok(stale), "e-9", "stale, nothing", "e-5"),
+        (Ok(BoardEvent::Fresh), "e-9", "fresh, nothing", "e-5"),
+        (Ok(BoardEvent::Gone), "e-9", "end", "e-5"),
+    ]);
+}
+
+#[test]
+fn a_reader_that_fell_behind_is_sent_the_newest_list_if_it_lacks_it() {
+    let [newer, other_epoch] = [
+        "check, fresh, list e-9 since 5 after reset lagged",
+        "check, fresh, list f-2 after reset epoch",
+    ];
+    assert_steps([
+        (Err(Lagged), "e-9", newer, "e-9"),
+        (Err(Lagged), "e-5", "check, fresh, nothing", "e-5"),
+        (Err(Lagged), "e-4", "check, fresh, nothing", "e-5"),
+        (Err(Lagged), "f-2", other_epoch, "f-2"),
+    ]);
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn a_reader_that_fell_behind_on_a_board_that_is_being_read_waits() {
 }
 
 #[test]
-fn only_a_reader_that_fell_behind_looks_at_the_board() {
+fn only_a_reader_that_fell_behind_locks_the_board() {
     let mut reader = ReaderPosition::new(cursor("e-5"));
     fn untouched() -> &'static BoardState {
         unreachable!("it takes a lock")
@@ -221,7 +229,7 @@ struct Client {
 }
 
 impl Client {
-    /// Takes the next event; returns whether there was one.
+    /// Receives the next event, and returns whether there was one.
     fn receive(&mut self) -> bool {
         let Some(event) = self.subscription.try_next() else {
             return false;
@@ -263,7 +271,7 @@ proptest! {
         ),
     ) {
         let hub = hub("e-3");
-        // It may stand before what its channel begins with.
+        // Its cursor may be from before the first event of its channel.
         let mut client = Client {
             subscription: hub.subscribe(&"main".parse().expect("a name")),
             position: ReaderPosition::new(snapshot(began, &[]).cursor().clone()),

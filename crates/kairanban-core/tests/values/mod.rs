@@ -1,4 +1,4 @@
-//! Boards, revisions and topics, as short as a test wants them.
+//! Short constructors of boards, revisions and topics for tests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,7 +33,7 @@ pub(crate) fn topic(id: i64, at: u64) -> Arc<Topic> {
     })
 }
 
-/// Ids and revisions of what a snapshot shows.
+/// Returns the ids and revisions of the topics in a snapshot.
 pub(crate) fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
     snapshot
         .topics()
@@ -42,7 +42,7 @@ pub(crate) fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
         .collect()
 }
 
-/// Does what a patch says.
+/// Applies the steps of a patch to a list.
 pub(crate) fn apply(list: &mut BTreeMap<i64, u64>, ops: &[Op]) {
     for op in ops {
         match op {

@@ -1,4 +1,4 @@
-//! The database: what is committed, and what a reading of it finds.
+//! The database: what is committed, and what reading it returns.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ impl State {
         self.log[usize::try_from(revision).expect("a revision") - 1]
     }
 
-    /// All topics after a revision, with the revision of each.
+    /// Returns all topics as of a revision, with the revision of each.
     pub(super) fn topics_at(&self, revision: u64) -> BTreeMap<i64, u64> {
         let mut topics = BTreeMap::new();
         for at in 1..=revision {
@@ -31,7 +31,7 @@ impl State {
         topics
     }
 
-    /// What the board shows at a revision: the truth.
+    /// Returns what the board should show at a revision.
     pub(super) fn list_at(&self, revision: u64) -> BTreeMap<i64, u64> {
         self.topics_at(revision)
             .into_iter()
@@ -40,7 +40,7 @@ impl State {
             .collect()
     }
 
-    /// What a reading of the board at a revision gives, with as much of its history as tells everything.
+    /// Returns the board as loaded at a revision, with all of its history that is known without a gap.
     pub(super) fn loaded(&self, at: u64) -> BoardLoad {
         let floor = (0..=at)
             .rev()
@@ -61,7 +61,7 @@ impl State {
         }
     }
 
-    /// What a look at the log finds, each topic as it stands at the head.
+    /// Returns the changes in the log from `after` to `upto`, each topic as of `upto`.
     pub(super) fn changes(&self, after: u64, upto: u64) -> BoardChanges {
         let now = self.topics_at(upto);
         let mut changes = BoardChanges::default();

@@ -20,7 +20,7 @@ const TOPICS_MAX: usize = 2;
 const LAG_MAX: usize = 1;
 const NODES: usize = 2;
 
-/// Time stands still: what depends on it is no part of this.
+/// Time stands still: the model does not cover what depends on it.
 static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What a commit does to a topic.
@@ -33,56 +33,57 @@ pub(crate) enum Commit {
 #[derive(Clone, Debug, Default)]
 struct Node {
     steps: Vec<Step>,
-    /// What they came to: all that the hub holds, and all that waits in the reader's channel.
-    came_to: String,
-    /// How much waits there.
+    /// The result of the steps: the state of the hub, and the events that wait in the reader's channel.
+    result: String,
+    /// The number of events that wait in the reader's channel.
     waiting: usize,
-    /// How far the follower is.
+    /// The revision that the follower has published.
     position: u64,
-    /// A reading of the board that has begun and is not yet put into memory.
+    /// The revision of a load of the board that is not installed yet.
     reading: Option<u64>,
     /// The newest commit that this node acknowledged to its writer.
     acknowledged: u64,
 }
 
-/// Compares what happened came to, whichever steps led there.
+/// Compares the results, whichever steps led there.
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        let key = |node: &Self| {
-            (
-                node.came_to.clone(),
-                node.position,
-                node.reading,
-                node.acknowledged,
-            )
-        };
-        key(self) == key(other)
+        self.key() == other.key()
+    }
+}
+
+impl Node {
+    fn key(&self) -> impl PartialEq + Hash {
+        (&self.result, self.position, self.reading, self.acknowledged)
     }
 }
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (
-            &self.came_to,
-            self.position,
-            self.reading,
-            self.acknowledged,
-        )
-            .hash(state);
+        self.key().hash(state);
     }
 }
 
-/// Where the reader is on its way.
+/// The state of the reader's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Link {
     Off,
-    /// Subscribed at a node, and not yet sent the first thing.
+    /// Subscribed at a node, and not sent its opening yet.
     Joining(usize),
-    /// Sent everything up to a revision.
+    /// Sent all changes up to a revision.
     Open(usize, u64),
 }
 
-/// What the reader holds, checked at each event.
+impl Link {
+    const fn node(self) -> Option<usize> {
+        match self {
+            Self::Off => None,
+            Self::Joining(at) | Self::Open(at, _) => Some(at),
+        }
+    }
+}
+
+/// What the reader shows, checked at each event.
 #[derive(Clone, Debug, PartialEq, Hash)]
 struct Reader {
     link: Link,
@@ -100,7 +101,7 @@ pub(crate) struct State {
     readings: u8,
     cuts: u8,
     crashes: u8,
-    /// What the last action brought about that ought to happen sometimes.
+    /// An effect of the last action that has to occur in some state.
     seen: Option<Seen>,
 }
 
@@ -113,31 +114,20 @@ enum Seen {
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        let key = |state: &Self| (state.log.clone(), state.nodes.clone(), state.reader.clone());
-        key(self) == key(other)
-            && (self.readings, self.cuts, self.crashes)
-                == (other.readings, other.cuts, other.crashes)
+        self.key() == other.key()
     }
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (
-            &self.log,
-            &self.nodes,
-            &self.reader,
-            self.readings,
-            self.cuts,
-            self.crashes,
-        )
-            .hash(state);
+        self.key().hash(state);
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Commit(Commit),
-    Look(usize),
+    Poll(usize),
     Read(usize),
     Install(usize),
     Join(usize),
@@ -157,7 +147,25 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Whether that is enough for a reader to fall behind: it is there for the first commit.
+    fn add_node_actions(self, state: &State, at: usize, actions: &mut Vec<Action>) {
+        let node = &state.nodes[at];
+        if node.position < state.head() {
+            actions.push(Action::Poll(at));
+        }
+        if node.reading.is_some() {
+            actions.push(Action::Install(at));
+        } else if state.readings < self.readings {
+            actions.push(Action::Read(at));
+        }
+        if state.reader.link == Link::Off {
+            actions.push(Action::Join(at));
+        }
+        if state.crashes < self.crashes {
+            actions.push(Action::Crash(at));
+        }
+    }
+
+    /// Returns whether a reader can fall behind; the first commit is there before it.
     const fn has_lag(self) -> bool {
         self.commits > LAG_MAX + 1
     }
@@ -188,32 +196,10 @@ impl Model for World {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.log.len() < self.commits {
-            let new = 1 + state
-                .log
-                .iter()
-                .map(|commit| commit.topic())
-                .max()
-                .unwrap_or(0);
-            let commits = (1..new)
-                .flat_map(|id| [Commit::Set(id), Commit::Delete(id)])
-                .chain([Commit::Set(new)]);
-            actions.extend(commits.map(Action::Commit));
+            actions.extend(state.possible_commits().map(Action::Commit));
         }
-        for (at, node) in state.nodes.iter().enumerate() {
-            if node.position < state.head() {
-                actions.push(Action::Look(at));
-            }
-            if node.reading.is_some() {
-                actions.push(Action::Install(at));
-            } else if state.readings < self.readings {
-                actions.push(Action::Read(at));
-            }
-            if state.reader.link == Link::Off {
-                actions.push(Action::Join(at));
-            }
-            if state.crashes < self.crashes {
-                actions.push(Action::Crash(at));
-            }
+        for at in 0..NODES {
+            self.add_node_actions(state, at, actions);
         }
         match state.reader.link {
             Link::Joining(_) => actions.push(Action::Begin),
@@ -234,11 +220,11 @@ impl Model for World {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(
-                "what is shown was committed, in one order, without a hole",
+                "what is shown was committed, in one order, without a gap",
                 |_, state: &State| state.reader.fault.is_none(),
             ),
             Property::always(
-                "who has read everything stands where the database stands",
+                "a reader at rest shows what the database shows",
                 |_, state: &State| {
                     !state.is_at_rest() || state.reader.list == state.list_at(state.head())
                 },
@@ -265,20 +251,33 @@ impl Commit {
 }
 
 impl State {
+    fn key(&self) -> impl PartialEq + Hash {
+        (
+            &self.log,
+            &self.nodes,
+            &self.reader,
+            self.readings,
+            self.cuts,
+            self.crashes,
+        )
+    }
+
+    /// Returns the commits that may come next: of each topic that was there, and of a new one.
+    fn possible_commits(&self) -> impl Iterator<Item = Commit> {
+        let newest = self.log.iter().map(|commit| commit.topic()).max();
+        let new = 1 + newest.unwrap_or(0);
+        let existing = (1..new).flat_map(|id| [Commit::Set(id), Commit::Delete(id)]);
+        existing.chain([Commit::Set(new)])
+    }
+
+    /// Does an action. Returns `None` if it is not possible in this state.
     fn take(&mut self, action: Action) -> Option<()> {
         let head = self.head();
         self.seen = None;
         match action {
-            Action::Commit(commit) => {
-                if matches!(commit, Commit::Delete(id) if !self.topics_at(head).contains_key(&id)) {
-                    return None;
-                }
-                self.log.push(commit);
-                // The first node's own writers are waited for; the second hears of it like of anybody's.
-                self.nodes[0].acknowledged = self.head();
-            }
-            Action::Look(at) => {
-                self.step(at, Step::Look(self.nodes[at].position, head));
+            Action::Commit(commit) => self.commit_next(commit)?,
+            Action::Poll(at) => {
+                self.step(at, Step::Poll(self.nodes[at].position, head));
                 self.nodes[at].position = head;
             }
             Action::Read(at) => {
@@ -288,10 +287,8 @@ impl State {
             }
             Action::Install(at) => {
                 let reading = self.nodes[at].reading.take()?;
-                self.seen = self
-                    .step(at, Step::Install(reading))
-                    .outdated
-                    .then_some(Seen::StaleLoad);
+                let is_stale_load = self.step(at, Step::Install(reading)).is_stale_load;
+                self.seen = is_stale_load.then_some(Seen::StaleLoad);
             }
             Action::Join(at) => {
                 self.step(at, Step::Subscribe);
@@ -299,31 +296,49 @@ impl State {
             }
             Action::Begin => self.begin()?,
             Action::Receive => self.receive()?,
-            Action::Cut => {
-                if let Link::Joining(at) | Link::Open(at, _) = self.reader.link {
-                    self.step(at, Step::Leave);
-                }
-                self.reader.link = Link::Off;
-                self.cuts += 1;
-            }
-            Action::Crash(at) => {
-                if matches!(self.reader.link, Link::Joining(node) | Link::Open(node, _) if node == at)
-                {
-                    self.reader.link = Link::Off;
-                }
-                // It comes up at the head, with nothing in memory.
-                self.nodes[at] = Node {
-                    position: head,
-                    ..Node::default()
-                };
-                self.crashes += 1;
-            }
+            Action::Cut => self.cut(),
+            Action::Crash(at) => self.crash(at),
         }
         Some(())
     }
 
-    /// Whether the reader is connected and there is nothing left to be told.
+    fn commit_next(&mut self, commit: Commit) -> Option<()> {
+        if let Commit::Delete(id) = commit
+            && !self.topics_at(self.head()).contains_key(&id)
+        {
+            return None;
+        }
+        self.log.push(commit);
+        // All commits are written through the first node, which acknowledges them; the second only follows.
+        self.nodes[0].acknowledged = self.head();
+        Some(())
+    }
+
+    fn cut(&mut self) {
+        if let Some(at) = self.reader.link.node() {
+            self.step(at, Step::Leave);
+        }
+        self.reader.link = Link::Off;
+        self.cuts += 1;
+    }
+
+    fn crash(&mut self, at: usize) {
+        if self.reader.link.node() == Some(at) {
+            self.reader.link = Link::Off;
+        }
+        // It restarts at the head, with empty memory.
+        self.nodes[at] = Node {
+            position: self.head(),
+            ..Node::default()
+        };
+        self.crashes += 1;
+    }
+
+    /// Returns whether the reader is connected and there is nothing left to send.
     fn is_at_rest(&self) -> bool {
-        matches!(self.reader.link, Link::Open(at, _) if self.nodes[at].waiting == 0 && self.nodes[at].position == self.head())
+        let Link::Open(at, _) = self.reader.link else {
+            return false;
+        };
+        self.nodes[at].waiting == 0 && self.nodes[at].position == self.head()
     }
 }

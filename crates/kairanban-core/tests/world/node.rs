@@ -1,46 +1,46 @@
-//! A node: the real hub, with everything that happened in it played again.
+//! A node: the real hub, rebuilt by replaying everything that happened in it.
 
 use kairanban_core::{BoardEvent, Hub, Lagged, Published, Subscription};
 
 use super::{LAG_MAX, NOW, State, TOPICS_MAX};
 use crate::values::board;
 
-/// What happened in a node since it came up; played again, it is the node.
+/// One thing that happened in a node since it started. Replaying all of them rebuilds the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// Somebody asked for the board, and reads it from the database; from here on the hub knows of it.
+    /// A client asked for the board, and loads it from the database; the hub has a channel for it from now on.
     Ask,
-    /// The board, as it was at that revision, was put into memory, unless something newer was missed.
+    /// The board as of that revision was installed in memory, unless a newer change was missed.
     Install(u64),
     /// The follower read the log from one revision to another.
-    Look(u64, u64),
-    /// The reader joined.
+    Poll(u64, u64),
+    /// The reader subscribed to the board.
     Subscribe,
-    /// The reader left.
+    /// The reader dropped its subscription.
     Leave,
-    /// The reader took the next of its channel.
+    /// The reader took the next event of its channel.
     Receive,
 }
 
-pub(super) struct Played {
+pub(super) struct Replayed {
     hub: Hub,
     pub(super) subscription: Option<Subscription>,
-    pub(super) outdated: bool,
+    pub(super) is_stale_load: bool,
     pub(super) received: Option<Result<BoardEvent, Lagged>>,
 }
 
-impl Played {
+impl Replayed {
     fn install(&mut self, state: &State, at: u64) {
         let channel = self.hub.channel(&board());
-        self.outdated = self.hub.install(&channel, state.loaded(at), *NOW).is_err();
+        self.is_stale_load = self.hub.install(&channel, state.loaded(at), *NOW).is_err();
     }
 }
 
 impl State {
-    /// One thing more happens in a node.
-    pub(super) fn step(&mut self, node: usize, step: Step) -> Played {
+    /// Adds a step to a node, and returns the node after it.
+    pub(super) fn step(&mut self, node: usize, step: Step) -> Replayed {
         self.nodes[node].steps.push(step);
-        let (played, mut counted) = (self.play(node), self.play(node));
+        let (replayed, mut counted) = (self.replay(node), self.replay(node));
         let mut waiting = Vec::new();
         while let Some(next) = counted
             .subscription
@@ -52,38 +52,38 @@ impl State {
                 other => waiting.push(format!("{other:?}")),
             }
         }
-        let hub = played.hub.channel(&board());
-        self.nodes[node].came_to = format!("{:?} {waiting:?}", hub.live());
+        let hub = replayed.hub.channel(&board());
+        self.nodes[node].result = format!("{:?} {waiting:?}", hub.live());
         self.nodes[node].waiting = waiting.len();
-        played
+        replayed
     }
 
-    /// The real hub of a node, with the reader's place in it: everything that happened there, once more.
-    pub(super) fn play(&self, node: usize) -> Played {
-        let mut played = Played {
+    /// Replays the steps of a node, and returns its hub and the reader's subscription.
+    pub(super) fn replay(&self, node: usize) -> Replayed {
+        let mut replayed = Replayed {
             hub: Hub::new(TOPICS_MAX, LAG_MAX),
             subscription: None,
-            outdated: false,
+            is_stale_load: false,
             received: None,
         };
         for step in &self.nodes[node].steps {
             match *step {
-                Step::Ask => drop(played.hub.channel(&board())),
-                Step::Install(at) => played.install(self, at),
-                Step::Look(after, upto) => {
-                    if played.hub.publish(&board(), &self.changes(after, upto)) == Published::Reload
-                    {
-                        played.install(self, upto);
+                Step::Ask => drop(replayed.hub.channel(&board())),
+                Step::Install(at) => replayed.install(self, at),
+                Step::Poll(after, upto) => {
+                    let changes = self.changes(after, upto);
+                    if replayed.hub.publish(&board(), &changes) == Published::Reload {
+                        replayed.install(self, upto);
                     }
                 }
-                Step::Subscribe => played.subscription = Some(played.hub.subscribe(&board())),
-                Step::Leave => played.subscription = None,
+                Step::Subscribe => replayed.subscription = Some(replayed.hub.subscribe(&board())),
+                Step::Leave => replayed.subscription = None,
                 Step::Receive => {
-                    let subscription = played.subscription.as_mut().expect("a reader");
-                    played.received = subscription.try_next();
+                    let subscription = replayed.subscription.as_mut().expect("a reader");
+                    replayed.received = subscription.try_next();
                 }
             }
         }
-        played
+        replayed
     }
 }

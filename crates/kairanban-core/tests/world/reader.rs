@@ -1,4 +1,4 @@
-//! The reader: how a node serves it, and what it makes of that.
+//! The reader: how a node serves it, and what it shows then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,39 +10,29 @@ use super::{Link, NOW, Seen, State, node::Step};
 use crate::values::{apply, cursor, listed, revision};
 
 impl State {
-    /// The first thing that a reader is sent, once the node has come as far as it must.
+    /// Sends the reader its opening, once the node has published what the reader has seen and what it acknowledged.
     pub(super) fn begin(&mut self) -> Option<()> {
         let Link::Joining(at) = self.reader.link else {
             return None;
         };
         let (position, acknowledged) = (self.nodes[at].position, self.nodes[at].acknowledged);
         if position < acknowledged.max(self.reader.revision.unwrap_or(0)) {
-            // It waits for the follower; for a cursor that it does not know, until it has asked the database.
+            // The stream waits for the follower.
             return None;
         }
-        let played = self.play(at);
-        let channel = &played.subscription.as_ref().expect("a reader").channel;
+        let replayed = self.replay(at);
+        let channel = &replayed.subscription.as_ref().expect("a reader").channel;
         let live = channel.live();
         let snapshot = Arc::clone(live.current(true, *NOW, Duration::MAX)?);
         let start = self
             .reader
             .revision
-            .map_or(StartAt::List, |held| StartAt::Cursor(cursor(held)));
+            .map_or(StartAt::List, |seen| StartAt::Cursor(cursor(seen)));
         let log = LogBounds {
             published: revision(position),
             trimmed_to: revision(0),
         };
-        match plan_opening(&start, &live, log)?.opening {
-            Opening::Nothing => {}
-            Opening::Patch(patch) => {
-                self.seen = Some(Seen::Patch);
-                self.apply(&patch);
-            }
-            Opening::SnapshotSince(_) | Opening::Snapshot { reset: None } => self.show(&snapshot),
-            Opening::Snapshot { reset: Some(_) } => {
-                self.reader.fault = Some("a reset without a cause");
-            }
-        }
+        self.open(plan_opening(&start, &live, log)?.opening, &snapshot);
         if self.reader.revision < Some(acknowledged)
             && self.reader.list != self.list_at(acknowledged)
         {
@@ -52,7 +42,21 @@ impl State {
         Some(())
     }
 
-    /// What a stream does with the next of its channel.
+    fn open(&mut self, opening: Opening, snapshot: &Snapshot) {
+        match opening {
+            Opening::Nothing => {}
+            Opening::Patch(patch) => {
+                self.seen = Some(Seen::Patch);
+                self.apply(&patch);
+            }
+            Opening::SnapshotSince(_) | Opening::Snapshot { reset: None } => self.show(snapshot),
+            Opening::Snapshot { reset: Some(_) } => {
+                self.reader.fault = Some("a reset without a cause");
+            }
+        }
+    }
+
+    /// Does what a stream does with the next event of its channel.
     pub(super) fn receive(&mut self) -> Option<()> {
         let Link::Open(at, sent) = self.reader.link else {
             return None;
@@ -60,9 +64,9 @@ impl State {
         if self.nodes[at].waiting == 0 {
             return None;
         }
-        let played = self.step(at, Step::Receive);
-        let channel = &played.subscription.as_ref().expect("a reader").channel;
-        let event = played.received.expect("just taken");
+        let replayed = self.step(at, Step::Receive);
+        let channel = &replayed.subscription.as_ref().expect("a reader").channel;
+        let event = replayed.received.expect("just taken");
         if event.is_err() {
             self.seen = Some(Seen::Lag);
         }
@@ -78,7 +82,7 @@ impl State {
     }
 }
 
-/// What a client does, by `docs/PROTOCOL.md`.
+/// The client's part, as in `docs/PROTOCOL.md`.
 impl State {
     fn show(&mut self, snapshot: &Snapshot) {
         self.reader.list = listed(snapshot);

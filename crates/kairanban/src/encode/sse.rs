@@ -17,14 +17,15 @@ pub(super) fn text(name: Option<&'static str>, cursor: Option<&Cursor>, text: &s
     encoded(name, cursor.map(ToString::to_string), text)
 }
 
-/// Encodes how long a client waits before it reconnects.
+/// Encodes how long a client waits before it reconnects. It goes with the next event: by itself, some clients would take it for an
+/// empty one.
 pub(super) fn retry(wait: Duration) -> Bytes {
-    Bytes::from(format!("retry: {}\n\n", wait.as_millis()))
+    Bytes::from(format!("retry: {}\n", wait.as_millis()))
 }
 
-/// Encodes a comment, which keeps a stream open and is not shown to scripts.
+/// Encodes a comment, which keeps a stream open and is not shown to scripts. No blank line ends it, for the same reason.
 pub(super) const fn comment() -> Bytes {
-    Bytes::from_static(b":\n\n")
+    Bytes::from_static(b":\n")
 }
 
 fn encoded(name: Option<&'static str>, id: Option<String>, data: String) -> Bytes {

@@ -252,5 +252,27 @@ pub(super) struct ReasonView {
 /// Encodes `value` as JSON.
 pub fn json(value: &impl Serialize) -> Vec<u8> {
     // Our views hold strings, numbers and lists, which JSON can always express.
-    serde_json::to_vec(value).unwrap_or_default()
+    without_separators(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Escapes the characters that Unicode takes for ends of lines: clients that split a stream by them would cut an event in two.
+/// Within JSON they stand in strings only.
+fn without_separators(json: Vec<u8>) -> Vec<u8> {
+    const SEPARATORS: [(&str, &str); 3] = [
+        ("\u{2028}", "\\u2028"),
+        ("\u{2029}", "\\u2029"),
+        ("\u{85}", "\\u0085"),
+    ];
+    let is_there =
+        |(separator, _): &(&str, &str)| memchr::memmem::find(&json, separator.as_bytes()).is_some();
+    if !SEPARATORS.iter().any(is_there) {
+        return json;
+    }
+    let text = String::from_utf8_lossy(&json).into_owned();
+    SEPARATORS
+        .iter()
+        .fold(text, |text, (separator, escape)| {
+            text.replace(separator, escape)
+        })
+        .into_bytes()
 }

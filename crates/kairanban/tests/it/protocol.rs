@@ -291,7 +291,7 @@ fn without_times(line: &str) -> String {
 fn this_server_keeps_every_rule(database: Database) {
     let node = Node::start(database);
     let server =
-        kairanban_conformance::Server::new(&format!("http://{}", node.address), "main", None)
+        kairanban_conformance::TestedServer::new(&format!("http://{}", node.address), "main", None)
             .expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -2,9 +2,12 @@
 
 use super::*;
 
+fn change(revision: u64) -> BoardChanges {
+    changes(&[(revision, 1, true)])
+}
+
 #[test]
 fn a_board_that_changes_faster_than_its_readers_load_it_is_loaded_by_the_follower() {
-    let change = |revision| changes(&[(revision, 1, true)]);
     let (mut never_read, mut overtaken, now) = {
         let (board, now) = ready(7, &[]);
         (BoardState::default(), board, now)

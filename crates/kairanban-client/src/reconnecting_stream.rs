@@ -1,4 +1,4 @@
-//! A stream that is opened again and again, from where the one before ended.
+//! A stream of events that reconnects, and continues at a cursor.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -9,58 +9,60 @@ use tokio_util::{codec::FramedRead, io::StreamReader};
 
 use crate::{Client, ClientError, refusal};
 
-/// Between two tries while the server cannot be reached, at most: from the first to the last, doubling.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The longest wait after the first failed connection. It doubles with each further one, up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// What comes over the line.
-pub(crate) enum Heard {
-    /// An event.
+/// What the stream reports.
+pub(crate) enum StreamEvent {
+    /// The server sent an event.
     Message(Message),
-    /// The connection was lost; told once, not at each try.
+    /// The connection was lost, and why. Reported once, not for each try.
     Lost(String),
 }
 
-type Events = Pin<Box<dyn Stream<Item = Result<Event, String>> + Send>>;
+type ReceivedEvents = Pin<Box<dyn Stream<Item = Result<Event, String>> + Send>>;
 
-pub(crate) struct Line {
+pub(crate) struct ReconnectingStream {
     client: Client,
     path: String,
     query: String,
-    events: Option<Events>,
-    /// What the server asks for before the next stream.
+    events: Option<ReceivedEvents>,
+    /// The wait before the next connection, as the server asks.
     retry: Duration,
-    /// Tries since the last event.
+    /// Failed connections since the last event.
     tries: u32,
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for ReconnectingStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line")
+        f.debug_struct("ReconnectingStream")
             .field("path", &self.path)
             .field("open", &self.events.is_some())
             .finish_non_exhaustive()
     }
 }
 
-impl Line {
+impl ReconnectingStream {
     pub(crate) fn new(client: Client, path: String, query: String) -> Self {
         Self {
             client,
             path,
             query,
             events: None,
-            retry: BACKOFF.0,
+            retry: BACKOFF_MIN,
             tries: 0,
         }
     }
 
-    /// Ends the stream; the next one is opened when it is asked for.
-    pub(crate) fn hang_up(&mut self) {
+    /// Closes the connection. [`next`](Self::next) opens another one.
+    pub(crate) fn close(&mut self) {
         self.events = None;
     }
 
-    /// Waits for what comes, opening a stream from `cursor` on if there is none.
-    pub(crate) async fn next(&mut self, cursor: Option<&str>) -> Result<Heard, ClientError> {
+    /// Waits for the next event, and connects if that is necessary, to continue at `cursor`. Cancel safe: dropping the
+    /// future loses no event.
+    pub(crate) async fn next(&mut self, cursor: Option<&str>) -> Result<StreamEvent, ClientError> {
         loop {
             let Some(events) = &mut self.events else {
                 match self.open(cursor).await {
@@ -69,7 +71,7 @@ impl Line {
                         let first = self.tries == 0;
                         sleep(self.backoff()).await;
                         if first {
-                            return Ok(Heard::Lost(error.to_string()));
+                            return Ok(StreamEvent::Lost(error.to_string()));
                         }
                     }
                     Err(error) => return Err(error),
@@ -80,7 +82,7 @@ impl Line {
                 Some(Ok(Event::Message(message))) => {
                     self.tries = 0;
                     self.retry = message.retry.unwrap_or(self.retry);
-                    return Ok(Heard::Message(message));
+                    return Ok(StreamEvent::Message(message));
                 }
                 Some(Ok(Event::Retry(retry))) => self.retry = retry,
                 Some(Ok(Event::Comment(_))) => self.tries = 0,
@@ -88,14 +90,14 @@ impl Line {
                     self.events = None;
                     let why = end.and_then(Result::err);
                     tracing::debug!(path = self.path, ?why, "the stream ended");
-                    // The server has put chance into it already.
+                    // The server has randomized it.
                     sleep(self.retry).await;
                 }
             }
         }
     }
 
-    async fn open(&self, cursor: Option<&str>) -> Result<Events, ClientError> {
+    async fn open(&self, cursor: Option<&str>) -> Result<ReceivedEvents, ClientError> {
         let mut url = self.client.url(&self.path);
         url.set_query(Some(&self.query));
         let request = self.client.authorized(self.client.http.get(url));
@@ -112,12 +114,12 @@ impl Line {
         Ok(Box::pin(events.map_err(|error| error.to_string())))
     }
 
-    /// Anything up to a limit that doubles, so that readers who were cut off together do not come back together.
+    /// Returns a random wait up to a limit that doubles, so that clients that lost their connections at the same time do not
+    /// reconnect at the same time.
     fn backoff(&mut self) -> Duration {
-        let longest = BACKOFF
-            .0
+        let longest = BACKOFF_MIN
             .saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX))
-            .min(BACKOFF.1);
+            .min(BACKOFF_MAX);
         self.tries += 1;
         longest.mul_f64(fastrand::f64())
     }
