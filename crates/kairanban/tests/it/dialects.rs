@@ -145,7 +145,7 @@ fn a_board_has_a_feed() {
     );
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), &feed.body).expect("written");
-    // Read by somebody else's parser.
+    // Read by another program's parser.
     let script = "import sys, xml.etree.ElementTree as tree\natom = \
         '{http://www.w3.org/2005/Atom}'\nfor entry in tree.parse(sys.argv[1]).getroot().iter(atom \
         + 'entry'):\n\x20   print(entry.findtext(atom + 'title'), \
