@@ -49,7 +49,7 @@ pub fn no_greeting(_: SocketAddr, _: &[u8]) -> Result<bool> {
 /// Readers with a stream each.
 pub struct Readers {
     poll: Poll,
-    readers: Vec<StreamReader>,
+    readers: Vec<MeasuredReader>,
     /// From the first connection until the last reader had its first bytes.
     pub connected_in: Duration,
     prefix: Finder<'static>,
@@ -58,7 +58,7 @@ pub struct Readers {
     greet: Greet,
 }
 
-struct StreamReader {
+struct MeasuredReader {
     socket: TcpStream,
     /// The rest of the request, which is not written yet.
     request: Vec<u8>,
@@ -116,7 +116,7 @@ impl Readers {
             Token(n),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        self.readers.push(StreamReader {
+        self.readers.push(MeasuredReader {
             socket,
             request,
             tail: Vec::new(),
@@ -211,7 +211,7 @@ impl Readers {
     }
 }
 
-impl StreamReader {
+impl MeasuredReader {
     fn write(&mut self) -> Result<()> {
         match self.socket.write(&self.request) {
             Ok(written) => drop(self.request.drain(..written)),

@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
-use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope};
+use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId};
 use kairanban_store::{AdminCommand, BoardEdit, StoreError, Visible, Write, WriteResult, Writer};
 
 use crate::{
-    place::{Place, administer, create, main, run, topic},
+    place::{
+        Place, administer, create, delete_topic, main, restore_topic, run, topic, written_topic,
+    },
     tokens::{TIMES, make_token},
 };
 
 crate::on_both!(
     policies_say_who_may_post,
     policies_say_who_may_read,
-    what_other_programs_do_to_policies_and_tokens_is_told,
+    a_private_board_is_listed_for_those_who_may_see_it,
+    policies_that_stay_as_they_were_are_no_change,
+    what_other_programs_do_to_policies_and_tokens_is_logged,
     a_deleted_topic_comes_back_as_it_was,
+    a_topic_that_is_there_is_not_restored,
+    a_deleted_topic_is_not_restored_too_late,
     deeds_are_noted_without_text,
+    the_audit_is_paged_and_shortened,
 );
+
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 fn set_policies(
     writer: &Writer,
@@ -42,10 +51,6 @@ fn post(writer: &Writer, right: Option<Scope>) -> Result<(), StoreError> {
         right,
     };
     run(writer.write(write)).map(drop)
-}
-
-fn count_boards(place: &Place, visible: &Visible) -> usize {
-    place.store.boards(visible, None, 10).expect("a list").len()
 }
 
 fn policies_say_who_may_post(place: &Place) {
@@ -77,7 +82,10 @@ fn policies_say_who_may_read(place: &Place) {
         read: ReadPolicy::Token,
         post: PostPolicy::Open,
     };
-    assert_eq!(board.policies, policies);
+    assert_eq!(
+        (board.policies, place.load().policies),
+        (policies, policies)
+    );
     assert!(
         matches!(post(&writer, None), Err(StoreError::NoSuchBoard(_))),
         "it is not there"
@@ -87,28 +95,32 @@ fn policies_say_who_may_read(place: &Place) {
         place.store.policies(&main(), None),
         Err(StoreError::NoSuchBoard(_))
     ));
-    assert_eq!(
-        place
-            .store
-            .policies(&main(), Some(Scope::Read))
-            .expect("there"),
-        policies
-    );
-    assert_eq!(
-        [
-            count_boards(place, &Visible::All),
-            count_boards(place, &Visible::Open(None)),
-            count_boards(place, &Visible::Open(Some(main())))
-        ],
-        [1, 0, 1]
-    );
-    assert_eq!(place.load().policies, policies);
-    let before = place.head();
-    set_policies(&writer, ReadPolicy::Token, PostPolicy::Open).expect("written");
-    assert_eq!(place.head(), before, "what stays as it was is no change");
+    let for_readers = place.store.policies(&main(), Some(Scope::Read));
+    assert_eq!(for_readers.expect("there"), policies);
 }
 
-fn what_other_programs_do_to_policies_and_tokens_is_told(place: &Place) {
+fn a_private_board_is_listed_for_those_who_may_see_it(place: &Place) {
+    let (writer, _) = place.writer();
+    set_policies(&writer, ReadPolicy::Token, PostPolicy::Open).expect("written");
+    for (visible, boards) in [
+        (Visible::All, 1),
+        (Visible::Open(None), 0),
+        (Visible::Open(Some(main())), 1),
+    ] {
+        let listed = place.store.boards(&visible, None, 10).expect("a list");
+        assert_eq!(listed.len(), boards, "{visible:?}");
+    }
+}
+
+fn policies_that_stay_as_they_were_are_no_change(place: &Place) {
+    let (writer, _) = place.writer();
+    set_policies(&writer, ReadPolicy::Token, PostPolicy::Open).expect("written");
+    let before = place.head();
+    set_policies(&writer, ReadPolicy::Token, PostPolicy::Open).expect("written");
+    assert_eq!(place.head(), before);
+}
+
+fn what_other_programs_do_to_policies_and_tokens_is_logged(place: &Place) {
     let before = place.head();
     let mut foreign = place.foreign();
     foreign.run("UPDATE boards SET read = 'token' WHERE name = 'main'");
@@ -116,7 +128,7 @@ fn what_other_programs_do_to_policies_and_tokens_is_told(place: &Place) {
     foreign.run("UPDATE tokens SET last_used_at = created_at");
     foreign.run("DELETE FROM tokens");
     let changes = place.changes(before);
-    let told: Vec<_> = changes
+    let logged: Vec<_> = changes
         .iter()
         .map(|change| {
             (
@@ -126,7 +138,7 @@ fn what_other_programs_do_to_policies_and_tokens_is_told(place: &Place) {
         })
         .collect();
     assert_eq!(
-        told,
+        logged,
         [
             (ChangeKind::Board, Some(ReadPolicy::Token)),
             (ChangeKind::Token, None),
@@ -144,108 +156,72 @@ fn what_other_programs_do_to_policies_and_tokens_is_told(place: &Place) {
 fn a_deleted_topic_comes_back_as_it_was(place: &Place) {
     let (writer, _) = place.writer();
     let first = create(place, "oops");
-    let restore_within = |within| {
-        run(writer.write(administer(AdminCommand::RestoreTopic {
-            board: main(),
-            id: first.id,
-            within,
-        })))
-    };
-    let restore = || restore_within(Duration::from_secs(60));
-    assert!(matches!(restore(), Err(StoreError::TopicExists(_))));
-    let delete = administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: first.id,
-        expected: None,
-    });
-    run(writer.write(delete.clone())).expect("deleted");
-    assert!(
-        matches!(
-            restore_within(Duration::ZERO),
-            Err(StoreError::NoSuchTopic(_))
-        ),
-        "too late for that"
-    );
-    let Ok(WriteResult::Topic(back)) = restore() else {
-        panic!("a topic")
-    };
+    run(writer.write(delete_topic(first.id, None))).expect("deleted");
+    let back = written_topic(run(writer.write(restore_topic(first.id, A_MINUTE))));
     assert_eq!(
         (back.id, back.comment.as_str(), back.created_at),
         (first.id, "oops", first.created_at)
     );
     assert!(back.revision > first.revision);
     assert_eq!(place.comments(), ["oops"]);
-    run(writer.write(delete)).expect("deleted again");
-    assert_eq!(
-        place
-            .store
-            .forget(100, Duration::ZERO, TIMES)
-            .expect("forgotten"),
-        1
-    );
-    assert!(
-        matches!(restore(), Err(StoreError::NoSuchTopic(_))),
-        "too late"
-    );
+}
+
+fn a_topic_that_is_there_is_not_restored(place: &Place) {
+    let (writer, _) = place.writer();
+    let restore = restore_topic(create(place, "oops").id, A_MINUTE);
+    assert!(matches!(
+        run(writer.write(restore)),
+        Err(StoreError::TopicExists(_))
+    ));
+}
+
+fn a_deleted_topic_is_not_restored_too_late(place: &Place) {
+    let (writer, _) = place.writer();
+    let id = create(place, "oops").id;
+    run(writer.write(delete_topic(id, None))).expect("deleted");
+    assert!(matches!(
+        run(writer.write(restore_topic(id, Duration::ZERO))),
+        Err(StoreError::NoSuchTopic(_))
+    ));
+    let forgotten = place.store.forget(100, Duration::ZERO, TIMES);
+    assert_eq!(forgotten.expect("forgotten"), 1);
+    assert!(matches!(
+        run(writer.write(restore_topic(id, A_MINUTE))),
+        Err(StoreError::NoSuchTopic(_))
+    ));
 }
 
 fn deeds_are_noted_without_text(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "secret text");
-    let lost = administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: kairanban_core::TopicId(999),
-        expected: None,
-    });
-    assert!(run(writer.write(lost)).is_err());
-    run(writer.write(administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: topic.id,
-        expected: None,
-    })))
-    .expect("deleted");
+    assert!(run(writer.write(delete_topic(TopicId(999), None))).is_err());
+    run(writer.write(delete_topic(topic.id, None))).expect("deleted");
     make_token(place, Some("main"));
     let noted = place.store.audit(None, 10).expect("the audit");
     let said: Vec<_> = noted
         .iter()
         .map(|entry| {
-            (
-                entry.action.as_str(),
-                entry.actor.name.as_str(),
-                entry.actor.token,
-                entry.board.as_deref(),
-                entry.subject,
-            )
+            let actor = (entry.actor.name.as_str(), entry.actor.token);
+            let object = (entry.board.as_deref(), entry.subject);
+            (entry.action.as_str(), actor, object)
         })
         .collect();
-    assert_eq!(
-        said,
-        [
-            ("token.create", "terminal", None, Some("main"), Some(1)),
-            (
-                "topic.delete",
-                "ann",
-                Some(7),
-                Some("main"),
-                Some(topic.id.0)
-            )
-        ],
-        "what failed was not done"
+    let made = ("token.create", ("terminal", None), (Some("main"), Some(1)));
+    let deleted = (
+        "topic.delete",
+        ("ann", Some(7)),
+        (Some("main"), Some(topic.id.0)),
     );
+    assert_eq!(said, [made, deleted], "what failed was not done");
     assert!(!format!("{noted:?}").contains("secret text"));
-    assert_eq!(
-        place
-            .store
-            .audit(Some(noted[0].id), 10)
-            .expect("the audit")
-            .len(),
-        1
-    );
-    assert_eq!(
-        place
-            .store
-            .forget(1, Duration::from_secs(60), TIMES)
-            .expect("forgotten"),
-        1
-    );
+}
+
+fn the_audit_is_paged_and_shortened(place: &Place) {
+    make_token(place, Some("main"));
+    make_token(place, Some("main"));
+    let noted = place.store.audit(None, 10).expect("the audit");
+    let older = place.store.audit(Some(noted[0].id), 10);
+    assert_eq!(older.expect("the audit").len(), 1);
+    let forgotten = place.store.forget(1, A_MINUTE, TIMES);
+    assert_eq!(forgotten.expect("forgotten"), 1);
 }

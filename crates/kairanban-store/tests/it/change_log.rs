@@ -1,22 +1,27 @@
 //! The change log, the same on both databases: followed, forgotten, and as a board's history.
 
-use std::{collections::BTreeSet, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
 
 use kairanban_core::{
-    BoardChannel, ChangeKind, Cursor, LogBounds, Opening, Revision, StartAt, plan_opening,
+    BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, plan_opening,
 };
 use kairanban_store::ChangeBatch;
 
 use crate::{
     foreign_writes::kinds,
-    place::{Foreign, Kind, Place, main},
+    place::{DatabaseKind, Foreign, Place, main},
 };
 
 crate::on_both!(
     a_full_board_shows_its_newest_and_archives_the_rest,
-    the_log_can_be_forgotten,
-    a_flood_is_told_by_boards,
-    revisions_follow_commits_for_whoever_reads_along,
+    the_log_can_be_forgotten_by_length,
+    the_log_can_be_forgotten_by_age,
+    a_flood_is_reported_by_boards,
+    revisions_follow_commits_for_a_reader,
     history_comes_along_with_the_board,
     history_ends_where_the_board_was_full,
 );
@@ -48,7 +53,7 @@ fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     );
     // Taken off the board by another program: gone from the list like any delete.
     let before = place.head();
-    foreign.run(if place.kind == Kind::Sqlite {
+    foreign.run(if place.kind == DatabaseKind::Sqlite {
         "UPDATE topics SET archived = 1 WHERE id = 4"
     } else {
         "UPDATE topics SET archived = true WHERE id = 4"
@@ -57,121 +62,110 @@ fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     assert_eq!(place.load().snapshot.revision(), place.head());
 }
 
-fn the_log_can_be_forgotten(place: &Place) {
+/// A board with one topic, and a long log of the board `main` after it. Returns the name, and its revision.
+fn a_quiet_board(place: &Place) -> (BoardName, Revision) {
     let mut foreign = place.foreign();
     foreign.run(
         "INSERT INTO boards (name) VALUES ('quiet'); \
         INSERT INTO topics (board_id, comment) VALUES (2, 'q')",
     );
     let quiet = "quiet".parse().expect("a name");
-    let epoch = place.store.epoch();
-    let before = place
-        .store
-        .load(epoch, &quiet)
-        .expect("the board")
-        .snapshot
-        .revision();
+    let revision = shown(place, &quiet);
     for _ in 0..20 {
         foreign.run(
             "INSERT INTO topics (board_id, comment) VALUES (1, 'x'); DELETE FROM topics \
             WHERE comment = 'x'",
         );
     }
-    let shown = place.load().snapshot.revision();
-    let long = std::time::Duration::from_secs(86_400);
-    assert!(place.store.prune(10, long).expect("pruned") > 20);
-    assert_eq!(place.store.prune(10_000, long).expect("pruned"), 0);
-    assert!(place.store.trimmed_to().expect("a revision") > before);
-    // What the boards show, and at which revision, did not change by it.
-    assert_eq!(place.load().snapshot.revision(), shown);
-    // By age, too: all but each board's newest.
-    assert_eq!(
-        place
-            .store
-            .head_before(std::time::Duration::ZERO)
-            .expect("a revision"),
-        place.head()
-    );
-    assert_eq!(
-        place.store.head_before(long).expect("a revision"),
-        Revision::ZERO
-    );
-    foreign.run("UPDATE changes SET at = '2000-01-01 00:00:00'");
-    assert!(place.store.prune(10_000, long).expect("pruned") > 0);
-    assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
-    assert_eq!(place.load().snapshot.revision(), shown);
-    assert_eq!(
-        place
-            .store
-            .load(epoch, &quiet)
-            .expect("the board")
-            .snapshot
-            .revision(),
-        before
-    );
+    (quiet, revision)
 }
 
-fn a_flood_is_told_by_boards(place: &Place) {
+/// The revision at which a board is shown.
+fn shown(place: &Place, board: &BoardName) -> Revision {
+    let loaded = place.store.load(place.store.epoch(), board);
+    loaded.expect("the board").snapshot.revision()
+}
+
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// What the boards show, and at which revision, does not change by it.
+fn the_log_can_be_forgotten_by_length(place: &Place) {
+    let (quiet, before) = a_quiet_board(place);
+    let revision = shown(place, &main());
+    assert!(place.store.prune(10, A_DAY).expect("pruned") > 20);
+    assert_eq!(place.store.prune(10_000, A_DAY).expect("pruned"), 0);
+    assert!(place.store.trimmed_to().expect("a revision") > before);
+    assert_eq!(shown(place, &main()), revision);
+    assert_eq!(shown(place, &quiet), before);
+}
+
+/// All but each board's newest.
+fn the_log_can_be_forgotten_by_age(place: &Place) {
+    let (quiet, before) = a_quiet_board(place);
+    let revision = shown(place, &main());
+    for (age, head) in [(Duration::ZERO, place.head()), (A_DAY, Revision::ZERO)] {
+        assert_eq!(place.store.head_before(age).expect("a revision"), head);
+    }
+    place
+        .foreign()
+        .run("UPDATE changes SET at = '2000-01-01 00:00:00'");
+    assert!(place.store.prune(10_000, A_DAY).expect("pruned") > 0);
+    assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
+    assert_eq!(shown(place, &main()), revision);
+    assert_eq!(shown(place, &quiet), before);
+}
+
+fn a_flood_is_reported_by_boards(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO boards (name) VALUES ('other')");
     let before = place.head();
-    let rows = (0..1_001)
+    let rows: Vec<_> = (0..1_001)
         .map(|n| format!("({}, 'r{n}')", n % 2 + 1))
-        .collect::<Vec<_>>()
-        .join(",");
+        .collect();
     foreign.run(&format!(
-        "INSERT INTO topics (board_id, comment) VALUES {rows}"
+        "INSERT INTO topics (board_id, comment) VALUES {}",
+        rows.join(",")
     ));
     let Ok(Some(ChangeBatch::Boards { last, boards })) =
         place.store.changes_since(&place.known(before))
     else {
         panic!("boards")
     };
-    let head = last.expect("a row").revision;
-    let mut names: Vec<_> = boards
-        .iter()
-        .filter_map(|board| board.standing.as_ref())
-        .map(|board| board.name.to_string())
+    assert_eq!(last.expect("a row").revision, place.head());
+    let revisions: BTreeMap<String, Revision> = boards
+        .into_iter()
+        .filter_map(|board| Some((board.standing?.name.to_string(), board.revision)))
         .collect();
-    names.sort();
-    assert_eq!(
-        (head, names),
-        (place.head(), vec!["main".to_owned(), "other".to_owned()])
-    );
-    let main = boards
-        .iter()
-        .find(|board| {
-            board
-                .standing
-                .as_ref()
-                .is_some_and(|now| now.name == main())
-        })
-        .expect("main");
-    assert_eq!(main.revision, place.load().snapshot.revision());
+    let names: Vec<_> = revisions.keys().collect();
+    assert_eq!(names, ["main", "other"]);
+    assert_eq!(revisions["main"], place.load().snapshot.revision());
+}
+
+const WRITES_EACH: usize = 60;
+
+/// Commits two of three writes, and rolls the third back.
+fn write_and_roll_back(mut foreign: Foreign, writer: usize) {
+    let begin = match foreign {
+        Foreign::Sqlite(_) => "PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE",
+        Foreign::Postgres(_) => "BEGIN",
+    };
+    for n in 0..WRITES_EACH {
+        let end = if n % 3 == 0 { "ROLLBACK" } else { "COMMIT" };
+        foreign.run(&format!(
+            "{begin}; INSERT INTO topics (board_id, comment) \
+            VALUES (1, '{writer}-{n}'); {end}"
+        ));
+    }
 }
 
 /// Two writers, and a reader who each time asks for what came after the last revision that it saw:
 /// a change that came out of order would be missing at the end.
-fn revisions_follow_commits_for_whoever_reads_along(place: &Place) {
-    const EACH: usize = 60;
-    let write = |writer: usize| {
-        let mut foreign = place.foreign();
-        let begin = match foreign {
-            Foreign::Sqlite(_) => "PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE",
-            Foreign::Postgres(_) => "BEGIN",
-        };
-        thread::spawn(move || {
-            for n in 0..EACH {
-                let end = if n % 3 == 0 { "ROLLBACK" } else { "COMMIT" };
-                foreign.run(&format!(
-                    "{begin}; INSERT INTO topics (board_id, comment) \
-                    VALUES (1, '{writer}-{n}'); {end}"
-                ));
-            }
-        })
-    };
+fn revisions_follow_commits_for_a_reader(place: &Place) {
     let (mut position, mut seen) = (place.head(), BTreeSet::new());
-    let writers = [write(0), write(1)];
+    let writers = [0, 1].map(|writer| {
+        let foreign = place.foreign();
+        thread::spawn(move || write_and_roll_back(foreign, writer))
+    });
     loop {
         let finished = writers.iter().all(thread::JoinHandle::is_finished);
         for change in place.changes(position) {
@@ -185,11 +179,15 @@ fn revisions_follow_commits_for_whoever_reads_along(place: &Place) {
     writers
         .into_iter()
         .for_each(|writer| writer.join().expect("a writer"));
-    assert_eq!(seen.len(), 2 * EACH * 2 / 3);
+    assert_eq!(seen.len(), 2 * WRITES_EACH * 2 / 3);
 }
 
-/// What a reader with a cursor is sent, by what was read along with the board.
-fn opening(channel: &BoardChannel, at: &Cursor) -> Opening {
+/// What a reader with a cursor is sent, by what is read along with the board.
+fn opening(place: &Place, at: &Cursor) -> Opening {
+    let hub = Hub::new(5, 4);
+    let channel = hub.channel(&main());
+    hub.install(&channel, place.load(), Instant::now())
+        .expect("nothing missed");
     let log = LogBounds {
         published: Revision::ZERO,
         trimmed_to: Revision::ZERO,
@@ -206,38 +204,27 @@ fn history_comes_along_with_the_board(place: &Place) {
     foreign.run(
         "DELETE FROM topics WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'c')",
     );
-    let hub = kairanban_core::Hub::new(5, 4);
-    let channel = hub.channel(&main());
-    hub.install(&channel, place.load(), std::time::Instant::now())
-        .expect("nothing missed");
-    let Opening::Patch(patch) = opening(&channel, &at) else {
+    let Opening::Patch(patch) = opening(place, &at) else {
         panic!("a patch")
     };
     assert_eq!(patch.ops.len(), 2);
-    if place.kind == Kind::Postgres {
+    if place.kind == DatabaseKind::Postgres {
         foreign.run("TRUNCATE topics");
-        let hub = kairanban_core::Hub::new(5, 4);
-        let channel = hub.channel(&main());
-        hub.install(&channel, place.load(), std::time::Instant::now())
-            .expect("nothing missed");
         assert!(
-            matches!(opening(&channel, &at), Opening::SnapshotSince(_)),
-            "nobody knows what a truncate took"
+            matches!(opening(place, &at), Opening::SnapshotSince(_)),
+            "no row says what a truncate took"
         );
     }
+}
+
+fn resumes_by_patch(place: &Place, at: &Cursor) -> bool {
+    matches!(opening(place, at), Opening::Patch(_))
 }
 
 /// The board shows five. A reader who saw it full has to be sent the list: what it holds, and what
 /// it lacks, the log does not tell.
 fn history_ends_where_the_board_was_full(place: &Place) {
     let mut foreign = place.foreign();
-    let resumes_by_patch = |at: &Cursor| {
-        let hub = kairanban_core::Hub::new(5, 4);
-        let channel = hub.channel(&main());
-        hub.install(&channel, place.load(), std::time::Instant::now())
-            .expect("nothing missed");
-        matches!(opening(&channel, at), Opening::Patch(_))
-    };
     foreign.run(
         "INSERT INTO topics (board_id, comment) \
         VALUES (1, '1'), (1, '2'), (1, '3'), (1, '4'), (1, '5')",
@@ -248,14 +235,14 @@ fn history_ends_where_the_board_was_full(place: &Place) {
     // One is pushed out, three go: the one that is not archived yet is back.
     foreign.run("BEGIN; DELETE FROM topics WHERE id IN (4, 5, 6); COMMIT");
     assert_eq!(place.comments(), ["1", "2", "3"]);
-    assert!(!resumes_by_patch(&full) && !resumes_by_patch(&pushed_out));
+    assert!(!resumes_by_patch(place, &full) && !resumes_by_patch(place, &pushed_out));
     let now = place.load().snapshot.cursor().clone();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '7')");
-    assert!(resumes_by_patch(&now), "never full since");
+    assert!(resumes_by_patch(place, &now), "never full since");
     // And with archiving in between.
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, '8'), (1, '9'), (1, '10')");
     let full = place.load().snapshot.cursor().clone();
     assert!(place.store.archive(&main(), 10).expect("archived") > 0);
     foreign.run("BEGIN; DELETE FROM topics WHERE id > 7; COMMIT");
-    assert!(!resumes_by_patch(&full) && !resumes_by_patch(&now));
+    assert!(!resumes_by_patch(place, &full) && !resumes_by_patch(place, &now));
 }

@@ -3,9 +3,11 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use kairanban_core::Revision;
-use kairanban_store::{AdminCommand, Secret, TicketTimes, Write, Writer};
+use kairanban_store::{Secret, TicketTimes, Writer};
 
-use crate::place::{Kind, Place, administer, create, main, run, topic};
+use crate::place::{
+    DatabaseKind, Place, create, delete_topic, main, post_once, restore_topic, run,
+};
 
 crate::on_both!(only_what_is_too_old_is_forgotten);
 
@@ -14,15 +16,15 @@ const TIMES: TicketTimes = TicketTimes {
     first_use: BOUND,
     idle: BOUND,
 };
-/// Seconds.
+/// Ages in seconds, on this side of the bound and beyond it.
 const YOUNG: u32 = 3_500;
 const OLD: u32 = 3_700;
 
 /// Sets the times of all rows of a table back, as the database counts.
 fn age(place: &Place, table: &str, column: &str, seconds: u32) {
     let then = match place.kind {
-        Kind::Postgres => format!("now() - interval '{seconds} seconds'"),
-        Kind::Sqlite => format!("datetime('now', '-{seconds} seconds')"),
+        DatabaseKind::Postgres => format!("now() - interval '{seconds} seconds'"),
+        DatabaseKind::Sqlite => format!("datetime('now', '-{seconds} seconds')"),
     };
     place.foreign().run(&format!(
         "UPDATE {table} SET {column} = {then} WHERE {column} IS NOT NULL"
@@ -44,13 +46,7 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
 }
 
 fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
-    let keyed = Write::CreateTopic {
-        board: main(),
-        topic: topic("x"),
-        key: Some("k".parse().expect("a key")),
-        right: None,
-    };
-    run(writer.write(keyed)).expect("written");
+    run(writer.write(post_once("x", Some("k")))).expect("written");
     for (seconds, gone) in [(YOUNG, 0), (OLD, 1)] {
         age(place, "idempotency", "used_at", seconds);
         assert_eq!(
@@ -61,43 +57,25 @@ fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
     }
 }
 
+#[track_caller]
+fn assert_forgotten(place: &Place, count: usize, what: &str) {
+    let forgotten = place.store.forget(100, BOUND, TIMES);
+    assert_eq!(forgotten.expect("forgotten"), count, "{what}");
+}
+
 fn old_deletes_are_final(place: &Place, writer: &Writer) {
     let id = create(place, "deleted").id;
-    run(writer.write(administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id,
-        expected: None,
-    })))
-    .expect("deleted");
-    let restore = || {
-        run(writer.write(administer(AdminCommand::RestoreTopic {
-            board: main(),
-            id,
-            within: BOUND,
-        })))
-        .is_ok()
-    };
+    run(writer.write(delete_topic(id, None))).expect("deleted");
     age(place, "deleted_topics", "deleted_at", OLD);
-    assert!(!restore(), "undo after too long");
+    let undone = run(writer.write(restore_topic(id, BOUND)));
+    assert!(undone.is_err(), "undo after too long");
     age(place, "deleted_topics", "deleted_at", YOUNG);
-    assert_eq!(
-        place.store.forget(100, BOUND, TIMES).expect("forgotten"),
-        0,
-        "deleted topics"
-    );
-    assert!(restore(), "undo");
-    run(writer.write(administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id,
-        expected: None,
-    })))
-    .expect("deleted");
+    assert_forgotten(place, 0, "deleted topics");
+    let undone = run(writer.write(restore_topic(id, BOUND)));
+    assert!(undone.is_ok(), "undo");
+    run(writer.write(delete_topic(id, None))).expect("deleted");
     age(place, "deleted_topics", "deleted_at", OLD);
-    assert_eq!(
-        place.store.forget(100, BOUND, TIMES).expect("forgotten"),
-        1,
-        "deleted topics"
-    );
+    assert_forgotten(place, 1, "deleted topics");
 }
 
 fn old_tickets_are_forgotten(place: &Place) {
@@ -111,35 +89,23 @@ fn old_tickets_are_forgotten(place: &Place) {
             .store
             .create_ticket(token, &main(), &ticket)
             .expect("a ticket");
-        let open = || {
-            place
-                .store
-                .use_ticket(ticket.reveal(), &main(), TIMES)
-                .expect("read")
-                .is_some()
-        };
         if column == "used_at" {
-            assert!(open(), "at once");
+            assert!(opens(place, &ticket), "at once");
         }
         age(place, "tickets", column, YOUNG);
-        assert_eq!(
-            place.store.forget(100, BOUND, TIMES).expect("forgotten"),
-            0,
-            "tickets, {column}"
-        );
-        assert!(open(), "{column}");
-        place.foreign().run(if column == "made_at" {
-            "UPDATE tickets SET used_at = NULL"
-        } else {
-            "SELECT 1"
-        });
+        assert_forgotten(place, 0, column);
+        assert!(opens(place, &ticket), "{column}");
+        if column == "made_at" {
+            place.foreign().run("UPDATE tickets SET used_at = NULL");
+        }
         age(place, "tickets", column, OLD);
-        assert_eq!(
-            place.store.forget(100, BOUND, TIMES).expect("forgotten"),
-            1,
-            "tickets, {column}"
-        );
+        assert_forgotten(place, 1, column);
     }
+}
+
+fn opens(place: &Place, ticket: &Secret) -> bool {
+    let used = place.store.use_ticket(ticket.reveal(), &main(), TIMES);
+    used.expect("read").is_some()
 }
 
 fn the_old_log_is_forgotten(place: &Place) {
@@ -163,7 +129,7 @@ fn the_old_log_is_forgotten(place: &Place) {
 #[test]
 #[ignore = "by a wrong clock"]
 fn by_a_wrong_clock() {
-    only_what_is_too_old_is_forgotten(&Place::new(Kind::Postgres));
+    only_what_is_too_old_is_forgotten(&Place::new(DatabaseKind::Postgres));
 }
 
 #[test]

@@ -1,18 +1,24 @@
 //! What the writer does, the same on both databases.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use kairanban_core::{TopicEdit, TopicId};
-use kairanban_store::{AdminCommand, Store, StoreError, Write, WriteResult, migrate};
+use kairanban_core::TopicId;
+use kairanban_store::{Store, StoreError, Write, WriteResult, migrate};
 
-use crate::place::{Place, TIMEOUTS, administer, config, create, main, run, topic};
+use crate::place::{
+    Place, TIMEOUTS, config, create, delete_topic, edit_topic, main, post, post_once, run, topic,
+    written_topic,
+};
 
 crate::on_both!(
     migrating_again_changes_nothing_and_a_new_epoch_only_the_epoch,
     what_is_written_is_read_back,
+    a_write_that_expects_an_older_revision_changes_nothing,
+    a_topic_is_deleted_once,
     a_bad_write_fails_alone,
     writes_queued_together_share_a_revision,
     a_repeated_request_leads_to_one_topic,
+    a_key_serves_one_request_until_it_is_forgotten,
     of_two_edits_at_once_one_wins,
 );
 
@@ -35,16 +41,8 @@ fn migrating_again_changes_nothing_and_a_new_epoch_only_the_epoch(place: &Place)
 fn what_is_written_is_read_back(place: &Place) {
     let (writer, commits) = place.writer();
     let first = create(place, "回覧板 <b>\n'; DROP TABLE topics;--");
-    let edit = |text: &str| TopicEdit::try_new(Some(text), None).expect("allowed");
-    let update = administer(AdminCommand::UpdateTopic {
-        board: main(),
-        id: first.id,
-        edit: edit("changed"),
-        expected: Some(first.revision),
-    });
-    let Ok(WriteResult::Topic(changed)) = run(writer.write(update)) else {
-        panic!("a topic")
-    };
+    let edit = edit_topic(first.id, "changed", Some(first.revision));
+    let changed = written_topic(run(writer.write(edit)));
     assert_eq!(
         (changed.id, changed.comment.as_str(), changed.created_at),
         (first.id, "changed", first.created_at)
@@ -52,32 +50,33 @@ fn what_is_written_is_read_back(place: &Place) {
     assert!(changed.updated_at > first.updated_at, "{changed:?}");
     assert!(changed.revision > first.revision);
     assert_eq!(place.load().snapshot.topics()[0].as_ref(), &changed);
-    // Who still thinks of the first revision has lost the race, and changes nothing.
-    let late = administer(AdminCommand::UpdateTopic {
-        board: main(),
-        id: first.id,
-        edit: edit("late"),
-        expected: Some(first.revision),
-    });
-    assert!(matches!(
-        run(writer.write(late)),
-        Err(StoreError::Changed(_))
-    ));
-    let late = administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: first.id,
-        expected: Some(first.revision),
-    });
-    assert!(matches!(
-        run(writer.write(late)),
-        Err(StoreError::Changed(_))
-    ));
+    assert_eq!(
+        commits.lock().expect("a lock").first(),
+        Some(&changed.revision.get())
+    );
+}
+
+/// A client that still expects the first revision has lost the race, and changes nothing.
+fn a_write_that_expects_an_older_revision_changes_nothing(place: &Place) {
+    let (writer, _) = place.writer();
+    let first = create(place, "first");
+    let edit = edit_topic(first.id, "changed", Some(first.revision));
+    run(writer.write(edit)).expect("written");
+    for late in [
+        edit_topic(first.id, "late", Some(first.revision)),
+        delete_topic(first.id, Some(first.revision)),
+    ] {
+        assert!(matches!(
+            run(writer.write(late)),
+            Err(StoreError::Changed(_))
+        ));
+    }
     assert_eq!(place.comments(), ["changed"]);
-    let delete = administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: first.id,
-        expected: None,
-    });
+}
+
+fn a_topic_is_deleted_once(place: &Place) {
+    let (writer, _) = place.writer();
+    let delete = delete_topic(create(place, "first").id, None);
     assert!(matches!(
         run(writer.write(delete.clone())),
         Ok(WriteResult::Deleted)
@@ -87,39 +86,21 @@ fn what_is_written_is_read_back(place: &Place) {
         Err(StoreError::NoSuchTopic(_))
     ));
     assert_eq!(place.comments(), Vec::<String>::new());
-    assert_eq!(
-        commits.lock().expect("a lock").first(),
-        Some(&changed.revision.get())
-    );
 }
 
 fn a_bad_write_fails_alone(place: &Place) {
     let (writer, _) = place.writer();
-    let nowhere = "nowhere".parse().expect("a name");
+    let nowhere = Write::CreateTopic {
+        board: "nowhere".parse().expect("a name"),
+        topic: topic("lost"),
+        key: None,
+        right: None,
+    };
     let writes = [
-        Write::CreateTopic {
-            board: main(),
-            topic: topic("one"),
-            key: None,
-            right: None,
-        },
-        Write::CreateTopic {
-            board: nowhere,
-            topic: topic("lost"),
-            key: None,
-            right: None,
-        },
-        administer(AdminCommand::DeleteTopic {
-            board: main(),
-            id: TopicId(999),
-            expected: None,
-        }),
-        Write::CreateTopic {
-            board: main(),
-            topic: topic("two"),
-            key: None,
-            right: None,
-        },
+        post("one"),
+        nowhere,
+        delete_topic(TopicId(999), None),
+        post("two"),
     ];
     let answers = run(futures(writes.map(|write| writer.write(write))));
     assert!(
@@ -163,32 +144,13 @@ pub(crate) async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output 
 
 fn writes_queued_together_share_a_revision(place: &Place) {
     let (writer, commits) = place.writer();
-    let writes = (0..100).map(|n| {
-        writer.write(Write::CreateTopic {
-            board: main(),
-            topic: topic(&n.to_string()),
-            key: None,
-            right: None,
-        })
-    });
-    let answers = run(futures(writes));
-    let revisions: Vec<u64> = answers
+    let writes = (0..100).map(|n| writer.write(post(&n.to_string())));
+    let revisions: BTreeSet<u64> = run(futures(writes))
         .into_iter()
-        .map(|answer| match answer {
-            Ok(WriteResult::Topic(topic)) => topic.revision.get(),
-            other => panic!("a topic, got {other:?}"),
-        })
+        .map(|answer| written_topic(answer).revision.get())
         .collect();
     let commits = commits.lock().expect("a lock").clone();
-    assert_eq!(
-        revisions
-            .iter()
-            .copied()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect::<Vec<_>>(),
-        commits
-    );
+    assert_eq!(revisions.into_iter().collect::<Vec<_>>(), commits);
     assert!(
         commits.len() < 50,
         "100 writes took {} commits",
@@ -198,47 +160,29 @@ fn writes_queued_together_share_a_revision(place: &Place) {
 
 /// Ten requests with one key by two writers at once, as if on two nodes.
 fn a_repeated_request_leads_to_one_topic(place: &Place) {
-    let write = |comment: &str| Write::CreateTopic {
-        board: main(),
-        topic: topic(comment),
-        key: Some("k".parse().expect("a key")),
-        right: None,
-    };
     let writers = [place.writer().0, place.writer().0];
-    let answers =
-        run(futures(writers.iter().flat_map(|writer| {
-            (0..5).map(|_| writer.write(write("once")))
-        })));
-    let ids: BTreeSet<_> = answers
+    let requests = writers
+        .iter()
+        .flat_map(|writer| (0..5).map(|_| writer.write(post_once("once", Some("k")))));
+    let ids: BTreeSet<_> = run(futures(requests))
         .into_iter()
-        .map(|answer| match answer {
-            Ok(WriteResult::Topic(topic)) => topic.id,
-            other => panic!("a topic, got {other:?}"),
-        })
+        .map(|answer| written_topic(answer).id)
         .collect();
     assert_eq!((ids.len(), place.comments()), (1, vec!["once".to_owned()]));
+}
+
+fn a_key_serves_one_request_until_it_is_forgotten(place: &Place) {
+    let (writer, _) = place.writer();
+    run(writer.write(post_once("once", Some("k")))).expect("written");
+    let another = post_once("another", Some("k"));
     assert!(matches!(
-        run(writers[0].write(write("another"))),
+        run(writer.write(another.clone())),
         Err(StoreError::KeyReused)
     ));
-    assert_eq!(
-        place
-            .store
-            .forget_keys(std::time::Duration::from_secs(60))
-            .expect("forgotten"),
-        0
-    );
-    assert_eq!(
-        place
-            .store
-            .forget_keys(std::time::Duration::ZERO)
-            .expect("forgotten"),
-        1
-    );
-    assert!(matches!(
-        run(writers[0].write(write("another"))),
-        Ok(WriteResult::Topic(_))
-    ));
+    for (age, gone) in [(Duration::from_secs(60), 0), (Duration::ZERO, 1)] {
+        assert_eq!(place.store.forget_keys(age).expect("forgotten"), gone);
+    }
+    written_topic(run(writer.write(another)));
 }
 
 /// Two writers who both know the first revision, in one queue and in two.
@@ -246,17 +190,9 @@ fn of_two_edits_at_once_one_wins(place: &Place) {
     let writers = [place.writer().0, place.writer().0];
     for pair in [[&writers[0], &writers[0]], [&writers[0], &writers[1]]] {
         let first = create(place, "contested");
-        let edit = |text: &str| {
-            administer(AdminCommand::UpdateTopic {
-                board: main(),
-                id: first.id,
-                edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
-                expected: Some(first.revision),
-            })
-        };
         let answers = run(futures([
-            pair[0].write(edit("one")),
-            pair[1].write(edit("other")),
+            pair[0].write(edit_topic(first.id, "one", Some(first.revision))),
+            pair[1].write(edit_topic(first.id, "other", Some(first.revision))),
         ]));
         let won = answers
             .iter()

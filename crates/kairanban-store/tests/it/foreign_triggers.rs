@@ -2,15 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use diesel::{
-    Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, sql_query, sql_types::BigInt,
-};
 use kairanban_core::{NewTopic, Verdict};
-use kairanban_store::{Committed, StoreError, Write, WriteResult, Writer};
+use kairanban_store::{Committed, StoreError, Write, Writer};
 
 use crate::{
     contract::futures,
-    place::{Kind, Place, WRITER, main, run},
+    place::{DatabaseKind, Place, WRITER, main, run, written_topic},
 };
 
 fn creation(comment: &str, author: &str) -> Write {
@@ -23,27 +20,22 @@ fn creation(comment: &str, author: &str) -> Write {
     }
 }
 
-#[derive(QueryableByName)]
-struct CountedRow {
-    #[diesel(sql_type = BigInt)]
-    number: i64,
-}
+/// Drops some posts, swaps the authors of the others, and notes which id went to which author.
+const SWAP_AUTHORS: &str = "CREATE TABLE came (id bigint, author text);
+    CREATE FUNCTION swap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.author LIKE 'drop%' THEN RETURN NULL; END IF;
+        INSERT INTO came VALUES (NEW.id, NEW.author);
+        NEW.author := CASE left(NEW.author, 1) WHEN 'a' THEN 'b' ELSE 'a' END
+            || substr(NEW.author, 2);
+        RETURN NEW; END $$;
+    CREATE TRIGGER swap BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION swap()";
 
 /// Each post is answered with its own row, whatever the rows say afterwards.
 #[test]
 fn each_post_has_the_topic_that_was_made_of_it() {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let mut foreign = place.foreign();
-    foreign.run(
-        "CREATE TABLE came (id bigint, author text);
-         CREATE FUNCTION swap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF NEW.author LIKE 'drop%' THEN RETURN NULL; END IF;
-             INSERT INTO came VALUES (NEW.id, NEW.author);
-             NEW.author := CASE left(NEW.author, 1) WHEN 'a' THEN 'b' \
-             ELSE 'a' END || substr(NEW.author, 2);
-             RETURN NEW; END $$;
-         CREATE TRIGGER swap BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION swap()",
-    );
+    foreign.run(SWAP_AUTHORS);
     let (writer, _) = place.writer();
     let authors: Vec<_> = (0..40)
         .map(|n| format!("{} {}", ["a", "b", "b", "a", "drop"][n % 5], n / 5))
@@ -53,36 +45,38 @@ fn each_post_has_the_topic_that_was_made_of_it() {
             .iter()
             .map(|author| writer.write(creation("the same", author))),
     ));
-    let mut connection = PgConnection::establish(place.url()).expect("postgres");
     for (author, answer) in authors.iter().zip(answers) {
         match answer {
             Err(StoreError::Refused(_)) => assert!(author.starts_with("drop"), "{author}"),
-            Ok(WriteResult::Topic(topic)) => {
-                let query = format!(
-                    "SELECT count(*) AS number FROM came WHERE id = {} AND author = '{author}'",
-                    topic.id.0
-                );
-                let found: CountedRow = sql_query(query)
-                    .get_result(&mut connection)
-                    .expect("a count");
-                assert_eq!(
-                    found.number, 1,
-                    "{author} was answered with topic {} of {}",
-                    topic.id.0, topic.author
-                );
+            answer => {
+                let id = written_topic(answer).id.0;
+                let came = foreign.ask(&format!(
+                    "SELECT count(*) FROM came WHERE id = {id} AND author = '{author}'"
+                ));
+                assert_eq!(came, "1", "{author} was answered with topic {id}");
             }
-            other => panic!("{author}: {other:?}"),
         }
     }
     assert_eq!(foreign.ask("SELECT count(*) FROM topics"), "32");
 }
 
+const SETTINGS: [&str; 9] = [
+    "SET timezone = 'Asia/Tokyo'",
+    "SET datestyle = 'German'",
+    "SET search_path = pg_catalog",
+    "SET ROLE pg_monitor",
+    "SET session_replication_role = replica",
+    "SET default_transaction_read_only = on",
+    "SET synchronous_commit = off",
+    "SET statement_timeout = 1",
+    "SET client_encoding = 'LATIN1'",
+];
+
 /// What a trigger sets in the writer's session ends with the write.
 #[test]
 fn settings_that_a_trigger_leaves_behind_harm_no_later_write() {
-    let place = Place::new(Kind::Postgres);
-    let mut foreign = place.foreign();
-    foreign.run(
+    let place = Place::new(DatabaseKind::Postgres);
+    place.foreign().run(
         "CREATE FUNCTION set_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          EXECUTE substr(NEW.comment, 5); RETURN NULL; END $$;
          CREATE TRIGGER zz_set_it AFTER INSERT ON topics FOR EACH ROW \
@@ -90,40 +84,27 @@ fn settings_that_a_trigger_leaves_behind_harm_no_later_write() {
     );
     let commits = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&commits);
-    let note = move |commit: Committed| seen.lock().expect("a lock").push(commit);
-    let (writer, _) = Writer::start(place.store.clone(), WRITER, note).expect("a writer");
-    let settings = [
-        "SET timezone = 'Asia/Tokyo'",
-        "SET datestyle = 'German'",
-        "SET search_path = pg_catalog",
-        "SET ROLE pg_monitor",
-        "SET session_replication_role = replica",
-        "SET default_transaction_read_only = on",
-        "SET synchronous_commit = off",
-        "SET statement_timeout = 1",
-        "SET client_encoding = 'LATIN1'",
-    ];
-    for setting in settings {
+    let (writer, _) = Writer::start(place.store.clone(), WRITER, move |commit| {
+        seen.lock().expect("a lock").push(commit);
+    })
+    .expect("a writer");
+    for setting in SETTINGS {
         // Whether the post itself succeeds is its trigger's affair.
         let _ = run(writer.write(creation(&format!("run {setting}"), "")));
         let comment = format!("after it 回覧板: {setting}");
-        match run(writer.write(creation(&comment, ""))) {
-            Ok(WriteResult::Topic(topic)) => assert_eq!(topic.comment, comment),
-            other => panic!("{setting}: {other:?}"),
-        }
-        // What a commit says of itself is what the log says of it.
-        let last = commits
-            .lock()
-            .expect("a lock")
-            .last()
-            .and_then(|commit| commit.last.clone());
-        let (mut known, _) = place.store.settle(None).expect("a place");
-        known.last = last;
-        assert_eq!(
-            place.store.settle(Some(&known)).expect("a place").1,
-            Verdict::Same,
-            "{setting}"
-        );
+        let topic = written_topic(run(writer.write(creation(&comment, ""))));
+        assert_eq!(topic.comment, comment);
+        let commit = commits.lock().expect("a lock").last().cloned();
+        assert_logged(&place, commit.expect("a commit"), setting);
     }
     assert!(place.store.load(place.store.epoch(), &main()).is_ok());
+}
+
+/// What a commit says of itself is what the log says of it.
+#[track_caller]
+fn assert_logged(place: &Place, commit: Committed, setting: &str) {
+    let (mut known, _) = place.store.settle(None).expect("a place");
+    known.last = commit.last;
+    let (_, verdict) = place.store.settle(Some(&known)).expect("a place");
+    assert_eq!(verdict, Verdict::Same, "{setting}");
 }

@@ -3,7 +3,7 @@
 use kairanban_core::{ChangeKind, Revision};
 use kairanban_store::StoreError;
 
-use crate::place::{Kind, Place, create};
+use crate::place::{DatabaseKind, Place, create};
 
 crate::on_both!(
     foreign_writes_count_the_same,
@@ -114,7 +114,7 @@ fn a_topic_that_moves_leaves_one_board_for_the_other(place: &Place) {
     let before = place.head();
     foreign.run("UPDATE topics SET board_id = 2");
     let changes = place.changes(before);
-    let told: Vec<_> = changes
+    let logged: Vec<_> = changes
         .iter()
         .map(|change| {
             (
@@ -125,7 +125,7 @@ fn a_topic_that_moves_leaves_one_board_for_the_other(place: &Place) {
         })
         .collect();
     assert_eq!(
-        told,
+        logged,
         [
             (ChangeKind::Delete, Some("main"), false),
             (ChangeKind::Set, Some("other"), true)
@@ -148,10 +148,10 @@ fn a_deleted_board_takes_its_topics_along(place: &Place) {
     );
     let before = place.head();
     foreign.run("DELETE FROM boards WHERE id = 2");
-    let mut told = kinds(place, before);
-    told.sort_by_key(|(_, id)| *id);
+    let mut logged = kinds(place, before);
+    logged.sort_by_key(|(_, id)| *id);
     assert_eq!(
-        told,
+        logged,
         [(ChangeKind::Board, None), (ChangeKind::Delete, Some(1))]
     );
     assert!(
@@ -218,7 +218,7 @@ fn a_null_changes_no_row_that_is_there(place: &Place) {
             let done = foreign.try_run(&format!("UPDATE {table} SET {column} = NULL"));
             assert_eq!(
                 done.is_ok(),
-                place.kind == Kind::Postgres,
+                place.kind == DatabaseKind::Postgres,
                 "{table}.{column}: {done:?}"
             );
             assert_eq!(foreign.ask(&value), before, "{table}.{column}");

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, thread};
 
-use crate::place::{Foreign, Kind, Place, create};
+use crate::place::{DatabaseKind, Foreign, Place, create};
 
 fn place() -> (Place, Foreign) {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO identity VALUES ('default_board', '1') ON CONFLICT DO NOTHING");
     (place, foreign)
@@ -34,10 +34,7 @@ fn a_later_topic_is_never_below_ids_that_were_given() {
     for way in ways {
         let largest = foreign.ask("SELECT coalesce(max(id), 0) FROM topics");
         foreign.run(&way.replace('$', &format!("{largest}::bigint")));
-        let largest: i64 = foreign
-            .ask("SELECT max(id) FROM topics")
-            .parse()
-            .expect("a number");
+        let largest = foreign.number("SELECT max(id) FROM topics");
         let next = create(&place, "next").id.0;
         assert!(next > largest, "{way}: {next} after {largest}");
         assert_eq!(
@@ -59,25 +56,17 @@ fn an_id_that_would_leave_no_room_is_refused() {
     ] {
         for id in ["9007199254740991", "4294999999", "9223372036854775807"] {
             let insert = format!("INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})");
-            let error = foreign.try_run(&insert).expect_err(&insert);
+            let error = foreign.refused(&insert);
             assert!(
                 error.contains("too far ahead") || error.contains("check"),
                 "{insert}: {error}"
             );
         }
     }
-    assert!(
-        foreign
-            .try_run(&format!(
-                "UPDATE topics SET id = 9007199254740991 WHERE id = {first}"
-            ))
-            .is_err()
-    );
-    assert!(
-        foreign
-            .try_run("INSERT INTO topics (id, board_id, comment) VALUES (0, 1, 'x')")
-            .is_err()
-    );
+    foreign.refused(&format!(
+        "UPDATE topics SET id = 9007199254740991 WHERE id = {first}"
+    ));
+    foreign.refused("INSERT INTO topics (id, board_id, comment) VALUES (0, 1, 'x')");
     assert_eq!(create(&place, "b").id.0, first + 1);
 }
 
@@ -99,68 +88,55 @@ fn rows_that_are_refused_do_not_use_up_the_ids() {
     ] {
         for step in 1..50_i64 {
             let id = first + step * 4_294_967_000;
-            foreign
-                .try_run(&format!(
-                    "INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})"
-                ))
-                .expect_err("refused");
+            foreign.refused(&format!(
+                "INSERT INTO {table} (id, {columns}) VALUES ({id}, {values})"
+            ));
         }
-        let moved: i64 = foreign
-            .ask(&format!("SELECT last_value FROM {counter}"))
-            .parse()
-            .expect("a number");
+        let moved = foreign.number(&format!("SELECT last_value FROM {counter}"));
         assert!(moved <= first + 4_294_967_296, "{table}: {moved}");
     }
     assert!(create(&place, "b").id.0 <= first + 4_294_967_297);
 }
 
+/// Imports rows with ids from `first` on, in steps.
+fn import(mut foreign: Foreign, first: i64, step: i64) {
+    for n in 0..40 {
+        let id = first + n * step;
+        foreign.run(&format!(
+            "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' \
+             FROM generate_series({id}, {id} + 20) g ON CONFLICT DO NOTHING"
+        ));
+    }
+}
+
+/// Takes one id after another, each greater than the one before.
+fn draw_ids(mut foreign: Foreign) {
+    let mut last = 0;
+    for _ in 0..200 {
+        foreign.run("BEGIN");
+        let id = foreign.number("SELECT nextval('topics_id_seq')");
+        assert!(id > last, "{id} after {last}");
+        last = id;
+        foreign.run(&format!(
+            "INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'p') \
+             ON CONFLICT DO NOTHING; COMMIT"
+        ));
+    }
+}
+
 /// Two importers with jumps and steps, and posts all the while.
 #[test]
 fn the_sequence_of_ids_never_goes_back() {
-    let (place, _) = place();
-    let importers = [(1_000_000_i64, 250_000_i64), (900_000, 333_333)].map(|(from, step)| {
-        let mut foreign = place.foreign();
-        thread::spawn(move || {
-            for n in 0..40 {
-                let id = from + n * step;
-                foreign.run(&format!(
-                    "INSERT INTO topics (id, board_id, comment) SELECT g, 1, 'x' \
-                     FROM generate_series({id}, {id} + 20) g ON CONFLICT DO NOTHING"
-                ));
-            }
-        })
+    let (place, mut foreign) = place();
+    let importers = [(1_000_000, 250_000), (900_000, 333_333)].map(|(first, step)| {
+        let foreign = place.foreign();
+        thread::spawn(move || import(foreign, first, step))
     });
-    let posters: Vec<_> = (0..2)
-        .map(|_| {
-            let mut foreign = place.foreign();
-            thread::spawn(move || {
-                let mut last = 0_i64;
-                for _ in 0..200 {
-                    foreign.run("BEGIN");
-                    let id: i64 = foreign
-                        .ask("SELECT nextval('topics_id_seq')")
-                        .parse()
-                        .expect(
-                            "a \
-                        number",
-                        );
-                    assert!(id > last, "{id} after {last}");
-                    last = id;
-                    foreign.run(&format!(
-                        "INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'p') \
-                         ON CONFLICT DO NOTHING; COMMIT"
-                    ));
-                }
-            })
-        })
-        .collect();
-    importers
-        .into_iter()
-        .for_each(|thread| thread.join().expect("imported"));
-    posters
-        .into_iter()
-        .for_each(|thread| thread.join().expect("posted"));
-    let mut foreign = place.foreign();
+    let posters =
+        [place.foreign(), place.foreign()].map(|foreign| thread::spawn(move || draw_ids(foreign)));
+    for thread in importers.into_iter().chain(posters) {
+        thread.join().expect("imported or posted");
+    }
     assert_eq!(
         foreign
             .ask("SELECT count(*) FROM topics WHERE id > (SELECT last_value FROM topics_id_seq)"),
@@ -185,50 +161,70 @@ fn the_sequence_can_be_moved_behind_what_is_there() {
     assert_eq!(create(&place, "a").id.0, 501);
 }
 
+/// Columns `table.column` of ours that satisfy a condition.
+fn columns(foreign: &mut Foreign, condition: &str) -> Vec<(String, String)> {
+    let columns = foreign.ask(&format!(
+        "SELECT string_agg(table_name || '.' || column_name, ' ' \
+         ORDER BY table_name, ordinal_position) \
+         FROM information_schema.columns WHERE table_schema = current_schema() \
+         AND table_name IN ('boards', 'topics', 'tokens') AND {condition}"
+    ));
+    columns
+        .split(' ')
+        .map(|column| column.split_once('.').expect("a column"))
+        .map(|(table, column)| (table.to_owned(), column.to_owned()))
+        .collect()
+}
+
+#[track_caller]
+fn assert_no_null(foreign: &mut Foreign, table: &str, column: &str) {
+    let nulls = format!("SELECT count(*) FROM {table} WHERE {column} IS NULL");
+    assert_eq!(foreign.ask(&nulls), "0", "{table}.{column}");
+}
+
 /// Each column that has a default, on its own and with NULL, by INSERT and by UPDATE.
 #[test]
 fn null_counts_as_not_given() {
     let (place, mut foreign) = place();
-    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ' \
-        ORDER BY table_name, ordinal_position) \
-        FROM information_schema.columns WHERE table_schema = current_schema() \
-        AND table_name IN ('boards', 'topics', 'tokens') \
-        AND is_nullable = 'NO' AND (column_default IS NOT NULL OR is_identity = 'YES' OR \
-        column_name = 'board_id')";
-    for (n, column) in foreign.ask(columns).split(' ').enumerate() {
-        let (table, name) = column.split_once('.').expect("a column");
-        let (columns, values) = match table {
+    let have_defaults = "is_nullable = 'NO' AND (column_default IS NOT NULL \
+        OR is_identity = 'YES' OR column_name = 'board_id')";
+    let all = columns(&mut foreign, have_defaults);
+    for (n, (table, column)) in all.iter().enumerate() {
+        let (required, values) = match table.as_str() {
             "boards" => ("name", format!("'b{n}'")),
             "topics" => ("comment", format!("'c{n}'")),
             _ => ("name, digest, scope", format!("'t{n}', 'd{n}', 'read'")),
         };
         foreign.run(&format!(
-            "INSERT INTO {table} ({columns}, {name}) VALUES ({values}, NULL)"
+            "INSERT INTO {table} ({required}, {column}) VALUES ({values}, NULL)"
         ));
-        assert_eq!(
-            foreign.ask(&format!(
-                "SELECT count(*) FROM {table} WHERE {name} IS NULL"
-            )),
-            "0",
-            "{column}"
-        );
-        if !matches!(name, "id" | "board_id") {
-            foreign.run(&format!("UPDATE {table} SET {name} = NULL"));
-            assert_eq!(
-                foreign.ask(&format!(
-                    "SELECT count(*) FROM {table} WHERE {name} IS NULL"
-                )),
-                "0",
-                "{column}"
-            );
+        assert_no_null(&mut foreign, table, column);
+        if !matches!(column.as_str(), "id" | "board_id") {
+            foreign.run(&format!("UPDATE {table} SET {column} = NULL"));
+            assert_no_null(&mut foreign, table, column);
         }
     }
     assert!(!place.comments().is_empty());
+}
+
+#[test]
+fn a_topic_without_a_board_is_refused_where_no_board_is_the_default() {
+    let (_, mut foreign) = place();
     foreign.run("DELETE FROM identity WHERE key = 'default_board'");
-    let error = foreign
-        .try_run("INSERT INTO topics (comment) VALUES ('nowhere')")
-        .expect_err("no board");
+    let error = foreign.refused("INSERT INTO topics (comment) VALUES ('nowhere')");
     assert!(error.contains("there is no default board"), "{error}");
+}
+
+/// Makes a change to a topic that was never edited. Returns when the database says that it was.
+fn edited_by(foreign: &mut Foreign, change: &str) -> String {
+    foreign.run(&format!(
+        "UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"
+    ));
+    foreign.ask(
+        "SELECT CASE WHEN edited_at IS NULL THEN 'never' \
+        WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END \
+        FROM topics",
+    )
 }
 
 #[test]
@@ -238,16 +234,6 @@ fn that_a_topic_was_edited_is_recorded_by_what_changed() {
         "INSERT INTO topics (comment, created_at, updated_at) \
         VALUES ('a', now() - interval '1 day', now())",
     );
-    let mut edited = |change: &str| {
-        foreign.run(&format!(
-            "UPDATE topics SET edited_at = NULL; UPDATE topics SET {change}"
-        ));
-        foreign.ask(
-            "SELECT CASE WHEN edited_at IS NULL THEN 'never' \
-            WHEN edited_at > now() - interval '1 minute' THEN 'now' ELSE edited_at::text END \
-            FROM topics",
-        )
-    };
     for change in [
         "updated_at = now()",
         "comment = 'a'",
@@ -255,7 +241,7 @@ fn that_a_topic_was_edited_is_recorded_by_what_changed() {
         "archived = false",
         "revision = 7",
     ] {
-        assert_eq!(edited(change), "never", "{change}");
+        assert_eq!(edited_by(&mut foreign, change), "never", "{change}");
     }
     for change in [
         "comment = 'b'",
@@ -263,7 +249,7 @@ fn that_a_topic_was_edited_is_recorded_by_what_changed() {
         "comment = 'c', edited_at = '2020-01-01'",
         "author = NULL",
     ] {
-        assert_eq!(edited(change), "now", "{change}");
+        assert_eq!(edited_by(&mut foreign, change), "now", "{change}");
     }
 }
 
@@ -273,12 +259,11 @@ fn times_out_of_range_are_refused() {
     let (place, mut foreign) = place();
     create(&place, "a");
     foreign.run("INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read')");
-    let columns = "SELECT string_agg(table_name || '.' || column_name, ' ') \
-        FROM information_schema.columns \
-        WHERE table_schema = current_schema() AND table_name IN ('boards', 'topics', 'tokens') \
-        AND data_type LIKE 'timestamp%'";
-    for column in foreign.ask(columns).split(' ') {
-        let (table, name) = column.split_once('.').expect("a column");
+    for (table, column) in columns(&mut foreign, "data_type LIKE 'timestamp%'") {
+        // A written `edited_at` is not kept unless with the row.
+        if column == "edited_at" {
+            continue;
+        }
         for value in [
             "infinity",
             "-infinity",
@@ -286,27 +271,24 @@ fn times_out_of_range_are_refused() {
             "10000-01-01",
             "294276-12-31",
         ] {
-            // A written `edited_at` is not kept unless with the row.
-            let update = format!("UPDATE {table} SET {name} = '{value}'");
-            if name != "edited_at" {
-                assert!(foreign.try_run(&update).is_err(), "{update}");
-            }
+            foreign.refused(&format!("UPDATE {table} SET {column} = '{value}'"));
         }
     }
-    assert!(
-        foreign
-            .try_run("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')")
-            .is_err()
-    );
-    let left = "SELECT count(*) FROM information_schema.columns \
+    foreign.refused("INSERT INTO topics (comment, edited_at) VALUES ('x', 'infinity')");
+}
+
+#[test]
+fn every_time_has_a_zone() {
+    let (_, mut foreign) = place();
+    let columns = "SELECT count(*) FROM information_schema.columns \
         WHERE table_schema = current_schema() \
         AND data_type = 'timestamp without time zone' \
         AND table_name <> '__diesel_schema_migrations'";
-    assert_eq!(foreign.ask(left), "0");
-    let text = "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace \
-        AND prosrc LIKE '%timezone(%'";
+    assert_eq!(foreign.ask(columns), "0");
+    let functions = "SELECT count(*) FROM pg_proc \
+        WHERE pronamespace = current_schema()::regnamespace AND prosrc LIKE '%timezone(%'";
     assert_eq!(
-        foreign.ask(text),
+        foreign.ask(functions),
         "0",
         "a function writes a time without its zone"
     );
@@ -344,10 +326,7 @@ fn every_connection_means_the_same_instant() {
 
 /// How long ago a moment was, by the database.
 fn chrono_seconds(moment: &str, foreign: &mut Foreign) -> i64 {
-    foreign
-        .ask(&format!(
-            "SELECT extract(epoch FROM now() - '{moment}'::timestamptz)::bigint"
-        ))
-        .parse()
-        .expect("a number")
+    foreign.number(&format!(
+        "SELECT extract(epoch FROM now() - '{moment}'::timestamptz)::bigint"
+    ))
 }

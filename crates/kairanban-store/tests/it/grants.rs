@@ -9,88 +9,89 @@ use kairanban_store::{
     Visible, Write, Writer, check, migrate,
 };
 
-use crate::place::{Kind, Place, TIMEOUTS, administer, config, main, run, topic};
+use crate::place::{
+    DatabaseKind, Foreign, Place, TIMEOUTS, administer, config, delete_topic, edit_topic, main,
+    post, post_once, restore_topic, run,
+};
+
+/// A role with the published grants of a server, dropped at the end.
+struct GrantedRole {
+    name: String,
+    owner: Foreign,
+    address: DatabaseAddress,
+}
+
+impl GrantedRole {
+    fn new(place: &Place, kind: &str) -> Self {
+        let name = format!("{kind}_of_{}", std::process::id());
+        let mut owner = place.foreign();
+        owner.run(&format!("CREATE ROLE {name} LOGIN"));
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../config/grants-server.sql"
+        );
+        let granted = Command::new("psql")
+            .args(["-qX", "-v", &format!("role={name}"), "-v", "schema=public"])
+            .args(["-f", file, place.url()])
+            .status();
+        assert!(granted.expect("psql").success());
+        let (_, host) = place.url().rsplit_once('@').expect("a user");
+        assert!(host.contains('/'), "a database: {host}");
+        let address = format!("postgres://{name}@{host}");
+        Self {
+            name,
+            owner,
+            address: address.parse().expect("an address"),
+        }
+    }
+}
+
+impl Drop for GrantedRole {
+    fn drop(&mut self) {
+        let gone = self
+            .owner
+            .try_run(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name));
+        assert!(gone.is_ok() || std::thread::panicking(), "{gone:?}");
+    }
+}
 
 #[test]
 fn the_published_grants_suffice_for_all_that_a_server_does() {
-    let place = Place::new(Kind::Postgres);
-    let DatabaseAddress::Postgres(owner) = &place.address else {
-        panic!("Postgres")
-    };
-    let role = format!("server_of_{}", std::process::id());
-    let mut foreign = place.foreign();
-    foreign.run(&format!("CREATE ROLE {role} LOGIN"));
-    let (host, database) = (
-        owner.rsplit_once('@').expect("a user").1,
-        owner.rsplit_once('/').expect("a database").1,
-    );
-    assert!(host.ends_with(database));
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../config/grants-server.sql"
-    );
-    let arguments = [
-        "-qX",
-        "-v",
-        &format!("role={role}"),
-        "-v",
-        "schema=public",
-        "-f",
-        file,
-        owner,
-    ];
-    assert!(
-        Command::new("psql")
-            .args(arguments)
-            .status()
-            .expect("psql")
-            .success()
-    );
-    let address: DatabaseAddress = format!("postgres://{role}@{host}")
-        .parse()
-        .expect("an address");
-    let store = Store::open(config(&address)).expect("a store");
-    everything(&store, &address);
-    drop(store);
+    let place = Place::new(DatabaseKind::Postgres);
+    let role = GrantedRole::new(&place, "server");
+    let store = Store::open(config(&role.address)).expect("a store");
+    everything(&store, &role.address);
+}
+
+#[test]
+fn a_function_that_a_server_may_not_call_is_named_with_its_grant() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut role = GrantedRole::new(&place, "checked");
     for function in [
         "move_topic_ids()",
         "transaction_begun()",
         "classified_write(text, jsonb)",
     ] {
-        foreign.run(&format!(
-            "REVOKE EXECUTE ON FUNCTION {function} FROM {role}"
-        ));
-        let refused = check(&address, TIMEOUTS, &main(), false)
+        let (name, call) = (&role.name, format!("EXECUTE ON FUNCTION {function}"));
+        role.owner.run(&format!("REVOKE {call} FROM {name}"));
+        let refused = check(&role.address, TIMEOUTS, &main(), false)
             .expect_err("a right is missing")
             .to_string();
-        assert!(
-            refused.contains(&format!(
-                "GRANT EXECUTE ON FUNCTION public.{function} TO {role}"
-            )),
-            "{refused}"
-        );
-        foreign.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO {role}"));
+        let grant = format!("GRANT EXECUTE ON FUNCTION public.{function} TO {name}");
+        assert!(refused.contains(&grant), "{refused}");
+        role.owner.run(&format!("GRANT {call} TO {name}"));
     }
-    foreign.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 /// A trigger that is gone counts like one that is off, until it is back.
 #[test]
 fn a_writer_knows_that_a_trigger_is_missing() {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let mut foreign = place.foreign();
     let (writer, thread) =
         Writer::start(place.store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
-    let write = || {
-        run(writer.write(Write::CreateTopic {
-            board: main(),
-            topic: topic("x"),
-            key: None,
-            right: None,
-        }))
-    };
     foreign.run("DROP TRIGGER topics_inserted ON topics");
-    write().expect_err("no reader would see it");
+    run(writer.write(post("x"))).expect_err("no reader would see it");
     // Longer than between two checks of the writer's own.
     foreign.run("SELECT pg_sleep(1.5)");
     assert!(
@@ -134,74 +135,47 @@ fn start(store: &Store, address: &DatabaseAddress) -> LogPosition {
 fn write(store: &Store) {
     let (writer, thread) =
         Writer::start(store.clone(), crate::place::WRITER, |_| {}).expect("a writer");
-    let mut key = Some("once".parse().expect("a key"));
-    for number in 0..8 {
-        let create = Write::CreateTopic {
-            board: main(),
-            topic: topic(&number.to_string()),
-            key: key.take(),
-            right: None,
-        };
-        run(writer.write(create)).expect("posted");
+    run(writer.write(post_once("0", Some("once")))).expect("posted");
+    for number in 1..8 {
+        run(writer.write(post(&number.to_string()))).expect("posted");
     }
-    let id = store
-        .page(
-            &main(),
-            &Page {
-                limit: 1,
-                ..Page::default()
-            },
-        )
-        .expect("a page")[0]
-        .id;
-    for command in commands(id) {
-        run(writer.write(administer(command))).expect("done");
+    let newest = Page {
+        limit: 1,
+        ..Page::default()
+    };
+    let id = store.page(&main(), &newest).expect("a page")[0].id;
+    for command in commands_on_topic(id).into_iter().chain(commands_on_board()) {
+        run(writer.write(command)).expect("done");
     }
     drop(writer);
     thread.join().expect("ended");
 }
 
-/// Each command that the writer runs, on a topic and on a board of its own.
-fn commands(id: TopicId) -> Vec<AdminCommand> {
-    let other: BoardName = "other".parse().expect("a name");
-    let edit = kairanban_core::TopicEdit::try_new(Some("edited"), None).expect("allowed");
-    vec![
-        AdminCommand::UpdateTopic {
-            board: main(),
-            id,
-            edit,
-            expected: None,
-        },
-        AdminCommand::DeleteTopic {
-            board: main(),
-            id,
-            expected: None,
-        },
-        AdminCommand::RestoreTopic {
-            board: main(),
-            id,
-            within: Duration::from_secs(60),
-        },
-        AdminCommand::DeleteTopic {
-            board: main(),
-            id,
-            expected: None,
-        },
-        AdminCommand::CreateBoard {
-            board: other.clone(),
-            wanted: BoardEdit::default(),
-        },
-        AdminCommand::UpdateBoard {
-            board: other.clone(),
-            edit: BoardEdit {
-                title: Some("t".parse().expect("a title")),
-                ..BoardEdit::default()
-            },
-        },
-        AdminCommand::DeleteBoard {
-            board: other.clone(),
-        },
+/// Each command on a topic that the writer runs.
+fn commands_on_topic(id: TopicId) -> [Write; 4] {
+    [
+        edit_topic(id, "edited", None),
+        delete_topic(id, None),
+        restore_topic(id, Duration::from_secs(60)),
+        delete_topic(id, None),
     ]
+}
+
+/// Each command on a board that the writer runs, on one of its own.
+fn commands_on_board() -> [Write; 3] {
+    let board: BoardName = "other".parse().expect("a name");
+    let create = AdminCommand::CreateBoard {
+        board: board.clone(),
+        wanted: BoardEdit::default(),
+    };
+    let update = AdminCommand::UpdateBoard {
+        board: board.clone(),
+        edit: BoardEdit {
+            title: Some("t".parse().expect("a title")),
+            ..BoardEdit::default()
+        },
+    };
+    [create, update, AdminCommand::DeleteBoard { board }].map(administer)
 }
 
 fn use_tokens(store: &Store) {

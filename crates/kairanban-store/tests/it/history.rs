@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, env, time::Instant};
 
 use kairanban_core::{
-    BoardState, Cursor, Hub, LogBounds, Op, Opening, OpeningPlan, Revision, StartAt, plan_opening,
+    BoardState, Cursor, Hub, LogBounds, Op, Opening, OpeningPlan, Revision, Snapshot, StartAt,
+    plan_opening,
 };
 use kairanban_store::{Store, StoreConfig};
 
-use crate::place::{Place, config, main};
+use crate::place::{Foreign, Place, config, main};
 
 crate::on_both!(
     any_cursor_leads_to_the_list_from_the_log_alone,
@@ -15,18 +16,19 @@ crate::on_both!(
 );
 
 /// Ids and revisions of what a board shows.
-type List = BTreeMap<i64, u64>;
+type TopicRevisions = BTreeMap<i64, u64>;
 
-fn list(place: &Place) -> (Revision, List) {
+fn shown(snapshot: &Snapshot) -> TopicRevisions {
+    snapshot
+        .topics()
+        .iter()
+        .map(|topic| (topic.id.0, topic.revision.get()))
+        .collect()
+}
+
+fn list(place: &Place) -> (Revision, TopicRevisions) {
     let snapshot = place.load().snapshot;
-    (
-        snapshot.revision(),
-        snapshot
-            .topics()
-            .iter()
-            .map(|topic| (topic.id.0, topic.revision.get()))
-            .collect(),
-    )
+    (snapshot.revision(), shown(&snapshot))
 }
 
 fn plan(start: &StartAt, board: &BoardState) -> OpeningPlan {
@@ -39,7 +41,7 @@ fn plan(start: &StartAt, board: &BoardState) -> OpeningPlan {
 
 /// The list to which a node that has just come up leads a reader who holds `held` from `revision`; and whether by
 /// a patch.
-fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
+fn resumed(store: &Store, revision: Revision, held: &TopicRevisions) -> (TopicRevisions, bool) {
     let hub = Hub::new(store.topics_max(), 8);
     let channel = hub.channel(&main());
     let loaded = store.load(store.epoch(), &main()).expect("the board");
@@ -57,26 +59,22 @@ fn resumed(store: &Store, revision: Revision, held: &List) -> (List, bool) {
     let live = channel.live();
     match plan(&start, &live).opening {
         Opening::Nothing => (held.clone(), false),
-        Opening::SnapshotSince(_) | Opening::Snapshot { .. } => (
-            live.last_known()
-                .expect("ready")
-                .topics()
-                .iter()
-                .map(|topic| (topic.id.0, topic.revision.get()))
-                .collect(),
-            false,
-        ),
-        Opening::Patch(patch) => {
-            let mut list = held.clone();
-            for op in patch.ops {
-                match op {
-                    Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
-                    Op::Delete { id, .. } => drop(list.remove(&id.0)),
-                }
-            }
-            (list, true)
+        Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
+            (shown(live.last_known().expect("ready")), false)
+        }
+        Opening::Patch(patch) => (patched(held, patch.ops), true),
+    }
+}
+
+fn patched(held: &TopicRevisions, ops: impl IntoIterator<Item = Op>) -> TopicRevisions {
+    let mut list = held.clone();
+    for op in ops {
+        match op {
+            Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
+            Op::Delete { id, .. } => drop(list.remove(&id.0)),
         }
     }
+    list
 }
 
 fn store_with(place: &Place, replay_max: usize) -> Store {
@@ -98,18 +96,7 @@ fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
     let stores = [store_with(place, 3), store_with(place, 100)];
     let (mut known, mut patches) = (vec![list(place)], 0);
     for _ in 0..60 {
-        match random.u32(..12) {
-            0 => drop(
-                place
-                    .store
-                    .archive(&main(), random.usize(1..4))
-                    .expect("archived"),
-            ),
-            1 if random.u32(..8) == 0 => foreign.run("DELETE FROM topics"),
-            2 if random.u32(..4) == 0 => foreign
-                .run("UPDATE topics SET archived = true WHERE id IN (SELECT min(id) FROM topics)"),
-            _ => foreign.run(&transaction(&mut random)),
-        }
+        change_something(place, &mut foreign, &mut random);
         let (now, shown) = list(place);
         known.push((now, shown.clone()));
         for store in &stores {
@@ -126,29 +113,44 @@ fn any_cursor_leads_to_the_list_from_the_log_alone(place: &Place) {
     assert!(patches > 0, "the log is of use; KAIRANBAN_TEST_SEED={seed}");
 }
 
-/// A few things that somebody does at once, on a board that shows five topics.
+fn change_something(place: &Place, foreign: &mut Foreign, random: &mut fastrand::Rng) {
+    match random.u32(..12) {
+        0 => {
+            let archived = place.store.archive(&main(), random.usize(1..4));
+            archived.expect("archived");
+        }
+        1 if random.u32(..8) == 0 => foreign.run("DELETE FROM topics"),
+        2 if random.u32(..4) == 0 => foreign
+            .run("UPDATE topics SET archived = true WHERE id IN (SELECT min(id) FROM topics)"),
+        _ => foreign.run(&transaction(random)),
+    }
+}
+
+/// The newest topic of a board, or one of the six before it.
+fn any_topic(random: &mut fastrand::Rng, board: u32) -> String {
+    let offset = random.u32(..7);
+    format!(
+        "(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC \
+         LIMIT 1 OFFSET {offset})"
+    )
+}
+
+/// A few changes in one transaction, on a board that shows five topics.
 fn transaction(random: &mut fastrand::Rng) -> String {
-    let any = |random: &mut fastrand::Rng, board: u32| {
-        let offset = random.u32(..7);
-        format!(
-            "(SELECT id FROM topics WHERE board_id = {board} ORDER BY id DESC \
-             LIMIT 1 OFFSET {offset})"
-        )
-    };
     let statements = (0..random.u32(1..4)).map(|_| match random.u32(..9) {
         0..=3 => "INSERT INTO topics (board_id, comment) VALUES (1, 'new')".to_owned(),
         4 | 5 => format!(
             "UPDATE topics SET comment = comment || '!' WHERE id = {}",
-            any(random, 1)
+            any_topic(random, 1)
         ),
-        6 => format!("DELETE FROM topics WHERE id = {}", any(random, 1)),
+        6 => format!("DELETE FROM topics WHERE id = {}", any_topic(random, 1)),
         7 => format!(
             "UPDATE topics SET board_id = 2 WHERE id = {}",
-            any(random, 1)
+            any_topic(random, 1)
         ),
         _ => format!(
             "UPDATE topics SET board_id = 1 WHERE id = {}",
-            any(random, 2)
+            any_topic(random, 2)
         ),
     });
     format!(

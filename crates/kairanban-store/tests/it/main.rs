@@ -28,7 +28,13 @@ mod upgrade_sqlite;
 #[macro_export]
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
-        mod sqlite { $(#[test] fn $name() { super::$name(&$crate::place::Place::new($crate::place::Kind::Sqlite)); })* }
-        mod postgres { $(#[test] fn $name() { super::$name(&$crate::place::Place::new($crate::place::Kind::Postgres)); })* }
+        mod sqlite {
+            use $crate::place::{DatabaseKind, Place};
+            $(#[test] fn $name() { super::$name(&Place::new(DatabaseKind::Sqlite)); })*
+        }
+        mod postgres {
+            use $crate::place::{DatabaseKind, Place};
+            $(#[test] fn $name() { super::$name(&Place::new(DatabaseKind::Postgres)); })*
+        }
     };
 }

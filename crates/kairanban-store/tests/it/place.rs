@@ -14,10 +14,13 @@ use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection,
     connection::SimpleConnection, sql_query, sql_types::Text,
 };
-use kairanban_core::{Actor, BoardLoad, BoardName, Change, LogPosition, NewTopic, Revision, Topic};
+use kairanban_core::{
+    Actor, BoardLoad, BoardName, Change, ChangeKind, LogPosition, NewTopic, Revision, Topic,
+    TopicEdit, TopicId,
+};
 use kairanban_store::{
-    AdminCommand, ChangeBatch, DatabaseAddress, Store, StoreConfig, Timeouts, Write, WriteResult,
-    Writer, WriterConfig, migrate,
+    AdminCommand, ChangeBatch, DatabaseAddress, Store, StoreConfig, StoreError, Timeouts, Write,
+    WriteResult, Writer, WriterConfig, migrate,
 };
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
@@ -35,35 +38,35 @@ pub(crate) const WRITER: WriterConfig = WriterConfig {
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DatabaseKind {
     Sqlite,
     Postgres,
 }
 
 pub(crate) struct Place {
-    pub(crate) kind: Kind,
+    pub(crate) kind: DatabaseKind,
     pub(crate) address: DatabaseAddress,
     pub(crate) store: Store,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Another program's connection.
+/// The connection of another program.
 pub(crate) enum Foreign {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 impl Place {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: DatabaseKind) -> Self {
         let (address, folder) = match kind {
-            Kind::Sqlite => {
+            DatabaseKind::Sqlite => {
                 let folder = tempfile::tempdir().expect("a folder");
                 (
                     format!("sqlite://{}", folder.path().join("deep/board.db").display()),
                     Some(folder),
                 )
             }
-            Kind::Postgres => (new_database(), None),
+            DatabaseKind::Postgres => (new_database(), None),
         };
         let address: DatabaseAddress = address.parse().expect("an address");
         migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
@@ -81,7 +84,7 @@ impl Place {
         let address: DatabaseAddress = url.parse().expect("an address");
         let store = Store::open(config(&address)).expect("a store");
         Self {
-            kind: Kind::Postgres,
+            kind: DatabaseKind::Postgres,
             address,
             store,
             _folder: None,
@@ -142,6 +145,25 @@ impl Place {
         }
     }
 
+    /// The kinds of the changes after a revision.
+    pub(crate) fn kinds(&self, after: Revision) -> Vec<ChangeKind> {
+        self.changes(after)
+            .iter()
+            .map(|change| change.kind)
+            .collect()
+    }
+
+    /// The kind, the board and the topic of each change after a revision.
+    pub(crate) fn changed(&self, after: Revision) -> Vec<(ChangeKind, i64, Option<i64>)> {
+        self.changes(after)
+            .iter()
+            .map(|change| {
+                let topic = change.topic_id.map(|id| id.0);
+                (change.kind, change.board_id.0, topic)
+            })
+            .collect()
+    }
+
     /// A place of the log whose last row is not compared: what is known in a test that did not read it.
     pub(crate) fn known(&self, after: Revision) -> LogPosition {
         let (now, _) = self.store.settle(None).expect("a place");
@@ -153,16 +175,16 @@ impl Place {
     pub(crate) fn writer(&self) -> (Writer, Arc<Mutex<Vec<u64>>>) {
         let commits = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&commits);
-        let on_commit = move |commit: kairanban_store::Committed| {
-            seen.lock().expect("a lock").push(commit.revision.get())
-        };
-        let (writer, _) = Writer::start(self.store.clone(), WRITER, on_commit).expect("a writer");
+        let (writer, _) = Writer::start(self.store.clone(), WRITER, move |commit| {
+            seen.lock().expect("a lock").push(commit.revision.get());
+        })
+        .expect("a writer");
         (writer, commits)
     }
 }
 
 #[derive(QueryableByName)]
-struct Value {
+struct OneValue {
     #[diesel(sql_type = Text)]
     value: String,
 }
@@ -177,10 +199,24 @@ impl Foreign {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// Runs what the database has to refuse. Returns the error.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, sql: &str) -> String {
+        match self.try_run(sql) {
+            Ok(()) => panic!("not refused: {sql:.200}"),
+            Err(error) => error,
+        }
+    }
+
+    /// The only value of the only row of a query, as a number.
+    pub(crate) fn number(&mut self, expression: &str) -> i64 {
+        self.ask(expression).parse().expect("a number")
+    }
+
     /// The only value of the only row of a query, as text.
     pub(crate) fn ask(&mut self, expression: &str) -> String {
         let query = sql_query(format!("SELECT CAST(({expression}) AS TEXT) AS value"));
-        let row: Value = match self {
+        let row: OneValue = match self {
             Self::Sqlite(connection) => query.get_result(connection),
             Self::Postgres(connection) => query.get_result(connection),
         }
@@ -233,19 +269,57 @@ pub(crate) fn administer(command: AdminCommand) -> Write {
     }
 }
 
-pub(crate) fn create(place: &Place, comment: &str) -> Topic {
-    let (writer, _) = place.writer();
-    match run(writer.write(Write::CreateTopic {
+/// A post to `main`, without a key and by a client without a token.
+pub(crate) fn post(comment: &str) -> Write {
+    post_once(comment, None)
+}
+
+pub(crate) fn post_once(comment: &str, key: Option<&str>) -> Write {
+    Write::CreateTopic {
         board: main(),
         topic: topic(comment),
-        key: None,
+        key: key.map(|key| key.parse().expect("a key")),
         right: None,
-    }))
-    .expect("written")
-    {
-        WriteResult::Topic(topic) => topic,
+    }
+}
+
+pub(crate) fn edit_topic(id: TopicId, text: &str, expected: Option<Revision>) -> Write {
+    administer(AdminCommand::UpdateTopic {
+        board: main(),
+        id,
+        edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
+        expected,
+    })
+}
+
+pub(crate) fn delete_topic(id: TopicId, expected: Option<Revision>) -> Write {
+    administer(AdminCommand::DeleteTopic {
+        board: main(),
+        id,
+        expected,
+    })
+}
+
+pub(crate) fn restore_topic(id: TopicId, within: Duration) -> Write {
+    administer(AdminCommand::RestoreTopic {
+        board: main(),
+        id,
+        within,
+    })
+}
+
+/// The topic that a write made or changed.
+#[track_caller]
+pub(crate) fn written_topic(result: Result<WriteResult, StoreError>) -> Topic {
+    match result {
+        Ok(WriteResult::Topic(topic)) => topic,
         other => panic!("a topic, got {other:?}"),
     }
+}
+
+pub(crate) fn create(place: &Place, comment: &str) -> Topic {
+    let (writer, _) = place.writer();
+    written_topic(run(writer.write(post(comment))))
 }
 
 pub(crate) fn topic(comment: &str) -> NewTopic {

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use kairanban_core::ChangeKind;
-use kairanban_store::{StoreError, Write, WriteResult};
+use kairanban_store::{StoreError, WriteResult};
 
 use crate::{
     contract::futures,
-    place::{Foreign, Kind, Place, WRITER, main, run, topic},
+    place::{DatabaseKind, Foreign, Place, WRITER, post, post_once, run},
 };
 
 fn place() -> (Place, Foreign) {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let foreign = place.foreign();
     (place, foreign)
 }
@@ -33,14 +33,7 @@ fn a_transaction_has_one_revision_and_truncate_is_seen() {
     assert_eq!(place.comments(), ["48", "49", "50"]);
     let before = place.head();
     foreign.run("TRUNCATE topics");
-    assert_eq!(
-        place
-            .changes(before)
-            .iter()
-            .map(|change| change.kind)
-            .collect::<Vec<_>>(),
-        [ChangeKind::Clear]
-    );
+    assert_eq!(place.kinds(before), [ChangeKind::Clear]);
     assert_eq!(place.comments(), Vec::<String>::new());
 }
 
@@ -190,19 +183,7 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     let (place, mut foreign) = place();
     foreign.run("BEGIN; DELETE FROM boards WHERE id = 1");
     let (writer, _) = place.writer();
-    let topic = crate::place::topic("late");
-    let posting = std::thread::spawn(move || {
-        let write = kairanban_store::Write::CreateTopic {
-            board: crate::place::main(),
-            topic,
-            key: None,
-            right: None,
-        };
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(writer.write(write))
-    });
+    let posting = std::thread::spawn(move || run(writer.write(post("late"))));
     // Until the post waits for the lock that the delete holds.
     let mut watch = place.foreign();
     let waits = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity \
@@ -215,7 +196,7 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
     foreign.run("COMMIT");
     let answer = posting.join().expect("an answer");
     assert!(
-        matches!(answer, Err(kairanban_store::StoreError::NoSuchBoard(_))),
+        matches!(answer, Err(StoreError::NoSuchBoard(_))),
         "{answer:?}"
     );
 }
@@ -223,25 +204,19 @@ fn a_board_that_is_deleted_under_a_post_is_simply_not_there() {
 /// As after a client whose first request is stuck in a frozen session of another server asks again.
 #[test]
 fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let (writer, _) = place.writer();
     let mut holder = place.foreign();
     holder.run(
         "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'once'); \
         INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k', '', 1)",
     );
-    let write = |comment: &str, key: Option<&str>| Write::CreateTopic {
-        board: main(),
-        topic: topic(comment),
-        key: key.map(|key| key.parse().expect("a key")),
-        right: None,
-    };
     let began = Instant::now();
     for neighbours in [&[][..], &[None, None], &[Some("a"), None, Some("b")], &[]] {
-        let repeated = writer.write(write("once", Some("k")));
+        let repeated = writer.write(post_once("once", Some("k")));
         let others = neighbours
             .iter()
-            .map(|key| writer.write(write("other", *key)));
+            .map(|key| writer.write(post_once("other", *key)));
         let mut answers = run(futures(others.chain([repeated])));
         assert!(
             matches!(answers.pop(), Some(Err(StoreError::KeyInUse))),
@@ -253,15 +228,10 @@ fn a_key_that_another_transaction_holds_delays_its_own_request_only() {
     assert!(began.elapsed() < WRITER.group_wait, "{:?}", began.elapsed());
     holder.run("ROLLBACK");
     assert!(matches!(
-        run(writer.write(write("once", Some("k")))),
+        run(writer.write(post_once("once", Some("k")))),
         Ok(WriteResult::Topic(_))
     ));
-    assert_eq!(
-        place
-            .comments()
-            .iter()
-            .filter(|comment| *comment == "once")
-            .count(),
-        1
-    );
+    let comments = place.comments();
+    let posted = comments.iter().filter(|comment| *comment == "once");
+    assert_eq!(posted.count(), 1);
 }

@@ -1,13 +1,18 @@
 //! The tables as other programs write them: what they need not say, and what is refused.
 
+use std::time::Duration;
+
 use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
     sql_types::Text,
 };
-use kairanban_core::{ChangeKind, TopicEdit};
-use kairanban_store::{AdminCommand, DatabaseAddress, WriteResult, migrate};
+use kairanban_core::ChangeKind;
+use kairanban_store::{DatabaseAddress, migrate};
 
-use crate::place::{Kind, Place, TIMEOUTS, administer, create, main, run};
+use crate::place::{
+    DatabaseKind, Foreign, Place, TIMEOUTS, create, delete_topic, edit_topic, main, restore_topic,
+    run, written_topic,
+};
 
 crate::on_both!(
     an_edit_is_recorded_by_what_changed,
@@ -15,14 +20,14 @@ crate::on_both!(
 );
 
 #[derive(QueryableByName)]
-struct Value {
+struct ValueRow {
     #[diesel(sql_type = Text)]
     value: String,
 }
 
 /// What a query finds, as text.
 pub(crate) fn values(connection: &mut SqliteConnection, query: &str) -> Vec<String> {
-    let rows: Vec<Value> = sql_query(query)
+    let rows: Vec<ValueRow> = sql_query(query)
         .load(connection)
         .unwrap_or_else(|error| panic!("{query}: {error}"));
     rows.into_iter().map(|row| row.value).collect()
@@ -35,85 +40,72 @@ fn open(place: &Place) -> SqliteConnection {
     SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite")
 }
 
+/// When the first topic of the list was edited.
+fn edited_at(place: &Place) -> Option<chrono::DateTime<chrono::Utc>> {
+    place.load().snapshot.topics()[0].edited_at
+}
+
 fn an_edit_is_recorded_by_what_changed(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run(
         "INSERT INTO topics (board_id, comment, created_at, updated_at) \
         VALUES (1, 'a', '2026-01-01 00:00:00', '2026-01-01 00:00:00.000123')",
     );
-    let edited = |place: &Place| place.load().snapshot.topics()[0].edited_at;
-    assert_eq!(edited(place), None, "two clocks that differ are no edit");
+    assert_eq!(edited_at(place), None, "two clocks that differ are no edit");
     foreign.run(
         "UPDATE topics SET updated_at = '2026-01-02 00:00:00'; UPDATE topics SET comment = 'a'",
     );
-    assert_eq!(edited(place), None, "the text is the same");
+    assert_eq!(edited_at(place), None, "the text is the same");
     foreign.run("UPDATE topics SET edited_at = '2026-01-03 00:00:00'");
-    assert_eq!(edited(place), None, "a written one is overwritten");
+    assert_eq!(edited_at(place), None, "a written one is overwritten");
     foreign.run(
         "UPDATE topics SET comment = 'b', edited_at = '2026-01-03 00:00:00', \
         updated_at = '2026-01-04 00:00:00'",
     );
-    let first = edited(place).expect("an edit");
+    let first = edited_at(place).expect("an edit");
     assert!(first.to_rfc3339().as_str() > "2026-02", "{first}");
+    let updated = place.load().snapshot.topics()[0].updated_at.to_rfc3339();
     assert!(
-        place.load().snapshot.topics()[0]
-            .updated_at
-            .to_rfc3339()
-            .starts_with("2026-01-04"),
+        updated.starts_with("2026-01-04"),
         "the writer's own is kept"
     );
     foreign.run("UPDATE topics SET edited_at = NULL");
-    assert_eq!(edited(place), Some(first));
+    assert_eq!(edited_at(place), Some(first));
     // Two edits may be of one millisecond, many are not.
-    let edit = |n: usize| {
+    assert!((0..1_000).any(|n| {
         foreign.run(&format!("UPDATE topics SET author = 'ann {n}'"));
-        edited(place)
-    };
-    assert!((0..1_000).map(edit).any(|at| at > Some(first)));
+        edited_at(place) > Some(first)
+    }));
 }
 
 fn an_edit_outlives_delete_and_undo(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "a");
-    let edit = TopicEdit::try_new(Some("b"), None).expect("allowed");
-    let update = AdminCommand::UpdateTopic {
-        board: main(),
-        id: topic.id,
-        edit,
-        expected: None,
-    };
-    let Ok(WriteResult::Topic(edited)) = run(writer.write(administer(update))) else {
-        panic!("a topic")
-    };
+    let edited = written_topic(run(writer.write(edit_topic(topic.id, "b", None))));
     assert_eq!((topic.edited_at, edited.edited_at.is_some()), (None, true));
-    run(writer.write(administer(AdminCommand::DeleteTopic {
-        board: main(),
-        id: topic.id,
-        expected: None,
-    })))
-    .expect("deleted");
-    let restore = AdminCommand::RestoreTopic {
-        board: main(),
-        id: topic.id,
-        within: std::time::Duration::from_secs(60),
-    };
-    let Ok(WriteResult::Topic(back)) = run(writer.write(administer(restore))) else {
-        panic!("a topic")
-    };
+    run(writer.write(delete_topic(topic.id, None))).expect("deleted");
+    let within = Duration::from_secs(60);
+    let back = written_topic(run(writer.write(restore_topic(topic.id, within))));
     assert_eq!(
         (back.edited_at, back.updated_at),
         (edited.edited_at, edited.updated_at)
     );
 }
 
-#[test]
-fn a_comment_is_enough_and_null_is_not_given() {
-    let place = Place::new(Kind::Sqlite);
+/// A database with the boards `main` and `other`, of which the first is the default.
+fn two_boards() -> (Place, Foreign) {
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(
         "PRAGMA foreign_keys = ON; INSERT INTO boards (name, title, read, post, \
         created_at) VALUES ('other', NULL, NULL, NULL, NULL)",
     );
+    (place, foreign)
+}
+
+#[test]
+fn a_comment_is_enough_and_null_is_not_given() {
+    let (place, mut foreign) = two_boards();
     let before = place.head();
     foreign.run("INSERT INTO topics (comment) VALUES ('alone')");
     foreign.run(
@@ -123,54 +115,43 @@ fn a_comment_is_enough_and_null_is_not_given() {
          NULL, NULL, NULL, NULL, NULL, NULL)",
     );
     assert_eq!(place.comments(), ["alone", "null"]);
-    let told: Vec<_> = place
-        .changes(before)
-        .iter()
-        .map(|change| {
-            (
-                change.kind,
-                change.board_id.0,
-                change.topic_id.map(|id| id.0),
-            )
-        })
-        .collect();
     assert_eq!(
-        told,
+        place.changed(before),
         [
             (ChangeKind::Set, 1, Some(1)),
             (ChangeKind::Set, 1, Some(2)),
             (ChangeKind::Set, 2, Some(3))
         ]
     );
-    // It is the row that counts, not the name.
+}
+
+/// It is the row that counts, not the name.
+#[test]
+fn a_topic_without_a_board_goes_to_the_default_board_of_the_database() {
+    let (place, mut foreign) = two_boards();
     foreign.run(
         "UPDATE identity SET value = '2' WHERE key = 'default_board'; \
         INSERT INTO topics (comment) VALUES ('there')",
     );
-    assert_eq!(
-        values(
-            &mut open(&place),
-            "SELECT CAST(board_id AS TEXT) AS value FROM topics WHERE comment = 'there'"
-        ),
-        ["2"]
-    );
-    foreign.run("DELETE FROM identity WHERE key = 'default_board'");
-    let refused = foreign
-        .try_run("INSERT INTO topics (comment) VALUES ('nowhere')")
-        .expect_err("there is no board");
-    assert!(refused.contains("run kairanban migrate"), "{refused}");
-    assert!(
-        foreign
-            .try_run("UPDATE topics SET board_id = NULL")
-            .is_err(),
-        "a topic is on a board"
-    );
-    migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
-    foreign.run("INSERT INTO topics (comment) VALUES ('again')");
-    assert_eq!(place.comments(), ["alone", "null", "again"]);
+    let board = "SELECT CAST(board_id AS TEXT) AS value FROM topics WHERE comment = 'there'";
+    assert_eq!(values(&mut open(&place), board), ["2"]);
 }
 
-/// Times that are none, or would be read otherwise than they are written.
+#[test]
+fn a_topic_without_a_board_is_refused_until_there_is_a_default_board() {
+    let (place, mut foreign) = two_boards();
+    foreign.run("INSERT INTO topics (comment) VALUES ('before')");
+    foreign.run("DELETE FROM identity WHERE key = 'default_board'");
+    let refused = foreign.refused("INSERT INTO topics (comment) VALUES ('nowhere')");
+    assert!(refused.contains("run kairanban migrate"), "{refused}");
+    // A topic is on a board.
+    foreign.refused("UPDATE topics SET board_id = NULL");
+    migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
+    foreign.run("INSERT INTO topics (comment) VALUES ('again')");
+    assert_eq!(place.comments(), ["before", "again"]);
+}
+
+/// Times that do not exist, or would be read otherwise than they are written.
 pub(crate) const BAD_TIMES: [&str; 14] = [
     "'2024-01-01 24:00:00'",
     "'2024-02-30 00:00:00'",
@@ -214,18 +195,13 @@ pub(crate) const A_ROW_EACH: &str = "INSERT INTO topics (board_id, comment) VALU
         SELECT 99, board_id, 'gone', '', created_at, created_at, 0 FROM topics;";
 
 #[test]
-fn what_could_not_be_read_is_refused() {
-    let place = Place::new(Kind::Sqlite);
+fn times_that_could_not_be_read_are_refused() {
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(A_ROW_EACH);
     for (table, column) in TIMES {
         for time in BAD_TIMES {
-            assert!(
-                foreign
-                    .try_run(&format!("UPDATE {table} SET {column} = {time}"))
-                    .is_err(),
-                "{table}.{column} = {time}"
-            );
+            foreign.refused(&format!("UPDATE {table} SET {column} = {time}"));
         }
         for time in [
             "'2024-02-29 23:59:59'",
@@ -236,6 +212,12 @@ fn what_could_not_be_read_is_refused() {
             foreign.run(&format!("UPDATE {table} SET {column} = {time}"));
         }
     }
+}
+
+#[test]
+fn names_and_titles_that_are_no_text_are_refused() {
+    let place = Place::new(DatabaseKind::Sqlite);
+    let mut foreign = place.foreign();
     for title in [
         "x'ff'",
         "x'e38100'",
@@ -246,73 +228,44 @@ fn what_could_not_be_read_is_refused() {
         "x'80'",
         "x'e381'",
     ] {
-        assert!(
-            foreign
-                .try_run(&format!("UPDATE boards SET title = CAST({title} AS TEXT)"))
-                .is_err(),
-            "{title}"
-        );
-        assert!(
-            foreign
-                .try_run(&format!(
-                    "INSERT INTO boards (name, title) VALUES ('new', CAST({title} AS TEXT))"
-                ))
-                .is_err()
-        );
+        let title = format!("CAST({title} AS TEXT)");
+        foreign.refused(&format!("UPDATE boards SET title = {title}"));
+        foreign.refused(&format!(
+            "INSERT INTO boards (name, title) VALUES ('new', {title})"
+        ));
     }
     foreign.run("UPDATE boards SET title = '回覧板 🎏 é'");
-    assert!(
-        foreign
-            .try_run("INSERT INTO boards (name) VALUES (CAST(x'610062' AS TEXT))")
-            .is_err()
-    );
+    foreign.refused("INSERT INTO boards (name) VALUES (CAST(x'610062' AS TEXT))");
+}
+
+#[test]
+fn revisions_out_of_range_are_refused() {
+    let place = Place::new(DatabaseKind::Sqlite);
+    let mut foreign = place.foreign();
+    foreign.run(A_ROW_EACH);
     for revision in ["-1", "9007199254740992", "9223372036854775807"] {
-        for table in ["topics", "changes"] {
-            assert!(
-                foreign
-                    .try_run(&format!("UPDATE {table} SET revision = {revision}"))
-                    .is_err(),
-                "{table} {revision}"
-            );
+        for column in ["topics SET revision", "changes SET revision"] {
+            foreign.refused(&format!("UPDATE {column} = {revision}"));
         }
-        assert!(
-            foreign
-                .try_run(&format!("UPDATE revisions SET newest = {revision}"))
-                .is_err(),
-            "{revision}"
-        );
+        foreign.refused(&format!("UPDATE revisions SET newest = {revision}"));
     }
 }
 
 #[test]
 fn an_id_may_be_given_but_none_that_ends_posting() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign
         .run("INSERT INTO topics (id, comment) VALUES (1001, 'imported'), (1500, 'imported too')");
     assert_eq!(create(&place, "behind").id.0, 1501);
     for far in ["9007199254740991", "9007199254740990", "4294968798"] {
         for table in ["topics (id, comment) VALUES", "boards (id, name) VALUES"] {
-            assert!(
-                foreign
-                    .try_run(&format!("INSERT INTO {table} ({far}, 'far')"))
-                    .is_err(),
-                "{table} {far}"
-            );
+            foreign.refused(&format!("INSERT INTO {table} ({far}, 'far')"));
         }
-        assert!(
-            foreign
-                .try_run(&format!("UPDATE topics SET id = {far} WHERE id = 1001"))
-                .is_err(),
-            "{far}"
-        );
-        assert!(
-            foreign
-                .try_run(&format!(
-                    "INSERT INTO tokens (id, name, digest, scope) VALUES ({far}, 't', 'd', 'read')"
-                ))
-                .is_err()
-        );
+        foreign.refused(&format!("UPDATE topics SET id = {far} WHERE id = 1001"));
+        foreign.refused(&format!(
+            "INSERT INTO tokens (id, name, digest, scope) VALUES ({far}, 't', 'd', 'read')"
+        ));
     }
     foreign.run("INSERT INTO topics (id, comment) VALUES (4294968797, 'as far as it goes')");
     assert_eq!(create(&place, "behind that").id.0, 4_294_968_798);
@@ -320,7 +273,7 @@ fn an_id_may_be_given_but_none_that_ends_posting() {
 
 #[test]
 fn a_session_with_recursive_triggers_may_edit() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run("PRAGMA recursive_triggers = ON; INSERT INTO topics (comment) VALUES ('a')");
     foreign.run(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kairanban_core::{LogPosition, Restored, Verdict};
+use kairanban_core::{LogPosition, Restored, Revision, Verdict};
 use kairanban_store::{ChangeBatch, Store, content_sum, migrate};
 
-use crate::place::{Kind, Place, TIMEOUTS, config, create, main};
+use crate::place::{DatabaseKind, Place, TIMEOUTS, config, create, main};
 
 crate::on_both!(
     a_log_that_goes_on_is_the_same,
@@ -77,7 +77,7 @@ fn trimming_never_looks_like_a_restore(place: &Place) {
     assert_eq!(
         (now.epoch, verdict),
         (known.epoch, Verdict::Trimmed),
-        "but nobody takes that for a restore"
+        "but no node takes that for a restore"
     );
 }
 
@@ -85,8 +85,8 @@ fn trimming_never_looks_like_a_restore(place: &Place) {
 fn go_back(place: &Place, before: &LogPosition) {
     let at = before.revision();
     let counter = match place.kind {
-        Kind::Postgres => format!("SELECT setval('revision_seq', {at})"),
-        Kind::Sqlite => format!("UPDATE revisions SET newest = {at}"),
+        DatabaseKind::Postgres => format!("SELECT setval('revision_seq', {at})"),
+        DatabaseKind::Sqlite => format!("UPDATE revisions SET newest = {at}"),
     };
     place.foreign().run(&format!(
         "DELETE FROM changes WHERE revision > {at}; {counter}"
@@ -118,7 +118,7 @@ fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
     go_back(place, &backup);
     // The same number of a change, at the same revision, of the same topic; and more behind it.
     let last = known.last.clone().expect("a row");
-    let overriding = if place.kind == Kind::Postgres {
+    let overriding = if place.kind == DatabaseKind::Postgres {
         "OVERRIDING SYSTEM VALUE"
     } else {
         ""
@@ -130,7 +130,7 @@ fn the_same_numbers_at_another_time_are_another_history(place: &Place) {
         last.revision,
         last.topic_id.expect("a topic")
     ));
-    if place.kind == Kind::Postgres {
+    if place.kind == DatabaseKind::Postgres {
         place
             .foreign()
             .run(&format!("SELECT setval('revision_seq', {})", last.revision));
@@ -151,8 +151,8 @@ fn an_emptied_log_and_a_counter_that_went_back_are_noticed(place: &Place) {
     create(place, "one");
     let known = board_head(&place.store);
     let (restart, empty) = match place.kind {
-        Kind::Postgres => ("ALTER SEQUENCE revision_seq RESTART", "TRUNCATE changes"),
-        Kind::Sqlite => ("UPDATE revisions SET newest = 0", "DELETE FROM changes"),
+        DatabaseKind::Postgres => ("ALTER SEQUENCE revision_seq RESTART", "TRUNCATE changes"),
+        DatabaseKind::Sqlite => ("UPDATE revisions SET newest = 0", "DELETE FROM changes"),
     };
     place.foreign().run(restart);
     assert!(!is_same(&place.store, &known), "the counter went back");
@@ -217,33 +217,29 @@ fn what_the_log_missed_is_logged_once(place: &Place) {
         !place.store.log_missed(board, seen, false).expect("seen"),
         "another node was quicker"
     );
-    let kinds: Vec<_> = place
-        .changes(seen)
-        .iter()
-        .map(|change| change.kind)
-        .collect();
-    assert_eq!(kinds, [kairanban_core::ChangeKind::Clear]);
+    assert_eq!(place.kinds(seen), [kairanban_core::ChangeKind::Clear]);
     assert!(place.load().snapshot.revision() > seen && place.comments() == ["one"]);
 }
 
+fn named_at(place: &Place, name: &str) -> Revision {
+    let name = name.parse().expect("a name");
+    place.store.board_head(&name).expect("the board").named_at
+}
+
 fn a_name_knows_since_when_it_means_its_board(place: &Place) {
-    let named_at = |name: &str| {
-        let name = name.parse().expect("a name");
-        place.store.board_head(&name).expect("the board").named_at
-    };
     let mut foreign = place.foreign();
-    let of_main = named_at("main");
+    let of_main = named_at(place, "main");
     foreign.run("INSERT INTO boards (name) VALUES ('x')");
     foreign.run("INSERT INTO boards (name) VALUES ('y')");
     assert!(
-        named_at("y") == place.head()
-            && named_at("x") < named_at("y")
-            && named_at("main") == of_main
+        named_at(place, "y") == place.head()
+            && named_at(place, "x") < named_at(place, "y")
+            && named_at(place, "main") == of_main
     );
-    let of_x = named_at("x");
+    let of_x = named_at(place, "x");
     foreign.run("UPDATE boards SET title = 'a title' WHERE name = 'x'");
     create(place, "elsewhere");
-    assert_eq!(named_at("x"), of_x, "a title is no name");
+    assert_eq!(named_at(place, "x"), of_x, "a title is no name");
     let before = place.head();
     foreign.run(
         "BEGIN; UPDATE boards SET name = 'z' WHERE name = 'x'; UPDATE boards SET name = 'x' \
@@ -251,12 +247,14 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
          UPDATE boards SET name = 'y' WHERE name = 'z'; COMMIT",
     );
     assert!(
-        named_at("x") > before && named_at("y") > before && named_at("main") == of_main,
+        named_at(place, "x") > before
+            && named_at(place, "y") > before
+            && named_at(place, "main") == of_main,
         "exchanged"
     );
     let before = place.head();
     foreign.run("DELETE FROM boards WHERE name = 'x'; INSERT INTO boards (name) VALUES ('x')");
-    assert!(named_at("x") > before, "made again");
+    assert!(named_at(place, "x") > before, "made again");
 }
 
 /// With the stamp out of order nothing is logged at all: a row without a revision would stay in the log for good.
@@ -265,8 +263,8 @@ fn what_was_missed_is_logged_with_a_revision_or_not_at_all(place: &Place) {
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     let before = foreign.ask("SELECT count(*) FROM changes");
     foreign.run(match place.kind {
-        Kind::Postgres => "ALTER TABLE transactions DISABLE TRIGGER transaction_stamped",
-        Kind::Sqlite => "DROP TRIGGER changes_draw; DROP TRIGGER changes_stamp",
+        DatabaseKind::Postgres => "ALTER TABLE transactions DISABLE TRIGGER transaction_stamped",
+        DatabaseKind::Sqlite => "DROP TRIGGER changes_draw; DROP TRIGGER changes_stamp",
     });
     for is_board in [false, true] {
         let logged = place

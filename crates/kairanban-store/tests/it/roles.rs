@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::place::{Foreign, Kind, Place, create};
+use crate::place::{DatabaseKind, Foreign, Place, create};
 
 /// A role of the test's own, dropped at the end.
 struct Role {
@@ -64,7 +64,7 @@ impl Drop for Role {
 }
 
 fn place() -> Place {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     place.foreign().run(
         "INSERT INTO identity VALUES ('default_board', '1') ON CONFLICT DO NOTHING; GRANT \
          CREATE ON SCHEMA public TO postgres",
@@ -101,7 +101,17 @@ fn a_plain_writer_does_all_that_a_site_does() {
     assert_eq!(place.comments(), ["first", "A", "c"]);
 }
 
-/// One without rights takes every lock that it can get; posts go on.
+const LOCK_MODES: [&str; 7] = [
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+];
+
+/// A role without rights takes every lock that it can get; posts go on.
 #[test]
 fn a_role_without_rights_blocks_nobody() {
     let place = place();
@@ -117,22 +127,9 @@ fn a_role_without_rights_blocks_nobody() {
         "SELECT {migrating}, pg_notify('kairanban_public', '')"
     ));
     for table in list(&mut owner, TABLES) {
-        for mode in [
-            "ACCESS SHARE",
-            "ROW SHARE",
-            "ROW EXCLUSIVE",
-            "SHARE UPDATE EXCLUSIVE",
-            "SHARE",
-            "EXCLUSIVE",
-            "ACCESS EXCLUSIVE",
-        ] {
+        for mode in LOCK_MODES {
             blocker.run("SAVEPOINT a");
-            assert!(
-                blocker
-                    .try_run(&format!("LOCK TABLE {table} IN {mode} MODE"))
-                    .is_err(),
-                "{table} {mode}"
-            );
+            blocker.refused(&format!("LOCK TABLE {table} IN {mode} MODE"));
             blocker.run("ROLLBACK TO a");
         }
     }
@@ -180,7 +177,7 @@ fn a_dump_and_commits_do_not_wait_for_each_other() {
 /// Nor does it keep a server from starting, whether there is something to do or not.
 #[test]
 fn the_lock_of_migrations_keeps_no_server_from_starting() {
-    let place = Place::new(Kind::Postgres);
+    let place = Place::new(DatabaseKind::Postgres);
     let mut anybody = place.foreign();
     anybody.run(
         "SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))",

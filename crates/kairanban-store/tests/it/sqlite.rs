@@ -9,12 +9,18 @@ use std::{
 use kairanban_core::{ChangeKind, Scope};
 use kairanban_store::{NewToken, Secret, Store, StoreConfig, Timeouts};
 
-use crate::place::{Kind, Place, TIMEOUTS, config, main};
+use crate::place::{DatabaseKind, Foreign, Place, TIMEOUTS, config, main};
 
-/// SQLite lets in whoever happens to look at the right moment, and who never does is told that the database is locked.
+fn archive_one_by_one(store: &Store) {
+    for _ in 0..300 {
+        assert_eq!(store.archive(&main(), 1).expect("a turn"), 1);
+    }
+}
+
+/// SQLite lets in the connection that happens to look at the right moment, and the others get an error: the database is locked.
 #[test]
-fn who_writes_all_the_time_keeps_nobody_else_of_this_process_out() {
-    let place = Place::new(Kind::Sqlite);
+fn a_constant_writer_keeps_no_other_of_this_process_out() {
+    let place = Place::new(DatabaseKind::Sqlite);
     let hasty = Timeouts {
         statement: Duration::from_millis(20),
         ..TIMEOUTS
@@ -28,23 +34,24 @@ fn who_writes_all_the_time_keeps_nobody_else_of_this_process_out() {
     place.foreign().run(&format!(
         "INSERT INTO topics (board_id, comment) VALUES {rows}"
     ));
-    let write = || {
-        for _ in 0..300 {
-            assert_eq!(store.archive(&main(), 1).expect("a turn"), 1);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| archive_one_by_one(&store));
         }
-    };
-    thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(write))));
+    });
+}
+
+/// A connection that waits for the others.
+fn patient(place: &Place) -> Foreign {
+    let mut foreign = place.foreign();
+    foreign.run("PRAGMA busy_timeout = 60000");
+    foreign
 }
 
 /// What reads before it writes is turned away at once, however long it would wait, if another program wrote between.
 #[test]
 fn a_writer_of_another_program_fails_no_decision() {
-    let place = Place::new(Kind::Sqlite);
-    let patient = || {
-        let mut foreign = place.foreign();
-        foreign.run("PRAGMA busy_timeout = 60000");
-        foreign
-    };
+    let place = Place::new(DatabaseKind::Sqlite);
     let done = AtomicBool::new(false);
     let new = NewToken {
         name: "ann".parse().expect("a name"),
@@ -54,7 +61,7 @@ fn a_writer_of_another_program_fails_no_decision() {
     };
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            let mut foreign = patient();
+            let mut foreign = patient(&place);
             while !done.load(Ordering::Relaxed) {
                 foreign.run("UPDATE boards SET title = title || '.' WHERE length(title) < 9");
                 foreign.run("UPDATE boards SET title = 'main'");
@@ -65,7 +72,7 @@ fn a_writer_of_another_program_fails_no_decision() {
                 .store
                 .create_token(&new, &Secret::token().expect("a secret"))?;
             place.store.revoke_token(id)?;
-            patient().run("UPDATE identity SET value = '' WHERE key = 'epoch'");
+            patient(&place).run("UPDATE identity SET value = '' WHERE key = 'epoch'");
             place.store.settle(None).map(drop)
         });
         done.store(true, Ordering::Relaxed);
@@ -76,7 +83,7 @@ fn a_writer_of_another_program_fails_no_decision() {
 
 #[test]
 fn replace_is_a_delete_and_a_set() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(
         "INSERT INTO boards (name) VALUES ('other'); \
@@ -87,19 +94,8 @@ fn replace_is_a_delete_and_a_set() {
         "INSERT OR REPLACE INTO topics (id, board_id, comment) VALUES (1, 2, 'moved'); \
         UPDATE OR REPLACE topics SET id = 1 WHERE id = 2",
     );
-    let told: Vec<_> = place
-        .changes(before)
-        .iter()
-        .map(|change| {
-            (
-                change.kind,
-                change.board_id.0,
-                change.topic_id.map(|id| id.0),
-            )
-        })
-        .collect();
     assert_eq!(
-        told,
+        place.changed(before),
         [
             (ChangeKind::Delete, 1, Some(1)),
             (ChangeKind::Set, 2, Some(1)),
@@ -113,7 +109,7 @@ fn replace_is_a_delete_and_a_set() {
 
 #[test]
 fn bytes_that_are_no_text_do_not_hide_the_board() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     place.foreign().run(
         "INSERT INTO topics (board_id, comment) \
         VALUES (1, 'a'), (1, CAST(x'ff00fe' AS TEXT)), (1, 'c')",
@@ -123,7 +119,7 @@ fn bytes_that_are_no_text_do_not_hide_the_board() {
 
 #[test]
 fn a_session_with_recursive_triggers_counts_the_same() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(
         "PRAGMA recursive_triggers = ON; INSERT INTO topics (board_id, comment) VALUES (1, 'a'); \
@@ -136,7 +132,7 @@ fn a_session_with_recursive_triggers_counts_the_same() {
 
 #[test]
 fn data_version_moves_for_another_connection() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let mut watch = place.store.data_version().expect("a file").expect("SQLite");
     let before = watch.read().expect("a number");
     assert_eq!(watch.read().expect("a number"), before);
@@ -148,7 +144,7 @@ fn data_version_moves_for_another_connection() {
 
 #[test]
 fn a_copied_file_is_another_database() {
-    let place = Place::new(Kind::Sqlite);
+    let place = Place::new(DatabaseKind::Sqlite);
     let kairanban_store::DatabaseAddress::Sqlite(file) = &place.address else {
         panic!("a file")
     };

@@ -8,7 +8,9 @@ use kairanban_store::{NewToken, Secret, StoreError, TicketTimes};
 use crate::place::{Place, main};
 
 crate::on_both!(
-    tokens_are_found_used_and_ended,
+    a_token_is_made_with_a_secret_of_its_own,
+    a_token_is_found_by_its_whole_secret,
+    a_token_is_revoked_once,
     many_tokens_are_found_at_once_each_in_its_place,
     a_token_is_good_also_when_its_use_cannot_be_noted,
     a_ticket_is_used_soon_or_never,
@@ -59,20 +61,16 @@ fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
         .into_iter()
         .map(|token| Some(token?.token.id))
         .collect();
-    let alone = |n: usize| find(place, &made[n]).map(|token| token.id);
-    assert_eq!(ids, [alone(2), None, alone(0), alone(2), alone(1)]);
-    let used = |token: &Token| token.last_used_at.is_some();
-    assert!(
-        place
-            .store
-            .tokens(0, 10)
-            .expect("a list")
-            .iter()
-            .filter(|token| used(token))
-            .count()
-            == 3
-    );
+    let [first, second, third] = [0, 1, 2].map(|n| find(place, &made[n]).map(|token| token.id));
+    assert_eq!(ids, [third, None, first, third, second]);
+    let tokens = place.store.tokens(0, 10).expect("a list");
+    assert!(tokens.len() == 3 && tokens.iter().all(|token| token.last_used_at.is_some()));
     assert!(place.store.find_tokens(&[]).expect("read").is_empty());
+}
+
+fn first_is_used(place: &Place) -> bool {
+    let tokens = place.store.tokens(0, 1).expect("a list");
+    tokens[0].last_used_at.is_some()
 }
 
 fn a_token_is_good_also_when_its_use_cannot_be_noted(place: &Place) {
@@ -81,12 +79,11 @@ fn a_token_is_good_also_when_its_use_cannot_be_noted(place: &Place) {
     other.run("BEGIN; UPDATE tokens SET name = 'held'");
     assert!(find(place, &secret).is_some());
     other.run("ROLLBACK");
-    let used = || place.store.tokens(0, 1).expect("a list")[0].last_used_at;
-    assert_eq!(used(), None);
-    assert!(find(place, &secret).is_some() && used().is_some());
+    assert!(!first_is_used(place));
+    assert!(find(place, &secret).is_some() && first_is_used(place));
 }
 
-fn tokens_are_found_used_and_ended(place: &Place) {
+fn a_token_is_made_with_a_secret_of_its_own(place: &Place) {
     let secret = make_token(place, Some("main"));
     assert!(
         secret.starts_with("kairanban_") && secret.len() == 74,
@@ -97,16 +94,20 @@ fn tokens_are_found_used_and_ended(place: &Place) {
         .store
         .create_token(&new(Some("nowhere")), &Secret::token().expect("random"));
     assert!(matches!(lost, Err(StoreError::NoSuchBoard(_))));
+    let listed = place.foreign().try_run(&format!(
+        "INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"
+    ));
+    assert!(listed.is_err(), "no such scope");
+}
+
+fn a_token_is_found_by_its_whole_secret(place: &Place) {
+    let secret = make_token(place, Some("main"));
+    make_token(place, None);
     let found = find(place, &secret).expect("found");
     assert_eq!(
         (found.scope, found.board.clone(), found.last_used_at),
         (Scope::Admin, Some(main()), None)
     );
-    let before = place.head();
-    let used = &place.store.tokens(0, 10).expect("a list")[0];
-    assert!(used.id == found.id && used.last_used_at.is_some());
-    assert_eq!(place.head(), before, "that it was used is no change");
-    assert_eq!(place.store.tokens(used.id, 10).expect("a list").len(), 1);
     for wrong in [
         "",
         "kairanban_",
@@ -116,27 +117,27 @@ fn tokens_are_found_used_and_ended(place: &Place) {
     ] {
         assert_eq!(find(place, wrong), None);
     }
-    place.store.revoke_token(found.id).expect("revoked");
+    let before = place.head();
+    let used = &place.store.tokens(0, 10).expect("a list")[0];
+    assert!(used.id == found.id && used.last_used_at.is_some());
+    assert_eq!(place.head(), before, "that it was used is no change");
+    assert_eq!(place.store.tokens(used.id, 10).expect("a list").len(), 1);
+}
+
+fn a_token_is_revoked_once(place: &Place) {
+    let secret = make_token(place, Some("main"));
+    let id = find(place, &secret).expect("found").id;
+    let before = place.head();
+    place.store.revoke_token(id).expect("revoked");
     assert!(
         matches!(
-            place.store.revoke_token(found.id),
+            place.store.revoke_token(id),
             Err(StoreError::NoSuchToken(_))
         ),
         "once"
     );
     assert!(find(place, &secret).expect("found").revoked_at.is_some());
-    assert_eq!(
-        place
-            .changes(before)
-            .iter()
-            .map(|change| change.kind)
-            .collect::<Vec<_>>(),
-        [ChangeKind::Token]
-    );
-    let listed = place.foreign().try_run(&format!(
-        "INSERT INTO tokens (name, digest, scope) VALUES ('x', '{secret}', 'root')"
-    ));
-    assert!(listed.is_err(), "no such scope");
+    assert_eq!(place.kinds(before), [ChangeKind::Token]);
 }
 
 const NO_FIRST_USE: TicketTimes = TicketTimes {

@@ -44,7 +44,8 @@ fn before() -> (String, Foreign) {
     let url = new_database();
     let mut foreign = Foreign::postgres(&url);
     foreign.run(
-        "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY, run_on TIMESTAMP NOT NULL DEFAULT now())",
+        "CREATE TABLE __diesel_schema_migrations \
+         (version VARCHAR(50) PRIMARY KEY, run_on TIMESTAMP NOT NULL DEFAULT now())",
     );
     for (version, sql) in BEFORE {
         foreign.run(&format!(
@@ -68,34 +69,34 @@ fn instants_are_kept_whatever_the_zone_of_the_database() {
         "ALTER DATABASE {name} SET timezone = 'America/New_York'"
     ));
     foreign.run(
-        "INSERT INTO topics (board_id, comment, created_at, updated_at) VALUES (1, 'a', '2024-03-10 02:30:00.123456', '2024-03-10 02:30:00.9'),
-             (1, 'b', '2024-11-03 01:30:00', '2024-11-03 01:30:01'), (1, 'c', '0001-01-01', '9999-12-31');
-         INSERT INTO tokens (name, digest, scope, expires_at) VALUES ('t', 'd', 'read', '2031-01-01 12:00:00')",
+        "INSERT INTO topics (board_id, comment, created_at, updated_at) \
+         VALUES (1, 'a', '2024-03-10 02:30:00.123456', '2024-03-10 02:30:00.9'), \
+             (1, 'b', '2024-11-03 01:30:00', '2024-11-03 01:30:01'), \
+             (1, 'c', '0001-01-01', '9999-12-31'); \
+         INSERT INTO tokens (name, digest, scope, expires_at) \
+         VALUES ('t', 'd', 'read', '2031-01-01 12:00:00')",
     );
-    let digest = "SELECT string_agg(id || ' ' || extract(epoch FROM created_at) || ' ' || extract(epoch FROM updated_at), ', ' ORDER BY id) FROM topics";
-    let (topics, revisions) = (
-        foreign.ask(digest),
-        foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"),
-    );
+    let times = "SELECT string_agg(id || ' ' || extract(epoch FROM created_at) || ' ' || \
+        extract(epoch FROM updated_at), ', ' ORDER BY id) FROM topics";
+    let revisions = "SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics";
+    let kept = [times, revisions].map(|query| (query, foreign.ask(query)));
     bring_up(&url).expect("migrated");
     let mut foreign = Foreign::postgres(&url);
-    assert_eq!(foreign.ask(digest), topics);
-    assert_eq!(
-        foreign.ask("SELECT string_agg(revision::text, ',' ORDER BY id) FROM topics"),
-        revisions
-    );
-    assert_eq!(
-        foreign.ask("SELECT expires_at = '2031-01-01 12:00:00+00' FROM tokens"),
-        "true"
-    );
-    assert_eq!(
-        foreign.ask("SELECT string_agg(comment, '') FROM topics WHERE edited_at = updated_at"),
-        "bc"
-    );
-    assert_eq!(
-        foreign.ask("SELECT count(*) FROM topics WHERE edited_at IS NULL"),
-        "1"
-    );
+    let known = [
+        (
+            "SELECT expires_at = '2031-01-01 12:00:00+00' FROM tokens",
+            "true",
+        ),
+        (
+            "SELECT string_agg(comment, '') FROM topics WHERE edited_at = updated_at",
+            "bc",
+        ),
+        ("SELECT count(*) FROM topics WHERE edited_at IS NULL", "1"),
+    ];
+    let known = known.map(|(query, answer)| (query, answer.to_owned()));
+    for (query, answer) in kept.into_iter().chain(known) {
+        assert_eq!(foreign.ask(query), answer, "{query}");
+    }
     assert_eq!(Place::at(&url).comments(), ["a", "b", "c"]);
 }
 
@@ -134,21 +135,27 @@ fn spoil(foreign: &mut Foreign) {
     for (n, (bad, _)) in TIMES.iter().enumerate() {
         foreign.run(&format!(
             "INSERT INTO boards (name, created_at) VALUES ('b{n}', '{bad}');
-             INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, last_used_at)
+             INSERT INTO tokens (name, digest, scope,
+                     created_at, expires_at, revoked_at, last_used_at)
                  VALUES ('{n}', 'd{n}', 'read', '{bad}', '{bad}', '{bad}', '{bad}');
              INSERT INTO audit (at, actor, action) VALUES ('{bad}', 'a', 'a');
-             INSERT INTO idempotency (board_id, key, request, topic_id, used_at) VALUES (1, 'k{n}', '', 1, '{bad}');
-             INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) SELECT 't{n}', max(id), 1, '{bad}', '{bad}' FROM tokens;
-             INSERT INTO deleted_topics VALUES (900 + {n}, 1, '', '', '{bad}', '{bad}', false, '{bad}')"
+             INSERT INTO idempotency (board_id, key, request, topic_id, used_at)
+                 VALUES (1, 'k{n}', '', 1, '{bad}');
+             INSERT INTO tickets (digest, token_id, board_id, made_at, used_at)
+                 SELECT 't{n}', max(id), 1, '{bad}', '{bad}' FROM tokens;
+             INSERT INTO deleted_topics
+                 VALUES (900 + {n}, 1, '', '', '{bad}', '{bad}', false, '{bad}')"
         ));
     }
     foreign.run(
         "UPDATE boards SET title = E'a\\nb\\x07' WHERE name = 'b0';
          ALTER TABLE topics DISABLE TRIGGER USER;
-         UPDATE topics SET revision = -1 WHERE id = 1; UPDATE topics SET revision = 9007199254740992 WHERE id = 2;
+         UPDATE topics SET revision = -1 WHERE id = 1;
+         UPDATE topics SET revision = 9007199254740992 WHERE id = 2;
          INSERT INTO topics (id, board_id, comment) VALUES (9007199254740991, 1, 'last');
          ALTER TABLE topics ENABLE TRIGGER USER;
-         INSERT INTO changes (revision, kind, board_id) VALUES (-5, 'board', 1), (9223372036854775807, 'board', 1)",
+         INSERT INTO changes (revision, kind, board_id)
+             VALUES (-5, 'board', 1), (9223372036854775807, 'board', 1)",
     );
 }
 
@@ -158,20 +165,12 @@ fn assert_mended(foreign: &mut Foreign) {
         assert!(said.contains(count), "{count}: {said}");
     }
     for (n, (bad, good)) in TIMES.iter().enumerate() {
-        assert_eq!(
-            foreign.ask(&format!(
-                "SELECT created_at = '{good} 00:00+00' FROM boards WHERE name = 'b{n}'"
-            )),
-            "true",
-            "{bad}"
-        );
-        assert_eq!(
-            foreign.ask(&format!(
-                "SELECT revoked_at = '{good} 00:00+00' FROM tokens WHERE name = '{n}'"
-            )),
-            "true",
-            "{bad}"
-        );
+        for query in [
+            format!("SELECT created_at = '{good} 00:00+00' FROM boards WHERE name = 'b{n}'"),
+            format!("SELECT revoked_at = '{good} 00:00+00' FROM tokens WHERE name = '{n}'"),
+        ] {
+            assert_eq!(foreign.ask(&query), "true", "{bad}");
+        }
     }
     assert_eq!(
         foreign.ask("SELECT count(*) FROM tokens WHERE expires_at IS NULL"),
@@ -217,9 +216,13 @@ fn the_way_back_and_forth_again_keeps_the_rows() {
     let (url, mut foreign) = before();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     let created = foreign.ask("SELECT extract(epoch FROM created_at) FROM topics");
-    foreign
-        .run(&format!("BEGIN; {UP}; COMMIT; BEGIN; {REPLICA_UP}; COMMIT; BEGIN; {REPLICA_DOWN}; COMMIT; BEGIN; {DOWN}; COMMIT"));
-    foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'b'); UPDATE topics SET comment = 'B' WHERE comment = 'b'");
+    for step in [UP, REPLICA_UP, REPLICA_DOWN, DOWN] {
+        foreign.run(&format!("BEGIN; {step}; COMMIT"));
+    }
+    foreign.run(
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'b'); \
+         UPDATE topics SET comment = 'B' WHERE comment = 'b'",
+    );
     bring_up(&url).expect("migrated");
     assert_eq!(Place::at(&url).comments(), ["a", "B"]);
     assert_eq!(
@@ -229,70 +232,78 @@ fn the_way_back_and_forth_again_keeps_the_rows() {
     );
 }
 
-/// Transactions that take the tables in either order, and one who watches: what was seen below a revision stays as it was.
+/// Transactions that take the tables in either order, and a pause after each. Those that hold another table before they come to
+/// `topics` are rare, as they are in life.
+const WORK: [(&str, u32); 4] = [
+    ("INSERT INTO topics (board_id, comment) VALUES (1, 'a')", 0),
+    (
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'c'); \
+         UPDATE boards SET title = 'y' WHERE id = 1",
+        0,
+    ),
+    (
+        "UPDATE boards SET title = 'x' WHERE id = 1; \
+         INSERT INTO topics (board_id, comment) VALUES (1, 'b')",
+        30,
+    ),
+    (
+        "SELECT count(*) FROM changes JOIN topics ON topics.id = topic_id; \
+         DELETE FROM topics WHERE id IN (SELECT min(id) FROM topics)",
+        30,
+    ),
+];
+
+/// Runs a transaction again and again. Returns how often.
+fn repeat(mut foreign: Foreign, (work, pause_ms): (&str, u32), over: &AtomicBool) -> u32 {
+    let mut written = 0;
+    while !over.load(Ordering::Relaxed) {
+        foreign.run(&format!("BEGIN; {work}; COMMIT"));
+        written += 1;
+        foreign.run(&format!("SELECT pg_sleep({pause_ms} / 1000.0)"));
+    }
+    written
+}
+
+/// Checks that what was seen below a revision stays as it was. Returns the last revision.
+fn watch_order(mut foreign: Foreign, over: &AtomicBool) -> i64 {
+    let (mut head, mut rows) = (0_i64, 0_i64);
+    while !over.load(Ordering::Relaxed) {
+        let seen = foreign.ask(&format!(
+            "SELECT count(*) FILTER (WHERE revision <= {head}) || ' ' || max(revision) \
+             || ' ' || count(*) FROM changes WHERE revision > 0"
+        ));
+        let seen: Vec<i64> = seen
+            .split(' ')
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        assert_eq!(
+            seen[0], rows,
+            "a row came below revision {head}, which was seen"
+        );
+        (head, rows) = (seen[1], seen[2]);
+    }
+    head
+}
+
 #[test]
 fn migrating_among_writers_keeps_the_order_of_commits() {
-    let (url, _) = before();
+    let (url, mut foreign) = before();
     let over = Arc::new(AtomicBool::new(false));
-    // Those that hold another table before they come to `topics` are rare, as they are in life.
-    let writers: Vec<_> = [
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'a')", 0),
-        ("INSERT INTO topics (board_id, comment) VALUES (1, 'c'); UPDATE boards SET title = 'y' WHERE id = 1", 0),
-        ("UPDATE boards SET title = 'x' WHERE id = 1; INSERT INTO topics (board_id, comment) VALUES (1, 'b')", 30),
-        ("SELECT count(*) FROM changes JOIN topics ON topics.id = topic_id; DELETE FROM topics WHERE id IN (SELECT min(id) FROM topics)", 30),
-    ]
-    .map(|(work, pause_ms)| {
-        let (mut foreign, over) = (Foreign::postgres(&url), Arc::clone(&over));
-        thread::spawn(move || {
-            let mut written = 0;
-            while !over.load(Ordering::Relaxed) {
-                foreign.run(&format!("BEGIN; {work}; COMMIT"));
-                written += 1;
-                foreign.run(&format!("SELECT pg_sleep({pause_ms} / 1000.0)"));
-            }
-            written
-        })
-    })
-    .into();
+    let writers = WORK.map(|work| {
+        let (foreign, over) = (Foreign::postgres(&url), Arc::clone(&over));
+        thread::spawn(move || repeat(foreign, work, &over))
+    });
     let watcher = {
-        let (mut foreign, over) = (Foreign::postgres(&url), Arc::clone(&over));
-        thread::spawn(move || {
-            let (mut head, mut rows) = (0_i64, 0_i64);
-            while !over.load(Ordering::Relaxed) {
-                let seen = foreign.ask(&format!(
-                    "SELECT count(*) FILTER (WHERE revision <= {head}) || ' ' || max(revision) || ' ' || count(*) FROM changes WHERE revision > 0"
-                ));
-                let seen: Vec<i64> = seen
-                    .split(' ')
-                    .map(|number| number.parse().expect("a number"))
-                    .collect();
-                assert_eq!(
-                    seen[0], rows,
-                    "a row came below revision {head}, which was seen"
-                );
-                (head, rows) = (seen[1], seen[2]);
-            }
-            head
-        })
+        let (foreign, over) = (Foreign::postgres(&url), Arc::clone(&over));
+        thread::spawn(move || watch_order(foreign, &over))
     };
     let ran = bring_up(&url);
     // And on for a while under the new lock.
-    let mut foreign = Foreign::postgres(&url);
-    let head: i64 = foreign
-        .ask("SELECT max(revision) FROM changes")
-        .parse()
-        .expect("a number");
-    while foreign
-        .ask("SELECT max(revision) FROM changes")
-        .parse::<i64>()
-        .expect("a number")
-        < head + 50
-    {}
+    let newest = "SELECT max(revision) FROM changes";
+    let head = foreign.number(newest);
+    while foreign.number(newest) < head + 50 {}
     over.store(true, Ordering::Relaxed);
-    let written: Vec<i32> = writers
-        .into_iter()
-        .map(|thread| thread.join().expect("no writer failed"))
-        .collect();
+    let written = writers.map(|thread| thread.join().expect("no writer failed"));
     assert!(
         watcher.join().expect("in order") >= head && written.iter().all(|count| *count > 0),
         "{written:?}"
@@ -300,7 +311,7 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
     assert!(ran.expect("migrated").len() >= 2);
 }
 
-/// Behind an open transaction a migration waits, but holds up nobody for long: it lets go, and tries again.
+/// Behind an open transaction a migration waits, but holds up no writer for long: it lets go, and tries again.
 #[test]
 fn a_migration_that_waits_lets_others_by() {
     let steps = [
@@ -319,7 +330,8 @@ fn a_migration_that_waits_lets_others_by() {
             let url = &url;
             let migration = scope
                 .spawn(move || Foreign::postgres(url).try_run(&format!("BEGIN; {step}; COMMIT")));
-            let waits = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+            let waits = "(SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND wait_event_type = 'Lock')";
             let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
             while foreign.ask(waits) == "0" {
                 assert!(

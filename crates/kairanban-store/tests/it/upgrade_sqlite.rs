@@ -27,26 +27,31 @@ const OLD: [(&str, &str); 4] = [
     ),
 ];
 
+fn run(connection: &mut SqliteConnection, text: &str) {
+    connection
+        .batch_execute(text)
+        .unwrap_or_else(|error| panic!("{text}: {error}"));
+}
+
 /// A database of the version before, with what others hung on its tables.
 fn old_database(path: &std::path::Path) -> SqliteConnection {
     let mut old = SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite");
-    let mut run = |text: &str| {
-        old.batch_execute(text)
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
-    };
     run(
+        &mut old,
         "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) \
          PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     );
     for (version, text) in OLD {
-        run(text);
-        run(&format!(
-            "INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"
-        ));
+        run(&mut old, text);
+        run(
+            &mut old,
+            &format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{version}')"),
+        );
     }
-    run("INSERT INTO boards (name) VALUES ('main')");
-    run(A_ROW_EACH);
+    run(&mut old, "INSERT INTO boards (name) VALUES ('main')");
+    run(&mut old, A_ROW_EACH);
     run(
+        &mut old,
         "ALTER TABLE topics ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';
          CREATE VIEW newest AS SELECT comment FROM topics ORDER BY id DESC;
          CREATE TABLE likes (topic_id INTEGER REFERENCES topics ON DELETE CASCADE);
@@ -63,42 +68,18 @@ fn old_database(path: &std::path::Path) -> SqliteConnection {
 
 /// Writes rows that the new constraints refuse.
 fn spoil(old: &mut SqliteConnection) {
-    old.batch_execute("PRAGMA ignore_check_constraints = ON")
-        .expect("a pragma");
+    run(old, "PRAGMA ignore_check_constraints = ON");
     // A row of its own for each bad value of each column; those with one row are changed in turn.
     for (n, time) in BAD_TIMES.iter().enumerate() {
-        let texts = [
-            format!("INSERT INTO boards (name, created_at) VALUES ('b{n}', {time})"),
-            format!(
-                "INSERT INTO topics (board_id, comment, created_at, updated_at) \
-                 VALUES (1, 'bad', {time}, '2024-01-01 00:00:00'), (1, 'bad', \
-                 '2024-01-01 00:00:00', {time})"
-            ),
-            format!(
-                "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, \
-                 last_used_at) VALUES ('t', 'd{n}', 'read', {time}, {time}, {time}, {time})"
-            ),
-            format!(
-                "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) \
-                 VALUES ('d{n}', 1, 1, {time}, {time})"
-            ),
-            format!(
-                "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) \
-                 VALUES (1, 'k{n}', 'r', 1, {time})"
-            ),
-            format!("INSERT INTO audit (actor, action, at) VALUES ('ann', 'a', {time})"),
-            format!(
-                "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, \
-                 updated_at, archived, deleted_at) \
-                 VALUES (200 + {n}, 1, '', '', {time}, {time}, 0, {time})"
-            ),
-        ];
-        texts.iter().for_each(|text| {
-            old.batch_execute(text)
-                .unwrap_or_else(|error| panic!("{text}: {error}"))
-        });
+        for row in ROWS_WITH_TIMES {
+            run(
+                old,
+                &row.replace("$n", &n.to_string()).replace("$time", time),
+            );
+        }
     }
-    old.batch_execute(
+    run(
+        old,
         "UPDATE changes SET at = '2024-02-30 00:00:00' WHERE id = 1; UPDATE changes \
          SET revision = -7 WHERE id = 2;
          DROP TRIGGER topics_stamp_kept; UPDATE topics SET revision = -1 WHERE id = 1;
@@ -108,9 +89,25 @@ fn spoil(old: &mut SqliteConnection) {
          VALUES (9007199254740990, 1, 'far'), (9007199254740991, 1, 'farther');
          CREATE TRIGGER topics_stamp_kept AFTER UPDATE OF revision ON topics WHEN 0 BEGIN \
          SELECT 1; END",
-    )
-    .expect("bad rows");
+    );
 }
+
+/// Rows number `$n` of each table, with `$time` for each time that they hold.
+const ROWS_WITH_TIMES: [&str; 7] = [
+    "INSERT INTO boards (name, created_at) VALUES ('b$n', $time)",
+    "INSERT INTO topics (board_id, comment, created_at, updated_at) \
+     VALUES (1, 'bad', $time, '2024-01-01 00:00:00'), (1, 'bad', '2024-01-01 00:00:00', $time)",
+    "INSERT INTO tokens (name, digest, scope, created_at, expires_at, revoked_at, last_used_at) \
+     VALUES ('t', 'd$n', 'read', $time, $time, $time, $time)",
+    "INSERT INTO tickets (digest, token_id, board_id, made_at, used_at) \
+     VALUES ('d$n', 1, 1, $time, $time)",
+    "INSERT INTO idempotency (board_id, key, request, topic_id, used_at) \
+     VALUES (1, 'k$n', 'r', 1, $time)",
+    "INSERT INTO audit (actor, action, at) VALUES ('ann', 'a', $time)",
+    "INSERT INTO deleted_topics (id, board_id, comment, author, created_at, updated_at, \
+     archived, deleted_at) \
+     VALUES (200 + $n, 1, '', '', $time, $time, 0, $time)",
+];
 
 fn assert_mended(old: &mut SqliteConnection) {
     for (table, column) in TIMES.into_iter().chain([("topics", "edited_at")]) {
@@ -121,32 +118,27 @@ fn assert_mended(old: &mut SqliteConnection) {
         );
         assert_eq!(values(old, &odd), Vec::<String>::new(), "{table}.{column}");
     }
-    assert_eq!(
-        values(
-            old,
-            "SELECT integrity_check AS value FROM pragma_integrity_check"
+    for (query, answer) in [
+        (
+            "SELECT integrity_check AS value FROM pragma_integrity_check",
+            "ok",
         ),
-        ["ok"]
-    );
-    assert_eq!(
-        values(old, "SELECT title AS value FROM boards WHERE id = 1"),
-        ["a\u{FFFD}b"]
-    );
-    assert_eq!(
-        values(
-            old,
-            "SELECT value FROM identity WHERE key IN ('mended', 'default_board')"
+        (
+            "SELECT title AS value FROM boards WHERE id = 1",
+            "a\u{FFFD}b",
         ),
-        ["1"]
-    );
-    // What was mended is in the log, so that readers see it.
-    assert_eq!(
-        values(
-            old,
-            "SELECT CAST(count(*) AS TEXT) AS value FROM topics WHERE revision <= 0"
+        (
+            "SELECT value FROM identity WHERE key IN ('mended', 'default_board')",
+            "1",
         ),
-        ["0"]
-    );
+        // What was mended is in the log, so that readers see it.
+        (
+            "SELECT CAST(count(*) AS TEXT) AS value FROM topics WHERE revision <= 0",
+            "0",
+        ),
+    ] {
+        assert_eq!(values(old, query), [answer], "{query}");
+    }
 }
 
 /// What was not mended is as it was.
@@ -172,6 +164,12 @@ fn assert_kept(old: &mut SqliteConnection) {
     );
 }
 
+/// The largest id of a topic.
+fn last_topic(old: &mut SqliteConnection) -> i64 {
+    let largest = "SELECT CAST(max(id) AS TEXT) AS value FROM topics";
+    values(old, largest)[0].parse().expect("a number")
+}
+
 #[test]
 fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -182,24 +180,14 @@ fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
     migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
     assert_mended(&mut old);
     assert_kept(&mut old);
-    let last: i64 = values(
-        &mut old,
-        "SELECT CAST(max(id) AS TEXT) AS value FROM topics",
-    )[0]
-    .parse()
-    .expect("a number");
+    let last = last_topic(&mut old);
     assert!((71..1000).contains(&last), "{last}");
-    old.batch_execute(
+    run(
+        &mut old,
         "INSERT INTO topics (comment) VALUES ('new'); DELETE FROM topics WHERE id = 1",
-    )
-    .expect("written");
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT comment AS value FROM seen ORDER BY rowid DESC LIMIT 1"
-        ),
-        ["new"]
     );
+    let newest_seen = "SELECT comment AS value FROM seen ORDER BY rowid DESC LIMIT 1";
+    assert_eq!(values(&mut old, newest_seen), ["new"]);
     let store = Store::open(config(&address)).expect("a store");
     let loaded = store.load(store.epoch(), &main()).expect("the board");
     let shown: Vec<_> = loaded
@@ -220,15 +208,8 @@ fn a_number_that_was_given_once_is_not_given_again_after_the_migration() {
     let path = folder.path().join("board.db");
     let mut old = old_database(&path);
     migrate(&DatabaseAddress::Sqlite(path), TIMEOUTS, &main(), false).expect("migrated");
-    old.batch_execute("INSERT INTO topics (comment) VALUES ('new')")
-        .expect("written");
-    assert_eq!(
-        values(
-            &mut old,
-            "SELECT CAST(max(id) AS TEXT) AS value FROM topics"
-        ),
-        ["71"]
-    );
+    run(&mut old, "INSERT INTO topics (comment) VALUES ('new')");
+    assert_eq!(last_topic(&mut old), 71);
 }
 
 #[test]

@@ -5,15 +5,20 @@ mod token_lifecycle;
 
 use crate::{
     node::{Database, Node},
-    sse::{Mirror, Reader},
+    sse::{Reader, Watched},
     wire::Answer,
 };
 
 crate::on_both!(
     a_private_board_is_not_there_without_a_token,
+    a_private_board_takes_no_post_without_a_token,
     a_board_that_becomes_private_ends_the_streams_of_strangers,
+    a_board_that_another_program_makes_private_ends_the_streams_of_strangers,
     posting_can_take_a_token_or_end,
+    each_wrong_field_of_a_board_is_named,
     a_ticket_lets_one_stream_in,
+    a_ticket_is_for_the_streams_of_its_board_alone,
+    a_ticket_ends_with_its_token,
     a_ticket_takes_a_token_for_its_board,
 );
 
@@ -74,10 +79,8 @@ fn bye(stream: &mut Reader) -> String {
 
 fn a_private_board_is_not_there_without_a_token(database: Database) {
     let (node, admin, reader) = with_a_secret(database);
-    let id = node
-        .send_as("POST", TOPICS, &admin, &[], r#"{"comment":"psst"}"#)
-        .json()["id"]
-        .clone();
+    let posted = node.send_as("POST", TOPICS, &admin, &[], r#"{"comment":"psst"}"#);
+    let id = posted.json()["id"].clone();
     let elsewhere = node.token(&["create", "--scope", "admin", "--board", "main"]);
     for path in [
         "/b/secret",
@@ -102,18 +105,16 @@ fn a_private_board_is_not_there_without_a_token(database: Database) {
     assert_eq!(board_names(&node, None), ["main"]);
     assert_eq!(board_names(&node, Some(&reader)), ["main", "secret"]);
     assert_eq!(board_names(&node, Some(&elsewhere)), ["main"]);
-    // Nobody can post to what is not there, whatever they know of it.
+    Watched::new(open(&node, STREAM, &reader)).shows(&["psst"]);
+}
+
+/// A client without a token cannot post to what is not there, whatever it knows of it.
+fn a_private_board_takes_no_post_without_a_token(database: Database) {
+    let (node, ..) = with_a_secret(database);
     for path in ["/b/secret", TOPICS] {
-        assert_eq!(
-            node.send("POST", path, "application/json", r#"{"comment":"x"}"#)
-                .status,
-            404,
-            "{path}"
-        );
+        let posted = node.send("POST", path, "application/json", r#"{"comment":"x"}"#);
+        assert_eq!(posted.status, 404, "{path}");
     }
-    let mut mirror = Mirror::default();
-    mirror.take(&open(&node, STREAM, &reader).event());
-    assert_eq!(mirror.comments(), ["psst"]);
 }
 
 /// Without a token for the board, `path` is answered like the same path of a board that does not exist.
@@ -151,39 +152,32 @@ fn board_names(node: &Node, token: Option<&str>) -> Vec<String> {
         .collect()
 }
 
+/// Changes the board `main`.
+fn update_main(node: &Node, admin: &str, body: &str) -> Answer {
+    node.send_as("PATCH", "/api/v1/boards/main", admin, &[], body)
+}
+
+fn post_to_main(node: &Node, token: &str, comment: &str) -> Answer {
+    let body = format!(r#"{{"comment":"{comment}"}}"#);
+    node.send_as("POST", "/api/v1/boards/main/topics", token, &[], &body)
+}
+
 fn a_board_that_becomes_private_ends_the_streams_of_strangers(database: Database) {
+    const PATH: &str = "/b/main/stream?format=patch";
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin"]);
-    let (mut stranger, mut insider) = (
-        node.stream("/b/main/stream?format=patch"),
-        open(&node, "/b/main/stream?format=patch", &admin),
-    );
-    let mut mirror = Mirror::default();
+    let mut stranger = node.stream(PATH);
+    let mut insider = Watched::new(open(&node, PATH, &admin));
     stranger.event();
-    mirror.take(&insider.event());
-    assert_eq!(
-        node.send_as(
-            "PATCH",
-            "/api/v1/boards/main",
-            &admin,
-            &[],
-            r#"{"read":"token"}"#
-        )
-        .status,
-        200
-    );
+    insider.take();
+    let hidden = update_main(&node, &admin, r#"{"read":"token"}"#);
+    assert_eq!(hidden.status, 200);
     assert_eq!(
         node.get("/b/main").status,
         404,
         "for the next reader at once"
     );
-    let posted = node.send_as(
-        "POST",
-        "/api/v1/boards/main/topics",
-        &admin,
-        &[],
-        r#"{"comment":"not for strangers"}"#,
-    );
+    let posted = post_to_main(&node, &admin, "not for strangers");
     assert_eq!(posted.status, 201);
     let last = stranger.event();
     assert_eq!(
@@ -191,14 +185,20 @@ fn a_board_that_becomes_private_ends_the_streams_of_strangers(database: Database
         ("bye", Some("auth")),
         "and nothing before it"
     );
-    mirror.take(&insider.event());
-    assert_eq!(mirror.comments(), ["not for strangers"]);
+    insider.take();
+    assert_eq!(insider.mirror.comments(), ["not for strangers"]);
     assert_eq!(
         status(&node, "/b/main/stream", None),
         404,
         "the reconnect is final"
     );
-    // By another program, and back.
+}
+
+fn a_board_that_another_program_makes_private_ends_the_streams_of_strangers(database: Database) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin"]);
+    let hidden = update_main(&node, &admin, r#"{"read":"token"}"#);
+    assert_eq!(hidden.status, 200);
     node.database
         .sql("UPDATE boards SET read = 'open' WHERE name = 'main';");
     let mut stranger = loop {
@@ -212,71 +212,57 @@ fn a_board_that_becomes_private_ends_the_streams_of_strangers(database: Database
     assert_eq!(bye(&mut stranger), "auth");
 }
 
+/// Lets these post to the board `main`.
+fn let_post(node: &Node, admin: &str, policy: &str) {
+    let updated = update_main(node, admin, &format!(r#"{{"post":"{policy}"}}"#));
+    assert_eq!(updated.status, 200);
+}
+
 fn posting_can_take_a_token_or_end(database: Database) {
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin"]);
-    let (reader, poster) = (
-        node.token(&["create", "--scope", "read"]),
-        node.token(&["create", "--scope", "post"]),
-    );
-    let set = |post: &str| {
-        let body = format!(r#"{{"post":"{post}"}}"#);
-        assert_eq!(
-            node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], &body)
-                .status,
-            200
-        );
-    };
-    let post = |token: &str| {
-        node.send_as(
-            "POST",
-            "/api/v1/boards/main/topics",
-            token,
-            &[],
-            r#"{"comment":"x"}"#,
-        )
-    };
-    set("token");
+    let reader = node.token(&["create", "--scope", "read"]);
+    let poster = node.token(&["create", "--scope", "post"]);
+    let_post(&node, &admin, "token");
     assert_eq!(node.send("POST", "/", "text/plain", "x").status, 401);
-    assert_eq!(
-        [
-            post(&reader).status,
-            post(&poster).status,
-            post(&admin).status
-        ],
-        [403, 201, 201]
-    );
+    for (token, expected) in [(&reader, 403), (&poster, 201), (&admin, 201)] {
+        assert_eq!(post_to_main(&node, token, "x").status, expected);
+    }
     let page = node.get("/").body;
     assert!(
         page.contains("Posting here takes a token.") && !page.contains("<form"),
         "{page}"
     );
-    set("closed");
-    assert_eq!(
-        (post(&admin).status, post(&admin).json()["code"].as_str()),
-        (403, Some("closed"))
-    );
+    let_post(&node, &admin, "closed");
+    post_to_main(&node, &admin, "x").assert_problem(403, "closed");
     assert!(node.get("/").body.contains("This board is closed"));
     assert_eq!(node.get("/").status, 200, "reading goes on");
-    set("open");
+    let_post(&node, &admin, "open");
     assert_eq!(node.send("POST", "/", "text/plain", "x").status, 201);
-    let wrong = node.send_as(
-        "PATCH",
-        "/api/v1/boards/main",
-        &admin,
-        &[],
-        r#"{"read":"closed","post":"x","title":"a\nb"}"#,
-    );
-    let fields: Vec<_> = wrong.json()["errors"]
+}
+
+fn each_wrong_field_of_a_board_is_named(database: Database) {
+    let node = Node::start(database);
+    let admin = node.token(&["create", "--scope", "admin"]);
+    let wrong = r#"{"read":"closed","post":"x","title":"a\nb"}"#;
+    let answer = update_main(&node, &admin, wrong);
+    let fields: Vec<_> = answer.json()["errors"]
         .as_array()
         .expect("errors")
         .iter()
         .map(|fault| fault["field"].clone())
         .collect();
     assert_eq!(
-        (wrong.status, fields),
+        (answer.status, fields),
         (422, vec!["title".into(), "read".into(), "post".into()])
     );
+}
+
+/// A ticket for the board `secret`, and the address of the stream that it opens.
+fn ticket_and_path(node: &Node, reader: &str) -> (String, String) {
+    let ticket = request_ticket(node, reader, "secret").text("ticket");
+    let path = format!("{STREAM}&ticket={ticket}");
+    (ticket, path)
 }
 
 fn a_ticket_lets_one_stream_in(database: Database) {
@@ -287,21 +273,21 @@ fn a_ticket_lets_one_stream_in(database: Database) {
         (201, Some(60)),
         "{made:?}"
     );
-    let ticket = made.json()["ticket"].as_str().expect("a ticket").to_owned();
-    let path = format!("{STREAM}&ticket={ticket}");
+    let path = format!("{STREAM}&ticket={}", made.text("ticket"));
     let mut first = node.stream(&path);
     let cursor = first.event().id.expect("a cursor");
     // It comes back, as an EventSource does: the one before is over.
     let mut second = node.resume(&path, &cursor);
     assert_eq!(bye(&mut first), "auth");
-    node.send_as(
-        "POST",
-        TOPICS,
-        &node.token(&["create", "--scope", "post"]),
-        &[],
-        r#"{"comment":"x"}"#,
-    );
+    let poster = node.token(&["create", "--scope", "post"]);
+    node.send_as("POST", TOPICS, &poster, &[], r#"{"comment":"x"}"#);
     assert_eq!(second.event().name, "patch");
+}
+
+fn a_ticket_is_for_the_streams_of_its_board_alone(database: Database) {
+    let (node, _, reader) = with_a_secret(database);
+    let (ticket, path) = ticket_and_path(&node, &reader);
+    node.stream(&path).event();
     for (path, expected) in [
         (format!("/b/main/stream?ticket={ticket}"), 401),
         (format!("{STREAM}&ticket=guess"), 401),
@@ -315,9 +301,14 @@ fn a_ticket_lets_one_stream_in(database: Database) {
         401,
         "a ticket is no token"
     );
-    // Void with its token.
+}
+
+fn a_ticket_ends_with_its_token(database: Database) {
+    let (node, _, reader) = with_a_secret(database);
+    let (_, path) = ticket_and_path(&node, &reader);
+    let mut stream = node.stream(&path);
     node.token(&["revoke", &id_of_the_reading_token(&node)]);
-    assert_eq!(bye(&mut second), "auth");
+    assert_eq!(bye(&mut stream), "auth");
     assert_eq!(node.get(&path).status, 401);
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     node::{Database, Node, try_output},
-    sse::{Mirror, Reader},
-    wire,
+    sse::Watched,
+    wire::{self, Answer},
 };
 
 crate::on_both!(
@@ -18,31 +18,15 @@ crate::on_both!(
     an_edit_that_changes_nothing_or_is_wrong_leaves_the_topic,
     a_deleted_topic_is_undone_on_the_stream,
     what_a_token_does_not_allow,
+    a_request_without_a_token_is_asked_for_one,
+    a_token_ends_when_it_is_revoked_or_its_time_is_over,
     no_secret_stands_in_the_database,
 );
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
-/// The board `main` as its stream shows it.
-struct Watched {
-    stream: Reader,
-    mirror: Mirror,
-}
-
-impl Watched {
-    fn open(node: &Node) -> Self {
-        Self {
-            stream: node.stream("/b/main/stream?format=patch"),
-            mirror: Mirror::default(),
-        }
-    }
-
-    /// Waits until the stream has shown exactly these comments.
-    fn shows(&mut self, expected: &[&str]) {
-        while self.mirror.comments() != expected {
-            self.mirror.take(&self.stream.event());
-        }
-    }
+fn watch(node: &Node) -> Watched {
+    Watched::new(node.stream("/b/main/stream?format=patch"))
 }
 
 /// Posts a topic, and returns its path and its tag.
@@ -57,50 +41,34 @@ fn post_a_typo(node: &Node) -> (String, String) {
 fn an_administrator_edits_and_deletes_and_loses_a_race(database: Database) {
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
-    let mut watched = Watched::open(&node);
+    let mut watched = watch(&node);
     let (path, tag) = post_a_typo(&node);
     watched.shows(&["tpyo"]);
-    let edited = node.send_as(
-        "PATCH",
-        &path,
-        &admin,
-        &[("If-Match", &tag)],
-        r#"{"comment":"typo"}"#,
-    );
+    let expected = [("If-Match", tag.as_str())];
+    let edited = node.send_as("PATCH", &path, &admin, &expected, r#"{"comment":"typo"}"#);
     assert_eq!(
-        (
-            edited.status,
-            edited.json()["comment"].as_str(),
-            edited.json()["author"].as_str()
-        ),
-        (200, Some("typo"), Some("ann"))
+        (edited.status, edited.text("comment"), edited.text("author")),
+        (200, "typo".to_owned(), "ann".to_owned())
     );
     assert_ne!(edited.header("etag"), Some(tag.as_str()));
     watched.shows(&["typo"]);
     assert_late_writes_lose(&node, &admin, &path, &tag);
 
-    let tag = edited.header("etag").expect("a tag");
-    let delete =
-        |headers: &[(&str, &str)]| node.send_as("DELETE", &path, &admin, headers, "").status;
-    assert_eq!(delete(&[("If-Match", tag)]), 204);
+    let expected = [("If-Match", edited.header("etag").expect("a tag"))];
+    let deleted = node.send_as("DELETE", &path, &admin, &expected, "");
+    assert_eq!(deleted.status, 204);
     watched.shows(&[]);
-    assert_eq!(delete(&[]), 404, "deleting twice");
-    assert_eq!(
-        node.send_as("PATCH", &path, &admin, &[], r#"{"comment":"x"}"#)
-            .status,
-        404
-    );
+    for (method, body) in [("DELETE", ""), ("PATCH", r#"{"comment":"x"}"#)] {
+        let gone = node.send_as(method, &path, &admin, &[], body);
+        assert_eq!(gone.status, 404, "{method} of a topic that is deleted");
+    }
 }
 
 /// With the tag from before an edit, or from another history, nothing is written.
 fn assert_late_writes_lose(node: &Node, admin: &str, path: &str, old_tag: &str) {
     for (method, body) in [("PATCH", r#"{"comment":"late"}"#), ("DELETE", "")] {
         let lost = node.send_as(method, path, admin, &[("If-Match", old_tag)], body);
-        assert_eq!(
-            (lost.status, lost.json()["code"].as_str()),
-            (412, Some("changed")),
-            "{method}"
-        );
+        lost.assert_problem(412, "changed");
     }
     assert_eq!(
         node.send_as("PATCH", path, admin, &[("If-Match", "\"0-1\"")], "{}")
@@ -135,69 +103,64 @@ fn an_edit_that_changes_nothing_or_is_wrong_leaves_the_topic(database: Database)
     assert_eq!(node.get(&path).header("etag"), Some(tag.as_str()));
 }
 
+fn delete(node: &Node, token: &str, path: &str) -> Answer {
+    node.send_as("DELETE", path, token, &[], "")
+}
+
 fn what_a_token_does_not_allow(database: Database) {
     let node = Node::start(database);
     node.database
         .sql("INSERT INTO boards (name) VALUES ('other');");
-    node.post("a");
-    let path = format!("{TOPICS}/1");
-    let delete = |token: &str| node.send_as("DELETE", &path, token, &[], "");
-
-    let nobody = wire::request(node.address, "DELETE", &path, &[], b"");
-    assert_eq!(
-        (nobody.status, nobody.header("www-authenticate")),
-        (401, Some("Bearer realm=\"kairanban\""))
-    );
+    let path = format!("{TOPICS}/{}", node.post("a"));
     let good = node.token(&["create", "--scope", "admin"]);
     for wrong in ["", "x", &good[..good.len() - 1], &good.to_uppercase()] {
-        assert_eq!(delete(wrong).status, 401, "{wrong}");
+        assert_eq!(delete(&node, wrong, &path).status, 401, "{wrong}");
     }
-    assert_eq!(
-        wire::request(
-            node.address,
-            "DELETE",
-            &format!("{path}?token={good}"),
-            &[],
-            b""
-        )
-        .status,
-        401,
-        "never in the address"
-    );
-
     let poster = node.token(&["create", "--scope", "post"]);
     let elsewhere = node.token(&["create", "--scope", "admin", "--board", "other"]);
     for forbidden in [&poster, &elsewhere] {
-        assert_eq!(
-            (
-                delete(forbidden).status,
-                delete(forbidden).json()["code"].as_str()
-            ),
-            (403, Some("forbidden"))
-        );
+        delete(&node, forbidden, &path).assert_problem(403, "forbidden");
     }
+    assert_eq!(node.get(&path).status, 200, "the topic is still there");
+    let here = node.token(&["create", "--scope", "admin", "--board", "main"]);
+    assert_eq!(delete(&node, &here, &path).status, 204);
+}
 
+fn a_request_without_a_token_is_asked_for_one(database: Database) {
+    let node = Node::start(database);
+    let path = format!("{TOPICS}/{}", node.post("a"));
+    let good = node.token(&["create", "--scope", "admin"]);
+    let refused = wire::request(node.address, "DELETE", &path, &[], b"");
+    assert_eq!(
+        (refused.status, refused.header("www-authenticate")),
+        (401, Some("Bearer realm=\"kairanban\""))
+    );
+    // Never in the address.
+    let path = format!("{path}?token={good}");
+    let refused = wire::request(node.address, "DELETE", &path, &[], b"");
+    assert_eq!(refused.status, 401);
+}
+
+fn a_token_ends_when_it_is_revoked_or_its_time_is_over(database: Database) {
+    let node = Node::start(database);
+    let path = format!("{TOPICS}/{}", node.post("a"));
+    let revoked = node.token(&["create", "--scope", "admin"]);
     let listed = node.token(&["list"]);
     assert!(
-        listed.lines().count() == 3 && !listed.contains(&good),
+        listed.lines().count() == 1 && !listed.contains(&revoked),
         "{listed}"
     );
-    let id = listed
-        .lines()
-        .next()
-        .and_then(|line| line.split('\t').next())
-        .expect("a number");
+    let (id, _) = listed.split_once('\t').expect("a number");
     node.token(&["revoke", id]);
-    assert_eq!(delete(&good).status, 401, "revoked");
     let late = node.token(&[
         "create", "--scope", "admin", "--days", "1", "--name", "late",
     ]);
     node.database
         .sql("UPDATE tokens SET expires_at = '2000-01-01 00:00:00' WHERE name = 'late';");
-    assert_eq!(delete(&late).status, 401, "it has ended");
+    for (token, why) in [(&revoked, "revoked"), (&late, "it has ended")] {
+        assert_eq!(delete(&node, token, &path).status, 401, "{why}");
+    }
     assert_eq!(node.get(&path).status, 200, "and the topic is still there");
-    let here = node.token(&["create", "--scope", "admin", "--board", "main"]);
-    assert_eq!(delete(&here).status, 204);
 }
 
 #[test]
@@ -207,10 +170,7 @@ fn guessing_is_slow_and_does_not_lock_others_out() {
     let path = format!("{TOPICS}/{id}");
     let good = node.token(&["create", "--scope", "admin"]);
     let statuses: Vec<_> = (0..10)
-        .map(|n| {
-            node.send_as("DELETE", &path, &format!("guess{n}"), &[], "")
-                .status
-        })
+        .map(|n| delete(&node, &format!("guess{n}"), &path).status)
         .collect();
     assert_eq!(
         (&statuses[..5], statuses[9]),
@@ -218,7 +178,7 @@ fn guessing_is_slow_and_does_not_lock_others_out() {
         "{statuses:?}"
     );
     assert_eq!(
-        node.send_as("DELETE", &path, &good, &[], "").status,
+        delete(&node, &good, &path).status,
         204,
         "a good token works all the same"
     );
@@ -257,60 +217,44 @@ fn no_secret_stands_in_the_database(database: Database) {
 fn revoking_counts_on_every_node() {
     let first = Node::start(Database::postgres());
     let second = first.sibling();
-    let id = first.post("a");
+    let path = format!("{TOPICS}/{}", first.post("a"));
     let admin = first.token(&["create", "--scope", "admin"]);
-    let edit = |node: &Node| {
-        node.send_as(
-            "PATCH",
-            &format!("{TOPICS}/{id}"),
-            &admin,
-            &[],
-            r#"{"comment":"b"}"#,
-        )
-        .status
-    };
-    assert_eq!([edit(&first), edit(&second)], [200, 200]);
+    for node in [&first, &second] {
+        assert_eq!(edit(node, &admin, &path).status, 200);
+    }
     first.token(&["revoke", "1"]);
     let began = Instant::now();
-    assert_eq!([edit(&first), edit(&second)], [401, 401]);
+    for node in [&first, &second] {
+        assert_eq!(edit(node, &admin, &path).status, 401);
+    }
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+fn edit(node: &Node, token: &str, path: &str) -> Answer {
+    node.send_as("PATCH", path, token, &[], r#"{"comment":"b"}"#)
 }
 
 fn a_deleted_topic_is_undone_on_the_stream(database: Database) {
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin"]);
-    let mut watched = Watched::open(&node);
-    let (first, _) = (node.post("oops"), node.post("later"));
-    let path = format!("/api/v1/boards/main/topics/{first}");
+    let mut watched = watch(&node);
+    let path = format!("{TOPICS}/{}", node.post("oops"));
+    let restore = format!("{path}/restore");
+    node.post("later");
     watched.shows(&["oops", "later"]);
-    assert_eq!(
-        node.send_as("POST", &format!("{path}/restore"), &admin, &[], "")
-            .status,
-        409,
-        "it is there"
-    );
-    assert_eq!(node.send_as("DELETE", &path, &admin, &[], "").status, 204);
+    let early = node.send_as("POST", &restore, &admin, &[], "");
+    assert_eq!(early.status, 409, "it is there");
+    assert_eq!(delete(&node, &admin, &path).status, 204);
     watched.shows(&["later"]);
+    let refused = node.send("POST", &restore, "application/json", "");
+    assert_eq!(refused.status, 401);
+    let back = node.send_as("POST", &restore, &admin, &[], "");
     assert_eq!(
-        node.send("POST", &format!("{path}/restore"), "application/json", "")
-            .status,
-        401
-    );
-    let back = node.send_as("POST", &format!("{path}/restore"), &admin, &[], "");
-    assert_eq!(
-        (back.status, back.json()["comment"].as_str()),
-        (200, Some("oops"))
+        (back.status, back.text("comment")),
+        (200, "oops".to_owned())
     );
     watched.shows(&["oops", "later"]);
-    assert_eq!(
-        node.send_as(
-            "POST",
-            "/api/v1/boards/main/topics/999/restore",
-            &admin,
-            &[],
-            ""
-        )
-        .status,
-        404
-    );
+    let unknown = format!("{TOPICS}/999/restore");
+    let missing = node.send_as("POST", &unknown, &admin, &[], "");
+    assert_eq!(missing.status, 404);
 }

@@ -1,4 +1,4 @@
-//! `/api/v1`, and what a wrong request is told.
+//! `/api/v1`, and how a wrong request is answered.
 
 mod other_sites;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     node::{Database, Node},
-    wire,
+    wire::{self, Answer},
 };
 
 crate::on_both!(
@@ -53,19 +53,7 @@ fn what_is_refused_leaves_nothing(database: Database) {
     let node = Node::start(database);
     let before = node.get(TOPICS).header("etag").map(str::to_owned);
     assert_bad_json_is_refused(&node);
-    for kind in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "application/jsonx",
-        "application/json; charset=utf-16",
-        "",
-    ] {
-        assert_eq!(
-            node.send("POST", TOPICS, kind, r#"{"comment":"a"}"#).status,
-            415,
-            "{kind}"
-        );
-    }
+    assert_other_kinds_are_refused(&node);
     assert_bad_forms_are_refused(&node);
     assert_eq!(
         node.send("POST", "/b/nowhere", "text/plain", "a").status,
@@ -88,6 +76,19 @@ fn what_is_refused_leaves_nothing(database: Database) {
             .last(),
         Some("0")
     );
+}
+
+fn assert_other_kinds_are_refused(node: &Node) {
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "application/json; charset=utf-16",
+        "",
+    ] {
+        let answer = node.send("POST", TOPICS, kind, r#"{"comment":"a"}"#);
+        assert_eq!(answer.status, 415, "{kind}");
+    }
 }
 
 fn assert_bad_json_is_refused(node: &Node) {
@@ -154,33 +155,27 @@ fn an_address_that_does_not_exist_is_not_found(database: Database) {
     }
 }
 
+/// Posts with an idempotency key.
+fn post_keyed(node: &Node, path: &str, key: &str, body: &str) -> Answer {
+    let headers = [("Content-Type", JSON), ("Idempotency-Key", key)];
+    wire::request(node.address, "POST", path, &headers, body.as_bytes())
+}
+
 fn a_repeated_post_is_one_topic(database: Database) {
     let mut node = Node::start(database);
-    let post = |node: &Node, path: &str, key: &str, body: &str| {
-        wire::request(
-            node.address,
-            "POST",
-            path,
-            &[("Content-Type", JSON), ("Idempotency-Key", key)],
-            body.as_bytes(),
-        )
-    };
     let body = r#"{"comment":"once"}"#;
-    let first = post(&node, TOPICS, "a-key", body);
+    let first = post_keyed(&node, TOPICS, "a-key", body);
     // A crash in between, and another address for the same thing.
     node.kill();
     node.restart();
     for path in [TOPICS, "/b/main", "/"] {
-        let again = post(&node, path, "a-key", body);
+        let again = post_keyed(&node, path, "a-key", body);
         assert_eq!((again.status, again.json()), (201, first.json()), "{path}");
     }
-    let other = post(&node, TOPICS, "a-key", r#"{"comment":"other"}"#);
-    assert_eq!(
-        (other.status, other.json()["code"].as_str()),
-        (422, Some("key_reused"))
-    );
+    post_keyed(&node, TOPICS, "a-key", r#"{"comment":"other"}"#).assert_problem(422, "key_reused");
     for wrong in ["", "a b", &"x".repeat(256)] {
-        assert_eq!(post(&node, TOPICS, wrong, body).status, 400, "{wrong:.20}");
+        let refused = post_keyed(&node, TOPICS, wrong, body);
+        assert_eq!(refused.status, 400, "{wrong:.20}");
     }
     assert_eq!(
         node.get(TOPICS).json()["topics"].as_array().map(Vec::len),
@@ -220,6 +215,12 @@ fn a_repeated_post_on_two_nodes_is_one_topic() {
     assert_eq!(first.database.sql("SELECT count(*) FROM topics;"), "1");
 }
 
+/// Posts as a client at this address.
+fn post_as(node: &Node, client: &str) -> Answer {
+    let headers = [("Content-Type", "text/plain"), ("X-Forwarded-For", client)];
+    wire::request(node.address, "POST", "/", &headers, b"a")
+}
+
 #[test]
 fn one_address_may_write_so_much() {
     let settings = [
@@ -227,22 +228,22 @@ fn one_address_may_write_so_much() {
         ("LIMITS__TRUSTED_PROXIES", "127.0.0.1/32"),
     ];
     let node = Node::start_with(Database::sqlite(), &settings);
-    let post = |client: &str| {
-        let headers = [("Content-Type", "text/plain"), ("X-Forwarded-For", client)];
-        wire::request(node.address, "POST", "/", &headers, b"a")
-    };
     for _ in 0..3 {
-        assert_eq!(post("2001:db8::1").status, 201);
+        assert_eq!(post_as(&node, "2001:db8::1").status, 201);
     }
-    let refused = post("2001:db8::2");
+    let refused = post_as(&node, "2001:db8::2");
     assert_eq!(
         (refused.status, refused.header("retry-after")),
         (429, Some("1")),
         "the same /64: {refused:?}"
     );
-    assert_eq!(post("2001:db8:0:1::1").status, 201, "somebody else");
+    assert_eq!(
+        post_as(&node, "2001:db8:0:1::1").status,
+        201,
+        "another client"
+    );
     let end = std::time::Instant::now() + Duration::from_secs(5);
-    while post("2001:db8::1").status == 429 {
+    while post_as(&node, "2001:db8::1").status == 429 {
         assert!(std::time::Instant::now() < end, "there is no room again");
     }
 }
@@ -278,7 +279,7 @@ fn sessions_that_the_database_ended_are_replaced() {
     }
 }
 
-/// The database away: reads answer with what is known, writes with 503, streams are told; back: all goes on.
+/// The database away: reads answer with what is known, writes with 503, streams say that they are stale; back: all goes on.
 #[test]
 fn a_locked_database_is_told_and_passes() {
     let node = Node::start(Database::postgres());

@@ -175,20 +175,20 @@ fn ask(address: SocketAddr, request: &[u8]) -> (u16, String) {
     )
 }
 
+fn tag_of_list(node: &Node) -> Option<String> {
+    let list = node.get("/api/v1/boards/main/topics");
+    list.header("etag").map(str::to_owned)
+}
+
 fn every_bad_request_has_its_answer(database: Database) {
-    // The table has more tokens that are none than one client may try in a minute.
+    // The table has more invalid tokens than one client may try in a minute.
     let node = Node::start_with(database, &[("LIMITS__BAD_TOKENS_PER_MIN", "1000")]);
     let text = include_str!("bad_input.toml");
     let table: Table = toml::from_str(text).expect("cases");
     let mut stream = node.stream("/b/main/stream?since=now");
-    let tag = || {
-        node.get("/api/v1/boards/main/topics")
-            .header("etag")
-            .map(str::to_owned)
-    };
     let mut wrong = Vec::new();
     for case in &table.case {
-        let before = tag();
+        let before = tag_of_list(&node);
         let (status, answer) = ask(node.address, &case.bytes());
         if !case.status.contains(&status) {
             wrong.push(format!(
@@ -204,7 +204,7 @@ fn every_bad_request_has_its_answer(database: Database) {
             wrong.push(format!("{}: {answer}", case.row));
         }
         // The next request is answered, and nothing was stored but what should be.
-        if (tag() != before) != case.stored {
+        if (tag_of_list(&node) != before) != case.stored {
             wrong.push(format!("{}: stored or not", case.row));
         }
         if case.stored {

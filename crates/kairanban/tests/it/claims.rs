@@ -105,10 +105,9 @@ fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
 
 /// What a document names and the repository does not have.
 fn missing(document: &str, tests: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let is_there =
-        |(file, test): &(&str, &str)| tests.get(*file).is_some_and(|tests| tests.contains(*test));
-    let absent = named(document).into_iter().filter(|one| !is_there(one));
-    absent
+    named(document)
+        .into_iter()
+        .filter(|(file, test)| !tests.get(*file).is_some_and(|tests| tests.contains(*test)))
         .map(|(file, test)| format!("{file}::{test}"))
         .collect()
 }
@@ -157,21 +156,27 @@ fn modules(folder: &Path, prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path());
-    let name = |path: &Path| {
-        format!(
-            "{prefix}{}",
-            path.file_stem().expect("a name").to_string_lossy()
-        )
-    };
     entries
         .flat_map(|path| {
+            let stem = path.file_stem().expect("a name").to_string_lossy();
+            let name = format!("{prefix}{stem}");
             if path.is_dir() {
-                modules(&path, &format!("{}/", name(&path)))
+                modules(&path, &format!("{name}/"))
             } else {
-                vec![name(&path)]
+                vec![name]
             }
         })
         .collect()
+}
+
+fn is_named(names: &BTreeSet<&str>, module: &str) -> bool {
+    let (first, within) = (
+        module.split('/').next().unwrap_or_default(),
+        format!("{module}/"),
+    );
+    names.contains(module)
+        || names.contains(format!("{first}/*").as_str())
+        || names.iter().any(|name| name.starts_with(&within))
 }
 
 /// What the map of the code does not name: neither itself, nor its folder (`http/*`), nor a file in its own folder.
@@ -187,19 +192,10 @@ fn unmapped(map: &str) -> Vec<String> {
         let named: BTreeSet<&str> = names
             .split(|c: char| c.is_whitespace() || ";,:`()".contains(c))
             .collect();
-        let is_named = |module: &str| {
-            let (first, within) = (
-                module.split('/').next().unwrap_or_default(),
-                format!("{module}/"),
-            );
-            named.contains(module)
-                || named.contains(format!("{first}/*").as_str())
-                || named.iter().any(|name| name.starts_with(&within))
-        };
         let all = modules(&root().join("crates").join(folder), "");
-        let absent = all
-            .into_iter()
-            .filter(|module| !["lib", "main"].contains(&module.as_str()) && !is_named(module));
+        let absent = all.into_iter().filter(|module| {
+            !["lib", "main"].contains(&module.as_str()) && !is_named(&named, module)
+        });
         found.extend(absent.map(|module| format!("{folder}: {module}")));
     }
     found

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use crate::{
     node::{Database, Node, program},
-    sse::Mirror,
+    sse::Watched,
 };
 use place::{Place, WrongClock, bye};
 
@@ -28,56 +28,44 @@ const STREAM: &str = "/b/main/stream?format=patch";
 /// The server's clock is wrong from the start, and the database's is right.
 fn a_server_by_a_wrong_clock(offset: &str) {
     let place = Place::new(Database::postgres(), offset);
+    let database = &place.node.database;
     place.post("an hour ago");
-    place
-        .node
-        .database
-        .sql("UPDATE changes SET at = at - interval '1 hour';");
+    database.sql("UPDATE changes SET at = at - interval '1 hour';");
     let one = place.post("now");
     assert_eq!(place.lately(), ["now"], "since=10m");
-    place.delete(one);
-    place
-        .node
-        .database
-        .sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '23 hours 59 minutes';");
-    assert_eq!(place.restore(one), 200, "undo within a day");
-    place.delete(one);
-    place
-        .node
-        .database
-        .sql("UPDATE deleted_topics SET deleted_at = deleted_at - interval '24 hours 1 minute';");
-    assert_eq!(place.restore(one), 404, "undo after more than a day");
+    for (age, status, when) in [
+        ("23 hours 59 minutes", 200, "undo within a day"),
+        ("24 hours 1 minute", 404, "undo after more than a day"),
+    ] {
+        place.delete(one);
+        database.sql(&format!(
+            "UPDATE deleted_topics SET deleted_at = deleted_at - interval '{age}';"
+        ));
+        assert_eq!(place.restore(one), status, "{when}");
+    }
     let ticket = place.ticket();
-    place
-        .node
-        .database
-        .sql("UPDATE tickets SET made_at = made_at - interval '61 seconds';");
-    assert_eq!(
-        place.node.get(&ticket).status,
-        401,
-        "a ticket that nobody used for a minute"
-    );
+    database.sql("UPDATE tickets SET made_at = made_at - interval '61 seconds';");
+    let status = place.node.get(&ticket).status;
+    assert_eq!(status, 401, "a ticket that was not used for a minute");
     place.everything_works();
-    // A token of the terminal, whose clock is the server's.
-    let mut terminal = program();
-    terminal.envs(place.clock.environment()).args([
-        "--database-url",
-        &place.node.database.url(),
-        "token",
-        "create",
-    ]);
-    let output = terminal
+    a_token_of_the_terminal_lasts_a_day(&place);
+}
+
+/// The terminal's clock is the server's.
+fn a_token_of_the_terminal_lasts_a_day(place: &Place) {
+    let database = &place.node.database;
+    let output = program()
+        .envs(place.clock.environment())
+        .args(["--database-url", &database.url(), "token", "create"])
         .args(["--scope", "read", "--days", "1"])
         .output()
         .expect("the program");
     assert!(output.status.success(), "{output:?}");
     let right = "SELECT expires_at BETWEEN now() + interval '23 hours' \
         AND now() + interval '25 hours' FROM tokens ORDER BY id DESC LIMIT 1;";
-    assert_eq!(place.node.database.sql(right), "t", "--days 1");
-    assert_eq!(
-        place.status(TOPICS, String::from_utf8_lossy(&output.stdout).trim()),
-        200
-    );
+    assert_eq!(database.sql(right), "t", "--days 1");
+    let token = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(place.status(TOPICS, token.trim()), 200);
 }
 
 #[test]
@@ -106,33 +94,20 @@ fn everything_goes_on(place: &Place, offset: &str) {
     );
     place.delete(deleted);
     assert_eq!(place.status(TOPICS, &long), 200);
-    let mut stream = place.open(STREAM, &place.admin);
-    let mut mirror = Mirror::default();
-    mirror.take(&stream.event());
+    let mut watched = Watched::new(place.open(STREAM, &place.admin));
+    watched.take();
     place.clock.set(offset);
     // Later, on SQLite, is later for everything: there the database's clock was set.
-    let (theirs, later) = (place.node.database.is_postgres(), offset.starts_with('+'));
-    let lasts = theirs || !later;
+    let lasts = place.node.database.is_postgres() || !offset.starts_with('+');
     assert_eq!(place.restore(deleted) == 200, lasts, "undo from before");
     assert_eq!(
         place.status(TOPICS, &long) == 200,
         lasts,
         "a token from before"
     );
-    assert_eq!(
-        place.node.get(&format!("{TOPICS}?limit=1")).status,
-        404,
-        "the board is still private"
-    );
-    if lasts {
-        assert_eq!(
-            place.node.stream(&ticket).event().name,
-            "snapshot",
-            "a ticket from before"
-        );
-    } else {
-        assert_eq!(place.node.get(&ticket).status, 401, "a ticket from before");
-    }
+    assert_ticket_lasts(place, &ticket, lasts);
+    let page = place.node.get(&format!("{TOPICS}?limit=1"));
+    assert_eq!(page.status, 404, "the board is still private");
     place.post("after the step");
     assert!(
         place
@@ -142,8 +117,17 @@ fn everything_goes_on(place: &Place, offset: &str) {
         "since=10m"
     );
     place.everything_works();
-    while !mirror.comments().contains(&"after the step") {
-        mirror.take(&stream.event());
+    while !watched.mirror.comments().contains(&"after the step") {
+        watched.take();
+    }
+}
+
+fn assert_ticket_lasts(place: &Place, ticket: &str, lasts: bool) {
+    if lasts {
+        let first = place.node.stream(ticket).event();
+        assert_eq!(first.name, "snapshot", "a ticket from before");
+    } else {
+        assert_eq!(place.node.get(ticket).status, 401, "a ticket from before");
     }
 }
 
@@ -161,11 +145,7 @@ fn what_was_seen_to_be_over_stays_over(database: Database) {
         .database
         .sql(&format!("UPDATE tickets SET made_at = {age};"));
     assert_eq!(place.node.get(&ticket).status, 401, "too late");
-    let began = Instant::now();
-    while place.status(TOPICS, &token) == 200 {
-        assert!(began.elapsed() < Duration::from_secs(5), "it does not end");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    await_status(&place, &token, 401, Duration::from_secs(5), "it has ended");
     place.clock.set("-2d");
     assert_eq!(place.status(TOPICS, &token), 401, "the token is good again");
     assert_eq!(
@@ -173,7 +153,7 @@ fn what_was_seen_to_be_over_stays_over(database: Database) {
         401,
         "the ticket is good again"
     );
-    // Who puts its end off means it.
+    // An administrator who puts its end off means it.
     let later = if place.node.database.is_postgres() {
         "now() + interval '1 hour'"
     } else {
@@ -182,12 +162,15 @@ fn what_was_seen_to_be_over_stays_over(database: Database) {
     place.node.database.sql(&format!(
         "UPDATE tokens SET expires_at = {later} WHERE expires_at IS NOT NULL;"
     ));
+    let at_most = Duration::from_secs(3);
+    await_status(&place, &token, 200, at_most, "its end was put off");
+}
+
+#[track_caller]
+fn await_status(place: &Place, token: &str, status: u16, at_most: Duration, why: &str) {
     let began = Instant::now();
-    while place.status(TOPICS, &token) != 200 {
-        assert!(
-            began.elapsed() < Duration::from_secs(3),
-            "its end was put off"
-        );
+    while place.status(TOPICS, token) != status {
+        assert!(began.elapsed() < at_most, "no {status}: {why}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -226,27 +209,23 @@ fn what_only_counts_time_does_not_look_at_the_clock(database: Database) {
     stream.event();
     for offset in ["+2d", "-2d"] {
         while node.send("POST", "/", "text/plain", "x").status == 201 {}
-        let began = Instant::now();
         clock.set(offset);
-        let mut posts = 0;
-        while began.elapsed() < Duration::from_millis(2_500) {
-            posts += u32::from(node.send("POST", "/", "text/plain", "x").status == 201);
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        assert!(
-            (1..=3).contains(&posts),
-            "{posts} posts in 2.5 s, one a second is allowed ({offset})"
-        );
+        assert_one_post_a_second(&node, offset);
         while stream.raw(Duration::from_millis(10)).is_some() {}
-        let began = Instant::now();
-        while !stream
-            .raw(Duration::from_secs(3))
-            .expect("a heartbeat")
-            .comment
-        {}
-        assert!(
-            began.elapsed() < Duration::from_secs(3),
-            "a heartbeat ({offset})"
-        );
+        let (began, at_most) = (Instant::now(), Duration::from_secs(3));
+        while !stream.raw(at_most).expect("a heartbeat").comment {}
+        assert!(began.elapsed() < at_most, "a heartbeat ({offset})");
     }
+}
+
+fn assert_one_post_a_second(node: &Node, offset: &str) {
+    let (began, mut posts) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(2_500) {
+        posts += u32::from(node.send("POST", "/", "text/plain", "x").status == 201);
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(
+        (1..=3).contains(&posts),
+        "{posts} posts in 2.5 s, one a second is allowed ({offset})"
+    );
 }

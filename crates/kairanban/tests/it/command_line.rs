@@ -1,6 +1,6 @@
 //! The command line, and how the program starts.
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use crate::node::{Database, Node, program};
 
@@ -14,8 +14,8 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String
         .envs(environment.iter().copied())
         .output()
         .expect("the program");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (status.code(), text(stdout), text(stderr))
+    let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+    (status.code(), out, err)
 }
 
 #[test]
@@ -94,27 +94,25 @@ fn configuration_is_printed_checked_and_keeps_secrets() {
         code == Some(78) && err.contains("KAIRANBAN_LIMITS__NOTHING"),
         "{err}"
     );
+}
+
+#[test]
+fn checking_the_configuration_makes_nothing() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "[board]\ntopics_max = 7\n").expect("written");
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("a.db").display());
-    let arguments = [
-        "config",
-        "check",
-        "--config",
-        &file.path().to_string_lossy(),
-        "--database-url",
-        &url,
-    ];
+    let path = file.path().to_string_lossy();
+    let arguments = ["config", "check", "--config", &path, "--database-url", &url];
     let (code, out, _) = run(&arguments, &[]);
-    assert!(
-        std::fs::read_dir(folder.path())
-            .expect("a folder")
-            .next()
-            .is_none(),
-        "checking makes nothing"
-    );
+    assert_empty(folder.path());
     assert!(code == Some(0) && out.contains("topics_max: 7"), "{out}");
+}
+
+#[track_caller]
+fn assert_empty(folder: &Path) {
+    let mut entries = std::fs::read_dir(folder).expect("a folder");
+    assert!(entries.next().is_none(), "something was made");
 }
 
 #[test]
@@ -181,30 +179,16 @@ fn a_command_for_tokens_makes_no_database() {
     let path = folder.path().join("a.db").display().to_string();
     let url = format!("sqlite://{path}");
     let create = [
-        "token",
-        "create",
-        "--scope",
-        "admin",
-        "--database-url",
-        &url,
-    ];
+        &["token", "create", "--scope", "admin"][..],
+        &["--database-url", &url],
+    ]
+    .concat();
     let (code, out, err) = run(&create, &[]);
     assert!(
         code == Some(78) && out.is_empty() && err.contains(&path) && err.contains("no such file"),
         "{err}"
     );
-    assert!(
-        std::fs::read_dir(folder.path())
-            .expect("a folder")
-            .next()
-            .is_none()
-    );
-    let database = Database::postgres();
-    let (code, _, err) = run(&["token", "list", "--database-url", &database.url()], &[]);
-    assert!(
-        code == Some(78) && err.contains("kairanban migrate"),
-        "{err}"
-    );
+    assert_empty(folder.path());
     assert_eq!(
         run(&["migrate", "--database-url", &url], &[]).0,
         Some(0),
@@ -214,6 +198,16 @@ fn a_command_for_tokens_makes_no_database() {
     assert!(
         code == Some(0) && out.lines().count() == 1 && err.contains(&path),
         "{out}{err}"
+    );
+}
+
+#[test]
+fn a_command_for_tokens_does_not_migrate_a_database() {
+    let database = Database::postgres();
+    let (code, _, err) = run(&["token", "list", "--database-url", &database.url()], &[]);
+    assert!(
+        code == Some(78) && err.contains("kairanban migrate"),
+        "{err}"
     );
 }
 
@@ -234,7 +228,7 @@ fn a_private_board_is_hinted_at_to_those_without_a_token() {
     }
 }
 
-/// Whoever cannot wait for the drain asks again.
+/// An operator who cannot wait for the drain asks again.
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut node = Node::start_with(

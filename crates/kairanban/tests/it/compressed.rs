@@ -9,6 +9,7 @@ use flate2::{Decompress, FlushDecompress, read::GzDecoder};
 
 use crate::{
     node::{Database, Node},
+    sse::Reader,
     wire,
 };
 
@@ -45,6 +46,19 @@ impl Unpacking {
             packed: Vec::new(),
             text: String::new(),
         }
+    }
+
+    /// Reads to the end of the stream, which has the right sum.
+    fn ends_well(mut self) {
+        self.until("shutdown");
+        while let Some(chunk) = wire::read_chunk(&mut self.input) {
+            self.packed.extend(chunk);
+        }
+        let mut whole = String::new();
+        GzDecoder::new(self.packed.as_slice())
+            .read_to_string(&mut whole)
+            .expect("its end, with the right sum");
+        assert!(whole.ends_with('\n'), "{whole:?}");
     }
 
     fn until(&mut self, wanted: &str) {
@@ -96,72 +110,63 @@ fn a_compressed_stream_says_the_same_at_once() {
         }
     }
     node.terminate();
-    for mut stream in packed {
-        stream.until("shutdown");
-        while let Some(chunk) = wire::read_chunk(&mut stream.input) {
-            stream.packed.extend(chunk);
-        }
-        let mut whole = String::new();
-        GzDecoder::new(stream.packed.as_slice())
-            .read_to_string(&mut whole)
-            .expect("its end, with the right sum");
-        assert!(whole.ends_with('\n'), "{whole:?}");
-    }
+    packed.into_iter().for_each(Unpacking::ends_well);
 }
 
 #[test]
-fn nobody_is_sent_gzip_unasked() {
+fn no_client_is_sent_gzip_unasked() {
     let node = Node::start(Database::sqlite());
-    let head = |path: &str, accept: &str| {
-        let mut connection = wire::connect(node.address);
-        connection
-            .write_all(&wire::message(
-                "GET",
-                path,
-                &[("Accept-Encoding", accept)],
-                b"",
-            ))
-            .expect("sent");
-        wire::read_head(&mut BufReader::new(connection))
-            .1
-            .to_lowercase()
-    };
     for (path, accept) in [
         ("/b/main/stream", "gzip"),
         ("/b/main/stream?compress=gzip", "identity"),
     ] {
+        let stream = Reader::open(node.address, path, &[("Accept-Encoding", accept)]);
+        let head = stream.head.to_lowercase();
         assert!(
-            head(path, accept).contains("content-encoding: identity"),
+            head.contains("content-encoding: identity"),
             "{path} {accept}"
         );
     }
     assert_eq!(node.get("/b/main/stream?compress=zip").status, 400);
 }
 
-#[test]
-fn a_list_is_sent_within_gzip_to_who_asks() {
+const LIST: &str = "/api/v1/boards/main/topics";
+
+/// A node with a list that is long enough to be packed.
+fn node_with_a_list() -> Node {
     let node = Node::start(Database::sqlite());
     for n in 0..20 {
         node.post(&format!("回覧 {n}"));
     }
-    let path = "/api/v1/boards/main/topics";
-    let plain = node.get(path);
-    assert_eq!(
-        (plain.header("content-encoding"), plain.header("vary")),
-        (None, Some("Accept, Accept-Encoding"))
-    );
+    node
+}
+
+/// The list within gzip: the head of the answer, and the packed body.
+fn packed_list(node: &Node) -> (String, Vec<u8>) {
     let mut socket = wire::connect(node.address);
     let asked = [
         ("Accept-Encoding", "br, gzip;q=0.5"),
         ("Connection", "close"),
     ];
     socket
-        .write_all(&wire::message("GET", path, &asked, b""))
+        .write_all(&wire::message("GET", LIST, &asked, b""))
         .expect("sent");
     let mut input = BufReader::new(socket);
     let (_, head) = wire::read_head(&mut input);
     let mut packed = Vec::new();
     input.read_to_end(&mut packed).expect("a body");
+    (head, packed)
+}
+
+#[test]
+fn a_list_is_sent_within_gzip_to_who_asks() {
+    let node = node_with_a_list();
+    let plain = node.get(LIST);
+    assert_eq!(
+        (plain.header("content-encoding"), plain.header("vary")),
+        (None, Some("Accept, Accept-Encoding"))
+    );
+    let (_, packed) = packed_list(&node);
     let mut text = String::new();
     GzDecoder::new(&packed[..])
         .read_to_string(&mut text)
@@ -172,7 +177,16 @@ fn a_list_is_sent_within_gzip_to_who_asks() {
         packed.len(),
         text.len()
     );
-    // What one has in one form one has in the other.
+    let none = [("Accept-Encoding", "gzip;q=0, identity")];
+    assert_eq!(node.get_with(LIST, &none).body, plain.body);
+}
+
+/// What a client has in one form it has in the other.
+#[test]
+fn the_tag_of_a_list_within_gzip_is_known_in_either_form() {
+    let node = node_with_a_list();
+    let plain = node.get(LIST);
+    let (head, _) = packed_list(&node);
     let tag = head
         .lines()
         .find_map(|line| line.strip_prefix("etag: "))
@@ -186,8 +200,6 @@ fn a_list_is_sent_within_gzip_to_who_asks() {
     );
     for accepted in ["gzip", "identity"] {
         let known = [("If-None-Match", tag), ("Accept-Encoding", accepted)];
-        assert_eq!(node.get_with(path, &known).status, 304, "{accepted}");
+        assert_eq!(node.get_with(LIST, &known).status, 304, "{accepted}");
     }
-    let none = [("Accept-Encoding", "gzip;q=0, identity")];
-    assert_eq!(node.get_with(path, &none).body, plain.body);
 }

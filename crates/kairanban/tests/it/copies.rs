@@ -1,4 +1,4 @@
-//! Lists that the servers share in Redis: what somebody else puts there is not believed.
+//! Lists that the servers share in Redis: what another program puts there is not believed.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -15,10 +15,10 @@ use crate::{
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// Redis by hand, in bytes.
-struct Redis(BufReader<TcpStream>);
+/// A client of Redis for values that are no text.
+struct BytesClient(BufReader<TcpStream>);
 
-impl Redis {
+impl BytesClient {
     fn connect(url: &str) -> Self {
         let connection = TcpStream::connect(url.trim_start_matches("redis://")).expect("Redis");
         connection
@@ -162,58 +162,65 @@ impl Servers {
     }
 }
 
-#[test]
-fn a_copy_that_was_tampered_with_is_ignored_and_said_once() {
-    let servers = Servers::new(KEY);
-    let (_server, list) = servers.with_a_private_board();
-    let (mut redis, key) = (Redis::connect(&servers.redis), servers.copy_of("secret"));
-    let good = redis.wait_for(&key);
-    let text = String::from_utf8_lossy(&good).into_owned();
-    assert!(text.contains("only for us"), "{text}");
-    let find = |what: &[u8]| {
-        good.windows(what.len())
-            .position(|window| window == what)
-            .expect("the text")
-    };
-    let at = find(b"only for us");
-    let mut forged = good.clone();
+/// Changes a good copy in each way.
+fn tampered(good: &[u8]) -> [(&'static str, Vec<u8>); 7] {
+    let secret = b"only for us";
+    let at = good
+        .windows(secret.len())
+        .position(|window| window == secret)
+        .expect("the text");
+    let mut forged = good.to_vec();
     forged[at..at + 4].copy_from_slice(b"lies");
-    let mut unsigned = good.clone();
+    let mut unsigned = good.to_vec();
     unsigned.drain(..32);
-    let deep = [b"[".repeat(90_000), b"]".repeat(90_000)].concat();
-    for (what, bytes) in [
+    [
         ("forged", forged),
         ("unsigned", unsigned),
         ("cut", good[..good.len() - 9].to_vec()),
         ("cut within the signature", good[..20].to_vec()),
         ("one byte", vec![0]),
-        ("huge", [&good[..], &vec![b' '; 200_000_000]].concat()),
-        ("deep", deep),
-        ("of another board", {
-            let mut other = servers.start();
-            servers.list(&mut other, "main");
-            redis.wait_for(&servers.copy_of("main"))
-        }),
-    ] {
+        ("huge", [good, &vec![b' '; 200_000_000]].concat()),
+        ("deep", [b"[".repeat(90_000), b"]".repeat(90_000)].concat()),
+    ]
+}
+
+/// Waits until the server has said that it ignored a copy; it says so once.
+#[track_caller]
+fn assert_said_once(server: &mut Logged, what: &str) {
+    // Lines are written by a thread of their own.
+    server.until(what, |server| {
+        server.err().contains("ignored a list in Redis")
+    });
+    let said = server.err();
+    let ignored = said.matches("ignored a list in Redis").count();
+    assert_eq!(ignored, 1, "{what}: {said}");
+    let warnings = said
+        .lines()
+        .filter(|line| line.contains("WARN") && !line.contains("open to other users"))
+        .count();
+    assert!(warnings <= 1, "{what}: {said}");
+}
+
+#[test]
+fn a_copy_that_was_tampered_with_is_ignored_and_said_once() {
+    let servers = Servers::new(KEY);
+    let (_server, list) = servers.with_a_private_board();
+    let (mut redis, key) = (
+        BytesClient::connect(&servers.redis),
+        servers.copy_of("secret"),
+    );
+    let good = redis.wait_for(&key);
+    let text = String::from_utf8_lossy(&good).into_owned();
+    assert!(text.contains("only for us"), "{text}");
+    let mut other = servers.start();
+    servers.list(&mut other, "main");
+    let of_another_board = redis.wait_for(&servers.copy_of("main"));
+    let copies = tampered(&good).into_iter();
+    for (what, bytes) in copies.chain([("of another board", of_another_board)]) {
         redis.ask(&[b"SET", key.as_bytes(), &bytes]);
         let mut server = servers.start();
         assert_eq!(servers.list(&mut server, "secret"), list, "{what}");
-        // Lines are written by a thread of their own.
-        server.until(what, |server| {
-            server.err().contains("ignored a list in Redis")
-        });
-        assert_eq!(
-            server.err().matches("ignored a list in Redis").count(),
-            1,
-            "{what}: {}",
-            server.err()
-        );
-        let warnings = server
-            .err()
-            .lines()
-            .filter(|line| line.contains("WARN") && !line.contains("open to other users"))
-            .count();
-        assert!(warnings <= 1, "{what}: {}", server.err());
+        assert_said_once(&mut server, what);
         // The server puts a good one there again.
         let deadline = Instant::now() + wire::PATIENCE;
         while redis.get(&key).as_deref() != Some(&good[..]) {
@@ -235,13 +242,13 @@ fn without_a_key_no_board_that_needs_a_token_is_shared() {
         "{}",
         server.err()
     );
-    let mut redis = Redis::connect(&servers.redis);
+    let mut redis = BytesClient::connect(&servers.redis);
     // An open board is there, so a private one would be by now.
     let mut other = servers.start();
     servers.list(&mut other, "main");
     redis.wait_for(&servers.copy_of("main"));
     assert_eq!(redis.get(&servers.copy_of("secret")), None);
-    // Nor is one read that somebody put there.
+    // Nor is one read that another program put there.
     let open = String::from_utf8(redis.wait_for(&servers.copy_of("main"))).expect("JSON");
     redis.ask(&[
         b"SET",
@@ -263,6 +270,6 @@ fn a_list_that_is_too_long_is_not_put_there() {
     assert!(servers.list(&mut server, "main").len() > 100_000 || !server.err().is_empty());
     let mut fresh = servers.start();
     assert!(servers.list(&mut fresh, "main").len() > 100_000);
-    let found = Redis::connect(&servers.redis).get(&servers.copy_of("main"));
+    let found = BytesClient::connect(&servers.redis).get(&servers.copy_of("main"));
     assert!(found.is_none_or(|found| found.len() <= 100_000));
 }

@@ -1,6 +1,7 @@
 //! Crashes, resets and races: what was acknowledged is there, what was committed is shown.
 
 use std::{
+    collections::VecDeque,
     io::Write as _,
     net::SocketAddr,
     sync::{
@@ -11,10 +12,12 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::{
     node::{Database, Node},
     oracle::link,
-    sse::{Event, Mirror, Reader},
+    sse::{Event, Reader, Watched},
     wire::{self, Answer, PATIENCE},
 };
 
@@ -28,99 +31,90 @@ crate::on_both!(
 
 const PATCHES: &str = "/b/main/stream?format=patch";
 
-fn a_kill_during_a_burst_loses_and_doubles_nothing(database: Database) {
-    let mut node = Node::start(database);
-    let mut stream = node.stream(PATCHES);
-    let mut mirror = Mirror::default();
-    mirror.take(&stream.event());
-    for round in 0..5 {
-        let (acknowledged, address) = (Arc::new(Mutex::new(Vec::new())), node.address);
-        let writers: Vec<_> = (0..4)
-            .map(|writer| {
-                let acknowledged = Arc::clone(&acknowledged);
-                thread::spawn(move || {
-                    for n in 0.. {
-                        let comment = format!("{round}-{writer}-{n}");
-                        // The server is killed under this; what was not answered is not counted.
-                        let posted = std::panic::catch_unwind(|| {
-                            wire::request(
-                                address,
-                                "POST",
-                                "/",
-                                &[("Content-Type", "text/plain")],
-                                comment.as_bytes(),
-                            )
-                            .status
-                        });
-                        match posted {
-                            Ok(201) => acknowledged.lock().expect("a lock").push(comment),
-                            _ => return,
-                        }
-                    }
-                })
-            })
-            .collect();
-        while acknowledged.lock().expect("a lock").len() < 20 {
-            mirror.take(&stream.event());
-        }
-        node.kill();
-        // What it still sent counts as seen.
-        while let Some(event) = stream.raw(Duration::from_secs(1)) {
-            mirror.take(&event);
-        }
-        writers
-            .into_iter()
-            .for_each(|writer| writer.join().expect("a writer"));
-        node.restart();
-        // The reader comes back with its cursor and is told the rest; digests are checked on the way.
-        stream = node.resume(PATCHES, &mirror.cursor);
-        let committed = node.get("/api/v1/boards/main/topics").json();
-        let committed: Vec<_> = committed["topics"]
-            .as_array()
-            .expect("topics")
-            .iter()
-            .filter_map(|topic| topic["comment"].as_str())
-            .collect();
-        while mirror.comments() != committed {
-            mirror.take(&stream.event());
-        }
-        let acknowledged = acknowledged.lock().expect("a lock");
-        for comment in acknowledged.iter() {
-            assert_eq!(
-                committed.iter().filter(|there| *there == comment).count(),
-                1,
-                "{comment} was acknowledged"
-            );
+/// Posts one comment after another until the server is killed under it; what was not answered is not counted.
+fn post_until_killed(address: SocketAddr, writer: &str, acknowledged: &Mutex<Vec<String>>) {
+    for n in 0.. {
+        let comment = format!("{writer}-{n}");
+        let posted = std::panic::catch_unwind(|| wire::post(address, &comment).status);
+        match posted {
+            Ok(201) => acknowledged.lock().expect("a lock").push(comment),
+            _ => return,
         }
     }
 }
 
+/// The comments of the list, in order.
+fn listed(list: &Value) -> Vec<&str> {
+    let topics = list["topics"].as_array().expect("topics").iter();
+    topics
+        .filter_map(|topic| topic["comment"].as_str())
+        .collect()
+}
+
+/// Kills the node while four writers post. Returns the comments that were acknowledged.
+fn kill_during_a_burst(node: &mut Node, watched: &mut Watched, round: usize) -> Vec<String> {
+    let (acknowledged, address) = (Arc::new(Mutex::new(Vec::new())), node.address);
+    let writers = [0, 1, 2, 3].map(|writer| {
+        let (acknowledged, name) = (Arc::clone(&acknowledged), format!("{round}-{writer}"));
+        thread::spawn(move || post_until_killed(address, &name, &acknowledged))
+    });
+    while acknowledged.lock().expect("a lock").len() < 20 {
+        watched.take();
+    }
+    node.kill();
+    // What it still sent counts as seen.
+    while let Some(event) = watched.stream.raw(Duration::from_secs(1)) {
+        watched.mirror.take(&event);
+    }
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    acknowledged.lock().expect("a lock").clone()
+}
+
+fn a_kill_during_a_burst_loses_and_doubles_nothing(database: Database) {
+    let mut node = Node::start(database);
+    let mut watched = Watched::new(node.stream(PATCHES));
+    watched.take();
+    for round in 0..5 {
+        let acknowledged = kill_during_a_burst(&mut node, &mut watched, round);
+        node.restart();
+        // The reader comes back with its cursor and is sent the rest; digests are checked on the way.
+        watched.stream = node.resume(PATCHES, &watched.mirror.cursor);
+        let list = node.get("/api/v1/boards/main/topics").json();
+        let committed = listed(&list);
+        watched.shows(&committed);
+        for comment in acknowledged {
+            let shown = committed.iter().filter(|shown| **shown == comment);
+            assert_eq!(shown.count(), 1, "{comment} was acknowledged");
+        }
+    }
+}
+
+/// Posts, and sends a reset instead of reading the answer.
+fn post_and_reset(address: SocketAddr, comment: &str) {
+    let mut connection = wire::connect(address);
+    let headers = [("Content-Type", "text/plain")];
+    connection
+        .write_all(&wire::message("POST", "/", &headers, comment.as_bytes()))
+        .expect("sent");
+    // Closing with a linger of zero sends a reset instead of an end.
+    socket2::SockRef::from(&connection)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+}
+
 fn a_client_that_resets_after_posting_is_shown_or_not_committed(database: Database) {
     let node = Node::start(database);
-    let mut stream = node.stream(PATCHES);
-    let mut mirror = Mirror::default();
-    mirror.take(&stream.event());
+    let mut watched = Watched::new(node.stream(PATCHES));
+    watched.take();
     for n in 0..60 {
-        let mut connection = wire::connect(node.address);
-        let body = format!("reset-{n}");
-        connection
-            .write_all(&wire::message(
-                "POST",
-                "/",
-                &[("Content-Type", "text/plain")],
-                body.as_bytes(),
-            ))
-            .expect("sent");
-        // Closing with a linger of zero sends a reset instead of an end.
-        socket2::SockRef::from(&connection)
-            .set_linger(Some(Duration::ZERO))
-            .expect("an option");
-        drop(connection);
+        post_and_reset(node.address, &format!("reset-{n}"));
     }
     // A write that comes after them all: once it is shown, so must be everything committed before.
     let last = node.post("last");
-    while !mirror.topics.contains_key(&last) {
-        mirror.take(&stream.event());
+    while !watched.mirror.topics.contains_key(&last) {
+        watched.take();
     }
     let committed = node.database.sql("SELECT count(*) FROM topics;");
     let committed: usize = committed
@@ -128,17 +122,17 @@ fn a_client_that_resets_after_posting_is_shown_or_not_committed(database: Databa
         .last()
         .and_then(|count| count.parse().ok())
         .expect("a count");
-    while mirror.topics.len() < committed {
-        mirror.take(&stream.event());
+    while watched.mirror.topics.len() < committed {
+        watched.take();
     }
-    assert_eq!(mirror.topics.len(), committed);
+    assert_eq!(watched.mirror.topics.len(), committed);
 }
 
 fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
     let node = Node::start(database);
     let first = node.post("start");
     let mut readers: Vec<_> = (0..10)
-        .map(|_| (node.stream(PATCHES), Mirror::default()))
+        .map(|_| Watched::new(node.stream(PATCHES)))
         .collect();
     thread::scope(|scope| {
         for writer in 0..4 {
@@ -156,18 +150,12 @@ fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
     node.post("end");
     let last = node.get("/api/v1/boards/main/topics").json();
     assert_eq!(last["topics"].as_array().map(Vec::len), Some(62));
-    for (stream, mirror) in &mut readers {
-        while mirror.revision < last["revision"].as_u64().expect("a revision") {
-            mirror.take(&stream.event());
+    for watched in &mut readers {
+        while watched.mirror.revision < last["revision"].as_u64().expect("a revision") {
+            watched.take();
         }
-        let shown: Vec<_> = last["topics"]
-            .as_array()
-            .expect("topics")
-            .iter()
-            .filter_map(|topic| topic["comment"].as_str())
-            .collect();
-        assert_eq!(mirror.comments(), shown);
-        assert_eq!(mirror.topics[&first].1, "edit 9");
+        assert_eq!(watched.mirror.comments(), listed(&last));
+        assert_eq!(watched.mirror.topics[&first].1, "edit 9");
     }
 }
 
@@ -183,27 +171,58 @@ fn no_update_falls_between_snapshot_and_subscription(database: Database) {
             }
             last
         });
-        let mut readers = Vec::new();
+        let mut readers = VecDeque::new();
         for _ in 0..60 {
-            let mut stream = node.stream(PATCHES);
-            let mut mirror = Mirror::default();
-            mirror.take(&stream.event());
-            readers.push((stream, mirror));
+            let mut watched = Watched::new(node.stream(PATCHES));
+            watched.take();
+            readers.push_back(watched);
             if readers.len() > 20 {
-                readers.remove(0);
+                readers.pop_front();
             }
         }
         stop.store(true, Ordering::Relaxed);
         let last = writer.join().expect("the writer");
-        for (stream, mirror) in &mut readers {
-            while !mirror.topics.contains_key(&last) {
-                let event = stream.raw(PATIENCE).expect("an event");
-                mirror.take(&event);
+        for watched in &mut readers {
+            while !watched.mirror.topics.contains_key(&last) {
+                let event = watched.stream.raw(PATIENCE).expect("an event");
+                watched.mirror.take(&event);
             }
-            let ids: Vec<_> = mirror.topics.keys().copied().collect();
+            let ids: Vec<_> = watched.mirror.topics.keys().copied().collect();
             assert!(
                 ids.windows(2).all(|pair| pair[1] == pair[0] + 1),
                 "a hole: {ids:?}"
+            );
+        }
+    });
+}
+
+/// Posts, also while there is no server.
+fn post_until(is_over: &AtomicBool, address: SocketAddr, writer: usize) {
+    for n in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+        if link::post(address, &format!("{writer}-{n}")).is_none() {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Restarts the node while readers wait for it, or ask it until it is there; each gets the list.
+fn restart_under_readers(node: &mut Node) {
+    let address = node.address;
+    node.kill();
+    thread::scope(|scope| {
+        let streams =
+            [(); 4].map(|()| scope.spawn(move || once_there(address, || first_event(address))));
+        let lists = [(); 4].map(|()| scope.spawn(move || once_there(address, || list(address))));
+        node.restart_at_the_same_address();
+        for stream in streams {
+            let event = stream.join().expect("a reader");
+            assert_eq!(event.name, "snapshot", "{event:?}");
+        }
+        for list in lists {
+            let answer = list.join().expect("a reader");
+            assert!(
+                answer.status == 200 && answer.header("kairanban-stale-since").is_none(),
+                "{answer:?}"
             );
         }
     });
@@ -226,35 +245,10 @@ fn a_server_that_starts_under_posts_refuses_no_reader(database: Database) {
         let _over = SetOnDrop(&is_over);
         for writer in 0..8 {
             let is_over = &is_over;
-            scope.spawn(move || {
-                for n in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                    if link::post(address, &format!("{writer}-{n}")).is_none() {
-                        thread::park_timeout(Duration::from_millis(5));
-                    }
-                }
-            });
+            scope.spawn(move || post_until(is_over, address, writer));
         }
         for _ in 0..5 {
-            node.kill();
-            // They wait for the server, or ask it until it is there.
-            let streams: Vec<_> = (0..4)
-                .map(|_| scope.spawn(move || once_there(address, || first_event(address))))
-                .collect();
-            let lists: Vec<_> = (0..4)
-                .map(|_| scope.spawn(move || once_there(address, || list(address))))
-                .collect();
-            node.restart_at_the_same_address();
-            for stream in streams {
-                let event = stream.join().expect("a reader");
-                assert_eq!(event.name, "snapshot", "{event:?}");
-            }
-            for list in lists {
-                let answer = list.join().expect("a reader");
-                assert!(
-                    answer.status == 200 && answer.header("kairanban-stale-since").is_none(),
-                    "{answer:?}"
-                );
-            }
+            restart_under_readers(&mut node);
         }
     });
 }

@@ -9,46 +9,57 @@ use std::{
 use crate::node::{Database, Node};
 
 const READERS: usize = 1_000;
+const STREAMS_OF_A_CLIENT: (&str, &str) = ("LIMITS__STREAMS_PER_CLIENT_MAX", "2000");
+
+/// How often statements of a kind were called, by what their text matches.
+fn calls(database: &Database, text_matches: &str) -> usize {
+    let count = database.sql(&format!(
+        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements \
+         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND query ILIKE 'select%' AND {text_matches};"
+    ));
+    count.parse().expect("a count")
+}
+
+/// How often topics were read, but not by the writer.
+fn reads(database: &Database) -> usize {
+    calls(
+        database,
+        "query ILIKE '%\"topics\"%' AND query NOT ILIKE '%\"topics\".\"id\" = ANY%'",
+    )
+}
+
+/// How often the slow poll, which finds nothing, may have read.
+fn polls(since: Instant) -> usize {
+    usize::try_from(since.elapsed().as_millis() / 1_500).expect("a short time") + 1
+}
 
 #[test]
 fn one_post_reaches_a_thousand_without_being_read_back() {
-    let node = Node::start_with(
-        Database::postgres(),
-        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
-    );
+    let node = Node::start_with(Database::postgres(), &[STREAMS_OF_A_CLIENT]);
     let database = &node.database;
     database.sql("CREATE EXTENSION pg_stat_statements;");
-    // Calls of statements that read topics, but not of the writer's own.
-    let reads = || {
-        let text = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = \
-            (SELECT oid FROM pg_database WHERE \
-                    datname = current_database()) AND query ILIKE 'select%' \
-                    AND query ILIKE '%\"topics\"%' \
-                    AND query NOT ILIKE '%\"topics\".\"id\" = ANY%';";
-        database.sql(text).parse::<u64>().expect("a count")
-    };
-    let cold = reads();
+    let cold = reads(database);
     let mut streams: Vec<_> = (0..READERS)
         .map(|_| node.stream("/topic_stream/"))
         .collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
-    let polls = |since: Instant| since.elapsed().as_millis() as u64 / 1_500 + 1;
-    // Readers that arrive together cost one reading; the rest is the slow poll, which finds nothing.
+    // Readers that arrive together cost one reading.
     let connecting = Instant::now();
+    let read = reads(database) - cold;
     assert!(
-        reads() - cold <= 1 + polls(connecting) + 5,
-        "{} readings for {READERS} readers",
-        reads() - cold
+        read <= 1 + polls(connecting) + 5,
+        "{read} readings for {READERS} readers"
     );
 
-    let (before, began) = (reads(), Instant::now());
+    let (before, began) = (reads(database), Instant::now());
     node.post("to all");
     for stream in &mut streams {
         assert!(stream.event().data.contains("to all"));
     }
     let took = began.elapsed();
     // What this node commits, and nothing came between, it knows; only the slow poll reads.
-    let read = reads() - before;
+    let read = reads(database) - before;
     assert!(
         read <= polls(began),
         "{read} readings for one post in {took:?}"
@@ -63,38 +74,29 @@ fn one_post_reaches_a_thousand_without_being_read_back() {
 
 #[test]
 fn a_restart_costs_one_reading_a_board() {
-    const BOARDS: usize = 3;
-    let mut node = Node::start_with(
-        Database::postgres(),
-        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
-    );
+    const BOARDS: [&str; 3] = ["main", "b1", "b2"];
+    let mut node = Node::start_with(Database::postgres(), &[STREAMS_OF_A_CLIENT]);
     node.database.sql(
         "CREATE EXTENSION pg_stat_statements; INSERT INTO boards (name) VALUES ('b1'), ('b2');",
     );
-    let board = |n: usize| ["main", "b1", "b2"][n % BOARDS];
-    let cursors: Vec<_> = (0..BOARDS)
-        .map(|n| {
-            node.stream(&format!("/b/{}/stream?format=patch", board(n)))
-                .event()
-                .id
-                .expect("a cursor")
-        })
-        .collect();
-    for n in 0..BOARDS {
-        let posted = node.send("POST", &format!("/b/{}", board(n)), "text/plain", "missed");
+    let boards = BOARDS.map(|board| {
+        let path = format!("/b/{board}/stream?format=patch");
+        let cursor = node.stream(&path).event().id.expect("a cursor");
+        (path, cursor)
+    });
+    for board in BOARDS {
+        let posted = node.send("POST", &format!("/b/{board}"), "text/plain", "missed");
         assert_eq!(posted.status, 201);
     }
     node.kill();
     node.restart();
     node.database
         .sql("SELECT count(pg_stat_statements_reset());");
-    let mut streams: Vec<_> = (0..300)
-        .map(|n| {
-            node.resume(
-                &format!("/b/{}/stream?format=patch", board(n)),
-                &cursors[n % BOARDS],
-            )
-        })
+    let mut streams: Vec<_> = boards
+        .iter()
+        .cycle()
+        .take(300)
+        .map(|(path, cursor)| node.resume(path, cursor))
         .collect();
     for stream in &mut streams {
         let missed = stream.event();
@@ -103,18 +105,12 @@ fn a_restart_costs_one_reading_a_board() {
             "{missed:?}"
         );
     }
-    assert_eq!(lists_read(&node.database), BOARDS);
+    assert_eq!(lists_read(&node.database), BOARDS.len());
 }
 
-/// A list is read from the boards' side; the rest of what is asked is the log.
+/// How often a list was read: from the boards' side; the rest of what is asked is the log.
 fn lists_read(database: &Database) -> usize {
-    let count = database.sql(
-        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid \
-         FROM pg_database WHERE datname = \
-         current_database()) AND query ILIKE 'select%' \
-         AND query ILIKE '%from (\"boards\" left%topics%';",
-    );
-    count.parse().expect("a count")
+    calls(database, "query ILIKE '%from (\"boards\" left%topics%'")
 }
 
 #[test]
@@ -151,58 +147,51 @@ fn who_waits_for_the_database_waits_in_line() {
     asked.into_iter().for_each(answered_200);
 }
 
+/// Asks for a stream with the token number `n`.
+fn stream_with_token(n: usize) -> String {
+    format!("GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}")
+}
+
 #[test]
 fn a_crowd_with_tokens_comes_in_by_a_few_queries() {
     const CROWD: usize = 300;
-    let node = Node::start_with(
-        Database::postgres(),
-        &[("LIMITS__STREAMS_PER_CLIENT_MAX", "2000")],
-    );
+    let node = Node::start_with(Database::postgres(), &[STREAMS_OF_A_CLIENT]);
     node.database.sql(&format!(
         "CREATE EXTENSION pg_stat_statements; UPDATE boards SET read = 'token'; \
          INSERT INTO tokens (name, digest, scope)
          SELECT 't', encode(sha256(('secret' || n)::bytea), 'hex'), 'read' \
          FROM generate_series(1, {CROWD}) n"
     ));
-    let ask = |n| {
-        format!(
-            "GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}"
-        )
-    };
-    let streams = held_up(&node, "tokens", CROWD, |n| ask(n + 1));
+    let streams = held_up(&node, "tokens", CROWD, |n| stream_with_token(n + 1));
     streams.into_iter().for_each(answered_200);
-    let queries = node.database.sql(
-        "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = (SELECT oid \
-         FROM pg_database WHERE datname = \
-         current_database()) AND query ILIKE 'select%' AND query ILIKE '%\"tokens\".\"digest\"%'",
-    );
+    let queries = calls(&node.database, "query ILIKE '%\"tokens\".\"digest\"%'");
     assert!(
-        (1..CROWD / 10).contains(&queries.parse::<usize>().expect("a count")),
+        (1..CROWD / 10).contains(&queries),
         "{queries} queries for {CROWD} tokens"
     );
-    let mut stranger = TcpStream::connect(node.address).expect("a connection");
-    write!(stranger, "{}\r\n\r\n", ask(0)).expect("asked");
+    let mut stranger = ask(&node, &stream_with_token(0));
     assert!(answer(&mut stranger).starts_with("HTTP/1.1 401"));
 }
 
-/// Asks `count` times for what the database has to be asked, of which it gives nothing for half a second; the server needs
+fn ask(node: &Node, head: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(node.address).expect("a connection");
+    write!(connection, "{head}\r\n\r\n").expect("asked");
+    connection
+}
+
+/// Asks `count` times for what the database has to be asked, which does not answer for half a second; the server needs
 /// hardly more threads for that than it has connections.
 fn held_up(
     node: &Node,
     tables: &str,
     count: usize,
-    ask: impl Fn(usize) -> String,
+    head: impl Fn(usize) -> String,
 ) -> Vec<TcpStream> {
     const CONNECTIONS: usize = 8;
     let lock = node.database.lock(tables);
     let began = Instant::now();
-    let ask = |n| {
-        let mut connection = TcpStream::connect(node.address).expect("a connection");
-        write!(connection, "{}\r\n\r\n", ask(n)).expect("asked");
-        connection
-    };
     let before = node.threads();
-    let asked = (0..count).map(ask).collect();
+    let asked = (0..count).map(|n| ask(node, &head(n))).collect();
     while began.elapsed() < Duration::from_millis(500) {
         let threads = node.threads();
         assert!(
@@ -230,7 +219,7 @@ fn answer(connection: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head[..length]).into_owned()
 }
 
-/// Five thousand readers are sent away one after the other, and told to come back at different times.
+/// Five thousand readers are sent away one after the other, and get different times to come back at.
 #[test]
 fn a_drain_spreads_its_readers() {
     const MANY: usize = 5_000;
@@ -245,27 +234,14 @@ fn a_drain_spreads_its_readers() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let address = node.address;
-    let (back, took) = runtime.block_on(async {
-        let (begun, mut waits) = tokio::sync::mpsc::channel(MANY);
-        let readers: Vec<_> = (0..MANY)
-            .map(|_| tokio::spawn(comes_back(address, begun.clone())))
-            .collect();
-        for _ in 0..MANY {
-            waits.recv().await.expect("a reader");
-        }
-        node.terminate();
-        let began = Instant::now();
-        let mut back = Vec::new();
-        for reader in readers {
-            let (left, retry) = reader.await.expect("a reader");
-            back.push((left + retry).saturating_duration_since(began));
-        }
-        (back, began.elapsed())
-    });
+    let (back, took) = runtime.block_on(drained(&node, MANY));
     assert_eq!(node.end(Duration::from_secs(15)).1, Some(0));
-    let within = |second: u64| back.iter().filter(|at| at.as_secs() == second).count();
-    let spread: Vec<_> = (0..20).map(within).collect();
+    let mut spread = [0; 20];
+    for at in back {
+        if let Some(second) = spread.get_mut(at.as_secs() as usize) {
+            *second += 1;
+        }
+    }
     let most = spread.iter().max().expect("seconds");
     let report = format!(
         "drain: {MANY} readers gone within {took:.1?}, at most {most} of them back within one \
@@ -281,7 +257,26 @@ fn a_drain_spreads_its_readers() {
     );
 }
 
-/// Reads until the server ends the stream. Gives when that was, and for how long it says to stay away.
+/// Ends a node with `count` readers. Returns when each of them comes back, and how long it took until the last was gone.
+async fn drained(node: &Node, count: usize) -> (Vec<Duration>, Duration) {
+    let (begun, mut waits) = tokio::sync::mpsc::channel(count);
+    let readers: Vec<_> = (0..count)
+        .map(|_| tokio::spawn(comes_back(node.address, begun.clone())))
+        .collect();
+    for _ in 0..count {
+        waits.recv().await.expect("a reader");
+    }
+    node.terminate();
+    let began = Instant::now();
+    let mut back = Vec::new();
+    for reader in readers {
+        let (left, retry) = reader.await.expect("a reader");
+        back.push((left + retry).saturating_duration_since(began));
+    }
+    (back, began.elapsed())
+}
+
+/// Reads until the server ends the stream. Returns when that was, and for how long the server says to stay away.
 async fn comes_back(
     address: std::net::SocketAddr,
     begun: tokio::sync::mpsc::Sender<()>,
@@ -294,15 +289,15 @@ async fn comes_back(
         .write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: board.test\r\n\r\n")
         .await
         .expect("sent");
-    let (mut text, mut buffer, mut told) = (String::new(), [0; 2_048], false);
+    let (mut text, mut buffer, mut has_begun) = (String::new(), [0; 2_048], false);
     loop {
         let count = connection.read(&mut buffer).await.expect("read");
         if count == 0 {
             break;
         }
         text.push_str(std::str::from_utf8(&buffer[..count]).expect("text"));
-        if !told && text.contains("data: ") {
-            told = true;
+        if !has_begun && text.contains("data: ") {
+            has_begun = true;
             begun.send(()).await.expect("the test");
         }
         if text.contains(r#"{"reason":"shutdown"}"#) {

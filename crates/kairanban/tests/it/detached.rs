@@ -139,19 +139,21 @@ fn a_reader_to_whom_nothing_happens_takes_little_memory() {
         ("STREAM__DETACHED", "true"),
     ];
     let node = Node::start_with(Database::sqlite(), &settings);
-    let crowd = |count| {
-        (0..count)
-            .map(|_| ask(&node, "/b/main/stream?format=patch"))
-            .collect::<Vec<_>>()
-    };
     // What is made once is not counted.
-    drop(crowd(50));
+    drop(crowd(&node, 50));
     let before = memory_kib(&node);
-    let readers = crowd(READERS);
+    let readers = crowd(&node, READERS);
     let each = memory_kib(&node).saturating_sub(before) / READERS;
     drop(readers);
     // An ordinary body takes ten and more; a debug build of this one two to three.
     assert!(each < 6, "{each} KiB for each reader");
+}
+
+/// Readers of the board `main`.
+fn crowd(node: &Node, count: u64) -> Vec<BufReader<TcpStream>> {
+    (0..count)
+        .map(|_| ask(node, "/b/main/stream?format=patch"))
+        .collect()
 }
 
 fn memory_kib(node: &Node) -> u64 {

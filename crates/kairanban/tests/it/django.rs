@@ -74,8 +74,8 @@ impl Site {
         self.answer()
     }
 
-    fn topic(&mut self, step: Value) -> Seen {
-        Seen::of(&self.step(step))
+    fn topic(&mut self, step: Value) -> SeenTopic {
+        SeenTopic::of(&self.step(step))
     }
 }
 
@@ -87,31 +87,30 @@ impl Drop for Site {
     }
 }
 
-/// A topic as somebody sees it. JSON of Django has milliseconds.
+/// A topic as a program sees it. JSON of Django has milliseconds.
 #[derive(Clone, Debug, PartialEq)]
-struct Seen {
+struct SeenTopic {
     id: u64,
     comment: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl Seen {
+impl SeenTopic {
     fn of(topic: &Value) -> Self {
-        let time = |key: &str| {
-            let time = topic[key]
-                .as_str()
-                .and_then(|text| text.parse::<DateTime<Utc>>().ok());
-            time.unwrap_or_else(|| panic!("{key} of {topic}"))
-                .trunc_subsecs(3)
-        };
         Self {
             id: topic["id"].as_u64().expect("an id"),
             comment: topic["comment"].as_str().expect("a comment").to_owned(),
-            created_at: time("created_at"),
-            updated_at: time("updated_at"),
+            created_at: time_of(topic, "created_at"),
+            updated_at: time_of(topic, "updated_at"),
         }
     }
+}
+
+fn time_of(topic: &Value, key: &str) -> DateTime<Utc> {
+    let time: Option<DateTime<Utc>> = topic[key].as_str().and_then(|text| text.parse().ok());
+    time.unwrap_or_else(|| panic!("{key} of {topic}"))
+        .trunc_subsecs(3)
 }
 
 fn is_now(time: DateTime<Utc>) -> bool {
@@ -119,13 +118,13 @@ fn is_now(time: DateTime<Utc>) -> bool {
 }
 
 /// The board as REST shows it.
-fn shown(node: &Node) -> BTreeMap<u64, Seen> {
+fn shown(node: &Node) -> BTreeMap<u64, SeenTopic> {
     let list = node.get(TOPICS).json();
     list["topics"]
         .as_array()
         .expect("topics")
         .iter()
-        .map(Seen::of)
+        .map(SeenTopic::of)
         .map(|topic| (topic.id, topic))
         .collect()
 }
@@ -157,7 +156,7 @@ fn edited(node: &Node) -> Vec<u64> {
 }
 
 /// Waits until the board shows a topic so, or (without one) not at all.
-fn await_topic(node: &Node, id: u64, expected: Option<&Seen>) {
+fn await_topic(node: &Node, id: u64, expected: Option<&SeenTopic>) {
     let began = Instant::now();
     loop {
         let topics = shown(node);
@@ -226,7 +225,7 @@ struct Pair {
 
 impl Pair {
     /// Makes a topic by the form of its model, and one by its ORM if its model lets it: nothing but a comment.
-    fn make_topics(&mut self, model: &str) -> Vec<Seen> {
+    fn make_topics(&mut self, model: &str) -> Vec<SeenTopic> {
         let has_all_columns = model == "wholetopic";
         let form = if has_all_columns {
             json!({"comment": "new", "board": "1"})
@@ -253,7 +252,7 @@ impl Pair {
         made
     }
 
-    fn save_what_is_there(&mut self, model: &str, before: &Seen) {
+    fn save_what_is_there(&mut self, model: &str, before: &SeenTopic) {
         let saved = self.site.topic(json!(["save", model, before.id, {}]));
         assert_eq!(
             (&saved.comment, whole(&saved)),
@@ -267,7 +266,7 @@ impl Pair {
         await_topic(&self.node, before.id, Some(&saved));
     }
 
-    fn edit(&mut self, model: &str, before: &Seen) {
+    fn edit(&mut self, model: &str, before: &SeenTopic) {
         let step = json!(["save", model, before.id, {"comment": "changed"}]);
         let changed = self.site.topic(step);
         assert_eq!(
@@ -281,7 +280,7 @@ impl Pair {
     }
 
     /// Deletes the first topic alone, and the others with two of the server's at once.
-    fn delete(&mut self, model: &str, made: &[Seen]) {
+    fn delete(&mut self, model: &str, made: &[SeenTopic]) {
         self.site.step(json!(["delete", model, made[0].id]));
         await_topic(&self.node, made[0].id, None);
         let others = made[1..].iter().map(|topic| topic.id);
@@ -336,6 +335,6 @@ fn the_documented_models_are_in_use() {
 }
 
 /// A form shows a time to the second, and one that is edited by hand is saved so.
-fn whole(topic: &Seen) -> DateTime<Utc> {
+fn whole(topic: &SeenTopic) -> DateTime<Utc> {
     topic.created_at.trunc_subsecs(0)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     node::{Database, Node},
-    sse::{Mirror, Reader},
+    sse::Watched,
     wire::PATIENCE,
 };
 
@@ -19,15 +19,16 @@ crate::on_both!(
     what_triggers_do_to_our_own_posts_appears,
 );
 
-/// Reads until the mirror shows `expected`, within a second of `since`.
-fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], since: Instant) {
-    while mirror.comments() != expected {
-        let event = stream
+/// Reads until the list shows `expected`, within a second of `since`.
+fn await_comments(watched: &mut Watched, expected: &[&str], since: Instant) {
+    while watched.mirror.comments() != expected {
+        let event = watched
+            .stream
             .raw(Duration::from_secs(3))
-            .unwrap_or_else(|| panic!("{:?} instead of {expected:?}", mirror.comments()));
-        mirror.take(&event);
+            .unwrap_or_else(|| panic!("{:?} instead of {expected:?}", watched.mirror.comments()));
+        watched.mirror.take(&event);
         assert!(
-            !mirror.comments().contains(&"never"),
+            !watched.mirror.comments().contains(&"never"),
             "a rolled-back topic was shown"
         );
     }
@@ -38,72 +39,83 @@ fn await_comments(stream: &mut Reader, mirror: &mut Mirror, expected: &[&str], s
     );
 }
 
-fn watch(node: &Node, board: &str) -> (Reader, Mirror) {
-    let mut stream = node.stream(&format!("/b/{board}/stream?format=patch"));
-    let mut mirror = Mirror::default();
-    mirror.take(&stream.event());
-    (stream, mirror)
+fn watch(node: &Node, board: &str) -> Watched {
+    let mut watched = Watched::new(node.stream(&format!("/b/{board}/stream?format=patch")));
+    watched.take();
+    watched
 }
+
+/// A write by another program, and what the boards `main` and `other` show after it.
+type ForeignStep = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const STEPS: [ForeignStep; 5] = [
+    (
+        "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b');",
+        &["a", "b"],
+        &[],
+    ),
+    (
+        "UPDATE topics SET comment = 'A' WHERE comment = 'a';",
+        &["A", "b"],
+        &[],
+    ),
+    (
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE \
+         FROM topics WHERE comment = 'b';",
+        &["A"],
+        &[],
+    ),
+    ("UPDATE topics SET board_id = 2;", &[], &["A"]),
+    (
+        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) \
+         VALUES (1, 'c'), (2, 'd'); COMMIT;",
+        &["c"],
+        &["d"],
+    ),
+];
+
+const STEPS_ON_POSTGRES: [ForeignStep; 3] = [
+    (
+        "COPY topics (board_id, comment) FROM STDIN;\n1\te\n2\tf\n\\.\n",
+        &["c", "e"],
+        &["d", "f"],
+    ),
+    (
+        "BEGIN; INSERT INTO topics (board_id, comment) \
+         VALUES (1, 'never'); TRUNCATE topics; COMMIT;",
+        &[],
+        &[],
+    ),
+    (
+        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; \
+         INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
+        &[],
+        &["h"],
+    ),
+];
 
 fn every_kind_of_write_appears(database: Database) {
     let node = Node::start(database);
     node.database
         .sql("INSERT INTO boards (name) VALUES ('other');");
-    let (mut main, mut main_mirror) = watch(&node, "main");
-    let (mut other, mut other_mirror) = watch(&node, "other");
-    let mut step = |sql: &str, on_main: &[&str], on_other: &[&str]| {
+    let (mut main, mut other) = (watch(&node, "main"), watch(&node, "other"));
+    let is_postgres = node.database.is_postgres();
+    let more = STEPS_ON_POSTGRES.into_iter().filter(|_| is_postgres);
+    for (sql, on_main, on_other) in STEPS.into_iter().chain(more) {
         let began = Instant::now();
         node.database.sql(sql);
-        await_comments(&mut main, &mut main_mirror, on_main, began);
-        await_comments(&mut other, &mut other_mirror, on_other, began);
-    };
-    step(
-        "INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b');",
-        &["a", "b"],
-        &[],
-    );
-    step(
-        "UPDATE topics SET comment = 'A' WHERE comment = 'a';",
-        &["A", "b"],
-        &[],
-    );
-    step(
-        "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'never'); ROLLBACK; DELETE \
-         FROM topics WHERE comment = 'b';",
-        &["A"],
-        &[],
-    );
-    step("UPDATE topics SET board_id = 2;", &[], &["A"]);
-    step(
-        "BEGIN; DELETE FROM topics; INSERT INTO topics (board_id, comment) \
-         VALUES (1, 'c'), (2, 'd'); COMMIT;",
-        &["c"],
-        &["d"],
-    );
-    if node.database.is_postgres() {
-        step(
-            "COPY topics (board_id, comment) FROM STDIN;\n1\te\n2\tf\n\\.\n",
-            &["c", "e"],
-            &["d", "f"],
-        );
-        step(
-            "BEGIN; INSERT INTO topics (board_id, comment) \
-             VALUES (1, 'never'); TRUNCATE topics; COMMIT;",
-            &[],
-            &[],
-        );
-        step(
-            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (1, 'g'); TRUNCATE topics; \
-             INSERT INTO topics (board_id, comment) VALUES (2, 'h'); COMMIT;",
-            &[],
-            &["h"],
-        );
+        await_comments(&mut main, on_main, began);
+        await_comments(&mut other, on_other, began);
     }
 }
 
 fn a_django_site_writes_beside_us(database: Database) {
     let node = Node::start(database);
-    let (mut stream, mut mirror) = watch(&node, "main");
+    let mut watched = watch(&node, "main");
     let python = std::env::var("KAIRANBAN_TEST_PYTHON")
         .expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
     let script = concat!(
@@ -118,17 +130,18 @@ fn a_django_site_writes_beside_us(database: Database) {
         .expect("python");
     let mut steps = django.stdin.take().expect("a pipe");
     let mut answers = BufReader::new(django.stdout.take().expect("a pipe")).lines();
-    let mut step = |name: &str, expected: &[&str]| {
+    for (name, expected) in [
+        ("create", &["by the ORM"][..]),
+        ("save", &["saved"]),
+        ("bulk", &["saved", "bulk 0", "bulk 1", "bulk 2"]),
+        ("update", &["saved", "updated", "updated", "updated"]),
+        ("roll_back", &["saved", "updated", "updated", "updated"]),
+        ("delete", &["saved"]),
+    ] {
         writeln!(steps, "{name}").expect("written");
         assert_eq!(answers.next().and_then(Result::ok).as_deref(), Some("done"));
-        await_comments(&mut stream, &mut mirror, expected, Instant::now());
-    };
-    step("create", &["by the ORM"]);
-    step("save", &["saved"]);
-    step("bulk", &["saved", "bulk 0", "bulk 1", "bulk 2"]);
-    step("update", &["saved", "updated", "updated", "updated"]);
-    step("roll_back", &["saved", "updated", "updated", "updated"]);
-    step("delete", &["saved"]);
+        await_comments(&mut watched, expected, Instant::now());
+    }
     drop(steps);
     assert!(django.wait().expect("an end").success());
 }
@@ -138,7 +151,7 @@ fn a_bulk_write_appears_whole(database: Database) {
     let node = Node::start_with(database, &[("DATABASE__CHANGES_MAX", "50")]);
     node.database
         .sql("INSERT INTO boards (name) VALUES ('other');");
-    let (mut stream, mut mirror) = watch(&node, "main");
+    let mut watched = watch(&node, "main");
     let rows: Vec<_> = (0..120)
         .map(|n| format!("({}, '{n}')", n % 2 + 1))
         .collect();
@@ -146,15 +159,19 @@ fn a_bulk_write_appears_whole(database: Database) {
         "BEGIN; INSERT INTO topics (board_id, comment) VALUES {}; COMMIT;",
         rows.join(",")
     ));
-    while mirror.comments().len() < 60 {
-        mirror.take(&stream.event());
+    while watched.mirror.comments().len() < 60 {
+        watched.take();
         if node.database.is_postgres() {
-            assert_eq!(mirror.comments().len(), 60, "one transaction appears whole");
+            assert_eq!(
+                watched.mirror.comments().len(),
+                60,
+                "one transaction appears whole"
+            );
         }
     }
     node.post("after");
-    while !mirror.comments().contains(&"after") {
-        mirror.take(&stream.event());
+    while !watched.mirror.comments().contains(&"after") {
+        watched.take();
     }
     assert_eq!(
         node.get("/api/v1/boards/other/topics").json()["topics"]
@@ -164,18 +181,18 @@ fn a_bulk_write_appears_whole(database: Database) {
     );
 }
 
-/// A write that notifies nobody (as if the notification were lost) is found by the slow poll.
+/// A write that notifies no server (as if the notification were lost) is found by the slow poll.
 #[test]
 fn a_lost_notification_costs_time_and_nothing_else() {
     let node = Node::start(Database::postgres());
-    let (mut stream, mut mirror) = watch(&node, "main");
+    let mut watched = watch(&node, "main");
     let began = Instant::now();
     node.database.sql(
         "BEGIN; SET LOCAL kairanban.quiet = 'on'; INSERT INTO topics (board_id, comment) \
             VALUES (1, 'quiet'); COMMIT;",
     );
-    mirror.take(&stream.event());
-    assert_eq!(mirror.comments(), ["quiet"]);
+    watched.take();
+    assert_eq!(watched.mirror.comments(), ["quiet"]);
     assert!(
         began.elapsed() < Duration::from_millis(2_500),
         "took {:?}",
@@ -204,19 +221,14 @@ fn an_open_transaction_holds_up_nobody() {
     BufReader::new(psql.stdout.as_mut().expect("a pipe"))
         .read_line(&mut said)
         .expect("a line");
-    let (mut stream, mut mirror) = watch(&node, "main");
+    let mut watched = watch(&node, "main");
     let began = Instant::now();
     node.post("b");
-    await_comments(&mut stream, &mut mirror, &["a", "b"], began);
+    await_comments(&mut watched, &["a", "b"], began);
     input.write_all(b"COMMIT;\n").expect("written");
     drop(input);
     assert!(psql.wait().expect("an end").success());
-    await_comments(
-        &mut stream,
-        &mut mirror,
-        &["a", "held", "b"],
-        Instant::now(),
-    );
+    await_comments(&mut watched, &["a", "held", "b"], Instant::now());
 }
 
 /// One that has forced its constraints early holds the order of commits until it ends.
@@ -235,11 +247,11 @@ fn a_writer_that_forces_its_constraints_early_holds_up_writes_alone() {
         "{:?}",
         began.elapsed()
     );
-    let (_, mirror) = watch(&node, "main");
+    let mirror = watch(&node, "main").mirror;
     assert_eq!(mirror.comments(), ["a"]);
     drop(held);
     node.post("c");
-    assert_eq!(watch(&node, "main").1.comments().last(), Some(&"c"));
+    assert_eq!(watch(&node, "main").mirror.comments().last(), Some(&"c"));
 }
 
 /// A write on one node is heard on another, and no node shows less than a reader has seen.
@@ -247,13 +259,13 @@ fn a_writer_that_forces_its_constraints_early_holds_up_writes_alone() {
 fn two_nodes_on_one_postgres() {
     let first = Node::start(Database::postgres());
     let second = first.sibling();
-    let (mut stream, mut mirror) = watch(&second, "main");
+    let mut watched = watch(&second, "main");
     let began = Instant::now();
     first.post("a");
-    await_comments(&mut stream, &mut mirror, &["a"], began);
+    await_comments(&mut watched, &["a"], began);
     for n in 0..20 {
         first.post(&n.to_string());
-        let (_, here) = watch(&first, "main");
+        let here = watch(&first, "main").mirror;
         let mut there = second.resume("/b/main/stream?format=patch", &here.cursor);
         // `retry`, then a patch or, if it is up to date, a comment; never `reset`.
         let second_thing = (there.raw(PATIENCE), there.raw(PATIENCE))
@@ -266,11 +278,10 @@ fn two_nodes_on_one_postgres() {
     }
 }
 
-/// Somebody has taught the database to answer, in the transaction of the post: what we commit is not all there is to it.
-fn what_triggers_do_to_our_own_posts_appears(database: Database) {
-    let node = Node::start(database);
+/// Teaches the database to answer, in the transaction of the post; and Postgres to change what is posted.
+fn teach_to_answer(database: &Database) {
     let answers = "INSERT INTO topics (board_id, comment) VALUES (NEW.board_id, 'pong')";
-    node.database.sql(&if node.database.is_postgres() {
+    database.sql(&if database.is_postgres() {
         format!(
             "CREATE FUNCTION answer() RETURNS trigger LANGUAGE plpgsql AS $$ \
              BEGIN {answers}; RETURN NULL; END $$;
@@ -287,13 +298,19 @@ fn what_triggers_do_to_our_own_posts_appears(database: Database) {
             BEGIN {answers}; END;"
         )
     });
-    let (mut stream, mut mirror) = watch(&node, "main");
+}
+
+/// What we commit is not all there is to it.
+fn what_triggers_do_to_our_own_posts_appears(database: Database) {
+    let node = Node::start(database);
+    teach_to_answer(&node.database);
+    let mut watched = watch(&node, "main");
     let mut expected = Vec::new();
     for round in 0..3 {
         let since = Instant::now();
         node.post("ping");
         expected.extend(["ping", "pong"]);
-        await_comments(&mut stream, &mut mirror, &expected, since);
+        await_comments(&mut watched, &expected, since);
         if node.database.is_postgres() {
             let since = Instant::now();
             // Many at once are written together, and one of them is not what was asked for.
@@ -303,8 +320,8 @@ fn what_triggers_do_to_our_own_posts_appears(database: Database) {
                 }
             });
             expected.extend(["please"; 3]);
-            await_comments(&mut stream, &mut mirror, &expected, since);
+            await_comments(&mut watched, &expected, since);
         }
-        assert!(mirror.comments() == expected, "round {round}");
+        assert!(watched.mirror.comments() == expected, "round {round}");
     }
 }

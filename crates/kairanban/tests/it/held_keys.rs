@@ -45,14 +45,16 @@ fn hold_keys(database: &Database, count: usize) -> Lock {
 fn post_among_neighbours(node: &Node, held: usize, round: &str, are_keyed: bool) {
     let neighbours = (0..8).map(|n| format!("neighbour-{round}-{n}"));
     thread::scope(|scope| {
-        let post = |comment: String, is_keyed: bool| {
-            scope.spawn(move || post_timed(node, &comment, is_keyed.then_some(comment.as_str())))
-        };
         let held: Vec<_> = (1..=held)
-            .map(|n| post(format!("held-{n}"), true))
+            .map(|n| format!("held-{n}"))
+            .map(|comment| scope.spawn(move || post_timed(node, &comment, Some(&comment))))
             .collect();
         let neighbours: Vec<_> = neighbours
-            .map(|neighbour| post(neighbour, are_keyed))
+            .map(|comment| {
+                scope.spawn(move || {
+                    post_timed(node, &comment, are_keyed.then_some(comment.as_str()))
+                })
+            })
             .collect();
         for neighbour in neighbours {
             let (answer, time) = neighbour.join().expect("an answer");

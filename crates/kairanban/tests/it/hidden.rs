@@ -1,4 +1,4 @@
-//! A private board cannot be told from one that is not there.
+//! A private board cannot be distinguished from one that is not there.
 
 use std::time::{Duration, Instant};
 

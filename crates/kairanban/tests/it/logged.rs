@@ -31,9 +31,8 @@ impl Logged {
 
     pub(crate) fn run(mut command: Command) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file =
-            |name: &str| Stdio::from(fs::File::create(folder.path().join(name)).expect("a file"));
-        let (out, err) = (file("out"), file("err"));
+        let [out, err] =
+            ["out", "err"].map(|name| fs::File::create(folder.path().join(name)).expect("a file"));
         let child = command
             .stdin(Stdio::null())
             .stdout(out)

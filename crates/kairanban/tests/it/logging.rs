@@ -1,9 +1,10 @@
-//! Logging can neither fail nor hold up whoever logs.
+//! Logging can neither fail nor hold up the thread that logs.
 
 use std::{
     fs::File,
     io::{PipeReader, Read as _, pipe},
-    process::Stdio,
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -91,47 +92,36 @@ fn a_log_that_can_be_written_again_says_how_much_is_missing() {
 
 #[test]
 fn a_server_whose_stdout_takes_nothing_serves() {
-    let (database, full) = (
-        Database::sqlite(),
-        File::options()
-            .write(true)
-            .open("/dev/full")
-            .expect("/dev/full"),
-    );
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
+    let database = Database::sqlite();
+    let full = File::options().write(true).open("/dev/full");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
     let mut child = crate::node::program()
-        .args([
-            "--listen",
-            &port.to_string(),
-            "--database-url",
-            &database.url(),
-        ])
-        .stdout(full)
+        .args(["--listen", &address.to_string()])
+        .args(["--database-url", &database.url()])
+        .stdout(full.expect("/dev/full"))
         .stderr(Stdio::null())
         .spawn()
         .expect("the program");
-    let began = Instant::now();
-    let served = loop {
-        if std::net::TcpStream::connect(port).is_ok() {
-            break true;
-        }
-        if child.try_wait().expect("a status").is_some()
-            || began.elapsed() > Duration::from_secs(10)
-        {
-            break false;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    };
-    let status = if served {
-        crate::wire::request(port, "GET", "/readyz", &[], b"").status
-    } else {
-        0
-    };
+    let status = serves(&mut child, address)
+        .then(|| crate::wire::request(address, "GET", "/readyz", &[], b"").status);
     // It may have ended already.
     let _ = child.kill();
     let _ = child.wait();
-    assert_eq!(status, 200);
+    assert_eq!(status, Some(200));
+}
+
+/// Waits until the server takes connections; it may end before it does.
+fn serves(child: &mut Child, address: SocketAddr) -> bool {
+    let began = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if child.try_wait().expect("a status").is_some()
+            || began.elapsed() > Duration::from_secs(10)
+        {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    true
 }

@@ -58,7 +58,13 @@ mod wire;
 #[macro_export]
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
-        mod sqlite { $(#[test] fn $name() { super::$name($crate::node::Database::sqlite()); })* }
-        mod postgres { $(#[test] fn $name() { super::$name($crate::node::Database::postgres()); })* }
+        mod sqlite {
+            use $crate::node::Database;
+            $(#[test] fn $name() { super::$name(Database::sqlite()); })*
+        }
+        mod postgres {
+            use $crate::node::Database;
+            $(#[test] fn $name() { super::$name(Database::postgres()); })*
+        }
     };
 }

@@ -9,8 +9,10 @@ use crate::{
 
 crate::on_both!(
     several_boards_come_with_one_cursor,
+    a_cursor_of_several_boards_is_continued_on_each,
     one_transaction_on_two_boards_is_shown_at_once,
     what_cannot_be_streamed_together_is_refused,
+    a_board_that_becomes_private_ends_the_stream_of_several,
 );
 
 /// Boards `red`, `blue` and `green`, with a topic each.
@@ -34,31 +36,32 @@ fn post(node: &Node, board: &str, comment: &str) {
 
 /// What a client of several boards holds.
 #[derive(Default)]
-struct Boards {
+struct BoardMirrors {
     boards: BTreeMap<String, Mirror>,
     cursor: String,
 }
 
-impl Boards {
+/// The number of a cursor; zero if it has none.
+fn revision_of(cursor: &str) -> u64 {
+    cursor
+        .rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+impl BoardMirrors {
     /// Takes events up to the next cursor.
     fn take(&mut self, stream: &mut Reader) -> Vec<Event> {
         let mut taken = Vec::new();
         loop {
             let event = stream.event();
             if event.name == "cursor" {
-                let before: u64 = self
-                    .cursor
-                    .rsplit('-')
-                    .next()
-                    .and_then(|number| number.parse().ok())
-                    .unwrap_or(0);
-                let revision = event.json()["revision"].as_u64().expect("a revision");
-                assert!(revision >= before, "never back");
-                // It claims every board: each stands at least there now.
-                self.boards
-                    .values_mut()
-                    .for_each(|board| board.revision = board.revision.max(revision));
-                self.cursor = event.id.expect("that is what it is for");
+                self.advance(event);
                 return taken;
             }
             if event.name == "reset" {
@@ -67,17 +70,31 @@ impl Boards {
                 assert_eq!(event.id, None, "only the cursor has one: {event:?}");
             }
             if matches!(event.name.as_str(), "snapshot" | "patch") {
-                let board = event.json()["board"].as_str().expect("a board").to_owned();
-                // The mirror wants an id with each state.
-                let revision = event.json()["revision"].clone();
-                let event = Event {
-                    id: Some(format!("e-{revision}")),
-                    ..event.clone()
-                };
-                self.boards.entry(board).or_default().take(&event);
+                self.show(&event);
             }
             taken.push(event);
         }
+    }
+
+    /// Takes a cursor, which claims every board: each stands at least there now.
+    fn advance(&mut self, event: Event) {
+        let revision = event.json()["revision"].as_u64().expect("a revision");
+        assert!(revision >= revision_of(&self.cursor), "never back");
+        for board in self.boards.values_mut() {
+            board.revision = board.revision.max(revision);
+        }
+        self.cursor = event.id.expect("that is what it is for");
+    }
+
+    fn show(&mut self, event: &Event) {
+        let data = event.json();
+        let board = data["board"].as_str().expect("a board").to_owned();
+        // The mirror wants an id with each state.
+        let event = Event {
+            id: Some(format!("e-{}", data["revision"])),
+            ..event.clone()
+        };
+        self.boards.entry(board).or_default().take(&event);
     }
 
     fn comments(&self, board: &str) -> Vec<&str> {
@@ -88,62 +105,24 @@ impl Boards {
     }
 }
 
+const RED_AND_BLUE: &str = "/stream?board=red&board=blue&format=patch";
+
 fn several_boards_come_with_one_cursor(database: Database) {
     let node = with_boards(database);
-    let path = "/stream?board=red&board=blue&format=patch";
-    let mut stream = node.stream(path);
-    let mut client = Boards::default();
-    assert_eq!(
-        client
-            .take(&mut stream)
-            .iter()
-            .map(|event| event.name.as_str())
-            .collect::<Vec<_>>(),
-        ["snapshot", "snapshot"]
-    );
+    let mut stream = node.stream(RED_AND_BLUE);
+    let mut client = BoardMirrors::default();
+    let first = client.take(&mut stream);
+    assert_eq!(names(&first), ["snapshot", "snapshot"]);
     post(&node, "blue", "second on blue");
     while client.comments("blue").len() < 2 {
         client.take(&mut stream);
     }
+    assert_eq!(client.comments("red"), ["first on red"]);
+    assert_eq!(client.comments("blue"), ["first on blue", "second on blue"]);
+    let list = node.stream("/stream?board=green&board=red").event().json();
     assert_eq!(
-        (client.comments("red"), client.comments("blue")),
-        (
-            vec!["first on red"],
-            vec!["first on blue", "second on blue"]
-        )
-    );
-    drop(stream);
-    // Away, and back with the one cursor: what was missed on each, and nothing of others.
-    post(&node, "red", "second on red");
-    post(&node, "green", "second on green");
-    let mut stream = node.resume(path, &client.cursor);
-    let missed = client.take(&mut stream);
-    assert_eq!(
-        missed
-            .iter()
-            .map(|event| event.name.as_str())
-            .collect::<Vec<_>>(),
-        ["patch"],
-        "{missed:?}"
-    );
-    assert_eq!(client.comments("red"), ["first on red", "second on red"]);
-    // Up to date costs no payload.
-    assert_eq!(client.take(&mut node.resume(path, &client.cursor)), []);
-    let reset = client.take(&mut node.resume(path, "0-1"));
-    assert_eq!(
-        reset
-            .iter()
-            .map(|event| event.name.as_str())
-            .collect::<Vec<_>>(),
-        ["reset", "snapshot", "snapshot"]
-    );
-    let list = node.stream("/stream?board=green&board=red").event();
-    assert_eq!(
-        (
-            list.json()["board"].as_str(),
-            list.json()["contents"][0]["comment"].as_str()
-        ),
-        (Some("green"), Some("first on green"))
+        (&list["board"], &list["contents"][0]["comment"]),
+        (&"green".into(), &"first on green".into())
     );
     node.database.sql("DELETE FROM boards WHERE name = 'blue';");
     let bye = std::iter::repeat_with(|| stream.event())
@@ -152,10 +131,27 @@ fn several_boards_come_with_one_cursor(database: Database) {
     assert_eq!(bye.json()["reason"], "gone");
 }
 
+/// Away, and back with the one cursor: what was missed on each, and nothing of others.
+fn a_cursor_of_several_boards_is_continued_on_each(database: Database) {
+    let node = with_boards(database);
+    let mut client = BoardMirrors::default();
+    client.take(&mut node.stream(RED_AND_BLUE));
+    post(&node, "red", "second on red");
+    post(&node, "green", "second on green");
+    let missed = client.take(&mut node.resume(RED_AND_BLUE, &client.cursor));
+    assert_eq!(names(&missed), ["patch"], "{missed:?}");
+    assert_eq!(client.comments("red"), ["first on red", "second on red"]);
+    // Up to date costs no payload.
+    let nothing = client.take(&mut node.resume(RED_AND_BLUE, &client.cursor));
+    assert_eq!(nothing, []);
+    let reset = client.take(&mut node.resume(RED_AND_BLUE, "0-1"));
+    assert_eq!(names(&reset), ["reset", "snapshot", "snapshot"]);
+}
+
 fn one_transaction_on_two_boards_is_shown_at_once(database: Database) {
     let node = with_boards(database);
     let mut stream = node.stream("/stream?board=red&board=blue&board=green&format=patch");
-    let mut client = Boards::default();
+    let mut client = BoardMirrors::default();
     client.take(&mut stream);
     let ids = "SELECT id FROM boards WHERE name = ";
     for n in 0..20 {
@@ -193,20 +189,16 @@ fn what_cannot_be_streamed_together_is_refused(database: Database) {
             "{query}"
         );
     }
+}
+
+fn a_board_that_becomes_private_ends_the_stream_of_several(database: Database) {
+    let node = with_boards(database);
     let admin = node.token(&["create", "--scope", "admin"]);
-    let mut stream = node.stream("/stream?board=red&board=blue&format=patch");
-    Boards::default().take(&mut stream);
-    assert_eq!(
-        node.send_as(
-            "PATCH",
-            "/api/v1/boards/blue",
-            &admin,
-            &[],
-            r#"{"read":"token"}"#
-        )
-        .status,
-        200
-    );
+    let mut stream = node.stream(RED_AND_BLUE);
+    BoardMirrors::default().take(&mut stream);
+    let private = r#"{"read":"token"}"#;
+    let updated = node.send_as("PATCH", "/api/v1/boards/blue", &admin, &[], private);
+    assert_eq!(updated.status, 200);
     assert_eq!(
         stream.event().json()["reason"],
         "auth",

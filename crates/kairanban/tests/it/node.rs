@@ -48,15 +48,17 @@ impl Node {
         Self::start_as(database, settings, |_| {})
     }
 
-    /// The same; `adjust` says how the program is called besides.
+    /// Starts the program with these settings, after `adjust` has changed how it is called.
     pub(crate) fn start_as(
         database: Database,
         settings: &[(&str, &str)],
         adjust: impl FnOnce(&mut Command),
     ) -> Self {
-        let setting =
-            |(name, value): &(&str, &str)| (format!("KAIRANBAN_{name}"), (*value).to_owned());
-        Self::start_in_as(database, settings.iter().map(setting).collect(), adjust)
+        let environment = settings
+            .iter()
+            .map(|(name, value)| (format!("KAIRANBAN_{name}"), (*value).to_owned()))
+            .collect();
+        Self::start_in_as(database, environment, adjust)
     }
 
     /// With these variables, by their whole names.
@@ -93,7 +95,7 @@ impl Node {
         Self::start_in(self.shared_database(), self.environment.clone())
     }
 
-    /// The same, with other settings.
+    /// Another process on the same database, with other settings.
     pub(crate) fn sibling_with(&self, settings: &[(&str, &str)]) -> Self {
         Self::start_with(self.shared_database(), settings)
     }
@@ -127,14 +129,14 @@ impl Node {
         )
     }
 
-    /// Posts a comment to the default board, as `curl -d` does. Gives the topic's id.
+    /// Posts a comment to the default board, as `curl -d` does. Returns the topic's id.
     pub(crate) fn post(&self, comment: &str) -> u64 {
         let answer = self.send("POST", "/", "text/plain", comment);
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["id"].as_u64().expect("an id")
     }
 
-    /// Runs `kairanban token …` beside the server, by another process; gives what it printed.
+    /// Runs `kairanban token …` beside the server, by another process. Returns what it printed.
     pub(crate) fn token(&self, arguments: &[&str]) -> String {
         let output = program()
             .args(["--database-url", &self.database.url(), "token"])
@@ -199,7 +201,7 @@ impl Node {
             spawn(&self.database.url(), self.data.path(), &self.environment);
     }
 
-    /// The same. Its log goes to a file.
+    /// Starts the program again after it ended, at another port, with its log in a file.
     pub(crate) fn restart_logging_to(&mut self, log: File) {
         let mut command = serving(
             SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -284,7 +286,7 @@ impl Node {
             .map(|status| status.code())
     }
 
-    /// Waits for the end; gives how long it took and the exit code.
+    /// Waits for the end. Returns how long it took, and the exit code.
     pub(crate) fn end(&mut self, patience: Duration) -> (Duration, Option<i32>) {
         let began = Instant::now();
         loop {

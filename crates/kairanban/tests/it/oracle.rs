@@ -1,4 +1,4 @@
-//! The oracle: everybody writes, everybody reads, everything breaks; and every list that was ever shown is
+//! The oracle: many write, many read, everything breaks; and every list that was ever shown is
 //! held against the change log.
 //!
 //! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or `sqlite3` in
@@ -45,7 +45,7 @@ pub(crate) use writers::moderate;
 
 /// The boards; readers of several watch both.
 pub(crate) const BOARDS: [&str; 2] = ["main", "two"];
-/// For readers to come to the last state once nobody writes any more.
+/// For readers to come to the last state once all writers have ended.
 const SETTLE: Duration = Duration::from_secs(30);
 #[test]
 fn every_list_ever_shown_was_committed_postgres() {
@@ -66,11 +66,11 @@ pub(crate) enum Shown {
     Ids(Vec<i64>),
 }
 
-/// What everybody shares.
+/// What all writers and readers of a run share.
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Nobody begins another write, and no stream is cut any more.
+    /// No writer begins another write, and no stream is cut any more.
     pub(crate) over: AtomicBool,
     /// Where the database stands when all has been written.
     pub(crate) last: OnceLock<Truth>,
@@ -84,11 +84,48 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    fn new(seed: u64, nodes: &[Node]) -> Self {
+        Self {
+            seed,
+            addresses: nodes.iter().map(|node| node.address).collect(),
+            over: AtomicBool::new(false),
+            last: OnceLock::new(),
+            events: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            accident: RwLock::default(),
+            posted: Mutex::default(),
+            shown: Mutex::default(),
+            faults: Mutex::default(),
+        }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Some node's address.
+    /// Reports the figures, and fails if there was a fault.
+    fn report(&self, happened: &str, checked: usize) {
+        let faults = self.faults.lock().expect("a lock");
+        let report = format!(
+            "oracle: {happened}, {} acknowledged, {} events on {} streams, {checked} lists held \
+             against the log, {} faults\n",
+            self.posted.lock().expect("a lock").len(),
+            self.events.load(Ordering::Relaxed),
+            self.streams.load(Ordering::Relaxed),
+            faults.len()
+        );
+        std::io::stderr()
+            .write_all(report.as_bytes())
+            .expect("written");
+        assert!(
+            faults.is_empty(),
+            "KAIRANBAN_TEST_SEED={}\n{:#?}",
+            self.seed,
+            faults.iter().take(20).collect::<Vec<_>>()
+        );
+    }
+
+    /// The address of any of the nodes.
     pub(crate) fn any_address(&self, random: &mut fastrand::Rng) -> SocketAddr {
         self.addresses[random.usize(..self.addresses.len())]
     }
@@ -122,18 +159,7 @@ fn run(database: Database, nodes: usize) {
     let database = nodes[0].database.twin();
     database.sql("INSERT INTO boards (name) VALUES ('two');");
     writers::moderate(&database);
-    let run = Arc::new(Run {
-        seed,
-        addresses: nodes.iter().map(|node| node.address).collect(),
-        over: AtomicBool::new(false),
-        last: OnceLock::new(),
-        events: AtomicU64::new(0),
-        streams: AtomicU64::new(0),
-        accident: RwLock::default(),
-        posted: Mutex::default(),
-        shown: Mutex::default(),
-        faults: Mutex::default(),
-    });
+    let run = Arc::new(Run::new(seed, &nodes));
     let mut trouble = Trouble::new(&run, &mut nodes, Truth::begin(&database, topics_max));
     let writing = writers::start(&run, &database);
     let reading = readers::start(&run, streams);
@@ -157,25 +183,11 @@ fn run(database: Database, nodes: usize) {
     } else {
         "SQLite, 1 node"
     };
-    let faults = run.faults.lock().expect("a lock");
-    let report = format!(
-        "oracle: {kind}, seed {seed}, {} s, boards of {topics_max}: {done}, {} acknowledged, {} \
-         events on {} streams, {checked} lists held against the log, {} faults\n",
-        time.as_secs(),
-        run.posted.lock().expect("a lock").len(),
-        run.events.load(Ordering::Relaxed),
-        run.streams.load(Ordering::Relaxed),
-        faults.len()
+    let settings = format!(
+        "{kind}, seed {seed}, {} s, boards of {topics_max}",
+        time.as_secs()
     );
-    // Also when all is well: these are the figures.
-    std::io::stderr()
-        .write_all(report.as_bytes())
-        .expect("written");
-    assert!(
-        faults.is_empty(),
-        "KAIRANBAN_TEST_SEED={seed}\n{:#?}",
-        faults.iter().take(20).collect::<Vec<_>>()
-    );
+    run.report(&format!("{settings}: {done}"), checked);
 }
 
 fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
@@ -184,7 +196,7 @@ fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
         ("BOARD__TOPICS_MAX", topics_max.as_str()),
         ("LIMITS__STREAMS_PER_CLIENT_MAX", "10000"),
         ("HISTORY__CHANGES_MAX", "100000000"),
-        // So that everything happens that rarely does: lags, long gaps, readings anew, rotation.
+        // So that everything happens that rarely does: lags, long gaps, further readings, rotation.
         ("STREAM__LAG_MAX", "8"),
         ("STREAM__REPLAY_MAX", "60"),
         ("STREAM__LIFETIME_S", "8"),
@@ -203,7 +215,7 @@ fn start(database: Database, count: usize, topics_max: usize) -> Vec<Node> {
     nodes
 }
 
-/// Each list that was shown is the one of its revision. Gives how many there were.
+/// Each list that was shown is the one of its revision. Returns how many there were.
 fn check_shown(run: &Run, truth: &Truth) -> usize {
     let shown = run.shown.lock().expect("a lock");
     for ((epoch, board, revision), lists) in &*shown {

@@ -227,7 +227,7 @@ impl Said {
             .text
             .match_indices('\n')
             .nth(count - 1)
-            .expect("so many lines")
+            .expect("enough lines")
             .0
             + 1;
         let said: String = self.text.drain(..end).collect();

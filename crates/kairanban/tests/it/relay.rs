@@ -71,7 +71,7 @@ impl Relay {
         self.cut();
     }
 
-    /// Ends every connection.
+    /// Ends all connections of the relay.
     pub(crate) fn cut(&self) {
         for end in self.connections.lock().expect("a lock").drain(..) {
             // It may have ended by itself.

@@ -15,7 +15,9 @@ crate::on_both!(
     topics_can_be_searched,
     one_topic_has_an_address,
     the_log_tells_what_happened,
+    the_log_does_not_begin_at_what_is_not_in_it,
     waiting_ends_with_news_or_with_the_time,
+    a_list_from_a_node_that_is_ahead_is_not_replaced,
     queries_that_cannot_be_read_are_refused,
 );
 
@@ -32,7 +34,7 @@ fn next(answer: &Answer) -> Option<String> {
     )
 }
 
-/// Follows `Link` to the end; gives the rows under `key`.
+/// Follows `Link` to the end. Returns the rows under `key`.
 fn all_pages(node: &Node, first: &str, key: &str) -> Vec<serde_json::Value> {
     let (mut rows, mut path) = (Vec::new(), Some(first.to_owned()));
     while let Some(here) = path {
@@ -66,6 +68,15 @@ fn all_topics_can_be_paged_through(database: Database) {
     );
 }
 
+/// The comments of the topics that a search finds.
+fn found(node: &Node, q: &str) -> Vec<String> {
+    let topics = all_pages(node, &format!("{TOPICS}?q={q}&limit=1"), "topics");
+    topics
+        .iter()
+        .filter_map(|topic| topic["comment"].as_str().map(str::to_owned))
+        .collect()
+}
+
 fn topics_can_be_searched(database: Database) {
     let node = Node::start(database);
     for comment in [
@@ -78,22 +89,15 @@ fn topics_can_be_searched(database: Database) {
     ] {
         node.post(comment);
     }
-    let found = |q: &str| {
-        let topics = all_pages(&node, &format!("{TOPICS}?q={q}&limit=1"), "topics");
-        topics
-            .iter()
-            .filter_map(|topic| topic["comment"].as_str().map(str::to_owned))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(found("cat"), ["CATALOGUE", "Cats and dogs"]);
+    assert_eq!(found(&node, "cat"), ["CATALOGUE", "Cats and dogs"]);
     assert_eq!(
-        found("100%25"),
+        found(&node, "100%25"),
         ["100% wool"],
         "a percent sign is a percent sign"
     );
-    assert_eq!(found("r_s"), ["under_score"]);
-    assert_eq!(found("%E5%9B%9E%E8%A6%A7"), ["回覧板です"]);
-    assert_eq!(found("%5C"), Vec::<String>::new());
+    assert_eq!(found(&node, "r_s"), ["under_score"]);
+    assert_eq!(found(&node, "%E5%9B%9E%E8%A6%A7"), ["回覧板です"]);
+    assert_eq!(found(&node, "%5C"), Vec::<String>::new());
 }
 
 fn one_topic_has_an_address(database: Database) {
@@ -131,71 +135,67 @@ fn one_topic_has_an_address(database: Database) {
 
 fn the_log_tells_what_happened(database: Database) {
     let node = Node::start(database);
-    let start = node
-        .get(TOPICS)
-        .header("etag")
-        .expect("a tag")
-        .trim_matches('"')
-        .to_owned();
+    let list = node.get(TOPICS);
+    let start = list.header("etag").expect("a tag").trim_matches('"');
     node.database
         .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (1, 'c');");
     node.database.sql("DELETE FROM topics WHERE id = 2;");
     // By twos, so that a page ends inside a revision.
-    let changes = all_pages(
-        &node,
-        &format!("{CHANGES}?since={start}&limit=2"),
-        "changes",
-    );
-    let told: Vec<_> = changes
+    let path = format!("{CHANGES}?since={start}&limit=2");
+    let changes = all_pages(&node, &path, "changes");
+    let kinds: Vec<_> = changes
         .iter()
-        .map(|change| {
-            (
-                change["kind"].as_str().expect("a kind"),
-                change["topic_id"].as_i64(),
-            )
-        })
+        .map(|change| (change["kind"].as_str(), change["topic_id"].as_i64()))
         .collect();
+    let set = Some("set");
     assert_eq!(
-        told,
+        kinds,
         [
-            ("set", Some(1)),
-            ("set", Some(2)),
-            ("set", Some(3)),
-            ("delete", Some(2))
+            (set, Some(1)),
+            (set, Some(2)),
+            (set, Some(3)),
+            (Some("delete"), Some(2))
         ]
     );
-    assert!(
-        changes
-            .windows(2)
-            .all(|pair| pair[0]["revision"].as_u64() <= pair[1]["revision"].as_u64())
-    );
+    assert!(changes.is_sorted_by_key(|change| change["revision"].as_u64()));
     assert_eq!(
         all_pages(&node, CHANGES, "changes").len(),
         5,
         "the board itself was the first"
     );
-    assert_eq!(
-        node.get(&format!("{CHANGES}?since=0-1")).status,
-        410,
-        "another history"
-    );
+}
+
+fn the_log_does_not_begin_at_what_is_not_in_it(database: Database) {
+    let node = Node::start(database);
+    let other_history = node.get(&format!("{CHANGES}?since=0-1"));
+    assert_eq!(other_history.status, 410);
     assert_eq!(node.get(&format!("{CHANGES}?since=junk")).status, 400);
+}
+
+fn tag_of_list(node: &Node) -> String {
+    node.get(TOPICS).header("etag").expect("a tag").to_owned()
+}
+
+/// Waits for another list than the one with this tag.
+fn wait(node: &Node, seconds: u32, tag: &str) -> Answer {
+    node.get_with(
+        &format!("{TOPICS}?wait={seconds}"),
+        &[("If-None-Match", tag)],
+    )
 }
 
 fn waiting_ends_with_news_or_with_the_time(database: Database) {
     let node = Node::start(database);
-    let tag = node.get(TOPICS).header("etag").expect("a tag").to_owned();
+    let tag = tag_of_list(&node);
     let began = Instant::now();
-    let nothing = node.get_with(&format!("{TOPICS}?wait=1"), &[("If-None-Match", &tag)]);
-    assert_eq!(nothing.status, 304);
+    assert_eq!(wait(&node, 1, &tag).status, 304);
     assert!(
         began.elapsed() >= Duration::from_millis(950),
         "{:?}",
         began.elapsed()
     );
     let news = thread::scope(|scope| {
-        let waiting =
-            scope.spawn(|| node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)]));
+        let waiting = scope.spawn(|| wait(&node, 30, &tag));
         // Whether it waits already or not yet, it must be answered with this.
         node.post("news");
         waiting.join().expect("an answer")
@@ -205,19 +205,17 @@ fn waiting_ends_with_news_or_with_the_time(database: Database) {
         (200, Some("news"))
     );
     assert!(began.elapsed() < Duration::from_secs(10));
-    assert_eq!(
-        node.get_with(&format!("{TOPICS}?wait=30"), &[("If-None-Match", &tag)])
-            .status,
-        200,
-        "old news come at once"
-    );
-    // Another node may be ahead: whoever has more is not sent less.
+    assert_eq!(wait(&node, 30, &tag).status, 200, "old news come at once");
+}
+
+/// Another node may be ahead: a client that has more is not sent less.
+fn a_list_from_a_node_that_is_ahead_is_not_replaced(database: Database) {
+    let node = Node::start(database);
+    let tag = tag_of_list(&node);
     let (epoch, _) = tag.trim_matches('"').split_once('-').expect("a cursor");
     let ahead = format!("\"{epoch}-999\"");
-    assert_eq!(
-        node.get_with(TOPICS, &[("If-None-Match", &ahead)]).status,
-        304
-    );
+    let known = node.get_with(TOPICS, &[("If-None-Match", &ahead)]);
+    assert_eq!(known.status, 304);
 }
 
 fn queries_that_cannot_be_read_are_refused(database: Database) {

@@ -13,10 +13,11 @@ use crate::{
     node::{Database, Node, program, run_psql},
     sse::{Event, Reader},
 };
-use backup::{Backup, OF_POSTGRES, OF_SQLITE, Way, base_and_name};
+use backup::{Backup, OF_POSTGRES, OF_SQLITE, RestoreWay, base_and_name};
 
 /// What the contract promises.
 const NOTICED_MAX: Duration = Duration::from_secs(5);
+const STREAM: &str = "/b/main/stream?format=patch";
 const QUICK: (&str, &str) = ("HISTORY__RECONCILE_S", "1");
 
 /// The next event with this name.
@@ -61,53 +62,48 @@ fn within(at_most: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn is_noticed_while_running(database: Database, way: Way) {
-    let node = Node::start(database);
-    node.post("kept");
-    let backup = Backup::take(&node, way);
-    let lost = node.send("POST", "/", "text/plain", "lost");
-    let cursor = lost
-        .header("etag")
-        .unwrap_or_default()
-        .trim_matches('"')
-        .to_owned();
-    let old = epoch_of(&node);
-    let mut stream = node.stream("/b/main/stream?format=patch");
-    let mut many = node.stream("/stream?board=main&format=patch");
-    assert!(stream.event().data.contains("lost"));
-    next(&mut many, "cursor");
-    backup.put_back(&node);
-    let began = Instant::now();
-    let reset = next(&mut stream, "reset");
-    assert!(reset.data.contains("epoch"), "{way:?}: {reset:?}");
-    let list = next(&mut stream, "snapshot");
-    assert!(
-        began.elapsed() < NOTICED_MAX,
-        "{way:?}: {:?}",
-        began.elapsed()
-    );
-    assert!(
-        list.data.contains("kept") && !list.data.contains("lost"),
-        "{way:?}: {list:?}"
-    );
-    assert!(next(&mut many, "reset").data.contains("epoch"), "{way:?}");
-    assert!(
-        !next(&mut many, "snapshot").data.contains("lost"),
-        "{way:?}"
-    );
-    // As many as there were, so that the numbers are the same.
-    within(NOTICED_MAX, "posting", || {
-        node.send("POST", "/", "text/plain", "after").status == 201
-    });
-    assert!(next(&mut stream, "patch").data.contains("after"), "{way:?}");
-    assert!(next(&mut many, "patch").data.contains("after"), "{way:?}");
-    assert_ne!(epoch_of(&node), old, "{way:?}");
-    assert_eq!(comments(&node), ["kept", "after"], "{way:?}");
-    if !cursor.is_empty() {
-        let mut back = node.resume("/b/main/stream?format=patch", &cursor);
-        assert_eq!(back.event().name, "reset", "{way:?}");
+/// Two readers of a board: of it alone, and of several.
+struct ReaderPair {
+    one: Reader,
+    many: Reader,
+}
+
+impl ReaderPair {
+    fn open(node: &Node) -> Self {
+        let mut readers = Self {
+            one: node.stream(STREAM),
+            many: node.stream("/stream?board=main&format=patch"),
+        };
+        assert!(readers.one.event().data.contains("lost"));
+        next(&mut readers.many, "cursor");
+        readers
     }
-    if let Way::Exchanged = way {
+
+    /// Both are sent a reset, and the list as it was restored.
+    fn are_reset(&mut self, way: RestoreWay) {
+        let began = Instant::now();
+        let reset = next(&mut self.one, "reset");
+        assert!(reset.data.contains("epoch"), "{way:?}: {reset:?}");
+        let list = next(&mut self.one, "snapshot");
+        assert!(
+            began.elapsed() < NOTICED_MAX,
+            "{way:?}: {:?}",
+            began.elapsed()
+        );
+        assert!(
+            list.data.contains("kept") && !list.data.contains("lost"),
+            "{way:?}: {list:?}"
+        );
+        let reset = next(&mut self.many, "reset");
+        assert!(reset.data.contains("epoch"), "{way:?}");
+        let list = next(&mut self.many, "snapshot");
+        assert!(!list.data.contains("lost"), "{way:?}");
+    }
+}
+
+/// Drops the database that an exchange of names left behind.
+fn drop_what_was_exchanged(node: Node, way: RestoreWay) {
+    if let RestoreWay::Exchanged = way {
         let (base, name) = base_and_name(&node);
         drop(node);
         run_psql(
@@ -117,12 +113,38 @@ fn is_noticed_while_running(database: Database, way: Way) {
     }
 }
 
-fn is_noticed_at_the_start(database: Database, way: Way) {
+fn is_noticed_while_running(database: Database, way: RestoreWay) {
+    let node = Node::start(database);
+    node.post("kept");
+    let backup = Backup::take(&node, way);
+    let lost = node.send("POST", "/", "text/plain", "lost");
+    let cursor = lost.header("etag").unwrap_or_default().trim_matches('"');
+    let old = epoch_of(&node);
+    let mut readers = ReaderPair::open(&node);
+    backup.put_back(&node);
+    readers.are_reset(way);
+    // As many as there were, so that the numbers are the same.
+    within(NOTICED_MAX, "posting", || {
+        node.send("POST", "/", "text/plain", "after").status == 201
+    });
+    for stream in [&mut readers.one, &mut readers.many] {
+        assert!(next(stream, "patch").data.contains("after"), "{way:?}");
+    }
+    assert_ne!(epoch_of(&node), old, "{way:?}");
+    assert_eq!(comments(&node), ["kept", "after"], "{way:?}");
+    if !cursor.is_empty() {
+        let mut back = node.resume(STREAM, cursor);
+        assert_eq!(back.event().name, "reset", "{way:?}");
+    }
+    drop_what_was_exchanged(node, way);
+}
+
+fn is_noticed_at_the_start(database: Database, way: RestoreWay) {
     let mut node = Node::start(database);
     node.post("kept");
     let backup = Backup::take(&node, way);
     node.post("lost");
-    let mut stream = node.stream("/b/main/stream?format=patch");
+    let mut stream = node.stream(STREAM);
     let cursor = stream.event().id.expect("a cursor");
     node.terminate();
     node.end(Duration::from_secs(15));
@@ -132,7 +154,7 @@ fn is_noticed_at_the_start(database: Database, way: Way) {
         .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'foreign');");
     let log = backup.folder.path().join("log");
     node.restart_logging_to(fs::File::create(&log).expect("a file"));
-    let mut back = node.resume("/b/main/stream?format=patch", &cursor);
+    let mut back = node.resume(STREAM, &cursor);
     let reset = back.event();
     assert!(
         reset.name == "reset" && reset.data.contains("epoch"),
@@ -146,20 +168,19 @@ fn is_noticed_at_the_start(database: Database, way: Way) {
         list.data.contains("foreign") && !list.data.contains("lost"),
         "{way:?}: {list:?}"
     );
-    if let Way::Exchanged = way {
-        let (base, name) = base_and_name(&node);
-        drop(node);
-        run_psql(
-            &format!("{base}/postgres"),
-            &format!("DROP DATABASE {name}_old"),
-        );
-    }
+    drop_what_was_exchanged(node, way);
 }
 
 macro_rules! each_way {
     ($($name:ident: $database:ident, $ways:ident, $at:literal;)*) => {
-        mod running { $(#[test] fn $name() { super::is_noticed_while_running(super::Database::$database(), super::$ways[$at]); })* }
-        mod stopped { $(#[test] fn $name() { super::is_noticed_at_the_start(super::Database::$database(), super::$ways[$at]); })* }
+        mod running {
+            use super::{Database, OF_POSTGRES, OF_SQLITE, is_noticed_while_running};
+            $(#[test] fn $name() { is_noticed_while_running(Database::$database(), $ways[$at]); })*
+        }
+        mod stopped {
+            use super::{Database, OF_POSTGRES, OF_SQLITE, is_noticed_at_the_start};
+            $(#[test] fn $name() { is_noticed_at_the_start(Database::$database(), $ways[$at]); })*
+        }
     };
 }
 
@@ -183,7 +204,7 @@ fn a_new_epoch_reaches_a_running_server(database: Database) {
     let node = Node::start(database);
     node.post("kept");
     let old = epoch_of(&node);
-    let mut stream = node.stream("/b/main/stream?format=patch");
+    let mut stream = node.stream(STREAM);
     stream.event();
     let output = program()
         .args([
@@ -201,6 +222,34 @@ fn a_new_epoch_reaches_a_running_server(database: Database) {
     assert_ne!(epoch_of(&node), old);
 }
 
+/// Changes topics while no trigger logs it.
+fn write_unlogged(database: &Database) {
+    let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); \
+        UPDATE topics SET comment = 'edited' WHERE id = 1; \
+        DELETE FROM topics WHERE id = 2;";
+    if database.is_postgres() {
+        database.sql(&format!(
+            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} \
+             ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
+        ));
+    } else {
+        let triggers = database.sql(
+            "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
+        );
+        let names = database.sql(
+            "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' \
+                AND tbl_name = 'topics';",
+        );
+        database.sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
+    }
+}
+
+/// How often the log says that a list was cleared.
+fn clears(database: &Database) -> u32 {
+    let count = database.sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
+    count.parse().expect("a number")
+}
+
 fn what_triggers_did_not_log_is_shown(database: Database) {
     let node = Node::start_with(database, &[QUICK]);
     node.post("one");
@@ -209,33 +258,13 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
     let mut streams: Vec<_> = [Some(&node), other.as_ref()]
         .into_iter()
         .flatten()
-        .map(|node| node.stream("/b/main/stream?format=patch"))
+        .map(|node| node.stream(STREAM))
         .collect();
     streams.iter_mut().for_each(|stream| drop(stream.event()));
-    let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); UPDATE topics \
-        SET comment = 'edited' WHERE id = 1; \
-                    DELETE FROM topics WHERE id = 2;";
-    if node.database.is_postgres() {
-        node.database.sql(&format!(
-            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} \
-             ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
-        ));
-    } else {
-        let triggers = node.database.sql(
-            "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
-        );
-        let names = node.database.sql(
-            "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' \
-                AND tbl_name = 'topics';",
-        );
-        node.database
-            .sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
-    }
-    let before = node
-        .database
-        .sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
+    write_unlogged(&node.database);
+    let before = clears(&node.database);
     for stream in &mut streams {
-        // Readers at one revision may have held different lists, so each is sent the whole one.
+        // ReaderPair at one revision may have held different lists, so each is sent the whole one.
         let list = next(stream, "snapshot").data;
         assert!(
             list.contains("unlogged") && list.contains("edited") && !list.contains("two"),
@@ -243,13 +272,7 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
         );
     }
     assert_eq!(comments(&node), ["edited", "unlogged"]);
-    let after = node
-        .database
-        .sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
-    let (before, after): (u32, u32) = (
-        before.parse().expect("a number"),
-        after.parse().expect("a number"),
-    );
+    let after = clears(&node.database);
     assert!(
         after - before <= 1 && after >= 1,
         "logged once, not once a node: {before} and {after}"
@@ -305,17 +328,8 @@ fn what_was_seen_last_is_kept_for_this_user_alone_and_a_broken_note_is_no_error(
 #[test]
 fn a_commit_that_follows_on_another_history_begins_an_epoch() {
     let node = Node::start_with(Database::postgres(), &[("DATABASE__POLL_MS", "5000")]);
-    let epoch = || {
-        node.get("/api/v1/boards/main/topics")
-            .header("etag")
-            .expect("an ETag")
-            .trim_matches('"')
-            .split('-')
-            .next()
-            .map(str::to_owned)
-    };
     node.post("before");
-    let first = epoch();
+    let first = epoch_of(&node);
     // The same number at another time; no trigger sees it.
     node.database.sql(
         "UPDATE changes SET at = at - interval '1 day' WHERE revision = \
@@ -323,7 +337,7 @@ fn a_commit_that_follows_on_another_history_begins_an_epoch() {
     );
     node.post("after");
     let end = Instant::now() + Duration::from_millis(2500);
-    while epoch() == first {
+    while epoch_of(&node) == first {
         assert!(
             Instant::now() < end,
             "the commit was taken for the next one of the history before"

@@ -198,11 +198,10 @@ fn no_point_of_a_connection_lets_it_drip_on() {
             .map(|(what, sent, dripped)| Dripper::new(node.address, what, sent.as_bytes(), dripped))
             .collect();
         drip_all(&mut drippers, WATCH, || {});
-        let is_late = |dripper: &&Dripper| dripper.ended.is_none_or(|ended| ended > BOUND);
         late.extend(
             drippers
                 .iter()
-                .filter(is_late)
+                .filter(|dripper| dripper.ended.is_none_or(|ended| ended > BOUND))
                 .map(|dripper| format!("{}: {:?}", dripper.what, dripper.ended)),
         );
     }
@@ -238,7 +237,7 @@ fn a_web_socket_cannot_drip_on() {
 }
 
 #[test]
-fn slow_heads_are_told_so_and_slow_bodies_too() {
+fn slow_heads_and_slow_bodies_are_answered_with_408() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
     let body = "POST / HTTP/1.1\r\nHost: board.test\r\nContent-Type: text/plain\r\nContent-Length: \
         999\r\n\r\n";
@@ -261,53 +260,61 @@ fn slow_heads_are_told_so_and_slow_bodies_too() {
     }
 }
 
-/// What is slow for another reason than the client's is not cut off: long polls, answers that take a while to be read, streams.
+const LIST: &str = "/api/v1/boards/main/topics";
+
+/// A long poll, and a stream.
 #[test]
 fn what_is_slow_on_our_side_lives_on() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    for n in 0..400 {
-        node.post(&format!("{n} {}", "x".repeat(1_900)));
-    }
-    let etag = node
-        .get("/api/v1/boards/main/topics")
-        .header("etag")
-        .expect("an ETag")
-        .to_owned();
+    let list = node.get(LIST);
+    let known = [("If-None-Match", list.header("etag").expect("an ETag"))];
     let began = Instant::now();
-    let waited = node.get_with(
-        "/api/v1/boards/main/topics?wait=4",
-        &[("If-None-Match", &etag)],
-    );
+    let waited = node.get_with(&format!("{LIST}?wait=4"), &known);
     assert_eq!(waited.status, 304);
     assert!(began.elapsed() > Duration::from_secs(3));
-    // A client that takes some of a long answer, and then nothing for three seconds.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("set");
-    socket.connect(&node.address.into()).expect("connected");
-    let mut slow: TcpStream = socket.into();
-    slow.set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("set");
-    let head = "GET /api/v1/boards/main/topics HTTP/1.1\r\nHost: board.test\r\n\r\n";
-    slow.write_all(head.as_bytes()).expect("sent");
-    let mut room = vec![0; 65_536];
-    let mut taken = slow.read(&mut room).expect("a beginning");
-    let length = String::from_utf8_lossy(&room[..taken]).to_lowercase();
-    let length = length
-        .split("content-length: ")
-        .nth(1)
-        .and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
-    std::thread::park_timeout(Duration::from_secs(3));
-    while taken < length.expect("a length") {
-        let count = slow.read(&mut room).expect("the rest");
-        assert!(count > 0, "cut off after {taken} bytes");
-        taken += count;
-    }
     let mut stream = node.stream("/b/main/stream?format=patch&since=now");
     for _ in 0..4 {
         assert!(
             stream.raw(Duration::from_secs(3)).is_some(),
             "the stream lives on"
         );
+    }
+}
+
+/// A connection that holds little of what it has not read.
+fn narrow_connection(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("set");
+    socket.connect(&address.into()).expect("connected");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("set");
+    socket.into()
+}
+
+/// A client that takes some of a long answer, and then nothing for three seconds.
+#[test]
+fn a_long_answer_may_take_a_while_to_be_read() {
+    let node = Node::start_with(Database::sqlite(), &LIMITS);
+    for n in 0..400 {
+        node.post(&format!("{n} {}", "x".repeat(1_900)));
+    }
+    let mut slow = narrow_connection(node.address);
+    slow.write_all(&wire::message("GET", LIST, &[], b""))
+        .expect("sent");
+    let mut room = vec![0; 65_536];
+    let mut taken = slow.read(&mut room).expect("a beginning");
+    let head = String::from_utf8_lossy(&room[..taken]).to_lowercase();
+    let length: usize = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next()?.parse().ok())
+        .expect("a length");
+    std::thread::park_timeout(Duration::from_secs(3));
+    while taken < length {
+        let count = slow.read(&mut room).expect("the rest");
+        assert!(count > 0, "cut off after {taken} bytes");
+        taken += count;
     }
 }
 
@@ -323,16 +330,16 @@ fn a_thousand_that_drip_do_not_keep_others_out() {
     .concat();
     let node = Node::start_with(Database::sqlite(), &settings);
     let first = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\nGET /";
-    let dripper = |_| Dripper::new(node.address, String::new(), first.as_bytes(), "a");
-    let mut drippers: Vec<_> = (0..MANY).map(dripper).collect();
+    let mut drippers: Vec<_> = (0..MANY)
+        .map(|_| Dripper::new(node.address, String::new(), first.as_bytes(), "a"))
+        .collect();
     let mut slowest = Duration::ZERO;
-    let others = || {
+    drip_all(&mut drippers, WATCH, || {
         let began = Instant::now();
         let answer = wire::request(node.address, "GET", "/", &[], b"");
         assert_eq!(answer.status, 200);
         slowest = slowest.max(began.elapsed());
-    };
-    drip_all(&mut drippers, WATCH, others);
+    });
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert_eq!(
         drippers

@@ -21,6 +21,7 @@ crate::on_both!(
     a_bad_message_is_answered_with_an_error,
     a_socket_resumes_at_a_cursor,
     a_socket_is_for_those_who_may_read,
+    a_socket_is_not_for_pages_of_other_sites,
 );
 
 struct Socket(WebSocket<TcpStream>);
@@ -189,35 +190,23 @@ fn a_socket_resumes_at_a_cursor(database: Database) {
     );
 }
 
+/// The status with which a handshake is refused.
+#[track_caller]
+fn refused(node: &Node, path: &str, headers: &[(&'static str, &str)]) -> u16 {
+    let opened = Socket::open(node, path, headers);
+    opened.err().expect("a refusal")
+}
+
 fn a_socket_is_for_those_who_may_read(database: Database) {
     let node = Node::start(database);
-    let open = |path: &str, headers: &[(&'static str, &str)]| Socket::open(&node, path, headers);
-    assert_eq!(
-        open("/b/main/ws", &[("origin", "http://evil.example")]).err(),
-        Some(403),
-        "another site's page"
-    );
-    assert_eq!(
-        open("/b/main/ws", &[("sec-fetch-site", "cross-site")]).err(),
-        Some(403)
-    );
-    assert_eq!(open("/b/nowhere/ws", &[]).err(), Some(404));
-    assert_eq!(node.get("/b/main/ws").status, 400, "no handshake");
     let admin = node.token(&["create", "--scope", "admin"]);
-    assert_eq!(
-        node.send_as(
-            "PATCH",
-            "/api/v1/boards/main",
-            &admin,
-            &[],
-            r#"{"read":"token","post":"token"}"#
-        )
-        .status,
-        200
-    );
-    assert_eq!(open("/b/main/ws", &[]).err(), Some(404));
+    let body = r#"{"read":"token","post":"token"}"#;
+    let updated = node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], body);
+    assert_eq!(updated.status, 200);
+    assert_eq!(refused(&node, "/b/main/ws", &[]), 404);
     let reader = node.token(&["create", "--scope", "read"]);
-    let mut socket = open(
+    let mut socket = Socket::open(
+        &node,
         "/b/main/ws",
         &[("authorization", &format!("Bearer {reader}"))],
     )
@@ -227,6 +216,18 @@ fn a_socket_is_for_those_who_may_read(database: Database) {
     assert_eq!(socket.event("error")["status"], 403);
     node.token(&["revoke", "2"]);
     assert_eq!(socket.event("bye")["reason"], "auth");
+}
+
+fn a_socket_is_not_for_pages_of_other_sites(database: Database) {
+    let node = Node::start(database);
+    for foreign in [
+        ("origin", "http://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        assert_eq!(refused(&node, "/b/main/ws", &[foreign]), 403, "{foreign:?}");
+    }
+    assert_eq!(refused(&node, "/b/nowhere/ws", &[]), 404);
+    assert_eq!(node.get("/b/main/ws").status, 400, "no handshake");
 }
 
 #[test]

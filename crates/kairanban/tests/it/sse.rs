@@ -157,24 +157,7 @@ impl Mirror {
             }
             "patch" => {
                 let data = event.json();
-                let (from, to) = (
-                    data["from"].as_u64().expect("from"),
-                    data["revision"].as_u64().expect("revision"),
-                );
-                assert!(
-                    from <= self.revision && self.revision < to,
-                    "at {} came {data}",
-                    self.revision
-                );
-                for op in data["ops"].as_array().expect("ops") {
-                    match op["op"].as_str() {
-                        Some("set") => self.set(&op["topic"]),
-                        Some("delete") => {
-                            drop(self.topics.remove(&op["id"].as_u64().expect("an id")))
-                        }
-                        other => panic!("an op {other:?}"),
-                    }
-                }
+                self.patch(&data);
                 self.complete(event, &data);
             }
             "reset" => *self = Self::default(),
@@ -182,15 +165,30 @@ impl Mirror {
         }
     }
 
-    fn set(&mut self, topic: &Value) {
-        let number = |key: &str| topic[key].as_u64().expect("a number");
-        self.topics.insert(
-            number("id"),
-            (
-                number("revision"),
-                topic["comment"].as_str().expect("a comment").to_owned(),
-            ),
+    fn patch(&mut self, data: &Value) {
+        let (from, to) = (
+            data["from"].as_u64().expect("from"),
+            data["revision"].as_u64().expect("revision"),
         );
+        assert!(
+            from <= self.revision && self.revision < to,
+            "at {} came {data}",
+            self.revision
+        );
+        for op in data["ops"].as_array().expect("ops") {
+            match op["op"].as_str() {
+                Some("set") => self.set(&op["topic"]),
+                Some("delete") => drop(self.topics.remove(&op["id"].as_u64().expect("an id"))),
+                other => panic!("an op {other:?}"),
+            }
+        }
+    }
+
+    fn set(&mut self, topic: &Value) {
+        let id = topic["id"].as_u64().expect("a number");
+        let revision = topic["revision"].as_u64().expect("a number");
+        let comment = topic["comment"].as_str().expect("a comment").to_owned();
+        self.topics.insert(id, (revision, comment));
     }
 
     fn complete(&mut self, event: &Event, data: &Value) {
@@ -226,14 +224,44 @@ impl Mirror {
     }
 }
 
+/// One step of SplitMix64.
+fn mix(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The list of a board, kept up to date by its stream.
+pub(crate) struct Watched {
+    pub(crate) stream: Reader,
+    pub(crate) mirror: Mirror,
+}
+
+impl Watched {
+    /// Takes a stream of the format `patch` from its beginning.
+    pub(crate) fn new(stream: Reader) -> Self {
+        Self {
+            stream,
+            mirror: Mirror::default(),
+        }
+    }
+
+    /// Takes the next event.
+    pub(crate) fn take(&mut self) {
+        self.mirror.take(&self.stream.event());
+    }
+
+    /// Waits until the stream has shown exactly these comments.
+    pub(crate) fn shows(&mut self, expected: &[&str]) {
+        while self.mirror.comments() != expected {
+            self.take();
+        }
+    }
+}
+
 /// The digest of the contract, of ids and revisions.
 pub(crate) fn digest(topics: impl Iterator<Item = (u64, u64)>) -> String {
-    let mix = |x: u64| {
-        let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
     let sum = topics
         .map(|(id, revision)| mix(mix(id).wrapping_add(revision)))
         .fold(0, u64::wrapping_add);

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     logged::{Logged, relay},
     node::{Database, Node},
+    wire,
 };
 
 static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -43,6 +44,12 @@ fn host(url: &str) -> String {
     rest.split_once('/').expect("a database").0.to_owned()
 }
 
+/// A URL with another database.
+fn another_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').expect("a database");
+    format!("{server}/{name}")
+}
+
 /// A URL with another host.
 fn by_way_of(url: &str, host_and_port: &str) -> String {
     url.replace(&host(url), host_and_port)
@@ -59,27 +66,24 @@ fn a_database_that_is_not_utf8_is_refused_before_anything_is_made() {
             "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 \
             LC_COLLATE 'C' LC_CTYPE 'C';"
         ));
-        let url = format!(
-            "{}/{name}",
-            server.url().rsplit_once('/').expect("a database").0
-        );
+        let url = another_database(&server.url(), &name);
         for command in [
             &["migrate"][..],
             &["config", "check"],
             &["--listen", "127.0.0.1:0"],
             &["token", "list"],
         ] {
-            let (code, said) = Logged::ended(command, &[("DATABASE_URL", &url)]);
-            assert!(
-                code == Some(78) && said.contains(encoding) && said.contains("UTF8"),
-                "{command:?}: {code:?} {said}"
-            );
+            assert_encoding_refused(command, &url, [encoding, "UTF8"]);
         }
         let tables = Database::Postgres(url)
             .sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public';");
         assert_eq!(tables, "0", "{encoding}");
         server.sql(&format!("DROP DATABASE {name};"));
     }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused_before_anything_is_made() {
     let database = Database::sqlite();
     database.sql("PRAGMA encoding = 'UTF-16'; CREATE TABLE other (x);");
     for command in [
@@ -87,13 +91,18 @@ fn a_database_that_is_not_utf8_is_refused_before_anything_is_made() {
         &["config", "check"],
         &["--listen", "127.0.0.1:0"],
     ] {
-        let (code, said) = Logged::ended(command, &[("DATABASE_URL", &database.url())]);
-        assert!(
-            code == Some(78) && said.contains("UTF-16") && said.contains("sqlite3 new.db"),
-            "{command:?}: {code:?} {said}"
-        );
+        assert_encoding_refused(command, &database.url(), ["UTF-16", "sqlite3 new.db"]);
     }
     assert_eq!(database.sql("SELECT count(*) FROM sqlite_schema;"), "1");
+}
+
+#[track_caller]
+fn assert_encoding_refused(command: &[&str], url: &str, words: [&str; 2]) {
+    let (code, said) = Logged::ended(command, &[("DATABASE_URL", url)]);
+    assert!(
+        code == Some(78) && words.iter().all(|word| said.contains(word)),
+        "{command:?}: {code:?} {said}"
+    );
 }
 
 /// A link of 200 ms for each round trip, the first connection included.
@@ -109,7 +118,7 @@ fn a_slow_link_does_not_end_the_start() {
     migrate(&database);
     let mut server = Logged::serve(&[("DATABASE_URL", &slow)]);
     let address = server.address();
-    let answer = crate::wire::request(address, "GET", "/", &[], b"");
+    let answer = wire::request(address, "GET", "/", &[], b"");
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -141,17 +150,19 @@ fn a_database_that_is_not_up_yet_is_waited_for() {
         server.err()
     );
     assert!(server.err().contains("the database is up"));
-    let (code, said) = Logged::ended(
-        &["migrate"],
-        &[("DATABASE_URL", "postgres://127.0.0.1:1/d"), NO_WAIT],
-    );
+}
+
+#[test]
+fn a_command_that_may_not_wait_for_the_database_ends() {
+    let environment = [("DATABASE_URL", "postgres://127.0.0.1:1/d"), NO_WAIT];
+    let (code, said) = Logged::ended(&["migrate"], &environment);
     assert!(
         code == Some(1) && said.contains("refused"),
         "{code:?} {said}"
     );
 }
 
-/// A server that refuses everybody with one sentence.
+/// A server that refuses every client with one sentence.
 fn refusing(code: &'static str, message: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -199,6 +210,10 @@ fn what_waiting_cannot_mend_ends_the_start_at_once() {
             "{message}: {said}"
         );
     }
+}
+
+#[test]
+fn what_passes_by_itself_is_waited_for() {
     for (code, message) in [
         ("57P03", "the database system is starting up"),
         ("57P03", "the database system is shutting down"),
@@ -222,104 +237,105 @@ fn what_waiting_cannot_mend_ends_the_start_at_once() {
     }
 }
 
+/// The settings that a session has, and the number of channels on which it listens.
+const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) || \
+    (SELECT count(*) FROM pg_listening_channels()) \
+    FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
+    'idle_in_transaction_session_timeout', \
+    'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', \
+    'default_transaction_isolation');";
+
+/// Asks with many sessions at a time, each with a backend of its own, so that none of the pool's is left out.
+#[track_caller]
+fn assert_settings(pooled: &str, usual: &str, when: &str) {
+    let strangers: Vec<_> = (0..8)
+        .map(|_| {
+            let stranger = Database::Postgres(pooled.to_owned());
+            thread::spawn(move || {
+                stranger.sql(&format!("BEGIN; SELECT pg_sleep(0.3); {SETTINGS} COMMIT;"))
+            })
+        })
+        .collect();
+    for stranger in strangers {
+        assert_eq!(stranger.join().expect("an answer").trim(), usual, "{when}");
+    }
+}
+
+/// Starts a server that uses the pooler, and waits until it has posted, and has found the pooler if it listens through it.
+fn serve_through(pooled: &str, listen: &str) -> Logged {
+    let mut server = Logged::serve(&[
+        ("DATABASE_URL", pooled),
+        ("KAIRANBAN_DATABASE__LISTEN_URL", listen),
+    ]);
+    let address = server.address();
+    for number in 0..20 {
+        let posted = wire::post(address, &number.to_string());
+        assert_eq!(posted.status, 201, "{posted:?}");
+    }
+    let page = wire::request(address, "GET", "/", &[], b"");
+    assert_eq!(page.status, 200);
+    if listen == pooled {
+        server.until("it has found the pooler", |server| {
+            server.err().contains("loses notifications") || server.err().contains("pooler")
+        });
+    }
+    server
+}
+
 /// Another program behind the same transaction pooler has the settings of the database, while a server runs and after it.
 #[test]
 fn behind_a_pooler_other_programs_keep_their_settings() {
     let database = Database::postgres();
+    let url = database.url();
     let bouncer =
         std::env::var("KAIRANBAN_TEST_PGBOUNCER_URL").expect("KAIRANBAN_TEST_PGBOUNCER_URL");
-    let name = database
-        .url()
-        .rsplit_once('/')
-        .expect("a database")
-        .1
-        .to_owned();
-    let pooled = format!("{}/{name}", bouncer.rsplit_once('/').expect("a database").0);
-    const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) || \
-        (SELECT count(*) FROM pg_listening_channels()) \
-        FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
-        'idle_in_transaction_session_timeout', \
-        'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', \
-        'default_transaction_isolation');";
+    let (_, name) = url.rsplit_once('/').expect("a database");
+    let pooled = another_database(&bouncer, name);
     let usual = database.sql(SETTINGS);
-    // Many at a time, each with a backend of its own, so that none of the pool's is left out.
-    let all_have_the_usual = |when: &str| {
-        let strangers: Vec<_> = (0..8)
-            .map(|_| {
-                let stranger = Database::Postgres(pooled.clone());
-                thread::spawn(move || {
-                    stranger.sql(&format!("BEGIN; SELECT pg_sleep(0.3); {SETTINGS} COMMIT;"))
-                })
-            })
-            .collect();
-        for stranger in strangers {
-            assert_eq!(stranger.join().expect("an answer").trim(), usual, "{when}");
-        }
-    };
-    all_have_the_usual("before");
+    assert_settings(&pooled, &usual, "before");
     migrate(&database);
-    for listen in [&database.url(), &pooled] {
-        let mut server = Logged::serve(&[
-            ("DATABASE_URL", &pooled),
-            ("KAIRANBAN_DATABASE__LISTEN_URL", listen),
-        ]);
-        let address = server.address();
-        for number in 0..20 {
-            let posted = crate::wire::request(
-                address,
-                "POST",
-                "/",
-                &[("Content-Type", "text/plain")],
-                format!("{number}").as_bytes(),
-            );
-            assert_eq!(posted.status, 201, "{posted:?}");
-        }
-        assert_eq!(
-            crate::wire::request(address, "GET", "/", &[], b"").status,
-            200
-        );
-        if listen == &pooled {
-            server.until("it has found the pooler", |server| {
-                server.err().contains("loses notifications") || server.err().contains("pooler")
-            });
-        }
-        all_have_the_usual("during");
+    for listen in [&url, &pooled] {
+        let server = serve_through(&pooled, listen);
+        assert_settings(&pooled, &usual, "during");
         drop(server);
-        all_have_the_usual("after");
+        assert_settings(&pooled, &usual, "after");
     }
     for command in [&["config", "check"][..], &["token", "list"], &["migrate"]] {
         let (code, said) = Logged::ended(command, &[("DATABASE_URL", &pooled)]);
         assert_eq!(code, Some(0), "{said}");
     }
-    all_have_the_usual("after commands");
+    assert_settings(&pooled, &usual, "after commands");
 }
 
 #[test]
 fn a_node_says_that_its_default_board_is_not_the_one_of_the_database() {
     for database in [Database::sqlite(), Database::postgres()] {
-        let url = database.url();
-        let says = |board: &str| {
-            let mut server =
-                Logged::serve(&[("DATABASE_URL", &url), ("KAIRANBAN_BOARD__DEFAULT", board)]);
-            server.address();
-            server
-                .err()
-                .contains("is not the default board of the database")
-        };
-        assert_eq!(
-            Logged::ended(&["migrate"], &[("DATABASE_URL", &url)]).0,
-            Some(0)
-        );
+        migrate(&database);
         database.sql("DELETE FROM identity WHERE key = 'default_board';");
-        assert!(!says("main"), "nothing is known");
+        assert!(
+            !names_another_default(&database, "main"),
+            "nothing is known"
+        );
         database.sql(
             "DELETE FROM identity WHERE key = 'default_board'; \
             INSERT INTO identity (key, value) SELECT 'default_board', id FROM boards \
             WHERE name = 'main';",
         );
-        assert!(!says("main"));
-        assert!(says("another"));
+        assert!(!names_another_default(&database, "main"));
+        assert!(names_another_default(&database, "another"));
     }
+}
+
+/// Whether a server with this default board says that the database has another.
+fn names_another_default(database: &Database, board: &str) -> bool {
+    let mut server = Logged::serve(&[
+        ("DATABASE_URL", &database.url()),
+        ("KAIRANBAN_BOARD__DEFAULT", board),
+    ]);
+    server.address();
+    server
+        .err()
+        .contains("is not the default board of the database")
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Starting and stopping, as an orchestrator does it.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    io::{BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -85,52 +86,54 @@ fn a_busy_port_leaves_nothing_behind() {
     );
 }
 
-/// Who comes while the server still migrates waits, and is then answered.
+/// An address at which no server listens.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// Connects as soon as there is a server.
+fn connect_early(address: SocketAddr) -> Option<TcpStream> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        if let Ok(connection) = TcpStream::connect(address) {
+            return Some(connection);
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    None
+}
+
+/// Asks for the readiness on a connection. Returns the status.
+fn ask_readiness(mut connection: TcpStream) -> u16 {
+    connection
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a time limit");
+    let headers = [("Connection", "close")];
+    connection
+        .write_all(&wire::message("GET", "/readyz", &headers, b""))
+        .expect("sent");
+    wire::read_answer(&mut BufReader::new(connection), false).status
+}
+
+/// A client that comes while the server still migrates waits, and is then answered.
 #[test]
 fn who_comes_early_waits() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
+    let address = free_address();
     let database = Database::postgres();
     // The first migration makes a table of this name, and waits until it is known whether there is one.
     let lock = database.lock_out_tables("__diesel_schema_migrations");
     let mut child = program()
-        .args([
-            "--listen",
-            &address.to_string(),
-            "--database-url",
-            &database.url(),
-        ])
+        .args(["--listen", &address.to_string()])
+        .args(["--database-url", &database.url()])
         .stdout(Stdio::null())
         .spawn()
         .expect("the program");
-    let began = Instant::now();
-    let early = loop {
-        match TcpStream::connect(address) {
-            Ok(connection) => break Some(connection),
-            Err(_) if began.elapsed() > Duration::from_secs(5) => break None,
-            Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
-        }
-    };
+    let early = connect_early(address);
     let is_early =
         database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema();") == "0";
     drop(lock);
-    let answer = early.map(|mut connection| {
-        use std::io::Write as _;
-        connection
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a time limit");
-        connection
-            .write_all(&wire::message(
-                "GET",
-                "/readyz",
-                &[("Connection", "close")],
-                b"",
-            ))
-            .expect("sent");
-        wire::read_answer(&mut std::io::BufReader::new(connection), false).status
-    });
+    let answer = early.map(ask_readiness);
     // It may have ended already.
     let _ = child.kill();
     let _ = child.wait();

@@ -11,13 +11,15 @@ use serde_json::json;
 
 use crate::{
     node::{Database, Node},
-    sse::{Mirror, Reader},
+    sse::{Mirror, Reader, Watched},
 };
 
 crate::on_both!(
     list_has_the_revision,
     patches_lead_to_the_board,
+    a_cursor_that_is_up_to_date_is_sent_nothing,
     a_cursor_is_continued_exactly,
+    a_cursor_in_the_header_wins_over_the_query,
     a_time_is_a_cursor_too,
     a_cursor_that_cannot_be_served_is_reset,
     a_since_that_names_no_start_is_refused,
@@ -107,27 +109,37 @@ fn patches_lead_to_the_board(database: Database) {
     assert_eq!(board(&node).topics, mirror.topics);
 }
 
+const STREAM: &str = "/b/main/stream?format=patch";
+/// Long enough for an event that is sent at once.
+const A_MOMENT: Duration = Duration::from_millis(300);
+
+/// No payload: with the cursor in the header, in the query, in the tutorial's stream.
+fn a_cursor_that_is_up_to_date_is_sent_nothing(database: Database) {
+    let node = Node::start(database);
+    node.post("a");
+    let at = board(&node).cursor;
+    node.resume(STREAM, &at).quiet_for(A_MOMENT);
+    node.stream(&format!("{STREAM}&last_event_id={at}"))
+        .quiet_for(A_MOMENT);
+    node.resume("/topic_stream/", &at).quiet_for(A_MOMENT);
+    node.stream(&format!("{STREAM}&since=now"))
+        .quiet_for(A_MOMENT);
+}
+
+/// Exactly what is missing, also what was written while there was no reader.
 fn a_cursor_is_continued_exactly(database: Database) {
     let node = Node::start(database);
-    let path = "/b/main/stream?format=patch";
     node.database
         .sql("INSERT INTO topics (board_id, comment) VALUES (1, 'x'), (1, 'y');");
     node.post("a");
     let mut mirror = board(&node);
     let at = mirror.cursor.clone();
-    // Up to date: no payload. In the header, in the query, in the tutorial's stream.
-    node.resume(path, &at).quiet_for(Duration::from_millis(300));
-    node.stream(&format!("{path}&last_event_id={at}"))
-        .quiet_for(Duration::from_millis(300));
-    node.resume("/topic_stream/", &at)
-        .quiet_for(Duration::from_millis(300));
-    // Behind: exactly what is missing, also while nobody watched.
     node.database.sql(
         "INSERT INTO topics (board_id, comment) VALUES (1, 'b'), (1, 'c'); DELETE FROM topics \
             WHERE comment = 'a';",
     );
     node.post("d");
-    let event = node.resume(path, &at).event();
+    let event = node.resume(STREAM, &at).event();
     assert_eq!(event.name, "patch");
     assert_eq!(
         event.json()["ops"].as_array().map(Vec::len),
@@ -138,13 +150,15 @@ fn a_cursor_is_continued_exactly(database: Database) {
     assert_eq!(mirror.comments(), ["x", "y", "b", "c", "d"]);
     let contents = node.resume("/topic_stream/", &at).event().json();
     assert_eq!(contents["contents"].as_array().map(Vec::len), Some(5));
-    // The header wins over the query; an empty header is no cursor.
-    let event = node
-        .resume(&format!("{path}&last_event_id={}", mirror.cursor), "")
-        .event();
+}
+
+/// An empty header is no cursor.
+fn a_cursor_in_the_header_wins_over_the_query(database: Database) {
+    let node = Node::start(database);
+    node.post("a");
+    let path = format!("{STREAM}&last_event_id={}", board(&node).cursor);
+    let event = node.resume(&path, "").event();
     assert_eq!(event.name, "snapshot");
-    node.stream(&format!("{path}&since=now"))
-        .quiet_for(Duration::from_millis(300));
 }
 
 fn a_cursor_that_cannot_be_served_is_reset(database: Database) {
@@ -227,49 +241,66 @@ fn a_restart_continues_where_the_reader_stood(database: Database) {
     assert_eq!(mirror.comments(), ["a", "while it was down"]);
 }
 
-fn a_full_board_pushes_out_its_oldest(database: Database) {
+/// A board of three that four topics were posted to, as its stream showed them.
+fn full_board(database: Database) -> (Node, Watched) {
     let node = Node::start_with(database, &[("BOARD__TOPICS_MAX", "3")]);
-    let mut stream = node.stream("/b/main/stream?format=patch");
-    let mut mirror = Mirror::default();
-    mirror.take(&stream.event());
+    let mut watched = Watched::new(node.stream(STREAM));
+    watched.take();
     for comment in ["1", "2", "3", "4"] {
         node.post(comment);
     }
-    while !mirror.comments().contains(&"4") {
-        let event = stream.event();
-        mirror.take(&event);
-        if mirror.comments().contains(&"4") {
+    while !watched.mirror.comments().contains(&"4") {
+        let event = watched.stream.event();
+        watched.mirror.take(&event);
+        if watched.mirror.comments().contains(&"4") {
             assert!(event.data.contains(r#""archived":true"#), "{event:?}");
         }
     }
-    assert_eq!(mirror.comments(), ["2", "3", "4"]);
-    // The archiver's own transaction changes no list: same tag, no event.
-    let tag = node
-        .get("/api/v1/boards/main/topics")
-        .header("etag")
-        .map(str::to_owned);
-    let archived = || {
-        node.database
-            .sql("SELECT count(*) FROM topics WHERE archived;")
-    };
+    assert_eq!(watched.mirror.comments(), ["2", "3", "4"]);
+    (node, watched)
+}
+
+fn await_archiving(database: &Database) {
     let end = Instant::now() + Duration::from_secs(5);
-    while !archived().ends_with('1') {
+    while !database
+        .sql("SELECT count(*) FROM topics WHERE archived;")
+        .ends_with('1')
+    {
         assert!(Instant::now() < end, "nothing was archived");
     }
-    stream.quiet_for(Duration::from_millis(300));
-    assert_eq!(
-        node.get("/api/v1/boards/main/topics")
-            .header("etag")
-            .map(str::to_owned),
-        tag
-    );
+}
+
+fn tag_of_list(node: &Node) -> Option<String> {
+    let list = node.get("/api/v1/boards/main/topics");
+    list.header("etag").map(str::to_owned)
+}
+
+fn a_full_board_pushes_out_its_oldest(database: Database) {
+    let (node, mut watched) = full_board(database);
+    // The archiver's own transaction changes no list: same tag, no event.
+    let tag = tag_of_list(&node);
+    await_archiving(&node.database);
+    watched.stream.quiet_for(A_MOMENT);
+    assert_eq!(tag_of_list(&node), tag);
     node.database.sql("DELETE FROM topics WHERE comment = '4';");
-    mirror.take(&stream.event());
+    watched.take();
     assert_eq!(
-        mirror.comments(),
+        watched.mirror.comments(),
         ["2", "3"],
         "what is archived never comes back"
     );
+}
+
+/// Opens a stream as a client at this address; `None` if there is no room.
+fn open_from(node: &Node, client: &str) -> Option<Reader> {
+    let headers = [("X-Forwarded-For", client)];
+    let mut stream = Reader::open(node.address, "/topic_stream/", &headers);
+    let first = stream.event();
+    if first.name == "bye" {
+        assert_eq!(first.json(), json!({"reason": "limit"}));
+        return None;
+    }
+    Some(stream)
 }
 
 #[test]
@@ -280,25 +311,14 @@ fn there_is_room_for_so_many_and_leaving_makes_room() {
         ("LIMITS__TRUSTED_PROXIES", "127.0.0.0/8"),
     ];
     let node = Node::start_with(Database::sqlite(), &settings);
-    let open = |client: &str| {
-        let mut stream = Reader::open(
-            node.address,
-            "/topic_stream/",
-            &[("X-Forwarded-For", client)],
-        );
-        let first = stream.event();
-        (first.name == "bye")
-            .then(|| assert_eq!(first.json(), json!({"reason": "limit"})))
-            .map_or(Ok(stream), Err)
-    };
-    let first = open("198.51.100.1").expect("room");
-    let second = open("198.51.100.1").expect("room");
-    assert!(open("198.51.100.1").is_err(), "two per client");
-    let third = open("198.51.100.2").expect("room");
-    assert!(open("198.51.100.3").is_err(), "three in all");
+    let first = open_from(&node, "198.51.100.1").expect("room");
+    let second = open_from(&node, "198.51.100.1").expect("room");
+    assert!(open_from(&node, "198.51.100.1").is_none(), "two per client");
+    let third = open_from(&node, "198.51.100.2").expect("room");
+    assert!(open_from(&node, "198.51.100.3").is_none(), "three in all");
     drop((first, second));
     let end = Instant::now() + Duration::from_secs(5);
-    while open("198.51.100.3").is_err() {
+    while open_from(&node, "198.51.100.3").is_none() {
         assert!(Instant::now() < end, "leaving made no room");
     }
     drop(third);
@@ -329,7 +349,14 @@ fn a_reader_that_fell_behind_gets_the_newest_list() {
             break;
         }
     }
-    assert!(reset, "the reader was not told that it had lagged");
+    assert!(reset, "no reset said that the reader had lagged");
+}
+
+fn is_refused(mut stream: Reader) -> bool {
+    stream
+        .raw(Duration::from_secs(5))
+        .and_then(|_| stream.raw(Duration::from_secs(5)))
+        .is_some_and(|second| second.name == "bye")
 }
 
 #[test]
@@ -344,15 +371,8 @@ fn a_reader_that_takes_nothing_is_cut_off() {
     let stream = node.stream("/b/main/stream");
     let text = "x".repeat(2_000);
     let end = Instant::now() + Duration::from_secs(30);
-    // Until there is room again for somebody else.
-    let refused = || {
-        let mut stream = node.stream("/b/main/stream?since=now");
-        stream
-            .raw(Duration::from_secs(5))
-            .and_then(|_| stream.raw(Duration::from_secs(5)))
-            .is_some_and(|second| second.name == "bye")
-    };
-    while refused() {
+    // Until there is room again for another reader.
+    while is_refused(node.stream("/b/main/stream?since=now")) {
         let rows = vec![format!("(1, '{text}')"); 50].join(",");
         node.database.sql(&format!(
             "BEGIN; INSERT INTO topics (board_id, comment) VALUES {rows}; COMMIT;"

@@ -4,7 +4,7 @@
 use std::{
     env,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -43,10 +43,13 @@ on_both!(
     writing_goes_on_or_the_process_ends
 );
 
+/// Each task, with how often it fails.
+const TASKS: &str = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,\
+    token-finder=1,wheel=2,dispatcher=2,data-version=2,LISTEN=2,hangups=1";
+
 fn each_task_is_started_again(database: Database) {
-    let names = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,token-finder=1,wheel=2,dispatcher=2,data-version=2,LISTEN=2,hangups=1";
     let settings = [("BOARD__TOPICS_MAX", "3"), ("STREAM__HEARTBEAT_S", "1")];
-    let node = failing(database, names, &settings);
+    let node = failing(database, TASKS, &settings);
     let mut stream = node.stream("/b/main/stream?format=patch");
     // Each of them has something to do, and fails at it.
     node.signal("-HUP");
@@ -54,50 +57,36 @@ fn each_task_is_started_again(database: Database) {
     for n in 0..6 {
         node.post(&n.to_string());
     }
-    let ours = if node.database.is_postgres() {
-        "LISTEN"
-    } else {
+    let of_the_other_database = if node.database.is_postgres() {
         "data-version"
+    } else {
+        "LISTEN"
     };
-    for name in [
-        "follower",
-        "archiver",
-        "housekeeping",
-        "memory",
-        "reconcile",
-        "last-seen",
-        "token-finder",
-        "wheel",
-        "dispatcher",
-        "hangups",
-        ours,
-    ] {
+    let names = TASKS.split(',').filter_map(|task| task.split('=').next());
+    for name in names.filter(|name| *name != of_the_other_database) {
         says_it_failed(&node, name);
     }
     while !stream.event().data.contains("\"5\"") {}
     all_goes_on(&node);
-    assert_eq!(
-        node.get_with("/api/v1/tokens", &[("Authorization", "Bearer none")])
-            .status,
-        401,
-        "tokens are looked for"
-    );
+    let refused = node.get_with("/api/v1/tokens", &[("Authorization", "Bearer none")]);
+    assert_eq!(refused.status, 401, "tokens are looked for");
     let beat = (0..50)
         .filter_map(|_| stream.raw(PATIENCE))
         .any(|event| event.comment);
     assert!(beat, "heartbeats go on");
-    let began = Instant::now();
-    while node
-        .database
-        .sql("SELECT count(*) FROM topics WHERE NOT archived;")
-        != "3"
-    {
-        assert!(began.elapsed() < PATIENCE, "archiving goes on");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    await_archiving(&node.database, "3");
     // Still there, although the hang-up came while its task was down.
     node.signal("-HUP");
     all_goes_on(&node);
+}
+
+/// Waits until this many topics are not archived.
+fn await_archiving(database: &Database, left: &str) {
+    let began = Instant::now();
+    while database.sql("SELECT count(*) FROM topics WHERE NOT archived;") != left {
+        assert!(began.elapsed() < PATIENCE, "archiving goes on");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -153,20 +142,30 @@ fn a_stream_that_fails_ends_alone() {
         assert!(stream.raw(PATIENCE).expect("a beginning").retry.is_some());
     }
     node.post("a");
-    let shown = |stream: &mut crate::sse::Reader| {
+    let shown = streams.iter_mut().filter_map(|stream| {
         std::iter::from_fn(|| stream.raw(Duration::from_secs(3)))
             .find(|event| !event.data.is_empty())
-            .is_some()
-    };
-    assert_eq!(
-        streams.iter_mut().map(shown).filter(|shown| *shown).count(),
-        4
-    );
+    });
+    assert_eq!(shown.count(), 4);
     assert_eq!(
         node.readiness().1,
         "ready",
         "nothing had to be started again"
     );
+}
+
+/// Whether a post was written. The process may end meanwhile.
+fn is_written(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|mut connection| {
+        let headers = [("Content-Type", "text/plain"), ("Connection", "close")];
+        let post = wire::message("POST", "/", &headers, b"goes on");
+        let mut answer = String::new();
+        connection
+            .write_all(&post)
+            .and_then(|()| connection.read_to_string(&mut answer))
+            .is_ok()
+            && answer.starts_with("HTTP/1.1 201")
+    })
 }
 
 /// The writer fails between the commit and the answers to it.
@@ -179,22 +178,7 @@ fn writing_goes_on_or_the_process_ends(database: Database) {
         if let Some(code) = node.has_ended() {
             break Some(code);
         }
-        let goes_on = TcpStream::connect(node.address).is_ok_and(|mut connection| {
-            let post = wire::message(
-                "POST",
-                "/",
-                &[("Content-Type", "text/plain"), ("Connection", "close")],
-                b"goes on",
-            );
-            let mut answer = String::new();
-            // The process may end meanwhile.
-            connection
-                .write_all(&post)
-                .and_then(|()| connection.read_to_string(&mut answer))
-                .is_ok()
-                && answer.starts_with("HTTP/1.1 201")
-        });
-        if goes_on {
+        if is_written(node.address) {
             break None;
         }
         assert!(
@@ -207,11 +191,8 @@ fn writing_goes_on_or_the_process_ends(database: Database) {
         assert_eq!(code, Some(1), "it ends loudly");
         node.restart();
     }
-    assert!(
-        node.get("/api/v1/boards/main/topics")
-            .body
-            .contains("committed")
-    );
+    let list = node.get("/api/v1/boards/main/topics").body;
+    assert!(list.contains("committed"));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! and figures. What breaks a rule today is listed in `tidy/known.rs`, a list that only shrinks.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -32,26 +34,9 @@ fn root() -> PathBuf {
 #[track_caller]
 fn assert_known(findings: &[Finding], known: &[(&str, usize)]) {
     let faults = judge(findings, known);
-    assert!(
-        faults.broken.is_empty(),
-        "
-{}
-",
-        faults.broken.join(
-            "
-"
-        )
-    );
-    assert!(
-        faults.mended.is_empty(),
-        "
-{}
-",
-        faults.mended.join(
-            "
-"
-        )
-    );
+    for faults in [faults.broken, faults.mended] {
+        assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    }
 }
 
 #[test]
@@ -118,13 +103,12 @@ fn main_is_a_page_at_most() {
 
 #[test]
 fn both_databases_have_the_same_migrations() {
-    let names = |database: &str| {
-        let folder = fs::read_dir(root().join("migrations").join(database)).expect("migrations");
-        let mut names: Vec<_> = folder
-            .map(|entry| entry.expect("an entry").file_name())
-            .collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names("postgres"), names("sqlite"));
+    assert_eq!(migrations("postgres"), migrations("sqlite"));
+}
+
+fn migrations(database: &str) -> BTreeSet<OsString> {
+    let folder = fs::read_dir(root().join("migrations").join(database)).expect("migrations");
+    folder
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect()
 }

@@ -14,7 +14,8 @@ use tungstenite::{Message, client::IntoClientRequest as _};
 
 use crate::{
     node::{Database, Node},
-    oracle::link::{Answer, Cut},
+    oracle::link::{Cut, PiecewiseAnswer},
+    sse::Reader,
     wire,
 };
 
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_secs(1);
 const LIST: &str = "/api/v1/boards/main/topics";
 
 #[derive(Clone, Copy)]
-enum Way {
+enum FollowWay {
     Stream(&'static str),
     Socket,
     LongPoll,
@@ -44,7 +45,7 @@ struct Cost {
     bytes: usize,
 }
 
-struct Follower {
+struct MeasuredFollower {
     address: SocketAddr,
     arrivals: Arrivals,
     cost: Cost,
@@ -52,18 +53,18 @@ struct Follower {
     seen: usize,
 }
 
-impl Follower {
-    fn follow(mut self, way: Way) -> Cost {
+impl MeasuredFollower {
+    fn follow(mut self, way: FollowWay) -> Cost {
         match way {
-            Way::Stream(path) => self.stream(path),
-            Way::Socket => self.socket(),
-            Way::LongPoll => self.poll(&format!("{LIST}?wait=25"), Duration::ZERO),
-            Way::Poll => self.poll(LIST, POLL),
+            FollowWay::Stream(path) => self.stream(path),
+            FollowWay::Socket => self.socket(),
+            FollowWay::LongPoll => self.poll(&format!("{LIST}?wait=25"), Duration::ZERO),
+            FollowWay::Poll => self.poll(LIST, POLL),
         }
         self.cost
     }
 
-    /// Notes the posts that a text tells of for the first time.
+    /// Notes the posts that a text shows for the first time.
     fn note(&mut self, text: &str) {
         let now = Instant::now();
         while text.contains(&format!("post number {} ", self.seen)) {
@@ -74,10 +75,10 @@ impl Follower {
         }
     }
 
-    fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> PiecewiseAnswer {
         self.cost.requests += 1;
         self.cost.bytes += wire::message("GET", path, headers, b"").len();
-        Answer::get(
+        PiecewiseAnswer::get(
             Cut::connect(self.address, usize::MAX).expect("a connection"),
             path,
             headers,
@@ -157,20 +158,34 @@ impl Follower {
     }
 }
 
+/// A comment that is about as long as what people write on a notice board.
+fn comment(text: &str) -> String {
+    let padding = "so that it is about as long as what people write on a notice board. ";
+    format!("{text} {}", padding.repeat(2))
+}
+
+/// Posts with pauses. Returns when each was posted.
+fn post_with_pauses(node: &Node) -> Vec<Instant> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..POSTS)
+        .map(|n| {
+            let pause = random.u64(PAUSE_MS / 2..PAUSE_MS * 3 / 2);
+            thread::park_timeout(Duration::from_millis(pause));
+            let posted = Instant::now();
+            node.post(&comment(&format!("post number {n} ")));
+            posted
+        })
+        .collect()
+}
+
 /// One row of the table.
-fn measure(name: &str, way: Way) -> String {
+fn measure(name: &str, way: FollowWay) -> String {
     let node = Node::start(Database::sqlite());
-    let comment = |text: &str| {
-        format!(
-            "{text} {}",
-            "so that it is about as long as what people write on a notice board. ".repeat(2)
-        )
-    };
     for n in 0..TOPICS {
         node.post(&comment(&format!("before {n}")));
     }
     let (arrivals, arrived) = mpsc::channel();
-    let follower = Follower {
+    let follower = MeasuredFollower {
         address: node.address,
         arrivals,
         cost: Cost::default(),
@@ -178,55 +193,60 @@ fn measure(name: &str, way: Way) -> String {
     };
     let following = thread::spawn(move || follower.follow(way));
     arrived.recv().expect("the list");
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut delays = Vec::new();
-    for n in 0..POSTS {
-        thread::park_timeout(Duration::from_millis(
-            random.u64(PAUSE_MS / 2..PAUSE_MS * 3 / 2),
-        ));
-        let posted = Instant::now();
-        node.post(&comment(&format!("post number {n} ")));
-        delays.push(posted);
-    }
+    let posted = post_with_pauses(&node);
     let cost = following.join().expect("the follower");
-    let mut delays: Vec<_> = delays
+    let mut delays_ms: Vec<_> = posted
         .into_iter()
         .zip(arrived)
-        .map(|(posted, (_, at))| at - posted)
+        .map(|(posted, (_, at))| (at - posted).as_secs_f64() * 1e3)
         .collect();
-    assert_eq!(delays.len(), POSTS);
-    delays.sort_unstable();
-    let ms = |delay: Duration| delay.as_secs_f64() * 1e3;
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    let per_post = |count: usize| count as f64 / POSTS as f64;
+    assert_eq!(delays_ms.len(), POSTS);
+    delays_ms.sort_unstable_by(f64::total_cmp);
     format!(
         "| {name} | {:.1} | {:.1} | {:.2} | {:.0} |\n",
-        ms(delays[POSTS / 2]),
-        ms(delays[POSTS - 1]),
+        delays_ms[POSTS / 2],
+        delays_ms[POSTS - 1],
         per_post(cost.requests),
         per_post(cost.bytes)
     )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+fn per_post(count: usize) -> f64 {
+    count as f64 / POSTS as f64
 }
 
 #[test]
 #[ignore = "measures; scripts/transports runs it"]
 fn ways_to_follow_a_board_side_by_side() {
     let ways = [
-        ("SSE, `patch`", Way::Stream("/b/main/stream?format=patch")),
+        (
+            "SSE, `patch`",
+            FollowWay::Stream("/b/main/stream?format=patch"),
+        ),
         (
             "SSE, `patch`, gzip",
-            Way::Stream("/b/main/stream?format=patch&compress=gzip"),
+            FollowWay::Stream("/b/main/stream?format=patch&compress=gzip"),
         ),
-        ("`ndjson`", Way::Stream("/b/main/stream?format=ndjson")),
-        ("WebSocket", Way::Socket),
-        ("SSE, `html`", Way::Stream("/b/main/stream?format=html")),
-        ("SSE, the tutorial's list", Way::Stream("/topic_stream/")),
+        (
+            "`ndjson`",
+            FollowWay::Stream("/b/main/stream?format=ndjson"),
+        ),
+        ("WebSocket", FollowWay::Socket),
+        (
+            "SSE, `html`",
+            FollowWay::Stream("/b/main/stream?format=html"),
+        ),
+        (
+            "SSE, the tutorial's list",
+            FollowWay::Stream("/topic_stream/"),
+        ),
         (
             "SSE, `list`, gzip",
-            Way::Stream("/b/main/stream?format=list&compress=gzip"),
+            FollowWay::Stream("/b/main/stream?format=list&compress=gzip"),
         ),
-        ("long poll (`?wait=25`)", Way::LongPoll),
-        ("poll each second", Way::Poll),
+        ("long poll (`?wait=25`)", FollowWay::LongPoll),
+        ("poll each second", FollowWay::Poll),
     ];
     let mut table =
         "| way | median ms | most ms | requests a post | bytes a post |\n|---|---|---|---|---|\n"
@@ -251,63 +271,60 @@ fn wall_clock() -> f64 {
         .as_secs_f64()
 }
 
+/// How long each of some commits takes to arrive. The comment holds the time of the commit.
+fn delays_ms(stream: &mut Reader, posts: usize, commit: impl Fn()) -> Vec<f64> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut delays: Vec<_> = (0..posts)
+        .map(|_| {
+            thread::park_timeout(Duration::from_millis(random.u64(20..200)));
+            commit();
+            let (event, now) = (stream.event(), wall_clock());
+            let event = event.json();
+            let comment = event["ops"][0]["topic"]["comment"].as_str();
+            let committed: f64 = comment.expect("a comment").parse().expect("a time");
+            (now - committed) * 1e3
+        })
+        .collect();
+    delays.sort_unstable_by(f64::total_cmp);
+    delays
+}
+
 /// From a post to one node, or from another program's insert, to the event on another node.
 #[test]
 #[ignore = "measures; scripts/transports runs it"]
 fn from_node_to_node() {
     let redis = std::env::var("KAIRANBAN_TEST_REDIS_URL")
         .expect("KAIRANBAN_TEST_REDIS_URL; scripts/test sets it");
-    let mut table = "| commit | told by | median ms | most ms |\n|---|---|---|---|\n".to_owned();
+    let by_redis = [
+        ("BACKPLANE__KIND", "redis"),
+        ("BACKPLANE__REDIS_URL", redis.as_str()),
+    ];
+    let by_nothing = [("BACKPLANE__KIND", "none")];
+    let mut table = "| commit | notified by | median ms | most ms |\n\
+        |---|---|---|---|\n"
+        .to_owned();
     for (name, posts, settings) in [
-        ("`NOTIFY`", POSTS, vec![]),
-        (
-            "Redis",
-            POSTS,
-            vec![
-                ("BACKPLANE__KIND", "redis"),
-                ("BACKPLANE__REDIS_URL", redis.as_str()),
-            ],
-        ),
-        (
-            "nothing: the poll",
-            POSTS / 3,
-            vec![("BACKPLANE__KIND", "none")],
-        ),
+        ("`NOTIFY`", POSTS, &[][..]),
+        ("Redis", POSTS, &by_redis),
+        ("nothing: the poll", POSTS / 3, &by_nothing),
     ] {
-        let one = Node::start_with(Database::postgres(), &settings);
+        let one = Node::start_with(Database::postgres(), settings);
         let other = one.sibling();
         let mut stream = other.stream("/b/main/stream?format=patch");
         stream.event();
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut measure = |by: &str, commit: &dyn Fn()| {
-            let mut delays: Vec<_> = (0..posts)
-                .map(|_| {
-                    thread::park_timeout(Duration::from_millis(random.u64(20..200)));
-                    commit();
-                    let (event, now) = (stream.event(), wall_clock());
-                    let comment = event.json()["ops"][0]["topic"]["comment"]
-                        .as_str()
-                        .expect("a comment")
-                        .to_owned();
-                    now - comment.parse::<f64>().expect("a time")
-                })
-                .collect();
-            delays.sort_unstable_by(f64::total_cmp);
-            table.push_str(&format!(
-                "| {by} | {name} | {:.1} | {:.1} |\n",
-                delays[posts / 2] * 1e3,
-                delays[posts - 1] * 1e3
-            ));
-        };
-        // The time lies in the comment: before the request, and right before the commit.
-        measure("a post to node A", &|| {
+        // The time of the comment: before the request, and right before the commit.
+        let posted = delays_ms(&mut stream, posts, || {
             one.post(&format!("{:.6}", wall_clock()));
         });
-        measure("`psql`", &|| {
+        let inserted = delays_ms(&mut stream, posts, || {
             let insert = "INSERT INTO topics (board_id, comment) VALUES (1, extract(epoch \
                 FROM clock_timestamp())::text);";
             one.database.sql(insert);
         });
+        for (by, delays) in [("a post to node A", posted), ("`psql`", inserted)] {
+            let (median, most) = (delays[posts / 2], delays[posts - 1]);
+            table.push_str(&format!("| {by} | {name} | {median:.1} | {most:.1} |\n"));
+        }
     }
     std::io::stderr()
         .write_all(table.as_bytes())

@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::node::{Database, Node};
+use crate::{
+    node::{Database, Node},
+    wire::{self, Answer},
+};
 
-crate::on_both!(the_three_addresses, nothing_is_sent_without_a_change);
+crate::on_both!(
+    the_three_addresses,
+    a_form_that_is_refused_comes_back_with_its_fault,
+    nothing_is_sent_without_a_change
+);
 
 fn the_three_addresses(database: Database) {
     let node = Node::start(database);
@@ -28,17 +35,7 @@ fn the_three_addresses(database: Database) {
         ("", json!({"contents": []}))
     );
 
-    let form = [
-        ("Content-Type", "application/x-www-form-urlencoded"),
-        ("Accept", "text/html"),
-    ];
-    let posted = crate::wire::request(
-        node.address,
-        "POST",
-        "/",
-        &form,
-        b"csrfmiddlewaretoken=x&comment=%E5%9B%9E%E8%A6%A7+1",
-    );
+    let posted = send_form(&node, "csrfmiddlewaretoken=x&comment=%E5%9B%9E%E8%A6%A7+1");
     assert_eq!((posted.status, posted.header("location")), (303, Some("/")));
     let next = stream.event();
     assert_eq!(
@@ -50,15 +47,27 @@ fn the_three_addresses(database: Database) {
         "a reader is never shown less than was acknowledged"
     );
 
-    let refused = crate::wire::request(node.address, "POST", "/", &form, b"comment=%20&author=ann");
+    node.post("2");
+    assert_eq!(stream.event().json()["contents"][1]["comment"], "2");
+}
+
+fn send_form(node: &Node, body: &str) -> Answer {
+    let form = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Accept", "text/html"),
+    ];
+    wire::request(node.address, "POST", "/", &form, body.as_bytes())
+}
+
+fn a_form_that_is_refused_comes_back_with_its_fault(database: Database) {
+    let node = Node::start(database);
+    let refused = send_form(&node, "comment=%20&author=ann");
     assert_eq!(refused.status, 422);
     assert!(
         refused.body.contains("id=\"comment-fault\"") && refused.body.contains("value=\"ann\""),
         "{}",
         refused.body
     );
-    node.post("2");
-    assert_eq!(stream.event().json()["contents"][1]["comment"], "2");
 }
 
 fn nothing_is_sent_without_a_change(database: Database) {

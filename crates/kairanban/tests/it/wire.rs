@@ -27,6 +27,28 @@ impl Answer {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+
+    /// Asserts that the answer is a problem with this status and code.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        let problem = (self.status, self.json()["code"].as_str().map(str::to_owned));
+        assert_eq!(problem, (status, Some(code.to_owned())), "{self:?}");
+    }
+
+    /// A string of the answer.
+    #[track_caller]
+    pub(crate) fn text(&self, key: &str) -> String {
+        let answer = self.json();
+        let text = answer[key].as_str();
+        text.unwrap_or_else(|| panic!("no {key}: {self:?}"))
+            .to_owned()
+    }
+}
+
+/// Posts to the default board, as `curl -d` does.
+pub(crate) fn post(address: SocketAddr, comment: &str) -> Answer {
+    let headers = [("Content-Type", "text/plain")];
+    request(address, "POST", "/", &headers, comment.as_bytes())
 }
 
 /// Sends one request on a connection of its own.

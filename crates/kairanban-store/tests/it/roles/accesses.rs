@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{FUNCTIONS, Role, SEQUENCES, TABLES, list, place};
+use super::{FUNCTIONS, LOCK_MODES, Role, SEQUENCES, TABLES, list, place};
 use crate::place::{Foreign, Place};
 
 /// An access: what it is called, and the statement that tries it.
 type Access = (String, String);
+
+/// Names an access by its verb and its object.
+fn access(verb: &str, object: &str, sql: &str) -> Access {
+    (format!("{verb} {object}"), sql.to_owned())
+}
 
 fn accesses_of_table(owner: &mut Foreign, table: &str) -> Vec<Access> {
     let column = owner.ask(&format!(
@@ -14,85 +19,44 @@ fn accesses_of_table(owner: &mut Foreign, table: &str) -> Vec<Access> {
         WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped \
         ORDER BY attnum DESC LIMIT 1"
     ));
-    let mut tried = vec![
-        (format!("read {table}"), format!("SELECT * FROM {table}")),
+    let locks = LOCK_MODES[3..]
+        .iter()
+        .map(|mode| ("lock", format!("LOCK TABLE $ IN {mode} MODE")));
+    [
+        ("read", "SELECT * FROM $"),
+        ("insert", "INSERT INTO $ DEFAULT VALUES"),
+        ("update", "UPDATE $ SET % = %"),
+        ("delete", "DELETE FROM $"),
+        ("truncate", "TRUNCATE $ CASCADE"),
+        ("alter", "ALTER TABLE $ ADD COLUMN x int"),
         (
-            format!("insert {table}"),
-            format!("INSERT INTO {table} DEFAULT VALUES"),
+            "trigger",
+            "CREATE TRIGGER x AFTER INSERT ON $ \
+             EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()",
         ),
+        ("disable", "ALTER TABLE $ DISABLE TRIGGER ALL"),
         (
-            format!("update {table}"),
-            format!("UPDATE {table} SET {column} = {column}"),
+            "refer",
+            "SELECT CASE WHEN has_table_privilege('$', 'REFERENCES') THEN 1 ELSE 1 / 0 END",
         ),
-        (format!("delete {table}"), format!("DELETE FROM {table}")),
-        (
-            format!("truncate {table}"),
-            format!("TRUNCATE {table} CASCADE"),
-        ),
-        (
-            format!("alter {table}"),
-            format!("ALTER TABLE {table} ADD COLUMN x int"),
-        ),
-        (
-            format!("trigger {table}"),
-            format!(
-                "CREATE TRIGGER x AFTER INSERT ON {table} \
-                 EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()"
-            ),
-        ),
-        (
-            format!("disable {table}"),
-            format!("ALTER TABLE {table} DISABLE TRIGGER ALL"),
-        ),
-        (
-            format!("refer {table}"),
-            format!(
-                "SELECT CASE WHEN has_table_privilege('{table}', 'REFERENCES') THEN 1 \
-                 ELSE 1 / 0 END"
-            ),
-        ),
-        (
-            format!("index {table}"),
-            format!("CREATE INDEX ON {table} (({column} IS NULL))"),
-        ),
-        (
-            format!("drop {table}"),
-            format!("DROP TABLE {table} CASCADE"),
-        ),
-    ];
-    for mode in [
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ] {
-        tried.push((
-            format!("lock {table}"),
-            format!("LOCK TABLE {table} IN {mode} MODE"),
-        ));
-    }
-    tried
+        ("index", "CREATE INDEX ON $ ((% IS NULL))"),
+        ("drop", "DROP TABLE $ CASCADE"),
+    ]
+    .map(|(verb, sql)| (verb, sql.to_owned()))
+    .into_iter()
+    .chain(locks)
+    .map(|(verb, sql)| access(verb, table, &sql.replace('$', table).replace('%', &column)))
+    .collect()
 }
 
 fn accesses_of_sequence(sequence: &str) -> [Access; 4] {
     [
-        (
-            format!("read {sequence}"),
-            format!("SELECT * FROM {sequence}"),
-        ),
-        (
-            format!("draw {sequence}"),
-            format!("SELECT nextval('{sequence}')"),
-        ),
-        (
-            format!("set {sequence}"),
-            format!("SELECT setval('{sequence}', 1)"),
-        ),
-        (
-            format!("alter {sequence}"),
-            format!("ALTER SEQUENCE {sequence} RESTART"),
-        ),
+        ("read", "SELECT * FROM $"),
+        ("draw", "SELECT nextval('$')"),
+        ("set", "SELECT setval('$', 1)"),
+        ("alter", "ALTER SEQUENCE $ RESTART"),
     ]
+    .map(|(verb, sql)| access(verb, sequence, &sql.replace('$', sequence)))
 }
 
 fn accesses_of_function(owner: &mut Foreign, function: &str) -> [Access; 3] {
@@ -101,37 +65,35 @@ fn accesses_of_function(owner: &mut Foreign, function: &str) -> [Access; 3] {
         FROM pg_proc p, generate_series(1, pronargs) WHERE proname = '{function}'"
     ));
     [
+        ("call", "SELECT $(%)"),
         (
-            format!("call {function}"),
-            format!("SELECT {function}({nulls})"),
+            "hang",
+            "CREATE TEMP TABLE x (id bigint); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW \
+             EXECUTE FUNCTION $()",
         ),
-        (
-            format!("hang {function}"),
-            format!(
-                "CREATE TEMP TABLE x (id bigint); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW \
-                 EXECUTE FUNCTION {function}()"
-            ),
-        ),
-        (
-            format!("alter {function}"),
-            format!("ALTER FUNCTION {function} RESET ALL"),
-        ),
+        ("alter", "ALTER FUNCTION $ RESET ALL"),
     ]
+    .map(|(verb, sql)| {
+        access(
+            verb,
+            function,
+            &sql.replace('$', function).replace('%', &nulls),
+        )
+    })
 }
 
 fn accesses_of_database() -> [Access; 3] {
     [
-        (
-            "make a table".to_owned(),
-            "CREATE TABLE public.x ()".to_owned(),
+        access("make", "a table", "CREATE TABLE public.x ()"),
+        access(
+            "make",
+            "a function",
+            "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         ),
-        (
-            "make a function".to_owned(),
-            "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'".to_owned(),
-        ),
-        (
-            "become a replica".to_owned(),
-            "SET session_replication_role = replica".to_owned(),
+        access(
+            "become",
+            "a replica",
+            "SET session_replication_role = replica",
         ),
     ]
 }

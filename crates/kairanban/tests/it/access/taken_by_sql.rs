@@ -10,7 +10,7 @@ crate::on_both!(
     a_token_that_is_taken_without_triggers_ends_its_stream_by_the_next_comparison,
 );
 
-/// Creates a board that nobody reads without a token, and a token.
+/// Creates a board that is not read without a token, and a token.
 fn with_a_token(node: &Node, board: &str) -> String {
     node.database.sql(&format!(
         "INSERT INTO boards (name, read) VALUES ('{board}', 'token'); DELETE FROM tokens;"

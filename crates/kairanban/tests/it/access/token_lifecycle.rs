@@ -128,64 +128,57 @@ fn the_audit_names_who_made_and_revoked_a_token(database: Database) {
     );
 }
 
+/// Revokes the token that may only read.
+fn revoke_reader(node: &Node, admin: &str) {
+    let listed = node.send_as("GET", TOKENS, admin, &[], "").json();
+    let mut tokens = listed["tokens"].as_array().expect("tokens").iter();
+    let token = tokens.find(|token| token["scope"] == "read");
+    let path = format!("{TOKENS}/{}", token.expect("the reader's")["id"]);
+    let revoked = node.send_as("DELETE", &path, admin, &[], "");
+    assert_eq!(revoked.status, 204);
+}
+
+/// Waits for another list than the one at this cursor. Returns the status.
+fn wait_for_news(node: &Node, token: &str, cursor: &str) -> u16 {
+    let headers = [
+        ("Authorization", format!("Bearer {token}")),
+        ("If-None-Match", format!("\"{cursor}\"")),
+    ];
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    node.get_with(&format!("{TOPICS}?wait=30"), &headers).status
+}
+
 fn revoking_ends_streams_and_waits_at_once(database: Database) {
     let (node, admin, reader) = with_a_secret(database);
-    let other = if node.database.is_postgres() {
-        Some(node.sibling())
-    } else {
-        None
-    };
+    let other = node.database.is_postgres().then(|| node.sibling());
     let mut streams: Vec<_> = std::iter::once(&node)
         .chain(&other)
         .map(|node| open(node, STREAM, &reader))
         .collect();
     let mut admins = open(&node, STREAM, &admin);
-    let tag = streams[0].event().id.expect("a cursor");
+    let cursor = streams[0].event().id.expect("a cursor");
     streams
         .iter_mut()
         .skip(1)
         .for_each(|stream| drop(stream.event()));
     admins.event();
-    let authorization = format!("Bearer {reader}");
-    let headers = [
-        ("Authorization", authorization.as_str()),
-        ("If-None-Match", &format!("\"{tag}\"")),
-    ];
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| node.get_with(&format!("{TOPICS}?wait=30"), &headers).status);
+        let waiting = scope.spawn(|| wait_for_news(&node, &reader, &cursor));
         let began = Instant::now();
-        let listed = node
-            .send_as("GET", "/api/v1/tokens", &admin, &[], "")
-            .json();
-        let id = listed["tokens"]
-            .as_array()
-            .expect("tokens")
-            .iter()
-            .find(|token| token["scope"] == "read")
-            .expect("the reader's")["id"]
-            .clone();
-        assert_eq!(
-            node.send_as("DELETE", &format!("/api/v1/tokens/{id}"), &admin, &[], "")
-                .status,
-            204
-        );
+        revoke_reader(&node, &admin);
         for stream in &mut streams {
             assert_eq!(bye(stream), "auth");
         }
         // Whether it waited already or came too late.
         let waited = waiting.join().expect("an answer");
         assert!(matches!(waited, 404 | 401), "{waited}");
-        assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            began.elapsed()
-        );
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
     });
-    assert_eq!(
-        status(&node, STREAM, Some(&reader)),
-        401,
-        "the reconnect is final"
-    );
+    let reconnect = status(&node, STREAM, Some(&reader));
+    assert_eq!(reconnect, 401, "the reconnect is final");
     admins.quiet_for(Duration::from_millis(100));
 }
 
@@ -201,4 +194,28 @@ fn a_token_that_ends_by_itself_ends_its_stream(database: Database) {
     stream.event();
     assert_eq!(bye(&mut stream), "auth");
     assert_eq!(status(&node, STREAM, Some(&token)), 401);
+}
+
+#[test]
+fn a_token_that_would_end_out_of_range_is_refused() {
+    let node = Node::start(Database::sqlite());
+    let admin = node.token(&["create", "--scope", "admin", "--days", "30"]);
+    for at in [
+        "2000-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+        "+10000-01-01T00:00:00Z",
+        "+262142-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+    ] {
+        let body = format!(r#"{{"name":"x","scope":"read","expires_at":"{at}"}}"#);
+        let answer = node.send_as("POST", "/api/v1/tokens", &admin, &[], &body);
+        assert!(
+            answer.status == 422 && answer.json()["errors"][0]["field"] == "expires_at",
+            "{at}: {answer:?}"
+        );
+    }
+    let body = r#"{"name":"x","scope":"read","expires_at":"9999-12-31T23:59:59Z"}"#;
+    let answer = node.send_as("POST", "/api/v1/tokens", &admin, &[], body);
+    assert_eq!(answer.status, 201);
+    assert_eq!(node.database.sql("SELECT count(*) FROM tokens;"), "2");
 }

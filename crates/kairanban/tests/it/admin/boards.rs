@@ -1,5 +1,6 @@
 //! Boards over REST: created, changed, listed and deleted, by administrators alone.
 
+use super::delete;
 use crate::node::{Database, Node};
 
 crate::on_both!(
@@ -58,15 +59,15 @@ fn boards_are_made_and_closed(database: Database) {
         names(&node, &format!("{BOARDS}?after=lost&limit=1")),
         ["main"]
     );
-    let delete = |path| node.send_as("DELETE", path, &admin, &[], "").status;
-    assert_eq!(delete("/api/v1/boards/main"), 409, "the board at / stays");
-    assert_eq!(delete(LOST), 204);
+    let stays = delete(&node, &admin, "/api/v1/boards/main").status;
+    assert_eq!(stays, 409, "the board at / stays");
+    assert_eq!(delete(&node, &admin, LOST).status, 204);
     assert_eq!(stream.event().json()["reason"], "gone");
     assert_eq!(
         ["/b/lost", LOST].map(|path| node.get(path).status),
         [404, 404]
     );
-    assert_eq!(delete(LOST), 404);
+    assert_eq!(delete(&node, &admin, LOST).status, 404);
 }
 
 fn a_board_that_cannot_be_made_is_refused(database: Database) {

@@ -81,20 +81,20 @@ pub(super) const POSTGRES_NUMBERS: [&str; ROWS] = [
     "-6",
 ];
 
-pub(super) enum Kind {
+pub(super) enum ColumnKind {
     Time,
     Text,
     Number,
     Flag,
 }
-use Kind::{Flag, Number, Text, Time};
+use ColumnKind::{Flag, Number, Text, Time};
 
 /// A node with boards and an administrator, on a database whose constraints were taken away.
 pub(super) struct Story {
     pub(super) node: Node,
     pub(super) admin: String,
     pub(super) database: Database,
-    /// Posts so far.
+    /// The number of posts so far.
     posts: AtomicU32,
 }
 
@@ -134,7 +134,7 @@ impl Story {
         &self,
         table: &str,
         column: &str,
-        kind: &Kind,
+        kind: &ColumnKind,
         is_row: impl Fn(usize) -> String,
     ) {
         let values = match kind {
@@ -254,7 +254,7 @@ pub(super) fn rows(template: &str) -> String {
 pub(super) fn spoil_all(
     story: &mut Story,
     table: &str,
-    columns: &[(&str, Kind)],
+    columns: &[(&str, ColumnKind)],
     is_row: impl Fn(usize) -> String,
 ) {
     for (column, kind) in columns {

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a fault lasts.
 pub(super) const FAULT: Duration = Duration::from_secs(5);
-/// Load before a fault, and after it: at least this long, with at least so many acknowledged posts.
+/// Load before a fault, and after it: at least this long, with at least this number of acknowledged posts.
 const CALM: Duration = Duration::from_millis(1_500);
 const CALM_POSTS: usize = 150;
 /// Of a board, by default.
@@ -195,13 +195,9 @@ impl<'a> Scene<'a> {
     /// Which acknowledged posts have to be there.
     pub(super) fn kept<'r>(&self, record: &'r Record) -> impl Iterator<Item = &'r str> {
         let (backup, since) = (self.incident.backup, self.kept_since());
-        let is_kept = move |began: Instant, answered: Instant| {
-            backup.is_none_or(|backup| answered < backup || began >= since)
-        };
-        let kept = record
-            .acknowledged
-            .iter()
-            .filter(move |one| is_kept(one.began, one.answered));
+        let kept = record.acknowledged.iter().filter(move |one| {
+            backup.is_none_or(|backup| one.answered < backup || one.began >= since)
+        });
         kept.map(|one| one.comment.as_str())
     }
 
@@ -223,11 +219,10 @@ impl<'a> Scene<'a> {
                  WHERE name = 'main' AND NOT archived ORDER BY topics.id;",
             );
             let stored: Vec<_> = stored.lines().collect();
-            let is_stored = |list: Vec<String>| list == stored;
             if stored.len() <= TOPICS_MAX
                 && watches
                     .iter()
-                    .all(|watch| watch.list().is_some_and(is_stored))
+                    .all(|watch| watch.list().is_some_and(|list| list == stored))
             {
                 return true;
             }

@@ -1,7 +1,7 @@
 //! The faults, and how each is mended.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -54,9 +54,8 @@ fn cut_clients_and(scene: &mut Scene<'_>, besides: impl Fn(&Database)) {
 /// The log is on a full disk from the start; here it is only checked that this is noticed.
 pub(super) fn log_on_a_full_disk(scene: &mut Scene<'_>) {
     wait();
-    let is_degraded = |reasons: &str| reasons.contains("the log cannot be written");
     scene.node.wait_for_readiness(SOON, |(status, _, reasons)| {
-        *status == 200 && is_degraded(reasons)
+        *status == 200 && reasons.contains("the log cannot be written")
     });
 }
 
@@ -111,8 +110,16 @@ pub(super) fn restore(scene: &mut Scene<'_>) {
 }
 
 /// In one transaction. It may be in the way of the server's own work: then nothing of it is done, and one does it again.
-fn put_back(database: &Database, file: &PathBuf) {
-    let restore = || match database {
+fn put_back(database: &Database, file: &Path) {
+    let failed: Vec<_> = (0..10)
+        .map(|_| try_put_back(database, file))
+        .take_while(Result::is_err)
+        .collect();
+    assert!(failed.len() < 10, "{failed:?}");
+}
+
+fn try_put_back(database: &Database, file: &Path) -> Result<String, String> {
+    match database {
         Database::Postgres(url) => {
             let mut restore = Command::new("pg_restore");
             try_output(
@@ -123,12 +130,7 @@ fn put_back(database: &Database, file: &PathBuf) {
             )
         }
         Database::Sqlite(_) => database.try_sql(&format!(".restore '{}'", file.display())),
-    };
-    let failed: Vec<_> = (0..10)
-        .map(|_| restore())
-        .take_while(Result::is_err)
-        .collect();
-    assert!(failed.len() < 10, "{failed:?}");
+    }
 }
 
 pub(super) mod postgres {
@@ -240,17 +242,19 @@ pub(super) mod postgres {
 
     pub(in super::super) fn read_only(scene: &mut Scene<'_>) {
         let direct = scene.direct.twin();
-        let refuse = |refuse: bool| {
-            let name = direct.url().rsplit_once('/').expect("a name").1.to_owned();
-            direct.sql(&format!(
-                "SET default_transaction_read_only = off; ALTER DATABASE {name} \
-                 SET default_transaction_read_only = {refuse};"
-            ));
-            direct.sql(TERMINATE);
-        };
-        refuse(true);
+        set_read_only(&direct, true);
         wait();
-        scene.incident.mend(|| refuse(false));
+        scene.incident.mend(|| set_read_only(&direct, false));
+    }
+
+    fn set_read_only(direct: &Database, is_on: bool) {
+        let url = direct.url();
+        let (_, name) = url.rsplit_once('/').expect("a name");
+        direct.sql(&format!(
+            "SET default_transaction_read_only = off; ALTER DATABASE {name} \
+             SET default_transaction_read_only = {is_on};"
+        ));
+        direct.sql(TERMINATE);
     }
 
     pub(in super::super) fn disable_triggers(scene: &mut Scene<'_>) {

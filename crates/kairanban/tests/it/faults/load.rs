@@ -59,11 +59,12 @@ impl Load {
     /// Starts the writers. `patience` is how long to wait for anything that should happen.
     pub(super) fn start(address: SocketAddr, patience: Duration) -> Self {
         let shared = Arc::new(Shared::default());
-        let start = |writer| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.write(address, writer, patience))
-        };
-        let writers = (0..WRITERS).map(start).collect();
+        let writers = (0..WRITERS)
+            .map(|writer| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.write(address, writer, patience))
+            })
+            .collect();
         Self {
             shared,
             patience,

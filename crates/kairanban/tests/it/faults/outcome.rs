@@ -1,7 +1,7 @@
 //! What came of a fault: the figures of its row, and which promises were broken.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -62,6 +62,27 @@ pub(super) struct Outcome {
     streams: Vec<(usize, usize)>,
 }
 
+/// Counts the topics with each comment of the writers.
+fn count_topics(scene: &Scene<'_>) -> HashMap<String, usize> {
+    let found = scene
+        .direct
+        .sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
+    let mut count = HashMap::new();
+    for comment in found.lines() {
+        *count.entry(comment.to_owned()).or_default() += 1;
+    }
+    count
+}
+
+/// Statuses of answers to posts, but 201 and 503.
+fn other_statuses(record: &Record) -> Vec<u16> {
+    let statuses = record.tries.iter().filter_map(|one| one.status);
+    let others: BTreeSet<u16> = statuses
+        .filter(|status| ![201, 503].contains(status))
+        .collect();
+    others.into_iter().collect()
+}
+
 impl Outcome {
     pub(super) fn new(
         row: &Row,
@@ -71,28 +92,15 @@ impl Outcome {
         watches: &[Watch],
     ) -> Self {
         let (mending, mended) = scene.mending();
-        let found = scene
-            .direct
-            .sql("SELECT comment FROM topics WHERE comment LIKE 'h%';");
-        let mut count: HashMap<&str, usize> = HashMap::new();
-        found
-            .lines()
-            .for_each(|comment| *count.entry(comment).or_default() += 1);
+        let count = count_topics(scene);
         let shown = next.and_then(|next| shown_at(scene, next, watches));
-        let mut others: Vec<_> = record.tries.iter().filter_map(|one| one.status).collect();
-        others.retain(|status| ![201, 503].contains(status));
-        others.sort_unstable();
-        others.dedup();
+        let waits = record.tries.iter().map(|one| one.answered - one.began);
+        let unanswered = record.tries.iter().filter(|one| one.status.is_none());
         Self {
             name: row.name,
             promise: row.promise,
             refused: first_refusal(record, scene.incident.began),
-            longest: record
-                .tries
-                .iter()
-                .map(|one| one.answered - one.began)
-                .max()
-                .unwrap_or_default(),
+            longest: waits.max().unwrap_or_default(),
             silence: longest_silence(record),
             mending: mended - mending,
             recovered: next.map(|next| next.answered - mending),
@@ -101,16 +109,12 @@ impl Outcome {
             repeated: (record.repeated.len(), record.repeats),
             lost: scene
                 .kept(record)
-                .filter(|comment| !count.contains_key(comment))
+                .filter(|comment| !count.contains_key(*comment))
                 .count(),
             doubled: count.values().filter(|count| **count > 1).count(),
             given_up: record.given_up.len(),
-            others,
-            unanswered: record
-                .tries
-                .iter()
-                .filter(|one| one.status.is_none())
-                .count(),
+            others: other_statuses(record),
+            unanswered: unanswered.count(),
             restored: scene.incident.backup.is_some(),
             goes_on: false,
             settled: false,
@@ -138,8 +142,34 @@ impl Outcome {
 
     /// Returns for each promise about posts whether it was broken, and how.
     fn post_rules(&self) -> Vec<(bool, String)> {
+        let counted = [
+            (self.lost, "acknowledged posts are lost"),
+            (self.doubled, "posts are there twice"),
+            (self.given_up, "posts were never acknowledged"),
+        ];
+        let counted = counted.map(|(count, what)| (count > 0, format!("{count} {what}")));
+        let promise = self.promise;
+        let must_answer = !promise.node_ends && !promise.answers_break;
+        let answered = [
+            (
+                !self.others.is_empty(),
+                format!("posts were answered with {:?}", self.others),
+            ),
+            (
+                must_answer && self.unanswered > 0,
+                format!("{} requests were not answered", self.unanswered),
+            ),
+        ];
+        counted
+            .into_iter()
+            .chain(answered)
+            .chain(self.time_rules())
+            .collect()
+    }
+
+    /// Returns for each promise about the time that posts take whether it was broken, and how.
+    fn time_rules(&self) -> [(bool, String); 4] {
         let Self {
-            promise,
             longest,
             silence,
             recovered,
@@ -147,45 +177,24 @@ impl Outcome {
             ..
         } = self;
         let answer_max = ANSWER_MAX + SLACK;
-        vec![
-            (
-                self.lost > 0,
-                format!("{} acknowledged posts are lost", self.lost),
-            ),
-            (
-                self.doubled > 0,
-                format!("{} posts are there twice", self.doubled),
-            ),
-            (
-                self.given_up > 0,
-                format!("{} posts were never acknowledged", self.given_up),
-            ),
-            (
-                !self.others.is_empty(),
-                format!("posts were answered with {:?}", self.others),
-            ),
+        [
             (
                 *longest > answer_max,
                 format!("a client waited for {longest:.1?}"),
             ),
             (
-                promise.writing_goes_on && *silence > answer_max,
+                self.promise.writing_goes_on && *silence > answer_max,
                 format!("no post was acknowledged for {silence:.1?}"),
             ),
             (
                 self.is_late(*recovered),
                 format!(
-                    "the next post was acknowledged after {recovered:.1?}, mended in {:.1?}",
-                    mending
+                    "the next post was acknowledged after {recovered:.1?}, mended in {mending:.1?}"
                 ),
             ),
             (
                 !self.goes_on,
                 "writing did not go on after the mending".to_owned(),
-            ),
-            (
-                !promise.node_ends && !promise.answers_break && self.unanswered > 0,
-                format!("{} requests were not answered", self.unanswered),
             ),
         ]
     }

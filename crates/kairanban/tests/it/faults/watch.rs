@@ -11,23 +11,23 @@ use std::{
 };
 
 use crate::{
-    oracle::link::{Answer, Cut},
+    oracle::link::{Cut, PiecewiseAnswer},
     sse::{self, Event, Mirror},
 };
 
 const RETRY: Duration = Duration::from_millis(20);
 
 /// A state that the stream completed; its digest was right.
-struct Completed {
+struct CompletedList {
     at: Instant,
     epoch: String,
     revision: u64,
 }
 
 #[derive(Default)]
-struct Seen {
+struct SeenLists {
     mirror: Mirror,
-    states: Vec<Completed>,
+    states: Vec<CompletedList>,
     is_stale: bool,
     times_stale: usize,
     times_opened: usize,
@@ -36,13 +36,16 @@ struct Seen {
 /// A reader of a node's board. It connects again with its cursor if the stream ends.
 pub(super) struct Watch {
     over: Arc<AtomicBool>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<SeenLists>>,
     reader: JoinHandle<()>,
 }
 
 impl Watch {
     pub(super) fn start(address: SocketAddr) -> Self {
-        let (over, seen) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Seen>>::default());
+        let (over, seen) = (
+            Arc::<AtomicBool>::default(),
+            Arc::<Mutex<SeenLists>>::default(),
+        );
         let (is_over, sees) = (Arc::clone(&over), Arc::clone(&seen));
         let reader = thread::spawn(move || {
             while !is_over.load(Ordering::SeqCst) {
@@ -96,7 +99,7 @@ impl Watch {
             .expect("right digests and growing revisions");
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenLists> {
         self.seen
             .lock()
             .expect("right digests and growing revisions")
@@ -104,7 +107,7 @@ impl Watch {
 }
 
 /// Reads a stream until its end, or until a heartbeat is missing.
-fn follow(address: SocketAddr, is_over: &AtomicBool, seen: &Mutex<Seen>) {
+fn follow(address: SocketAddr, is_over: &AtomicBool, seen: &Mutex<SeenLists>) {
     let cursor = seen.lock().expect("a lock").mirror.cursor.clone();
     let Some(mut answer) = open(address, &cursor) else {
         return;
@@ -123,9 +126,9 @@ fn follow(address: SocketAddr, is_over: &AtomicBool, seen: &Mutex<Seen>) {
     }
 }
 
-fn open(address: SocketAddr, cursor: &str) -> Option<Answer> {
+fn open(address: SocketAddr, cursor: &str) -> Option<PiecewiseAnswer> {
     let cut = Cut::connect(address, usize::MAX).ok()?;
-    let answer = Answer::get(
+    let answer = PiecewiseAnswer::get(
         cut,
         "/b/main/stream?format=patch",
         &[("Last-Event-ID", cursor)],
@@ -134,7 +137,7 @@ fn open(address: SocketAddr, cursor: &str) -> Option<Answer> {
     (answer.status == 200).then_some(answer)
 }
 
-impl Seen {
+impl SeenLists {
     fn take(&mut self, event: &Event) {
         self.mirror.take(event);
         match event.name.as_str() {
@@ -151,7 +154,7 @@ impl Seen {
                     .next()
                     .unwrap_or_default()
                     .to_owned();
-                self.states.push(Completed {
+                self.states.push(CompletedList {
                     at: Instant::now(),
                     epoch,
                     revision: self.mirror.revision,

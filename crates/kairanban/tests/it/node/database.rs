@@ -134,12 +134,12 @@ impl Database {
         }
     }
 
-    /// Runs SQL by another program: `psql` or `sqlite3`. Gives what it printed.
+    /// Runs SQL by another program: `psql` or `sqlite3`. Returns what it printed.
     pub(crate) fn sql(&self, text: &str) -> String {
         self.try_sql(text).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same; gives what it complained of if it failed.
+    /// Runs SQL by another program. Returns what it printed, or what it complained of if it failed.
     pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
         match self {
             Self::Postgres(url) => try_psql(url, text),

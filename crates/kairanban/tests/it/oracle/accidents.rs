@@ -48,15 +48,12 @@ impl Backup {
         match &database {
             Database::Postgres(url) => {
                 // It may be in the way of a server's own work: then nothing of it is done, and one does it again.
-                let restore = || {
-                    output(
-                        Command::new("pg_restore")
-                            .args(["--clean", "--if-exists", "-1", "-d", url])
-                            .arg(&self.path),
-                    )
-                };
+                let mut restore = Command::new("pg_restore");
+                restore
+                    .args(["--clean", "--if-exists", "-1", "-d", url])
+                    .arg(&self.path);
                 let tries: Vec<_> = (0..5)
-                    .map(|_| restore())
+                    .map(|_| output(&mut restore))
                     .take_while(Result::is_err)
                     .collect();
                 assert!(tries.len() < 5, "{tries:?}");
@@ -131,17 +128,14 @@ pub(super) fn freeze_a_session(database: &Database, random: &mut fastrand::Rng, 
         return;
     };
     // It may have ended meanwhile.
-    let signal = |name: &str| {
-        drop(
-            Command::new("kill")
-                .args([name, session])
-                .stderr(Stdio::null())
-                .status(),
-        )
-    };
-    signal("-STOP");
+    signal("-STOP", session);
     thread::park_timeout(time);
-    signal("-CONT");
+    signal("-CONT", session);
+}
+
+fn signal(name: &str, process: &str) {
+    let mut kill = Command::new("kill");
+    drop(kill.args([name, process]).stderr(Stdio::null()).status());
 }
 
 /// Waits until every node shows what the database holds. Returns how long that took.
@@ -169,13 +163,18 @@ pub(super) fn wait_for_all(
 /// Waits until a restored database is noticed by every node: there is an epoch that never was before, and its list.
 pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -> Duration {
     let database = &nodes[0].database;
-    let is_right = |node: &Node| {
-        let epoch = database
-            .try_sql("SELECT value FROM identity WHERE key = 'epoch';")
-            .unwrap_or_default();
-        !before.contains(&epoch) && shows(node, Some(&epoch))
-    };
-    wait_for_all(run, nodes, is_right, NOTICE_MAX, "restored")
+    wait_for_all(
+        run,
+        nodes,
+        |node| {
+            let epoch = database
+                .try_sql("SELECT value FROM identity WHERE key = 'epoch';")
+                .unwrap_or_default();
+            !before.contains(&epoch) && shows(node, Some(&epoch))
+        },
+        NOTICE_MAX,
+        "restored",
+    )
 }
 
 /// Whether a node's list of every board is the database's, of this epoch.

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 use kairanban_client::{Client, ClientError, Copy, Follow, FollowMany};
 use kairanban_core::BoardName;
 
-use super::{BOARDS, Run, SETTLE, Shown, readers::Kind};
+use super::{BOARDS, Run, SETTLE, Shown, readers::ReaderKind};
 use crate::sse;
 
 /// Our own client, which comes back by itself.
-enum Follower {
+enum ClientFollower {
     One(Follow),
     Many(FollowMany),
 }
 
-impl Follower {
-    fn begin(client: &Client, kind: Kind) -> Self {
+impl ClientFollower {
+    fn begin(client: &Client, kind: ReaderKind) -> Self {
         let names = BOARDS.map(|board| board.parse::<BoardName>().expect("a name"));
         match kind {
-            Kind::Client => Self::One(client.follow(names[0].clone())),
+            ReaderKind::Client => Self::One(client.follow(names[0].clone())),
             _ => Self::Many(client.follow_many(names)),
         }
     }
@@ -56,7 +56,7 @@ impl Follower {
 /// A reader that follows by our own client, and what it has shown so far.
 struct FollowingReader<'a> {
     run: &'a Run,
-    kind: Kind,
+    kind: ReaderKind,
     n: u64,
     /// The epoch and the revision that were shown last, by board.
     newest: [(String, u64); BOARDS.len()],
@@ -65,10 +65,10 @@ struct FollowingReader<'a> {
 }
 
 /// Follows until the last state is shown, or until there is a fault.
-pub(super) fn follow(run: &Run, n: u64, kind: Kind) {
+pub(super) fn follow(run: &Run, n: u64, kind: ReaderKind) {
     let address = run.addresses[usize::try_from(n).expect("a number") % run.addresses.len()];
     let client = Client::new(&format!("http://{address}"), None).expect("a client");
-    let mut follower = Follower::begin(&client, kind);
+    let mut follower = ClientFollower::begin(&client, kind);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -89,8 +89,8 @@ pub(super) fn follow(run: &Run, n: u64, kind: Kind) {
                 run.fault(format!("{kind:?} {n}: {error}"))
             }
             // The board was deleted, and one of its name made.
-            Ok(Err(ClientError::NotFound(_))) if kind == Kind::ClientOfMany => {
-                follower = Follower::begin(&client, kind);
+            Ok(Err(ClientError::NotFound(_))) if kind == ReaderKind::ClientOfMany => {
+                follower = ClientFollower::begin(&client, kind);
             }
             Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
             _ => {}
@@ -109,7 +109,7 @@ fn digest(copy: &Copy) -> String {
 
 impl FollowingReader<'_> {
     /// Reports each copy that has changed since the last call.
-    fn record(&mut self, follower: &Follower) {
+    fn record(&mut self, follower: &ClientFollower) {
         let Self { run, kind, n, .. } = self;
         // Before the first list, and after a reset, it has come to no place.
         let epoch = follower.epoch().unwrap_or_default();
@@ -133,7 +133,7 @@ impl FollowingReader<'_> {
     }
 
     /// Whether the last state is shown; also after a fault, when it should have been.
-    fn is_done(&mut self, follower: &Follower) -> bool {
+    fn is_done(&mut self, follower: &ClientFollower) -> bool {
         let Some(last) = self.run.last.get() else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! Connections that break.
+//! Connections that break at a given byte.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write},
@@ -12,7 +12,7 @@ use flate2::{Decompress, FlushDecompress};
 const PATIENCE: Duration = Duration::from_secs(5);
 const GZIP_HEADER: usize = 10;
 
-/// A connection that is cut after so many bytes.
+/// A connection that is cut after a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Cut {
     connection: TcpStream,
@@ -56,7 +56,7 @@ impl Write for Cut {
 }
 
 /// An answer as it comes, in pieces.
-pub(crate) struct Answer {
+pub(crate) struct PiecewiseAnswer {
     input: BufReader<Cut>,
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -64,7 +64,7 @@ pub(crate) struct Answer {
     inflate: Option<(Decompress, Vec<u8>)>,
 }
 
-impl Answer {
+impl PiecewiseAnswer {
     /// Asks, and reads the head.
     pub(crate) fn get(mut cut: Cut, path: &str, headers: &[(&str, &str)]) -> io::Result<Self> {
         cut.write_all(&crate::wire::message("GET", path, headers, b""))?;
@@ -126,7 +126,7 @@ impl Answer {
         (body, self.taken())
     }
 
-    /// The whole body.
+    /// Reads the whole body.
     pub(crate) fn body(mut self) -> Option<String> {
         self.read_body()
     }
@@ -145,7 +145,7 @@ impl Answer {
     }
 }
 
-/// Posts to the default board, under the comment as the key. Gives the status, if there was an answer.
+/// Posts to the default board, under the comment as the key. Returns the status, if there was an answer.
 pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
     let mut cut = Cut::connect(address, usize::MAX).ok()?;
     let headers = [
@@ -167,7 +167,7 @@ pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
 
 /// Asks for something short. Returns the head, in lower case, and the body, if there was an answer of 200.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(String, String)> {
-    let answer = Answer::get(
+    let answer = PiecewiseAnswer::get(
         Cut::connect(address, usize::MAX).ok()?,
         path,
         &[("Connection", "close")],

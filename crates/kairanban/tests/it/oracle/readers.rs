@@ -11,14 +11,14 @@ use tungstenite::{Message, client::IntoClientRequest as _};
 use super::{
     BOARDS, Run, SETTLE, Shown,
     followers::follow,
-    link::{Answer, Cut},
-    views::{Event, View},
+    link::{Cut, PiecewiseAnswer},
+    views::{DialectEvent, View},
 };
 use crate::sse;
 
 /// A way to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ReaderKind {
     Tutorial,
     List,
     Patch,
@@ -33,43 +33,44 @@ pub(super) enum Kind {
     LongPoll,
     /// Our own client, on one board.
     Client,
-    /// And on several.
+    /// Of the client library, on several boards.
     ClientOfMany,
 }
 
-const KINDS: [Kind; 14] = [
-    Kind::Patch,
-    Kind::Tutorial,
-    Kind::List,
-    Kind::Gzip,
-    Kind::Ndjson,
-    Kind::Html,
-    Kind::HtmlList,
-    Kind::Turbo,
-    Kind::Raw,
-    Kind::Many,
-    Kind::Socket,
-    Kind::LongPoll,
-    Kind::Client,
-    Kind::ClientOfMany,
+const KINDS: [ReaderKind; 14] = [
+    ReaderKind::Patch,
+    ReaderKind::Tutorial,
+    ReaderKind::List,
+    ReaderKind::Gzip,
+    ReaderKind::Ndjson,
+    ReaderKind::Html,
+    ReaderKind::HtmlList,
+    ReaderKind::Turbo,
+    ReaderKind::Raw,
+    ReaderKind::Many,
+    ReaderKind::Socket,
+    ReaderKind::LongPoll,
+    ReaderKind::Client,
+    ReaderKind::ClientOfMany,
 ];
 
-/// Starts so many, of all kinds in turn.
+/// Starts `count` readers, of all kinds in turn.
 pub(super) fn start(run: &Arc<Run>, count: u64) -> Vec<JoinHandle<()>> {
-    let reader = |n| {
-        let run = Arc::clone(run);
-        let kind = KINDS[usize::try_from(n).expect("a number") % KINDS.len()];
-        let thread = thread::Builder::new().stack_size(512 * 1024);
-        thread.spawn(move || read(&run, n, kind)).expect("a thread")
-    };
-    (0..count).map(reader).collect()
+    (0..count)
+        .zip(KINDS.into_iter().cycle())
+        .map(|(n, kind)| {
+            let run = Arc::clone(run);
+            let thread = thread::Builder::new().stack_size(512 * 1024);
+            thread.spawn(move || read(&run, n, kind)).expect("a thread")
+        })
+        .collect()
 }
 
-fn read(run: &Run, n: u64, kind: Kind) {
-    if matches!(kind, Kind::Client | Kind::ClientOfMany) {
+fn read(run: &Run, n: u64, kind: ReaderKind) {
+    if matches!(kind, ReaderKind::Client | ReaderKind::ClientOfMany) {
         return follow(run, n, kind);
     }
-    let mut reader = Reader {
+    let mut reader = OracleReader {
         run,
         kind,
         view: View::default(),
@@ -89,7 +90,7 @@ fn read(run: &Run, n: u64, kind: Kind) {
         let done = reader.once(end);
         match done {
             Err(fault) => return run.fault(format!("{kind:?}, reader {n}: {fault}")),
-            Ok(()) if is_last && (kind == Kind::Raw || reader.is_there()) => return,
+            Ok(()) if is_last && (kind == ReaderKind::Raw || reader.is_there()) => return,
             Ok(()) if Instant::now() > end => {
                 return run.fault(format!(
                     "{kind:?}, reader {n} did not come to the end: {:?}",
@@ -101,14 +102,14 @@ fn read(run: &Run, n: u64, kind: Kind) {
     }
 }
 
-struct Reader<'a> {
+struct OracleReader<'a> {
     run: &'a Run,
-    kind: Kind,
+    kind: ReaderKind,
     view: View,
     random: fastrand::Rng,
 }
 
-impl Reader<'_> {
+impl OracleReader<'_> {
     /// Reads one stream until it breaks, is cut, or has come to the end.
     fn once(&mut self, end: Instant) -> Result<(), String> {
         let cut = if self.run.is_over() {
@@ -119,45 +120,45 @@ impl Reader<'_> {
         let Ok(cut) = Cut::connect(self.run.any_address(&mut self.random), cut) else {
             return Ok(());
         };
-        if self.kind == Kind::Socket {
+        if self.kind == ReaderKind::Socket {
             return self.read_socket(cut, end);
         }
         let mut path = match self.kind {
-            Kind::Tutorial => "/topic_stream/",
-            Kind::List => "/b/main/stream",
-            Kind::Gzip => "/b/main/stream?format=patch&compress=gzip",
-            Kind::Ndjson => "/b/main/stream?format=ndjson",
-            Kind::Html => "/b/main/stream?format=html",
-            Kind::HtmlList => "/b/main/stream?format=html-list",
-            Kind::Turbo => "/b/main/stream?format=turbo",
-            Kind::Raw => "/b/main/stream?format=raw",
-            Kind::Many => "/stream?board=main&board=two&format=patch",
-            Kind::LongPoll => "/api/v1/boards/main/topics",
+            ReaderKind::Tutorial => "/topic_stream/",
+            ReaderKind::List => "/b/main/stream",
+            ReaderKind::Gzip => "/b/main/stream?format=patch&compress=gzip",
+            ReaderKind::Ndjson => "/b/main/stream?format=ndjson",
+            ReaderKind::Html => "/b/main/stream?format=html",
+            ReaderKind::HtmlList => "/b/main/stream?format=html-list",
+            ReaderKind::Turbo => "/b/main/stream?format=turbo",
+            ReaderKind::Raw => "/b/main/stream?format=raw",
+            ReaderKind::Many => "/stream?board=main&board=two&format=patch",
+            ReaderKind::LongPoll => "/api/v1/boards/main/topics",
             _ => "/b/main/stream?format=patch",
         }
         .to_owned();
         let cursor = self.view.cursor.clone();
         let tag = cursor.as_ref().map(|cursor| format!("\"{cursor}\""));
         let header = match (self.kind, &cursor, &tag) {
-            (Kind::LongPoll, _, Some(tag)) => {
+            (ReaderKind::LongPoll, _, Some(tag)) => {
                 path.push_str("?wait=1");
                 Some(("If-None-Match", tag.as_str()))
             }
-            (_, Some(cursor), _) => Some(("Last-Event-ID", cursor.as_str())),
+            (_, Some(cursor), _) => Some(("Last-DialectEvent-ID", cursor.as_str())),
             _ => None,
         };
         let headers: Vec<_> = header.into_iter().collect();
-        match Answer::get(cut, &path, &headers) {
+        match PiecewiseAnswer::get(cut, &path, &headers) {
             Err(_) => Ok(()),
-            Ok(answer) if self.kind == Kind::LongPoll => self.read_poll(answer),
+            Ok(answer) if self.kind == ReaderKind::LongPoll => self.read_poll(answer),
             Ok(answer) if answer.status == 200 => self.read_stream(answer, end),
             Ok(answer) => Err(format!("{} for {path}", answer.status)),
         }
     }
 
-    fn read_stream(&mut self, mut answer: Answer, end: Instant) -> Result<(), String> {
+    fn read_stream(&mut self, mut answer: PiecewiseAnswer, end: Instant) -> Result<(), String> {
         let mut text = String::new();
-        let separator = if self.kind == Kind::Ndjson {
+        let separator = if self.kind == ReaderKind::Ndjson {
             "\n"
         } else {
             "\n\n"
@@ -180,8 +181,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn event(&self, block: &str) -> Result<Option<Event>, String> {
-        if self.kind == Kind::Ndjson {
+    fn event(&self, block: &str) -> Result<Option<DialectEvent>, String> {
+        if self.kind == ReaderKind::Ndjson {
             return if block == "\n" {
                 Ok(None)
             } else {
@@ -190,7 +191,7 @@ impl Reader<'_> {
         }
         let event = sse::parse(block);
         let says = !event.data.is_empty() || event.id.is_some();
-        Ok(says.then_some(Event {
+        Ok(says.then_some(DialectEvent {
             name: event.name,
             id: event.id,
             data: event.data,
@@ -224,7 +225,7 @@ impl Reader<'_> {
         }
     }
 
-    fn read_poll(&mut self, answer: Answer) -> Result<(), String> {
+    fn read_poll(&mut self, answer: PiecewiseAnswer) -> Result<(), String> {
         match answer.status {
             // A node that begins or ends may have no answer; nothing has changed for a while.
             304 | 503 => Ok(()),
@@ -236,7 +237,7 @@ impl Reader<'_> {
                     .ok_or("no tag")?;
                 let id = Some(tag.trim().trim_matches('"').to_owned());
                 match answer.body() {
-                    Some(data) => self.take(&Event {
+                    Some(data) => self.take(&DialectEvent {
                         name: String::new(),
                         id,
                         data,
@@ -248,11 +249,15 @@ impl Reader<'_> {
         }
     }
 
-    fn take(&mut self, event: &Event) -> Result<(), String> {
+    fn take(&mut self, event: &DialectEvent) -> Result<(), String> {
         let completed = match self.kind {
-            Kind::Tutorial | Kind::List | Kind::LongPoll => self.view.take_list(event),
-            Kind::Html | Kind::HtmlList | Kind::Turbo => self.view.take_fragments(event),
-            Kind::Raw => self.view.take_comment(event),
+            ReaderKind::Tutorial | ReaderKind::List | ReaderKind::LongPoll => {
+                self.view.take_list(event)
+            }
+            ReaderKind::Html | ReaderKind::HtmlList | ReaderKind::Turbo => {
+                self.view.take_fragments(event)
+            }
+            ReaderKind::Raw => self.view.take_comment(event),
             _ => self.view.take_state(event),
         };
         completed?
@@ -263,16 +268,20 @@ impl Reader<'_> {
 
     fn is_done(&self, end: Instant) -> bool {
         self.run.last.get().is_some()
-            && (self.kind == Kind::Raw || self.is_there() || Instant::now() > end)
+            && (self.kind == ReaderKind::Raw || self.is_there() || Instant::now() > end)
     }
 
     /// What it shows, as far as it can tell.
     fn shown(&self) -> Vec<(usize, Shown)> {
         let by_digest = matches!(
             self.kind,
-            Kind::Patch | Kind::Gzip | Kind::Ndjson | Kind::Many | Kind::Socket
+            ReaderKind::Patch
+                | ReaderKind::Gzip
+                | ReaderKind::Ndjson
+                | ReaderKind::Many
+                | ReaderKind::Socket
         );
-        let boards = if self.kind == Kind::Many {
+        let boards = if self.kind == ReaderKind::Many {
             BOARDS.len()
         } else {
             1
@@ -293,7 +302,7 @@ impl Reader<'_> {
 }
 
 /// A line of `ndjson`.
-fn line(text: &str) -> Result<Event, String> {
+fn line(text: &str) -> Result<DialectEvent, String> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))?;
     let id = value["id"].as_str().map(ToOwned::to_owned);
@@ -302,7 +311,7 @@ fn line(text: &str) -> Result<Event, String> {
     } else {
         id
     };
-    Ok(Event {
+    Ok(DialectEvent {
         name: value["event"].as_str().unwrap_or_default().to_owned(),
         id,
         data: value["data"].to_string(),

@@ -60,7 +60,7 @@ impl fmt::Display for Done {
 }
 
 #[derive(Clone, Copy)]
-enum Event {
+enum TroubleKind {
     Restart,
     Freeze,
     Restore,
@@ -87,10 +87,10 @@ impl<'a> Trouble<'a> {
     pub(super) fn go_on(&mut self, random: &mut fastrand::Rng, time: Duration) {
         let end = Instant::now() + time;
         let mut first = vec![
-            Event::Restart,
-            Event::Restore,
-            Event::ChangePastTriggers,
-            Event::Freeze,
+            TroubleKind::Restart,
+            TroubleKind::Restore,
+            TroubleKind::ChangePastTriggers,
+            TroubleKind::Freeze,
         ];
         random.shuffle(&mut first);
         loop {
@@ -101,26 +101,26 @@ impl<'a> Trouble<'a> {
             }
             thread::park_timeout(pause);
             let rest = [
-                Event::Restart,
-                Event::Restart,
-                Event::Restart,
-                Event::Freeze,
-                Event::Restore,
-                Event::ChangePastTriggers,
+                TroubleKind::Restart,
+                TroubleKind::Restart,
+                TroubleKind::Restart,
+                TroubleKind::Freeze,
+                TroubleKind::Restore,
+                TroubleKind::ChangePastTriggers,
             ];
             match first
                 .pop()
                 .unwrap_or_else(|| rest[random.usize(..rest.len())])
             {
-                Event::Restart => self.restart(random),
-                Event::Freeze if self.nodes[0].database.is_postgres() => {
+                TroubleKind::Restart => self.restart(random),
+                TroubleKind::Freeze if self.nodes[0].database.is_postgres() => {
                     let time = Duration::from_millis(random.u64(1_000..5_000));
                     accidents::freeze_a_session(&self.nodes[0].database, random, time);
                     self.done.freezes += 1;
                 }
-                Event::Freeze => {}
-                Event::Restore => self.restore(random),
-                Event::ChangePastTriggers => self.change_past_triggers(random),
+                TroubleKind::Freeze => {}
+                TroubleKind::Restore => self.restore(random),
+                TroubleKind::ChangePastTriggers => self.change_past_triggers(random),
             }
         }
     }
@@ -168,13 +168,10 @@ impl<'a> Trouble<'a> {
         self.truth.replay(&database);
         accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));
         self.truth.allow_what_the_tables_hold(&database);
-        let shows = |node: &Node| {
-            accidents::shows(node, None) && accidents::triggers_are_restored(&database)
-        };
         let took = accidents::wait_for_all(
             run,
             self.nodes,
-            shows,
+            |node| accidents::shows(node, None) && accidents::triggers_are_restored(&database),
             RECONCILE,
             "changed past the triggers",
         );

@@ -6,9 +6,9 @@ use super::{BOARDS, Shown};
 use crate::{node::Database, sse};
 
 /// A list: its digest, and its ids in order.
-type List = (String, Vec<i64>);
+type LoggedList = (String, Vec<i64>);
 /// For each board, the lists that it may have shown from a revision on. More than one where rows changed past the triggers.
-type History = [BTreeMap<u64, Vec<List>>; BOARDS.len()];
+type History = [BTreeMap<u64, Vec<LoggedList>>; BOARDS.len()];
 
 /// The lists that may have been shown.
 pub(crate) struct Truth {
@@ -132,7 +132,7 @@ impl Truth {
         }
     }
 
-    fn list(&self, topics: &BTreeMap<i64, u64>) -> List {
+    fn list(&self, topics: &BTreeMap<i64, u64>) -> LoggedList {
         let mut list: Vec<_> = topics
             .iter()
             .rev()
@@ -162,11 +162,10 @@ impl Truth {
                 BOARDS[board]
             ));
         };
-        let fits = |(digest, ids): &List| match shown {
+        if lists.iter().any(|(digest, ids)| match shown {
             Shown::Digest(seen) => seen == digest,
             Shown::Ids(seen) => seen == ids,
-        };
-        if lists.iter().any(fits) {
+        }) {
             return Ok(());
         }
         Err(format!(
@@ -219,12 +218,14 @@ impl Tables {
 }
 
 fn entry(line: &str) -> (u64, &str, usize, i64) {
-    let mut words = line.split(' ');
-    let mut word = || words.next().expect("a word");
+    let words: Vec<_> = line.split(' ').collect();
+    let [revision, kind, board, topic] = words[..] else {
+        panic!("four words: {line}");
+    };
     (
-        word().parse().expect("a revision"),
-        word(),
-        word().parse().expect("a board"),
-        word().parse().expect("a topic"),
+        revision.parse().expect("a revision"),
+        kind,
+        board.parse().expect("a board"),
+        topic.parse().expect("a topic"),
     )
 }

@@ -9,7 +9,7 @@ use crate::sse;
 
 /// What came, whatever it came in.
 #[derive(Debug)]
-pub(crate) struct Event {
+pub(crate) struct DialectEvent {
     pub(crate) name: String,
     pub(crate) id: Option<String>,
     pub(crate) data: String,
@@ -17,7 +17,7 @@ pub(crate) struct Event {
 
 /// What a reader holds of a board.
 #[derive(Debug, Default)]
-pub(crate) struct List {
+pub(crate) struct HeldList {
     pub(crate) revision: u64,
     topics: BTreeMap<i64, u64>,
     /// The ids in the order of the page, for dialects that say where a topic goes.
@@ -26,11 +26,35 @@ pub(crate) struct List {
     complete: (String, u64),
 }
 
+impl HeldList {
+    fn replace(&mut self, snapshot: &Value) {
+        let topics = snapshot["topics"].as_array().into_iter().flatten();
+        self.topics = topics.map(topic).collect();
+    }
+
+    fn patch(&mut self, patch: &Value) -> Result<(), String> {
+        let (from, to) = (number(&patch["from"]), number(&patch["revision"]));
+        if !(from <= self.revision && self.revision < to) {
+            return Err(format!("at {} came the patch {from}..{to}", self.revision));
+        }
+        for op in patch["ops"].as_array().into_iter().flatten() {
+            if op["op"] == "set" {
+                let (id, revision) = topic(&op["topic"]);
+                self.topics.insert(id, revision);
+            } else {
+                self.topics
+                    .remove(&op["id"].as_i64().ok_or("an op without an id")?);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a reader of any dialect holds.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) cursor: Option<String>,
-    pub(crate) lists: [List; BOARDS.len()],
+    pub(crate) lists: [HeldList; BOARDS.len()],
     /// Lists that came, but not yet the cursor that completes them.
     coming: Vec<(usize, u64, Shown)>,
     /// Comments that came, for the dialect that has no list, and those that came since the last cursor.
@@ -43,7 +67,7 @@ pub(crate) type Completed = (String, usize, u64, Shown);
 
 impl View {
     /// Takes an event of `snapshot`s and `patch`es.
-    pub(crate) fn take_state(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_state(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
         self.keep(event);
         let data: Value = if event.data.is_empty() {
             Value::Null
@@ -61,33 +85,12 @@ impl View {
         }
         let list = &mut self.lists[board];
         match event.name.as_str() {
-            "snapshot" => {
-                list.topics = data["topics"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(topic)
-                    .collect();
+            "snapshot" => list.replace(&data),
+            // Of several boards one may have come before the cut, and the cursor behind them not.
+            "patch" if event.id.is_none() && number(&data["revision"]) <= list.revision => {
+                return Ok(Vec::new());
             }
-            "patch" => {
-                let (from, to) = (number(&data["from"]), number(&data["revision"]));
-                // Of several boards one may have come before the cut, and the cursor behind them not.
-                if event.id.is_none() && to <= list.revision {
-                    return Ok(Vec::new());
-                }
-                if !(from <= list.revision && list.revision < to) {
-                    return Err(format!("at {} came the patch {from}..{to}", list.revision));
-                }
-                for op in data["ops"].as_array().into_iter().flatten() {
-                    if op["op"] == "set" {
-                        let (id, revision) = topic(&op["topic"]);
-                        list.topics.insert(id, revision);
-                    } else {
-                        list.topics
-                            .remove(&op["id"].as_i64().ok_or("an op without an id")?);
-                    }
-                }
-            }
+            "patch" => list.patch(&data)?,
             _ => return Ok(Vec::new()),
         }
         let digest = sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
@@ -104,7 +107,7 @@ impl View {
     }
 
     /// Completes the lists that came, if an event carries the cursor.
-    fn complete(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+    fn complete(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
         let Some((epoch, _)) = event.id.as_deref().and_then(|id| id.split_once('-')) else {
             return Ok(Vec::new());
         };
@@ -117,7 +120,7 @@ impl View {
     }
 
     /// Takes a whole list: `contents`, or the `topics` of REST.
-    pub(crate) fn take_list(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_list(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
         self.keep(event);
         if !event.name.is_empty() {
             return Ok(Vec::new());
@@ -136,7 +139,7 @@ impl View {
         self.lists[0].page = ids.clone();
         self.coming
             .push((0, self.lists[0].revision, Shown::Ids(ids)));
-        self.complete(&Event {
+        self.complete(&DialectEvent {
             name: String::new(),
             id: self.cursor.clone(),
             data: String::new(),
@@ -144,7 +147,10 @@ impl View {
     }
 
     /// Takes fragments: for htmx, or for Turbo.
-    pub(crate) fn take_fragments(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_fragments(
+        &mut self,
+        event: &DialectEvent,
+    ) -> Result<Vec<Completed>, String> {
         self.keep(event);
         let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else {
             return Ok(Vec::new());
@@ -168,7 +174,7 @@ impl View {
 
     /// Takes a comment. None that was posted once may come twice; what came after the last cursor may, for a
     /// reader who was cut off in between.
-    pub(crate) fn take_comment(&mut self, event: &Event) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_comment(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
         if event.name.is_empty() && event.data.starts_with('h') {
             self.saying.push(event.data.clone());
         }
@@ -193,7 +199,7 @@ impl View {
         self.coming.clear();
     }
 
-    fn keep(&mut self, event: &Event) {
+    fn keep(&mut self, event: &DialectEvent) {
         match event.id.as_deref() {
             // A reset: a snapshot follows, of whatever revision.
             Some("") => {
@@ -219,7 +225,7 @@ impl View {
     }
 }
 
-impl List {
+impl HeldList {
     /// Within an epoch revisions never fall.
     fn check_order(&mut self, epoch: &str, revision: u64) -> Result<(), String> {
         let (before, last) = &self.complete;
@@ -239,35 +245,27 @@ impl List {
         while let Some(at) = rest.find('<') {
             rest = &rest[at..];
             let tag = &rest[..rest.find('>').ok_or("half a tag")?];
-            let attribute = |name: &str| {
-                tag.split(&format!("{name}=\""))
-                    .nth(1)
-                    .and_then(|rest| rest.split('"').next())
-            };
-            let id = |text: &str| {
-                text.rsplit("topic-")
-                    .next()
-                    .and_then(|id| id.parse::<i64>().ok())
-            };
-            if let Some(target) = attribute("target").filter(|_| tag.starts_with("<turbo-stream")) {
-                match attribute("action") {
-                    Some("remove") => self.page.retain(|shown| Some(*shown) != id(target)),
+            if let Some(target) =
+                attribute(tag, "target").filter(|_| tag.starts_with("<turbo-stream"))
+            {
+                match attribute(tag, "action") {
+                    Some("remove") => self.page.retain(|shown| Some(*shown) != topic_id(target)),
                     Some("prepend") => place = Some(0),
-                    Some("after") => place = Some(self.behind(id(target))?),
+                    Some("after") => place = Some(self.behind(topic_id(target))?),
                     _ => place = Some(self.page.len()),
                 }
-            } else if let Some(swap) = attribute("hx-swap-oob") {
+            } else if let Some(swap) = attribute(tag, "hx-swap-oob") {
                 match swap.split_once(':') {
                     Some(("afterbegin", _)) => place = Some(0),
-                    Some(("afterend", target)) => place = Some(self.behind(id(target))?),
+                    Some(("afterend", target)) => place = Some(self.behind(topic_id(target))?),
                     Some(_) => place = Some(self.page.len()),
                     None => self
                         .page
-                        .retain(|shown| Some(*shown) != attribute("id").and_then(id)),
+                        .retain(|shown| Some(*shown) != attribute(tag, "id").and_then(topic_id)),
                 }
-            } else if let Some(topic) = attribute("id")
+            } else if let Some(topic) = attribute(tag, "id")
                 .filter(|_| tag.starts_with("<li"))
-                .and_then(id)
+                .and_then(topic_id)
             {
                 self.page.insert(place.unwrap_or(self.page.len()), topic);
                 place = place.map(|at| at + 1);
@@ -282,6 +280,17 @@ impl List {
         at.map(|at| at + 1)
             .ok_or_else(|| format!("a place behind {topic:?}, which is not there"))
     }
+}
+
+/// The value of an attribute.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = tag.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
+}
+
+/// The id of a topic in the id of its element.
+fn topic_id(element: &str) -> Option<i64> {
+    element.rsplit("topic-").next()?.parse().ok()
 }
 
 fn parse(text: &str) -> Result<Value, String> {

@@ -12,7 +12,7 @@ use crate::node::Database;
 
 const POSTERS: u64 = 3;
 const FOREIGN: u64 = 2;
-/// A write that nobody answers for so long is a fault: a node is never away for that long.
+/// A write that is not answered for so long is a fault: a node is never away for that long.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Comments that were acknowledged.
@@ -31,7 +31,7 @@ pub(crate) fn moderate(database: &Database) {
     });
 }
 
-/// Starts them.
+/// Starts the threads of all writers.
 pub(super) fn start(run: &Arc<Run>, database: &Database) -> Vec<JoinHandle<()>> {
     let mut threads = Vec::new();
     for n in 0..POSTERS {
@@ -122,68 +122,71 @@ fn write_past(run: &Run, writer: u64, database: &Database) {
     }
 }
 
+/// A random topic of a kind.
+fn some(kind: &str) -> String {
+    format!("(SELECT id FROM topics WHERE {kind} ORDER BY random() LIMIT 1)")
+}
+
 fn statement(random: &mut fastrand::Rng, name: &str, database: &Database) -> String {
     let on = format!(
         "(SELECT id FROM boards WHERE name = '{}')",
         BOARDS[random.usize(..BOARDS.len())]
     );
-    let some =
-        |kind: &str| format!("(SELECT id FROM topics WHERE {kind} ORDER BY random() LIMIT 1)");
+    let theirs = some("comment LIKE 'p%'");
     match random.u32(..15) {
         0..=2 => format!("INSERT INTO topics (board_id, comment) VALUES ({on}, '{name}')"),
         3 | 4 => {
             let id = some(&format!("board_id = {on} AND NOT archived"));
             format!("UPDATE topics SET comment = comment || 'x' WHERE id = {id}")
         }
-        5 => format!(
-            "DELETE FROM topics WHERE id = {}",
-            some("comment LIKE 'p%'")
-        ),
-        6 => format!(
-            "UPDATE topics SET board_id = {on} WHERE id = {}",
-            some("comment LIKE 'p%'")
-        ),
+        5 => format!("DELETE FROM topics WHERE id = {theirs}"),
+        6 => format!("UPDATE topics SET board_id = {on} WHERE id = {theirs}"),
         7 => {
             let rows = if random.u32(..5) == 0 { 100 } else { 4 };
             let values = vec![format!("({on}, '{name}')"); rows].join(", ");
             format!("INSERT INTO topics (board_id, comment) VALUES {values}")
         }
         8 => "SAVEPOINT s; DELETE FROM topics; ROLLBACK TO s".to_owned(),
-        // Ids of its own, as an import has them.
-        9 | 10 => {
-            let ahead = random.u32(1..20);
-            format!(
-                "INSERT INTO topics (id, board_id, comment) \
-                 SELECT max(id) + {ahead}, {on}, '{name}' FROM topics"
-            )
-        }
+        9 | 10 => insert_ahead(&on, name, random.u32(1..20)),
         // A board is deleted, and one of its name made.
         11 if random.u32(..5) == 0 => {
             "DELETE FROM boards WHERE name = 'two'; INSERT INTO boards (name) VALUES ('two')"
                 .to_owned()
         }
-        // Values that no server of ours would write.
-        12 => {
-            let time = [
-                "'infinity'",
-                "'2024-02-30 00:00:00'",
-                "'2024-01-01 24:00:00'",
-                "'-infinity'",
-            ][random.usize(..4)];
-            format!(
-                "INSERT INTO topics (board_id, comment, created_at) VALUES ({on}, '{name}', {time})"
-            )
-        }
-        // As a logical replication applies it.
-        13 if database.is_postgres() => format!(
-            "SET LOCAL session_replication_role = replica; INSERT INTO topics (board_id, comment) \
-             VALUES ({on}, '{name}'); \
-             UPDATE topics SET comment = comment || 'x' WHERE id = {}; \
-             SET LOCAL session_replication_role = origin",
-            some("comment LIKE 'p%'")
-        ),
+        12 => insert_at(&on, name, ODD_TIMES[random.usize(..4)]),
+        13 if database.is_postgres() => apply(&on, name, &theirs),
         // SQLite has one writer at a time: one that waits would only hold up all others.
         _ if database.is_postgres() => format!("SELECT pg_sleep({})", random.f64() * 2.0),
         _ => "SELECT 1".to_owned(),
     }
+}
+
+/// Brings an id of its own, as an import does.
+fn insert_ahead(board: &str, name: &str, ahead: u32) -> String {
+    format!(
+        "INSERT INTO topics (id, board_id, comment) \
+         SELECT max(id) + {ahead}, {board}, '{name}' FROM topics"
+    )
+}
+
+/// Times that no server of ours would write.
+const ODD_TIMES: [&str; 4] = [
+    "'infinity'",
+    "'2024-02-30 00:00:00'",
+    "'2024-01-01 24:00:00'",
+    "'-infinity'",
+];
+
+fn insert_at(board: &str, name: &str, time: &str) -> String {
+    format!("INSERT INTO topics (board_id, comment, created_at) VALUES ({board}, '{name}', {time})")
+}
+
+/// Writes as a logical replication applies it.
+fn apply(board: &str, name: &str, other_topic: &str) -> String {
+    format!(
+        "SET LOCAL session_replication_role = replica; INSERT INTO topics (board_id, comment) \
+         VALUES ({board}, '{name}'); \
+         UPDATE topics SET comment = comment || 'x' WHERE id = {other_topic}; \
+         SET LOCAL session_replication_role = origin"
+    )
 }

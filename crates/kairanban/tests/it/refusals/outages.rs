@@ -214,63 +214,90 @@ fn a_read_only_database_is_named() {
     node.post("after");
 }
 
+/// A node of a role that has every right, and the node of the owner.
+struct WriterRole {
+    owner: Node,
+    role: String,
+    node: Node,
+}
+
+impl WriterRole {
+    fn start() -> Self {
+        let owner = Node::start(Database::postgres());
+        let role = crate::start::unique("writer");
+        owner.database.sql(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL \
+             TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO \
+             {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
+        ));
+        let url = owner.database.url();
+        let node = Node::start(Database::Postgres(
+            url.replace("postgres@", &format!("{role}@")),
+        ));
+        node.post("before");
+        Self { owner, role, node }
+    }
+
+    fn revoke(&self, right: &str) {
+        self.owner
+            .database
+            .sql(&format!("REVOKE {right} FROM {};", self.role));
+    }
+
+    fn grant(&self, right: &str) {
+        self.owner
+            .database
+            .sql(&format!("GRANT {right} TO {};", self.role));
+        await_readiness(&self.node, 200, "ready");
+    }
+
+    fn end(self) {
+        drop(self.node);
+        let role = self.role;
+        self.owner
+            .database
+            .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
+    }
+}
+
 /// A role that has every right but one; and a policy for rows, which has the same SQLSTATE.
 #[test]
 fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
-    let owner = Node::start(Database::postgres());
-    let role = format!("writer_{}_{}", std::process::id(), owner.address.port());
-    owner.database.sql(&format!(
-        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES \
-         IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role};
-         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
-    ));
-    let url = owner
-        .database
-        .url()
-        .replace("postgres@", &format!("{role}@"));
-    let node = Node::start(Database::Postgres(url));
-    node.post("before");
-    for (right, table) in [
-        ("INSERT", "topics"),
-        ("SELECT", "boards"),
-        ("INSERT", "audit"),
-        ("DELETE", "deleted_topics"),
-    ] {
-        owner
-            .database
-            .sql(&format!("REVOKE {right} ON {table} FROM {role};"));
-        if table != "audit" && table != "deleted_topics" {
-            assert_eq!(post(&node, "x").status, 503, "{right} {table}");
-            await_readiness(&node, 503, table);
-        }
-        owner
-            .database
-            .sql(&format!("GRANT {right} ON {table} TO {role};"));
-        await_readiness(&node, 200, "ready");
+    let writer = WriterRole::start();
+    for (right, table) in [("INSERT", "topics"), ("SELECT", "boards")] {
+        writer.revoke(&format!("{right} ON {table}"));
+        assert_eq!(post(&writer.node, "x").status, 503, "{right} {table}");
+        await_readiness(&writer.node, 503, table);
+        writer.grant(&format!("{right} ON {table}"));
+    }
+    for right in ["INSERT ON audit", "DELETE ON deleted_topics"] {
+        writer.revoke(right);
+        writer.grant(right);
     }
     for table in ["topics", "changes", "identity"] {
-        owner
-            .database
-            .sql(&format!("REVOKE SELECT ON {table} FROM {role};"));
-        await_readiness(
-            &node,
-            503,
-            &format!("GRANT SELECT ON public.{table} TO {role}"),
-        );
-        owner
-            .database
-            .sql(&format!("GRANT SELECT ON {table} TO {role};"));
-        await_readiness(&node, 200, "ready");
+        writer.revoke(&format!("SELECT ON {table}"));
+        let grant = format!("GRANT SELECT ON public.{table} TO {}", writer.role);
+        await_readiness(&writer.node, 503, &grant);
+        writer.grant(&format!("SELECT ON {table}"));
     }
-    owner.database.sql(
+    writer.owner.database.sql(
         "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL \
          USING (true) WITH CHECK (comment <> 'hidden');",
     );
-    among_neighbours(&node, "hidden", 422, "refused", None);
-    drop(node);
-    owner
-        .database
-        .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
+    among_neighbours(&writer.node, "hidden", 422, "refused", None);
+    writer.end();
+}
+
+/// Waits until the node is not ready, with or without posts, which are refused.
+fn await_outage(node: &Node, with_posts: bool) {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    while node.get("/readyz").status == 200 {
+        assert!(Instant::now() < deadline, "{}", node.get("/readyz").body);
+        if with_posts {
+            assert_eq!(post(node, "x").status, 503);
+        }
+        thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 /// The sessions that read go on, and the one that writes cannot be opened again.
@@ -300,14 +327,7 @@ fn a_writer_that_cannot_connect_is_named() {
              FROM pg_stat_activity \
              WHERE usename = '{role}' AND query LIKE '%COMMIT%';"
         ));
-        let deadline = Instant::now() + Duration::from_secs(8);
-        while node.get("/readyz").status == 200 {
-            assert!(Instant::now() < deadline, "{}", node.get("/readyz").body);
-            if with_posts {
-                assert_eq!(post(&node, "x").status, 503);
-            }
-            thread::park_timeout(Duration::from_millis(50));
-        }
+        await_outage(&node, with_posts);
         owner
             .database
             .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1;"));
@@ -321,7 +341,7 @@ fn a_writer_that_cannot_connect_is_named() {
     );
 }
 
-/// What is wrong with our own tables is no topic's fault: a client that is told to give up would lose its post.
+/// What is wrong with our own tables is no topic's fault: a client that has to give up would lose its post.
 fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
     let node = Node::start(database);
     node.post("before");

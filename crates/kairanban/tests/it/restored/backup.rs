@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use crate::node::{Node, run_psql, try_output};
 
 /// How a backup is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum RestoreWay {
     /// SQLite: another file is moved to the place.
     FileReplaced,
     /// SQLite: the file is deleted, and a copy put there a while later.
@@ -28,57 +28,53 @@ pub(super) enum Way {
     Rows,
 }
 
-pub(super) const OF_SQLITE: [Way; 4] =
-    [Way::FileReplaced, Way::FileDeleted, Way::Restore, Way::Rows];
+pub(super) const OF_SQLITE: [RestoreWay; 4] = [
+    RestoreWay::FileReplaced,
+    RestoreWay::FileDeleted,
+    RestoreWay::Restore,
+    RestoreWay::Rows,
+];
 
-pub(super) const OF_POSTGRES: [Way; 4] = [
-    Way::PgRestoreClean,
-    Way::DropCreate,
-    Way::Exchanged,
-    Way::Rows,
+pub(super) const OF_POSTGRES: [RestoreWay; 4] = [
+    RestoreWay::PgRestoreClean,
+    RestoreWay::DropCreate,
+    RestoreWay::Exchanged,
+    RestoreWay::Rows,
 ];
 
 /// Without what references others first.
 const TABLES: [&str; 3] = ["changes", "topics", "identity"];
 
 pub(super) struct Backup {
-    way: Way,
+    way: RestoreWay,
     pub(super) folder: tempfile::TempDir,
 }
 
 impl Backup {
-    pub(super) fn take(node: &Node, way: Way) -> Self {
+    pub(super) fn take(node: &Node, way: RestoreWay) -> Self {
         let backup = Self {
             way,
             folder: tempfile::tempdir().expect("a folder"),
         };
         let file = backup.file().display().to_string();
         match way {
-            Way::FileReplaced | Way::FileDeleted | Way::Restore => {
+            RestoreWay::FileReplaced | RestoreWay::FileDeleted | RestoreWay::Restore => {
                 drop(node.database.sql(&format!("VACUUM INTO '{file}';")))
             }
-            Way::PgRestoreClean => run("pg_dump", &["-Fc", "-f", &file, &node.database.url()]),
-            Way::DropCreate => run("pg_dump", &["-f", &file, &node.database.url()]),
-            Way::Exchanged => {
+            RestoreWay::PgRestoreClean => {
+                run("pg_dump", &["-Fc", "-f", &file, &node.database.url()])
+            }
+            RestoreWay::DropCreate => run("pg_dump", &["-f", &file, &node.database.url()]),
+            RestoreWay::Exchanged => {
                 let (base, name) = base_and_name(node);
                 run_psql(
                     &format!("{base}/postgres"),
                     &format!("CREATE DATABASE {name}_copy"),
                 );
                 run("pg_dump", &["-f", &file, &node.database.url()]);
-                run(
-                    "psql",
-                    &[
-                        "-qX",
-                        "-v",
-                        "ON_ERROR_STOP=1",
-                        "-f",
-                        &file,
-                        &format!("{base}/{name}_copy"),
-                    ],
-                );
+                fill(&file, &format!("{base}/{name}_copy"));
             }
-            Way::Rows => {
+            RestoreWay::Rows => {
                 let copies = TABLES
                     .map(|table| format!("CREATE TABLE {table}_kept AS SELECT * FROM {table};"))
                     .concat();
@@ -94,87 +90,79 @@ impl Backup {
 
     pub(super) fn put_back(&self, node: &Node) {
         let file = self.file().display().to_string();
-        let beside =
-            |suffix: &str| PathBuf::from(format!("{}{suffix}", node.database.file().display()));
+        let url = node.database.url();
         match self.way {
-            Way::FileReplaced | Way::FileDeleted => {
-                for suffix in ["-wal", "-shm"] {
-                    // There is none if the server is away.
-                    let _ = fs::remove_file(beside(suffix));
-                }
-                let copy = beside(".new");
-                fs::copy(self.file(), &copy).expect("copied");
-                if self.way == Way::FileDeleted {
-                    fs::remove_file(node.database.file()).expect("removed");
-                    std::thread::park_timeout(Duration::from_millis(300));
-                }
-                fs::rename(&copy, node.database.file()).expect("moved");
-            }
-            Way::Restore => drop(node.database.sql(&format!(".restore '{file}'"))),
-            Way::PgRestoreClean => {
-                run(
-                    "pg_restore",
-                    &[
-                        "--clean",
-                        "--if-exists",
-                        "-1",
-                        "-d",
-                        &node.database.url(),
-                        &file,
-                    ],
-                );
-            }
-            Way::DropCreate => {
+            RestoreWay::FileReplaced | RestoreWay::FileDeleted => self.replace_file(node),
+            RestoreWay::Restore => drop(node.database.sql(&format!(".restore '{file}'"))),
+            RestoreWay::PgRestoreClean => run(
+                "pg_restore",
+                &["--clean", "--if-exists", "-1", "-d", &url, &file],
+            ),
+            RestoreWay::DropCreate => {
                 let (base, name) = base_and_name(node);
                 run_psql(
                     &format!("{base}/postgres"),
                     &format!("DROP DATABASE {name} WITH (FORCE); CREATE DATABASE {name};"),
                 );
-                run(
-                    "psql",
-                    &[
-                        "-qX",
-                        "-1",
-                        "-v",
-                        "ON_ERROR_STOP=1",
-                        "-f",
-                        &file,
-                        &node.database.url(),
-                    ],
-                );
+                fill(&file, &url);
             }
-            Way::Exchanged => exchange(node),
-            Way::Rows => put_rows_back(node),
+            RestoreWay::Exchanged => exchange(node),
+            RestoreWay::Rows => put_rows_back(node),
         }
+    }
+
+    fn replace_file(&self, node: &Node) {
+        let file = node.database.file();
+        for suffix in ["-wal", "-shm"] {
+            // There is no such file if the server is away.
+            let _ = fs::remove_file(beside(&file, suffix));
+        }
+        let copy = beside(&file, ".new");
+        fs::copy(self.file(), &copy).expect("copied");
+        if self.way == RestoreWay::FileDeleted {
+            fs::remove_file(&file).expect("removed");
+            std::thread::park_timeout(Duration::from_millis(300));
+        }
+        fs::rename(&copy, &file).expect("moved");
     }
 }
 
-/// Two databases exchange their names, while servers try to come in.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    format!("{}{suffix}", file.display()).into()
+}
+
+/// Runs a dump against a database, in one transaction.
+fn fill(dump: &str, url: &str) {
+    let stop = "ON_ERROR_STOP=1";
+    run("psql", &["-qX", "-1", "-v", stop, "-f", dump, url]);
+}
+
+/// Lets two databases exchange their names, while servers try to come in.
 fn exchange(node: &Node) {
     let (base, name) = base_and_name(node);
     let server = format!("{base}/postgres");
-    let rename = |from: &str, to: &str| {
-        let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}';"
-        );
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let text = format!(
-            "ALTER DATABASE {from} ALLOW_CONNECTIONS false; {end} SELECT pg_sleep(0.1); \
-             ALTER DATABASE {from} RENAME TO {to};"
-        );
-        while let Err(error) = try_output(
-            Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", &server]),
-            &text,
-        ) {
-            assert!(Instant::now() < deadline, "{error}");
-        }
-    };
-    rename(&name, &format!("{name}_old"));
-    rename(&format!("{name}_copy"), &name);
+    rename(&server, &name, &format!("{name}_old"));
+    rename(&server, &format!("{name}_copy"), &name);
     run_psql(
         &server,
         &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;"),
     );
+}
+
+fn rename(server: &str, from: &str, to: &str) {
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}';");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let text = format!(
+        "ALTER DATABASE {from} ALLOW_CONNECTIONS false; {end} SELECT pg_sleep(0.1); \
+         ALTER DATABASE {from} RENAME TO {to};"
+    );
+    while let Err(error) = try_output(
+        Command::new("psql").args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-f", "-", server]),
+        &text,
+    ) {
+        assert!(Instant::now() < deadline, "{error}");
+    }
 }
 
 fn put_rows_back(node: &Node) {

@@ -1,7 +1,10 @@
 //! Boards whose names mean others than before, and a board that cannot be read.
 
 use super::next;
-use crate::node::{Database, Node};
+use crate::{
+    node::{Database, Node},
+    wire::Answer,
+};
 
 crate::on_both!(
     a_board_made_again_takes_no_old_cursor,
@@ -16,27 +19,9 @@ fn administer(node: &Node, method: &str, path: &str, body: &str) {
     assert!(answer.status < 300, "{answer:?}");
 }
 
-/// Whatever a reader with this cursor asks, it is not told that nothing or little changed.
+/// Whatever a reader with this cursor asks, the answer is not that nothing or little changed.
 fn takes_no_old_cursor(node: &Node, board: &str, cursor: &str, shown: &str, hidden: &str) {
-    let mut back = node.resume(&format!("/b/{board}/stream?format=patch"), cursor);
-    let reset = back.event();
-    assert!(
-        reset.name == "reset" && reset.data.contains("trimmed"),
-        "{reset:?}"
-    );
-    let list = back.event();
-    assert!(
-        list.name == "snapshot" && list.data.contains(shown) && !list.data.contains(hidden),
-        "{list:?}"
-    );
-    let mut many = node.resume(
-        &format!("/stream?board={board}&board=main&format=patch"),
-        cursor,
-    );
-    assert_eq!(
-        [many.event().name, many.event().name, many.event().name],
-        ["reset", "snapshot", "snapshot"]
-    );
+    streams_reset(node, board, cursor, shown, hidden);
     let tag = format!("\"{cursor}\"");
     for path in [
         format!("/api/v1/boards/{board}/topics"),
@@ -58,38 +43,49 @@ fn takes_no_old_cursor(node: &Node, board: &str, cursor: &str, shown: &str, hidd
     );
 }
 
+/// Streams of this board alone, and of several, begin with a reset.
+fn streams_reset(node: &Node, board: &str, cursor: &str, shown: &str, hidden: &str) {
+    let mut back = node.resume(&format!("/b/{board}/stream?format=patch"), cursor);
+    let reset = back.event();
+    assert!(
+        reset.name == "reset" && reset.data.contains("trimmed"),
+        "{reset:?}"
+    );
+    let list = back.event();
+    assert!(
+        list.name == "snapshot" && list.data.contains(shown) && !list.data.contains(hidden),
+        "{list:?}"
+    );
+    let mut many = node.resume(
+        &format!("/stream?board={board}&board=main&format=patch"),
+        cursor,
+    );
+    assert_eq!(
+        [many.event().name, many.event().name, many.event().name],
+        ["reset", "snapshot", "snapshot"]
+    );
+}
+
+fn post(node: &Node, board: &str, comment: &str) {
+    let posted = node.send("POST", &format!("/b/{board}"), "text/plain", comment);
+    assert_eq!(posted.status, 201, "{posted:?}");
+}
+
 fn a_board_made_again_takes_no_old_cursor(database: Database) {
+    const STREAM: &str = "/b/again/stream?format=patch";
     let node = Node::start(database);
     administer(&node, "POST", "/api/v1/boards", "{\"name\":\"again\"}");
-    assert_eq!(
-        node.send("POST", "/b/again", "text/plain", "of the first")
-            .status,
-        201
-    );
-    let mut stream = node.stream("/b/again/stream?format=patch");
-    let cursor = stream.event().id.expect("a cursor");
+    post(&node, "again", "of the first");
+    let cursor = node.stream(STREAM).event().id.expect("a cursor");
     administer(&node, "DELETE", "/api/v1/boards/again", "");
     administer(&node, "POST", "/api/v1/boards", "{\"name\":\"again\"}");
-    assert_eq!(
-        node.send("POST", "/b/again", "text/plain", "of the second")
-            .status,
-        201
-    );
+    post(&node, "again", "of the second");
     takes_no_old_cursor(&node, "again", &cursor, "of the second", "of the first");
-    // And who was there from its beginning is told what changed.
-    let mut stream = node.stream("/b/again/stream?format=patch");
-    let cursor = stream.event().id.expect("a cursor");
-    assert_eq!(
-        node.send("POST", "/b/again", "text/plain", "more").status,
-        201
-    );
-    assert_eq!(
-        node.resume("/b/again/stream?format=patch", &cursor)
-            .event()
-            .name,
-        "patch"
-    );
-    let recent = node.stream("/b/again/stream?format=patch&since=1h").event();
+    // And a reader that was there from its beginning is sent what changed.
+    let cursor = node.stream(STREAM).event().id.expect("a cursor");
+    post(&node, "again", "more");
+    assert_eq!(node.resume(STREAM, &cursor).event().name, "patch");
+    let recent = node.stream(&format!("{STREAM}&since=1h")).event();
     assert!(
         recent.name != "reset" && recent.data.contains("of the second"),
         "{recent:?}"
@@ -101,16 +97,7 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     node.database
         .sql("INSERT INTO boards (name) VALUES ('red'), ('blue');");
     for board in ["red", "blue"] {
-        assert_eq!(
-            node.send(
-                "POST",
-                &format!("/b/{board}"),
-                "text/plain",
-                format!("first of {board}")
-            )
-            .status,
-            201
-        );
+        post(&node, board, &format!("first of {board}"));
     }
     let mut red = node.stream("/b/red/stream?format=patch");
     let mut blue = node.stream("/b/blue/stream?format=patch");
@@ -124,44 +111,42 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     for stream in [&mut red, &mut blue] {
         assert!(next(stream, "bye").data.contains("gone"));
     }
-    assert_eq!(
-        node.send("POST", "/b/red", "text/plain", "after").status,
-        201
-    );
+    post(&node, "red", "after");
     takes_no_old_cursor(&node, "red", &cursor, "first of blue", "first of red");
     takes_no_old_cursor(&node, "blue", &cursor, "first of red", "first of blue");
 }
 
-fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
-    // At this revision it cannot be read for some seconds.
+/// A node with a board `dark`, which cannot be read for some seconds at the revision that `unload` draws.
+fn node_with_a_dark_board(database: Database) -> Node {
     let environment = [
         ("KAIRANBAN_DATABASE__BOARD_RETRY_MAX_S", "1"),
         ("FAILPOINTS", "load-dark-4=10"),
     ];
-    let node = Node::start_in(
-        database,
-        environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-    );
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let node = Node::start_in(database, environment.to_vec());
     node.database
         .sql("INSERT INTO boards (name) VALUES ('dark');");
-    assert_eq!(
-        node.send("POST", "/b/dark", "text/plain", "there").status,
-        201
-    );
-    let mut dark = node.stream("/b/dark/stream?format=patch");
-    let mut main = node.stream("/b/main/stream?format=patch");
-    dark.event();
-    main.event();
-    // Then it has to be read.
-    node.database.sql(if node.database.is_postgres() {
+    post(&node, "dark", "there");
+    node
+}
+
+/// From now on the board `dark` has to be read.
+fn unload(database: &Database) {
+    database.sql(if database.is_postgres() {
         "BEGIN; INSERT INTO changes (kind, board_id) VALUES ('clear', 2); \
          SELECT transaction_begun(); COMMIT;"
     } else {
         "INSERT INTO changes (revision, kind, board_id) VALUES (0, 'clear', 2);"
     });
+}
+
+fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
+    let node = node_with_a_dark_board(database);
+    let mut dark = node.stream("/b/dark/stream?format=patch");
+    let mut main = node.stream("/b/main/stream?format=patch");
+    dark.event();
+    main.event();
+    unload(&node.database);
     next(&mut dark, "stale");
     let ready = node.get("/readyz");
     assert!(
@@ -182,25 +167,25 @@ fn one_board_that_cannot_be_read_darkens_itself_alone(database: Database) {
     node.post("the others go on");
     assert!(next(&mut main, "patch").data.contains("the others go on"));
     next(&mut dark, "fresh");
-    assert_eq!(
-        node.send("POST", "/b/dark", "text/plain", "back").status,
-        201
-    );
+    post(&node, "dark", "back");
     assert!(next(&mut dark, "patch").data.contains("back"));
     assert_eq!(node.get("/readyz").json()["status"], "ready");
+}
+
+fn list(node: &Node) -> Answer {
+    node.get("/api/v1/boards/main/topics")
 }
 
 fn a_list_that_its_readers_cannot_load_is_marked_and_caught_up_with(database: Database) {
     // At the revision of the second topic two loads fail, although the log can be read.
     let environment = vec![("FAILPOINTS".to_owned(), "load-main-3=2".to_owned())];
     let node = Node::start_in(database, environment);
-    let list = || node.get("/api/v1/boards/main/topics");
     node.post("first");
-    assert_eq!(list().json()["revision"], 2);
+    assert_eq!(list(&node).json()["revision"], 2);
     node.database
         .sql("INSERT INTO topics (comment) VALUES ('second');");
     // Until the follower has seen it, the list counts as the newest.
-    let marked = std::iter::repeat_with(list)
+    let marked = std::iter::repeat_with(|| list(&node))
         .take(10_000)
         .find(|answer| answer.header("kairanban-stale-since").is_some())
         .expect("an answer that is marked");
@@ -214,5 +199,5 @@ fn a_list_that_its_readers_cannot_load_is_marked_and_caught_up_with(database: Da
     // No further change, and no other reader.
     assert!(next(&mut stream, "snapshot").data.contains("second"));
     next(&mut stream, "fresh");
-    assert!(list().header("kairanban-stale-since").is_none());
+    assert!(list(&node).header("kairanban-stale-since").is_none());
 }

@@ -98,6 +98,10 @@ fn a_value_that_its_key_does_not_take_is_named_by_line_and_key_alone() {
     ] {
         assert_slip_is_named(&lines, expected);
     }
+}
+
+#[test]
+fn a_text_that_its_key_does_not_take_is_named_by_line_and_key_alone() {
     for (section, key, expected) in [
         ("server", "listen", "line 3: server.listen: "),
         ("server", "data_dir", "line 3: server.data_dir: "),
@@ -119,7 +123,7 @@ fn a_value_that_its_key_does_not_take_is_named_by_line_and_key_alone() {
     }
 }
 
-/// Checks the configuration with one variable more; returns the exit code and what was said.
+/// Checks the configuration with one variable more. Returns the exit code, and what was said.
 fn check_with(name: &str, value: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().to_string_lossy().into_owned();

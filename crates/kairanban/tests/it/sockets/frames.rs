@@ -83,21 +83,26 @@ fn close_code(input: &mut impl Read) -> Option<u16> {
     code
 }
 
-fn faults() -> Vec<(&'static str, u16, Vec<u8>)> {
-    let long = vec![b'a'; 70_000];
+/// A fault of a client: its name, the close code that it gets, and the bytes.
+type ClientFault = (&'static str, u16, Vec<u8>);
+
+fn faults_of_text() -> Vec<ClientFault> {
+    let half = [frame(TEXT, b"\xe5"), frame(FINAL, b"\x9b")].concat();
     vec![
         (
             "bytes that are no UTF-8",
             1007,
             frame(FINAL | TEXT, b"\xff\xfe"),
         ),
-        (
-            "half a character at the end of fragments",
-            1007,
-            [frame(TEXT, b"\xe5"), frame(FINAL, b"\x9b")].concat(),
-        ),
+        ("half a character at the end of fragments", 1007, half),
         ("an overlong form", 1007, frame(FINAL | TEXT, b"\xc0\x80")),
         ("a surrogate", 1007, frame(FINAL | TEXT, b"\xed\xa0\x80")),
+    ]
+}
+
+fn faults_of_frames() -> Vec<ClientFault> {
+    let within = [frame(TEXT, b"a"), frame(FINAL | TEXT, b"b")].concat();
+    vec![
         ("no mask", 1002, vec![FINAL | TEXT, 2, b'{', b'}']),
         ("an opcode that does not exist", 1002, frame(FINAL | 3, b"")),
         (
@@ -106,11 +111,7 @@ fn faults() -> Vec<(&'static str, u16, Vec<u8>)> {
             frame(FINAL | 11, b""),
         ),
         ("a continuation of nothing", 1002, frame(FINAL, b"a")),
-        (
-            "a message within another",
-            1002,
-            [frame(TEXT, b"a"), frame(FINAL | TEXT, b"b")].concat(),
-        ),
+        ("a message within another", 1002, within),
         ("a ping of 126 bytes", 1002, frame(FINAL | PING, &[0; 126])),
         ("a ping in fragments", 1002, frame(PING, b"a")),
         ("reserved bits", 1002, frame(FINAL | 0x40 | TEXT, b"{}")),
@@ -125,16 +126,27 @@ fn faults() -> Vec<(&'static str, u16, Vec<u8>)> {
             1002,
             frame(FINAL | CLOSE, b"\x03\xe8\xff"),
         ),
+    ]
+}
+
+/// Frames that are well formed, and end the connection all the same.
+fn other_ends() -> Vec<ClientFault> {
+    let long = [b'a'; 70_000];
+    let fragments = [frame(TEXT, &long[..40_000]), frame(FINAL, &long[..40_000])].concat();
+    vec![
         ("a long frame", 1009, frame(FINAL | TEXT, &long)),
-        (
-            "long fragments",
-            1009,
-            [frame(TEXT, &long[..40_000]), frame(FINAL, &long[..40_000])].concat(),
-        ),
+        ("long fragments", 1009, fragments),
         ("a binary message", 1003, frame(FINAL | BINARY, b"a")),
         ("a close", 1000, frame(FINAL | CLOSE, b"\x03\xe8bye")),
         ("a close without a code", 0, frame(FINAL | CLOSE, b"")),
     ]
+}
+
+fn faults() -> impl Iterator<Item = ClientFault> {
+    faults_of_text()
+        .into_iter()
+        .chain(faults_of_frames())
+        .chain(other_ends())
 }
 
 #[test]
@@ -157,7 +169,7 @@ fn each_fault_has_its_close_code_and_ends_the_connection() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// actix alone waits a second for the client to hang up, and the client waits for us. The quickest of a few tries tells.
+/// actix alone waits a second for the client to hang up, and the client waits for us. The quickest of a few tries shows it.
 fn quickest(mut attempt: impl FnMut() -> Duration) {
     let took = (0..5).map(|_| attempt()).min().expect("a try");
     assert!(took < Duration::from_millis(500), "{took:?}");

@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// A role of the cluster, dropped at the end.
-struct Role<'a> {
+struct ServerRole<'a> {
     name: String,
     database: &'a Database,
 }
 
-impl<'a> Role<'a> {
+impl<'a> ServerRole<'a> {
     fn new(database: &'a Database) -> Self {
         let name = unique("server");
         database.sql(&format!("CREATE ROLE {name} LOGIN;"));
@@ -38,27 +38,21 @@ impl<'a> Role<'a> {
             "/../../config/grants-server.sql"
         );
         let role = format!("role={}", self.name);
-        let arguments = [
-            "-qX",
-            "-v",
-            &role,
-            "-v",
-            "schema=public",
-            "-f",
-            file,
-            &self.database.url(),
-        ];
-        assert!(
-            Command::new("psql")
-                .args(arguments)
-                .status()
-                .expect("psql")
-                .success()
-        );
+        let granted = Command::new("psql")
+            .args(["-qX", "-v", &role, "-v", "schema=public"])
+            .args(["-f", file, &self.database.url()])
+            .status();
+        assert!(granted.expect("psql").success());
+    }
+
+    /// Checks the configuration of a server of this role. Returns the exit code, and what was said.
+    fn check(&self) -> (Option<i32>, String) {
+        let environment = [("DATABASE_URL", &*self.url()), NO_DDL];
+        Logged::ended(&["config", "check"], &environment)
     }
 }
 
-impl Drop for Role<'_> {
+impl Drop for ServerRole<'_> {
     fn drop(&mut self) {
         let _ = self
             .database
@@ -66,31 +60,25 @@ impl Drop for Role<'_> {
     }
 }
 
+/// Checks that this right is missing, and is named with its grant.
+#[track_caller]
+fn assert_named(role: &ServerRole<'_>, right: &str) {
+    let expected = format!("GRANT {right} TO {}", role.name);
+    let (code, said) = role.check();
+    assert!(
+        code == Some(78) && said.contains(&expected),
+        "{expected}: {said}"
+    );
+}
+
 /// Each right of `config/grants-server.sql` is taken away in turn.
 #[test]
 fn each_right_that_is_missing_is_named_with_its_grant() {
     let database = Database::postgres();
-    let role = Role::new(&database);
-    let check = || {
-        Logged::ended(
-            &["config", "check"],
-            &[("DATABASE_URL", &role.url()), NO_DDL],
-        )
-    };
-    let (code, said) = check();
-    assert!(
-        code == Some(78) && said.contains("kairanban migrate"),
-        "not migrated: {said}"
-    );
-    let (code, said) = Logged::ended(&["migrate"], &[("DATABASE_URL", &role.url())]);
-    assert!(
-        code == Some(78)
-            && said.contains(&format!("GRANT CREATE ON SCHEMA public TO {}", role.name)),
-        "{said}"
-    );
     migrate(&database);
+    let role = ServerRole::new(&database);
     role.grant_all();
-    let (code, said) = check();
+    let (code, said) = role.check();
     assert_eq!(code, Some(0), "{said}");
     let granted = database.sql(&format!(
         "SELECT relname || ' ' || privilege_type FROM pg_class, aclexplode(relacl) \
@@ -104,26 +92,40 @@ fn each_right_that_is_missing_is_named_with_its_grant() {
         .map(|line| line.split_once(' ').expect("two words"))
     {
         database.sql(&format!("REVOKE {right} ON {table} FROM {};", role.name));
-        let expected = format!("GRANT {right} ON public.{table} TO {}", role.name);
-        let (code, said) = check();
-        assert!(
-            code == Some(78) && said.contains(&expected),
-            "{expected}: {said}"
-        );
+        assert_named(&role, &format!("{right} ON public.{table}"));
         database.sql(&format!("GRANT {right} ON {table} TO {};", role.name));
     }
-    database.sql("REVOKE USAGE ON SCHEMA public FROM PUBLIC;");
-    database.sql(&format!(
-        "REVOKE USAGE ON SCHEMA public FROM {};",
-        role.name
-    ));
-    let (code, said) = check();
+}
+
+#[test]
+fn a_schema_that_may_not_be_used_is_named_with_its_grant() {
+    let database = Database::postgres();
+    migrate(&database);
+    let role = ServerRole::new(&database);
+    role.grant_all();
+    for of in ["PUBLIC", &role.name] {
+        database.sql(&format!("REVOKE USAGE ON SCHEMA public FROM {of};"));
+    }
+    assert_named(&role, "USAGE ON SCHEMA public");
+    let (_, said) = role.check();
+    assert!(!said.contains("has to be migrated"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_not_migrated_is_named_to_a_role_without_ddl() {
+    let database = Database::postgres();
+    let role = ServerRole::new(&database);
+    let (code, said) = role.check();
+    assert!(
+        code == Some(78) && said.contains("kairanban migrate"),
+        "not migrated: {said}"
+    );
+    let (code, said) = Logged::ended(&["migrate"], &[("DATABASE_URL", &role.url())]);
     assert!(
         code == Some(78)
-            && said.contains(&format!("GRANT USAGE ON SCHEMA public TO {}", role.name)),
+            && said.contains(&format!("GRANT CREATE ON SCHEMA public TO {}", role.name)),
         "{said}"
     );
-    assert!(!said.contains("has to be migrated"), "{said}");
 }
 
 /// A server and an administrator who uses all of it.
@@ -203,7 +205,7 @@ impl Session {
 fn a_role_without_ddl_serves_a_whole_session() {
     let database = Database::postgres();
     migrate(&database);
-    let role = Role::new(&database);
+    let role = ServerRole::new(&database);
     role.grant_all();
     let session = Session::start(Database::Postgres(role.url()));
     session.write_topics();
@@ -235,7 +237,7 @@ fn a_role_without_ddl_serves_a_whole_session() {
 #[test]
 fn a_migration_waits_for_no_advisory_lock() {
     let database = Database::postgres();
-    let role = Role::new(&database);
+    let role = ServerRole::new(&database);
     let held = Database::Postgres(role.url())
         .hold("SELECT pg_advisory_lock(hashtextextended('kairanban migrate public', 0))");
     let locks = database.hold("SELECT pg_advisory_lock(oid::bigint) FROM pg_class");
@@ -251,24 +253,16 @@ fn a_migration_waits_for_no_advisory_lock() {
 fn a_schema_that_is_open_to_all_is_named() {
     let database = Database::postgres();
     let url = [("DATABASE_URL", &*database.url())];
-    let named = || {
-        Logged::ended(&["config", "check"], &url)
-            .1
-            .contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    };
+    let revoke = "REVOKE CREATE ON SCHEMA public FROM PUBLIC";
     database.sql("GRANT CREATE ON SCHEMA public TO PUBLIC;");
     let mut server = Logged::serve(&url);
     server.address();
-    assert!(
-        server
-            .err()
-            .contains("REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
-        "{}",
-        server.err()
-    );
-    assert!(named());
-    database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC;");
-    assert!(!named());
+    assert!(server.err().contains(revoke), "{}", server.err());
+    let (_, said) = Logged::ended(&["config", "check"], &url);
+    assert!(said.contains(revoke), "{said}");
+    database.sql(&format!("{revoke};"));
+    let (_, said) = Logged::ended(&["config", "check"], &url);
+    assert!(!said.contains(revoke), "{said}");
 }
 
 /// As `pg_restore --no-acl` leaves them: every role may execute them, and most have their owner's rights.

@@ -44,13 +44,11 @@ pub fn cycles(workspace: &Workspace) -> Vec<Finding> {
                 .push(place);
         }
     }
-    let of_level = |(above, edges): (&Vec<String>, &Edges)| {
-        components(edges)
-            .into_iter()
-            .map(|component| describe(above, edges, &component))
-            .collect::<Vec<_>>()
-    };
-    levels.iter().flat_map(of_level).collect()
+    let components = levels.iter().flat_map(|(above, edges)| {
+        let components = components(edges).into_iter();
+        components.map(move |component| describe(above, edges, &component))
+    });
+    components.collect()
 }
 
 /// Sets of modules of which each leads to each.
@@ -62,9 +60,10 @@ fn components(edges: &Edges) -> Vec<BTreeSet<&String>> {
     let mut found: Vec<BTreeSet<&String>> = Vec::new();
     for (from, to) in &reach {
         if to.contains(from) && !found.iter().any(|component| component.contains(from)) {
-            let leads_back =
-                |name: &&&String| reach.get(*name).is_some_and(|back| back.contains(from));
-            found.push(to.iter().filter(leads_back).copied().collect());
+            let component = to
+                .iter()
+                .filter(|name| reach.get(*name).is_some_and(|back| back.contains(from)));
+            found.push(component.copied().collect());
         }
     }
     found

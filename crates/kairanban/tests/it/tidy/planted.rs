@@ -54,8 +54,8 @@ fn long_functions_of_every_kind_are_found() {
             .lines()
             .filter(|line| !line.starts_with(['#', '/']))
             .count();
-        let of =
-            |lines: usize| format!("{before}{head}{}{after}", body(lines + 1 - signature_lines));
+        let [longest, too_long] = [70, 71]
+            .map(|lines| format!("{before}{head}{}{after}", body(lines + 1 - signature_lines)));
         for path in [
             "a/src/a.rs",
             "a/src/lib.rs",
@@ -63,14 +63,14 @@ fn long_functions_of_every_kind_are_found() {
             "a/tests/it/a.rs",
             "a/build.rs",
         ] {
-            let found = long_functions(path, &of(71));
+            let found = long_functions(path, &too_long);
             assert_eq!(
                 found.iter().map(|found| found.size).collect::<Vec<_>>(),
                 [71],
                 "{path}\n{before}{head}"
             );
             assert!(
-                long_functions(path, &of(70)).is_empty(),
+                long_functions(path, &longest).is_empty(),
                 "{path}\n{before}{head}"
             );
         }
@@ -166,7 +166,7 @@ fn bad_figures(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn bad_figures_are_found() {
+fn a_figure_of_long_functions_is_found() {
     let short = "fn f() {\n    g();\n}\n".repeat(94);
     let long = format!("fn f() {{\n{}}}\n", body(36));
     assert!(bad_figures(&format!("{short}{}", long.repeat(4))).is_empty());
@@ -174,7 +174,10 @@ fn bad_figures_are_found() {
         bad_figures(&format!("{short}{}", long.repeat(6))),
         ["lines of a function in src, 95th percentile"]
     );
+}
 
+#[test]
+fn a_figure_of_wide_lines_is_found() {
     let wide = format!("const A: &str = \"{}\";\n", "ö".repeat(82));
     assert_eq!(wide.trim_end().chars().count(), 101);
     let lines = "const B: u8 = 1;\n".repeat(199);
@@ -184,33 +187,33 @@ fn bad_figures_are_found() {
         bad_figures(&format!("{lines}{}", wide.repeat(2))),
         ["lines of code over 100 columns"]
     );
+}
 
-    let plain = "fn f() {}\n".repeat(99);
+/// A hundred functions, one of them with these statements.
+fn a_hundred_functions(statements: &str) -> String {
+    format!("{}fn f() {{\n{statements}}}\n", "fn f() {}\n".repeat(99))
+}
+
+#[test]
+fn a_figure_of_bound_closures_is_found() {
     for bound in [
-        "let g = |x| x;",
-        "let g = async move || 1;",
-        "let g: F = |x| x;",
-        "m!(let g = |x| x;);",
-        "m! { let mut g = move || 1; }",
+        "let g = |x| x;\n",
+        "let g = async move || 1;\n",
+        "let g: F = |x| x;\n",
+        "m!(let g = |x| x;);\n",
+        "m! { let mut g = move || 1; }\n",
     ] {
-        let of = |count: usize| {
-            format!(
-                "{plain}fn f() {{\n{}}}\n",
-                format!("{bound}\n").repeat(count)
-            )
-        };
-        assert!(bad_figures(&of(3)).is_empty(), "{bound}");
-        assert_eq!(bad_figures(&of(4)), ["closures bound by `let`"], "{bound}");
+        let [most, too_many] = [3, 4].map(|count| a_hundred_functions(&bound.repeat(count)));
+        assert!(bad_figures(&most).is_empty(), "{bound}");
+        assert_eq!(
+            bad_figures(&too_many),
+            ["closures bound by `let`"],
+            "{bound}"
+        );
     }
-    let handed_on =
-        "let g = h(|x| x); let i = x.map(|x| x); m!(let g = h(|x| x);); m!(let g = a; f(b | c););";
-    assert!(
-        bad_figures(&format!(
-            "{plain}fn f() {{\n{}}}\n",
-            format!("{handed_on}\n").repeat(5)
-        ))
-        .is_empty()
-    );
+    let handed_on = "let g = h(|x| x); let i = x.map(|x| x); m!(let g = h(|x| x);); \
+        m!(let g = a; f(b | c););\n";
+    assert!(bad_figures(&a_hundred_functions(&handed_on.repeat(5))).is_empty());
 }
 
 #[test]
@@ -238,15 +241,16 @@ fn short_comments_are_counted() {
     );
 }
 
+fn finding(size: usize) -> [Finding; 1] {
+    [Finding {
+        name: "a".to_owned(),
+        size,
+        detail: String::new(),
+    }]
+}
+
 #[test]
 fn what_is_known_may_only_get_smaller() {
-    let finding = |size| {
-        [Finding {
-            name: "a".to_owned(),
-            size,
-            detail: String::new(),
-        }]
-    };
     assert_eq!(judge(&finding(5), &[]).broken.len(), 1);
     assert_eq!(judge(&finding(6), &[("a", 5)]).broken.len(), 1);
     let fine = judge(&finding(5), &[("a", 5)]);

@@ -38,8 +38,9 @@ pub fn judge(findings: &[Finding], known: &[(&str, usize)]) -> Faults {
             Some(_) => {}
         }
     }
-    let is_gone = |name: &str| findings.iter().all(|finding| finding.name != name);
-    let gone = known.iter().filter(|(name, _)| is_gone(name));
+    let gone = known
+        .iter()
+        .filter(|(name, _)| findings.iter().all(|finding| finding.name != *name));
     faults.mended.extend(
         gone.map(|(name, _)| format!("{name} keeps the rule now; remove it from known.rs")),
     );

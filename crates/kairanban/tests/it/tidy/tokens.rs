@@ -40,10 +40,7 @@ impl Collector {
     fn scan_literal(&mut self, text: &str, line: usize) {
         let text = text.trim_matches('"');
         let segments: Vec<String> = text.split("::").map(str::to_owned).collect();
-        let is_name = |part: &String| {
-            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        };
-        if segments.len() > 1 && segments.iter().all(is_name) {
+        if segments.len() > 1 && segments.iter().all(|part| is_name(part)) {
             self.refer(segments, line, false);
         }
     }
@@ -108,9 +105,16 @@ fn path_at(tokens: &[TokenTree]) -> Vec<String> {
     segments
 }
 
+fn is_name(part: &str) -> bool {
+    !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_punct(token: &TokenTree, c: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == c)
+}
+
 /// `let name = |…|`, also with `move` or `async` before the bars.
 fn binds_closure(rest: &[TokenTree]) -> bool {
-    let is_punct = |token: &TokenTree, c: char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == c);
     let value = rest
         .iter()
         .take_while(|token| !is_punct(token, ';'))

@@ -1,6 +1,9 @@
 //! The walks of docs/ARCHITECTURE.md: each step exists, is reached from the step that it names, and a walk is not long.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use super::root;
 
@@ -41,12 +44,14 @@ fn walks(text: &str) -> Vec<Vec<Step<'_>>> {
 /// Returns the text of each function of this name, without white space: rustfmt ends a function at its own indentation.
 fn functions(source: &str, name: &str) -> Vec<String> {
     let lines: Vec<_> = source.lines().collect();
-    let begins = |line: &str| {
-        line.split_once(&format!("fn {name}"))
-            .is_some_and(|(_, rest)| rest.starts_with(['(', '<']))
-    };
     let mut found = Vec::new();
-    for (at, line) in lines.iter().enumerate().filter(|(_, line)| begins(line)) {
+    for (at, line) in lines.iter().enumerate() {
+        if !line
+            .split_once(&format!("fn {name}"))
+            .is_some_and(|(_, rest)| rest.starts_with(['(', '<']))
+        {
+            continue;
+        }
         let end = format!("{}}}", " ".repeat(line.len() - line.trim_start().len()));
         let text = lines[at..].iter().take_while(|line| **line != end);
         found.push(text.flat_map(|line| line.split_whitespace()).collect());
@@ -57,21 +62,20 @@ fn functions(source: &str, name: &str) -> Vec<String> {
 /// Returns what is wrong with a walk.
 fn faults(steps: &[Step<'_>], read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut faults = Vec::new();
-    let texts = |step: &Step<'_>| functions(&read(step.file).unwrap_or_default(), step.function);
+    let texts: Vec<_> = steps
+        .iter()
+        .map(|step| functions(&read(step.file).unwrap_or_default(), step.function))
+        .collect();
     for (at, step) in steps.iter().enumerate() {
         let name = format!("{} {} {}", at + 1, step.file, step.function);
-        if texts(step).is_empty() {
+        if texts[at].is_empty() {
             faults.push(format!("{name}: no such function"));
         }
         let Some((from, by)) = step.from else {
             continue;
         };
         let by: String = by.split_whitespace().collect();
-        if !(1..=at).contains(&from)
-            || !texts(&steps[from - 1])
-                .iter()
-                .any(|text| text.contains(&by))
-        {
+        if !(1..=at).contains(&from) || !texts[from - 1].iter().any(|text| text.contains(&by)) {
             faults.push(format!("{name}: step {from} does not {by}"));
         }
     }
@@ -104,14 +108,17 @@ fn a_step_that_is_missing_or_not_reached_is_found() {
                  | 2 | `b.rs` | `two` | 1: `two(` |\n\
                  | 3 | `b.rs` | `two` | 2: `one(` |\n\
                  | 4 | `b.rs` | `three` | 1: `two(` |";
-    let read = |file: &str| match file {
-        "a.rs" => Some("fn one(x: &X) {\n    x.\n        two(1);\n}\n".to_owned()),
-        _ => Some(
-            "    pub fn two<T>() {\n        if true {\n        }\n    }\n    one();\n".to_owned(),
+    let sources = BTreeMap::from([
+        ("a.rs", "fn one(x: &X) {\n    x.\n        two(1);\n}\n"),
+        (
+            "b.rs",
+            "    pub fn two<T>() {\n        if true {\n        }\n    }\n    one();\n",
         ),
-    };
+    ]);
     assert_eq!(
-        faults(&walks(table)[0], read),
+        faults(&walks(table)[0], |file| sources
+            .get(file)
+            .map(|text| (*text).to_owned())),
         [
             "3 b.rs two: step 2 does not one(",
             "4 b.rs three: no such function",

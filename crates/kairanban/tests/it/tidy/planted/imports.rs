@@ -1,4 +1,4 @@
-//! Cycles and trespasses.
+//! Tests of the rules for imports: cycles, and modules that may not use each other.
 
 use super::{
     super::{
