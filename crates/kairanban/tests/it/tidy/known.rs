@@ -15,7 +15,6 @@ pub const CYCLES: Known = &[];
 pub const REPEATED_TYPES: Known = &[
     ("BoardChange", 2),
     ("Command", 2),
-    ("Copy", 2),
     ("Number", 2),
     ("Op", 2),
     ("Parts", 6),
