@@ -11,13 +11,13 @@ use crate::{
 
 /// The live list of a board, as of the last event that the client received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Copy {
+pub struct BoardCopy {
     cursor: Option<String>,
     revision: u64,
     topics: BTreeMap<i64, Topic>,
 }
 
-impl Copy {
+impl BoardCopy {
     /// Returns the topics in the order of their ids.
     pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Topic> {
         self.topics.values()
@@ -128,12 +128,12 @@ mod tests {
     }
 
     /// The list of the contract, at revision 7.
-    fn copy() -> Copy {
+    fn copy() -> BoardCopy {
         let list = json!({
             "revision": 7, "digest": "8e8e44e4f764f322", "topics": [topic(1, 1), topic(2, 7)],
         });
         let list = serde_json::from_value(list).expect("a snapshot");
-        let mut copy = Copy::default();
+        let mut copy = BoardCopy::default();
         copy.replace(list, Some("e-7".to_owned()))
             .expect("the digest of the contract");
         copy

@@ -8,7 +8,7 @@ use russe::Message;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Client, ClientError, Copy, Op,
+    BoardCopy, Client, ClientError, Op,
     reconnecting_stream::{ReconnectingStream, StreamEvent},
     wire::{BoardField, CursorEvent, PatchEvent, ReasonEvent, SnapshotEvent, StaleEvent},
 };
@@ -32,7 +32,7 @@ pub enum News {
 #[derive(Debug)]
 pub struct Follow {
     stream: ReconnectingStream,
-    copy: Copy,
+    copy: BoardCopy,
 }
 
 impl Follow {
@@ -43,13 +43,13 @@ impl Follow {
                 format!("/b/{board}/stream"),
                 "format=patch".to_owned(),
             ),
-            copy: Copy::default(),
+            copy: BoardCopy::default(),
         }
     }
 
     /// Returns the list as of the last event.
     #[must_use]
-    pub const fn copy(&self) -> &Copy {
+    pub const fn copy(&self) -> &BoardCopy {
         &self.copy
     }
 
@@ -106,7 +106,7 @@ impl Follow {
 #[derive(Debug)]
 pub struct FollowMany {
     stream: ReconnectingStream,
-    copies: BTreeMap<BoardName, Copy>,
+    copies: BTreeMap<BoardName, BoardCopy>,
     cursor: Option<String>,
 }
 
@@ -114,7 +114,7 @@ impl FollowMany {
     pub(crate) fn new(client: Client, boards: impl IntoIterator<Item = BoardName>) -> Self {
         let copies: BTreeMap<_, _> = boards
             .into_iter()
-            .map(|board| (board, Copy::default()))
+            .map(|board| (board, BoardCopy::default()))
             .collect();
         let query = copies
             .keys()
@@ -130,7 +130,7 @@ impl FollowMany {
 
     /// Returns the list of a board as of the last event; `None` if the board is not followed.
     #[must_use]
-    pub fn copy(&self, board: &BoardName) -> Option<&Copy> {
+    pub fn copy(&self, board: &BoardName) -> Option<&BoardCopy> {
         self.copies.get(board)
     }
 
@@ -215,7 +215,7 @@ impl FollowMany {
     }
 
     fn reset(&mut self) {
-        self.copies.values_mut().for_each(Copy::reset);
+        self.copies.values_mut().for_each(BoardCopy::reset);
         self.cursor = None;
     }
 }

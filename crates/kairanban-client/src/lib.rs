@@ -1,6 +1,6 @@
 //! A client of a kairanban server.
 //!
-//! [`Client::follow`] keeps a [`Copy`] of a board: it receives the list, then its changes, reconnects
+//! [`Client::follow`] keeps a [`BoardCopy`] of a board: it receives the list, then its changes, reconnects
 //! with its cursor when the connection is lost, and checks the digest of every list. [`Client::post`]
 //! posts, and retries with the same key while it is not known whether the post was written.
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use kairanban_core::BoardName;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
-pub use copy::Copy;
+pub use copy::BoardCopy;
 pub use error::ClientError;
 pub use follow::{Follow, FollowMany, News};
 pub use wire::{Op, Topic};

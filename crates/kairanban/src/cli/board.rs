@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 
 use clap::Args;
-use kairanban_client::{Client, ClientError, Copy, News, Op, Topic};
+use kairanban_client::{BoardCopy, Client, ClientError, News, Op, Topic};
 use kairanban_core::BoardName;
 
 use crate::exit::ExitError;
@@ -157,7 +157,7 @@ fn line(sign: char, topic: &Topic) -> String {
     )
 }
 
-fn text(news: &News, copy: &Copy) -> String {
+fn text(news: &News, copy: &BoardCopy) -> String {
     match news {
         News::List => copy.topics().map(|topic| line('=', topic)).collect(),
         News::Changed(ops) => ops
@@ -173,7 +173,7 @@ fn text(news: &News, copy: &Copy) -> String {
     }
 }
 
-fn json(news: &News, copy: &Copy) -> String {
+fn json(news: &News, copy: &BoardCopy) -> String {
     let revision = copy.revision();
     let value = match news {
         News::List => {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kairanban_client::{Client, ClientError, Copy, Follow, FollowMany};
+use kairanban_client::{BoardCopy, Client, ClientError, Follow, FollowMany};
 use kairanban_core::BoardName;
 
 use super::{BOARDS, Run, SETTLE, Shown, readers::ReaderKind};
@@ -42,7 +42,7 @@ impl ClientFollower {
     }
 
     /// The copies that it has, by board.
-    fn copies(&self) -> Vec<&Copy> {
+    fn copies(&self) -> Vec<&BoardCopy> {
         match self {
             Self::One(follow) => vec![follow.copy()],
             Self::Many(follow) => BOARDS
@@ -102,7 +102,7 @@ pub(super) fn follow(run: &Run, n: u64, kind: ReaderKind) {
     }
 }
 
-fn digest(copy: &Copy) -> String {
+fn digest(copy: &BoardCopy) -> String {
     let topics = copy.topics();
     sse::digest(topics.map(|topic| (topic.id.unsigned_abs(), topic.revision)))
 }

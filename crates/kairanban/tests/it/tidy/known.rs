@@ -14,7 +14,6 @@ pub const CYCLES: Known = &[];
 /// Names of several types, with how many.
 pub const REPEATED_TYPES: Known = &[
     ("BoardChange", 2),
-    ("Found", 2),
     ("Op", 2),
     ("Parts", 2),
     ("Refusal", 2),
