@@ -22,7 +22,7 @@ pub const REPEATED_TYPES: Known = &[
     ("Found", 2),
     ("Number", 2),
     ("Op", 2),
-    ("Parts", 6),
+    ("Parts", 5),
     ("Patch", 2),
     ("Problem", 2),
     ("Reader", 2),
@@ -33,7 +33,6 @@ pub const REPEATED_TYPES: Known = &[
     ("Session", 3),
     ("Snapshot", 2),
     ("Stale", 2),
-    ("State", 2),
     ("Topic", 2),
     ("Verdict", 2),
 ];
