@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{Invalid, InvalidReason, Policies, Revision, topic::is_bidi_control};
+use crate::{
+    Invalid, InvalidReason, Policies, Revision, TextPattern,
+    pattern::{BIDI, CONTROL},
+    topic::is_bidi_control,
+};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +28,16 @@ const RESERVED: [&str; 12] = [
 const CHARS_MAX: usize = 63;
 
 impl BoardName {
-    /// The name's text.
+    /// Describes which names are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern {
+            reserved: &RESERVED,
+            ..TextPattern::new("^[a-z0-9][a-z0-9-]*$", 1..=CHARS_MAX)
+        }
+    }
+
+    /// Returns the name as it stands in addresses.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -73,7 +86,13 @@ const TITLE_CHARS_MAX: usize = 200;
 pub struct BoardTitle(String);
 
 impl BoardTitle {
-    /// The title's text.
+    /// Describes which titles are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::trimmed(&[CONTROL, BIDI], TITLE_CHARS_MAX)
+    }
+
+    /// Returns the title, which may be empty.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,7 +123,7 @@ impl FromStr for BoardTitle {
 /// A board, without its topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// Its name.
+    /// The name as it stands in addresses.
     pub name: BoardName,
     /// Its title; may be empty.
     pub title: String,
@@ -119,7 +138,7 @@ pub struct Board {
 /// The name and the policies of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardInfo {
-    /// Its name.
+    /// The name as it stands in addresses.
     pub name: BoardName,
     /// Who may read it and post on it.
     pub policies: Policies,

@@ -24,6 +24,31 @@ pub enum ChangeKind {
     Unknown,
 }
 
+impl ChangeKind {
+    /// The kinds that the log of a board shows.
+    pub const OF_BOARDS: [Self; 5] = [
+        Self::Set,
+        Self::Delete,
+        Self::Archive,
+        Self::Clear,
+        Self::Board,
+    ];
+
+    /// Returns the word for it in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Delete => "delete",
+            Self::Archive => "archive",
+            Self::Clear => "clear",
+            Self::Board => "board",
+            Self::Token => "token",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A row of the change log as it stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry {
@@ -31,7 +56,7 @@ pub struct LogEntry {
     pub place: i64,
     /// Its place in the order of commits.
     pub revision: Revision,
-    /// What happened.
+    /// What happened to the topic or the board.
     pub kind: ChangeKind,
     /// The topic, if it is about one.
     pub topic_id: Option<TopicId>,
@@ -42,9 +67,9 @@ pub struct LogEntry {
 pub struct Change {
     /// Its place in the order of commits.
     pub revision: Revision,
-    /// What happened.
+    /// What happened to the topic or the board.
     pub kind: ChangeKind,
-    /// The board's key.
+    /// The key of the board that it happened to.
     pub board_id: BoardId,
     /// How the board stands at the read, or `None` once it is gone.
     pub board: Option<BoardInfo>,

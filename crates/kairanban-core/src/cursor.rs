@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-use crate::Revision;
+use crate::{Revision, TextPattern};
 
 /// One incarnation of one database: 1 to 16 lower-case hex digits. A cursor of another epoch
 /// means nothing here.
@@ -13,13 +13,16 @@ use crate::Revision;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<Box<str>>);
 
-/// Text that is no cursor.
+/// Digits of an epoch, at most.
+const EPOCH_CHARS_MAX: usize = 16;
+
+/// Reports a text that is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a cursor is <epoch>-<revision>: up to 16 lower-case hex digits, a dash and a number")]
 pub struct CursorError;
 
 impl Epoch {
-    /// The epoch's digits.
+    /// Returns the digits of the epoch.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,9 +33,10 @@ impl FromStr for Epoch {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let fits = (1..=16).contains(&text.len()) && text.bytes().all(hex);
-        if fits {
+        let is_hex = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex && (1..=EPOCH_CHARS_MAX).contains(&text.len()) {
             Ok(Self(Arc::new(text.into())))
         } else {
             Err(CursorError)
@@ -56,6 +60,14 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Describes cursors, up to 15 digits of the revision: the bound at 2^53 has no short pattern,
+    /// and a million changes a second reach the sixteenth digit after thirty years.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        let regex = "^[0-9a-f]{1,16}-(0|[1-9][0-9]{0,14})$";
+        TextPattern::new(regex, 3..=EPOCH_CHARS_MAX + 16)
+    }
+
     /// Whether whoever stands here has seen all that was there at `other`: in the same history, as
     /// far or further. Nodes may give the same list different cursors, if what came between left
     /// no trace on it.

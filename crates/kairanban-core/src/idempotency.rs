@@ -4,18 +4,29 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::TextPattern;
+
 /// What a client calls one of its requests, so that it may send it again: 1 to 255 visible ASCII
 /// characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
 
-/// Text that is no key.
+/// Bound of a key; its characters are bytes.
+const CHARS_MAX: usize = 255;
+
+/// Reports a text that is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an Idempotency-Key is 1 to 255 visible ASCII characters")]
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
-    /// The key's text.
+    /// Describes which keys are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::new("^[!-~]*$", 1..=CHARS_MAX)
+    }
+
+    /// Returns the key as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -26,9 +37,8 @@ impl FromStr for IdempotencyKey {
     type Err = IdempotencyKeyError;
 
     fn from_str(text: &str) -> Result<Self, IdempotencyKeyError> {
-        let fits =
-            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits {
+        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_visible && (1..=CHARS_MAX).contains(&text.len()) {
             Ok(Self(text.to_owned()))
         } else {
             Err(IdempotencyKeyError)

@@ -7,7 +7,7 @@ use crate::{Invalid, InvalidReason};
 /// Who may read a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadPolicy {
-    /// Anybody.
+    /// Everybody, with a token or without.
     #[default]
     Open,
     /// Who shows a token for it. For everybody else the board is not there.
@@ -22,7 +22,7 @@ pub enum PostPolicy {
     Open,
     /// Who shows a token for it.
     Token,
-    /// Nobody.
+    /// No client, whatever token it shows.
     Closed,
 }
 
@@ -36,7 +36,10 @@ pub struct Policies {
 }
 
 impl ReadPolicy {
-    /// As it is written.
+    /// All policies, the most open first.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Token];
+
+    /// Returns the word for it in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +50,10 @@ impl ReadPolicy {
 }
 
 impl PostPolicy {
-    /// As it is written.
+    /// All policies, the most open first.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Token, Self::Closed];
+
+    /// Returns the word for it in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,9 +68,7 @@ impl FromStr for ReadPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token]
-            .into_iter()
-            .find(|policy| policy.as_str() == text);
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
         found.ok_or(Invalid {
             field: "read",
             reason: InvalidReason::NotOneOf {
@@ -78,9 +82,7 @@ impl FromStr for PostPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token, Self::Closed]
-            .into_iter()
-            .find(|policy| policy.as_str() == text);
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
         found.ok_or(Invalid {
             field: "post",
             reason: InvalidReason::NotOneOf {

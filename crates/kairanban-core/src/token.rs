@@ -4,21 +4,28 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::{BoardName, Invalid, InvalidReason, topic::is_bidi_control};
+use crate::{
+    BoardName, Invalid, InvalidReason, TextPattern,
+    pattern::{BIDI, CONTROL},
+    topic::is_bidi_control,
+};
 
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Reading.
+    /// Reading boards and following them.
     Read,
-    /// Posting.
+    /// Posting, where the board takes posts.
     Post,
-    /// Everything.
+    /// Everything that the API can do.
     Admin,
 }
 
 impl Scope {
-    /// As it is written.
+    /// All scopes, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Post, Self::Admin];
+
+    /// Returns the word for it in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,9 +40,7 @@ impl FromStr for Scope {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Read, Self::Post, Self::Admin]
-            .into_iter()
-            .find(|scope| scope.as_str() == text);
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
         found.ok_or(Invalid {
             field: "scope",
             reason: InvalidReason::NotOneOf {
@@ -50,12 +55,18 @@ const NAME_CHARS_MAX: usize = 80;
 /// Times are compared as text on SQLite, and a fifth digit would sort before four.
 const YEAR_MAX: i32 = 9999;
 
-/// What a token is for, in somebody's words: one line.
+/// What a token is for, in the words of who created it: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenName(String);
 
 impl TokenName {
-    /// The text.
+    /// Describes which names are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::trimmed_and_filled(&[CONTROL, BIDI], NAME_CHARS_MAX)
+    }
+
+    /// Returns the name, without white space at its ends.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,32 +96,33 @@ impl FromStr for TokenName {
     }
 }
 
-/// The end of a token's time, if that is one that a new token can have: yet to come, and within what both databases hold.
+/// Checks the end of a new token's time: it must be in the future, and within what both databases
+/// hold.
 ///
 /// # Errors
-/// Which of these it is not.
+/// The rule that it breaks.
 pub fn expiry(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Invalid> {
-    let wrong = |reason| {
-        Err(Invalid {
-            field: "expires_at",
-            reason,
-        })
+    let reason = if at <= now {
+        InvalidReason::Past
+    } else if at.year() > YEAR_MAX {
+        InvalidReason::TooFar
+    } else {
+        return Ok(at);
     };
-    match at {
-        _ if at <= now => wrong(InvalidReason::Past),
-        _ if at.year() > YEAR_MAX => wrong(InvalidReason::TooFar),
-        _ => Ok(at),
-    }
+    Err(Invalid {
+        field: "expires_at",
+        reason,
+    })
 }
 
 /// What is known of a token. The token itself is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Its key.
+    /// The database's key of the token.
     pub id: i64,
     /// What it is for, in somebody's words.
     pub name: String,
-    /// What it allows.
+    /// What the token allows, on its boards.
     pub scope: Scope,
     /// The one board that it is for; `None` for all.
     pub board: Option<BoardName>,

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use unicode_normalization::char::is_combining_mark;
 
-use crate::{Invalid, InvalidReason, Revision};
+use crate::{
+    Invalid, InvalidReason, Revision, TextPattern,
+    pattern::{BIDI, BYTE_ORDER_MARK, CONTROL, CONTROL_IN_LINES, INVISIBLE},
+};
 
 /// Bound of a comment, in Unicode scalar values.
 pub const COMMENT_CHARS_MAX: usize = 2_000;
@@ -27,7 +30,7 @@ impl TopicId {
 /// A notice on a board, as committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// Its key.
+    /// The database's key of the topic.
     pub id: TopicId,
     /// The text, with LF line ends when it came through this server.
     pub comment: String,
@@ -51,6 +54,21 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
+    /// Describes which comments are allowed. The expression does not tell those that consist of
+    /// invisible characters only, or pile up marks on a letter.
+    #[must_use]
+    pub fn comment_pattern() -> TextPattern {
+        let forbidden = [CONTROL_IN_LINES, BIDI, BYTE_ORDER_MARK];
+        TextPattern::lines(&forbidden, COMMENT_CHARS_MAX)
+    }
+
+    /// Describes which authors are allowed. The expression does not tell those that pile up marks
+    /// on a letter.
+    #[must_use]
+    pub fn author_pattern() -> TextPattern {
+        TextPattern::trimmed(&[CONTROL, BIDI, INVISIBLE], AUTHOR_CHARS_MAX)
+    }
+
     /// Trims and checks; gives every rule that is broken, not only the first.
     ///
     /// # Errors
@@ -65,7 +83,7 @@ impl NewTopic {
         }
     }
 
-    /// The text.
+    /// Returns the text, trimmed and with LF line ends.
     #[must_use]
     pub fn comment(&self) -> &str {
         &self.comment
@@ -147,10 +165,9 @@ fn comment_fault(comment: &str) -> Option<InvalidReason> {
             chars_max: COMMENT_CHARS_MAX,
         })
     } else {
-        let forbidden = |c: char| {
+        forbidden_or_piled(comment, |c| {
             (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}'
-        };
-        forbidden_or_piled(comment, forbidden)
+        })
     }
 }
 
@@ -160,8 +177,9 @@ fn author_fault(author: &str) -> Option<InvalidReason> {
             chars_max: AUTHOR_CHARS_MAX,
         })
     } else {
-        let forbidden = |c: char| c.is_control() || is_bidi_control(c) || is_invisible(c);
-        forbidden_or_piled(author, forbidden)
+        forbidden_or_piled(author, |c| {
+            c.is_control() || is_bidi_control(c) || is_invisible(c)
+        })
     }
 }
 
@@ -180,13 +198,26 @@ fn forbidden_or_piled(text: &str, forbidden: impl Fn(char) -> bool) -> Option<In
 
 /// Characters that reorder what stands around them, so that text reads as what it is not.
 pub(crate) const fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    matches!(
+        c,
+        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Format characters that show nothing; two authors could look alike. Emoji join with U+200D, so
 /// a comment may hold them, but not consist of them.
 const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{00AD}' | '\u{180E}' | '\u{200B}'..='\u{200D}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+    matches!(
+        c,
+        '\u{00AD}'
+            | '\u{180E}'
+            | '\u{200B}'..='\u{200D}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+    )
 }
 
 #[cfg(test)]

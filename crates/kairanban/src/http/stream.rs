@@ -1,4 +1,4 @@
-//! Opening a stream.
+//! Handlers that open a stream of one board or of many.
 
 use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
@@ -45,7 +45,7 @@ pub async fn get_topic_stream(
     .await
 }
 
-/// `GET /b/{board}/stream`
+/// Answers `GET /b/{board}/stream`.
 ///
 /// # Errors
 /// If the board is not there, or the format is unknown.
@@ -59,7 +59,7 @@ pub async fn get_board_stream(
     open(&request, &state, &board_name(&board)?, format, &query).await
 }
 
-/// `GET /stream?board=a&board=b`
+/// Answers `GET /stream?board=a&board=b`.
 ///
 /// # Errors
 /// If one of the boards is not there, there are too many of them, or the query cannot be read.

@@ -204,7 +204,7 @@ struct SharedSocket {
 }
 
 enum SocketState {
-    /// actix serves it.
+    /// actix serves the socket.
     Served(TcpStream),
     /// actix still serves it, and will until everything is written.
     Leaving(TcpStream, Takeover),

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kairanban_core::{
-    AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Snapshot, Token, Topic,
-};
+use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Snapshot, Token, Topic};
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::schemas::{ChangeKindSchema, PostPolicySchema, ReadPolicySchema, ScopeSchema};
 use crate::encode::{LIVE_LIST_SLOT, TopicView, gzip, json, rfc3339, topic_views};
 
 fn maybe_rfc3339<S: Serializer>(
@@ -34,16 +33,16 @@ pub struct LiveListView<'a> {
 /// The live list, encoded once for everybody.
 #[must_use]
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
-    let view = || LiveListView {
-        topics: topic_views(snapshot),
-        revision: snapshot.revision(),
-    };
-    snapshot
-        .wire_cache()
-        .get_or_encode(LIVE_LIST_SLOT, || json(&view()).into())
+    snapshot.wire_cache().get_or_encode(LIVE_LIST_SLOT, || {
+        let view = LiveListView {
+            topics: topic_views(snapshot),
+            revision: snapshot.revision(),
+        };
+        json(&view).into()
+    })
 }
 
-/// The same, compressed once for everybody who asks for that.
+/// The live list in gzip, compressed once for everybody who asks for that.
 #[must_use]
 pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
     let plain = live_list(snapshot);
@@ -59,7 +58,7 @@ pub struct TopicPageView<'a> {
     topics: Vec<TopicView<'a>>,
 }
 
-/// A page of topics.
+/// Renders a page of topics.
 #[must_use]
 pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
     json(&TopicPageView {
@@ -67,7 +66,7 @@ pub fn topic_page(topics: &[Topic]) -> Vec<u8> {
     })
 }
 
-/// Renders one topic.
+/// Renders one topic, as JSON.
 #[must_use]
 pub fn topic(topic: &Topic) -> Vec<u8> {
     json(&TopicView::from(topic))
@@ -81,10 +80,10 @@ pub struct BoardSummary<'a> {
     /// The title; empty if it has none.
     title: &'a str,
     /// Who may read it: everybody (`open`), or who shows a token for it (`token`).
-    #[schema(value_type = String, pattern = "^(open|token)$")]
+    #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
     /// Who may post on it: everybody who may read it, who shows a token for it, or nobody (`closed`).
-    #[schema(value_type = String, pattern = "^(open|token|closed)$")]
+    #[schema(value_type = PostPolicySchema)]
     post: &'static str,
     /// That of its newest change.
     #[schema(value_type = i64, minimum = 0)]
@@ -121,13 +120,13 @@ pub struct BoardsView<'a> {
     boards: Vec<BoardSummary<'a>>,
 }
 
-/// Renders one board.
+/// Renders one board, as JSON.
 #[must_use]
 pub fn board(board: &Board) -> Vec<u8> {
     json(&BoardSummary::from(board))
 }
 
-/// A list of boards.
+/// Renders a list of boards.
 #[must_use]
 pub fn boards(boards: &[Board]) -> Vec<u8> {
     json(&BoardsView {
@@ -143,7 +142,7 @@ pub struct TokenView<'a> {
     id: i64,
     name: &'a str,
     /// What it allows: `read`, `post` or `admin`; each includes those before it.
-    #[schema(value_type = String, pattern = "^(read|post|admin)$")]
+    #[schema(value_type = ScopeSchema)]
     scope: &'static str,
     /// The one board that it is for; null for all.
     board: Option<&'a str>,
@@ -202,13 +201,13 @@ pub struct TokensView<'a> {
     tokens: Vec<TokenView<'a>>,
 }
 
-/// One token, but for itself.
+/// Renders what is known of a token, without its secret.
 #[must_use]
 pub fn token(token: &Token) -> Vec<u8> {
     json(&TokenView::from(token))
 }
 
-/// A token that was just made, itself and all.
+/// Renders a token that was just made, with its secret.
 #[must_use]
 pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
     json(&NewTokenView {
@@ -217,7 +216,7 @@ pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
     })
 }
 
-/// A list of tokens.
+/// Renders a list of tokens.
 #[must_use]
 pub fn tokens(tokens: &[Token]) -> Vec<u8> {
     json(&TokensView {
@@ -296,7 +295,7 @@ pub struct AuditPageView<'a> {
     entries: Vec<AuditView<'a>>,
 }
 
-/// A stretch of the audit.
+/// Renders a page of the audit.
 #[must_use]
 pub fn audit(entries: &[AuditEntry]) -> Vec<u8> {
     json(&AuditPageView {
@@ -347,7 +346,7 @@ pub struct ChangeView {
     #[schema(value_type = i64, minimum = 1)]
     revision: Revision,
     /// `set`, `delete`, `archive`, `clear` (all topics at once) or `board` (the board itself).
-    #[schema(value_type = String, pattern = "^(set|delete|archive|clear|board)$")]
+    #[schema(value_type = ChangeKindSchema)]
     kind: &'static str,
     /// The topic, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -355,24 +354,20 @@ pub struct ChangeView {
     topic_id: Option<i64>,
 }
 
-/// A stretch of a board's log.
+impl From<&LogEntry> for ChangeView {
+    fn from(entry: &LogEntry) -> Self {
+        Self {
+            revision: entry.revision,
+            kind: entry.kind.as_str(),
+            topic_id: entry.topic_id.map(|id| id.0),
+        }
+    }
+}
+
+/// Renders a stretch of a board's log.
 #[must_use]
 pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
-    let kind = |kind| match kind {
-        ChangeKind::Set => "set",
-        ChangeKind::Delete => "delete",
-        ChangeKind::Archive => "archive",
-        ChangeKind::Clear => "clear",
-        ChangeKind::Board => "board",
-        ChangeKind::Token => "token",
-        ChangeKind::Unknown => "unknown",
-    };
-    let view = |entry: &LogEntry| ChangeView {
-        revision: entry.revision,
-        kind: kind(entry.kind),
-        topic_id: entry.topic_id.map(|id| id.0),
-    };
     json(&ChangesView {
-        changes: entries.iter().map(view).collect(),
+        changes: entries.iter().map(ChangeView::from).collect(),
     })
 }

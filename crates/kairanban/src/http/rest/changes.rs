@@ -13,7 +13,11 @@ use super::{bad_query, json, link_next, page_limit, responses::Refusal};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
-    render::{self, rest::ChangesView},
+    render::{
+        self,
+        rest::ChangesView,
+        schemas::{BoardNameSchema, CursorSchema},
+    },
     state::AppState,
 };
 
@@ -23,7 +27,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
     /// After this cursor; without it from the beginning.
-    #[param(pattern = "^[0-9a-f]{1,16}-(0|[1-9][0-9]{0,14})$")]
+    #[param(value_type = Option<CursorSchema>)]
     since: Option<String>,
     /// A place inside the revision of `since`; only `Link` knows it.
     place: Option<i64>,
@@ -41,12 +45,16 @@ pub struct ChangesQuery {
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
     summary = "What happened, without text",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ChangesQuery),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ChangesQuery,
+    ),
     responses(
-        (status = 200, body = ChangesView, description = "What happened, in the order of \
-            commits", headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
-        (status = 410, body = Problem, content_type = "application/problem+json", description = "The log does not reach back that far, or the cursor is of another history"),
+        (status = 200, body = ChangesView, description = "What happened, in the order of commits",
+            headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
+        (status = 410, body = Problem, content_type = "application/problem+json",
+            description = "The log does not reach back that far, or the cursor is of another \
+                history"),
         Refusal,
     ),
     security((), ("token" = [])),

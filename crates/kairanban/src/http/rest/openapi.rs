@@ -14,7 +14,10 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{boards, changes, server, tokens, topic_list, topics};
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    render::schemas::{CursorSchema, IdempotencyKeySchema},
+};
 
 /// The document's address, as the pages that show it know it.
 const ADDRESS: &str = "/api/v1/openapi.json";
@@ -52,6 +55,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         server::get_audit,
         server::get_stats,
     ),
+    // Schemas that only parameters name are not collected.
+    components(schemas(CursorSchema, IdempotencyKeySchema)),
     modifiers(&BearerToken)
 )]
 struct Api;
