@@ -44,7 +44,7 @@ pub use history::{Found, LogPosition, LogRow, Restored, Verdict, Witness, judge}
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
-pub use opening::{LogBounds, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
+pub use opening::{LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
 pub use patch::{Applied, Op, Patch, Update};
 pub use pattern::TextPattern;
 pub use permission::{Action, NotPermitted};

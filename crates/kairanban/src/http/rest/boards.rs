@@ -25,7 +25,7 @@ use crate::{
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of the list of boards.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -33,7 +33,7 @@ pub struct BoardsQuery {
     /// The name of the board before.
     #[param(value_type = Option<BoardNameSchema>)]
     after: Option<String>,
-    /// So many at most.
+    /// How many boards to return at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -131,7 +131,7 @@ pub async fn get_boards(
     Ok(json(response, render::rest::boards(&boards)))
 }
 
-/// `GET /api/v1/boards/{board}`
+/// Answers `GET /api/v1/boards/{board}`.
 ///
 /// # Errors
 /// If there is no such board, or the database is away.

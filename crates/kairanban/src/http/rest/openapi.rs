@@ -90,7 +90,7 @@ impl Modify for BearerToken {
     }
 }
 
-/// `GET /api/v1/openapi.json`
+/// Answers `GET /api/v1/openapi.json`.
 ///
 /// # Errors
 /// If the document cannot be written, which a test holds that it can.
@@ -114,7 +114,7 @@ pub async fn get_docs() -> HttpResponse {
         .finish()
 }
 
-/// `GET /api/v1/docs/{file}`
+/// Answers `GET /api/v1/docs/{file}`.
 ///
 /// # Errors
 /// If there is no such file.

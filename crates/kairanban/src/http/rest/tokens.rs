@@ -27,7 +27,7 @@ use crate::{
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of the list of tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -35,7 +35,7 @@ pub struct TokensQuery {
     /// The id of the token before.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// So many at most.
+    /// How many tokens to return at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -169,7 +169,7 @@ pub async fn post_token(
     ))
 }
 
-/// `GET /api/v1/tokens/{id}`
+/// Answers `GET /api/v1/tokens/{id}`.
 ///
 /// # Errors
 /// Without a token for it; if there is no such token.
