@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{Invalid, InvalidReason, Policies, Revision, text::is_bidi_control};
+use crate::{
+    Invalid, InvalidReason, Policies, Revision, TextPattern,
+    pattern::{BIDI, CONTROL},
+    text::is_bidi_control,
+};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +28,15 @@ const RESERVED: [&str; 12] = [
 const CHARS_MAX: usize = 63;
 
 impl BoardName {
+    /// Describes which names are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern {
+            reserved: &RESERVED,
+            ..TextPattern::new("^[a-z0-9][a-z0-9-]*$", 1..=CHARS_MAX)
+        }
+    }
+
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -73,6 +86,12 @@ const TITLE_CHARS_MAX: usize = 200;
 pub struct BoardTitle(String);
 
 impl BoardTitle {
+    /// Describes which titles are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::trimmed(&[CONTROL, BIDI], TITLE_CHARS_MAX)
+    }
+
     /// Returns the title as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

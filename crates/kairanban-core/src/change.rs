@@ -24,6 +24,31 @@ pub enum ChangeKind {
     Unknown,
 }
 
+impl ChangeKind {
+    /// The kinds that the log of a board shows.
+    pub const OF_BOARDS: [Self; 5] = [
+        Self::Set,
+        Self::Delete,
+        Self::Archive,
+        Self::Clear,
+        Self::Board,
+    ];
+
+    /// Returns the word for it in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Delete => "delete",
+            Self::Archive => "archive",
+            Self::Clear => "clear",
+            Self::Board => "board",
+            Self::Token => "token",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A row of the change log, as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-use crate::Revision;
+use crate::{Revision, TextPattern};
 
 /// The identity of one history of a database: 1 to 16 lower-case hex digits. A cursor of another
 /// epoch is void.
@@ -12,6 +12,9 @@ use crate::Revision;
 /// It is one pointer in size, since every open stream keeps one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<Box<str>>);
+
+/// Digits of an epoch, at most.
+const EPOCH_CHARS_MAX: usize = 16;
 
 /// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -33,8 +36,7 @@ impl FromStr for Epoch {
         let is_hex = text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let fits = (1..=16).contains(&text.len()) && is_hex;
-        if fits {
+        if is_hex && (1..=EPOCH_CHARS_MAX).contains(&text.len()) {
             Ok(Self(Arc::new(text.into())))
         } else {
             Err(CursorError)
@@ -58,6 +60,14 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Describes cursors, up to 15 digits of the revision: the bound at 2^53 has no short pattern,
+    /// and a million changes a second reach the sixteenth digit after thirty years.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        let regex = "^[0-9a-f]{1,16}-(0|[1-9][0-9]{0,14})$";
+        TextPattern::new(regex, 3..=EPOCH_CHARS_MAX + 16)
+    }
+
     /// Returns whether a reader at this cursor has seen everything up to `other`: it is in the same
     /// epoch, at the same revision or a later one. Two nodes may show the same list with different
     /// cursors, if the changes between them left no trace on it.

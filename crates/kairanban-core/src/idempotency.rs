@@ -4,10 +4,15 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::TextPattern;
+
 /// Names a request, so that a client may repeat it without repeating its effect: 1 to 255 visible
 /// ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
+
+/// Bound of a key; its characters are bytes.
+const CHARS_MAX: usize = 255;
 
 /// The text is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -15,6 +20,12 @@ pub struct IdempotencyKey(String);
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
+    /// Describes which keys are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::new("^[!-~]*$", 1..=CHARS_MAX)
+    }
+
     /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -26,9 +37,8 @@ impl FromStr for IdempotencyKey {
     type Err = IdempotencyKeyError;
 
     fn from_str(text: &str) -> Result<Self, IdempotencyKeyError> {
-        let fits =
-            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits {
+        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_visible && (1..=CHARS_MAX).contains(&text.len()) {
             Ok(Self(text.to_owned()))
         } else {
             Err(IdempotencyKeyError)

@@ -21,6 +21,7 @@ mod idempotency;
 mod invalid;
 mod opening;
 mod patch;
+mod pattern;
 mod permission;
 mod policy;
 mod reader;
@@ -44,8 +45,9 @@ pub use history::{FoundDatabase, LogPosition, LogRow, Restored, Verdict, Witness
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
-pub use opening::{LogBounds, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
+pub use opening::{LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
 pub use patch::{Applied, Op, Patch, Update};
+pub use pattern::TextPattern;
 pub use permission::{Action, NotPermitted};
 pub use policy::{Policies, PostPolicy, ReadPolicy};
 pub use reader::{Delivery, MultiBoardPosition, ReaderPosition, Staleness, Step};

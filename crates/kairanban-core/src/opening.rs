@@ -1,13 +1,14 @@
 //! Where a reader begins: what it asks for, and what it is sent first.
 //!
-//! [`plan_opening`] is the only place that decides this. It reads nothing: the caller brings the board into memory, and reads the
-//! part of the log that the plan names.
+//! What a cursor is worth is decided here only: by [`plan_opening`] for a stream, and by
+//! [`LogStart::check`] for the pages of a board's log. Nothing here reads anything. The caller brings
+//! the board into memory, and reads the part of the log that the plan names.
 
 use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-use crate::{BoardState, Cursor, HistoryRange, Patch, ResetReason, Revision};
+use crate::{BoardState, Cursor, Epoch, HistoryRange, Patch, ResetReason, Revision};
 
 /// Where a reader asks to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,69 @@ pub struct LogBounds {
     pub trimmed_to: Revision,
 }
 
+/// Where to begin in the log of one board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// With its first row.
+    Beginning,
+    /// After a revision that the reader has seen whole.
+    After(Cursor),
+    /// Within a revision, of which the reader has seen a part.
+    Within(Cursor),
+}
+
+impl LogStart {
+    /// Returns the revision to begin after, or within.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        match self {
+            Self::Beginning => Revision::ZERO,
+            Self::After(cursor) | Self::Within(cursor) => cursor.revision,
+        }
+    }
+
+    /// Checks whether the log of a board, which has had its name since `named_at`, is whole from
+    /// here on.
+    ///
+    /// # Errors
+    /// Why it is not: [`ResetReason::Epoch`] or [`ResetReason::Trimmed`].
+    pub fn check(
+        &self,
+        epoch: &Epoch,
+        named_at: Revision,
+        trimmed_to: Revision,
+    ) -> Result<(), ResetReason> {
+        // The beginning, and what follows a row of the board's own, are this board's in any case.
+        let void = match self {
+            Self::Beginning => None,
+            Self::After(cursor) => void(cursor, epoch, named_at),
+            Self::Within(cursor) => void(cursor, epoch, Revision::ZERO),
+        };
+        match void {
+            Some(reason) => Err(reason),
+            None if is_trimmed(self.revision(), trimmed_to) => Err(ResetReason::Trimmed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns why a cursor says nothing about a board that has had its name since `named_at`.
+fn void(cursor: &Cursor, epoch: &Epoch, named_at: Revision) -> Option<ResetReason> {
+    if cursor.epoch != *epoch {
+        Some(ResetReason::Epoch)
+    } else if cursor.revision < named_at {
+        // The name meant another board.
+        Some(ResetReason::Trimmed)
+    } else {
+        None
+    }
+}
+
+/// Returns whether the log may have lost rows after this revision.
+fn is_trimmed(revision: Revision, trimmed_to: Revision) -> bool {
+    revision < trimmed_to
+}
+
 /// Decides what a reader of `board` who asks for `start` is sent first. Returns `None` while the board is not loaded.
 ///
 /// A [`StartAt::Ago`] that was not looked up begins with the list.
@@ -143,18 +207,15 @@ const fn reset(reason: ResetReason) -> Opening {
 fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
     let newest = board.last_known()?.cursor();
     let revision = cursor.revision;
-    let opening = if cursor.epoch != newest.epoch {
-        reset(ResetReason::Epoch)
+    let opening = if let Some(reason) = void(cursor, &newest.epoch, board.named_at()) {
+        reset(reason)
     } else if revision > newest.revision.max(log.published) {
         reset(ResetReason::Future)
-    } else if revision < board.named_at() {
-        // The name meant another board.
-        reset(ResetReason::Trimmed)
     } else if revision >= newest.revision {
         Opening::Nothing
     } else if let Some(patch) = board.patch_since(revision) {
         Opening::Patch(patch)
-    } else if revision < log.trimmed_to {
+    } else if is_trimmed(revision, log.trimmed_to) {
         reset(ResetReason::Trimmed)
     } else {
         return Some(OpeningPlan {

@@ -36,6 +36,9 @@ pub struct Policies {
 }
 
 impl ReadPolicy {
+    /// All policies, the most open first.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Token];
+
     /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +50,9 @@ impl ReadPolicy {
 }
 
 impl PostPolicy {
+    /// All policies, the most open first.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Token, Self::Closed];
+
     /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -62,9 +68,7 @@ impl FromStr for ReadPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token]
-            .into_iter()
-            .find(|policy| policy.as_str() == text);
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
         found.ok_or(Invalid {
             field: "read",
             reason: InvalidReason::NotOneOf {
@@ -78,9 +82,7 @@ impl FromStr for PostPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Open, Self::Token, Self::Closed]
-            .into_iter()
-            .find(|policy| policy.as_str() == text);
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
         found.ok_or(Invalid {
             field: "post",
             reason: InvalidReason::NotOneOf {

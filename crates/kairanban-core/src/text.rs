@@ -7,7 +7,7 @@ use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
         BidiControl, DefaultIgnorableCodePoint, ExtendedPictographic, GeneralCategory,
-        PatternWhiteSpace, WhiteSpace,
+        PatternWhiteSpace, PrependedConcatenationMark, WhiteSpace,
     },
 };
 
@@ -28,13 +28,14 @@ pub(crate) fn is_invisible(c: char) -> bool {
     // A braille cell without dots is a symbol to Unicode, and so is the sign for a missing note.
     const BLANKS: [char; 2] = ['\u{2800}', '\u{1D159}'];
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
-        || matches!(
-            CodePointMapData::<GeneralCategory>::new().get(c),
-            GeneralCategory::Format
-                | GeneralCategory::LineSeparator
-                | GeneralCategory::ParagraphSeparator
-        )
-        || BLANKS.contains(&c)
+        || match CodePointMapData::<GeneralCategory>::new().get(c) {
+            // Some format characters are signs around a number.
+            GeneralCategory::Format => {
+                !CodePointSetData::new::<PrependedConcatenationMark>().contains(c)
+            }
+            GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
+            _ => BLANKS.contains(&c),
+        }
 }
 
 /// Returns whether a character stands on, under or in the one before it.
@@ -166,7 +167,7 @@ mod tests {
             assert!(looks_empty(&format!(" {c}\u{3000}")), "{c:?}");
             assert!(hides_something(&format!("ann{c}")), "{c:?}");
         }
-        for c in "aé板ا्👍−".chars() {
+        for c in "aé板ا्👍−\u{600}".chars() {
             assert!(!is_invisible(c) && !looks_empty(&c.to_string()), "{c:?}");
         }
     }

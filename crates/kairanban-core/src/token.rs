@@ -4,7 +4,11 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::{BoardName, Invalid, InvalidReason, text::is_bidi_control};
+use crate::{
+    BoardName, Invalid, InvalidReason, TextPattern,
+    pattern::{BIDI, CONTROL},
+    text::is_bidi_control,
+};
 
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +22,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All scopes, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Post, Self::Admin];
+
     /// Returns the scope as it is written in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -33,9 +40,7 @@ impl FromStr for Scope {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = [Self::Read, Self::Post, Self::Admin]
-            .into_iter()
-            .find(|scope| scope.as_str() == text);
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
         found.ok_or(Invalid {
             field: "scope",
             reason: InvalidReason::NotOneOf {
@@ -55,6 +60,12 @@ const YEAR_MAX: i32 = 9999;
 pub struct TokenName(String);
 
 impl TokenName {
+    /// Describes which names are allowed.
+    #[must_use]
+    pub fn pattern() -> TextPattern {
+        TextPattern::trimmed_and_filled(&[CONTROL, BIDI], NAME_CHARS_MAX)
+    }
+
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Invalid, InvalidReason, Revision,
+    Invalid, InvalidReason, Revision, TextPattern,
+    pattern::{BIDI, BYTE_ORDER_MARK, CONTROL, CONTROL_IN_LINES, INVISIBLE},
     text::{hides_something, is_bidi_control, is_mark, looks_empty},
 };
 
@@ -53,6 +54,22 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
+    /// Describes which comments are allowed. The expression does not tell those that consist of
+    /// invisible characters only, or pile up marks on a letter.
+    #[must_use]
+    pub fn comment_pattern() -> TextPattern {
+        let forbidden = [CONTROL_IN_LINES, BIDI, BYTE_ORDER_MARK];
+        TextPattern::lines(&forbidden, COMMENT_CHARS_MAX)
+    }
+
+    /// Describes which authors are allowed. The expression does not tell those that hide a character
+    /// beyond U+FFFF or one that only an emoji needs, and those that pile up marks
+    /// on a letter.
+    #[must_use]
+    pub fn author_pattern() -> TextPattern {
+        TextPattern::trimmed(&[CONTROL, BIDI, INVISIBLE], AUTHOR_CHARS_MAX)
+    }
+
     /// Trims and checks text and author. Reports all fields at fault, not only the first.
     ///
     /// # Errors

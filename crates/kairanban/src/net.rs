@@ -1,4 +1,4 @@
-//! Connections: accepting them, and how long they may take.
+//! Connections: accepting them, how long they may take, and taking their sockets from actix.
 
 pub mod hijack;
 pub mod listener;

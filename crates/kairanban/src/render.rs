@@ -2,5 +2,6 @@
 
 pub mod page;
 pub mod rest;
+pub mod schemas;
 
 pub use crate::encode::TopicView;

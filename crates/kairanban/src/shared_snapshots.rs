@@ -94,7 +94,7 @@ impl Redis {
         self.seal.is_signed() || policies.is_public()
     }
 
-    async fn get(&self, key: &str) -> Option<BoardCopy> {
+    async fn get(&self, key: &str) -> Option<SharedBoard> {
         // One byte more than is taken, so that a longer copy is known as such without being fetched.
         let end = isize::try_from(self.seal.bytes_max()).unwrap_or(isize::MAX);
         let found: redis::RedisResult<Vec<u8>> =
@@ -111,7 +111,7 @@ impl Redis {
             .ok()
     }
 
-    async fn put(&self, key: &str, copy: &BoardCopy) {
+    async fn put(&self, key: &str, copy: &SharedBoard) {
         let sealed = match self.seal.close(key, copy) {
             Ok(sealed) => sealed,
             Err(fault) => return tracing::debug!(fault, key, "no copy to Redis"),
@@ -201,7 +201,7 @@ impl BoardSource {
         }
         let loaded = self.read_database(epoch, board).await?;
         if redis.takes(loaded.policies) {
-            let (redis, copy) = (redis.clone(), BoardCopy::from(&loaded));
+            let (redis, copy) = (redis.clone(), SharedBoard::from(&loaded));
             // The readers that wait for the board need not wait for this.
             tokio::spawn(async move { redis.put(&key, &copy).await });
         }
@@ -224,7 +224,7 @@ impl BoardSource {
 
 /// A live list with its newest history, as it is stored in Redis.
 #[derive(Debug, Serialize, Deserialize)]
-struct BoardCopy {
+struct SharedBoard {
     board_id: i64,
     revision: u64,
     topics: Vec<TopicCopy>,
@@ -274,7 +274,7 @@ fn revision(number: u64) -> Revision {
     Revision::new(number).unwrap_or_default()
 }
 
-impl From<&BoardLoad> for BoardCopy {
+impl From<&BoardLoad> for SharedBoard {
     fn from(loaded: &BoardLoad) -> Self {
         Self {
             board_id: loaded.board_id.0,
@@ -290,7 +290,7 @@ impl From<&BoardLoad> for BoardCopy {
     }
 }
 
-impl BoardCopy {
+impl SharedBoard {
     fn into_list(
         self,
         board: &BoardName,
@@ -343,8 +343,8 @@ mod tests {
             ),
             named_at: Revision::ZERO,
         };
-        let text = serde_json::to_string(&BoardCopy::from(&loaded)).expect("JSON");
-        let copy: BoardCopy = serde_json::from_str(&text).expect("a copy");
+        let text = serde_json::to_string(&SharedBoard::from(&loaded)).expect("JSON");
+        let copy: SharedBoard = serde_json::from_str(&text).expect("a copy");
         let (snapshot, tail) = copy.into_list(&board, cursor, 8);
         assert_eq!(
             snapshot

@@ -196,3 +196,24 @@ fn text_names_a_start_or_is_refused() {
         assert_eq!(read(junk), "refused", "{junk:.20}");
     }
 }
+
+#[test]
+fn a_log_is_read_from_where_it_is_whole() {
+    let epoch = "a".parse().expect("an epoch");
+    let cursor: Cursor = "a-5".parse().expect("a cursor");
+    let (after, within) = (LogStart::After(cursor.clone()), LogStart::Within(cursor));
+    let other = LogStart::After("b-5".parse().expect("a cursor"));
+    for (start, named_at, trimmed_to, expected) in [
+        (&LogStart::Beginning, 9, 0, Ok(())),
+        (&LogStart::Beginning, 0, 1, Err(ResetReason::Trimmed)),
+        (&after, 5, 5, Ok(())),
+        (&after, 6, 0, Err(ResetReason::Trimmed)),
+        (&after, 0, 6, Err(ResetReason::Trimmed)),
+        (&within, 6, 0, Ok(())),
+        (&within, 0, 6, Err(ResetReason::Trimmed)),
+        (&other, 0, 0, Err(ResetReason::Epoch)),
+    ] {
+        let checked = start.check(&epoch, revision(named_at), revision(trimmed_to));
+        assert_eq!(checked, expected, "{start:?}");
+    }
+}

@@ -11,7 +11,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, limits::ClientAddress, state::AppState};
+use crate::{
+    error::ApiError,
+    limits::ClientAddress,
+    render::schemas::{AuthorSchema, CommentSchema},
+    state::AppState,
+};
 
 /// A topic as somebody sent it, not checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -21,23 +26,16 @@ use crate::{error::ApiError, limits::ClientAddress, state::AppState};
 )]
 pub struct Draft {
     /// The text of the topic.
-    #[schema(
-        min_length = 1,
-        max_length = 2000,
-        pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*[^\s\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u00ad\u180e\u200b-\u200d\u2028\u2029\u2060-\u2064\ufff9-\ufffb][^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*$"
-    )]
+    #[schema(value_type = CommentSchema)]
     pub comment: String,
     /// Who says they wrote it.
-    #[schema(
-        max_length = 80,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u00ad\u180e\u200b-\u200d\u2028\u2029\u2060-\u2064\ufff9-\ufffb]*$"
-    )]
+    #[schema(value_type = AuthorSchema)]
     #[serde(default)]
     pub author: String,
 }
 
 impl Draft {
-    /// Checks it.
+    /// Checks the topic against the rules of the core.
     ///
     /// # Errors
     /// One fault per field.
@@ -53,21 +51,14 @@ impl Draft {
     expecting = "an object with `comment` or `author`"
 )]
 pub struct Edit {
-    #[schema(
-        min_length = 1,
-        max_length = 2000,
-        pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*[^\s\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u00ad\u180e\u200b-\u200d\u2028\u2029\u2060-\u2064\ufff9-\ufffb][^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*$"
-    )]
+    #[schema(value_type = Option<CommentSchema>)]
     comment: Option<String>,
-    #[schema(
-        max_length = 80,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u00ad\u180e\u200b-\u200d\u2028\u2029\u2060-\u2064\ufff9-\ufffb]*$"
-    )]
+    #[schema(value_type = Option<AuthorSchema>)]
     author: Option<String>,
 }
 
 impl Edit {
-    /// Checks it.
+    /// Checks the change against the rules of the core.
     ///
     /// # Errors
     /// One fault per field.
@@ -80,11 +71,11 @@ impl Edit {
 /// What a body can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `application/x-www-form-urlencoded`
+    /// The body is a form: `application/x-www-form-urlencoded`.
     Form,
-    /// `text/plain`: the body is the comment.
+    /// The body is the comment: `text/plain`.
     Text,
-    /// `application/json`
+    /// The body is an object: `application/json`.
     Json,
 }
 
@@ -94,32 +85,32 @@ impl Kind {
     /// # Errors
     /// 415, with what is taken.
     pub fn of(request: &HttpRequest, taken: &[Self]) -> Result<Self, ApiError> {
-        let unsupported = || {
-            let json_only = taken == [Self::Json];
-            ApiError::UnsupportedMediaType(if json_only {
-                "application/json"
-            } else {
-                "a form, text/plain or application/json, in UTF-8"
-            })
-        };
+        let is_json_only = taken == [Self::Json];
+        let unsupported = ApiError::UnsupportedMediaType(if is_json_only {
+            "application/json"
+        } else {
+            "a form, text/plain or application/json, in UTF-8"
+        });
         if request
             .headers()
             .get(header::CONTENT_ENCODING)
             .is_some_and(|encoding| encoding != "identity")
         {
-            return Err(unsupported());
+            return Err(unsupported);
         }
         let text = request
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
+        let Ok(media) = text.parse::<mime::Mime>() else {
+            return Err(unsupported);
+        };
         let kind = match media.essence_str() {
             "application/x-www-form-urlencoded" => Self::Form,
             "text/plain" => Self::Text,
             "application/json" => Self::Json,
-            _ => return Err(unsupported()),
+            _ => return Err(unsupported),
         };
         let utf8 = media
             .get_param(mime::CHARSET)
@@ -127,7 +118,7 @@ impl Kind {
         if utf8 && taken.contains(&kind) {
             Ok(kind)
         } else {
-            Err(unsupported())
+            Err(unsupported)
         }
     }
 }
@@ -137,13 +128,12 @@ impl Kind {
 /// # Errors
 /// 400, if that is no key.
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
-    let key = |value: &header::HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok());
-    let wrong = || unreadable(&IdempotencyKeyError.to_string());
-    request
-        .headers()
-        .get("idempotency-key")
-        .map(|value| key(value).ok_or_else(wrong))
-        .transpose()
+    let Some(value) = request.headers().get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().ok().and_then(|text| text.parse().ok());
+    key.map(Some)
+        .ok_or_else(|| unreadable(&IdempotencyKeyError.to_string()))
 }
 
 /// Counts the write, then reads the body and what it says.
@@ -252,8 +242,10 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
 
 /// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement characters.
 fn decode(text: &[u8]) -> Result<String, ApiError> {
-    let hex = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
-    if (0..text.len()).any(|at| text[at] == b'%' && !(hex(at + 1) && hex(at + 2))) {
+    let mut escapes = text.split(|byte| *byte == b'%').skip(1);
+    if !escapes
+        .all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
+    {
         return Err(unreadable(
             "a % in the form is not followed by two hex digits",
         ));

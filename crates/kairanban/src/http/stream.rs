@@ -1,4 +1,4 @@
-//! Opening a stream.
+//! Handlers that open a stream of one board or of many.
 
 use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
@@ -8,7 +8,7 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use bytes::Bytes;
-use futures_util::{future::LocalBoxFuture, stream};
+use futures_util::stream;
 use kairanban_core::BoardName;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         board_name, caller,
         stream_query::{self, StreamQuery},
     },
-    net::hijack::{HijackBody, HijackableSocket},
+    net::hijack,
     service::Watch,
     state::AppState,
     stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
@@ -45,7 +45,7 @@ pub async fn get_topic_stream(
     .await
 }
 
-/// `GET /b/{board}/stream`
+/// Answers `GET /b/{board}/stream`.
 ///
 /// # Errors
 /// If the board is not there, or the format is unknown.
@@ -59,7 +59,7 @@ pub async fn get_board_stream(
     open(&request, &state, &board_name(&board)?, format, &query).await
 }
 
-/// `GET /stream?board=a&board=b`
+/// Answers `GET /stream?board=a&board=b`.
 ///
 /// # Errors
 /// If one of the boards is not there, there are too many of them, or the query cannot be read.
@@ -135,28 +135,22 @@ fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {
     head(encoder.format, false).body(state.timing.refusal(encoder, reason))
 }
 
-/// Answers by a stream. Where the socket can be taken from actix it is, once the head and the first piece
-/// are written; otherwise the stream is an ordinary body.
+/// Answers with a stream: on the socket itself if that can be taken from actix, or else as an
+/// ordinary body.
 async fn answer(
     request: &HttpRequest,
     mut head: HttpResponseBuilder,
     mut open: impl UpdateSource,
 ) -> HttpResponse {
-    let connection = request
-        .conn_data::<HijackableSocket>()
-        .filter(|_| request.version() == Version::HTTP_11);
-    if let Some(connection) = connection {
+    let dispatchers = dispatchers(request);
+    if let Some(socket) = hijack::offered(request) {
         let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
-        let dispatchers = dispatchers(request);
-        let successor = Box::new(move |socket| {
-            Box::pin(send(open, socket, &dispatchers)) as LocalBoxFuture<'static, ()>
+        return hijack::hand_over(socket, head, first, move |socket| {
+            send(open, socket, &dispatchers)
         });
-        return head
-            .force_close()
-            .body(HijackBody::new(first, connection.clone(), successor));
     }
     let pieces = stream::unfold(
-        Listener::new(open, &dispatchers(request)),
+        Listener::new(open, &dispatchers),
         |mut listener| async move {
             let chunks = listener.next().await?;
             Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))

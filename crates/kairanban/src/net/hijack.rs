@@ -1,22 +1,66 @@
-//! Connections whose socket a handler can take over.
+//! Taking the socket of a connection from actix, once the head of a stream is written.
 //!
-//! As long as actix serves a connection it keeps buffers, timers and a dispatcher for it: some ten KiB. A
-//! stream needs none of that once its head is written. So the server reads and writes through a
-//! [`HijackableSocket`]; a handler that has answered leaves behind who goes on with the socket, and as soon as
-//! all that actix had to write has gone out, the socket is taken away under it. Then actix's part is dropped
-//! with all that it holds, and the task that served the connection runs the takeover: the connection still
-//! counts, and the server's end still waits for it.
+//! actix keeps two buffers, timers and a dispatcher for each connection that it serves: about ten
+//! KiB. A stream needs none of that after its head, and there may be tens of thousands of streams.
+//! So actix serves a [`HijackableSocket`] instead of a `TcpStream`. A handler can have the socket
+//! taken out of it, and what actix holds is dropped (ADR 8). This file follows the socket from top
+//! to bottom:
+//!
+//! ```text
+//! listener        ConnectionTask::serve   the task polls actix, and actix a HijackableSocket
+//! listener        offer                   puts a handle into the connection's data
+//! handler         offered                 asks for the handle
+//! handler         hand_over               answers with a HijackBody
+//! actix           HijackBody::poll_next   writes the first piece, and polls again:
+//!                                           Served ──> Leaving
+//! actix           poll_flush              has written everything that it had:
+//!                                           Leaving ──> Left, the takeover gets the TcpStream
+//! ConnectionTask  poll                    drops actix's part, and polls the takeover to its end
+//! ```
+//!
+//! All of this is one task of actix's server. It counts as a connection, and the server's end waits
+//! for it.
+//!
+//! # When it fails
+//!
+//! - **It is not offered** (`stream.detached = false`) or not possible (HTTP/1.0, which knows no
+//!   chunks): [`offered`] returns `None`. The handler answers with an ordinary body.
+//! - **The client leaves before the flush**: actix notices when it reads or writes, and ends. The
+//!   takeover is dropped before it began, with everything that it holds.
+//! - **The client does not read**: the flush does not come. The system closes the connection after
+//!   `stream.stall_s`, which actix notices like a client that left.
+//! - **The request does not arrive in time**: its clock ends the connection. A handler that could
+//!   ask for the socket has its request, so this does not happen while the socket is leaving.
+//! - **The client sends more requests behind this one**: they are dropped with actix's buffers. The
+//!   answer says `Connection: close`, so it owes them nothing.
+//! - **The takeover fails**: that is its own affair. The connection ends when it returns.
+//!
+//! # What this relies on
+//!
+//! Of actix-http 3, beyond what it promises; `tests/it/detached.rs` would notice a change:
+//!
+//! - `on_connect_ext` is called with the socket that is served, before its first request.
+//! - A body that has returned a piece is polled again without waiting for the client.
+//! - The socket is flushed after each poll of a body, and only when everything that came before is
+//!   written.
+//! - The future of a connection owns all that is kept for it, and may be dropped at any time.
 
 use std::{
     cell::RefCell,
     convert::Infallible,
+    future::Future,
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
+    dev::Extensions,
+    http::Version,
+};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::{
@@ -24,85 +68,212 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::net::request_clock::RequestClock;
+use crate::{
+    limits::StreamPermit,
+    net::request_clock::{Limited, RequestClock, TOO_SLOW},
+};
 
-/// Goes on with a socket.
-pub type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
+/// Continues with a socket until the connection ends.
+type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 
-/// A connection, as actix sees it. A clone is another handle to the same.
+/// Runs a connection, from its first byte to its last.
+///
+/// A future by hand instead of an `async` block: a server with many readers holds one for each, and
+/// the task of an `async` block would have room for both kinds of service at once.
+pub enum ConnectionTask<F> {
+    /// actix serves the connection within its limits. Boxed, so that its memory is freed when actix
+    /// is done.
+    Served(HijackableSocket, Pin<Box<Limited<F, StreamPermit>>>),
+    /// A stream has taken the socket.
+    TakenOver(LocalBoxFuture<'static, ()>),
+    /// The connection has ended.
+    Over,
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(
+    size_of::<ConnectionTask<()>>() <= 24,
+    "a connection takes more memory as long as it is open"
+);
+
+impl<F> ConnectionTask<F> {
+    /// Lets `service`, which is actix, serve `socket` while its client keeps to the limits. The
+    /// permit is returned when actix is done.
+    #[must_use]
+    pub fn serve(socket: HijackableSocket, service: F, permit: StreamPermit) -> Self {
+        let limited = Limited::new(service, socket.clock().clone(), permit);
+        Self::Served(socket, Box::pin(limited))
+    }
+}
+
+impl<F: Future<Output = Result<(), E>>, E> Future for ConnectionTask<F> {
+    type Output = Result<(), E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut *self {
+                Self::Served(socket, service) => {
+                    let served = service.as_mut().poll(cx);
+                    // actix would find out by itself that the socket is gone. But if many readers
+                    // come at once, each would hold its buffers until its next turn.
+                    if !socket.has_left() {
+                        match ready!(served) {
+                            Some(Ok(())) => {}
+                            Some(Err(error)) => return Poll::Ready(Err(error)),
+                            None => socket.say_too_slow(),
+                        }
+                    }
+                    let takeover = socket.takeover();
+                    self.set(takeover.map_or(Self::Over, Self::TakenOver));
+                }
+                Self::TakenOver(takeover) => {
+                    ready!(takeover.as_mut().poll(cx));
+                    self.set(Self::Over);
+                }
+                Self::Over => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Offers the socket to the handlers of its requests. The listener calls this for a new connection,
+/// with the connection's data.
+pub fn offer(socket: &HijackableSocket, data: &mut Extensions) {
+    data.insert(socket.clone());
+}
+
+/// Returns the socket that the request came by, if it can be taken from actix.
+#[must_use]
+pub fn offered(request: &HttpRequest) -> Option<HijackableSocket> {
+    request
+        .conn_data()
+        .filter(|_| request.version() == Version::HTTP_11)
+        .cloned()
+}
+
+/// Answers with `head` and `first`, and then lets `takeover` write the rest of the body. It writes
+/// chunks, the last one included, and its end closes the connection.
+pub fn hand_over<F: Future<Output = ()> + 'static>(
+    socket: HijackableSocket,
+    mut head: HttpResponseBuilder,
+    first: Bytes,
+    takeover: impl FnOnce(TcpStream) -> F + 'static,
+) -> HttpResponse {
+    let takeover: Takeover = Box::new(move |socket| Box::pin(takeover(socket)));
+    head.force_close().body(HijackBody {
+        first: Some(first),
+        rest: Some((socket, takeover)),
+    })
+}
+
+/// A body whose first piece is written by actix, and the rest by a takeover.
+struct HijackBody {
+    first: Option<Bytes>,
+    rest: Option<(HijackableSocket, Takeover)>,
+}
+
+impl MessageBody for HijackBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if let Some((socket, takeover)) = self.rest.take() {
+            socket.leave_to(takeover);
+        }
+        // The end of the body would make actix write the last chunk.
+        Poll::Pending
+    }
+}
+
+/// The socket of a connection, as actix sees it. A clone is another handle to the same socket.
 #[derive(Clone)]
-pub struct HijackableSocket(Rc<Parts>);
+pub struct HijackableSocket(Rc<SharedSocket>);
 
-struct Parts {
-    state: RefCell<State>,
+struct SharedSocket {
+    state: RefCell<SocketState>,
     clock: RequestClock,
 }
 
-enum State {
-    /// actix serves it.
+enum SocketState {
+    /// actix serves the socket.
     Served(TcpStream),
-    /// The same, until all is written.
+    /// actix still serves it, and will until everything is written.
     Leaving(TcpStream, Takeover),
-    /// The socket is gone. Whoever served it goes on with this.
+    /// The socket is gone. The connection continues with this, once it is fetched.
     Left(Option<LocalBoxFuture<'static, ()>>),
 }
 
 impl HijackableSocket {
-    /// A connection that actix will serve.
+    /// Prepares a socket for [`ConnectionTask::serve`].
     #[must_use]
     pub fn new(socket: TcpStream, clock: RequestClock) -> Self {
-        Self(Rc::new(Parts {
-            state: RefCell::new(State::Served(socket)),
+        Self(Rc::new(SharedSocket {
+            state: RefCell::new(SocketState::Served(socket)),
             clock,
         }))
     }
 
-    /// What limits its requests.
+    /// Returns the clock that limits its requests.
     #[must_use]
     pub fn clock(&self) -> &RequestClock {
         &self.0.clock
     }
 
-    /// Says why the connection ends, where a head was waited for; if the socket has room for it.
-    pub fn say_too_slow(&self, text: &[u8]) {
-        if let State::Served(socket) = &*self.0.state.borrow()
-            && self.0.clock.waits_for_head()
-        {
-            // Whatever becomes of it, the connection ends.
-            let _ = socket.try_write(text);
-        }
-    }
-
-    /// Hands the socket to `takeover` once everything is written.
-    pub fn leave_to(&self, takeover: Takeover) {
+    /// Lets `takeover` have the socket at the next flush. Of two, the first one gets it.
+    fn leave_to(&self, takeover: Takeover) {
         let mut state = self.0.state.borrow_mut();
-        *state = match std::mem::replace(&mut *state, State::Left(None)) {
-            State::Served(socket) => State::Leaving(socket, takeover),
-            // Nobody leaves twice.
+        *state = match std::mem::replace(&mut *state, SocketState::Left(None)) {
+            SocketState::Served(socket) => SocketState::Leaving(socket, takeover),
             other => other,
         };
     }
 
-    /// Whether the socket is gone: there is no use in serving it any longer.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        matches!(&*self.0.state.borrow(), State::Left(_))
+    /// Hands the socket over if it is leaving.
+    fn leave(&self) {
+        let mut state = self.0.state.borrow_mut();
+        *state = match std::mem::replace(&mut *state, SocketState::Left(None)) {
+            SocketState::Leaving(socket, takeover) => SocketState::Left(Some(takeover(socket))),
+            other => other,
+        };
     }
 
-    /// What goes on with the socket, if somebody took it over.
-    #[must_use]
-    pub fn takeover(&self) -> Option<LocalBoxFuture<'static, ()>> {
+    /// Returns whether the socket has been handed over, so that it is of no use to actix.
+    fn has_left(&self) -> bool {
+        matches!(&*self.0.state.borrow(), SocketState::Left(_))
+    }
+
+    /// Takes what continues with the socket, if it has been handed over.
+    fn takeover(&self) -> Option<LocalBoxFuture<'static, ()>> {
         match &mut *self.0.state.borrow_mut() {
-            State::Left(takeover) => takeover.take(),
-            State::Served(_) | State::Leaving(..) => None,
+            SocketState::Left(takeover) => takeover.take(),
+            SocketState::Served(_) | SocketState::Leaving(..) => None,
         }
     }
 
-    /// Does something with the socket, or gives what `left` says.
+    /// Writes why the connection ends, if a head was waited for and the socket has room.
+    fn say_too_slow(&self) {
+        if let SocketState::Served(socket) = &*self.0.state.borrow()
+            && self.0.clock.waits_for_head()
+        {
+            // The connection ends in any case.
+            let _ = socket.try_write(TOO_SLOW);
+        }
+    }
+
+    /// Calls `act` with the socket, or returns `left` if actix has it no more.
     fn with<T>(&self, left: T, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
         match &mut *self.0.state.borrow_mut() {
-            State::Served(socket) | State::Leaving(socket, _) => act(Pin::new(socket)),
-            State::Left(_) => left,
+            SocketState::Served(socket) | SocketState::Leaving(socket, _) => act(Pin::new(socket)),
+            SocketState::Left(_) => left,
         }
     }
 }
@@ -133,13 +304,9 @@ impl AsyncWrite for HijackableSocket {
         })
     }
 
-    /// actix calls this when it has written all that it had.
+    /// Hands the socket over if it is leaving: actix calls this when it has written everything.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.state.borrow_mut();
-        *state = match std::mem::replace(&mut *state, State::Left(None)) {
-            State::Leaving(socket, takeover) => State::Left(Some(takeover(socket))),
-            other => other,
-        };
+        self.leave();
         self.0.clock.flushed();
         // A TCP socket has nothing to flush.
         Poll::Ready(Ok(()))
@@ -147,44 +314,5 @@ impl AsyncWrite for HijackableSocket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(Poll::Ready(Ok(())), |socket| socket.poll_shutdown(cx))
-    }
-}
-
-/// The body of an answer whose rest the takeover writes.
-pub struct HijackBody {
-    first: Option<Bytes>,
-    rest: Option<(HijackableSocket, Takeover)>,
-}
-
-impl HijackBody {
-    /// Sends `first` with the head, then hands the socket of `connection` to `takeover`.
-    #[must_use]
-    pub const fn new(first: Bytes, connection: HijackableSocket, takeover: Takeover) -> Self {
-        Self {
-            first: Some(first),
-            rest: Some((connection, takeover)),
-        }
-    }
-}
-
-impl MessageBody for HijackBody {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        if let Some((connection, takeover)) = self.rest.take() {
-            connection.leave_to(takeover);
-        }
-        // For actix this never ends.
-        Poll::Pending
     }
 }

@@ -1,12 +1,9 @@
 //! Accepting connections and serving HTTP on them.
 
 use std::{
-    future::Future,
     io::{self, Read as _},
     net::{SocketAddr, TcpListener},
     num::NonZero,
-    pin::Pin,
-    task::{Context, Poll, ready},
     thread::available_parallelism,
     time::Duration,
 };
@@ -15,17 +12,18 @@ use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
 use actix_web::{
     body::{BoxBody, MessageBody},
-    dev::{AppConfig, Extensions},
+    dev::AppConfig,
     rt::net::TcpStream,
 };
-use futures_util::future::LocalBoxFuture;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     config::Config,
-    limits::{ConnectionGate, StreamPermit},
-    net::hijack::HijackableSocket,
-    net::request_clock::{Limited, RequestClock, TimeLimits},
+    limits::ConnectionGate,
+    net::{
+        hijack::{self, ConnectionTask, HijackableSocket},
+        request_clock::{RequestClock, TimeLimits},
+    },
     shutdown::Drain,
 };
 
@@ -38,9 +36,6 @@ const OTHER_FILES: u64 = 256;
 /// For a client to take the end of what it was sent.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 
-/// Said to a connection whose next request does not come in time.
-const TOO_SLOW: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 /// Said to a client that has too many connections open.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
@@ -126,46 +121,47 @@ where
     raise_file_limit(streams_max);
     let address = listener.local_addr()?;
     let (drained, ending) = (drain.clone(), drain.clone());
-    let connections = move || {
-        let (ending, gate) = (ending.clone(), gate.clone());
-        let http = HttpService::build()
-            // A client that closed its side is gone; otherwise it would be noticed at the next heartbeat.
-            .h1_allow_half_closed(false)
-            // The connection's own clock does this, for every request.
-            .client_request_timeout(Duration::ZERO)
-            .keep_alive(KeepAlive::Os)
-            .client_disconnect_timeout(DISCONNECT_WAIT)
-            // So that a connection that waits for its next request does not hold up the end.
-            .graceful_shutdown_signal(move || {
-                let drain = ending.clone();
-                async move { drain.begun().await }
-            })
-            .local_addr(address)
-            .on_connect_ext(move |connection: &HijackableSocket, data| {
-                offer_connection(connection, detached, data);
-            })
-            .finish(map_config(app().into_factory(), |()| AppConfig::default()));
-        apply_fn_factory(http, move |socket: TcpStream, http| {
-            let peer = socket.peer_addr().ok();
-            let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) else {
-                refuse(&socket);
-                return Connected::Over;
-            };
-            watch_over(&socket, stall);
-            let connection = HijackableSocket::new(socket, RequestClock::new(limits));
-            let serving = http.call((connection.clone(), Protocol::Http1, peer));
-            let limited = Limited::new(serving, connection.clock().clone(), permit);
-            Connected::Served(connection, Box::pin(limited))
-        })
-    };
-    let http = actix_server::Server::build()
+    let server = actix_server::Server::build()
         .workers(worker_count(workers))
         .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })
         .shutdown_timeout(grace.as_secs().max(1))
-        .listen("http", listener, connections)?;
-    Ok(http.run())
+        .listen("http", listener, move || {
+            let (ending, gate) = (ending.clone(), gate.clone());
+            let http = HttpService::build()
+                // A client that closed its side is gone, which the next heartbeat would show late.
+                .h1_allow_half_closed(false)
+                // The connection's own clock does this, for every request.
+                .client_request_timeout(Duration::ZERO)
+                .keep_alive(KeepAlive::Os)
+                .client_disconnect_timeout(DISCONNECT_WAIT)
+                // So that a connection that waits for its next request does not hold up the end.
+                .graceful_shutdown_signal(move || {
+                    let drain = ending.clone();
+                    async move { drain.begun().await }
+                })
+                .local_addr(address)
+                .on_connect_ext(move |socket: &HijackableSocket, data| {
+                    data.insert(socket.clock().clone());
+                    if detached {
+                        hijack::offer(socket, data);
+                    }
+                })
+                .finish(map_config(app().into_factory(), |()| AppConfig::default()));
+            apply_fn_factory(http, move |socket: TcpStream, http| {
+                let peer = socket.peer_addr().ok();
+                let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) else {
+                    refuse(&socket);
+                    return ConnectionTask::Over;
+                };
+                watch_over(&socket, stall);
+                let socket = HijackableSocket::new(socket, RequestClock::new(limits));
+                let service = http.call((socket.clone(), Protocol::Http1, peer));
+                ConnectionTask::serve(socket, service, permit)
+            })
+        })?;
+    Ok(server.run())
 }
 
 /// Returns the configured number of workers, or one per processor for 0.
@@ -173,59 +169,6 @@ fn worker_count(configured: usize) -> usize {
     NonZero::new(configured)
         .or_else(|| available_parallelism().ok())
         .map_or(1, NonZero::get)
-}
-
-/// Puts what handlers may need of their connection where they find it: its clock, and its socket if streams may take it over.
-fn offer_connection(connection: &HijackableSocket, detached: bool, data: &mut Extensions) {
-    data.insert(connection.clock().clone());
-    if detached {
-        data.insert(connection.clone());
-    }
-}
-
-/// A connection, from its first byte to its last. By hand, and not as an `async` block: a server with many readers holds
-/// one each, and what spawns it holds room for two.
-enum Connected<F> {
-    /// actix serves it within its limits. In a box: its room is given back when actix is done.
-    Served(HijackableSocket, Pin<Box<Limited<F, StreamPermit>>>),
-    /// A stream has taken it over.
-    TakenOver(LocalBoxFuture<'static, ()>),
-    Over,
-}
-
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(
-    size_of::<Connected<()>>() <= 24,
-    "a connection takes more memory as long as it is open"
-);
-
-impl<F: Future<Output = Result<(), E>>, E> Future for Connected<F> {
-    type Output = Result<(), E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match &mut *self {
-                Self::Served(connection, served) => {
-                    let served = served.as_mut().poll(cx);
-                    // Not until actix finds out that the socket is gone: a crowd that comes in would wait with all its buffers.
-                    if !connection.has_left() {
-                        match ready!(served) {
-                            Some(Ok(())) => {}
-                            Some(Err(error)) => return Poll::Ready(Err(error)),
-                            None => connection.say_too_slow(TOO_SLOW),
-                        }
-                    }
-                    let takeover = connection.takeover();
-                    self.set(takeover.map_or(Self::Over, Self::TakenOver));
-                }
-                Self::TakenOver(takeover) => {
-                    ready!(takeover.as_mut().poll(cx));
-                    self.set(Self::Over);
-                }
-                Self::Over => return Poll::Ready(Ok(())),
-            }
-        }
-    }
 }
 
 /// Says that there are too many, if that goes out at once; otherwise being cut off must do.

@@ -29,6 +29,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// More than a body has, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
+/// What is written to a client whose next request does not arrive in time.
+pub const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// How long each phase of a request may take.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimits {

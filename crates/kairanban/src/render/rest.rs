@@ -3,13 +3,14 @@
 mod topic_list;
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, ChangeKind, LogEntry, Revision, Token, Topic};
+use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Token, Topic};
 use kairanban_store::{Secret, TicketTimes};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use self::topic_list::{TopicListView, live_list, live_list_in_gzip, search_page, topic_page};
 
+use super::schemas::{ChangeKindSchema, PostPolicySchema, ReadPolicySchema, ScopeSchema};
 use crate::encode::{TopicView, json, rfc3339};
 
 fn maybe_rfc3339<S: Serializer>(
@@ -36,10 +37,10 @@ pub struct BoardSummary<'a> {
     /// The title; empty if it has none.
     title: &'a str,
     /// Who may read it: everybody (`open`), or who shows a token for it (`token`).
-    #[schema(value_type = String, pattern = "^(open|token)$")]
+    #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
     /// Who may post on it: everybody who may read it, who shows a token for it, or nobody (`closed`).
-    #[schema(value_type = String, pattern = "^(open|token|closed)$")]
+    #[schema(value_type = PostPolicySchema)]
     post: &'static str,
     /// That of its newest change.
     #[schema(value_type = i64, minimum = 0)]
@@ -76,13 +77,13 @@ pub struct BoardsView<'a> {
     boards: Vec<BoardSummary<'a>>,
 }
 
-/// Renders one board.
+/// Renders one board, as JSON.
 #[must_use]
 pub fn board(board: &Board) -> Vec<u8> {
     json(&BoardSummary::from(board))
 }
 
-/// A list of boards.
+/// Renders a list of boards.
 #[must_use]
 pub fn boards(boards: &[Board]) -> Vec<u8> {
     json(&BoardsView {
@@ -98,7 +99,7 @@ pub struct TokenView<'a> {
     id: i64,
     name: &'a str,
     /// What it allows: `read`, `post` or `admin`; each includes those before it.
-    #[schema(value_type = String, pattern = "^(read|post|admin)$")]
+    #[schema(value_type = ScopeSchema)]
     scope: &'static str,
     /// The one board that it is for; null for all.
     board: Option<&'a str>,
@@ -157,13 +158,13 @@ pub struct TokensView<'a> {
     tokens: Vec<TokenView<'a>>,
 }
 
-/// One token, but for itself.
+/// Renders what is known of a token, without its secret.
 #[must_use]
 pub fn token(token: &Token) -> Vec<u8> {
     json(&TokenView::from(token))
 }
 
-/// A token that was just made, itself and all.
+/// Renders a token that was just made, with its secret.
 #[must_use]
 pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
     json(&NewTokenView {
@@ -172,7 +173,7 @@ pub fn new_token(token: &Token, secret: &Secret) -> Vec<u8> {
     })
 }
 
-/// A list of tokens.
+/// Renders a list of tokens.
 #[must_use]
 pub fn tokens(tokens: &[Token]) -> Vec<u8> {
     json(&TokensView {
@@ -251,7 +252,7 @@ pub struct AuditPageView<'a> {
     entries: Vec<AuditView<'a>>,
 }
 
-/// A stretch of the audit.
+/// Renders a page of the audit.
 #[must_use]
 pub fn audit(entries: &[AuditEntry]) -> Vec<u8> {
     json(&AuditPageView {
@@ -302,7 +303,7 @@ pub struct ChangeView {
     #[schema(value_type = i64, minimum = 1)]
     revision: Revision,
     /// `set`, `delete`, `archive`, `clear` (all topics at once) or `board` (the board itself).
-    #[schema(value_type = String, pattern = "^(set|delete|archive|clear|board)$")]
+    #[schema(value_type = ChangeKindSchema)]
     kind: &'static str,
     /// The topic, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -310,24 +311,20 @@ pub struct ChangeView {
     topic_id: Option<i64>,
 }
 
-/// A stretch of a board's log.
+impl From<&LogEntry> for ChangeView {
+    fn from(entry: &LogEntry) -> Self {
+        Self {
+            revision: entry.revision,
+            kind: entry.kind.as_str(),
+            topic_id: entry.topic_id.map(|id| id.0),
+        }
+    }
+}
+
+/// Renders a stretch of a board's log.
 #[must_use]
 pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
-    let kind = |kind| match kind {
-        ChangeKind::Set => "set",
-        ChangeKind::Delete => "delete",
-        ChangeKind::Archive => "archive",
-        ChangeKind::Clear => "clear",
-        ChangeKind::Board => "board",
-        ChangeKind::Token => "token",
-        ChangeKind::Unknown => "unknown",
-    };
-    let view = |entry: &LogEntry| ChangeView {
-        revision: entry.revision,
-        kind: kind(entry.kind),
-        topic_id: entry.topic_id.map(|id| id.0),
-    };
     json(&ChangesView {
-        changes: entries.iter().map(view).collect(),
+        changes: entries.iter().map(ChangeView::from).collect(),
     })
 }

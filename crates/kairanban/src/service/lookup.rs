@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardName, LogEntry, Revision, SearchText, Token, Topic, TopicId,
+    AuditEntry, Board, BoardName, LogEntry, LogStart, ResetReason, Revision, SearchText, Token,
+    Topic, TopicId,
 };
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
@@ -108,16 +109,29 @@ impl BoardService {
         }
     }
 
-    /// Reads a page of the board's log. `None` if it was trimmed, or if the name belonged to another board then.
+    /// Reads up to `limit` rows of the board's log, or returns why the log is not whole from `start`
+    /// on. If that is within a revision, the rows are those after `place`.
     ///
     /// # Errors
-    /// As [`page`](Self::page).
+    /// Those of [`page`](Self::page).
     pub async fn log(
         &self,
         caller: &Caller,
         board: BoardName,
-        wanted: LogPage,
-    ) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        start: &LogStart,
+        place: Option<i64>,
+        limit: usize,
+    ) -> Result<Result<Vec<LogEntry>, ResetReason>, StoreError> {
+        let epoch = self.following().epoch();
+        // Another history is no question for the database.
+        if let Err(reason) = start.check(&epoch, Revision::ZERO, Revision::ZERO) {
+            return Ok(Err(reason));
+        }
+        let wanted = LogPage {
+            after: start.revision(),
+            place,
+            limit,
+        };
         let read = self.look_up(caller, board, move |store, board| {
             Ok((
                 store.log(board, wanted)?,
@@ -126,16 +140,14 @@ impl BoardService {
             ))
         });
         let (entries, trimmed_to, named_at) = read.await?;
-        // From its beginning, or from a place in it, the log is this board's anyway.
-        let is_this_board =
-            wanted.after == Revision::ZERO || wanted.place.is_some() || wanted.after >= named_at;
-        Ok((wanted.after >= trimmed_to && is_this_board).then_some(entries))
+        let checked = start.check(&epoch, named_at, trimmed_to);
+        Ok(checked.map(|()| entries))
     }
 
     /// Reads a board without its topics.
     ///
     /// # Errors
-    /// As [`page`](Self::page).
+    /// Those of [`page`](Self::page).
     pub async fn board(&self, caller: &Caller, name: BoardName) -> Result<Board, StoreError> {
         self.look_up(caller, name, |store, name| store.board(name))
             .await

@@ -21,6 +21,20 @@ fn the_document_is_the_one_in_docs() {
 }
 
 #[test]
+fn each_reference_leads_to_a_schema() {
+    let node = Node::start(Database::sqlite());
+    let served = node.get(ADDRESS);
+    let schemas = &served.json()["components"]["schemas"];
+    let mut references = 0;
+    for part in served.body.split("\"#/components/schemas/").skip(1) {
+        let (name, _) = part.split_once('"').expect("a name");
+        assert!(schemas[name].is_object(), "{name}");
+        references += 1;
+    }
+    assert!(references > 50, "{references}");
+}
+
+#[test]
 fn it_names_the_methods_that_are_answered() {
     let node = Node::start(Database::sqlite());
     let document = node.get(ADDRESS).json();

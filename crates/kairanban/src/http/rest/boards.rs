@@ -20,21 +20,20 @@ use crate::{
     render::{
         self,
         rest::{BoardSummary, BoardsView},
+        schemas::{BoardNameSchema, BoardTitleSchema, PostPolicySchema, ReadPolicySchema},
     },
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of the list of boards.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BoardsQuery {
     /// The name of the board before.
-    #[param(
-        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
-    )]
+    #[param(value_type = Option<BoardNameSchema>)]
     after: Option<String>,
-    /// So many at most.
+    /// How many boards to return at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -46,20 +45,15 @@ pub struct BoardsQuery {
     expecting = "an object with `name` and, if you like, `title`, `read` and `post`"
 )]
 pub struct BoardDraft {
-    #[schema(
-        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
-    )]
+    #[schema(value_type = BoardNameSchema)]
     name: String,
-    #[schema(
-        max_length = 200,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
-    )]
+    #[schema(value_type = Option<BoardTitleSchema>)]
     title: Option<String>,
     /// Who may read it: `open` (the default) or `token`.
-    #[schema(pattern = "^(open|token)$")]
+    #[schema(value_type = Option<ReadPolicySchema>)]
     read: Option<String>,
     /// Who may post on it: `open` (the default), `token` or `closed`.
-    #[schema(pattern = "^(open|token|closed)$")]
+    #[schema(value_type = Option<PostPolicySchema>)]
     post: Option<String>,
 }
 
@@ -70,14 +64,11 @@ pub struct BoardDraft {
     expecting = "an object with `title`, `read` or `post`"
 )]
 pub struct BoardChange {
-    #[schema(
-        max_length = 200,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
-    )]
+    #[schema(value_type = Option<BoardTitleSchema>)]
     title: Option<String>,
-    #[schema(pattern = "^(open|token)$")]
+    #[schema(value_type = Option<ReadPolicySchema>)]
     read: Option<String>,
-    #[schema(pattern = "^(open|token|closed)$")]
+    #[schema(value_type = Option<PostPolicySchema>)]
     post: Option<String>,
 }
 
@@ -140,7 +131,7 @@ pub async fn get_boards(
     Ok(json(response, render::rest::boards(&boards)))
 }
 
-/// `GET /api/v1/boards/{board}`
+/// Answers `GET /api/v1/boards/{board}`.
 ///
 /// # Errors
 /// If there is no such board, or the database is away.
@@ -149,8 +140,9 @@ pub async fn get_boards(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "One board",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+    ),
     responses((status = 200, body = BoardSummary<'_>, description = "The board"), Refusal),
     security((), ("token" = [])),
 )]
@@ -175,8 +167,10 @@ pub async fn get_board_info(
     summary = "Make a board",
     request_body = BoardDraft,
     responses(
-        (status = 201, body = BoardSummary<'_>, description = "Made", headers(("Location" = String, description = "Its address"))),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "There is a board of this name"),
+        (status = 201, body = BoardSummary<'_>, description = "Made",
+            headers(("Location" = String, description = "Its address"))),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "There is a board of this name"),
         Refusal, Forbidden, BadBody,
     ),
     security(("token" = [])),
@@ -229,8 +223,9 @@ pub async fn post_board_info(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "Change a board: title and policies",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+    ),
     request_body = BoardChange,
     responses((status = 200, body = BoardSummary<'_>, description = "As it stands \
         now"), Refusal, Forbidden, BadBody),
@@ -262,11 +257,13 @@ pub async fn patch_board_info(
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "Delete a board with its topics",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+    ),
     responses(
         (status = 204, description = "Gone, and its streams are told"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is the board at `/`"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "It is the board at `/`"),
         Refusal, Forbidden,
     ),
     security(("token" = [])),

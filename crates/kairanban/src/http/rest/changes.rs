@@ -4,8 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
-use kairanban_core::{Cursor, Revision};
-use kairanban_store::LogPage;
+use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,26 +12,46 @@ use super::{bad_query, json, link_next, page_limit, responses::Refusal};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
-    render::{self, rest::ChangesView},
+    render::{
+        self,
+        rest::ChangesView,
+        schemas::{BoardNameSchema, CursorSchema},
+    },
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of a board's log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
     /// After this cursor; without it from the beginning.
-    #[param(pattern = "^[0-9a-f]{1,16}-(0|[1-9][0-9]{0,14})$")]
+    #[param(value_type = Option<CursorSchema>)]
     since: Option<String>,
     /// A place inside the revision of `since`; only `Link` knows it.
     place: Option<i64>,
-    /// So many at most.
+    /// How many rows to return at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
-/// `GET /api/v1/boards/{board}/changes`
+impl ChangesQuery {
+    /// Returns where the log is read from.
+    fn start(&self) -> Result<LogStart, ApiError> {
+        let Some(since) = &self.since else {
+            return Ok(LogStart::Beginning);
+        };
+        let cursor = since
+            .parse()
+            .map_err(|error: CursorError| bad_query("since", &error.to_string()))?;
+        Ok(match self.place {
+            None => LogStart::After(cursor),
+            Some(_) => LogStart::Within(cursor),
+        })
+    }
+}
+
+/// Answers `GET /api/v1/boards/{board}/changes`.
 ///
 /// # Errors
 /// If there is no such board, the query cannot be read, or the log does not reach back that far.
@@ -41,12 +60,16 @@ pub struct ChangesQuery {
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
     summary = "What happened, without text",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ChangesQuery),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ChangesQuery,
+    ),
     responses(
-        (status = 200, body = ChangesView, description = "What happened, in the order of \
-            commits", headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
-        (status = 410, body = Problem, content_type = "application/problem+json", description = "The log does not reach back that far, or the cursor is of another history"),
+        (status = 200, body = ChangesView, description = "What happened, in the order of commits",
+            headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
+        (status = 410, body = Problem, content_type = "application/problem+json",
+            description = "The log does not reach back that far, or the cursor is of another \
+                history"),
         Refusal,
     ),
     security((), ("token" = [])),
@@ -61,32 +84,21 @@ pub async fn get_changes(
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let start = query.start()?;
+    // Before the log is read: if history begins again meanwhile, the link must not be of the new one.
     let epoch = state.bulletin.following().epoch();
-    let after = match query.since.as_deref().map(str::parse::<Cursor>) {
-        None => Revision::ZERO,
-        Some(Ok(cursor)) if cursor.epoch == epoch => cursor.revision,
-        Some(Ok(_)) => {
-            return Err(ApiError::Gone(
-                "this cursor is of another history; begin with the list of topics",
-            ));
-        }
-        Some(Err(error)) => return Err(bad_query("since", &error.to_string())),
-    };
     let read = state
         .bulletin
-        .log(
-            &caller,
-            board,
-            LogPage {
-                after,
-                place: query.place,
-                limit,
-            },
-        )
+        .log(&caller, board, &start, query.place, limit)
         .await?;
-    let entries = read.ok_or(ApiError::Gone(
-        "the log no longer reaches back that far; begin with the list of topics",
-    ))?;
+    let entries = read.map_err(|reason| {
+        ApiError::Gone(match reason {
+            ResetReason::Epoch => {
+                "this cursor is of another history; begin with the list of topics"
+            }
+            _ => "the log no longer reaches back that far; begin with the list of topics",
+        })
+    })?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
         let since = Cursor {

@@ -14,7 +14,10 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{boards, changes, server, tokens, topic_list, topics};
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    render::schemas::{CursorSchema, IdempotencyKeySchema},
+};
 
 /// The document's address, as the pages that show it know it.
 const ADDRESS: &str = "/api/v1/openapi.json";
@@ -52,6 +55,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         server::get_audit,
         server::get_stats,
     ),
+    // Schemas that only parameters name are not collected.
+    components(schemas(CursorSchema, IdempotencyKeySchema)),
     modifiers(&BearerToken)
 )]
 struct Api;
@@ -85,7 +90,7 @@ impl Modify for BearerToken {
     }
 }
 
-/// `GET /api/v1/openapi.json`
+/// Answers `GET /api/v1/openapi.json`.
 ///
 /// # Errors
 /// If the document cannot be written, which a test holds that it can.
@@ -109,7 +114,7 @@ pub async fn get_docs() -> HttpResponse {
         .finish()
 }
 
-/// `GET /api/v1/docs/{file}`
+/// Answers `GET /api/v1/docs/{file}`.
 ///
 /// # Errors
 /// If there is no such file.

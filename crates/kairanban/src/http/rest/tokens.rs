@@ -22,11 +22,12 @@ use crate::{
     render::{
         self,
         rest::{NewTokenView, TicketView, TokenView, TokensView},
+        schemas::{BoardNameSchema, ScopeSchema, TokenNameSchema},
     },
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of the list of tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -34,7 +35,7 @@ pub struct TokensQuery {
     /// The id of the token before.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// So many at most.
+    /// How many tokens to return at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -47,19 +48,13 @@ pub struct TokensQuery {
 )]
 pub struct TokenDraft {
     /// What it is for.
-    #[schema(
-        min_length = 1,
-        max_length = 80,
-        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069][^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
-    )]
+    #[schema(value_type = TokenNameSchema)]
     name: String,
     /// What it allows; each includes those before it.
-    #[schema(pattern = "^(read|post|admin)$")]
+    #[schema(value_type = ScopeSchema)]
     scope: String,
     /// The one board that it is for; without it all of them.
-    #[schema(
-        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
-    )]
+    #[schema(value_type = Option<BoardNameSchema>)]
     board: Option<String>,
     /// When it ends by itself; without it never.
     expires_at: Option<DateTime<Utc>>,
@@ -99,9 +94,7 @@ impl TokenDraft {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with `board`")]
 pub struct TicketDraft {
-    #[schema(
-        pattern = r"^(?!(admin|all|api|assets|b|health|livez|metrics|new|readyz|static|stream)$)[a-z0-9][a-z0-9-]{0,62}$"
-    )]
+    #[schema(value_type = BoardNameSchema)]
     board: String,
 }
 
@@ -176,7 +169,7 @@ pub async fn post_token(
     ))
 }
 
-/// `GET /api/v1/tokens/{id}`
+/// Answers `GET /api/v1/tokens/{id}`.
 ///
 /// # Errors
 /// Without a token for it; if there is no such token.

@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
-    render::{self, rest::TopicListView},
+    render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::BoardView,
     state::AppState,
 };
@@ -53,8 +53,12 @@ pub struct TopicsQuery {
     path = "/api/v1/boards/{board}/topics",
     tag = "topics",
     summary = "The live list, or a page of all topics",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), TopicsQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that one has")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        TopicsQuery,
+        ("If-None-Match" = Option<String>, Header,
+            description = "The `ETag` of the list that one has"),
+    ),
     responses(
         (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of \
             all topics",

@@ -15,7 +15,10 @@ use crate::{
         body::{self, Draft, Edit, Kind},
         caller, conditional,
     },
-    render::{self, TopicView},
+    render::{
+        self, TopicView,
+        schemas::{BoardNameSchema, IdempotencyKeySchema},
+    },
     state::AppState,
 };
 
@@ -28,13 +31,14 @@ use crate::{
     path = "/api/v1/boards/{board}/topics/{id}",
     tag = "topics",
     summary = "One topic",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's \
-            id", minimum = 1), ("If-None-Match" = Option<String>, Header, description = "The \
-                `ETag` that one has")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ("id" = i64, Path, description = "A topic's id", minimum = 1),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that one has"),
+    ),
     responses(
-        (status = 200, body = TopicView<'_>, description = "The topic, archived or \
-            not", headers(("ETag" = String, description = "Its place in history"))),
+        (status = 200, body = TopicView<'_>, description = "The topic, archived or not",
+            headers(("ETag" = String, description = "Its place in history"))),
         (status = 304, description = "Nothing is newer"),
         Refusal,
     ),
@@ -77,15 +81,18 @@ pub async fn get_topic(
     path = "/api/v1/boards/{board}/topics/{id}",
     tag = "topics",
     summary = "Edit a topic",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's \
-            id", minimum = 1), ("If-Match" = Option<String>, Header, description = "The `ETag` of \
-                the topic as one knows it")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ("id" = i64, Path, description = "A topic's id", minimum = 1),
+        ("If-Match" = Option<String>, Header,
+            description = "The `ETag` of the topic as one knows it"),
+    ),
     request_body = Edit,
     responses(
-        (status = 200, body = TopicView<'_>, description = "As it stands \
-            now", headers(("ETag" = String, description = "Its place in history"))),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "It was changed meanwhile"),
+        (status = 200, body = TopicView<'_>, description = "As it stands now",
+            headers(("ETag" = String, description = "Its place in history"))),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "It was changed meanwhile"),
         Refusal, Forbidden, BadBody,
     ),
     security(("token" = [])),
@@ -118,13 +125,16 @@ pub async fn patch_topic(
     path = "/api/v1/boards/{board}/topics/{id}",
     tag = "topics",
     summary = "Delete a topic",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's \
-            id", minimum = 1), ("If-Match" = Option<String>, Header, description = "The `ETag` of \
-                the topic as one knows it")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ("id" = i64, Path, description = "A topic's id", minimum = 1),
+        ("If-Match" = Option<String>, Header,
+            description = "The `ETag` of the topic as one knows it"),
+    ),
     responses(
         (status = 204, description = "Gone, but for `restore`"),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "It was changed meanwhile"),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "It was changed meanwhile"),
         Refusal, Forbidden,
     ),
     security(("token" = [])),
@@ -153,13 +163,15 @@ pub async fn delete_topic(
     path = "/api/v1/boards/{board}/topics/{id}/restore",
     tag = "topics",
     summary = "Undo a delete",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("id" = i64, Path, description = "A topic's \
-            id", minimum = 1)),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ("id" = i64, Path, description = "A topic's id", minimum = 1),
+    ),
     responses(
-        (status = 200, body = TopicView<'_>, description = "It is \
-            back", headers(("ETag" = String, description = "Its place in history"))),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is there"),
+        (status = 200, body = TopicView<'_>, description = "It is back",
+            headers(("ETag" = String, description = "Its place in history"))),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "It is there"),
         Refusal, Forbidden,
     ),
     security(("token" = [])),
@@ -199,11 +211,16 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
     path = "/api/v1/boards/{board}/topics",
     tag = "topics",
     summary = "Post",
-    params(("board" = String, Path, description = "A board's \
-        name", pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("Idempotency-Key" = Option<String>, Header, description = "The same key leads to the same topic", pattern = "^[!-~]{1,255}$")),
+    params(
+        ("board" = BoardNameSchema, Path, description = "A board's name"),
+        ("Idempotency-Key" = Option<IdempotencyKeySchema>, Header,
+            description = "The same key leads to the same topic"),
+    ),
     request_body = Draft,
     responses(
-        (status = 201, body = TopicView<'_>, description = "Posted", headers(("Location" = String, description = "Its address"), ("ETag" = String, description = "Its place in history"))),
+        (status = 201, body = TopicView<'_>, description = "Posted",
+            headers(("Location" = String, description = "Its address"),
+                ("ETag" = String, description = "Its place in history"))),
         Refusal, Forbidden, BadBody,
     ),
     security((), ("token" = [])),
