@@ -1,4 +1,4 @@
-//! Epoch and cursor: where in which history a reader stands.
+//! Epochs and cursors: which history a reader has seen, and up to which revision.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -30,7 +30,7 @@ pub(crate) fn snapshot(revision: u64, topics: &[(i64, u64)]) -> Snapshot {
     )
 }
 
-/// `(revision, id, shown)`: shown topics carry that revision; id 0 stands for a truncate.
+/// Makes changes from `(revision, id, shown)`: shown topics have that revision; id 0 is a truncate.
 pub(crate) fn changes(rows: &[(u64, i64, bool)]) -> BoardChanges {
     let mut changes = BoardChanges::default();
     for &(revision, id, shown) in rows {
@@ -52,7 +52,7 @@ pub(crate) fn changes(rows: &[(u64, i64, bool)]) -> BoardChanges {
     changes
 }
 
-/// `(revision, id, (revision now, shown now))`: rows of the log with the state of a later reading.
+/// Makes changes from `(revision, id, (revision now, shown now))`: rows of the log, with topics as of a later read.
 pub(crate) fn changes_as_of(rows: &[(u64, i64, (u64, bool))]) -> BoardChanges {
     let mut changes = BoardChanges::default();
     for &(revision, id, (now, shown)) in rows {

@@ -1,12 +1,12 @@
-//! Whether a database still holds the history that was read from it.
+//! Detects that a database no longer holds the history that was read from it.
 //!
-//! Revisions alone cannot say: a restored database draws the same numbers again, for other changes.
-//! So the last change that was read is remembered as it stood in the log, and every reading checks
-//! that it still stands there.
+//! Revisions alone do not show it: a restored database draws the same numbers again, for other
+//! changes. So the last change that was read is remembered as it was in the log, and every reading
+//! checks that it is still there.
 
 use crate::{Epoch, Revision};
 
-/// A row of the change log, as it stood there: a witness that the log is the one that was read.
+/// A row of the change log, as it was read: a witness that the log is still the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRow {
     /// The number of the commit in the order of commits.
@@ -52,7 +52,7 @@ pub enum Witness {
     Present,
     /// Trimmed: the log reaches back to a later revision only.
     Trimmed,
-    /// Gone, or another change stands in its place.
+    /// Gone, or replaced by another change.
     Gone,
 }
 
@@ -96,7 +96,7 @@ pub enum Restored {
     Epoch,
     /// The last change that was read is not there as it was read.
     Change,
-    /// The counter of revisions stands behind the log.
+    /// The counter of revisions is behind the log.
     Counter,
 }
 
@@ -107,8 +107,8 @@ impl Restored {
         match self {
             Self::Mark => "it is another database than its mark says",
             Self::Epoch => "its epoch does not follow on the last one",
-            Self::Change => "the last change that was read is not there any more",
-            Self::Counter => "its counter of revisions stands behind its log",
+            Self::Change => "the last change that was read is missing",
+            Self::Counter => "its counter of revisions is behind its log",
         }
     }
 }

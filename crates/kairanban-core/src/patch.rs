@@ -115,8 +115,8 @@ impl Snapshot {
             .drain(..topics.len().saturating_sub(topics_max))
             .map(|topic| topic.id)
             .collect::<Vec<_>>();
-        // Below a full list there may be topics that are not archived yet: they come before any that
-        // would stand below where the list began.
+        // Older than a full list there may be topics that are not archived yet. They take their places
+        // before any topic that is older than the first one was.
         let began = self.topics().first().map(|topic| topic.id);
         if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
             return Applied::Reload;

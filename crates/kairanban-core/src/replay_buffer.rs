@@ -92,7 +92,7 @@ impl ReplayBuffer {
                 self.floor = self.floor.max(forgotten);
             }
         }
-        // A board whose few topics change for ever would otherwise never forget a gap.
+        // The gaps of a board whose few topics change again and again would otherwise never be dropped.
         while self
             .gaps
             .front()

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Delivery, ReaderPosition, Staleness, Step};
 use crate::{BoardEvent, BoardState, Cursor, Lagged, ResetReason};
 
-/// The positions that a reader has been brought to on several boards, and the one cursor that stands for all of them.
+/// The positions that a reader has been brought to on several boards, and the one cursor for all of them.
 #[derive(Debug)]
 pub struct MultiBoardPosition {
     boards: Vec<PositionOnBoard>,

@@ -180,7 +180,7 @@ fn a_new_epoch_resets_all_boards_once() {
     let (mut reader, state) = (both("e-5", "e-4"), BoardState::default());
     for (at, epoch, expected, advances) in [
         (1, "f-3", "check, list f-3 after reset epoch", false),
-        // The cursor stands for both boards, so it waits for both.
+        // The cursor is for both boards, so it waits for both.
         (0, "f-2", "check, list f-2", true),
         (0, "f-2", "check, nothing", false),
     ] {

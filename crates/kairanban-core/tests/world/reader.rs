@@ -95,7 +95,7 @@ impl State {
             return;
         }
         if patch.from.get() > at {
-            self.reader.fault = Some("a patch from later than the reader stands");
+            self.reader.fault = Some("a patch from later than the reader's revision");
         }
         apply(&mut self.reader.list, &patch.ops);
         self.complete(patch.to.revision.get());
