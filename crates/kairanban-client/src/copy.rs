@@ -6,7 +6,7 @@ use kairanban_core::Digest;
 
 use crate::{
     ClientError,
-    wire::{Op, PatchEvent, SnapshotEvent, Topic},
+    wire::{ListOp, ListedTopic, PatchEvent, SnapshotEvent},
 };
 
 /// The live list of a board, as of the last event that the client received.
@@ -14,12 +14,12 @@ use crate::{
 pub struct BoardCopy {
     cursor: Option<String>,
     revision: u64,
-    topics: BTreeMap<i64, Topic>,
+    topics: BTreeMap<i64, ListedTopic>,
 }
 
 impl BoardCopy {
     /// Returns the topics in the order of their ids.
-    pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Topic> {
+    pub fn topics(&self) -> impl DoubleEndedIterator<Item = &ListedTopic> {
         self.topics.values()
     }
 
@@ -72,7 +72,7 @@ impl BoardCopy {
         &mut self,
         patch: PatchEvent,
         cursor: Option<String>,
-    ) -> Result<Option<Vec<Op>>, ClientError> {
+    ) -> Result<Option<Vec<ListOp>>, ClientError> {
         if patch.revision <= self.revision {
             return Ok(None);
         }
@@ -84,8 +84,8 @@ impl BoardCopy {
         }
         for op in &patch.ops {
             match op {
-                Op::Set { topic } => drop(self.topics.insert(topic.id, topic.clone())),
-                Op::Delete { id, .. } => drop(self.topics.remove(id)),
+                ListOp::Set { topic } => drop(self.topics.insert(topic.id, topic.clone())),
+                ListOp::Delete { id, .. } => drop(self.topics.remove(id)),
             }
         }
         self.complete(patch.revision, cursor, &patch.digest)?;

@@ -8,7 +8,7 @@ use russe::Message;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BoardCopy, Client, ClientError, Op,
+    BoardCopy, Client, ClientError, ListOp,
     reconnecting_stream::{ReconnectingStream, StreamEvent},
     wire::{BoardField, CursorEvent, PatchEvent, ReasonEvent, SnapshotEvent, StaleEvent},
 };
@@ -19,7 +19,7 @@ pub enum News {
     /// The whole list was received; see [`Follow::copy`].
     List,
     /// The list changed by these steps.
-    Changed(Vec<Op>),
+    Changed(Vec<ListOp>),
     /// The server has not been able to read its database since then: the list may be out of date.
     Stale(DateTime<Utc>),
     /// The server can read its database again.

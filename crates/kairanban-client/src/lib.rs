@@ -19,7 +19,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 pub use copy::BoardCopy;
 pub use error::ClientError;
 pub use follow::{Follow, FollowMany, News};
-pub use wire::{Op, Topic};
+pub use wire::{ListOp, ListedTopic};
 
 /// The longest wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use kairanban_core::BoardName;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use crate::{Client, ClientError, Topic, refusal};
+use crate::{Client, ClientError, ListedTopic, refusal};
 
 /// The number of tries while it is not known whether the post was written.
 const TRIES: u32 = 5;
@@ -34,7 +34,7 @@ impl Client {
         board: &BoardName,
         comment: &str,
         author: &str,
-    ) -> Result<Topic, ClientError> {
+    ) -> Result<ListedTopic, ClientError> {
         let key: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(24)
             .collect();
@@ -58,7 +58,7 @@ impl Client {
         comment: &str,
         author: &str,
         key: &str,
-    ) -> Result<Topic, ClientError> {
+    ) -> Result<ListedTopic, ClientError> {
         let request = self
             .http
             .post(self.url(&format!("/api/v1/boards/{board}/topics")));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A notice on a board.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Topic {
+pub struct ListedTopic {
     /// The topic's id, which is never used again.
     pub id: i64,
     /// The text of the topic.
@@ -26,11 +26,11 @@ pub struct Topic {
 /// One step of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
-pub enum Op {
+pub enum ListOp {
     /// Insert the topic by id, or replace it.
     Set {
         /// The topic as it is now.
-        topic: Topic,
+        topic: ListedTopic,
     },
     /// Remove the topic, if the list has it.
     Delete {
@@ -46,7 +46,7 @@ pub enum Op {
 pub(crate) struct SnapshotEvent {
     pub(crate) revision: u64,
     pub(crate) digest: String,
-    pub(crate) topics: Vec<Topic>,
+    pub(crate) topics: Vec<ListedTopic>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,7 +54,7 @@ pub(crate) struct PatchEvent {
     pub(crate) from: u64,
     pub(crate) revision: u64,
     pub(crate) digest: String,
-    pub(crate) ops: Vec<Op>,
+    pub(crate) ops: Vec<ListOp>,
 }
 
 /// The board of an event on a stream of several boards; `None` if the event is about all of them.

@@ -2,7 +2,7 @@
 
 mod script;
 
-use kairanban_client::{ClientError, Follow, FollowMany, News, Op, Topic};
+use kairanban_client::{ClientError, Follow, FollowMany, ListOp, ListedTopic, News};
 use kairanban_core::BoardName;
 use script::{PATIENCE, ScriptedServer, board, digest, header, patch, snapshot, stream, topic};
 use tokio::time::timeout;
@@ -71,7 +71,7 @@ async fn skips_comments_unknown_events_and_old_patches() {
         panic!("a change")
     };
     assert!(
-        matches!(&ops[..], [Op::Set { topic }] if topic.id == 3),
+        matches!(&ops[..], [ListOp::Set { topic }] if topic.id == 3),
         "{ops:?}"
     );
 }
@@ -276,7 +276,7 @@ async fn a_reset_is_for_its_board_and_one_without_a_board_for_all() {
 }
 
 /// Posts `hello`, and returns what the client reports.
-async fn post(server: &ScriptedServer) -> Result<Topic, ClientError> {
+async fn post(server: &ScriptedServer) -> Result<ListedTopic, ClientError> {
     let (client, board) = (server.client(), board("main"));
     timeout(PATIENCE, client.post(&board, "hello", ""))
         .await

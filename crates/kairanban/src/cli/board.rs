@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 
 use clap::Args;
-use kairanban_client::{BoardCopy, Client, ClientError, News, Op, Topic};
+use kairanban_client::{BoardCopy, Client, ClientError, ListOp, ListedTopic, News};
 use kairanban_core::BoardName;
 
 use crate::exit::ExitError;
@@ -142,7 +142,7 @@ fn without_controls(text: &str) -> String {
         .collect()
 }
 
-fn line(sign: char, topic: &Topic) -> String {
+fn line(sign: char, topic: &ListedTopic) -> String {
     let author = if topic.author.is_empty() {
         String::new()
     } else {
@@ -163,8 +163,8 @@ fn text(news: &News, copy: &BoardCopy) -> String {
         News::Changed(ops) => ops
             .iter()
             .map(|op| match op {
-                Op::Set { topic } => line('+', topic),
-                Op::Delete { id, .. } => format!("- {id}\n"),
+                ListOp::Set { topic } => line('+', topic),
+                ListOp::Delete { id, .. } => format!("- {id}\n"),
             })
             .collect(),
         News::Stale(since) => format!("! the server's database is away since {since}\n"),

@@ -46,10 +46,10 @@ pub struct TimeLimits {
 
 /// The clock of one connection. A clone is another handle to the same.
 #[derive(Clone, Debug)]
-pub struct RequestClock(Rc<Parts>);
+pub struct RequestClock(Rc<ClockState>);
 
 #[derive(Debug)]
-struct Parts {
+struct ClockState {
     limits: TimeLimits,
     phase: Cell<Phase>,
 }
@@ -92,7 +92,7 @@ impl RequestClock {
     /// The clock of a connection that has just been accepted.
     #[must_use]
     pub fn new(limits: TimeLimits) -> Self {
-        Self(Rc::new(Parts {
+        Self(Rc::new(ClockState {
             limits,
             phase: Cell::new(Phase::Head(Instant::now() + limits.head)),
         }))

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     bad_query, json, link_next, page_limit,
-    responses::{BadBody, Forbidden, Refusal},
+    responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
     error::{ApiError, Problem},
@@ -63,7 +63,8 @@ pub struct BoardDraft {
     deny_unknown_fields,
     expecting = "an object with `title`, `read` or `post`"
 )]
-pub struct BoardChange {
+#[schema(as = BoardChange)]
+pub struct BoardFields {
     #[schema(value_type = Option<BoardTitleSchema>)]
     title: Option<String>,
     #[schema(value_type = Option<ReadPolicySchema>)]
@@ -103,7 +104,7 @@ fn edit(
     summary = "Boards, by name",
     params(BoardsQuery),
     responses((status = 200, body = BoardsView<'_>, description = "Those that the caller may read, \
-        by name"), Refusal),
+        by name"), RefusalResponses),
     security((), ("token" = [])),
 )]
 pub async fn get_boards(
@@ -143,7 +144,7 @@ pub async fn get_boards(
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
     ),
-    responses((status = 200, body = BoardSummary<'_>, description = "The board"), Refusal),
+    responses((status = 200, body = BoardSummary<'_>, description = "The board"), RefusalResponses),
     security((), ("token" = [])),
 )]
 pub async fn get_board_info(
@@ -171,7 +172,7 @@ pub async fn get_board_info(
             headers(("Location" = String, description = "Its address"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "There is a board of this name"),
-        Refusal, Forbidden, BadBody,
+        RefusalResponses, Forbidden, BadBody,
     ),
     security(("token" = [])),
 )]
@@ -226,9 +227,9 @@ pub async fn post_board_info(
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
     ),
-    request_body = BoardChange,
+    request_body = BoardFields,
     responses((status = 200, body = BoardSummary<'_>, description = "As it stands \
-        now"), Refusal, Forbidden, BadBody),
+        now"), RefusalResponses, Forbidden, BadBody),
     security(("token" = [])),
 )]
 pub async fn patch_board_info(
@@ -239,7 +240,7 @@ pub async fn patch_board_info(
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let BoardChange { title, read, post } = body::json_object(&request, payload, &state).await?;
+    let BoardFields { title, read, post } = body::json_object(&request, payload, &state).await?;
     let edit = edit(title, read, post).map_err(ApiError::Invalid)?;
     let board = state.bulletin.update_board(&administrator, edit).await?;
     Ok(HttpResponse::Ok()
@@ -264,7 +265,7 @@ pub async fn patch_board_info(
         (status = 204, description = "Gone, and its streams are told"),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "It is the board at `/`"),
-        Refusal, Forbidden,
+        RefusalResponses, Forbidden,
     ),
     security(("token" = [])),
 )]

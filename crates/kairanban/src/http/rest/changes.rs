@@ -8,7 +8,7 @@ use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::Refusal};
+use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -70,7 +70,7 @@ impl ChangesQuery {
         (status = 410, body = Problem, content_type = "application/problem+json",
             description = "The log does not reach back that far, or the cursor is of another \
                 history"),
-        Refusal,
+        RefusalResponses,
     ),
     security((), ("token" = [])),
 )]

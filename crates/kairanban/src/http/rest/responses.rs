@@ -7,7 +7,7 @@ use crate::error::Problem;
 /// What any request may be refused with.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]
-pub enum Refusal {
+pub enum RefusalResponses {
     /// The request cannot be read; `path` says where.
     #[response(status = 400, content_type = "application/problem+json")]
     Unreadable(Problem),

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::{
     bad_query, link_next, page_limit,
-    responses::{Forbidden, Refusal},
+    responses::{Forbidden, RefusalResponses},
     unkept_json,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct AuditQuery {
     summary = "What administrators did",
     params(AuditQuery),
     responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the \
-        newest first"), Refusal, Forbidden),
+        newest first"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_audit(
@@ -84,7 +84,7 @@ pub async fn get_audit(
     tag = "server",
     summary = "What this node does now",
     responses((status = 200, body = Stats, description = "What this node does \
-        now"), Refusal, Forbidden),
+        now"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_stats(

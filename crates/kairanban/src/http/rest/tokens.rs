@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     bad_query, link_next, page_limit,
-    responses::{BadBody, Forbidden, Refusal},
+    responses::{BadBody, Forbidden, RefusalResponses},
     unkept_json,
 };
 use crate::{
@@ -109,7 +109,7 @@ pub struct TicketDraft {
     summary = "Tokens",
     params(TokensQuery),
     responses((status = 200, body = TokensView<'_>, description = "All of them, the oldest \
-        first"), Refusal, Forbidden),
+        first"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_tokens(
@@ -148,7 +148,7 @@ pub async fn get_tokens(
     responses(
         (status = 201, body = NewTokenView<'_>, description = "Made, and shown this \
             once", headers(("Location" = String, description = "Its address"))),
-        Refusal, Forbidden, BadBody,
+        RefusalResponses, Forbidden, BadBody,
     ),
     security(("token" = [])),
 )]
@@ -180,7 +180,7 @@ pub async fn post_token(
     summary = "One token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
     responses((status = 200, body = TokenView<'_>, description = "What is known of \
-        it"), Refusal, Forbidden),
+        it"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_token(
@@ -204,7 +204,7 @@ pub async fn get_token(
     summary = "End a token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
     responses((status = 204, description = "Ended, and the streams that it let \
-        in"), Refusal, Forbidden),
+        in"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn delete_token(
@@ -231,7 +231,7 @@ pub async fn delete_token(
     summary = "Make a ticket for one stream",
     request_body = TicketDraft,
     responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by \
-        `?ticket=`"), Refusal, Forbidden, BadBody),
+        `?ticket=`"), RefusalResponses, Forbidden, BadBody),
     security(("token" = [])),
 )]
 pub async fn post_ticket(

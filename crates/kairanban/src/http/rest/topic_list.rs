@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::Refusal};
+use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
     error::ApiError,
@@ -67,7 +67,7 @@ pub struct TopicsQuery {
                 only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the \
                     last"))),
         (status = 304, description = "Nothing is newer"),
-        Refusal,
+        RefusalResponses,
     ),
     security((), ("token" = [])),
 )]

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use kairanban_core::{BoardName, Topic, TopicId};
 
-use super::responses::{BadBody, Forbidden, Refusal};
+use super::responses::{BadBody, Forbidden, RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
     http::{
@@ -40,7 +40,7 @@ use crate::{
         (status = 200, body = TopicView<'_>, description = "The topic, archived or not",
             headers(("ETag" = String, description = "Its place in history"))),
         (status = 304, description = "Nothing is newer"),
-        Refusal,
+        RefusalResponses,
     ),
     security((), ("token" = [])),
 )]
@@ -93,7 +93,7 @@ pub async fn get_topic(
             headers(("ETag" = String, description = "Its place in history"))),
         (status = 412, body = Problem, content_type = "application/problem+json",
             description = "It was changed meanwhile"),
-        Refusal, Forbidden, BadBody,
+        RefusalResponses, Forbidden, BadBody,
     ),
     security(("token" = [])),
 )]
@@ -135,7 +135,7 @@ pub async fn patch_topic(
         (status = 204, description = "Gone, but for `restore`"),
         (status = 412, body = Problem, content_type = "application/problem+json",
             description = "It was changed meanwhile"),
-        Refusal, Forbidden,
+        RefusalResponses, Forbidden,
     ),
     security(("token" = [])),
 )]
@@ -172,7 +172,7 @@ pub async fn delete_topic(
             headers(("ETag" = String, description = "Its place in history"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "It is there"),
-        Refusal, Forbidden,
+        RefusalResponses, Forbidden,
     ),
     security(("token" = [])),
 )]
@@ -221,7 +221,7 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
         (status = 201, body = TopicView<'_>, description = "Posted",
             headers(("Location" = String, description = "Its address"),
                 ("ETag" = String, description = "Its place in history"))),
-        Refusal, Forbidden, BadBody,
+        RefusalResponses, Forbidden, BadBody,
     ),
     security((), ("token" = [])),
 )]

@@ -12,13 +12,7 @@ pub const LONG_FILES: Known = &[];
 pub const CYCLES: Known = &[];
 
 /// Names of several types, with how many.
-pub const REPEATED_TYPES: Known = &[
-    ("BoardChange", 2),
-    ("Op", 2),
-    ("Parts", 2),
-    ("Refusal", 2),
-    ("Topic", 2),
-];
+pub const REPEATED_TYPES: Known = &[];
 
 /// Figures that are over their limits.
 pub const FIGURES: Known = &[];
