@@ -17,7 +17,7 @@ pub struct TextPattern {
 }
 
 impl TextPattern {
-    /// Describes a text that matches an expression and has so many characters.
+    /// Describes a text that matches an expression and has a number of characters.
     pub(crate) fn new(regex: &str, chars: RangeInclusive<usize>) -> Self {
         Self {
             regex: regex.to_owned(),

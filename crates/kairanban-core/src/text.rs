@@ -1,5 +1,5 @@
-//! Text: which characters a text may hold, and how it is found again. Characters are judged by the properties that Unicode gives
-//! them, so that a later version of Unicode needs no list of ours.
+//! Text: which characters a text may hold, and how it is found again. Characters are judged by their
+//! Unicode properties, so that a later version of Unicode needs no list of ours.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
@@ -108,7 +108,7 @@ pub struct SearchText {
 }
 
 impl SearchText {
-    /// Takes what somebody typed.
+    /// Prepares a text as a reader typed it.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Who asks, and what they may do.
 //!
 //! Every read of the bulletin takes a [`Caller`]; what only an administrator may do takes the proof
-//! of one, and nobody but this file can make it: a handler that forgets to ask does not compile, and
+//! of one, and only this file can make it: a handler that forgets to ask does not compile, and
 //! one that asked for another board changes that one.
 
 mod active_tokens;
@@ -24,7 +24,7 @@ pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
 pub use finder::TokenFinder;
 
-/// Whoever asks: anybody, or the holder of a token. The token is followed while the caller lives, so
+/// The client that asks: anybody, or the holder of a token. The token is followed while the caller lives, so
 /// that what it allows is always what it allows now.
 #[derive(Clone, Debug, Default)]
 pub struct Caller(Option<Box<Grant>>);
@@ -38,7 +38,7 @@ struct Grant {
 }
 
 impl Caller {
-    /// What the caller's token allows on a board now; `None` if there is none, or it is for another one.
+    /// What the caller's token allows on a board now; `None` without a token, or if it is for another board.
     #[must_use]
     pub fn right(&self, board: &BoardName) -> Option<Scope> {
         let grant = self.0.as_ref()?;
@@ -67,7 +67,7 @@ impl Caller {
         }
     }
 
-    /// Whether somebody came in by the same ticket later.
+    /// Whether another stream came in by the same ticket later.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         let ticket = self.0.as_ref().and_then(|grant| grant.ticket.as_ref());
@@ -130,7 +130,7 @@ impl Caller {
     }
 }
 
-/// Proof that somebody showed a token that allows administering all boards.
+/// Proof that the client showed a token that allows administering all boards.
 #[derive(Debug)]
 pub struct Administrator(Actor);
 
@@ -142,7 +142,7 @@ impl Administrator {
     }
 }
 
-/// Proof that somebody showed a token that allows administering this board.
+/// Proof that the client showed a token that allows administering this board.
 #[derive(Debug)]
 pub struct BoardAdministrator {
     board: BoardName,
@@ -163,14 +163,14 @@ impl BoardAdministrator {
     }
 }
 
-/// Why somebody may not.
+/// Why a client is not let in.
 #[derive(Debug)]
 pub enum Denied {
-    /// There is no token, or it is none of ours, or it is no longer good.
+    /// The token is missing, unknown or no longer good.
     Unknown,
     /// The token is good, but not for this.
     Forbidden,
-    /// Nobody can tell now.
+    /// The database is away, so that it is not known.
     Failed(StoreError),
 }
 
@@ -218,7 +218,7 @@ impl Authenticator {
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
-    /// Lets in whoever shows a ticket for a board. A stream that an earlier use of it opened ends.
+    /// Lets in a client that shows a ticket for a board. A stream that an earlier use of it opened ends.
     ///
     /// # Errors
     /// If it is no good ticket, or its token is no longer good.
@@ -272,7 +272,7 @@ impl Authenticator {
         }
     }
 
-    /// Finds out whether whoever shows `secret` may administer all boards.
+    /// Checks that the holder of `secret` may administer all boards.
     ///
     /// # Errors
     /// If not.
@@ -281,7 +281,7 @@ impl Authenticator {
         Ok(Administrator(actor(token)))
     }
 
-    /// Finds out whether whoever shows `secret` may administer `board`.
+    /// Checks that the holder of `secret` may administer `board`.
     ///
     /// # Errors
     /// If not.

@@ -1,5 +1,5 @@
-//! The tokens and tickets that are in use on this node, so that a change of one reaches whoever
-//! came in by it. The follower tells of changes; one reading of the database serves all.
+//! The tokens and tickets that are in use on this node, so that a change of one reaches the
+//! streams that came in by it. The follower reports changes; one reading of the database serves all.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -29,11 +29,11 @@ struct Held {
     over_max: usize,
     /// By themselves: the stream that each ticket holds open.
     tickets: DashMap<String, CancellationToken>,
-    /// How often the tokens began to be read anew.
+    /// How often the tokens began to be read again.
     looks: AtomicU64,
 }
 
-/// The place of the one stream that a ticket lets in. Dropping it gives the place back.
+/// The place of the one stream that a ticket lets in. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct TicketLease {
     held: Arc<Held>,
@@ -51,7 +51,7 @@ impl ActiveTokens {
         }))
     }
 
-    /// How often the tokens began to be read anew. Whoever finds a token in the database compares
+    /// How often the tokens began to be read again. A caller that finds a token in the database compares
     /// this from before with this after [`follow`](Self::follow): only if they are the same, no change
     /// can have been missed.
     pub(super) fn looks(&self) -> u64 {
@@ -286,7 +286,11 @@ mod tests {
         held.finish_refresh(&asked, &[]);
         assert!(followed.borrow_and_update().is_none(), "gone");
         drop(followed);
-        assert_eq!(held.begin_refresh(), [] as [i64; 0], "nobody holds it");
+        assert_eq!(
+            held.begin_refresh(),
+            [] as [i64; 0],
+            "not followed any more"
+        );
         assert_eq!(held.looks(), 2);
     }
 

@@ -42,7 +42,7 @@ impl TokenFinder {
         (Self { store, queue }, Inquiries(inquiries))
     }
 
-    /// The token that somebody shows, good or not, as it is in the database now.
+    /// Finds the token of a secret, good or not, as it is in the database now.
     ///
     /// # Errors
     /// If the database is away.
@@ -60,7 +60,7 @@ impl TokenFinder {
     }
 }
 
-/// Answers until told to stop.
+/// Answers lookups until the server stops.
 pub async fn run(store: &Store, inquiries: &mut Inquiries, stop: &CancellationToken) {
     let mut batch = Vec::new();
     loop {

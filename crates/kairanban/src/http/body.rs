@@ -18,7 +18,7 @@ use crate::{
     state::AppState,
 };
 
-/// A topic as somebody sent it, not checked yet.
+/// A topic as a client sent it, not checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(
     deny_unknown_fields,
@@ -44,7 +44,7 @@ impl Draft {
     }
 }
 
-/// What somebody wants to change in a topic, not checked yet.
+/// What a client wants to change in a topic, not checked yet.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(
     deny_unknown_fields,
@@ -180,11 +180,11 @@ async fn read(
     state: &AppState,
 ) -> Result<Bytes, ApiError> {
     let bytes_max = state.body_bytes_max;
-    let told = request
+    let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|told| told > bytes_max as u64) {
+    if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(ApiError::TooLarge { bytes_max });
     }
     match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
@@ -209,7 +209,7 @@ fn unreadable(detail: &str) -> ApiError {
     }
 }
 
-/// Unknown fields are ignored: a form may carry a token of somebody's framework.
+/// Unknown fields are ignored: a form may carry a token of its framework.
 fn form(body: &[u8]) -> Result<Draft, ApiError> {
     let (mut comment, mut author) = (None, None);
     for pair in body
@@ -261,7 +261,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
 /// Reads a JSON object, strictly.
 ///
 /// # Errors
-/// 400 with the path if it cannot be read, 422 if it has a key that nobody knows.
+/// 400 with the path if it cannot be read, 422 if it has an unknown key.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {

@@ -115,7 +115,7 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
 }
 
 /// The token in `Authorization: Bearer …`. Never in the address: that stands in logs. Other schemes
-/// are for somebody on the way, as a proxy that asks for a password.
+/// are for a hop on the way, as a proxy that asks for a password.
 fn bearer(request: &HttpRequest) -> Result<Option<&str>, Denied> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(only) = headers.next() else {
@@ -158,8 +158,8 @@ mod tests {
             some(" abc"),
             "and that is no token"
         );
-        for nobody in [&[][..], &["abc"], &["Basic abc"]] {
-            assert_eq!(token(nobody), Ok(None), "{nobody:?}");
+        for headers in [&[][..], &["abc"], &["Basic abc"]] {
+            assert_eq!(token(headers), Ok(None), "{headers:?}");
         }
         assert_eq!(token(&["Bearer a", "Bearer a"]), Err(()));
     }

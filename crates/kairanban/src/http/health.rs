@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web::Data};
 
 use crate::{readiness::Status, state::AppState};
 
-/// `GET /livez`: it does, or nobody would answer.
+/// `GET /livez`: the process lives if it answers.
 pub async fn get_livez() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")

@@ -40,7 +40,7 @@ pub async fn get_board(
     get(&request, &state, &board_name(&board)?).await
 }
 
-/// `GET /b/{board}/feed.xml`: the board in Atom, for whoever comes by now and then.
+/// `GET /b/{board}/feed.xml`: the board in Atom, for feed readers.
 ///
 /// # Errors
 /// As [`get_board`].

@@ -52,7 +52,7 @@ fn text(problem: &Problem) -> String {
     format!("{} {}: {}\n", problem.status, problem.title, problem.detail)
 }
 
-/// The answer at an address that is none.
+/// Answers 404 at an address that does not exist.
 pub async fn no_such_page() -> Result<HttpResponse, ApiError> {
     Err(ApiError::NotFound(
         "there is nothing at this address".to_owned(),

@@ -156,7 +156,7 @@ impl Socket {
         let _ = self.session.close(reason).await;
     }
 
-    /// Tells what happens and answers what is asked, one after the other, until either side ends.
+    /// Sends updates and answers messages, one after the other, until either side ends.
     async fn talk(&mut self) -> SocketEnd {
         let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + self.heartbeat);
         let mut asked: Option<Answer> = None;

@@ -149,7 +149,7 @@ impl StreamQuery {
         Ok(encoder)
     }
 
-    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser that was told to forget its
+    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser that has to forget its
     /// cursor sends none. What stands for the header may be anything that a client was once sent, and is answered by `reset`;
     /// `since` is typed by people.
     ///

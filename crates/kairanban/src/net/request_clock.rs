@@ -226,7 +226,7 @@ impl<F: Future, P> Future for Limited<F, P> {
     }
 }
 
-/// Tells the connection's clock how far each request is. It must see a request before all else, and its answer after all else.
+/// Notifies the connection's clock of how far each request is. It must see a request before all else, and its answer after all else.
 ///
 /// # Errors
 /// Those of the application.
@@ -275,7 +275,7 @@ impl Drop for Answering {
     }
 }
 
-/// A request's body; tells the clock when it is complete.
+/// A request's body; notifies the clock when it is complete.
 struct TimedBody {
     payload: Payload,
     clock: RequestClock,
@@ -294,7 +294,7 @@ impl Stream for TimedBody {
 }
 
 pin_project! {
-    /// An answer's body; tells the clock when it is complete.
+    /// An answer's body; notifies the clock when it is complete.
     pub struct TimedAnswer<B> {
         #[pin]
         body: B,

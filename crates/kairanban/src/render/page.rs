@@ -144,7 +144,7 @@ impl Pages {
     /// Reads the templates.
     ///
     /// # Errors
-    /// If one of them is none; a test holds that they are.
+    /// If one of them is invalid; a test holds that they are valid.
     pub fn new() -> Result<Self, Error> {
         let mut templates = Environment::new();
         templates.set_syntax(

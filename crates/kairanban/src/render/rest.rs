@@ -39,7 +39,7 @@ pub struct BoardSummary<'a> {
     /// Who may read it: everybody (`open`), or who shows a token for it (`token`).
     #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
-    /// Who may post on it: everybody who may read it, who shows a token for it, or nobody (`closed`).
+    /// Who may post on it: everybody who may read it, who shows a token for it, or no client (`closed`).
     #[schema(value_type = PostPolicySchema)]
     post: &'static str,
     /// That of its newest change.
@@ -108,7 +108,7 @@ pub struct TokenView<'a> {
     /// When it ends by itself.
     #[serde(serialize_with = "maybe_rfc3339")]
     expires_at: Option<DateTime<Utc>>,
-    /// When somebody ended it.
+    /// When it was revoked.
     #[serde(serialize_with = "maybe_rfc3339")]
     revoked_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
@@ -271,7 +271,7 @@ pub struct Stats {
     pub streams: usize,
     /// How many there may be.
     pub streams_max: usize,
-    /// Boards that somebody watches or asked for lately.
+    /// Boards in memory: watched, or read lately.
     pub boards_in_memory: usize,
     /// The history that is followed.
     pub epoch: String,

@@ -73,7 +73,7 @@ pub struct BoardFields {
     post: Option<String>,
 }
 
-/// Checks what is to be true of a board; gives every fault.
+/// Checks the fields of a board; returns every fault.
 fn edit(
     title: Option<String>,
     read: Option<String>,
@@ -249,7 +249,7 @@ pub async fn patch_board_info(
 }
 
 /// `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
-/// streams are told `bye`.
+/// streams receive `bye`.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board, or it is the one at `/`.
@@ -262,7 +262,7 @@ pub async fn patch_board_info(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
     ),
     responses(
-        (status = 204, description = "Gone, and its streams are told"),
+        (status = 204, description = "Deleted; its streams receive `bye`"),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "It is the board at `/`"),
         RefusalResponses, Forbidden,

@@ -30,7 +30,7 @@ pub struct AuditQuery {
     /// Entries older than this one.
     #[param(minimum = 1)]
     before: Option<i64>,
-    /// So many at most.
+    /// Number of entries, at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }

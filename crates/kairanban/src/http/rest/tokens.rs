@@ -220,7 +220,7 @@ pub async fn delete_token(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /api/v1/tickets`, for whoever has a token that may read the board.
+/// `POST /api/v1/tickets`, for the holder of a token that may read the board.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board.

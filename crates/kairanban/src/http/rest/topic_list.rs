@@ -32,7 +32,7 @@ pub struct TopicsQuery {
     /// Topics older than this one.
     #[param(minimum = 1)]
     before: Option<i64>,
-    /// So many at most.
+    /// Number of topics, at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// With this text in their comment, whatever its case, width or normal form. At most 200 characters.
