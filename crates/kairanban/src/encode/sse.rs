@@ -23,9 +23,9 @@ pub(super) fn retry(wait: Duration) -> Bytes {
     Bytes::from(format!("retry: {}\n", wait.as_millis()))
 }
 
-/// Encodes a comment, which keeps a stream open and is not shown to scripts. No blank line ends it, for the same reason.
+/// Encodes a comment, which keeps a stream open and is not shown to scripts.
 pub(super) const fn comment() -> Bytes {
-    Bytes::from_static(b":\n")
+    Bytes::from_static(b":\n\n")
 }
 
 fn encoded(name: Option<&'static str>, id: Option<String>, data: String) -> Bytes {
