@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use ipnet::IpNet;
 
-use crate::{config::Limits, error::ApiError};
+use crate::{config::Limits, error::ApiError, net::forwarded};
 
 /// The address that limits count by: an IPv4 address, or the /64 of an IPv6 one, since a household
 /// has all of those.
@@ -21,7 +21,7 @@ use crate::{config::Limits, error::ApiError};
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// Returns the peer, or, if that is a trusted proxy, the last address in `X-Forwarded-For` that is not.
+    /// Returns the peer, or, if that is a trusted proxy, the last address that proxies forwarded and that is not.
     #[must_use]
     pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<Self> {
         request
@@ -30,19 +30,7 @@ impl ClientAddress {
     }
 
     fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        if !is_in(trusted, peer) {
-            return Self::bucket(peer);
-        }
-        let lines: Vec<_> = headers.get_all("x-forwarded-for").collect();
-        let mut hops = lines
-            .iter()
-            .rev()
-            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
-            .map(parse_hop);
-        // An entry that cannot be parsed was not written by a trusted proxy: the entries before it are ignored, and the peer
-        // counts.
-        let client = hops.find(|hop| !hop.is_some_and(|hop| is_in(trusted, hop)));
-        Self::bucket(client.flatten().unwrap_or(peer))
+        Self::bucket(forwarded::client(peer, headers, trusted))
     }
 
     fn bucket(address: IpAddr) -> Self {
@@ -51,16 +39,6 @@ impl ClientAddress {
             address => address,
         })
     }
-}
-
-/// Parses an entry of `X-Forwarded-For`.
-fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
-    std::str::from_utf8(hop).ok()?.trim().parse().ok()
-}
-
-fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Limits how often a client may do something.

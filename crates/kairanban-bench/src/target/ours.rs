@@ -62,6 +62,8 @@ impl Kairanban {
             .env("KAIRANBAN_LIMITS__CONNECTIONS_PER_CLIENT_MAX", "18000")
             .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_PER_S", "1000000")
             .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000")
+            .env("KAIRANBAN_LIMITS__READS_PER_CLIENT_PER_S", "1000000")
+            .env("KAIRANBAN_LIMITS__READS_PER_CLIENT_BURST", "1000000")
             // The server refuses variables that it does not know.
             .env_remove("KAIRANBAN_BENCH_PYTHON")
             .env("RUST_LOG", "warn")

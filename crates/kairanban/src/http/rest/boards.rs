@@ -98,7 +98,7 @@ fn edit(
 /// # Errors
 /// If the query cannot be read, or the database is away.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/boards",
     tag = "boards",
     summary = "Boards, by name",
@@ -137,7 +137,7 @@ pub async fn get_boards(
 /// # Errors
 /// If there is no such board, or the database is away.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/boards/{board}",
     tag = "boards",
     summary = "One board",

@@ -56,7 +56,7 @@ impl ChangesQuery {
 /// # Errors
 /// If there is no such board, the query cannot be read, or the log does not reach back that far.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
     summary = "What happened, without text",

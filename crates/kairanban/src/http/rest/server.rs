@@ -40,7 +40,7 @@ pub struct AuditQuery {
 /// # Errors
 /// Without a token for it; if the query cannot be read.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/audit",
     tag = "server",
     summary = "What administrators did",
@@ -79,7 +79,7 @@ pub async fn get_audit(
 /// # Errors
 /// Without a token for it.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/stats",
     tag = "server",
     summary = "What this node does now",

@@ -103,7 +103,7 @@ pub struct TicketDraft {
 /// # Errors
 /// Without a token for it; if the query cannot be read.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/tokens",
     tag = "tokens",
     summary = "Tokens",
@@ -174,7 +174,7 @@ pub async fn post_token(
 /// # Errors
 /// Without a token for it; if there is no such token.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/tokens/{id}",
     tag = "tokens",
     summary = "One token",

@@ -49,7 +49,7 @@ pub struct TopicsQuery {
 /// # Errors
 /// If there is no such board, it cannot be read, or the query cannot.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/boards/{board}/topics",
     tag = "topics",
     summary = "The live list, or a page of all topics",

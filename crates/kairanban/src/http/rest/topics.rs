@@ -27,7 +27,7 @@ use crate::{
 /// # Errors
 /// If there is no such board or topic, or the database is away.
 #[utoipa::path(
-    method(get, head),
+    get,
     path = "/api/v1/boards/{board}/topics/{id}",
     tag = "topics",
     summary = "One topic",
