@@ -17,6 +17,7 @@ mod error;
 mod exit;
 mod failpoint;
 mod follower;
+mod forwarded;
 mod high_water;
 mod housekeeping;
 mod http;

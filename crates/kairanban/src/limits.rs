@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use ipnet::IpNet;
 
-use crate::{config::Limits, error::ApiError, net::forwarded};
+use crate::{config::Limits, error::ApiError, forwarded};
 
 /// The address that limits count by: an IPv4 address, or the /64 of an IPv6 one, since a household
 /// has all of those.
@@ -214,7 +214,7 @@ impl ConnectionGate {
     #[must_use]
     pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
         self.gate.enter(
-            peer.filter(|peer| !is_in(&self.trusted, *peer))
+            peer.filter(|peer| !forwarded::is_in(&self.trusted, *peer))
                 .map(ClientAddress::bucket),
         )
     }

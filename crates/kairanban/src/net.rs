@@ -1,6 +1,5 @@
 //! Connections: accepting them, how long they may take, and taking their sockets from actix.
 
-pub mod forwarded;
 pub mod hijack;
 pub mod listener;
 pub mod request_clock;

@@ -44,7 +44,12 @@ fn each_operation_has_a_name_of_its_own() {
         .expect("paths")
         .values()
         .flat_map(|operations| operations.as_object().expect("operations").values())
-        .map(|operation| operation["operationId"].as_str().expect("a name").to_owned())
+        .map(|operation| {
+            operation["operationId"]
+                .as_str()
+                .expect("a name")
+                .to_owned()
+        })
         .collect();
     let count = names.len();
     names.sort();

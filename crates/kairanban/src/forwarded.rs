@@ -97,7 +97,8 @@ fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Returns whether an address is in one of the networks.
-fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+#[must_use]
+pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
 }
