@@ -102,7 +102,7 @@ impl Case {
             .unwrap_or_default();
         let mut head = vec![
             format!("{} HTTP/1.1", self.send.as_deref().expect("send or raw")),
-            "Host: board.test".to_owned(),
+            "Host: localhost".to_owned(),
         ];
         head.extend(self.head.iter().cloned());
         head.extend([

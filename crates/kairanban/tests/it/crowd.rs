@@ -142,14 +142,14 @@ fn a_list_that_nobody_watches_is_read_once_a_time_of_the_cache() {
 fn who_waits_for_the_database_waits_in_line() {
     let node = Node::start(Database::postgres());
     let asked = held_up(&node, "topics, changes", 200, |_| {
-        "GET /api/v1/boards/main/changes HTTP/1.1\r\nHost: board.test".to_owned()
+        "GET /api/v1/boards/main/changes HTTP/1.1\r\nHost: localhost".to_owned()
     });
     asked.into_iter().for_each(answered_200);
 }
 
 /// Asks for a stream with the token number `n`.
 fn stream_with_token(n: usize) -> String {
-    format!("GET /b/main/stream HTTP/1.1\r\nHost: board.test\r\nAuthorization: Bearer secret{n}")
+    format!("GET /b/main/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret{n}")
 }
 
 #[test]
@@ -286,7 +286,7 @@ async fn comes_back(
         .await
         .expect("a connection");
     connection
-        .write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: board.test\r\n\r\n")
+        .write_all(b"GET /topic_stream/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .expect("sent");
     let (mut text, mut buffer, mut has_begun) = (String::new(), [0; 2_048], false);

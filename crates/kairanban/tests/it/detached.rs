@@ -118,7 +118,7 @@ fn http_1_0_is_served_without_chunks() {
     node.post("a");
     let mut socket = connect(node.address);
     socket
-        .write_all(b"GET /topic_stream/ HTTP/1.0\r\nHost: board.test\r\n\r\n")
+        .write_all(b"GET /topic_stream/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
         .expect("sent");
     let mut reader = BufReader::new(socket);
     let (status, head) = read_head(&mut reader);

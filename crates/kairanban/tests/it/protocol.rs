@@ -180,11 +180,9 @@ impl Said {
     }
 
     fn socket(node: &Node, path: &str, epoch: String) -> Self {
-        let (socket, _) = tungstenite::client(
-            format!("ws://board.test{path}"),
-            wire::connect(node.address),
-        )
-        .expect("a socket");
+        let (socket, _) =
+            tungstenite::client(format!("ws://localhost{path}"), wire::connect(node.address))
+                .expect("a socket");
         Self {
             input: Input::Frames(Box::new(socket)),
             text: String::new(),

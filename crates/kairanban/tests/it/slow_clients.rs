@@ -107,12 +107,12 @@ type Point = (String, String, &'static str);
 const HEADER: &str = "X-Padding: aaaaaaaa\r\n";
 const DATA: &str = "a";
 /// A whole request, which is answered before the client begins to drip.
-const FIRST: &str = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n";
+const FIRST: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// Returns every point of the life of a connection that sends this request.
 fn points(method: &str, path: &str) -> Vec<Point> {
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: board.test\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     let mut points = points_of_heads(&head);
     points.extend(points_of_bodies(&head));
     points.extend(points_of_chunked_bodies(&head));
@@ -217,7 +217,7 @@ fn no_point_of_a_connection_lets_it_drip_on() {
 #[test]
 fn a_web_socket_cannot_drip_on() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    let handshake = "GET /b/main/ws HTTP/1.1\r\nHost: board.test\r\nConnection: \
+    let handshake = "GET /b/main/ws HTTP/1.1\r\nHost: localhost\r\nConnection: \
         Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
         dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let frame = [handshake.as_bytes(), &[0x81, 0xfe, 0x7f, 0xff, 0, 0, 0, 0]].concat();
@@ -239,7 +239,7 @@ fn a_web_socket_cannot_drip_on() {
 #[test]
 fn slow_heads_and_slow_bodies_are_answered_with_408() {
     let node = Node::start_with(Database::sqlite(), &LIMITS);
-    let body = "POST / HTTP/1.1\r\nHost: board.test\r\nContent-Type: text/plain\r\nContent-Length: \
+    let body = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: \
         999\r\n\r\n";
     for (sent, answers) in [
         ("GET", 0),
@@ -329,7 +329,7 @@ fn a_thousand_that_drip_do_not_keep_others_out() {
     ]
     .concat();
     let node = Node::start_with(Database::sqlite(), &settings);
-    let first = "GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\nGET /";
+    let first = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /";
     let mut drippers: Vec<_> = (0..MANY)
         .map(|_| Dripper::new(node.address, String::new(), first.as_bytes(), "a"))
         .collect();

@@ -90,7 +90,7 @@ pub(crate) fn message(method: &str, path: &str, headers: &[(&str, &str)], body: 
         format!("Content-Length: {}\r\n", body.len())
     };
     [
-        format!("{method} {path} HTTP/1.1\r\nHost: board.test\r\n{headers}{length}\r\n").as_bytes(),
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n").as_bytes(),
         body,
     ]
     .concat()

@@ -204,7 +204,7 @@ impl OracleReader<'_> {
             .cursor
             .as_ref()
             .map_or(String::new(), |cursor| format!("?last_event_id={cursor}"));
-        let request = format!("ws://board.test/b/main/ws{place}")
+        let request = format!("ws://localhost/b/main/ws{place}")
             .into_client_request()
             .expect("a request");
         let Ok((mut socket, _)) = tungstenite::client(request, cut) else {

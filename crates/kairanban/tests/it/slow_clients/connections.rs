@@ -23,7 +23,7 @@ fn connect_from(source: &str, node: &Node) -> (TcpStream, String) {
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("set");
     // It may have been refused already.
-    let _ = connection.write_all(b"GET /livez HTTP/1.1\r\nHost: board.test\r\n\r\n");
+    let _ = connection.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut room = [0; 4_096];
     let count = connection.read(&mut room).unwrap_or(0);
     (
