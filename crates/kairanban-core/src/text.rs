@@ -6,13 +6,15 @@ use icu_normalizer::ComposingNormalizer;
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
-        BidiControl, DefaultIgnorableCodePoint, ExtendedPictographic, GeneralCategory,
+        BidiControl, DefaultIgnorableCodePoint, ExtendedPictographic, GeneralCategory, Ideographic,
         PatternWhiteSpace, PrependedConcatenationMark, WhiteSpace,
     },
 };
 
 /// Follows an emoji, and shows it as one.
 const EMOJI_STYLE: char = '\u{FE0F}';
+/// Makes a key of a digit.
+const KEYCAP: char = '\u{20E3}';
 /// Joins emoji to one.
 const JOINER: char = '\u{200D}';
 /// What the property of skin tones covers.
@@ -60,22 +62,32 @@ pub(crate) fn looks_empty(text: &str) -> bool {
 
 /// Returns whether a text holds an invisible character that does not belong to an emoji.
 pub(crate) fn hides_something(text: &str) -> bool {
-    let mut before = None;
-    text.chars().any(|c| {
-        let belongs = match c {
-            EMOJI_STYLE => before.is_some_and(is_emoji),
-            JOINER => before.is_some_and(|c| is_emoji(c) || c == EMOJI_STYLE),
-            _ => false,
-        };
-        before = Some(c);
-        !belongs && is_invisible(c)
-    })
+    let chars: Vec<char> = text.chars().collect();
+    (0..chars.len()).any(|at| is_invisible(chars[at]) && !belongs(&chars, at))
 }
 
-fn is_emoji(c: char) -> bool {
-    CodePointSetData::new::<ExtendedPictographic>().contains(c)
-        || SKIN_TONES.contains(&c)
-        || matches!(c, '0'..='9' | '#' | '*')
+/// Returns whether an invisible character is part of what stands before it: of an emoji, or of a variant of a kanji.
+fn belongs(chars: &[char], at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| chars[before]);
+    let (after, Some(before)) = (chars.get(at + 1), before) else {
+        return false;
+    };
+    let is_pictograph = |c: char| CodePointSetData::new::<ExtendedPictographic>().contains(c);
+    match chars[at] {
+        EMOJI_STYLE => {
+            is_pictograph(before)
+                || (matches!(before, '0'..='9' | '#' | '*') && after == Some(&KEYCAP))
+        }
+        JOINER => {
+            let is_joined =
+                is_pictograph(before) || before == EMOJI_STYLE || SKIN_TONES.contains(&before);
+            is_joined && after.is_some_and(|c| is_pictograph(*c))
+        }
+        '\u{FE00}'..='\u{FE02}' | '\u{E0100}'..='\u{E01EF}' => {
+            CodePointSetData::new::<Ideographic>().contains(before)
+        }
+        _ => false,
+    }
 }
 
 /// Folds a text for search: texts that differ by case, width, normal form or invisible characters come to the same.
@@ -183,7 +195,15 @@ mod tests {
         ] {
             assert!(!hides_something(&format!("ann {emoji}")), "{emoji}");
         }
+        for name in ["辻\u{E0100}", "葛\u{E0101}城", "神\u{FE00}"] {
+            assert!(!hides_something(name), "{name}");
+        }
         for text in [
+            "ann1\u{FE0F}",
+            "ann1\u{200D}",
+            "😀\u{200D}",
+            "辻\u{E0100}\u{E0101}",
+            "ann\u{E0100}",
             "ann\u{FE0F}",
             "ann\u{200D}",
             "👩\u{200D}\u{200D}",

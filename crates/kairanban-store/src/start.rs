@@ -199,7 +199,11 @@ fn check_is_free(
     let there: Vec<Relation> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
-    let Some(taken) = there.iter().find(|relation| is_ours(&relation.name)) else {
+    // Names of SQLite ignore case; one of Postgres in capitals is another name.
+    let Some(taken) = there.iter().find(|relation| match address {
+        DatabaseAddress::Postgres(_) => is_ours(&relation.name),
+        DatabaseAddress::Sqlite(_) => is_ours(&relation.name.to_ascii_lowercase()),
+    }) else {
         return Ok(());
     };
     // Another server may have made them meanwhile.

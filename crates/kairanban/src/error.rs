@@ -70,7 +70,7 @@ pub enum ApiError {
     /// The request asks for a host that is not this server.
     #[error(
         "this server does not know the host of this request; if it is the board's own, set \
-         server.public_url, as in \"https://board.example\", or add it to server.allowed_hosts"
+         server.public_url, as in \"https://board.example\", or add it to server.hosts"
     )]
     Misdirected,
     /// The request cannot be read.

@@ -148,7 +148,7 @@ impl Follower {
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut poll_at = Instant::now() + self.deps.poll;
         let mut outdated_at = poll_at;
-        let mut tokens_at = Instant::now() + self.deps.reconcile;
+        let mut tokens_at = Instant::now().checked_add(self.deps.reconcile);
         loop {
             let next_at = self
                 .stale_boards
@@ -174,11 +174,10 @@ impl Follower {
             match self.poll_log().await {
                 Ok(()) => {
                     // Rows may have been changed while the triggers were off.
-                    if Instant::now() >= tokens_at {
-                        self.refresh_tokens()
-                            .await
-                            .unwrap_or_else(|error| self.stale(&error));
-                        tokens_at = Instant::now() + self.deps.reconcile;
+                    if tokens_at.is_some_and(|at| Instant::now() >= at)
+                        && self.refresh_tokens().await.is_ok()
+                    {
+                        tokens_at = Instant::now().checked_add(self.deps.reconcile);
                     }
                     let is_back = self.stale_since.borrow().is_some();
                     if is_back || Instant::now() >= outdated_at {

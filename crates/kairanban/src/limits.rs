@@ -146,6 +146,12 @@ impl StreamGate {
         Self::counting(limits.streams_max, limits.streams_per_client_max)
     }
 
+    /// Creates a gate that admits each client once.
+    #[must_use]
+    pub fn one_each() -> Self {
+        Self::counting(usize::MAX, 1)
+    }
+
     fn counting(max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(Gate {
             open: AtomicUsize::new(0),

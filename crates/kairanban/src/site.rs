@@ -26,7 +26,7 @@ impl Site {
         let public = config.public_origin();
         let machine = gethostname::gethostname().to_string_lossy().into_owned();
         let mut hosts = vec!["localhost".to_owned(), format!("{machine}.local"), machine];
-        hosts.extend(config.server.allowed_hosts.iter().cloned());
+        hosts.extend(config.server.hosts.iter().cloned());
         if let Some(Origin::Tuple(_, host, _)) = &public {
             hosts.push(host.to_string());
         }
@@ -133,10 +133,7 @@ mod tests {
         let machine = gethostname::gethostname().to_string_lossy().into_owned();
         let site = site(&[
             ("KAIRANBAN_SERVER__PUBLIC_URL", "https://Board.Example/"),
-            (
-                "KAIRANBAN_SERVER__ALLOWED_HOSTS",
-                "intranet,b\u{fc}cher.example",
-            ),
+            ("KAIRANBAN_SERVER__HOSTS", "intranet,b\u{fc}cher.example"),
         ]);
         for host in [
             "127.0.0.1",

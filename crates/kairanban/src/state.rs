@@ -46,7 +46,9 @@ pub struct AppStateInner {
     /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
     /// Limits the searches that run at a time, and so the connections to the database that they take.
-    pub search_lane: Semaphore,
+    pub search_lane: Arc<Semaphore>,
+    /// Limits each client to one search at a time.
+    pub search_gate: StreamGate,
     /// Limits the invalid tokens of each client.
     pub bad_tokens: Arc<ClientQuota>,
     /// Heartbeat, lifetime and `retry` of streams.
@@ -106,7 +108,8 @@ impl AppState {
             gate,
             quota: Arc::clone(&quotas.writes),
             reads: Arc::clone(&quotas.reads),
-            search_lane: Semaphore::new(config.limits.searches_max.get()),
+            search_lane: Arc::new(Semaphore::new(config.limits.searches_max.get())),
+            search_gate: StreamGate::one_each(),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             timing,
             stream_deps: Arc::new(stream_deps),

@@ -89,7 +89,10 @@ fn is_described(text: &str, checked: &Result<NewTopic, Vec<Invalid>>) -> bool {
 fn hides_what_is_left_to_words(text: &str, faults: &[Invalid]) -> bool {
     let named: String = text
         .chars()
-        .filter(|c| !(is_invisible(*c) && (*c > '\u{ffff}' || "\u{200d}\u{fe0f}".contains(*c))))
+        .filter(|c| {
+            !(is_invisible(*c)
+                && (*c > '\u{ffff}' || "\u{200d}\u{fe00}\u{fe01}\u{fe02}\u{fe0f}".contains(*c)))
+        })
         .collect();
     faults[0].field == "author"
         && faults[0].reason == InvalidReason::ForbiddenCharacter

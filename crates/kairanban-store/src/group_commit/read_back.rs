@@ -88,8 +88,9 @@ fn ensure_creations_stay(
 ) -> Result<(), StoreError> {
     let gone = writes.iter().zip(outcomes).find_map(|(write, outcome)| {
         match (write.creation(), outcome) {
-            (Some(_), Ok(AdminOutcome::Topic(id)))
-                if !topics.iter().any(|found| found.topic.id == *id) =>
+            // A key may stand for a topic of an earlier request, which was deleted since.
+            (Some(creation), Ok(AdminOutcome::Topic(id)))
+                if creation.key.is_none() && !topics.iter().any(|found| found.topic.id == *id) =>
             {
                 Some(*id)
             }

@@ -35,12 +35,12 @@ impl Config {
         }
         if let Some(place) = self
             .server
-            .allowed_hosts
+            .hosts
             .iter()
             .position(|host| Host::parse(host).is_err())
         {
             return Err(ConfigError::invalid(
-                "server.allowed_hosts",
+                "server.hosts",
                 format!(
                     "entry {} is no name of a host; write it without a port",
                     place + 1

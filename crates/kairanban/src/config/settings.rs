@@ -114,7 +114,7 @@ sections! {
         /// The address of the board on the web, as in `https://board.example`; empty if it has none.
         public_url: String,
         /// Other names of this server.
-        allowed_hosts: Vec<String>,
+        hosts: Vec<String>,
         /// Threads that serve connections; 0 for one for each processor.
         workers: usize,
         /// Folder of the SQLite file, and of what this node has seen last.

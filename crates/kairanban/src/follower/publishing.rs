@@ -1,7 +1,7 @@
 //! Publishes what was read from the log: permissions first, then the changes, board by board.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
@@ -92,7 +92,8 @@ impl Follower {
         if asked.is_empty() {
             return Ok(());
         }
-        let ids = asked.clone();
+        let ids: BTreeSet<_> = asked.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
         let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
         self.deps.active_tokens.finish_refresh(&asked, &found);
         Ok(())

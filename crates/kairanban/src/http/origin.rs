@@ -8,7 +8,7 @@ use actix_web::{
     Error, ResponseError as _,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, Version, header},
+    http::{Method, header},
     middleware::Next,
     web::Data,
 };
@@ -96,8 +96,8 @@ pub async fn known_hosts_only(
 
 fn is_for_us(request: &ServiceRequest) -> bool {
     let Some(host) = request.headers().get(header::HOST) else {
-        // Only HTTP/1.0 can do without.
-        return request.version() <= Version::HTTP_10;
+        // A browser always sends one.
+        return true;
     };
     let site = request
         .app_data::<Data<AppState>>()

@@ -64,7 +64,8 @@ impl BoardService {
 
     /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were looked at.
     ///
-    /// Each batch is a query of its own, so that other requests need not wait long for the connection.
+    /// Each batch is a query of its own, so that other requests need not wait long for the connection. `permit` is held as long as
+    /// one of them runs.
     ///
     /// # Errors
     /// As [`page`](Self::page).
@@ -75,6 +76,7 @@ impl BoardService {
         text: SearchText,
         wanted: Page,
         looked_at_max: usize,
+        permit: Arc<impl Send + Sync + 'static>,
     ) -> Result<SearchedPage, StoreError> {
         let text = Arc::new(text);
         let mut page = SearchedPage {
@@ -87,9 +89,11 @@ impl BoardService {
                 limit: SEARCH_ROWS.min(looked_at_max - page.looked_at),
             };
             let rows = stretch.limit;
-            let text = Arc::clone(&text);
+            let (text, held) = (Arc::clone(&text), Arc::clone(&permit));
             let searched = self
                 .look_up(caller, board.clone(), move |store, board| {
+                    // A query goes on when its client has gone, and so does its place in the lane.
+                    let _held = held;
                     store.search(board, &text, &stretch)
                 })
                 .await?;

@@ -36,7 +36,7 @@ fn a_foreign_host_is_misdirected_wherever_it_asks() {
     let node = Node::start_with(
         Database::sqlite(),
         &[
-            ("SERVER__ALLOWED_HOSTS", ""),
+            ("SERVER__HOSTS", ""),
             ("SERVER__PUBLIC_URL", "https://board.example"),
         ],
     );

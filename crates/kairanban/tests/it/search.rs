@@ -144,14 +144,21 @@ fn a_client_that_reads_too_much_holds_up_itself_alone() {
 
 /// A search that hangs takes its lane, and nothing else.
 #[test]
-fn searches_wait_for_each_other_and_nobody_for_them() {
-    let node = Node::start_with(Database::postgres(), &[("LIMITS__SEARCHES_MAX", "1")]);
+fn searches_wait_for_each_other_and_nothing_waits_for_them() {
+    let settings = [
+        ("LIMITS__SEARCHES_MAX", "1"),
+        ("LIMITS__TRUSTED_PROXIES", "127.0.0.1/32"),
+    ];
+    let node = Node::start_with(Database::postgres(), &settings);
     node.post("one");
     node.get(TOPICS);
     let lock = node.database.lock("topics");
     let path = format!("{TOPICS}?q=one");
+    let search = |client: &str| node.get_with(&path, &[("X-Forwarded-For", client)]);
     std::thread::scope(|scope| {
-        let searches: Vec<_> = (0..3).map(|_| scope.spawn(|| node.get(&path))).collect();
+        let searches: Vec<_> = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+            .map(|client| scope.spawn(move || search(client)))
+            .into();
         assert_eq!(node.get(TOPICS).status, 200, "the live list");
         let answers: Vec<_> = searches
             .into_iter()
@@ -165,6 +172,12 @@ fn searches_wait_for_each_other_and_nobody_for_them() {
             answers.iter().all(|answer| answer.status == 503),
             "{answers:?}"
         );
+    });
+    std::thread::scope(|scope| {
+        let twice = [(); 2].map(|()| scope.spawn(|| search("192.0.2.9").status));
+        let mut twice = twice.map(|search| search.join().expect("an answer"));
+        twice.sort_unstable();
+        assert_eq!(twice, [429, 503], "one at a time of each client");
     });
     drop(lock);
     assert_eq!(node.get(&path).status, 200);

@@ -120,6 +120,7 @@ pub async fn get_boards(
         .transpose();
     let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
+    state.count_read(&request)?;
     let boards = state.bulletin.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
@@ -153,6 +154,7 @@ pub async fn get_board_info(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
+    state.count_read(&request)?;
     let board = state.bulletin.board(&caller, board_name(&board)?).await?;
     Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
 }

@@ -1,6 +1,6 @@
 //! Lists of topics: the live list, and pages through all of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -191,12 +191,25 @@ async fn search(
     check_search(text, state.rest.search_chars_max)?;
     let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
-    let Ok(Ok(_lane)) = timeout(SEARCH_WAIT, state.search_lane.acquire()).await else {
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let seat = state
+        .search_gate
+        .enter(client)
+        .ok_or(ApiError::TooMany { retry_after_s: 1 })?;
+    let lane = Arc::clone(&state.search_lane).acquire_owned();
+    let Ok(Ok(lane)) = timeout(SEARCH_WAIT, lane).await else {
         return Err(ApiError::SearchesBusy);
     };
     let page = state
         .bulletin
-        .search(caller, board, SearchText::new(text), wanted, looked_at_max)
+        .search(
+            caller,
+            board,
+            SearchText::new(text),
+            wanted,
+            looked_at_max,
+            Arc::new((seat, lane)),
+        )
         .await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = page.next {
