@@ -45,14 +45,14 @@ pub enum ApiError {
     #[error("this token does not allow that")]
     Forbidden,
     /// The board takes no more posts.
-    #[error("this board is closed: it takes no posts")]
-    Closed,
+    #[error("{0}")]
+    Closed(String),
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
     /// It conflicts with the current state.
     #[error("{0}")]
-    Conflict(&'static str),
+    Conflict(String),
     /// Another site's page sent it.
     #[error(
         "this was sent by a page of another site; post from the board's own page, or from a program"
@@ -85,8 +85,8 @@ pub enum ApiError {
     #[error("{}", faults(.0))]
     Invalid(Vec<Invalid>),
     /// The idempotency key stands for another request.
-    #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
-    KeyReused,
+    #[error("{0}")]
+    KeyReused(String),
     /// The database refuses it for good.
     #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not \
         help"))]
@@ -188,7 +188,7 @@ impl ApiError {
             Self::NotAcceptable => "not_acceptable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
-            Self::Closed => "closed",
+            Self::Closed(_) => "closed",
             Self::Changed => "changed",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
@@ -197,7 +197,7 @@ impl ApiError {
             Self::Misdirected => "misdirected",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
-            Self::KeyReused => "key_reused",
+            Self::KeyReused(_) => "key_reused",
             Self::Refused(_) => "refused",
             Self::UnknownKey(_) => "unknown_key",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
@@ -262,11 +262,11 @@ impl ResponseError for ApiError {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => {
+            Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -307,27 +307,26 @@ impl ResponseError for ApiError {
     }
 }
 
+/// Keeps the store's sentence wherever the client may read it.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        let sentence = error.to_string();
         match error {
             StoreError::NoSuchBoard(_)
             | StoreError::NoSuchTopic(_)
-            | StoreError::NoSuchToken(_) => Self::NotFound(error.to_string()),
-            StoreError::TopicExists(_) => Self::Conflict("the topic is there"),
+            | StoreError::NoSuchToken(_) => Self::NotFound(sentence),
+            StoreError::TopicExists(_) | StoreError::BoardExists(_) => Self::Conflict(sentence),
             StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
             StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
-            StoreError::Closed => Self::Closed,
-            StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
-            StoreError::KeyReused => Self::KeyReused,
+            StoreError::Closed => Self::Closed(sentence),
+            StoreError::KeyReused => Self::KeyReused(sentence),
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
             }
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
             // The request that holds the key may be written yet.
-            StoreError::KeyInUse => Self::Unavailable {
-                cause: error.to_string(),
-            },
+            StoreError::KeyInUse => Self::Unavailable { cause: sentence },
             StoreError::Fault(fault) => Self::NotWritten {
                 cause: fault.to_string(),
             },

@@ -73,7 +73,7 @@ impl Follower {
             if let Some(board) = change
                 .board
                 .as_ref()
-                .filter(|board| self.deps.hub.mark_stale(&board.name, change.revision))
+                .filter(|board| self.deps.hub.mark_outdated(&board.name, change.revision))
             {
                 self.reload(&board.name, change.revision).await;
             }
@@ -117,7 +117,7 @@ impl Follower {
         self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
             let Some(now) = &board.standing else { continue };
-            if self.deps.hub.mark_stale(&now.name, board.revision) {
+            if self.deps.hub.mark_outdated(&now.name, board.revision) {
                 self.reload(&now.name, board.revision).await;
             }
             self.deps.archiver.request_archive(&now.name);
@@ -136,7 +136,7 @@ impl Follower {
                 }
             }
             // Read too early: a later change loads it. A stale board is retried anyway.
-            Err(LoadError::Stale(_)) => {}
+            Err(LoadError::Outdated(_)) => {}
             // Gone meanwhile: a later change ends its streams.
             Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 self.stale_boards.remove(board);

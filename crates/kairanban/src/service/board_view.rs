@@ -139,7 +139,7 @@ impl BoardService {
             match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
-                Err(LoadError::Stale(_)) => {
+                Err(LoadError::Outdated(_)) => {
                     // While a board has readers, the follower applies its changes, and loads it when they are too many. So this
                     // subscribes, but not earlier, or an expired list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
