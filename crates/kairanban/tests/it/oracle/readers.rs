@@ -144,7 +144,7 @@ impl OracleReader<'_> {
                 path.push_str("?wait=1");
                 Some(("If-None-Match", tag.as_str()))
             }
-            (_, Some(cursor), _) => Some(("Last-DialectEvent-ID", cursor.as_str())),
+            (_, Some(cursor), _) => Some(("Last-Event-ID", cursor.as_str())),
             _ => None,
         };
         let headers: Vec<_> = header.into_iter().collect();
