@@ -30,7 +30,7 @@ pub(crate) struct ReconnectingStream {
     events: Option<ReceivedEvents>,
     /// The wait before the next connection, as the server asks.
     retry: Duration,
-    /// Failed connections since the last event.
+    /// Failed connections since the last open one.
     tries: u32,
 }
 
@@ -66,7 +66,10 @@ impl ReconnectingStream {
         loop {
             let Some(events) = &mut self.events else {
                 match self.open(cursor).await {
-                    Ok(events) => self.events = Some(events),
+                    Ok(events) => {
+                        self.events = Some(events);
+                        self.tries = 0;
+                    }
                     Err(error) if error.is_temporary() => {
                         let first = self.tries == 0;
                         sleep(self.backoff()).await;
@@ -80,12 +83,11 @@ impl ReconnectingStream {
             };
             match events.next().await {
                 Some(Ok(Event::Message(message))) => {
-                    self.tries = 0;
                     self.retry = message.retry.unwrap_or(self.retry);
                     return Ok(StreamEvent::Message(message));
                 }
                 Some(Ok(Event::Retry(retry))) => self.retry = retry,
-                Some(Ok(Event::Comment(_))) => self.tries = 0,
+                Some(Ok(Event::Comment(_))) => {}
                 end => {
                     self.events = None;
                     let why = end.and_then(Result::err);

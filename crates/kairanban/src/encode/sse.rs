@@ -23,21 +23,26 @@ pub(super) fn retry(wait: Duration) -> Bytes {
     Bytes::from(format!("retry: {}\n", wait.as_millis()))
 }
 
-/// Encodes a comment, which keeps a stream open and is not shown to scripts.
+/// Encodes a comment, which keeps a stream open and is not shown to scripts. No empty line follows it: some clients would take that
+/// for the end of an empty event.
 pub(super) const fn comment() -> Bytes {
-    Bytes::from_static(b":\n\n")
+    Bytes::from_static(b":\n")
 }
 
+/// Encodes an event, its id last: some clients keep the id of an event that the end of the connection cut short, and would go on
+/// behind an event that they never had.
 fn encoded(name: Option<&'static str>, id: Option<String>, data: String) -> Bytes {
     let message = Message {
         data: data.into(),
         event: name.map(Into::into),
         retry: None,
-        id: id.map(Into::into),
+        id: None,
     };
-    // Names and cursors have no line breaks, the only thing that the encoder refuses.
-    Event::Message(message)
-        .into_bytestring()
-        .map(|text| text.into_bytes())
-        .unwrap_or_default()
+    // Names have no line breaks, the only thing that the encoder refuses.
+    let event = Event::Message(message).into_bytestring();
+    let event = event.map(|text| text.into_bytes()).unwrap_or_default();
+    match (id, event.strip_suffix(b"\n")) {
+        (Some(id), Some(lines)) => [lines, b"id: ", id.as_bytes(), b"\n\n"].concat().into(),
+        _ => event,
+    }
 }

@@ -92,9 +92,9 @@ fn a_compressed_stream_says_the_same_at_once() {
     let mut packed = paths.map(|path| Unpacking::open(&node, &format!("{path}&compress=gzip")));
     let list = plain.event();
     packed[0].until(&format!(
-        "id: {}\nevent: snapshot\ndata: {}\n\n",
-        list.id.expect("a cursor"),
-        list.data
+        "event: snapshot\ndata: {}\nid: {}\n\n",
+        list.data,
+        list.id.expect("a cursor")
     ));
     assert!(
         packed[0].packed.len() * 4 < packed[0].text.len(),

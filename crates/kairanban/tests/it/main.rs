@@ -21,6 +21,7 @@ mod detached;
 mod dialects;
 mod django;
 mod faults;
+mod foreign_clients;
 mod foreign_writers;
 mod held_keys;
 mod hidden;

@@ -1,6 +1,6 @@
 //! The OpenAPI document: it is the one in `docs/`, it says what is routed, and what it says is so.
 
-use std::{env, path::Path, process::Command};
+use std::{collections::BTreeSet, env, path::Path, process::Command};
 
 use crate::node::{Database, Node};
 
@@ -151,4 +151,46 @@ fn what_it_says_is_so(database: Database) {
         String::from_utf8_lossy(&run.stderr)
     );
     assert!(said.contains(" passed"), "{said}");
+}
+
+/// A client that goes by the document asks for no more than this server allows.
+#[test]
+fn its_bounds_are_the_settings() {
+    let settings = [
+        ("REST__PAGE_MAX", "7"),
+        ("REST__WAIT_MAX_S", "3"),
+        ("REST__SEARCH_CHARS_MAX", "9"),
+    ];
+    let node = Node::start_with(Database::sqlite(), &settings);
+    let token = node.token(&["create", "--scope", "admin"]);
+    let document = node.get(ADDRESS).json();
+    let mut bounds = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        let parameters = operations["get"]["parameters"].as_array();
+        for parameter in parameters.into_iter().flatten() {
+            let (name, schema) = (
+                parameter["name"].as_str().expect("a name"),
+                &parameter["schema"],
+            );
+            let address = path.replace("{board}", "main");
+            let status = |value: String| {
+                let address = format!("{address}?{name}={value}");
+                node.send_as("GET", &address, &token, &[], "").status
+            };
+            if let Some(most) = schema["maximum"].as_u64() {
+                bounds.insert((name.to_owned(), most));
+                assert_eq!(status(most.to_string()), 200, "{path} {name}");
+                assert_eq!(status((most + 1).to_string()), 400, "{path} {name}");
+            }
+            if let Some(most) = schema["maxLength"].as_u64() {
+                bounds.insert((name.to_owned(), most));
+                let most = usize::try_from(most).expect("a length");
+                assert_eq!(status("x".repeat(most)), 200, "{path} {name}");
+                assert_eq!(status("x".repeat(most + 1)), 400, "{path} {name}");
+            }
+        }
+    }
+    let expected = [("limit", 7), ("q", 9), ("wait", 3)];
+    let expected = expected.map(|(name, most)| (name.to_owned(), most));
+    assert_eq!(bounds, BTreeSet::from(expected));
 }

@@ -70,8 +70,8 @@ impl Reader {
             };
             self.text
                 .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
-            while let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
+            while let Some(end) = end_of_first(&self.text) {
+                let block: String = self.text.drain(..end).collect();
                 self.events.push_back(parse(&block));
             }
         }
@@ -112,6 +112,21 @@ impl Reader {
     pub(crate) fn socket(&self) -> &TcpStream {
         self.input.get_ref()
     }
+}
+
+/// Returns where the first event ends, or the first comment, which no empty line follows.
+fn end_of_first(text: &str) -> Option<usize> {
+    let mut end = 0;
+    for line in text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+    {
+        end += line.len();
+        if line == "\n" || line.starts_with(':') {
+            return Some(end);
+        }
+    }
+    None
 }
 
 pub(crate) fn parse(block: &str) -> Event {

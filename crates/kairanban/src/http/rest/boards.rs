@@ -34,7 +34,7 @@ pub struct BoardsQuery {
     #[param(value_type = Option<BoardNameSchema>)]
     after: Option<String>,
     /// How many boards to return at most.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 

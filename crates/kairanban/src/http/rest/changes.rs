@@ -31,7 +31,7 @@ pub struct ChangesQuery {
     /// A place inside the revision of `since`; only `Link` knows it.
     place: Option<i64>,
     /// How many rows to return at most.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 

@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, http::header, web::Path};
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Data, Path},
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document,
+        OpenApi as Document, RefOr, Schema,
+        path::{Operation, ParameterIn},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -15,8 +20,10 @@ use utoipa_swagger_ui::Config;
 
 use super::{boards, changes, server, tokens, topic_list, topics};
 use crate::{
+    config::Rest,
     error::ApiError,
     render::schemas::{CursorSchema, IdempotencyKeySchema},
+    state::AppState,
 };
 
 /// The document's address, as the pages that show it know it.
@@ -34,6 +41,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         description = "A live bulletin board. A write commits, then every open stream hears of it. \
             The streams themselves are at `/b/{board}/stream`."
     ),
+    // The document's own address is where the interface is.
+    servers((url = "/", description = "This server")),
     paths(
         boards::get_boards,
         boards::post_board_info,
@@ -71,16 +80,7 @@ impl Modify for BearerToken {
             .get_or_insert_default()
             .add_security_scheme("token", scheme);
         // Our comments speak of Rust's errors; a client meets statuses.
-        let operations = document.paths.paths.values_mut().flat_map(|path| {
-            [
-                &mut path.get,
-                &mut path.head,
-                &mut path.post,
-                &mut path.patch,
-                &mut path.delete,
-            ]
-        });
-        for operation in operations.flatten() {
+        for operation in operations(document) {
             let refused = operation
                 .description
                 .take()
@@ -90,12 +90,54 @@ impl Modify for BearerToken {
     }
 }
 
+fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {
+    document
+        .paths
+        .paths
+        .values_mut()
+        .flat_map(|path| {
+            [
+                &mut path.get,
+                &mut path.head,
+                &mut path.post,
+                &mut path.patch,
+                &mut path.delete,
+            ]
+        })
+        .flatten()
+}
+
+/// Writes the settings that bound query parameters into the document.
+fn set_bounds(document: &mut Document, settings: &Rest) {
+    let parameters = operations(document)
+        .filter_map(|operation| operation.parameters.as_mut())
+        .flatten();
+    for parameter in parameters {
+        let RefOr::T(parameter) = parameter else {
+            continue;
+        };
+        let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else {
+            continue;
+        };
+        match (&parameter.parameter_in, parameter.name.as_str()) {
+            (ParameterIn::Query, "limit") => schema.maximum = Some(settings.page_max.get().into()),
+            (ParameterIn::Query, "wait") => {
+                schema.maximum = Some(settings.wait_max.as_secs().into());
+            }
+            (ParameterIn::Query, "q") => schema.max_length = Some(settings.search_chars_max),
+            _ => {}
+        }
+    }
+}
+
 /// Answers `GET /api/v1/openapi.json`.
 ///
 /// # Errors
 /// If the document cannot be written, which a test holds that it can.
-pub async fn get_openapi() -> Result<HttpResponse, ApiError> {
-    let text = Api::openapi()
+pub async fn get_openapi(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let mut document = Api::openapi();
+    set_bounds(&mut document, &state.rest);
+    let text = document
         .to_pretty_json()
         .map_err(|error| ApiError::Internal {
             cause: error.to_string(),

@@ -31,7 +31,7 @@ pub struct AuditQuery {
     #[param(minimum = 1)]
     before: Option<i64>,
     /// Number of entries, at most.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 

@@ -36,7 +36,7 @@ pub struct TokensQuery {
     #[param(minimum = 0)]
     after: Option<i64>,
     /// How many tokens to return at most.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 

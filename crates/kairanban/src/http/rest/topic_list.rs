@@ -24,7 +24,7 @@ use crate::{
     state::AppState,
 };
 
-/// Query parameters of a list of topics.
+/// Query parameters of a list of topics. Their bounds are settings: `openapi::set_bounds`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -33,13 +33,11 @@ pub struct TopicsQuery {
     #[param(minimum = 1)]
     before: Option<i64>,
     /// Number of topics, at most.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1)]
     limit: Option<usize>,
-    /// With this text in their comment, whatever its case, width or normal form. At most 200 characters.
-    #[param(max_length = 200)]
+    /// With this text in their comment, whatever its case, width or normal form.
     q: Option<String>,
     /// With `If-None-Match`: seconds to wait for something newer.
-    #[param(maximum = 60)]
     wait: Option<u64>,
 }
 
