@@ -31,8 +31,8 @@ use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
     board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
-    ensure_board, ensure_permitted, name_default_board, standings, stored_default_board,
-    update_board,
+    ensure_board, ensure_permitted, find_boards, name_default_board, standings,
+    stored_default_board, update_board,
 };
 pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
 pub use self::page::{Page, SearchedTopics};

@@ -13,7 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::telemetry::Sparse;
+use crate::{service::WatchError, telemetry::Sparse};
 
 /// An answer that is no success.
 #[derive(Debug, Error)]
@@ -332,6 +332,15 @@ impl From<StoreError> for ApiError {
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+        }
+    }
+}
+
+impl From<WatchError> for ApiError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::TooManyReads => Self::TooMany { retry_after_s: 1 },
+            WatchError::Store(error) => error.into(),
         }
     }
 }

@@ -79,7 +79,12 @@ pub async fn get_many_stream(
         &request,
         &state,
         caller::of(&request, &state),
-        async |caller| state.bulletin.watch_many(caller, &boards, start).await,
+        async |caller, may_read| {
+            state
+                .bulletin
+                .watch_many(caller, &boards, start, may_read)
+                .await
+        },
     );
     let (reader, (from, watches)) = match admitted.await? {
         Admission::Open(reader, watched) => (reader, watched),
@@ -125,8 +130,8 @@ pub(super) async fn admit_to_board(
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    admit(request, state, caller, async |caller| {
-        state.bulletin.watch(caller, board, start).await
+    admit(request, state, caller, async |caller, may_read| {
+        state.bulletin.watch(caller, board, start, may_read).await
     })
     .await
 }

@@ -9,6 +9,7 @@ mod api;
 mod api_docs;
 mod bad_input;
 mod bad_values;
+mod bounded_reads;
 mod claims;
 mod clocks;
 mod cluster;
