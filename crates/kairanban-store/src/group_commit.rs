@@ -9,7 +9,6 @@ mod read_back;
 use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
-use kairanban_core::TopicId;
 
 use self::read_back::read_back;
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Creation},
+    repository::{self, Created, Creation},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
 };
@@ -240,7 +239,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[*only])?
             .into_iter()
-            .map(|created| created.map(AdminOutcome::Topic))
+            .map(|created| created.map(AdminOutcome::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -248,7 +247,7 @@ fn run_all(
         .iter()
         .map(
             |write| match write.creation().and_then(|_| created.next()) {
-                Some(created) => Ok(created.map(AdminOutcome::Topic)),
+                Some(created) => Ok(created.map(AdminOutcome::from)),
                 None => alone(connection, write),
             },
         )
@@ -258,7 +257,7 @@ fn run_all(
 fn create(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -317,7 +316,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
                 key: key.as_ref(),
                 right: *right,
             };
-            repository::create_one(connection, &creation).map(AdminOutcome::Topic)
+            repository::create_one(connection, &creation).map(AdminOutcome::from)
         }
     }
 }

@@ -15,6 +15,7 @@ mod clocks;
 mod cluster;
 mod command_line;
 mod compressed;
+mod conditional;
 mod copies;
 mod crash;
 mod crowd;
