@@ -62,8 +62,14 @@ pub(crate) struct GroupOutcome {
 /// Commits a group of writes. Returns an answer for each.
 pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
-    // The other half is for each by itself.
-    let patience = limits.deadline.saturating_duration_since(Instant::now()) / 2;
+    let left = limits.deadline.saturating_duration_since(Instant::now());
+    let patience = if session.has_one_writer() {
+        // Who does not get its turn would not get it for each by itself either.
+        left
+    } else {
+        // The other half is for each by itself.
+        left / 2
+    };
     match commit_writes(session, &all, patience, limits, run_all) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),

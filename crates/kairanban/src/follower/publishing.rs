@@ -83,7 +83,7 @@ impl Follower {
         }
         let written = changes
             .iter()
-            .filter(|change| change.kind == ChangeKind::Set)
+            .filter(|change| matches!(change.kind, ChangeKind::Set | ChangeKind::Clear))
             .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())

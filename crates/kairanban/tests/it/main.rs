@@ -10,6 +10,7 @@ mod api_docs;
 mod bad_input;
 mod bad_values;
 mod bounded_reads;
+mod bulk_load;
 mod claims;
 mod clocks;
 mod cluster;
