@@ -78,6 +78,12 @@ impl Hub {
         )
     }
 
+    /// Returns the policies of a board, if it is in memory.
+    #[must_use]
+    pub fn policies(&self, board: &BoardName) -> Option<Policies> {
+        self.get(board)?.live().policies()
+    }
+
     /// Subscribes to the board's events. Ask for the snapshot afterwards, never before.
     #[must_use]
     pub fn subscribe(&self, board: &BoardName) -> Subscription {

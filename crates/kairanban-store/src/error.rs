@@ -37,6 +37,13 @@ pub enum StoreError {
     /// The idempotency key stands for another request.
     #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
     KeyReused,
+    /// The topic that an earlier request with the idempotency key created was deleted since.
+    #[error(
+        "topic {}, which this Idempotency-Key created, was deleted since; take a new key to post it \
+         again",
+        .0.0
+    )]
+    TopicGone(TopicId),
     /// Another transaction that is still open has written the idempotency key. The write was rolled back; it may be repeated.
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,

@@ -4,7 +4,7 @@ mod data_version;
 mod log;
 mod tokens;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
@@ -66,6 +66,12 @@ impl Store {
     #[must_use]
     pub const fn is_pooled(&self) -> bool {
         self.pool.is_pooled()
+    }
+
+    /// Returns the number of readings of the database so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.pool.reads()
     }
 
     /// Whether a reading failed, since this was last asked, although the database answered.
@@ -181,6 +187,17 @@ impl Store {
             self.with(|connection| repository::board_policies(connection, board))?;
         repository::ensure_permitted(board, policies, right, Action::Read)?;
         Ok(policies)
+    }
+
+    /// Reads the policies of the boards with these names, as far as there are any.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_boards(
+        &self,
+        names: &[BoardName],
+    ) -> Result<HashMap<BoardName, Policies>, StoreError> {
+        self.with(|connection| repository::find_boards(connection, names))
     }
 
     /// A board without its topics.

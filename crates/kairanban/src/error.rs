@@ -13,7 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::telemetry::Sparse;
+use crate::{service::WatchError, telemetry::Sparse};
 
 /// An answer that is no success.
 #[derive(Debug, Error)]
@@ -50,6 +50,12 @@ pub enum ApiError {
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
+    /// The tag is weak, which `If-Match` cannot compare.
+    #[error(
+        "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses makes them weak: read the \
+         topic with Accept-Encoding: identity, and send the tag that comes with it"
+    )]
+    WeakTag,
     /// It conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
@@ -87,6 +93,9 @@ pub enum ApiError {
     /// The idempotency key stands for another request.
     #[error("{0}")]
     KeyReused(String),
+    /// The topic that an earlier request with the idempotency key led to was deleted.
+    #[error("{0}")]
+    TopicGone(String),
     /// The database refuses it for good.
     #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not \
         help"))]
@@ -95,8 +104,13 @@ pub enum ApiError {
     #[error("{0}")]
     UnknownKey(String),
     /// Not a kind of body that is taken here.
-    #[error("send {0}")]
-    UnsupportedMediaType(&'static str),
+    #[error("send {taken}, in UTF-8 and without a Content-Encoding")]
+    UnsupportedMediaType {
+        /// What is taken, in English.
+        taken: &'static str,
+        /// The same as media types.
+        accept: &'static str,
+    },
     /// The body is too long.
     #[error("a body may have at most {bytes_max} bytes")]
     TooLarge {
@@ -190,6 +204,7 @@ impl ApiError {
             Self::Forbidden => "forbidden",
             Self::Closed(_) => "closed",
             Self::Changed => "changed",
+            Self::WeakTag => "weak_tag",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } => "too_many",
@@ -198,9 +213,10 @@ impl ApiError {
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused(_) => "key_reused",
+            Self::TopicGone(_) => "topic_gone",
             Self::Refused(_) => "refused",
             Self::UnknownKey(_) => "unknown_key",
-            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
             Self::Unavailable { .. } | Self::NotWritten { .. } => "unavailable",
@@ -256,12 +272,12 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Gone(_) => StatusCode::GONE,
+            Self::Gone(_) | Self::TopicGone(_) => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::Changed | Self::WeakTag => StatusCode::PRECONDITION_FAILED,
             Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -269,7 +285,7 @@ impl ResponseError for ApiError {
             Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
@@ -298,6 +314,11 @@ impl ResponseError for ApiError {
             Self::TooMany { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
+            Self::UnsupportedMediaType { accept, .. } => {
+                response
+                    .insert_header((header::ACCEPT, *accept))
+                    .insert_header((header::ACCEPT_ENCODING, "identity"));
+            }
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
             _ => {}
@@ -320,6 +341,7 @@ impl From<StoreError> for ApiError {
             StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
             StoreError::Closed => Self::Closed(sentence),
             StoreError::KeyReused => Self::KeyReused(sentence),
+            StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
@@ -331,6 +353,15 @@ impl From<StoreError> for ApiError {
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+        }
+    }
+}
+
+impl From<WatchError> for ApiError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::TooManyReads => Self::TooMany { retry_after_s: 1 },
+            WatchError::Store(error) => error.into(),
         }
     }
 }

@@ -180,6 +180,10 @@ sections! {
     Cache {
         /// Lifetime of a snapshot without readers.
         ttl = "ttl_s" in "seconds": Duration,
+        /// How long a name that is no board is remembered.
+        absent = "absent_ms" in "millis": Duration,
+        /// Names that are remembered.
+        absent_max: NonZero<usize>,
     }
     /// Settings of all streams.
     Stream {
@@ -278,6 +282,8 @@ sections! {
         reads_per_client_burst: NonZero<u32>,
         /// Readings from the database of one address per second.
         reads_per_client_per_s: NonZero<u32>,
+        /// Readings from the database per second that strangers cause and that find nothing.
+        empty_reads_per_s: NonZero<u32>,
         /// Searches at a time.
         searches_max: NonZero<usize>,
         /// Bad tokens of one address per minute.

@@ -59,6 +59,9 @@ impl Follower {
         {
             self.refresh_tokens().await?;
         }
+        if !governed.is_empty() {
+            self.deps.absent.clear();
+        }
         self.deps.hub.apply_policies(&governed);
         for (board, changes) in &boards {
             if self.deps.hub.publish(board, changes) == Published::Reload {
@@ -80,7 +83,7 @@ impl Follower {
         }
         let written = changes
             .iter()
-            .filter(|change| change.kind == ChangeKind::Set)
+            .filter(|change| matches!(change.kind, ChangeKind::Set | ChangeKind::Clear))
             .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())
@@ -106,6 +109,7 @@ impl Follower {
             "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
+        self.deps.absent.clear();
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,

@@ -9,8 +9,14 @@ use actix_web::HttpRequest;
 use kairanban_store::StoreError;
 
 use crate::{
-    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
-    stream::StreamReader, telemetry::Sparse,
+    auth::Caller,
+    encode::Bye,
+    error::ApiError,
+    limits::ClientAddress,
+    service::{MayRead, WatchError},
+    state::AppState,
+    stream::StreamReader,
+    telemetry::Sparse,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
@@ -32,7 +38,7 @@ pub(super) async fn admit<T>(
     request: &HttpRequest,
     state: &AppState,
     caller: impl Future<Output = Result<Caller, ApiError>>,
-    watch: impl AsyncFnOnce(&Caller) -> Result<T, StoreError>,
+    watch: impl AsyncFnOnce(&Caller, MayRead<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
@@ -47,9 +53,11 @@ pub(super) async fn admit<T>(
         }
         caller => caller?,
     };
-    match watch(&caller).await {
-        Err(StoreError::Unavailable(cause)) => Ok(unavailable(request, &cause)),
-        watched => Ok(Admission::Open(StreamReader { caller, permit }, watched?)),
+    match watch(&caller, &|| state.reads.take(client).is_ok()).await {
+        Err(WatchError::Store(StoreError::Unavailable(cause))) => Ok(unavailable(request, &cause)),
+        Err(WatchError::Store(error)) => Err(error.into()),
+        Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),
+        Ok(watched) => Ok(Admission::Open(StreamReader { caller, permit }, watched)),
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn get_feed(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
-    if conditional::has(&request, reading.snapshot.cursor()) {
+    if conditional::has(&request, reading.snapshot.cursor())? {
         return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
     let feed = state
@@ -70,7 +70,7 @@ async fn get(
     let caller = caller::of(request, state).await?;
     let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
-        Form::Json => Ok(topic_list::list(request, &reading)),
+        Form::Json => topic_list::list(request, &reading),
         Form::Text => Ok(text(&reading)),
         Form::Html => page(
             request,
@@ -93,6 +93,7 @@ fn text(reading: &BoardView) -> HttpResponse {
     let mut response = conditional::answer(StatusCode::OK, reading);
     response
         .content_type("text/plain; charset=utf-8")
+        .insert_header((header::VARY, "Accept"))
         .body(lines.collect::<String>())
 }
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{ConnectionType, Version, header},
+    http::{ConnectionType, Method, Version, header},
     web::{Data, Path, Query},
 };
 use bytes::Bytes;
@@ -79,7 +79,12 @@ pub async fn get_many_stream(
         &request,
         &state,
         caller::of(&request, &state),
-        async |caller| state.bulletin.watch_many(caller, &boards, start).await,
+        async |caller, may_read| {
+            state
+                .bulletin
+                .watch_many(caller, &boards, start, may_read)
+                .await
+        },
     );
     let (reader, (from, watches)) = match admitted.await? {
         Admission::Open(reader, watched) => (reader, watched),
@@ -125,8 +130,8 @@ pub(super) async fn admit_to_board(
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    admit(request, state, caller, async |caller| {
-        state.bulletin.watch(caller, board, start).await
+    admit(request, state, caller, async |caller, may_read| {
+        state.bulletin.watch(caller, board, start, may_read).await
     })
     .await
 }
@@ -142,6 +147,10 @@ async fn answer(
     mut head: HttpResponseBuilder,
     mut open: impl UpdateSource,
 ) -> HttpResponse {
+    if request.method() == Method::HEAD {
+        // As long as the stream, which nobody knows.
+        return head.streaming(stream::empty::<Result<Bytes, Infallible>>());
+    }
     let dispatchers = dispatchers(request);
     if let Some(socket) = hijack::offered(request) {
         let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
@@ -177,6 +186,7 @@ fn head(format: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(format.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::VARY, "Accept, Accept-Encoding"))
         .insert_header((
             header::CONTENT_ENCODING,
             if gzip { "gzip" } else { "identity" },

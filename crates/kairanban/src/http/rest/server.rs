@@ -98,6 +98,7 @@ pub async fn get_stats(
         uptime_s: state.started.elapsed().as_secs(),
         streams: state.gate.open(),
         streams_max: state.gate.max(),
+        database_reads: state.bulletin.database_reads(),
         boards_in_memory: state.bulletin.boards_in_memory(),
         epoch: following.epoch().to_string(),
         revision: following.revision(),

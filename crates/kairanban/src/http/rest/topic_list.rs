@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
-    error::ApiError,
+    error::{ApiError, Problem},
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
@@ -65,6 +65,8 @@ pub struct TopicsQuery {
                 only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the \
                     last"))),
         (status = 304, description = "Nothing is newer"),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "It is not the list of the `ETag` in `If-Match`"),
         RefusalResponses,
     ),
     security((), ("token" = [])),
@@ -81,18 +83,12 @@ pub async fn get_topics(
         return page(&request, &state, &caller, board, &query).await;
     }
     match query.wait {
-        None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
-        Some(wait) => Ok(list(
-            &request,
-            &wait_for_news(
-                &request,
-                &state,
-                &mut caller,
-                &board,
-                Duration::from_secs(wait),
-            )
-            .await?,
-        )),
+        None => list(&request, &state.bulletin.read(&caller, &board).await?),
+        Some(wait) => {
+            let wait = Duration::from_secs(wait);
+            let news = wait_for_news(&request, &state, &mut caller, &board, wait).await?;
+            list(&request, &news)
+        }
     }
 }
 
@@ -219,21 +215,35 @@ async fn search(
 }
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.
-pub fn list(request: &HttpRequest, reading: &BoardView) -> HttpResponse {
-    if conditional::has(request, reading.snapshot.cursor()) {
-        return conditional::tagged(StatusCode::NOT_MODIFIED, reading).finish();
-    }
-    let mut response = conditional::tagged(StatusCode::OK, reading);
-    response
-        .content_type("application/json")
-        .insert_header((header::VARY, "Accept, Accept-Encoding"));
-    if accept::asks_for_gzip(request) {
+///
+/// # Errors
+/// 412, if it is not the list that the client demands.
+pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
+    let cursor = reading.snapshot.cursor();
+    let is_packed = accept::asks_for_gzip(request);
+    let is_known = conditional::has(request, cursor)?;
+    let mut response = conditional::tagged(
+        if is_known {
+            StatusCode::NOT_MODIFIED
+        } else {
+            StatusCode::OK
+        },
+        reading,
+    );
+    response.insert_header((header::VARY, "Accept, Accept-Encoding"));
+    if is_packed {
         // Other bytes than those of the tag without `W/`, though they come to the same.
-        let weak = format!("W/{}", conditional::etag(reading.snapshot.cursor()));
+        response.insert_header((header::ETAG, format!("W/{}", conditional::etag(cursor))));
+    }
+    if is_known {
+        return Ok(response.finish());
+    }
+    response.content_type("application/json");
+    Ok(if is_packed {
         response
             .insert_header((header::CONTENT_ENCODING, "gzip"))
-            .insert_header((header::ETAG, weak));
-        return response.body(render::rest::live_list_in_gzip(&reading.snapshot));
-    }
-    response.body(render::rest::live_list(&reading.snapshot))
+            .body(render::rest::live_list_in_gzip(&reading.snapshot))
+    } else {
+        response.body(render::rest::live_list(&reading.snapshot))
+    })
 }
