@@ -41,6 +41,7 @@ mod writer_health;
 
 pub use address::{DatabaseAddress, url_fault};
 pub use admin::AdminCommand;
+pub use audit::AuditBounds;
 pub use change_log::{ChangeBatch, ChangedBoard, LogPage};
 pub use config::StoreConfig;
 pub use connection::{Timeouts, is_pooled};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Scope, Token};
-use kairanban_store::{NewToken, Secret, StoreError, TicketTimes};
+use kairanban_store::{AuditBounds, NewToken, Secret, StoreError, TicketTimes};
 
 use crate::place::{Place, main};
 
@@ -21,6 +21,11 @@ crate::on_both!(
 pub(crate) const TIMES: TicketTimes = TicketTimes {
     first_use: Duration::from_secs(60),
     idle: Duration::from_secs(60),
+};
+
+pub(crate) const AUDIT: AuditBounds = AuditBounds {
+    max: 100,
+    per_actor_min: 0,
 };
 
 fn new(board: Option<&str>) -> NewToken {
@@ -220,7 +225,7 @@ fn tickets_that_are_over_are_forgotten(place: &Place) {
     let ticket = make_ticket(place, token);
     assert_eq!(open(place, ticket.reveal(), "main", TIMES), Some(token));
     for (times, gone) in [(TIMES, 0), (NO_IDLING, 1)] {
-        let forgotten = place.store.forget(100, Duration::from_secs(60), times);
+        let forgotten = place.store.forget(AUDIT, Duration::from_secs(60), times);
         assert_eq!(forgotten.expect("forgotten"), gone);
     }
 }

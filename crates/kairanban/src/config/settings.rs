@@ -229,6 +229,8 @@ sections! {
         last_seen = "last_seen_ms" in "positive_millis": Duration,
         /// Administrative commands that the audit keeps.
         audit_max: u64,
+        /// Commands of each actor that the audit keeps in any case.
+        audit_per_actor_min: u64,
     }
     /// Settings of all tickets.
     Tickets {
