@@ -17,7 +17,7 @@ pub use self::data_version::DataVersion;
 use crate::{
     AuditBounds, BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
     StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
-    idempotency, pool::Pool, replay, repository, tokens as token_queries,
+    idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -259,7 +259,7 @@ impl Store {
             let deleted = repository::forget_deleted(connection, undo)?;
             Ok(audit::prune(connection, kept)?
                 + deleted
-                + token_queries::forget_tickets(connection, tickets)?)
+                + ticket_queries::forget(connection, tickets)?)
         })
     }
 

@@ -58,9 +58,13 @@ pub enum ApiError {
         "this was sent by a page of another site; post from the board's own page, or from a program"
     )]
     CrossSite,
-    /// Too much of it from one address.
-    #[error("that is too much from one address; go on in {retry_after_s} s")]
+    /// Too much of it by one client, or one token.
+    #[error("too many {what}; go on in {retry_after_s} s, or raise {setting}")]
     TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The settings that limit it.
+        setting: &'static str,
         /// Seconds until there is room again.
         retry_after_s: u64,
     },
@@ -180,6 +184,13 @@ impl FieldProblem {
 const RETRY_AFTER_S: &str = "2";
 
 impl ApiError {
+    /// There is no room for another stream.
+    pub const TOO_MANY_STREAMS: Self = Self::TooMany {
+        what: "open streams",
+        setting: "limits.streams_per_client_max and limits.streams_max",
+        retry_after_s: 5,
+    };
+
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
@@ -295,7 +306,7 @@ impl ResponseError for ApiError {
             Self::Unauthorized => drop(
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
             ),
-            Self::TooMany { retry_after_s } => {
+            Self::TooMany { retry_after_s, .. } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             // What is left of the body must not be taken for the next request.
@@ -320,6 +331,11 @@ impl From<StoreError> for ApiError {
             StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
             StoreError::KeyReused => Self::KeyReused,
             StoreError::Changed(_) => Self::Changed,
+            StoreError::TooManyTickets { wait } => Self::TooMany {
+                what: "tickets of one token",
+                setting: "limits.tickets_per_token_max",
+                retry_after_s: wait.as_secs() + 1,
+            },
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
             }

@@ -88,7 +88,7 @@ fn old_tickets_are_forgotten(place: &Place) {
         let ticket = Secret::ticket().expect("random");
         place
             .store
-            .create_ticket(token, &main(), &ticket)
+            .create_ticket(token, &main(), &ticket, TIMES, 9)
             .expect("a ticket");
         if column == "used_at" {
             assert!(opens(place, &ticket), "at once");
@@ -105,7 +105,9 @@ fn old_tickets_are_forgotten(place: &Place) {
 }
 
 fn opens(place: &Place, ticket: &Secret) -> bool {
-    let used = place.store.use_ticket(ticket.reveal(), &main(), TIMES);
+    let used = place
+        .store
+        .use_ticket(ticket.reveal(), &main(), "192.0.2.1", TIMES);
     used.expect("read").is_some()
 }
 

@@ -194,14 +194,16 @@ fn use_tokens(store: &Store) {
             .is_some()
     );
     let ticket = Secret::ticket().expect("random");
-    store.create_ticket(token, &main(), &ticket).expect("made");
     let good = TicketTimes {
         first_use: Duration::from_secs(60),
         idle: Duration::from_secs(60),
     };
+    store
+        .create_ticket(token, &main(), &ticket, good, 9)
+        .expect("made");
     assert!(
         store
-            .use_ticket(ticket.reveal(), &main(), good)
+            .use_ticket(ticket.reveal(), &main(), "192.0.2.1", good)
             .expect("used")
             .is_some()
     );

@@ -78,6 +78,7 @@ pub async fn get_many_stream(
     let admitted = admit(
         &request,
         &state,
+        &boards,
         caller::of(&request, &state),
         async |caller| state.bulletin.watch_many(caller, &boards, start).await,
     );
@@ -124,10 +125,18 @@ pub(super) async fn admit_to_board(
     query: &StreamQuery,
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
+    // A ticket is looked up by itself, unlike tokens.
+    if query.ticket.is_some() && state.count_read(request).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    admit(request, state, caller, async |caller| {
-        state.bulletin.watch(caller, board, start).await
-    })
+    admit(
+        request,
+        state,
+        std::slice::from_ref(board),
+        caller,
+        async |caller| state.bulletin.watch(caller, board, start).await,
+    )
     .await
 }
 
