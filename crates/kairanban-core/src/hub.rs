@@ -309,7 +309,9 @@ impl Hub {
             .collect()
     }
 
-    fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
+    /// Returns the channel of a board that is in memory.
+    #[must_use]
+    pub fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
         self.boards.get(board).map(|channel| Arc::clone(&channel))
     }
 

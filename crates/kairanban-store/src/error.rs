@@ -1,5 +1,7 @@
 //! What can go wrong between us and the database.
 
+use std::time::Duration;
+
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use kairanban_core::{BoardName, TopicId};
 use thiserror::Error;
@@ -19,6 +21,12 @@ pub enum StoreError {
     /// No token has this key, or it was ended already.
     #[error("there is no token {0} that is still good")]
     NoSuchToken(i64),
+    /// The token has as many tickets as it may have.
+    #[error("this token has too many tickets")]
+    TooManyTickets {
+        /// How long until one of them is over.
+        wait: Duration,
+    },
     /// The topic is not deleted: it cannot be restored.
     #[error("topic {} is not deleted", .0.0)]
     TopicExists(TopicId),

@@ -64,9 +64,13 @@ pub enum ApiError {
         "this was sent by a page of another site; post from the board's own page, or from a program"
     )]
     CrossSite,
-    /// Too much of it from one address.
-    #[error("that is too much from one address; go on in {retry_after_s} s")]
+    /// Too much of it by one client, or one token.
+    #[error("too many {what}; retry in {retry_after_s} s, or raise {setting}")]
     TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The settings that limit it.
+        setting: &'static str,
         /// Seconds until there is room again.
         retry_after_s: u64,
     },
@@ -194,6 +198,20 @@ impl FieldProblem {
 const RETRY_AFTER_S: &str = "2";
 
 impl ApiError {
+    /// There is no room for another stream.
+    pub const TOO_MANY_STREAMS: Self = Self::TooMany {
+        what: "open streams",
+        setting: "limits.streams_per_client_max and limits.streams_max",
+        retry_after_s: 5,
+    };
+
+    /// The client has read too much from the database.
+    pub const TOO_MANY_READS: Self = Self::TooMany {
+        what: "readings from the database by one address",
+        setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
+        retry_after_s: 1,
+    };
+
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
@@ -311,7 +329,7 @@ impl ResponseError for ApiError {
             Self::Unauthorized => drop(
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
             ),
-            Self::TooMany { retry_after_s } => {
+            Self::TooMany { retry_after_s, .. } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             Self::UnsupportedMediaType { accept, .. } => {
@@ -343,6 +361,11 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused => Self::KeyReused(sentence),
             StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
+            StoreError::TooManyTickets { wait } => Self::TooMany {
+                what: "tickets of one token",
+                setting: "limits.tickets_per_token_max",
+                retry_after_s: wait.as_secs() + 1,
+            },
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
             }
@@ -360,7 +383,7 @@ impl From<StoreError> for ApiError {
 impl From<WatchError> for ApiError {
     fn from(error: WatchError) -> Self {
         match error {
-            WatchError::TooManyReads => Self::TooMany { retry_after_s: 1 },
+            WatchError::TooManyReads => Self::TOO_MANY_READS,
             WatchError::Store(error) => error.into(),
         }
     }

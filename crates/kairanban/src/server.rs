@@ -21,7 +21,7 @@ use crate::{
     encode::Fragments,
     error::ApiError,
     exit::ExitError,
-    http::{headers, origin, present},
+    http::{headers, origin, present, query},
     limits::Quotas,
     net::{
         listener::{self, Serving},
@@ -205,6 +205,7 @@ fn serve(
                     }
                     .into()
                 }))
+                .wrap(from_fn(query::short_only))
                 .wrap(from_fn(origin::same_site_only))
                 .wrap(from_fn(origin::known_hosts_only))
                 .wrap(ConditionOption::from(origin::sharing(&cors)))

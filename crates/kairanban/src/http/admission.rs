@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use kairanban_core::BoardName;
 use kairanban_store::StoreError;
 
 use crate::{
@@ -30,13 +31,14 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
+/// Admits a reader of `boards`. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.
 pub(super) async fn admit<T>(
     request: &HttpRequest,
     state: &AppState,
+    boards: &[BoardName],
     caller: impl Future<Output = Result<Caller, ApiError>>,
     watch: impl AsyncFnOnce(&Caller, MayRead<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
@@ -53,6 +55,9 @@ pub(super) async fn admit<T>(
         }
         caller => caller?,
     };
+    if state.count_unloaded(request, &caller, boards).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     match watch(&caller, &|| state.reads.take(client).is_ok()).await {
         Err(WatchError::Store(StoreError::Unavailable(cause))) => Ok(unavailable(request, &cause)),
         Err(WatchError::Store(error)) => Err(error.into()),

@@ -50,7 +50,9 @@ pub async fn get_feed(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
-    let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
+    let board = board_name(&board)?;
+    state.count_unloaded(&request, &caller, [&board])?;
+    let reading = state.bulletin.read(&caller, &board).await?;
     if conditional::has(&request, reading.snapshot.cursor())? {
         return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
@@ -68,6 +70,7 @@ async fn get(
     board: &BoardName,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
+    state.count_unloaded(request, &caller, [board])?;
     let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
         Form::Json => topic_list::list(request, &reading),

@@ -78,6 +78,7 @@ pub async fn get_many_stream(
     let admitted = admit(
         &request,
         &state,
+        &boards,
         caller::of(&request, &state),
         async |caller, may_read| {
             state
@@ -129,8 +130,13 @@ pub(super) async fn admit_to_board(
     query: &StreamQuery,
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
+    // A ticket is looked up by itself, unlike tokens.
+    if query.ticket.is_some() && state.count_read(request).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    admit(request, state, caller, async |caller, may_read| {
+    let boards = std::slice::from_ref(board);
+    admit(request, state, boards, caller, async |caller, may_read| {
         state.bulletin.watch(caller, board, start, may_read).await
     })
     .await

@@ -100,6 +100,14 @@ impl BoardService {
         }
     }
 
+    /// Whether the caller can be answered from memory: the board is loaded, and the caller may read it.
+    #[must_use]
+    pub fn is_at_hand(&self, caller: &Caller, board: &BoardName) -> bool {
+        let channel = self.deps.hub.get(board);
+        channel
+            .is_some_and(|channel| self.is_current(&channel) && may_read(caller, board, &channel))
+    }
+
     /// Loads the newest snapshot into memory, unless it is there; while the database is away, the last one known will do.
     /// Readers that arrive together cost one load.
     ///

@@ -44,6 +44,7 @@ mod rest;
 mod restored;
 mod search;
 mod secrets;
+mod shares;
 mod silent_session;
 mod slow_clients;
 mod sockets;

@@ -1,6 +1,6 @@
 //! A board over a WebSocket.
 
-mod frames;
+pub(crate) mod frames;
 
 use std::{
     io::Read as _,

@@ -55,6 +55,7 @@ pub async fn get_audit(
     query: Query<AuditQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
+    state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     if query.before.is_some_and(|id| id < 1) {
         return Err(bad_query("before", "before is the id of an entry"));

@@ -82,6 +82,7 @@ pub async fn get_topics(
     if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
         return page(&request, &state, &caller, board, &query).await;
     }
+    state.count_unloaded(&request, &caller, [&board])?;
     match query.wait {
         None => list(&request, &state.bulletin.read(&caller, &board).await?),
         Some(wait) => {
@@ -114,10 +115,7 @@ async fn wait_for_news(
     };
     // It holds a connection like a stream does, and counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let _permit = state
-        .gate
-        .enter(client)
-        .ok_or(ApiError::TooMany { retry_after_s: 5 })?;
+    let _permit = state.gate.enter(client).ok_or(ApiError::TOO_MANY_STREAMS)?;
     Ok(state
         .bulletin
         .wait(caller, board, &known, wait, &state.drain)
@@ -186,10 +184,11 @@ async fn search(
     let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let seat = state
-        .search_gate
-        .enter(client)
-        .ok_or(ApiError::TooMany { retry_after_s: 1 })?;
+    let seat = state.search_gate.enter(client).ok_or(ApiError::TooMany {
+        what: "searches by one address at a time",
+        setting: "limits.searches_per_client_max",
+        retry_after_s: 1,
+    })?;
     let lane = Arc::clone(&state.search_lane).acquire_owned();
     let Ok(Ok(lane)) = timeout(SEARCH_WAIT, lane).await else {
         return Err(ApiError::SearchesBusy);
