@@ -210,21 +210,39 @@ fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usi
     counts
 }
 
+/// The server, and the header of a neighbour who has a token.
+struct Place {
+    node: Node,
+    authorization: String,
+}
+
 /// Times the neighbour's requests, each from another address, until there is no flood any more. Each is answered.
-fn time_neighbour(node: &Node, round: u8, is_over: impl Fn(usize) -> bool) -> Vec<Duration> {
+fn time_neighbour(place: &Place, round: u8, is_over: impl Fn(usize) -> bool) -> Vec<Duration> {
     let mut times = Vec::new();
     while !is_over(times.len()) {
         let count = times.len();
         let address = format!("198.{}.{}.{}", 18 + round, count / 250, count % 250);
-        let (method, path, body, status) = match count % 5 {
+        let (method, path, body, status) = match count % 6 {
             0 => ("GET", "/b/main".to_owned(), "", 200),
             1 => ("GET", TOPICS.to_owned(), "", 200),
             2 => ("GET", format!("{TOPICS}/1"), "", 200),
             3 => ("GET", format!("{TOPICS}?q=one"), "", 200),
-            _ => ("POST", "/b/main".to_owned(), r#"{"comment":"one"}"#, 201),
+            4 => ("POST", "/b/main".to_owned(), r#"{"comment":"one"}"#, 201),
+            _ => ("GET", "/api/v1/boards/main".to_owned(), "", 200),
         };
         let began = Instant::now();
-        let answer = send_from(node, &address, method, &path, JSON, body.as_bytes());
+        let mut headers = JSON.to_vec();
+        if count % 6 == 5 {
+            headers.push(("Authorization", &place.authorization));
+        }
+        let answer = send_from(
+            &place.node,
+            &address,
+            method,
+            &path,
+            &headers,
+            body.as_bytes(),
+        );
         times.push(began.elapsed());
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
@@ -234,15 +252,15 @@ fn time_neighbour(node: &Node, round: u8, is_over: impl Fn(usize) -> bool) -> Ve
 
 /// Runs `flood` beside the neighbour. Returns what `flood` returned, and whether the neighbour was held up.
 fn beside_a_neighbour<T: Send>(
-    node: &Node,
+    place: &Place,
     round: u8,
     flood: impl FnOnce() -> T + Send,
 ) -> (T, Option<String>) {
-    let unloaded = time_neighbour(node, 2 * round, |count| count == 20);
+    let unloaded = time_neighbour(place, 2 * round, |count| count == 20);
     let is_over = AtomicBool::new(false);
     let (returned, loaded) = thread::scope(|scope| {
         let neighbour = scope.spawn(|| {
-            time_neighbour(node, 2 * round + 1, |count| {
+            time_neighbour(place, 2 * round + 1, |count| {
                 count >= 20 && is_over.load(Ordering::Acquire)
             })
         });
@@ -259,14 +277,14 @@ fn beside_a_neighbour<T: Send>(
 }
 
 /// Floods the server with a kind of request. Returns what is wrong with that.
-fn flood_with(node: &Node, round: u8, kind: &Kind) -> Option<String> {
+fn flood_with(place: &Place, round: u8, kind: &Kind) -> Option<String> {
     let client = format!("192.0.2.{round}");
     let began = Instant::now();
-    let ((answered, refused), held_up) = beside_a_neighbour(node, round, || {
+    let ((answered, refused), held_up) = beside_a_neighbour(place, round, || {
         thread::scope(|scope| {
             let client = client.as_str();
             let parts: Vec<_> = (0..CONNECTIONS)
-                .map(|part| scope.spawn(move || send_part(node, kind, client, part)))
+                .map(|part| scope.spawn(move || send_part(&place.node, kind, client, part)))
                 .collect();
             parts
                 .into_iter()
@@ -292,23 +310,32 @@ fn flood_with(node: &Node, round: u8, kind: &Kind) -> Option<String> {
 fn a_flood_of_any_kind_is_refused_and_delays_no_neighbour(database: Database) {
     let node = Node::start_with(database, &SETTINGS);
     let body = br#"{"comment":"one"}"#;
+    let token = node.token(&["create", "--scope", "read"]);
     let first = send_from(&node, "203.0.113.1", "POST", TOPICS, JSON, body);
     assert_eq!(first.status, 201);
+    let place = Place {
+        node,
+        authorization: format!("Bearer {token}"),
+    };
     let mut faults = Vec::new();
     for (round, kind) in (0..).zip(KINDS) {
-        let fault = flood_with(&node, round, kind);
+        let fault = flood_with(&place, round, kind);
         faults.extend(fault.map(|fault| format!("{}: {fault}", kind.what)));
     }
     let round = u8::try_from(KINDS.len()).expect("few");
-    let fault = flood_a_socket(&node, round);
+    let fault = flood_a_socket(&place, round);
     faults.extend(fault.map(|fault| format!("a bad message: {fault}")));
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
 /// Floods the server with messages that cannot be read, on a WebSocket. Returns what is wrong with that.
-fn flood_a_socket(node: &Node, round: u8) -> Option<String> {
-    let (answers, held_up) = beside_a_neighbour(node, round, || {
-        let input = handshake_from(node, "/b/main/ws", &[("X-Forwarded-For", "192.0.2.250")]);
+fn flood_a_socket(place: &Place, round: u8) -> Option<String> {
+    let (answers, held_up) = beside_a_neighbour(place, round, || {
+        let input = handshake_from(
+            &place.node,
+            "/b/main/ws",
+            &[("X-Forwarded-For", "192.0.2.250")],
+        );
         let mut output = input.get_ref().try_clone().expect("a socket");
         let mut answers = String::new();
         thread::scope(|scope| {
