@@ -86,11 +86,6 @@ fn posts_survive_a_load_of(database: Database, rows: usize) {
     let posts = posting(&node, || load(&node.database, rows));
     let longest = posts.iter().map(|(_, took)| *took).max().expect("posts");
     let failed = posts.iter().filter(|(status, _)| *status != 201).count();
-    println!(
-        "{rows} rows: {failed} of {} posts failed, the longest took {longest:?}, {} MB more",
-        posts.len(),
-        peak(&node) - before
-    );
     assert_eq!(failed, 0, "of {}", posts.len());
     assert!(longest < POST_MAX, "{longest:?}");
     assert!(

@@ -73,7 +73,6 @@ fn messages_without_a_commit_share_few_readings_and_the_next_commit_is_heard_of(
             }
         });
     });
-    println!("messages for 3 s, and 20 commits: {read} readings");
     assert!(read <= bound + 20 * 4, "{read} readings, not {bound}");
 }
 
@@ -104,7 +103,6 @@ fn notifications_without_a_commit_share_few_readings_and_the_next_commit_is_hear
             }
         });
     });
-    println!("NOTIFY for 3 s, and 20 commits: {read} readings");
     // A commit is read, may be announced once more, and has the board looked at by the archiver.
     assert!(read <= bound + 20 * 4, "{read} readings, not {bound}");
 }
