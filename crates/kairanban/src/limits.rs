@@ -33,7 +33,9 @@ impl ClientAddress {
         Self::bucket(forwarded::client(peer, headers, trusted))
     }
 
-    fn bucket(address: IpAddr) -> Self {
+    /// Returns the client at an address.
+    #[must_use]
+    pub fn bucket(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
             address => address,
@@ -132,6 +134,15 @@ struct Gate {
     per_client_max: usize,
 }
 
+/// Why there is no room for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// All clients together have all there is.
+    InAll,
+    /// This client has all that one may have.
+    ForClient,
+}
+
 /// A place for one stream, or one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct StreamPermit {
@@ -152,7 +163,9 @@ impl StreamGate {
         Self::counting(usize::MAX, 1)
     }
 
-    fn counting(max: usize, per_client_max: usize) -> Self {
+    /// Creates a gate that admits so many clients, and each of them so many times.
+    #[must_use]
+    pub fn counting(max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(Gate {
             open: AtomicUsize::new(0),
             per_client: DashMap::new(),
@@ -164,6 +177,14 @@ impl StreamGate {
     /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
     #[must_use]
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
+        self.try_enter(client).ok()
+    }
+
+    /// Admits a client as [`enter`](Self::enter) does.
+    ///
+    /// # Errors
+    /// If there is no room, with the reason.
+    pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<StreamPermit, NoRoom> {
         // Counts first, so that two clients that come at once cannot both take the last place.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
         let mut permit = StreamPermit {
@@ -171,17 +192,17 @@ impl StreamGate {
             client: None,
         };
         if open > self.0.max {
-            return None;
+            return Err(NoRoom::InAll);
         }
         if let Some(client) = client {
             let mut open = self.0.per_client.entry(client).or_insert(0);
             if *open >= self.0.per_client_max {
-                return None;
+                return Err(NoRoom::ForClient);
             }
             *open += 1;
             permit.client = Some(client);
         }
-        Some(permit)
+        Ok(permit)
     }
 
     /// Returns the most streams that may be open.
@@ -194,35 +215,6 @@ impl StreamGate {
     #[must_use]
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
-    }
-}
-
-/// Counts open connections per client. Those that a stream has taken over count as streams instead.
-#[derive(Clone, Debug)]
-pub struct ConnectionGate {
-    gate: StreamGate,
-    /// A proxy's connections are those of all its clients.
-    trusted: Arc<[IpNet]>,
-}
-
-impl ConnectionGate {
-    /// Creates a gate without open connections.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        let gate = StreamGate::counting(usize::MAX, limits.connections_per_client_max.get());
-        Self {
-            gate,
-            trusted: limits.trusted_proxies.clone().into(),
-        }
-    }
-
-    /// Admits a connection, if its client has room for one more.
-    #[must_use]
-    pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
-        self.gate.enter(
-            peer.filter(|peer| !forwarded::is_in(&self.trusted, *peer))
-                .map(ClientAddress::bucket),
-        )
     }
 }
 

@@ -9,8 +9,8 @@ use actix_web::HttpRequest;
 use kairanban_store::StoreError;
 
 use crate::{
-    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
-    stream::StreamReader, telemetry::Sparse,
+    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, net::place::ConnectionPlace,
+    state::AppState, stream::StreamReader, telemetry::Sparse,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
@@ -36,6 +36,10 @@ pub(super) async fn admit<T>(
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
+    }
+    let place = request.conn_data::<ConnectionPlace>();
+    if place.is_some_and(|place| place.probes_only().is_some()) {
+        return Ok(Admission::Refused(Bye::Limit));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else {
