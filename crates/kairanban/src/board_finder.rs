@@ -1,4 +1,4 @@
-//! Finds out whether there are boards with the names that requests ask for, and remembers the names that are none.
+//! Finds out whether there are boards with the names that requests ask for, and remembers the names that no board has.
 //!
 //! Anybody can make up names. So everybody who asks at the same time is answered by one query, queries that found nothing are
 //! paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that is no board is answered from memory. The follower
@@ -95,7 +95,7 @@ impl AbsentBoards {
         if names.known.len() >= self.max {
             names.known.retain(|_, absence| now < absence.until);
         }
-        // Whoever makes up that many names in a moment makes the memory useless, but no larger.
+        // A client that makes up that many names in a moment makes the memory useless, but no larger.
         if names.known.len() < self.max {
             let until = now + self.ttl;
             names.known.insert(board, Absence { until, hidden });

@@ -77,6 +77,12 @@ pub enum ApiError {
     /// Too many searches are running, of all clients.
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
+    /// The client has too many connections open.
+    #[error("too many open connections from your address; close some of them")]
+    TooManyConnections,
+    /// All connections are taken, by all clients.
+    #[error("the server has no room for more connections; try again in a few seconds")]
+    NoRoom,
     /// The request asks for a host that is not this server.
     #[error(
         "this server does not know the host of this request; if it is the board's own, set \
@@ -225,8 +231,8 @@ impl ApiError {
             Self::WeakTag => "weak_tag",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
-            Self::TooMany { .. } => "too_many",
-            Self::SearchesBusy => "busy",
+            Self::TooMany { .. } | Self::TooManyConnections => "too_many",
+            Self::SearchesBusy | Self::NoRoom => "busy",
             Self::Misdirected => "misdirected",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
@@ -297,7 +303,7 @@ impl ResponseError for ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Changed | Self::WeakTag => StatusCode::PRECONDITION_FAILED,
             Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
@@ -306,9 +312,10 @@ impl ResponseError for ApiError {
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable { .. }
+            | Self::NotWritten { .. }
+            | Self::SearchesBusy
+            | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -323,7 +330,11 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
-            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
+            Self::Unavailable { .. }
+            | Self::NotWritten { .. }
+            | Self::SearchesBusy
+            | Self::TooManyConnections
+            | Self::NoRoom => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::Unauthorized => drop(

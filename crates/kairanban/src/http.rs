@@ -13,6 +13,7 @@ pub mod health;
 pub mod origin;
 pub mod pages;
 pub mod present;
+pub mod probes;
 pub mod query;
 pub mod rest;
 pub mod socket;

@@ -4,7 +4,6 @@ mod client;
 mod quota;
 
 use std::{
-    net::IpAddr,
     num::NonZero,
     sync::{
         Arc,
@@ -13,9 +12,8 @@ use std::{
 };
 
 use dashmap::DashMap;
-use ipnet::IpNet;
 
-use crate::{config::Limits, forwarded};
+use crate::config::Limits;
 
 pub use client::ClientAddress;
 use client::Share;
@@ -32,6 +30,15 @@ struct Gate {
     max: usize,
     per_client_max: usize,
     clients_per_site: NonZero<u32>,
+}
+
+/// Why there is no room for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// All clients together have all there is.
+    InAll,
+    /// This client has all that one may have.
+    ForClient,
 }
 
 /// A place for one stream, or one connection. Dropping it frees the place.
@@ -56,7 +63,9 @@ impl StreamGate {
         Self::counting(limits, usize::MAX, limits.searches_per_client_max.get())
     }
 
-    fn counting(limits: &Limits, max: usize, per_client_max: usize) -> Self {
+    /// Creates a gate with room for `max` in all, and for `per_client_max` of each client.
+    #[must_use]
+    pub fn counting(limits: &Limits, max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(Gate {
             open: AtomicUsize::new(0),
             per_share: DashMap::new(),
@@ -69,6 +78,14 @@ impl StreamGate {
     /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
     #[must_use]
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
+        self.try_enter(client).ok()
+    }
+
+    /// Admits a client as [`enter`](Self::enter) does.
+    ///
+    /// # Errors
+    /// If there is no room, with the reason.
+    pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<StreamPermit, NoRoom> {
         // Counts first, so that two clients that come at once cannot both take the last place.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
         let mut permit = StreamPermit {
@@ -77,18 +94,18 @@ impl StreamGate {
             counted: 0,
         };
         if open > self.0.max {
-            return None;
+            return Err(NoRoom::InAll);
         }
         for (share, times) in permit.shares() {
             let max = self.0.per_client_max.saturating_mul(times.get() as usize);
             let mut open = self.0.per_share.entry(share).or_insert(0);
             if *open >= max {
-                return None;
+                return Err(NoRoom::ForClient);
             }
             *open += 1;
             permit.counted += 1;
         }
-        Some(permit)
+        Ok(permit)
     }
 
     /// Returns the most streams that may be open.
@@ -101,36 +118,6 @@ impl StreamGate {
     #[must_use]
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
-    }
-}
-
-/// Counts open connections per client. Those that a stream has taken over count as streams instead.
-#[derive(Clone, Debug)]
-pub struct ConnectionGate {
-    gate: StreamGate,
-    /// A proxy's connections are those of all its clients.
-    trusted: Arc<[IpNet]>,
-}
-
-impl ConnectionGate {
-    /// Creates a gate without open connections.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        let gate =
-            StreamGate::counting(limits, usize::MAX, limits.connections_per_client_max.get());
-        Self {
-            gate,
-            trusted: limits.trusted_proxies.clone().into(),
-        }
-    }
-
-    /// Admits a connection, if its client has room for one more.
-    #[must_use]
-    pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
-        self.gate.enter(
-            peer.filter(|peer| !forwarded::is_in(&self.trusted, *peer))
-                .map(ClientAddress::bucket),
-        )
     }
 }
 

@@ -248,7 +248,7 @@ fn a_ticket_is_for_the_client_that_used_it_first(place: &Place) {
     assert_eq!(open_from("192.0.2.1"), Some(token), "and again");
 }
 
-/// Whoever reads the table does not learn who uses what.
+/// A reader of the table does not learn which client uses which ticket.
 fn a_ticket_shows_no_address(place: &Place) {
     let token = find_new_token(place);
     let tickets = [0, 1].map(|_| make_ticket(place, token));

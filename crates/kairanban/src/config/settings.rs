@@ -314,6 +314,10 @@ sections! {
         head_wait = "head_wait_s" in "positive_seconds": Duration,
         /// Silence between two requests on a connection.
         idle_wait = "idle_wait_s" in "positive_seconds": Duration,
+        /// Open connections of all clients, without those of streams.
+        connections_max: NonZero<usize>,
+        /// Connections beyond those, for probes.
+        connections_kept: usize,
         /// Open connections of one address.
         connections_per_client_max: NonZero<usize>,
         /// Proxies whose forwarding headers are believed.

@@ -27,7 +27,7 @@ impl Wake {
         self.commits.notify_one();
     }
 
-    /// Asks the follower to read the log, because somebody says that something was committed. Anybody can say so, and as often as
+    /// Asks the follower to read the log, because a notification says that something was committed. Any program can send one, and as often as
     /// they like: if it is not true again and again, the follower takes its time ([`EmptyReads`](crate::pace::EmptyReads)).
     pub fn hint(&self) {
         self.hints.notify_one();

@@ -45,7 +45,7 @@ pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &
 enum Fit {
     Any,
     Family,
-    /// By name, with so many parameters.
+    /// By name, with this number of parameters.
     Named(usize),
 }
 

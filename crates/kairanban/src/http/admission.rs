@@ -14,6 +14,7 @@ use crate::{
     encode::Bye,
     error::ApiError,
     limits::ClientAddress,
+    net::place::ConnectionPlace,
     service::{MayRead, WatchError},
     state::AppState,
     stream::StreamReader,
@@ -44,6 +45,10 @@ pub(super) async fn admit<T>(
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
+    }
+    let place = request.conn_data::<ConnectionPlace>();
+    if place.is_some_and(|place| place.probes_only().is_some()) {
+        return Ok(Admission::Refused(Bye::Limit));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else {

@@ -51,7 +51,7 @@ enum Tags {
 }
 
 impl Tags {
-    /// Reads a header; `None` if the client sent none. What is no tag is none of ours.
+    /// Reads a header; `None` if the client sent none. What is no tag matches nothing.
     fn of(request: &HttpRequest, name: HeaderName) -> Option<Self> {
         let headers = request.headers();
         if !headers.contains_key(&name) {

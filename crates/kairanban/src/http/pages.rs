@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     http::{accept::Form, board_name, body::Draft, caller, conditional, rest::topic_list},
     language::Language,
-    render::page::BoardPage,
+    render::{self, page::BoardPage},
     service::BoardView,
     state::AppState,
 };
@@ -88,16 +88,11 @@ async fn get(
 }
 
 fn text(reading: &BoardView) -> HttpResponse {
-    let lines = reading
-        .snapshot
-        .topics()
-        .iter()
-        .map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
     let mut response = conditional::answer(StatusCode::OK, reading);
     response
         .content_type("text/plain; charset=utf-8")
         .insert_header((header::VARY, "Accept"))
-        .body(lines.collect::<String>())
+        .body(render::text::live_list(&reading.snapshot))
 }
 
 /// The page; with what was typed and what is wrong with it, after a post that was refused.

@@ -36,7 +36,9 @@ impl ClientAddress {
         Self::bucket(forwarded::client(peer, headers, trusted))
     }
 
-    pub(super) fn bucket(address: IpAddr) -> Self {
+    /// Returns the client at an address.
+    #[must_use]
+    pub fn bucket(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(network(address, 64)),
             address => address,

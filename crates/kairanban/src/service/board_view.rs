@@ -177,7 +177,7 @@ impl BoardService {
         ))
     }
 
-    /// Asks for a board, for a caller whose token allows `right` there: memory if it knows that there is none, or else the
+    /// Asks for a board, for a caller whose token allows `right` there: from memory if it knows that there is no such board, or else the
     /// database.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Each client has a share, and each token: whoever takes more is refused, and nobody else.
+//! Each client has a share, and each token: a client that takes more is refused, and no other.
 
 mod flood;
 mod sockets;

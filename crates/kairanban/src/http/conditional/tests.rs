@@ -37,7 +37,7 @@ fn if_none_match_compares_weakly() {
         (&["W/\"xyzzy--gzip\""], 304),
         (&["\"xyzzy;gzip\""], 304),
         (&["\"xyzzy-br\""], 304),
-        // What is no tag is none of ours.
+        // What is no tag matches nothing.
         (&["xyzzy"], 200),
         (&["\"xyzzy"], 200),
         (&["w/\"xyzzy\""], 200),

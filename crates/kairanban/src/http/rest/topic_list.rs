@@ -19,6 +19,7 @@ use crate::{
     error::{ApiError, Problem},
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
+    net::{place::ConnectionPlace, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::BoardView,
     state::AppState,
@@ -113,9 +114,14 @@ async fn wait_for_news(
     let Some(known) = conditional::known_cursor(request) else {
         return Ok(state.bulletin.read(caller, board).await?);
     };
-    // It holds a connection like a stream does, and counts as one.
+    // It holds a connection like a stream does, and the connection counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let _permit = state.gate.enter(client).ok_or(ApiError::TOO_MANY_STREAMS)?;
+    let place = request.conn_data::<ConnectionPlace>();
+    if place.is_some_and(|place| !place.become_stream(|| state.gate.enter(client))) {
+        return Err(ApiError::TOO_MANY_STREAMS);
+    }
+    let clock = request.conn_data::<RequestClock>();
+    let _ends = clock.map(RequestClock::end_with_client);
     Ok(state
         .bulletin
         .wait(caller, board, &known, wait, &state.drain)

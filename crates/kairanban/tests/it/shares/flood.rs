@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 7] = [
 enum Refusal {
     /// All but the client's share is answered with 429.
     TooMany,
-    /// All but the client's share is told to come again: a stream that ends at once.
+    /// All but the client's share is asked to come again: a stream that ends at once.
     Later,
     /// It is answered from memory, each time with this status.
     Always(u16),
