@@ -18,6 +18,8 @@ mod exit;
 mod failpoint;
 mod follower;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod high_water;
 mod housekeeping;
 mod http;
