@@ -14,8 +14,11 @@ pub mod rows;
 pub mod start;
 pub mod stream;
 
+/// Checks what must hold for some bytes.
+pub type Check = fn(&[u8]);
+
 /// Every target, by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("accept", accept::check),
     ("body", body::check),
     ("conditional", conditional::check),

@@ -11,14 +11,14 @@ use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection,
     connection::SimpleConnection as _, sql_query, sql_types::Text,
 };
-use kairanban::fuzzing::{Encoder, Fragments, StreamFormat};
+use kairanban::fuzzing::{Encoder, StreamFormat};
 use kairanban_core::{BoardName, LogPosition, Revision, SearchText, Topic, TopicId};
 use kairanban_store::{
     DatabaseAddress, LogPage, Page, Store, StoreConfig, StoreError, Timeouts, Visible, fuzzing,
     migrate,
 };
 
-use crate::event_stream;
+use crate::{event_stream, stream::fragments};
 
 pub fn check(input: &[u8]) {
     check_postgres(input);
@@ -49,82 +49,89 @@ fn check_postgres(bytes: &[u8]) {
     }
 }
 
-/// What a column holds.
+/// A column, and what it holds.
+type Column = (&'static str, ColumnKind);
+
 #[derive(Clone, Copy)]
-enum Column {
+enum ColumnKind {
     Text,
     Number,
 }
 
-/// Columns that other programs can write, and which row is spoilt in them.
-const SPOILT: [(&str, &str, &[(&str, Column)]); 6] = [
+/// A table, which of its rows are spoilt, and the columns that other programs can write.
+type Spoilt = (&'static str, &'static str, &'static [Column]);
+
+const SPOILT: [Spoilt; 6] = [
     (
         "topics",
         "id IN (2, 4)",
         &[
-            ("comment", Column::Text),
-            ("author", Column::Text),
-            ("created_at", Column::Text),
-            ("updated_at", Column::Text),
-            ("edited_at", Column::Text),
-            ("archived", Column::Number),
-            ("revision", Column::Number),
-            ("board_id", Column::Number),
-            ("id", Column::Number),
+            ("comment", ColumnKind::Text),
+            ("author", ColumnKind::Text),
+            ("created_at", ColumnKind::Text),
+            ("updated_at", ColumnKind::Text),
+            ("edited_at", ColumnKind::Text),
+            ("archived", ColumnKind::Number),
+            ("revision", ColumnKind::Number),
+            ("board_id", ColumnKind::Number),
+            ("id", ColumnKind::Number),
         ],
     ),
     (
         "boards",
         "id = 2",
         &[
-            ("created_at", Column::Text),
-            ("read", Column::Text),
-            ("post", Column::Text),
-            ("name", Column::Text),
-            ("title", Column::Text),
-            ("id", Column::Number),
+            ("created_at", ColumnKind::Text),
+            ("read", ColumnKind::Text),
+            ("post", ColumnKind::Text),
+            ("name", ColumnKind::Text),
+            ("title", ColumnKind::Text),
+            ("id", ColumnKind::Number),
         ],
     ),
     (
         "changes",
         "id = 2",
         &[
-            ("kind", Column::Text),
-            ("revision", Column::Number),
-            ("board_id", Column::Number),
-            ("topic_id", Column::Number),
-            ("at", Column::Text),
+            ("kind", ColumnKind::Text),
+            ("revision", ColumnKind::Number),
+            ("board_id", ColumnKind::Number),
+            ("topic_id", ColumnKind::Number),
+            ("at", ColumnKind::Text),
         ],
     ),
     (
         "board_lives",
         "board_id = 2",
-        &[("named_by", Column::Number), ("board_id", Column::Number)],
+        &[
+            ("named_by", ColumnKind::Number),
+            ("board_id", ColumnKind::Number),
+        ],
     ),
     (
         "tokens",
         "id = 1",
         &[
-            ("name", Column::Text),
-            ("scope", Column::Text),
-            ("digest", Column::Text),
-            ("board_id", Column::Number),
-            ("created_at", Column::Text),
-            ("expires_at", Column::Text),
-            ("revoked_at", Column::Text),
-            ("last_used_at", Column::Text),
+            ("name", ColumnKind::Text),
+            ("scope", ColumnKind::Text),
+            ("digest", ColumnKind::Text),
+            ("board_id", ColumnKind::Number),
+            ("created_at", ColumnKind::Text),
+            ("expires_at", ColumnKind::Text),
+            ("revoked_at", ColumnKind::Text),
+            ("last_used_at", ColumnKind::Text),
         ],
     ),
     (
         "audit",
         "id = 1",
         &[
-            ("at", Column::Text),
-            ("actor", Column::Text),
-            ("action", Column::Text),
-            ("board", Column::Text),
-            ("subject", Column::Number),
-            ("token_id", Column::Number),
+            ("at", ColumnKind::Text),
+            ("actor", ColumnKind::Text),
+            ("action", ColumnKind::Text),
+            ("board", ColumnKind::Text),
+            ("subject", ColumnKind::Number),
+            ("token_id", ColumnKind::Number),
         ],
     ),
 ];
@@ -147,14 +154,14 @@ fn spoil(bytes: &mut Unstructured<'_>) -> Result<Vec<String>> {
 }
 
 /// A value as SQL.
-fn value(bytes: &mut Unstructured<'_>, column: Column) -> Result<String> {
+fn value(bytes: &mut Unstructured<'_>, column: ColumnKind) -> Result<String> {
     match (column, bytes.int_in_range(0..=7)?) {
         (_, 0) => Ok("NULL".to_owned()),
-        (Column::Number, 1) => Ok(bytes.int_in_range(-2..=3_i64)?.to_string()),
-        (Column::Number, 2) => Ok("9007199254740992".to_owned()),
+        (ColumnKind::Number, 1) => Ok(bytes.int_in_range(-2..=3_i64)?.to_string()),
+        (ColumnKind::Number, 2) => Ok("9007199254740992".to_owned()),
         // SQLite has no literal for the smallest number.
-        (Column::Number, _) => Ok(bytes.arbitrary::<i64>()?.max(-i64::MAX).to_string()),
-        (Column::Text, 1) => {
+        (ColumnKind::Number, _) => Ok(bytes.arbitrary::<i64>()?.max(-i64::MAX).to_string()),
+        (ColumnKind::Text, 1) => {
             let year = bytes.int_in_range(0..=99_999_u32)?;
             let [month, day, hour, minute] =
                 [12, 31, 24, 60].map(|end| bytes.int_in_range(0..=end));
@@ -164,13 +171,13 @@ fn value(bytes: &mut Unstructured<'_>, column: Column) -> Result<String> {
                 "'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:59.{fraction}'"
             ))
         }
-        (Column::Text, 2) => {
+        (ColumnKind::Text, 2) => {
             let words = [
                 "open", "token", "held", "closed", "set", "delete", "clear", "board",
             ];
             Ok(format!("'{}'", bytes.choose(&words)?))
         }
-        (Column::Text, _) => {
+        (ColumnKind::Text, _) => {
             let length = bytes.int_in_range(0..=40)?;
             let text = bytes.bytes(length.min(bytes.len()))?;
             let hex = text.iter().fold(String::new(), |mut hex, byte| {
@@ -292,8 +299,7 @@ impl Place {
         let load = store.load(store.epoch(), &board).expect("the board");
         assert_kept(load.snapshot.topics().iter().map(AsRef::as_ref));
         assert!(load.snapshot.topics().is_sorted_by_key(|topic| topic.id));
-        let fragments = Fragments::new(None).expect("a template").into();
-        let encoder = Encoder::new(StreamFormat::Patch, false, fragments);
+        let encoder = Encoder::new(StreamFormat::Patch, false, fragments());
         let chunk = encoder
             .wire()
             .encode(vec![encoder.snapshot(&load.snapshot)], false);

@@ -42,13 +42,13 @@ pub fn topic(request: &HttpRequest, body: &[u8]) -> Result<NewTopic, Problem> {
 }
 
 /// A post that was read from a WebSocket.
-pub type Post = (NewTopic, Option<IdempotencyKey>);
+pub type CheckedMessage = (NewTopic, Option<IdempotencyKey>);
 
 /// Reads a message of a WebSocket.
 ///
 /// # Errors
 /// What the client is answered, with the key that the message names.
-pub fn message(text: &str) -> Result<Post, (Option<String>, Problem)> {
+pub fn message(text: &str) -> Result<CheckedMessage, (Option<String>, Problem)> {
     let socket::Request::Create {
         comment,
         author,
