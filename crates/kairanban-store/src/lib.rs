@@ -15,6 +15,8 @@ mod connection;
 mod contents;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod group_commit;
 mod history;
 mod idempotency;

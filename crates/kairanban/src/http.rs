@@ -4,9 +4,9 @@
 pub mod accept;
 mod admission;
 pub mod assets;
-mod body;
+pub mod body;
 mod caller;
-mod conditional;
+pub mod conditional;
 pub mod forms;
 pub mod headers;
 pub mod health;

@@ -19,6 +19,8 @@ mod exit;
 mod failpoint;
 mod follower;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod high_water;
 mod housekeeping;
 mod http;

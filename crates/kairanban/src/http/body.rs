@@ -162,14 +162,21 @@ pub async fn draft(
     state
         .quota
         .take(ClientAddress::of(request, &state.trusted_proxies))?;
-    let body = read(payload, request, state).await?;
+    parse(kind, &read(payload, request, state).await?)
+}
+
+/// Reads a topic from the bytes of a body.
+///
+/// # Errors
+/// 400, or 422 if a JSON object has an unknown key.
+pub fn parse(kind: Kind, body: &[u8]) -> Result<Draft, ApiError> {
     match kind {
-        Kind::Form => form(&body),
+        Kind::Form => form(body),
         Kind::Text => Ok(Draft {
-            comment: utf8(&body)?.to_owned(),
+            comment: utf8(body)?.to_owned(),
             author: String::new(),
         }),
-        Kind::Json => json(&body),
+        Kind::Json => json(body),
     }
 }
 

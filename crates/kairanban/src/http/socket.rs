@@ -39,10 +39,12 @@ const SILENT_ROUNDS: u32 = 2;
 /// What a client asks for.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-enum Request {
+pub enum Request {
     /// Create a topic.
     Create {
+        /// The text of the topic.
         comment: String,
+        /// Who says they wrote it.
         #[serde(default)]
         author: String,
         /// What the client calls this request; the same key leads to the same topic.

@@ -37,7 +37,7 @@ fn bad(name: &str, detail: &str) -> ApiError {
 ///
 /// # Errors
 /// If it names no board, too many, or one that cannot be.
-pub(super) fn many(
+pub fn many(
     pairs: Vec<(String, String)>,
     boards_max: usize,
 ) -> Result<(Vec<BoardName>, StreamQuery), ApiError> {
@@ -161,11 +161,7 @@ impl StreamQuery {
     ///
     /// # Errors
     /// If `since` counts, and names no start.
-    pub(super) fn start(
-        &self,
-        request: &HttpRequest,
-        format: StreamFormat,
-    ) -> Result<StartAt, ApiError> {
+    pub fn start(&self, request: &HttpRequest, format: StreamFormat) -> Result<StartAt, ApiError> {
         let header = request
             .headers()
             .get("last-event-id")

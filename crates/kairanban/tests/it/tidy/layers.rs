@@ -82,7 +82,12 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         of: &["kairanban"],
-        except: &["kairanban::http", "kairanban::routes", "kairanban::server"],
+        except: &[
+            "kairanban::fuzzing",
+            "kairanban::http",
+            "kairanban::routes",
+            "kairanban::server",
+        ],
         never: &["kairanban::http"],
     },
     Layer {

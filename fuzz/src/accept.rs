@@ -1,0 +1,219 @@
+//! Content negotiation: `Accept` and `Accept-Encoding`.
+//!
+//! The first line is a path, the second what is sent as `Accept-Encoding`, the others are what `Accept` holds.
+
+use actix_web::http::header::HeaderValue;
+use kairanban::fuzzing::{Form, accept};
+
+use crate::request::{first_line, values, with_headers};
+
+const TYPES: [&str; 5] = [
+    "text/event-stream",
+    "application/x-ndjson",
+    "text/html",
+    "application/json",
+    "text/plain",
+];
+
+pub fn check(input: &[u8]) {
+    let (path, rest) = first_line(input);
+    let (coding, lines) = first_line(rest);
+    let path = if path.starts_with(b"/api/") {
+        "/api/v1/x"
+    } else {
+        "/"
+    };
+    check_accept(path, &values(lines));
+    if let Ok(coding) = HeaderValue::from_bytes(coding) {
+        check_coding(coding);
+    }
+}
+
+/// What was decided for a request.
+#[derive(Debug, PartialEq)]
+struct Chosen {
+    allowed: Vec<bool>,
+    lines: bool,
+    forms: [Form; 3],
+}
+
+fn choose(path: &str, values: &[HeaderValue]) -> Chosen {
+    let request = with_headers(path, "accept", values);
+    let allowed = TYPES.map(|media_type| accept::allows(&request, media_type));
+    Chosen {
+        allowed: allowed.to_vec(),
+        lines: accept::prefers_ndjson(&request),
+        forms: [
+            Form::of_page(&request),
+            Form::of_post(&request),
+            Form::of_error(&request),
+        ],
+    }
+}
+
+fn check_accept(path: &str, values: &[HeaderValue]) {
+    let chosen = choose(path, values);
+    if values.is_empty() {
+        assert!(chosen.allowed.iter().all(|allowed| *allowed) && !chosen.lines);
+    }
+    // Parameters of a type follow its name and decide nothing.
+    for media_type in TYPES {
+        let with = format!("{media_type}; charset=utf-8");
+        let request = with_headers(path, "accept", values);
+        assert_eq!(
+            accept::allows(&request, &with),
+            accept::allows(&request, media_type)
+        );
+    }
+    let bytes: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
+    let joined = bytes.join(&b", "[..]);
+    // Within quotes a comma separates nothing.
+    if !joined.contains(&b'"') && joined.is_ascii() && !values.is_empty() {
+        let joined = HeaderValue::from_bytes(&joined).expect("a header");
+        assert_eq!(choose(path, &[joined]), chosen, "{values:?}");
+    }
+    if let Some(ranges) = slow_reading(&joined) {
+        let expected = TYPES.map(|media_type| weight(&ranges, media_type) > 0);
+        assert_eq!(chosen.allowed, expected, "{values:?}");
+        let default = if path == "/" { Form::Text } else { Form::Json };
+        for (chosen, default) in chosen
+            .forms
+            .into_iter()
+            .zip([Form::Html, Form::Json, default])
+        {
+            assert_is_wanted(chosen, default, &ranges);
+        }
+    }
+}
+
+fn names(form: Form) -> &'static [&'static str] {
+    match form {
+        Form::Html => &["text/html", "application/xhtml+xml"],
+        Form::Json => &["application/json", "application/problem+json"],
+        Form::Text => &["text/plain"],
+    }
+}
+
+/// No other form has a higher weight, and of those with the same weight none is named before it.
+fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
+    let weight_of = |form: Form| {
+        let weights = names(form).iter().map(|name| weight(ranges, name));
+        weights.max().unwrap_or_default()
+    };
+    let highest = [Form::Html, Form::Json, Form::Text]
+        .map(weight_of)
+        .into_iter()
+        .max();
+    if highest == Some(0) {
+        assert_eq!(chosen, default, "{ranges:?}");
+    } else {
+        assert_eq!(Some(weight_of(chosen)), highest, "{ranges:?}");
+    }
+    // Where all weigh the same, the first that is named.
+    if ranges.iter().all(|(_, weight)| *weight == 1_000) {
+        let named = |(range, _): &(String, u32)| {
+            let forms = [Form::Html, Form::Json, Form::Text];
+            forms
+                .into_iter()
+                .find(|form| names(*form).contains(&range.as_str()))
+        };
+        let first = ranges.iter().find_map(named);
+        if let Some(first) = first {
+            assert_eq!(chosen, first, "{ranges:?}");
+        }
+    }
+}
+
+/// The ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list, and for
+/// one with other parameters.
+fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
+    let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
+    let elements = list
+        .split(',')
+        .map(|element| element.trim_matches([' ', '\t']));
+    let elements = elements.filter(|element| !element.is_empty());
+    let ranges: Option<Vec<_>> = elements
+        .map(|element| {
+            let (range, weight) = match element.split_once(';') {
+                Some((range, parameter)) => {
+                    let range = range.trim_end_matches([' ', '\t']);
+                    (
+                        range,
+                        parameter
+                            .trim_start_matches([' ', '\t'])
+                            .strip_prefix("q=")?,
+                    )
+                }
+                None => (element, "1"),
+            };
+            let (family, kind) = range.split_once('/')?;
+            let is_name = |text: &str| {
+                let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+                !text.is_empty() && text.chars().all(|c| is_part(c) || "+-.".contains(c))
+            };
+            let is_range = match (family, kind) {
+                ("*", "*") => true,
+                (family, "*") => is_name(family),
+                (family, kind) => is_name(family) && is_name(kind),
+            };
+            Some((range.to_owned(), thousandths(weight)?)).filter(|_| is_range)
+        })
+        .collect();
+    ranges.filter(|ranges| !ranges.is_empty())
+}
+
+/// A weight: 0 or 1, and perhaps a point and up to three digits.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
+    let is_weight = matches!(whole, "0" | "1")
+        && digits.len() <= 3
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let weight: u32 = format!("{whole}{digits:0<3}").parse().ok()?;
+    (is_weight && weight <= 1_000).then_some(weight)
+}
+
+/// The weight of a type: that of the range that fits most closely.
+fn weight(ranges: &[(String, u32)], media_type: &str) -> u32 {
+    let family = media_type.split('/').next().unwrap_or_default();
+    let closest = [media_type, &format!("{family}/*"), "*/*"];
+    let found = closest
+        .iter()
+        .find_map(|wanted| ranges.iter().find(|(range, _)| range == wanted));
+    found.map_or(0, |(_, weight)| *weight)
+}
+
+fn check_coding(coding: HeaderValue) {
+    let request = |values: &[HeaderValue]| with_headers("/", "accept-encoding", values);
+    let nothing = request(&[]);
+    assert!(accept::allows_gzip(&nothing) && !accept::asks_for_gzip(&nothing));
+    let request = request(std::slice::from_ref(&coding));
+    assert_eq!(
+        accept::asks_for_gzip(&request),
+        accept::allows_gzip(&request)
+    );
+    if let Some(expected) = slow_coding(&coding) {
+        assert_eq!(accept::allows_gzip(&request), expected, "{coding:?}");
+    }
+}
+
+/// Whether a well-formed list accepts gzip. `None` for any other, and for one that names a coding twice.
+fn slow_coding(list: &HeaderValue) -> Option<bool> {
+    let mut weights: Vec<(&str, bool)> = Vec::new();
+    for element in list.to_str().ok()?.split(',') {
+        let element = element.trim_matches([' ', '\t']);
+        let (coding, weight) = element.split_once(";q=").unwrap_or((element, "1"));
+        let is_known = ["gzip", "deflate", "br", "identity", "*"].contains(&coding);
+        let is_weight = matches!(weight, "0" | "1" | "0.5" | "0.001" | "0.000" | "1.0");
+        let is_new = weights.iter().all(|(earlier, _)| *earlier != coding);
+        if !(is_known && is_weight && is_new) {
+            return None;
+        }
+        weights.push((coding, !matches!(weight, "0" | "0.000")));
+    }
+    let of = |wanted: &str| weights.iter().find(|(coding, _)| *coding == wanted);
+    Some(
+        of("gzip")
+            .or_else(|| of("*"))
+            .is_some_and(|(_, takes)| *takes),
+    )
+}

@@ -1,0 +1,444 @@
+//! What streams send, in every format, plain and within gzip: an independent parser reads back what was put in.
+//!
+//! The input is whatever `arbitrary` makes two lists of.
+
+use std::{
+    io::Read as _,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arbitrary::{Result, Unstructured};
+use chrono::{DateTime, SecondsFormat, Utc};
+use flate2::read::GzDecoder;
+use kairanban::fuzzing::{Bye, Encoder, Fragments, Frame, StreamFormat, payload_of};
+use kairanban_core::{
+    Applied, Cursor, Digest, ResetReason, Revision, Snapshot, Topic, TopicId, Update,
+};
+use serde_json::{Value, json};
+
+use crate::event_stream::{self, Event};
+
+const FORMATS: [StreamFormat; 8] = [
+    StreamFormat::Tutorial,
+    StreamFormat::List,
+    StreamFormat::Patch,
+    StreamFormat::Ndjson,
+    StreamFormat::Html,
+    StreamFormat::HtmlList,
+    StreamFormat::Turbo,
+    StreamFormat::Raw,
+];
+const WAIT: Duration = Duration::from_millis(2_345);
+const LONG_WAIT: Duration = Duration::from_secs(9);
+
+pub fn check(input: &[u8]) {
+    let mut bytes = Unstructured::new(input);
+    if let (Ok(visible_heartbeat), Ok(story)) = (bytes.arbitrary(), Story::make(&mut bytes)) {
+        for format in FORMATS {
+            story.check(&Encoder::new(format, visible_heartbeat, fragments()));
+        }
+    }
+}
+
+/// The built-in template, parsed once.
+pub fn fragments() -> Arc<Fragments> {
+    static BUILT_IN: OnceLock<Arc<Fragments>> = OnceLock::new();
+    let made = BUILT_IN.get_or_init(|| Arc::new(Fragments::new(None).expect("a template")));
+    Arc::clone(made)
+}
+
+/// A list, and what became of it.
+struct Story {
+    before: Arc<Snapshot>,
+    after: Arc<Snapshot>,
+    /// `None` if both show the same.
+    update: Option<Arc<Update>>,
+}
+
+impl Story {
+    fn make(bytes: &mut Unstructured<'_>) -> Result<Self> {
+        let topics_max = bytes.int_in_range(1..=8)?;
+        let first = bytes.int_in_range(1..=1_u64 << 52)?;
+        let second = first + bytes.int_in_range(1..=1_000_u64)?;
+        let (mut id, mut before) = (0, Vec::new());
+        for _ in 0..bytes.int_in_range(0..=6)? {
+            id += bytes.int_in_range(1..=1_i64 << 40)?;
+            before.push(topic(bytes, id, first)?);
+        }
+        let mut after = Vec::new();
+        for old in &before {
+            match bytes.int_in_range(0..=2)? {
+                0 => after.push(Arc::clone(old)),
+                1 => after.push(topic(bytes, old.id.0, second)?),
+                _ => {}
+            }
+        }
+        for _ in 0..bytes.int_in_range(0..=3)? {
+            id += bytes.int_in_range(1..=1_i64 << 40)?;
+            after.push(topic(bytes, id, second)?);
+        }
+        let list = |revision, topics: Vec<Arc<Topic>>| {
+            let topics = topics[topics.len().saturating_sub(topics_max)..].to_vec();
+            Snapshot::new("main".parse().expect("a name"), cursor(revision), topics)
+        };
+        let before = Arc::new(list(first, before));
+        let (after, update) = match before.replaced_by(list(second, after), topics_max) {
+            Applied::Same(after) => (after, None),
+            Applied::Updated(update) => (Arc::clone(&update.snapshot), Some(update)),
+            Applied::Reload => unreachable!("only a log asks for that"),
+        };
+        Ok(Self {
+            before,
+            after,
+            update,
+        })
+    }
+
+    /// Encodes a stream from its opening to its end, and reads it back.
+    fn check(&self, encoder: &Encoder) {
+        let frames = || {
+            let mut frames: Vec<Frame> = vec![encoder.opening(WAIT).into()];
+            frames.push(encoder.snapshot(&self.before));
+            frames.extend(self.update.as_ref().map(|update| encoder.update(update)));
+            frames.push(encoder.heartbeat().into());
+            frames.push(encoder.reset(ResetReason::Lagged).into());
+            frames.push(encoder.snapshot(&self.after));
+            frames.push(encoder.bye(Bye::Rotate, LONG_WAIT).into());
+            frames
+        };
+        let chunks = encoder.wire().encode(frames(), true);
+        for chunk in &chunks {
+            assert_is_chunk(chunk.as_ref());
+        }
+        let plain = payload_of(&chunks);
+        let events = read(encoder.format, &plain);
+        let mut expected = self.expected(encoder.format);
+        if encoder.visible_heartbeat {
+            let at = expected.len() - 2 - self.shown(encoder.format, &self.after).len();
+            expected.insert(at, Shown::new("heartbeat", None, Content::Json(json!({}))));
+        }
+        assert_eq!(
+            events.len(),
+            expected.len(),
+            "{:?} {events:?}",
+            encoder.format
+        );
+        for (event, expected) in events.iter().zip(&expected) {
+            expected.assert_is(event, encoder.format);
+        }
+        if encoder.format == StreamFormat::Patch {
+            self.follow(&events);
+        }
+
+        let mut encoder = encoder.clone();
+        encoder.gzip = true;
+        let packed = payload_of(&encoder.wire().encode(frames(), true));
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&packed[..])
+            .read_to_end(&mut unpacked)
+            .expect("a whole gzip stream");
+        assert_eq!(unpacked, plain);
+    }
+
+    fn expected(&self, format: StreamFormat) -> Vec<Shown> {
+        let mut events = self.shown(format, &self.before);
+        if let Some(update) = &self.update {
+            events.extend(self.shown_update(format, update));
+        }
+        let reason = |reason: &str| Content::Json(json!({"reason": reason}));
+        events.push(Shown::new("reset", Some(String::new()), reason("lagged")));
+        events.extend(self.shown(format, &self.after));
+        events.push(Shown::new("bye", None, reason("rotate")));
+        events
+    }
+
+    /// The events of a list.
+    fn shown(&self, format: StreamFormat, list: &Snapshot) -> Vec<Shown> {
+        let id = Some(list.cursor().to_string());
+        let topics = list.topics();
+        let contents = || -> Vec<Value> {
+            let content = |topic: &Arc<Topic>| json!({"id": topic.id.0, "comment": topic.comment});
+            topics.iter().map(content).collect()
+        };
+        let revision = list.revision().get();
+        let event = match format {
+            StreamFormat::Tutorial => {
+                Shown::new("", id, Content::Json(json!({"contents": contents()})))
+            }
+            StreamFormat::List => {
+                let list = json!({"revision": revision, "contents": contents()});
+                Shown::new("", id, Content::Json(list))
+            }
+            StreamFormat::Patch | StreamFormat::Ndjson => {
+                let topics: Vec<Value> = topics.iter().map(|topic| view(topic)).collect();
+                let list = json!({"board": "main", "revision": revision, "digest": digest(list), "topics": topics});
+                Shown::new("snapshot", id, Content::Json(list))
+            }
+            StreamFormat::Html => Shown::new("snapshot", id, Content::Html(topics.to_vec())),
+            StreamFormat::HtmlList | StreamFormat::Turbo => {
+                Shown::new("", id, Content::Html(topics.to_vec()))
+            }
+            StreamFormat::Raw => return comments(topics, list.cursor()),
+        };
+        vec![event]
+    }
+
+    /// The events of an update.
+    fn shown_update(&self, format: StreamFormat, update: &Update) -> Vec<Shown> {
+        let id = Some(update.patch.to.to_string());
+        // What stands in a patch is read by `follow`, for the format that has a reader of it.
+        let event = match format {
+            StreamFormat::Raw => return comments(&update.posted, &update.patch.to),
+            StreamFormat::Tutorial | StreamFormat::List | StreamFormat::HtmlList => {
+                return self.shown(format, &self.after);
+            }
+            StreamFormat::Turbo => Shown::new("", id, Content::Unread),
+            StreamFormat::Patch | StreamFormat::Ndjson | StreamFormat::Html => {
+                Shown::new("patch", id, Content::Unread)
+            }
+        };
+        vec![event]
+    }
+
+    /// Applies what a patch says to the list before it, as a client does.
+    fn follow(&self, events: &[Event]) {
+        let data = |event: &Event| serde_json::from_str::<Value>(&event.data).expect("JSON");
+        let list = data(&events[0]);
+        let mut topics = list["topics"].as_array().expect("a list").clone();
+        let patch = events.iter().find(|event| event.name == "patch").map(data);
+        if let Some(patch) = &patch {
+            let known = list["revision"].as_u64();
+            assert!(patch["from"].as_u64() <= known && known < patch["revision"].as_u64());
+            for op in patch["ops"].as_array().expect("ops") {
+                let id = match op["op"].as_str() {
+                    Some("set") => &op["topic"]["id"],
+                    Some("delete") => &op["id"],
+                    _ => panic!("{op}"),
+                };
+                topics.retain(|topic| topic["id"] != *id);
+                topics.extend(op.get("topic").cloned());
+            }
+            topics.sort_by_key(|topic| topic["id"].as_i64());
+            assert_eq!(patch["digest"], digest(&self.after));
+        }
+        let expected: Vec<Value> = self
+            .after
+            .topics()
+            .iter()
+            .map(|topic| view(topic))
+            .collect();
+        assert_eq!(topics, expected);
+    }
+}
+
+fn cursor(revision: u64) -> Cursor {
+    format!("0123456789abcdef-{revision}")
+        .parse()
+        .expect("a cursor")
+}
+
+fn topic(bytes: &mut Unstructured<'_>, id: i64, revision: u64) -> Result<Arc<Topic>> {
+    let (comment, author) = (bytes.arbitrary()?, bytes.arbitrary()?);
+    let edited_at = bytes
+        .arbitrary::<bool>()?
+        .then(|| time(bytes))
+        .transpose()?;
+    Ok(Arc::new(Topic {
+        id: TopicId(id),
+        comment,
+        author,
+        created_at: time(bytes)?,
+        updated_at: time(bytes)?,
+        edited_at,
+        revision: Revision::new(revision).expect("a revision"),
+    }))
+}
+
+/// A time in the years 1 to 9999: all that the store returns.
+fn time(bytes: &mut Unstructured<'_>) -> Result<DateTime<Utc>> {
+    let seconds = bytes.int_in_range(-62_135_596_800..=253_402_300_799_i64)?;
+    let nanos = bytes.int_in_range(0..=999_999_999_u32)?;
+    Ok(DateTime::from_timestamp(seconds, nanos).expect("in range"))
+}
+
+/// Checks the frame of HTTP/1.1 around a chunk.
+fn assert_is_chunk(bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let (length, _) = text.split_once("\r\n").expect("a length");
+    let payload = usize::from_str_radix(length, 16).expect("a length in hex");
+    assert!(payload > 0, "an empty chunk ends the body");
+    assert_eq!(bytes.len(), length.len() + payload + 4);
+    assert!(bytes.ends_with(b"\r\n"));
+}
+
+/// Reads a whole stream. What is not shown to scripts is checked here.
+fn read(format: StreamFormat, bytes: &[u8]) -> Vec<Event> {
+    if format == StreamFormat::Ndjson {
+        return read_lines(bytes);
+    }
+    let stream = event_stream::parse(bytes);
+    assert_eq!((stream.unknown, stream.empty), (0, 0), "{format:?}");
+    assert_eq!(stream.retry_ms, Some(9_000));
+    assert!(stream.comments <= 1);
+    assert!(bytes.starts_with(b"retry: 2345\n") && bytes.ends_with(b"\n\n"));
+    stream.events
+}
+
+fn read_lines(bytes: &[u8]) -> Vec<Event> {
+    let text = std::str::from_utf8(bytes).expect("UTF-8");
+    assert!(text.ends_with('\n'));
+    let mut last_id = String::new();
+    let lines = text.split('\n').filter(|line| !line.is_empty());
+    let events = lines.map(|line| {
+        assert_is_one_line(line);
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let id = line.get("id").map(|id| id.as_str().expect("a text"));
+        id.unwrap_or(&last_id).to_owned().clone_into(&mut last_id);
+        Event {
+            name: line["event"].as_str().expect("a name").to_owned(),
+            data: line["data"].to_string(),
+            last_id: last_id.clone(),
+            has_id: id.is_some(),
+        }
+    });
+    events.collect()
+}
+
+/// The topic in JSON, as docs/API.md has it.
+fn view(topic: &Topic) -> Value {
+    let at = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    json!({
+        "id": topic.id.0,
+        "comment": topic.comment,
+        "author": topic.author,
+        "created_at": at(topic.created_at),
+        "updated_at": at(topic.updated_at),
+        "edited_at": topic.edited_at.map(at),
+        "revision": topic.revision.get(),
+    })
+}
+
+fn digest(list: &Snapshot) -> String {
+    let pairs = list.topics().iter();
+    Digest::of_pairs(pairs.map(|topic| (topic.id.get(), topic.revision.get()))).to_string()
+}
+
+fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Vec<Shown> {
+    let shown = topics.iter().enumerate().map(|(at, topic)| {
+        let id = (at + 1 == topics.len()).then(|| cursor.to_string());
+        Shown::new("", id, Content::Text(topic.comment.clone()))
+    });
+    shown.collect()
+}
+
+/// An event that a reader must be sent.
+#[derive(Debug)]
+struct Shown {
+    name: &'static str,
+    id: Option<String>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Json(Value),
+    Text(String),
+    /// The whole list, in HTML.
+    Html(Vec<Arc<Topic>>),
+    /// Checked elsewhere.
+    Unread,
+}
+
+impl Shown {
+    fn new(name: &'static str, id: Option<String>, content: Content) -> Self {
+        Self { name, id, content }
+    }
+
+    fn assert_is(&self, event: &Event, format: StreamFormat) {
+        assert_eq!(event.name, self.name, "{format:?}");
+        // NDJSON has no way to empty an id.
+        let id = self
+            .id
+            .as_ref()
+            .filter(|id| format != StreamFormat::Ndjson || !id.is_empty());
+        assert_eq!(event.has_id.then_some(&event.last_id), id, "{format:?}");
+        let is_markup = matches!(
+            format,
+            StreamFormat::Html | StreamFormat::HtmlList | StreamFormat::Turbo
+        );
+        match &self.content {
+            Content::Json(expected) => {
+                if format != StreamFormat::Ndjson {
+                    assert_is_one_line(&event.data);
+                }
+                let mut data: Value = serde_json::from_str(&event.data).expect("JSON");
+                if let Some(object) = data.as_object_mut().filter(|_| self.name == "bye") {
+                    object.remove("retry_ms");
+                }
+                assert_eq!(data, *expected, "{format:?}");
+            }
+            Content::Text(text) => assert_eq!(event.data, lines(text)),
+            Content::Html(topics) => assert_shows(&event.data, topics),
+            Content::Unread if is_markup => assert!(!event.data.is_empty()),
+            Content::Unread => drop(serde_json::from_str::<Value>(&event.data).expect("JSON")),
+        }
+    }
+}
+
+/// Some clients split at what Unicode takes for the end of a line.
+fn assert_is_one_line(text: &str) {
+    assert!(
+        !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']),
+        "{text:?}"
+    );
+}
+
+/// With LF as line ends.
+fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// Reads the topics in HTML, which no text of a user can have added tags to.
+fn assert_shows(html: &str, topics: &[Arc<Topic>]) {
+    let between = |from: &str, to: &str| -> Vec<String> {
+        let parts = html.split(from).skip(1);
+        parts
+            .map(|part| unescaped(part.split(to).next().unwrap_or_default()))
+            .collect()
+    };
+    let comments: Vec<_> = topics.iter().map(|topic| lines(&topic.comment)).collect();
+    assert_eq!(
+        between(r#"<p class="comment" dir="auto">"#, "</p>"),
+        comments
+    );
+    let authors = topics.iter().map(|topic| lines(&topic.author));
+    let authors: Vec<_> = authors.filter(|author| !author.is_empty()).collect();
+    assert_eq!(between(r#"<b class="author" dir="auto">"#, "</b>"), authors);
+    // In each topic `<li>`, two `<p>` and `<time>`, and their ends; perhaps `<b>`.
+    let tags = html.matches('<').count();
+    let around = if html.starts_with("<turbo-stream") {
+        4
+    } else {
+        0
+    };
+    let empty = if topics.is_empty() { 2 } else { 0 };
+    assert_eq!(
+        tags,
+        topics.len() * 8 + authors.len() * 2 + around + empty,
+        "{html}"
+    );
+    assert_eq!(html.matches('>').count(), tags, "{html}");
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#x27;", "'")
+        .replace("&#x2f;", "/")
+        .replace("&amp;", "&")
+}
