@@ -5,7 +5,7 @@
 //!                               ├─▶ BoardState ─ change ───┼─▶ Update   a patch and the list that it leads to
 //!   change log ─────▶ apply ────┘    snapshot              ├─▶ Reload   the follower reads the board
 //!                                    replay buffer         ├─▶ HistoryReset, Differs
-//!                                    missed                └─▶ StaleLoad  read too early: read again
+//!                                    missed                └─▶ OutdatedLoad  read too early: read again
 //! ```
 //!
 //! This is where order is kept, so it is plain data and plain functions: no lock, no channel, no
@@ -14,7 +14,7 @@
 //! **It never steps back.** A change, or a load, that is not newer than the snapshot changes nothing. A load that lacks a change
 //! that was seen (`missed`) is refused, so it does not matter who loads, or how long that takes.
 //!
-//! **A board without readers is not followed**, only marked stale: the next reader loads it. While it has readers each change is
+//! **A board without readers is not followed**, only marked outdated: the next reader loads it. While it has readers each change is
 //! applied. If its readers cannot load it because it changes all the time, the follower does so in its turn, during which nothing
 //! is published.
 //!
@@ -54,7 +54,7 @@ pub struct BoardLoad {
 /// The follower saw a newer change while the board was being read: read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the board changed while it was read")]
-pub struct StaleLoad;
+pub struct OutdatedLoad;
 
 /// One board in memory.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ impl BoardState {
     pub fn current(&self, watched: bool, now: Instant, ttl: Duration) -> Option<&Arc<Snapshot>> {
         let loaded = self.loaded.as_ref()?;
         let expired = !watched && now.saturating_duration_since(loaded.loaded_at) >= ttl;
-        (!loaded.stale && !expired && self.stale_since.is_none()).then_some(&loaded.snapshot)
+        (!loaded.outdated && !expired && self.stale_since.is_none()).then_some(&loaded.snapshot)
     }
 
     /// Returns the snapshot, unless it is known to be out of date.
@@ -106,7 +106,7 @@ impl BoardState {
         let is_stale = self.stale_since.is_some();
         self.loaded
             .as_ref()
-            .filter(|loaded| !loaded.stale && !is_stale)
+            .filter(|loaded| !loaded.outdated && !is_stale)
             .map(|loaded| &loaded.snapshot)
     }
 
@@ -144,24 +144,24 @@ impl BoardState {
     /// replaced, its readers are sent the difference.
     ///
     /// # Errors
-    /// [`StaleLoad`] if a change that the follower could not apply is missing from it.
+    /// [`OutdatedLoad`] if a change that the follower could not apply is missing from it.
     pub(crate) fn install(
         &mut self,
         load: BoardLoad,
         now: Instant,
         topics_max: usize,
-    ) -> Result<StateChange, StaleLoad> {
+    ) -> Result<StateChange, OutdatedLoad> {
         let is_of_another_epoch = self
             .epoch
             .as_ref()
             .is_some_and(|epoch| *epoch != load.snapshot.cursor().epoch);
         if is_of_another_epoch || load.snapshot.revision() < self.missed {
             self.is_overtaken = true;
-            return Err(StaleLoad);
+            return Err(OutdatedLoad);
         }
         (self.stale_since, self.is_overtaken) = (None, false);
         Ok(match &mut self.loaded {
-            Some(loaded) if !loaded.stale => loaded.refresh(load, now, topics_max),
+            Some(loaded) if !loaded.outdated => loaded.refresh(load, now, topics_max),
             _ => self.install_first(load, now),
         })
     }
@@ -183,7 +183,7 @@ impl BoardState {
         }
     }
 
-    /// Applies changes. A board without readers is only marked stale. One that has readers and no list to apply them to is loaded
+    /// Applies changes. A board without readers is only marked outdated. One that has readers and no list to apply them to is loaded
     /// by its readers; if it changes faster than they can do that, the follower has to.
     pub(crate) fn apply(
         &mut self,
@@ -198,9 +198,9 @@ impl BoardState {
                 self.missed = self.missed.max(changes.revision());
                 StateChange::None
             }
-            Some(loaded) if watched && !loaded.stale => loaded.follow(changes, topics_max),
+            Some(loaded) if watched && !loaded.outdated => loaded.follow(changes, topics_max),
             loaded => {
-                loaded.iter_mut().for_each(|loaded| loaded.stale = true);
+                loaded.iter_mut().for_each(|loaded| loaded.outdated = true);
                 self.missed = self.missed.max(changes.revision());
                 if watched && self.is_overtaken && self.stale_since.is_none() {
                     StateChange::Reload
@@ -211,10 +211,10 @@ impl BoardState {
         }
     }
 
-    /// Marks the board as stale up to `revision`, because it changed more than is worth following.
-    pub(crate) fn mark_stale(&mut self, revision: Revision) {
+    /// Marks the board as outdated up to `revision`, because it changed more than is worth following.
+    pub(crate) fn mark_outdated(&mut self, revision: Revision) {
         if let Some(loaded) = &mut self.loaded {
-            loaded.stale = true;
+            loaded.outdated = true;
         }
         self.missed = self.missed.max(revision);
     }
@@ -272,7 +272,7 @@ impl BoardState {
         let is_stale = self.stale_since.is_some();
         self.loaded
             .as_ref()
-            .is_some_and(|loaded| loaded.stale || is_stale)
+            .is_some_and(|loaded| loaded.outdated || is_stale)
     }
 }
 

@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 
 use crate::{
-    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, BoardState, Epoch, Policies,
-    Revision, Snapshot, StaleLoad,
+    BoardChange, BoardChanges, BoardId, BoardLoad, BoardName, BoardState, Epoch, OutdatedLoad,
+    Policies, Revision, Snapshot,
 };
 
 use crate::sync::MutexGuard;
@@ -78,6 +78,12 @@ impl Hub {
         )
     }
 
+    /// Returns the policies of a board, if it is in memory.
+    #[must_use]
+    pub fn policies(&self, board: &BoardName) -> Option<Policies> {
+        self.get(board)?.live().policies()
+    }
+
     /// Subscribes to the board's events. Ask for the snapshot afterwards, never before.
     #[must_use]
     pub fn subscribe(&self, board: &BoardName) -> Subscription {
@@ -115,17 +121,17 @@ impl Hub {
     /// before the load.
     ///
     /// # Errors
-    /// [`StaleLoad`] if it was read too early: read again.
+    /// [`OutdatedLoad`] if it was read too early: read again.
     pub fn install_since(
         &self,
         channel: &BoardChannel,
         began: u64,
         loaded: BoardLoad,
         now: Instant,
-    ) -> Result<Published, StaleLoad> {
+    ) -> Result<Published, OutdatedLoad> {
         let live = channel.live();
         if live.invalidations() != began {
-            return Err(StaleLoad);
+            return Err(OutdatedLoad);
         }
         self.install_locked(channel, live, loaded, now)
     }
@@ -134,13 +140,13 @@ impl Hub {
     /// newer than what was published, the board's readers are sent the difference.
     ///
     /// # Errors
-    /// [`StaleLoad`] if it was read too early: read again.
+    /// [`OutdatedLoad`] if it was read too early: read again.
     pub fn install(
         &self,
         channel: &BoardChannel,
         loaded: BoardLoad,
         now: Instant,
-    ) -> Result<Published, StaleLoad> {
+    ) -> Result<Published, OutdatedLoad> {
         self.install_locked(channel, channel.live(), loaded, now)
     }
 
@@ -150,7 +156,7 @@ impl Hub {
         mut live: MutexGuard<'_, BoardState>,
         loaded: BoardLoad,
         now: Instant,
-    ) -> Result<Published, StaleLoad> {
+    ) -> Result<Published, OutdatedLoad> {
         if live.board_id().is_some_and(|id| id != loaded.board_id) {
             // The name means another board now. Readers of the one before leave; later ones find the new one.
             live.forget();
@@ -159,7 +165,7 @@ impl Hub {
             self.boards.remove_if(&channel.board, |_, current| {
                 std::ptr::eq(Arc::as_ptr(current), channel)
             });
-            return Err(StaleLoad);
+            return Err(OutdatedLoad);
         }
         let was_stale = live.stale_since().is_some();
         let change = live.install(loaded, now, self.topics_max)?;
@@ -170,16 +176,16 @@ impl Hub {
         Ok(published)
     }
 
-    /// Marks a board as stale up to `revision`, because its changes were not followed. Returns whether it has
+    /// Marks a board as outdated up to `revision`, because its changes were not followed. Returns whether it has
     /// readers, which means that it has to be read again.
-    pub fn mark_stale(&self, board: &BoardName, revision: Revision) -> bool {
+    pub fn mark_outdated(&self, board: &BoardName, revision: Revision) -> bool {
         let Some(channel) = self.get(board) else {
             return false;
         };
         let mut live = channel.live();
         let watched = channel.is_watched();
         if !watched || live.last_known().is_none() {
-            live.mark_stale(revision);
+            live.mark_outdated(revision);
         }
         watched
     }
@@ -303,7 +309,9 @@ impl Hub {
             .collect()
     }
 
-    fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
+    /// Returns the channel of a board that is in memory.
+    #[must_use]
+    pub fn get(&self, board: &BoardName) -> Option<Arc<BoardChannel>> {
         self.boards.get(board).map(|channel| Arc::clone(&channel))
     }
 

@@ -10,7 +10,7 @@ pub struct WireSlot(usize);
 
 impl WireSlot {
     /// How many slots a cache has.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 16;
 
     /// Returns the slot with this index. An index past the last slot does not compile:
     ///
@@ -40,6 +40,24 @@ impl WireCache {
         self.plain[slot.0].get_or_init(encode).clone()
     }
 
+    /// Returns the bytes in `slot`, made by an encoding that may fail. First callers that come at the same time may each
+    /// encode; all are returned the same bytes.
+    ///
+    /// # Errors
+    /// That of the encoding; the slot stays empty.
+    pub fn get_or_try_encode<E>(
+        &self,
+        slot: WireSlot,
+        encode: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
+        let slot = &self.plain[slot.0];
+        if let Some(bytes) = slot.get() {
+            return Ok(bytes.clone());
+        }
+        let bytes = encode()?;
+        Ok(slot.get_or_init(|| bytes).clone())
+    }
+
     /// Returns the compressed bytes in `slot`, made as in [`get_or_encode`](Self::get_or_encode).
     pub fn get_or_pack(&self, slot: WireSlot, pack: impl FnOnce() -> Bytes) -> Bytes {
         self.packed.get_or_init(Box::default)[slot.0]
@@ -59,6 +77,20 @@ mod tests {
         let first = cache.get_or_encode(slot, || Bytes::from_static(b"a"));
         let second = cache.get_or_encode(slot, || unreachable!("made already"));
         assert_eq!((first.as_ref(), second.as_ref()), (&b"a"[..], &b"a"[..]));
+        assert_eq!(
+            cache.get_or_try_encode(slot, || Err("not again")),
+            Ok(first)
+        );
+        let failing = WireSlot::at::<1>();
+        assert_eq!(
+            cache.get_or_try_encode(failing, || Err("failed")),
+            Err("failed")
+        );
+        assert_eq!(
+            cache.get_or_try_encode(failing, || Ok::<_, ()>(Bytes::from_static(b"d"))),
+            Ok(Bytes::from_static(b"d")),
+            "a failure is not remembered"
+        );
         let last = WireSlot::at::<{ WireSlot::COUNT - 1 }>();
         assert_eq!(
             cache.get_or_encode(last, || Bytes::from_static(b"b")),

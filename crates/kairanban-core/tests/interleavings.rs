@@ -100,7 +100,7 @@ fn follow(hub: &Hub, head: &Head) {
         head.store(at, Ordering::SeqCst);
         // Each poll finds two commits.
         if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
-            // The load cannot be stale: only this thread publishes.
+            // The load cannot be outdated: only this thread publishes.
             hub.install(&hub.channel(&board()), load(head), Instant::now())
                 .expect("the newest");
         }

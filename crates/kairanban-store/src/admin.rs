@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use kairanban_core::{Actor, BoardName, IdempotencyKey, Revision, TopicEdit, TopicId};
+use kairanban_core::{Actor, BoardName, IdempotencyKey, TopicEdit, TopicId};
 
 use crate::{
     StoreError, audit,
     connection::AnyConnection,
-    repository::{self, BoardEdit},
+    repository::{self, BoardEdit, Created, RevisionCondition},
     secret::Secret,
     tokens::{self, NewToken},
 };
@@ -25,8 +25,8 @@ pub enum AdminCommand {
         id: TopicId,
         /// The fields to change.
         edit: TopicEdit,
-        /// The revision that the topic must still have; `None` for any.
-        expected: Option<Revision>,
+        /// What the revision of the topic has to be.
+        condition: RevisionCondition,
     },
     /// Deletes a topic. It can be restored for a while.
     DeleteTopic {
@@ -34,8 +34,8 @@ pub enum AdminCommand {
         board: BoardName,
         /// The id of the topic.
         id: TopicId,
-        /// The revision that the topic must still have; `None` for any.
-        expected: Option<Revision>,
+        /// What the revision of the topic has to be.
+        condition: RevisionCondition,
     },
     /// Restores a deleted topic.
     RestoreTopic {
@@ -83,9 +83,20 @@ pub enum AdminCommand {
 #[derive(Clone, Debug)]
 pub(crate) enum AdminOutcome {
     Topic(TopicId),
+    /// The topic of an earlier request with the same idempotency key.
+    Earlier(TopicId),
     Board(BoardName),
     Token(i64),
     Deleted,
+}
+
+impl From<Created> for AdminOutcome {
+    fn from(created: Created) -> Self {
+        match created {
+            Created::New(id) => Self::Topic(id),
+            Created::Earlier(id) => Self::Earlier(id),
+        }
+    }
 }
 
 /// What no two writes of one transaction may change. Ordered, so that all nodes lock in the same order.
@@ -124,9 +135,9 @@ impl AdminCommand {
                 board,
                 id,
                 edit,
-                expected,
+                condition,
             } => CommandRow::new("topic.update", move |connection| {
-                repository::update_topic(connection, board, *id, edit, *expected)
+                repository::update_topic(connection, board, *id, edit, condition)
                     .map(|()| AdminOutcome::Topic(*id))
             })
             .on_topic(board, *id)
@@ -134,9 +145,9 @@ impl AdminCommand {
             Self::DeleteTopic {
                 board,
                 id,
-                expected,
+                condition,
             } => CommandRow::new("topic.delete", move |connection| {
-                repository::delete_topic(connection, board, *id, *expected)
+                repository::delete_topic(connection, board, *id, condition)
                     .map(|()| AdminOutcome::Deleted)
             })
             .on_topic(board, *id),
@@ -191,7 +202,7 @@ impl AdminCommand {
         let row = self.row();
         let outcome = (row.run)(connection)?;
         let subject = row.subject.or(match &outcome {
-            AdminOutcome::Topic(id) => Some(id.0),
+            AdminOutcome::Topic(id) | AdminOutcome::Earlier(id) => Some(id.0),
             AdminOutcome::Token(id) => Some(*id),
             AdminOutcome::Board(_) | AdminOutcome::Deleted => None,
         });
@@ -294,13 +305,13 @@ mod tests {
 
     #[test]
     fn a_command_on_a_topic_targets_that_topic() {
-        let (board, id, expected) = (board(), TopicId(7), None);
+        let (board, id) = (board(), TopicId(7));
         let (main, target) = (Some("main"), Some(WriteTarget::Topic(id)));
         let update = AdminCommand::UpdateTopic {
             board: board.clone(),
             id,
             edit: TopicEdit::try_new(None, None).expect("an edit"),
-            expected,
+            condition: RevisionCondition::default(),
         };
         check(
             update,
@@ -309,7 +320,7 @@ mod tests {
         let delete = AdminCommand::DeleteTopic {
             board: board.clone(),
             id,
-            expected,
+            condition: RevisionCondition::default(),
         };
         check(
             delete,

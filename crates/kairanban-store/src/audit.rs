@@ -1,6 +1,6 @@
 //! What administrators did, written in the transaction that did it.
 
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_query};
 use kairanban_core::{Actor, AuditEntry, BoardName};
 
 use crate::{
@@ -76,17 +76,49 @@ fn entry((id, at, name, token, action, board, subject): AuditRow) -> AuditEntry 
     }
 }
 
-/// Forgets the oldest, so that `max` stay. Returns how many went.
-pub(crate) fn prune(connection: &mut AnyConnection, max: u64) -> Result<usize, StoreError> {
-    let max = i64::try_from(max).unwrap_or(i64::MAX);
+/// How many entries of the audit are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditBounds {
+    /// The newest of all.
+    pub max: u64,
+    /// And the newest of each actor, so that a flood of one does not wash out what the others did.
+    pub per_actor_min: u64,
+}
+
+/// Forgets the oldest entries beyond what is kept. Returns how many went.
+pub(crate) fn prune(
+    connection: &mut AnyConnection,
+    bounds: AuditBounds,
+) -> Result<usize, StoreError> {
     let newest_to_go: Option<i64> = audit::table
         .order(audit::id.desc())
-        .offset(max)
+        .offset(row_count(bounds.max))
         .select(audit::id)
         .first(connection)
         .optional()?;
     let Some(upto) = newest_to_go else {
         return Ok(0);
     };
-    Ok(diesel::delete(audit::table.filter(audit::id.le(upto))).execute(connection)?)
+    let actors: Vec<Option<i64>> = audit::table
+        .filter(audit::id.le(upto))
+        .select(audit::token_id)
+        .distinct()
+        .load(connection)?;
+    let mut gone = 0;
+    for actor in actors {
+        let theirs = actor.map_or("token_id IS NULL".to_owned(), |token| {
+            format!("token_id = {token}")
+        });
+        let text = format!(
+            "DELETE FROM audit WHERE {theirs} AND id <= {upto} AND id <= \
+             (SELECT id FROM audit WHERE {theirs} ORDER BY id DESC LIMIT 1 OFFSET {})",
+            row_count(bounds.per_actor_min)
+        );
+        gone += sql_query(text).execute(connection)?;
+    }
+    Ok(gone)
+}
+
+fn row_count(rows: u64) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between us and the database.
 
+use std::time::Duration;
+
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use kairanban_core::{BoardName, TopicId};
 use thiserror::Error;
@@ -11,7 +13,7 @@ pub enum StoreError {
     #[error("there is no board {0}")]
     NoSuchBoard(BoardName),
     /// A board has this name already.
-    #[error("there is a board {0} already")]
+    #[error("a board named {0} exists already; choose another name")]
     BoardExists(BoardName),
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
@@ -19,8 +21,14 @@ pub enum StoreError {
     /// No token has this key, or it was ended already.
     #[error("there is no token {0} that is still good")]
     NoSuchToken(i64),
-    /// The topic is there: it cannot be put back.
-    #[error("topic {} is there", .0.0)]
+    /// The token has as many tickets as it may have.
+    #[error("this token has too many tickets")]
+    TooManyTickets {
+        /// How long until one of them is over.
+        wait: Duration,
+    },
+    /// The topic is not deleted: it cannot be restored.
+    #[error("topic {} is not deleted", .0.0)]
     TopicExists(TopicId),
     /// The topic is at another revision than the writer thinks.
     #[error("topic {} was changed meanwhile", .0.0)]
@@ -32,11 +40,18 @@ pub enum StoreError {
         shown: bool,
     },
     /// The board takes no more posts.
-    #[error("this board is closed")]
+    #[error("this board is closed: it takes no posts")]
     Closed,
     /// The idempotency key stands for another request.
-    #[error("this Idempotency-Key was used for another topic")]
+    #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
     KeyReused,
+    /// The topic that an earlier request with the idempotency key created was deleted since.
+    #[error(
+        "topic {}, which this Idempotency-Key created, was deleted since; take a new key to post it \
+         again",
+        .0.0
+    )]
+    TopicGone(TopicId),
     /// Another transaction that is still open has written the idempotency key. The write was rolled back; it may be repeated.
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,

@@ -9,7 +9,6 @@ mod read_back;
 use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
-use kairanban_core::TopicId;
 
 use self::read_back::read_back;
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Creation},
+    repository::{self, Created, Creation},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
 };
@@ -63,8 +62,14 @@ pub(crate) struct GroupOutcome {
 /// Commits a group of writes. Returns an answer for each.
 pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
-    // The other half is for each by itself.
-    let patience = limits.deadline.saturating_duration_since(Instant::now()) / 2;
+    let left = limits.deadline.saturating_duration_since(Instant::now());
+    let patience = if session.has_one_writer() {
+        // Who does not get its turn would not get it for each by itself either.
+        left
+    } else {
+        // The other half is for each by itself.
+        left / 2
+    };
     match commit_writes(session, &all, patience, limits, run_all) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
@@ -240,7 +245,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[*only])?
             .into_iter()
-            .map(|created| created.map(AdminOutcome::Topic))
+            .map(|created| created.map(AdminOutcome::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -248,7 +253,7 @@ fn run_all(
         .iter()
         .map(
             |write| match write.creation().and_then(|_| created.next()) {
-                Some(created) => Ok(created.map(AdminOutcome::Topic)),
+                Some(created) => Ok(created.map(AdminOutcome::from)),
                 None => alone(connection, write),
             },
         )
@@ -258,7 +263,7 @@ fn run_all(
 fn create(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -317,7 +322,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
                 key: key.as_ref(),
                 right: *right,
             };
-            repository::create_one(connection, &creation).map(AdminOutcome::Topic)
+            repository::create_one(connection, &creation).map(AdminOutcome::from)
         }
     }
 }

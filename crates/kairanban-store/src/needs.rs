@@ -111,7 +111,9 @@ pub(crate) const TABLES: &[Table] = &[
     table(
         "tickets",
         &[SELECT, INSERT, UPDATE, DELETE],
-        &["digest", "token_id", "board_id", "made_at", "used_at"],
+        &[
+            "digest", "token_id", "board_id", "made_at", "used_at", "client",
+        ],
     ),
     table(
         "audit",

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Pool {
     path: Option<Arc<Path>>,
     /// Whether a reading failed although the database answered, since it was last asked.
     suspicion: Arc<AtomicBool>,
+    /// Readings so far.
+    reads: Arc<AtomicU64>,
     manager: Manager,
 }
 
@@ -88,6 +90,7 @@ impl Pool {
             path,
             write_lock_wait,
             suspicion,
+            reads: Arc::default(),
             manager,
         })
     }
@@ -103,11 +106,17 @@ impl Pool {
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let done = self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work));
         if matches!(&done, Err(StoreError::Fault(_))) {
             self.suspicion.store(true, Ordering::Relaxed);
         }
         done.map_err(StoreError::of_reading)
+    }
+
+    /// Returns the number of readings so far.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Whether a reading failed, since this was last asked, although the database answered.

@@ -1,6 +1,7 @@
 //! Topics: reading the live list, and changing; in [`creation`], new ones; and, in [`board`], the boards themselves.
 
 mod board;
+mod condition;
 mod creation;
 mod page;
 
@@ -31,10 +32,11 @@ use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
     board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
-    ensure_board, ensure_permitted, name_default_board, standings, stored_default_board,
-    update_board,
+    ensure_board, ensure_permitted, find_boards, name_default_board, standings,
+    stored_default_board, update_board,
 };
-pub(crate) use self::creation::{Creation, create_each, create_one, create_topics};
+pub use self::condition::RevisionCondition;
+pub(crate) use self::creation::{Created, Creation, create_each, create_one, create_topics};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
@@ -121,14 +123,15 @@ pub(crate) fn live_topics(
         .collect())
 }
 
-/// Changes a topic; if `expected` is given, only one that is still at that revision.
+/// Changes a topic whose revision is as `condition` demands.
 pub(crate) fn update_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     edit: &TopicEdit,
-    expected: Option<Revision>,
+    condition: &RevisionCondition,
 ) -> Result<(), StoreError> {
+    let expected = condition.resolve(connection, board, id)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     let set = (
         edit.comment().map(|text| topics::comment.eq(text)),
@@ -147,14 +150,14 @@ pub(crate) fn update_topic(
     }
 }
 
-/// Deletes a topic; if `expected` is given, only one that is still at that revision. It is kept
-/// aside for those who want it back.
+/// Deletes a topic whose revision is as `condition` demands. It is kept aside for those who want it back.
 pub(crate) fn delete_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
-    expected: Option<Revision>,
+    condition: &RevisionCondition,
 ) -> Result<(), StoreError> {
+    let expected = condition.resolve(connection, board, id)?;
     keep_aside(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     if connection.modify(diesel::delete(row))? > 0 {

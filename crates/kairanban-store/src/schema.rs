@@ -82,6 +82,7 @@ diesel::table! {
         board_id -> BigInt,
         made_at -> Timestamp,
         used_at -> Nullable<Timestamp>,
+        client -> Nullable<Text>,
     }
 }
 

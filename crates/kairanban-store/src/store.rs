@@ -4,7 +4,7 @@ mod data_version;
 mod log;
 mod tokens;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
@@ -15,9 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig, StoreError,
-    TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
-    idempotency, pool::Pool, replay, repository, tokens as token_queries,
+    AuditBounds, BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
+    StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
+    idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -66,6 +66,12 @@ impl Store {
     #[must_use]
     pub const fn is_pooled(&self) -> bool {
         self.pool.is_pooled()
+    }
+
+    /// Returns the number of readings of the database so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.pool.reads()
     }
 
     /// Whether a reading failed, since this was last asked, although the database answered.
@@ -183,6 +189,17 @@ impl Store {
         Ok(policies)
     }
 
+    /// Reads the policies of the boards with these names, as far as there are any.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_boards(
+        &self,
+        names: &[BoardName],
+    ) -> Result<HashMap<BoardName, Policies>, StoreError> {
+        self.with(|connection| repository::find_boards(connection, names))
+    }
+
     /// A board without its topics.
     ///
     /// # Errors
@@ -244,22 +261,22 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Forgets what is too old: audit entries past `audit_max`, topics deleted before `undo`, tickets.
+    /// Forgets what is too old: audit entries beyond those `kept`, topics deleted before `undo`, tickets.
     /// Returns how much went.
     ///
     /// # Errors
     /// If the database is away.
     pub fn forget(
         &self,
-        audit_max: u64,
+        kept: AuditBounds,
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
         self.pool.with_write_lock(|connection| {
             let deleted = repository::forget_deleted(connection, undo)?;
-            Ok(audit::prune(connection, audit_max)?
+            Ok(audit::prune(connection, kept)?
                 + deleted
-                + token_queries::forget_tickets(connection, tickets)?)
+                + ticket_queries::forget(connection, tickets)?)
         })
     }
 

@@ -1,24 +1,18 @@
-//! Tokens: made, found by their digest, ended. And tickets, which let one stream in for a token.
+//! Tokens: made, found by their digest, ended.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::{
-    prelude::*,
-    sql_types::{Bool, Nullable},
-};
+use diesel::prelude::*;
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 
 use crate::{
     StoreError,
     connection::AnyConnection,
     error::Refusal,
-    lenient::{self, AnyNumber, LossyText, Time},
+    lenient::{self, LossyText, Time},
     repository,
-    schema::{boards, tickets, tokens},
+    schema::{boards, tokens},
     secret::{Secret, digest},
 };
 
@@ -33,15 +27,6 @@ pub struct NewToken {
     pub board: Option<BoardName>,
     /// When it ends by itself.
     pub expires_at: Option<DateTime<Utc>>,
-}
-
-/// How long a ticket is good.
-#[derive(Clone, Copy, Debug)]
-pub struct TicketTimes {
-    /// Until it has to be used first.
-    pub first_use: Duration,
-    /// From one use to the next.
-    pub idle: Duration,
 }
 
 /// A token that was found, and when it ends by itself: as far from now as the database's clock said, but counted by a clock
@@ -245,81 +230,6 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
         0 => Err(StoreError::NoSuchToken(id)),
         _ => Ok(()),
     }
-}
-
-/// Makes a ticket for a token and one board.
-pub(crate) fn create_ticket(
-    connection: &mut AnyConnection,
-    token: i64,
-    board: &BoardName,
-    secret: &Secret,
-) -> Result<(), StoreError> {
-    let board_id = repository::board_id(connection, board)?;
-    let row = (
-        tickets::digest.eq(digest(secret.reveal())),
-        tickets::token_id.eq(token),
-        tickets::board_id.eq(board_id.0),
-    );
-    diesel::insert_into(tickets::table)
-        .values(row)
-        .execute(connection)?;
-    Ok(())
-}
-
-/// Uses a ticket for a board: the token that it stands for, if it is still good. One that is found to be over is over for
-/// good, also if the clock is set back.
-pub(crate) fn use_ticket(
-    connection: &mut AnyConnection,
-    secret: &str,
-    board: &BoardName,
-    times: TicketTimes,
-) -> Result<Option<FoundToken>, StoreError> {
-    let is_it = tickets::digest.eq(digest(secret));
-    let of_board = boards::table
-        .filter(boards::name.eq(board.as_str()))
-        .select(boards::id);
-    let found: Option<(AnyNumber, Option<bool>)> = tickets::table
-        .filter(is_it.clone().and(tickets::board_id.eq_any(of_board)))
-        .select((tickets::token_id, is_over(connection, times)))
-        .first(connection)
-        .optional()?;
-    let Some((token, over)) = found else {
-        return Ok(None);
-    };
-    let row = tickets::table.filter(is_it);
-    if over == Some(true) {
-        diesel::delete(row).execute(connection)?;
-        return Ok(None);
-    }
-    diesel::update(row)
-        .set(tickets::used_at.eq(connection.now().nullable()))
-        .execute(connection)?;
-    Ok(by_id(connection, &[token.0])?.pop())
-}
-
-/// Forgets tickets that are no longer good. Returns how many.
-pub(crate) fn forget_tickets(
-    connection: &mut AnyConnection,
-    times: TicketTimes,
-) -> Result<usize, StoreError> {
-    let over = tickets::table.filter(is_over(connection, times));
-    Ok(diesel::delete(over).execute(connection)?)
-}
-
-type IsOver = Box<
-    dyn BoxableExpression<
-            tickets::table,
-            <AnyConnection as diesel::Connection>::Backend,
-            SqlType = Nullable<Bool>,
-        >,
->;
-
-/// Whether a ticket is no longer good.
-fn is_over(connection: &AnyConnection, times: TicketTimes) -> IsOver {
-    let unused = tickets::used_at
-        .is_null()
-        .and(tickets::made_at.le(connection.ago(times.first_use)));
-    Box::new(unused.or(tickets::used_at.le(connection.ago(times.idle).nullable())))
 }
 
 type Columns = (

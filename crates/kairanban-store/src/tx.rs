@@ -25,7 +25,7 @@
 //!
 //! The statements in which the databases differ are in `connection/transaction.rs`; the triggers in `migrations/`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use parking_lot::FairMutexGuard;
@@ -115,10 +115,12 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         mut lender: L,
         patience: Option<Duration>,
     ) -> Result<Self, StoreError> {
+        let began = Instant::now();
         let write_lock = match pool {
             Some(pool) => pool.write_lock(patience)?,
             None => None,
         };
+        let patience = patience.map(|patience| patience.saturating_sub(began.elapsed()));
         let file = file_of(pool)?;
         let mut lost = None;
         for _ in 0..lender.tries_max() {

@@ -67,6 +67,35 @@ impl Caller {
         }
     }
 
+    /// Returns the id of the caller's token, good or not.
+    #[must_use]
+    pub fn token(&self) -> Option<i64> {
+        let grant = self.0.as_ref()?;
+        let found = grant.token.borrow();
+        found.as_ref().map(|found| found.token.id)
+    }
+
+    /// Checks that the caller may administer all boards.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn administrator(&self) -> Result<Administrator, Denied> {
+        let token = self.holder_of(Scope::Admin, None)?;
+        Ok(Administrator(actor(token)))
+    }
+
+    /// Checks that the caller may administer `board`.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn board_administrator(&self, board: BoardName) -> Result<BoardAdministrator, Denied> {
+        let token = self.holder_of(Scope::Admin, Some(&board))?;
+        Ok(BoardAdministrator {
+            board,
+            actor: actor(token),
+        })
+    }
+
     /// Whether another stream came in by the same ticket later.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
@@ -121,6 +150,9 @@ impl Caller {
     }
 
     fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
+        let Some(_) = &self.0 else {
+            return Err(Denied::Missing);
+        };
         let token = self.good_token().ok_or(Denied::Unknown)?;
         if token.allows(scope, board) {
             Ok(token)
@@ -166,7 +198,9 @@ impl BoardAdministrator {
 /// Why a client is not let in.
 #[derive(Debug)]
 pub enum Denied {
-    /// The token is missing, unknown or no longer good.
+    /// No token was shown.
+    Missing,
+    /// The token is unknown or no longer good.
     Unknown,
     /// The token is good, but not for this.
     Forbidden,
@@ -218,20 +252,22 @@ impl Authenticator {
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
-    /// Lets in a client that shows a ticket for a board. A stream that an earlier use of it opened ends.
+    /// Lets in a client that shows a ticket for a board. A stream that an earlier use of it opened ends. `client` is who shows it: the
+    /// first to do so is the only one.
     ///
     /// # Errors
-    /// If it is no good ticket, or its token is no longer good.
+    /// If it is no good ticket, or that of another client, or its token is no longer good.
     pub async fn caller_with_ticket(
         &self,
         secret: &str,
         board: &BoardName,
+        client: &str,
         times: TicketTimes,
     ) -> Result<Caller, Denied> {
         let find = || {
-            let (secret, board) = (secret.to_owned(), board.clone());
+            let (secret, board, client) = (secret.to_owned(), board.clone(), client.to_owned());
             query(&self.store, move |store| {
-                store.use_ticket(&secret, &board, times)
+                store.use_ticket(&secret, &board, &client, times)
             })
         };
         let token = self.follow_token(find).await?;
@@ -272,44 +308,22 @@ impl Authenticator {
         }
     }
 
-    /// Checks that the holder of `secret` may administer all boards.
-    ///
-    /// # Errors
-    /// If not.
-    pub async fn administrator(&self, secret: Option<&str>) -> Result<Administrator, Denied> {
-        let token = self.caller(secret).await?.holder_of(Scope::Admin, None)?;
-        Ok(Administrator(actor(token)))
-    }
-
-    /// Checks that the holder of `secret` may administer `board`.
-    ///
-    /// # Errors
-    /// If not.
-    pub async fn board_administrator(
-        &self,
-        secret: Option<&str>,
-        board: BoardName,
-    ) -> Result<BoardAdministrator, Denied> {
-        let token = self
-            .caller(secret)
-            .await?
-            .holder_of(Scope::Admin, Some(&board))?;
-        Ok(BoardAdministrator {
-            board,
-            actor: actor(token),
-        })
-    }
-
     /// Makes a ticket by which the caller lets one stream of `board` in.
     ///
     /// # Errors
-    /// If the caller has no token that allows reading the board, or there is no such board.
-    pub async fn create_ticket(&self, caller: &Caller, board: BoardName) -> Result<Secret, Denied> {
+    /// If the caller has no token that allows reading the board, or too many tickets, or there is no such board.
+    pub async fn create_ticket(
+        &self,
+        caller: &Caller,
+        board: BoardName,
+        times: TicketTimes,
+        alive_max: usize,
+    ) -> Result<Secret, Denied> {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
         query(&self.store, move |store| {
-            store.create_ticket(token.id, &board, &made)
+            store.create_ticket(token.id, &board, &made, times, alive_max)
         })
         .await?;
         Ok(ticket)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kairanban_core::{
-    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, Published, Revision, StaleLoad,
+    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, OutdatedLoad, Published, Revision,
 };
 use kairanban_store::StoreError;
 use thiserror::Error;
@@ -22,7 +22,7 @@ pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
 pub enum LoadError {
     /// It changed while it was read: read it again.
     #[error(transparent)]
-    Stale(#[from] StaleLoad),
+    Outdated(#[from] OutdatedLoad),
     /// It could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,7 +52,7 @@ impl BoardLoader {
     /// Loads a board into the channel that has its name once it was read.
     ///
     /// # Errors
-    /// [`LoadError::Stale`], [`StoreError::NoSuchBoard`], or if the database is away.
+    /// [`LoadError::Outdated`], [`StoreError::NoSuchBoard`], or if the database is away.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
         let load = self.source.read(epoch, board).await?;
         let channel = self.hub.channel(board);
@@ -80,7 +80,7 @@ impl BoardLoader {
     fn install(
         &self,
         load: BoardLoad,
-        install: impl FnOnce(BoardLoad) -> Result<Published, StaleLoad>,
+        install: impl FnOnce(BoardLoad) -> Result<Published, OutdatedLoad>,
     ) -> Result<Published, LoadError> {
         let (id, revision) = (load.board_id, load.snapshot.revision());
         let published = install(load)?;

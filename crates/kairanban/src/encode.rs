@@ -24,8 +24,10 @@ mod sse_json;
 mod views;
 
 pub use encoder::{Bye, Encoder};
-pub use formats::{LIVE_LIST_SLOT, StreamFormat};
+pub use formats::{
+    ENGLISH_PAGE_SLOT, FEED_SLOT, JAPANESE_PAGE_SLOT, LIVE_LIST_SLOT, StreamFormat, TEXT_SLOT,
+};
 pub use fragments::Fragments;
-pub use frame::{Chunk, Frame, Wire, gzip, payload_of};
+pub use frame::{Chunk, Frame, Wire, gzip, payload_of, pieces_of};
 pub use ndjson::{ack, refused};
 pub use views::{TopicView, json, rfc3339, topic_views};

@@ -13,7 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::telemetry::Sparse;
+use crate::{service::WatchError, telemetry::Sparse};
 
 /// An answer that is no success.
 #[derive(Debug, Error)]
@@ -45,28 +45,44 @@ pub enum ApiError {
     #[error("this token does not allow that")]
     Forbidden,
     /// The board takes no more posts.
-    #[error("this board is closed: it takes no posts")]
-    Closed,
+    #[error("{0}")]
+    Closed(String),
     /// The topic is another one than the client thinks.
     #[error("the topic was changed meanwhile; read it again")]
     Changed,
+    /// The tag is weak, which `If-Match` cannot compare.
+    #[error(
+        "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses makes them weak: read the \
+         topic with Accept-Encoding: identity, and send the tag that comes with it"
+    )]
+    WeakTag,
     /// It conflicts with the current state.
     #[error("{0}")]
-    Conflict(&'static str),
+    Conflict(String),
     /// Another site's page sent it.
     #[error(
         "this was sent by a page of another site; post from the board's own page, or from a program"
     )]
     CrossSite,
-    /// Too much of it from one address.
-    #[error("that is too much from one address; go on in {retry_after_s} s")]
+    /// Too much of it by one client, or one token.
+    #[error("too many {what}; retry in {retry_after_s} s, or raise {setting}")]
     TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The settings that limit it.
+        setting: &'static str,
         /// Seconds until there is room again.
         retry_after_s: u64,
     },
     /// Too many searches are running, of all clients.
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
+    /// The client has too many connections open.
+    #[error("too many open connections from your address; close some of them")]
+    TooManyConnections,
+    /// All connections are taken, by all clients.
+    #[error("the server has no room for more connections; try again in a few seconds")]
+    NoRoom,
     /// The request asks for a host that is not this server.
     #[error(
         "this server does not know the host of this request; if it is the board's own, set \
@@ -85,8 +101,11 @@ pub enum ApiError {
     #[error("{}", faults(.0))]
     Invalid(Vec<Invalid>),
     /// The idempotency key stands for another request.
-    #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
-    KeyReused,
+    #[error("{0}")]
+    KeyReused(String),
+    /// The topic that an earlier request with the idempotency key led to was deleted.
+    #[error("{0}")]
+    TopicGone(String),
     /// The database refuses it for good.
     #[error("{}", .0.as_deref().unwrap_or("the database refuses this; sending it again will not \
         help"))]
@@ -95,8 +114,13 @@ pub enum ApiError {
     #[error("{0}")]
     UnknownKey(String),
     /// Not a kind of body that is taken here.
-    #[error("send {0}")]
-    UnsupportedMediaType(&'static str),
+    #[error("send {taken}, in UTF-8 and without a Content-Encoding")]
+    UnsupportedMediaType {
+        /// What is taken, in English.
+        taken: &'static str,
+        /// The same as media types.
+        accept: &'static str,
+    },
     /// The body is too long.
     #[error("a body may have at most {bytes_max} bytes")]
     TooLarge {
@@ -180,6 +204,20 @@ impl FieldProblem {
 const RETRY_AFTER_S: &str = "2";
 
 impl ApiError {
+    /// There is no room for another stream.
+    pub const TOO_MANY_STREAMS: Self = Self::TooMany {
+        what: "open streams",
+        setting: "limits.streams_per_client_max and limits.streams_max",
+        retry_after_s: 5,
+    };
+
+    /// The client has read too much from the database.
+    pub const TOO_MANY_READS: Self = Self::TooMany {
+        what: "readings from the database by one address",
+        setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
+        retry_after_s: 1,
+    };
+
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
@@ -188,19 +226,21 @@ impl ApiError {
             Self::NotAcceptable => "not_acceptable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
-            Self::Closed => "closed",
+            Self::Closed(_) => "closed",
             Self::Changed => "changed",
+            Self::WeakTag => "weak_tag",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
-            Self::TooMany { .. } => "too_many",
-            Self::SearchesBusy => "busy",
+            Self::TooMany { .. } | Self::TooManyConnections => "too_many",
+            Self::SearchesBusy | Self::NoRoom => "busy",
             Self::Misdirected => "misdirected",
             Self::Unreadable { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
-            Self::KeyReused => "key_reused",
+            Self::KeyReused(_) => "key_reused",
+            Self::TopicGone(_) => "topic_gone",
             Self::Refused(_) => "refused",
             Self::UnknownKey(_) => "unknown_key",
-            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
             Self::Unavailable { .. } | Self::NotWritten { .. } => "unavailable",
@@ -256,25 +296,26 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Gone(_) => StatusCode::GONE,
+            Self::Gone(_) | Self::TopicGone(_) => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::CrossSite | Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Changed | Self::WeakTag => StatusCode::PRECONDITION_FAILED,
+            Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
-            Self::Invalid(_) | Self::KeyReused | Self::Refused(_) | Self::UnknownKey(_) => {
+            Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable { .. }
+            | Self::NotWritten { .. }
+            | Self::SearchesBusy
+            | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -289,14 +330,23 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
-            Self::Unavailable { .. } | Self::NotWritten { .. } | Self::SearchesBusy => {
+            Self::Unavailable { .. }
+            | Self::NotWritten { .. }
+            | Self::SearchesBusy
+            | Self::TooManyConnections
+            | Self::NoRoom => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
             }
             Self::Unauthorized => drop(
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
             ),
-            Self::TooMany { retry_after_s } => {
+            Self::TooMany { retry_after_s, .. } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
+            }
+            Self::UnsupportedMediaType { accept, .. } => {
+                response
+                    .insert_header((header::ACCEPT, *accept))
+                    .insert_header((header::ACCEPT_ENCODING, "identity"));
             }
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
@@ -307,31 +357,45 @@ impl ResponseError for ApiError {
     }
 }
 
+/// Keeps the store's sentence wherever the client may read it.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        let sentence = error.to_string();
         match error {
             StoreError::NoSuchBoard(_)
             | StoreError::NoSuchTopic(_)
-            | StoreError::NoSuchToken(_) => Self::NotFound(error.to_string()),
-            StoreError::TopicExists(_) => Self::Conflict("the topic is there"),
+            | StoreError::NoSuchToken(_) => Self::NotFound(sentence),
+            StoreError::TopicExists(_) | StoreError::BoardExists(_) => Self::Conflict(sentence),
             StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
             StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
-            StoreError::Closed => Self::Closed,
-            StoreError::BoardExists(_) => Self::Conflict("there is a board of this name already"),
-            StoreError::KeyReused => Self::KeyReused,
+            StoreError::Closed => Self::Closed(sentence),
+            StoreError::KeyReused => Self::KeyReused(sentence),
+            StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
+            StoreError::TooManyTickets { wait } => Self::TooMany {
+                what: "tickets of one token",
+                setting: "limits.tickets_per_token_max",
+                retry_after_s: wait.as_secs() + 1,
+            },
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
             }
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
             // The request that holds the key may be written yet.
-            StoreError::KeyInUse => Self::Unavailable {
-                cause: error.to_string(),
-            },
+            StoreError::KeyInUse => Self::Unavailable { cause: sentence },
             StoreError::Fault(fault) => Self::NotWritten {
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+        }
+    }
+}
+
+impl From<WatchError> for ApiError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::TooManyReads => Self::TOO_MANY_READS,
+            WatchError::Store(error) => error.into(),
         }
     }
 }

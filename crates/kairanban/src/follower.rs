@@ -13,7 +13,8 @@
 //! **A wake carries no data.** Everyone who knows of a commit wakes the follower, and the follower reads the log itself. So a
 //! wake may be lost, doubled or late without harm: the log is read every `database.poll_ms` anyway. The exception are commits
 //! of this process: [`OwnCommits`] brings their topics along, and they are published without reading, if their revision
-//! follows on the last one that was published.
+//! follows on the last one that was published. What others say is only a hint, which anybody can give: hints that turn out to be
+//! wrong cost at most `limits.empty_reads_per_s` readings.
 //!
 //! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing else publishes, so the
 //! order cannot be lost.
@@ -25,12 +26,14 @@
 //! If the log itself cannot be read, [`FollowerStatus::stale_since`] says since when, and everything is tried again at the
 //! next wake.
 
+mod health;
 mod position;
 mod publishing;
 mod stale;
 
 use std::{
     collections::BTreeMap,
+    num::NonZero,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,8 +50,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, board_loader::BoardLoader,
-    failpoint, high_water::HighWater,
+    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, board_finder::AbsentBoards,
+    board_loader::BoardLoader, failpoint, high_water::HighWater, pace::EmptyReads,
 };
 
 use position::OWN_MAX;
@@ -76,6 +79,10 @@ pub struct FollowerDeps {
     pub(crate) reconcile: Duration,
     /// Longest delay between two attempts to load a board that cannot be read.
     pub(crate) retry_max: Duration,
+    /// The names that were asked for and are no boards.
+    pub(crate) absent: AbsentBoards,
+    /// Readings per second after hints that turned out to be wrong.
+    pub(crate) empty_reads_per_s: NonZero<u32>,
 }
 
 /// Reads the log and publishes it; see the [module](self).
@@ -88,6 +95,7 @@ pub struct Follower {
     reading_fault: watch::Sender<Option<String>>,
     stale_boards: StaleBoards,
     own: mpsc::Receiver<Committed>,
+    empty_reads: EmptyReads,
 }
 
 impl Follower {
@@ -132,6 +140,7 @@ impl Follower {
             wake: wake.clone(),
         };
         let (commits, own) = mpsc::channel(OWN_MAX);
+        let empty_reads = EmptyReads::new(deps.empty_reads_per_s, Instant::now());
         let follower = Self {
             deps,
             position,
@@ -140,6 +149,7 @@ impl Follower {
             reading_fault,
             stale_boards,
             own,
+            empty_reads,
         };
         Ok((follower, following, OwnCommits { commits, wake }))
     }
@@ -154,18 +164,21 @@ impl Follower {
                 .stale_boards
                 .next()
                 .map_or(poll_at, |retry| retry.min(poll_at));
-            tokio::select! {
+            let is_hint = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(commit) = self.own.recv() => {
                     if self.publish_own(commit).await {
                         continue;
                     }
                     // Otherwise what came before it has to be read first.
+                    false
                 }
-                () = self.deps.wake.0.notified() => {}
+                () = self.deps.wake.woken() => false,
+                () = self.deps.wake.hinted(self.empty_reads.next_at()) => true,
                 // However much is committed here, other programs commit as well.
-                () = sleep_until(next_at.into()) => {}
-            }
+                () = sleep_until(next_at.into()) => false,
+            };
+            let before = self.last_seen.borrow().clone();
             poll_at = Instant::now() + self.deps.poll;
             failpoint::pass("follower");
             if failpoint::fires("follower-stuck") {
@@ -188,6 +201,7 @@ impl Follower {
                 }
                 Err(error) => self.stale(&error),
             }
+            self.count(is_hint, &before);
             self.check_reading().await;
             self.position.send_modify(|position| {
                 (position.polls, position.polled_at) = (position.polls + 1, Instant::now())
@@ -335,6 +349,7 @@ impl Follower {
         });
         self.deps.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
+        self.deps.absent.clear();
         let watched = self.deps.hub.restart(&epoch);
         self.position
             .send_modify(|position| position.revision = head);
@@ -352,25 +367,6 @@ impl Follower {
             .send_modify(|position| position.revision = position.revision.max(head));
     }
 
-    /// Finds out what is missing, after a query failed although the database answered, and until it is there.
-    async fn check_reading(&self) {
-        if !self.deps.store.take_suspicion() && self.reading_fault.borrow().is_none() {
-            return;
-        }
-        // While the database is away, the last finding stands.
-        let Ok(found) = query_priority(&self.deps.store, Store::reading_fault).await else {
-            return;
-        };
-        let is_new = self
-            .reading_fault
-            .send_if_modified(|fault| std::mem::replace(fault, found.clone()) != found);
-        match found {
-            Some(reason) if is_new => tracing::error!(%reason, "reading does not work"),
-            None if is_new => tracing::info!("reading works again"),
-            _ => {}
-        }
-    }
-
     /// Loads the boards whose readers were sent a list that misses a change: because the database was away when they came, or
     /// because their own load failed.
     async fn reload_outdated(&mut self) {
@@ -378,22 +374,6 @@ impl Follower {
             if !self.stale_boards.contains(&board) {
                 self.reload(&board, Revision::ZERO).await;
             }
-        }
-    }
-
-    fn fresh(&self) {
-        if self
-            .stale_since
-            .send_if_modified(|stale| stale.take().is_some())
-        {
-            tracing::info!("the database is back");
-        }
-    }
-
-    fn stale(&self, error: &StoreError) {
-        if self.stale_since.borrow().is_none() {
-            self.stale_since.send_replace(Some(Utc::now()));
-            tracing::warn!(%error, "the change log cannot be read");
         }
     }
 }

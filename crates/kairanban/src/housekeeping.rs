@@ -6,7 +6,7 @@ use std::{
 };
 
 use kairanban_core::Hub;
-use kairanban_store::{Store, StoreError, TicketTimes};
+use kairanban_store::{AuditBounds, Store, StoreError, TicketTimes};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,7 +35,7 @@ pub struct Housekeeping {
 pub struct Bounds {
     changes_max: u64,
     changes_age_max: Duration,
-    audit_max: u64,
+    audit: AuditBounds,
     key_age_max: Duration,
     undo: Duration,
     tickets: TicketTimes,
@@ -48,7 +48,10 @@ impl Bounds {
         Self {
             changes_max: config.history.changes_max,
             changes_age_max: config.history.age_max,
-            audit_max: config.history.audit_max,
+            audit: AuditBounds {
+                max: config.history.audit_max,
+                per_actor_min: config.history.audit_per_actor_min,
+            },
             key_age_max: config.idempotency.age_max,
             undo: config.history.undo,
             tickets: config.tickets(),
@@ -89,16 +92,14 @@ impl Housekeeping {
 
     async fn forget(&self) -> Result<(), StoreError> {
         let Bounds {
-            audit_max,
+            audit,
             undo,
             tickets,
             ..
         } = self.bounds;
-        in_the_background(&self.store, move |store| {
-            store.forget(audit_max, undo, tickets)
-        })
-        .await
-        .map(drop)
+        in_the_background(&self.store, move |store| store.forget(audit, undo, tickets))
+            .await
+            .map(drop)
     }
 
     async fn prune(&self) -> Result<(), StoreError> {

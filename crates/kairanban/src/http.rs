@@ -13,6 +13,8 @@ pub mod health;
 pub mod origin;
 pub mod pages;
 pub mod present;
+pub mod probes;
+pub mod query;
 pub mod rest;
 pub mod socket;
 pub mod stream;

@@ -1,10 +1,10 @@
 //! Chooses between Japanese and English, by `Accept-Language`.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use actix_web::{
     HttpRequest,
-    http::header::{AcceptLanguage, Header as _, Preference},
+    http::header::{AcceptLanguage, Header as _, Preference, Quality},
 };
 
 /// A language of the pages.
@@ -26,16 +26,31 @@ impl Language {
     /// Returns the language that the client prefers among ours; English if it names neither.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
-        let accepted = AcceptLanguage::parse(request)
-            .map(|accepted| accepted.ranked())
-            .unwrap_or_default();
-        let ours = accepted.iter().find_map(|wanted| match wanted {
-            Preference::Any => Some(Self::En),
-            Preference::Specific(tag) => Self::ALL
-                .into_iter()
-                .find(|language| tag.primary_language().eq_ignore_ascii_case(language.tag())),
-        });
-        ours.unwrap_or(Self::En)
+        let accepted =
+            AcceptLanguage::parse(request).map_or_else(|_| Vec::new(), |accepted| accepted.0);
+        let wish = |language: Self| {
+            let all = accepted.iter().enumerate();
+            let fitting = all.filter_map(|(place, range)| {
+                let is_named = match &range.item {
+                    Preference::Any => false,
+                    Preference::Specific(tag)
+                        if tag.primary_language().eq_ignore_ascii_case(language.tag()) =>
+                    {
+                        true
+                    }
+                    Preference::Specific(_) => return None,
+                };
+                // Any region of a language will do; the wildcard is for languages that are not named.
+                Some((is_named, range.quality, Reverse(place)))
+            });
+            let (is_named, quality, place) = fitting.max()?;
+            Some((quality, is_named, place, language)).filter(|_| quality > Quality::ZERO)
+        };
+        let ours = Self::ALL.into_iter().filter_map(wish);
+        ours.max_by_key(|(quality, is_named, place, language)| {
+            (*quality, *is_named, *place, Reverse(*language))
+        })
+        .map_or(Self::En, |(.., language)| language)
     }
 
     /// Returns the value of `lang="…"`.
@@ -81,10 +96,24 @@ mod tests {
             "ja-JP,en;q=0.8",
             "fr,ja;q=0.5,en;q=0.3",
             "en;q=0.1,ja",
+            "en;q=0,*",
+            "JA",
+            "ja-JP;q=0.1,en-GB;q=0",
         ] {
             assert_eq!(of(accepted), Language::Ja, "{accepted}");
         }
-        for accepted in ["", "en-GB", "fr", "*", "!!", "en,ja"] {
+        for accepted in [
+            "",
+            "en-GB",
+            "fr",
+            "*",
+            "!!",
+            "en,ja",
+            "ja;q=0",
+            "ja;q=0,*",
+            "ja;q=0.5,*",
+            "ja;q=2,en",
+        ] {
             assert_eq!(of(accepted), Language::En, "{accepted}");
         }
     }

@@ -1,124 +1,23 @@
-//! Identifies clients by address, and limits their streams, connections and writes.
+//! Identifies clients by address, and limits what each may take: streams, connections, requests of each kind.
+
+mod client;
+mod quota;
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
 use dashmap::DashMap;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
-use ipnet::IpNet;
 
-use crate::{config::Limits, error::ApiError, forwarded};
+use crate::config::Limits;
 
-/// The address that limits count by: an IPv4 address, or the /64 of an IPv6 one, since a household
-/// has all of those.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAddress(IpAddr);
-
-impl ClientAddress {
-    /// Returns the peer, or, if that is a trusted proxy, the last address that proxies forwarded and that is not.
-    #[must_use]
-    pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<Self> {
-        request
-            .peer_addr()
-            .map(|peer| Self::find(peer.ip(), request.headers(), trusted))
-    }
-
-    fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        Self::bucket(forwarded::client(peer, headers, trusted))
-    }
-
-    fn bucket(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
-            address => address,
-        })
-    }
-}
-
-/// Limits how often a client may do something.
-#[derive(Debug)]
-pub struct ClientQuota(DefaultKeyedRateLimiter<ClientAddress>);
-
-impl ClientQuota {
-    /// Creates the limit of writes.
-    #[must_use]
-    pub fn of_writes(limits: &Limits) -> Self {
-        let quota = Quota::per_second(limits.posts_per_client_per_s)
-            .allow_burst(limits.posts_per_client_burst);
-        Self(RateLimiter::keyed(quota))
-    }
-
-    /// Creates the limit of reads that reach the database.
-    #[must_use]
-    pub fn of_reads(limits: &Limits) -> Self {
-        let quota = Quota::per_second(limits.reads_per_client_per_s)
-            .allow_burst(limits.reads_per_client_burst);
-        Self(RateLimiter::keyed(quota))
-    }
-
-    /// Creates the limit of invalid tokens.
-    #[must_use]
-    pub fn of_bad_tokens(limits: &Limits) -> Self {
-        Self(RateLimiter::keyed(Quota::per_minute(
-            limits.bad_tokens_per_min,
-        )))
-    }
-
-    /// Counts once. A client without an address (a Unix socket) is not limited.
-    ///
-    /// # Errors
-    /// [`ApiError::TooMany`], if that exceeds the limit.
-    pub fn take(&self, client: Option<ClientAddress>) -> Result<(), ApiError> {
-        let Some(client) = client else { return Ok(()) };
-        self.0.check_key(&client).map_err(|full| {
-            let wait = full.wait_time_from(self.0.clock().now());
-            ApiError::TooMany {
-                retry_after_s: wait.as_secs() + 1,
-            }
-        })
-    }
-
-    fn forget_idle(&self) {
-        self.0.retain_recent();
-        self.0.shrink_to_fit();
-    }
-}
-
-/// The limits of how often a client may do something. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Quotas {
-    /// Limits the writes of a client.
-    pub writes: Arc<ClientQuota>,
-    /// Limits the reads of a client that reach the database: pages, searches, single topics, the log.
-    pub reads: Arc<ClientQuota>,
-    /// Limits the invalid tokens of a client.
-    pub bad_tokens: Arc<ClientQuota>,
-}
-
-impl Quotas {
-    /// Creates the limits that are configured.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            writes: Arc::new(ClientQuota::of_writes(limits)),
-            reads: Arc::new(ClientQuota::of_reads(limits)),
-            bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)),
-        }
-    }
-
-    /// Forgets clients that have used nothing of their limits.
-    pub fn forget_idle(&self) {
-        self.writes.forget_idle();
-        self.reads.forget_idle();
-        self.bad_tokens.forget_idle();
-    }
-}
+pub use client::ClientAddress;
+use client::Share;
+pub use quota::{ClientQuota, Quotas, TokenQuota};
 
 /// Counts open streams, in all and per client.
 #[derive(Clone, Debug)]
@@ -127,9 +26,19 @@ pub struct StreamGate(Arc<Gate>);
 #[derive(Debug)]
 struct Gate {
     open: AtomicUsize,
-    per_client: DashMap<ClientAddress, usize>,
+    per_share: DashMap<Share, usize>,
     max: usize,
     per_client_max: usize,
+    clients_per_site: NonZero<u32>,
+}
+
+/// Why there is no room for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// All clients together have all there is.
+    InAll,
+    /// This client has all that one may have.
+    ForClient,
 }
 
 /// A place for one stream, or one connection. Dropping it frees the place.
@@ -137,51 +46,66 @@ struct Gate {
 pub struct StreamPermit {
     gate: Arc<Gate>,
     client: Option<ClientAddress>,
+    /// In how many of the client's shares it counts.
+    counted: u8,
 }
 
 impl StreamGate {
     /// Creates a gate without open streams.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self::counting(limits.streams_max, limits.streams_per_client_max)
+        Self::counting(limits, limits.streams_max, limits.streams_per_client_max)
     }
 
-    /// Creates a gate that admits each client once.
+    /// Creates a gate without running searches.
     #[must_use]
-    pub fn one_each() -> Self {
-        Self::counting(usize::MAX, 1)
+    pub fn of_searches(limits: &Limits) -> Self {
+        Self::counting(limits, usize::MAX, limits.searches_per_client_max.get())
     }
 
-    fn counting(max: usize, per_client_max: usize) -> Self {
+    /// Creates a gate with room for `max` in all, and for `per_client_max` of each client.
+    #[must_use]
+    pub fn counting(limits: &Limits, max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(Gate {
             open: AtomicUsize::new(0),
-            per_client: DashMap::new(),
+            per_share: DashMap::new(),
             max,
             per_client_max,
+            clients_per_site: limits.clients_per_ipv6_48,
         }))
     }
 
     /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
     #[must_use]
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
+        self.try_enter(client).ok()
+    }
+
+    /// Admits a client as [`enter`](Self::enter) does.
+    ///
+    /// # Errors
+    /// If there is no room, with the reason.
+    pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<StreamPermit, NoRoom> {
         // Counts first, so that two clients that come at once cannot both take the last place.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
         let mut permit = StreamPermit {
             gate: Arc::clone(&self.0),
-            client: None,
+            client,
+            counted: 0,
         };
         if open > self.0.max {
-            return None;
+            return Err(NoRoom::InAll);
         }
-        if let Some(client) = client {
-            let mut open = self.0.per_client.entry(client).or_insert(0);
-            if *open >= self.0.per_client_max {
-                return None;
+        for (share, times) in permit.shares() {
+            let max = self.0.per_client_max.saturating_mul(times.get() as usize);
+            let mut open = self.0.per_share.entry(share).or_insert(0);
+            if *open >= max {
+                return Err(NoRoom::ForClient);
             }
             *open += 1;
-            permit.client = Some(client);
+            permit.counted += 1;
         }
-        Some(permit)
+        Ok(permit)
     }
 
     /// Returns the most streams that may be open.
@@ -197,130 +121,70 @@ impl StreamGate {
     }
 }
 
-/// Counts open connections per client. Those that a stream has taken over count as streams instead.
-#[derive(Clone, Debug)]
-pub struct ConnectionGate {
-    gate: StreamGate,
-    /// A proxy's connections are those of all its clients.
-    trusted: Arc<[IpNet]>,
-}
-
-impl ConnectionGate {
-    /// Creates a gate without open connections.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        let gate = StreamGate::counting(usize::MAX, limits.connections_per_client_max.get());
-        Self {
-            gate,
-            trusted: limits.trusted_proxies.clone().into(),
-        }
-    }
-
-    /// Admits a connection, if its client has room for one more.
-    #[must_use]
-    pub fn enter(&self, peer: Option<IpAddr>) -> Option<StreamPermit> {
-        self.gate.enter(
-            peer.filter(|peer| !forwarded::is_in(&self.trusted, *peer))
-                .map(ClientAddress::bucket),
-        )
+impl StreamPermit {
+    fn shares(&self) -> impl Iterator<Item = (Share, NonZero<u32>)> + use<> {
+        let clients_per_site = self.gate.clients_per_site;
+        self.client
+            .into_iter()
+            .flat_map(move |client| client.shares(clients_per_site))
     }
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Ordering::AcqRel);
-        let Some(client) = self.client else { return };
-        if let Some(mut open) = self.gate.per_client.get_mut(&client) {
-            *open -= 1;
+        for (share, _) in self.shares().take(usize::from(self.counted)) {
+            if let Some(mut open) = self.gate.per_share.get_mut(&share) {
+                *open -= 1;
+            }
+            self.gate.per_share.remove_if(&share, |_, open| *open == 0);
         }
-        self.gate
-            .per_client
-            .remove_if(&client, |_, open| *open == 0);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
     use super::*;
-
-    fn find(peer: &str, forwarded: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
-        for line in forwarded {
-            headers.append(
-                HeaderName::from_static("x-forwarded-for"),
-                HeaderValue::from_bytes(line.as_bytes()).expect("a header"),
-            );
-        }
-        let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network"));
-        ClientAddress::find(peer.parse().expect("an address"), &headers, &trusted)
-            .0
-            .to_string()
-    }
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        assert_eq!(find("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
-        assert_eq!(find("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-        assert_eq!(
-            find("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"]),
-            "198.51.100.1"
-        );
-        assert_eq!(
-            find("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.0.0.2"]),
-            "198.51.100.1"
-        );
-        assert_eq!(find("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-        for unreadable in [
-            "",
-            "unknown",
-            "198.51.100.1, unknown",
-            "fe80::1%eth0",
-            "é",
-            "198.51.100.1, é, 10.0.0.2",
-        ] {
-            assert_eq!(
-                find("10.0.0.1", &[unreadable]),
-                "10.0.0.1",
-                "{unreadable:?}"
-            );
-            assert_eq!(
-                find("10.0.0.1", &["6.6.6.6", unreadable]),
-                "10.0.0.1",
-                "{unreadable:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_ipv6_household_is_one_client() {
-        assert_eq!(
-            find("2001:db8:1:2:aaaa::1", &[]),
-            find("2001:db8:1:2:bbbb::9", &[])
-        );
-        assert_ne!(find("2001:db8:1:2::1", &[]), find("2001:db8:1:3::1", &[]));
-    }
 
     fn client(address: &str) -> Option<ClientAddress> {
         Some(ClientAddress::bucket(address.parse().expect("an address")))
     }
 
+    fn gate(max: usize, per_client_max: usize, clients_per_site: u32) -> StreamGate {
+        StreamGate(Arc::new(Gate {
+            open: AtomicUsize::new(0),
+            per_share: DashMap::new(),
+            max,
+            per_client_max,
+            clients_per_site: NonZero::new(clients_per_site).expect("some"),
+        }))
+    }
+
     #[test]
     fn the_gate_counts_in_all_and_per_client() {
-        let gate = Gate {
-            open: AtomicUsize::new(0),
-            per_client: DashMap::new(),
-            max: 3,
-            per_client_max: 2,
-        };
-        let gate = StreamGate(Arc::new(gate));
+        let gate = gate(3, 2, 9);
         let first = gate.enter(client("1.1.1.1")).expect("room");
         let second = gate.enter(client("1.1.1.1")).expect("room");
         assert!(gate.enter(client("1.1.1.1")).is_none());
         let third = gate.enter(client("2.2.2.2")).expect("room");
         assert!(gate.enter(client("3.3.3.3")).is_none());
         drop((first, second, third));
-        assert_eq!((gate.open(), gate.0.per_client.len()), (0, 0));
+        assert_eq!((gate.open(), gate.0.per_share.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_64s_of_an_ipv6_48_share_what_some_clients_have() {
+        let gate = gate(usize::MAX, 2, 3);
+        let enter = |subnet: u16| gate.enter(client(&format!("2001:db8:1:{subnet:x}::1")));
+        let admitted: Vec<_> = (0..100_u16)
+            .flat_map(|subnet| [enter(subnet), enter(subnet), enter(subnet)])
+            .flatten()
+            .collect();
+        assert_eq!(admitted.len(), 6, "three times two");
+        assert_eq!(gate.0.per_share.len(), 4, "what is refused is not counted");
+        let elsewhere = gate.enter(client("2001:db8:2::1"));
+        assert!(elsewhere.is_some(), "another /48");
+        drop((admitted, elsewhere));
+        assert_eq!((gate.open(), gate.0.per_share.len()), (0, 0));
     }
 }

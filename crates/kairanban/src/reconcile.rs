@@ -225,7 +225,7 @@ impl Reconcile {
                 );
                 Ok(())
             }
-            Ok(_) | Err(LoadError::Stale(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
+            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 Ok(())
             }
             Err(LoadError::Store(error)) => Err(error),

@@ -34,7 +34,7 @@ fn as_the_tutorial_had_them(services: &mut ServiceConfig) {
                 .route(read().to(pages::get_default_board))
                 .route(post().to(forms::post_default_board)),
         )
-        .service(address("/topic_stream/", "GET").route(get().to(stream::get_topic_stream)));
+        .service(address(stream::TUTORIAL, "GET, HEAD").route(read().to(stream::get_topic_stream)));
 }
 
 fn boards_for_people(services: &mut ServiceConfig) {
@@ -44,8 +44,8 @@ fn boards_for_people(services: &mut ServiceConfig) {
                 .route(read().to(pages::get_board))
                 .route(post().to(forms::post_board)),
         )
-        .service(address("/stream", "GET").route(get().to(stream::get_many_stream)))
-        .service(address("/b/{board}/stream", "GET").route(get().to(stream::get_board_stream)))
+        .service(address(stream::OF_MANY, "GET, HEAD").route(read().to(stream::get_many_stream)))
+        .service(address(stream::OF_ONE, "GET, HEAD").route(read().to(stream::get_board_stream)))
         .service(address("/b/{board}/feed.xml", "GET, HEAD").route(read().to(pages::get_feed)))
         .service(address("/b/{board}/ws", "GET").route(get().to(socket::get_board_socket)));
 }

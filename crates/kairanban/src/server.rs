@@ -21,9 +21,10 @@ use crate::{
     encode::Fragments,
     error::ApiError,
     exit::ExitError,
-    http::{headers, origin, present},
+    http::{headers, origin, present, probes, query},
     limits::Quotas,
     net::{
+        file_limit,
         listener::{self, Serving},
         request_clock::tell_clock,
     },
@@ -74,6 +75,7 @@ impl ListeningServer {
     /// If the address is taken, or the database cannot be reached or migrated.
     pub fn build(config: &Config, log: LogHealth) -> Result<Self, ExitError> {
         let board = config.default_board()?;
+        let config = &file_limit::fit(config)?;
         let listener = listener::listen(config.server.listen)
             .map_err(|error| cannot_listen(config.server.listen, &error))?;
         let address = listener.local_addr()?;
@@ -205,9 +207,11 @@ fn serve(
                     }
                     .into()
                 }))
+                .wrap(from_fn(query::short_only))
                 .wrap(from_fn(origin::same_site_only))
                 .wrap(from_fn(origin::known_hosts_only))
                 .wrap(ConditionOption::from(origin::sharing(&cors)))
+                .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))
                 .wrap(from_fn(tell_clock))

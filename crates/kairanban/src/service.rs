@@ -8,10 +8,15 @@ mod writing;
 use std::{sync::Arc, time::Duration};
 
 use kairanban_core::{BoardName, Hub, Policies};
-use kairanban_store::{Store, Writer, WriterHealth};
+use kairanban_store::{Store, StoreError, Writer, WriterHealth};
+use thiserror::Error;
 
 use crate::{
-    auth::Authenticator, board_loader::BoardLoader, follower::FollowerStatus, high_water::HighWater,
+    auth::Authenticator,
+    board_finder::{AbsentBoards, BoardFinder},
+    board_loader::BoardLoader,
+    follower::FollowerStatus,
+    high_water::HighWater,
 };
 
 pub use board_view::{BoardView, CATCH_UP};
@@ -25,6 +30,20 @@ pub struct BoardService {
     deps: Arc<ServiceDeps>,
 }
 
+/// Counts a reading of the database that a reader's start takes, and returns whether the reader may have it.
+pub type MayRead<'a> = &'a dyn Fn() -> bool;
+
+/// Why a reader is not brought to a board.
+#[derive(Debug, Error)]
+pub enum WatchError {
+    /// The start takes a reading of the database, and the reader has had too many of them.
+    #[error("too many readings of the database")]
+    TooManyReads,
+    /// The board is not there, or it cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// What a [`BoardService`] works with.
 #[derive(Debug)]
 pub(crate) struct ServiceDeps {
@@ -34,6 +53,9 @@ pub(crate) struct ServiceDeps {
     pub(crate) writer: Writer,
     pub(crate) following: FollowerStatus,
     pub(crate) authenticator: Authenticator,
+    pub(crate) finder: BoardFinder,
+    /// The names that were asked for and are no boards.
+    pub(crate) absent: AbsentBoards,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is trimmed.
@@ -66,9 +88,7 @@ impl BoardService {
     pub fn is_open(&self, board: &BoardName) -> bool {
         self.deps
             .hub
-            .channel(board)
-            .live()
-            .policies()
+            .policies(board)
             .is_some_and(Policies::is_public)
     }
 
@@ -76,6 +96,12 @@ impl BoardService {
     #[must_use]
     pub fn boards_in_memory(&self) -> usize {
         self.deps.hub.len()
+    }
+
+    /// Returns the number of readings of the database so far.
+    #[must_use]
+    pub fn database_reads(&self) -> u64 {
+        self.deps.store.reads()
     }
 
     /// Returns what the writer reports about its health.

@@ -71,16 +71,27 @@ impl Site {
         let fetch_site = headers
             .get("sec-fetch-site")
             .map(|site| site.to_str().unwrap_or_default());
-        let Some(from) = headers.get(header::ORIGIN) else {
+        let mut lines = headers.get_all(header::ORIGIN);
+        let Some(from) = lines.next() else {
             return fetch_site.is_none_or(is_same_site);
         };
-        let Some(from) = from.to_str().ok().and_then(origin) else {
-            return false;
+        // Who came by several sites names each of them (RFC 6454, section 7), in one line.
+        let from: Option<Vec<_>> = match from.to_str() {
+            Ok(from) if lines.next().is_none() => from.split(' ').map(origin).collect(),
+            _ => None,
         };
-        if self.allowed.contains(&from) || self.public.as_ref() == Some(&from) {
-            return true;
-        }
-        fetch_site.map_or_else(|| is_of_host(&from, headers), is_same_site)
+        let is_known =
+            |from: &Origin| self.allowed.contains(from) || self.public.as_ref() == Some(from);
+        from.is_some_and(|from| {
+            from.iter().all(is_known)
+                || fetch_site.map_or_else(
+                    || {
+                        from.iter()
+                            .all(|from| is_known(from) || is_of_host(from, headers))
+                    },
+                    is_same_site,
+                )
+        })
     }
 }
 
@@ -199,6 +210,7 @@ mod tests {
                 ("Origin", "https://app.example"),
                 ("Sec-Fetch-Site", "cross-site"),
             ],
+            &[("Origin", "https://app.example http://board.example:8080")],
         ] {
             assert!(ours(headers), "{headers:?}");
         }
@@ -216,6 +228,18 @@ mod tests {
             &[("Origin", "http://board.example:8080/")],
             &[("Origin", "http://board.example:8080@evil.example")],
             &[("Origin", "http://evil.example")],
+            &[("Origin", "http://board.example:8080 http://evil.example")],
+            &[("Origin", "http://evil.example https://app.example")],
+            &[("Origin", "http://board.example:8080 null")],
+            &[("Origin", "http://board.example:8080 ")],
+            &[
+                ("Origin", "http://board.example:8080"),
+                ("Origin", "http://evil.example"),
+            ],
+            &[
+                ("Origin", "http://board.example:8080"),
+                ("Origin", "http://board.example:8080"),
+            ],
             &[("Origin", "\u{ff}")],
         ] {
             assert!(!ours(headers), "{headers:?}");

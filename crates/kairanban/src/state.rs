@@ -12,10 +12,11 @@ use kairanban_store::TicketTimes;
 use tokio::sync::Semaphore;
 
 use crate::{
+    auth::Caller,
     config::Config,
     encode::Fragments,
     error::ApiError,
-    limits::{ClientAddress, ClientQuota, Quotas, StreamGate},
+    limits::{ClientAddress, ClientQuota, Quotas, StreamGate, TokenQuota},
     readiness::Readiness,
     render::page::Pages,
     service::BoardService,
@@ -47,10 +48,12 @@ pub struct AppStateInner {
     pub reads: Arc<ClientQuota>,
     /// Limits the searches that run at a time, and so the connections to the database that they take.
     pub search_lane: Arc<Semaphore>,
-    /// Limits each client to one search at a time.
+    /// Limits the searches of each client that run at a time.
     pub search_gate: StreamGate,
     /// Limits the invalid tokens of each client.
     pub bad_tokens: Arc<ClientQuota>,
+    /// Limits what is changed by each token.
+    pub edits: Arc<TokenQuota>,
     /// Heartbeat, lifetime and `retry` of streams.
     pub timing: StreamTiming,
     /// What all streams depend on.
@@ -63,6 +66,12 @@ pub struct AppStateInner {
     pub rest: crate::config::Rest,
     /// How long tickets are valid.
     pub tickets: TicketTimes,
+    /// The most tickets of one token.
+    pub tickets_per_token_max: usize,
+    /// Messages in a row that are refused, before a WebSocket is closed.
+    pub bad_messages_max: usize,
+    /// The length of a query, in bytes, at most.
+    pub query_bytes_max: usize,
     /// When this process began.
     pub started: Instant,
     /// Says when the server ends.
@@ -109,14 +118,18 @@ impl AppState {
             quota: Arc::clone(&quotas.writes),
             reads: Arc::clone(&quotas.reads),
             search_lane: Arc::new(Semaphore::new(config.limits.searches_max.get())),
-            search_gate: StreamGate::one_each(),
+            search_gate: StreamGate::of_searches(&config.limits),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
+            edits: Arc::clone(&quotas.edits),
             timing,
             stream_deps: Arc::new(stream_deps),
             boards_per_stream_max: config.limits.boards_per_stream_max.get(),
             site: Site::new(config),
             rest: config.rest.clone(),
             tickets: config.tickets(),
+            tickets_per_token_max: config.limits.tickets_per_token_max.get(),
+            bad_messages_max: config.limits.bad_messages_max.get(),
+            query_bytes_max: config.limits.query_bytes_max,
             started: Instant::now(),
             drain,
             readiness,
@@ -135,6 +148,23 @@ impl AppState {
     pub fn count_read(&self, request: &HttpRequest) -> Result<(), ApiError> {
         self.reads
             .take(ClientAddress::of(request, &self.trusted_proxies))
+    }
+
+    /// Counts a reading for each board that is not in memory, or that the caller may not read: the database is asked for those. So made-up
+    /// boards and hidden ones count alike.
+    ///
+    /// # Errors
+    /// 429, if the client has read too much.
+    pub fn count_unloaded<'b>(
+        &self,
+        request: &HttpRequest,
+        caller: &Caller,
+        boards: impl IntoIterator<Item = &'b BoardName>,
+    ) -> Result<(), ApiError> {
+        let mut unloaded = boards
+            .into_iter()
+            .filter(|board| !self.bulletin.is_at_hand(caller, board));
+        unloaded.try_for_each(|_| self.count_read(request))
     }
 }
 

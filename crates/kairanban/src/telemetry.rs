@@ -1,4 +1,4 @@
-//! Writes the log to stderr. `RUST_LOG` sets the level.
+//! Writes the log to stderr. `RUST_LOG` says what is logged.
 //!
 //! A log line can neither fail nor hold up the thread that writes it: lines wait in a bounded queue for a
 //! thread that does nothing else. What finds no room there, and what stderr does not take (a full disk, a closed
@@ -122,8 +122,7 @@ impl<W: Write> Write for Lossy<W> {
 /// Starts logging, as a server does; a second call does nothing.
 #[must_use]
 pub fn start() -> Log {
-    // actix_http logs every request that cannot be read as an error; any client could fill the log with those.
-    start_with("info,actix_server=warn,actix_http=off")
+    start_with("info,actix_server=warn")
 }
 
 /// Starts logging, as a tool does in a terminal.
@@ -133,7 +132,7 @@ pub fn start_quietly() -> Log {
 }
 
 fn start_with(default: &str) -> Log {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let (filter, fault) = filter(default, std::env::var("RUST_LOG").ok().as_deref());
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let health = LogHealth::default();
     let stderr = Lossy {
@@ -160,9 +159,26 @@ fn start_with(default: &str) -> Log {
     }
     // The standard hook writes to stderr itself: it would wait for a pipe that is never read.
     std::panic::set_hook(Box::new(log_panic));
+    if let Some(fault) = fault {
+        tracing::warn!("RUST_LOG is ignored: {fault}");
+    }
     Log {
         health,
         writing: Some(writing),
+    }
+}
+
+/// actix_http logs every request that it cannot read as an error: any client could fill the log with those.
+const UNLESS_NAMED: &str = "actix_http=off";
+
+/// Returns what is logged: what RUST_LOG says, or else the default. A RUST_LOG that cannot be read comes back as a fault.
+fn filter(default: &str, rust_log: Option<&str>) -> (EnvFilter, Option<String>) {
+    let of = |directives: &str| EnvFilter::try_new(format!("{UNLESS_NAMED},{directives}"));
+    let by_default = || of(default).unwrap_or_default();
+    match rust_log.map(of) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(fault)) => (by_default(), Some(fault.to_string())),
+        None => (by_default(), None),
     }
 }
 
@@ -234,6 +250,17 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_any_client_can_cause_is_logged_only_if_it_is_named() {
+        let printed = |rust_log| filter("info", rust_log).0.to_string();
+        assert_eq!(printed(None), "actix_http=off,info");
+        assert_eq!(printed(Some("debug")), "actix_http=off,debug");
+        assert_eq!(printed(Some("actix_http=warn")), "actix_http=warn");
+        let (ignored, fault) = filter("info", Some("kairanban=loud"));
+        assert_eq!(ignored.to_string(), "actix_http=off,info");
+        assert!(fault.is_some());
     }
 
     #[test]

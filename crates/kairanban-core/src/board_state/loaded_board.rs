@@ -20,7 +20,7 @@ pub(super) struct LoadedBoard {
     pub(super) searched: Option<Revision>,
     pub(super) loaded_at: Instant,
     /// A change was not applied, because the board had no readers.
-    pub(super) stale: bool,
+    pub(super) outdated: bool,
 }
 
 impl LoadedBoard {
@@ -34,7 +34,7 @@ impl LoadedBoard {
             named_at: load.named_at,
             searched: None,
             loaded_at: now,
-            stale: false,
+            outdated: false,
         }
     }
 

@@ -174,7 +174,7 @@ fn a_load_that_began_before_a_board_may_have_become_private_does_not_count() {
     for _ in 0..2 {
         assert_eq!(
             hub.install_since(&channel, began, load(1), Instant::now()),
-            Err(StaleLoad)
+            Err(OutdatedLoad)
         );
     }
     let began = channel.live().invalidations();

@@ -109,7 +109,7 @@ pub(crate) struct State {
 enum Seen {
     Patch,
     Lag,
-    StaleLoad,
+    OutdatedLoad,
 }
 
 impl PartialEq for State {
@@ -236,7 +236,7 @@ impl Model for World {
                 state.seen == Some(Seen::Lag) || !world.has_lag()
             }),
             Property::sometimes("a reading comes too early", |_, state: &State| {
-                state.seen == Some(Seen::StaleLoad)
+                state.seen == Some(Seen::OutdatedLoad)
             }),
         ]
     }
@@ -287,8 +287,8 @@ impl State {
             }
             Action::Install(at) => {
                 let reading = self.nodes[at].reading.take()?;
-                let is_stale_load = self.step(at, Step::Install(reading)).is_stale_load;
-                self.seen = is_stale_load.then_some(Seen::StaleLoad);
+                let is_outdated_load = self.step(at, Step::Install(reading)).is_outdated_load;
+                self.seen = is_outdated_load.then_some(Seen::OutdatedLoad);
             }
             Action::Join(at) => {
                 self.step(at, Step::Subscribe);

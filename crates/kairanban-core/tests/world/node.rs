@@ -25,14 +25,14 @@ pub(super) enum Step {
 pub(super) struct Replayed {
     hub: Hub,
     pub(super) subscription: Option<Subscription>,
-    pub(super) is_stale_load: bool,
+    pub(super) is_outdated_load: bool,
     pub(super) received: Option<Result<BoardEvent, Lagged>>,
 }
 
 impl Replayed {
     fn install(&mut self, state: &State, at: u64) {
         let channel = self.hub.channel(&board());
-        self.is_stale_load = self.hub.install(&channel, state.loaded(at), *NOW).is_err();
+        self.is_outdated_load = self.hub.install(&channel, state.loaded(at), *NOW).is_err();
     }
 }
 
@@ -63,7 +63,7 @@ impl State {
         let mut replayed = Replayed {
             hub: Hub::new(TOPICS_MAX, LAG_MAX),
             subscription: None,
-            is_stale_load: false,
+            is_outdated_load: false,
             received: None,
         };
         for step in &self.nodes[node].steps {

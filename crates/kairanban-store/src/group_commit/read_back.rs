@@ -67,7 +67,7 @@ pub(super) fn read_back(
 
 /// Returns the topic that a write was about.
 const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
-    if let Ok(AdminOutcome::Topic(id)) = outcome {
+    if let Ok(AdminOutcome::Topic(id) | AdminOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
         None
@@ -88,9 +88,8 @@ fn ensure_creations_stay(
 ) -> Result<(), StoreError> {
     let gone = writes.iter().zip(outcomes).find_map(|(write, outcome)| {
         match (write.creation(), outcome) {
-            // A key may stand for a topic of an earlier request, which was deleted since.
-            (Some(creation), Ok(AdminOutcome::Topic(id)))
-                if creation.key.is_none() && !topics.iter().any(|found| found.topic.id == *id) =>
+            (Some(_), Ok(AdminOutcome::Topic(id)))
+                if !topics.iter().any(|found| found.topic.id == *id) =>
             {
                 Some(*id)
             }
@@ -136,10 +135,10 @@ fn created(
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
         let creation = write.creation()?;
+        // One that an earlier request had led to is older.
         let Ok(AdminOutcome::Topic(id)) = outcome else {
             continue;
         };
-        // One that an earlier request had led to is older.
         let found = topics.iter().find(|found| {
             found.topic.id == *id && found.topic.revision == stamp.revision && found.is_live
         });
@@ -169,9 +168,12 @@ fn answer(
                 .map(|found| WriteResult::Token(found.token))
                 .ok_or(StoreError::NoSuchToken(id))
         }
+        AdminOutcome::Earlier(id) => match find(topics, id) {
+            Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
+            None => Err(StoreError::TopicGone(id)),
+        },
         AdminOutcome::Topic(id) => {
-            let found = topics.iter().find(|found| found.topic.id == id);
-            match found {
+            match find(topics, id) {
                 Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
                 // A new topic that is gone already: a trigger took it away.
                 None if write.creation().is_some() => Err(StoreError::refused(None, false)),
@@ -179,4 +181,8 @@ fn answer(
             }
         }
     }
+}
+
+fn find(topics: &[WrittenTopic], id: TopicId) -> Option<&WrittenTopic> {
+    topics.iter().find(|found| found.topic.id == id)
 }

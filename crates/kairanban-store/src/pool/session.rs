@@ -88,6 +88,11 @@ impl Session {
         (pool, Idle { pool, idle })
     }
 
+    /// Whether other programs can only write in turn with this one, so that waiting for them is all that can be slow.
+    pub(crate) const fn has_one_writer(&self) -> bool {
+        self.pool.write_lock.is_some()
+    }
+
     /// Checks that the session may write, by one short statement and without a transaction.
     pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
         let mut pooled = self

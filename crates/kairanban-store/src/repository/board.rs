@@ -105,6 +105,23 @@ pub(crate) fn board_policies(
     found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
+/// Who may do what on the boards with these names, as far as there are any.
+pub(crate) fn find_boards(
+    connection: &mut AnyConnection,
+    names: &[BoardName],
+) -> Result<HashMap<BoardName, Policies>, StoreError> {
+    let rows = boards::table
+        .filter(boards::name.eq_any(names.iter().map(BoardName::as_str)))
+        .select((boards::name, boards::read, boards::post));
+    let found: Vec<(LossyText, LossyText, LossyText)> = rows.load(connection)?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(name, read, post)| {
+            Some((name.0.parse().ok()?, policies(Some(&read), Some(&post))))
+        })
+        .collect())
+}
+
 /// The key of the board with this name.
 pub(crate) fn board_id(
     connection: &mut AnyConnection,

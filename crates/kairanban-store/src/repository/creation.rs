@@ -25,6 +25,15 @@ pub(crate) struct Creation<'a> {
     pub(crate) right: Option<Scope>,
 }
 
+/// The topic that a request leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// It is new.
+    New(TopicId),
+    /// An earlier request with the same key created it. It may be gone by now.
+    Earlier(TopicId),
+}
+
 /// A topic on its way into Postgres, as JSON: any number of those is one value.
 #[derive(Serialize)]
 struct NewTopicRow<'a> {
@@ -41,7 +50,7 @@ struct NewTopicRow<'a> {
 pub(crate) fn create_topics(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
@@ -53,8 +62,8 @@ pub(crate) fn create_topics(
     Ok(decisions
         .into_iter()
         .map(|decision| match decision? {
-            Decision::Found(id) => Ok(id),
-            Decision::Create(_) => ids.next().flatten().ok_or_else(dropped),
+            Decision::Found(id) => Ok(Created::Earlier(id)),
+            Decision::Create(_) => ids.next().flatten().map(Created::New).ok_or_else(dropped),
         })
         .collect())
 }
@@ -66,7 +75,7 @@ pub(crate) fn create_topics(
 pub(crate) fn create_each(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let mut outcomes = try_each(connection, wanted)?;
     let conflicts: Vec<_> = (0..outcomes.len())
         .filter(|at| {
@@ -94,19 +103,21 @@ pub(crate) fn create_each(
 pub(crate) fn create_one(
     connection: &mut AnyConnection,
     creation: &Creation<'_>,
-) -> Result<TopicId, StoreError> {
+) -> Result<Created, StoreError> {
     let decision = decide(connection, std::slice::from_ref(creation))?.pop();
     match decision
         .ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))??
     {
-        Decision::Found(id) => Ok(id),
+        Decision::Found(id) => Ok(Created::Earlier(id)),
         Decision::Create(board) => {
-            insert_checked(connection, board, creation).inspect_err(|error| {
-                // The sequence stays moved when this is rolled back.
-                if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
-                    move_ids(connection);
-                }
-            })
+            insert_checked(connection, board, creation)
+                .map(Created::New)
+                .inspect_err(|error| {
+                    // The sequence stays moved when this is rolled back.
+                    if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
+                        move_ids(connection);
+                    }
+                })
         }
     }
 }
@@ -122,16 +133,16 @@ fn move_ids(connection: &mut AnyConnection) {
 fn try_each(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
-) -> Result<Vec<Result<TopicId, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
     let outcome =
         |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
             Err(error) => Ok(Err(error)),
-            Ok(Decision::Found(id)) => Ok(Ok(id)),
+            Ok(Decision::Found(id)) => Ok(Ok(Created::Earlier(id))),
             Ok(Decision::Create(board)) => match connection
                 .transaction(|connection| insert_checked(connection, board, creation))
             {
-                Ok(id) => Ok(Ok(id)),
+                Ok(id) => Ok(Ok(Created::New(id))),
                 Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
                     connection.ensure_in_write()?;
                     if matches!(error, StoreError::KeyInUse) {

@@ -5,7 +5,9 @@ use kairanban_core::{Actor, BoardName, Token};
 
 use super::Store;
 use crate::{
-    AdminCommand, FoundToken, NewToken, Secret, StoreError, TicketTimes, admin::AdminOutcome,
+    AdminCommand, FoundToken, NewToken, Secret, StoreError, TicketTimes,
+    admin::AdminOutcome,
+    tickets::{self, ShownTicket},
     tokens,
 };
 
@@ -80,21 +82,24 @@ impl Store {
         })
     }
 
-    /// Makes a ticket that stands for a token on one board.
+    /// Makes a ticket that stands for a token on one board, unless `alive_max` tickets of that token are good.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    /// [`StoreError::NoSuchBoard`], [`StoreError::TooManyTickets`], or if the database is away.
     pub fn create_ticket(
         &self,
         token: i64,
         board: &BoardName,
         secret: &Secret,
+        times: TicketTimes,
+        alive_max: usize,
     ) -> Result<(), StoreError> {
-        self.pool
-            .with_write_lock(|connection| tokens::create_ticket(connection, token, board, secret))
+        self.pool.with_write_lock(|connection| {
+            tickets::create(connection, token, board, secret, times, alive_max)
+        })
     }
 
-    /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good.
+    /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good, and no other client used it before.
     ///
     /// # Errors
     /// If the database is away.
@@ -102,9 +107,22 @@ impl Store {
         &self,
         secret: &str,
         board: &BoardName,
+        client: &str,
         times: TicketTimes,
     ) -> Result<Option<FoundToken>, StoreError> {
+        let shown = ShownTicket {
+            secret,
+            board,
+            client,
+        };
+        // What is no ticket must not wait for the lock, nor make others wait.
+        if self
+            .with(|connection| tickets::look_at(connection, shown, times))?
+            .is_none()
+        {
+            return Ok(None);
+        }
         self.pool
-            .with_write_lock(|connection| tokens::use_ticket(connection, secret, board, times))
+            .with_write_lock(|connection| tickets::redeem(connection, shown, times))
     }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId};
-use kairanban_store::{AdminCommand, BoardEdit, StoreError, Visible, Write, WriteResult, Writer};
+use kairanban_store::{
+    AdminCommand, AuditBounds, BoardEdit, StoreError, Visible, Write, WriteResult, Writer,
+};
 
 use crate::{
     place::{
         Place, administer, create, delete_topic, main, restore_topic, run, topic, written_topic,
     },
-    tokens::{TIMES, make_token},
+    tokens::{AUDIT, TIMES, make_token},
 };
 
 crate::on_both!(
@@ -23,6 +25,7 @@ crate::on_both!(
     a_deleted_topic_is_not_restored_too_late,
     deeds_are_noted_without_text,
     the_audit_is_paged_and_shortened,
+    a_flood_does_not_wash_out_what_the_others_did,
 );
 
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -183,7 +186,7 @@ fn a_deleted_topic_is_not_restored_too_late(place: &Place) {
         run(writer.write(restore_topic(id, Duration::ZERO))),
         Err(StoreError::NoSuchTopic(_))
     ));
-    let forgotten = place.store.forget(100, Duration::ZERO, TIMES);
+    let forgotten = place.store.forget(AUDIT, Duration::ZERO, TIMES);
     assert_eq!(forgotten.expect("forgotten"), 1);
     assert!(matches!(
         run(writer.write(restore_topic(id, A_MINUTE))),
@@ -222,6 +225,51 @@ fn the_audit_is_paged_and_shortened(place: &Place) {
     let noted = place.store.audit(None, 10).expect("the audit");
     let older = place.store.audit(Some(noted[0].id), 10);
     assert_eq!(older.expect("the audit").len(), 1);
-    let forgotten = place.store.forget(1, A_MINUTE, TIMES);
+    let kept = AuditBounds { max: 1, ..AUDIT };
+    let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
     assert_eq!(forgotten.expect("forgotten"), 1);
+}
+
+/// What each actor did last stays, whatever another did a thousand times since.
+fn a_flood_does_not_wash_out_what_the_others_did(place: &Place) {
+    let entries = |actor: &str, token: &str, count: usize| {
+        let row = format!("('{actor}', {token}, 'topic.delete')");
+        place.foreign().run(&format!(
+            "INSERT INTO audit (actor, token_id, action) VALUES {}",
+            vec![row; count].join(", ")
+        ));
+    };
+    let others = [
+        ("terminal", "NULL"),
+        ("ann", "1"),
+        ("ann", "2"),
+        ("bob", "3"),
+    ];
+    for (actor, token) in others {
+        entries(actor, token, 7);
+    }
+    entries("flood", "4", 1_000);
+    let kept = AuditBounds {
+        max: 100,
+        per_actor_min: 5,
+    };
+    for round in 0..3 {
+        let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
+        let expected = if round == 0 { 900 + 4 * 2 } else { 0 };
+        assert_eq!(forgotten.expect("forgotten"), expected, "{round}");
+        for (actor, token) in others {
+            let theirs = format!(
+                "SELECT count(*) FROM audit WHERE actor = '{actor}' AND coalesce(token_id, 0) = \
+                 coalesce({token}, 0)"
+            );
+            assert_eq!(
+                place.foreign().number(&format!("({theirs})")),
+                5,
+                "{actor} {token}"
+            );
+        }
+    }
+    entries("flood", "4", 7);
+    let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
+    assert_eq!(forgotten.expect("forgotten"), 7, "of the flood itself");
 }

@@ -5,8 +5,9 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use kairanban_core::Revision;
 use kairanban_store::{Secret, TicketTimes, Writer};
 
-use crate::place::{
-    DatabaseKind, Place, create, delete_topic, main, post_once, restore_topic, run,
+use crate::{
+    place::{DatabaseKind, Place, create, delete_topic, main, post_once, restore_topic, run},
+    tokens::AUDIT,
 };
 
 crate::on_both!(only_what_is_too_old_is_forgotten);
@@ -59,7 +60,7 @@ fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
 
 #[track_caller]
 fn assert_forgotten(place: &Place, count: usize, what: &str) {
-    let forgotten = place.store.forget(100, BOUND, TIMES);
+    let forgotten = place.store.forget(AUDIT, BOUND, TIMES);
     assert_eq!(forgotten.expect("forgotten"), count, "{what}");
 }
 
@@ -87,7 +88,7 @@ fn old_tickets_are_forgotten(place: &Place) {
         let ticket = Secret::ticket().expect("random");
         place
             .store
-            .create_ticket(token, &main(), &ticket)
+            .create_ticket(token, &main(), &ticket, TIMES, 9)
             .expect("a ticket");
         if column == "used_at" {
             assert!(opens(place, &ticket), "at once");
@@ -104,7 +105,9 @@ fn old_tickets_are_forgotten(place: &Place) {
 }
 
 fn opens(place: &Place, ticket: &Secret) -> bool {
-    let used = place.store.use_ticket(ticket.reveal(), &main(), TIMES);
+    let used = place
+        .store
+        .use_ticket(ticket.reveal(), &main(), "192.0.2.1", TIMES);
     used.expect("read").is_some()
 }
 

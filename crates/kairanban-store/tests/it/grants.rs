@@ -5,8 +5,8 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, BoardEdit, DatabaseAddress, LogPage, NewToken, Page, Secret, Store, TicketTimes,
-    Visible, Write, Writer, check, migrate,
+    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewToken, Page, Secret, Store,
+    TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{
@@ -194,14 +194,16 @@ fn use_tokens(store: &Store) {
             .is_some()
     );
     let ticket = Secret::ticket().expect("random");
-    store.create_ticket(token, &main(), &ticket).expect("made");
     let good = TicketTimes {
         first_use: Duration::from_secs(60),
         idle: Duration::from_secs(60),
     };
+    store
+        .create_ticket(token, &main(), &ticket, good, 9)
+        .expect("made");
     assert!(
         store
-            .use_ticket(ticket.reveal(), &main(), good)
+            .use_ticket(ticket.reveal(), &main(), "192.0.2.1", good)
             .expect("used")
             .is_some()
     );
@@ -242,8 +244,12 @@ fn tidy_up(store: &Store) {
         idle: Duration::ZERO,
     };
     let at_once = Duration::ZERO;
+    let none = AuditBounds {
+        max: 0,
+        per_actor_min: 0,
+    };
     assert!(store.archive(&main(), 100).expect("archived") > 0);
-    assert!(store.forget(0, at_once, times).expect("forgotten") >= 3);
+    assert!(store.forget(none, at_once, times).expect("forgotten") >= 3);
     assert!(store.forget_keys(at_once).expect("forgotten") > 0);
     assert!(store.prune(0, at_once).expect("pruned") > 0);
     assert!(store.trimmed_to().expect("how far") > Revision::ZERO);

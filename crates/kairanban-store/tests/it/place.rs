@@ -288,7 +288,7 @@ pub(crate) fn edit_topic(id: TopicId, text: &str, expected: Option<Revision>) ->
         board: main(),
         id,
         edit: TopicEdit::try_new(Some(text), None).expect("allowed"),
-        expected,
+        condition: expected.into(),
     })
 }
 
@@ -296,7 +296,7 @@ pub(crate) fn delete_topic(id: TopicId, expected: Option<Revision>) -> Write {
     administer(AdminCommand::DeleteTopic {
         board: main(),
         id,
-        expected,
+        condition: expected.into(),
     })
 }
 

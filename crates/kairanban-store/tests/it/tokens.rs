@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Scope, Token};
-use kairanban_store::{NewToken, Secret, StoreError, TicketTimes};
+use kairanban_store::{AuditBounds, NewToken, Secret, StoreError, TicketTimes};
 
 use crate::place::{Place, main};
 
@@ -15,12 +15,20 @@ crate::on_both!(
     a_token_is_good_also_when_its_use_cannot_be_noted,
     a_ticket_is_used_soon_or_never,
     a_ticket_opens_its_board_for_a_while,
+    a_ticket_is_for_the_client_that_used_it_first,
+    a_ticket_shows_no_address,
+    a_token_has_a_number_of_tickets_at_a_time,
     tickets_that_are_over_are_forgotten,
 );
 
 pub(crate) const TIMES: TicketTimes = TicketTimes {
     first_use: Duration::from_secs(60),
     idle: Duration::from_secs(60),
+};
+
+pub(crate) const AUDIT: AuditBounds = AuditBounds {
+    max: 100,
+    per_actor_min: 0,
 };
 
 fn new(board: Option<&str>) -> NewToken {
@@ -157,16 +165,27 @@ fn make_ticket(place: &Place, token: i64) -> Secret {
     let ticket = Secret::ticket().expect("random");
     place
         .store
-        .create_ticket(token, &main(), &ticket)
+        .create_ticket(token, &main(), &ticket, TIMES, 99)
         .expect("a ticket");
     ticket
 }
 
 /// Uses a ticket. Returns the token that it stands for.
 fn open(place: &Place, secret: &str, board: &str, times: TicketTimes) -> Option<i64> {
+    open_from(place, "192.0.2.1", secret, board, times)
+}
+
+/// Uses a ticket, as a client of this address does.
+fn open_from(
+    place: &Place,
+    client: &str,
+    secret: &str,
+    board: &str,
+    times: TicketTimes,
+) -> Option<i64> {
     place
         .store
-        .use_ticket(secret, &board.parse().expect("a name"), times)
+        .use_ticket(secret, &board.parse().expect("a name"), client, times)
         .expect("read")
         .map(|found| found.token.id)
 }
@@ -215,12 +234,58 @@ fn a_ticket_opens_its_board_for_a_while(place: &Place) {
     );
 }
 
+fn a_ticket_is_for_the_client_that_used_it_first(place: &Place) {
+    let token = find_new_token(place);
+    let ticket = make_ticket(place, token);
+    let open_from = |client| open_from(place, client, ticket.reveal(), "main", TIMES);
+    assert_eq!(open_from("192.0.2.1"), Some(token));
+    let used_at = || place.foreign().ask("SELECT used_at FROM tickets");
+    let used = used_at();
+    for other in ["192.0.2.2", "192.0.2.10", "2001:db8::/64", ""] {
+        assert_eq!(open_from(other), None, "{other}");
+    }
+    assert_eq!(used_at(), used, "that is no use of it");
+    assert_eq!(open_from("192.0.2.1"), Some(token), "and again");
+}
+
+/// A reader of the table does not learn which client uses which ticket.
+fn a_ticket_shows_no_address(place: &Place) {
+    let token = find_new_token(place);
+    let tickets = [0, 1].map(|_| make_ticket(place, token));
+    let kept = tickets.map(|ticket| {
+        open(place, ticket.reveal(), "main", TIMES).expect("opened");
+        place.foreign().ask(
+            "SELECT client FROM tickets WHERE client IS NOT NULL ORDER BY used_at DESC LIMIT 1",
+        )
+    });
+    assert!(!kept[0].contains("192.0.2.1"), "{kept:?}");
+    assert_ne!(kept[0], kept[1], "one client, two tickets");
+}
+
+fn a_token_has_a_number_of_tickets_at_a_time(place: &Place) {
+    let token = find_new_token(place);
+    let make = |times| {
+        let ticket = Secret::ticket().expect("random");
+        place.store.create_ticket(token, &main(), &ticket, times, 3)
+    };
+    for _ in 0..3 {
+        make(TIMES).expect("room for three");
+    }
+    let Err(StoreError::TooManyTickets { wait }) = make(TIMES) else {
+        panic!("a fourth")
+    };
+    assert!((1..=60).contains(&wait.as_secs()), "{wait:?}");
+    let other = find_new_token(place);
+    make_ticket(place, other);
+    make(NO_FIRST_USE).expect("those before are over");
+}
+
 fn tickets_that_are_over_are_forgotten(place: &Place) {
     let token = find_new_token(place);
     let ticket = make_ticket(place, token);
     assert_eq!(open(place, ticket.reveal(), "main", TIMES), Some(token));
     for (times, gone) in [(TIMES, 0), (NO_IDLING, 1)] {
-        let forgotten = place.store.forget(100, Duration::from_secs(60), times);
+        let forgotten = place.store.forget(AUDIT, Duration::from_secs(60), times);
         assert_eq!(forgotten.expect("forgotten"), gone);
     }
 }

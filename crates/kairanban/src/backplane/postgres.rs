@@ -171,7 +171,7 @@ where
     let mut messages = poll_fn(move |context| connection.poll_message(context));
     while let Some(Ok(message)) = messages.next().await {
         match message {
-            AsyncMessage::Notification(heard) if heard.payload() != node => wake.wake(),
+            AsyncMessage::Notification(heard) if heard.payload() != node => wake.hint(),
             _ => {}
         }
     }

@@ -36,7 +36,7 @@ impl Transport for Subscribing {
                     None => return "the connection ended".to_owned(),
                     Some(message) => {
                         if message.get_payload_bytes() != session.node.as_bytes() {
-                            self.wake.wake();
+                            self.wake.hint();
                         }
                         Ok(())
                     }

@@ -180,6 +180,10 @@ sections! {
     Cache {
         /// Lifetime of a snapshot without readers.
         ttl = "ttl_s" in "seconds": Duration,
+        /// How long a name that is no board is remembered.
+        absent = "absent_ms" in "millis": Duration,
+        /// Names that are remembered.
+        absent_max: NonZero<usize>,
     }
     /// Settings of all streams.
     Stream {
@@ -229,6 +233,8 @@ sections! {
         last_seen = "last_seen_ms" in "positive_millis": Duration,
         /// Administrative commands that the audit keeps.
         audit_max: u64,
+        /// Commands of each actor that the audit keeps in any case.
+        audit_per_actor_min: u64,
     }
     /// Settings of all tickets.
     Tickets {
@@ -278,10 +284,28 @@ sections! {
         reads_per_client_burst: NonZero<u32>,
         /// Readings from the database of one address per second.
         reads_per_client_per_s: NonZero<u32>,
+        /// Readings from the database per second that strangers cause and that find nothing.
+        empty_reads_per_s: NonZero<u32>,
         /// Searches at a time.
         searches_max: NonZero<usize>,
+        /// Searches of one address at a time.
+        searches_per_client_max: NonZero<usize>,
         /// Bad tokens of one address per minute.
         bad_tokens_per_min: NonZero<u32>,
+        /// Changes by one token at once.
+        edits_per_token_burst: NonZero<u32>,
+        /// Changes by one token per second.
+        edits_per_token_per_s: NonZero<u32>,
+        /// Tickets of one token that are good at the same time.
+        tickets_per_token_max: NonZero<usize>,
+        /// Messages in a row that are refused, before a WebSocket is closed.
+        bad_messages_max: NonZero<usize>,
+        /// Length of what stands behind the `?`, in bytes.
+        query_bytes_max: usize,
+        /// Clients whose share an IPv6 /48 has.
+        clients_per_ipv6_48: NonZero<u32>,
+        /// Clients that each limit counts one by one.
+        counted_clients_max: NonZero<usize>,
         /// Size of a request's body, in bytes.
         body_bytes_max: usize,
         /// Timeout of a request's body.
@@ -290,6 +314,10 @@ sections! {
         head_wait = "head_wait_s" in "positive_seconds": Duration,
         /// Silence between two requests on a connection.
         idle_wait = "idle_wait_s" in "positive_seconds": Duration,
+        /// Open connections of all clients, without those of streams.
+        connections_max: NonZero<usize>,
+        /// Connections beyond those, for probes.
+        connections_kept: usize,
         /// Open connections of one address.
         connections_per_client_max: NonZero<usize>,
         /// Proxies whose forwarding headers are believed.

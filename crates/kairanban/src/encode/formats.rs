@@ -35,6 +35,14 @@ pub enum StreamFormat {
 
 /// The slot of the REST API's live list, which shares the cache with the streams.
 pub const LIVE_LIST_SLOT: WireSlot = WireSlot::at::<11>();
+/// The topics of the page in English.
+pub const ENGLISH_PAGE_SLOT: WireSlot = WireSlot::at::<12>();
+/// The topics of the page in Japanese.
+pub const JAPANESE_PAGE_SLOT: WireSlot = WireSlot::at::<13>();
+/// The feed.
+pub const FEED_SLOT: WireSlot = WireSlot::at::<14>();
+/// The list as text.
+pub const TEXT_SLOT: WireSlot = WireSlot::at::<15>();
 
 /// How a format is encoded, and where the result is cached.
 pub(super) struct FormatEncoding {
@@ -264,7 +272,14 @@ mod tests {
             .flat_map(|row| [row.one_board, row.of_many])
             .map(ptr::from_ref)
             .collect();
-        let mut slots = vec![LIVE_LIST_SLOT];
+        let mut slots = vec![
+            LIVE_LIST_SLOT,
+            ENGLISH_PAGE_SLOT,
+            JAPANESE_PAGE_SLOT,
+            FEED_SLOT,
+            TEXT_SLOT,
+        ];
+        let others = slots.len();
         for row in &FORMATS {
             for encoding in [row.one_board, row.of_many] {
                 if !slots.contains(&encoding.slot) {
@@ -272,7 +287,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(slots.len(), encodings.len() + 1);
+        assert_eq!(slots.len(), encodings.len() + others);
         assert_eq!(slots.len(), WireSlot::COUNT, "no slot is unused");
     }
 }

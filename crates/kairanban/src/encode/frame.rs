@@ -16,6 +16,8 @@ const LAST: [u8; 2] = [3, 0];
 /// The most bytes of an uncompressed block.
 const STORED_MAX: usize = u16::MAX as usize;
 const LINE_END: &[u8] = b"\r\n";
+/// Up to here a copy costs less than another piece.
+const SHORT: usize = 16 * 1_024;
 
 /// Bytes framed as a chunk of HTTP/1.1: their length in hexadecimal, a line end, the bytes, a line end.
 /// Nothing is no chunk: an empty one would end the body.
@@ -89,6 +91,20 @@ pub fn payload_of(chunks: &[Chunk]) -> Bytes {
             .concat()
             .into(),
     }
+}
+
+/// Returns the payloads of chunks: short ones in one piece, and long ones, which others are sent as well, without a copy.
+#[must_use]
+pub fn pieces_of(chunks: &[Chunk]) -> Vec<Bytes> {
+    let length: usize = chunks.iter().map(|chunk| chunk.as_ref().len()).sum();
+    if length <= SHORT {
+        return vec![payload_of(chunks)];
+    }
+    chunks
+        .iter()
+        .map(Chunk::payload)
+        .filter(|payload| !payload.is_empty())
+        .collect()
 }
 
 /// Something to send, plain and perhaps compressed.

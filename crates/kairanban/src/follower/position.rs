@@ -11,17 +11,36 @@ use kairanban_core::{BoardName, Epoch, LogPosition, Revision};
 use kairanban_store::Committed;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 
 /// Wakes the follower. Cheap to clone; two wakes before it reads the log are one.
 #[derive(Clone, Debug, Default)]
-pub struct Wake(pub(super) Arc<Notify>);
+pub struct Wake {
+    commits: Arc<Notify>,
+    hints: Arc<Notify>,
+}
 
 impl Wake {
-    /// Asks the follower to read the log.
+    /// Asks the follower to read the log at once, because something was committed.
     pub fn wake(&self) {
-        self.0.notify_one();
+        self.commits.notify_one();
+    }
+
+    /// Asks the follower to read the log, because a notification says that something was committed. Any program can send one, and as often as
+    /// they like: if it is not true again and again, the follower takes its time ([`EmptyReads`](crate::pace::EmptyReads)).
+    pub fn hint(&self) {
+        self.hints.notify_one();
+    }
+
+    pub(super) async fn woken(&self) {
+        self.commits.notified().await;
+    }
+
+    /// Waits for a hint, but not before `at`. Dropping the future loses none.
+    pub(super) async fn hinted(&self, at: Instant) {
+        sleep_until(at.into()).await;
+        self.hints.notified().await;
     }
 }
 
@@ -171,14 +190,14 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Waits until the follower has begun and finished a poll from now on, for `at_most`.
-    pub async fn wait_for_poll(&self, at_most: Duration) {
+    /// Waits until the follower has begun and finished a poll from now on, for `at_most`; `ask` asks it to.
+    pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) {
         let mut position = self.position.clone();
         let before = position.borrow().polls;
         let two_polls = async {
             // The first to finish may have begun before now.
             for poll in 1..=2 {
-                self.wake.wake();
+                ask(&self.wake);
                 if position
                     .wait_for(|position| position.polls >= before + poll)
                     .await

@@ -59,6 +59,9 @@ impl Follower {
         {
             self.refresh_tokens().await?;
         }
+        if !governed.is_empty() {
+            self.deps.absent.clear();
+        }
         self.deps.hub.apply_policies(&governed);
         for (board, changes) in &boards {
             if self.deps.hub.publish(board, changes) == Published::Reload {
@@ -73,14 +76,14 @@ impl Follower {
             if let Some(board) = change
                 .board
                 .as_ref()
-                .filter(|board| self.deps.hub.mark_stale(&board.name, change.revision))
+                .filter(|board| self.deps.hub.mark_outdated(&board.name, change.revision))
             {
                 self.reload(&board.name, change.revision).await;
             }
         }
         let written = changes
             .iter()
-            .filter(|change| change.kind == ChangeKind::Set)
+            .filter(|change| matches!(change.kind, ChangeKind::Set | ChangeKind::Clear))
             .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())
@@ -106,6 +109,7 @@ impl Follower {
             "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
+        self.deps.absent.clear();
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,
@@ -117,7 +121,7 @@ impl Follower {
         self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
             let Some(now) = &board.standing else { continue };
-            if self.deps.hub.mark_stale(&now.name, board.revision) {
+            if self.deps.hub.mark_outdated(&now.name, board.revision) {
                 self.reload(&now.name, board.revision).await;
             }
             self.deps.archiver.request_archive(&now.name);
@@ -136,7 +140,7 @@ impl Follower {
                 }
             }
             // Read too early: a later change loads it. A stale board is retried anyway.
-            Err(LoadError::Stale(_)) => {}
+            Err(LoadError::Outdated(_)) => {}
             // Gone meanwhile: a later change ends its streams.
             Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 self.stale_boards.remove(board);

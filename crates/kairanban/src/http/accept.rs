@@ -1,9 +1,14 @@
-//! Which form of an answer a client wants.
+//! Which form of an answer a client wants, by RFC 9110, section 12: weights, 0 for what is refused, and the most specific range that
+//! fits. What cannot be read in a header is as if it were not there.
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, AcceptEncoding, Encoding, Header as _, Preference, Quality},
+    http::header::{
+        self, AcceptEncoding, Encoding, Header as _, HeaderMap, HeaderName, Preference, Quality,
+        QualityItem,
+    },
 };
+use mime::Mime;
 
 /// A form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,26 +21,135 @@ pub enum Form {
     Text,
 }
 
-/// The media ranges that `Accept` names, in their order.
-fn ranges(request: &HttpRequest) -> impl Iterator<Item = &str> {
-    let lines = request
-        .headers()
-        .get_all(header::ACCEPT)
-        .filter_map(|line| line.to_str().ok());
+/// Splits the values of a header that is a list at their commas, but for those within quotes.
+pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).filter_map(|line| line.to_str().ok());
     lines
-        .flat_map(|line| line.split(','))
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .flat_map(|line| {
+            let (mut is_quoted, mut is_escaped) = (false, false);
+            line.split(move |letter| {
+                let is_escape = is_quoted && letter == '\\' && !is_escaped;
+                if letter == '"' && !is_escaped {
+                    is_quoted = !is_quoted;
+                }
+                is_escaped = is_escape;
+                letter == ',' && !is_quoted
+            })
+        })
+        .map(|element| element.trim_matches([' ', '\t']))
+        .filter(|element| !element.is_empty())
+}
+
+/// How well a range of media types fits a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Any,
+    Family,
+    /// By name, with this number of parameters.
+    Named(usize),
+}
+
+/// The media types that a client takes.
+struct Accepted(Vec<QualityItem<Mime>>);
+
+/// What a client makes of something that it could be sent. Ordered, the most wanted last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    quality: Quality,
+    is_named: bool,
+    /// What stands further to the front is wanted more, as long as the weights say nothing else.
+    place: std::cmp::Reverse<usize>,
+}
+
+impl Accepted {
+    /// Reads `Accept`; `None` if there is nothing in it that can be read, which means that everything is taken.
+    fn of(request: &HttpRequest) -> Option<Self> {
+        let ranges = elements(request.headers(), header::ACCEPT).filter_map(media_range);
+        Some(Self(ranges.collect())).filter(|accepted| !accepted.0.is_empty())
+    }
+
+    /// What the client makes of a type: what the most specific range that fits says. `None` if none fits.
+    fn wish(&self, media_type: &Mime) -> Option<Wish> {
+        let fitting = self.0.iter().enumerate().filter_map(|(place, range)| {
+            let place = std::cmp::Reverse(place);
+            Some((fit(&range.item, media_type)?, place, range.quality))
+        });
+        let (fit, place, quality) = fitting.max_by_key(|(fit, place, _)| (*fit, *place))?;
+        Some(Wish {
+            quality,
+            is_named: fit > Fit::Family,
+            place,
+        })
+    }
+
+    /// What the client makes of a type that has other names, too. Those count only if they are named.
+    fn wish_of(&self, names: &[&str]) -> Option<Wish> {
+        let wishes = names.iter().enumerate().filter_map(|(at, name)| {
+            let wish = self.wish(&name.parse().ok()?)?;
+            (at == 0 || wish.is_named).then_some(wish)
+        });
+        wishes.max()
+    }
+}
+
+/// Reads one range of media types with its weight. mime reads neither space around semicolons nor `*`, which old clients send.
+fn media_range(text: &str) -> Option<QualityItem<Mime>> {
+    let tidy = without_space_at_semicolons(text);
+    let tidy = match tidy.strip_prefix('*') {
+        Some(rest) if rest.is_empty() || rest.starts_with(';') => format!("*/*{rest}"),
+        _ => tidy,
+    };
+    tidy.parse().ok()
+}
+
+/// Takes the space away that may stand around the semicolons between parameters.
+pub fn without_space_at_semicolons(text: &str) -> String {
+    let mut tidy = String::with_capacity(text.len());
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for letter in text.chars() {
+        if !is_quoted && letter == ';' {
+            tidy.truncate(tidy.trim_end_matches([' ', '\t']).len());
+        }
+        let is_space = matches!(letter, ' ' | '\t');
+        if is_quoted || !is_space || !tidy.ends_with(';') {
+            tidy.push(letter);
+        }
+        let is_escape = is_quoted && letter == '\\' && !is_escaped;
+        if letter == '"' && !is_escaped {
+            is_quoted = !is_quoted;
+        }
+        is_escaped = is_escape;
+    }
+    tidy
+}
+
+fn fit(range: &Mime, media_type: &Mime) -> Option<Fit> {
+    if (range.type_(), range.subtype()) == (mime::STAR, mime::STAR) {
+        return Some(Fit::Any);
+    }
+    if range.type_() != media_type.type_() {
+        return None;
+    }
+    if range.subtype() == mime::STAR {
+        return Some(Fit::Family);
+    }
+    // All that is sent here is UTF-8, whether its type says so or not.
+    let has = |(name, value): (mime::Name<'_>, mime::Name<'_>)| {
+        media_type.get_param(name) == Some(value) || (name, value) == (mime::CHARSET, mime::UTF_8)
+    };
+    let is_named = range.subtype() == media_type.subtype()
+        && range.suffix() == media_type.suffix()
+        && range.params().all(has);
+    is_named.then(|| Fit::Named(range.params().count()))
 }
 
 /// Whether the client takes that. One that says nothing takes everything.
 #[must_use]
 pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
-    let wanted = media_type.split(';').next().unwrap_or_default();
-    let family = wanted.split('/').next().unwrap_or_default();
-    let fits =
-        |range: &str| range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family);
-    let mut ranges = ranges(request).peekable();
-    ranges.peek().is_none() || ranges.any(fits)
+    Accepted::of(request).is_none_or(|accepted| {
+        let wish = accepted.wish_of(&[media_type]);
+        wish.is_some_and(|wish| wish.quality > Quality::ZERO)
+    })
 }
 
 /// Whether the client takes gzip. One that says nothing takes everything.
@@ -47,9 +161,17 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
     let Ok(accepted) = AcceptEncoding::parse(request) else {
         return false;
     };
-    let named = |wanted: Preference<Encoding>| accepted.iter().find(|range| range.item == wanted);
-    // What stands there by name counts before the wildcard.
-    let gzip = named(Preference::Specific(Encoding::gzip())).or_else(|| named(Preference::Any));
+    let named = |wanted: &str| {
+        let is_it = |found: &Encoding| found.to_string().eq_ignore_ascii_case(wanted);
+        accepted.iter().find(|range| match &range.item {
+            Preference::Any => wanted == "*",
+            Preference::Specific(found) => is_it(found),
+        })
+    };
+    // What stands there by name counts before the wildcard; `x-gzip` is the same.
+    let gzip = named("gzip")
+        .or_else(|| named("x-gzip"))
+        .or_else(|| named("*"));
     gzip.is_some_and(|range| range.quality > Quality::ZERO)
 }
 
@@ -59,35 +181,59 @@ pub fn asks_for_gzip(request: &HttpRequest) -> bool {
     request.headers().contains_key(header::ACCEPT_ENCODING) && allows_gzip(request)
 }
 
-/// Whether the client names lines of JSON, and no event stream before them.
+/// Whether the client names lines of JSON, and wants no event stream before them.
 #[must_use]
 pub fn prefers_ndjson(request: &HttpRequest) -> bool {
-    let stream = ranges(request)
-        .find(|range| matches!(*range, "text/event-stream" | "application/x-ndjson"));
-    stream == Some("application/x-ndjson")
-}
-
-/// The first form that `Accept` names; wildcards name none.
-fn named(request: &HttpRequest) -> Option<Form> {
-    ranges(request).find_map(|range| match range {
-        "text/html" | "application/xhtml+xml" => Some(Form::Html),
-        "application/json" | "application/problem+json" => Some(Form::Json),
-        "text/plain" => Some(Form::Text),
-        _ => None,
-    })
+    let Some(accepted) = Accepted::of(request) else {
+        return false;
+    };
+    let wish = |name| {
+        accepted
+            .wish_of(&[name])
+            .filter(|wish| wish.quality > Quality::ZERO)
+    };
+    let lines = wish("application/x-ndjson").filter(|wish| wish.is_named);
+    lines.is_some() && lines > wish("text/event-stream")
 }
 
 impl Form {
+    /// The names that stand for the form in `Accept`.
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Html => &["text/html", "application/xhtml+xml"],
+            Self::Json => &["application/json", "application/problem+json"],
+            Self::Text => &["text/plain"],
+        }
+    }
+
+    /// Chooses the form that the client wants most. Of those that it only takes, `default` comes first, then the order here. If
+    /// it takes none of them, it is sent the default, and may make of that what it likes.
+    fn chosen(request: &HttpRequest, default: Self) -> Self {
+        let Some(accepted) = Accepted::of(request) else {
+            return default;
+        };
+        let all = [default, Self::Html, Self::Json, Self::Text];
+        let wanted = all.into_iter().rev().filter_map(|form| {
+            let wish = accepted.wish_of(form.names())?;
+            let named = wish.is_named.then_some(wish.place);
+            Some((wish.quality, named, form)).filter(|_| wish.quality > Quality::ZERO)
+        });
+        // Of equals it is the last, which is the default.
+        wanted
+            .max_by_key(|(quality, named, _)| (*quality, *named))
+            .map_or(default, |(.., form)| form)
+    }
+
     /// For a page's address: HTML unless text or JSON is asked for by name.
     #[must_use]
     pub fn of_page(request: &HttpRequest) -> Self {
-        named(request).unwrap_or(Self::Html)
+        Self::chosen(request, Self::Html)
     }
 
     /// For what a post is answered with: a page only for those who name it.
     #[must_use]
     pub fn of_post(request: &HttpRequest) -> Self {
-        named(request).unwrap_or(Self::Json)
+        Self::chosen(request, Self::Json)
     }
 
     /// For an error: JSON from the API, otherwise text unless something else is named.
@@ -98,56 +244,9 @@ impl Form {
         } else {
             Self::Text
         };
-        named(request).unwrap_or(default)
+        Self::chosen(request, default)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn gzip_is_sent_to_whoever_takes_it() {
-        let allows = |accept: &str| {
-            allows_gzip(
-                &TestRequest::default()
-                    .insert_header((header::ACCEPT_ENCODING, accept))
-                    .to_http_request(),
-            )
-        };
-        assert!(allows_gzip(&TestRequest::default().to_http_request()));
-        assert!(allows("gzip, deflate, br") && allows("*"));
-        assert!(!allows("identity") && !allows("gzip;q=0, *"));
-    }
-
-    #[test]
-    fn browsers_terminals_and_programs() {
-        let form = |accept: &str, path: &str| {
-            let request = TestRequest::with_uri(path)
-                .insert_header((header::ACCEPT, accept))
-                .to_http_request();
-            (
-                Form::of_page(&request),
-                Form::of_post(&request),
-                Form::of_error(&request),
-            )
-        };
-        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        assert_eq!(form(browser, "/"), (Form::Html, Form::Html, Form::Html));
-        assert_eq!(form("*/*", "/"), (Form::Html, Form::Json, Form::Text));
-        assert_eq!(
-            form("*/*", "/api/v1/x"),
-            (Form::Html, Form::Json, Form::Json)
-        );
-        assert_eq!(
-            form("text/plain", "/"),
-            (Form::Text, Form::Text, Form::Text)
-        );
-        assert_eq!(
-            form("application/json", "/"),
-            (Form::Json, Form::Json, Form::Json)
-        );
-    }
-}
+mod tests;

@@ -6,11 +6,19 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use kairanban_core::BoardName;
 use kairanban_store::StoreError;
 
 use crate::{
-    auth::Caller, encode::Bye, error::ApiError, limits::ClientAddress, state::AppState,
-    stream::StreamReader, telemetry::Sparse,
+    auth::Caller,
+    encode::Bye,
+    error::ApiError,
+    limits::ClientAddress,
+    net::place::ConnectionPlace,
+    service::{MayRead, WatchError},
+    state::AppState,
+    stream::StreamReader,
+    telemetry::Sparse,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
@@ -24,18 +32,23 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
+/// Admits a reader of `boards`. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.
 pub(super) async fn admit<T>(
     request: &HttpRequest,
     state: &AppState,
+    boards: &[BoardName],
     caller: impl Future<Output = Result<Caller, ApiError>>,
-    watch: impl AsyncFnOnce(&Caller) -> Result<T, StoreError>,
+    watch: impl AsyncFnOnce(&Caller, MayRead<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
+    }
+    let place = request.conn_data::<ConnectionPlace>();
+    if place.is_some_and(|place| place.probes_only().is_some()) {
+        return Ok(Admission::Refused(Bye::Limit));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else {
@@ -47,9 +60,14 @@ pub(super) async fn admit<T>(
         }
         caller => caller?,
     };
-    match watch(&caller).await {
-        Err(StoreError::Unavailable(cause)) => Ok(unavailable(request, &cause)),
-        watched => Ok(Admission::Open(StreamReader { caller, permit }, watched?)),
+    if state.count_unloaded(request, &caller, boards).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
+    match watch(&caller, &|| state.reads.take(client).is_ok()).await {
+        Err(WatchError::Store(StoreError::Unavailable(cause))) => Ok(unavailable(request, &cause)),
+        Err(WatchError::Store(error)) => Err(error.into()),
+        Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),
+        Ok(watched) => Ok(Admission::Open(StreamReader { caller, permit }, watched)),
     }
 }
 

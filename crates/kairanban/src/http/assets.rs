@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Path};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, http::conditional};
 
 /// `(name, media type, content)`
 const FILES: [(&str, &str, &str); 3] = [
@@ -30,10 +30,7 @@ pub async fn get_asset(request: HttpRequest, name: Path<String>) -> Result<HttpR
     let file = FILES.iter().find(|(file, ..)| *file == name.as_str());
     let (_, kind, content) =
         file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
-    let fresh = request
-        .headers()
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|tag| tag == VERSION);
+    let fresh = conditional::has_tag(&request, VERSION)?;
     let mut response = if fresh {
         HttpResponse::NotModified()
     } else {

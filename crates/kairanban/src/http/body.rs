@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
+    http::accept,
     limits::ClientAddress,
     render::schemas::{AuthorSchema, CommentSchema},
     state::AppState,
@@ -85,42 +86,53 @@ impl Kind {
     /// # Errors
     /// 415, with what is taken.
     pub fn of(request: &HttpRequest, taken: &[Self]) -> Result<Self, ApiError> {
-        let is_json_only = taken == [Self::Json];
-        let unsupported = ApiError::UnsupportedMediaType(if is_json_only {
-            "application/json"
-        } else {
-            "a form, text/plain or application/json, in UTF-8"
-        });
-        if request
-            .headers()
-            .get(header::CONTENT_ENCODING)
-            .is_some_and(|encoding| encoding != "identity")
-        {
-            return Err(unsupported);
-        }
-        let text = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let Ok(media) = text.parse::<mime::Mime>() else {
-            return Err(unsupported);
+        let unsupported = || {
+            if taken == [Self::Json] {
+                ApiError::UnsupportedMediaType {
+                    taken: "application/json",
+                    accept: "application/json",
+                }
+            } else {
+                ApiError::UnsupportedMediaType {
+                    taken: "a form, text/plain or application/json",
+                    accept: "application/x-www-form-urlencoded, text/plain, application/json",
+                }
+            }
         };
+        let mut codings = accept::elements(request.headers(), header::CONTENT_ENCODING);
+        if codings.any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Err(unsupported());
+        }
+        let mut lines = request.headers().get_all(header::CONTENT_TYPE);
+        let text = lines.next().and_then(|value| value.to_str().ok());
+        if lines.next().is_some() {
+            return Err(unreadable("Content-Type is there twice"));
+        }
+        let text = accept::without_space_at_semicolons(text.unwrap_or_default());
+        let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
         let kind = match media.essence_str() {
             "application/x-www-form-urlencoded" => Self::Form,
             "text/plain" => Self::Text,
             "application/json" => Self::Json,
-            _ => return Err(unsupported),
+            _ => return Err(unsupported()),
         };
-        let utf8 = media
-            .get_param(mime::CHARSET)
-            .is_none_or(|charset| charset == mime::UTF_8);
-        if utf8 && taken.contains(&kind) {
+        let is_utf8 = media
+            .params()
+            .filter(|(name, _)| *name == mime::CHARSET)
+            .all(|(_, charset)| is_utf8_label(charset.as_str()));
+        if is_utf8 && taken.contains(&kind) {
             Ok(kind)
         } else {
-            Err(unsupported)
+            Err(unsupported())
         }
     }
+}
+
+/// Whether a charset is UTF-8, by any of the labels that are in use for it, or the part of it that ASCII is.
+fn is_utf8_label(label: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii", "ascii"]
+        .iter()
+        .any(|known| label.eq_ignore_ascii_case(known))
 }
 
 /// What the client calls this request, if it may be sent again.

@@ -11,16 +11,20 @@ use crate::{
     state::AppState,
 };
 
-/// Who asks: anybody, or the holder of the token that is shown.
+/// Who asks: anybody, or the holder of the token that is shown. Counts what the holder changes.
 ///
 /// # Errors
-/// 401 with a token that is not good, 429 after too many of them.
+/// 401 with a token that is not good, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
     let found = match bearer(request) {
         Ok(secret) => state.bulletin.authenticator().caller(secret).await,
         Err(denied) => Err(denied),
     };
-    found.map_err(|denied| refusal(denied, request, state))
+    let caller = found.map_err(|denied| refusal(denied, request, state))?;
+    if !request.method().is_safe() {
+        state.edits.take(caller.token())?;
+    }
+    Ok(caller)
 }
 
 /// Who wants to watch a board: as [`of`], or the holder of a ticket, since a bare `EventSource` can
@@ -37,10 +41,12 @@ pub async fn of_stream(
     let Some(ticket) = ticket else {
         return of(request, state).await;
     };
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let client = client.map(|client| client.to_string()).unwrap_or_default();
     let found = state
         .bulletin
         .authenticator()
-        .caller_with_ticket(ticket, board, state.tickets)
+        .caller_with_ticket(ticket, board, &client, state.tickets)
         .await;
     found.map_err(|denied| refusal(denied, request, state))
 }
@@ -48,15 +54,12 @@ pub async fn of_stream(
 /// Asks for a token that allows administering all boards.
 ///
 /// # Errors
-/// 401 without a good one, 403 if it is not for this, 429 after too many bad ones.
+/// As [`of`]; 401 without a token, 403 if it is not for this.
 pub async fn administrator(
     request: &HttpRequest,
     state: &AppState,
 ) -> Result<Administrator, ApiError> {
-    let found = match bearer(request) {
-        Ok(secret) => state.bulletin.authenticator().administrator(secret).await,
-        Err(denied) => Err(denied),
-    };
+    let found = of(request, state).await?.administrator();
     found.map_err(|denied| refusal(denied, request, state))
 }
 
@@ -69,23 +72,14 @@ pub async fn board_administrator(
     state: &AppState,
     board: BoardName,
 ) -> Result<BoardAdministrator, ApiError> {
-    let found = match bearer(request) {
-        Ok(secret) => {
-            state
-                .bulletin
-                .authenticator()
-                .board_administrator(secret, board)
-                .await
-        }
-        Err(denied) => Err(denied),
-    };
+    let found = of(request, state).await?.board_administrator(board);
     found.map_err(|denied| refusal(denied, request, state))
 }
 
 /// Makes a ticket for `board`, by the caller's token.
 ///
 /// # Errors
-/// As [`administrator`]; 404 if there is no such board.
+/// As [`administrator`]; 404 if there is no such board, 429 if the token has too many.
 pub async fn create_ticket(
     request: &HttpRequest,
     state: &AppState,
@@ -95,7 +89,7 @@ pub async fn create_ticket(
     let made = state
         .bulletin
         .authenticator()
-        .create_ticket(caller, board)
+        .create_ticket(caller, board, state.tickets, state.tickets_per_token_max)
         .await;
     made.map_err(|denied| refusal(denied, request, state))
 }
@@ -104,6 +98,7 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
     match denied {
         Denied::Failed(error) => error.into(),
         Denied::Forbidden => ApiError::Forbidden,
+        Denied::Missing => ApiError::Unauthorized,
         // Counted only now: a good token works whatever was tried before.
         Denied::Unknown => {
             let counted = state

@@ -1,15 +1,26 @@
-//! Conditional requests and answers: `ETag`, `If-None-Match` and 304, `If-Match`, and the header that says that a list may be old.
+//! Conditional requests and answers by RFC 9110, section 13: `ETag`, `If-Match` and 412, then `If-None-Match` and 304; and the header
+//! that says that a list may be old.
 //!
 //! A tag is the cursor of a list, or of a topic's newest change, in quotes. A client may bring one from another node, which may be
-//! later than what this one has: then it has everything, too.
+//! later than what this one has: then it has everything, too. Proxies that compress change tags on the way: they make them weak, or
+//! put the coding behind them (`"…-gzip"`).
 
 use actix_web::{
     HttpRequest, HttpResponseBuilder,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, EntityTag, HeaderName},
+    },
 };
 use kairanban_core::{Cursor, Revision, Topic};
+use kairanban_store::RevisionCondition;
 
-use crate::{error::ApiError, service::BoardView, state::AppState};
+use crate::{error::ApiError, http::accept::elements, service::BoardView, state::AppState};
+
+/// What proxies put behind a tag when they compress its content.
+const CODINGS: [&str; 7] = [
+    "--gzip", "-gzip", ";gzip", ";br", "-br", "-zstd", "-deflate",
+];
 
 /// An answer that holds a list: never from a cache without asking, and marked while the database is away.
 pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
@@ -27,66 +38,136 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
 /// Begins an answer with the tag of its list.
 pub fn tagged(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = answer(status, reading);
+    response.insert_header((header::ETAG, etag(reading.snapshot.cursor())));
     response
-        .insert_header((header::ETAG, etag(reading.snapshot.cursor())))
-        .insert_header((header::VARY, "Accept"));
-    response
+}
+
+/// The tags in a header of conditions.
+enum Tags {
+    /// `*`: whatever there is.
+    Any,
+    /// These, in their order.
+    These(Vec<EntityTag>),
+}
+
+impl Tags {
+    /// Reads a header; `None` if the client sent none. What is no tag matches nothing.
+    fn of(request: &HttpRequest, name: HeaderName) -> Option<Self> {
+        let headers = request.headers();
+        if !headers.contains_key(&name) {
+            return None;
+        }
+        let all: Vec<_> = elements(headers, name).collect();
+        Some(match all.as_slice() {
+            ["*"] => Self::Any,
+            all => Self::These(all.iter().filter_map(|tag| tag.parse().ok()).collect()),
+        })
+    }
+
+    /// Whether one of the tags is among those that `fits` names, `*` included.
+    fn any(&self, fits: impl Fn(&EntityTag) -> bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(fits),
+        }
+    }
+}
+
+/// Returns what is between the quotes, as it left this server.
+fn sent(tag: &EntityTag) -> &str {
+    let text = tag.tag();
+    CODINGS
+        .iter()
+        .find_map(|coding| text.strip_suffix(coding))
+        .unwrap_or(text)
+}
+
+fn cursor_of(tag: &EntityTag) -> Option<Cursor> {
+    sent(tag).parse().ok()
+}
+
+/// Evaluates the conditions of a request to read what has the opaque tag `current`, and returns whether the client has it. `has`
+/// says whether another tag will do as well.
+///
+/// # Errors
+/// [`ApiError::Changed`] if it is not what the client demands.
+fn evaluate(
+    request: &HttpRequest,
+    current: &str,
+    has: impl Fn(&EntityTag) -> bool,
+) -> Result<bool, ApiError> {
+    if let Some(demanded) = Tags::of(request, header::IF_MATCH) {
+        ensure_matches(&demanded, |tag| sent(tag) == current)?;
+    }
+    let known = Tags::of(request, header::IF_NONE_MATCH);
+    Ok(known.is_some_and(|known| known.any(|tag| sent(tag) == current || has(tag))))
+}
+
+/// Compares strongly, as `If-Match` has to be.
+fn ensure_matches(demanded: &Tags, is_it: impl Fn(&EntityTag) -> bool) -> Result<(), ApiError> {
+    if demanded.any(|tag| !tag.weak && is_it(tag)) {
+        Ok(())
+    } else if demanded.any(is_it) {
+        Err(ApiError::WeakTag)
+    } else {
+        Err(ApiError::Changed)
+    }
 }
 
 /// Returns whether the client has the list at `cursor`, or a later one.
-pub fn has(request: &HttpRequest, cursor: &Cursor) -> bool {
-    let covers = |tag: &str| {
-        tag.trim_matches('"')
-            .parse::<Cursor>()
-            .is_ok_and(|known| known.covers(cursor))
-    };
-    known_tags(request).any(|tag| tag == "*" || covers(tag))
+///
+/// # Errors
+/// [`ApiError::Changed`] if it is not what the client demands.
+pub fn has(request: &HttpRequest, cursor: &Cursor) -> Result<bool, ApiError> {
+    let covers = |tag: &EntityTag| cursor_of(tag).is_some_and(|known| known.covers(cursor));
+    evaluate(request, &cursor.to_string(), covers)
 }
 
-/// Returns the cursor of a list that the client has, if it names one.
+/// Returns the cursor of a list that the client has, if it names one; the latest, if it names several.
 pub fn known_cursor(request: &HttpRequest) -> Option<Cursor> {
-    known_tags(request).find_map(|tag| tag.trim_matches('"').parse().ok())
+    match Tags::of(request, header::IF_NONE_MATCH)? {
+        Tags::Any => None,
+        Tags::These(tags) => {
+            let cursors: Vec<_> = tags.iter().filter_map(cursor_of).collect();
+            let latest = |one: Cursor, other: Cursor| if other.covers(&one) { other } else { one };
+            cursors.into_iter().reduce(latest)
+        }
+    }
 }
 
 /// Returns whether the client has exactly what `tag` stands for.
-pub fn has_tag(request: &HttpRequest, tag: &str) -> bool {
-    known_tags(request).any(|known| known == "*" || known == tag)
-}
-
-/// Returns the tags of `If-None-Match`, without the mark of weak ones.
-fn known_tags(request: &HttpRequest) -> impl Iterator<Item = &str> {
-    let lines = request
-        .headers()
-        .get_all(header::IF_NONE_MATCH)
-        .filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-}
-
-/// Returns the revision that `If-Match` asks for; `*` and no header ask for none.
 ///
 /// # Errors
-/// [`ApiError::Changed`] if the tag is of another history, or not one of ours.
-pub fn expected_revision(
-    request: &HttpRequest,
-    state: &AppState,
-) -> Result<Option<Revision>, ApiError> {
-    let Some(tag) = request.headers().get(header::IF_MATCH) else {
-        return Ok(None);
+/// [`ApiError::Changed`] if it is not what the client demands.
+pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
+    evaluate(request, tag.trim_matches('"'), |_| false)
+}
+
+/// Returns what a client demands of the revision of a topic that it wants to change.
+///
+/// # Errors
+/// [`ApiError::WeakTag`] if it demands one that cannot match.
+pub fn demanded(request: &HttpRequest, state: &AppState) -> Result<RevisionCondition, ApiError> {
+    let epoch = state.bulletin.following().epoch();
+    let ours = |tag: &EntityTag| -> Option<Revision> {
+        let cursor = cursor_of(tag).filter(|cursor| cursor.epoch == epoch)?;
+        Some(cursor.revision)
     };
-    let tag = tag.to_str().unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
+    let mut condition = RevisionCondition::default();
+    if let Some(Tags::These(tags)) = Tags::of(request, header::IF_MATCH) {
+        let strong = tags.iter().filter(|tag| !tag.weak).filter_map(ours);
+        let strong: Vec<_> = strong.collect();
+        if strong.is_empty() && tags.iter().any(|tag| ours(tag).is_some()) {
+            return Err(ApiError::WeakTag);
+        }
+        condition.among = Some(strong);
     }
-    let cursor = tag
-        .strip_prefix('"')
-        .and_then(|tag| tag.strip_suffix('"'))
-        .and_then(|tag| tag.parse::<Cursor>().ok());
-    let ours = cursor
-        .filter(|cursor| cursor.epoch == state.bulletin.following().epoch())
-        .ok_or(ApiError::Changed)?;
-    Ok(Some(ours.revision))
+    match Tags::of(request, header::IF_NONE_MATCH) {
+        None => {}
+        Some(Tags::Any) => condition.absent = true,
+        Some(Tags::These(tags)) => condition.not_among = tags.iter().filter_map(ours).collect(),
+    }
+    Ok(condition)
 }
 
 /// Returns the tag of what is at `cursor`.
@@ -101,3 +182,6 @@ pub fn topic_tag(state: &AppState, topic: &Topic) -> String {
         revision: topic.revision,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use actix_web::{
 use crate::{
     config::{Cors, origin},
     error::ApiError,
+    http::probes::PROBES,
     state::AppState,
 };
 
@@ -73,9 +74,6 @@ pub async fn same_site_only(
         .into_response(ApiError::CrossSite.error_response())
         .map_into_right_body())
 }
-
-/// Asked for by address, or by programs beside the server, which know no name of it.
-const PROBES: [&str; 4] = ["/livez", "/readyz", "/version", "/metrics"];
 
 /// Refuses requests for a name that is not ours.
 ///

@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     http::{accept::Form, board_name, body::Draft, caller, conditional, rest::topic_list},
     language::Language,
-    render::page::BoardPage,
+    render::{self, page::BoardPage},
     service::BoardView,
     state::AppState,
 };
@@ -50,8 +50,10 @@ pub async fn get_feed(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
-    let reading = state.bulletin.read(&caller, &board_name(&board)?).await?;
-    if conditional::has(&request, reading.snapshot.cursor()) {
+    let board = board_name(&board)?;
+    state.count_unloaded(&request, &caller, [&board])?;
+    let reading = state.bulletin.read(&caller, &board).await?;
+    if conditional::has(&request, reading.snapshot.cursor())? {
         return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
     let feed = state
@@ -68,9 +70,10 @@ async fn get(
     board: &BoardName,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
+    state.count_unloaded(request, &caller, [board])?;
     let reading = state.bulletin.read(&caller, board).await?;
     match Form::of_page(request) {
-        Form::Json => Ok(topic_list::list(request, &reading)),
+        Form::Json => topic_list::list(request, &reading),
         Form::Text => Ok(text(&reading)),
         Form::Html => page(
             request,
@@ -85,15 +88,11 @@ async fn get(
 }
 
 fn text(reading: &BoardView) -> HttpResponse {
-    let lines = reading
-        .snapshot
-        .topics()
-        .iter()
-        .map(|topic| format!("{}\t{}\n", topic.id.0, topic.comment.replace('\n', "\n\t")));
     let mut response = conditional::answer(StatusCode::OK, reading);
     response
         .content_type("text/plain; charset=utf-8")
-        .body(lines.collect::<String>())
+        .insert_header((header::VARY, "Accept"))
+        .body(render::text::live_list(&reading.snapshot))
 }
 
 /// The page; with what was typed and what is wrong with it, after a post that was refused.

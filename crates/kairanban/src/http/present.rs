@@ -24,11 +24,15 @@ pub async fn problems(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = next.call(request).await?.map_into_boxed_body();
     let Some(problem) = response.response().extensions().get::<Problem>().cloned() else {
         return Ok(response);
     };
     let request = response.request().clone();
+    response.headers_mut().append(
+        header::VARY,
+        header::HeaderValue::from_static("Accept, Accept-Language"),
+    );
     let (kind, body) = match Form::of_error(&request) {
         Form::Json => return Ok(response),
         Form::Text => ("text/plain; charset=utf-8", text(&problem)),

@@ -28,7 +28,7 @@ use crate::{
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
-    net::request_clock::RequestClock,
+    net::{place::ConnectionPlace, request_clock::RequestClock},
     state::AppState,
     stream::{BoardStream, Listener},
 };
@@ -70,7 +70,7 @@ pub async fn get_board_socket(
     let encoder = query.encoder(&state, format)?;
     let (reader, watch) = match admit_to_board(&request, &state, &board, format, &query).await? {
         Admission::Open(reader, watch) => (reader, watch),
-        Admission::Refused(Bye::Limit) => return Err(ApiError::TooMany { retry_after_s: 5 }),
+        Admission::Refused(Bye::Limit) => return Err(ApiError::TOO_MANY_STREAMS),
         Admission::Refused(_) => {
             return Err(ApiError::Unavailable {
                 cause: "no stream could be opened".to_owned(),
@@ -84,6 +84,9 @@ pub async fn get_board_socket(
         path: None,
     };
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
+    if let Some(place) = request.conn_data::<ConnectionPlace>() {
+        place.leave();
+    }
     let bytes_max = state.body_bytes_max;
     let messages = messages
         .max_frame_size(bytes_max)
@@ -137,9 +140,12 @@ enum SocketEnd {
     Server(CloseCode),
     /// The client sent what is no message, or nothing for long.
     Fault(CloseCode),
+    /// The client sent this many messages in a row in vain.
+    Rubbish(usize),
 }
 
-type Answer = Pin<Box<dyn Future<Output = Bytes>>>;
+/// The answer to a message, and whether the client is to blame for its refusal.
+type Answer = Pin<Box<dyn Future<Output = (Bytes, bool)>>>;
 
 impl Socket {
     async fn run(mut self) {
@@ -151,6 +157,12 @@ impl Socket {
         let reason = match end {
             SocketEnd::Client(reason) => reason,
             SocketEnd::Server(code) | SocketEnd::Fault(code) => Some(code.into()),
+            SocketEnd::Rubbish(refused) => Some(CloseReason {
+                code: CloseCode::Policy,
+                description: Some(format!(
+                    "{refused} messages in a row were refused (limits.bad_messages_max)"
+                )),
+            }),
         };
         // The client may be gone already.
         let _ = self.session.close(reason).await;
@@ -160,6 +172,7 @@ impl Socket {
     async fn talk(&mut self) -> SocketEnd {
         let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + self.heartbeat);
         let mut asked: Option<Answer> = None;
+        let mut refused = 0;
         loop {
             let sent = tokio::select! {
                 piece = self.stream.next() => match piece {
@@ -168,7 +181,13 @@ impl Socket {
                 },
                 answer = OptionFuture::from(asked.as_mut()), if asked.is_some() => {
                     asked = None;
-                    frames(&mut self.session, &answer.unwrap_or_default()).await
+                    let (answer, is_bad) = answer.unwrap_or_default();
+                    refused = if is_bad { refused + 1 } else { 0 };
+                    let sent = frames(&mut self.session, &answer).await;
+                    if refused >= self.desk.state.bad_messages_max {
+                        return SocketEnd::Rubbish(refused);
+                    }
+                    sent
                 }
                 // What comes while an answer is due waits on the wire.
                 message = self.messages.recv(), if asked.is_none() => {
@@ -235,26 +254,34 @@ async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
 }
 
 impl PostHandler {
-    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's key.
-    async fn answer(self, message: String) -> Bytes {
+    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's key. Any message counts as a write,
+    /// also one that cannot be read.
+    async fn answer(self, message: String) -> (Bytes, bool) {
+        let counted = self.state.quota.take(self.client);
         let asked = body::json::<Request>(message.as_bytes());
-        let (key, done) = match asked {
-            Ok(Request::Create {
-                comment,
-                author,
-                key,
-            }) => (
+        let (key, done) = match (counted, asked) {
+            (
+                Ok(()),
+                Ok(Request::Create {
+                    comment,
+                    author,
+                    key,
+                }),
+            ) => (
                 key.clone(),
                 self.create(Draft { comment, author }, key).await,
             ),
-            Err(error) => (None, Err(error)),
+            (Err(error), Ok(Request::Create { key, .. })) => (key, Err(error)),
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => (None, Err(error)),
         };
         match done {
-            Ok(topic) => encode::ack(key.as_deref(), &topic),
+            Ok(topic) => (encode::ack(key.as_deref(), &topic), false),
             Err(error) => {
                 // Logs what is the server's fault, as an answer over HTTP would.
                 let _ = error.error_response();
-                encode::refused(key.as_deref(), &error.problem())
+                let problem = error.problem();
+                let is_bad = error.status_code().is_client_error();
+                (encode::refused(key.as_deref(), &problem), is_bad)
             }
         }
     }
@@ -264,7 +291,7 @@ impl PostHandler {
         draft: Draft,
         key: Option<String>,
     ) -> Result<kairanban_core::Topic, ApiError> {
-        self.state.quota.take(self.client)?;
+        self.state.edits.take(self.caller.token())?;
         let no_key = |_| ApiError::Unreadable {
             detail: IdempotencyKeyError.to_string(),
             path: Some("key".to_owned()),

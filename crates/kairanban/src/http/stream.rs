@@ -4,15 +4,14 @@ use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{ConnectionType, Version, header},
+    http::{Method, Version, header},
     web::{Data, Path, Query},
 };
-use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use kairanban_core::BoardName;
 
 use crate::{
-    encode::{Bye, Encoder, StreamFormat, payload_of},
+    encode::{Bye, Encoder, StreamFormat, pieces_of},
     error::ApiError,
     http::{
         accept,
@@ -20,11 +19,20 @@ use crate::{
         board_name, caller,
         stream_query::{self, StreamQuery},
     },
-    net::hijack,
+    net::{hijack, place::ConnectionPlace, request_clock::RequestClock},
     service::Watch,
     state::AppState,
     stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
 };
+
+/// The tutorial's stream.
+pub const TUTORIAL: &str = "/topic_stream/";
+/// Streams of several boards.
+pub const OF_MANY: &str = "/stream";
+/// Streams of one board.
+pub const OF_ONE: &str = "/b/{board}/stream";
+/// The addresses of all streams, as routes have them.
+pub const ADDRESSES: [&str; 3] = [TUTORIAL, OF_MANY, OF_ONE];
 
 /// `GET /topic_stream/`, as the tutorial has it.
 ///
@@ -78,8 +86,14 @@ pub async fn get_many_stream(
     let admitted = admit(
         &request,
         &state,
+        &boards,
         caller::of(&request, &state),
-        async |caller| state.bulletin.watch_many(caller, &boards, start).await,
+        async |caller, may_read| {
+            state
+                .bulletin
+                .watch_many(caller, &boards, start, may_read)
+                .await
+        },
     );
     let (reader, (from, watches)) = match admitted.await? {
         Admission::Open(reader, watched) => (reader, watched),
@@ -124,15 +138,22 @@ pub(super) async fn admit_to_board(
     query: &StreamQuery,
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
+    // A ticket is looked up by itself, unlike tokens.
+    if query.ticket.is_some() && state.count_read(request).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    admit(request, state, caller, async |caller| {
-        state.bulletin.watch(caller, board, start).await
+    let boards = std::slice::from_ref(board);
+    admit(request, state, boards, caller, async |caller, may_read| {
+        state.bulletin.watch(caller, board, start, may_read).await
     })
     .await
 }
 
 fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {
-    head(encoder.format, false).body(state.timing.refusal(encoder, reason))
+    head(encoder.format, false)
+        .force_close()
+        .body(state.timing.refusal(encoder, reason))
 }
 
 /// Answers with a stream: on the socket itself if that can be taken from actix, or else as an
@@ -142,28 +163,36 @@ async fn answer(
     mut head: HttpResponseBuilder,
     mut open: impl UpdateSource,
 ) -> HttpResponse {
+    if request.method() == Method::HEAD {
+        // Without a length: that of a stream is not known.
+        return head.streaming(stream::empty::<Result<bytes::Bytes, Infallible>>());
+    }
     let dispatchers = dispatchers(request);
     if let Some(socket) = hijack::offered(request) {
-        let first = payload_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
+        let first = pieces_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
         return hijack::hand_over(socket, head, first, move |socket| {
             send(open, socket, &dispatchers)
         });
     }
+    if let Some(place) = request.conn_data::<ConnectionPlace>() {
+        place.leave();
+    }
+    let clock = request.conn_data::<RequestClock>();
+    let ends = clock.map(RequestClock::end_with_client);
     let pieces = stream::unfold(
-        Listener::new(open, &dispatchers),
-        |mut listener| async move {
+        (Listener::new(open, &dispatchers), ends),
+        |(mut listener, ends)| async move {
             let chunks = listener.next().await?;
-            Some((Ok::<Bytes, Infallible>(payload_of(&chunks)), listener))
+            Some((pieces_of(&chunks), (listener, ends)))
         },
     );
-    let mut response = head.streaming(Box::pin(pieces));
-    if request.version() < Version::HTTP_11 {
-        // Such a client knows no chunks: its body ends with the connection.
-        response.head_mut().no_chunking(true);
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
+    let pieces = pieces.flat_map(|pieces| stream::iter(pieces.into_iter().map(Ok)));
+    let mut response = head
+        .force_close()
+        .streaming::<_, Infallible>(Box::pin(pieces));
+    // A client of HTTP/1.0 knows no chunks: its body ends with the connection.
+    let is_old = request.version() < Version::HTTP_11;
+    response.head_mut().no_chunking(is_old);
     response
 }
 
@@ -177,6 +206,7 @@ fn head(format: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.content_type(format.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::VARY, "Accept, Accept-Encoding"))
         .insert_header((
             header::CONTENT_ENCODING,
             if gzip { "gzip" } else { "identity" },

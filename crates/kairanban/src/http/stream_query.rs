@@ -46,9 +46,19 @@ pub(super) fn many(
         let slot = match name.as_str() {
             "board" => {
                 let board = board_name(&value)?;
-                if !boards.contains(&board) {
-                    boards.push(board);
+                if boards.contains(&board) {
+                    continue;
                 }
+                if boards.len() == boards_max {
+                    return Err(bad(
+                        "board",
+                        &format!(
+                            "a stream is of at most {boards_max} boards \
+                             (limits.boards_per_stream_max)"
+                        ),
+                    ));
+                }
+                boards.push(board);
                 continue;
             }
             "format" => &mut query.format,
@@ -63,14 +73,10 @@ pub(super) fn many(
         };
         *slot = Some(value);
     }
-    match boards.len() {
-        0 => Err(bad("board", "say which boards: ?board=a&board=b")),
-        count if count > boards_max => Err(bad(
-            "board",
-            &format!("a stream is of at most {boards_max} boards"),
-        )),
-        _ => Ok((boards, query)),
+    if boards.is_empty() {
+        return Err(bad("board", "say which boards: ?board=a&board=b"));
     }
+    Ok((boards, query))
 }
 
 impl StreamQuery {

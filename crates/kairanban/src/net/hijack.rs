@@ -53,6 +53,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    vec,
 };
 
 use actix_web::{
@@ -68,9 +69,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    limits::StreamPermit,
-    net::request_clock::{Limited, RequestClock, TOO_SLOW},
+use crate::net::{
+    place::ConnectionPlace,
+    request_clock::{Limited, RequestClock, TOO_SLOW},
 };
 
 /// Continues with a socket until the connection ends.
@@ -83,7 +84,7 @@ type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 pub enum ConnectionTask<F> {
     /// actix serves the connection within its limits. Boxed, so that its memory is freed when actix
     /// is done.
-    Served(HijackableSocket, Pin<Box<Limited<F, StreamPermit>>>),
+    Served(HijackableSocket, Pin<Box<Limited<F>>>),
     /// A stream has taken the socket.
     TakenOver(LocalBoxFuture<'static, ()>),
     /// The connection has ended.
@@ -97,11 +98,10 @@ const _: () = assert!(
 );
 
 impl<F> ConnectionTask<F> {
-    /// Lets `service`, which is actix, serve `socket` while its client keeps to the limits. The
-    /// permit is returned when actix is done.
+    /// Lets `service`, which is actix, serve `socket` while its client keeps to the limits.
     #[must_use]
-    pub fn serve(socket: HijackableSocket, service: F, permit: StreamPermit) -> Self {
-        let limited = Limited::new(service, socket.clock().clone(), permit);
+    pub fn serve(socket: HijackableSocket, service: F) -> Self {
+        let limited = Limited::new(service, socket.clock().clone());
         Self::Served(socket, Box::pin(limited))
     }
 }
@@ -151,24 +151,24 @@ pub fn offered(request: &HttpRequest) -> Option<HijackableSocket> {
         .cloned()
 }
 
-/// Answers with `head` and `first`, and then lets `takeover` write the rest of the body. It writes
+/// Answers with `head` and the pieces of `first`, and then lets `takeover` write the rest of the body. It writes
 /// chunks, the last one included, and its end closes the connection.
 pub fn hand_over<F: Future<Output = ()> + 'static>(
     socket: HijackableSocket,
     mut head: HttpResponseBuilder,
-    first: Bytes,
+    first: Vec<Bytes>,
     takeover: impl FnOnce(TcpStream) -> F + 'static,
 ) -> HttpResponse {
     let takeover: Takeover = Box::new(move |socket| Box::pin(takeover(socket)));
     head.force_close().body(HijackBody {
-        first: Some(first),
+        first: first.into_iter(),
         rest: Some((socket, takeover)),
     })
 }
 
-/// A body whose first piece is written by actix, and the rest by a takeover.
+/// A body whose first pieces are written by actix, and the rest by a takeover.
 struct HijackBody {
-    first: Option<Bytes>,
+    first: vec::IntoIter<Bytes>,
     rest: Option<(HijackableSocket, Takeover)>,
 }
 
@@ -183,7 +183,7 @@ impl MessageBody for HijackBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.first.next() {
             return Poll::Ready(Some(Ok(first)));
         }
         if let Some((socket, takeover)) = self.rest.take() {
@@ -201,6 +201,7 @@ pub struct HijackableSocket(Rc<SharedSocket>);
 struct SharedSocket {
     state: RefCell<SocketState>,
     clock: RequestClock,
+    place: ConnectionPlace,
 }
 
 enum SocketState {
@@ -215,10 +216,11 @@ enum SocketState {
 impl HijackableSocket {
     /// Prepares a socket for [`ConnectionTask::serve`].
     #[must_use]
-    pub fn new(socket: TcpStream, clock: RequestClock) -> Self {
+    pub fn new(socket: TcpStream, clock: RequestClock, place: ConnectionPlace) -> Self {
         Self(Rc::new(SharedSocket {
             state: RefCell::new(SocketState::Served(socket)),
             clock,
+            place,
         }))
     }
 
@@ -226,6 +228,12 @@ impl HijackableSocket {
     #[must_use]
     pub fn clock(&self) -> &RequestClock {
         &self.0.clock
+    }
+
+    /// Returns its place among the connections.
+    #[must_use]
+    pub fn place(&self) -> &ConnectionPlace {
+        &self.0.place
     }
 
     /// Lets `takeover` have the socket at the next flush. Of two, the first one gets it.
@@ -241,7 +249,10 @@ impl HijackableSocket {
     fn leave(&self) {
         let mut state = self.0.state.borrow_mut();
         *state = match std::mem::replace(&mut *state, SocketState::Left(None)) {
-            SocketState::Leaving(socket, takeover) => SocketState::Left(Some(takeover(socket))),
+            SocketState::Leaving(socket, takeover) => {
+                self.0.place.leave();
+                SocketState::Left(Some(takeover(socket)))
+            }
             other => other,
         };
     }
@@ -288,6 +299,12 @@ impl AsyncRead for HijackableSocket {
         let read = self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer));
         if buffer.filled().len() > before {
             self.0.clock.read();
+        } else if let Poll::Ready(Ok(())) = read
+            && !self.has_left()
+            && !self.0.clock.client_ended()
+        {
+            // The clock knows when actix is to read it.
+            return Poll::Pending;
         }
         read
     }

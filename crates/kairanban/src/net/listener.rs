@@ -3,8 +3,6 @@
 use std::{
     io::{self, Read as _},
     net::{SocketAddr, TcpListener},
-    num::NonZero,
-    thread::available_parallelism,
     time::Duration,
 };
 
@@ -19,9 +17,11 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     config::Config,
-    limits::ConnectionGate,
+    limits::NoRoom,
     net::{
+        file_limit::{UNCOUNTED_OF_WORKER, connections, worker_count},
         hijack::{self, ConnectionTask, HijackableSocket},
+        place::ConnectionGate,
         request_clock::{RequestClock, TimeLimits},
     },
     shutdown::Drain,
@@ -29,10 +29,6 @@ use crate::{
 
 /// Connections that the system holds until they are accepted: readers come back in crowds.
 const BACKLOG: i32 = 4_096;
-/// Connections for everything that is no stream.
-const OTHER_CONNECTIONS: usize = 1_024;
-/// What the process needs files for besides connections.
-const OTHER_FILES: u64 = 256;
 /// For a client to take the end of what it was sent.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 
@@ -41,6 +37,12 @@ const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 64\r\n\r\n\
     too many open connections from your address; close some of them\n";
+
+/// Said to a client for which there is no room, not even to ask.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 63\r\n\r\n\
+    the server has no room for more connections; try again in a bit\n";
 
 /// Binds the address. Clients that connect from now on wait until [`serve`] is called.
 ///
@@ -60,7 +62,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Clone, Debug)]
 pub struct Serving {
     workers: usize,
-    streams_max: usize,
+    connections_per_worker: usize,
     drain: Duration,
     stall: Duration,
     detached: bool,
@@ -77,9 +79,11 @@ impl Serving {
             body: config.limits.body_wait,
             idle: config.limits.idle_wait,
         };
+        let workers = worker_count(config);
         Self {
-            workers: config.server.workers,
-            streams_max: config.limits.streams_max,
+            workers,
+            connections_per_worker: connections(&config.limits).div_ceil(workers)
+                + UNCOUNTED_OF_WORKER,
             drain: config.server.drain,
             stall: config.stream.stall,
             detached: config.stream.detached,
@@ -111,27 +115,24 @@ where
 {
     let Serving {
         workers,
-        streams_max,
+        connections_per_worker,
         drain: grace,
         stall,
         detached,
         limits,
         gate,
     } = serving;
-    raise_file_limit(streams_max);
     let address = listener.local_addr()?;
     let (drained, ending) = (drain.clone(), drain.clone());
     let server = actix_server::Server::build()
-        .workers(worker_count(workers))
-        .max_concurrent_connections(streams_max + OTHER_CONNECTIONS)
+        .workers(workers)
+        .max_concurrent_connections(connections_per_worker)
         .disable_signals()
         .shutdown_signal(async move { drained.begun().await })
         .shutdown_timeout(grace.as_secs().max(1))
         .listen("http", listener, move || {
             let (ending, gate) = (ending.clone(), gate.clone());
             let http = HttpService::build()
-                // A client that closed its side is gone, which the next heartbeat would show late.
-                .h1_allow_half_closed(false)
                 // The connection's own clock does this, for every request.
                 .client_request_timeout(Duration::ZERO)
                 .keep_alive(KeepAlive::Os)
@@ -144,6 +145,7 @@ where
                 .local_addr(address)
                 .on_connect_ext(move |socket: &HijackableSocket, data| {
                     data.insert(socket.clock().clone());
+                    data.insert(socket.place().clone());
                     if detached {
                         hijack::offer(socket, data);
                     }
@@ -151,30 +153,44 @@ where
                 .finish(map_config(app().into_factory(), |()| AppConfig::default()));
             apply_fn_factory(http, move |socket: TcpStream, http| {
                 let peer = socket.peer_addr().ok();
-                let Some(permit) = gate.enter(peer.map(|peer| peer.ip())) else {
-                    refuse(&socket);
+                let Some(socket) = admit(socket, &gate, limits, stall) else {
                     return ConnectionTask::Over;
                 };
-                watch_over(&socket, stall);
-                let socket = HijackableSocket::new(socket, RequestClock::new(limits));
                 let service = http.call((socket.clone(), Protocol::Http1, peer));
-                ConnectionTask::serve(socket, service, permit)
+                ConnectionTask::serve(socket, service)
             })
         })?;
     Ok(server.run())
 }
 
-/// Returns the configured number of workers, or one per processor for 0.
-fn worker_count(configured: usize) -> usize {
-    NonZero::new(configured)
-        .or_else(|| available_parallelism().ok())
-        .map_or(1, NonZero::get)
+/// Lets a socket in, or says why not.
+fn admit(
+    socket: TcpStream,
+    gate: &ConnectionGate,
+    limits: TimeLimits,
+    stall: Duration,
+) -> Option<HijackableSocket> {
+    let peer = socket.peer_addr().ok().map(|peer| peer.ip());
+    let place = gate
+        .enter(peer)
+        .inspect_err(|reason| refuse(&socket, *reason))
+        .ok()?;
+    watch_over(&socket, stall);
+    let limits = match place.probes_only() {
+        None => limits,
+        Some(_) => limits.of_a_moment(),
+    };
+    let clock = RequestClock::new(limits);
+    Some(HijackableSocket::new(socket, clock, place))
 }
 
-/// Says that there are too many, if that goes out at once; otherwise being cut off must do.
-fn refuse(socket: &TcpStream) {
+/// Says why there is no room, if that goes out at once; otherwise being cut off must do.
+fn refuse(socket: &TcpStream, reason: NoRoom) {
     let socket = SockRef::from(socket);
-    let _ = socket.send(TOO_MANY);
+    let _ = socket.send(match reason {
+        NoRoom::InAll => NO_ROOM,
+        NoRoom::ForClient => TOO_MANY,
+    });
     // What lies unread when a socket is closed may keep the client from reading what it was sent.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }
@@ -192,18 +208,4 @@ fn watch_over(socket: &TcpStream, stall: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(stall));
     #[cfg(not(target_os = "linux"))]
     let _ = stall;
-}
-
-/// Asks for as many open files as the streams may need, and says so if that is not granted.
-fn raise_file_limit(streams_max: usize) {
-    let wanted = streams_max as u64 + OTHER_CONNECTIONS as u64 + OTHER_FILES;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(granted) if granted >= wanted => {}
-        Ok(granted) => tracing::warn!(
-            granted,
-            wanted,
-            "the limit of open files is below what limits.streams_max needs"
-        ),
-        Err(error) => tracing::warn!(%error, wanted, "cannot raise the limit of open files"),
-    }
 }

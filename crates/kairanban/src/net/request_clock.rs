@@ -26,8 +26,15 @@ use futures_util::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::{
+    half_close::{EndMeaning, HalfClose},
+    pieces::Pieces,
+};
+
 /// More than a body has, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
+/// For a request on a connection that others wait for.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is written to a client whose next request does not arrive in time.
 pub const TOO_SLOW: &[u8] =
@@ -44,6 +51,18 @@ pub struct TimeLimits {
     pub idle: Duration,
 }
 
+impl TimeLimits {
+    /// Returns the limits of a connection that is served for a moment only.
+    #[must_use]
+    pub fn of_a_moment(self) -> Self {
+        Self {
+            head: self.head.min(MOMENT),
+            body: self.body.min(MOMENT),
+            idle: self.idle.min(MOMENT),
+        }
+    }
+}
+
 /// The clock of one connection. A clone is another handle to the same.
 #[derive(Clone, Debug)]
 pub struct RequestClock(Rc<ClockState>);
@@ -52,6 +71,9 @@ pub struct RequestClock(Rc<ClockState>);
 struct ClockState {
     limits: TimeLimits,
     phase: Cell<Phase>,
+    half_close: HalfClose,
+    /// Whether all of the body that has arrived is read, or nothing reads it.
+    body_is_used_up: Cell<bool>,
 }
 
 /// What the connection waits for.
@@ -95,6 +117,8 @@ impl RequestClock {
         Self(Rc::new(ClockState {
             limits,
             phase: Cell::new(Phase::Head(Instant::now() + limits.head)),
+            half_close: HalfClose::default(),
+            body_is_used_up: Cell::new(false),
         }))
     }
 
@@ -133,6 +157,29 @@ impl RequestClock {
         self.0.phase.set(Phase::Closing(next));
     }
 
+    /// Notes that the client has closed its side. Returns whether actix may see that now.
+    pub fn client_ended(&self) -> bool {
+        self.0.half_close.note(self.is_answering())
+    }
+
+    /// Lets the connection end as soon as the client closes its side, as long as the guard lives.
+    #[must_use]
+    pub fn end_with_client(&self) -> EndsWithClient {
+        self.0.half_close.set_meaning(EndMeaning::Gone);
+        EndsWithClient(self.clone())
+    }
+
+    /// Whether something is answered, or read for an answer, that actix could lose by the end of the client's side.
+    fn is_answering(&self) -> bool {
+        match self.0.phase.get() {
+            Phase::Answer | Phase::Flush(_) => true,
+            Phase::Body(_) => !self.0.body_is_used_up.get(),
+            Phase::Head(_) | Phase::Idle(_) | Phase::Closing(_) | Phase::Closed | Phase::Over => {
+                false
+            }
+        }
+    }
+
     /// Whether a head is overdue rather than anything else.
     #[must_use]
     pub fn waits_for_head(&self) -> bool {
@@ -141,6 +188,8 @@ impl RequestClock {
 
     fn head_is_complete(&self, has_body: bool) {
         let body = Phase::Body(Instant::now() + self.0.limits.body + ANSWER_GRACE);
+        self.0.body_is_used_up.set(false);
+        self.0.half_close.set_meaning(EndMeaning::WaitsForAnswer);
         self.0
             .phase
             .set(if has_body { body } else { Phase::Answer });
@@ -161,7 +210,7 @@ impl RequestClock {
     }
 
     fn is_over(&self) -> bool {
-        self.0.phase.get() == Phase::Over
+        self.0.phase.get() == Phase::Over || self.0.half_close.is_gone(self.is_answering())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -174,38 +223,53 @@ impl RequestClock {
     }
 }
 
+/// Ends a connection with its client's side, until it is dropped.
+#[derive(Debug)]
+pub struct EndsWithClient(RequestClock);
+
+impl Drop for EndsWithClient {
+    fn drop(&mut self) {
+        let half_close = &self.0.0.half_close;
+        half_close.set_meaning(EndMeaning::WaitsForAnswer);
+    }
+}
+
 pin_project! {
     /// A connection that is served as long as its client keeps to the limits; `None` when it did not. By hand, and not as an
     /// `async` block, which would keep room for what is served more than once.
-    pub struct Limited<F, P> {
+    pub struct Limited<F> {
         #[pin]
         serving: F,
         #[pin]
         alarm: Sleep,
         clock: RequestClock,
-        permit: P,
     }
 }
 
-impl<F, P> Limited<F, P> {
-    /// Limits `serving`, and keeps `permit` as long as it lasts.
+impl<F> Limited<F> {
+    /// Limits `serving`.
     #[must_use]
-    pub fn new(serving: F, clock: RequestClock, permit: P) -> Self {
+    pub fn new(serving: F, clock: RequestClock) -> Self {
         Self {
             serving,
             alarm: sleep_until(Instant::now()),
             clock,
-            permit,
         }
     }
 }
 
-impl<F: Future, P> Future for Limited<F, P> {
+impl<F: Future> Future for Limited<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Poll::Ready(served) = this.serving.poll(cx) {
+        let mut served = this.serving.as_mut().poll(cx);
+        let state = &this.clock.0;
+        if served.is_pending() && state.half_close.is_due(this.clock.is_answering()) {
+            // Now it may read the end of the client's side, of which nothing else will remind it.
+            served = this.serving.as_mut().poll(cx);
+        }
+        if let Poll::Ready(served) = served {
             return Poll::Ready(Some(served));
         }
         if this.clock.is_over() {
@@ -260,8 +324,12 @@ pub async fn tell_clock<B: MessageBody>(
         && let Some(clock) = &answering.0
     {
         clock.body_is_complete();
+        clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
     }
-    Ok(response.map_body(|_, body| TimedAnswer { body, answering }))
+    Ok(response.map_body(|_, body| TimedAnswer {
+        body: Pieces::new(body),
+        answering,
+    }))
 }
 
 /// Dropped when an answer is complete.
@@ -285,11 +353,18 @@ impl Stream for TimedBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(Pin::new(&mut self.payload).poll_next(cx));
-        if next.is_none() {
+        let next = Pin::new(&mut self.payload).poll_next(cx);
+        self.clock.0.body_is_used_up.set(next.is_pending());
+        if let Poll::Ready(None) = next {
             self.clock.body_is_complete();
         }
-        Poll::Ready(next)
+        next
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        self.clock.0.body_is_used_up.set(true);
     }
 }
 
@@ -297,7 +372,7 @@ pin_project! {
     /// An answer's body; notifies the clock when it is complete.
     pub struct TimedAnswer<B> {
         #[pin]
-        body: B,
+        body: Pieces<B>,
         answering: Answering,
     }
 }

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kairanban_core::{
     AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic,
+    WireSlot,
 };
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
 use crate::{
+    encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT},
     error::Problem,
     language::{Language, Messages},
+    render::filled::{Filled, GAP},
 };
 
 /// The templates and what they say in each language.
 #[derive(Debug)]
 pub struct Pages {
-    templates: Environment<'static>,
+    pub(super) templates: Environment<'static>,
     messages: Vec<(Language, Messages)>,
 }
 
@@ -50,13 +54,22 @@ struct BoardContext<'a> {
     posting: &'static str,
     cursor: String,
     stale: bool,
-    topics: Vec<TopicOnPage<'a>>,
-    comment: &'a str,
-    author: &'a str,
+    /// The gap for the topics, which are not of this reader alone.
+    topics: &'static str,
+    is_empty: bool,
+    comment: String,
+    author: String,
     /// What is wrong, by field.
     faults: BTreeMap<&'static str, String>,
     comment_max: usize,
     author_max: usize,
+}
+
+/// What the template of the page's topics sees.
+#[derive(Serialize)]
+struct TopicsContext<'a> {
+    t: &'a Messages,
+    topics: Vec<TopicOnPage<'a>>,
 }
 
 /// What the error's template sees.
@@ -66,68 +79,6 @@ struct ProblemContext<'a> {
     t: &'a Messages,
     problem: &'a Problem,
     said: &'a str,
-}
-
-/// What the feed's template sees.
-#[derive(Serialize)]
-struct FeedContext<'a> {
-    /// Scheme and host of all addresses.
-    site: &'a str,
-    /// Makes the ids unique in the world.
-    epoch: &'a str,
-    board: &'a str,
-    updated_at: String,
-    topics: Vec<EntryInFeed>,
-}
-
-#[derive(Serialize)]
-struct EntryInFeed {
-    id: i64,
-    title: String,
-    comment: String,
-    author: String,
-    created_at: String,
-    updated_at: String,
-}
-
-/// Characters of a title, which is the beginning of the comment.
-const TITLE_CHARS: usize = 80;
-
-/// Leaves out the characters that XML cannot represent; other programs may have written them.
-fn xml_text(text: &str) -> String {
-    text.chars()
-        .filter(|c| {
-            matches!(c, '\t' | '\n' | ' '..='\u{D7FF}')
-                || matches!(c, '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
-        })
-        .collect()
-}
-
-impl From<&Topic> for EntryInFeed {
-    fn from(topic: &Topic) -> Self {
-        let first_line = topic
-            .comment
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or_default();
-        Self {
-            id: topic.id.0,
-            title: xml_text(first_line).chars().take(TITLE_CHARS).collect(),
-            comment: xml_text(&topic.comment),
-            author: xml_text(&topic.author),
-            created_at: exact(&topic.created_at),
-            updated_at: exact(&changed_at(topic)),
-        }
-    }
-}
-
-/// What a reader of the feed saw change: an edit, not that some program wrote the row again.
-fn changed_at(topic: &Topic) -> DateTime<Utc> {
-    topic.edited_at.unwrap_or(topic.created_at)
-}
-
-fn exact(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 #[derive(Serialize)]
@@ -162,6 +113,10 @@ impl Pages {
             include_str!("../../../../web/templates/board.html"),
         )?;
         templates.add_template(
+            "topics.html",
+            include_str!("../../../../web/templates/topics.html"),
+        )?;
+        templates.add_template(
             "feed.xml",
             include_str!("../../../../web/templates/feed.xml"),
         )?;
@@ -180,11 +135,39 @@ impl Pages {
         })
     }
 
-    /// A board.
+    /// Renders a board: for this reader what depends on the reader, and the topics once for all.
     ///
     /// # Errors
-    /// If the template fails.
-    pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<String, Error> {
+    /// If a template fails.
+    pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<Filled, Error> {
+        let topics = self.topics(language, page.snapshot)?;
+        Ok(Filled::new(self.frame(language, page)?, topics))
+    }
+
+    /// Renders the topics of a page, the newest first: that is what a reader came for.
+    fn topics(&self, language: Language, snapshot: &Snapshot) -> Result<Bytes, Error> {
+        let render = || {
+            let topics =
+                self.templates
+                    .get_template("topics.html")?
+                    .render(Serde(TopicsContext {
+                        t: self.messages(language),
+                        topics: snapshot
+                            .topics()
+                            .iter()
+                            .rev()
+                            .map(|topic| TopicOnPage::from(topic.as_ref()))
+                            .collect(),
+                    }))?;
+            Ok(topics.into())
+        };
+        snapshot
+            .wire_cache()
+            .get_or_try_encode(page_slot(language), render)
+    }
+
+    /// Renders what stands around the topics.
+    fn frame(&self, language: Language, page: &BoardPage<'_>) -> Result<String, Error> {
         let messages = self.messages(language);
         self.templates
             .get_template("board.html")?
@@ -196,16 +179,11 @@ impl Pages {
                 posting: page.posting.as_str(),
                 cursor: page.snapshot.cursor().to_string(),
                 stale: page.stale,
-                // The newest first: that is what a reader came for.
-                topics: page
-                    .snapshot
-                    .topics()
-                    .iter()
-                    .rev()
-                    .map(|topic| TopicOnPage::from(topic.as_ref()))
-                    .collect(),
-                comment: page.comment,
-                author: page.author,
+                topics: GAP,
+                is_empty: page.snapshot.topics().is_empty(),
+                // What was typed makes no gap; a browser would show the same for it.
+                comment: page.comment.replace(GAP, "\u{fffd}"),
+                author: page.author.replace(GAP, "\u{fffd}"),
                 faults: page
                     .faults
                     .iter()
@@ -213,33 +191,6 @@ impl Pages {
                     .collect(),
                 comment_max: COMMENT_CHARS_MAX,
                 author_max: AUTHOR_CHARS_MAX,
-            }))
-    }
-
-    /// A board as an Atom feed, the newest first.
-    ///
-    /// # Errors
-    /// If the template fails.
-    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<String, Error> {
-        let newest = snapshot
-            .topics()
-            .iter()
-            .map(|topic| changed_at(topic))
-            .max()
-            .unwrap_or(DateTime::UNIX_EPOCH);
-        self.templates
-            .get_template("feed.xml")?
-            .render(Serde(FeedContext {
-                site,
-                epoch: &snapshot.cursor().epoch.to_string(),
-                board: snapshot.board().as_str(),
-                updated_at: exact(&newest),
-                topics: snapshot
-                    .topics()
-                    .iter()
-                    .rev()
-                    .map(|topic| EntryInFeed::from(topic.as_ref()))
-                    .collect(),
             }))
     }
 
@@ -267,6 +218,18 @@ impl Pages {
         let found = self.messages.iter().find(|(of, _)| *of == language);
         // Every language is there; the first would do if one were not.
         &found.unwrap_or(&self.messages[0]).1
+    }
+}
+
+/// Writes a time as programs read it.
+pub(super) fn exact(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+const fn page_slot(language: Language) -> WireSlot {
+    match language {
+        Language::En => ENGLISH_PAGE_SLOT,
+        Language::Ja => JAPANESE_PAGE_SLOT,
     }
 }
 
@@ -302,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    fn page(language: Language, faults: &[Invalid]) -> String {
+    fn page(language: Language, comment: &str, faults: &[Invalid]) -> String {
         let at = DateTime::UNIX_EPOCH;
         let topic = Topic {
             id: TopicId(7),
@@ -324,19 +287,17 @@ mod tests {
             posting: PostPolicy::Open,
             snapshot: &snapshot,
             stale: false,
-            comment: "</textarea>",
+            comment,
             author: "",
             faults,
         };
-        Pages::new()
-            .expect("templates")
-            .board(language, &page)
-            .expect("a page")
+        let pages = Pages::new().expect("templates");
+        pages.board(language, &page).expect("a page").text()
     }
 
     #[test]
     fn text_stays_text() {
-        let page = page(Language::En, &[]);
+        let page = page(Language::En, "</textarea>", &[]);
         assert!(
             page.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;"),
             "{page}"
@@ -349,12 +310,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_typed_has_no_room_for_the_topics() {
+        let page = page(Language::En, "a\0b", &[]);
+        assert_eq!(page.matches("topic-7").count(), 1, "{page}");
+        assert!(
+            page.contains("a\u{fffd}b") && !page.contains('\0'),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn faults_stand_beside_their_field_in_the_readers_language() {
         let fault = Invalid {
             field: "comment",
             reason: InvalidReason::TooLong { chars_max: 2_000 },
         };
-        let page = page(Language::Ja, &[fault]);
+        let page = page(Language::Ja, "", &[fault]);
         assert!(
             page.contains("<html lang=\"ja\"")
                 && page.contains("2000")

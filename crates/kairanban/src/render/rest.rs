@@ -271,6 +271,8 @@ pub struct Stats {
     pub streams: usize,
     /// How many there may be.
     pub streams_max: usize,
+    /// Readings of the database by this node, since the process began.
+    pub database_reads: u64,
     /// Boards in memory: watched, or read lately.
     pub boards_in_memory: usize,
     /// The history that is followed.

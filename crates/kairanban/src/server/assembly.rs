@@ -12,6 +12,7 @@ use crate::{
         finder::{self, Inquiries},
     },
     backplane::{Backplane, BackplaneConfig},
+    board_finder::{self, AbsentBoards, BoardFinder, BoardLookups},
     board_loader::{BoardLoader, Reports},
     config::Config,
     data_version,
@@ -51,7 +52,13 @@ pub fn open_service(
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
-    let (finder, inquiries) = TokenFinder::new(store.clone());
+    let (token_finder, inquiries) = TokenFinder::new(store.clone());
+    let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
+    let (finder, lookups) = BoardFinder::new(
+        store.clone(),
+        absent.clone(),
+        config.limits.empty_reads_per_s,
+    );
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -63,6 +70,8 @@ pub fn open_service(
         trimmed_to: trimmed_to.clone(),
         poll: config.database.poll,
         retry_max: config.database.board_retry_max,
+        absent: absent.clone(),
+        empty_reads_per_s: config.limits.empty_reads_per_s,
         reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
@@ -77,14 +86,16 @@ pub fn open_service(
         hub,
         writer,
         following: following.clone(),
-        authenticator: Authenticator::new(store.clone(), finder, active_tokens),
+        authenticator: Authenticator::new(store.clone(), token_finder, active_tokens),
+        finder,
+        absent,
         acknowledged,
         trimmed_to,
         cache_ttl: config.cache.ttl,
         write_wait: config.database.write_wait,
         undo: config.history.undo,
     };
-    start_serving_tasks(&store, follower, overfull, inquiries, supervisor);
+    start_serving_tasks(&store, follower, overfull, (inquiries, lookups), supervisor);
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
     backplane.start(transports, &following.epoch(), &wake, supervisor);
@@ -96,7 +107,7 @@ fn start_serving_tasks(
     store: &Store,
     mut follower: Follower,
     mut overfull: Overfull,
-    mut inquiries: Inquiries,
+    (mut inquiries, mut lookups): (Inquiries, BoardLookups),
     supervisor: &Supervisor,
 ) {
     let stop = supervisor.stop().clone();
@@ -108,6 +119,10 @@ fn start_serving_tasks(
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("token-finder", async move || {
         finder::run(&finding, &mut inquiries, &stop).await
+    });
+    let (finding, stop) = (store.clone(), supervisor.stop().clone());
+    supervisor.task("board-finder", async move || {
+        board_finder::run(&finding, &mut lookups, &stop).await
     });
 }
 

@@ -8,14 +8,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::OptionFuture;
 use kairanban_core::{
-    Action, BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, Revision, Snapshot,
-    StartAt,
+    Action, BoardChannel, BoardEvent, BoardName, BoardState, Cursor, Policies, Revision, Scope,
+    Snapshot, StartAt,
 };
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
 
-use super::BoardService;
-use crate::{auth::Caller, blocking::query, board_loader::LoadError, shutdown::Drain};
+use super::{BoardService, WatchError};
+use crate::{auth::Caller, board_loader::LoadError, follower::Wake, shutdown::Drain};
 
 /// How long a reader waits for the follower to reach what this node has acknowledged.
 pub const CATCH_UP: Duration = Duration::from_secs(2);
@@ -72,11 +72,12 @@ impl BoardService {
         known: &Cursor,
         at_most: Duration,
         drain: &Drain,
-    ) -> Result<BoardView, StoreError> {
+    ) -> Result<BoardView, WatchError> {
         let end = tokio::time::Instant::now() + at_most;
         loop {
             caller.look();
-            let mut watch = self.watch(caller, board, StartAt::Now).await?;
+            // Nothing is read for a reader who begins now.
+            let mut watch = self.watch(caller, board, StartAt::Now, &|| true).await?;
             let newer = async {
                 // Any other event, or a lag, calls for a look at the list, as an update does.
                 while known.covers(watch.snapshot.cursor()) {
@@ -99,6 +100,14 @@ impl BoardService {
         }
     }
 
+    /// Whether the caller can be answered from memory: the board is loaded, and the caller may read it.
+    #[must_use]
+    pub fn is_at_hand(&self, caller: &Caller, board: &BoardName) -> bool {
+        let channel = self.deps.hub.get(board);
+        channel
+            .is_some_and(|channel| self.is_current(&channel) && may_read(caller, board, &channel))
+    }
+
     /// Loads the newest snapshot into memory, unless it is there; while the database is away, the last one known will do.
     /// Readers that arrive together cost one load.
     ///
@@ -113,12 +122,14 @@ impl BoardService {
         if self.is_current(channel) && may_read(caller, board, channel) {
             return Ok(());
         }
+        self.ensure_not_absent(board, caller.right(board))?;
         let _loading = channel.loading.lock().await;
         let right = caller.right(board);
-        if right.is_none() && !(self.is_current(channel) && may_read(caller, board, channel)) {
-            let name = board.clone();
-            match query(&self.deps.store, move |store| store.policies(&name, right)).await {
-                Ok(_) => {}
+        let is_known = (right.is_some() && channel.live().last_known().is_some())
+            || (self.is_current(channel) && may_read(caller, board, channel));
+        if !is_known {
+            match self.find(board, right).await {
+                Ok(()) => {}
                 // While the database is away, the policies in memory count.
                 Err(StoreError::Unavailable(_))
                     if channel.live().last_known().is_some()
@@ -139,11 +150,14 @@ impl BoardService {
             match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
-                Err(LoadError::Stale(_)) => {
+                Err(LoadError::Outdated(_)) => {
                     // While a board has readers, the follower applies its changes, and loads it when they are too many. So this
                     // subscribes, but not earlier, or an expired list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
-                    self.deps.following.wait_for_poll(CATCH_UP).await;
+                    self.deps
+                        .following
+                        .wait_for_poll(Wake::wake, CATCH_UP)
+                        .await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
@@ -161,6 +175,29 @@ impl BoardService {
         Err(StoreError::Unavailable(
             "the board changes faster than it can be read".to_owned(),
         ))
+    }
+
+    /// Asks for a board, for a caller whose token allows `right` there: from memory if it knows that there is no such board, or else the
+    /// database.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
+    pub(super) async fn find(
+        &self,
+        board: &BoardName,
+        right: Option<Scope>,
+    ) -> Result<(), StoreError> {
+        self.ensure_not_absent(board, right)?;
+        self.deps.finder.find(board.clone(), right).await
+    }
+
+    /// Memory counts only if it has heard of everything that this node acknowledged.
+    fn ensure_not_absent(&self, board: &BoardName, right: Option<Scope>) -> Result<(), StoreError> {
+        let has_caught_up = self.deps.following.revision() >= self.deps.acknowledged.get();
+        if has_caught_up && self.deps.absent.holds(board, right, Instant::now()) {
+            return Err(StoreError::NoSuchBoard(board.clone()));
+        }
+        Ok(())
     }
 
     fn is_current(&self, channel: &BoardChannel) -> bool {

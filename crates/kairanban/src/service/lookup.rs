@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardName, LogEntry, LogStart, ResetReason, Revision, SearchText, Token,
-    Topic, TopicId,
+    Action, AuditEntry, Board, BoardName, LogEntry, LogStart, ResetReason, Revision, SearchText,
+    Token, Topic, TopicId,
 };
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
@@ -230,6 +230,10 @@ impl BoardService {
         read: impl FnOnce(&Store, &BoardName) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let right = caller.right(&board);
+        let policies = self.deps.hub.policies(&board);
+        if policies.is_none_or(|policies| policies.permit(right, Action::Read).is_err()) {
+            self.find(&board, right).await?;
+        }
         query(self.store(), move |store| {
             store.policies(&board, right)?;
             read(store, &board)

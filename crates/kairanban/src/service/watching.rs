@@ -1,7 +1,7 @@
 //! Brings a reader to the place where its stream begins. [`plan_opening`] decides what is sent there; this provides what
 //! it needs: a subscription, a follower that has come far enough, the board in memory, and sometimes a part of the log.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, LogBounds, Opening, OpeningPlan, Snapshot, StartAt,
@@ -10,10 +10,10 @@ use kairanban_core::{
 use kairanban_store::StoreError;
 
 use super::{
-    BoardService,
+    BoardService, MayRead, WatchError,
     board_view::{CATCH_UP, admitted, not_loaded},
 };
-use crate::{auth::Caller, blocking::query};
+use crate::{auth::Caller, blocking::query, follower::Wake};
 
 /// A reader's place on a board.
 #[derive(Debug)]
@@ -30,30 +30,32 @@ impl BoardService {
     /// Subscribes the caller to a board, from `start` on.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read), and [`WatchError::TooManyReads`].
     pub async fn watch(
         &self,
         caller: &Caller,
         board: &BoardName,
         start: StartAt,
-    ) -> Result<Watch, StoreError> {
+        may_read: MayRead<'_>,
+    ) -> Result<Watch, WatchError> {
         // First the subscription, then the snapshot: no update can fall between.
         let subscription = self.deps.hub.subscribe(board);
-        let start = self.catch_up(start).await?;
-        self.open(caller, subscription, &start).await
+        let start = self.catch_up(start, may_read).await?;
+        Ok(self.open(caller, subscription, &start, may_read).await?)
     }
 
     /// Subscribes the caller to several boards. Also returns the cursor up to which everything is published on all of them.
     ///
     /// # Errors
-    /// As [`read`](Self::read), for the first board at fault.
+    /// As [`watch`](Self::watch), for the first board at fault.
     pub async fn watch_many(
         &self,
         caller: &Caller,
         boards: &[BoardName],
         start: StartAt,
-    ) -> Result<(Cursor, Vec<Watch>), StoreError> {
-        let start = self.catch_up(start).await?;
+        may_read: MayRead<'_>,
+    ) -> Result<(Cursor, Vec<Watch>), WatchError> {
+        let start = self.catch_up(start, may_read).await?;
         let from = Cursor {
             epoch: self.deps.following.epoch(),
             revision: self.deps.following.revision(),
@@ -61,19 +63,20 @@ impl BoardService {
         let mut watches = Vec::with_capacity(boards.len());
         for board in boards {
             let subscription = self.deps.hub.subscribe(board);
-            watches.push(self.open(caller, subscription, &start).await?);
+            watches.push(self.open(caller, subscription, &start, may_read).await?);
         }
         Ok((from, watches))
     }
 
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and turns a time that
     /// `start` names into a cursor.
-    async fn catch_up(&self, start: StartAt) -> Result<StartAt, StoreError> {
+    async fn catch_up(&self, start: StartAt, may_read: MayRead<'_>) -> Result<StartAt, WatchError> {
         let following = &self.deps.following;
         following
             .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
         let start = match start {
+            StartAt::Ago(_) if !may_read() => return Err(WatchError::TooManyReads),
             StartAt::Ago(time) => {
                 let epoch = following.epoch();
                 let revision =
@@ -85,11 +88,12 @@ impl BoardService {
         // Before a cursor is refused as one from the future: it may be from another node.
         if let Some(cursor) = start.cursor()
             && cursor.epoch == following.epoch()
-            && !following
-                .wait_for_revision(cursor.revision, Duration::ZERO)
-                .await
+            && cursor.revision > following.revision()
         {
-            following.wait_for_poll(CATCH_UP).await;
+            if !may_read() {
+                return Err(WatchError::TooManyReads);
+            }
+            following.wait_for_poll(Wake::hint, CATCH_UP).await;
         }
         Ok(start)
     }
@@ -99,6 +103,7 @@ impl BoardService {
         caller: &Caller,
         subscription: Subscription,
         start: &StartAt,
+        may_read: MayRead<'_>,
     ) -> Result<Watch, StoreError> {
         let channel = Arc::clone(&subscription.channel);
         if let Err(error) = self.current(caller, &channel.board, &channel).await {
@@ -108,7 +113,7 @@ impl BoardService {
         }
         let (mut snapshot, mut plan) = self.plan(caller, &channel, start)?;
         if plan.history.is_some() {
-            self.read_history(caller, &channel, start).await?;
+            self.read_history(caller, &channel, start, may_read).await?;
             (snapshot, plan) = self.plan(caller, &channel, start)?;
         }
         Ok(Watch {
@@ -135,17 +140,19 @@ impl BoardService {
         Ok((snapshot, plan))
     }
 
-    /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for other readers.
+    /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for other readers. A reader who has
+    /// read too much is sent the list.
     async fn read_history(
         &self,
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
+        may_read: MayRead<'_>,
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
         // The holder of the lock before may have read it.
         let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
-        let Some(range) = history else {
+        let Some(range) = history.filter(|_| may_read()) else {
             return Ok(());
         };
         match query(&self.deps.store, move |store| store.history(&range)).await {

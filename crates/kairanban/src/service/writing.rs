@@ -1,10 +1,11 @@
 //! Writes, by the writer thread. What only an administrator may do takes a proof of authorization.
 
 use kairanban_core::{
-    Board, BoardName, IdempotencyKey, NewTopic, Revision, Token, Topic, TopicEdit, TopicId,
+    Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{
-    AdminCommand, BoardEdit, Committed, NewToken, Secret, StoreError, Write, WriteResult,
+    AdminCommand, BoardEdit, Committed, NewToken, RevisionCondition, Secret, StoreError, Write,
+    WriteResult,
 };
 use tokio::time::timeout;
 
@@ -43,7 +44,7 @@ impl BoardService {
         )
     }
 
-    /// Changes a topic; if `expected` is given, only one that is still at that revision.
+    /// Changes a topic whose revision is as `condition` demands.
     ///
     /// # Errors
     /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as [`create_topic`](Self::create_topic).
@@ -52,13 +53,13 @@ impl BoardService {
         administrator: &BoardAdministrator,
         id: TopicId,
         edit: TopicEdit,
-        expected: Option<Revision>,
+        condition: RevisionCondition,
     ) -> Result<Topic, StoreError> {
         let command = AdminCommand::UpdateTopic {
             board: administrator.board().clone(),
             id,
             edit,
-            expected,
+            condition,
         };
         topic_of(
             self.write(Write::Administer {
@@ -69,7 +70,7 @@ impl BoardService {
         )
     }
 
-    /// Deletes a topic; if `expected` is given, only one that is still at that revision.
+    /// Deletes a topic whose revision is as `condition` demands.
     ///
     /// # Errors
     /// As [`update_topic`](Self::update_topic).
@@ -77,12 +78,12 @@ impl BoardService {
         &self,
         administrator: &BoardAdministrator,
         id: TopicId,
-        expected: Option<Revision>,
+        condition: RevisionCondition,
     ) -> Result<(), StoreError> {
         let command = AdminCommand::DeleteTopic {
             board: administrator.board().clone(),
             id,
-            expected,
+            condition,
         };
         self.write(Write::Administer {
             actor: administrator.actor(),

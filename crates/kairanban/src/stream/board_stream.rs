@@ -56,7 +56,7 @@ impl BoardStream {
             }
             Opening::Snapshot { reset } => {
                 if let Some(reason) = reset {
-                    life.push(life.encoder.reset(reason));
+                    life.push_reset(reason);
                 }
                 life.push(life.encoder.snapshot(&snapshot));
             }
@@ -93,7 +93,7 @@ impl BoardStream {
                 reset,
             } => {
                 if let Some(reason) = reset {
-                    self.life.push(self.life.encoder.reset(reason));
+                    self.life.push_reset(reason);
                 }
                 self.life.push(match since {
                     Some(since) => self.life.encoder.snapshot_since(&snapshot, since),

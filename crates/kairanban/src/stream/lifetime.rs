@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use kairanban_core::ResetReason;
 use serde::Serialize;
 
 use super::{
@@ -109,6 +110,12 @@ impl StreamLifetime {
             self.outbox.reserve_exact(1);
             self.outbox.push(frame);
         }
+    }
+
+    /// Queues `reset`, and logs why: operators look for the reason here.
+    pub(super) fn push_reset(&mut self, reason: ResetReason) {
+        tracing::debug!(reason = reason.as_str(), "a reader is sent the whole list");
+        self.push(self.encoder.reset(reason));
     }
 
     pub(super) fn next(&mut self) -> Next {

@@ -55,7 +55,7 @@ impl MultiBoardStream {
         });
         // A reset applies to all boards of the stream.
         if let Some(reason) = reason {
-            life.push(life.encoder.reset(reason));
+            life.push_reset(reason);
         }
         for Watch {
             snapshot, opening, ..
@@ -107,17 +107,17 @@ impl MultiBoardStream {
     }
 
     fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
-        let encoder = &self.life.encoder;
-        let reset = match reset {
+        match reset {
             // A new epoch resets all boards; a reader that fell behind on one still holds the others.
-            Some(ResetReason::Epoch) => Some(encoder.reset(ResetReason::Epoch)),
-            Some(reason) => Some(encoder.fell_behind(snapshot.board(), reason)),
-            None => None,
-        };
-        let list = encoder.one_of_many(snapshot);
-        if let Some(reset) = reset {
-            self.life.push(reset);
+            Some(ResetReason::Epoch) => self.life.push_reset(ResetReason::Epoch),
+            Some(reason) => {
+                let board = snapshot.board();
+                tracing::debug!(%board, reason = reason.as_str(), "a reader is sent a whole list");
+                self.life.push(self.life.encoder.fell_behind(board, reason));
+            }
+            None => {}
         }
+        let list = self.life.encoder.one_of_many(snapshot);
         self.life.push(list);
     }
 }

@@ -15,7 +15,8 @@ crate::on_both!(
     topics_are_listed_and_posted,
     what_is_refused_leaves_nothing,
     an_address_that_does_not_exist_is_not_found,
-    a_repeated_post_is_one_topic
+    a_repeated_post_is_one_topic,
+    a_key_whose_topic_was_deleted_says_so,
 );
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
@@ -181,6 +182,66 @@ fn a_repeated_post_is_one_topic(database: Database) {
         node.get(TOPICS).json()["topics"].as_array().map(Vec::len),
         Some(1)
     );
+}
+
+fn a_key_whose_topic_was_deleted_says_so(database: Database) {
+    let node = Node::start(database);
+    let token = node.token(&["create", "--scope", "admin", "--name", "deletes"]);
+    let body = r#"{"comment":"once"}"#;
+    let first = post_keyed(&node, TOPICS, "a-key", body);
+    let topic = format!("{TOPICS}/{}", first.json()["id"]);
+    let by_token = node.send_as("DELETE", &topic, &token, &[], "");
+    assert_eq!(by_token.status, 204, "{by_token:?}");
+    let ask = || {
+        for path in [TOPICS, "/b/main", "/"] {
+            let headers = [
+                ("Content-Type", JSON),
+                ("Accept", JSON),
+                ("Idempotency-Key", "a-key"),
+            ];
+            wire::request(node.address, "POST", path, &headers, body.as_bytes())
+                .assert_problem(410, "topic_gone");
+        }
+        let form = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Accept", "text/html"),
+            ("Idempotency-Key", "a-key"),
+        ];
+        let page = wire::request(node.address, "POST", "/", &form, b"comment=once");
+        assert!(
+            page.status == 410 && page.body.contains("<html"),
+            "{page:?}"
+        );
+    };
+    ask();
+    // Another request by the same key is another fault.
+    post_keyed(&node, TOPICS, "a-key", r#"{"comment":"other"}"#).assert_problem(422, "key_reused");
+    let restored = node.send_as("POST", &format!("{topic}/restore"), &token, &[], "");
+    assert_eq!(restored.status, 200, "{restored:?}");
+    assert_eq!(
+        post_keyed(&node, TOPICS, "a-key", body).json()["id"],
+        first.json()["id"]
+    );
+    node.database.sql("DELETE FROM topics;");
+    ask();
+    // Its neighbours in the same transaction are written all the same.
+    let statuses = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..20)
+            .map(|number| {
+                let (key, node) = (if number % 2 == 0 { "a-key" } else { "" }, &node);
+                let keyed = format!("key-{number}");
+                scope.spawn(move || {
+                    let key = if key.is_empty() { &keyed } else { key };
+                    post_keyed(node, TOPICS, key, body).status
+                })
+            })
+            .collect();
+        let statuses = posts
+            .into_iter()
+            .map(|post| post.join().expect("an answer"));
+        statuses.collect::<Vec<_>>()
+    });
+    assert_eq!(statuses, [410, 201].repeat(10));
 }
 
 /// The same key on two nodes at once.

@@ -24,7 +24,7 @@ mod views;
 mod writers;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     env,
     io::Write as _,
     net::SocketAddr,
@@ -36,6 +36,7 @@ use std::{
 };
 
 use crate::node::{Database, Node};
+use readers::ReaderKind;
 use trouble::Trouble;
 use truth::Truth;
 use views::Completed;
@@ -76,6 +77,8 @@ pub(crate) struct Run {
     pub(crate) last: OnceLock<Truth>,
     pub(crate) events: AtomicU64,
     pub(crate) streams: AtomicU64,
+    /// How many readers of each kind came back with a cursor and were sent a patch.
+    pub(crate) resumed: Mutex<BTreeMap<ReaderKind, u64>>,
     /// Held for reading by who writes, for writing while something happens to the database.
     pub(crate) accident: RwLock<()>,
     pub(crate) posted: Mutex<Posted>,
@@ -92,6 +95,7 @@ impl Run {
             last: OnceLock::new(),
             events: AtomicU64::new(0),
             streams: AtomicU64::new(0),
+            resumed: Mutex::default(),
             accident: RwLock::default(),
             posted: Mutex::default(),
             shown: Mutex::default(),
@@ -105,13 +109,15 @@ impl Run {
 
     /// Reports the figures, and fails if there was a fault.
     fn report(&self, happened: &str, checked: usize) {
+        self.check_resumed();
         let faults = self.faults.lock().expect("a lock");
         let report = format!(
-            "oracle: {happened}, {} acknowledged, {} events on {} streams, {checked} lists held \
-             against the log, {} faults\n",
+            "oracle: {happened}, {} acknowledged, {} events on {} streams, {} of them resumed by a \
+             patch, {checked} lists held against the log, {} faults\n",
             self.posted.lock().expect("a lock").len(),
             self.events.load(Ordering::Relaxed),
             self.streams.load(Ordering::Relaxed),
+            self.resumed.lock().expect("a lock").values().sum::<u64>(),
             faults.len()
         );
         std::io::stderr()
@@ -123,6 +129,16 @@ impl Run {
             self.seed,
             faults.iter().take(20).collect::<Vec<_>>()
         );
+    }
+
+    /// Readers who always begin with the list would see no fault of resuming: each kind that can be sent a patch must have been.
+    fn check_resumed(&self) {
+        let resumed = self.resumed.lock().expect("a lock");
+        for kind in readers::SENT_PATCHES {
+            if !resumed.contains_key(&kind) {
+                self.fault(format!("{kind:?}: no reader was resumed by a patch"));
+            }
+        }
     }
 
     /// The address of any of the nodes.

@@ -114,6 +114,7 @@ fn a_client_that_reads_too_much_holds_up_itself_alone() {
         ],
     );
     node.post("one");
+    assert_eq!(node.get(TOPICS).status, 200, "in memory from here on");
     let read = |client: &str, path: &str| {
         let answer = node.get_with(path, &[("X-Forwarded-For", client)]);
         (answer.status, answer.header("retry-after").is_some())

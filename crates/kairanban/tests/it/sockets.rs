@@ -1,6 +1,6 @@
 //! A board over a WebSocket.
 
-mod frames;
+pub(crate) mod frames;
 
 use std::{
     io::Read as _,
@@ -135,6 +135,10 @@ fn a_bad_message_is_answered_with_an_error(database: Database) {
     let mut socket = Socket::open(&node, "/b/main/ws", &[]).expect("open");
     socket.send(CREATE);
     socket.event("ack");
+    socket.send(r#"{"op":"create","comment":"gone","key":"k-gone"}"#);
+    socket.event("ack");
+    node.database
+        .sql("DELETE FROM topics WHERE comment = 'gone';");
     for (text, status, code) in [
         (
             r#"{"op":"create","comment":" ","key":"k2"}"#,
@@ -158,6 +162,11 @@ fn a_bad_message_is_answered_with_an_error(database: Database) {
             "unreadable",
         ),
         ("hello", 400, "unreadable"),
+        (
+            r#"{"op":"create","comment":"gone","key":"k-gone"}"#,
+            410,
+            "topic_gone",
+        ),
     ] {
         socket.send(text);
         let error = socket.event("error");

@@ -45,11 +45,13 @@ on_both!(
 
 /// Each task, with how often it fails.
 const TASKS: &str = "follower=2,archiver=2,housekeeping=2,memory=2,reconcile=2,last-seen=2,\
-    token-finder=1,wheel=2,dispatcher=2,data-version=2,LISTEN=2,hangups=1";
+    token-finder=1,board-finder=1,wheel=2,dispatcher=2,data-version=2,LISTEN=2,hangups=1";
 
 fn each_task_is_started_again(database: Database) {
     let settings = [("BOARD__TOPICS_MAX", "3"), ("STREAM__HEARTBEAT_S", "1")];
     let node = failing(database, TASKS, &settings);
+    // Before any other board is looked for.
+    assert_eq!(node.get("/b/none").status, 503);
     let mut stream = node.stream("/b/main/stream?format=patch");
     // Each of them has something to do, and fails at it.
     node.signal("-HUP");
@@ -70,6 +72,7 @@ fn each_task_is_started_again(database: Database) {
     all_goes_on(&node);
     let refused = node.get_with("/api/v1/tokens", &[("Authorization", "Bearer none")]);
     assert_eq!(refused.status, 401, "tokens are looked for");
+    assert_eq!(node.get("/b/none").status, 404, "boards are looked for");
     let beat = (0..50)
         .filter_map(|_| stream.raw(PATIENCE))
         .any(|event| event.comment);

@@ -280,7 +280,7 @@ pub async fn delete_board_info(
     let administrator = caller::administrator(&request, &state).await?;
     if board == state.default_board {
         return Err(ApiError::Conflict(
-            "the board at / stays; name another one in board.default first",
+            "the board at / stays; name another one in board.default first".to_owned(),
         ));
     }
     state.bulletin.delete_board(&administrator, board).await?;

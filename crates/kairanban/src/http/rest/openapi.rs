@@ -1,13 +1,14 @@
 //! The API's own description: an OpenAPI document made from the handlers, and pages to browse it that
 //! need no other site.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{
     HttpResponse,
     http::header,
     web::{Data, Path},
 };
+use bytes::Bytes;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -179,5 +180,8 @@ pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError>
         .content_type(found.content_type)
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_SECURITY_POLICY, DOCS_POLICY))
-        .body(found.bytes.into_owned()))
+        .body(match found.bytes {
+            Cow::Borrowed(built_in) => Bytes::from_static(built_in),
+            Cow::Owned(made) => made.into(),
+        }))
 }

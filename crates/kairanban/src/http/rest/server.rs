@@ -55,6 +55,7 @@ pub async fn get_audit(
     query: Query<AuditQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
+    state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     if query.before.is_some_and(|id| id < 1) {
         return Err(bad_query("before", "before is the id of an entry"));
@@ -98,6 +99,7 @@ pub async fn get_stats(
         uptime_s: state.started.elapsed().as_secs(),
         streams: state.gate.open(),
         streams_max: state.gate.max(),
+        database_reads: state.bulletin.database_reads(),
         boards_in_memory: state.bulletin.boards_in_memory(),
         epoch: following.epoch().to_string(),
         revision: following.revision(),

@@ -118,6 +118,7 @@ pub async fn get_tokens(
     query: Query<TokensQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
+    state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let after = query.after.unwrap_or(0);
     if after < 0 {
@@ -189,6 +190,7 @@ pub async fn get_token(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
+    state.count_read(&request)?;
     let token = state.bulletin.token(&administrator, token_id(&id)?).await?;
     Ok(unkept_json(HttpResponse::Ok(), render::rest::token(&token)))
 }

@@ -16,9 +16,10 @@ use utoipa::IntoParams;
 use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
-    error::ApiError,
+    error::{ApiError, Problem},
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
+    net::{place::ConnectionPlace, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::BoardView,
     state::AppState,
@@ -65,6 +66,8 @@ pub struct TopicsQuery {
                 only"), ("Link" = String, description = "`rel=\"next\"`, of a page that is not the \
                     last"))),
         (status = 304, description = "Nothing is newer"),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "It is not the list of the `ETag` in `If-Match`"),
         RefusalResponses,
     ),
     security((), ("token" = [])),
@@ -80,19 +83,14 @@ pub async fn get_topics(
     if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
         return page(&request, &state, &caller, board, &query).await;
     }
+    state.count_unloaded(&request, &caller, [&board])?;
     match query.wait {
-        None => Ok(list(&request, &state.bulletin.read(&caller, &board).await?)),
-        Some(wait) => Ok(list(
-            &request,
-            &wait_for_news(
-                &request,
-                &state,
-                &mut caller,
-                &board,
-                Duration::from_secs(wait),
-            )
-            .await?,
-        )),
+        None => list(&request, &state.bulletin.read(&caller, &board).await?),
+        Some(wait) => {
+            let wait = Duration::from_secs(wait);
+            let news = wait_for_news(&request, &state, &mut caller, &board, wait).await?;
+            list(&request, &news)
+        }
     }
 }
 
@@ -116,12 +114,14 @@ async fn wait_for_news(
     let Some(known) = conditional::known_cursor(request) else {
         return Ok(state.bulletin.read(caller, board).await?);
     };
-    // It holds a connection like a stream does, and counts as one.
+    // It holds a connection like a stream does, and the connection counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let _permit = state
-        .gate
-        .enter(client)
-        .ok_or(ApiError::TooMany { retry_after_s: 5 })?;
+    let place = request.conn_data::<ConnectionPlace>();
+    if place.is_some_and(|place| !place.become_stream(|| state.gate.enter(client))) {
+        return Err(ApiError::TOO_MANY_STREAMS);
+    }
+    let clock = request.conn_data::<RequestClock>();
+    let _ends = clock.map(RequestClock::end_with_client);
     Ok(state
         .bulletin
         .wait(caller, board, &known, wait, &state.drain)
@@ -190,10 +190,11 @@ async fn search(
     let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let seat = state
-        .search_gate
-        .enter(client)
-        .ok_or(ApiError::TooMany { retry_after_s: 1 })?;
+    let seat = state.search_gate.enter(client).ok_or(ApiError::TooMany {
+        what: "searches by one address at a time",
+        setting: "limits.searches_per_client_max",
+        retry_after_s: 1,
+    })?;
     let lane = Arc::clone(&state.search_lane).acquire_owned();
     let Ok(Ok(lane)) = timeout(SEARCH_WAIT, lane).await else {
         return Err(ApiError::SearchesBusy);
@@ -219,21 +220,35 @@ async fn search(
 }
 
 /// The live list, or 304 if the client has it, or, from another node, a later one.
-pub fn list(request: &HttpRequest, reading: &BoardView) -> HttpResponse {
-    if conditional::has(request, reading.snapshot.cursor()) {
-        return conditional::tagged(StatusCode::NOT_MODIFIED, reading).finish();
-    }
-    let mut response = conditional::tagged(StatusCode::OK, reading);
-    response
-        .content_type("application/json")
-        .insert_header((header::VARY, "Accept, Accept-Encoding"));
-    if accept::asks_for_gzip(request) {
+///
+/// # Errors
+/// 412, if it is not the list that the client demands.
+pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
+    let cursor = reading.snapshot.cursor();
+    let is_packed = accept::asks_for_gzip(request);
+    let is_known = conditional::has(request, cursor)?;
+    let mut response = conditional::tagged(
+        if is_known {
+            StatusCode::NOT_MODIFIED
+        } else {
+            StatusCode::OK
+        },
+        reading,
+    );
+    response.insert_header((header::VARY, "Accept, Accept-Encoding"));
+    if is_packed {
         // Other bytes than those of the tag without `W/`, though they come to the same.
-        let weak = format!("W/{}", conditional::etag(reading.snapshot.cursor()));
+        response.insert_header((header::ETAG, format!("W/{}", conditional::etag(cursor))));
+    }
+    if is_known {
+        return Ok(response.finish());
+    }
+    response.content_type("application/json");
+    Ok(if is_packed {
         response
             .insert_header((header::CONTENT_ENCODING, "gzip"))
-            .insert_header((header::ETAG, weak));
-        return response.body(render::rest::live_list_in_gzip(&reading.snapshot));
-    }
-    response.body(render::rest::live_list(&reading.snapshot))
+            .body(render::rest::live_list_in_gzip(&reading.snapshot))
+    } else {
+        response.body(render::rest::live_list(&reading.snapshot))
+    })
 }

@@ -40,6 +40,8 @@ use crate::{
         (status = 200, body = TopicView<'_>, description = "The topic, archived or not",
             headers(("ETag" = String, description = "Its place in history"))),
         (status = 304, description = "Nothing is newer"),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "It is not at the `ETag` in `If-Match`"),
         RefusalResponses,
     ),
     security((), ("token" = [])),
@@ -54,7 +56,7 @@ pub async fn get_topic(
     state.count_read(&request)?;
     let topic = state.bulletin.topic(&caller, board, id).await?;
     let tag = conditional::topic_tag(&state, &topic);
-    let fresh = conditional::has_tag(&request, &tag);
+    let fresh = conditional::has_tag(&request, &tag)?;
     let mut response = if fresh {
         HttpResponse::NotModified()
     } else {
@@ -108,10 +110,10 @@ pub async fn patch_topic(
     let edit = body::json_object::<Edit>(&request, payload, &state)
         .await?
         .check()?;
-    let expected = conditional::expected_revision(&request, &state)?;
+    let condition = conditional::demanded(&request, &state)?;
     let topic = state
         .bulletin
-        .update_topic(&administrator, id, edit, expected)
+        .update_topic(&administrator, id, edit, condition)
         .await?;
     Ok(one(&state, &topic))
 }
@@ -146,10 +148,10 @@ pub async fn delete_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let expected = conditional::expected_revision(&request, &state)?;
+    let condition = conditional::demanded(&request, &state)?;
     state
         .bulletin
-        .delete_topic(&administrator, id, expected)
+        .delete_topic(&administrator, id, condition)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -221,6 +223,8 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
         (status = 201, body = TopicView<'_>, description = "Posted",
             headers(("Location" = String, description = "Its address"),
                 ("ETag" = String, description = "Its place in history"))),
+        (status = 410, body = Problem, content_type = "application/problem+json",
+            description = "The topic that this key led to was deleted since (`topic_gone`)"),
         RefusalResponses, Forbidden, BadBody,
     ),
     security((), ("token" = [])),

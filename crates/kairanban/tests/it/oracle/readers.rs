@@ -17,8 +17,8 @@ use super::{
 use crate::sse;
 
 /// A way to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReaderKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ReaderKind {
     Tutorial,
     List,
     Patch,
@@ -54,6 +54,15 @@ const KINDS: [ReaderKind; 14] = [
     ReaderKind::ClientOfMany,
 ];
 
+/// The kinds that are sent what they missed as a patch.
+pub(super) const SENT_PATCHES: [ReaderKind; 5] = [
+    ReaderKind::Patch,
+    ReaderKind::Gzip,
+    ReaderKind::Ndjson,
+    ReaderKind::Many,
+    ReaderKind::Socket,
+];
+
 /// Starts `count` readers, of all kinds in turn.
 pub(super) fn start(run: &Arc<Run>, count: u64) -> Vec<JoinHandle<()>> {
     (0..count)
@@ -74,6 +83,7 @@ fn read(run: &Run, n: u64, kind: ReaderKind) {
         run,
         kind,
         view: View::default(),
+        returned: false,
         random: fastrand::Rng::with_seed(run.seed ^ n << 20),
     };
     // Of all its streams together, from the first one that begins when all has been written.
@@ -106,6 +116,8 @@ struct OracleReader<'a> {
     run: &'a Run,
     kind: ReaderKind,
     view: View,
+    /// It opened a stream with a cursor, and nothing has come yet.
+    returned: bool,
     random: fastrand::Rng,
 }
 
@@ -120,6 +132,7 @@ impl OracleReader<'_> {
         let Ok(cut) = Cut::connect(self.run.any_address(&mut self.random), cut) else {
             return Ok(());
         };
+        self.returned = self.view.cursor.is_some();
         if self.kind == ReaderKind::Socket {
             return self.read_socket(cut, end);
         }
@@ -250,6 +263,11 @@ impl OracleReader<'_> {
     }
 
     fn take(&mut self, event: &DialectEvent) -> Result<(), String> {
+        let is_first = std::mem::take(&mut self.returned);
+        if is_first && event.name == "patch" {
+            let mut resumed = self.run.resumed.lock().expect("a lock");
+            *resumed.entry(self.kind).or_default() += 1;
+        }
         let completed = match self.kind {
             ReaderKind::Tutorial | ReaderKind::List | ReaderKind::LongPoll => {
                 self.view.take_list(event)

@@ -12,6 +12,10 @@ use crate::node::{Database, Node};
 
 /// A connection from an address of the test's choice, and the beginning of what is said on it.
 fn connect_from(source: &str, node: &Node) -> (TcpStream, String) {
+    ask_from(source, node, "/b/main")
+}
+
+fn ask_from(source: &str, node: &Node, path: &str) -> (TcpStream, String) {
     let source: IpAddr = source.parse().expect("an address");
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
@@ -23,7 +27,7 @@ fn connect_from(source: &str, node: &Node) -> (TcpStream, String) {
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("set");
     // It may have been refused already.
-    let _ = connection.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let _ = write!(connection, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut room = [0; 4_096];
     let count = connection.read(&mut room).unwrap_or(0);
     (
@@ -52,6 +56,8 @@ fn a_client_has_so_many_connections_and_no_more() {
         refused.starts_with("HTTP/1.1 429") && refused.contains("too many open connections"),
         "{refused:?}"
     );
+    let (_, probe) = ask_from("127.0.0.1", &node, "/livez");
+    assert!(probe.starts_with("HTTP/1.1 200"), "a probe: {probe:?}");
     assert!(
         connect_from("127.0.0.2", &node)
             .1

@@ -11,14 +11,14 @@ use crate::{
     wire,
 };
 
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const FINAL: u8 = 0x80;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const FINAL: u8 = 0x80;
 
 /// A frame with a mask of zeros, which leaves the content as it is.
-fn frame(first: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, content: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u16::try_from(content.len()) {
         Ok(short) if short < 126 => frame.push(0x80 | short.to_be_bytes()[1]),
@@ -36,11 +36,20 @@ fn frame(first: u8, content: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub(super) fn handshake(node: &Node) -> BufReader<TcpStream> {
+pub(crate) fn handshake(node: &Node) -> BufReader<TcpStream> {
     handshake_at(node, "/b/main/ws")
 }
 
 fn handshake_at(node: &Node, path: &str) -> BufReader<TcpStream> {
+    handshake_from(node, path, &[])
+}
+
+/// Opens a socket by a request with more headers.
+pub(crate) fn handshake_from(
+    node: &Node,
+    path: &str,
+    more: &[(&str, &str)],
+) -> BufReader<TcpStream> {
     let mut connection = wire::connect(node.address);
     let headers = [
         ("Connection", "Upgrade"),
@@ -49,7 +58,7 @@ fn handshake_at(node: &Node, path: &str) -> BufReader<TcpStream> {
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
     connection
-        .write_all(&wire::message("GET", path, &headers, b""))
+        .write_all(&wire::message("GET", path, &[&headers, more].concat(), b""))
         .expect("sent");
     let mut input = BufReader::new(connection);
     assert_eq!(wire::read_head(&mut input).0, 101);

@@ -21,7 +21,7 @@ struct Step<'a> {
 fn walks(text: &str) -> Vec<Vec<Step<'_>>> {
     let mut walks = Vec::new();
     for line in text.lines() {
-        if line.starts_with("| step |") {
+        if line.starts_with("| row |") {
             walks.push(Vec::new());
         }
         let cells: Vec<_> = line.split('|').map(|cell| cell.trim()).collect();
@@ -103,7 +103,7 @@ fn the_walks_of_the_architecture_lead_where_they_say() {
 
 #[test]
 fn a_step_that_is_missing_or_not_reached_is_found() {
-    let table = "| step | file | function | from step, by |\n|---|---|---|---|\n\
+    let table = "| row | file | function | called from row, with |\n|---|---|---|---|\n\
                  | 1 | `a.rs` | `one` |  |\n\
                  | 2 | `b.rs` | `two` | 1: `two(` |\n\
                  | 3 | `b.rs` | `two` | 2: `one(` |\n\

@@ -1,0 +1,53 @@
+//! What is answered on a connection for which there is no room: probes. All else is refused, and the connection ends.
+
+use actix_web::{
+    Error, ResponseError as _,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::ConnectionType,
+    middleware::Next,
+};
+
+use crate::{error::ApiError, http::stream, limits::NoRoom, net::place::ConnectionPlace};
+
+/// The addresses of probes. They are asked for by address, or by programs beside the server, which know no name of it.
+pub const PROBES: [&str; 4] = ["/livez", "/readyz", "/version", "/metrics"];
+
+/// Refuses all but probes where there is no room. Streams refuse themselves, by a success that ends at once.
+///
+/// # Errors
+/// Those of the services within.
+pub async fn probes_only(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let place = request.conn_data::<ConnectionPlace>();
+    let Some(reason) = place.and_then(ConnectionPlace::probes_only) else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    let is_admitted = PROBES.contains(&request.path()) || is_stream(&request);
+    let mut response = if is_admitted {
+        next.call(request).await?.map_into_left_body()
+    } else {
+        request
+            .into_response(refusal(reason).error_response())
+            .map_into_right_body()
+    };
+    let head = response.response_mut().head_mut();
+    head.set_connection_type(ConnectionType::Close);
+    Ok(response)
+}
+
+fn is_stream(request: &ServiceRequest) -> bool {
+    request
+        .match_pattern()
+        .is_some_and(|pattern| stream::ADDRESSES.contains(&pattern.as_str()))
+}
+
+/// Returns what a request without room is answered with.
+pub fn refusal(reason: NoRoom) -> ApiError {
+    match reason {
+        NoRoom::InAll => ApiError::NoRoom,
+        NoRoom::ForClient => ApiError::TooManyConnections,
+    }
+}

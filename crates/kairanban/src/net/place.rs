@@ -1,0 +1,167 @@
+//! The places for connections that carry no stream: how many there are, and which of them are kept for probes.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use crate::{
+    config::Limits,
+    forwarded,
+    limits::{ClientAddress, NoRoom, StreamGate, StreamPermit},
+};
+
+/// Counts open connections, in all and per client. Those that a stream has taken over count as streams instead.
+#[derive(Clone, Debug)]
+pub struct ConnectionGate {
+    open: StreamGate,
+    /// Beyond those, for probes from anywhere.
+    kept: StreamGate,
+    /// Beyond those, for probes from this machine.
+    kept_for_loopback: StreamGate,
+    /// A proxy's connections are those of all its clients.
+    trusted: Arc<[IpNet]>,
+}
+
+impl ConnectionGate {
+    /// Creates a gate without open connections.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let per_client_max = limits.connections_per_client_max.get();
+        let kept = limits.connections_kept / 2;
+        Self {
+            open: StreamGate::counting(limits, limits.connections_max.get(), per_client_max),
+            kept: StreamGate::counting(limits, kept, usize::MAX),
+            kept_for_loopback: StreamGate::counting(
+                limits,
+                limits.connections_kept - kept,
+                usize::MAX,
+            ),
+            trusted: limits.trusted_proxies.clone().into(),
+        }
+    }
+
+    /// Admits a connection.
+    ///
+    /// # Errors
+    /// If there is no room, not even for a probe.
+    pub fn enter(&self, peer: Option<IpAddr>) -> Result<ConnectionPlace, NoRoom> {
+        let client = peer
+            .filter(|peer| !forwarded::is_in(&self.trusted, *peer))
+            .map(ClientAddress::bucket);
+        let reason = match self.open.try_enter(client) {
+            Ok(permit) => return Ok(ConnectionPlace::new(permit, None)),
+            Err(reason) => reason,
+        };
+        let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+        let kept = match reason {
+            _ if is_loopback => self.kept_for_loopback.enter(None),
+            NoRoom::InAll => self.kept.enter(None),
+            // A client that has too many must not take what is kept for others.
+            NoRoom::ForClient => None,
+        };
+        kept.map(|permit| ConnectionPlace::new(permit, Some(reason)))
+            .ok_or(reason)
+    }
+}
+
+/// The place of one connection. A clone is another handle to the same.
+#[derive(Clone, Debug)]
+pub struct ConnectionPlace(Rc<PlaceState>);
+
+#[derive(Debug)]
+struct PlaceState {
+    permit: RefCell<Option<StreamPermit>>,
+    /// Whether the permit is one of a stream.
+    is_stream: Cell<bool>,
+    probes_only: Option<NoRoom>,
+}
+
+impl ConnectionPlace {
+    fn new(permit: StreamPermit, probes_only: Option<NoRoom>) -> Self {
+        Self(Rc::new(PlaceState {
+            permit: RefCell::new(Some(permit)),
+            is_stream: Cell::new(false),
+            probes_only,
+        }))
+    }
+
+    /// Returns why everything but a probe is refused on this connection, if it is.
+    #[must_use]
+    pub fn probes_only(&self) -> Option<NoRoom> {
+        self.0.probes_only
+    }
+
+    /// Exchanges the place for that of a stream, which the connection has from now on. Returns whether there is one.
+    pub fn become_stream(&self, enter: impl FnOnce() -> Option<StreamPermit>) -> bool {
+        if !self.0.is_stream.get()
+            && let Some(permit) = enter()
+        {
+            self.0.permit.replace(Some(permit));
+            self.0.is_stream.set(true);
+        }
+        self.0.is_stream.get()
+    }
+
+    /// Frees the place: the connection counts as a stream from now on, and ends with it.
+    pub fn leave(&self) {
+        self.0.permit.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    fn gate(settings: &[(&str, &str)]) -> ConnectionGate {
+        let environment = settings
+            .iter()
+            .map(|(name, value)| (format!("KAIRANBAN_LIMITS__{name}"), (*value).to_owned()));
+        let config = Config::load(&Overrides::default(), environment).expect("valid");
+        ConnectionGate::new(&config.limits)
+    }
+
+    fn enter(gate: &ConnectionGate, peer: &str) -> Result<ConnectionPlace, NoRoom> {
+        gate.enter(Some(peer.parse().expect("an address")))
+    }
+
+    #[test]
+    fn the_last_places_are_kept_for_probes_and_half_of_them_for_this_machine() {
+        let gate = gate(&[("CONNECTIONS_MAX", "3"), ("CONNECTIONS_KEPT", "4")]);
+        let mut open: Vec<_> = (1..=3)
+            .map(|n| enter(&gate, &format!("192.0.2.{n}")).expect("room"))
+            .collect();
+        assert!(open.iter().all(|place| place.probes_only().is_none()));
+        for n in 4..=5 {
+            open.push(enter(&gate, &format!("192.0.2.{n}")).expect("a kept place"));
+        }
+        assert_eq!(open[4].probes_only(), Some(NoRoom::InAll));
+        assert_eq!(enter(&gate, "192.0.2.6").err(), Some(NoRoom::InAll));
+        for peer in ["127.0.0.1", "::1"] {
+            open.push(enter(&gate, peer).expect("a kept place"));
+        }
+        assert_eq!(enter(&gate, "127.0.0.1").err(), Some(NoRoom::InAll));
+        open[0].leave();
+        let freed = enter(&gate, "192.0.2.6").expect("what became a stream has left");
+        assert!(freed.probes_only().is_none());
+        drop((open, freed));
+        assert!(enter(&gate, "192.0.2.6").is_ok_and(|place| place.probes_only().is_none()));
+    }
+
+    #[test]
+    fn a_client_with_too_many_gets_no_kept_place_unless_it_is_this_machine() {
+        let gate = gate(&[("CONNECTIONS_PER_CLIENT_MAX", "1")]);
+        let open: Vec<_> = ["192.0.2.1", "127.0.0.1"]
+            .map(|peer| enter(&gate, peer).expect("room"))
+            .into();
+        assert_eq!(enter(&gate, "192.0.2.1").err(), Some(NoRoom::ForClient));
+        let kept = enter(&gate, "127.0.0.1").expect("a kept place");
+        assert_eq!(kept.probes_only(), Some(NoRoom::ForClient));
+        drop(open);
+    }
+}

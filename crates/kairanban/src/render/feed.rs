@@ -1,0 +1,109 @@
+//! The feed of a board, in Atom.
+
+use chrono::{DateTime, Utc};
+use kairanban_core::{Snapshot, Topic};
+use minijinja::{Error, HtmlEscape, value::Serde};
+use serde::Serialize;
+
+use crate::{
+    encode::FEED_SLOT,
+    render::{
+        filled::{Filled, GAP},
+        page::{Pages, exact},
+    },
+};
+
+/// What the feed's template sees.
+#[derive(Serialize)]
+struct FeedContext<'a> {
+    /// Scheme and host of all addresses.
+    site: &'static str,
+    /// Makes the ids unique in the world.
+    epoch: &'a str,
+    board: &'a str,
+    updated_at: String,
+    topics: Vec<EntryInFeed>,
+}
+
+#[derive(Serialize)]
+struct EntryInFeed {
+    id: i64,
+    title: String,
+    comment: String,
+    author: String,
+    created_at: String,
+    updated_at: String,
+}
+
+/// Characters of a title, which is the beginning of the comment.
+const TITLE_CHARS: usize = 80;
+
+/// Leaves out the characters that XML cannot represent; other programs may have written them.
+fn xml_text(text: &str) -> String {
+    text.chars()
+        .filter(|c| {
+            matches!(c, '\t' | '\n' | ' '..='\u{D7FF}')
+                || matches!(c, '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+        })
+        .collect()
+}
+
+impl From<&Topic> for EntryInFeed {
+    fn from(topic: &Topic) -> Self {
+        let first_line = topic
+            .comment
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
+        Self {
+            id: topic.id.0,
+            title: xml_text(first_line).chars().take(TITLE_CHARS).collect(),
+            comment: xml_text(&topic.comment),
+            author: xml_text(&topic.author),
+            created_at: exact(&topic.created_at),
+            updated_at: exact(&changed_at(topic)),
+        }
+    }
+}
+
+/// What a reader of the feed saw change: an edit, not that some program wrote the row again.
+fn changed_at(topic: &Topic) -> DateTime<Utc> {
+    topic.edited_at.unwrap_or(topic.created_at)
+}
+
+impl Pages {
+    /// Renders a board as an Atom feed, the newest first; once, but for the address of the site, which may be as each client
+    /// wrote it.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<Filled, Error> {
+        let feed = snapshot.wire_cache().get_or_try_encode(FEED_SLOT, || {
+            self.feed_of_any_site(snapshot).map(Into::into)
+        })?;
+        Ok(Filled::new(feed, HtmlEscape(site).to_string()))
+    }
+
+    fn feed_of_any_site(&self, snapshot: &Snapshot) -> Result<String, Error> {
+        let newest = snapshot
+            .topics()
+            .iter()
+            .map(|topic| changed_at(topic))
+            .max()
+            .unwrap_or(DateTime::UNIX_EPOCH);
+        self.templates
+            .get_template("feed.xml")?
+            .render(Serde(FeedContext {
+                site: GAP,
+                epoch: &snapshot.cursor().epoch.to_string(),
+                board: snapshot.board().as_str(),
+                updated_at: exact(&newest),
+                topics: snapshot
+                    .topics()
+                    .iter()
+                    .rev()
+                    .map(|topic| EntryInFeed::from(topic.as_ref()))
+                    .collect(),
+            }))
+    }
+}

@@ -1,0 +1,2 @@
+DROP INDEX tickets_token;
+ALTER TABLE tickets DROP COLUMN client;

@@ -1,0 +1,2 @@
+-- SQLite has no stamp at COMMIT: nothing to do.
+SELECT 1;
