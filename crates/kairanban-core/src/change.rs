@@ -34,6 +34,15 @@ impl ChangeKind {
         Self::Board,
     ];
 
+    /// Returns the kind with this word in the database; one that is not known is [`Unknown`](Self::Unknown).
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        let mut kinds = Self::OF_BOARDS.into_iter().chain([Self::Token]);
+        kinds
+            .find(|kind| kind.as_str() == word)
+            .unwrap_or(Self::Unknown)
+    }
+
     /// Returns the word for it in JSON and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

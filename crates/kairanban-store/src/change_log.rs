@@ -8,7 +8,8 @@ use diesel::{
     sql_types::{Binary, Bool, Nullable},
 };
 use kairanban_core::{
-    BoardId, BoardInfo, BoardName, Change, LogEntry, LogPosition, LogRow, Revision, TopicId,
+    BoardId, BoardInfo, BoardName, Change, ChangeKind, LogEntry, LogPosition, LogRow, Revision,
+    TopicId,
 };
 
 pub(crate) use self::retention::{archive, head_before, is_overfull, prune};
@@ -18,7 +19,7 @@ use crate::{
     history, identity,
     lenient::LossyText,
     repository,
-    rows::{ChangeRow, StandingColumns, TopicColumns, kind, standing_columns, topic_columns},
+    rows::{ChangeRow, StandingColumns, TopicColumns, standing_columns, topic_columns},
     schema::{boards, changes, topics},
     sql::{AtOrAfter, Piece, REVISION_MAX, number, revision, row_limit},
 };
@@ -108,7 +109,7 @@ pub(crate) fn page(
             Ok(LogEntry {
                 place,
                 revision: revision(at)?,
-                kind: kind(&text.0),
+                kind: ChangeKind::of_word(&text.0),
                 topic_id: topic.map(TopicId),
             })
         })

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// No board has this name.
-    #[error("there is no board {0}")]
+    #[error("no board is named {0}")]
     NoSuchBoard(BoardName),
     /// A board has this name already.
     #[error("a board named {0} exists already; choose another name")]
@@ -33,8 +33,8 @@ pub enum StoreError {
     /// The topic is at another revision than the writer thinks.
     #[error("topic {} was changed meanwhile", .0.0)]
     Changed(TopicId),
-    /// Posting on the board takes a token that allows it.
-    #[error("posting on this board takes a token that allows it")]
+    /// Posting on the board requires a token that allows it.
+    #[error("posting on this board requires a token that allows it")]
     PostingTakesToken {
         /// Whether there was one, that does not.
         shown: bool,

@@ -169,7 +169,7 @@ impl ChangeRow {
     pub(crate) fn into_change(self) -> Result<Change, StoreError> {
         Ok(Change {
             revision: revision(self.revision)?,
-            kind: kind(&self.kind.0),
+            kind: ChangeKind::of_word(&self.kind.0),
             board_id: kairanban_core::BoardId(self.board_id.0),
             names_board: self
                 .board
@@ -179,18 +179,6 @@ impl ChangeRow {
             topic_id: self.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
         })
-    }
-}
-
-pub(crate) fn kind(text: &str) -> ChangeKind {
-    match text {
-        "set" => ChangeKind::Set,
-        "delete" => ChangeKind::Delete,
-        "archive" => ChangeKind::Archive,
-        "clear" => ChangeKind::Clear,
-        "board" => ChangeKind::Board,
-        "token" => ChangeKind::Token,
-        _ => ChangeKind::Unknown,
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn create(
     created.ok_or_else(|| StoreError::Refused(Refusal::default()))
 }
 
-/// The tokens that some people show, each in its place, if they are ours, good or not; and the keys of those whose use is
+/// Finds tokens by their secrets, in the order of these; expired and revoked ones, too; and the keys of those whose use is
 /// worth noting: to the minute, or each request would be a write.
 ///
 /// They are looked up by their digests, so the time that takes reveals nothing about them.

@@ -1,6 +1,6 @@
 //! Who asks, and what they may do.
 //!
-//! Every read of the bulletin takes a [`Caller`]; what only an administrator may do takes the proof
+//! Every read of a board takes a [`Caller`]; what only an administrator may do takes the proof
 //! of one, and only this file can make it: a handler that forgets to ask does not compile, and
 //! one that asked for another board changes that one.
 
@@ -133,7 +133,7 @@ impl Caller {
         })
     }
 
-    /// Whatever the caller may do now is not news any more.
+    /// Marks the caller's permissions as seen.
     pub fn look(&mut self) {
         if let Some(grant) = &mut self.0 {
             grant.token.mark_unchanged();

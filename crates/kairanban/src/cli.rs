@@ -20,7 +20,7 @@ use crate::{
 use board::{Post, Tail};
 use token::TokenCommand;
 
-/// A live bulletin board server: a write commits, then every open stream hears of it.
+/// A live bulletin board server: every committed write appears on every open stream.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Without a command the board is served.")]
 pub struct Cli {

@@ -25,7 +25,7 @@ pub enum ApiError {
     #[error("{0}")]
     Gone(&'static str),
     /// The address is right, the method is not.
-    #[error("this address answers {allow} only")]
+    #[error("this address supports only {allow}")]
     MethodNotAllowed {
         /// The methods that it answers.
         allow: &'static str,
@@ -36,9 +36,9 @@ pub enum ApiError {
          format=ndjson"
     )]
     NotAcceptable,
-    /// It takes a token, and there is no good one.
+    /// A token is required, and the request has no valid one.
     #[error(
-        "this takes a token: send Authorization: Bearer with one that `kairanban token create` made"
+        "a token is required: send Authorization: Bearer with one that `kairanban token create` made"
     )]
     Unauthorized,
     /// The token is good, but not for this.
@@ -146,7 +146,7 @@ pub enum ApiError {
         cause: String,
     },
     /// A fault of the server.
-    #[error("the server made a mistake; its log says which")]
+    #[error("internal server error; the server's log has the cause")]
     Internal {
         /// The cause, for the log.
         cause: String,
@@ -168,7 +168,7 @@ pub struct Problem {
     pub title: &'static str,
     /// The status.
     pub status: u16,
-    /// What programs go by.
+    /// The stable code of the error, for programs.
     pub code: &'static str,
     /// What is wrong, in English.
     pub detail: String,
@@ -185,7 +185,7 @@ pub struct Problem {
 pub struct FieldProblem {
     /// Its name.
     pub field: &'static str,
-    /// What programs go by.
+    /// The stable code of the error, for programs.
     pub code: &'static str,
     /// What is wrong with it, in English.
     pub detail: String,

@@ -1,4 +1,4 @@
-//! HTTP: one file per kind of address. Handlers read the request, ask the bulletin, and write the
+//! HTTP: one file per kind of address. Handlers read the request, ask the board service, and write the
 //! answer; what is true of all answers is in [`present`] and [`headers`].
 
 pub mod accept;
@@ -27,5 +27,5 @@ use crate::error::ApiError;
 /// The board that an address names. What is no name names no board.
 fn board_name(text: &str) -> Result<BoardName, ApiError> {
     text.parse()
-        .map_err(|_| ApiError::NotFound(format!("there is no board {text:?}")))
+        .map_err(|_| ApiError::NotFound(format!("no board is named {text:?}")))
 }

@@ -33,7 +33,7 @@ pub struct AppState(Arc<AppStateInner>);
 #[derive(Debug)]
 pub struct AppStateInner {
     /// Reads and writes boards.
-    pub bulletin: BoardService,
+    pub boards: BoardService,
     /// The board at `/`.
     pub default_board: BoardName,
     /// Renders the pages, from templates.
@@ -91,7 +91,7 @@ impl AppState {
     pub fn new(
         config: &Config,
         default_board: BoardName,
-        bulletin: BoardService,
+        boards: BoardService,
         quotas: &Quotas,
         fragments: Fragments,
         wheel: TimerWheel,
@@ -103,14 +103,14 @@ impl AppState {
             StreamTiming::new(&config.stream),
         );
         let stream_deps = StreamDeps {
-            following: bulletin.following().clone(),
+            following: boards.following().clone(),
             drain: drain.clone(),
             gate: gate.clone(),
             timing,
             wheel,
         };
         Ok(Self(Arc::new(AppStateInner {
-            bulletin,
+            boards,
             default_board,
             pages: Pages::new()?,
             fragments: Arc::new(fragments),
@@ -163,7 +163,7 @@ impl AppState {
     ) -> Result<(), ApiError> {
         let mut unloaded = boards
             .into_iter()
-            .filter(|board| !self.bulletin.is_at_hand(caller, board));
+            .filter(|board| !self.boards.is_at_hand(caller, board));
         unloaded.try_for_each(|_| self.count_read(request))
     }
 }

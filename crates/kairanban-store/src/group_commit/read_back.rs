@@ -1,7 +1,7 @@
 //! Reads back what a group wrote, once its revision is drawn.
 
 use diesel::prelude::*;
-use kairanban_core::{Revision, TopicId};
+use kairanban_core::{ChangeKind, Revision, TopicId};
 
 use super::RunResult;
 use crate::{
@@ -118,7 +118,7 @@ fn has_other_topics(
     let others = changes::table.filter(
         changes::revision
             .eq(number(revision))
-            .and(changes::kind.eq("set"))
+            .and(changes::kind.eq(ChangeKind::Set.as_str()))
             .and(changes::topic_id.ne(id.0)),
     );
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)

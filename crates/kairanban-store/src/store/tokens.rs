@@ -28,7 +28,7 @@ impl Store {
         }
     }
 
-    /// The tokens that some people show, each in its place, if they are ours, good or not. Notes that they were used.
+    /// Finds tokens by their secrets, in the order of these; expired and revoked ones, too. Notes that they were used.
     ///
     /// # Errors
     /// If the database is away.

@@ -11,7 +11,7 @@ use crate::exit::ExitError;
 /// The server and the token of a command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Remote {
-    /// The server's address; where this configuration would serve if it is not said
+    /// The server's address (default: the listen address of this configuration)
     #[arg(long, env = "KAIRANBAN_URL", value_name = "URL")]
     url: Option<String>,
     /// A token, if the board takes one

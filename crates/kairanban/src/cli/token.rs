@@ -17,7 +17,7 @@ use crate::exit::ExitError;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token and print it, this once
+    /// Create a token and print it, this once
     Create {
         /// What it allows: read, post or admin
         #[arg(long)]
@@ -34,7 +34,7 @@ pub(super) enum TokenCommand {
     },
     /// Print what is known of all tokens
     List,
-    /// End a token, by the number that `list` prints
+    /// Revoke a token, by the number that `list` prints
     Revoke {
         /// The number of the token
         id: i64,
@@ -85,7 +85,7 @@ fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExitErr
         .map_err(|fault| ExitError::Failed(format!("--days {days}: the end {}", fault.reason)))
 }
 
-/// Makes a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
+/// Creates a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
 fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     if is_null_device(&io::stdout()) {
         return Err(ExitError::Failed(

@@ -148,8 +148,8 @@ impl Follower {
             Err(LoadError::Store(error)) => {
                 // Before its readers are notified: one that asks `/readyz` then finds the board named.
                 if self.stale_boards.add(board, Instant::now()) {
-                    tracing::warn!(%error, %board, "the board cannot be read; its readers hear \
-                        that it is stale, and it is tried again");
+                    tracing::warn!(%error, %board, "the board cannot be read; its readers were \
+                        sent `stale`, and it is tried again");
                 }
                 self.deps.hub.become_stale(board, Utc::now(), revision);
             }

@@ -17,7 +17,7 @@ use crate::{
 /// 401 with a token that is not good, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
     let found = match bearer(request) {
-        Ok(secret) => state.bulletin.authenticator().caller(secret).await,
+        Ok(secret) => state.boards.authenticator().caller(secret).await,
         Err(denied) => Err(denied),
     };
     let caller = found.map_err(|denied| refusal(denied, request, state))?;
@@ -44,7 +44,7 @@ pub async fn of_stream(
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let client = client.map(|client| client.to_string()).unwrap_or_default();
     let found = state
-        .bulletin
+        .boards
         .authenticator()
         .caller_with_ticket(ticket, board, &client, state.tickets)
         .await;
@@ -87,7 +87,7 @@ pub async fn create_ticket(
     board: BoardName,
 ) -> Result<Secret, ApiError> {
     let made = state
-        .bulletin
+        .boards
         .authenticator()
         .create_ticket(caller, board, state.tickets, state.tickets_per_token_max)
         .await;

@@ -70,7 +70,7 @@ async fn post(
         checked => checked?,
     };
     let topic = state
-        .bulletin
+        .boards
         .create_topic(&caller, board.clone(), topic, key)
         .await?;
     if wants_page {
@@ -90,7 +90,7 @@ async fn refused(
     draft: &Draft,
     faults: &[kairanban_core::Invalid],
 ) -> Result<HttpResponse, ApiError> {
-    let reading = state.bulletin.read(caller, board).await?;
+    let reading = state.boards.read(caller, board).await?;
     pages::page(
         request,
         state,

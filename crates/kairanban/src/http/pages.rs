@@ -52,7 +52,7 @@ pub async fn get_feed(
     let caller = caller::of(&request, &state).await?;
     let board = board_name(&board)?;
     state.count_unloaded(&request, &caller, [&board])?;
-    let reading = state.bulletin.read(&caller, &board).await?;
+    let reading = state.boards.read(&caller, &board).await?;
     if conditional::has(&request, reading.snapshot.cursor())? {
         return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
     }
@@ -71,7 +71,7 @@ async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(request, state).await?;
     state.count_unloaded(request, &caller, [board])?;
-    let reading = state.bulletin.read(&caller, board).await?;
+    let reading = state.boards.read(&caller, board).await?;
     match Form::of_page(request) {
         Form::Json => topic_list::list(request, &reading),
         Form::Text => Ok(text(&reading)),

@@ -30,7 +30,7 @@ fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
 }
 
 /// JSON for administrators, or with a secret in it: no cache keeps it.
-fn unkept_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
+fn no_store_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
     response
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))

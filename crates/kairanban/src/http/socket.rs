@@ -33,7 +33,7 @@ use crate::{
     stream::{BoardStream, Listener},
 };
 
-/// Silent dispatchers of pings after which a client counts as gone.
+/// Rounds of pings without an answer after which a client counts as gone.
 const SILENT_ROUNDS: u32 = 2;
 
 /// What a client asks for.
@@ -304,7 +304,7 @@ impl PostHandler {
             .map_err(no_key)?;
         Ok(self
             .state
-            .bulletin
+            .boards
             .create_topic(&self.caller, self.board, draft.check()?, key)
             .await?)
     }

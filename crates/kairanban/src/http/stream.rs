@@ -90,7 +90,7 @@ pub async fn get_many_stream(
         caller::of(&request, &state),
         async |caller, may_read| {
             state
-                .bulletin
+                .boards
                 .watch_many(caller, &boards, start, may_read)
                 .await
         },
@@ -145,7 +145,7 @@ pub(super) async fn admit_to_board(
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
     let boards = std::slice::from_ref(board);
     admit(request, state, boards, caller, async |caller, may_read| {
-        state.bulletin.watch(caller, board, start, may_read).await
+        state.boards.watch(caller, board, start, may_read).await
     })
     .await
 }
@@ -198,7 +198,7 @@ async fn answer(
 
 /// The dispatchers of the worker that serves the request.
 pub(super) fn dispatchers(request: &HttpRequest) -> WorkerDispatchers {
-    // Without, a stream goes its own.
+    // Without them a stream waits on its own subscription.
     request.app_data().cloned().unwrap_or_default()
 }
 

@@ -126,7 +126,7 @@ impl StreamQuery {
         let visible_heartbeat = match self.heartbeat.as_deref() {
             None | Some("comment") => false,
             Some("event") => true,
-            Some(_) => return Err(bad("heartbeat", "the heartbeat is a comment or an event")),
+            Some(_) => return Err(bad("heartbeat", "heartbeat must be `comment` or `event`")),
         };
         Ok(Encoder::new(
             format,

@@ -33,7 +33,7 @@
 //!   ask for the socket has its request, so this does not happen while the socket is leaving.
 //! - **The client sends more requests behind this one**: they are dropped with actix's buffers. The
 //!   answer says `Connection: close`, so it owes them nothing.
-//! - **The takeover fails**: that is its own affair. The connection ends when it returns.
+//! - **The takeover fails**: it handles that itself. The connection ends when it returns.
 //!
 //! # What this relies on
 //!

@@ -228,6 +228,8 @@ fn a_drain_spreads_its_readers() {
     let settings = [
         ("LIMITS__STREAMS_PER_CLIENT_MAX", many.as_str()),
         ("LIMITS__STREAMS_MAX", &many),
+        // They come at once.
+        ("LIMITS__CONNECTIONS_MAX", &many),
     ];
     let mut node = Node::start_with(Database::sqlite(), &settings);
     let runtime = tokio::runtime::Builder::new_current_thread()

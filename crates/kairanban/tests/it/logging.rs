@@ -29,7 +29,9 @@ fn bad_logs() -> Vec<(&'static str, Stdio, Option<PipeReader>)> {
 /// Every line of every library is logged, so that each thread logs, and a pipe is full at once.
 fn talkative(database: Database, log: Stdio) -> Node {
     Node::start_as(database, &[("BOARD__TOPICS_MAX", "5")], |command| {
-        command.env("RUST_LOG", "trace").stderr(log);
+        command
+            .env("RUST_LOG", "trace,actix_http=trace")
+            .stderr(log);
     })
 }
 

@@ -135,7 +135,10 @@ fn the_text_of_another_program_does_not_drive_the_terminal(database: Database) {
 fn post_says_why_it_was_refused(database: Database) {
     let node = Node::start(database);
     let (good, said) = post(&node, &["nowhere", "x"], "");
-    assert!(!good && said.contains("there is no board"), "{said}");
+    assert!(
+        !good && said.contains("no board is named nowhere"),
+        "{said}"
+    );
     let (good, said) = post(&node, &["main", " "], "");
     assert!(!good && said.contains("must not be empty"), "{said}");
 }

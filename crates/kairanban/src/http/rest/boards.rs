@@ -121,7 +121,7 @@ pub async fn get_boards(
     let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let boards = state.bulletin.boards(&caller, after, limit).await?;
+    let boards = state.boards.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
         link_next(
@@ -155,7 +155,7 @@ pub async fn get_board_info(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let board = state.bulletin.board(&caller, board_name(&board)?).await?;
+    let board = state.boards.board(&caller, board_name(&board)?).await?;
     Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
 }
 
@@ -207,7 +207,7 @@ pub async fn post_board_info(
         }
     };
     let board = state
-        .bulletin
+        .boards
         .create_board(&administrator, name, wanted)
         .await?;
     let location = format!("/api/v1/boards/{}", board.name);
@@ -244,7 +244,7 @@ pub async fn patch_board_info(
     let administrator = caller::board_administrator(&request, &state, board).await?;
     let BoardFields { title, read, post } = body::json_object(&request, payload, &state).await?;
     let edit = edit(title, read, post).map_err(ApiError::Invalid)?;
-    let board = state.bulletin.update_board(&administrator, edit).await?;
+    let board = state.boards.update_board(&administrator, edit).await?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .body(render::rest::board(&board)))
@@ -283,6 +283,6 @@ pub async fn delete_board_info(
             "the board at / stays; name another one in board.default first".to_owned(),
         ));
     }
-    state.bulletin.delete_board(&administrator, board).await?;
+    state.boards.delete_board(&administrator, board).await?;
     Ok(HttpResponse::NoContent().finish())
 }

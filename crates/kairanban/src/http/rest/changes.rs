@@ -86,9 +86,9 @@ pub async fn get_changes(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let start = query.start()?;
     // Before the log is read: if history begins again meanwhile, the link must not be of the new one.
-    let epoch = state.bulletin.following().epoch();
+    let epoch = state.boards.following().epoch();
     let read = state
-        .bulletin
+        .boards
         .log(&caller, board, &start, query.place, limit)
         .await?;
     let entries = read.map_err(|reason| {

@@ -39,7 +39,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 #[openapi(
     info(
         title = "kairanban",
-        description = "A live bulletin board. A write commits, then every open stream hears of it. \
+        description = "A live bulletin board. Every committed write appears on every open stream. \
             The streams themselves are at `/b/{board}/stream`."
     ),
     // The document's own address is where the interface is.

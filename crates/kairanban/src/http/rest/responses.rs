@@ -11,7 +11,7 @@ pub enum RefusalResponses {
     /// The request cannot be read; `path` says where.
     #[response(status = 400, content_type = "application/problem+json")]
     Unreadable(Problem),
-    /// It takes a token, or the one that is shown is not good.
+    /// A token is required, or the one that was sent is invalid.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
     /// There is no such thing, or the caller may not know of it.

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    bad_query, link_next, page_limit,
+    bad_query, link_next, no_store_json, page_limit,
     responses::{Forbidden, RefusalResponses},
-    unkept_json,
 };
 use crate::{
     error::ApiError,
@@ -61,7 +60,7 @@ pub async fn get_audit(
         return Err(bad_query("before", "before is the id of an entry"));
     }
     let entries = state
-        .bulletin
+        .boards
         .audit(&administrator, query.before, limit)
         .await?;
     let mut response = HttpResponse::Ok();
@@ -72,7 +71,7 @@ pub async fn get_audit(
             &format!("before={}&limit={limit}", last.id),
         );
     }
-    Ok(unkept_json(response, render::rest::audit(&entries)))
+    Ok(no_store_json(response, render::rest::audit(&entries)))
 }
 
 /// `GET /api/v1/stats`: this node, now.
@@ -93,17 +92,20 @@ pub async fn get_stats(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     caller::administrator(&request, &state).await?;
-    let following = state.bulletin.following();
+    let following = state.boards.following();
     let stats = Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started.elapsed().as_secs(),
         streams: state.gate.open(),
         streams_max: state.gate.max(),
-        database_reads: state.bulletin.database_reads(),
-        boards_in_memory: state.bulletin.boards_in_memory(),
+        database_reads: state.boards.database_reads(),
+        boards_in_memory: state.boards.boards_in_memory(),
         epoch: following.epoch().to_string(),
         revision: following.revision(),
         stale_since: following.stale_since(),
     };
-    Ok(unkept_json(HttpResponse::Ok(), render::rest::stats(&stats)))
+    Ok(no_store_json(
+        HttpResponse::Ok(),
+        render::rest::stats(&stats),
+    ))
 }

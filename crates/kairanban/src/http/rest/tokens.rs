@@ -12,9 +12,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, link_next, page_limit,
+    bad_query, link_next, no_store_json, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
-    unkept_json,
 };
 use crate::{
     error::ApiError,
@@ -124,7 +123,7 @@ pub async fn get_tokens(
     if after < 0 {
         return Err(bad_query("after", "after is the id of a token"));
     }
-    let tokens = state.bulletin.tokens(&administrator, after, limit).await?;
+    let tokens = state.boards.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
         link_next(
@@ -133,7 +132,7 @@ pub async fn get_tokens(
             &format!("after={}&limit={limit}", last.id),
         );
     }
-    Ok(unkept_json(response, render::rest::tokens(&tokens)))
+    Ok(no_store_json(response, render::rest::tokens(&tokens)))
 }
 
 /// `POST /api/v1/tokens`: makes one, and shows it this once.
@@ -144,7 +143,7 @@ pub async fn get_tokens(
     post,
     path = "/api/v1/tokens",
     tag = "tokens",
-    summary = "Make a token",
+    summary = "Create a token",
     request_body = TokenDraft,
     responses(
         (status = 201, body = NewTokenView<'_>, description = "Made, and shown this \
@@ -160,11 +159,11 @@ pub async fn post_token(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     let draft = body::json_object::<TokenDraft>(&request, payload, &state).await?;
-    let new = draft.check(state.bulletin.now(&administrator).await?)?;
-    let (token, secret) = state.bulletin.create_token(&administrator, new).await?;
+    let new = draft.check(state.boards.now(&administrator).await?)?;
+    let (token, secret) = state.boards.create_token(&administrator, new).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/v1/tokens/{}", token.id)));
-    Ok(unkept_json(
+    Ok(no_store_json(
         response,
         render::rest::new_token(&token, &secret),
     ))
@@ -191,8 +190,11 @@ pub async fn get_token(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let token = state.bulletin.token(&administrator, token_id(&id)?).await?;
-    Ok(unkept_json(HttpResponse::Ok(), render::rest::token(&token)))
+    let token = state.boards.token(&administrator, token_id(&id)?).await?;
+    Ok(no_store_json(
+        HttpResponse::Ok(),
+        render::rest::token(&token),
+    ))
 }
 
 /// `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
@@ -203,7 +205,7 @@ pub async fn get_token(
     delete,
     path = "/api/v1/tokens/{id}",
     tag = "tokens",
-    summary = "End a token",
+    summary = "Revoke a token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
     responses((status = 204, description = "Ended, and the streams that it let \
         in"), RefusalResponses, Forbidden),
@@ -216,7 +218,7 @@ pub async fn delete_token(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state
-        .bulletin
+        .boards
         .revoke_token(&administrator, token_id(&id)?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
@@ -247,7 +249,7 @@ pub async fn post_ticket(
         .parse::<BoardName>()
         .map_err(|fault| ApiError::Invalid(vec![fault]))?;
     let ticket = caller::create_ticket(&request, &state, &caller, board.clone()).await?;
-    Ok(unkept_json(
+    Ok(no_store_json(
         HttpResponse::Created(),
         render::rest::ticket(&ticket, &board, state.tickets),
     ))

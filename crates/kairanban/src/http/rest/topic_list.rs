@@ -85,7 +85,7 @@ pub async fn get_topics(
     }
     state.count_unloaded(&request, &caller, [&board])?;
     match query.wait {
-        None => list(&request, &state.bulletin.read(&caller, &board).await?),
+        None => list(&request, &state.boards.read(&caller, &board).await?),
         Some(wait) => {
             let wait = Duration::from_secs(wait);
             let news = wait_for_news(&request, &state, &mut caller, &board, wait).await?;
@@ -112,7 +112,7 @@ async fn wait_for_news(
         ));
     }
     let Some(known) = conditional::known_cursor(request) else {
-        return Ok(state.bulletin.read(caller, board).await?);
+        return Ok(state.boards.read(caller, board).await?);
     };
     // It holds a connection like a stream does, and the connection counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
@@ -123,7 +123,7 @@ async fn wait_for_news(
     let clock = request.conn_data::<RequestClock>();
     let _ends = clock.map(RequestClock::end_with_client);
     Ok(state
-        .bulletin
+        .boards
         .wait(caller, board, &known, wait, &state.drain)
         .await?)
 }
@@ -169,7 +169,7 @@ async fn page(
     if let Some(text) = query.q.as_deref().filter(|text| !text.is_empty()) {
         return search(request, state, caller, board, text, wanted).await;
     }
-    let topics = state.bulletin.page(caller, board, wanted).await?;
+    let topics = state.boards.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
         let next = format!("before={}&limit={limit}", last.id.0);
@@ -200,7 +200,7 @@ async fn search(
         return Err(ApiError::SearchesBusy);
     };
     let page = state
-        .bulletin
+        .boards
         .search(
             caller,
             board,

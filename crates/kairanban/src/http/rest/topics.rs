@@ -54,7 +54,7 @@ pub async fn get_topic(
     let (board, id) = named(&path)?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let topic = state.bulletin.topic(&caller, board, id).await?;
+    let topic = state.boards.topic(&caller, board, id).await?;
     let tag = conditional::topic_tag(&state, &topic);
     let fresh = conditional::has_tag(&request, &tag)?;
     let mut response = if fresh {
@@ -112,7 +112,7 @@ pub async fn patch_topic(
         .check()?;
     let condition = conditional::demanded(&request, &state)?;
     let topic = state
-        .bulletin
+        .boards
         .update_topic(&administrator, id, edit, condition)
         .await?;
     Ok(one(&state, &topic))
@@ -150,7 +150,7 @@ pub async fn delete_topic(
     let administrator = caller::board_administrator(&request, &state, board).await?;
     let condition = conditional::demanded(&request, &state)?;
     state
-        .bulletin
+        .boards
         .delete_topic(&administrator, id, condition)
         .await?;
     Ok(HttpResponse::NoContent().finish())
@@ -185,7 +185,7 @@ pub async fn restore_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let topic = state.bulletin.restore_topic(&administrator, id).await?;
+    let topic = state.boards.restore_topic(&administrator, id).await?;
     Ok(one(&state, &topic))
 }
 
@@ -242,7 +242,7 @@ pub async fn post_topic(
         .await?
         .check()?;
     let topic = state
-        .bulletin
+        .boards
         .create_topic(&caller, board.clone(), topic, key)
         .await?;
     Ok(created(&state, &board, &topic))

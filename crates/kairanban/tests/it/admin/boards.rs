@@ -118,6 +118,6 @@ fn a_token_for_one_board_changes_that_board_alone(database: Database) {
     assert_eq!(
         node.send_as("DELETE", LOST, &only_here, &[], "").status,
         403,
-        "that takes a token for all boards"
+        "that requires a token for all boards"
     );
 }

@@ -1,4 +1,4 @@
-//! Readers of every dialect, who are cut off and come back.
+//! Readers of every format, who are cut off and come back.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use super::{
     BOARDS, Run, SETTLE, Shown,
     followers::follow,
     link::{Cut, PiecewiseAnswer},
-    views::{DialectEvent, View},
+    views::{FormatEvent, View},
 };
 use crate::sse;
 
@@ -194,7 +194,7 @@ impl OracleReader<'_> {
         Ok(())
     }
 
-    fn event(&self, block: &str) -> Result<Option<DialectEvent>, String> {
+    fn event(&self, block: &str) -> Result<Option<FormatEvent>, String> {
         if self.kind == ReaderKind::Ndjson {
             return if block == "\n" {
                 Ok(None)
@@ -204,7 +204,7 @@ impl OracleReader<'_> {
         }
         let event = sse::parse(block);
         let says = !event.data.is_empty() || event.id.is_some();
-        Ok(says.then_some(DialectEvent {
+        Ok(says.then_some(FormatEvent {
             name: event.name,
             id: event.id,
             data: event.data,
@@ -250,7 +250,7 @@ impl OracleReader<'_> {
                     .ok_or("no tag")?;
                 let id = Some(tag.trim().trim_matches('"').to_owned());
                 match answer.body() {
-                    Some(data) => self.take(&DialectEvent {
+                    Some(data) => self.take(&FormatEvent {
                         name: String::new(),
                         id,
                         data,
@@ -262,7 +262,7 @@ impl OracleReader<'_> {
         }
     }
 
-    fn take(&mut self, event: &DialectEvent) -> Result<(), String> {
+    fn take(&mut self, event: &FormatEvent) -> Result<(), String> {
         let is_first = std::mem::take(&mut self.returned);
         if is_first && event.name == "patch" {
             let mut resumed = self.run.resumed.lock().expect("a lock");
@@ -320,7 +320,7 @@ impl OracleReader<'_> {
 }
 
 /// A line of `ndjson`.
-fn line(text: &str) -> Result<DialectEvent, String> {
+fn line(text: &str) -> Result<FormatEvent, String> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("{error}: {text:?}"))?;
     let id = value["id"].as_str().map(ToOwned::to_owned);
@@ -329,7 +329,7 @@ fn line(text: &str) -> Result<DialectEvent, String> {
     } else {
         id
     };
-    Ok(DialectEvent {
+    Ok(FormatEvent {
         name: value["event"].as_str().unwrap_or_default().to_owned(),
         id,
         data: value["data"].to_string(),

@@ -1,4 +1,4 @@
-//! What readers of each dialect hold, by the rules of `docs/PROTOCOL.md` and nothing else.
+//! What readers of each format hold, by the rules of `docs/PROTOCOL.md` and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::sse;
 
 /// What came, whatever it came in.
 #[derive(Debug)]
-pub(crate) struct DialectEvent {
+pub(crate) struct FormatEvent {
     pub(crate) name: String,
     pub(crate) id: Option<String>,
     pub(crate) data: String,
@@ -20,7 +20,7 @@ pub(crate) struct DialectEvent {
 pub(crate) struct HeldList {
     pub(crate) revision: u64,
     topics: BTreeMap<i64, u64>,
-    /// The ids in the order of the page, for dialects that say where a topic goes.
+    /// The ids in the order of the page, for formats that say where a topic goes.
     page: Vec<i64>,
     /// The epoch and the revision of the newest list that was complete.
     complete: (String, u64),
@@ -50,14 +50,14 @@ impl HeldList {
     }
 }
 
-/// What a reader of any dialect holds.
+/// What a reader of any format holds.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) cursor: Option<String>,
     pub(crate) lists: [HeldList; BOARDS.len()],
     /// Lists that came, but not yet the cursor that completes them.
     coming: Vec<(usize, u64, Shown)>,
-    /// Comments that came, for the dialect that has no list, and those that came since the last cursor.
+    /// Comments that came, for the format that has no list, and those that came since the last cursor.
     said: BTreeSet<String>,
     saying: Vec<String>,
 }
@@ -67,7 +67,7 @@ pub(crate) type Completed = (String, usize, u64, Shown);
 
 impl View {
     /// Takes an event of `snapshot`s and `patch`es.
-    pub(crate) fn take_state(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_state(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         self.keep(event);
         let data: Value = if event.data.is_empty() {
             Value::Null
@@ -107,7 +107,7 @@ impl View {
     }
 
     /// Completes the lists that came, if an event carries the cursor.
-    fn complete(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
+    fn complete(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         let Some((epoch, _)) = event.id.as_deref().and_then(|id| id.split_once('-')) else {
             return Ok(Vec::new());
         };
@@ -120,7 +120,7 @@ impl View {
     }
 
     /// Takes a whole list: `contents`, or the `topics` of REST.
-    pub(crate) fn take_list(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_list(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         self.keep(event);
         if !event.name.is_empty() {
             return Ok(Vec::new());
@@ -139,7 +139,7 @@ impl View {
         self.lists[0].page = ids.clone();
         self.coming
             .push((0, self.lists[0].revision, Shown::Ids(ids)));
-        self.complete(&DialectEvent {
+        self.complete(&FormatEvent {
             name: String::new(),
             id: self.cursor.clone(),
             data: String::new(),
@@ -147,10 +147,7 @@ impl View {
     }
 
     /// Takes fragments: for htmx, or for Turbo.
-    pub(crate) fn take_fragments(
-        &mut self,
-        event: &DialectEvent,
-    ) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_fragments(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         self.keep(event);
         let Some(id) = event.id.as_deref().filter(|id| !id.is_empty()) else {
             return Ok(Vec::new());
@@ -174,7 +171,7 @@ impl View {
 
     /// Takes a comment. None that was posted once may come twice; what came after the last cursor may, for a
     /// reader who was cut off in between.
-    pub(crate) fn take_comment(&mut self, event: &DialectEvent) -> Result<Vec<Completed>, String> {
+    pub(crate) fn take_comment(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         if event.name.is_empty() && event.data.starts_with('h') {
             self.saying.push(event.data.clone());
         }
@@ -199,7 +196,7 @@ impl View {
         self.coming.clear();
     }
 
-    fn keep(&mut self, event: &DialectEvent) {
+    fn keep(&mut self, event: &FormatEvent) {
         match event.id.as_deref() {
             // A reset: a snapshot follows, of whatever revision.
             Some("") => {

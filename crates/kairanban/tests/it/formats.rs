@@ -1,4 +1,4 @@
-//! One update in every dialect.
+//! One update in every format.
 
 mod ndjson;
 
@@ -10,12 +10,12 @@ use crate::{
 };
 
 crate::on_both!(
-    every_dialect_tells_of_the_same_change,
-    a_dialect_that_does_not_exist_is_refused,
+    every_format_tells_of_the_same_change,
+    a_format_that_does_not_exist_is_refused,
 );
 
-/// The streams of one board, one of each dialect.
-struct Dialects {
+/// The streams of one board, one of each format.
+struct StreamsOfEachFormat {
     list: Reader,
     patch: Reader,
     html: Reader,
@@ -23,7 +23,7 @@ struct Dialects {
     raw: Reader,
 }
 
-impl Dialects {
+impl StreamsOfEachFormat {
     fn open(node: &Node) -> Self {
         let [list, patch, html, turbo, raw] = ["list", "patch", "html", "turbo", "raw"]
             .map(|format| node.stream(&format!("/b/main/stream?format={format}")));
@@ -91,16 +91,16 @@ impl Dialects {
     }
 }
 
-fn every_dialect_tells_of_the_same_change(database: Database) {
+fn every_format_tells_of_the_same_change(database: Database) {
     let node = Node::start(database);
     let first = node.post("first");
-    let mut dialects = Dialects::open(&node);
-    dialects.begin_with_the_board(first);
+    let mut streams = StreamsOfEachFormat::open(&node);
+    streams.begin_with_the_board(first);
     let second = node.post("<b>two</b>\nlines");
-    let cursor = dialects.show_the_second_topic();
+    let cursor = streams.show_the_second_topic();
     node.database
         .sql(&format!("DELETE FROM topics WHERE id = {first};"));
-    dialects.show_that_a_topic_is_deleted(first);
+    streams.show_that_a_topic_is_deleted(first);
     // And from the cursor on, in each.
     for format in ["patch", "html", "turbo"] {
         let missed = node
@@ -118,7 +118,7 @@ fn every_dialect_tells_of_the_same_change(database: Database) {
     assert_eq!(earliest.data, "<b>two</b>lines");
 }
 
-fn a_dialect_that_does_not_exist_is_refused(database: Database) {
+fn a_format_that_does_not_exist_is_refused(database: Database) {
     let node = Node::start(database);
     for wrong in ["format=xml", "heartbeat=loud"] {
         assert_eq!(
