@@ -57,8 +57,8 @@ impl Kairanban {
             .env("KAIRANBAN_SERVER__LISTEN", address.to_string())
             .env("KAIRANBAN_SERVER__DATA_DIR", folder)
             // All readers come from here; the limits stay on.
-            .env("KAIRANBAN_LIMITS__STREAMS_MAX", "13000")
-            .env("KAIRANBAN_LIMITS__CONNECTIONS_MAX", "6000")
+            .env("KAIRANBAN_LIMITS__STREAMS_MAX", "16000")
+            .env("KAIRANBAN_LIMITS__CONNECTIONS_MAX", "3500")
             .env("KAIRANBAN_LIMITS__STREAMS_PER_CLIENT_MAX", "18000")
             .env("KAIRANBAN_LIMITS__CONNECTIONS_PER_CLIENT_MAX", "18000")
             .env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_PER_S", "1000000")

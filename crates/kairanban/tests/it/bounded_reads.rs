@@ -288,8 +288,8 @@ fn starts_that_are_read_from_the_database_count(database: Database) {
 
 fn a_reader_who_has_read_too_much_begins_with_the_list(database: Database) {
     let settings = [
-        // To load each board, and one more.
-        ("LIMITS__READS_PER_CLIENT_BURST", "13"),
+        // To load each board and the default one, and one more.
+        ("LIMITS__READS_PER_CLIENT_BURST", "14"),
         ("LIMITS__READS_PER_CLIENT_PER_S", "1"),
         ("STREAM__REPLAY_MAX", "2"),
     ];

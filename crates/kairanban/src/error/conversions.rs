@@ -1,0 +1,57 @@
+//! Turns errors of the parts below into what a client is answered.
+
+use kairanban_store::StoreError;
+
+use super::ApiError;
+use crate::service::WatchError;
+
+/// Keeps the store's sentence wherever the client may read it.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            StoreError::NoSuchBoard(_)
+            | StoreError::NoSuchTopic(_)
+            | StoreError::NoSuchToken(_) => Self::NotFound(sentence),
+            StoreError::TopicExists(_) | StoreError::BoardExists(_) => Self::Conflict(sentence),
+            StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
+            StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
+            StoreError::Closed => Self::Closed(sentence),
+            StoreError::KeyReused => Self::KeyReused(sentence),
+            StoreError::TopicGone(_) => Self::TopicGone(sentence),
+            StoreError::Changed(_) => Self::Changed,
+            StoreError::TooManyTickets { wait } => Self::TooMany {
+                what: "tickets of one token",
+                setting: "limits.tickets_per_token_max",
+                retry_after_s: wait.as_secs() + 1,
+            },
+            StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
+                Self::Unavailable { cause }
+            }
+            StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
+            // The request that holds the key may be written yet.
+            StoreError::KeyInUse => Self::Unavailable { cause: sentence },
+            StoreError::Fault(fault) => Self::NotWritten {
+                cause: fault.to_string(),
+            },
+            StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+        }
+    }
+}
+
+impl From<WatchError> for ApiError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::TooManyReads => Self::TOO_MANY_READS,
+            WatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<minijinja::Error> for ApiError {
+    fn from(error: minijinja::Error) -> Self {
+        Self::Internal {
+            cause: format!("{error:#}"),
+        }
+    }
+}
