@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{auth::Caller, blocking::query, follower::Wake};
 
+/// How often several boards are read again because a new epoch began between two of them.
+const EPOCH_TRIES: usize = 5;
+
 /// A reader's place on a board.
 #[derive(Debug)]
 pub struct Watch {
@@ -56,16 +59,21 @@ impl BoardService {
         may_read: MayRead<'_>,
     ) -> Result<(Cursor, Vec<Watch>), WatchError> {
         let start = self.catch_up(start, may_read).await?;
-        let from = Cursor {
-            epoch: self.deps.following.epoch(),
-            revision: self.deps.following.revision(),
-        };
-        let mut watches = Vec::with_capacity(boards.len());
-        for board in boards {
-            let subscription = self.deps.hub.subscribe(board);
-            watches.push(self.open(caller, subscription, &start, may_read).await?);
+        for _ in 0..EPOCH_TRIES {
+            let following = Cursor {
+                epoch: self.deps.following.epoch(),
+                revision: self.deps.following.revision(),
+            };
+            let mut watches = Vec::with_capacity(boards.len());
+            for board in boards {
+                let subscription = self.deps.hub.subscribe(board);
+                watches.push(self.open(caller, subscription, &start, may_read).await?);
+            }
+            if let Some(from) = common_cursor(following, &watches) {
+                return Ok((from, watches));
+            }
         }
-        Ok((from, watches))
+        Err(StoreError::Unavailable("a new epoch began while the boards were read".into()).into())
     }
 
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and turns a time that
@@ -163,4 +171,21 @@ impl BoardService {
         }
         Ok(())
     }
+}
+
+/// Returns the cursor up to which everything is published on all boards: `following`, which was so before they were read; or,
+/// if a new epoch has begun since, one of that. `None` if it began between two of them.
+fn common_cursor(following: Cursor, watches: &[Watch]) -> Option<Cursor> {
+    let cursors = || watches.iter().map(|watch| watch.snapshot.cursor());
+    let Some(first) = cursors().min_by_key(|cursor| cursor.revision) else {
+        return Some(following);
+    };
+    if cursors().any(|cursor| cursor.epoch != first.epoch) {
+        return None;
+    }
+    Some(if following.epoch == first.epoch {
+        following
+    } else {
+        first.clone()
+    })
 }
