@@ -190,8 +190,9 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Waits until the follower has begun and finished a poll from now on, for `at_most`; `ask` asks it to.
-    pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) {
+    /// Waits until the follower has begun and finished a poll from now on, for `at_most`; `ask` asks it to. Returns whether the
+    /// database answered it.
+    pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) -> bool {
         let mut position = self.position.clone();
         let before = position.borrow().polls;
         let two_polls = async {
@@ -203,11 +204,11 @@ impl FollowerStatus {
                     .await
                     .is_err()
                 {
-                    return;
+                    return false;
                 }
             }
+            self.stale_since.borrow().is_none()
         };
-        // In time or not, the caller goes by what is known now.
-        let _ = timeout(at_most, two_polls).await;
+        timeout(at_most, two_polls).await.unwrap_or(false)
     }
 }

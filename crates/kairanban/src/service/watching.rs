@@ -101,7 +101,11 @@ impl BoardService {
             if !may_read() {
                 return Err(WatchError::TooManyReads);
             }
-            following.wait_for_poll(Wake::hint, CATCH_UP).await;
+            // Without an answer it is not known: the reader keeps what it has, which is newer, and comes again.
+            if !following.wait_for_poll(Wake::hint, CATCH_UP).await {
+                let cause = "the database did not say whether it is as new as the reader's cursor";
+                return Err(StoreError::Unavailable(cause.to_owned()).into());
+            }
         }
         Ok(start)
     }

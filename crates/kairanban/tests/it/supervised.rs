@@ -134,6 +134,31 @@ fn a_follower_that_is_stuck_is_not_ready() {
     assert_eq!(node.get("/livez").status, 200);
 }
 
+/// Another node may have shown the reader more than this one knows of. While the log cannot be read, the reader is asked to come
+/// again, and is not sent a list that is older than its own.
+#[test]
+fn a_reader_who_has_seen_more_is_sent_nothing_older() {
+    let node = failing(
+        Database::sqlite(),
+        "follower-stuck=1",
+        &[("DATABASE__POLL_MS", "100")],
+    );
+    let list = node.get("/api/v1/boards/main/topics");
+    let tag = list.header("etag").expect("a tag").trim_matches('"');
+    let (epoch, revision) = tag.split_once('-').expect("a cursor");
+    let ahead = format!("{epoch}-{}", revision.parse::<u64>().expect("a number") + 2);
+    for path in [
+        "/b/main/stream?format=patch",
+        "/b/main/stream",
+        "/stream?board=main&format=patch",
+        "/topic_stream/",
+    ] {
+        let event = node.resume(path, &ahead).event();
+        assert_eq!(event.name, "bye", "{path}: {event:?}");
+        assert!(event.data.contains("unavailable"), "{path}: {event:?}");
+    }
+}
+
 /// A panic in one stream's code ends that stream, and not the news of all others.
 #[test]
 fn a_stream_that_fails_ends_alone() {
