@@ -46,7 +46,7 @@ pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscript
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
 pub use opening::{LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
-pub use patch::{Applied, Op, Patch, Update};
+pub use patch::{Op, Patch};
 pub use pattern::TextPattern;
 pub use permission::{Action, NotPermitted};
 pub use policy::{Policies, PostPolicy, ReadPolicy};
@@ -54,7 +54,7 @@ pub use reader::{Delivery, MultiBoardPosition, ReaderPosition, Staleness, Step};
 pub use replay_buffer::ReplayBuffer;
 pub use reset::ResetReason;
 pub use revision::Revision;
-pub use snapshot::Snapshot;
+pub use snapshot::{Applied, Snapshot, Update};
 pub use text::{SearchText, fold};
 pub use token::{Scope, Token, TokenName, expiry};
 pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};
