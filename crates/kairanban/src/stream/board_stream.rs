@@ -12,8 +12,7 @@ use kairanban_core::{Action, BoardEvent, Delivery, Lagged, Opening, ReaderPositi
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    event_loop::EventStream,
-    lifetime::StreamLifetime,
+    lifetime::{EventStream, StreamLifetime},
 };
 use crate::{
     auth::Caller,

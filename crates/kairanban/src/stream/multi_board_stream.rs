@@ -19,8 +19,7 @@ use kairanban_core::{
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    event_loop::EventStream,
-    lifetime::StreamLifetime,
+    lifetime::{EventStream, StreamLifetime},
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
