@@ -45,7 +45,9 @@ pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge}
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
-pub use opening::{LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};
+pub use opening::{
+    LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, merge_openings, plan_opening,
+};
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;
 pub use permission::{Action, NotPermitted};
