@@ -137,7 +137,7 @@ impl StreamLifetime {
     /// Ready when there is something to do besides events.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
-            self.reader.caller.look();
+            self.reader.caller.mark_seen();
             self.permission = PermissionWatch::of(&self.reader.caller);
             self.clock.token_ends_at = token_end(&self.reader.caller, self.deps.wheel.now());
             return Poll::Ready(Woken::PermissionWatch);
