@@ -19,7 +19,7 @@ use crate::{
     history, identity,
     lenient::LossyText,
     repository,
-    rows::{ChangeRow, StandingColumns, TopicColumns, standing_columns, topic_columns},
+    rows::{BoardInfoColumns, ChangeRow, TopicColumns, board_info_columns, topic_columns},
     schema::{boards, changes, topics},
     sql::{AtOrAfter, Piece, REVISION_MAX, number, revision, row_limit},
 };
@@ -51,8 +51,8 @@ pub enum ChangeBatch {
 pub struct ChangedBoard {
     /// The id of the board.
     pub id: BoardId,
-    /// How it stands now; `None` once it is gone, or if no address can hold its name.
-    pub standing: Option<BoardInfo>,
+    /// Its name and policies now; `None` once it is gone, or if no address can hold its name.
+    pub info: Option<BoardInfo>,
     /// The revision of its newest change.
     pub revision: Revision,
 }
@@ -122,7 +122,7 @@ pub(crate) type ChangeColumns = (
     changes::revision,
     changes::kind,
     changes::board_id,
-    StandingColumns,
+    BoardInfoColumns,
     changes::topic_id,
     TopicColumns,
     Piece<Nullable<Binary>>,
@@ -130,13 +130,13 @@ pub(crate) type ChangeColumns = (
 
 pub(crate) fn columns(connection: &AnyConnection) -> ChangeColumns {
     let at = Piece::new(connection.log_time_sql());
-    let (standing, topic) = (standing_columns(), topic_columns());
+    let (info, topic) = (board_info_columns(), topic_columns());
     (
         changes::id,
         changes::revision,
         changes::kind,
         changes::board_id,
-        standing,
+        info,
         changes::topic_id,
         topic,
         at,
@@ -223,13 +223,13 @@ pub(crate) fn boards_since(
     // A database takes a limited number of values in one statement.
     let now = ids
         .chunks(10_000)
-        .map(|ids| repository::standings(connection, ids))
+        .map(|ids| repository::board_infos(connection, ids))
         .collect::<Result<Vec<_>, _>>()?;
     let touched = now.concat().into_iter().zip(rows);
-    let touched = touched.map(|((id, standing), (_, at))| {
+    let touched = touched.map(|((id, info), (_, at))| {
         Ok(ChangedBoard {
             id,
-            standing,
+            info,
             revision: revision(at.unwrap_or(0))?,
         })
     });

@@ -31,8 +31,8 @@ use crate::{
 use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardPlace, Visible};
 pub(crate) use self::board::{
-    board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
-    ensure_board, ensure_permitted, find_boards, name_default_board, standings,
+    board_head, board_id, board_info, board_infos, board_policies, boards, create_board,
+    delete_board, ensure_board, ensure_permitted, find_boards, name_default_board,
     stored_default_board, update_board,
 };
 pub use self::condition::RevisionCondition;

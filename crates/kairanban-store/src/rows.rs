@@ -89,16 +89,17 @@ impl TopicRow {
     }
 }
 
-/// How a board stands, from the right side of a join.
+/// The name and policies of a board, from the right side of a join; all of it is null where there is no board.
 #[derive(Queryable)]
-pub(crate) struct StandingRow {
+pub(crate) struct BoardInfoRow {
     name: Option<LossyText>,
     read: Option<LossyText>,
     post: Option<LossyText>,
     named_by: Option<AnyNumber>,
 }
 
-pub(crate) type StandingColumns = (
+/// The columns of a [`BoardInfoRow`].
+pub(crate) type BoardInfoColumns = (
     NullableColumn<boards::name>,
     NullableColumn<boards::read>,
     NullableColumn<boards::post>,
@@ -108,7 +109,7 @@ pub(crate) type StandingColumns = (
 /// The row of the log since which the board has had its name.
 const NAMED_BY: &str = "(SELECT named_by FROM board_lives WHERE board_lives.board_id = boards.id)";
 
-pub(crate) fn standing_columns() -> StandingColumns {
+pub(crate) fn board_info_columns() -> BoardInfoColumns {
     (
         boards::name.nullable(),
         boards::read.nullable(),
@@ -117,9 +118,9 @@ pub(crate) fn standing_columns() -> StandingColumns {
     )
 }
 
-impl StandingRow {
+impl BoardInfoRow {
     /// Returns `None` for a name that another program chose and that no address can hold.
-    pub(crate) fn into_standing(self) -> Option<BoardInfo> {
+    pub(crate) fn into_info(self) -> Option<BoardInfo> {
         Some(BoardInfo {
             name: self.name?.0.parse().ok()?,
             policies: policies(self.read.as_ref(), self.post.as_ref()),
@@ -146,7 +147,7 @@ pub(crate) struct ChangeRow {
     pub(crate) revision: i64,
     kind: LossyText,
     board_id: AnyNumber,
-    board: StandingRow,
+    board: BoardInfoRow,
     topic_id: Option<i64>,
     topic: TopicRow,
     at: Option<Vec<u8>>,
@@ -175,7 +176,7 @@ impl ChangeRow {
                 .board
                 .named_by
                 .is_some_and(|named_by| named_by.0 == self.id),
-            board: self.board.into_standing(),
+            board: self.board.into_info(),
             topic_id: self.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
         })

@@ -1,4 +1,4 @@
-//! Boards themselves: which there are, how they stand, and who may do what on them.
+//! Boards themselves: which there are, their policies, and who may do what on them.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{
     error::Refusal,
     identity,
     lenient::LossyText,
-    rows::{StandingRow, policies, standing_columns},
+    rows::{BoardInfoRow, board_info_columns, policies},
     schema::boards,
     sql::revision,
 };
@@ -344,19 +344,19 @@ pub(crate) fn ensure_permitted(
     })
 }
 
-/// How boards stand now; `None` for one that is gone.
-pub(crate) fn standings(
+/// Reads the names and policies of boards; `None` for one that is gone, or whose name no address can hold.
+pub(crate) fn board_infos(
     connection: &mut AnyConnection,
     ids: &[BoardId],
 ) -> Result<Vec<(BoardId, Option<BoardInfo>)>, StoreError> {
     let keys = ids.iter().map(|id| id.0);
     let query = boards::table
         .filter(boards::id.eq_any(keys))
-        .select((boards::id, standing_columns()));
-    let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
+        .select((boards::id, board_info_columns()));
+    let rows: Vec<(i64, BoardInfoRow)> = query.load(connection)?;
     let mut found: HashMap<_, _> = rows
         .into_iter()
-        .map(|(id, row)| (id, row.into_standing()))
+        .map(|(id, row)| (id, row.into_info()))
         .collect();
     Ok(ids
         .iter()

@@ -298,7 +298,7 @@ mod tests {
         let id = hub.channel(&board()).live().board_id().expect("a board");
         let gone = BoardChange {
             revision: Revision::new(2).expect("a revision"),
-            standing: None,
+            info: None,
             named_at: None,
         };
         assert_eq!(hub.apply_policies(&HashMap::from([(id, gone)])), 1);
