@@ -52,7 +52,7 @@ pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
-pub use repository::{BoardEdit, BoardPlace, Page, RevisionCondition, SearchedTopics, Visible};
+pub use repository::{BoardEdit, BoardHead, Page, RevisionCondition, SearchedTopics, Visible};
 pub use secret::Secret;
 pub use stamp::RowBefore;
 pub use start::{Check, check};

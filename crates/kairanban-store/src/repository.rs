@@ -29,11 +29,11 @@ use crate::{
 };
 
 use self::board::{BOARD_REVISION, NAMED_AT};
-pub use self::board::{BoardEdit, BoardPlace, Visible};
+pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
-    board_head, board_id, board_info, board_infos, board_policies, boards, create_board,
-    delete_board, ensure_board, ensure_permitted, find_boards, name_default_board,
-    stored_default_board, update_board,
+    board, board_head, board_id, board_infos, board_policies, boards, create_board, delete_board,
+    ensure_board, ensure_permitted, find_boards, name_default_board, stored_default_board,
+    update_board,
 };
 pub use self::condition::RevisionCondition;
 pub(crate) use self::creation::{Created, Creation, create_each, create_one, create_topics};

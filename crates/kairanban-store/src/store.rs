@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    AuditBounds, BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
+    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
     StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
     idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
 };
@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn board_head(&self, board: &BoardName) -> Result<BoardPlace, StoreError> {
+    pub fn board_head(&self, board: &BoardName) -> Result<BoardHead, StoreError> {
         self.with(|connection| repository::board_head(connection, board))
     }
 
@@ -205,7 +205,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn board(&self, name: &BoardName) -> Result<Board, StoreError> {
-        self.with(|connection| repository::board_info(connection, name))
+        self.with(|connection| repository::board(connection, name))
     }
 
     /// One topic of a board, archived or not.

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardLoad, BoardName, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Topic, TopicId,
 };
-use kairanban_store::{BoardPlace, Store, StoreError};
+use kairanban_store::{BoardHead, Store, StoreError};
 use redis::{
     AsyncCommands as _, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -160,7 +160,7 @@ impl BoardSource {
             return self.read_database(epoch, board).await;
         };
         let name = board.clone();
-        let BoardPlace {
+        let BoardHead {
             id: board_id,
             policies,
             revision,

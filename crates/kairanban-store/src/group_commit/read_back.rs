@@ -159,9 +159,7 @@ fn answer(
 ) -> WriteAnswer {
     match outcome? {
         AdminOutcome::Deleted => Ok(WriteResult::Deleted),
-        AdminOutcome::Board(name) => {
-            repository::board_info(connection, &name).map(WriteResult::Board)
-        }
+        AdminOutcome::Board(name) => repository::board(connection, &name).map(WriteResult::Board),
         AdminOutcome::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();
             token
