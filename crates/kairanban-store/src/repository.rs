@@ -86,7 +86,7 @@ pub(crate) fn load(
         shown: topics.len(),
         first,
     };
-    let tail = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
+    let replay_buffer = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(
         board.clone(),
         Cursor {
@@ -99,7 +99,7 @@ pub(crate) fn load(
         board_id,
         policies,
         snapshot,
-        tail,
+        replay_buffer,
         named_at,
     })
 }

@@ -168,12 +168,12 @@ mod testing {
     pub(super) fn load(hub: &Hub) {
         let cursor: Cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new(board(), cursor, Vec::new());
-        let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+        let replay_buffer = ReplayBuffer::new(snapshot.revision(), [], 8);
         let loaded = BoardLoad {
             board_id: BoardId(1),
             policies: Policies::default(),
             snapshot,
-            tail,
+            replay_buffer,
             named_at: Revision::ZERO,
         };
         hub.install(&hub.channel(&board()), loaded, Instant::now())

@@ -24,7 +24,7 @@ fn load(revision: u64) -> BoardLoad {
     BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail: ReplayBuffer::new(snapshot.revision(), [], 8),
+        replay_buffer: ReplayBuffer::new(snapshot.revision(), [], 8),
         named_at: Revision::ZERO,
         snapshot,
     }
