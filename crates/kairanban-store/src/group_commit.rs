@@ -13,7 +13,7 @@ use diesel::Connection as _;
 use self::read_back::read_back;
 use crate::{
     StoreError,
-    admin::AdminOutcome,
+    admin::WriteOutcome,
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
@@ -198,7 +198,7 @@ fn commit_one(
 }
 
 /// What came of one write of a group, before the revision is drawn.
-type RunResult = Result<AdminOutcome, StoreError>;
+type RunResult = Result<WriteOutcome, StoreError>;
 
 /// Commits writes as one transaction.
 fn commit_writes(
@@ -245,7 +245,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[*only])?
             .into_iter()
-            .map(|created| created.map(AdminOutcome::from))
+            .map(|created| created.map(WriteOutcome::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -253,7 +253,7 @@ fn run_all(
         .iter()
         .map(
             |write| match write.creation().and_then(|_| created.next()) {
-                Some(created) => Ok(created.map(AdminOutcome::from)),
+                Some(created) => Ok(created.map(WriteOutcome::from)),
                 None => alone(connection, write),
             },
         )
@@ -322,7 +322,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
                 key: key.as_ref(),
                 right: *right,
             };
-            repository::create_one(connection, &creation).map(AdminOutcome::from)
+            repository::create_one(connection, &creation).map(WriteOutcome::from)
         }
     }
 }

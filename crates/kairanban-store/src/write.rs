@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and what it answers.
+//! The writes that the writer commits, and its answers.
 
 use kairanban_core::{
     Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token,
@@ -71,7 +71,7 @@ pub struct CreatedTopic {
 }
 
 impl Write {
-    /// What no other write of the same transaction may change.
+    /// Returns what no other write of the same transaction may change.
     pub(crate) fn target(&self) -> Option<WriteTarget> {
         match self {
             Self::CreateTopic { board, key, .. } => key
@@ -81,7 +81,7 @@ impl Write {
         }
     }
 
-    /// Whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
+    /// Returns whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
     /// and the second run finds that.
     pub(crate) fn reruns_on_conflict(&self) -> bool {
         match self {
@@ -90,7 +90,7 @@ impl Write {
         }
     }
 
-    /// Whether each success draws a revision. A topic that an earlier request created does not.
+    /// Returns whether each success draws a revision. A topic that an earlier request created does not.
     pub(crate) fn always_changes(&self) -> bool {
         match self {
             Self::CreateTopic { .. } => false,
@@ -98,7 +98,7 @@ impl Write {
         }
     }
 
-    /// The topic that it creates, if that is what it does.
+    /// Returns the topic that it creates, if it creates one.
     pub(crate) const fn creation(&self) -> Option<Creation<'_>> {
         match self {
             Self::CreateTopic {

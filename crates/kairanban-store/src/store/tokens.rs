@@ -6,7 +6,7 @@ use kairanban_core::{Actor, BoardName, Token};
 use super::Store;
 use crate::{
     AdminCommand, FoundToken, NewToken, Secret, StoreError, TicketTimes,
-    admin::AdminOutcome,
+    admin::WriteOutcome,
     tickets::{self, ShownTicket},
     tokens,
 };
@@ -21,7 +21,7 @@ impl Store {
             new: new.clone(),
             secret: secret.clone(),
         })? {
-            AdminOutcome::Token(id) => Ok(id),
+            WriteOutcome::Token(id) => Ok(id),
             _ => Err(StoreError::Internal(
                 "a token that was made has no id".to_owned(),
             )),
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Runs a command in a transaction that is not marked as a server's own, so that the servers are notified.
-    fn at_the_terminal(&self, command: &AdminCommand) -> Result<AdminOutcome, StoreError> {
+    fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
         self.pool.with_write_lock(|connection| {
             let done = connection.transaction(|connection| {
                 connection.lock_to_write()?;
