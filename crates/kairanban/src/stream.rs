@@ -59,14 +59,14 @@ pub use timer_wheel::TimerWheel;
 
 /// An open stream, in any format.
 pub trait UpdateSource: 'static {
-    /// The places of the stream in dispatchers.
+    /// The registrations of the stream at dispatchers.
     type Registrations;
 
-    /// Has `member` notified of the events of the stream.
+    /// Registers `subscriber`, which is notified of the events of the stream.
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
-        member: Weak<dyn Subscriber>,
+        subscriber: Weak<dyn Subscriber>,
     ) -> Self::Registrations;
 
     /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken by everything but events.
@@ -107,7 +107,7 @@ impl StreamTiming {
         Ticks(most - fastrand::u32(0..=most / 16))
     }
 
-    /// Returns a random `retry`, so that readers who were cut off together do not come back together.
+    /// Returns a random `retry`, so that readers who were disconnected together do not come back together.
     fn retry(self) -> Duration {
         let spread = self.retry_max.saturating_sub(self.retry_min);
         self.retry_min + spread.mul_f64(fastrand::f64())

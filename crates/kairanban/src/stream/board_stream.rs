@@ -134,8 +134,12 @@ impl EventStream for BoardStream {
 impl UpdateSource for BoardStream {
     type Registrations = Registration;
 
-    fn join(&self, dispatchers: &WorkerDispatchers, member: Weak<dyn Subscriber>) -> Registration {
-        dispatchers.join(&self.subscription.channel, member)
+    fn join(
+        &self,
+        dispatchers: &WorkerDispatchers,
+        subscriber: Weak<dyn Subscriber>,
+    ) -> Registration {
+        dispatchers.join(&self.subscription.channel, subscriber)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
@@ -215,7 +219,7 @@ mod tests {
         sent(&mut stream).expect("a beginning");
         assert_eq!(sent(&mut stream), None, "nothing has happened");
         (2..5).for_each(|revision| post(&hub, revision));
-        let (updates, text) = sent(&mut stream).expect("news");
+        let (updates, text) = sent(&mut stream).expect("events");
         assert!(
             updates == 3 && text.contains("id: e-2") && text.contains("post 4"),
             "{updates}: {text}"
@@ -231,7 +235,7 @@ mod tests {
         let mut stream = stream(&hub);
         sent(&mut stream).expect("a beginning");
         (2..9).for_each(|revision| post(&hub, revision));
-        let (_, text) = sent(&mut stream).expect("news");
+        let (_, text) = sent(&mut stream).expect("events");
         assert!(
             text.contains("\"reason\":\"lagged\"")
                 && text.contains("id: e-8")

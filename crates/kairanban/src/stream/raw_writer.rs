@@ -26,16 +26,16 @@ const SLICES: usize = 64;
 const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
-pub fn send<F: UpdateSource>(
-    feed: F,
+pub fn send<S: UpdateSource>(
+    source: S,
     socket: TcpStream,
     dispatchers: &WorkerDispatchers,
-) -> impl Future<Output = ()> + use<F> {
-    let sender = Rc::new_cyclic(|this: &Weak<SocketSender<F>>| {
-        let registrations = feed.join(dispatchers, this.clone());
+) -> impl Future<Output = ()> + use<S> {
+    let sender = Rc::new_cyclic(|this: &Weak<SocketSender<S>>| {
+        let registrations = source.join(dispatchers, this.clone());
         SocketSender {
             sending: RefCell::new(Sending {
-                feed,
+                source,
                 socket,
                 rest: None,
                 task: None,
@@ -47,9 +47,9 @@ pub fn send<F: UpdateSource>(
     poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
 }
 
-struct SocketSender<F: UpdateSource> {
-    sending: RefCell<Sending<F>>,
-    _registrations: F::Registrations,
+struct SocketSender<S: UpdateSource> {
+    sending: RefCell<Sending<S>>,
+    _registrations: S::Registrations,
 }
 
 /// Bounds a reader by a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
@@ -59,8 +59,8 @@ const _: () = assert!(
     "a reader of a board takes more memory"
 );
 
-struct Sending<F> {
-    feed: F,
+struct Sending<S> {
+    source: S,
     socket: TcpStream,
     /// What the socket had no room for. Boxed, as there rarely is anything.
     rest: Option<Box<Rest>>,
@@ -77,7 +77,7 @@ enum WriterState {
     Over,
 }
 
-impl<F: UpdateSource> Subscriber for SocketSender<F> {
+impl<S: UpdateSource> Subscriber for SocketSender<S> {
     /// Sends what there is in the name of the stream's task, which need not run for that.
     fn notify(&self) {
         let mut sending = self.sending.borrow_mut();
@@ -100,7 +100,7 @@ impl<F: UpdateSource> Subscriber for SocketSender<F> {
     }
 }
 
-impl<F: UpdateSource> Sending<F> {
+impl<S: UpdateSource> Sending<S> {
     /// Ready when either side has ended the stream.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self
@@ -129,7 +129,7 @@ impl<F: UpdateSource> Sending<F> {
                 // The client may be gone already.
                 let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
                 self.state = WriterState::Over;
-            } else if let Some(chunks) = ready!(self.feed.poll_next(cx)) {
+            } else if let Some(chunks) = ready!(self.source.poll_next(cx)) {
                 self.write(chunks);
             } else {
                 self.state = WriterState::Ending;
