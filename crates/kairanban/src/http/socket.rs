@@ -28,7 +28,7 @@ use crate::{
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
-    net::{place::ConnectionPlace, request_clock::RequestClock},
+    net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     state::AppState,
     stream::{BoardStream, Listener},
 };
@@ -86,8 +86,8 @@ pub async fn get_board_socket(
         path: None,
     };
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
-    if let Some(place) = request.conn_data::<ConnectionPlace>() {
-        place.leave();
+    if let Some(connection) = request.conn_data::<ConnectionPermit>() {
+        connection.leave();
     }
     let bytes_max = state.body_bytes_max;
     let messages = messages

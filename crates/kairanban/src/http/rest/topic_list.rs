@@ -19,7 +19,7 @@ use crate::{
     error::{ApiError, Problem},
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
-    net::{place::ConnectionPlace, request_clock::RequestClock},
+    net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::BoardView,
     state::AppState,
@@ -116,8 +116,8 @@ async fn wait_for_news(
     };
     // It holds a connection like a stream does, and the connection counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let place = request.conn_data::<ConnectionPlace>();
-    if place.is_some_and(|place| !place.become_stream(|| state.gate.enter(client))) {
+    let connection = request.conn_data::<ConnectionPermit>();
+    if connection.is_some_and(|connection| !connection.become_stream(|| state.gate.enter(client))) {
         return Err(ApiError::TOO_MANY_STREAMS);
     }
     let clock = request.conn_data::<RequestClock>();
