@@ -5,5 +5,5 @@ pub mod file_limit;
 pub mod half_close;
 pub mod hijack;
 pub mod listener;
-pub mod pieces;
 pub mod request_clock;
+mod split_body;
