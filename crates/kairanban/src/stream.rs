@@ -44,7 +44,7 @@ use crate::{
     config,
     encode::{Bye, Chunk, Encoder},
     follower::FollowerStatus,
-    limits::{StreamGate, StreamPermit},
+    limits::{ClientGate, GatePermit},
     shutdown::Drain,
 };
 
@@ -131,17 +131,17 @@ impl StreamTiming {
 pub struct StreamDeps {
     pub(crate) following: FollowerStatus,
     pub(crate) drain: Drain,
-    pub(crate) gate: StreamGate,
+    pub(crate) gate: ClientGate,
     pub(crate) timing: StreamTiming,
     pub(crate) wheel: TimerWheel,
 }
 
-/// The client of a stream, and its place among the open streams.
+/// The client of a stream, and its permit.
 #[derive(Debug)]
 pub struct StreamReader {
     pub(crate) caller: Caller,
-    #[expect(dead_code, reason = "dropping it frees the place")]
-    pub(crate) permit: StreamPermit,
+    #[expect(dead_code, reason = "dropping it gives the permit back")]
+    pub(crate) permit: GatePermit,
 }
 
 #[cfg(test)]

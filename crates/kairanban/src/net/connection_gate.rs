@@ -12,17 +12,17 @@ use ipnet::IpNet;
 use crate::{
     config::Limits,
     forwarded,
-    limits::{ClientAddress, NoRoom, StreamGate, StreamPermit},
+    limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
 /// Counts open connections, in all and per client. Those that a stream has taken over count as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
-    open: StreamGate,
+    open: ClientGate,
     /// Counts further ones, for probes from anywhere.
-    kept: StreamGate,
+    kept: ClientGate,
     /// Counts further ones, for probes from this machine.
-    kept_for_loopback: StreamGate,
+    kept_for_loopback: ClientGate,
     /// Proxies, which are not limited as one client: their connections are those of all their clients.
     trusted: Arc<[IpNet]>,
 }
@@ -34,9 +34,9 @@ impl ConnectionGate {
         let per_client_max = limits.connections_per_client_max.get();
         let kept = limits.connections_kept / 2;
         Self {
-            open: StreamGate::counting(limits, limits.connections_max.get(), per_client_max),
-            kept: StreamGate::counting(limits, kept, usize::MAX),
-            kept_for_loopback: StreamGate::counting(
+            open: ClientGate::counting(limits, limits.connections_max.get(), per_client_max),
+            kept: ClientGate::counting(limits, kept, usize::MAX),
+            kept_for_loopback: ClientGate::counting(
                 limits,
                 limits.connections_kept - kept,
                 usize::MAX,
@@ -75,14 +75,14 @@ pub struct ConnectionPermit(Rc<PermitState>);
 
 #[derive(Debug)]
 struct PermitState {
-    permit: RefCell<Option<StreamPermit>>,
+    permit: RefCell<Option<GatePermit>>,
     /// Whether the permit is one of a stream.
     is_stream: Cell<bool>,
     probes_only: Option<NoRoom>,
 }
 
 impl ConnectionPermit {
-    fn new(permit: StreamPermit, probes_only: Option<NoRoom>) -> Self {
+    fn new(permit: GatePermit, probes_only: Option<NoRoom>) -> Self {
         Self(Rc::new(PermitState {
             permit: RefCell::new(Some(permit)),
             is_stream: Cell::new(false),
@@ -97,7 +97,7 @@ impl ConnectionPermit {
     }
 
     /// Exchanges the permit for that of a stream, which the connection has from now on. Returns whether it has one.
-    pub fn become_stream(&self, enter: impl FnOnce() -> Option<StreamPermit>) -> bool {
+    pub fn become_stream(&self, enter: impl FnOnce() -> Option<GatePermit>) -> bool {
         if !self.0.is_stream.get()
             && let Some(permit) = enter()
         {

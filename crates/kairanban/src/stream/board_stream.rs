@@ -162,7 +162,7 @@ mod tests {
         config::{Config, Overrides},
         encode::{Fragments, StreamFormat, payload_of},
         follower::FollowerStatus,
-        limits::StreamGate,
+        limits::ClientGate,
         shutdown::Drain,
         stream::{StreamTiming, TimerWheel},
     };
@@ -170,7 +170,7 @@ mod tests {
     /// A stream of patches of an empty board.
     fn stream(hub: &Hub) -> BoardStream {
         let config = Config::load(&Overrides::default(), []).expect("the defaults");
-        let gate = StreamGate::new(&config.limits);
+        let gate = ClientGate::of_streams(&config.limits);
         let permit = gate.enter(None).expect("room");
         let subscription = hub.subscribe(&board());
         let snapshot = subscription
