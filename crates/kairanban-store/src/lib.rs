@@ -58,7 +58,7 @@ pub use stamp::RowBefore;
 pub use start::{Check, check};
 pub use start_error::StartError;
 pub use store::{DataVersion, Store};
-pub use tickets::TicketTimes;
+pub use tickets::{NewTicket, TicketTimes};
 pub use tokens::{FoundToken, NewToken};
 pub use write::{Committed, CreatedTopic, Write, WriteResult};
 pub use writer::{Writer, WriterConfig};

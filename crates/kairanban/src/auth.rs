@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{Action, Actor, BoardName, Policies, Scope, Token};
-use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
 use crate::blocking::query;
@@ -325,7 +325,12 @@ impl Authenticator {
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
         query(&self.store, move |store| {
-            store.create_ticket(token.id, &board, &made, times, alive_max)
+            let new = NewTicket {
+                token: token.id,
+                board: &board,
+                secret: &made,
+            };
+            store.create_ticket(new, times, alive_max)
         })
         .await?;
         Ok(ticket)
