@@ -128,7 +128,7 @@ pub(crate) struct CommandRow<'c> {
 }
 
 impl AdminCommand {
-    /// The table of commands.
+    /// Returns the row of the command in the table of commands.
     pub(crate) fn row(&self) -> CommandRow<'_> {
         match self {
             Self::UpdateTopic {

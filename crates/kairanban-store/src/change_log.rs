@@ -201,7 +201,7 @@ pub(crate) fn since(
     Ok(Some(ChangeBatch::Changes { changes, last }))
 }
 
-/// The boards that changed after a revision, however far back the log reaches.
+/// Reads which boards changed after a revision, however far back the log reaches.
 pub(crate) fn boards_since(
     connection: &mut AnyConnection,
     after: Revision,
@@ -239,7 +239,7 @@ pub(crate) fn boards_since(
     })
 }
 
-/// The newest revision that is committed.
+/// Reads the newest committed revision.
 pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let newest: Option<i64> = changes::table
         .filter(changes::revision.between(0, REVISION_MAX))

@@ -33,8 +33,8 @@ pub struct BoardContent {
     pub sum: i64,
 }
 
-/// What a live list comes to: the same as the database computes for itself. A sum over the topics of the first
-/// 48 bits of each one's MD5, which is no secret and guards against accidents only.
+/// Returns a checksum of a live list, the same that the database computes: the sum over the topics of the
+/// first 48 bits of the MD5 of each. It is no secret, and guards against accidents only.
 #[must_use]
 pub fn content_sum(snapshot: &Snapshot) -> i64 {
     sum_of(snapshot.topics())
@@ -87,7 +87,7 @@ struct ContentRow {
     sum: i64,
 }
 
-/// What boards hold, each with its revision, all of one moment.
+/// Reads the name, the revision and the checksum of boards, all of one moment.
 pub(crate) fn contents(
     connection: &mut AnyConnection,
     ids: &[BoardId],

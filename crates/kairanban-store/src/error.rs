@@ -145,7 +145,7 @@ impl StoreError {
         Self::Refused(Refusal { sentence, conflict })
     }
 
-    /// Whether others are in the way, who may be gone in a moment.
+    /// Returns whether other transactions are in the way, which may end in a moment.
     pub(crate) const fn is_busy(&self) -> bool {
         matches!(
             self,
@@ -156,7 +156,7 @@ impl StoreError {
         )
     }
 
-    /// Whether the connection may be at fault, so that it must not be used again.
+    /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
             Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
@@ -167,7 +167,7 @@ impl StoreError {
         }
     }
 
-    /// For what cannot be tried again.
+    /// Converts the error of a step that must not be retried.
     pub(crate) fn final_word(self) -> Self {
         match self {
             Self::Disconnected(text) => Self::Unavailable(text),
@@ -175,7 +175,7 @@ impl StoreError {
         }
     }
 
-    /// For a reader, to whom the cause makes no difference.
+    /// Converts the error of a reading: its caller makes no difference between causes.
     pub(crate) fn of_reading(self) -> Self {
         match self {
             Self::Fault(fault) => Self::Unavailable(fault.to_string()),

@@ -165,8 +165,8 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str)
     }
 }
 
-/// Whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep the rest
-/// waiting.
+/// Returns whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep
+/// the rest waiting.
 const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     match answer {
         Err(StoreError::Refused(refusal)) => refusal.conflict,

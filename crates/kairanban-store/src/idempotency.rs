@@ -29,7 +29,7 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    /// The topic that it led to.
+    /// Returns the topic that the request led to.
     ///
     /// # Errors
     /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
@@ -42,7 +42,7 @@ impl Earlier {
     }
 }
 
-/// What earlier requests with these keys led to, as far as there were any.
+/// Finds what earlier requests with these keys led to, as far as there were any.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     board: BoardId,

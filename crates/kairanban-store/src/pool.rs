@@ -95,7 +95,7 @@ impl Pool {
         })
     }
 
-    /// Whether a transaction pooler stands between.
+    /// Returns whether a transaction pooler stands between this process and Postgres.
     pub(crate) const fn is_pooled(&self) -> bool {
         self.prelude.is_some()
     }
@@ -119,7 +119,7 @@ impl Pool {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Whether a reading failed, since this was last asked, although the database answered.
+    /// Returns whether a reading failed although the database answered, since the last call.
     pub(crate) fn take_suspicion(&self) -> bool {
         self.suspicion.swap(false, Ordering::Relaxed)
     }
@@ -157,7 +157,7 @@ impl Pool {
         }
     }
 
-    /// A session of the caller's own, outside the pool.
+    /// Creates a session for the caller alone, outside the pool.
     pub(crate) fn session(&self) -> Session {
         Session::new(self.clone())
     }
@@ -179,12 +179,12 @@ impl Pool {
             })
     }
 
-    /// The settings that each write begins with.
+    /// Returns the settings that each write begins with.
     pub(crate) fn write_prelude(&self) -> &str {
         &self.write_prelude
     }
 
-    /// The mark of the file that lies where the database should, if it is one.
+    /// Returns the mark of the file at the path of the database; `None` for Postgres.
     pub(crate) fn file(&self) -> Result<Option<String>, StoreError> {
         self.path.as_deref().map(identity::file_mark).transpose()
     }

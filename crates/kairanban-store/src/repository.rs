@@ -104,7 +104,7 @@ pub(crate) fn load(
     })
 }
 
-/// The live list of a board, in id order.
+/// Reads the live list of a board, in the order of ids.
 pub(crate) fn live_topics(
     connection: &mut AnyConnection,
     board: BoardId,
@@ -294,7 +294,7 @@ pub(crate) struct WrittenTopic {
     pub(crate) topic: Topic,
 }
 
-/// Topics by their keys, in no particular order; those that are gone are left out.
+/// Reads topics by their ids, in no particular order. Those that are gone are left out.
 pub(crate) fn topics_by_id(
     connection: &mut AnyConnection,
     ids: &[TopicId],
@@ -319,7 +319,7 @@ pub(crate) fn topics_by_id(
         .collect())
 }
 
-/// One topic of a board, archived or not.
+/// Reads one topic of a board, archived or not.
 pub(crate) fn topic(
     connection: &mut AnyConnection,
     board: &BoardName,

@@ -89,7 +89,7 @@ impl Redis {
         sent.map_err(|error| error.to_string())
     }
 
-    /// Whether a board with these policies may have a copy here.
+    /// Returns whether a board with these policies may have a copy here.
     fn takes(&self, policies: Policies) -> bool {
         self.seal.is_signed() || policies.is_public()
     }

@@ -158,7 +158,7 @@ mod testing {
         "main".parse().expect("a name")
     }
 
-    /// A hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
+    /// Returns a hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
     pub(super) fn hub(lag_max: usize) -> Hub {
         let hub = Hub::new(500, lag_max);
         load(&hub);

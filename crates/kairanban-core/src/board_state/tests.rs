@@ -53,7 +53,7 @@ fn a_list_without_a_history_before_it_is_sent_whole() {
     assert_eq!(update.snapshot.topics().len(), 2);
 }
 
-/// What a reader is sent who comes back with a cursor at `revision`.
+/// Returns what a reader is sent who comes back with a cursor at `revision`.
 fn opening(board: &BoardState, revision: u64) -> Opening {
     let start = StartAt::Cursor(format!("e-{revision}").parse().expect("a cursor"));
     let log = LogBounds {

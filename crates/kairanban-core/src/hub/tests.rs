@@ -18,7 +18,7 @@ fn at_2(info: Option<BoardInfo>) -> BoardChange {
     }
 }
 
-/// An empty board at a revision.
+/// Returns an empty board at a revision.
 fn load(revision: u64) -> BoardLoad {
     let snapshot = snapshot(revision, &[]);
     BoardLoad {
@@ -30,7 +30,7 @@ fn load(revision: u64) -> BoardLoad {
     }
 }
 
-/// A hub with an empty board at revision 1.
+/// Returns a hub with an empty board at revision 1.
 fn hub() -> Hub {
     let hub = Hub::new(500, 2);
     hub.install(&hub.channel(&name()), load(1), Instant::now())

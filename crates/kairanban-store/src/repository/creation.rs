@@ -181,7 +181,7 @@ fn decide(
     Ok(wanted.iter().map(decide).collect())
 }
 
-/// Those that are new, each with its board.
+/// Returns the creations that are new, each with its board.
 fn new<'w, 'a>(
     decisions: &'w [Result<Decision, StoreError>],
     wanted: &'w [Creation<'a>],
@@ -220,7 +220,7 @@ fn boards<'a>(
     Ok(boards)
 }
 
-/// What the keys led to before.
+/// Finds what the keys led to before.
 fn earlier(
     connection: &mut AnyConnection,
     wanted: &[Creation<'_>],
@@ -337,7 +337,7 @@ fn insert_together(
         .collect()
 }
 
-/// A trigger may drop a row without a word.
+/// Returns the error for a row that a trigger dropped silently.
 const fn dropped() -> StoreError {
     StoreError::refused(None, false)
 }

@@ -63,7 +63,7 @@ impl Remote {
         self.token.clone().filter(|token| !token.is_empty())
     }
 
-    /// Without a token a private board looks like one that does not exist.
+    /// Explains an error: without a token a private board looks like one that does not exist.
     fn explain(&self, error: ClientError) -> ExitError {
         let hint = match error {
             ClientError::NotFound(_) if self.token().is_none() => {

@@ -196,7 +196,7 @@ async fn answer(
     response
 }
 
-/// The dispatchers of the worker that serves the request.
+/// Returns the dispatchers of the worker that serves the request.
 pub(super) fn dispatchers(request: &HttpRequest) -> WorkerDispatchers {
     // Without them a stream waits on its own subscription.
     request.app_data().cloned().unwrap_or_default()

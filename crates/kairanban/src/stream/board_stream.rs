@@ -110,7 +110,7 @@ impl EventStream for BoardStream {
         &mut self.life
     }
 
-    /// Also ends for a reader who has opened another stream by the same ticket.
+    /// Returns whether the reader may still read the board, and has not opened another stream with the same ticket.
     fn may_go_on(&self) -> bool {
         let channel = &self.subscription.channel;
         let policies = channel.live().policies().unwrap_or_default();
@@ -167,7 +167,7 @@ mod tests {
         stream::{StreamTiming, TimerWheel},
     };
 
-    /// A stream of patches of an empty board.
+    /// Returns a stream of patches of an empty board.
     fn stream(hub: &Hub) -> BoardStream {
         let config = Config::load(&Overrides::default(), []).expect("the defaults");
         let gate = ClientGate::of_streams(&config.limits);

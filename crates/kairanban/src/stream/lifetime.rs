@@ -134,7 +134,7 @@ impl StreamLifetime {
         self.ended
     }
 
-    /// Ready when there is something to do besides events.
+    /// Waits for something to do besides events.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
             self.reader.caller.mark_seen();

@@ -51,7 +51,7 @@ impl PermissionWatch {
         }))
     }
 
-    /// Ready when something has changed.
+    /// Waits until something has changed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Waiting {
             changed,

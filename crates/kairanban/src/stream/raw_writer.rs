@@ -101,7 +101,7 @@ impl<S: UpdateSource> Subscriber for SocketSender<S> {
 }
 
 impl<S: UpdateSource> Sending<S> {
-    /// Ready when either side has ended the stream.
+    /// Sends the stream. Ready when either side has ended it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self
             .task
@@ -154,7 +154,7 @@ impl<S: UpdateSource> Sending<S> {
         self.rest = Some(Box::new(Rest { chunks, written }));
     }
 
-    /// Ready when the client has closed its side, or the connection broke.
+    /// Discards what the client sends. Ready when the client has closed its side, or the connection broke.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.socket.poll_read_ready(cx))

@@ -188,7 +188,7 @@ pub struct TimerEntry {
 }
 
 impl TimerEntry {
-    /// Ready once the entry was woken.
+    /// Waits until the entry is woken.
     pub fn poll(&mut self, wheel: &TimerWheel, cx: &mut Context<'_>) -> Poll<()> {
         // Streams are woken by events far more often than from here; one that waits already need not queue again.
         let waits = self

@@ -94,7 +94,7 @@ pub async fn get_topics(
     }
 }
 
-/// The live list once it is another one than the client has, at the latest after `wait`.
+/// Waits until the live list is another one than the client has, at most for `wait`, and returns it.
 async fn wait_for_news(
     request: &HttpRequest,
     state: &AppState,
@@ -131,7 +131,7 @@ async fn wait_for_news(
 /// For other searches to end.
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
-/// What the database could not take, or would take too long over.
+/// Refuses a search that the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
         return Err(bad_query(
@@ -219,7 +219,7 @@ async fn search(
     Ok(json(response, render::rest::search_page(&page)))
 }
 
-/// The live list, or 304 if the client has it, or, from another node, a later one.
+/// Answers with the live list, or with 304 if the client has it, or, from another node, a later one.
 ///
 /// # Errors
 /// 412, if it is not the list that the client demands.
