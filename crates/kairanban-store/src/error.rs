@@ -168,7 +168,7 @@ impl StoreError {
     }
 
     /// Converts the error of a step that must not be retried.
-    pub(crate) fn final_word(self) -> Self {
+    pub(crate) fn without_retry(self) -> Self {
         match self {
             Self::Disconnected(text) => Self::Unavailable(text),
             other => other,
@@ -179,7 +179,7 @@ impl StoreError {
     pub(crate) fn of_reading(self) -> Self {
         match self {
             Self::Fault(fault) => Self::Unavailable(fault.to_string()),
-            other => other.final_word(),
+            other => other.without_retry(),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Earlier {
     ///
     /// # Errors
     /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
-    pub(crate) fn is_of(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
+    pub(crate) fn topic_for(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
         if self.request == digest(topic) {
             Ok(TopicId(self.topic_id))
         } else {

@@ -40,7 +40,7 @@ pub(crate) struct Pool {
     /// The path of the SQLite file; `None` on Postgres.
     path: Option<Arc<Path>>,
     /// Whether a reading failed although the database answered, since it was last asked.
-    suspicion: Arc<AtomicBool>,
+    read_failed: Arc<AtomicBool>,
     /// Readings so far.
     reads: Arc<AtomicU64>,
     manager: Manager,
@@ -80,7 +80,7 @@ impl Pool {
         let write_lock = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
         let write_lock_wait = config.pool_wait + config.timeouts.statement;
-        let suspicion = Arc::default();
+        let read_failed = Arc::default();
         Ok(Self {
             connections,
             size_max: config.pool_max,
@@ -89,7 +89,7 @@ impl Pool {
             write_lock,
             path,
             write_lock_wait,
-            suspicion,
+            read_failed,
             reads: Arc::default(),
             manager,
         })
@@ -109,7 +109,7 @@ impl Pool {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let done = self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work));
         if matches!(&done, Err(StoreError::Fault(_))) {
-            self.suspicion.store(true, Ordering::Relaxed);
+            self.read_failed.store(true, Ordering::Relaxed);
         }
         done.map_err(StoreError::of_reading)
     }
@@ -120,8 +120,8 @@ impl Pool {
     }
 
     /// Returns whether a reading failed although the database answered, since the last call.
-    pub(crate) fn take_suspicion(&self) -> bool {
-        self.suspicion.swap(false, Ordering::Relaxed)
+    pub(crate) fn take_read_failure(&self) -> bool {
+        self.read_failed.swap(false, Ordering::Relaxed)
     }
 
     /// Finds out what keeps a server from reading, if it is something that the database says.
@@ -196,7 +196,7 @@ impl Pool {
         let tries = (0..=self.size_max).map(|_| self.on_one(&work));
         let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
         match tries.next() {
-            Some(done) => done.map_err(StoreError::final_word),
+            Some(done) => done.map_err(StoreError::without_retry),
             None => Err(StoreError::Unavailable(
                 "every connection was lost".to_owned(),
             )),

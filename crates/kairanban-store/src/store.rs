@@ -76,8 +76,8 @@ impl Store {
 
     /// Returns whether a reading failed although the database answered, since the last call.
     #[must_use]
-    pub fn take_suspicion(&self) -> bool {
-        self.pool.take_suspicion()
+    pub fn take_read_failure(&self) -> bool {
+        self.pool.take_read_failure()
     }
 
     /// Finds out what keeps a server from reading, with what would help, if the database reports it: a table, a column or a

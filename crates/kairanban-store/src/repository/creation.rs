@@ -174,7 +174,7 @@ fn decide(
             .key
             .and_then(|key| earlier.get(&(board_id, key.clone())));
         Ok(match earlier {
-            Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
+            Some(earlier) => Decision::Found(earlier.topic_for(creation.topic)?),
             None => Decision::Create(board_id),
         })
     };

@@ -78,7 +78,7 @@ impl Store {
                 command.run(connection, &Actor::terminal())
             });
             // Whether it was committed is unknown, so it must not be done again: a token would be valid that was never printed.
-            done.map_err(StoreError::final_word)
+            done.map_err(StoreError::without_retry)
         })
     }
 

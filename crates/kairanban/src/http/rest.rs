@@ -37,7 +37,7 @@ fn no_store_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpRespon
         .body(body)
 }
 
-/// Checks how many rows a client asks for; at most `max`.
+/// Returns how many rows to read: what the client asks for, from 1 to `max`.
 fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, ApiError> {
     match asked.unwrap_or(max.min(100)) {
         limit if (1..=max).contains(&limit) => Ok(limit),
