@@ -3,7 +3,7 @@
 //! ```text
 //!   Hub ─ broadcast ─▶ Subscription ─▶ BoardStream / MultiBoardStream ─▶ chunks ─┬─▶ raw_writer ─▶ socket taken from actix
 //!                        ▲                 │ event_loop: what was queued,        └─▶ Listener ───▶ body, WebSocket
-//!   dispatcher ──────────┘                 │ then alarms, then events
+//!   dispatcher ──────────┘                 │ then timers, then events
 //!   one task of a worker calls on          │
 //!   the streams of a board in turn         ├─▶ core::ReaderPosition::on(event) ─▶ Step   what the reader is sent
 //!                                          ├─▶ Encoder                                  how that is written
@@ -14,7 +14,7 @@
 //! [`ReaderPosition::on`](kairanban_core::ReaderPosition::on) decides about each event. It decides nothing itself: the model
 //! and the interleavings of the core's tests call the same function.
 //!
-//! **Nothing is made per reader that many readers share.** An update is encoded once and shared; a stream queues references
+//! **Readers share what they have in common.** An update is encoded once and shared; a stream queues references
 //! to it. A stream has no task and no timer of its own: a [`dispatcher`](WorkerDispatchers) wakes it when there are
 //! events, the [`TimerWheel`] otherwise.
 //!
@@ -73,11 +73,11 @@ pub trait UpdateSource: 'static {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
 }
 
-/// Heartbeat, lifetime and `retry` of all streams.
+/// The heartbeat, the lifetime and `retry` of all streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamTiming {
     heartbeat: Duration,
-    /// The same in ticks, which each delivery calculates with.
+    /// The heartbeat in ticks, which each delivery calculates with.
     heartbeat_ticks: Ticks,
     lifetime: Duration,
     retry_min: Duration,
@@ -113,13 +113,13 @@ impl StreamTiming {
         self.retry_min + spread.mul_f64(fastrand::f64())
     }
 
-    /// Returns a lifetime between 0.8 and 1.2 times the configured one, for the same reason.
+    /// Returns a lifetime between 0.8 and 1.2 times the configured one, so that streams that began together do not end together.
     fn life(self) -> Duration {
         self.lifetime.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 
-    /// Encodes the whole of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for good
-    /// on any other.
+    /// Encodes the whole body of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for
+    /// good on any other.
     #[must_use]
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
         encoder.bye(reason, self.retry_refused + self.retry())

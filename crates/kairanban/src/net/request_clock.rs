@@ -241,7 +241,7 @@ pin_project! {
         #[pin]
         serving: F,
         #[pin]
-        alarm: Sleep,
+        timer: Sleep,
         clock: RequestClock,
     }
 }
@@ -252,7 +252,7 @@ impl<F> Limited<F> {
     pub fn new(serving: F, clock: RequestClock) -> Self {
         Self {
             serving,
-            alarm: sleep_until(Instant::now()),
+            timer: sleep_until(Instant::now()),
             clock,
         }
     }
@@ -277,14 +277,14 @@ impl<F: Future> Future for Limited<F> {
         }
         while let Some(deadline) = this.clock.deadline() {
             // It may fire too early, never too late: most requests end long before, and each reset costs.
-            if this.alarm.deadline() > deadline {
-                this.alarm.as_mut().reset(deadline);
+            if this.timer.deadline() > deadline {
+                this.timer.as_mut().reset(deadline);
             }
-            ready!(this.alarm.as_mut().poll(cx));
+            ready!(this.timer.as_mut().poll(cx));
             if Instant::now() >= deadline {
                 return Poll::Ready(None);
             }
-            this.alarm.as_mut().reset(deadline);
+            this.timer.as_mut().reset(deadline);
         }
         Poll::Pending
     }

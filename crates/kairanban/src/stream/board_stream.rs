@@ -1,4 +1,4 @@
-//! A stream of one board.
+//! Sends the updates of one board.
 
 use std::{
     rc::Weak,
@@ -75,7 +75,7 @@ impl BoardStream {
         &self.life.reader.caller
     }
 
-    /// Returns the silence after which a client is asked for a sign of life.
+    /// Returns how long a client may be silent before it is pinged.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.life.deps.timing.heartbeat

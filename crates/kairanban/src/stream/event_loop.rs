@@ -1,4 +1,4 @@
-//! Runs the loop of all streams: what was queued, then alarms, then events.
+//! Runs the loop of all streams: what was queued, then timers, then events.
 
 use std::task::{Context, Poll, ready};
 

@@ -1,4 +1,4 @@
-//! Writes a stream to a socket of its own, past actix: an idle reader costs a task, a socket and a
+//! Writes a stream to its socket directly, without actix: an idle reader costs a task, a socket and a
 //! subscription, and no buffer.
 
 use std::{
@@ -52,7 +52,7 @@ struct SocketSender<S: UpdateSource> {
     _registrations: S::Registrations,
 }
 
-/// Bounds a reader by a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
+/// Keeps a reader within a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
     size_of::<SocketSender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
@@ -64,7 +64,7 @@ struct Sending<S> {
     socket: TcpStream,
     /// What the socket had no room for. Boxed, as there rarely is anything.
     rest: Option<Box<Rest>>,
-    /// The stream's task, to wake it, and to poll in its name.
+    /// The stream's task, to wake it, and to poll on its behalf.
     task: Option<Waker>,
     state: WriterState,
 }
@@ -72,13 +72,13 @@ struct Sending<S> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WriterState {
     Open,
-    /// What is left to write is the last.
+    /// Nothing follows what is left to write.
     Ending,
     Over,
 }
 
 impl<S: UpdateSource> Subscriber for SocketSender<S> {
-    /// Sends what there is in the name of the stream's task, which need not run for that.
+    /// Sends what there is on behalf of the stream's task, which need not run for that.
     fn notify(&self) {
         let mut sending = self.sending.borrow_mut();
         // The task has not been polled yet, and will find the events itself.
@@ -142,8 +142,8 @@ impl<S: UpdateSource> Sending<S> {
     /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes nothing (`stream.stall_s`).
     fn write(&mut self, chunks: Vec<Chunk>) {
         let written = match &chunks[..] {
-            // There nearly always is room. So this asks the system, and not first what the runtime noted about the socket,
-            // which is not in the cache.
+            // There nearly always is room. So this asks the system directly, and not the runtime first, whose state of the socket
+            // is not in the processor's cache.
             [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
                 Ok(written) if written == chunk.as_ref().len() => return,
                 // A broken connection is found when the rest is written.
