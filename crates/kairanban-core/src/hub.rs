@@ -211,7 +211,7 @@ impl Hub {
         }
         let taken: HashMap<&BoardName, BoardId> = boards
             .iter()
-            .filter_map(|(id, change)| Some((&change.standing.as_ref()?.name, *id)))
+            .filter_map(|(id, change)| Some((&change.info.as_ref()?.name, *id)))
             .collect();
         let retired = self.all().into_iter().filter(|(name, channel)| {
             let mut live = channel.live();
@@ -223,7 +223,7 @@ impl Hub {
             let Some(change) = boards.get(&id) else {
                 return taken.get(name).is_some_and(|other| *other != id);
             };
-            match &change.standing {
+            match &change.info {
                 Some(now) if now.name == *name => {
                     live.apply_policies(now.policies, change.revision, change.named_at);
                     if !now.policies.is_public() {

@@ -28,7 +28,7 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// The newest first, older than `before`.
+/// Reads entries, the newest first, older than `before`.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     before: Option<i64>,

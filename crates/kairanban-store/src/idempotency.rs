@@ -29,11 +29,11 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    /// The topic that it led to.
+    /// Returns the topic that the request led to.
     ///
     /// # Errors
     /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
-    pub(crate) fn is_of(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
+    pub(crate) fn topic_for(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
         if self.request == digest(topic) {
             Ok(TopicId(self.topic_id))
         } else {
@@ -42,7 +42,7 @@ impl Earlier {
     }
 }
 
-/// What earlier requests with these keys led to, as far as there were any.
+/// Finds what earlier requests with these keys led to, as far as there were any.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     board: BoardId,

@@ -61,7 +61,7 @@ impl Time {
         self.at.and_utc()
     }
 
-    /// Whether it is the moment that was written.
+    /// Returns whether this is the time that was written, and not the nearest that can be expressed.
     pub(crate) const fn is_exact(self) -> bool {
         self.is_exact
     }
@@ -195,7 +195,7 @@ impl FromSql<BigInt, MultiBackend> for AnyNumber {
 }
 
 impl AnyNumber {
-    /// The revision with this number; `None` if it is out of range.
+    /// Returns the revision with this number; `None` if it is out of range.
     pub(crate) fn revision(self) -> Option<Revision> {
         u64::try_from(self.0).ok().and_then(Revision::new)
     }

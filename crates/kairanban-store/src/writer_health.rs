@@ -24,7 +24,7 @@ struct Health {
 }
 
 impl WriterHealth {
-    /// Why nothing can be written now.
+    /// Returns why nothing can be written now, if nothing can.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.0.lock().fault.clone()

@@ -31,7 +31,7 @@ use crate::{
 
 /// Names in one query.
 const BATCH: usize = 500;
-/// Who finds no room in the queue waits for some.
+/// Lookups in the queue. Those that find no room wait for some.
 const QUEUE: usize = 1_024;
 
 /// Remembers names that are no boards. Cheap to clone.
@@ -186,7 +186,7 @@ pub async fn run(store: &Store, lookups: &mut BoardLookups, stop: &CancellationT
         {
             batch.push(lookup);
         }
-        // Who gave up waiting needs no answer.
+        // A caller that gave up waiting needs no answer.
         batch.retain(|lookup| !lookup.answer.is_closed());
         if !batch.is_empty() {
             answer(store, lookups, std::mem::take(&mut batch)).await;

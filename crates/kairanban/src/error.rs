@@ -249,7 +249,7 @@ impl ApiError {
         }
     }
 
-    /// The body of this error.
+    /// Returns the body of this error.
     #[must_use]
     pub fn problem(&self) -> Problem {
         let status = self.status_code();
@@ -321,7 +321,7 @@ impl ResponseError for ApiError {
         }
     }
 
-    /// The problem as JSON; `http::present` turns it into text or a page for those who want that.
+    /// Returns the problem as JSON; `http::present` turns it into text or a page for clients that ask for those.
     fn error_response(&self) -> HttpResponse {
         self.log();
         let problem = self.problem();

@@ -163,8 +163,8 @@ impl Reconcile {
     }
 
     async fn compare_one(&self, shown: &Shown, content: &BoardContent, findings: &mut Findings) {
-        let is_board = content.standing.as_ref().is_none_or(|(name, policies)| {
-            name != shown.snapshot.board() || *policies != shown.policies
+        let is_board = content.info.as_ref().is_none_or(|info| {
+            info.name != *shown.snapshot.board() || info.policies != shown.policies
         });
         let sums = (content.sum, content_sum(&shown.snapshot));
         if !is_board && sums.0 == sums.1 {

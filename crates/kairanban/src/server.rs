@@ -26,7 +26,7 @@ use crate::{
     net::{
         file_limit,
         listener::{self, Serving},
-        request_clock::tell_clock,
+        request_clock::notify_clock,
     },
     readiness::Readiness,
     routes,
@@ -214,7 +214,7 @@ fn serve(
                 .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))
-                .wrap(from_fn(tell_clock))
+                .wrap(from_fn(notify_clock))
                 .configure(routes::configure)
         },
         Serving::new(config),

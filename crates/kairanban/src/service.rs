@@ -83,7 +83,7 @@ impl BoardService {
         &self.deps.authenticator
     }
 
-    /// Whether a board is public, as far as memory knows.
+    /// Returns whether a board is public, as far as memory knows.
     #[must_use]
     pub fn is_open(&self, board: &BoardName) -> bool {
         self.deps

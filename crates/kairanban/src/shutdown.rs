@@ -36,7 +36,7 @@ impl Drain {
         self.announced.cancel();
     }
 
-    /// Whether the end has been announced.
+    /// Returns whether the end has been announced.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         self.announced.is_cancelled()
@@ -48,7 +48,7 @@ impl Drain {
         self.token.cancel();
     }
 
-    /// Whether the server is ending.
+    /// Returns whether the server is ending.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.token.is_cancelled()

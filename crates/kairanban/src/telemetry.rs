@@ -44,7 +44,7 @@ impl Drop for Log {
 }
 
 impl Log {
-    /// Whether lines are lost.
+    /// Returns the handle that counts lost lines.
     #[must_use]
     pub const fn health(&self) -> &LogHealth {
         &self.health
@@ -66,7 +66,7 @@ struct Counts {
 }
 
 impl LogHealth {
-    /// Lines that were lost since the log could last be written.
+    /// Returns how many lines were lost since the log could last be written.
     #[must_use]
     pub fn lost(&self) -> usize {
         self.all()

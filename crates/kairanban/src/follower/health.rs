@@ -21,7 +21,7 @@ impl Follower {
 
     /// Finds out what is missing, after a query failed although the database answered, and until it is there.
     pub(super) async fn check_reading(&self) {
-        if !self.deps.store.take_suspicion() && self.reading_fault.borrow().is_none() {
+        if !self.deps.store.take_read_failure() && self.reading_fault.borrow().is_none() {
             return;
         }
         // While the database is away, the last finding stands.

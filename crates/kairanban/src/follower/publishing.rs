@@ -44,7 +44,7 @@ impl Follower {
                 let named_at = change.names_board.then_some(change.revision).max(known);
                 let now = BoardChange {
                     revision: change.revision,
-                    standing: change.board.clone(),
+                    info: change.board.clone(),
                     named_at,
                 };
                 governed.insert(change.board_id, now);
@@ -113,14 +113,14 @@ impl Follower {
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,
-                standing: board.standing.clone(),
+                info: board.info.clone(),
                 named_at: None,
             };
             (board.id, change)
         });
         self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
-            let Some(now) = &board.standing else { continue };
+            let Some(now) = &board.info else { continue };
             if self.deps.hub.mark_outdated(&now.name, board.revision) {
                 self.reload(&now.name, board.revision).await;
             }

@@ -63,7 +63,7 @@ impl StaleBoards {
         self.retries.remove(board).is_some()
     }
 
-    /// Whether a board is in the set, and retried.
+    /// Returns whether a board is in the set, and retried.
     pub(super) fn contains(&self, board: &BoardName) -> bool {
         self.retries.contains_key(board)
     }

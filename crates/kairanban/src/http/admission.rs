@@ -14,7 +14,7 @@ use crate::{
     encode::Bye,
     error::ApiError,
     limits::ClientAddress,
-    net::place::ConnectionPlace,
+    net::connection_gate::ConnectionPermit,
     service::{MayRead, WatchError},
     state::AppState,
     stream::StreamReader,
@@ -46,8 +46,8 @@ pub(super) async fn admit<T>(
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
     }
-    let place = request.conn_data::<ConnectionPlace>();
-    if place.is_some_and(|place| place.probes_only().is_some()) {
+    let connection = request.conn_data::<ConnectionPermit>();
+    if connection.is_some_and(|connection| connection.probes_only().is_some()) {
         return Ok(Admission::Refused(Bye::Limit));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);

@@ -22,7 +22,7 @@ const CODINGS: [&str; 7] = [
     "--gzip", "-gzip", ";gzip", ";br", "-br", "-zstd", "-deflate",
 ];
 
-/// An answer that holds a list: never from a cache without asking, and marked while the database is away.
+/// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while the database is away.
 pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
@@ -64,7 +64,7 @@ impl Tags {
         })
     }
 
-    /// Whether one of the tags is among those that `fits` names, `*` included.
+    /// Returns whether one of the tags is among those that `fits` names, `*` included.
     fn any(&self, fits: impl Fn(&EntityTag) -> bool) -> bool {
         match self {
             Self::Any => true,

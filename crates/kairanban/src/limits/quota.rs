@@ -188,7 +188,7 @@ impl ClientQuota {
     }
 }
 
-/// As `quota`, for that many clients together.
+/// Multiplies a quota, for `clients` together.
 fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
     let period = quota.replenish_interval() / clients.get();
     Quota::with_period(period)

@@ -70,7 +70,7 @@ use tokio::{
 };
 
 use crate::net::{
-    place::ConnectionPlace,
+    connection_gate::ConnectionPermit,
     request_clock::{Limited, RequestClock, TOO_SLOW},
 };
 
@@ -201,7 +201,7 @@ pub struct HijackableSocket(Rc<SharedSocket>);
 struct SharedSocket {
     state: RefCell<SocketState>,
     clock: RequestClock,
-    place: ConnectionPlace,
+    permit: ConnectionPermit,
 }
 
 enum SocketState {
@@ -216,11 +216,11 @@ enum SocketState {
 impl HijackableSocket {
     /// Prepares a socket for [`ConnectionTask::serve`].
     #[must_use]
-    pub fn new(socket: TcpStream, clock: RequestClock, place: ConnectionPlace) -> Self {
+    pub fn new(socket: TcpStream, clock: RequestClock, permit: ConnectionPermit) -> Self {
         Self(Rc::new(SharedSocket {
             state: RefCell::new(SocketState::Served(socket)),
             clock,
-            place,
+            permit,
         }))
     }
 
@@ -230,10 +230,10 @@ impl HijackableSocket {
         &self.0.clock
     }
 
-    /// Returns its place among the connections.
+    /// Returns the permit of its connection.
     #[must_use]
-    pub fn place(&self) -> &ConnectionPlace {
-        &self.0.place
+    pub fn permit(&self) -> &ConnectionPermit {
+        &self.0.permit
     }
 
     /// Lets `takeover` have the socket at the next flush. Of two, the first one gets it.
@@ -250,7 +250,7 @@ impl HijackableSocket {
         let mut state = self.0.state.borrow_mut();
         *state = match std::mem::replace(&mut *state, SocketState::Left(None)) {
             SocketState::Leaving(socket, takeover) => {
-                self.0.place.leave();
+                self.0.permit.leave();
                 SocketState::Left(Some(takeover(socket)))
             }
             other => other,

@@ -19,9 +19,9 @@ use crate::{
     config::Config,
     limits::NoRoom,
     net::{
+        connection_gate::ConnectionGate,
         file_limit::{UNCOUNTED_OF_WORKER, connections, worker_count},
         hijack::{self, ConnectionTask, HijackableSocket},
-        place::ConnectionGate,
         request_clock::{RequestClock, TimeLimits},
     },
     shutdown::Drain,
@@ -145,7 +145,7 @@ where
                 .local_addr(address)
                 .on_connect_ext(move |socket: &HijackableSocket, data| {
                     data.insert(socket.clock().clone());
-                    data.insert(socket.place().clone());
+                    data.insert(socket.permit().clone());
                     if detached {
                         hijack::offer(socket, data);
                     }
@@ -163,7 +163,7 @@ where
     Ok(server.run())
 }
 
-/// Lets a socket in, or says why not.
+/// Admits a socket, or reports to the client why not.
 fn admit(
     socket: TcpStream,
     gate: &ConnectionGate,
@@ -171,20 +171,20 @@ fn admit(
     stall: Duration,
 ) -> Option<HijackableSocket> {
     let peer = socket.peer_addr().ok().map(|peer| peer.ip());
-    let place = gate
+    let permit = gate
         .enter(peer)
         .inspect_err(|reason| refuse(&socket, *reason))
         .ok()?;
     watch_over(&socket, stall);
-    let limits = match place.probes_only() {
+    let limits = match permit.probes_only() {
         None => limits,
         Some(_) => limits.of_a_moment(),
     };
     let clock = RequestClock::new(limits);
-    Some(HijackableSocket::new(socket, clock, place))
+    Some(HijackableSocket::new(socket, clock, permit))
 }
 
-/// Says why there is no room, if that goes out at once; otherwise being cut off must do.
+/// Reports why there is no room, if the system takes the bytes at once; otherwise the client is only disconnected.
 fn refuse(socket: &TcpStream, reason: NoRoom) {
     let socket = SockRef::from(socket);
     let _ = socket.send(match reason {

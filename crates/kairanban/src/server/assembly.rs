@@ -9,7 +9,7 @@ use crate::{
     archiver::{self, Archiver, Overfull},
     auth::{
         ActiveTokens, Authenticator, TokenFinder,
-        finder::{self, Inquiries},
+        finder::{self, TokenLookups},
     },
     backplane::{Backplane, BackplaneConfig},
     board_finder::{self, AbsentBoards, BoardFinder, BoardLookups},
@@ -52,9 +52,9 @@ pub fn open_service(
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
     let (archiver, overfull) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
-    let (token_finder, inquiries) = TokenFinder::new(store.clone());
+    let (token_finder, token_lookups) = TokenFinder::new(store.clone());
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
-    let (finder, lookups) = BoardFinder::new(
+    let (finder, board_lookups) = BoardFinder::new(
         store.clone(),
         absent.clone(),
         config.limits.empty_reads_per_s,
@@ -95,7 +95,13 @@ pub fn open_service(
         write_wait: config.database.write_wait,
         undo: config.history.undo,
     };
-    start_serving_tasks(&store, follower, overfull, (inquiries, lookups), supervisor);
+    start_serving_tasks(
+        &store,
+        follower,
+        overfull,
+        (token_lookups, board_lookups),
+        supervisor,
+    );
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
     backplane.start(transports, &following.epoch(), &wake, supervisor);
@@ -107,7 +113,7 @@ fn start_serving_tasks(
     store: &Store,
     mut follower: Follower,
     mut overfull: Overfull,
-    (mut inquiries, mut lookups): (Inquiries, BoardLookups),
+    (mut token_lookups, mut board_lookups): (TokenLookups, BoardLookups),
     supervisor: &Supervisor,
 ) {
     let stop = supervisor.stop().clone();
@@ -118,11 +124,11 @@ fn start_serving_tasks(
     });
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("token-finder", async move || {
-        finder::run(&finding, &mut inquiries, &stop).await
+        finder::run(&finding, &mut token_lookups, &stop).await
     });
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("board-finder", async move || {
-        board_finder::run(&finding, &mut lookups, &stop).await
+        board_finder::run(&finding, &mut board_lookups, &stop).await
     });
 }
 

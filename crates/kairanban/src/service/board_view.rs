@@ -75,7 +75,7 @@ impl BoardService {
     ) -> Result<BoardView, WatchError> {
         let end = tokio::time::Instant::now() + at_most;
         loop {
-            caller.look();
+            caller.mark_seen();
             // Nothing is read for a reader who begins now.
             let mut watch = self.watch(caller, board, StartAt::Now, &|| true).await?;
             let newer = async {

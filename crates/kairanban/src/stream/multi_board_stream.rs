@@ -179,11 +179,11 @@ impl UpdateSource for MultiBoardStream {
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
-        member: Weak<dyn Subscriber>,
+        subscriber: Weak<dyn Subscriber>,
     ) -> Vec<Registration> {
         self.subscriptions
             .iter()
-            .map(|subscription| dispatchers.join(&subscription.channel, member.clone()))
+            .map(|subscription| dispatchers.join(&subscription.channel, subscriber.clone()))
             .collect()
     }
 

@@ -30,7 +30,7 @@ impl Sparse {
         }
     }
 
-    /// Whether a line is due. Returns how many were suppressed since the last one that was.
+    /// Counts a line. If it is due, returns how many were suppressed since the last one that was.
     pub fn line(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if state
