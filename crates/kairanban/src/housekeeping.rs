@@ -23,7 +23,7 @@ const PRUNE_EVERY: u64 = 10;
 pub struct Housekeeping {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) trimmed_to: HighWater,
     pub(crate) quotas: Quotas,
     pub(crate) cache_ttl: Duration,
@@ -74,7 +74,7 @@ impl Housekeeping {
             }
             self.quotas.forget_idle();
             // While the database is away nothing expires.
-            if self.following.stale_since().is_some() {
+            if self.follower.stale_since().is_some() {
                 continue;
             }
             self.hub.evict(Instant::now(), self.cache_ttl);

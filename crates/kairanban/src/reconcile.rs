@@ -26,7 +26,7 @@ pub struct Reconcile {
     store: Store,
     loader: BoardLoader,
     hub: Arc<Hub>,
-    following: FollowerStatus,
+    follower: FollowerStatus,
     reports: Reports,
     interval: Duration,
 }
@@ -49,7 +49,7 @@ impl Reconcile {
         store: Store,
         loader: BoardLoader,
         hub: Arc<Hub>,
-        following: FollowerStatus,
+        follower: FollowerStatus,
         reports: Reports,
         interval: Duration,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Reconcile {
             store,
             loader,
             hub,
-            following,
+            follower,
             reports,
             interval,
         }
@@ -89,7 +89,7 @@ impl Reconcile {
                     .take(slice)
                     .copied()
                     .collect();
-                if ids.is_empty() || self.following.stale_since().is_some() {
+                if ids.is_empty() || self.follower.stale_since().is_some() {
                     continue;
                 }
                 if let Err(error) = self.compare(&ids, &mut findings).await {
@@ -101,7 +101,7 @@ impl Reconcile {
 
     /// Restores the triggers, so that rows of replication draw a revision again. Logs each new reason why that failed.
     async fn repair(&self, findings: &mut Findings) {
-        if self.following.stale_since().is_some() {
+        if self.follower.stale_since().is_some() {
             return;
         }
         let found = query(&self.store, Store::repair)
@@ -138,7 +138,7 @@ impl Reconcile {
 
     async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
         // In this order: what was published up to `reached` is shown, and what is shown is in the database.
-        let reached = self.following.revision();
+        let reached = self.follower.revision();
         let shown: HashMap<_, _> = self
             .hub
             .shown()
@@ -212,7 +212,7 @@ impl Reconcile {
     }
 
     async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
-        let (epoch, board) = (self.following.epoch(), shown.snapshot.board());
+        let (epoch, board) = (self.follower.epoch(), shown.snapshot.board());
         match self
             .loader
             .load_into(&self.hub.channel(board), &epoch)

@@ -179,7 +179,7 @@ fn bad_template(error: minijinja::Error) -> ExitError {
 fn turning_wheel(boards: &BoardService, drain: &Drain, supervisor: &Supervisor) -> TimerWheel {
     let wheel = TimerWheel::new();
     let (turning, drain, mut staleness) =
-        (wheel.clone(), drain.clone(), boards.following().staleness());
+        (wheel.clone(), drain.clone(), boards.follower().staleness());
     let stop = supervisor.stop().clone();
     supervisor.task("wheel", async move || {
         turning.run(&drain, &mut staleness, &stop).await

@@ -129,7 +129,7 @@ impl StreamTiming {
 /// What all streams share of the server.
 #[derive(Debug)]
 pub struct StreamDeps {
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) drain: Drain,
     pub(crate) gate: ClientGate,
     pub(crate) timing: StreamTiming,

@@ -15,7 +15,7 @@ use crate::{
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// Counts open connections, in all and per client. Those that a stream has taken over count as streams instead.
+/// Limits open connections, in all and per client. Those that a stream has taken over count as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
     open: ClientGate,

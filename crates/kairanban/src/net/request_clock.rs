@@ -235,8 +235,8 @@ impl Drop for EndsWithClient {
 }
 
 pin_project! {
-    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. By hand, and not as an
-    /// `async` block, which would keep room for what is served more than once.
+    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. It is written by hand instead of
+    /// as an `async` block, which would reserve memory for what is served more than once.
     pub struct Limited<F> {
         #[pin]
         serving: F,

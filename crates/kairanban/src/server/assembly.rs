@@ -75,7 +75,7 @@ pub fn open_service(
         reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
-    let (follower, following, own_commits) =
+    let (follower, status, own_commits) =
         Follower::new(deps, last_seen.as_ref()).map_err(&failed)?;
     let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
@@ -85,7 +85,7 @@ pub fn open_service(
         loader,
         hub,
         writer,
-        following: following.clone(),
+        follower: status.clone(),
         authenticator: Authenticator::new(store.clone(), token_finder, active_tokens),
         finder,
         absent,
@@ -104,7 +104,7 @@ pub fn open_service(
     );
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
-    backplane.start(transports, &following.epoch(), &wake, supervisor);
+    backplane.start(transports, &status.epoch(), &wake, supervisor);
     Ok(BoardService::new(service))
 }
 
@@ -144,7 +144,7 @@ fn start_upkeep_tasks(
         service.store.clone(),
         service.loader.clone(),
         Arc::clone(&service.hub),
-        service.following.clone(),
+        service.follower.clone(),
         reports,
         config.history.reconcile,
     );
@@ -155,7 +155,7 @@ fn start_upkeep_tasks(
     let housekeeping = Housekeeping {
         store: service.store.clone(),
         hub: Arc::clone(&service.hub),
-        following: service.following.clone(),
+        follower: service.follower.clone(),
         trimmed_to: service.trimmed_to.clone(),
         quotas: quotas.clone(),
         cache_ttl: service.cache_ttl,
@@ -164,7 +164,7 @@ fn start_upkeep_tasks(
     let stop = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&stop).await);
     let (folder, every) = (config.server.data_dir.clone(), config.history.last_seen);
-    let (mut seen, stop) = (service.following.last_seen(), supervisor.stop().clone());
+    let (mut seen, stop) = (service.follower.last_seen(), supervisor.stop().clone());
     supervisor.task("last-seen", async move || {
         last_seen::run(&folder, &mut seen, every, &stop).await
     });
