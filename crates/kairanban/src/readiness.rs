@@ -108,7 +108,7 @@ impl Readiness {
         if let Some(reason) = stale_boards(&self.boards) {
             reasons.push((Status::Degraded, reason));
         }
-        for name in self.supervisor.troubled() {
+        for name in self.supervisor.failing_tasks() {
             reasons.push((
                 Status::Degraded,
                 format!("{name} failed and was started again"),

@@ -140,7 +140,7 @@ pub struct StreamDeps {
 #[derive(Debug)]
 pub struct StreamReader {
     pub(crate) caller: Caller,
-    #[expect(dead_code, reason = "dropping it gives the permit back")]
+    #[expect(dead_code, reason = "dropping it releases the permit")]
     pub(crate) permit: GatePermit,
 }
 

@@ -70,7 +70,7 @@ impl Supervisor {
     }
 
     /// Runs a future to its end, and again after each panic.
-    pub async fn to_the_end(&self, name: &'static str, run: impl AsyncFnMut()) {
+    pub async fn run_to_completion(&self, name: &'static str, run: impl AsyncFnMut()) {
         self.keep(name, Ending::IsFine, run).await;
     }
 
@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// Returns the tasks that have failed and not recovered since.
     #[must_use]
-    pub fn troubled(&self) -> Vec<&'static str> {
+    pub fn failing_tasks(&self) -> Vec<&'static str> {
         let mut failed_at = self.0.failed_at.lock();
         failed_at.retain(|_, at| at.elapsed() < RECOVERED_AFTER);
         failed_at.keys().copied().collect()

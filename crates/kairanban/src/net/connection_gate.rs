@@ -107,7 +107,7 @@ impl ConnectionPermit {
         self.0.is_stream.get()
     }
 
-    /// Gives the permit back: the connection counts as a stream from now on, and ends with it.
+    /// Releases the permit: the connection counts as a stream from now on, and ends with it.
     pub fn leave(&self) {
         self.0.permit.take();
     }
