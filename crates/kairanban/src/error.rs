@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::telemetry::LogThrottle;
 
-/// An answer that is no success.
+/// An error that a request is answered with.
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// No board, topic or page is at this address.
@@ -42,7 +42,7 @@ pub enum ApiError {
         "a token is required: send Authorization: Bearer with one that `kairanban token create` made"
     )]
     Unauthorized,
-    /// The token is good, but not for this.
+    /// The token is valid, but does not allow this.
     #[error("this token does not allow that")]
     Forbidden,
     /// The board takes no more posts.

@@ -1,4 +1,4 @@
-//! Forgets what is no longer needed, once a minute.
+//! Deletes what is no longer needed, once a minute.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The change log and keys are pruned once in this number of rounds.
 const PRUNE_EVERY: u64 = 10;
 
-/// The task that forgets what is no longer needed.
+/// The task that deletes what is no longer needed.
 #[derive(Debug)]
 pub struct Housekeeping {
     pub(crate) store: Store,
@@ -60,7 +60,7 @@ impl Bounds {
 }
 
 impl Housekeeping {
-    /// Forgets what is too old, again and again until `stop`.
+    /// Deletes what is too old, every minute until `stop`.
     #[expect(
         clippy::cognitive_complexity,
         reason = "each log line expands to branches, which count"

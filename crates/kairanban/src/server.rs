@@ -110,7 +110,7 @@ impl ListeningServer {
         self.address
     }
 
-    /// Serves until `stop`, then drains: `/readyz` says no first, then streams end, requests finish, what is queued is
+    /// Serves until `stop`, then drains: `/readyz` fails first, then streams end, requests finish, what is queued is
     /// written. A second signal ends it at once.
     ///
     /// # Errors

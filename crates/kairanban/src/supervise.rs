@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Before the first restart; it doubles with each failure in a row.
+/// The delay before the first restart. It doubles with each failure in a row.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Failures in a row after which the process gives up.
@@ -193,7 +193,7 @@ enum Ending {
     IsFine,
 }
 
-/// Failures in a row.
+/// Counts failures in a row.
 #[derive(Default)]
 struct Failures(u32);
 

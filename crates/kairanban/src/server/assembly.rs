@@ -6,7 +6,7 @@ use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, Writer};
 
 use crate::{
-    archiver::{self, Archiver, Overfull},
+    archiver::{self, ArchiveRequests, Archiver},
     auth::{
         ActiveTokens, Authenticator, TokenFinder,
         finder::{self, TokenLookups},
@@ -50,7 +50,7 @@ pub fn open_service(
     let transports = transports(config)?;
     let source = BoardSource::new(store.clone(), transports.redis.clone());
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
-    let (archiver, overfull) = Archiver::new();
+    let (archiver, archive_requests) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (token_finder, token_lookups) = TokenFinder::new(store.clone());
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
@@ -98,7 +98,7 @@ pub fn open_service(
     start_serving_tasks(
         &store,
         follower,
-        overfull,
+        archive_requests,
         (token_lookups, board_lookups),
         supervisor,
     );
@@ -112,7 +112,7 @@ pub fn open_service(
 fn start_serving_tasks(
     store: &Store,
     mut follower: Follower,
-    mut overfull: Overfull,
+    mut archive_requests: ArchiveRequests,
     (mut token_lookups, mut board_lookups): (TokenLookups, BoardLookups),
     supervisor: &Supervisor,
 ) {
@@ -120,7 +120,7 @@ fn start_serving_tasks(
     supervisor.task("follower", async move || follower.run(&stop).await);
     let (archiving, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("archiver", async move || {
-        archiver::run(&archiving, &mut overfull, &stop).await
+        archiver::run(&archiving, &mut archive_requests, &stop).await
     });
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("token-finder", async move || {
