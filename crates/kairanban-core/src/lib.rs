@@ -42,7 +42,7 @@ pub use change::{BoardChanges, Change, ChangeKind, LogEntry};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;
 pub use history::{FoundDatabase, LogPosition, LogRow, Restored, Verdict, Witness, judge};
-pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
+pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
 pub use opening::{LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, plan_opening};

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kairanban_core::{BoardId, Hub, Published, Revision, Shown};
+use kairanban_core::{BoardId, Hub, Published, Revision, ShownBoard};
 use kairanban_store::{BoardContent, Store, StoreError, content_sum};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -162,7 +162,12 @@ impl Reconcile {
         Ok(())
     }
 
-    async fn compare_one(&self, shown: &Shown, content: &BoardContent, findings: &mut Findings) {
+    async fn compare_one(
+        &self,
+        shown: &ShownBoard,
+        content: &BoardContent,
+        findings: &mut Findings,
+    ) {
         let is_board = content.info.as_ref().is_none_or(|info| {
             info.name != *shown.snapshot.board() || info.policies != shown.policies
         });
@@ -211,7 +216,7 @@ impl Reconcile {
         }
     }
 
-    async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
+    async fn read_again(&self, shown: &ShownBoard) -> Result<(), StoreError> {
         let (epoch, board) = (self.follower.epoch(), shown.snapshot.board());
         match self
             .loader

@@ -85,7 +85,7 @@ impl Supervisor {
             let Some(wait) = failures.next(began.elapsed()) else {
                 return self.give_up(name);
             };
-            self.note(name, wait);
+            self.log_restart(name, wait);
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
                 () = sleep(wait) => {}
@@ -116,7 +116,7 @@ impl Supervisor {
             let Some(wait) = failures.next(began.elapsed()) else {
                 return self.give_up(name);
             };
-            self.note(name, wait);
+            self.log_restart(name, wait);
             thread::park_timeout(wait);
         }
     }
@@ -134,7 +134,7 @@ impl Supervisor {
         });
     }
 
-    fn note(&self, name: &'static str, wait: Duration) {
+    fn log_restart(&self, name: &'static str, wait: Duration) {
         tracing::error!(
             task = name,
             ?wait,

@@ -54,10 +54,10 @@ pub(crate) fn create_topics(
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
-    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
+    let keys = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
         Some((*board, creation.key?, creation.topic, (*id)?))
     });
-    idempotency::note(connection, &noted.collect::<Vec<_>>())?;
+    idempotency::insert(connection, &keys.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
     Ok(decisions
         .into_iter()
@@ -307,7 +307,7 @@ fn insert_checked(
             .ok_or_else(dropped)?,
     );
     if let Some(key) = creation.key {
-        idempotency::note_checked(connection, (board, key, creation.topic, id))?;
+        idempotency::insert_checked(connection, (board, key, creation.topic, id))?;
     }
     Ok(id)
 }

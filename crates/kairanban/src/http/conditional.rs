@@ -147,7 +147,10 @@ pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
 ///
 /// # Errors
 /// [`ApiError::WeakTag`] if it demands one that cannot match.
-pub fn demanded(request: &HttpRequest, state: &AppState) -> Result<RevisionCondition, ApiError> {
+pub fn revision_condition(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<RevisionCondition, ApiError> {
     let epoch = state.boards.follower().epoch();
     let ours = |tag: &EntityTag| -> Option<Revision> {
         let cursor = cursor_of(tag).filter(|cursor| cursor.epoch == epoch)?;

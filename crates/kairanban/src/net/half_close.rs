@@ -42,7 +42,7 @@ impl HalfClose {
     }
 
     /// Records the end. Returns whether actix may see it, which it may not while it is answering.
-    pub fn note(&self, is_answering: bool) -> bool {
+    pub fn record_end(&self, is_answering: bool) -> bool {
         let is_kept = is_answering && self.meaning.get() == EndMeaning::WaitsForAnswer;
         self.progress.set(if is_kept {
             Progress::KeptBack

@@ -159,7 +159,7 @@ impl RequestClock {
 
     /// Notes that the client has closed its side. Returns whether actix may see that now.
     pub fn client_ended(&self) -> bool {
-        self.0.half_close.note(self.is_answering())
+        self.0.half_close.record_end(self.is_answering())
     }
 
     /// Lets the connection end as soon as the client closes its side, as long as the guard lives.
