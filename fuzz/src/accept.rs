@@ -124,8 +124,8 @@ fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     }
 }
 
-/// The ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list, and for
-/// one with other parameters.
+/// Returns the ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list,
+/// and for one with other parameters.
 fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
     let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
     let elements = list

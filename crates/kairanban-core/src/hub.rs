@@ -34,7 +34,7 @@ pub struct Hub {
 
 /// A board in memory whose list is up to date.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct ShownBoard {
     /// The board's key in the database.
     pub board_id: BoardId,
     /// Who may read the board and post on it.
@@ -43,7 +43,7 @@ pub struct Shown {
     pub snapshot: Arc<Snapshot>,
 }
 
-impl Shown {
+impl ShownBoard {
     fn of(board: &BoardState) -> Option<Self> {
         Some(Self {
             board_id: board.board_id()?,
@@ -294,10 +294,10 @@ impl Hub {
 
     /// Returns each board in memory whose list is up to date, to compare it with the database.
     #[must_use]
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<ShownBoard> {
         self.all()
             .iter()
-            .filter_map(|(_, channel)| Shown::of(&channel.live()))
+            .filter_map(|(_, channel)| ShownBoard::of(&channel.live()))
             .collect()
     }
 

@@ -206,7 +206,7 @@ impl AdminCommand {
             WriteOutcome::Token(id) => Some(*id),
             WriteOutcome::Board(_) | WriteOutcome::Deleted => None,
         });
-        audit::note(connection, actor, row.action, row.board, subject)?;
+        audit::record(connection, actor, row.action, row.board, subject)?;
         Ok(outcome)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     schema::audit,
 };
 
-pub(crate) fn note(
+pub(crate) fn record(
     connection: &mut AnyConnection,
     actor: &Actor,
     action: &str,

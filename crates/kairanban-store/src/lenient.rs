@@ -206,9 +206,9 @@ const SAID_MAX: usize = 10_000;
 /// Rows that were logged already: each has one line in the log, not one per read.
 static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 
-/// Says once in the log that a row holds something that is not shown as it stands there.
+/// Logs once that a row holds a value that cannot be shown as it is.
 #[cold]
-pub(crate) fn note(table: &'static str, key: i64) {
+pub(crate) fn log_unreadable(table: &'static str, key: i64) {
     if is_news(table, key) {
         tracing::warn!(
             table,

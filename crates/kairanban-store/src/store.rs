@@ -1,4 +1,4 @@
-//! The pool, and everything that a reader asks of the database.
+//! Reads from the database through the pool, and deletes what is too old.
 
 mod data_version;
 mod log;
@@ -30,14 +30,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects, and finds out which epoch this is.
+    /// Connects to the database, and finds out its epoch.
     ///
     /// # Errors
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let pool = Pool::open(&config)?;
         let (LogPosition { epoch, .. }, _) = settle(&pool, &config.address, None)?;
-        // One connection is left to those that take no permit: the follower and the writer.
+        // One connection is reserved for the follower and the writer, which take no permit.
         let permits = usize::try_from(config.pool_max)
             .unwrap_or(usize::MAX)
             .saturating_sub(1)
@@ -50,8 +50,8 @@ impl Store {
         })
     }
 
-    /// Waits for a permit to ask the database; keep it until the database has answered. There are hardly more permits than
-    /// connections, so that a crowd waits in line, and not each in a thread of its own.
+    /// Waits for a permit to query the database. Keep it until the database has answered. There are about as many permits as
+    /// connections, so that many requests wait in a queue, and not each in a thread of its own.
     ///
     /// # Errors
     /// Infallible in practice: the semaphore is never closed.
@@ -189,7 +189,7 @@ impl Store {
         Ok(policies)
     }
 
-    /// Reads the policies of the boards with these names, as far as there are any.
+    /// Reads the policies of the boards with these names. Names of no board are left out.
     ///
     /// # Errors
     /// If the database is away.
@@ -261,8 +261,8 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Forgets what is too old: audit entries beyond those `kept`, topics deleted before `undo`, tickets.
-    /// Returns how much went.
+    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`, expired tickets.
+    /// Returns how many rows.
     ///
     /// # Errors
     /// If the database is away.
@@ -280,7 +280,7 @@ impl Store {
         })
     }
 
-    /// Forgets idempotency keys older than `age_max`. Returns how many.
+    /// Deletes idempotency keys older than `age_max`. Returns how many.
     ///
     /// # Errors
     /// If the database is away.

@@ -92,7 +92,7 @@ impl TokenRow {
             self.last_used_at,
         ];
         if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
-            lenient::note("tokens", self.id);
+            lenient::log_unreadable("tokens", self.id);
         }
         Some(Token {
             id: self.id,
@@ -176,8 +176,8 @@ pub(crate) fn find(
     ))
 }
 
-/// Notes that tokens are used now.
-pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
+/// Records that tokens are used now.
+pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
     diesel::update(rows)
         .set(tokens::last_used_at.eq(connection.now().nullable()))

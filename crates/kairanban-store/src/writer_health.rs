@@ -30,8 +30,8 @@ impl WriterHealth {
         self.0.lock().fault.clone()
     }
 
-    /// Takes note of a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
-    pub(crate) fn note(&self, error: &StoreError) {
+    /// Records a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
+    pub(crate) fn record(&self, error: &StoreError) {
         match error {
             StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
                 self.set(fault.to_string())

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{Action, Actor, BoardChannel, BoardName, Policies, Scope, Token};
-use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
 use crate::blocking::query;

@@ -42,7 +42,7 @@ pub enum NoRoom {
     ForClient,
 }
 
-/// The right to one open stream, connection or search. Dropping it gives it back.
+/// The right to one open stream, connection or search. Dropping it releases it.
 #[derive(Debug)]
 pub struct GatePermit {
     gate: Arc<GateCounters>,

@@ -103,7 +103,7 @@ impl AppState {
             StreamTiming::new(&config.stream),
         );
         let stream_deps = StreamDeps {
-            following: boards.following().clone(),
+            follower: boards.follower().clone(),
             drain: drain.clone(),
             gate: gate.clone(),
             timing,

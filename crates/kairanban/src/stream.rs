@@ -128,7 +128,7 @@ impl StreamTiming {
 /// What all streams share of the server.
 #[derive(Debug)]
 pub struct StreamDeps {
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) drain: Drain,
     pub(crate) gate: ClientGate,
     pub(crate) timing: StreamTiming,
@@ -139,7 +139,7 @@ pub struct StreamDeps {
 #[derive(Debug)]
 pub struct StreamReader {
     pub(crate) caller: Caller,
-    #[expect(dead_code, reason = "dropping it gives the permit back")]
+    #[expect(dead_code, reason = "dropping it releases the permit")]
     pub(crate) permit: GatePermit,
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn create_topics(
     let keys = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
         Some((*board, creation.key.as_ref()?, &creation.topic, (*id)?))
     });
-    idempotency::note(connection, &keys.collect::<Vec<_>>())?;
+    idempotency::insert(connection, &keys.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
     Ok(decisions
         .into_iter()
@@ -316,7 +316,7 @@ fn insert_checked(
             .ok_or_else(dropped)?,
     );
     if let Some(key) = &creation.key {
-        idempotency::note_checked(connection, (board, key, &creation.topic, id))?;
+        idempotency::insert_checked(connection, (board, key, &creation.topic, id))?;
     }
     Ok(id)
 }

@@ -84,7 +84,7 @@ impl Store {
         Ok(is_logged)
     }
 
-    /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
+    /// Makes our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
     /// takes our functions from PUBLIC, if a restore gave them back.
     /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such triggers.
     ///

@@ -37,7 +37,7 @@ impl Store {
         if !used.is_empty()
             && let Err(error) = self
                 .pool
-                .with_write_lock(|connection| tokens::note_use(connection, &used))
+                .with_write_lock(|connection| tokens::record_use(connection, &used))
         {
             // The tokens are valid all the same.
             tracing::warn!(%error, "it could not be noted that tokens were used");

@@ -18,11 +18,11 @@ use crate::{
     service::{MayRead, WatchError},
     state::AppState,
     stream::StreamReader,
-    telemetry::Sparse,
+    telemetry::LogThrottle,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
-static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
+static OUTAGES: LogThrottle = LogThrottle::new(Duration::from_secs(1));
 
 /// The outcome of asking for a stream.
 pub(super) enum Admission<T> {
@@ -72,7 +72,7 @@ pub(super) async fn admit<T>(
 }
 
 fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
-    if let Some(suppressed) = OUTAGES.line() {
+    if let Some(suppressed) = OUTAGES.admit() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }

@@ -147,8 +147,11 @@ pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
 ///
 /// # Errors
 /// [`ApiError::WeakTag`] if it demands one that cannot match.
-pub fn demanded(request: &HttpRequest, state: &AppState) -> Result<RevisionCondition, ApiError> {
-    let epoch = state.boards.following().epoch();
+pub fn revision_condition(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<RevisionCondition, ApiError> {
+    let epoch = state.boards.follower().epoch();
     let ours = |tag: &EntityTag| -> Option<Revision> {
         let cursor = cursor_of(tag).filter(|cursor| cursor.epoch == epoch)?;
         Some(cursor.revision)
@@ -178,7 +181,7 @@ pub fn etag(cursor: &Cursor) -> String {
 /// Returns the tag of a topic: its newest change.
 pub fn topic_tag(state: &AppState, topic: &Topic) -> String {
     etag(&Cursor {
-        epoch: state.boards.following().epoch(),
+        epoch: state.boards.follower().epoch(),
         revision: topic.revision,
     })
 }

@@ -15,7 +15,7 @@ use crate::{
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// Counts open connections, in all and per client. Those that a stream has taken over count as streams instead.
+/// Limits open connections, in all and per client. Those that a stream has taken over count as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
     open: ClientGate,
@@ -107,7 +107,7 @@ impl ConnectionPermit {
         self.0.is_stream.get()
     }
 
-    /// Gives the permit back: the connection counts as a stream from now on, and ends with it.
+    /// Releases the permit: the connection counts as a stream from now on, and ends with it.
     pub fn leave(&self) {
         self.0.permit.take();
     }

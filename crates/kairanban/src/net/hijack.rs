@@ -1,4 +1,4 @@
-//! Taking the socket of a connection from actix, once the head of a stream is written.
+//! Takes the socket of a connection from actix, once the head of a stream is written.
 //!
 //! actix keeps two buffers, timers and a dispatcher for each connection that it serves: about ten
 //! KiB. A stream needs none of that after its head, and there may be tens of thousands of streams.
@@ -79,8 +79,8 @@ type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 
 /// Runs a connection, from its first byte to its last.
 ///
-/// A future by hand instead of an `async` block: a server with many readers holds one for each, and
-/// the task of an `async` block would have room for both kinds of service at once.
+/// It is written by hand instead of as an `async` block: a server with many readers has one for each, and
+/// an `async` block would reserve memory for both kinds of service at once.
 pub enum ConnectionTask<F> {
     /// actix serves the connection within its limits. Boxed, so that its memory is freed when actix
     /// is done.
@@ -280,7 +280,7 @@ impl HijackableSocket {
         }
     }
 
-    /// Calls `act` with the socket, or returns `left` if actix has it no more.
+    /// Calls `act` with the socket, or returns `left` if actix no longer has it.
     fn with<T>(&self, left: T, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
         match &mut *self.0.state.borrow_mut() {
             SocketState::Served(socket) | SocketState::Leaving(socket, _) => act(Pin::new(socket)),

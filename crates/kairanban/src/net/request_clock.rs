@@ -159,7 +159,7 @@ impl RequestClock {
 
     /// Notes that the client has closed its side. Returns whether actix may see that now.
     pub fn client_ended(&self) -> bool {
-        self.0.half_close.note(self.is_answering())
+        self.0.half_close.record_end(self.is_answering())
     }
 
     /// Lets the connection end as soon as the client closes its side, as long as the guard lives.
@@ -235,8 +235,8 @@ impl Drop for EndsWithClient {
 }
 
 pin_project! {
-    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. By hand, and not as an
-    /// `async` block, which would keep room for what is served more than once.
+    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. It is written by hand instead of
+    /// as an `async` block, which would reserve memory for what is served more than once.
     pub struct Limited<F> {
         #[pin]
         serving: F,

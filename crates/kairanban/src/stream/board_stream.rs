@@ -178,7 +178,7 @@ mod tests {
             .expect("a list");
         let fragments = Arc::new(Fragments::new(None).expect("a template"));
         let deps = StreamDeps {
-            following: FollowerStatus::at_rest(snapshot.cursor()),
+            follower: FollowerStatus::at_rest(snapshot.cursor()),
             drain: Drain::new(Duration::ZERO),
             gate,
             timing: StreamTiming::new(&config.stream),

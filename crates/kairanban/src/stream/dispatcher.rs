@@ -112,7 +112,7 @@ impl WorkerDispatchers {
         let task = rt::spawn(async move {
             let mut broke_off = false;
             supervisor
-                .to_the_end("dispatcher", async || {
+                .run_to_completion("dispatcher", async || {
                     let broke_off = std::mem::replace(&mut broke_off, true);
                     dispatch_loop(&mut subscription, &of, broke_off).await;
                 })

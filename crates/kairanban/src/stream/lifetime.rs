@@ -261,7 +261,7 @@ impl StreamLifetime {
 
     /// Queues `stale` or `fresh` if that is new. Returns whether it was.
     fn push_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
-        let stale_since = self.deps.following.stale_since().or(board_stale_since);
+        let stale_since = self.deps.follower.stale_since().or(board_stale_since);
         let is_stale = stale_since.is_some() || self.is_board_stale;
         let was_stale = std::mem::replace(&mut self.was_stale, is_stale);
         match stale_since {

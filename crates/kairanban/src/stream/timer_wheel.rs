@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_while_the_alarm_still_goes_round_is_not_forgotten() {
+    fn an_entry_taken_while_all_are_woken_is_not_forgotten() {
         let wheel = TimerWheel::new();
         let mut entry = wheel.entry(Tick(1));
         let returning = Arc::new(Returning(wheel.clone(), Mutex::default()));
@@ -278,12 +278,12 @@ mod tests {
             .expect("alone")
             .take()
             .expect("it was woken");
-        // The same alarm has passed there, too: no other would come.
+        // The same wake-up has passed there, too: no other would come.
         assert!(again.poll(&wheel, &mut cx).is_ready());
     }
 
     #[test]
-    fn an_alarm_wakes_everybody_also_between_looking_and_waiting() {
+    fn waking_all_also_wakes_entries_between_looking_and_waiting() {
         let wheel = TimerWheel::new();
         let (mut near, mut far) = (wheel.entry(Tick(1)), wheel.entry(Tick(100)));
         assert_eq!(wheel.wake_count(), 0);
