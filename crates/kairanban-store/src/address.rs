@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_tells_the_database() {
+    fn the_scheme_selects_the_database() {
         assert_eq!(
             "sqlite://data/a.db".parse::<DatabaseAddress>(),
             Ok(DatabaseAddress::Sqlite("data/a.db".into()))

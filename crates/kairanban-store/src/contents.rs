@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_tells_texts_apart() {
+    fn different_texts_have_different_sums() {
         let sums =
             [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b c ")].map(|(author, comment)| {
                 topic_sum(&Topic {

@@ -23,7 +23,7 @@ crate::on_both!(
     a_deleted_topic_comes_back_as_it_was,
     a_topic_that_is_there_is_not_restored,
     a_deleted_topic_is_not_restored_too_late,
-    deeds_are_noted_without_text,
+    commands_are_audited_without_text,
     the_audit_is_paged_and_shortened,
     a_flood_does_not_wash_out_what_the_others_did,
 );
@@ -194,7 +194,7 @@ fn a_deleted_topic_is_not_restored_too_late(place: &Place) {
     ));
 }
 
-fn deeds_are_noted_without_text(place: &Place) {
+fn commands_are_audited_without_text(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "secret text");
     assert!(run(writer.write(delete_topic(TopicId(999), None))).is_err());
