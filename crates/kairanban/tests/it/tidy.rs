@@ -20,11 +20,11 @@ mod known;
 mod layers;
 mod planted;
 mod rules;
-mod sources;
+pub mod sources;
 mod tokens;
 mod walks;
 
-static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| Workspace::read(&root()));
+pub static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| Workspace::read(&root()));
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
