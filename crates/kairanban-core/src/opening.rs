@@ -204,6 +204,20 @@ const fn reset(reason: ResetReason) -> Opening {
     }
 }
 
+/// Brings together what a reader of several boards is sent first on each. If its cursor is void on one, it is void: returns why,
+/// and all boards begin with their lists.
+#[must_use]
+pub fn merge_openings(mut openings: Vec<Opening>) -> (Option<ResetReason>, Vec<Opening>) {
+    let reset = openings.iter().find_map(|opening| match opening {
+        Opening::Snapshot { reset } => *reset,
+        _ => None,
+    });
+    if reset.is_some() {
+        openings.fill(Opening::Snapshot { reset: None });
+    }
+    (reset, openings)
+}
+
 fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
     let newest = board.last_known()?.cursor();
     let revision = cursor.revision;

@@ -16,6 +16,15 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// Returns whether it voids all boards of an open stream of several, and not only the board that it came with: a reader that
+    /// fell behind on one board still holds the others. When a stream begins, any reason does ([`merge_openings`]).
+    ///
+    /// [`merge_openings`]: crate::merge_openings
+    #[must_use]
+    pub const fn is_of_all_boards(self) -> bool {
+        matches!(self, Self::Epoch)
+    }
+
     /// Returns the reason as it is sent to clients.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use kairanban_core::{BoardName, TopicId};
+use kairanban_core::{BoardName, NotPermitted, TopicId};
 use thiserror::Error;
 
 /// A read or a write that did not come about.
@@ -143,6 +143,16 @@ impl StoreError {
 
     pub(crate) const fn refused(sentence: Option<String>, conflict: bool) -> Self {
         Self::Refused(Refusal { sentence, conflict })
+    }
+
+    /// For a caller who may not do something on a board.
+    pub(crate) fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
+        match why {
+            NotPermitted::Hidden => Self::NoSuchBoard(board.clone()),
+            NotPermitted::TokenRequired => Self::PostingTakesToken { shown: false },
+            NotPermitted::ScopeTooSmall => Self::PostingTakesToken { shown: true },
+            NotPermitted::Closed => Self::Closed,
+        }
     }
 
     /// Whether others are in the way, who may be gone in a moment.

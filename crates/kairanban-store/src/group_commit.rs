@@ -12,12 +12,12 @@ use diesel::Connection as _;
 
 use self::read_back::read_back;
 use crate::{
-    StoreError,
+    Creation, StoreError,
     admin::AdminOutcome,
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Created, Creation},
+    repository::{self, Created},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
 };
@@ -240,10 +240,16 @@ fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
 ) -> Result<Vec<RunResult>, StoreError> {
-    let creations: Vec<_> = writes.iter().filter_map(|write| write.creation()).collect();
+    let creations: Vec<_> = writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::CreateTopic(creation) => Some(creation),
+            Write::Administer { .. } => None,
+        })
+        .collect();
     if let ([_], [only]) = (writes, creations.as_slice()) {
         // Without neighbours to save it needs no savepoint, which costs two round trips.
-        return Ok(repository::create_topics(connection, &[*only])?
+        return Ok(repository::create_topics(connection, &[only])?
             .into_iter()
             .map(|created| created.map(AdminOutcome::from))
             .collect());
@@ -251,18 +257,19 @@ fn run_all(
     let mut created = create(connection, &creations)?.into_iter();
     writes
         .iter()
-        .map(
-            |write| match write.creation().and_then(|_| created.next()) {
-                Some(created) => Ok(created.map(AdminOutcome::from)),
-                None => alone(connection, write),
-            },
-        )
+        .map(|write| match write {
+            Write::CreateTopic(_) => created.next().map_or_else(
+                || Err(StoreError::Internal("nothing came of a topic".to_owned())),
+                |created| Ok(created.map(AdminOutcome::from)),
+            ),
+            Write::Administer { .. } => alone(connection, write),
+        })
         .collect()
 }
 
 fn create(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -310,19 +317,8 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, Sto
 fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
     match write {
         Write::Administer { actor, command } => command.run(connection, actor),
-        Write::CreateTopic {
-            board,
-            topic,
-            key,
-            right,
-        } => {
-            let creation = Creation {
-                board,
-                topic,
-                key: key.as_ref(),
-                right: *right,
-            };
-            repository::create_one(connection, &creation).map(AdminOutcome::from)
+        Write::CreateTopic(creation) => {
+            repository::create_one(connection, creation).map(AdminOutcome::from)
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogEntry, LogPosition,
+    Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogPosition, LogRow,
     Policies, ReplayBuffer, Scope, SearchText, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -185,7 +185,9 @@ impl Store {
     ) -> Result<Policies, StoreError> {
         let (_, policies) =
             self.with(|connection| repository::board_policies(connection, board))?;
-        repository::ensure_permitted(board, policies, right, Action::Read)?;
+        policies
+            .permit(right, Action::Read)
+            .map_err(|why| StoreError::not_permitted(why, board))?;
         Ok(policies)
     }
 
@@ -241,7 +243,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn log(&self, board: &BoardName, wanted: LogPage) -> Result<Vec<LogEntry>, StoreError> {
+    pub fn log(&self, board: &BoardName, wanted: LogPage) -> Result<Vec<LogRow>, StoreError> {
         self.with(|connection| change_log::page(connection, board, wanted))
     }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use kairanban_core::{Action, Actor, BoardName, Policies, Scope, Token};
+use kairanban_core::{Action, Actor, BoardChannel, BoardName, Policies, Scope, Token};
 use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
@@ -55,6 +55,14 @@ impl Caller {
     #[must_use]
     pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
         policies.permit(None, action).is_ok() || policies.permit(self.right(board), action).is_ok()
+    }
+
+    /// Returns whether the caller may read a board, as far as memory knows. While it does not know the board's policies, there is
+    /// nothing that could be shown; they are asked again once it is loaded.
+    #[must_use]
+    pub fn may_read(&self, channel: &BoardChannel) -> bool {
+        let policies = channel.live().policies();
+        policies.is_none_or(|policies| self.may(Action::Read, &channel.board, policies))
     }
 
     /// Which boards the caller may know of.

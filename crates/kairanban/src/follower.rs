@@ -27,6 +27,7 @@
 //! next wake.
 
 mod health;
+mod new_epoch;
 mod position;
 mod publishing;
 mod stale;
@@ -54,12 +55,30 @@ use crate::{
     board_loader::BoardLoader, failpoint, high_water::HighWater, pace::EmptyReads,
 };
 
-use position::OWN_MAX;
-pub use position::{FollowerStatus, OwnCommits, Position, Wake};
+use new_epoch::ADOPTED;
+pub use position::{FollowerStatus, Position, Wake};
 use stale::StaleBoards;
 
-/// The reason that is logged for a new epoch that this node did not draw.
-const ADOPTED: &str = "another one was drawn, or it is another database";
+/// Commits of this process that may wait for the follower; past that it reads them from the log.
+const OWN_MAX: usize = 64;
+
+/// Notifies the follower of commits of this process.
+#[derive(Clone, Debug)]
+pub struct OwnCommits {
+    commits: mpsc::Sender<Committed>,
+    wake: Wake,
+}
+
+impl OwnCommits {
+    /// Hands a commit to the follower, or wakes it to read the commit from the log.
+    pub fn notify(&self, commit: Committed) {
+        let is_enough = commit.created.is_some();
+        // One that does not get through is found in the log.
+        if !is_enough || self.commits.try_send(commit).is_err() {
+            self.wake.wake();
+        }
+    }
+}
 
 /// What the follower reads from, publishes to, and is woken by.
 #[derive(Debug)]
@@ -229,11 +248,7 @@ impl Follower {
             return false;
         };
         // Another row before it than the last that was read: the database was restored, and has come as far again.
-        let is_next = match (&self.last_seen.borrow().last, &before) {
-            (Some(read), Some(before)) => before.is(read),
-            (read, before) => read.is_none() && before.is_none(),
-        };
-        if !is_next {
+        if self.last_seen.borrow().last != before {
             return false;
         }
         let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
@@ -298,65 +313,6 @@ impl Follower {
         };
         self.take(batch).await?;
         Ok(true)
-    }
-
-    /// Finds out whether this is still the history that was followed.
-    async fn settle(&mut self) -> Result<(), StoreError> {
-        let known = self.last_seen.borrow().clone();
-        let asked = known.clone();
-        let (found, verdict, trimmed_to) = query_priority(&self.deps.store, move |store| {
-            let (found, verdict) = store.settle(Some(&asked))?;
-            Ok((found, verdict, store.trimmed_to()?))
-        })
-        .await?;
-        match verdict {
-            Verdict::Same => {
-                // The same database may have a more exact mark now.
-                self.last_seen.send_if_modified(|seen| {
-                    std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark
-                });
-                Ok(())
-            }
-            Verdict::Trimmed => {
-                let batch = query_priority(&self.deps.store, move |store| {
-                    store.boards_since(known.revision())
-                })
-                .await?;
-                self.take(batch).await
-            }
-            Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
-            Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
-        }
-    }
-
-    /// Forgets the old history, and sends every reader the list of the new one.
-    async fn begin_epoch(
-        &mut self,
-        found: LogPosition,
-        trimmed_to: Revision,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        // Tokens may have come back, or gone, with the other history: permissions come before lists. If they cannot be read,
-        // nothing has begun, and the next poll finds the new epoch again.
-        self.refresh_tokens().await?;
-        let (epoch, head) = (found.epoch.clone(), found.revision());
-        tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
-        self.last_seen.send_replace(found);
-        // What waits for a revision goes on only when the old lists are gone.
-        self.position.send_if_modified(|position| {
-            (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));
-            false
-        });
-        self.deps.trimmed_to.reset(trimmed_to);
-        self.stale_boards.clear();
-        self.deps.absent.clear();
-        let watched = self.deps.hub.restart(&epoch);
-        self.position
-            .send_modify(|position| position.revision = head);
-        for board in watched {
-            self.reload(&board, Revision::ZERO).await;
-        }
-        Ok(())
     }
 
     fn advance_to(&self, last: Option<LogRow>) {

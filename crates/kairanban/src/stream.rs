@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Hub ─ broadcast ─▶ Subscription ─▶ BoardStream / MultiBoardStream ─▶ chunks ─┬─▶ raw_writer ─▶ socket taken from actix
-//!                        ▲                 │ event_loop: what was queued,        └─▶ Listener ───▶ body, WebSocket
+//!                        ▲                 │ lifetime: what was queued,          └─▶ Listener ───▶ body, WebSocket
 //!   dispatcher ──────────┘                 │ then alarms, then events
 //!   one task of a worker calls on          │
 //!   the streams of a board in turn         ├─▶ core::ReaderPosition::on(event) ─▶ Step   what the reader is sent
@@ -23,7 +23,6 @@
 
 mod board_stream;
 mod dispatcher;
-mod event_loop;
 mod lifetime;
 mod listener;
 mod multi_board_stream;

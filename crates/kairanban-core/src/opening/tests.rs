@@ -217,3 +217,48 @@ fn a_log_is_read_from_where_it_is_whole() {
         assert_eq!(checked, expected, "{start:?}");
     }
 }
+
+#[test]
+fn a_cursor_that_is_void_on_one_board_is_void_on_all() {
+    let patch = |from: u64| {
+        let start = at(&format!("e-{from}"));
+        let log = LogBounds {
+            published: revision(11),
+            trimmed_to: revision(4),
+        };
+        plan_opening(&start, &board(), log).expect("loaded").opening
+    };
+    let list = |reset| Opening::Snapshot { reset };
+    let merged = |openings: Vec<Opening>| {
+        let (reset, openings) = merge_openings(openings);
+        let openings = openings
+            .into_iter()
+            .map(|opening| describe(Some(OpeningPlan::from(opening))));
+        let reset = reset.map_or("", ResetReason::as_str);
+        format!("{reset}: {}", openings.collect::<Vec<_>>().join(", "))
+    };
+    for (openings, expected) in [
+        (vec![], ": "),
+        (
+            vec![Opening::Nothing, patch(7), list(None)],
+            ": nothing, patch of 2 from 7, list",
+        ),
+        (
+            vec![Opening::SnapshotSince(revision(3)), patch(7)],
+            ": list since 3, patch of 2 from 7",
+        ),
+        (
+            vec![patch(7), list(Some(ResetReason::Trimmed)), Opening::Nothing],
+            "trimmed: list, list, list",
+        ),
+        (
+            vec![
+                list(Some(ResetReason::Future)),
+                list(Some(ResetReason::Epoch)),
+            ],
+            "future: list, list",
+        ),
+    ] {
+        assert_eq!(merged(openings), expected);
+    }
+}

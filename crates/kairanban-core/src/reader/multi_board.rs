@@ -54,8 +54,8 @@ impl MultiBoardPosition {
         }
     }
 
-    /// Takes the next event of the board at index `at`, as [`ReaderPosition::on`] does. A `reset` because of an epoch is of all
-    /// boards, any other one is of this board; staleness is that of all boards.
+    /// Takes the next event of the board at index `at`, as [`ReaderPosition::on`] does. A `reset` that
+    /// [is of all boards](ResetReason::is_of_all_boards) is sent once; staleness is that of all boards.
     pub fn on<S: Deref<Target = BoardState>>(
         &mut self,
         at: usize,
@@ -68,7 +68,7 @@ impl MultiBoardPosition {
             step.staleness = Some(self.staleness());
         }
         if let Delivery::Snapshot { reset, .. } = &mut step.delivery
-            && *reset == Some(ResetReason::Epoch)
+            && reset.is_some_and(ResetReason::is_of_all_boards)
             && self.has_company_in_epoch(at)
         {
             // The first board of the epoch invalidated all that the reader held; the others follow as they are read.

@@ -1,7 +1,7 @@
 //! Reads back what a group wrote, once its revision is drawn.
 
 use diesel::prelude::*;
-use kairanban_core::{ChangeKind, Revision, TopicId};
+use kairanban_core::{BoardId, ChangeKind, Revision, Topic, TopicId};
 
 use super::RunResult;
 use crate::{
@@ -10,11 +10,12 @@ use crate::{
     classified,
     connection::AnyConnection,
     error::Refusal,
-    repository::{self, WrittenTopic},
-    schema::changes,
+    repository,
+    rows::{TopicRow, topic_columns},
+    schema::{changes, topics},
     sql::number,
-    stamp::Stamp,
     tokens,
+    tx::Stamp,
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
@@ -26,7 +27,7 @@ pub(super) fn read_back(
     stamp: Option<Stamp>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
-    let topics = repository::topics_by_id(connection, &ids)?;
+    let topics = topics_by_id(connection, &ids)?;
     // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
     let newest = topics.iter().map(|found| found.topic.revision).max();
     let changed = writes
@@ -65,6 +66,40 @@ pub(super) fn read_back(
     ))
 }
 
+/// A topic as a write left it.
+#[derive(Debug)]
+struct WrittenTopic {
+    board_id: BoardId,
+    /// Whether its board shows it: a trigger of another program may have archived it.
+    is_live: bool,
+    topic: Topic,
+}
+
+/// Topics by their keys, in no particular order; those that are gone are left out.
+fn topics_by_id(
+    connection: &mut AnyConnection,
+    ids: &[TopicId],
+) -> Result<Vec<WrittenTopic>, StoreError> {
+    let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
+    let rows: Vec<(i64, bool, TopicRow)> = match ids {
+        // Most groups of writes are of one; a statement for any number could not be kept prepared.
+        [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
+        ids => all
+            .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
+            .load(connection)?,
+    };
+    Ok(rows
+        .into_iter()
+        .filter_map(|(board_id, archived, row)| {
+            Some(WrittenTopic {
+                board_id: BoardId(board_id),
+                is_live: !archived,
+                topic: row.into_topic()?,
+            })
+        })
+        .collect())
+}
+
 /// Returns the topic that a write was about.
 const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
     if let Ok(AdminOutcome::Topic(id) | AdminOutcome::Earlier(id)) = outcome {
@@ -86,16 +121,17 @@ fn ensure_creations_stay(
     topics: &[WrittenTopic],
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
-    let gone = writes.iter().zip(outcomes).find_map(|(write, outcome)| {
-        match (write.creation(), outcome) {
-            (Some(_), Ok(AdminOutcome::Topic(id)))
+    let gone = writes
+        .iter()
+        .zip(outcomes)
+        .find_map(|(write, outcome)| match (write, outcome) {
+            (Write::CreateTopic(_), Ok(AdminOutcome::Topic(id)))
                 if !topics.iter().any(|found| found.topic.id == *id) =>
             {
                 Some(*id)
             }
             _ => None,
-        }
-    });
+        });
     match (gone, stamp) {
         (None, _) | (Some(_), None) => Ok(()),
         (Some(_), Some(_)) if writes.len() > 1 => Err(StoreError::Refused(Refusal::default())),
@@ -134,7 +170,9 @@ fn created(
 ) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
-        let creation = write.creation()?;
+        let Write::CreateTopic(creation) = write else {
+            return None;
+        };
         // One that an earlier request had led to is older.
         let Ok(AdminOutcome::Topic(id)) = outcome else {
             continue;
@@ -176,7 +214,9 @@ fn answer(
             match find(topics, id) {
                 Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
                 // A new topic that is gone already: a trigger took it away.
-                None if write.creation().is_some() => Err(StoreError::refused(None, false)),
+                None if matches!(write, Write::CreateTopic(_)) => {
+                    Err(StoreError::refused(None, false))
+                }
                 None => Err(StoreError::NoSuchTopic(id)),
             }
         }

@@ -1,11 +1,10 @@
-//! Boards themselves: which there are, how they stand, and who may do what on them.
+//! Boards themselves: which there are, and how they stand.
 
 use std::collections::HashMap;
 
 use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
 use kairanban_core::{
-    Action, Board, BoardId, BoardInfo, BoardName, BoardTitle, NotPermitted, Policies, PostPolicy,
-    ReadPolicy, Revision, Scope,
+    Board, BoardId, BoardInfo, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision,
 };
 
 use crate::{
@@ -327,21 +326,6 @@ pub(crate) fn stored_default_board(
         .first(connection)
         .optional()?;
     Ok(name.and_then(|name| name.0.parse().ok()))
-}
-
-/// Checks that a caller may do something on a board: `right` is the scope of the caller's token there.
-pub(crate) fn ensure_permitted(
-    board: &BoardName,
-    policies: Policies,
-    right: Option<Scope>,
-    action: Action,
-) -> Result<(), StoreError> {
-    policies.permit(right, action).map_err(|why| match why {
-        NotPermitted::Hidden => StoreError::NoSuchBoard(board.clone()),
-        NotPermitted::TokenRequired => StoreError::PostingTakesToken { shown: false },
-        NotPermitted::ScopeTooSmall => StoreError::PostingTakesToken { shown: true },
-        NotPermitted::Closed => StoreError::Closed,
-    })
 }
 
 /// How boards stand now; `None` for one that is gone.

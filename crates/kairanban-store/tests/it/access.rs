@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, StoreError, Visible, Write, WriteResult, Writer,
+    AdminCommand, AuditBounds, BoardEdit, Creation, StoreError, Visible, Write, WriteResult, Writer,
 };
 
 use crate::{
@@ -47,12 +47,12 @@ fn set_policies(
 }
 
 fn post(writer: &Writer, right: Option<Scope>) -> Result<(), StoreError> {
-    let write = Write::CreateTopic {
+    let write = Write::CreateTopic(Creation {
         board: main(),
         topic: topic("x"),
         key: None,
         right,
-    };
+    });
     run(writer.write(write)).map(drop)
 }
 

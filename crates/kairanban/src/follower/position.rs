@@ -8,9 +8,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Epoch, LogPosition, Revision};
-use kairanban_store::Committed;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, watch},
     time::{sleep_until, timeout},
 };
 
@@ -41,27 +40,6 @@ impl Wake {
     pub(super) async fn hinted(&self, at: Instant) {
         sleep_until(at.into()).await;
         self.hints.notified().await;
-    }
-}
-
-/// Commits of this process that may wait for the follower; past that it reads them from the log.
-pub(super) const OWN_MAX: usize = 64;
-
-/// Notifies the follower of commits of this process.
-#[derive(Clone, Debug)]
-pub struct OwnCommits {
-    pub(super) commits: mpsc::Sender<Committed>,
-    pub(super) wake: Wake,
-}
-
-impl OwnCommits {
-    /// Hands a commit to the follower, or wakes it to read the commit from the log.
-    pub fn notify(&self, commit: Committed) {
-        let is_enough = commit.created.is_some();
-        // One that does not get through is found in the log.
-        if !is_enough || self.commits.try_send(commit).is_err() {
-            self.wake.wake();
-        }
     }
 }
 

@@ -104,8 +104,7 @@ impl BoardService {
     #[must_use]
     pub fn is_at_hand(&self, caller: &Caller, board: &BoardName) -> bool {
         let channel = self.deps.hub.get(board);
-        channel
-            .is_some_and(|channel| self.is_current(&channel) && may_read(caller, board, &channel))
+        channel.is_some_and(|channel| self.is_current(&channel) && caller.may_read(&channel))
     }
 
     /// Loads the newest snapshot into memory, unless it is there; while the database is away, the last one known will do.
@@ -119,21 +118,20 @@ impl BoardService {
         board: &BoardName,
         channel: &Arc<BoardChannel>,
     ) -> Result<(), StoreError> {
-        if self.is_current(channel) && may_read(caller, board, channel) {
+        if self.is_current(channel) && caller.may_read(channel) {
             return Ok(());
         }
         self.ensure_not_absent(board, caller.right(board))?;
         let _loading = channel.loading.lock().await;
         let right = caller.right(board);
         let is_known = (right.is_some() && channel.live().last_known().is_some())
-            || (self.is_current(channel) && may_read(caller, board, channel));
+            || (self.is_current(channel) && caller.may_read(channel));
         if !is_known {
             match self.find(board, right).await {
                 Ok(()) => {}
                 // While the database is away, the policies in memory count.
                 Err(StoreError::Unavailable(_))
-                    if channel.live().last_known().is_some()
-                        && may_read(caller, board, channel) =>
+                    if channel.live().last_known().is_some() && caller.may_read(channel) =>
                 {
                     return Ok(());
                 }
@@ -225,12 +223,6 @@ impl BoardService {
             self.deps.hub.forget(board, channel);
         }
     }
-}
-
-/// Whether the caller may read the board, as far as memory knows its policies.
-fn may_read(caller: &Caller, board: &BoardName, channel: &BoardChannel) -> bool {
-    let policies = channel.live().policies();
-    policies.is_none_or(|policies| caller.may(Action::Read, board, policies))
 }
 
 /// Returns the list and the policies of a board in memory to a caller who may read it.

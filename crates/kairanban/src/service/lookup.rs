@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    Action, AuditEntry, Board, BoardName, LogEntry, LogStart, ResetReason, Revision, SearchText,
+    Action, AuditEntry, Board, BoardName, LogRow, LogStart, ResetReason, Revision, SearchText,
     Token, Topic, TopicId,
 };
 use kairanban_store::{LogPage, Page, Store, StoreError};
@@ -125,7 +125,7 @@ impl BoardService {
         start: &LogStart,
         place: Option<i64>,
         limit: usize,
-    ) -> Result<Result<Vec<LogEntry>, ResetReason>, StoreError> {
+    ) -> Result<Result<Vec<LogRow>, ResetReason>, StoreError> {
         let epoch = self.following().epoch();
         // Another history is no question for the database.
         if let Err(reason) = start.check(&epoch, Revision::ZERO, Revision::ZERO) {

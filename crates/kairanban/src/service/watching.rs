@@ -80,9 +80,15 @@ impl BoardService {
     /// `start` names into a cursor.
     async fn catch_up(&self, start: StartAt, may_read: MayRead<'_>) -> Result<StartAt, WatchError> {
         let following = &self.deps.following;
-        following
+        // While the database is away, streams open all the same: their readers are sent `stale`.
+        if !following
             .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
-            .await;
+            .await
+            && following.stale_since().is_none()
+        {
+            let cause = "what this node acknowledged is not published yet";
+            return Err(StoreError::Unavailable(cause.to_owned()).into());
+        }
         let start = match start {
             StartAt::Ago(_) if !may_read() => return Err(WatchError::TooManyReads),
             StartAt::Ago(time) => {

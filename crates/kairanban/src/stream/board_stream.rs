@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{Action, BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
+use kairanban_core::{BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
 
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    event_loop::EventStream,
-    lifetime::StreamLifetime,
+    lifetime::{EventStream, StreamLifetime},
 };
 use crate::{
     auth::Caller,
@@ -112,10 +111,8 @@ impl EventStream for BoardStream {
 
     /// Also ends for a reader who has opened another stream by the same ticket.
     fn may_go_on(&self) -> bool {
-        let channel = &self.subscription.channel;
-        let policies = channel.live().policies().unwrap_or_default();
         let caller = &self.life.reader.caller;
-        !caller.is_replaced() && caller.may(Action::Read, &channel.board, policies)
+        !caller.is_replaced() && caller.may_read(&self.subscription.channel)
     }
 
     fn poll_events(&mut self, _: &mut Context<'_>) -> Poll<()> {

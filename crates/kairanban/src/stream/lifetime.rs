@@ -1,4 +1,4 @@
-//! Keeps what all kinds of streams share: the queue, heartbeats, staleness, and the end.
+//! Keeps what all kinds of streams share: the loop, the queue, heartbeats, staleness, and the end.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::ResetReason;
+use kairanban_core::{Delivery, ResetReason, Step};
 use serde::Serialize;
 
 use super::{
@@ -19,6 +19,59 @@ use crate::{
     auth::Caller,
     encode::{Bye, Chunk, Encoder, Frame, Wire},
 };
+
+/// A stream that is fed by the events of boards, and how it is driven: what was queued, then alarms, then events.
+pub(super) trait EventStream {
+    fn life(&mut self) -> &mut StreamLifetime;
+
+    /// Whether the reader may still read what the stream shows.
+    fn may_go_on(&self) -> bool;
+
+    /// Takes the events that arrived, and queues what they require. Ready when there were any.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Ends the stream of a reader who may no longer read.
+    fn check_permission(&mut self) {
+        if !self.life().has_ended() && !self.may_go_on() {
+            self.life().disconnect();
+        }
+    }
+
+    /// Does what comes before a step's delivery, and returns what is left to deliver: nothing once the stream has ended.
+    fn prepare(&mut self, step: Step) -> Delivery {
+        if step.check_permission {
+            self.check_permission();
+        }
+        if let Some(staleness) = step.staleness {
+            self.life().set_board_stale(staleness.since);
+        }
+        if self.life().has_ended() {
+            return Delivery::Nothing;
+        }
+        step.delivery
+    }
+
+    /// Returns what to send next, or `None` at the end.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
+        loop {
+            match self.life().next() {
+                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
+                Next::End => return Poll::Ready(None),
+                Next::Wait => {}
+            }
+            // Events last: a flood must not keep a reader in who has to leave.
+            match self.life().poll(cx) {
+                Poll::Ready(Woken::PermissionWatch) => self.check_permission(),
+                Poll::Ready(Woken::Tick) => {
+                    self.check_permission();
+                    self.life().tick();
+                }
+                Poll::Ready(Woken::Queued) => {}
+                Poll::Pending => ready!(self.poll_events(cx)),
+            }
+        }
+    }
+}
 
 /// The part of a stream that does not depend on its boards.
 pub(super) struct StreamLifetime {
@@ -52,7 +105,7 @@ struct Clock {
 }
 
 /// Why a stream was woken.
-pub(super) enum Woken {
+enum Woken {
     /// The permissions of the reader may have changed.
     PermissionWatch,
     /// A heartbeat or an end is due.
@@ -62,7 +115,7 @@ pub(super) enum Woken {
 }
 
 /// What a stream can do next.
-pub(super) enum Next {
+enum Next {
     /// Send all that was queued.
     Send(Vec<Chunk>),
     /// Wait to be woken.
@@ -118,7 +171,7 @@ impl StreamLifetime {
         self.push(self.encoder.reset(reason));
     }
 
-    pub(super) fn next(&mut self) -> Next {
+    fn next(&mut self) -> Next {
         if self.outbox.is_empty() {
             return if self.ended { Next::End } else { Next::Wait };
         }
@@ -135,7 +188,7 @@ impl StreamLifetime {
     }
 
     /// Ready when there is something to do besides events.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
             self.reader.caller.look();
             self.permission = PermissionWatch::of(&self.reader.caller);
@@ -170,7 +223,7 @@ impl StreamLifetime {
             .min(self.clock.token_ends_at)
     }
 
-    pub(super) fn tick(&mut self) {
+    fn tick(&mut self) {
         if self.ended {
             return;
         }
@@ -229,7 +282,7 @@ impl StreamLifetime {
     }
 
     /// Ends the stream of a reader who may no longer read.
-    pub(super) fn disconnect(&mut self) {
+    fn disconnect(&mut self) {
         // What was queued is not for this reader any more.
         self.outbox.clear();
         self.end(Bye::Auth);

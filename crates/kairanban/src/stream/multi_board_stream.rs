@@ -12,15 +12,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kairanban_core::{
-    Action, BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition,
-    ResetReason, Snapshot, Subscription,
+    BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition, ResetReason,
+    Snapshot, Subscription, merge_openings,
 };
 
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    event_loop::EventStream,
-    lifetime::StreamLifetime,
+    lifetime::{EventStream, StreamLifetime},
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
@@ -49,24 +48,20 @@ impl MultiBoardStream {
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry()));
-        let reason = watches.iter().find_map(|found| match found.opening {
-            Opening::Snapshot { reset } => reset,
-            _ => None,
-        });
-        // A reset applies to all boards of the stream.
-        if let Some(reason) = reason {
+        let openings = watches.iter().map(|found| found.opening.clone()).collect();
+        let (reset, openings) = merge_openings(openings);
+        if let Some(reason) = reset {
             life.push_reset(reason);
         }
-        for Watch {
-            snapshot, opening, ..
-        } in &watches
-        {
+        for (Watch { snapshot, .. }, opening) in watches.iter().zip(&openings) {
             match opening {
-                Opening::Patch(patch) if reason.is_none() => {
-                    life.push(life.encoder.one_of_many_missed(patch, snapshot))
+                Opening::Nothing => {}
+                Opening::Patch(patch) => {
+                    life.push(life.encoder.one_of_many_missed(patch, snapshot));
                 }
-                Opening::Nothing if reason.is_none() => {}
-                _ => life.push(life.encoder.one_of_many(snapshot)),
+                Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
+                    life.push(life.encoder.one_of_many(snapshot));
+                }
             }
         }
         life.push(life.encoder.cursor(&from));
@@ -107,15 +102,14 @@ impl MultiBoardStream {
     }
 
     fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
-        match reset {
-            // A new epoch resets all boards; a reader that fell behind on one still holds the others.
-            Some(ResetReason::Epoch) => self.life.push_reset(ResetReason::Epoch),
-            Some(reason) => {
+        if let Some(reason) = reset {
+            if reason.is_of_all_boards() {
+                self.life.push_reset(reason);
+            } else {
                 let board = snapshot.board();
                 tracing::debug!(%board, reason = reason.as_str(), "a reader is sent a whole list");
                 self.life.push(self.life.encoder.fell_behind(board, reason));
             }
-            None => {}
         }
         let list = self.life.encoder.one_of_many(snapshot);
         self.life.push(list);
@@ -138,10 +132,7 @@ impl EventStream for MultiBoardStream {
         let caller = &self.life.reader.caller;
         self.subscriptions
             .iter()
-            .all(|Subscription { channel, .. }| {
-                let policies = channel.live().policies().unwrap_or_default();
-                caller.may(Action::Read, &channel.board, policies)
-            })
+            .all(|subscription| caller.may_read(&subscription.channel))
     }
 
     /// Takes the events of all boards, once everything that was committed together is there.

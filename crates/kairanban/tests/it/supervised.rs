@@ -159,6 +159,29 @@ fn a_reader_who_has_seen_more_is_sent_nothing_older() {
     }
 }
 
+/// A post is in the list of every stream that begins after its answer. While the log cannot be read, there is no such list.
+#[test]
+fn a_reader_is_sent_nothing_older_than_what_was_acknowledged() {
+    let node = failing(
+        Database::sqlite(),
+        "follower-stuck=1",
+        &[("DATABASE__POLL_MS", "100")],
+    );
+    node.post("acknowledged");
+    for path in [
+        "/b/main/stream?format=patch",
+        "/b/main/stream?format=list",
+        "/stream?board=main&format=patch",
+        "/topic_stream/",
+    ] {
+        let event = node.stream(path).event();
+        assert_eq!(event.name, "bye", "{path}: {event:?}");
+        assert!(event.data.contains("unavailable"), "{path}: {event:?}");
+    }
+    let list = node.get("/api/v1/boards/main/topics");
+    assert!(list.header("kairanban-stale-since").is_some(), "{list:?}");
+}
+
 /// A panic in one stream's code ends that stream, and not the news of all others.
 #[test]
 fn a_stream_that_fails_ends_alone() {

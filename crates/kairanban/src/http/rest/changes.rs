@@ -108,7 +108,7 @@ pub async fn get_changes(
         link_next(
             &mut response,
             &request,
-            &format!("since={since}&place={}&limit={limit}", last.place),
+            &format!("since={since}&place={}&limit={limit}", last.id),
         );
     }
     Ok(json(response, render::rest::changes(&entries)))
