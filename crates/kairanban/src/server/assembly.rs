@@ -54,11 +54,9 @@ pub fn open_service(
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (token_finder, token_lookups) = TokenFinder::new(store.clone());
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
-    let (finder, board_lookups) = BoardFinder::new(
-        store.clone(),
-        absent.clone(),
-        config.limits.empty_reads_per_s,
-    );
+    let empty_reads_per_s = config.limits.empty_reads_per_s;
+    let (finder, board_lookups) =
+        BoardFinder::new(store.clone(), absent.clone(), empty_reads_per_s);
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -71,7 +69,7 @@ pub fn open_service(
         poll: config.database.poll,
         retry_max: config.database.board_retry_max,
         absent: absent.clone(),
-        empty_reads_per_s: config.limits.empty_reads_per_s,
+        empty_reads_per_s,
         reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
@@ -95,13 +93,8 @@ pub fn open_service(
         write_wait: config.database.write_wait,
         undo: config.history.undo,
     };
-    start_serving_tasks(
-        &store,
-        follower,
-        archive_requests,
-        (token_lookups, board_lookups),
-        supervisor,
-    );
+    let lookups = (token_lookups, board_lookups);
+    start_serving_tasks(&store, follower, archive_requests, lookups, supervisor);
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
     backplane.start(transports, &status.epoch(), &wake, supervisor);
