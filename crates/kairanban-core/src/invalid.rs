@@ -31,10 +31,10 @@ pub enum InvalidReason {
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
     /// A word that is not in the list of allowed ones.
-    #[error("must be {words}")]
+    #[error("must be {}", one_of(words))]
     NotOneOf {
-        /// The allowed words, as a phrase.
-        words: &'static str,
+        /// The allowed words.
+        words: &'static [&'static str],
     },
     /// More marks on one letter than any script has.
     #[error("must not pile up marks on one letter")]
@@ -48,6 +48,14 @@ pub enum InvalidReason {
     /// A word that the server keeps for itself.
     #[error("is a reserved word")]
     Reserved,
+}
+
+/// Writes words as a phrase: `a, b or c`.
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        words => words.concat(),
+    }
 }
 
 impl InvalidReason {
@@ -64,6 +72,22 @@ impl InvalidReason {
             Self::Past => "past",
             Self::TooFar => "too_far",
             Self::Reserved => "reserved",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allowed_words_are_a_phrase() {
+        for (words, phrase) in [
+            (&["a"][..], "must be a"),
+            (&["a", "b"], "must be a or b"),
+            (&["a", "b", "c"], "must be a, b or c"),
+        ] {
+            assert_eq!(InvalidReason::NotOneOf { words }.to_string(), phrase);
         }
     }
 }

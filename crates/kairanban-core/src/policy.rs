@@ -38,6 +38,10 @@ pub struct Policies {
 impl ReadPolicy {
     /// All policies, the most open first.
     pub const ALL: [Self; 2] = [Self::Open, Self::Token];
+    const WORDS: [&'static str; 2] = {
+        let [open, token] = Self::ALL;
+        [open.as_str(), token.as_str()]
+    };
 
     /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
@@ -52,6 +56,10 @@ impl ReadPolicy {
 impl PostPolicy {
     /// All policies, the most open first.
     pub const ALL: [Self; 3] = [Self::Open, Self::Token, Self::Closed];
+    const WORDS: [&'static str; 3] = {
+        let [open, token, closed] = Self::ALL;
+        [open.as_str(), token.as_str(), closed.as_str()]
+    };
 
     /// Returns the policy as it is written in JSON and on the command line.
     #[must_use]
@@ -72,7 +80,7 @@ impl FromStr for ReadPolicy {
         found.ok_or(Invalid {
             field: "read",
             reason: InvalidReason::NotOneOf {
-                words: "open or token",
+                words: &Self::WORDS,
             },
         })
     }
@@ -86,7 +94,7 @@ impl FromStr for PostPolicy {
         found.ok_or(Invalid {
             field: "post",
             reason: InvalidReason::NotOneOf {
-                words: "open, token or closed",
+                words: &Self::WORDS,
             },
         })
     }

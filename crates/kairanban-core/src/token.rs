@@ -24,6 +24,10 @@ pub enum Scope {
 impl Scope {
     /// All scopes, the smallest first.
     pub const ALL: [Self; 3] = [Self::Read, Self::Post, Self::Admin];
+    const WORDS: [&'static str; 3] = {
+        let [read, post, admin] = Self::ALL;
+        [read.as_str(), post.as_str(), admin.as_str()]
+    };
 
     /// Returns the scope as it is written in JSON and on the command line.
     #[must_use]
@@ -44,7 +48,7 @@ impl FromStr for Scope {
         found.ok_or(Invalid {
             field: "scope",
             reason: InvalidReason::NotOneOf {
-                words: "read, post or admin",
+                words: &Self::WORDS,
             },
         })
     }
