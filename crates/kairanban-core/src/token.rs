@@ -141,12 +141,6 @@ pub struct Token {
 }
 
 impl Token {
-    /// Returns whether the token is neither revoked nor expired at `now`.
-    #[must_use]
-    pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
-    }
-
     /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
     #[must_use]
     pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
@@ -184,7 +178,7 @@ mod tests {
         name.parse().expect("a name")
     }
 
-    /// A token for posting on `main`, which expires at 9 seconds.
+    /// A token for posting on `main`.
     fn token() -> Token {
         Token {
             id: 1,
@@ -192,7 +186,7 @@ mod tests {
             scope: Scope::Post,
             board: Some(board("main")),
             created_at: DateTime::UNIX_EPOCH,
-            expires_at: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)),
+            expires_at: None,
             revoked_at: None,
             last_used_at: None,
         }
@@ -217,17 +211,5 @@ mod tests {
         };
         assert!(for_all.allows(Scope::Read, Some(&board("other"))));
         assert!(for_all.allows(Scope::Read, None));
-    }
-
-    #[test]
-    fn is_valid_until_it_expires_or_is_revoked() {
-        let (token, now) = (token(), DateTime::UNIX_EPOCH);
-        assert!(token.is_valid(now));
-        assert!(!token.is_valid(now + TimeDelta::seconds(9)));
-        let revoked = Token {
-            revoked_at: Some(now),
-            ..token
-        };
-        assert!(!revoked.is_valid(now));
     }
 }
