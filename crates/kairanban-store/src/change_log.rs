@@ -92,7 +92,6 @@ pub(crate) fn page(
         ),
         None => query.filter(changes::revision.gt(after)),
     };
-    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let columns = (
         changes::id,
         changes::revision,
@@ -101,7 +100,7 @@ pub(crate) fn page(
     );
     let rows: Vec<(i64, i64, LossyText, Option<i64>)> = query
         .order((changes::revision, changes::id))
-        .limit(limit)
+        .limit(row_limit(wanted.limit))
         .select(columns)
         .load(connection)?;
     rows.into_iter()
