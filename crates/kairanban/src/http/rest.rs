@@ -13,6 +13,11 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 
 use crate::error::ApiError;
 
+/// Returns the last row of a page that is full: what the next one follows. After any other page there is none.
+fn end_of_full_page<T>(rows: &[T], limit: usize) -> Option<&T> {
+    rows.last().filter(|_| rows.len() == limit)
+}
+
 /// Says where the next page is.
 fn link_next(response: &mut HttpResponseBuilder, request: &HttpRequest, query: &str) {
     response.insert_header((

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, json, link_next, page_limit,
+    bad_query, end_of_full_page, json, link_next, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -123,7 +123,7 @@ pub async fn get_boards(
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
+    if let Some(last) = end_of_full_page(&boards, limit) {
         link_next(
             &mut response,
             &request,

@@ -8,7 +8,9 @@ use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
+use super::{
+    bad_query, end_of_full_page, json, link_next, page_limit, responses::RefusalResponses,
+};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -100,7 +102,7 @@ pub async fn get_changes(
         })
     })?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+    if let Some(last) = end_of_full_page(&entries, limit) {
         let since = Cursor {
             epoch,
             revision: last.revision,

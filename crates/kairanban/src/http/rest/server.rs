@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    bad_query, link_next, no_store_json, page_limit,
+    bad_query, end_of_full_page, link_next, no_store_json, page_limit,
     responses::{Forbidden, RefusalResponses},
 };
 use crate::{
@@ -64,7 +64,7 @@ pub async fn get_audit(
         .audit(&administrator, query.before, limit)
         .await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+    if let Some(last) = end_of_full_page(&entries, limit) {
         link_next(
             &mut response,
             &request,

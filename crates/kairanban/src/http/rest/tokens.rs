@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, link_next, no_store_json, page_limit,
+    bad_query, end_of_full_page, link_next, no_store_json, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -125,7 +125,7 @@ pub async fn get_tokens(
     }
     let tokens = state.boards.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
+    if let Some(last) = end_of_full_page(&tokens, limit) {
         link_next(
             &mut response,
             &request,

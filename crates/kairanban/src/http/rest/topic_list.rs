@@ -13,7 +13,9 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
+use super::{
+    bad_query, end_of_full_page, json, link_next, page_limit, responses::RefusalResponses,
+};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
@@ -171,7 +173,7 @@ async fn page(
     }
     let topics = state.boards.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
+    if let Some(last) = end_of_full_page(&topics, limit) {
         let next = format!("before={}&limit={limit}", last.id.0);
         link_next(&mut response, request, &next);
     }
