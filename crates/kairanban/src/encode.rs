@@ -30,4 +30,4 @@ pub use formats::{
 pub use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, gzip, payload_of, pieces_of};
 pub use ndjson::{ack, refused};
-pub use views::{TopicView, json, rfc3339, topic_views};
+pub use views::{TopicView, exact_time, json, rfc3339, rfc3339_or_null, shown_time, topic_views};
