@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Epoch, LogPosition, Revision};
+use kairanban_core::{BoardName, Cursor, Epoch, LogPosition, Revision};
 use kairanban_store::Committed;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -94,7 +94,7 @@ pub struct FollowerStatus {
 impl FollowerStatus {
     /// Creates the status of a follower that stands still at `cursor`.
     #[cfg(test)]
-    pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
+    pub fn at_rest(cursor: &Cursor) -> Self {
         let position = Position {
             epoch: cursor.epoch.clone(),
             revision: cursor.revision,
@@ -126,6 +126,16 @@ impl FollowerStatus {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.position.borrow().revision
+    }
+
+    /// Returns both as one cursor. Asked for one after the other, they could be of two epochs.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let position = self.position.borrow();
+        Cursor {
+            epoch: position.epoch.clone(),
+            revision: position.revision,
+        }
     }
 
     /// Returns since when the database has been away, if it is.

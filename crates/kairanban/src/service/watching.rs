@@ -60,10 +60,7 @@ impl BoardService {
     ) -> Result<(Cursor, Vec<Watch>), WatchError> {
         let start = self.catch_up(start, may_read).await?;
         for _ in 0..EPOCH_TRIES {
-            let following = Cursor {
-                epoch: self.deps.following.epoch(),
-                revision: self.deps.following.revision(),
-            };
+            let following = self.deps.following.cursor();
             let mut watches = Vec::with_capacity(boards.len());
             for board in boards {
                 let subscription = self.deps.hub.subscribe(board);

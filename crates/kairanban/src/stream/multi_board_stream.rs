@@ -158,11 +158,7 @@ impl EventStream for MultiBoardStream {
         let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
-        let following = &self.life.deps.following;
-        let published = Cursor {
-            epoch: following.epoch(),
-            revision: following.revision(),
-        };
+        let published = self.life.deps.following.cursor();
         self.take(at, event);
         while let Some((at, event)) = self.next_event() {
             self.take(at, event);
