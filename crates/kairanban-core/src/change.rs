@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{BoardId, BoardInfo, Revision, Topic, TopicId};
 
 /// What a row of the change log says happened.
@@ -58,17 +60,31 @@ impl ChangeKind {
     }
 }
 
-/// A row of the change log, as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    /// The row's key, which orders the rows within a revision.
-    pub place: i64,
+/// A row of the change log, as it is stored. The last one that was read is compared with the log, to find out whether that is still
+/// the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRow {
     /// The number of the commit in the order of commits.
     pub revision: Revision,
-    /// What the commit did.
-    pub kind: ChangeKind,
-    /// The topic, if the row is about one.
-    pub topic_id: Option<TopicId>,
+    /// The row's key, which orders the rows within a revision.
+    pub id: i64,
+    /// What the commit did, in the word of the database.
+    pub kind: String,
+    /// The board's key in the database.
+    pub board_id: i64,
+    /// The topic's key, if the row is about one.
+    pub topic_id: Option<i64>,
+    /// When it was committed, as the database writes it. Two commits may draw the same numbers after a
+    /// restore, but not at the same time.
+    pub at: String,
+}
+
+impl LogRow {
+    /// Returns what the commit did.
+    #[must_use]
+    pub fn kind(&self) -> ChangeKind {
+        ChangeKind::of_word(&self.kind)
+    }
 }
 
 /// One row of the change log, with the topic as it stood when the log was read.

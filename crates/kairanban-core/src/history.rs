@@ -4,25 +4,7 @@
 //! changes. So the last change that was read is remembered as it was in the log, and every reading
 //! checks that it is still there.
 
-use crate::{Epoch, Revision};
-
-/// A row of the change log, as it was read: a witness that the log is still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRow {
-    /// The number of the commit in the order of commits.
-    pub revision: Revision,
-    /// The row's key in the log.
-    pub id: i64,
-    /// What the commit did, as it is stored.
-    pub kind: String,
-    /// The board's key in the database.
-    pub board_id: i64,
-    /// The topic's key, if the row is about one.
-    pub topic_id: Option<i64>,
-    /// When it was committed, as the database writes it. Two commits may draw the same numbers after a
-    /// restore, but not at the same time.
-    pub at: String,
-}
+use crate::{Epoch, LogRow, Revision};
 
 /// The last place of a database's history that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

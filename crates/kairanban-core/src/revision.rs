@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// A place in the order of commits, from 0 (nothing committed yet) to below 2^53, so that a
 /// JavaScript number holds it exactly.
@@ -33,6 +33,13 @@ impl Revision {
     }
 }
 
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        Self::new(number).ok_or_else(|| D::Error::custom("a revision is below 2^53"))
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -50,5 +57,8 @@ mod tests {
             Some(9_007_199_254_740_991)
         );
         assert_eq!(Revision::new(1 << 53), None);
+        let read = serde_json::from_str::<Revision>;
+        assert_eq!(read("7").ok(), Revision::new(7));
+        read("9007199254740992").expect_err("2^53");
     }
 }

@@ -1,8 +1,10 @@
-//! A board's live list at one revision.
+//! A board's live list at one revision, and the next one: from changes that the log reports, or from a list that was read.
 
 use std::sync::Arc;
 
-use crate::{BoardName, Cursor, Digest, Revision, Topic, TopicId, WireCache};
+use crate::{
+    BoardChanges, BoardName, Cursor, Digest, Op, Patch, Revision, Topic, TopicId, WireCache,
+};
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
 /// order. Immutable; its encodings are made once and shared.
@@ -11,7 +13,7 @@ pub struct Snapshot {
     board: BoardName,
     cursor: Cursor,
     /// The list has shown the same since this revision.
-    pub(crate) since: Revision,
+    since: Revision,
     topics: Vec<Arc<Topic>>,
     digest: Digest,
     wire_cache: WireCache,
@@ -80,4 +82,150 @@ impl Snapshot {
     pub const fn wire_cache(&self) -> &WireCache {
         &self.wire_cache
     }
+
+    /// Returns the snapshot after `changes`, and the patch to it. Changes that this snapshot already holds are skipped.
+    #[must_use]
+    pub fn apply(&self, changes: &BoardChanges, topics_max: usize) -> Applied {
+        let was_full = self.topics().len() >= topics_max;
+        if changes.cleared_after(self.revision()) {
+            return Applied::Reload;
+        }
+        let mut topics = self.topics().to_vec();
+        for (id, state) in changes.after(self.revision()) {
+            match (topics.binary_search_by_key(&id, |topic| topic.id), state) {
+                (Ok(at), Some(topic)) => topics[at] = Arc::clone(topic),
+                (Ok(at), None) => drop(topics.remove(at)),
+                (Err(at), Some(topic)) => topics.insert(at, Arc::clone(topic)),
+                (Err(_), None) => {}
+            }
+        }
+        let archived = topics
+            .drain(..topics.len().saturating_sub(topics_max))
+            .map(|topic| topic.id)
+            .collect::<Vec<_>>();
+        // Older than a full list there may be topics that are not archived yet. They take their places
+        // before any topic that is older than the first one was.
+        let began = self.topics().first().map(|topic| topic.id);
+        if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
+            return Applied::Reload;
+        }
+        let cursor = Cursor {
+            epoch: self.cursor().epoch.clone(),
+            revision: changes.revision(),
+        };
+        let next = Self::new(self.board().clone(), cursor, topics);
+        self.towards(next, |id| archived.binary_search(&id).is_ok())
+    }
+
+    /// Returns the patch from this snapshot to a later one that was read from the database. A topic that vanished
+    /// below a full list counts as archived.
+    #[must_use]
+    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Applied {
+        let first = (next.topics().len() >= topics_max)
+            .then(|| next.topics().first().map(|topic| topic.id))
+            .flatten();
+        self.towards(next, |id| first.is_some_and(|first| id < first))
+    }
+
+    /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed out.
+    fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
+        let ops = difference(self.topics(), next.topics(), archived);
+        if ops.is_empty() {
+            next.since = self.since;
+            return Applied::Same(Arc::new(next));
+        }
+        // A reader at any revision since then holds this list.
+        let patch = Patch {
+            board: self.board().clone(),
+            from: self.since,
+            to: next.cursor().clone(),
+            digest: next.digest(),
+            ops,
+        };
+        // Ids grow: one that is higher than all that were here was not here before.
+        let newest = self.topics().last().map(|topic| topic.id);
+        let posted = next
+            .topics()
+            .iter()
+            .filter(|topic| Some(topic.id) > newest)
+            .map(Arc::clone)
+            .collect();
+        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
+    }
 }
+
+/// One change of a board's list, as it is sent to all readers: the new list, and the patch to it.
+#[derive(Debug)]
+pub struct Update {
+    /// The list after the change.
+    pub snapshot: Arc<Snapshot>,
+    /// The patch from the list before to this one.
+    pub patch: Patch,
+    /// The topics that are new on the list, not only changed or back on it.
+    pub posted: Vec<Arc<Topic>>,
+    wire_cache: WireCache,
+}
+
+impl Update {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, patch: Patch, posted: Vec<Arc<Topic>>) -> Self {
+        Self {
+            snapshot,
+            patch,
+            posted,
+            wire_cache: WireCache::default(),
+        }
+    }
+
+    /// Returns the revision that it leads to.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.snapshot.revision()
+    }
+
+    /// Returns the cache of its encodings.
+    #[must_use]
+    pub const fn wire_cache(&self) -> &WireCache {
+        &self.wire_cache
+    }
+}
+
+/// The result of applying changes to a snapshot.
+#[derive(Debug)]
+pub enum Applied {
+    /// The list shows the same as before, at a later revision: what was added in between was removed again.
+    Same(Arc<Snapshot>),
+    /// The next snapshot and the way to it.
+    Updated(Arc<Update>),
+    /// A full list lost topics, and older ones that are not archived yet may take their place; or the log
+    /// says only that the list has to be read: only the database knows it.
+    Reload,
+}
+
+/// Returns the ops that turn one list in id order into another: first the deletes, then the sets.
+fn difference(
+    old: &[Arc<Topic>],
+    new: &[Arc<Topic>],
+    archived: impl Fn(TopicId) -> bool,
+) -> Vec<Op> {
+    let gone = old.iter().filter(|topic| find(new, topic.id).is_none());
+    let deletes = gone.map(|topic| Op::Delete {
+        id: topic.id,
+        archived: archived(topic.id),
+    });
+    let changed = new.iter().filter(|topic| {
+        let before = find(old, topic.id);
+        !before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
+    });
+    deletes
+        .chain(changed.map(|topic| Op::Set(Arc::clone(topic))))
+        .collect()
+}
+
+/// Returns the topic with this id, from a list in id order.
+fn find(topics: &[Arc<Topic>], id: TopicId) -> Option<&Arc<Topic>> {
+    let at = topics.binary_search_by_key(&id, |topic| topic.id).ok()?;
+    Some(&topics[at])
+}
+
+#[cfg(test)]
+mod tests;

@@ -178,7 +178,7 @@ mod tests {
         name.parse().expect("a name")
     }
 
-    /// A token for posting on `main`.
+    /// Returns a token for posting on `main`.
     fn token() -> Token {
         Token {
             id: 1,

@@ -11,7 +11,7 @@ use crate::{
     sql::row_limit,
 };
 
-pub(crate) fn note(
+pub(crate) fn record(
     connection: &mut AnyConnection,
     actor: &Actor,
     action: &str,
@@ -29,7 +29,7 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// The newest first, older than `before`.
+/// Reads entries, the newest first, older than `before`.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     before: Option<i64>,

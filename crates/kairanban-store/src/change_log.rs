@@ -5,12 +5,9 @@ mod retention;
 use diesel::{
     dsl::{max, sql},
     prelude::*,
-    sql_types::{Binary, Bool, Nullable},
+    sql_types::Bool,
 };
-use kairanban_core::{
-    BoardId, BoardInfo, BoardName, Change, ChangeKind, LogEntry, LogPosition, LogRow, Revision,
-    TopicId,
-};
+use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow, Revision};
 
 pub(crate) use self::retention::{archive, head_before, is_overfull, prune};
 use crate::{
@@ -19,9 +16,9 @@ use crate::{
     history, identity,
     lenient::LossyText,
     repository,
-    rows::{ChangeRow, StandingColumns, TopicColumns, standing_columns, topic_columns},
+    rows::{ChangedRow, StoredLogRow, changed_columns, log_columns},
     schema::{boards, changes, topics},
-    sql::{AtOrAfter, Piece, REVISION_MAX, number, revision, row_limit},
+    sql::{AtOrAfter, REVISION_MAX, number, revision, row_limit},
 };
 
 /// What changes what a board shows; as the index on `changes` has it.
@@ -51,8 +48,8 @@ pub enum ChangeBatch {
 pub struct ChangedBoard {
     /// The id of the board.
     pub id: BoardId,
-    /// How it stands now; `None` once it is gone, or if no address can hold its name.
-    pub standing: Option<BoardInfo>,
+    /// Its name and policies now; `None` once it is gone, or if no address can hold its name.
+    pub info: Option<BoardInfo>,
     /// The revision of its newest change.
     pub revision: Revision,
 }
@@ -73,7 +70,7 @@ pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,
     wanted: LogPage,
-) -> Result<Vec<LogEntry>, StoreError> {
+) -> Result<Vec<LogRow>, StoreError> {
     let board_id = repository::board_id(connection, board)?;
     let after = number(wanted.after);
     let mut query = changes::table
@@ -92,54 +89,18 @@ pub(crate) fn page(
         ),
         None => query.filter(changes::revision.gt(after)),
     };
-    let columns = (
-        changes::id,
-        changes::revision,
-        changes::kind,
-        changes::topic_id,
-    );
-    let rows: Vec<(i64, i64, LossyText, Option<i64>)> = query
+    let rows: Vec<StoredLogRow> = query
         .order((changes::revision, changes::id))
         .limit(row_limit(wanted.limit))
-        .select(columns)
+        .select(log_columns(connection))
         .load(connection)?;
-    rows.into_iter()
-        .map(|(place, at, text, topic)| {
-            Ok(LogEntry {
-                place,
-                revision: revision(at)?,
-                kind: ChangeKind::of_word(&text.0),
-                topic_id: topic.map(TopicId),
-            })
-        })
-        .collect()
+    rows.into_iter().map(placed).collect()
 }
 
-/// The columns of a [`ChangeRow`].
-pub(crate) type ChangeColumns = (
-    changes::id,
-    changes::revision,
-    changes::kind,
-    changes::board_id,
-    StandingColumns,
-    changes::topic_id,
-    TopicColumns,
-    Piece<Nullable<Binary>>,
-);
-
-pub(crate) fn columns(connection: &AnyConnection) -> ChangeColumns {
-    let at = Piece::new(connection.log_time_sql());
-    let (standing, topic) = (standing_columns(), topic_columns());
-    (
-        changes::id,
-        changes::revision,
-        changes::kind,
-        changes::board_id,
-        standing,
-        changes::topic_id,
-        topic,
-        at,
-    )
+/// The row, or an error if its revision is out of range.
+fn placed(row: StoredLogRow) -> Result<LogRow, StoreError> {
+    row.into_log_row()
+        .ok_or_else(|| StoreError::Internal("a row of the log has no valid revision".to_owned()))
 }
 
 /// Reads everything committed after what is `known`, in one statement: one moment for the log, the topics that it speaks
@@ -152,8 +113,8 @@ pub(crate) fn since(
 ) -> Result<Option<ChangeBatch>, StoreError> {
     let limit = row_limit(changes_max.saturating_add(1)) + 1;
     let header = history::header(connection);
-    let columns = columns(connection);
-    let mut rows: Vec<(Option<LossyText>, Option<i64>, ChangeRow)> = changes::table
+    let columns = log_columns(connection);
+    let rows: Vec<(Option<LossyText>, Option<i64>, StoredLogRow, ChangedRow)> = changes::table
         .left_join(boards::table.on(boards::id.eq(changes::board_id)))
         .left_join(
             topics::table.on(topics::id
@@ -165,9 +126,9 @@ pub(crate) fn since(
         .filter(AtOrAfter::last_of(known).and(changes::revision.le(REVISION_MAX)))
         .order((changes::revision, changes::id))
         .limit(limit)
-        .select((header.0, header.1, columns))
+        .select((header.0, header.1, columns, changed_columns()))
         .load(connection)?;
-    let Some((epoch, counter, first)) = rows.first() else {
+    let Some((epoch, counter, ..)) = rows.first() else {
         // An empty log says nothing of its database.
         let is_same = known.last.is_none()
             && identity::get(connection, identity::EPOCH)?.as_deref() == Some(known.epoch.as_str());
@@ -176,13 +137,17 @@ pub(crate) fn since(
             last: None,
         }));
     };
-    let newest = rows.last().map_or(0, |(.., row)| row.revision);
+    let (epoch, counter) = (epoch.clone(), *counter);
+    let mut rows = rows
+        .into_iter()
+        .map(|(.., row, now)| Ok((placed(row)?, now)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
     if !history::holds(
         known,
         epoch.as_ref().map(|epoch| epoch.0.as_str()),
-        *counter,
-        Some(&first.log_row()?),
-        newest,
+        counter,
+        rows.first().map(|(row, _)| row),
+        rows.last().map_or(0, |(row, _)| number(row.revision)),
     ) {
         return Ok(None);
     }
@@ -192,15 +157,15 @@ pub(crate) fn since(
     if rows.len() > changes_max {
         return boards_since(connection, known.revision()).map(Some);
     }
-    let last = rows.last().map(|(.., row)| row.log_row()).transpose()?;
+    let last = rows.last().map(|(row, _)| row.clone());
     let changes = rows
         .into_iter()
-        .map(|(.., row)| row.into_change())
-        .collect::<Result<_, _>>()?;
+        .map(|(row, now)| now.into_change(&row))
+        .collect();
     Ok(Some(ChangeBatch::Changes { changes, last }))
 }
 
-/// The boards that changed after a revision, however far back the log reaches.
+/// Reads which boards changed after a revision, however far back the log reaches.
 pub(crate) fn boards_since(
     connection: &mut AnyConnection,
     after: Revision,
@@ -222,13 +187,13 @@ pub(crate) fn boards_since(
     // A database takes a limited number of values in one statement.
     let now = ids
         .chunks(10_000)
-        .map(|ids| repository::standings(connection, ids))
+        .map(|ids| repository::board_infos(connection, ids))
         .collect::<Result<Vec<_>, _>>()?;
     let touched = now.concat().into_iter().zip(rows);
-    let touched = touched.map(|((id, standing), (_, at))| {
+    let touched = touched.map(|((id, info), (_, at))| {
         Ok(ChangedBoard {
             id,
-            standing,
+            info,
             revision: revision(at.unwrap_or(0))?,
         })
     });
@@ -238,7 +203,7 @@ pub(crate) fn boards_since(
     })
 }
 
-/// The newest revision that is committed.
+/// Reads the newest committed revision.
 pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let newest: Option<i64> = changes::table
         .filter(changes::revision.between(0, REVISION_MAX))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use kairanban_core::{BoardName, TopicId};
+use kairanban_core::{BoardName, NotPermitted, TopicId};
 use thiserror::Error;
 
 /// A read or a write that did not come about.
@@ -145,6 +145,16 @@ impl StoreError {
         Self::Refused(Refusal { sentence, conflict })
     }
 
+    /// For a caller who may not do something on a board.
+    pub(crate) fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
+        match why {
+            NotPermitted::Hidden => Self::NoSuchBoard(board.clone()),
+            NotPermitted::TokenRequired => Self::PostingTakesToken { shown: false },
+            NotPermitted::ScopeTooSmall => Self::PostingTakesToken { shown: true },
+            NotPermitted::Closed => Self::Closed,
+        }
+    }
+
     /// Whether others are in the way, who may be gone in a moment.
     pub(crate) const fn is_busy(&self) -> bool {
         matches!(
@@ -156,7 +166,7 @@ impl StoreError {
         )
     }
 
-    /// Whether the connection may be at fault, so that it must not be used again.
+    /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
             Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
@@ -167,19 +177,19 @@ impl StoreError {
         }
     }
 
-    /// For what cannot be tried again.
-    pub(crate) fn final_word(self) -> Self {
+    /// Converts the error of a step that must not be retried.
+    pub(crate) fn without_retry(self) -> Self {
         match self {
             Self::Disconnected(text) => Self::Unavailable(text),
             other => other,
         }
     }
 
-    /// For a reader, to whom the cause makes no difference.
+    /// Converts the error of a reading: its caller makes no difference between causes.
     pub(crate) fn of_reading(self) -> Self {
         match self {
             Self::Fault(fault) => Self::Unavailable(fault.to_string()),
-            other => other.final_word(),
+            other => other.without_retry(),
         }
     }
 }

@@ -12,12 +12,12 @@ use diesel::Connection as _;
 
 use self::read_back::read_back;
 use crate::{
-    StoreError,
-    admin::AdminOutcome,
+    Creation, StoreError,
+    admin::WriteOutcome,
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
-    repository::{self, Created, Creation},
+    repository::{self, Created},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
 };
@@ -165,8 +165,8 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str)
     }
 }
 
-/// Whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep the rest
-/// waiting.
+/// Returns whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep
+/// the rest waiting.
 const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     match answer {
         Err(StoreError::Refused(refusal)) => refusal.conflict,
@@ -198,7 +198,7 @@ fn commit_one(
 }
 
 /// What came of one write of a group, before the revision is drawn.
-type RunResult = Result<AdminOutcome, StoreError>;
+type RunResult = Result<WriteOutcome, StoreError>;
 
 /// Commits writes as one transaction.
 fn commit_writes(
@@ -240,29 +240,36 @@ fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
 ) -> Result<Vec<RunResult>, StoreError> {
-    let creations: Vec<_> = writes.iter().filter_map(|write| write.creation()).collect();
+    let creations: Vec<_> = writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::CreateTopic(creation) => Some(creation),
+            Write::Administer { .. } => None,
+        })
+        .collect();
     if let ([_], [only]) = (writes, creations.as_slice()) {
         // Without neighbours to save it needs no savepoint, which costs two round trips.
-        return Ok(repository::create_topics(connection, &[*only])?
+        return Ok(repository::create_topics(connection, &[only])?
             .into_iter()
-            .map(|created| created.map(AdminOutcome::from))
+            .map(|created| created.map(WriteOutcome::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
     writes
         .iter()
-        .map(
-            |write| match write.creation().and_then(|_| created.next()) {
-                Some(created) => Ok(created.map(AdminOutcome::from)),
-                None => alone(connection, write),
-            },
-        )
+        .map(|write| match write {
+            Write::CreateTopic(_) => created.next().map_or_else(
+                || Err(StoreError::Internal("nothing came of a topic".to_owned())),
+                |created| Ok(created.map(WriteOutcome::from)),
+            ),
+            Write::Administer { .. } => alone(connection, write),
+        })
         .collect()
 }
 
 fn create(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -310,19 +317,8 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, Sto
 fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
     match write {
         Write::Administer { actor, command } => command.run(connection, actor),
-        Write::CreateTopic {
-            board,
-            topic,
-            key,
-            right,
-        } => {
-            let creation = Creation {
-                board,
-                topic,
-                key: key.as_ref(),
-                right: *right,
-            };
-            repository::create_one(connection, &creation).map(AdminOutcome::from)
+        Write::CreateTopic(creation) => {
+            repository::create_one(connection, creation).map(WriteOutcome::from)
         }
     }
 }

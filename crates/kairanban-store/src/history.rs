@@ -3,7 +3,7 @@
 use diesel::{
     prelude::*,
     sql_query,
-    sql_types::{BigInt, Binary, Nullable, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 use kairanban_core::{
     Epoch, FoundDatabase, LogPosition, LogRow, Revision, Verdict, Witness, judge,
@@ -13,7 +13,7 @@ use crate::{
     DatabaseAddress, StoreError,
     connection::AnyConnection,
     identity,
-    lenient::{AnyNumber, LossyText},
+    rows::{StoredLogRow, log_columns},
     schema::changes,
     sql::{Fixed, Number, Piece, REVISION_MAX, number},
 };
@@ -31,7 +31,7 @@ pub(crate) fn settle(
     connection.transaction(|connection| {
         connection.lock_identity()?;
         // Not before: a restore that made the tables again may have held the lock.
-        let found = look(connection, address, known)?;
+        let found = examine(connection, address, known)?;
         if found.stored_mark.as_deref() != Some(&*found.mark) {
             identity::put(connection, identity::MARK, &found.mark)?;
         }
@@ -64,7 +64,7 @@ pub(crate) fn settled(
         mark,
         last,
         verdict,
-    } = connection.transaction(|connection| look(connection, address, known))?;
+    } = connection.transaction(|connection| examine(connection, address, known))?;
     let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
     Ok(epoch
         .filter(|_| is_written)
@@ -80,7 +80,7 @@ struct HistoryFound {
     verdict: Verdict,
 }
 
-fn look(
+fn examine(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
@@ -120,45 +120,16 @@ fn look(
     })
 }
 
-type LogRowTuple = (
-    i64,
-    AnyNumber,
-    LossyText,
-    AnyNumber,
-    Option<i64>,
-    Option<Vec<u8>>,
-);
-
-/// The row; `None` if it has no place in the order.
-fn log_row((id, at, kind, board_id, topic_id, time): LogRowTuple) -> Option<LogRow> {
-    let time = String::from_utf8_lossy(&time.unwrap_or_default()).into_owned();
-    Some(LogRow {
-        revision: at.revision()?,
-        id,
-        kind: kind.0,
-        board_id: board_id.0,
-        topic_id,
-        at: time,
-    })
-}
-
 /// The newest row of the log.
 pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, StoreError> {
-    let time = Piece::<Nullable<Binary>>::new(connection.log_time_sql());
-    let row: Option<LogRowTuple> = changes::table
+    let columns = log_columns(connection);
+    let row: Option<StoredLogRow> = changes::table
         .filter(changes::revision.between(1, REVISION_MAX))
         .order((changes::revision.desc(), changes::id.desc()))
-        .select((
-            changes::id,
-            changes::revision,
-            changes::kind,
-            changes::board_id,
-            changes::topic_id,
-            time,
-        ))
+        .select(columns)
         .first(connection)
         .optional()?;
-    Ok(row.and_then(log_row))
+    Ok(row.and_then(StoredLogRow::into_log_row))
 }
 
 /// Where a row is that was read before.
@@ -166,21 +137,14 @@ pub(crate) fn witness(
     connection: &mut AnyConnection,
     read: &LogRow,
 ) -> Result<Witness, StoreError> {
-    let time = Piece::<Nullable<Binary>>::new(connection.log_time_sql());
-    let row: Option<LogRowTuple> = changes::table
+    let columns = log_columns(connection);
+    let row: Option<StoredLogRow> = changes::table
         .filter(changes::id.eq(read.id))
-        .select((
-            changes::id,
-            changes::revision,
-            changes::kind,
-            changes::board_id,
-            changes::topic_id,
-            time,
-        ))
+        .select(columns)
         .first(connection)
         .optional()?;
-    Ok(match row {
-        Some(row) if log_row(row.clone()).as_ref() == Some(read) => Witness::Present,
+    Ok(match row.map(StoredLogRow::into_log_row) {
+        Some(Some(row)) if row == *read => Witness::Present,
         None if read.revision <= trimmed_to(connection)? => Witness::Trimmed,
         _ => Witness::Gone,
     })

@@ -31,7 +31,6 @@ mod rows;
 mod schema;
 mod secret;
 mod sql;
-mod stamp;
 mod start;
 mod start_error;
 mod store;
@@ -52,13 +51,14 @@ pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
-pub use repository::{BoardEdit, BoardPlace, Page, RevisionCondition, SearchedTopics, Visible};
+pub use repository::{
+    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, Visible,
+};
 pub use secret::Secret;
-pub use stamp::RowBefore;
 pub use start::{Check, check};
 pub use start_error::StartError;
 pub use store::{DataVersion, Store};
-pub use tickets::TicketTimes;
+pub use tickets::{NewTicket, TicketTimes};
 pub use tokens::{FoundToken, NewToken};
 pub use write::{Committed, CreatedTopic, Write, WriteResult};
 pub use writer::{Writer, WriterConfig};

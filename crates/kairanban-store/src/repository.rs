@@ -29,14 +29,14 @@ use crate::{
 };
 
 use self::board::{BOARD_REVISION, NAMED_AT};
-pub use self::board::{BoardEdit, BoardPlace, Visible};
+pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
-    board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
-    ensure_board, ensure_permitted, find_boards, name_default_board, standings,
-    stored_default_board, update_board,
+    board, board_head, board_id, board_infos, board_policies, boards, create_board, delete_board,
+    ensure_board, find_boards, name_default_board, stored_default_board, update_board,
 };
 pub use self::condition::RevisionCondition;
-pub(crate) use self::creation::{Created, Creation, create_each, create_one, create_topics};
+pub use self::creation::Creation;
+pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
@@ -85,7 +85,7 @@ pub(crate) fn load(
         shown: topics.len(),
         first,
     };
-    let tail = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
+    let replay_buffer = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(
         board.clone(),
         Cursor {
@@ -98,12 +98,12 @@ pub(crate) fn load(
         board_id,
         policies,
         snapshot,
-        tail,
+        replay_buffer,
         named_at,
     })
 }
 
-/// The live list of a board, in id order.
+/// Reads the live list of a board, in the order of ids.
 pub(crate) fn live_topics(
     connection: &mut AnyConnection,
     board: BoardId,
@@ -282,40 +282,6 @@ fn why_not(
         Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),
         Err(error) => Err(error),
     }
-}
-
-/// A topic as a write left it.
-#[derive(Debug)]
-pub(crate) struct WrittenTopic {
-    pub(crate) board_id: BoardId,
-    /// Whether its board shows it: a trigger of another program may have archived it.
-    pub(crate) is_live: bool,
-    pub(crate) topic: Topic,
-}
-
-/// Topics by their keys, in no particular order; those that are gone are left out.
-pub(crate) fn topics_by_id(
-    connection: &mut AnyConnection,
-    ids: &[TopicId],
-) -> Result<Vec<WrittenTopic>, StoreError> {
-    let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
-    let rows: Vec<(i64, bool, TopicRow)> = match ids {
-        // Most groups of writes are of one; a statement for any number could not be kept prepared.
-        [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
-        ids => all
-            .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
-            .load(connection)?,
-    };
-    Ok(rows
-        .into_iter()
-        .filter_map(|(board_id, archived, row)| {
-            Some(WrittenTopic {
-                board_id: BoardId(board_id),
-                is_live: !archived,
-                topic: row.into_topic()?,
-            })
-        })
-        .collect())
 }
 
 /// One topic of a board, archived or not.

@@ -6,18 +6,17 @@ use diesel::{
     Queryable,
     helper_types::Nullable as NullableColumn,
     prelude::*,
-    sql_types::{BigInt, Nullable},
+    sql_types::{BigInt, Binary, Nullable},
 };
 use kairanban_core::{
-    BoardInfo, Change, ChangeKind, LogRow, Policies, PostPolicy, ReadPolicy, Revision, Topic,
-    TopicId,
+    BoardId, BoardInfo, Change, LogRow, Policies, PostPolicy, ReadPolicy, Revision, Topic, TopicId,
 };
 
 use crate::{
-    StoreError,
+    connection::AnyConnection,
     lenient::{self, AnyNumber, LossyText, Time},
-    schema::{boards, topics},
-    sql::{Piece, revision},
+    schema::{boards, changes, topics},
+    sql::Piece,
 };
 
 /// A topic from the right side of a join; all of it is null where the board has no topic.
@@ -75,7 +74,7 @@ impl TopicRow {
                 .flatten()
                 .all(Time::is_exact)
         {
-            lenient::note("topics", id);
+            lenient::log_unreadable("topics", id);
         }
         is_id.then(|| Topic {
             id: TopicId(id),
@@ -89,16 +88,17 @@ impl TopicRow {
     }
 }
 
-/// How a board stands, from the right side of a join.
+/// The name and policies of a board, from the right side of a join; all of it is null where there is no board.
 #[derive(Queryable)]
-pub(crate) struct StandingRow {
+pub(crate) struct BoardInfoRow {
     name: Option<LossyText>,
     read: Option<LossyText>,
     post: Option<LossyText>,
     named_by: Option<AnyNumber>,
 }
 
-pub(crate) type StandingColumns = (
+/// The columns of a [`BoardInfoRow`].
+pub(crate) type BoardInfoColumns = (
     NullableColumn<boards::name>,
     NullableColumn<boards::read>,
     NullableColumn<boards::post>,
@@ -108,7 +108,7 @@ pub(crate) type StandingColumns = (
 /// The row of the log since which the board has had its name.
 const NAMED_BY: &str = "(SELECT named_by FROM board_lives WHERE board_lives.board_id = boards.id)";
 
-pub(crate) fn standing_columns() -> StandingColumns {
+pub(crate) fn board_info_columns() -> BoardInfoColumns {
     (
         boards::name.nullable(),
         boards::read.nullable(),
@@ -117,9 +117,9 @@ pub(crate) fn standing_columns() -> StandingColumns {
     )
 }
 
-impl StandingRow {
+impl BoardInfoRow {
     /// Returns `None` for a name that another program chose and that no address can hold.
-    pub(crate) fn into_standing(self) -> Option<BoardInfo> {
+    pub(crate) fn into_info(self) -> Option<BoardInfo> {
         Some(BoardInfo {
             name: self.name?.0.parse().ok()?,
             policies: policies(self.read.as_ref(), self.post.as_ref()),
@@ -139,46 +139,79 @@ pub(crate) fn policies(read: Option<&LossyText>, post: Option<&LossyText>) -> Po
     }
 }
 
-/// A row of the change log, with the board's name and the topic as they stand now.
+/// A row of the change log.
 #[derive(Queryable)]
-pub(crate) struct ChangeRow {
+pub(crate) struct StoredLogRow {
     pub(crate) id: i64,
-    pub(crate) revision: i64,
-    kind: LossyText,
-    board_id: AnyNumber,
-    board: StandingRow,
-    topic_id: Option<i64>,
-    topic: TopicRow,
-    at: Option<Vec<u8>>,
+    pub(crate) revision: AnyNumber,
+    pub(crate) kind: LossyText,
+    pub(crate) board_id: AnyNumber,
+    pub(crate) topic_id: Option<i64>,
+    pub(crate) at: Option<Vec<u8>>,
 }
 
-impl ChangeRow {
-    /// The row as it stands in the log.
-    pub(crate) fn log_row(&self) -> Result<LogRow, StoreError> {
-        let at = String::from_utf8_lossy(self.at.as_deref().unwrap_or_default()).into_owned();
-        Ok(LogRow {
-            revision: revision(self.revision)?,
+/// The columns of a [`StoredLogRow`].
+pub(crate) type LogColumns = (
+    changes::id,
+    changes::revision,
+    changes::kind,
+    changes::board_id,
+    changes::topic_id,
+    Piece<Nullable<Binary>>,
+);
+
+pub(crate) fn log_columns(connection: &AnyConnection) -> LogColumns {
+    (
+        changes::id,
+        changes::revision,
+        changes::kind,
+        changes::board_id,
+        changes::topic_id,
+        Piece::new(connection.log_time_sql()),
+    )
+}
+
+impl StoredLogRow {
+    /// The row; `None` if it has no place in the order.
+    pub(crate) fn into_log_row(self) -> Option<LogRow> {
+        let at = self.at.as_deref().unwrap_or_default();
+        Some(LogRow {
+            revision: self.revision.revision()?,
             id: self.id,
-            kind: self.kind.0.clone(),
+            kind: self.kind.0,
             board_id: self.board_id.0,
             topic_id: self.topic_id,
-            at,
+            at: String::from_utf8_lossy(at).into_owned(),
         })
     }
+}
 
-    pub(crate) fn into_change(self) -> Result<Change, StoreError> {
-        Ok(Change {
-            revision: revision(self.revision)?,
-            kind: ChangeKind::of_word(&self.kind.0),
-            board_id: kairanban_core::BoardId(self.board_id.0),
+/// How the board of a row of the log stands now, and its topic.
+#[derive(Queryable)]
+pub(crate) struct ChangedRow {
+    board: BoardInfoRow,
+    topic: TopicRow,
+}
+
+pub(crate) fn changed_columns() -> (BoardInfoColumns, TopicColumns) {
+    (board_info_columns(), topic_columns())
+}
+
+impl ChangedRow {
+    /// What the row of the log says happened.
+    pub(crate) fn into_change(self, row: &LogRow) -> Change {
+        Change {
+            revision: row.revision,
+            kind: row.kind(),
+            board_id: BoardId(row.board_id),
             names_board: self
                 .board
                 .named_by
-                .is_some_and(|named_by| named_by.0 == self.id),
-            board: self.board.into_standing(),
-            topic_id: self.topic_id.map(TopicId),
+                .is_some_and(|named_by| named_by.0 == row.id),
+            board: self.board.into_info(),
+            topic_id: row.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
-        })
+        }
     }
 }
 

@@ -27,15 +27,22 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection as _;
+use diesel::{
+    QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _,
+    sql_types::{BigInt, Binary, Nullable, Text},
+};
+use kairanban_core::{LogRow, Revision};
 use parking_lot::FairMutexGuard;
 
 use crate::{
     StoreError,
     connection::AnyConnection,
     error::FaultKind,
+    lenient::{AnyNumber, LossyText},
     pool::{Idle, Lease, Lender, Pool, Session, replaced},
-    stamp::{self, Stamp},
+    rows::StoredLogRow,
+    sql::Fixed,
 };
 
 /// An open write transaction. It holds the write lock of a SQLite file, and a connection.
@@ -172,9 +179,12 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         self.run(|connection| Ok(connection.stamp()?))
     }
 
-    /// Reads the revision and what has it, after [`stamp`](Self::stamp). Returns `None` if nothing changed.
+    /// Reads what the transaction came to, after [`stamp`](Self::stamp). Returns `None` if nothing changed.
     pub(crate) fn stamped(&mut self) -> Result<Option<Stamp>, StoreError> {
-        self.run(stamp::read)
+        self.run(|connection| {
+            let row: StampRow = Fixed(connection.stamp_sql()).get_result(connection)?;
+            Ok(row.into_stamp())
+        })
     }
 
     /// Commits, and returns the connection to where it came from.
@@ -220,7 +230,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
                 StoreError::fault(FaultKind::Other, text)
             }
             // It is unknown whether it was committed, so it must not be tried again.
-            error => error.final_word(),
+            error => error.without_retry(),
         };
         lease.set_tainted(error.is_connection_fault());
         self.lender.take_back(lease);
@@ -237,95 +247,77 @@ fn ended() -> StoreError {
     StoreError::Internal("the write transaction has ended".to_owned())
 }
 
-#[cfg(test)]
-mod tests {
-    use diesel::{RunQueryDsl as _, sql_query};
-    use kairanban_core::Revision;
+/// The place of a transaction in the order of commits, and what it wrote to the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    /// The revision of the transaction.
+    pub(crate) revision: Revision,
+    /// How many rows of the log have it.
+    pub(crate) changes: usize,
+    /// The last row of the log that has it.
+    pub(crate) last: Option<LogRow>,
+    /// The row before all that have it.
+    pub(crate) before: Option<LogRow>,
+}
 
-    use super::*;
-    use crate::{DatabaseAddress, StoreConfig, Timeouts, history, migrate, sql::Number};
+/// A [`Stamp`] as the statement selects it; `number` is the revision, null if nothing changed.
+#[derive(QueryableByName)]
+struct StampRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    number: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    changes: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    kind: LossyText,
+    #[diesel(sql_type = BigInt)]
+    board_id: AnyNumber,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    topic_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    at: Option<Vec<u8>>,
+    #[diesel(sql_type = BigInt)]
+    before_revision: AnyNumber,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    before_id: Option<i64>,
+    #[diesel(sql_type = Text)]
+    before_kind: LossyText,
+    #[diesel(sql_type = BigInt)]
+    before_board_id: AnyNumber,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    before_topic_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    before_at: Option<Vec<u8>>,
+}
 
-    const INSERT: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a')";
-
-    fn pool(folder: &tempfile::TempDir) -> Pool {
-        let second = Duration::from_secs(1);
-        let timeouts = Timeouts {
-            connect: second,
-            statement: second,
-            key: second,
-        };
-        let address = DatabaseAddress::Sqlite(folder.path().join("board.db"));
-        migrate(&address, timeouts, &"main".parse().expect("a name"), false).expect("migrated");
-        Pool::open(&StoreConfig {
-            address,
-            timeouts,
-            first_connect: second,
-            pool_max: 2,
-            pool_wait: second,
-            topics_max: 9,
-            replay_max: 9,
-            resume_max: 9,
-            changes_max: 9,
-        })
-        .expect("a pool")
-    }
-
-    fn insert(connection: &mut AnyConnection) -> Result<(), StoreError> {
-        Ok(connection.batch_execute(INSERT)?)
-    }
-
-    fn count_topics(pool: &Pool) -> i64 {
-        let count = pool.with(|connection| {
-            let row: Number =
-                sql_query("SELECT count(*) AS number FROM topics").get_result(connection)?;
-            Ok(row.number.unwrap_or_default())
+impl StampRow {
+    fn into_stamp(self) -> Option<Stamp> {
+        let number = AnyNumber(self.number?);
+        let last = self.id.map(|id| StoredLogRow {
+            id,
+            revision: number,
+            kind: self.kind,
+            board_id: self.board_id,
+            topic_id: self.topic_id,
+            at: self.at,
         });
-        count.expect("a number")
-    }
-
-    #[test]
-    fn a_commit_has_the_revision_that_was_stamped() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pool = pool(&folder);
-        let mut tx = WriteTx::on_pool(&pool).expect("begun");
-        tx.run(insert).expect("written");
-        tx.stamp().expect("stamped");
-        let stamp = tx.stamped().expect("read").expect("a change");
-        tx.commit().expect("committed");
-        let last = pool.with(history::newest).expect("read").expect("a row");
-        assert_eq!((stamp.revision, stamp.last), (last.revision, Some(last)));
-        assert!(stamp.revision > Revision::ZERO && count_topics(&pool) == 1);
-    }
-
-    #[test]
-    fn a_step_that_fails_rolls_back_and_ends_the_transaction() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pool = pool(&folder);
-        let mut session = pool.session();
-        let mut tx = WriteTx::on_session(&mut session, Duration::from_secs(1)).expect("begun");
-        tx.run(insert).expect("written");
-        tx.run(|_| Err::<(), _>(StoreError::KeyReused))
-            .expect_err("a failure");
-        tx.run(insert).expect_err("it is over");
-        tx.commit().expect_err("it is over");
-        assert_eq!(count_topics(&pool), 0);
-        let mut tx = WriteTx::on_session(&mut session, Duration::from_secs(1)).expect("begun");
-        tx.run(insert).expect("written");
-        tx.commit().expect("committed");
-        assert_eq!(count_topics(&pool), 1);
-    }
-
-    #[test]
-    fn a_transaction_that_is_dropped_is_not_committed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pool = pool(&folder);
-        let mut tx = WriteTx::on_pool(&pool).expect("begun");
-        tx.run(insert).expect("written");
-        drop(tx);
-        assert_eq!(count_topics(&pool), 0);
-        let mut tx = WriteTx::on_pool(&pool).expect("another connection, and the lock is free");
-        tx.run(insert).expect("written");
-        tx.commit().expect("committed");
-        assert_eq!(count_topics(&pool), 1);
+        let before = self.before_id.map(|id| StoredLogRow {
+            id,
+            revision: self.before_revision,
+            kind: self.before_kind,
+            board_id: self.before_board_id,
+            topic_id: self.before_topic_id,
+            at: self.before_at,
+        });
+        Some(Stamp {
+            revision: number.revision()?,
+            changes: usize::try_from(self.changes).unwrap_or(usize::MAX),
+            last: last.and_then(StoredLogRow::into_log_row),
+            before: before.and_then(StoredLogRow::into_log_row),
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

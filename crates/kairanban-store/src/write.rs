@@ -1,11 +1,8 @@
-//! What the writer is asked to do, and what it answers.
+//! The writes that the writer commits, and its answers.
 
-use kairanban_core::{
-    Actor, Board, BoardId, BoardName, IdempotencyKey, LogRow, NewTopic, Revision, Scope, Token,
-    Topic,
-};
+use kairanban_core::{Actor, Board, BoardId, BoardName, LogRow, Revision, Token, Topic};
 
-use crate::{AdminCommand, RowBefore, StoreError, admin::WriteTarget, repository::Creation};
+use crate::{AdminCommand, Creation, StoreError, admin::WriteTarget};
 
 /// The answer to a write.
 pub(crate) type WriteAnswer = Result<WriteResult, StoreError>;
@@ -14,16 +11,7 @@ pub(crate) type WriteAnswer = Result<WriteResult, StoreError>;
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Creates a topic on a board that exists.
-    CreateTopic {
-        /// The name of the board.
-        board: BoardName,
-        /// The text and author of the topic.
-        topic: NewTopic,
-        /// The idempotency key of the request. The same key on the same board yields the same topic.
-        key: Option<IdempotencyKey>,
-        /// The scope of the client's token on this board; `None` without one.
-        right: Option<Scope>,
-    },
+    CreateTopic(Creation),
     /// Runs a command of an administrator.
     Administer {
         /// The administrator, for the audit.
@@ -53,8 +41,8 @@ pub struct Committed {
     pub revision: Revision,
     /// The last row of the log that has this revision, if it is this commit's.
     pub last: Option<LogRow>,
-    /// The row of the log before those of this commit.
-    pub before: Option<RowBefore>,
+    /// The row of the log before those of this commit: a reader that has read the log up to the commit has read this row last.
+    pub before: Option<LogRow>,
     /// The new topics, if the commit did nothing else: a follower that is at the revision before need not read them.
     pub created: Option<Vec<CreatedTopic>>,
 }
@@ -71,48 +59,30 @@ pub struct CreatedTopic {
 }
 
 impl Write {
-    /// What no other write of the same transaction may change.
+    /// Returns what no other write of the same transaction may change.
     pub(crate) fn target(&self) -> Option<WriteTarget> {
         match self {
-            Self::CreateTopic { board, key, .. } => key
+            Self::CreateTopic(Creation { board, key, .. }) => key
                 .as_ref()
                 .map(|key| WriteTarget::Key(board.clone(), key.clone())),
             Self::Administer { command, .. } => command.row().target,
         }
     }
 
-    /// Whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
+    /// Returns whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
     /// and the second run finds that.
     pub(crate) fn reruns_on_conflict(&self) -> bool {
         match self {
-            Self::CreateTopic { .. } => true,
+            Self::CreateTopic(_) => true,
             Self::Administer { command, .. } => command.row().reruns_on_conflict,
         }
     }
 
-    /// Whether each success draws a revision. A topic that an earlier request created does not.
+    /// Returns whether each success draws a revision. A topic that an earlier request created does not.
     pub(crate) fn always_changes(&self) -> bool {
         match self {
-            Self::CreateTopic { .. } => false,
+            Self::CreateTopic(_) => false,
             Self::Administer { command, .. } => command.row().always_changes,
-        }
-    }
-
-    /// The topic that it creates, if that is what it does.
-    pub(crate) const fn creation(&self) -> Option<Creation<'_>> {
-        match self {
-            Self::CreateTopic {
-                board,
-                topic,
-                key,
-                right,
-            } => Some(Creation {
-                board,
-                topic,
-                key: key.as_ref(),
-                right: *right,
-            }),
-            Self::Administer { .. } => None,
         }
     }
 }

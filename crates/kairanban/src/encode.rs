@@ -13,14 +13,12 @@
 
 mod comments;
 mod encoder;
-mod event_encoder;
 mod formats;
 mod fragments;
 mod frame;
 mod html;
 mod ndjson;
 mod sse;
-mod sse_json;
 mod views;
 
 pub use encoder::{Bye, Encoder};

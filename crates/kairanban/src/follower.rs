@@ -10,23 +10,23 @@
 //!                                                     └─▶ settle: another history? ─▶ begin_epoch
 //! ```
 //!
-//! **A wake carries no data.** Everyone who knows of a commit wakes the follower, and the follower reads the log itself. So a
+//! **A wake carries no data.** Whatever learns of a commit wakes the follower, and the follower reads the log itself. So a
 //! wake may be lost, doubled or late without harm: the log is read every `database.poll_ms` anyway. The exception are commits
-//! of this process: [`OwnCommits`] brings their topics along, and they are published without reading, if their revision
-//! follows on the last one that was published. What others say is only a hint, which anybody can give: hints that turn out to be
-//! wrong cost at most `limits.empty_reads_per_s` readings.
+//! of this process: [`OwnCommits`] carries their topics, and they are published without reading, if their revision
+//! follows on the last one that was published. A notification from elsewhere is only a hint, which any program can send: wrong
+//! hints cost at most `limits.empty_reads_per_s` readings.
 //!
 //! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing else publishes, so the
-//! order cannot be lost.
+//! order is kept.
 //!
 //! **Every reading begins with the last change that was read before** ([`position`]). If that is not there any more, the database was
-//! restored, and a new epoch begins: what memory holds is forgotten, and every reader is sent the list again.
+//! restored, and a new epoch begins: memory is cleared, and every reader is sent the list again.
 //!
 //! **One bad board stops only itself.** A board that cannot be read is stale and is retried ([`stale`]); the rest goes on.
-//! If the log itself cannot be read, [`FollowerStatus::stale_since`] says since when, and everything is tried again at the
-//! next wake.
+//! If the log itself cannot be read, [`FollowerStatus::stale_since`] reports since when, and the next wake tries again.
 
 mod health;
+mod new_epoch;
 mod position;
 mod publishing;
 mod stale;
@@ -54,12 +54,30 @@ use crate::{
     board_loader::BoardLoader, failpoint, high_water::HighWater, pace::EmptyReads,
 };
 
-use position::OWN_MAX;
-pub use position::{FollowerStatus, OwnCommits, Position, Wake};
+use new_epoch::ADOPTED;
+pub use position::{FollowerStatus, Position, Wake};
 use stale::StaleBoards;
 
-/// The reason that is logged for a new epoch that this node did not draw.
-const ADOPTED: &str = "another one was drawn, or it is another database";
+/// Commits of this process that may wait for the follower; past that it reads them from the log.
+const OWN_MAX: usize = 64;
+
+/// Notifies the follower of commits of this process.
+#[derive(Clone, Debug)]
+pub struct OwnCommits {
+    commits: mpsc::Sender<Committed>,
+    wake: Wake,
+}
+
+impl OwnCommits {
+    /// Hands a commit to the follower, or wakes it to read the commit from the log.
+    pub fn notify(&self, commit: Committed) {
+        let is_enough = commit.created.is_some();
+        // One that does not get through is found in the log.
+        if !is_enough || self.commits.try_send(commit).is_err() {
+            self.wake.wake();
+        }
+    }
+}
 
 /// What the follower reads from, publishes to, and is woken by.
 #[derive(Debug)]
@@ -75,11 +93,11 @@ pub struct FollowerDeps {
     /// The revision up to which the log was trimmed.
     pub(crate) trimmed_to: HighWater,
     pub(crate) poll: Duration,
-    /// How often the tokens in use are read again although the log says nothing of them.
+    /// How often the tokens in use are read again although the log reports no change of them.
     pub(crate) reconcile: Duration,
     /// Longest delay between two attempts to load a board that cannot be read.
     pub(crate) retry_max: Duration,
-    /// The names that were asked for and are no boards.
+    /// The names that requests asked for and that no board has.
     pub(crate) absent: AbsentBoards,
     /// Readings per second after hints that turned out to be wrong.
     pub(crate) empty_reads_per_s: NonZero<u32>,
@@ -131,7 +149,7 @@ impl Follower {
         let (reading_fault, fault) = watch::channel(None);
         let (stale_boards, boards) = StaleBoards::new(deps.retry_max);
         let wake = deps.wake.clone();
-        let following = FollowerStatus {
+        let status = FollowerStatus {
             position: at,
             stale_since: stale,
             reading_fault: fault,
@@ -151,7 +169,7 @@ impl Follower {
             own,
             empty_reads,
         };
-        Ok((follower, following, OwnCommits { commits, wake }))
+        Ok((follower, status, OwnCommits { commits, wake }))
     }
 
     /// Follows the log until `stop`.
@@ -170,7 +188,7 @@ impl Follower {
                     if self.publish_own(commit).await {
                         continue;
                     }
-                    // Otherwise what came before it has to be read first.
+                    // Otherwise something before it has to be read first.
                     false
                 }
                 () = self.deps.wake.woken() => false,
@@ -219,7 +237,7 @@ impl Follower {
             created,
         } = commit;
         let at = self.position.borrow().revision;
-        // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can show.
+        // It was read from the log already; or revisions are drawn a second time after a restore, which only the log shows.
         if revision <= at {
             return false;
         }
@@ -229,11 +247,7 @@ impl Follower {
             return false;
         };
         // Another row before it than the last that was read: the database was restored, and has come as far again.
-        let is_next = match (&self.last_seen.borrow().last, &before) {
-            (Some(read), Some(before)) => before.is(read),
-            (read, before) => read.is_none() && before.is_none(),
-        };
-        if !is_next {
+        if self.last_seen.borrow().last != before {
             return false;
         }
         let mut boards: BTreeMap<(BoardName, BoardId), Vec<Arc<Topic>>> = BTreeMap::new();
@@ -277,7 +291,7 @@ impl Follower {
                 return Ok(());
             }
         }
-        // What was acknowledged before the reading and is not there was lost with its history.
+        // What was acknowledged before the reading, and is missing, was lost with its history.
         self.deps
             .acknowledged
             .lower(acknowledged, self.position.borrow().revision);
@@ -288,7 +302,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the log from where it was read last, and publishes it. Returns `false` if it may be another history.
+    /// Reads the log from where it was read last, and publishes it. Returns `false` if the history may be another one.
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
         let Some(batch) =
@@ -300,65 +314,6 @@ impl Follower {
         Ok(true)
     }
 
-    /// Finds out whether this is still the history that was followed.
-    async fn settle(&mut self) -> Result<(), StoreError> {
-        let known = self.last_seen.borrow().clone();
-        let asked = known.clone();
-        let (found, verdict, trimmed_to) = query_priority(&self.deps.store, move |store| {
-            let (found, verdict) = store.settle(Some(&asked))?;
-            Ok((found, verdict, store.trimmed_to()?))
-        })
-        .await?;
-        match verdict {
-            Verdict::Same => {
-                // The same database may have a more exact mark now.
-                self.last_seen.send_if_modified(|seen| {
-                    std::mem::replace(&mut seen.mark, found.mark.clone()) != found.mark
-                });
-                Ok(())
-            }
-            Verdict::Trimmed => {
-                let batch = query_priority(&self.deps.store, move |store| {
-                    store.boards_since(known.revision())
-                })
-                .await?;
-                self.take(batch).await
-            }
-            Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
-            Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
-        }
-    }
-
-    /// Forgets the old history, and sends every reader the list of the new one.
-    async fn begin_epoch(
-        &mut self,
-        found: LogPosition,
-        trimmed_to: Revision,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        // Tokens may have come back, or gone, with the other history: permissions come before lists. If they cannot be read,
-        // nothing has begun, and the next poll finds the new epoch again.
-        self.refresh_tokens().await?;
-        let (epoch, head) = (found.epoch.clone(), found.revision());
-        tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
-        self.last_seen.send_replace(found);
-        // What waits for a revision goes on only when the old lists are gone.
-        self.position.send_if_modified(|position| {
-            (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));
-            false
-        });
-        self.deps.trimmed_to.reset(trimmed_to);
-        self.stale_boards.clear();
-        self.deps.absent.clear();
-        let watched = self.deps.hub.restart(&epoch);
-        self.position
-            .send_modify(|position| position.revision = head);
-        for board in watched {
-            self.reload(&board, Revision::ZERO).await;
-        }
-        Ok(())
-    }
-
     fn advance_to(&self, last: Option<LogRow>) {
         let Some(last) = last else { return };
         let head = last.revision;
@@ -367,8 +322,8 @@ impl Follower {
             .send_modify(|position| position.revision = position.revision.max(head));
     }
 
-    /// Loads the boards whose readers were sent a list that misses a change: because the database was away when they came, or
-    /// because their own load failed.
+    /// Loads the boards whose readers were sent a list without the newest change, because the database was away when they came,
+    /// or because their own load failed.
     async fn reload_outdated(&mut self) {
         for board in self.deps.hub.outdated() {
             if !self.stale_boards.contains(&board) {

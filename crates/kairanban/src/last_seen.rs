@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{LogPosition, LogRow, Revision};
+use kairanban_core::{LogPosition, LogRow};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -23,53 +23,11 @@ pub const FILE: &str = "last-seen.json";
 struct Kept {
     epoch: String,
     mark: String,
-    last: Option<KeptRow>,
+    last: Option<LogRow>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptRow {
-    revision: u64,
-    id: i64,
-    kind: String,
-    board_id: i64,
-    topic_id: Option<i64>,
-    at: String,
-}
-
-impl KeptRow {
-    fn of(row: &LogRow) -> Self {
-        Self {
-            revision: row.revision.get(),
-            id: row.id,
-            kind: row.kind.clone(),
-            board_id: row.board_id,
-            topic_id: row.topic_id,
-            at: row.at.clone(),
-        }
-    }
-
-    /// Returns the row, or `None` if its revision is invalid.
-    fn into_log(self) -> Option<LogRow> {
-        let Self {
-            revision,
-            id,
-            kind,
-            board_id,
-            topic_id,
-            at,
-        } = self;
-        Some(LogRow {
-            revision: Revision::new(revision)?,
-            id,
-            kind,
-            board_id,
-            topic_id,
-            at,
-        })
-    }
-}
-
-/// Reads what was seen last. A file that is missing or cannot be read is no error: a restored database is not noticed then.
+/// Reads the position that was seen last. A file that is missing or cannot be read is no error: a restored database is not
+/// noticed then.
 #[must_use]
 #[expect(
     clippy::cognitive_complexity,
@@ -100,10 +58,6 @@ pub fn read(folder: &Path) -> Option<LogPosition> {
 
 fn parse(text: &str) -> Option<LogPosition> {
     let Kept { epoch, mark, last } = serde_json::from_str(text).ok()?;
-    let last = match last {
-        Some(row) => Some(row.into_log()?),
-        None => None,
-    };
     Some(LogPosition {
         epoch: epoch.parse().ok()?,
         mark,
@@ -154,7 +108,7 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
     let kept = Kept {
         epoch: epoch.to_string(),
         mark: mark.clone(),
-        last: last.as_ref().map(KeptRow::of),
+        last: last.clone(),
     };
     let text = serde_json::to_string(&kept)?;
     let mut make = DirBuilder::new();
@@ -179,6 +133,8 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use kairanban_core::Revision;
+
     use super::*;
 
     #[test]

@@ -52,7 +52,7 @@ impl AnyConnection {
         }
     }
 
-    /// From here to the end of the transaction hardly waits for a key: many that are in use must not use up the time of all.
+    /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
@@ -144,15 +144,17 @@ impl AnyConnection {
         }
     }
 
-    /// Selects as `number` the revision that this transaction drew, null if nothing changed, as `changes` how many rows of the
-    /// log have it, the last of them, and the row before all of them.
-    pub(crate) const fn stamped_revision_sql(&self) -> &'static str {
+    /// Selects the revision that this transaction drew, how many rows of the log have it, the last of them, and the row before all of
+    /// them; `WriteTx::stamped` reads that.
+    pub(crate) const fn stamp_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
                  last.id, last.kind, last.board_id, last.topic_id, \
                  to_char(last.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS at, \
                  before.revision AS before_revision, before.id AS before_id, \
+                 before.kind AS before_kind, before.board_id AS before_board_id, \
+                 before.topic_id AS before_topic_id, \
                  to_char(before.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS before_at \
                  FROM (SELECT nullif(current_setting('kairanban.revision', true), \
                  '')::bigint AS number) AS stamped \
@@ -166,7 +168,8 @@ impl AnyConnection {
                 "SELECT number, (SELECT count(*) FROM changes WHERE revision = number) AS changes, \
                  last.id, last.kind, last.board_id, last.topic_id, last.at, \
                  before.revision AS before_revision, before.id AS before_id, \
-                 before.at AS before_at \
+                 before.kind AS before_kind, before.board_id AS before_board_id, \
+                 before.topic_id AS before_topic_id, before.at AS before_at \
                  FROM (SELECT CASE batch WHEN 2 THEN newest END AS number \
                  FROM revisions) AS stamped \
                  LEFT JOIN changes AS last ON last.id = (SELECT max(id) FROM changes \
@@ -178,7 +181,7 @@ impl AnyConnection {
         }
     }
 
-    /// Has the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
+    /// Makes the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
     pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),

@@ -1,24 +1,25 @@
 //! Reads back what a group wrote, once its revision is drawn.
 
 use diesel::prelude::*;
-use kairanban_core::{ChangeKind, Revision, TopicId};
+use kairanban_core::{BoardId, ChangeKind, Revision, Topic, TopicId};
 
 use super::RunResult;
 use crate::{
     StoreError,
-    admin::AdminOutcome,
+    admin::WriteOutcome,
     classified,
     connection::AnyConnection,
     error::Refusal,
-    repository::{self, WrittenTopic},
-    schema::changes,
+    repository,
+    rows::{TopicRow, topic_columns},
+    schema::{changes, topics},
     sql::number,
-    stamp::Stamp,
     tokens,
+    tx::Stamp,
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
-/// Reads what was written, as it stands in the database now.
+/// Reads back what was written, and turns it into the answers and the report of the commit.
 pub(super) fn read_back(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -26,7 +27,7 @@ pub(super) fn read_back(
     stamp: Option<Stamp>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
-    let topics = repository::topics_by_id(connection, &ids)?;
+    let topics = topics_by_id(connection, &ids)?;
     // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
     let newest = topics.iter().map(|found| found.topic.revision).max();
     let changed = writes
@@ -65,20 +66,54 @@ pub(super) fn read_back(
     ))
 }
 
+/// A topic as a write left it.
+#[derive(Debug)]
+struct WrittenTopic {
+    board_id: BoardId,
+    /// Whether its board shows it: a trigger of another program may have archived it.
+    is_live: bool,
+    topic: Topic,
+}
+
+/// Topics by their keys, in no particular order; those that are gone are left out.
+fn topics_by_id(
+    connection: &mut AnyConnection,
+    ids: &[TopicId],
+) -> Result<Vec<WrittenTopic>, StoreError> {
+    let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
+    let rows: Vec<(i64, bool, TopicRow)> = match ids {
+        // Most groups of writes are of one; a statement for any number could not be kept prepared.
+        [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
+        ids => all
+            .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
+            .load(connection)?,
+    };
+    Ok(rows
+        .into_iter()
+        .filter_map(|(board_id, archived, row)| {
+            Some(WrittenTopic {
+                board_id: BoardId(board_id),
+                is_live: !archived,
+                topic: row.into_topic()?,
+            })
+        })
+        .collect())
+}
+
 /// Returns the topic that a write was about.
 const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
-    if let Ok(AdminOutcome::Topic(id) | AdminOutcome::Earlier(id)) = outcome {
+    if let Ok(WriteOutcome::Topic(id) | WriteOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
         None
     }
 }
 
-/// Refuses what made a new topic go again within its transaction, unless it can be answered as it stands.
+/// Refuses a transaction in which a new topic is gone already, unless it can be answered as it stands.
 ///
-/// In a group the topic went by a trigger of the owner's, or with its board by a write behind it: one by one each write is
-/// answered by what it did itself. A trigger that removes the topic of a single write is the owner's to have, and so is what it
-/// keeps elsewhere; but a topic that it put in place of the refused one would be shown.
+/// In a group a trigger of the owner removed the topic, or a later write its board: committed one by one, each write is
+/// answered by what it did itself. A trigger may remove the topic of a single write, and keep it elsewhere; but a topic that
+/// it put in place of the removed one would be shown.
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -86,16 +121,17 @@ fn ensure_creations_stay(
     topics: &[WrittenTopic],
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
-    let gone = writes.iter().zip(outcomes).find_map(|(write, outcome)| {
-        match (write.creation(), outcome) {
-            (Some(_), Ok(AdminOutcome::Topic(id)))
+    let gone = writes
+        .iter()
+        .zip(outcomes)
+        .find_map(|(write, outcome)| match (write, outcome) {
+            (Write::CreateTopic(_), Ok(WriteOutcome::Topic(id)))
                 if !topics.iter().any(|found| found.topic.id == *id) =>
             {
                 Some(*id)
             }
             _ => None,
-        }
-    });
+        });
     match (gone, stamp) {
         (None, _) | (Some(_), None) => Ok(()),
         (Some(_), Some(_)) if writes.len() > 1 => Err(StoreError::Refused(Refusal::default())),
@@ -124,7 +160,7 @@ fn has_other_topics(
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)
 }
 
-/// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
+/// Returns the topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// another program did more.
 fn created(
     writes: &[&Write],
@@ -134,9 +170,11 @@ fn created(
 ) -> Option<Vec<CreatedTopic>> {
     let mut created = Vec::new();
     for (write, outcome) in writes.iter().zip(outcomes) {
-        let creation = write.creation()?;
+        let Write::CreateTopic(creation) = write else {
+            return None;
+        };
         // One that an earlier request had led to is older.
-        let Ok(AdminOutcome::Topic(id)) = outcome else {
+        let Ok(WriteOutcome::Topic(id)) = outcome else {
             continue;
         };
         let found = topics.iter().find(|found| {
@@ -158,25 +196,25 @@ fn answer(
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {
-        AdminOutcome::Deleted => Ok(WriteResult::Deleted),
-        AdminOutcome::Board(name) => {
-            repository::board_info(connection, &name).map(WriteResult::Board)
-        }
-        AdminOutcome::Token(id) => {
+        WriteOutcome::Deleted => Ok(WriteResult::Deleted),
+        WriteOutcome::Board(name) => repository::board(connection, &name).map(WriteResult::Board),
+        WriteOutcome::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();
             token
                 .map(|found| WriteResult::Token(found.token))
                 .ok_or(StoreError::NoSuchToken(id))
         }
-        AdminOutcome::Earlier(id) => match find(topics, id) {
+        WriteOutcome::Earlier(id) => match find(topics, id) {
             Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
             None => Err(StoreError::TopicGone(id)),
         },
-        AdminOutcome::Topic(id) => {
+        WriteOutcome::Topic(id) => {
             match find(topics, id) {
                 Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
                 // A new topic that is gone already: a trigger took it away.
-                None if write.creation().is_some() => Err(StoreError::refused(None, false)),
+                None if matches!(write, Write::CreateTopic(_)) => {
+                    Err(StoreError::refused(None, false))
+                }
                 None => Err(StoreError::NoSuchTopic(id)),
             }
         }

@@ -8,21 +8,23 @@ use kairanban_core::{
 };
 use serde::Serialize;
 
-use super::board::{board_policies, ensure_permitted};
+use super::board::board_policies;
 use crate::{
     StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow,
     schema::topics,
 };
 
 /// A request for a new topic on a board.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Creation<'a> {
-    pub(crate) board: &'a BoardName,
-    pub(crate) topic: &'a NewTopic,
-    /// What the client calls the request; the same key leads to the same topic.
-    pub(crate) key: Option<&'a IdempotencyKey>,
-    /// What the client's token allows on this board, if it showed one.
-    pub(crate) right: Option<Scope>,
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// The name of the board.
+    pub board: BoardName,
+    /// The text and author of the topic.
+    pub topic: NewTopic,
+    /// The idempotency key of the request. The same key on the same board yields the same topic.
+    pub key: Option<IdempotencyKey>,
+    /// The scope of the client's token on this board; `None` without one.
+    pub right: Option<Scope>,
 }
 
 /// The topic that a request leads to.
@@ -49,15 +51,15 @@ struct NewTopicRow<'a> {
 /// If all of it has to be undone: the database failed or refused one of them, without saying which or why.
 pub(crate) fn create_topics(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
-    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
-        Some((*board, creation.key?, creation.topic, (*id)?))
+    let keys = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
+        Some((*board, creation.key.as_ref()?, &creation.topic, (*id)?))
     });
-    idempotency::note(connection, &noted.collect::<Vec<_>>())?;
+    idempotency::insert(connection, &keys.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
     Ok(decisions
         .into_iter()
@@ -74,7 +76,7 @@ pub(crate) fn create_topics(
 /// If all of it has to be undone: the database failed.
 pub(crate) fn create_each(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let mut outcomes = try_each(connection, wanted)?;
     let conflicts: Vec<_> = (0..outcomes.len())
@@ -102,9 +104,9 @@ pub(crate) fn create_each(
 /// Also if the topic is refused.
 pub(crate) fn create_one(
     connection: &mut AnyConnection,
-    creation: &Creation<'_>,
+    creation: &Creation,
 ) -> Result<Created, StoreError> {
-    let decision = decide(connection, std::slice::from_ref(creation))?.pop();
+    let decision = decide(connection, &[creation])?.pop();
     match decision
         .ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))??
     {
@@ -132,16 +134,14 @@ fn move_ids(connection: &mut AnyConnection) {
 
 fn try_each(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Created, StoreError>>, StoreError> {
     let decisions = decide(connection, wanted)?;
-    let outcome =
-        |(decision, creation): (Result<Decision, StoreError>, &Creation<'_>)| match decision {
-            Err(error) => Ok(Err(error)),
-            Ok(Decision::Found(id)) => Ok(Ok(Created::Earlier(id))),
-            Ok(Decision::Create(board)) => match connection
-                .transaction(|connection| insert_checked(connection, board, creation))
-            {
+    let outcome = |(decision, creation): (Result<Decision, StoreError>, &Creation)| match decision {
+        Err(error) => Ok(Err(error)),
+        Ok(Decision::Found(id)) => Ok(Ok(Created::Earlier(id))),
+        Ok(Decision::Create(board)) => {
+            match connection.transaction(|connection| insert_checked(connection, board, creation)) {
                 Ok(id) => Ok(Ok(Created::New(id))),
                 Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
                     connection.ensure_in_write()?;
@@ -151,46 +151,54 @@ fn try_each(
                     Ok(Err(error))
                 }
                 Err(error) => Err(error),
-            },
-        };
-    decisions.into_iter().zip(wanted).map(outcome).collect()
+            }
+        }
+    };
+    decisions
+        .into_iter()
+        .zip(wanted.iter().copied())
+        .map(outcome)
+        .collect()
 }
 
 /// Decides for each whether it is new.
 fn decide(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
 ) -> Result<Vec<Result<Decision, StoreError>>, StoreError> {
     let boards = boards(connection, wanted)?;
     let earlier = earlier(connection, wanted, &boards)?;
-    let decide = |creation: &Creation<'_>| {
+    let decide = |creation: &Creation| {
         let (board_id, policies) = boards
-            .get(creation.board)
+            .get(&creation.board)
             .copied()
             .flatten()
             .ok_or_else(|| StoreError::NoSuchBoard(creation.board.clone()))?;
-        ensure_permitted(creation.board, policies, creation.right, Action::Post)?;
+        policies
+            .permit(creation.right, Action::Post)
+            .map_err(|why| StoreError::not_permitted(why, &creation.board))?;
         let earlier = creation
             .key
+            .as_ref()
             .and_then(|key| earlier.get(&(board_id, key.clone())));
         Ok(match earlier {
-            Some(earlier) => Decision::Found(earlier.is_of(creation.topic)?),
+            Some(earlier) => Decision::Found(earlier.topic_for(&creation.topic)?),
             None => Decision::Create(board_id),
         })
     };
-    Ok(wanted.iter().map(decide).collect())
+    Ok(wanted.iter().copied().map(decide).collect())
 }
 
 /// Those that are new, each with its board.
-fn new<'w, 'a>(
+fn new<'w>(
     decisions: &'w [Result<Decision, StoreError>],
-    wanted: &'w [Creation<'a>],
-) -> impl Iterator<Item = (BoardId, &'w Creation<'a>)> {
+    wanted: &'w [&Creation],
+) -> impl Iterator<Item = (BoardId, &'w Creation)> {
     decisions
         .iter()
         .zip(wanted)
         .filter_map(|(decision, creation)| match decision {
-            Ok(Decision::Create(board_id)) => Some((*board_id, creation)),
+            Ok(Decision::Create(board_id)) => Some((*board_id, *creation)),
             _ => None,
         })
 }
@@ -205,10 +213,11 @@ type Boards<'a> = HashMap<&'a BoardName, Option<(BoardId, Policies)>>;
 /// Looks up each board that is named once; `None` if no board has the name.
 fn boards<'a>(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'a>],
+    wanted: &[&'a Creation],
 ) -> Result<Boards<'a>, StoreError> {
     let mut boards = Boards::new();
-    for Creation { board, .. } in wanted {
+    for creation in wanted {
+        let board = &creation.board;
         if !boards.contains_key(board) {
             let found = match board_policies(connection, board) {
                 Err(StoreError::NoSuchBoard(_)) => None,
@@ -220,10 +229,10 @@ fn boards<'a>(
     Ok(boards)
 }
 
-/// What the keys led to before.
+/// Finds what the keys led to before.
 fn earlier(
     connection: &mut AnyConnection,
-    wanted: &[Creation<'_>],
+    wanted: &[&Creation],
     boards: &Boards<'_>,
 ) -> Result<HashMap<(BoardId, IdempotencyKey), idempotency::Earlier>, StoreError> {
     let mut keys: HashMap<BoardId, Vec<&IdempotencyKey>> = HashMap::new();
@@ -256,13 +265,13 @@ fn earlier(
 /// Writes topics. Returns their ids, in the order of `new`; `None` for one that a trigger dropped.
 fn insert(
     connection: &mut AnyConnection,
-    new: &[(BoardId, &Creation<'_>)],
+    new: &[(BoardId, &Creation)],
 ) -> Result<Vec<Option<TopicId>>, StoreError> {
     match connection.insert_topics_sql() {
         Some(sql) if new.len() > 1 => insert_together(connection, sql, new),
         _ => new
             .iter()
-            .map(|(board, creation)| insert_one(connection, *board, creation.topic).map(Some))
+            .map(|(board, creation)| insert_one(connection, *board, &creation.topic).map(Some))
             .collect(),
     }
 }
@@ -296,18 +305,18 @@ fn insert_one(
 fn insert_checked(
     connection: &mut AnyConnection,
     board: BoardId,
-    creation: &Creation<'_>,
+    creation: &Creation,
 ) -> Result<TopicId, StoreError> {
     let statement = diesel::insert_into(topics::table)
-        .values(columns(board, creation.topic))
+        .values(columns(board, &creation.topic))
         .returning(topics::id);
     let id = TopicId(
         connection
             .modify_returning(statement)?
             .ok_or_else(dropped)?,
     );
-    if let Some(key) = creation.key {
-        idempotency::note_checked(connection, (board, key, creation.topic, id))?;
+    if let Some(key) = &creation.key {
+        idempotency::insert_checked(connection, (board, key, &creation.topic, id))?;
     }
     Ok(id)
 }
@@ -315,7 +324,7 @@ fn insert_checked(
 fn insert_together(
     connection: &mut AnyConnection,
     sql: &str,
-    new: &[(BoardId, &Creation<'_>)],
+    new: &[(BoardId, &Creation)],
 ) -> Result<Vec<Option<TopicId>>, StoreError> {
     let rows = new.iter().map(|(board, creation)| NewTopicRow {
         board_id: board.0,
@@ -337,7 +346,7 @@ fn insert_together(
         .collect()
 }
 
-/// A trigger may drop a row without a word.
+/// Returns the error for a row that a trigger dropped silently.
 const fn dropped() -> StoreError {
     StoreError::refused(None, false)
 }

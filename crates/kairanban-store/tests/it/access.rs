@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, StoreError, Visible, Write, WriteResult, Writer,
+    AdminCommand, AuditBounds, BoardEdit, Creation, StoreError, Visible, Write, WriteResult, Writer,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ crate::on_both!(
     a_deleted_topic_comes_back_as_it_was,
     a_topic_that_is_there_is_not_restored,
     a_deleted_topic_is_not_restored_too_late,
-    deeds_are_noted_without_text,
+    commands_are_audited_without_text,
     the_audit_is_paged_and_shortened,
     a_flood_does_not_wash_out_what_the_others_did,
 );
@@ -47,12 +47,12 @@ fn set_policies(
 }
 
 fn post(writer: &Writer, right: Option<Scope>) -> Result<(), StoreError> {
-    let write = Write::CreateTopic {
+    let write = Write::CreateTopic(Creation {
         board: main(),
         topic: topic("x"),
         key: None,
         right,
-    };
+    });
     run(writer.write(write)).map(drop)
 }
 
@@ -194,7 +194,7 @@ fn a_deleted_topic_is_not_restored_too_late(place: &Place) {
     ));
 }
 
-fn deeds_are_noted_without_text(place: &Place) {
+fn commands_are_audited_without_text(place: &Place) {
     let (writer, _) = place.writer();
     let topic = create(place, "secret text");
     assert!(run(writer.write(delete_topic(TopicId(999), None))).is_err());

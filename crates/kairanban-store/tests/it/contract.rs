@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use kairanban_core::TopicId;
-use kairanban_store::{Store, StoreError, Write, WriteResult, migrate};
+use kairanban_store::{Creation, Store, StoreError, Write, WriteResult, migrate};
 
 use crate::place::{
     Place, TIMEOUTS, config, create, delete_topic, edit_topic, main, post, post_once, run, topic,
@@ -90,12 +90,12 @@ fn a_topic_is_deleted_once(place: &Place) {
 
 fn a_bad_write_fails_alone(place: &Place) {
     let (writer, _) = place.writer();
-    let nowhere = Write::CreateTopic {
+    let nowhere = Write::CreateTopic(Creation {
         board: "nowhere".parse().expect("a name"),
         topic: topic("lost"),
         key: None,
         right: None,
-    };
+    });
     let writes = [
         post("one"),
         nowhere,

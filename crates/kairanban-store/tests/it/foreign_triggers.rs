@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use kairanban_core::{NewTopic, Verdict};
-use kairanban_store::{Committed, StoreError, Write, Writer};
+use kairanban_store::{Committed, Creation, StoreError, Write, Writer};
 
 use crate::{
     contract::futures,
@@ -12,12 +12,12 @@ use crate::{
 
 fn creation(comment: &str, author: &str) -> Write {
     let topic = NewTopic::try_new(comment, author).expect("allowed");
-    Write::CreateTopic {
+    Write::CreateTopic(Creation {
         board: main(),
         topic,
         key: None,
         right: None,
-    }
+    })
 }
 
 /// Drops some posts, swaps the authors of the others, and notes which id went to which author.

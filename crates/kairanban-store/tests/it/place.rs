@@ -19,8 +19,8 @@ use kairanban_core::{
     TopicEdit, TopicId,
 };
 use kairanban_store::{
-    AdminCommand, ChangeBatch, DatabaseAddress, Store, StoreConfig, StoreError, Timeouts, Write,
-    WriteResult, Writer, WriterConfig, migrate,
+    AdminCommand, ChangeBatch, Creation, DatabaseAddress, Store, StoreConfig, StoreError, Timeouts,
+    Write, WriteResult, Writer, WriterConfig, migrate,
 };
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
@@ -275,12 +275,12 @@ pub(crate) fn post(comment: &str) -> Write {
 }
 
 pub(crate) fn post_once(comment: &str, key: Option<&str>) -> Write {
-    Write::CreateTopic {
+    Write::CreateTopic(Creation {
         board: main(),
         topic: topic(comment),
         key: key.map(|key| key.parse().expect("a key")),
         right: None,
-    }
+    })
 }
 
 pub(crate) fn edit_topic(id: TopicId, text: &str, expected: Option<Revision>) -> Write {

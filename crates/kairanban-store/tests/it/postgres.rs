@@ -53,7 +53,7 @@ fn copy_is_seen() {
 
 /// Open transactions that hold every kind of row that a commit of ours touches.
 #[test]
-fn an_open_transaction_elsewhere_holds_up_nobody() {
+fn an_open_transaction_elsewhere_delays_no_write() {
     let (place, mut foreign) = place();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");
     let mut open = place.foreign();

@@ -113,7 +113,7 @@ const LOCK_MODES: [&str; 7] = [
 
 /// A role without rights takes every lock that it can get; posts go on.
 #[test]
-fn a_role_without_rights_blocks_nobody() {
+fn a_role_without_rights_blocks_no_write() {
     let place = place();
     let mut owner = place.foreign();
     let stranger = Role::new(&place, "blocker");

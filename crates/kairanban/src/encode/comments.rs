@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kairanban_core::{Cursor, Op, Patch, Revision, Snapshot, Topic, Update};
 
-use super::{event_encoder::EventEncoder, fragments::Fragments, sse};
+use super::{
+    fragments::Fragments,
+    sse::{self, EventEncoder},
+};
 
 /// Sends each new comment in an event of its own.
 pub(super) struct CommentEncoder;

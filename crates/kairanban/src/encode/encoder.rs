@@ -9,10 +9,10 @@ use kairanban_core::{
 use serde::Serialize;
 
 use super::{
-    event_encoder::EventEncoder,
     formats::{FormatEncoding, StreamFormat},
     fragments::Fragments,
     frame::{Chunk, Frame, Wire, block},
+    sse::EventEncoder,
     views::{self, ReasonView, json},
 };
 

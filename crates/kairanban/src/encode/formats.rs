@@ -4,11 +4,10 @@ use kairanban_core::WireSlot;
 
 use super::{
     comments::CommentEncoder,
-    event_encoder::EventEncoder,
     fragments::Fragments,
     html::FragmentEncoder,
     ndjson::Ndjson,
-    sse_json::SseJson,
+    sse::{EventEncoder, SseJson},
     views::{self, json},
 };
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use kairanban_core::{Patch, Snapshot};
 
-use super::{event_encoder::EventEncoder, fragments::Fragments, sse};
+use super::{
+    fragments::Fragments,
+    sse::{self, EventEncoder},
+};
 
 /// Sends fragments of HTML in Server-Sent Events.
 pub(super) struct FragmentEncoder {

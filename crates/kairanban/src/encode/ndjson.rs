@@ -6,8 +6,8 @@ use bytes::Bytes;
 use kairanban_core::{Cursor, Patch, Snapshot, Topic};
 
 use super::{
-    event_encoder::EventEncoder,
     fragments::Fragments,
+    sse::EventEncoder,
     views::{self, TopicView, json},
 };
 use crate::error::Problem;

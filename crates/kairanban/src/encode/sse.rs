@@ -1,13 +1,89 @@
-//! Encodes Server-Sent Events, with russe. User text goes into `data` alone.
+//! Encodes events as Server-Sent Events, with russe. User text goes into `data` alone.
+//!
+//! [`EventEncoder`] is what every format implements. What it provides are Server-Sent Events, which all formats but one are.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use kairanban_core::Cursor;
+use kairanban_core::{Cursor, Patch, Revision, Snapshot, Update};
 use russe::{Event, Message};
 
+use super::{
+    fragments::Fragments,
+    views::{self, ReasonView, json},
+};
+
+/// Encodes the events of a stream. The provided methods are for formats that send the same data for an update as for a reader who
+/// comes back.
+pub(super) trait EventEncoder: Sync {
+    /// Encodes the whole list.
+    fn snapshot(&self, fragments: &Fragments, snapshot: &Snapshot) -> Bytes;
+
+    /// Encodes the patch that leads to `after`.
+    fn patch(&self, fragments: &Fragments, patch: &Patch, after: &Snapshot) -> Bytes;
+
+    /// Encodes an update as it is published.
+    fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
+        self.patch(fragments, &update.patch, &update.snapshot)
+    }
+
+    /// Encodes the part of the list that is newer than `revision`, or returns `None` if the format sends whole lists.
+    fn snapshot_since(&self, _snapshot: &Snapshot, _revision: Revision) -> Option<Bytes> {
+        None
+    }
+
+    /// Encodes the beginning of a stream, with the time to wait before reconnecting.
+    fn opening(&self, wait: Duration) -> Bytes {
+        retry(wait)
+    }
+
+    /// Encodes an event that completes no state. An empty `id` makes the client forget its cursor.
+    fn event(&self, name: &'static str, id: Option<String>, json: Vec<u8>) -> Bytes {
+        event(Some(name), id, json)
+    }
+
+    /// Encodes a heartbeat that scripts cannot see.
+    fn keep_alive(&self) -> Bytes {
+        comment()
+    }
+
+    /// Encodes the planned end of a stream, with the time to wait before reconnecting.
+    fn bye(&self, reason: ReasonView, wait: Duration) -> Bytes {
+        let bye = event(Some("bye"), None, json(&reason));
+        [retry(wait), bye].concat().into()
+    }
+}
+
+/// Sends JSON.
+pub(super) struct SseJson {
+    /// The name of the event that carries the list; `None` for an unnamed event.
+    pub(super) list_event: Option<&'static str>,
+    /// Whether events carry a cursor. Those of a stream of several boards do not: only its `cursor` event does.
+    pub(super) has_id: bool,
+    /// Encodes the whole list.
+    pub(super) list: fn(&Snapshot) -> Vec<u8>,
+}
+
+impl SseJson {
+    fn id(&self, cursor: &Cursor) -> Option<String> {
+        self.has_id.then(|| cursor.to_string())
+    }
+}
+
+impl EventEncoder for SseJson {
+    fn snapshot(&self, _: &Fragments, snapshot: &Snapshot) -> Bytes {
+        let id = self.id(snapshot.cursor());
+        event(self.list_event, id, (self.list)(snapshot))
+    }
+
+    fn patch(&self, _: &Fragments, patch: &Patch, _: &Snapshot) -> Bytes {
+        let id = self.id(&patch.to);
+        event(Some("patch"), id, json(&views::patch(patch)))
+    }
+}
+
 /// Encodes an event whose data is JSON. An empty `id` makes the client forget its cursor.
-pub(super) fn event(name: Option<&'static str>, id: Option<String>, json: Vec<u8>) -> Bytes {
+fn event(name: Option<&'static str>, id: Option<String>, json: Vec<u8>) -> Bytes {
     encoded(name, id, String::from_utf8(json).unwrap_or_default())
 }
 
@@ -19,13 +95,13 @@ pub(super) fn text(name: Option<&'static str>, cursor: Option<&Cursor>, text: &s
 
 /// Encodes how long a client waits before it reconnects. It goes with the next event: by itself, some clients would take it for an
 /// empty one.
-pub(super) fn retry(wait: Duration) -> Bytes {
+fn retry(wait: Duration) -> Bytes {
     Bytes::from(format!("retry: {}\n", wait.as_millis()))
 }
 
 /// Encodes a comment, which keeps a stream open and is not shown to scripts. No empty line follows it: some clients would take that
 /// for the end of an empty event.
-pub(super) const fn comment() -> Bytes {
+const fn comment() -> Bytes {
     Bytes::from_static(b":\n")
 }
 

@@ -1,4 +1,4 @@
-//! Reports how far the follower is, and wakes it.
+//! Reports how far the follower has read, and wakes it.
 
 use std::{
     collections::BTreeSet,
@@ -8,9 +8,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Cursor, Epoch, LogPosition, Revision};
-use kairanban_store::Committed;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, watch},
     time::{sleep_until, timeout},
 };
 
@@ -27,8 +26,8 @@ impl Wake {
         self.commits.notify_one();
     }
 
-    /// Asks the follower to read the log, because a notification says that something was committed. Any program can send one, and as often as
-    /// they like: if it is not true again and again, the follower takes its time ([`EmptyReads`](crate::pace::EmptyReads)).
+    /// Asks the follower to read the log, because a notification reports a commit. Any program can send notifications, as often as it
+    /// likes: if they turn out to be wrong, the follower reads less often ([`EmptyReads`](crate::pace::EmptyReads)).
     pub fn hint(&self) {
         self.hints.notify_one();
     }
@@ -44,41 +43,20 @@ impl Wake {
     }
 }
 
-/// Commits of this process that may wait for the follower; past that it reads them from the log.
-pub(super) const OWN_MAX: usize = 64;
-
-/// Notifies the follower of commits of this process.
-#[derive(Clone, Debug)]
-pub struct OwnCommits {
-    pub(super) commits: mpsc::Sender<Committed>,
-    pub(super) wake: Wake,
-}
-
-impl OwnCommits {
-    /// Hands a commit to the follower, or wakes it to read the commit from the log.
-    pub fn notify(&self, commit: Committed) {
-        let is_enough = commit.created.is_some();
-        // One that does not get through is found in the log.
-        if !is_enough || self.commits.try_send(commit).is_err() {
-            self.wake.wake();
-        }
-    }
-}
-
 /// How far the follower is.
 #[derive(Clone, Debug)]
 pub struct Position {
     /// The history that it follows.
     pub epoch: Epoch,
-    /// Everything up to here is published.
+    /// The revision up to which everything is published.
     pub revision: Revision,
-    /// Polls of the log that it has finished.
+    /// The number of polls of the log that it has finished.
     pub(super) polls: u64,
-    /// When it finished the last one.
+    /// When it finished the last poll.
     pub(super) polled_at: Instant,
 }
 
-/// Reports where the follower is. Cheap to clone.
+/// Reports how far the follower has read, and what it cannot read. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FollowerStatus {
     pub(super) position: watch::Receiver<Position>,
@@ -177,7 +155,7 @@ impl FollowerStatus {
     /// Waits until everything up to `revision` is published, for `at_most`. Returns whether it is.
     pub async fn wait_for_revision(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
-        // Both in one borrow: a new epoch may begin between two.
+        // Reads both in one borrow: a new epoch may begin between two.
         let epoch = {
             let now = position.borrow();
             if now.revision >= revision {
@@ -200,7 +178,7 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Waits until the follower has begun and finished a poll from now on, for `at_most`; `ask` asks it to. Returns whether the
+    /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and finished one. Returns whether the
     /// database answered it.
     pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) -> bool {
         let mut position = self.position.clone();

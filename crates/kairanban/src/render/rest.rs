@@ -3,7 +3,7 @@
 mod topic_list;
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, LogEntry, Revision, Token, Topic};
+use kairanban_core::{AuditEntry, Board, BoardName, LogRow, Revision, Token, Topic};
 use kairanban_store::{Secret, TicketTimes};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -182,7 +182,7 @@ pub struct TicketView<'a> {
     use_within_s: u64,
 }
 
-/// A ticket that was just made.
+/// Renders a ticket that was just created.
 #[must_use]
 pub fn ticket(ticket: &Secret, board: &BoardName, times: TicketTimes) -> Vec<u8> {
     json(&TicketView {
@@ -275,7 +275,7 @@ pub struct Stats {
     pub stale_since: Option<DateTime<Utc>>,
 }
 
-/// What this node does now.
+/// Renders what this node does now.
 #[must_use]
 pub fn stats(stats: &Stats) -> Vec<u8> {
     json(stats)
@@ -303,20 +303,20 @@ pub struct ChangeView {
     topic_id: Option<i64>,
 }
 
-impl From<&LogEntry> for ChangeView {
-    fn from(entry: &LogEntry) -> Self {
+impl From<&LogRow> for ChangeView {
+    fn from(row: &LogRow) -> Self {
         Self {
-            revision: entry.revision,
-            kind: entry.kind.as_str(),
-            topic_id: entry.topic_id.map(|id| id.0),
+            revision: row.revision,
+            kind: row.kind().as_str(),
+            topic_id: row.topic_id,
         }
     }
 }
 
 /// Renders a stretch of a board's log.
 #[must_use]
-pub fn changes(entries: &[LogEntry]) -> Vec<u8> {
+pub fn changes(rows: &[LogRow]) -> Vec<u8> {
     json(&ChangesView {
-        changes: entries.iter().map(ChangeView::from).collect(),
+        changes: rows.iter().map(ChangeView::from).collect(),
     })
 }

@@ -1,11 +1,11 @@
-//! Writes, by the writer thread. What only an administrator may do takes a proof of authorization.
+//! Sends writes to the writer thread. Administrative commands take the proof of an administrator.
 
 use kairanban_core::{
     Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{
-    AdminCommand, BoardEdit, Committed, NewToken, RevisionCondition, Secret, StoreError, Write,
-    WriteResult,
+    AdminCommand, BoardEdit, Committed, Creation, NewToken, RevisionCondition, Secret, StoreError,
+    Write, WriteResult,
 };
 use tokio::time::timeout;
 
@@ -34,12 +34,12 @@ impl BoardService {
     ) -> Result<Topic, StoreError> {
         let right = caller.right(&board);
         topic_of(
-            self.write(Write::CreateTopic {
+            self.write(Write::CreateTopic(Creation {
                 board,
                 topic,
                 key,
                 right,
-            })
+            }))
             .await?,
         )
     }

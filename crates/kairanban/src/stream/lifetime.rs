@@ -1,4 +1,4 @@
-//! Keeps what all kinds of streams share: the queue, heartbeats, staleness, and the end.
+//! Handles what all kinds of streams have in common: the queue, heartbeats, staleness, and the end.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use kairanban_core::ResetReason;
+use kairanban_core::{Delivery, ResetReason, Step};
 use serde::Serialize;
 
 use super::{
@@ -19,6 +19,59 @@ use crate::{
     auth::Caller,
     encode::{Bye, Chunk, Encoder, Frame, Wire},
 };
+
+/// A stream that is fed by the events of boards, and how it is driven: what was queued, then alarms, then events.
+pub(super) trait EventStream {
+    fn life(&mut self) -> &mut StreamLifetime;
+
+    /// Whether the reader may still read what the stream shows.
+    fn may_go_on(&self) -> bool;
+
+    /// Takes the events that arrived, and queues what they require. Ready when there were any.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Ends the stream of a reader who may no longer read.
+    fn check_permission(&mut self) {
+        if !self.life().has_ended() && !self.may_go_on() {
+            self.life().disconnect();
+        }
+    }
+
+    /// Does what comes before a step's delivery, and returns what is left to deliver: nothing once the stream has ended.
+    fn prepare(&mut self, step: Step) -> Delivery {
+        if step.check_permission {
+            self.check_permission();
+        }
+        if let Some(staleness) = step.staleness {
+            self.life().set_board_stale(staleness.since);
+        }
+        if self.life().has_ended() {
+            return Delivery::Nothing;
+        }
+        step.delivery
+    }
+
+    /// Returns what to send next, or `None` at the end.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
+        loop {
+            match self.life().next() {
+                Next::Send(chunks) => return Poll::Ready(Some(chunks)),
+                Next::End => return Poll::Ready(None),
+                Next::Wait => {}
+            }
+            // Events last: a flood must not keep a reader in who has to leave.
+            match self.life().poll(cx) {
+                Poll::Ready(Woken::PermissionWatch) => self.check_permission(),
+                Poll::Ready(Woken::Tick) => {
+                    self.check_permission();
+                    self.life().tick();
+                }
+                Poll::Ready(Woken::Queued) => {}
+                Poll::Pending => ready!(self.poll_events(cx)),
+            }
+        }
+    }
+}
 
 /// The part of a stream that does not depend on its boards.
 pub(super) struct StreamLifetime {
@@ -32,7 +85,7 @@ pub(super) struct StreamLifetime {
     permission: PermissionWatch,
     /// Whether the reader was sent `stale`.
     was_stale: bool,
-    /// Whether a board of the stream cannot be read, although the database is there. The time is sent at once, and not kept.
+    /// Whether a board of the stream cannot be read although the database can. The time is sent at once, and not kept.
     is_board_stale: bool,
     outbox: Vec<Frame>,
     wire: Wire,
@@ -52,7 +105,7 @@ struct Clock {
 }
 
 /// Why a stream was woken.
-pub(super) enum Woken {
+enum Woken {
     /// The permissions of the reader may have changed.
     PermissionWatch,
     /// A heartbeat or an end is due.
@@ -62,7 +115,7 @@ pub(super) enum Woken {
 }
 
 /// What a stream can do next.
-pub(super) enum Next {
+enum Next {
     /// Send all that was queued.
     Send(Vec<Chunk>),
     /// Wait to be woken.
@@ -84,7 +137,7 @@ impl StreamLifetime {
             ends_at: now + deps.timing.life(),
             ends_by: Bye::Rotate,
             token_ends_at: token_end(&reader.caller, now),
-            // Another number than it is: the first wake handles everything.
+            // Differs from the wheel's count, so that the first wake handles everything.
             wake_count: deps.wheel.wake_count().wrapping_sub(1),
         };
         Self {
@@ -118,12 +171,12 @@ impl StreamLifetime {
         self.push(self.encoder.reset(reason));
     }
 
-    pub(super) fn next(&mut self) -> Next {
+    fn next(&mut self) -> Next {
         if self.outbox.is_empty() {
             return if self.ended { Next::End } else { Next::Wait };
         }
         self.clock.heartbeat_at = self.deps.wheel.now() + self.deps.timing.silence();
-        // All at once, so that a reader has its list with the first packet. The queue keeps no memory.
+        // Sends all at once, so that a reader has its list with the first packet. The queue keeps no memory.
         Next::Send(
             self.wire
                 .encode(std::mem::take(&mut self.outbox), self.ended),
@@ -135,9 +188,9 @@ impl StreamLifetime {
     }
 
     /// Ready when there is something to do besides events.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
-            self.reader.caller.look();
+            self.reader.caller.mark_seen();
             self.permission = PermissionWatch::of(&self.reader.caller);
             self.clock.token_ends_at = token_end(&self.reader.caller, self.deps.wheel.now());
             return Poll::Ready(Woken::PermissionWatch);
@@ -153,7 +206,7 @@ impl StreamLifetime {
             }
             // The entry is kept from one wait to the next: what is sent only makes things due later.
             match self.timer.as_mut().filter(|timer| timer.tick <= due) {
-                // What happened before it was made would be missed: once more from the beginning.
+                // What happened before the entry was made would be missed, so this starts over.
                 None => self.timer = Some(wheel.entry(due)),
                 Some(timer) => {
                     ready!(timer.poll(wheel, cx));
@@ -170,7 +223,7 @@ impl StreamLifetime {
             .min(self.clock.token_ends_at)
     }
 
-    pub(super) fn tick(&mut self) {
+    fn tick(&mut self) {
         if self.ended {
             return;
         }
@@ -196,11 +249,11 @@ impl StreamLifetime {
             self.clock.ends_at =
                 self.deps.wheel.now() + self.deps.drain.disconnect_delay(self.deps.gate.open());
         }
-        // Of a stale board the reader was notified already.
+        // The reader was notified of a stale board already.
         self.push_staleness(None)
     }
 
-    /// Notes since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
+    /// Records since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
     pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
         self.is_board_stale = since.is_some();
         self.push_staleness(since);
@@ -208,7 +261,7 @@ impl StreamLifetime {
 
     /// Queues `stale` or `fresh` if that is new. Returns whether it was.
     fn push_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
-        let stale_since = self.deps.following.stale_since().or(board_stale_since);
+        let stale_since = self.deps.follower.stale_since().or(board_stale_since);
         let is_stale = stale_since.is_some() || self.is_board_stale;
         let was_stale = std::mem::replace(&mut self.was_stale, is_stale);
         match stale_since {
@@ -229,7 +282,7 @@ impl StreamLifetime {
     }
 
     /// Ends the stream of a reader who may no longer read.
-    pub(super) fn disconnect(&mut self) {
+    fn disconnect(&mut self) {
         // What was queued is not for this reader any more.
         self.outbox.clear();
         self.end(Bye::Auth);

@@ -19,8 +19,7 @@ use kairanban_core::{
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    event_loop::EventStream,
-    lifetime::StreamLifetime,
+    lifetime::{EventStream, StreamLifetime},
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
@@ -140,10 +139,10 @@ impl EventStream for MultiBoardStream {
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.together.is_none() {
             self.together = self.next_event().map(|(at, event)| {
-                let following = self.life.deps.following.clone();
+                let follower = self.life.deps.follower.clone();
                 async move {
                     if let Ok(BoardEvent::Update(update)) = &event {
-                        following
+                        follower
                             .wait_for_revision(update.revision(), CATCH_UP)
                             .await;
                     }
@@ -158,7 +157,7 @@ impl EventStream for MultiBoardStream {
         let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
-        let published = self.life.deps.following.cursor();
+        let published = self.life.deps.follower.cursor();
         self.take(at, event);
         while let Some((at, event)) = self.next_event() {
             self.take(at, event);
@@ -176,11 +175,11 @@ impl UpdateSource for MultiBoardStream {
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
-        member: Weak<dyn Subscriber>,
+        subscriber: Weak<dyn Subscriber>,
     ) -> Vec<Registration> {
         self.subscriptions
             .iter()
-            .map(|subscription| dispatchers.join(&subscription.channel, member.clone()))
+            .map(|subscription| dispatchers.join(&subscription.channel, subscriber.clone()))
             .collect()
     }
 

@@ -1,10 +1,14 @@
-//! Documents are held against the tree: each test that they name exists, and the map of the code names every file.
+//! Documents are held against the tree: each test and each function that they name exists, the map of the code
+//! names every file, and the recipes of CONTRIBUTING.md name none that is missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
+
+mod code_names;
+mod recipes;
 
 /// The documents that name tests, as `file::test`.
 const DOCUMENTS: [&str; 2] = ["SECURITY.md", "docs/RELIABILITY.md"];

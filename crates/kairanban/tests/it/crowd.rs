@@ -114,7 +114,7 @@ fn lists_read(database: &Database) -> usize {
 }
 
 #[test]
-fn a_list_that_nobody_watches_is_read_once_a_time_of_the_cache() {
+fn a_list_without_readers_is_read_once_per_cache_period() {
     let node = Node::start_with(Database::postgres(), &[("CACHE__TTL_S", "1")]);
     node.database.sql("CREATE EXTENSION pg_stat_statements;");
     let (before, began) = (lists_read(&node.database), Instant::now());

@@ -81,7 +81,7 @@ fn what_a_client_says_meanwhile_does_no_harm() {
 }
 
 #[test]
-fn a_reader_who_leaves_gives_the_place_back_at_once() {
+fn a_reader_who_leaves_frees_the_place_at_once() {
     // Long before anything is written to it.
     let node = Node::start_with(
         Database::sqlite(),

@@ -201,7 +201,7 @@ fn a_lost_notification_costs_time_and_nothing_else() {
 }
 
 #[test]
-fn an_open_transaction_holds_up_nobody() {
+fn an_open_transaction_delays_no_other_write() {
     let node = Node::start(Database::postgres());
     node.post("a");
     let mut psql = Command::new("psql")

@@ -10,7 +10,7 @@ use crate::{
 };
 
 crate::on_both!(
-    every_format_tells_of_the_same_change,
+    every_format_sends_the_same_change,
     a_format_that_does_not_exist_is_refused,
 );
 
@@ -91,7 +91,7 @@ impl StreamsOfEachFormat {
     }
 }
 
-fn every_format_tells_of_the_same_change(database: Database) {
+fn every_format_sends_the_same_change(database: Database) {
     let node = Node::start(database);
     let first = node.post("first");
     let mut streams = StreamsOfEachFormat::open(&node);

@@ -180,7 +180,7 @@ const SILENT_MAX: Duration = Duration::from_secs(3);
 
 /// A frozen server, or a link that takes everything and returns nothing: no error comes, and no answer.
 #[test]
-fn a_database_that_does_not_answer_is_told_and_passes() {
+fn a_database_that_does_not_answer_is_reported_and_passes() {
     let direct = Database::postgres();
     let (relay, url) = relayed(&direct);
     let node = Node::start_with(Database::Postgres(url), &[]);

@@ -14,7 +14,7 @@ crate::on_both!(
     all_topics_can_be_paged_through,
     topics_can_be_searched,
     one_topic_has_an_address,
-    the_log_tells_what_happened,
+    the_log_lists_what_happened,
     the_log_does_not_begin_at_what_is_not_in_it,
     waiting_ends_with_news_or_with_the_time,
     a_list_from_a_node_that_is_ahead_is_not_replaced,
@@ -133,7 +133,7 @@ fn one_topic_has_an_address(database: Database) {
     assert_eq!(node.get("/api/v1/boards/nowhere/topics/1").status, 404);
 }
 
-fn the_log_tells_what_happened(database: Database) {
+fn the_log_lists_what_happened(database: Database) {
     let node = Node::start(database);
     let list = node.get(TOPICS);
     let start = list.header("etag").expect("a tag").trim_matches('"');

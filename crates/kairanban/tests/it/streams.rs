@@ -303,7 +303,7 @@ fn open_from(node: &Node, client: &str) -> Option<Reader> {
 }
 
 #[test]
-fn there_is_room_for_so_many_and_leaving_makes_room() {
+fn streams_are_limited_and_leaving_makes_room() {
     let settings = [
         ("LIMITS__STREAMS_MAX", "3"),
         ("LIMITS__STREAMS_PER_CLIENT_MAX", "2"),

@@ -83,7 +83,7 @@ fn a_range_is_read_however_it_is_written() {
 }
 
 #[test]
-fn gzip_is_sent_to_whoever_takes_it() {
+fn gzip_is_sent_to_clients_that_accept_it() {
     let allows = |accept: &str| {
         let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
         allows_gzip(&request.to_http_request())
@@ -181,7 +181,7 @@ fn streams_are_chosen_by_weight() {
     }
 }
 
-/// A range and its weight in thousandths, and how they are written.
+/// Returns a range and its weight in thousandths, and how they are written.
 fn ranges() -> impl Strategy<Value = (Vec<(&'static str, u16)>, String)> {
     let names = prop::sample::select(vec![
         "text/html",

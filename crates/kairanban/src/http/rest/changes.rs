@@ -88,7 +88,7 @@ pub async fn get_changes(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let start = query.start()?;
     // Before the log is read: if history begins again meanwhile, the link must not be of the new one.
-    let epoch = state.boards.following().epoch();
+    let epoch = state.boards.follower().epoch();
     let read = state
         .boards
         .log(&caller, board, &start, query.place, limit)
@@ -110,7 +110,7 @@ pub async fn get_changes(
         link_next(
             &mut response,
             &request,
-            &format!("since={since}&place={}&limit={limit}", last.place),
+            &format!("since={since}&place={}&limit={limit}", last.id),
         );
     }
     Ok(json(response, render::rest::changes(&entries)))

@@ -146,7 +146,7 @@ impl<'a> Trouble<'a> {
 
     fn restore(&mut self, random: &mut fastrand::Rng) {
         let run = self.run;
-        let _nobody_writes = run.accident.write().expect("a lock");
+        let _writes_are_held = run.accident.write().expect("a lock");
         let database = self.nodes[0].database.twin();
         self.truth.replay(&database);
         self.backup.restore(run, self.nodes, random.bool());
@@ -163,7 +163,7 @@ impl<'a> Trouble<'a> {
 
     fn change_past_triggers(&mut self, random: &mut fastrand::Rng) {
         let run = self.run;
-        let _nobody_writes = run.accident.write().expect("a lock");
+        let _writes_are_held = run.accident.write().expect("a lock");
         let database = self.nodes[0].database.twin();
         self.truth.replay(&database);
         accidents::change_past_the_triggers(&database, &format!("off{}", random.u32(..)));

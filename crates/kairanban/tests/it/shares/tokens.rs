@@ -8,7 +8,7 @@ use crate::{
 
 crate::on_both!(
     a_token_changes_so_much_at_a_time,
-    a_token_has_so_many_tickets,
+    the_tickets_of_a_token_are_limited,
     a_thief_neither_reads_by_a_ticket_nor_throws_its_holder_out,
 );
 
@@ -77,7 +77,7 @@ fn a_token_changes_so_much_at_a_time(database: Database) {
     );
 }
 
-fn a_token_has_so_many_tickets(database: Database) {
+fn the_tickets_of_a_token_are_limited(database: Database) {
     let node = Node::start_with(database, &[("LIMITS__TICKETS_PER_TOKEN_MAX", "3")]);
     let tokens = [(); 2].map(|()| node.token(&["create", "--scope", "read"]));
     let make = |token| node.send_as("POST", "/api/v1/tickets", token, &[], r#"{"board":"main"}"#);

@@ -37,7 +37,7 @@ fn ask_from(source: &str, node: &Node, path: &str) -> (TcpStream, String) {
 }
 
 #[test]
-fn a_client_has_so_many_connections_and_no_more() {
+fn the_connections_of_a_client_are_limited() {
     let settings = [
         ("LIMITS__CONNECTIONS_PER_CLIENT_MAX", "5"),
         ("LIMITS__IDLE_WAIT_S", "60"),

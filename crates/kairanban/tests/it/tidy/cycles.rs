@@ -1,11 +1,12 @@
 //! Import cycles between modules.
 //!
 //! At each level the modules beside each other are compared, each with everything below it: if `a::x` imports `b` and `b` imports
-//! `a::y`, then `a` and `b` are a cycle. Imports between a module and one above it do not count. Neither do those of tests.
+//! `a::y`, then `a` and `b` are a cycle. The module above them is compared with them as `self`; only imports between a parent and its
+//! own child do not count. Neither do those of tests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{rules::Finding, sources::Workspace};
+use super::{facts::Written, rules::Finding, sources::Workspace};
 
 /// From one module to another, and every place that makes it so.
 type Edges = BTreeMap<String, BTreeMap<String, Vec<String>>>;
@@ -18,28 +19,23 @@ pub fn cycles(workspace: &Workspace) -> Vec<Finding> {
             continue;
         };
         // A lone name that is a module's is a variable.
-        let is_lone_name = !import.written.is_use && import.written.segments.len() == 1;
+        let is_lone_name =
+            import.written.written == Written::Elsewhere && import.written.segments.len() == 1;
         if import.from[0] != to[0] || (is_lone_name && *to == import.target.path) {
             continue;
         }
-        let shared = import
-            .from
-            .iter()
-            .zip(to)
-            .take_while(|(a, b)| a == b)
-            .count();
-        if let (Some(from), Some(to)) = (import.from.get(shared), to.get(shared)) {
+        if let Some((above, from, to)) = edge(import.from, to) {
             let place = format!(
                 "{}:{} {}",
                 import.file.path,
                 import.written.line,
                 import.written.segments.join("::")
             );
-            let edges = levels.entry(import.from[..shared].to_vec()).or_default();
+            let edges = levels.entry(above.to_vec()).or_default();
             edges
-                .entry(from.clone())
+                .entry(from.to_owned())
                 .or_default()
-                .entry(to.clone())
+                .entry(to.to_owned())
                 .or_default()
                 .push(place);
         }
@@ -49,6 +45,18 @@ pub fn cycles(workspace: &Workspace) -> Vec<Finding> {
         components.map(move |component| describe(above, edges, &component))
     });
     components.collect()
+}
+
+/// Where two modules part: what is above both, and the two beside each other; `None` between a parent and its own child.
+fn edge<'a>(from: &'a [String], to: &'a [String]) -> Option<(&'a [String], &'a str, &'a str)> {
+    let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+    let (above, below_from, below_to) = (&from[..shared], &from[shared..], &to[shared..]);
+    match (below_from, below_to) {
+        ([from, ..], [to, ..]) => Some((above, from, to)),
+        ([from, _, ..], []) => Some((above, from, "self")),
+        ([], [to, _, ..]) => Some((above, "self", to)),
+        _ => None,
+    }
 }
 
 /// Sets of modules of which each leads to each.

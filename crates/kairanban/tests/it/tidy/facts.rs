@@ -4,12 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use proc_macro2::Ident;
 use syn::{
-    Attribute, Expr, ImplItemFn, Item, ItemEnum, ItemImpl, ItemMod, ItemUse, Local, Macro, Path,
-    Signature, TraitItemFn, Type, UseTree,
+    Attribute, Expr, ExprAssign, ExprMethodCall, ExprPath, ImplItemFn, Item, ItemEnum, ItemImpl,
+    ItemMod, ItemUse, Local, Macro, Path, QSelf, Signature, TraitItemFn, Type, TypePath, UseTree,
     spanned::Spanned,
     visit::{self, Visit},
 };
+
+use super::{closures, conditions};
 
 pub struct Function {
     pub name: String,
@@ -27,10 +30,20 @@ pub struct Named {
 
 /// A path as it is written, in a `use` or elsewhere.
 pub struct Reference {
+    /// A method that is called, whatever its receiver, is the one segment `.name`.
     pub segments: Vec<String>,
     pub line: usize,
     pub is_test: bool,
-    pub is_use: bool,
+    pub written: Written,
+}
+
+/// How a path is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    InUse,
+    /// `use path::*`
+    InGlob,
+    Elsewhere,
 }
 
 /// A `use`, by the name that it brings into scope; `None` for `*`.
@@ -85,7 +98,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    pub fn refer(&mut self, mut segments: Vec<String>, line: usize, is_use: bool) {
+    pub fn refer(&mut self, mut segments: Vec<String>, line: usize, written: Written) {
         if segments.first().is_some_and(|first| first == "Self") {
             let Some(named) = self.selves.last() else {
                 return;
@@ -97,8 +110,23 @@ impl Collector {
             segments,
             line,
             is_test,
-            is_use,
+            written,
         });
+    }
+
+    pub fn refer_method(&mut self, name: &Ident, line: usize) {
+        self.refer(vec![format!(".{name}")], line, Written::Elsewhere);
+    }
+
+    /// A path that begins with a type, as in `<Store>::open` or `<A as Trait>::method`.
+    fn refer_qualified(&mut self, qualified: Option<&QSelf>, path: &Path) {
+        if let Some(qualified) = qualified
+            && let Type::Path(named) = peeled(&qualified.ty)
+        {
+            let after = segments_of(path).into_iter().skip(qualified.position);
+            let segments = segments_of(&named.path).into_iter().chain(after).collect();
+            self.refer(segments, path.span().start().line, Written::Elsewhere);
+        }
     }
 
     fn add_function(&mut self, signature: &Signature, from: usize, to: usize) {
@@ -142,7 +170,11 @@ impl Collector {
             UseTree::Glob(_) => (None, None),
         };
         let segments = last.map_or_else(|| before.to_vec(), |last| joined(before, last));
-        self.refer(segments.clone(), line, true);
+        let written = match tree {
+            UseTree::Glob(_) => Written::InGlob,
+            _ => Written::InUse,
+        };
+        self.refer(segments.clone(), line, written);
         self.facts.modules[self.module]
             .imports
             .push(Import { name, segments });
@@ -151,7 +183,7 @@ impl Collector {
     /// Runs `walk` with `is_test` set where one of the attributes says so.
     fn within(&mut self, attributes: &[Attribute], walk: impl FnOnce(&mut Self)) {
         let before = self.is_test;
-        self.is_test |= attributes.iter().any(is_for_tests);
+        self.is_test |= attributes.iter().any(conditions::is_for_tests);
         walk(self);
         self.is_test = before;
     }
@@ -270,15 +302,41 @@ impl<'ast> Visit<'ast> for Collector {
 
     fn visit_local(&mut self, local: &'ast Local) {
         if let Some(init) = &local.init
-            && matches!(&*init.expr, Expr::Closure(_))
+            && closures::is_closure(&init.expr)
         {
             self.facts.bound_closures.push(local.span().start().line);
         }
         visit::visit_local(self, local);
     }
 
+    fn visit_expr_assign(&mut self, assign: &'ast ExprAssign) {
+        if closures::is_name(&assign.left) && closures::is_closure(&assign.right) {
+            self.facts.bound_closures.push(assign.span().start().line);
+        }
+        visit::visit_expr_assign(self, assign);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        self.refer_method(&call.method, call.method.span().start().line);
+        visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
+        self.refer_qualified(path.qself.as_ref(), &path.path);
+        visit::visit_expr_path(self, path);
+    }
+
+    fn visit_type_path(&mut self, path: &'ast TypePath) {
+        self.refer_qualified(path.qself.as_ref(), &path.path);
+        visit::visit_type_path(self, path);
+    }
+
     fn visit_path(&mut self, path: &'ast Path) {
-        self.refer(segments_of(path), path.span().start().line, false);
+        self.refer(
+            segments_of(path),
+            path.span().start().line,
+            Written::Elsewhere,
+        );
         visit::visit_path(self, path);
     }
 
@@ -302,7 +360,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 }
 
-fn joined(before: &[String], last: &proc_macro2::Ident) -> Vec<String> {
+fn joined(before: &[String], last: &Ident) -> Vec<String> {
     [before, &[last.to_string()]].concat()
 }
 
@@ -320,15 +378,12 @@ fn first_line(visibility: &syn::Visibility, signature: &Signature) -> usize {
     }
 }
 
-/// `#[test]`, or a `#[cfg(…)]` that names `test` and does not begin with `not`.
-fn is_for_tests(attribute: &Attribute) -> bool {
-    let syn::Meta::List(list) = &attribute.meta else {
-        return attribute.path().is_ident("test");
-    };
-    let text = list.tokens.to_string();
-    list.path.is_ident("cfg")
-        && !text.starts_with("not")
-        && text
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| word == "test")
+/// The type inside `&`, `()` and the like.
+fn peeled(named: &Type) -> &Type {
+    match named {
+        Type::Group(inner) => peeled(&inner.elem),
+        Type::Paren(inner) => peeled(&inner.elem),
+        Type::Reference(inner) => peeled(&inner.elem),
+        _ => named,
+    }
 }

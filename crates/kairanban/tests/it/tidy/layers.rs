@@ -1,13 +1,14 @@
 //! Which module may use which, checked on resolved paths: it does not matter how an import is written.
 
-use super::sources::Workspace;
+use super::{facts::Written, sources::Workspace};
 
 /// Forbids modules, as paths from the crate down, to name some things.
 pub struct Layer {
     pub of: &'static [&'static str],
     /// Modules below `of` that are exempt.
     pub except: &'static [&'static str],
-    /// Forbidden paths. `*::` at the front matches any beginning; `*` at the end of a segment matches any ending.
+    /// Forbidden paths. `*::` at the front matches any beginning; `*` at the end of a segment matches any ending; `.name` is a
+    /// method, whatever it is called on.
     pub never: &'static [&'static str],
 }
 
@@ -101,7 +102,40 @@ pub const LAYERS: &[Layer] = &[
         except: &["kairanban::server"],
         never: &["*::Store::open", "*::Hub::new", "*::Writer::start"],
     },
+    // Nothing is published but by the follower. What the two others call so is a command of Redis.
+    Layer {
+        of: &["kairanban"],
+        except: &[
+            "kairanban::follower",
+            "kairanban::backplane::redis",
+            "kairanban::shared_snapshots",
+        ],
+        never: &[
+            ".publish",
+            ".publish_if",
+            "*::Hub::publish",
+            "*::Hub::publish_if",
+        ],
+    },
 ];
+
+/// Modules of other crates of which all may be imported: what comes from a glob is not known to be from there.
+pub const GLOBS: &[&str] = &["diesel::prelude", "plotters::prelude"];
+
+/// Returns a message with file and line for each glob of another crate that `allowed` does not have.
+pub fn foreign_globs(workspace: &Workspace, allowed: &[&str]) -> Vec<String> {
+    let globs = workspace
+        .uses()
+        .filter(|named| named.written.written == Written::InGlob && named.target.module.is_none());
+    let paths = globs.map(|named| (named.target.path.join("::"), named));
+    paths
+        .filter(|(path, _)| !allowed.contains(&path.as_str()))
+        .map(|(path, named)| {
+            let (file, line) = (&named.file.path, named.written.line);
+            format!("{file}:{line} imports all of {path}; name what is used")
+        })
+        .collect()
+}
 
 /// Returns a message with file and line for each forbidden path.
 pub fn trespasses(workspace: &Workspace, layers: &[Layer]) -> Vec<String> {

@@ -182,11 +182,24 @@ fn a_figure_of_wide_lines_is_found() {
     assert_eq!(wide.trim_end().chars().count(), 101);
     let lines = "const B: u8 = 1;\n".repeat(199);
     assert!(bad_figures(&format!("{lines}{wide}")).is_empty());
-    assert!(bad_figures(&format!("{lines}{}", format!("// {wide}\n").repeat(9))).is_empty());
     assert_eq!(
         bad_figures(&format!("{lines}{}", wide.repeat(2))),
         ["lines of code over 100 columns"]
     );
+    for kind in ["//", "    ///", "//!"] {
+        let lines = "// Text that is short.\n".repeat(199);
+        let wide = format!("{kind} {wide}");
+        let code = "const B: u8 = 1;\n";
+        assert!(
+            bad_figures(&format!("{wide}{lines}{code}")).is_empty(),
+            "{kind}"
+        );
+        assert_eq!(
+            bad_figures(&format!("{wide}{lines}{wide}{code}")),
+            ["lines of comments over 100 columns"],
+            "{kind}"
+        );
+    }
 }
 
 /// A hundred functions, one of them with these statements.
@@ -202,6 +215,16 @@ fn a_figure_of_bound_closures_is_found() {
         "let g: F = |x| x;\n",
         "m!(let g = |x| x;);\n",
         "m! { let mut g = move || 1; }\n",
+        "let g = (|x| x);\n",
+        "let g = &mut |x| x;\n",
+        "let g = Box::new(move |x| x);\n",
+        "let g: F = std::sync::Arc::new(|x| x) as F;\n",
+        "let g = { h(); |x| x };\n",
+        "let g; g = |x| x;\n",
+        "let g: F; if h { g = Box::new(|x| x); }\n",
+        "m!(let g = &|x| x;);\n",
+        "m!(let g = Box::new(|x| x););\n",
+        "m! { let g; g = move |x| x; }\n",
     ] {
         let [most, too_many] = [3, 4].map(|count| a_hundred_functions(&bound.repeat(count)));
         assert!(bad_figures(&most).is_empty(), "{bound}");
@@ -211,9 +234,19 @@ fn a_figure_of_bound_closures_is_found() {
             "{bound}"
         );
     }
-    let handed_on = "let g = h(|x| x); let i = x.map(|x| x); m!(let g = h(|x| x);); \
-        m!(let g = a; f(b | c););\n";
-    assert!(bad_figures(&a_hundred_functions(&handed_on.repeat(5))).is_empty());
+    for handed_on in [
+        "let g = h(|x| x);\n",
+        "let g = x.map(|x| x);\n",
+        "let g = Some(|x| x);\n",
+        "let g = (|x| x)(1);\n",
+        "let g = { h(|x| x); 1 };\n",
+        "self.g = |x| x;\n",
+        "m!(let g = h(|x| x););\n",
+        "m!(let g = a; f(b | c););\n",
+    ] {
+        let found = bad_figures(&a_hundred_functions(&handed_on.repeat(5)));
+        assert_eq!(found, [""; 0], "{handed_on}");
+    }
 }
 
 #[test]

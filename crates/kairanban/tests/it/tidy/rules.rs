@@ -122,7 +122,7 @@ pub fn bad_figures(workspace: &Workspace) -> Vec<Finding> {
 }
 
 /// Returns each figure with its limit.
-fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
+pub fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
     let (tests, sources): (Vec<&SourceFile>, Vec<_>) = workspace
         .files
         .iter()
@@ -130,7 +130,8 @@ fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
     vec![
         p95("lines of a function in src, 95th percentile", &sources),
         p95("lines of a function in tests, 95th percentile", &tests),
-        long_lines(workspace),
+        long_lines(workspace, "code", false),
+        long_lines(workspace, "comments", true),
         bound_closures(workspace),
         short_comments(workspace),
     ]
@@ -161,18 +162,20 @@ fn p95(name: &str, files: &[&SourceFile]) -> (Finding, usize) {
     )
 }
 
-/// Lines of code, without blank ones and comments, that are wider than the formatter allows.
-fn long_lines(workspace: &Workspace) -> (Finding, usize) {
+/// Lines that are wider than the formatter allows, which it leaves in strings and comments. Blank lines do not count.
+fn long_lines(workspace: &Workspace, kind: &str, is_comment: bool) -> (Finding, usize) {
     let lines = workspace.files.iter().flat_map(|file| file.text.lines());
-    let code = lines.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
+    let lines = lines.filter(|line| {
+        !line.trim().is_empty() && line.trim_start().starts_with("//") == is_comment
+    });
     let (long, others): (Vec<&str>, Vec<_>) =
-        code.partition(|line| line.chars().count() > COLUMNS_MAX);
+        lines.partition(|line| line.chars().count() > COLUMNS_MAX);
     let (size, all) = (long.len(), long.len() + others.len());
     let detail = format!(
         "of {all} ({}); at most 0.{LONG_LINES_PER_THOUSAND_MAX} %",
         percent(size, all)
     );
-    let name = format!("lines of code over {COLUMNS_MAX} columns");
+    let name = format!("lines of {kind} over {COLUMNS_MAX} columns");
     (
         Finding { name, size, detail },
         all * LONG_LINES_PER_THOUSAND_MAX / 1000,

@@ -2,7 +2,10 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::facts::{Collector, Function, Named};
+use super::{
+    closures,
+    facts::{Collector, Function, Named, Written},
+};
 
 impl Collector {
     /// Adds the functions, types, closures, paths and comments in these tokens.
@@ -13,19 +16,20 @@ impl Collector {
                 TokenTree::Group(group) => self.scan(group.stream()),
                 TokenTree::Ident(ident) => {
                     let line = ident.span().start().line;
-                    let rest = &tokens[at + 1..];
+                    let (before, rest) = (&tokens[..at], &tokens[at + 1..]);
                     match ident.to_string().as_str() {
                         "fn" => self.scan_function(line, rest),
                         "struct" | "enum" | "union" | "trait" => self.scan_type(line, rest),
                         "doc" if at == 0 => self.scan_doc(rest),
-                        "let" if binds_closure(rest) => self.facts.bound_closures.push(line),
-                        _ if at > 0 && is_path_separator(&tokens[at - 1]) => {}
-                        _ => {
-                            let segments = path_at(&tokens[at..]);
-                            if segments.len() > 1 {
-                                self.refer(segments, line, false);
-                            }
+                        "let" if closures::let_binds_closure(rest) => {
+                            self.facts.bound_closures.push(line)
                         }
+                        _ if closures::assigns_closure(before, rest) => {
+                            self.facts.bound_closures.push(line)
+                        }
+                        _ if is_called_method(before, rest) => self.refer_method(ident, line),
+                        _ if is_inside_path(before) => {}
+                        _ => self.scan_path(&tokens[at..], before, line),
                     }
                 }
                 TokenTree::Literal(literal) => {
@@ -36,12 +40,36 @@ impl Collector {
         }
     }
 
+    /// A path, also one that begins with a type, as in `<Store>::open`; `before` is what stands before it.
+    fn scan_path(&mut self, tokens: &[TokenTree], before: &[TokenTree], line: usize) {
+        let mut segments = path_at(tokens);
+        // Each segment but the first has a separator of two tokens before it.
+        let mut rest = &tokens[3 * segments.len() - 2..];
+        if before.last().is_some_and(|token| is_punct(token, '<')) {
+            if let [by, of @ ..] = rest
+                && is_ident(by, "as")
+            {
+                rest = &of[(3 * path_at(of).len()).saturating_sub(2)..];
+            }
+            if let [close, first, second, after @ ..] = rest
+                && is_punct(close, '>')
+                && is_punct(first, ':')
+                && is_punct(second, ':')
+            {
+                segments.extend(path_at(after));
+            }
+        }
+        if segments.len() > 1 {
+            self.refer(segments, line, Written::Elsewhere);
+        }
+    }
+
     /// `#[serde(with = "path::to")]`: a path in quotes.
     fn scan_literal(&mut self, text: &str, line: usize) {
         let text = text.trim_matches('"');
         let segments: Vec<String> = text.split("::").map(str::to_owned).collect();
         if segments.len() > 1 && segments.iter().all(|part| is_name(part)) {
-            self.refer(segments, line, false);
+            self.refer(segments, line, Written::Elsewhere);
         }
     }
 
@@ -85,8 +113,21 @@ impl Collector {
     }
 }
 
-fn is_path_separator(token: &TokenTree) -> bool {
-    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':')
+fn is_inside_path(before: &[TokenTree]) -> bool {
+    matches!(before, [.., first, second] if is_punct(first, ':') && is_punct(second, ':'))
+}
+
+/// `.name(`, where it is no range (`0..name(`).
+fn is_called_method(before: &[TokenTree], rest: &[TokenTree]) -> bool {
+    let dots = before.iter().rev().take_while(|token| is_punct(token, '.'));
+    let is_call = match rest {
+        [TokenTree::Group(group), ..] => group.delimiter() == Delimiter::Parenthesis,
+        [first, second, third, ..] => {
+            is_punct(first, ':') && is_punct(second, ':') && is_punct(third, '<')
+        }
+        _ => false,
+    };
+    dots.count() == 1 && is_call
 }
 
 /// The path that begins with the first of these tokens.
@@ -96,7 +137,7 @@ fn path_at(tokens: &[TokenTree]) -> Vec<String> {
     while let [TokenTree::Ident(ident), after @ ..] = rest {
         segments.push(ident.to_string());
         match after {
-            [first, second, next @ ..] if is_path_separator(first) && is_path_separator(second) => {
+            [first, second, next @ ..] if is_punct(first, ':') && is_punct(second, ':') => {
                 rest = next
             }
             _ => break,
@@ -109,19 +150,10 @@ fn is_name(part: &str) -> bool {
     !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn is_punct(token: &TokenTree, c: char) -> bool {
+pub fn is_punct(token: &TokenTree, c: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == c)
 }
 
-/// `let name = |…|`, also with `move` or `async` before the bars.
-fn binds_closure(rest: &[TokenTree]) -> bool {
-    let value = rest
-        .iter()
-        .take_while(|token| !is_punct(token, ';'))
-        .skip_while(|token| !is_punct(token, '='))
-        .skip(1);
-    let mut value = value.skip_while(
-        |token| matches!(token, TokenTree::Ident(ident) if ident == "move" || ident == "async"),
-    );
-    value.next().is_some_and(|token| is_punct(token, '|'))
+pub fn is_ident(token: &TokenTree, name: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == name)
 }

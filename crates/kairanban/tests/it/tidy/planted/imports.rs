@@ -3,7 +3,7 @@
 use super::{
     super::{
         cycles::cycles,
-        layers::{LAYERS, trespasses},
+        layers::{LAYERS, foreign_globs, trespasses},
         rules::Finding,
     },
     workspace,
@@ -48,6 +48,16 @@ fn a_cycle_is_found_however_a_path_is_written() {
         "mod inner { use super::super::b::B; }",
         "#[cfg(test)] mod tests {} use crate::b::B;",
         "#[cfg(not(test))] use crate::b::B;",
+        "#[cfg(any(not(test), feature = \"x\"))] use crate::b::B;",
+        "#[cfg(any(test, unix))] use crate::b::B;",
+        "#[cfg(not(all(test, unix)))] use crate::b::B;",
+        "#[cfg(feature = \"test-support\")] use crate::b::B;",
+        "#[cfg(feature = \"test\")] mod inner { use crate::b::B; }",
+        "fn f() { <crate::b::B>::new(); }",
+        "fn f() { <&crate::b::B as Clone>::clone(); }",
+        "type C = <crate::b::B as Iterator>::Item;",
+        "fn f() { m!(<crate::b::B>::new()); }",
+        "fn f() { m!(C { b: crate::b::B }); }",
         "use super::*; fn f(b: B) {}",
         "use super::*; fn f() { b::make_b(); }",
         "impl A { async fn f(&self) { crate::b::make_b().await } }",
@@ -100,6 +110,21 @@ fn a_cycle_through_what_is_below_or_over_three_is_found() {
         "{}",
         found[0].detail
     );
+    let grandchild = [
+        ("lib.rs", "mod a;"),
+        ("a.rs", "mod x; use x::y::Y; pub struct A;"),
+        ("a/x.rs", "pub mod y;"),
+        ("a/x/y.rs", "use crate::a::A; pub struct Y;"),
+    ];
+    assert_eq!(cycles_of(&grandchild)[0].name, "x::a: self, x");
+    let over_a_nephew = [
+        ("lib.rs", "mod a; mod b; pub use a::x::X; pub struct Root;"),
+        ("a.rs", "pub mod x;"),
+        ("a/x.rs", "use crate::b::y::Y; pub struct X;"),
+        ("b.rs", "pub mod y;"),
+        ("b/y.rs", "use crate::Root; pub struct Y;"),
+    ];
+    assert_eq!(cycles_of(&over_a_nephew)[0].name, "x: a, b, self");
     // Through an item of another crate that one of them re-exports.
     let foreign = [
         ("lib.rs", "mod a; mod b;"),
@@ -118,7 +143,7 @@ fn a_cycle_through_what_is_below_or_over_three_is_found() {
 
 #[test]
 fn what_is_no_cycle_is_left_alone() {
-    let clean: [(&str, &[(&str, &str)]); 6] = [
+    let clean: [(&str, &[(&str, &str)]); 7] = [
         (
             "one way",
             &[
@@ -136,13 +161,22 @@ fn what_is_no_cycle_is_left_alone() {
             ],
         ),
         (
+            "a grandparent that uses its children only",
+            &[
+                ("lib.rs", "mod a; use a::A; pub struct Root;"),
+                ("a.rs", "mod x; use x::X; pub struct A;"),
+                ("a/x.rs", "use crate::Root; pub struct X;"),
+            ],
+        ),
+        (
             "a test",
             &[
                 ("lib.rs", ROOT),
                 (
                     "a.rs",
                     "pub struct A;\n#[cfg(test)]\nmod tests { use crate::B; }\n#[cfg(test)] use \
-                     crate::b;\n#[cfg(test)] mod far;",
+                     crate::b;\n#[cfg(all(unix, any(test)))] use crate::b::B;\n\
+                     #[cfg(not(not(test)))] use crate::b::B;\n#[cfg(test)] mod far;",
                 ),
                 ("a/far.rs", "use crate::b::B;"),
                 ("b.rs", "use crate::a::A; pub struct B; pub fn make_b() {}"),
@@ -204,21 +238,67 @@ fn each_layer_is_held() {
                 || never.replace('*', "_web"),
                 |rest| format!("kairanban_core::{rest}"),
             );
-            for text in [
-                format!("use {named};"),
-                format!("fn f() {{ {named}(); }}"),
-                format!("#[cfg(test)] mod tests {{}}\nuse {named} as x;"),
-            ] {
+            for text in sins(&named) {
                 assert!(!trespasses_of(&path, &text).is_empty(), "{path}: {text}");
+                let tested = format!("#[cfg(test)]\nmod tests {{ {text} }}");
+                assert!(trespasses_of(&path, &tested).is_empty(), "{path}: {tested}");
             }
-            assert!(
-                trespasses_of(
-                    &path,
-                    &format!("#[cfg(test)]\nmod tests {{ use {named}; }}")
-                )
-                .is_empty()
-            );
         }
+    }
+}
+
+/// Ways to use a path, or to call a method.
+fn sins(named: &str) -> Vec<String> {
+    if named.starts_with('.') {
+        let calls = ["(1)", "::<A>(1).await", "(|| 1)?"];
+        let calls = calls.map(|call| format!("x.y{named}{call}"));
+        return calls
+            .iter()
+            .flat_map(|call| {
+                [
+                    format!("fn f() {{ {call}; }}"),
+                    format!("fn f() {{ m!({call}); }}"),
+                ]
+            })
+            .collect();
+    }
+    let mut found = vec![
+        format!("use {named};"),
+        format!("fn f() {{ {named}(); }}"),
+        format!("#[cfg(test)] mod tests {{}}\nuse {named} as x;"),
+        format!("#[cfg(feature = \"test-support\")] fn f() {{ {named}(); }}"),
+    ];
+    if let Some((of, item)) = named.rsplit_once("::") {
+        found.extend([
+            format!("fn f() {{ <{of}>::{item}(); }}"),
+            format!("fn f() {{ m!(<{of} as Clone>::{item}()); }}"),
+        ]);
+    }
+    found
+}
+
+#[test]
+fn a_glob_of_another_crate_is_found() {
+    let allowed = ["diesel::prelude"];
+    for (text, found) in [
+        ("use std::time::*;", 1),
+        ("pub use actix_web::*;", 1),
+        ("fn f() { use std::{fmt, fs::*}; }", 1),
+        ("mod inner { use diesel::*; }", 1),
+        ("use diesel::prelude::*;", 0),
+        (
+            "use super::*; use crate::b::*; pub use self::inner::*; mod inner {}",
+            0,
+        ),
+        ("#[cfg(test)] mod tests { use proptest::prelude::*; }", 0),
+    ] {
+        let files = [
+            ("x/src/lib.rs", "mod a; mod b;"),
+            ("x/src/a.rs", text),
+            ("x/src/b.rs", ""),
+        ];
+        let globs = foreign_globs(&workspace(&files), &allowed);
+        assert_eq!(globs.len(), found, "{text}: {globs:?}");
     }
 }
 

@@ -1,0 +1,162 @@
+//! What documents name in backticks as `Type::method` or `module::function` exists in the sources.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
+
+use syn::visit::{self, Visit};
+
+use super::root;
+use crate::tidy::{WORKSPACE, sources::Workspace};
+
+static MEMBERS: LazyLock<Members> = LazyLock::new(|| Members::of(&WORKSPACE));
+
+/// Crates of others that documents name paths of.
+const FOREIGN: [&str; 3] = ["std", "tokio", "utoipa"];
+
+/// What types have, each as `Type::name`: functions, constants, variants and fields.
+#[derive(Default)]
+struct Members(BTreeSet<String>);
+
+impl Members {
+    fn of(workspace: &Workspace) -> Self {
+        let mut members = Self::default();
+        for file in workspace.files.iter().filter(|file| file.module.is_some()) {
+            members.visit_file(&syn::parse_file(&file.text).expect("a source file"));
+        }
+        members
+    }
+
+    fn add(&mut self, of: &syn::Ident, name: &syn::Ident) {
+        self.0.insert(format!("{of}::{name}"));
+    }
+}
+
+impl<'ast> Visit<'ast> for Members {
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        if let syn::Type::Path(named) = &*item.self_ty
+            && let Some(of) = named.path.segments.last()
+        {
+            for inner in &item.items {
+                match inner {
+                    syn::ImplItem::Fn(function) => self.add(&of.ident, &function.sig.ident),
+                    syn::ImplItem::Const(constant) => self.add(&of.ident, &constant.ident),
+                    _ => {}
+                }
+            }
+        }
+        visit::visit_item_impl(self, item);
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        for inner in &item.items {
+            if let syn::TraitItem::Fn(function) = inner {
+                self.add(&item.ident, &function.sig.ident);
+            }
+        }
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        for variant in &item.variants {
+            self.add(&item.ident, &variant.ident);
+        }
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        for name in item.fields.iter().filter_map(|field| field.ident.as_ref()) {
+            self.add(&item.ident, name);
+        }
+    }
+}
+
+/// The paths between backticks, without arguments; blocks of code are left out.
+fn paths(document: &str) -> Vec<Vec<String>> {
+    let text: String = document.split("```").step_by(2).collect();
+    let spans = text.split('`').skip(1).step_by(2);
+    let paths = spans.filter_map(|span| {
+        let path = span.split('(').next().unwrap_or_default();
+        let segments: Vec<String> = path.split("::").map(str::to_owned).collect();
+        let are_names = segments.iter().all(|segment| {
+            !segment.is_empty() && segment.chars().all(|c| c.is_alphanumeric() || c == '_')
+        });
+        (segments.len() > 1 && are_names).then_some(segments)
+    });
+    paths.collect()
+}
+
+/// Whether `core::hub` names the module `kairanban_core::hub`: documents leave out what is clear.
+fn ends_with(module: &[String], path: &[String]) -> bool {
+    module.len() >= path.len()
+        && module
+            .iter()
+            .rev()
+            .zip(path.iter().rev())
+            .all(|(of, named)| {
+                of == named || of.strip_prefix("kairanban_").is_some_and(|of| of == named)
+            })
+}
+
+fn exists(path: &[String]) -> bool {
+    let (name, before) = path.split_last().expect("a path of two");
+    let of = before.last().expect("a path of two");
+    if FOREIGN.contains(&path[0].as_str()) || MEMBERS.0.contains(&format!("{of}::{name}")) {
+        return true;
+    }
+    let mut modules = WORKSPACE
+        .files
+        .iter()
+        .filter_map(|file| file.module.as_ref());
+    modules.any(|module| {
+        let leads_on = WORKSPACE.resolve(module, std::slice::from_ref(name));
+        ends_with(module, before) && leads_on.module.is_some()
+    })
+}
+
+fn absent(document: &str) -> Vec<String> {
+    let absent = paths(document).into_iter().filter(|path| !exists(path));
+    absent.map(|path| path.join("::")).collect()
+}
+
+/// All documents but CHANGELOG.md, which is of the past, too.
+fn documents() -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/adr", "fuzz", "migrations"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| {
+        let entries = fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path())
+    });
+    let documents = files.filter(|file| {
+        file.extension().is_some_and(|ending| ending == "md") && !file.ends_with("CHANGELOG.md")
+    });
+    documents.collect()
+}
+
+#[test]
+fn every_function_that_a_document_names_exists() {
+    let texts = documents()
+        .into_iter()
+        .map(|file| (fs::read_to_string(&file).expect("a document"), file));
+    let texts: Vec<(String, PathBuf)> = texts.collect();
+    let count: usize = texts.iter().map(|(text, _)| paths(text).len()).sum();
+    assert!(count >= 40, "only {count} names were found");
+    let absent = texts.iter().flat_map(|(text, file)| {
+        let names = absent(text).into_iter();
+        names.map(|name| format!("{}: {name}", file.display()))
+    });
+    assert_eq!(absent.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_function_that_does_not_exist_is_found_out() {
+    let there = "`Hub::publish`, `core::judge`, `store::writer::worker`, `change_log::since(from)`, \
+        `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
+    assert_eq!(absent(there), [""; 0]);
+    for planted in [
+        "Hub::nothing",
+        "Nothing::publish",
+        "hub::nothing",
+        "core::hub::nothing",
+        "store::hub",
+        "nothing::judge",
+        "AnyConnection::Oracle",
+    ] {
+        assert_eq!(absent(&format!("{there} and `{planted}()`")), [planted]);
+    }
+}
