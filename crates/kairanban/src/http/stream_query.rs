@@ -26,13 +26,6 @@ pub struct StreamQuery {
     compress: Option<String>,
 }
 
-fn bad(name: &str, detail: &str) -> ApiError {
-    ApiError::Unreadable {
-        detail: detail.to_owned(),
-        path: Some(name.to_owned()),
-    }
-}
-
 /// Returns the boards of a query, each once, and the rest of it.
 ///
 /// # Errors
@@ -50,9 +43,9 @@ pub fn many(
                     continue;
                 }
                 if boards.len() == boards_max {
-                    return Err(bad(
+                    return Err(ApiError::unreadable_at(
                         "board",
-                        &format!(
+                        format!(
                             "a stream is of at most {boards_max} boards \
                              (limits.boards_per_stream_max)"
                         ),
@@ -67,14 +60,22 @@ pub fn many(
             "since" => &mut query.since,
             "heartbeat" => &mut query.heartbeat,
             "compress" => &mut query.compress,
-            "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
+            "ticket" => {
+                return Err(ApiError::unreadable_at(
+                    "ticket",
+                    "a ticket is for the stream of one board",
+                ));
+            }
             // As everywhere on streams: a cache buster does no harm.
             _ => continue,
         };
         *slot = Some(value);
     }
     if boards.is_empty() {
-        return Err(bad("board", "say which boards: ?board=a&board=b"));
+        return Err(ApiError::unreadable_at(
+            "board",
+            "say which boards: ?board=a&board=b",
+        ));
     }
     Ok((boards, query))
 }
@@ -89,7 +90,7 @@ impl StreamQuery {
             None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
             None => Ok(StreamFormat::List),
             Some(name) => StreamFormat::named(name).ok_or_else(|| {
-                bad(
+                ApiError::unreadable_at(
                     "format",
                     "the format is list, patch, html, html-list, turbo, raw or ndjson",
                 )
@@ -107,7 +108,7 @@ impl StreamQuery {
             None | Some("list") => Ok(StreamFormat::List),
             Some("patch") => Ok(StreamFormat::Patch),
             Some("ndjson") => Ok(StreamFormat::Ndjson),
-            Some(_) => Err(bad(
+            Some(_) => Err(ApiError::unreadable_at(
                 "format",
                 "the format of several boards is list, patch or ndjson",
             )),
@@ -126,7 +127,12 @@ impl StreamQuery {
         let visible_heartbeat = match self.heartbeat.as_deref() {
             None | Some("comment") => false,
             Some("event") => true,
-            Some(_) => return Err(bad("heartbeat", "heartbeat must be `comment` or `event`")),
+            Some(_) => {
+                return Err(ApiError::unreadable_at(
+                    "heartbeat",
+                    "heartbeat must be `comment` or `event`",
+                ));
+            }
         };
         Ok(Encoder::new(
             format,
@@ -150,7 +156,12 @@ impl StreamQuery {
         encoder.gzip = match self.compress.as_deref() {
             None => false,
             Some("gzip") => accept::allows_gzip(request),
-            Some(_) => return Err(bad("compress", "a stream can be compressed by gzip")),
+            Some(_) => {
+                return Err(ApiError::unreadable_at(
+                    "compress",
+                    "a stream can be compressed by gzip",
+                ));
+            }
         };
         Ok(encoder)
     }
@@ -174,7 +185,9 @@ impl StreamQuery {
             (None, since) => since
                 .unwrap_or_default()
                 .parse()
-                .map_err(|error: StartAtError| bad("since", &format!("since: {error}")))?,
+                .map_err(|error: StartAtError| {
+                    ApiError::unreadable_at("since", format!("since: {error}"))
+                })?,
         };
         match start {
             // The format has new comments only, so it begins with the next one.

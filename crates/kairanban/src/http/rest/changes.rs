@@ -8,9 +8,7 @@ use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{
-    bad_query, end_of_full_page, json, link_next, page_limit, responses::RefusalResponses,
-};
+use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -45,7 +43,7 @@ impl ChangesQuery {
         };
         let cursor = since
             .parse()
-            .map_err(|error: CursorError| bad_query("since", &error.to_string()))?;
+            .map_err(|error: CursorError| ApiError::unreadable_at("since", error.to_string()))?;
         Ok(match self.place {
             None => LogStart::After(cursor),
             Some(_) => LogStart::Within(cursor),

@@ -13,9 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{
-    bad_query, end_of_full_page, json, link_next, page_limit, responses::RefusalResponses,
-};
+use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
@@ -105,9 +103,9 @@ async fn wait_for_news(
     wait: Duration,
 ) -> Result<BoardView, ApiError> {
     if wait > state.rest.wait_max {
-        return Err(bad_query(
+        return Err(ApiError::unreadable_at(
             "wait",
-            &format!(
+            format!(
                 "wait is a number of seconds up to {}",
                 state.rest.wait_max.as_secs()
             ),
@@ -136,13 +134,13 @@ const SEARCH_WAIT: Duration = Duration::from_secs(1);
 /// Refuses a search that the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
-        return Err(bad_query(
+        return Err(ApiError::unreadable_at(
             "q",
-            &format!("q is a text of at most {chars_max} characters"),
+            format!("q is a text of at most {chars_max} characters"),
         ));
     }
     if text.contains('\0') {
-        Err(bad_query("q", "q must not contain NUL"))
+        Err(ApiError::unreadable_at("q", "q must not contain NUL"))
     } else {
         Ok(())
     }
@@ -161,7 +159,10 @@ async fn page(
         if id > 0 {
             Ok(TopicId(id))
         } else {
-            Err(bad_query("before", "before is the id of a topic"))
+            Err(ApiError::unreadable_at(
+                "before",
+                "before is the id of a topic",
+            ))
         }
     });
     let wanted = Page {
