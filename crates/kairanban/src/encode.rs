@@ -23,7 +23,8 @@ mod views;
 
 pub use encoder::{Bye, Encoder};
 pub use formats::{
-    ENGLISH_PAGE_SLOT, FEED_SLOT, JAPANESE_PAGE_SLOT, LIVE_LIST_SLOT, StreamFormat, TEXT_SLOT,
+    BoardsOfStream, ENGLISH_PAGE_SLOT, FEED_SLOT, JAPANESE_PAGE_SLOT, LIVE_LIST_SLOT, StreamFormat,
+    TEXT_SLOT,
 };
 pub use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, gzip, payload_of, pieces_of};

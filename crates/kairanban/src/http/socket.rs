@@ -68,7 +68,7 @@ pub async fn get_board_socket(
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;
-    let format = StreamFormat::Ndjson;
+    let format = StreamFormat::OF_SOCKETS;
     let encoder = query.encoder(&state, format)?;
     let (reader, watch) = match admit_to_board(&request, &state, &board, format, &query).await? {
         Admission::Open(reader, watch) => (reader, watch),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use kairanban_core::{BoardName, StartAt, StartAtError};
+use kairanban_core::{BoardName, StartAt, StartAtError, one_of};
 use serde::Deserialize;
 
 use crate::{
-    encode::{Encoder, StreamFormat},
+    encode::{BoardsOfStream, Encoder, StreamFormat},
     error::ApiError,
     http::{accept, board_name},
     state::AppState,
@@ -81,37 +81,26 @@ pub fn many(
 }
 
 impl StreamQuery {
-    /// Returns the format of a stream of one board.
+    /// Returns the format of a stream of `boards`.
     ///
     /// # Errors
-    /// If there is no such format.
-    pub(super) fn format(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
+    /// If there is no such format, or it is not for so many boards.
+    pub(super) fn format(
+        &self,
+        request: &HttpRequest,
+        boards: BoardsOfStream,
+    ) -> Result<StreamFormat, ApiError> {
         match self.format.as_deref() {
             None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
             None => Ok(StreamFormat::List),
-            Some(name) => StreamFormat::named(name).ok_or_else(|| {
-                ApiError::unreadable_at(
-                    "format",
-                    "the format is list, patch, html, html-list, turbo, raw or ndjson",
-                )
+            Some(name) => StreamFormat::named(name, boards).ok_or_else(|| {
+                let names = one_of(&StreamFormat::names(boards));
+                let detail = match boards {
+                    BoardsOfStream::One => format!("the format is {names}"),
+                    BoardsOfStream::Several => format!("the format of several boards is {names}"),
+                };
+                ApiError::unreadable_at("format", detail)
             }),
-        }
-    }
-
-    /// Returns the format of a stream of several boards.
-    ///
-    /// # Errors
-    /// If there is no such format, or it is for one board only.
-    pub(super) fn format_of_many(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
-        match self.format.as_deref() {
-            None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
-            None | Some("list") => Ok(StreamFormat::List),
-            Some("patch") => Ok(StreamFormat::Patch),
-            Some("ndjson") => Ok(StreamFormat::Ndjson),
-            Some(_) => Err(ApiError::unreadable_at(
-                "format",
-                "the format of several boards is list, patch or ndjson",
-            )),
         }
     }
 
