@@ -29,4 +29,6 @@ pub use formats::{
 pub use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, gzip, payload_of, pieces_of};
 pub use ndjson::{ack, refused};
-pub use views::{TopicView, exact_time, json, rfc3339, rfc3339_or_null, shown_time, topic_views};
+pub use views::{
+    TopicView, exact_time, json, rfc3339, rfc3339_or_null, shown_time, time_in_seconds, topic_views,
+};

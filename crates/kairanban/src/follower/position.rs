@@ -122,6 +122,13 @@ impl FollowerStatus {
         *self.stale_since.borrow()
     }
 
+    /// Returns since when a list may be out of date: since the database has been away, or since `board`, when its board could not
+    /// be read.
+    #[must_use]
+    pub fn list_stale_since(&self, board: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        self.stale_since().or(board)
+    }
+
     /// Returns what keeps this server from reading, if the database reports it: a missing table, column or grant.
     #[must_use]
     pub fn reading_fault(&self) -> Option<String> {

@@ -15,7 +15,10 @@ use actix_web::{
 use kairanban_core::{Cursor, Revision, Topic};
 use kairanban_store::RevisionCondition;
 
-use crate::{error::ApiError, http::accept::elements, service::BoardView, state::AppState};
+use crate::{
+    encode::time_in_seconds, error::ApiError, http::accept::elements, service::BoardView,
+    state::AppState,
+};
 
 /// What proxies put behind a tag when they compress its content.
 const CODINGS: [&str; 7] = [
@@ -27,10 +30,7 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(since) = reading.stale_since {
-        response.insert_header((
-            "Kairanban-Stale-Since",
-            since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        ));
+        response.insert_header(("Kairanban-Stale-Since", time_in_seconds(&since)));
     }
     response
 }
