@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::header,
     web::{Data, Path, Query},
 };
 use kairanban_core::{BoardName, SearchText, TopicId};
@@ -227,21 +227,12 @@ async fn search(
 /// # Errors
 /// 412, if it is not the list that the client demands.
 pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
-    let cursor = reading.snapshot.cursor();
     let is_packed = accept::asks_for_gzip(request);
-    let is_known = conditional::has(request, cursor)?;
-    let mut response = conditional::tagged(
-        if is_known {
-            StatusCode::NOT_MODIFIED
-        } else {
-            StatusCode::OK
-        },
-        reading,
-    );
+    let (mut response, is_known) = conditional::start_list(request, reading)?;
     response.insert_header((header::VARY, "Accept, Accept-Encoding"));
     if is_packed {
-        // Other bytes than those of the tag without `W/`, though they come to the same.
-        response.insert_header((header::ETAG, format!("W/{}", conditional::etag(cursor))));
+        let tag = conditional::weak_etag(reading.snapshot.cursor());
+        response.insert_header((header::ETAG, tag));
     }
     if is_known {
         return Ok(response.finish());
