@@ -213,7 +213,7 @@ pub fn revision_condition(
 }
 
 /// Returns the tag of what is at `cursor`.
-pub fn etag(cursor: &Cursor) -> String {
+fn etag(cursor: &Cursor) -> String {
     format!("\"{cursor}\"")
 }
 
