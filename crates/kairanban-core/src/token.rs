@@ -140,14 +140,6 @@ pub struct Token {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-impl Token {
-    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
-    #[must_use]
-    pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
-        self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -172,44 +164,5 @@ mod tests {
         ] {
             assert!(expiry(bad, now).is_err(), "{bad}");
         }
-    }
-
-    fn board(name: &str) -> BoardName {
-        name.parse().expect("a name")
-    }
-
-    /// Returns a token for posting on `main`.
-    fn token() -> Token {
-        Token {
-            id: 1,
-            name: "bot".to_owned(),
-            scope: Scope::Post,
-            board: Some(board("main")),
-            created_at: DateTime::UNIX_EPOCH,
-            expires_at: None,
-            revoked_at: None,
-            last_used_at: None,
-        }
-    }
-
-    #[test]
-    fn allows_its_scope_and_those_below_it() {
-        let (token, main) = (token(), board("main"));
-        assert!(token.allows(Scope::Read, Some(&main)));
-        assert!(token.allows(Scope::Post, Some(&main)));
-        assert!(!token.allows(Scope::Admin, Some(&main)));
-    }
-
-    #[test]
-    fn a_token_for_one_board_allows_nothing_on_others() {
-        let token = token();
-        assert!(!token.allows(Scope::Read, Some(&board("other"))));
-        assert!(!token.allows(Scope::Read, None));
-        let for_all = Token {
-            board: None,
-            ..token
-        };
-        assert!(for_all.allows(Scope::Read, Some(&board("other"))));
-        assert!(for_all.allows(Scope::Read, None));
     }
 }
