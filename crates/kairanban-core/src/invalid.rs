@@ -51,7 +51,8 @@ pub enum InvalidReason {
 }
 
 /// Writes words as a phrase: `a, b or c`.
-fn one_of(words: &[&str]) -> String {
+#[must_use]
+pub fn one_of(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
         words => words.concat(),

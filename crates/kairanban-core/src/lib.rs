@@ -44,9 +44,10 @@ pub use digest::Digest;
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
-pub use invalid::{Invalid, InvalidReason};
+pub use invalid::{Invalid, InvalidReason, one_of};
 pub use opening::{
-    LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, merge_openings, plan_opening,
+    LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, common_cursor,
+    merge_openings, plan_opening,
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;

@@ -218,6 +218,32 @@ pub fn merge_openings(mut openings: Vec<Opening>) -> (Option<ResetReason>, Vec<O
     (reset, openings)
 }
 
+/// Returns the cursor of a reader who was sent the lists of several boards: `published`, up to which everything was published
+/// before they were read; or, if a new epoch has begun since, the earliest of `lists`. `None` if it began between two of them.
+#[must_use]
+pub fn common_cursor<'a>(
+    published: Cursor,
+    lists: impl IntoIterator<Item = &'a Cursor>,
+) -> Option<Cursor> {
+    let mut lists = lists.into_iter();
+    let Some(mut first) = lists.next() else {
+        return Some(published);
+    };
+    for list in lists {
+        if list.epoch != first.epoch {
+            return None;
+        }
+        if list.revision < first.revision {
+            first = list;
+        }
+    }
+    Some(if published.epoch == first.epoch {
+        published
+    } else {
+        first.clone()
+    })
+}
+
 fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
     let newest = board.last_known()?.cursor();
     let revision = cursor.revision;

@@ -1,6 +1,7 @@
-//! Who may do what on a board. [`Policies::permit`] is the only place that decides it.
+//! Who may do what on a board, decided nowhere else: [`Policies::permit`] says what the board's policies leave open, and
+//! [`Token::allows`] what takes a token whatever they are: administration, and tickets, which stand for a token.
 
-use crate::{Policies, PostPolicy, ReadPolicy, Scope};
+use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 
 /// What a caller wants to do on a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,18 @@ impl Policies {
     }
 }
 
+impl Token {
+    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
+    #[must_use]
+    pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
+        self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     use NotPermitted::{Closed, Hidden, ScopeTooSmall, TokenRequired};
@@ -118,5 +129,44 @@ mod tests {
         for (read, post, ..) in TABLE {
             assert_eq!(policies(read, post).is_public(), read == "open");
         }
+    }
+
+    fn board(name: &str) -> BoardName {
+        name.parse().expect("a name")
+    }
+
+    /// Returns a token for posting on `main`.
+    fn token() -> Token {
+        Token {
+            id: 1,
+            name: "bot".to_owned(),
+            scope: Scope::Post,
+            board: Some(board("main")),
+            created_at: DateTime::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        }
+    }
+
+    #[test]
+    fn allows_its_scope_and_those_below_it() {
+        let (token, main) = (token(), board("main"));
+        assert!(token.allows(Scope::Read, Some(&main)));
+        assert!(token.allows(Scope::Post, Some(&main)));
+        assert!(!token.allows(Scope::Admin, Some(&main)));
+    }
+
+    #[test]
+    fn a_token_for_one_board_allows_nothing_on_others() {
+        let token = token();
+        assert!(!token.allows(Scope::Read, Some(&board("other"))));
+        assert!(!token.allows(Scope::Read, None));
+        let for_all = Token {
+            board: None,
+            ..token
+        };
+        assert!(for_all.allows(Scope::Read, Some(&board("other"))));
+        assert!(for_all.allows(Scope::Read, None));
     }
 }

@@ -140,20 +140,6 @@ pub struct Token {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-impl Token {
-    /// Returns whether the token is neither revoked nor expired at `now`.
-    #[must_use]
-    pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
-    }
-
-    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
-    #[must_use]
-    pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
-        self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -178,56 +164,5 @@ mod tests {
         ] {
             assert!(expiry(bad, now).is_err(), "{bad}");
         }
-    }
-
-    fn board(name: &str) -> BoardName {
-        name.parse().expect("a name")
-    }
-
-    /// Returns a token for posting on `main`, which expires at 9 seconds.
-    fn token() -> Token {
-        Token {
-            id: 1,
-            name: "bot".to_owned(),
-            scope: Scope::Post,
-            board: Some(board("main")),
-            created_at: DateTime::UNIX_EPOCH,
-            expires_at: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)),
-            revoked_at: None,
-            last_used_at: None,
-        }
-    }
-
-    #[test]
-    fn allows_its_scope_and_those_below_it() {
-        let (token, main) = (token(), board("main"));
-        assert!(token.allows(Scope::Read, Some(&main)));
-        assert!(token.allows(Scope::Post, Some(&main)));
-        assert!(!token.allows(Scope::Admin, Some(&main)));
-    }
-
-    #[test]
-    fn a_token_for_one_board_allows_nothing_on_others() {
-        let token = token();
-        assert!(!token.allows(Scope::Read, Some(&board("other"))));
-        assert!(!token.allows(Scope::Read, None));
-        let for_all = Token {
-            board: None,
-            ..token
-        };
-        assert!(for_all.allows(Scope::Read, Some(&board("other"))));
-        assert!(for_all.allows(Scope::Read, None));
-    }
-
-    #[test]
-    fn is_valid_until_it_expires_or_is_revoked() {
-        let (token, now) = (token(), DateTime::UNIX_EPOCH);
-        assert!(token.is_valid(now));
-        assert!(!token.is_valid(now + TimeDelta::seconds(9)));
-        let revoked = Token {
-            revoked_at: Some(now),
-            ..token
-        };
-        assert!(!revoked.is_valid(now));
     }
 }

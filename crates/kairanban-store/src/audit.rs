@@ -8,6 +8,7 @@ use crate::{
     connection::AnyConnection,
     lenient::{LossyText, Time},
     schema::audit,
+    sql::row_limit,
 };
 
 pub(crate) fn record(
@@ -46,7 +47,7 @@ pub(crate) fn page(
     let rows: Vec<AuditRow> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
         .order(audit::id.desc())
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .limit(row_limit(limit))
         .select(columns)
         .load(connection)?;
     Ok(rows.into_iter().map(entry).collect())

@@ -89,10 +89,9 @@ pub(crate) fn page(
         ),
         None => query.filter(changes::revision.gt(after)),
     };
-    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let rows: Vec<StoredLogRow> = query
         .order((changes::revision, changes::id))
-        .limit(limit)
+        .limit(row_limit(wanted.limit))
         .select(log_columns(connection))
         .load(connection)?;
     rows.into_iter().map(placed).collect()

@@ -25,7 +25,7 @@ use crate::{
     replay,
     rows::{TopicRow, policies, topic_columns},
     schema::{boards, deleted_topics, topics},
-    sql::{number, revision},
+    sql::{number, revision, row_limit},
 };
 
 use self::board::{BOARD_REVISION, NAMED_AT};
@@ -49,7 +49,6 @@ pub(crate) fn load(
     topics_max: usize,
     replay_max: usize,
 ) -> Result<BoardLoad, StoreError> {
-    let limit = i64::try_from(topics_max).unwrap_or(i64::MAX);
     let rows: Vec<(i64, LossyText, LossyText, i64, i64, TopicRow)> = boards::table
         .left_join(
             topics::table.on(topics::board_id
@@ -58,7 +57,7 @@ pub(crate) fn load(
         )
         .filter(boards::name.eq(board.as_str()))
         .order(topics::id.desc())
-        .limit(limit)
+        .limit(row_limit(topics_max))
         .select((
             boards::id,
             boards::read,
@@ -113,7 +112,7 @@ pub(crate) fn live_topics(
     let rows: Vec<TopicRow> = topics::table
         .filter(topics::board_id.eq(board.0).and(topics::archived.eq(false)))
         .order(topics::id.desc())
-        .limit(i64::try_from(topics_max).unwrap_or(i64::MAX))
+        .limit(row_limit(topics_max))
         .select(topic_columns())
         .load(connection)?;
     Ok(rows

@@ -14,6 +14,7 @@ use crate::{
     repository,
     schema::{boards, tokens},
     secret::{Secret, digest},
+    sql::row_limit,
 };
 
 /// A token to be made.
@@ -195,7 +196,7 @@ pub(crate) fn list(
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.gt(after))
         .order(tokens::id)
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .limit(row_limit(limit))
         .select(columns())
         .load(connection)?;
     Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())

@@ -23,9 +23,12 @@ mod views;
 
 pub use encoder::{Bye, Encoder};
 pub use formats::{
-    ENGLISH_PAGE_SLOT, FEED_SLOT, JAPANESE_PAGE_SLOT, LIVE_LIST_SLOT, StreamFormat, TEXT_SLOT,
+    BoardsOfStream, ENGLISH_PAGE_SLOT, FEED_SLOT, JAPANESE_PAGE_SLOT, LIVE_LIST_SLOT, StreamFormat,
+    TEXT_SLOT,
 };
 pub use fragments::Fragments;
 pub use frame::{Chunk, Frame, Wire, gzip, payload_of, pieces_of};
 pub use ndjson::{ack, refused};
-pub use views::{TopicView, json, rfc3339, topic_views};
+pub use views::{
+    TopicView, exact_time, json, rfc3339, rfc3339_or_null, shown_time, time_in_seconds, topic_views,
+};

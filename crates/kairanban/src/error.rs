@@ -219,6 +219,22 @@ impl ApiError {
         retry_after_s: 1,
     };
 
+    /// The request cannot be read.
+    pub fn unreadable(detail: impl Into<String>) -> Self {
+        Self::Unreadable {
+            detail: detail.into(),
+            path: None,
+        }
+    }
+
+    /// A query parameter, or a field of the body, cannot be read.
+    pub fn unreadable_at(path: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Unreadable {
+            detail: detail.into(),
+            path: Some(path.into()),
+        }
+    }
+
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",

@@ -79,10 +79,10 @@ pub fn message(text: &str) -> Result<CheckedMessage, (Option<String>, Problem)> 
         (Err(error), Ok(_)) => Err((key, problem(error))),
         (_, Err(IdempotencyKeyError)) => Err((
             key,
-            problem(ApiError::Unreadable {
-                detail: IdempotencyKeyError.to_string(),
-                path: Some("key".to_owned()),
-            }),
+            problem(ApiError::unreadable_at(
+                "key",
+                IdempotencyKeyError.to_string(),
+            )),
         )),
     }
 }

@@ -201,11 +201,7 @@ fn serve(
                 .app_data(Data::new(state.clone()))
                 .app_data(WorkerDispatchers::new(supervisor.clone()))
                 .app_data(QueryConfig::default().error_handler(|error, _| {
-                    ApiError::Unreadable {
-                        detail: error.to_string(),
-                        path: Some("query".to_owned()),
-                    }
-                    .into()
+                    ApiError::unreadable_at("query", error.to_string()).into()
                 }))
                 .wrap(from_fn(query::short_only))
                 .wrap(from_fn(origin::same_site_only))

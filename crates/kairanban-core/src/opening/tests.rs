@@ -262,3 +262,22 @@ fn a_cursor_that_is_void_on_one_board_is_void_on_all() {
         assert_eq!(merged(openings), expected);
     }
 }
+
+#[test]
+fn lists_of_one_epoch_have_a_cursor_in_common() {
+    for (published, lists, expected) in [
+        ("e-5", "", Some("e-5")),
+        ("e-5", "e-5", Some("e-5")),
+        ("e-5", "e-2 e-7", Some("e-5")),
+        ("e-5", "f-3", Some("f-3")),
+        ("e-5", "f-4 f-3 f-6", Some("f-3")),
+        ("e-5", "e-5 f-1", None),
+        ("e-5", "f-1 e-5", None),
+        ("f-5", "f-1 f-2 e-9", None),
+    ] {
+        let cursor = |text: &str| text.parse::<Cursor>().expect("a cursor");
+        let lists: Vec<_> = lists.split_whitespace().map(cursor).collect();
+        let found = common_cursor(cursor(published), &lists);
+        assert_eq!(found, expected.map(cursor), "{published}, then {lists:?}");
+    }
+}

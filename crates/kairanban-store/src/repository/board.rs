@@ -15,7 +15,7 @@ use crate::{
     lenient::LossyText,
     rows::{BoardInfoRow, board_info_columns, policies},
     schema::boards,
-    sql::revision,
+    sql::{revision, row_limit},
 };
 
 /// The key under which `identity` names the board that takes topics without one.
@@ -143,21 +143,21 @@ pub(crate) fn boards(
     after: Option<&BoardName>,
     limit: usize,
 ) -> Result<Vec<Board>, StoreError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut query = boards::table
         .filter(boards::name.gt(after.map_or("", BoardName::as_str)))
         .into_boxed();
     if let Visible::Open(besides) = visible {
         let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
-        query = query.filter(
-            boards::read
-                .eq(ReadPolicy::Open.as_str())
-                .or(boards::name.eq(besides)),
-        );
+        let public = ReadPolicy::ALL.into_iter().filter(|read| {
+            let post = PostPolicy::default();
+            Policies { read: *read, post }.is_public()
+        });
+        let public = public.map(ReadPolicy::as_str);
+        query = query.filter(boards::read.eq_any(public).or(boards::name.eq(besides)));
     }
     let rows: Vec<BoardRow> = query
         .order(boards::name)
-        .limit(limit)
+        .limit(row_limit(limit))
         .select(board_columns())
         .load(connection)?;
     // A name that another program chose and that no address can hold is skipped.

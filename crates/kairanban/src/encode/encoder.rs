@@ -91,19 +91,19 @@ impl Encoder {
     /// Encodes the list of one board of several. It has no id, which only [`cursor`](Self::cursor) has.
     #[must_use]
     pub fn one_of_many(&self, snapshot: &Snapshot) -> Frame {
-        self.snapshot_in(self.format.row().of_many, snapshot)
+        self.snapshot_in(self.of_many(), snapshot)
     }
 
     /// Encodes an update of one board of several.
     #[must_use]
     pub fn one_of_many_changed(&self, update: &Update) -> Frame {
-        self.update_in(self.format.row().of_many, update)
+        self.update_in(self.of_many(), update)
     }
 
     /// Encodes what a reader missed of one board of several.
     #[must_use]
     pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
-        self.missed_in(self.format.row().of_many, missed, snapshot)
+        self.missed_in(self.of_many(), missed, snapshot)
     }
 
     /// Encodes `cursor`: the place in history that all boards of a stream have reached.
@@ -160,6 +160,12 @@ impl Encoder {
 
     fn events(&self) -> &'static dyn EventEncoder {
         self.format.row().one_board.encoder
+    }
+
+    /// Returns the encoding of one board of several. No stream of several boards begins with a format that has none.
+    fn of_many(&self) -> &'static FormatEncoding {
+        let row = self.format.row();
+        row.of_many.unwrap_or(row.one_board)
     }
 
     fn snapshot_in(&self, encoding: &FormatEncoding, snapshot: &Snapshot) -> Frame {

@@ -32,6 +32,15 @@ pub enum StreamFormat {
     Raw,
 }
 
+/// How many boards a stream is of. Some formats are for one board only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoardsOfStream {
+    /// Only one.
+    One,
+    /// As many as its address names, perhaps only one.
+    Several,
+}
+
 /// The slot of the REST API's live list, which shares the cache with the streams.
 pub const LIVE_LIST_SLOT: WireSlot = WireSlot::at::<11>();
 /// The topics of the page in English.
@@ -60,9 +69,8 @@ pub(super) struct FormatRow {
     media_type: &'static str,
     /// The encoding on a stream of one board.
     pub(super) one_board: &'static FormatEncoding,
-    /// The encoding of one board on a stream of several. Such a stream is refused for formats that have no such encoding of their
-    /// own; for these it is that of `List`.
-    pub(super) of_many: &'static FormatEncoding,
+    /// The encoding of one board on a stream of several; `None` for a format that such a stream cannot have.
+    pub(super) of_many: Option<&'static FormatEncoding>,
 }
 
 const SSE: &str = "text/event-stream; charset=utf-8";
@@ -70,44 +78,38 @@ const NDJSON: &str = "application/x-ndjson; charset=utf-8";
 
 /// The formats in the order of [`StreamFormat`].
 static FORMATS: [FormatRow; 8] = [
-    row(StreamFormat::Tutorial, None, SSE, &TUTORIAL, &LIST_OF_MANY),
-    row(StreamFormat::List, Some("list"), SSE, &LIST, &LIST_OF_MANY),
+    row(StreamFormat::Tutorial, None, SSE, &TUTORIAL, None),
+    row(
+        StreamFormat::List,
+        Some("list"),
+        SSE,
+        &LIST,
+        Some(&LIST_OF_MANY),
+    ),
     row(
         StreamFormat::Patch,
         Some("patch"),
         SSE,
         &PATCH,
-        &PATCH_OF_MANY,
+        Some(&PATCH_OF_MANY),
     ),
     row(
         StreamFormat::Ndjson,
         Some("ndjson"),
         NDJSON,
         &LINES,
-        &LINES_OF_MANY,
+        Some(&LINES_OF_MANY),
     ),
-    row(StreamFormat::Html, Some("html"), SSE, &HTML, &LIST_OF_MANY),
+    row(StreamFormat::Html, Some("html"), SSE, &HTML, None),
     row(
         StreamFormat::HtmlList,
         Some("html-list"),
         SSE,
         &HTML_LIST,
-        &LIST_OF_MANY,
+        None,
     ),
-    row(
-        StreamFormat::Turbo,
-        Some("turbo"),
-        SSE,
-        &TURBO,
-        &LIST_OF_MANY,
-    ),
-    row(
-        StreamFormat::Raw,
-        Some("raw"),
-        SSE,
-        &COMMENTS,
-        &LIST_OF_MANY,
-    ),
+    row(StreamFormat::Turbo, Some("turbo"), SSE, &TURBO, None),
+    row(StreamFormat::Raw, Some("raw"), SSE, &COMMENTS, None),
 ];
 
 static TUTORIAL: FormatEncoding = FormatEncoding {
@@ -216,7 +218,7 @@ const fn row(
     name: Option<&'static str>,
     media_type: &'static str,
     one_board: &'static FormatEncoding,
-    of_many: &'static FormatEncoding,
+    of_many: Option<&'static FormatEncoding>,
 ) -> FormatRow {
     FormatRow {
         format,
@@ -227,12 +229,32 @@ const fn row(
     }
 }
 
+impl FormatRow {
+    const fn is_for(&self, boards: BoardsOfStream) -> bool {
+        match boards {
+            BoardsOfStream::One => true,
+            BoardsOfStream::Several => self.of_many.is_some(),
+        }
+    }
+}
+
 impl StreamFormat {
-    /// Returns the format that `?format=` names.
+    /// The format of WebSockets.
+    pub const OF_SOCKETS: Self = Self::Ndjson;
+
+    /// Returns the format that `?format=` names, if streams of `boards` can have it.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        let row = FORMATS.iter().find(|row| row.name == Some(name))?;
-        Some(row.format)
+    pub fn named(name: &str, boards: BoardsOfStream) -> Option<Self> {
+        let mut rows = FORMATS.iter().filter(|row| row.is_for(boards));
+        rows.find(|row| row.name == Some(name))
+            .map(|row| row.format)
+    }
+
+    /// Returns the names of the formats that streams of `boards` can have.
+    #[must_use]
+    pub fn names(boards: BoardsOfStream) -> Vec<&'static str> {
+        let rows = FORMATS.iter().filter(|row| row.is_for(boards));
+        rows.filter_map(|row| row.name).collect()
     }
 
     /// Returns the value of `Content-Type`.
@@ -248,7 +270,7 @@ impl StreamFormat {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, ptr};
+    use std::{collections::HashSet, iter, ptr};
 
     use super::*;
 
@@ -256,11 +278,27 @@ mod tests {
     fn each_format_has_its_row_and_its_name() {
         for (at, row) in FORMATS.iter().enumerate() {
             assert_eq!(row.format as usize, at, "{:?}", row.format);
-            let named = row.name.map(StreamFormat::named);
-            assert_eq!(named.flatten(), row.name.map(|_| row.format));
+            let named = |name| StreamFormat::named(name, BoardsOfStream::One);
+            assert_eq!(row.name.and_then(named), row.name.map(|_| row.format));
         }
-        assert_eq!(StreamFormat::named("tutorial"), None);
+        assert_eq!(StreamFormat::named("tutorial", BoardsOfStream::One), None);
         assert_eq!(StreamFormat::Ndjson.media_type(), NDJSON);
+    }
+
+    #[test]
+    fn some_formats_are_for_one_board_only() {
+        for (boards, names) in [
+            (
+                BoardsOfStream::One,
+                "list patch ndjson html html-list turbo raw",
+            ),
+            (BoardsOfStream::Several, "list patch ndjson"),
+        ] {
+            assert_eq!(StreamFormat::names(boards).join(" "), names);
+        }
+        let named = |name| StreamFormat::named(name, BoardsOfStream::Several);
+        assert_eq!(named("patch"), Some(StreamFormat::Patch));
+        assert_eq!(named("html"), None);
     }
 
     /// Two encodings in one slot would send some readers another format.
@@ -268,7 +306,7 @@ mod tests {
     fn no_two_encodings_share_a_slot() {
         let encodings: HashSet<*const FormatEncoding> = FORMATS
             .iter()
-            .flat_map(|row| [row.one_board, row.of_many])
+            .flat_map(|row| iter::once(row.one_board).chain(row.of_many))
             .map(ptr::from_ref)
             .collect();
         let mut slots = vec![
@@ -280,7 +318,7 @@ mod tests {
         ];
         let others = slots.len();
         for row in &FORMATS {
-            for encoding in [row.one_board, row.of_many] {
+            for encoding in iter::once(row.one_board).chain(row.of_many) {
                 if !slots.contains(&encoding.slot) {
                     slots.push(encoding.slot);
                 }

@@ -6,10 +6,11 @@
 
 use std::fmt::Write as _;
 
-use chrono::SecondsFormat;
 use kairanban_core::{Op, Patch, Snapshot, Topic};
 use minijinja::{Environment, Error, value::Serde};
 use serde::Serialize;
+
+use super::views::{exact_time, shown_time};
 
 /// Renders fragments from the template of a topic.
 #[derive(Debug)]
@@ -53,10 +54,8 @@ impl Fragments {
             id: topic.id.0,
             comment: &topic.comment,
             author: &topic.author,
-            created_at: topic
-                .created_at
-                .to_rfc3339_opts(SecondsFormat::Micros, true),
-            shown_at: topic.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            created_at: exact_time(&topic.created_at),
+            shown_at: shown_time(&topic.created_at),
         };
         let made = self
             .0

@@ -52,12 +52,27 @@ impl<'a> From<&'a Topic> for TopicView<'a> {
     }
 }
 
+/// Writes a time as programs read it: as exactly as the database has it.
+pub fn exact_time(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Writes a time as programs read it, to the second.
+pub fn time_in_seconds(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Writes a time as people read it.
+pub fn shown_time(time: &DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 pub fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    serializer.serialize_str(&exact_time(time))
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field")]
-fn rfc3339_or_null<S: Serializer>(
+pub fn rfc3339_or_null<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

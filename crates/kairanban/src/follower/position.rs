@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Epoch, LogPosition, Revision};
+use kairanban_core::{BoardName, Cursor, Epoch, LogPosition, Revision};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep_until, timeout},
@@ -72,7 +72,7 @@ pub struct FollowerStatus {
 impl FollowerStatus {
     /// Creates the status of a follower that stands still at `cursor`.
     #[cfg(test)]
-    pub fn at_rest(cursor: &kairanban_core::Cursor) -> Self {
+    pub fn at_rest(cursor: &Cursor) -> Self {
         let position = Position {
             epoch: cursor.epoch.clone(),
             revision: cursor.revision,
@@ -106,10 +106,27 @@ impl FollowerStatus {
         self.position.borrow().revision
     }
 
+    /// Returns both as one cursor. Asked for one after the other, they could be of two epochs.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let position = self.position.borrow();
+        Cursor {
+            epoch: position.epoch.clone(),
+            revision: position.revision,
+        }
+    }
+
     /// Returns since when the database has been away, if it is.
     #[must_use]
     pub fn stale_since(&self) -> Option<DateTime<Utc>> {
         *self.stale_since.borrow()
+    }
+
+    /// Returns since when a list may be out of date: since the database has been away, or since `board`, when its board could not
+    /// be read.
+    #[must_use]
+    pub fn list_stale_since(&self, board: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        self.stale_since().or(board)
     }
 
     /// Returns what keeps this server from reading, if the database reports it: a missing table, column or grant.

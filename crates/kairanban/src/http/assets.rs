@@ -1,6 +1,6 @@
 //! What the page loads: built into the program.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Path};
+use actix_web::{HttpRequest, HttpResponse, web::Path};
 
 use crate::{error::ApiError, http::conditional};
 
@@ -30,19 +30,5 @@ pub async fn get_asset(request: HttpRequest, name: Path<String>) -> Result<HttpR
     let file = FILES.iter().find(|(file, ..)| *file == name.as_str());
     let (_, kind, content) =
         file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
-    let fresh = conditional::has_tag(&request, VERSION)?;
-    let mut response = if fresh {
-        HttpResponse::NotModified()
-    } else {
-        HttpResponse::Ok()
-    };
-    response
-        .insert_header((header::ETAG, VERSION))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .content_type(*kind);
-    Ok(if fresh {
-        response.finish()
-    } else {
-        response.body(*content)
-    })
+    conditional::answer_tagged(&request, VERSION, *kind, || *content)
 }

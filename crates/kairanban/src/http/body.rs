@@ -106,7 +106,7 @@ impl Kind {
         let mut lines = request.headers().get_all(header::CONTENT_TYPE);
         let text = lines.next().and_then(|value| value.to_str().ok());
         if lines.next().is_some() {
-            return Err(unreadable("Content-Type is there twice"));
+            return Err(ApiError::unreadable("Content-Type is there twice"));
         }
         let text = accept::without_space_at_semicolons(text.unwrap_or_default());
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
@@ -145,7 +145,7 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, 
     };
     let key = value.to_str().ok().and_then(|text| text.parse().ok());
     key.map(Some)
-        .ok_or_else(|| unreadable(&IdempotencyKeyError.to_string()))
+        .ok_or_else(|| ApiError::unreadable(IdempotencyKeyError.to_string()))
 }
 
 /// Counts the write, then reads the body and what it says.
@@ -208,24 +208,14 @@ async fn read(
     }
     match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
         Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(error))) => Err(ApiError::Unreadable {
-            detail: format!("the body broke off: {error}"),
-            path: None,
-        }),
+        Ok(Ok(Err(error))) => Err(ApiError::unreadable(format!("the body broke off: {error}"))),
         Ok(Err(_)) => Err(ApiError::TooLarge { bytes_max }),
         Err(_) => Err(ApiError::TooSlow),
     }
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(bytes).map_err(|_| unreadable("the body is not UTF-8"))
-}
-
-fn unreadable(detail: &str) -> ApiError {
-    ApiError::Unreadable {
-        detail: detail.to_owned(),
-        path: None,
-    }
+    std::str::from_utf8(bytes).map_err(|_| ApiError::unreadable("the body is not UTF-8"))
 }
 
 /// Parses a form. Ignores unknown fields: a form may carry a token of its framework.
@@ -249,10 +239,12 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err(unreadable(&format!("the field {name} is there twice")));
+            return Err(ApiError::unreadable(format!(
+                "the field {name} is there twice"
+            )));
         }
     }
-    let comment = comment.ok_or_else(|| unreadable("the field comment is missing"))?;
+    let comment = comment.ok_or_else(|| ApiError::unreadable("the field comment is missing"))?;
     Ok(Draft {
         comment,
         author: author.unwrap_or_default(),
@@ -265,7 +257,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
     if !escapes
         .all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
     {
-        return Err(unreadable(
+        return Err(ApiError::unreadable(
             "a % in the form is not followed by two hex digits",
         ));
     }
@@ -274,7 +266,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
-    decoded.map_err(|_| unreadable("the form is not UTF-8"))
+    decoded.map_err(|_| ApiError::unreadable("the form is not UTF-8"))
 }
 
 /// Reads a JSON object, strictly.
@@ -284,7 +276,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(unreadable("the body is no JSON object"));
+        return Err(ApiError::unreadable("the body is no JSON object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -293,16 +285,15 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         // serde has one kind of error for all that does not fit; only its words tell them apart.
         if detail.starts_with("unknown field") {
             ApiError::UnknownKey(detail)
+        } else if path == "." {
+            ApiError::unreadable(detail)
         } else {
-            ApiError::Unreadable {
-                detail,
-                path: Some(path).filter(|path| path != "."),
-            }
+            ApiError::unreadable_at(path, detail)
         }
     })?;
     reader
         .end()
-        .map_err(|error| unreadable(&error.to_string()))?;
+        .map_err(|error| ApiError::unreadable(error.to_string()))?;
     Ok(value)
 }
 

@@ -6,7 +6,8 @@
 //! put the coding behind them (`"…-gzip"`).
 
 use actix_web::{
-    HttpRequest, HttpResponseBuilder,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::MessageBody,
     http::{
         StatusCode,
         header::{self, EntityTag, HeaderName},
@@ -15,7 +16,10 @@ use actix_web::{
 use kairanban_core::{Cursor, Revision, Topic};
 use kairanban_store::RevisionCondition;
 
-use crate::{error::ApiError, http::accept::elements, service::BoardView, state::AppState};
+use crate::{
+    encode::time_in_seconds, error::ApiError, http::accept::elements, service::BoardView,
+    state::AppState,
+};
 
 /// What proxies put behind a tag when they compress its content.
 const CODINGS: [&str; 7] = [
@@ -27,19 +31,54 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(since) = reading.stale_since {
-        response.insert_header((
-            "Kairanban-Stale-Since",
-            since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        ));
+        response.insert_header(("Kairanban-Stale-Since", time_in_seconds(&since)));
     }
     response
 }
 
-/// Begins an answer with the tag of its list.
-pub fn tagged(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
-    let mut response = answer(status, reading);
-    response.insert_header((header::ETAG, etag(reading.snapshot.cursor())));
+/// Starts the answer to a client that reads a list. Returns whether the client has the list: then this is a 304, and has no body.
+///
+/// # Errors
+/// As [`has`].
+pub fn start_list(
+    request: &HttpRequest,
+    reading: &BoardView,
+) -> Result<(HttpResponseBuilder, bool), ApiError> {
+    let cursor = reading.snapshot.cursor();
+    let is_known = has(request, cursor)?;
+    let mut response = answer(status(is_known), reading);
+    response.insert_header((header::ETAG, etag(cursor)));
+    Ok((response, is_known))
+}
+
+/// Answers a client that reads what has this tag: with `body`, or with a 304 if the client has it.
+///
+/// # Errors
+/// As [`has_tag`].
+pub fn answer_tagged<B: MessageBody + 'static>(
+    request: &HttpRequest,
+    tag: &str,
+    media_type: &'static str,
+    body: impl FnOnce() -> B,
+) -> Result<HttpResponse, ApiError> {
+    let is_known = has_tag(request, tag)?;
+    let mut response = HttpResponseBuilder::new(status(is_known));
     response
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(if is_known {
+        response.finish()
+    } else {
+        response.content_type(media_type).body(body())
+    })
+}
+
+const fn status(is_known: bool) -> StatusCode {
+    if is_known {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    }
 }
 
 /// The tags in a header of conditions.
@@ -174,8 +213,13 @@ pub fn revision_condition(
 }
 
 /// Returns the tag of what is at `cursor`.
-pub fn etag(cursor: &Cursor) -> String {
+fn etag(cursor: &Cursor) -> String {
     format!("\"{cursor}\"")
+}
+
+/// Returns the tag of a list that is sent compressed: other bytes than those of the tag without `W/`, though they come to the same.
+pub fn weak_etag(cursor: &Cursor) -> String {
+    format!("W/{}", etag(cursor))
 }
 
 /// Returns the tag of a topic: its newest change.

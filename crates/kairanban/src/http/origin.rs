@@ -8,7 +8,7 @@ use actix_web::{
     Error, ResponseError as _,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, header},
+    http::header,
     middleware::Next,
     web::Data,
 };
@@ -59,14 +59,10 @@ pub async fn same_site_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    let safe = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    );
     let site = request
         .app_data::<Data<AppState>>()
         .map(|state| &state.site);
-    if safe || site.is_some_and(|site| site.is_ours(request.headers())) {
+    if request.method().is_safe() || site.is_some_and(|site| site.is_ours(request.headers())) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     // An answer, not an `Err`: that would pass by the middleware outside of this one.

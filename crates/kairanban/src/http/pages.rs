@@ -53,13 +53,14 @@ pub async fn get_feed(
     let board = board_name(&board)?;
     state.count_unloaded(&request, &caller, [&board])?;
     let reading = state.boards.read(&caller, &board).await?;
-    if conditional::has(&request, reading.snapshot.cursor())? {
-        return Ok(conditional::tagged(StatusCode::NOT_MODIFIED, &reading).finish());
+    let (mut response, is_known) = conditional::start_list(&request, &reading)?;
+    if is_known {
+        return Ok(response.finish());
     }
     let feed = state
         .pages
         .feed(&state.site.address(request.headers()), &reading.snapshot)?;
-    Ok(conditional::tagged(StatusCode::OK, &reading)
+    Ok(response
         .content_type("application/atom+xml; charset=utf-8")
         .body(feed))
 }

@@ -24,12 +24,12 @@ pub async fn short_only(
     if request.query_string().len() <= bytes_max {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let error = ApiError::Unreadable {
-        detail: format!(
+    let error = ApiError::unreadable_at(
+        "query",
+        format!(
             "what stands behind the ? may have at most {bytes_max} bytes (limits.query_bytes_max)"
         ),
-        path: Some("query".to_owned()),
-    };
+    );
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
     Ok(request
         .into_response(error.error_response())

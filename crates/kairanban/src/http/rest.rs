@@ -13,6 +13,11 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 
 use crate::error::ApiError;
 
+/// Returns the last row of a page that is full: what the next one follows. After any other page there is none.
+fn end_of_full_page<T>(rows: &[T], limit: usize) -> Option<&T> {
+    rows.last().filter(|_| rows.len() == limit)
+}
+
 /// Says where the next page is.
 fn link_next(response: &mut HttpResponseBuilder, request: &HttpRequest, query: &str) {
     response.insert_header((
@@ -41,16 +46,9 @@ fn no_store_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpRespon
 fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, ApiError> {
     match asked.unwrap_or(max.min(100)) {
         limit if (1..=max).contains(&limit) => Ok(limit),
-        _ => Err(bad_query(
+        _ => Err(ApiError::unreadable_at(
             "limit",
-            &format!("limit is a number from 1 to {max}"),
+            format!("limit is a number from 1 to {max}"),
         )),
-    }
-}
-
-fn bad_query(name: &str, detail: &str) -> ApiError {
-    ApiError::Unreadable {
-        detail: detail.to_owned(),
-        path: Some(name.to_owned()),
     }
 }

@@ -68,7 +68,7 @@ pub async fn get_board_socket(
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;
-    let format = StreamFormat::Ndjson;
+    let format = StreamFormat::OF_SOCKETS;
     let encoder = query.encoder(&state, format)?;
     let (reader, watch) = match admit_to_board(&request, &state, &board, format, &query).await? {
         Admission::Open(reader, watch) => (reader, watch),
@@ -81,10 +81,7 @@ pub async fn get_board_socket(
     };
     let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
-    let unreadable = |error: actix_web::Error| ApiError::Unreadable {
-        detail: error.to_string(),
-        path: None,
-    };
+    let unreadable = |error: actix_web::Error| ApiError::unreadable(error.to_string());
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
     if let Some(connection) = request.conn_data::<ConnectionPermit>() {
         connection.leave();
@@ -294,10 +291,7 @@ impl PostHandler {
         key: Option<String>,
     ) -> Result<kairanban_core::Topic, ApiError> {
         self.state.edits.take(self.caller.token())?;
-        let no_key = |_| ApiError::Unreadable {
-            detail: IdempotencyKeyError.to_string(),
-            path: Some("key".to_owned()),
-        };
+        let no_key = |error: IdempotencyKeyError| ApiError::unreadable_at("key", error.to_string());
         let key = key
             .map(|key| key.parse::<IdempotencyKey>())
             .transpose()

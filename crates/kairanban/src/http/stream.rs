@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use kairanban_core::BoardName;
 
 use crate::{
-    encode::{Bye, Encoder, StreamFormat, pieces_of},
+    encode::{BoardsOfStream, Bye, Encoder, StreamFormat, pieces_of},
     error::ApiError,
     http::{
         accept,
@@ -63,7 +63,7 @@ pub async fn get_board_stream(
     board: Path<String>,
     query: Query<StreamQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let format = query.format(&request)?;
+    let format = query.format(&request, BoardsOfStream::One)?;
     open(&request, &state, &board_name(&board)?, format, &query).await
 }
 
@@ -77,7 +77,7 @@ pub async fn get_many_stream(
     query: Query<Vec<(String, String)>>,
 ) -> Result<HttpResponse, ApiError> {
     let (boards, query) = stream_query::many(query.into_inner(), state.boards_per_stream_max)?;
-    let format = query.format_of_many(&request)?;
+    let format = query.format(&request, BoardsOfStream::Several)?;
     if !accept::allows(&request, format.media_type()) {
         return Err(ApiError::NotAcceptable);
     }

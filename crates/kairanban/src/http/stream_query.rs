@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use kairanban_core::{BoardName, StartAt, StartAtError};
+use kairanban_core::{BoardName, StartAt, StartAtError, one_of};
 use serde::Deserialize;
 
 use crate::{
-    encode::{Encoder, StreamFormat},
+    encode::{BoardsOfStream, Encoder, StreamFormat},
     error::ApiError,
     http::{accept, board_name},
     state::AppState,
@@ -24,13 +24,6 @@ pub struct StreamQuery {
     pub(super) ticket: Option<String>,
     heartbeat: Option<String>,
     compress: Option<String>,
-}
-
-fn bad(name: &str, detail: &str) -> ApiError {
-    ApiError::Unreadable {
-        detail: detail.to_owned(),
-        path: Some(name.to_owned()),
-    }
 }
 
 /// Returns the boards of a query, each once, and the rest of it.
@@ -50,9 +43,9 @@ pub fn many(
                     continue;
                 }
                 if boards.len() == boards_max {
-                    return Err(bad(
+                    return Err(ApiError::unreadable_at(
                         "board",
-                        &format!(
+                        format!(
                             "a stream is of at most {boards_max} boards \
                              (limits.boards_per_stream_max)"
                         ),
@@ -67,50 +60,47 @@ pub fn many(
             "since" => &mut query.since,
             "heartbeat" => &mut query.heartbeat,
             "compress" => &mut query.compress,
-            "ticket" => return Err(bad("ticket", "a ticket is for the stream of one board")),
+            "ticket" => {
+                return Err(ApiError::unreadable_at(
+                    "ticket",
+                    "a ticket is for the stream of one board",
+                ));
+            }
             // As everywhere on streams: a cache buster does no harm.
             _ => continue,
         };
         *slot = Some(value);
     }
     if boards.is_empty() {
-        return Err(bad("board", "say which boards: ?board=a&board=b"));
+        return Err(ApiError::unreadable_at(
+            "board",
+            "say which boards: ?board=a&board=b",
+        ));
     }
     Ok((boards, query))
 }
 
 impl StreamQuery {
-    /// Returns the format of a stream of one board.
+    /// Returns the format of a stream of `boards`.
     ///
     /// # Errors
-    /// If there is no such format.
-    pub(super) fn format(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
+    /// If there is no such format, or it is not for so many boards.
+    pub(super) fn format(
+        &self,
+        request: &HttpRequest,
+        boards: BoardsOfStream,
+    ) -> Result<StreamFormat, ApiError> {
         match self.format.as_deref() {
             None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
             None => Ok(StreamFormat::List),
-            Some(name) => StreamFormat::named(name).ok_or_else(|| {
-                bad(
-                    "format",
-                    "the format is list, patch, html, html-list, turbo, raw or ndjson",
-                )
+            Some(name) => StreamFormat::named(name, boards).ok_or_else(|| {
+                let names = one_of(&StreamFormat::names(boards));
+                let detail = match boards {
+                    BoardsOfStream::One => format!("the format is {names}"),
+                    BoardsOfStream::Several => format!("the format of several boards is {names}"),
+                };
+                ApiError::unreadable_at("format", detail)
             }),
-        }
-    }
-
-    /// Returns the format of a stream of several boards.
-    ///
-    /// # Errors
-    /// If there is no such format, or it is for one board only.
-    pub(super) fn format_of_many(&self, request: &HttpRequest) -> Result<StreamFormat, ApiError> {
-        match self.format.as_deref() {
-            None if accept::prefers_ndjson(request) => Ok(StreamFormat::Ndjson),
-            None | Some("list") => Ok(StreamFormat::List),
-            Some("patch") => Ok(StreamFormat::Patch),
-            Some("ndjson") => Ok(StreamFormat::Ndjson),
-            Some(_) => Err(bad(
-                "format",
-                "the format of several boards is list, patch or ndjson",
-            )),
         }
     }
 
@@ -126,7 +116,12 @@ impl StreamQuery {
         let visible_heartbeat = match self.heartbeat.as_deref() {
             None | Some("comment") => false,
             Some("event") => true,
-            Some(_) => return Err(bad("heartbeat", "heartbeat must be `comment` or `event`")),
+            Some(_) => {
+                return Err(ApiError::unreadable_at(
+                    "heartbeat",
+                    "heartbeat must be `comment` or `event`",
+                ));
+            }
         };
         Ok(Encoder::new(
             format,
@@ -150,7 +145,12 @@ impl StreamQuery {
         encoder.gzip = match self.compress.as_deref() {
             None => false,
             Some("gzip") => accept::allows_gzip(request),
-            Some(_) => return Err(bad("compress", "a stream can be compressed by gzip")),
+            Some(_) => {
+                return Err(ApiError::unreadable_at(
+                    "compress",
+                    "a stream can be compressed by gzip",
+                ));
+            }
         };
         Ok(encoder)
     }
@@ -174,7 +174,9 @@ impl StreamQuery {
             (None, since) => since
                 .unwrap_or_default()
                 .parse()
-                .map_err(|error: StartAtError| bad("since", &format!("since: {error}")))?,
+                .map_err(|error: StartAtError| {
+                    ApiError::unreadable_at("since", format!("since: {error}"))
+                })?,
         };
         match start {
             // The format has new comments only, so it begins with the next one.

@@ -6,10 +6,10 @@ use minijinja::{Error, HtmlEscape, value::Serde};
 use serde::Serialize;
 
 use crate::{
-    encode::FEED_SLOT,
+    encode::{FEED_SLOT, exact_time},
     render::{
         filled::{Filled, GAP},
-        page::{Pages, exact},
+        page::Pages,
     },
 };
 
@@ -60,8 +60,8 @@ impl From<&Topic> for EntryInFeed {
             title: xml_text(first_line).chars().take(TITLE_CHARS).collect(),
             comment: xml_text(&topic.comment),
             author: xml_text(&topic.author),
-            created_at: exact(&topic.created_at),
-            updated_at: exact(&changed_at(topic)),
+            created_at: exact_time(&topic.created_at),
+            updated_at: exact_time(&changed_at(topic)),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Pages {
                 site: GAP,
                 epoch: &snapshot.cursor().epoch.to_string(),
                 board: snapshot.board().as_str(),
-                updated_at: exact(&newest),
+                updated_at: exact_time(&newest),
                 topics: snapshot
                     .topics()
                     .iter()

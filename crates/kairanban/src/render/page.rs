@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
 use kairanban_core::{
     AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic,
     WireSlot,
@@ -12,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig, value::Serd
 use serde::Serialize;
 
 use crate::{
-    encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT},
+    encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT, exact_time, shown_time},
     error::Problem,
     language::{Language, Messages},
     render::filled::{Filled, GAP},
@@ -221,11 +220,6 @@ impl Pages {
     }
 }
 
-/// Writes a time as programs read it.
-pub(super) fn exact(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
 const fn page_slot(language: Language) -> WireSlot {
     match language {
         Language::En => ENGLISH_PAGE_SLOT,
@@ -250,8 +244,8 @@ impl<'a> From<&'a Topic> for TopicOnPage<'a> {
             id: topic.id.0,
             comment: &topic.comment,
             author: &topic.author,
-            created_at: exact(&topic.created_at),
-            shown_at: topic.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            created_at: exact_time(&topic.created_at),
+            shown_at: shown_time(&topic.created_at),
             edited: topic.edited_at.is_some(),
         }
     }
@@ -261,6 +255,7 @@ impl<'a> From<&'a Topic> for TopicOnPage<'a> {
 mod tests {
     use std::sync::Arc;
 
+    use chrono::DateTime;
     use kairanban_core::{Revision, TopicId};
 
     use super::*;

@@ -5,23 +5,13 @@ mod topic_list;
 use chrono::{DateTime, Utc};
 use kairanban_core::{AuditEntry, Board, BoardName, LogRow, Revision, Token, Topic};
 use kairanban_store::{Secret, TicketTimes};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::topic_list::{TopicListView, live_list, live_list_in_gzip, search_page, topic_page};
 
 use super::schemas::{ChangeKindSchema, PostPolicySchema, ReadPolicySchema, ScopeSchema};
-use crate::encode::{TopicView, json, rfc3339};
-
-fn maybe_rfc3339<S: Serializer>(
-    time: &Option<DateTime<Utc>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => rfc3339(time, serializer),
-        None => serializer.serialize_none(),
-    }
-}
+use crate::encode::{TopicView, json, rfc3339, rfc3339_or_null};
 
 /// Renders one topic.
 #[must_use]
@@ -106,13 +96,13 @@ pub struct TokenView<'a> {
     #[serde(serialize_with = "rfc3339")]
     created_at: DateTime<Utc>,
     /// When it ends by itself.
-    #[serde(serialize_with = "maybe_rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
-    #[serde(serialize_with = "maybe_rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     revoked_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
-    #[serde(serialize_with = "maybe_rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -281,7 +271,7 @@ pub struct Stats {
     #[schema(value_type = i64, minimum = 0)]
     pub revision: Revision,
     /// Since when the database has been away, if it is.
-    #[serde(serialize_with = "maybe_rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub stale_since: Option<DateTime<Utc>>,
 }
 

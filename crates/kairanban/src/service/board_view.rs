@@ -51,7 +51,7 @@ impl BoardService {
             .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
-        let stale_since = self.deps.follower.stale_since().or(live.stale_since());
+        let stale_since = self.deps.follower.list_stale_since(live.stale_since());
         drop(live);
         let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
         Ok(BoardView {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, LogBounds, Opening, OpeningPlan, Snapshot, StartAt,
-    Subscription, plan_opening,
+    Subscription, common_cursor, plan_opening,
 };
 use kairanban_store::StoreError;
 
@@ -60,16 +60,14 @@ impl BoardService {
     ) -> Result<(Cursor, Vec<Watch>), WatchError> {
         let start = self.catch_up(start, may_read).await?;
         for _ in 0..EPOCH_TRIES {
-            let published = Cursor {
-                epoch: self.deps.follower.epoch(),
-                revision: self.deps.follower.revision(),
-            };
+            let published = self.deps.follower.cursor();
             let mut watches = Vec::with_capacity(boards.len());
             for board in boards {
                 let subscription = self.deps.hub.subscribe(board);
                 watches.push(self.open(caller, subscription, &start, may_read).await?);
             }
-            if let Some(from) = common_cursor(published, &watches) {
+            let lists = watches.iter().map(|watch| watch.snapshot.cursor());
+            if let Some(from) = common_cursor(published, lists) {
                 return Ok((from, watches));
             }
         }
@@ -181,21 +179,4 @@ impl BoardService {
         }
         Ok(())
     }
-}
-
-/// Returns the cursor up to which everything is published on all boards: `published`, which was so before they were read; or,
-/// if a new epoch has begun since, one of that. `None` if it began between two of them.
-fn common_cursor(published: Cursor, watches: &[Watch]) -> Option<Cursor> {
-    let cursors = || watches.iter().map(|watch| watch.snapshot.cursor());
-    let Some(first) = cursors().min_by_key(|cursor| cursor.revision) else {
-        return Some(published);
-    };
-    if cursors().any(|cursor| cursor.epoch != first.epoch) {
-        return None;
-    }
-    Some(if published.epoch == first.epoch {
-        published
-    } else {
-        first.clone()
-    })
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use kairanban_core::{Delivery, ResetReason, Step};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    encode::{Bye, Chunk, Encoder, Frame, Wire},
+    encode::{Bye, Chunk, Encoder, Frame, Wire, time_in_seconds},
 };
 
 /// A stream that is fed by the events of boards, and how it is driven: what was queued, then alarms, then events.
@@ -261,7 +261,7 @@ impl StreamLifetime {
 
     /// Queues `stale` or `fresh` if that is new. Returns whether it was.
     fn push_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
-        let stale_since = self.deps.follower.stale_since().or(board_stale_since);
+        let stale_since = self.deps.follower.list_stale_since(board_stale_since);
         let is_stale = stale_since.is_some() || self.is_board_stale;
         let was_stale = std::mem::replace(&mut self.was_stale, is_stale);
         match stale_since {
@@ -269,7 +269,7 @@ impl StreamLifetime {
                 self.push(self.encoder.named(
                     "stale",
                     &StaleView {
-                        since: since.to_rfc3339_opts(SecondsFormat::Secs, true),
+                        since: time_in_seconds(&since),
                     },
                 ));
             }

@@ -157,11 +157,7 @@ impl EventStream for MultiBoardStream {
         let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
-        let follower = &self.life.deps.follower;
-        let published = Cursor {
-            epoch: follower.epoch(),
-            revision: follower.revision(),
-        };
+        let published = self.life.deps.follower.cursor();
         self.take(at, event);
         while let Some((at, event)) = self.next_event() {
             self.take(at, event);

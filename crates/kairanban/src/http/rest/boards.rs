@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, json, link_next, page_limit,
+    end_of_full_page, json, link_next, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -118,12 +118,13 @@ pub async fn get_boards(
         .as_deref()
         .map(str::parse::<BoardName>)
         .transpose();
-    let after = after.map_err(|_| bad_query("after", "after is the name of a board"))?;
+    let after =
+        after.map_err(|_| ApiError::unreadable_at("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, limit).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = boards.last().filter(|_| boards.len() == limit) {
+    if let Some(last) = end_of_full_page(&boards, limit) {
         link_next(
             &mut response,
             &request,

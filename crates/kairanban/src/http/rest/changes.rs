@@ -8,7 +8,7 @@ use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
+use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -43,7 +43,7 @@ impl ChangesQuery {
         };
         let cursor = since
             .parse()
-            .map_err(|error: CursorError| bad_query("since", &error.to_string()))?;
+            .map_err(|error: CursorError| ApiError::unreadable_at("since", error.to_string()))?;
         Ok(match self.place {
             None => LogStart::After(cursor),
             Some(_) => LogStart::Within(cursor),
@@ -100,7 +100,7 @@ pub async fn get_changes(
         })
     })?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+    if let Some(last) = end_of_full_page(&entries, limit) {
         let since = Cursor {
             epoch,
             revision: last.revision,

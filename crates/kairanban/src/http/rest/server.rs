@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    bad_query, link_next, no_store_json, page_limit,
+    end_of_full_page, link_next, no_store_json, page_limit,
     responses::{Forbidden, RefusalResponses},
 };
 use crate::{
@@ -57,14 +57,17 @@ pub async fn get_audit(
     state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     if query.before.is_some_and(|id| id < 1) {
-        return Err(bad_query("before", "before is the id of an entry"));
+        return Err(ApiError::unreadable_at(
+            "before",
+            "before is the id of an entry",
+        ));
     }
     let entries = state
         .boards
         .audit(&administrator, query.before, limit)
         .await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = entries.last().filter(|_| entries.len() == limit) {
+    if let Some(last) = end_of_full_page(&entries, limit) {
         link_next(
             &mut response,
             &request,

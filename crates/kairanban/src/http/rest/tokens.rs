@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_query, link_next, no_store_json, page_limit,
+    end_of_full_page, link_next, no_store_json, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -121,11 +121,14 @@ pub async fn get_tokens(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let after = query.after.unwrap_or(0);
     if after < 0 {
-        return Err(bad_query("after", "after is the id of a token"));
+        return Err(ApiError::unreadable_at(
+            "after",
+            "after is the id of a token",
+        ));
     }
     let tokens = state.boards.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = tokens.last().filter(|_| tokens.len() == limit) {
+    if let Some(last) = end_of_full_page(&tokens, limit) {
         link_next(
             &mut response,
             &request,

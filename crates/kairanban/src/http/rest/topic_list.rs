@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::header,
     web::{Data, Path, Query},
 };
 use kairanban_core::{BoardName, SearchText, TopicId};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{bad_query, json, link_next, page_limit, responses::RefusalResponses};
+use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
@@ -103,9 +103,9 @@ async fn wait_for_news(
     wait: Duration,
 ) -> Result<BoardView, ApiError> {
     if wait > state.rest.wait_max {
-        return Err(bad_query(
+        return Err(ApiError::unreadable_at(
             "wait",
-            &format!(
+            format!(
                 "wait is a number of seconds up to {}",
                 state.rest.wait_max.as_secs()
             ),
@@ -134,13 +134,13 @@ const SEARCH_WAIT: Duration = Duration::from_secs(1);
 /// Refuses a search that the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
-        return Err(bad_query(
+        return Err(ApiError::unreadable_at(
             "q",
-            &format!("q is a text of at most {chars_max} characters"),
+            format!("q is a text of at most {chars_max} characters"),
         ));
     }
     if text.contains('\0') {
-        Err(bad_query("q", "q must not contain NUL"))
+        Err(ApiError::unreadable_at("q", "q must not contain NUL"))
     } else {
         Ok(())
     }
@@ -159,7 +159,10 @@ async fn page(
         if id > 0 {
             Ok(TopicId(id))
         } else {
-            Err(bad_query("before", "before is the id of a topic"))
+            Err(ApiError::unreadable_at(
+                "before",
+                "before is the id of a topic",
+            ))
         }
     });
     let wanted = Page {
@@ -171,7 +174,7 @@ async fn page(
     }
     let topics = state.boards.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = topics.last().filter(|_| topics.len() == limit) {
+    if let Some(last) = end_of_full_page(&topics, limit) {
         let next = format!("before={}&limit={limit}", last.id.0);
         link_next(&mut response, request, &next);
     }
@@ -224,21 +227,12 @@ async fn search(
 /// # Errors
 /// 412, if it is not the list that the client demands.
 pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
-    let cursor = reading.snapshot.cursor();
     let is_packed = accept::asks_for_gzip(request);
-    let is_known = conditional::has(request, cursor)?;
-    let mut response = conditional::tagged(
-        if is_known {
-            StatusCode::NOT_MODIFIED
-        } else {
-            StatusCode::OK
-        },
-        reading,
-    );
+    let (mut response, is_known) = conditional::start_list(request, reading)?;
     response.insert_header((header::VARY, "Accept, Accept-Encoding"));
     if is_packed {
-        // Other bytes than those of the tag without `W/`, though they come to the same.
-        response.insert_header((header::ETAG, format!("W/{}", conditional::etag(cursor))));
+        let tag = conditional::weak_etag(reading.snapshot.cursor());
+        response.insert_header((header::ETAG, tag));
     }
     if is_known {
         return Ok(response.finish());

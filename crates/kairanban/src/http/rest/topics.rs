@@ -56,21 +56,8 @@ pub async fn get_topic(
     state.count_read(&request)?;
     let topic = state.boards.topic(&caller, board, id).await?;
     let tag = conditional::topic_tag(&state, &topic);
-    let fresh = conditional::has_tag(&request, &tag)?;
-    let mut response = if fresh {
-        HttpResponse::NotModified()
-    } else {
-        HttpResponse::Ok()
-    };
-    response
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"));
-    Ok(if fresh {
-        response.finish()
-    } else {
-        response
-            .content_type("application/json")
-            .body(render::rest::topic(&topic))
+    conditional::answer_tagged(&request, &tag, "application/json", || {
+        render::rest::topic(&topic)
     })
 }
 
