@@ -94,7 +94,7 @@ fn names(form: Form) -> &'static [&'static str] {
     }
 }
 
-/// No other form has a higher weight, and of those with the same weight none is named before it.
+/// Asserts that no other form has a higher weight, and that of those with the same weight none is named before it.
 fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     let weight_of = |form: Form| {
         let weights = names(form).iter().map(|name| weight(ranges, name));
@@ -124,8 +124,8 @@ fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     }
 }
 
-/// The ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list, and for
-/// one with other parameters.
+/// Returns the ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list,
+/// and for one with other parameters.
 fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
     let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
     let elements = list
@@ -162,7 +162,7 @@ fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
     ranges.filter(|ranges| !ranges.is_empty())
 }
 
-/// A weight: 0 or 1, and perhaps a point and up to three digits.
+/// Returns a weight: 0 or 1, and perhaps a point and up to three digits.
 fn thousandths(text: &str) -> Option<u32> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     let is_weight = matches!(whole, "0" | "1")
@@ -172,7 +172,7 @@ fn thousandths(text: &str) -> Option<u32> {
     (is_weight && weight <= 1_000).then_some(weight)
 }
 
-/// The weight of a type: that of the range that fits most closely.
+/// Returns the weight of a type: that of the range that fits most closely.
 fn weight(ranges: &[(String, u32)], media_type: &str) -> u32 {
     let family = media_type.split('/').next().unwrap_or_default();
     let closest = [media_type, &format!("{family}/*"), "*/*"];
@@ -196,7 +196,7 @@ fn check_coding(coding: HeaderValue) {
     }
 }
 
-/// Whether a well-formed list accepts gzip. `None` for any other, and for one that names a coding twice.
+/// Returns whether a well-formed list accepts gzip. `None` for any other, and for one that names a coding twice.
 fn slow_coding(list: &HeaderValue) -> Option<bool> {
     let mut weights: Vec<(&str, bool)> = Vec::new();
     for element in list.to_str().ok()?.split(',') {

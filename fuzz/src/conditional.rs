@@ -108,7 +108,7 @@ impl Tag {
     }
 }
 
-/// The tags of a list by RFC 9110, section 8.8.3, or `*` alone. `None` for what is neither.
+/// Returns the tags of a list by RFC 9110, section 8.8.3, or `*` alone. `None` for what is neither.
 fn slow_reading(values: &[HeaderValue]) -> Option<Vec<Tag>> {
     let mut tags = Vec::new();
     for value in values {

@@ -61,7 +61,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// A cursor is written in one way only, and read by hand it is the same.
+/// Checks that a cursor is written in one way only, and that a reading by hand is the same.
 fn check_cursor(text: &str) {
     let parsed = text.parse::<Cursor>();
     let by_hand = text.split_once('-').filter(|(epoch, number)| {
@@ -86,7 +86,7 @@ fn check_cursor(text: &str) {
     }
 }
 
-/// What a header names counts before any parameter, and of these the first in this order.
+/// Checks that what a header names counts before any parameter, and of these the first in this order.
 fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Option<&StartAt>) {
     let of = |wanted: &str| {
         let named = pairs.iter().find(|(name, _)| name == wanted);

@@ -41,7 +41,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// The built-in template, parsed once.
+/// Returns the built-in template, parsed once.
 pub fn fragments() -> Arc<Fragments> {
     static BUILT_IN: OnceLock<Arc<Fragments>> = OnceLock::new();
     let made = BUILT_IN.get_or_init(|| Arc::new(Fragments::new(None).expect("a template")));
@@ -153,7 +153,7 @@ impl Story {
         events
     }
 
-    /// The events of a list.
+    /// Returns the events of a list.
     fn shown(&self, format: StreamFormat, list: &Snapshot) -> Vec<Shown> {
         let id = Some(list.cursor().to_string());
         let topics = list.topics();
@@ -184,7 +184,7 @@ impl Story {
         vec![event]
     }
 
-    /// The events of an update.
+    /// Returns the events of an update.
     fn shown_update(&self, format: StreamFormat, update: &Update) -> Vec<Shown> {
         let id = Some(update.patch.to.to_string());
         // What stands in a patch is read by `follow`, for the format that has a reader of it.
@@ -255,7 +255,7 @@ fn topic(bytes: &mut Unstructured<'_>, id: i64, revision: u64) -> Result<Arc<Top
     }))
 }
 
-/// A time in the years 1 to 9999: all that the store returns.
+/// Returns a time in the years 1 to 9999: all that the store returns.
 fn time(bytes: &mut Unstructured<'_>) -> Result<DateTime<Utc>> {
     let seconds = bytes.int_in_range(-62_135_596_800..=253_402_300_799_i64)?;
     let nanos = bytes.int_in_range(0..=999_999_999_u32)?;
@@ -308,7 +308,7 @@ fn read_lines(bytes: &[u8]) -> Vec<Event> {
     events.collect()
 }
 
-/// The topic in JSON, as docs/API.md has it.
+/// Returns the topic in JSON, as docs/API.md has it.
 fn view(topic: &Topic) -> Value {
     let at = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
     json!({
@@ -389,7 +389,7 @@ impl Shown {
     }
 }
 
-/// Some clients split at what Unicode takes for the end of a line.
+/// Asserts that a frame is one line, also for clients that split at what Unicode takes for the end of a line.
 fn assert_is_one_line(text: &str) {
     assert!(
         !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']),
@@ -397,7 +397,7 @@ fn assert_is_one_line(text: &str) {
     );
 }
 
-/// With LF as line ends.
+/// Returns the text with LF as line ends.
 fn lines(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }

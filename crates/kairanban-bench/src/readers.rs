@@ -38,7 +38,7 @@ const LAST_EVENT_WAIT: Duration = Duration::from_secs(15);
 /// they are not enough to begin.
 pub type Greet = fn(SocketAddr, &[u8]) -> Result<bool>;
 
-/// The [`Greet`] of a server that needs nothing.
+/// Sends no greeting: the [`Greet`] of a server that needs none.
 ///
 /// # Errors
 /// Never.

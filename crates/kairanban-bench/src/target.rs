@@ -203,7 +203,7 @@ fn at_offset(address: SocketAddr, offset: u16) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port().wrapping_add(offset))
 }
 
-/// The [`Prepare`] of a target that needs no set-up.
+/// Prepares nothing: the [`Prepare`] of a target that needs no set-up.
 fn no_setup(_: &Path, address: SocketAddr) -> Result<Endpoint> {
     Ok(address.into())
 }

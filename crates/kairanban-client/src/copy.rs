@@ -127,7 +127,7 @@ mod tests {
         })
     }
 
-    /// The list of the contract, at revision 7.
+    /// Returns the list of the contract, at revision 7.
     fn copy() -> BoardCopy {
         let list = json!({
             "revision": 7, "digest": "8e8e44e4f764f322", "topics": [topic(1, 1), topic(2, 7)],
@@ -139,7 +139,7 @@ mod tests {
         copy
     }
 
-    /// A patch that deletes the first topic.
+    /// Returns a patch that deletes the first topic.
     fn patch(from: u64, to: u64, digest: &str) -> PatchEvent {
         let ops = json!([{"op": "delete", "id": 1}]);
         let patch = json!({"from": from, "revision": to, "digest": digest, "ops": ops});

@@ -1,4 +1,4 @@
-//! Following boards: applying the events of a stream, and continuing at the cursor after a lost connection.
+//! Follows boards: applies the events of a stream, and continues at the cursor after a lost connection.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// What a followed board, or the connection to it, reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum FollowEvent {
     /// The whole list was received; see [`Follow::copy`].
     List,
     /// The list changed by these steps.
@@ -53,21 +53,21 @@ impl Follow {
         &self.copy
     }
 
-    /// Waits for the next change or other news, and reconnects after lost connections and restarts of the server.
+    /// Waits for the next event, and reconnects after lost connections and restarts of the server.
     /// Cancel safe: dropping the future loses no change.
     ///
     /// # Errors
     /// [`ClientError::Differs`] or [`ClientError::Protocol`] if an event cannot be applied: the next call requests the whole
     /// list. Another error if the server refuses the stream, for example because the board is gone or the token
     /// does not allow reading it.
-    pub async fn next(&mut self) -> Result<News, ClientError> {
+    pub async fn next(&mut self) -> Result<FollowEvent, ClientError> {
         loop {
             let message = match self.stream.next(self.copy.cursor()).await? {
                 StreamEvent::Message(message) => message,
-                StreamEvent::Lost(why) => return Ok(News::Lost(why)),
+                StreamEvent::Lost(why) => return Ok(FollowEvent::Lost(why)),
             };
             match self.apply(&message) {
-                Ok(Some(news)) => return Ok(news),
+                Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(error) => {
                     self.stream.close();
@@ -78,17 +78,17 @@ impl Follow {
         }
     }
 
-    fn apply(&mut self, message: &Message) -> Result<Option<News>, ClientError> {
+    fn apply(&mut self, message: &Message) -> Result<Option<FollowEvent>, ClientError> {
         Ok(match message.event.as_deref() {
             Some("snapshot") => {
                 self.copy
                     .replace(parse::<SnapshotEvent>(message)?, cursor(message))?;
-                Some(News::List)
+                Some(FollowEvent::List)
             }
             Some("patch") => self
                 .copy
                 .patch(parse::<PatchEvent>(message)?, cursor(message))?
-                .map(News::Changed),
+                .map(FollowEvent::Changed),
             Some("reset") => {
                 tracing::debug!(
                     reason = parse::<ReasonEvent>(message)?.reason,
@@ -97,7 +97,7 @@ impl Follow {
                 self.copy.reset();
                 None
             }
-            _ => stream_news(message)?,
+            _ => stream_event(message)?,
         })
     }
 }
@@ -140,18 +140,18 @@ impl FollowMany {
         self.cursor.as_deref()
     }
 
-    /// Waits for the next news as [`Follow::next`] does, and returns it with its board, if it is about one.
+    /// Waits for the next event as [`Follow::next`] does, and returns it with its board, if it is of one.
     ///
     /// # Errors
     /// As [`Follow::next`], for any of the boards.
-    pub async fn next(&mut self) -> Result<(Option<BoardName>, News), ClientError> {
+    pub async fn next(&mut self) -> Result<(Option<BoardName>, FollowEvent), ClientError> {
         loop {
             let message = match self.stream.next(self.cursor.as_deref()).await? {
                 StreamEvent::Message(message) => message,
-                StreamEvent::Lost(why) => return Ok((None, News::Lost(why))),
+                StreamEvent::Lost(why) => return Ok((None, FollowEvent::Lost(why))),
             };
             match self.apply(&message) {
-                Ok(Some(news)) => return Ok(news),
+                Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(error) => {
                     self.stream.close();
@@ -165,7 +165,7 @@ impl FollowMany {
     fn apply(
         &mut self,
         message: &Message,
-    ) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
+    ) -> Result<Option<(Option<BoardName>, FollowEvent)>, ClientError> {
         match message.event.as_deref() {
             Some("cursor") => {
                 let CursorEvent { revision } = parse(message)?;
@@ -182,7 +182,7 @@ impl FollowMany {
                     Ok(None)
                 }
             },
-            _ => Ok(stream_news(message)?.map(|news| (None, news))),
+            _ => Ok(stream_event(message)?.map(|event| (None, event))),
         }
     }
 
@@ -191,27 +191,27 @@ impl FollowMany {
         &mut self,
         board: &str,
         message: &Message,
-    ) -> Result<Option<(Option<BoardName>, News)>, ClientError> {
+    ) -> Result<Option<(Option<BoardName>, FollowEvent)>, ClientError> {
         let mut copies = self.copies.iter_mut();
         let Some((name, copy)) = copies.find(|(name, _)| name.as_str() == board) else {
             return Err(ClientError::Protocol(format!(
                 "an event of the board {board:?}, which is not followed"
             )));
         };
-        let news = match message.event.as_deref() {
+        let event = match message.event.as_deref() {
             Some("snapshot") => {
                 copy.replace(parse::<SnapshotEvent>(message)?, None)?;
-                Some(News::List)
+                Some(FollowEvent::List)
             }
             Some("patch") => copy
                 .patch(parse::<PatchEvent>(message)?, None)?
-                .map(News::Changed),
+                .map(FollowEvent::Changed),
             _ => {
                 copy.reset();
                 None
             }
         };
-        Ok(news.map(|news| (Some(name.clone()), news)))
+        Ok(event.map(|event| (Some(name.clone()), event)))
     }
 
     fn reset(&mut self) {
@@ -220,11 +220,11 @@ impl FollowMany {
     }
 }
 
-/// Returns the news of an event that does not change a list.
-fn stream_news(message: &Message) -> Result<Option<News>, ClientError> {
+/// Returns the event of a message that does not change a list.
+fn stream_event(message: &Message) -> Result<Option<FollowEvent>, ClientError> {
     Ok(match message.event.as_deref() {
-        Some("stale") => Some(News::Stale(parse::<StaleEvent>(message)?.since)),
-        Some("fresh") => Some(News::Fresh),
+        Some("stale") => Some(FollowEvent::Stale(parse::<StaleEvent>(message)?.since)),
+        Some("fresh") => Some(FollowEvent::Fresh),
         Some("bye") => {
             tracing::debug!(
                 reason = parse::<ReasonEvent>(message)?.reason,

@@ -18,7 +18,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 pub use copy::BoardCopy;
 pub use error::ClientError;
-pub use follow::{Follow, FollowMany, News};
+pub use follow::{Follow, FollowEvent, FollowMany};
 pub use wire::{ListOp, ListedTopic};
 
 /// The longest wait for a connection.

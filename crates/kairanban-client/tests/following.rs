@@ -2,12 +2,12 @@
 
 mod script;
 
-use kairanban_client::{ClientError, Follow, FollowMany, ListOp, ListedTopic, News};
+use kairanban_client::{ClientError, Follow, FollowEvent, FollowMany, ListOp, ListedTopic};
 use kairanban_core::BoardName;
 use script::{PATIENCE, ScriptedServer, board, digest, header, patch, snapshot, stream, topic};
 use tokio::time::timeout;
 
-async fn next(follow: &mut Follow) -> Result<News, ClientError> {
+async fn next(follow: &mut Follow) -> Result<FollowEvent, ClientError> {
     timeout(PATIENCE, follow.next())
         .await
         .expect("something happens")
@@ -36,11 +36,17 @@ async fn continues_at_its_cursor_on_the_next_connection() {
         stream(&[&patch(4, 6, 1, &[(1, 6), (2, 3), (3, 4)])]),
     ]);
     let mut follow = server.follow();
-    assert_eq!(next(&mut follow).await.expect("the list"), News::List);
+    assert_eq!(
+        next(&mut follow).await.expect("the list"),
+        FollowEvent::List
+    );
     let first = follow.copy().topics().next();
     assert_eq!(first.map(|topic| &*topic.comment), Some("回覧板"));
     for _ in 0..2 {
-        assert!(matches!(next(&mut follow).await, Ok(News::Changed(_))));
+        assert!(matches!(
+            next(&mut follow).await,
+            Ok(FollowEvent::Changed(_))
+        ));
     }
     assert_eq!(ids(&follow), [1, 2, 3]);
     let copy = follow.copy();
@@ -66,8 +72,11 @@ async fn skips_comments_unknown_events_and_old_patches() {
         &patch(3, 4, 3, &[(1, 2), (2, 3), (3, 4)]),
     ])]);
     let mut follow = server.follow();
-    assert_eq!(next(&mut follow).await.expect("the list"), News::List);
-    let Ok(News::Changed(ops)) = next(&mut follow).await else {
+    assert_eq!(
+        next(&mut follow).await.expect("the list"),
+        FollowEvent::List
+    );
+    let Ok(FollowEvent::Changed(ops)) = next(&mut follow).await else {
         panic!("a change")
     };
     assert!(
@@ -87,7 +96,7 @@ async fn the_last_retry_counts_also_one_within_an_event() {
     ]);
     assert_eq!(
         next(&mut server.follow()).await.expect("the list"),
-        News::List
+        FollowEvent::List
     );
     assert_eq!(server.requests().len(), 2);
 }
@@ -102,9 +111,15 @@ async fn a_reset_forgets_the_cursor_and_the_list() {
         stream(&[&snapshot(2, &[(7, 2)])]),
     ]);
     let mut follow = server.follow();
-    assert_eq!(next(&mut follow).await.expect("the list"), News::List);
+    assert_eq!(
+        next(&mut follow).await.expect("the list"),
+        FollowEvent::List
+    );
     // The stream ends before the new list came.
-    assert_eq!(next(&mut follow).await.expect("the new list"), News::List);
+    assert_eq!(
+        next(&mut follow).await.expect("the new list"),
+        FollowEvent::List
+    );
     assert_eq!((ids(&follow), follow.copy().revision()), (vec![7], 2));
     let requests = server.requests();
     assert_eq!(header(&requests[1], "last-event-id"), None);
@@ -122,7 +137,7 @@ async fn a_list_that_differs_or_a_gap_is_reported_and_read_again() {
             ScriptedServer::play(vec![stream(&[&broken]), stream(&[&snapshot(6, &[(1, 6)])])]);
         let mut follow = server.follow();
         let mut result = next(&mut follow).await;
-        if matches!(result, Ok(News::List)) {
+        if matches!(result, Ok(FollowEvent::List)) {
             result = next(&mut follow).await;
         }
         assert!(
@@ -132,7 +147,10 @@ async fn a_list_that_differs_or_a_gap_is_reported_and_read_again() {
             ),
             "{result:?} after {broken}"
         );
-        assert_eq!(next(&mut follow).await.expect("the list again"), News::List);
+        assert_eq!(
+            next(&mut follow).await.expect("the list again"),
+            FollowEvent::List
+        );
         assert_eq!(follow.copy().revision(), 6);
         assert_eq!(
             header(&server.requests()[1], "last-event-id"),
@@ -151,9 +169,12 @@ async fn an_outage_is_reported_once_and_a_refusal_ends_it() {
     let mut follow = server.follow();
     assert_eq!(
         next(&mut follow).await.expect("an outage"),
-        News::Lost("away".to_owned())
+        FollowEvent::Lost("away".to_owned())
     );
-    assert_eq!(next(&mut follow).await.expect("the list"), News::List);
+    assert_eq!(
+        next(&mut follow).await.expect("the list"),
+        FollowEvent::List
+    );
     let end = next(&mut follow).await;
     assert!(
         matches!(&end, Err(ClientError::NotFound(detail)) if detail == "no such board"),
@@ -168,8 +189,11 @@ async fn says_that_the_database_is_away_and_back() {
     let server = ScriptedServer::play(vec![stream(&[stale, "event: fresh\ndata: {}\n\n"])]);
     let mut follow = server.follow();
     let since = "2026-11-25T01:02:03Z".parse().expect("a time");
-    assert_eq!(next(&mut follow).await.expect("stale"), News::Stale(since));
-    assert_eq!(next(&mut follow).await.expect("fresh"), News::Fresh);
+    assert_eq!(
+        next(&mut follow).await.expect("stale"),
+        FollowEvent::Stale(since)
+    );
+    assert_eq!(next(&mut follow).await.expect("fresh"), FollowEvent::Fresh);
 }
 
 #[tokio::test]
@@ -190,7 +214,7 @@ async fn each_refusal_has_its_error() {
     }
 }
 
-async fn next_of_many(follow: &mut FollowMany) -> (Option<BoardName>, News) {
+async fn next_of_many(follow: &mut FollowMany) -> (Option<BoardName>, FollowEvent) {
     timeout(PATIENCE, follow.next())
         .await
         .expect("something happens")
@@ -226,14 +250,29 @@ async fn several_boards_share_one_cursor() {
     ]);
     let mut follow = server.client().follow_many([board("red"), board("blue")]);
     let [red, blue] = ["red", "blue"].map(|name| Some(board(name)));
-    assert_eq!(next_of_many(&mut follow).await, (red.clone(), News::List));
-    assert_eq!(next_of_many(&mut follow).await, (blue.clone(), News::List));
-    let (name, news) = next_of_many(&mut follow).await;
-    assert!(matches!(news, News::Changed(_)) && name == blue, "{news:?}");
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (red.clone(), FollowEvent::List)
+    );
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (blue.clone(), FollowEvent::List)
+    );
+    let (name, event) = next_of_many(&mut follow).await;
+    assert!(
+        matches!(event, FollowEvent::Changed(_)) && name == blue,
+        "{event:?}"
+    );
     assert_eq!(follow.cursor(), Some("e-5"));
-    assert_eq!(next_of_many(&mut follow).await, (red.clone(), News::List));
-    let (name, news) = next_of_many(&mut follow).await;
-    assert!(matches!(news, News::Changed(_)) && name == red, "{news:?}");
+    assert_eq!(
+        next_of_many(&mut follow).await,
+        (red.clone(), FollowEvent::List)
+    );
+    let (name, event) = next_of_many(&mut follow).await;
+    assert!(
+        matches!(event, FollowEvent::Changed(_)) && name == red,
+        "{event:?}"
+    );
     let requests = server.requests();
     assert!(
         requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"),
@@ -262,13 +301,13 @@ async fn a_reset_is_for_its_board_and_one_without_a_board_for_all() {
     ]);
     let mut follow = server.client().follow_many([board("red"), board("blue")]);
     for name in ["red", "blue", "red"] {
-        let expected = (Some(board(name)), News::List);
+        let expected = (Some(board(name)), FollowEvent::List);
         assert_eq!(next_of_many(&mut follow).await, expected);
     }
     assert_eq!(topics_shown(&follow, "blue"), Some(1));
     assert_eq!(
         next_of_many(&mut follow).await,
-        (Some(board("red")), News::List)
+        (Some(board("red")), FollowEvent::List)
     );
     assert_eq!(topics_shown(&follow, "blue"), Some(0));
     let requests = server.requests();

@@ -141,7 +141,7 @@ mod tests {
         assert_eq!((list.revision, list.topics.len()), (2, 0));
     }
 
-    /// The digest of the documented list without its first topic.
+    /// Returns the digest of the documented list without its first topic.
     fn digest_without_first() -> String {
         Digest::of_pairs([(2, 7)].into_iter()).to_string()
     }

@@ -150,7 +150,7 @@ pub struct BoardChange {
     /// The revision of its newest change.
     pub revision: Revision,
     /// The board's name and policies after the change; `None` if it was deleted.
-    pub standing: Option<BoardInfo>,
+    pub info: Option<BoardInfo>,
     /// The revision since which the name has meant this board, if that changed.
     pub named_at: Option<Revision>,
 }

@@ -46,7 +46,7 @@ pub struct BoardLoad {
     /// The board's live list.
     pub snapshot: Snapshot,
     /// The board's newest history, up to the snapshot.
-    pub tail: ReplayBuffer,
+    pub replay_buffer: ReplayBuffer,
     /// The revision since which the name has meant this board.
     pub named_at: Revision,
 }

@@ -34,7 +34,7 @@ pub struct Hub {
 
 /// A board in memory whose list is up to date.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct ShownBoard {
     /// The board's key in the database.
     pub board_id: BoardId,
     /// Who may read the board and post on it.
@@ -43,7 +43,7 @@ pub struct Shown {
     pub snapshot: Arc<Snapshot>,
 }
 
-impl Shown {
+impl ShownBoard {
     fn of(board: &BoardState) -> Option<Self> {
         Some(Self {
             board_id: board.board_id()?,
@@ -211,7 +211,7 @@ impl Hub {
         }
         let taken: HashMap<&BoardName, BoardId> = boards
             .iter()
-            .filter_map(|(id, change)| Some((&change.standing.as_ref()?.name, *id)))
+            .filter_map(|(id, change)| Some((&change.info.as_ref()?.name, *id)))
             .collect();
         let retired = self.all().into_iter().filter(|(name, channel)| {
             let mut live = channel.live();
@@ -223,7 +223,7 @@ impl Hub {
             let Some(change) = boards.get(&id) else {
                 return taken.get(name).is_some_and(|other| *other != id);
             };
-            match &change.standing {
+            match &change.info {
                 Some(now) if now.name == *name => {
                     live.apply_policies(now.policies, change.revision, change.named_at);
                     if !now.policies.is_public() {
@@ -294,10 +294,10 @@ impl Hub {
 
     /// Returns each board in memory whose list is up to date, to compare it with the database.
     #[must_use]
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<ShownBoard> {
         self.all()
             .iter()
-            .filter_map(|(_, channel)| Shown::of(&channel.live()))
+            .filter_map(|(_, channel)| ShownBoard::of(&channel.live()))
             .collect()
     }
 

@@ -42,7 +42,7 @@ pub use change::{BoardChanges, Change, ChangeKind, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};
-pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, Shown, Subscription};
+pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason};
 pub use opening::{

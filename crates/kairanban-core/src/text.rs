@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Text of all kinds, with what folding trips over more often than chance would have it.
+    /// Returns texts of all kinds, with more of what folding trips over than chance would have.
     fn text() -> impl Strategy<Value = String> {
         let odd = prop::sample::select(vec![
             "ＮＨＫ",

@@ -184,7 +184,7 @@ mod tests {
         name.parse().expect("a name")
     }
 
-    /// A token for posting on `main`, which expires at 9 seconds.
+    /// Returns a token for posting on `main`, which expires at 9 seconds.
     fn token() -> Token {
         Token {
             id: 1,

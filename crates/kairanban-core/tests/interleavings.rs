@@ -63,7 +63,7 @@ fn load(head: &Head) -> BoardLoad {
     BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail: ReplayBuffer::new(revision(at), [], 8),
+        replay_buffer: ReplayBuffer::new(revision(at), [], 8),
         named_at: revision(0),
         snapshot,
     }

@@ -20,7 +20,7 @@ const FORMS: &str =
     "a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db";
 
 impl DatabaseAddress {
-    /// The file, if it is one.
+    /// Returns the path of the file of a SQLite database; `None` for Postgres.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => Some(path),
@@ -93,8 +93,8 @@ const PATH: &str =
 const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a special character \
     in a value is percent-encoded";
 
-/// What is wrong with the part of a URL that follows `scheme://`, said without repeating any of it. `None` if every
-/// reader of URLs finds the password at the same place.
+/// Returns what is wrong with the part of a URL that follows `scheme://`, without repeating any of it. `None` if
+/// every parser of URLs finds the password at the same place.
 #[must_use]
 pub fn url_fault(rest: &str) -> Option<&'static str> {
     if rest.contains(is_forbidden) || !is_percent_encoded(rest) {
@@ -117,14 +117,14 @@ pub fn url_fault(rest: &str) -> Option<&'static str> {
     (!has_pairs).then_some(QUERY)
 }
 
-/// Whether parsers of URLs could disagree about this character.
+/// Returns whether parsers of URLs could disagree about this character.
 fn is_forbidden(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
         || matches!(c, '#' | '"' | '\'' | '`' | '\\' | '<' | '>' | '|' | '^')
 }
 
-/// Whether this is `key=value`.
+/// Returns whether this is `key=value`.
 fn is_parameter(pair: &str) -> bool {
     pair.split_once('=').is_some_and(|(key, value)| {
         !key.is_empty()
@@ -135,7 +135,7 @@ fn is_parameter(pair: &str) -> bool {
     })
 }
 
-/// Whether each `%` is followed by two hex digits that are not those of NUL.
+/// Returns whether each `%` is followed by two hex digits that are not those of NUL.
 fn is_percent_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|piece| {
         let digits = piece.as_bytes().get(..2).unwrap_or_default();
@@ -143,7 +143,7 @@ fn is_percent_encoded(text: &str) -> bool {
     })
 }
 
-/// A host, perhaps with a port: a name, an address, or an encoded path to a socket.
+/// Returns whether this is a host, perhaps with a port: a name, an address, or an encoded path to a socket.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

@@ -79,9 +79,9 @@ pub enum AdminCommand {
     },
 }
 
-/// What a command did, before the revision is drawn: what it changed has to be read back after that.
+/// What a write did, before the revision is drawn: what it changed is read back after that, and becomes a [`WriteResult`](crate::WriteResult).
 #[derive(Clone, Debug)]
-pub(crate) enum AdminOutcome {
+pub(crate) enum WriteOutcome {
     Topic(TopicId),
     /// The topic of an earlier request with the same idempotency key.
     Earlier(TopicId),
@@ -90,7 +90,7 @@ pub(crate) enum AdminOutcome {
     Deleted,
 }
 
-impl From<Created> for AdminOutcome {
+impl From<Created> for WriteOutcome {
     fn from(created: Created) -> Self {
         match created {
             Created::New(id) => Self::Topic(id),
@@ -107,7 +107,7 @@ pub(crate) enum WriteTarget {
     Key(BoardName, IdempotencyKey),
 }
 
-type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<AdminOutcome, StoreError> + 'c>;
+type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<WriteOutcome, StoreError> + 'c>;
 
 /// A row of the table of commands: what a command is called, what it changes, and how it runs.
 pub(crate) struct CommandRow<'c> {
@@ -128,7 +128,7 @@ pub(crate) struct CommandRow<'c> {
 }
 
 impl AdminCommand {
-    /// The table of commands.
+    /// Returns the row of the command in the table of commands.
     pub(crate) fn row(&self) -> CommandRow<'_> {
         match self {
             Self::UpdateTopic {
@@ -138,7 +138,7 @@ impl AdminCommand {
                 condition,
             } => CommandRow::new("topic.update", move |connection| {
                 repository::update_topic(connection, board, *id, edit, condition)
-                    .map(|()| AdminOutcome::Topic(*id))
+                    .map(|()| WriteOutcome::Topic(*id))
             })
             .on_topic(board, *id)
             .may_change_nothing(),
@@ -148,13 +148,13 @@ impl AdminCommand {
                 condition,
             } => CommandRow::new("topic.delete", move |connection| {
                 repository::delete_topic(connection, board, *id, condition)
-                    .map(|()| AdminOutcome::Deleted)
+                    .map(|()| WriteOutcome::Deleted)
             })
             .on_topic(board, *id),
             Self::RestoreTopic { board, id, within } => {
                 CommandRow::new("topic.restore", move |connection| {
                     repository::restore_topic(connection, board, *id, *within)
-                        .map(|()| AdminOutcome::Topic(*id))
+                        .map(|()| WriteOutcome::Topic(*id))
                 })
                 .on_topic(board, *id)
                 .reruns_on_conflict()
@@ -162,7 +162,7 @@ impl AdminCommand {
             Self::CreateBoard { board, wanted } => {
                 CommandRow::new("board.create", move |connection| {
                     repository::create_board(connection, board, wanted)
-                        .map(|()| AdminOutcome::Board(board.clone()))
+                        .map(|()| WriteOutcome::Board(board.clone()))
                 })
                 .on_board(board)
                 .reruns_on_conflict()
@@ -170,24 +170,24 @@ impl AdminCommand {
             Self::UpdateBoard { board, edit } => {
                 CommandRow::new("board.update", move |connection| {
                     repository::update_board(connection, board, edit)
-                        .map(|()| AdminOutcome::Board(board.clone()))
+                        .map(|()| WriteOutcome::Board(board.clone()))
                 })
                 .on_board(board)
                 .may_change_nothing()
             }
             Self::DeleteBoard { board } => CommandRow::new("board.delete", move |connection| {
-                repository::delete_board(connection, board).map(|()| AdminOutcome::Deleted)
+                repository::delete_board(connection, board).map(|()| WriteOutcome::Deleted)
             })
             .on_board(board),
             Self::CreateToken { new, secret } => {
                 CommandRow::new("token.create", move |connection| {
-                    tokens::create(connection, new, secret).map(AdminOutcome::Token)
+                    tokens::create(connection, new, secret).map(WriteOutcome::Token)
                 })
                 .for_board(new.board.as_ref())
                 .reruns_on_conflict()
             }
             Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
-                tokens::revoke(connection, *id).map(|()| AdminOutcome::Deleted)
+                tokens::revoke(connection, *id).map(|()| WriteOutcome::Deleted)
             })
             .on_token(*id),
         }
@@ -198,15 +198,15 @@ impl AdminCommand {
         &self,
         connection: &mut AnyConnection,
         actor: &Actor,
-    ) -> Result<AdminOutcome, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let row = self.row();
         let outcome = (row.run)(connection)?;
         let subject = row.subject.or(match &outcome {
-            AdminOutcome::Topic(id) | AdminOutcome::Earlier(id) => Some(id.0),
-            AdminOutcome::Token(id) => Some(*id),
-            AdminOutcome::Board(_) | AdminOutcome::Deleted => None,
+            WriteOutcome::Topic(id) | WriteOutcome::Earlier(id) => Some(id.0),
+            WriteOutcome::Token(id) => Some(*id),
+            WriteOutcome::Board(_) | WriteOutcome::Deleted => None,
         });
-        audit::note(connection, actor, row.action, row.board, subject)?;
+        audit::record(connection, actor, row.action, row.board, subject)?;
         Ok(outcome)
     }
 }
@@ -214,7 +214,7 @@ impl AdminCommand {
 impl<'c> CommandRow<'c> {
     fn new(
         action: &'static str,
-        run: impl FnOnce(&mut AnyConnection) -> Result<AdminOutcome, StoreError> + 'c,
+        run: impl FnOnce(&mut AnyConnection) -> Result<WriteOutcome, StoreError> + 'c,
     ) -> Self {
         Self {
             action,

@@ -10,7 +10,7 @@ use crate::{
     schema::audit,
 };
 
-pub(crate) fn note(
+pub(crate) fn record(
     connection: &mut AnyConnection,
     actor: &Actor,
     action: &str,
@@ -28,7 +28,7 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// The newest first, older than `before`.
+/// Reads entries, the newest first, older than `before`.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     before: Option<i64>,

@@ -48,8 +48,8 @@ pub enum ChangeBatch {
 pub struct ChangedBoard {
     /// The id of the board.
     pub id: BoardId,
-    /// How it stands now; `None` once it is gone, or if no address can hold its name.
-    pub standing: Option<BoardInfo>,
+    /// Its name and policies now; `None` once it is gone, or if no address can hold its name.
+    pub info: Option<BoardInfo>,
     /// The revision of its newest change.
     pub revision: Revision,
 }
@@ -166,7 +166,7 @@ pub(crate) fn since(
     Ok(Some(ChangeBatch::Changes { changes, last }))
 }
 
-/// The boards that changed after a revision, however far back the log reaches.
+/// Reads which boards changed after a revision, however far back the log reaches.
 pub(crate) fn boards_since(
     connection: &mut AnyConnection,
     after: Revision,
@@ -188,13 +188,13 @@ pub(crate) fn boards_since(
     // A database takes a limited number of values in one statement.
     let now = ids
         .chunks(10_000)
-        .map(|ids| repository::standings(connection, ids))
+        .map(|ids| repository::board_infos(connection, ids))
         .collect::<Result<Vec<_>, _>>()?;
     let touched = now.concat().into_iter().zip(rows);
-    let touched = touched.map(|((id, standing), (_, at))| {
+    let touched = touched.map(|((id, info), (_, at))| {
         Ok(ChangedBoard {
             id,
-            standing,
+            info,
             revision: revision(at.unwrap_or(0))?,
         })
     });
@@ -204,7 +204,7 @@ pub(crate) fn boards_since(
     })
 }
 
-/// The newest revision that is committed.
+/// Reads the newest committed revision.
 pub(crate) fn head(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let newest: Option<i64> = changes::table
         .filter(changes::revision.between(0, REVISION_MAX))

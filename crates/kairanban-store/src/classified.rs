@@ -17,7 +17,7 @@ pub(crate) trait Modification: QueryFragment<Pg> + QueryFragment<Sqlite> + Query
 
 impl<Q: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId> Modification for Q {}
 
-/// What was written drew no revision: no reader would see it.
+/// Returns the error for a write that drew no revision, so that no reader would see it.
 pub(crate) fn triggers_off() -> StoreError {
     StoreError::fault(
         FaultKind::TriggersOff,
@@ -25,7 +25,7 @@ pub(crate) fn triggers_off() -> StoreError {
     )
 }
 
-/// The meaning of a transaction that does not begin: nothing was written, and no write is to blame.
+/// Classifies why a transaction does not begin: nothing was written, and no write is to blame.
 pub(crate) fn of_begin(error: DieselError) -> StoreError {
     match error.into() {
         StoreError::Disconnected(text) => StoreError::Disconnected(text),

@@ -28,12 +28,12 @@ pub(crate) struct DatabaseTime {
 }
 
 impl AnyConnection {
-    /// The database's time now.
+    /// Returns the database's time, to use in a statement.
     pub(crate) fn now(&self) -> DatabaseTime {
         self.ago(Duration::ZERO)
     }
 
-    /// The database's time that long ago.
+    /// Returns the database's time `time` ago, to use in a statement.
     pub(crate) fn ago(&self, time: Duration) -> DatabaseTime {
         let time = time.min(Duration::from_secs(AGES));
         DatabaseTime {

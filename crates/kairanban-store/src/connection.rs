@@ -80,8 +80,8 @@ impl AnyConnection {
         }
     }
 
-    /// Whether a transaction pooler stands between: then a session has no backend of its own, and another
-    /// one gets it as soon as it rests. Asks without setting anything.
+    /// Returns whether a transaction pooler stands between: then a session has no backend of its own, and
+    /// another one gets it as soon as it rests. Asks without setting anything.
     pub(crate) fn is_pooled(
         address: &DatabaseAddress,
         timeouts: Timeouts,
@@ -107,7 +107,7 @@ impl AnyConnection {
         self.set_prepared_statement_cache_size(CacheSize::Disabled);
     }
 
-    /// Whether a new transaction of this session may write.
+    /// Returns whether a new transaction of this session may write.
     pub(crate) fn is_writable(&mut self) -> QueryResult<bool> {
         match self {
             Self::Postgres(_) => number(
@@ -133,7 +133,7 @@ pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
     )
 }
 
-/// What every Postgres session, or every transaction of it, begins with.
+/// Returns the settings that every Postgres session, or every transaction of it, begins with.
 pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
     let statement_ms = timeouts.statement.as_millis();
     // An acknowledged write is durable, whatever the database's default is.
@@ -154,8 +154,8 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
         .concat()
 }
 
-/// Whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on them, and
-/// closes them. Every call blocks.
+/// Returns whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on
+/// them, and closes them. Every call blocks.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -163,7 +163,7 @@ pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, 
     AnyConnection::is_pooled(address, timeouts)
 }
 
-/// Whether `one` shares its backends with another session, or that has one which is older than itself.
+/// Returns whether `one` shares its backends with another session, or has one that is older than itself.
 fn compare_backends(
     one: &mut AnyConnection,
     address: &DatabaseAddress,

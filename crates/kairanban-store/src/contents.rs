@@ -7,7 +7,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Nullable, Text},
 };
-use kairanban_core::{BoardId, BoardName, Policies, Revision, Snapshot, Topic};
+use kairanban_core::{BoardId, BoardInfo, Revision, Snapshot, Topic};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -25,16 +25,16 @@ use crate::{
 pub struct BoardContent {
     /// The id of the board.
     pub id: BoardId,
-    /// Its name and who may do what there; `None` if it is gone, or no address can hold its name.
-    pub standing: Option<(BoardName, Policies)>,
+    /// Its name and policies; `None` if it is gone, or no address can hold its name.
+    pub info: Option<BoardInfo>,
     /// The revision of its newest change.
     pub revision: Revision,
     /// What its live list comes to, see [`content_sum`].
     pub sum: i64,
 }
 
-/// What a live list comes to: the same as the database computes for itself. A sum over the topics of the first
-/// 48 bits of each one's MD5, which is no secret and guards against accidents only.
+/// Returns a checksum of a live list, the same that the database computes: the sum over the topics of the
+/// first 48 bits of the MD5 of each. It is no secret, and guards against accidents only.
 #[must_use]
 pub fn content_sum(snapshot: &Snapshot) -> i64 {
     sum_of(snapshot.topics())
@@ -87,7 +87,7 @@ struct ContentRow {
     sum: i64,
 }
 
-/// What boards hold, each with its revision, all of one moment.
+/// Reads the name, the revision and the checksum of boards, all of one moment.
 pub(crate) fn contents(
     connection: &mut AnyConnection,
     ids: &[BoardId],
@@ -118,13 +118,13 @@ fn content(row: ContentRow) -> Result<BoardContent, StoreError> {
         row.read.map(LossyText).as_ref(),
         row.post.map(LossyText).as_ref(),
     );
-    let standing = row
+    let info = row
         .name
         .and_then(|name| name.parse().ok())
-        .map(|name| (name, policies));
+        .map(|name| BoardInfo { name, policies });
     Ok(BoardContent {
         id: BoardId(row.board_id),
-        standing,
+        info,
         revision: revision(row.revision)?,
         sum: row.sum,
     })
@@ -141,13 +141,16 @@ fn content_of(
         boards::post,
     ));
     let found: Option<(LossyText, LossyText, LossyText)> = row.first(connection).optional()?;
-    let standing = found.and_then(|(name, read, post)| {
-        Some((name.0.parse().ok()?, policies(Some(&read), Some(&post))))
+    let info = found.and_then(|(name, read, post)| {
+        Some(BoardInfo {
+            name: name.0.parse().ok()?,
+            policies: policies(Some(&read), Some(&post)),
+        })
     });
     let sum = sum_of(&repository::live_topics(connection, id, topics_max)?);
     Ok(BoardContent {
         id,
-        standing,
+        info,
         revision: board_revision(connection, id)?,
         sum,
     })

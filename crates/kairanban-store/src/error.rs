@@ -166,7 +166,7 @@ impl StoreError {
         )
     }
 
-    /// Whether the connection may be at fault, so that it must not be used again.
+    /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
             Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
@@ -177,19 +177,19 @@ impl StoreError {
         }
     }
 
-    /// For what cannot be tried again.
-    pub(crate) fn final_word(self) -> Self {
+    /// Converts the error of a step that must not be retried.
+    pub(crate) fn without_retry(self) -> Self {
         match self {
             Self::Disconnected(text) => Self::Unavailable(text),
             other => other,
         }
     }
 
-    /// For a reader, to whom the cause makes no difference.
+    /// Converts the error of a reading: its caller makes no difference between causes.
     pub(crate) fn of_reading(self) -> Self {
         match self {
             Self::Fault(fault) => Self::Unavailable(fault.to_string()),
-            other => other.final_word(),
+            other => other.without_retry(),
         }
     }
 }

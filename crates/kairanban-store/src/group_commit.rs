@@ -13,7 +13,7 @@ use diesel::Connection as _;
 use self::read_back::read_back;
 use crate::{
     Creation, StoreError,
-    admin::AdminOutcome,
+    admin::WriteOutcome,
     connection::AnyConnection,
     error::{FaultKind, Refusal},
     pool::Session,
@@ -165,8 +165,8 @@ fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str)
     }
 }
 
-/// Whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep the rest
-/// waiting.
+/// Returns whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep
+/// the rest waiting.
 const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     match answer {
         Err(StoreError::Refused(refusal)) => refusal.conflict,
@@ -198,7 +198,7 @@ fn commit_one(
 }
 
 /// What came of one write of a group, before the revision is drawn.
-type RunResult = Result<AdminOutcome, StoreError>;
+type RunResult = Result<WriteOutcome, StoreError>;
 
 /// Commits writes as one transaction.
 fn commit_writes(
@@ -251,7 +251,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[only])?
             .into_iter()
-            .map(|created| created.map(AdminOutcome::from))
+            .map(|created| created.map(WriteOutcome::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -260,7 +260,7 @@ fn run_all(
         .map(|write| match write {
             Write::CreateTopic(_) => created.next().map_or_else(
                 || Err(StoreError::Internal("nothing came of a topic".to_owned())),
-                |created| Ok(created.map(AdminOutcome::from)),
+                |created| Ok(created.map(WriteOutcome::from)),
             ),
             Write::Administer { .. } => alone(connection, write),
         })
@@ -318,7 +318,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
     match write {
         Write::Administer { actor, command } => command.run(connection, actor),
         Write::CreateTopic(creation) => {
-            repository::create_one(connection, creation).map(AdminOutcome::from)
+            repository::create_one(connection, creation).map(WriteOutcome::from)
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn settle(
     connection.transaction(|connection| {
         connection.lock_identity()?;
         // Not before: a restore that made the tables again may have held the lock.
-        let found = look(connection, address, known)?;
+        let found = examine(connection, address, known)?;
         if found.stored_mark.as_deref() != Some(&*found.mark) {
             identity::put(connection, identity::MARK, &found.mark)?;
         }
@@ -64,7 +64,7 @@ pub(crate) fn settled(
         mark,
         last,
         verdict,
-    } = connection.transaction(|connection| look(connection, address, known))?;
+    } = connection.transaction(|connection| examine(connection, address, known))?;
     let is_written = stored_mark.as_deref() == Some(&*mark) && !matches!(verdict, Verdict::Draw(_));
     Ok(epoch
         .filter(|_| is_written)
@@ -80,7 +80,7 @@ struct HistoryFound {
     verdict: Verdict,
 }
 
-fn look(
+fn examine(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
     known: Option<&LogPosition>,

@@ -29,11 +29,11 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    /// The topic that it led to.
+    /// Returns the topic that the request led to.
     ///
     /// # Errors
     /// [`StoreError::KeyReused`] if it asked for something else than `topic`.
-    pub(crate) fn is_of(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
+    pub(crate) fn topic_for(&self, topic: &NewTopic) -> Result<TopicId, StoreError> {
         if self.request == digest(topic) {
             Ok(TopicId(self.topic_id))
         } else {
@@ -42,7 +42,7 @@ impl Earlier {
     }
 }
 
-/// What earlier requests with these keys led to, as far as there were any.
+/// Finds what earlier requests with these keys led to, as far as there were any.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     board: BoardId,
@@ -89,8 +89,8 @@ struct InsertKeys {
 }
 
 impl InsertKeys {
-    fn new((before, behind): (&'static str, &'static str), noted: &[Noted<'_>]) -> Self {
-        let rows = noted.iter().map(|(board, key, topic, id)| NewKeyRow {
+    fn new((before, behind): (&'static str, &'static str), keys: &[NewKey<'_>]) -> Self {
+        let rows = keys.iter().map(|(board, key, topic, id)| NewKeyRow {
             board_id: board.0,
             key: key.as_str(),
             request: digest(topic),
@@ -120,17 +120,20 @@ where
 impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
 
 /// A key, what was asked for, and the topic that it led to.
-pub(crate) type Noted<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
+pub(crate) type NewKey<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
 
-/// Notes what keys led to. Fails if another transaction has noted one of them, without saying which.
-pub(crate) fn note(connection: &mut AnyConnection, noted: &[Noted<'_>]) -> Result<(), StoreError> {
+/// Stores which topics keys led to. Fails if another transaction has inserted one of them, without saying which.
+pub(crate) fn insert(
+    connection: &mut AnyConnection,
+    keys: &[NewKey<'_>],
+) -> Result<(), StoreError> {
     match connection.insert_idempotency_sql() {
-        _ if noted.is_empty() => Ok(()),
+        _ if keys.is_empty() => Ok(()),
         Some(sql) => {
-            InsertKeys::new(sql, noted).execute(connection)?;
+            InsertKeys::new(sql, keys).execute(connection)?;
             Ok(())
         }
-        None => noted.iter().try_for_each(|(board, key, topic, id)| {
+        None => keys.iter().try_for_each(|(board, key, topic, id)| {
             let request = digest(topic);
             diesel::insert_into(idempotency::table)
                 .values(columns(*board, key, &request, *id))
@@ -140,18 +143,18 @@ pub(crate) fn note(connection: &mut AnyConnection, noted: &[Noted<'_>]) -> Resul
     }
 }
 
-/// Notes what a key led to, or finds out why not.
+/// Stores which topic a key led to, or finds out why that fails.
 ///
 /// # Errors
-/// [`StoreError::KeyInUse`] if another transaction has noted it and is still open.
-pub(crate) fn note_checked(
+/// [`StoreError::KeyInUse`] if another transaction has inserted it and is still open.
+pub(crate) fn insert_checked(
     connection: &mut AnyConnection,
-    one: Noted<'_>,
+    one: NewKey<'_>,
 ) -> Result<(), StoreError> {
-    let noted = match connection.insert_idempotency_sql() {
+    let inserted = match connection.insert_idempotency_sql() {
         Some(sql) => {
-            let noted = connection.modify_returning(InsertKeys::new(sql, &[one]));
-            noted.map_err(|error| {
+            let inserted = connection.modify_returning(InsertKeys::new(sql, &[one]));
+            inserted.map_err(|error| {
                 if error.is_busy() {
                     StoreError::KeyInUse
                 } else {
@@ -162,14 +165,14 @@ pub(crate) fn note_checked(
         None => {
             let (board, key, topic, id) = one;
             let request = digest(topic);
-            let noted = connection.modify(
+            let inserted = connection.modify(
                 diesel::insert_into(idempotency::table).values(columns(board, key, &request, id)),
             )?;
-            i64::try_from(noted).ok()
+            i64::try_from(inserted).ok()
         }
     };
     // Without its key a repeated request would be a second topic.
-    if noted.is_some_and(|noted| noted > 0) {
+    if inserted.is_some_and(|inserted| inserted > 0) {
         Ok(())
     } else {
         Err(StoreError::Refused(Refusal::default()))

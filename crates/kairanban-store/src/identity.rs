@@ -74,7 +74,7 @@ pub(crate) fn get(connection: &mut AnyConnection, wanted: &str) -> QueryResult<O
     Ok(found.map(|text| text.0))
 }
 
-/// What stands there, which then does no more.
+/// Deletes a value, and returns what it was.
 pub(crate) fn take(connection: &mut AnyConnection, wanted: &str) -> QueryResult<Option<String>> {
     let found = get(connection, wanted)?;
     if found.is_some() {

@@ -61,7 +61,7 @@ impl Time {
         self.at.and_utc()
     }
 
-    /// Whether it is the moment that was written.
+    /// Returns whether this is the time that was written, and not the nearest that can be expressed.
     pub(crate) const fn is_exact(self) -> bool {
         self.is_exact
     }
@@ -195,7 +195,7 @@ impl FromSql<BigInt, MultiBackend> for AnyNumber {
 }
 
 impl AnyNumber {
-    /// The revision with this number; `None` if it is out of range.
+    /// Returns the revision with this number; `None` if it is out of range.
     pub(crate) fn revision(self) -> Option<Revision> {
         u64::try_from(self.0).ok().and_then(Revision::new)
     }
@@ -206,9 +206,9 @@ const SAID_MAX: usize = 10_000;
 /// Rows that were logged already: each has one line in the log, not one per read.
 static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 
-/// Says once in the log that a row holds something that is not shown as it stands there.
+/// Logs once that a row holds a value that cannot be shown as it is.
 #[cold]
-pub(crate) fn note(table: &'static str, key: i64) {
+pub(crate) fn log_unreadable(table: &'static str, key: i64) {
     if is_news(table, key) {
         tracing::warn!(
             table,

@@ -52,13 +52,13 @@ pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
 pub use repository::{
-    BoardEdit, BoardPlace, Creation, Page, RevisionCondition, SearchedTopics, Visible,
+    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, Visible,
 };
 pub use secret::Secret;
 pub use start::{Check, check};
 pub use start_error::StartError;
 pub use store::{DataVersion, Store};
-pub use tickets::TicketTimes;
+pub use tickets::{NewTicket, TicketTimes};
 pub use tokens::{FoundToken, NewToken};
 pub use write::{Committed, CreatedTopic, Write, WriteResult};
 pub use writer::{Writer, WriterConfig};

@@ -142,12 +142,12 @@ fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     ran.map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))
 }
 
-/// The migrations of this version, by name.
+/// Returns the names of the migrations of this version.
 pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
     all(address).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The migrations that the database lacks, by name. Asks without making the table that diesel keeps them in.
+/// Returns the names of the migrations that the database lacks. Does not create the table that diesel keeps them in.
 pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let (exists, all) = match connection {
         AnyConnection::Postgres(_) => (
@@ -187,7 +187,7 @@ fn all(address: &DatabaseAddress) -> Vec<(String, String)> {
     }
 }
 
-/// Name and version of each migration in the program.
+/// Returns the name and the version of each migration in the program.
 fn all_of<DB: Backend>(embedded: &EmbeddedMigrations) -> Vec<(String, String)> {
     // They are in the program: reading them cannot fail.
     let all: Vec<Box<dyn Migration<DB>>> = embedded.migrations().unwrap_or_default();
@@ -269,8 +269,8 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with which
-/// `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
+/// Makes each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with
+/// which `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
 fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     let wanted =
         POSTGRES_TRIGGERS

@@ -175,7 +175,7 @@ pub(crate) fn reading(postgres: bool) -> impl Iterator<Item = String> {
         .map(select)
 }
 
-/// The same for writing.
+/// Returns statements that touch no row and fail if something is missing that writing takes.
 pub(crate) fn writing(postgres: bool) -> impl Iterator<Item = String> {
     tables(postgres).flat_map(|table| {
         table
@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// What the migrations leave behind, by name: table, and in which sessions it fires.
+    /// Returns the triggers that the migrations leave behind, by name: the table, and in which sessions each fires.
     fn of_the_migrations() -> BTreeMap<String, (String, Fires)> {
         let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres")
             .expect("migrations")

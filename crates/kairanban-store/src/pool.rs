@@ -40,7 +40,7 @@ pub(crate) struct Pool {
     /// The path of the SQLite file; `None` on Postgres.
     path: Option<Arc<Path>>,
     /// Whether a reading failed although the database answered, since it was last asked.
-    suspicion: Arc<AtomicBool>,
+    read_failed: Arc<AtomicBool>,
     /// Readings so far.
     reads: Arc<AtomicU64>,
     manager: Manager,
@@ -80,7 +80,7 @@ impl Pool {
         let write_lock = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
         let path = config.address.path().map(Arc::from);
         let write_lock_wait = config.pool_wait + config.timeouts.statement;
-        let suspicion = Arc::default();
+        let read_failed = Arc::default();
         Ok(Self {
             connections,
             size_max: config.pool_max,
@@ -89,13 +89,13 @@ impl Pool {
             write_lock,
             path,
             write_lock_wait,
-            suspicion,
+            read_failed,
             reads: Arc::default(),
             manager,
         })
     }
 
-    /// Whether a transaction pooler stands between.
+    /// Returns whether a transaction pooler stands between this process and Postgres.
     pub(crate) const fn is_pooled(&self) -> bool {
         self.prelude.is_some()
     }
@@ -109,7 +109,7 @@ impl Pool {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let done = self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work));
         if matches!(&done, Err(StoreError::Fault(_))) {
-            self.suspicion.store(true, Ordering::Relaxed);
+            self.read_failed.store(true, Ordering::Relaxed);
         }
         done.map_err(StoreError::of_reading)
     }
@@ -119,9 +119,9 @@ impl Pool {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Whether a reading failed, since this was last asked, although the database answered.
-    pub(crate) fn take_suspicion(&self) -> bool {
-        self.suspicion.swap(false, Ordering::Relaxed)
+    /// Returns whether a reading failed although the database answered, since the last call.
+    pub(crate) fn take_read_failure(&self) -> bool {
+        self.read_failed.swap(false, Ordering::Relaxed)
     }
 
     /// Finds out what keeps a server from reading, if it is something that the database says.
@@ -157,7 +157,7 @@ impl Pool {
         }
     }
 
-    /// A session of the caller's own, outside the pool.
+    /// Creates a session for the caller alone, outside the pool.
     pub(crate) fn session(&self) -> Session {
         Session::new(self.clone())
     }
@@ -179,12 +179,12 @@ impl Pool {
             })
     }
 
-    /// The settings that each write begins with.
+    /// Returns the settings that each write begins with.
     pub(crate) fn write_prelude(&self) -> &str {
         &self.write_prelude
     }
 
-    /// The mark of the file that lies where the database should, if it is one.
+    /// Returns the mark of the file at the path of the database; `None` for Postgres.
     pub(crate) fn file(&self) -> Result<Option<String>, StoreError> {
         self.path.as_deref().map(identity::file_mark).transpose()
     }
@@ -196,7 +196,7 @@ impl Pool {
         let tries = (0..=self.size_max).map(|_| self.on_one(&work));
         let mut tries = tries.skip_while(|done| matches!(done, Err(StoreError::Disconnected(_))));
         match tries.next() {
-            Some(done) => done.map_err(StoreError::final_word),
+            Some(done) => done.map_err(StoreError::without_retry),
             None => Err(StoreError::Unavailable(
                 "every connection was lost".to_owned(),
             )),

@@ -111,7 +111,7 @@ fn touched_sql(
     )
 }
 
-/// The newest topics that a full board no longer shows and that wait to be archived.
+/// Reads the newest topics that a full board no longer shows and that wait to be archived.
 fn below(
     connection: &mut AnyConnection,
     range: &HistoryRange,

@@ -29,10 +29,10 @@ use crate::{
 };
 
 use self::board::{BOARD_REVISION, NAMED_AT};
-pub use self::board::{BoardEdit, BoardPlace, Visible};
+pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
-    board_head, board_id, board_info, board_policies, boards, create_board, delete_board,
-    ensure_board, find_boards, name_default_board, standings, stored_default_board, update_board,
+    board, board_head, board_id, board_infos, board_policies, boards, create_board, delete_board,
+    ensure_board, find_boards, name_default_board, stored_default_board, update_board,
 };
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
@@ -86,7 +86,7 @@ pub(crate) fn load(
         shown: topics.len(),
         first,
     };
-    let tail = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
+    let replay_buffer = replay::read(connection, &newest, topics_max, replay_max, replay_max)?;
     let snapshot = Snapshot::new(
         board.clone(),
         Cursor {
@@ -99,12 +99,12 @@ pub(crate) fn load(
         board_id,
         policies,
         snapshot,
-        tail,
+        replay_buffer,
         named_at,
     })
 }
 
-/// The live list of a board, in id order.
+/// Reads the live list of a board, in the order of ids.
 pub(crate) fn live_topics(
     connection: &mut AnyConnection,
     board: BoardId,

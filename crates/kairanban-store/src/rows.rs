@@ -74,7 +74,7 @@ impl TopicRow {
                 .flatten()
                 .all(Time::is_exact)
         {
-            lenient::note("topics", id);
+            lenient::log_unreadable("topics", id);
         }
         is_id.then(|| Topic {
             id: TopicId(id),
@@ -88,16 +88,17 @@ impl TopicRow {
     }
 }
 
-/// How a board stands, from the right side of a join.
+/// The name and policies of a board, from the right side of a join; all of it is null where there is no board.
 #[derive(Queryable)]
-pub(crate) struct StandingRow {
+pub(crate) struct BoardInfoRow {
     name: Option<LossyText>,
     read: Option<LossyText>,
     post: Option<LossyText>,
     named_by: Option<AnyNumber>,
 }
 
-pub(crate) type StandingColumns = (
+/// The columns of a [`BoardInfoRow`].
+pub(crate) type BoardInfoColumns = (
     NullableColumn<boards::name>,
     NullableColumn<boards::read>,
     NullableColumn<boards::post>,
@@ -107,7 +108,7 @@ pub(crate) type StandingColumns = (
 /// The row of the log since which the board has had its name.
 const NAMED_BY: &str = "(SELECT named_by FROM board_lives WHERE board_lives.board_id = boards.id)";
 
-pub(crate) fn standing_columns() -> StandingColumns {
+pub(crate) fn board_info_columns() -> BoardInfoColumns {
     (
         boards::name.nullable(),
         boards::read.nullable(),
@@ -116,9 +117,9 @@ pub(crate) fn standing_columns() -> StandingColumns {
     )
 }
 
-impl StandingRow {
+impl BoardInfoRow {
     /// Returns `None` for a name that another program chose and that no address can hold.
-    pub(crate) fn into_standing(self) -> Option<BoardInfo> {
+    pub(crate) fn into_info(self) -> Option<BoardInfo> {
         Some(BoardInfo {
             name: self.name?.0.parse().ok()?,
             policies: policies(self.read.as_ref(), self.post.as_ref()),
@@ -188,12 +189,12 @@ impl StoredLogRow {
 /// How the board of a row of the log stands now, and its topic.
 #[derive(Queryable)]
 pub(crate) struct ChangedRow {
-    board: StandingRow,
+    board: BoardInfoRow,
     topic: TopicRow,
 }
 
-pub(crate) fn changed_columns() -> (StandingColumns, TopicColumns) {
-    (standing_columns(), topic_columns())
+pub(crate) fn changed_columns() -> (BoardInfoColumns, TopicColumns) {
+    (board_info_columns(), topic_columns())
 }
 
 impl ChangedRow {
@@ -207,7 +208,7 @@ impl ChangedRow {
                 .board
                 .named_by
                 .is_some_and(|named_by| named_by.0 == row.id),
-            board: self.board.into_standing(),
+            board: self.board.into_info(),
             topic_id: row.topic_id.map(TopicId),
             topic: self.topic.into_topic().map(Arc::new),
         }

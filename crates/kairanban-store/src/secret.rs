@@ -32,7 +32,7 @@ impl Secret {
         Self::random(TICKET_PREFIX)
     }
 
-    /// The secret itself, to hand it to its owner once.
+    /// Returns the secret itself, to hand it to its owner once.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

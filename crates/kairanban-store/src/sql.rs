@@ -91,7 +91,7 @@ pub(crate) struct AtOrAfter {
 }
 
 impl AtOrAfter {
-    /// From the row that was read last, or from the beginning.
+    /// Starts at the row that was read last, or at the beginning.
     pub(crate) fn last_of(position: &LogPosition) -> Self {
         let (revision, id) = position
             .last

@@ -23,7 +23,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether there is something for `kairanban migrate` to do.
+    /// Returns whether `kairanban migrate` has nothing to do.
     #[must_use]
     pub const fn is_current(&self) -> bool {
         self.pending.is_empty() && self.has_board
@@ -111,7 +111,7 @@ struct Encoding {
     encoding: String,
 }
 
-/// Anything but UTF-8 either fails on the first emoji or, like `SQL_ASCII`, takes rows that cannot be read.
+/// Checks that the encoding is UTF-8. Any other either fails on the first emoji or, like `SQL_ASCII`, takes rows that cannot be read.
 fn check_encoding(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -182,7 +182,7 @@ struct Relation {
     name: String,
 }
 
-/// Before the first migration: no table of another program has a name of ours.
+/// Checks, before the first migration, that no table of another program has a name of ours.
 fn check_is_free(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -216,7 +216,7 @@ fn check_is_free(
     )))
 }
 
-/// Whether a table has a name of ours; every program that uses diesel has a table of migrations.
+/// Returns whether a table has a name of ours; every program that uses diesel has a table of migrations.
 fn is_ours(name: &str) -> bool {
     name != migrate::TABLE && TABLES.iter().any(|table| table.name == name)
 }

@@ -1,4 +1,4 @@
-//! The pool, and everything that a reader asks of the database.
+//! Reads from the database through the pool, and deletes what is too old.
 
 mod data_version;
 mod log;
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    AuditBounds, BoardPlace, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
+    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
     StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
     idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
 };
@@ -30,14 +30,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects, and finds out which epoch this is.
+    /// Connects to the database, and finds out its epoch.
     ///
     /// # Errors
     /// If the database cannot be reached or is not migrated.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let pool = Pool::open(&config)?;
         let (LogPosition { epoch, .. }, _) = settle(&pool, &config.address, None)?;
-        // One connection is left to those that take no permit: the follower and the writer.
+        // One connection is reserved for the follower and the writer, which take no permit.
         let permits = usize::try_from(config.pool_max)
             .unwrap_or(usize::MAX)
             .saturating_sub(1)
@@ -50,8 +50,8 @@ impl Store {
         })
     }
 
-    /// Waits for a permit to ask the database; keep it until the database has answered. There are hardly more permits than
-    /// connections, so that a crowd waits in line, and not each in a thread of its own.
+    /// Waits for a permit to query the database. Keep it until the database has answered. There are about as many permits as
+    /// connections, so that many requests wait in a queue, and not each in a thread of its own.
     ///
     /// # Errors
     /// Infallible in practice: the semaphore is never closed.
@@ -62,7 +62,7 @@ impl Store {
             .map_err(|closed| StoreError::Internal(closed.to_string()))
     }
 
-    /// Whether a transaction pooler stands between this and Postgres.
+    /// Returns whether a transaction pooler stands between this process and Postgres.
     #[must_use]
     pub const fn is_pooled(&self) -> bool {
         self.pool.is_pooled()
@@ -74,14 +74,14 @@ impl Store {
         self.pool.reads()
     }
 
-    /// Whether a reading failed, since this was last asked, although the database answered.
+    /// Returns whether a reading failed although the database answered, since the last call.
     #[must_use]
-    pub fn take_suspicion(&self) -> bool {
-        self.pool.take_suspicion()
+    pub fn take_read_failure(&self) -> bool {
+        self.pool.take_read_failure()
     }
 
-    /// What keeps a server from reading, with what would help, if it is something that the database says: a table, a column or
-    /// a grant that is missing.
+    /// Finds out what keeps a server from reading, with what would help, if the database reports it: a table, a column or a
+    /// grant that is missing.
     ///
     /// # Errors
     /// If the database is away.
@@ -89,14 +89,13 @@ impl Store {
         self.pool.reading_fault()
     }
 
-    /// The longest that an answer takes from a database that answers: until there is a connection, and
-    /// for a statement.
+    /// Returns the longest that an answer takes while the database answers: the wait for a connection, and the time of a statement.
     #[must_use]
     pub fn answer_max(&self) -> Duration {
         self.config.pool_wait + self.config.timeouts.statement
     }
 
-    /// The incarnation of the database that was found at the start.
+    /// Returns the epoch that was found at the start.
     #[must_use]
     pub const fn epoch(&self) -> &Epoch {
         &self.epoch
@@ -118,16 +117,15 @@ impl Store {
         })
     }
 
-    /// How a board stands: enough to tell whether a list of it that was read before is still the newest.
+    /// Reads the head of a board, which shows whether a list of it that was read before is still the newest.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn board_head(&self, board: &BoardName) -> Result<BoardPlace, StoreError> {
+    pub fn board_head(&self, board: &BoardName) -> Result<BoardHead, StoreError> {
         self.with(|connection| repository::board_head(connection, board))
     }
 
-    /// A part of a board's history, for readers who come back from further than what is read along with
-    /// the board.
+    /// Reads a part of a board's history, for readers who come back from further than what is read along with the board.
     ///
     /// # Errors
     /// If the database is away.
@@ -141,19 +139,19 @@ impl Store {
         self.with(|connection| replay::read(connection, range, topics_max, resume_max, replay_max))
     }
 
-    /// Topics in a live list, at most.
+    /// Returns the largest number of topics in a live list.
     #[must_use]
     pub const fn topics_max(&self) -> usize {
         self.config.topics_max
     }
 
-    /// Changes of a board that are kept for readers that come back.
+    /// Returns how many changes of a board are kept for readers that come back.
     #[must_use]
     pub const fn replay_max(&self) -> usize {
         self.config.replay_max
     }
 
-    /// The board that the database itself calls the default one, if it names one that is there.
+    /// Reads which board the database itself names as the default one, if it names one that exists.
     ///
     /// # Errors
     /// If the database is away.
@@ -161,7 +159,7 @@ impl Store {
         self.with(repository::stored_default_board)
     }
 
-    /// Boards in the order of their names, after one of them.
+    /// Reads boards in the order of their names, after one of them.
     ///
     /// # Errors
     /// If the database is away.
@@ -191,7 +189,7 @@ impl Store {
         Ok(policies)
     }
 
-    /// Reads the policies of the boards with these names, as far as there are any.
+    /// Reads the policies of the boards with these names. Names of no board are left out.
     ///
     /// # Errors
     /// If the database is away.
@@ -202,15 +200,15 @@ impl Store {
         self.with(|connection| repository::find_boards(connection, names))
     }
 
-    /// A board without its topics.
+    /// Reads a board without its topics.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
     pub fn board(&self, name: &BoardName) -> Result<Board, StoreError> {
-        self.with(|connection| repository::board_info(connection, name))
+        self.with(|connection| repository::board(connection, name))
     }
 
-    /// One topic of a board, archived or not.
+    /// Reads one topic of a board, archived or not.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], [`StoreError::NoSuchTopic`], or if the database is away.
@@ -218,7 +216,7 @@ impl Store {
         self.with(|connection| repository::topic(connection, board, id))
     }
 
-    /// Topics of a board, archived or not, the newest first.
+    /// Reads topics of a board, archived or not, the newest first.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -239,7 +237,7 @@ impl Store {
         self.with(|connection| repository::search(connection, board, text, wanted))
     }
 
-    /// A stretch of one board's log, in order.
+    /// Reads a stretch of one board's log, in order.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -247,7 +245,7 @@ impl Store {
         self.with(|connection| change_log::page(connection, board, wanted))
     }
 
-    /// The time, by the database's clock.
+    /// Reads the time of the database's clock.
     ///
     /// # Errors
     /// If the database is away.
@@ -255,7 +253,7 @@ impl Store {
         self.with(clock::read)
     }
 
-    /// What administrators did, the newest first, older than `before`.
+    /// Reads what administrators did, the newest first, older than `before`.
     ///
     /// # Errors
     /// If the database is away.
@@ -263,8 +261,8 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Forgets what is too old: audit entries beyond those `kept`, topics deleted before `undo`, tickets.
-    /// Returns how much went.
+    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`, expired tickets.
+    /// Returns how many rows.
     ///
     /// # Errors
     /// If the database is away.
@@ -282,7 +280,7 @@ impl Store {
         })
     }
 
-    /// Forgets idempotency keys older than `age_max`. Returns how many.
+    /// Deletes idempotency keys older than `age_max`. Returns how many.
     ///
     /// # Errors
     /// If the database is away.

@@ -1,4 +1,4 @@
-//! Tickets: each lets one stream of one client in, for a token.
+//! Creates and redeems tickets. Each opens one stream of one client, for a token.
 
 use std::time::Duration;
 
@@ -20,32 +20,45 @@ use crate::{
     tokens::{self, FoundToken},
 };
 
-/// How long a ticket is good.
+/// How long a ticket is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketTimes {
-    /// Until it has to be used first.
+    /// From its creation to its first use.
     pub first_use: Duration,
     /// From one use to the next.
     pub idle: Duration,
 }
 
-/// Makes a ticket for a token and one board, if the token has fewer than `alive_max`. Connections that do this at the same time may each
-/// make one.
+/// A ticket to create.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTicket<'a> {
+    /// The id of the token that it stands for.
+    pub token: i64,
+    /// The board that it is for.
+    pub board: &'a BoardName,
+    /// The secret that its holder will present.
+    pub secret: &'a Secret,
+}
+
+/// Creates a ticket, if its token has fewer than `alive_max`. Connections that do this at the same time may each create one.
 pub(crate) fn create(
     connection: &mut AnyConnection,
-    token: i64,
-    board: &BoardName,
-    secret: &Secret,
+    new: NewTicket<'_>,
     times: TicketTimes,
     alive_max: usize,
 ) -> Result<(), StoreError> {
+    let NewTicket {
+        token,
+        board,
+        secret,
+    } = new;
     let board_id = repository::board_id(connection, board)?;
     let of_token = tickets::table.filter(tickets::token_id.eq(token));
     if of_token.count().get_result::<i64>(connection)? >= row_limit(alive_max) {
-        let over = tickets::table
-            .filter(is_over(connection, times).and(tickets::token_id.eq(token).nullable()));
-        if diesel::delete(over).execute(connection)? == 0 {
-            let wait = first_end(connection, token, times)?;
+        let expired = tickets::table
+            .filter(has_expired(connection, times).and(tickets::token_id.eq(token).nullable()));
+        if diesel::delete(expired).execute(connection)? == 0 {
+            let wait = first_expiry(connection, token, times)?;
             return Err(StoreError::TooManyTickets { wait });
         }
     }
@@ -60,8 +73,8 @@ pub(crate) fn create(
     Ok(())
 }
 
-/// How long until the first ticket of a token is over, if none is used meanwhile.
-fn first_end(
+/// Returns how long it takes until the first ticket of a token expires, if none is used meanwhile.
+fn first_expiry(
     connection: &mut AnyConnection,
     token: i64,
     times: TicketTimes,
@@ -83,25 +96,25 @@ fn first_end(
     Ok(ends.into_iter().flatten().min().unwrap_or_default())
 }
 
-/// What a client shows: a ticket, for a board. The first client that shows it is the only one.
+/// A ticket for a board, as a client presents it. The first client that uses it is the only one that may.
 #[derive(Clone, Copy)]
-pub(crate) struct ShownTicket<'a> {
+pub(crate) struct PresentedTicket<'a> {
     pub(crate) secret: &'a str,
     pub(crate) board: &'a BoardName,
     pub(crate) client: &'a str,
 }
 
-impl ShownTicket<'_> {
-    /// What is kept of the client: with the secret in it, so that the address cannot be found out.
-    fn bound_to(self) -> String {
+impl PresentedTicket<'_> {
+    /// Returns what is stored of the client: a digest that includes the secret, so that the address cannot be guessed.
+    fn client_digest(self) -> String {
         digest(&format!("{} {}", self.secret, self.client))
     }
 }
 
-/// The token of a ticket, and whether the ticket is over, if it is one for the board and the client. Changes nothing.
-pub(crate) fn look_at(
+/// Finds a ticket for a board and a client. Returns its token, and whether it has expired. Changes nothing.
+pub(crate) fn find(
     connection: &mut AnyConnection,
-    shown: ShownTicket<'_>,
+    shown: PresentedTicket<'_>,
     times: TicketTimes,
 ) -> Result<Option<(i64, bool)>, StoreError> {
     let of_board = boards::table
@@ -109,39 +122,41 @@ pub(crate) fn look_at(
         .select(boards::id);
     let of_client = tickets::client
         .is_null()
-        .or(tickets::client.eq(shown.bound_to()));
+        .or(tickets::client.eq(shown.client_digest()));
     let found: Option<(AnyNumber, Option<bool>)> = tickets::table
         .filter(tickets::digest.eq(digest(shown.secret)))
         .filter(tickets::board_id.eq_any(of_board))
         .filter(of_client)
-        .select((tickets::token_id, is_over(connection, times)))
+        .select((tickets::token_id, has_expired(connection, times)))
         .first(connection)
         .optional()?;
-    Ok(found.map(|(token, over)| (token.0, over == Some(true))))
+    Ok(found.map(|(token, expired)| (token.0, expired == Some(true))))
 }
 
-/// Uses a ticket: the token that it stands for, if it is still good. One that is found to be over is over for good, also if the clock is
-/// set back.
+/// Uses a ticket. Returns the token that it stands for, if the ticket is valid. One that has expired is deleted, so that it stays
+/// expired if the clock is set back.
 pub(crate) fn redeem(
     connection: &mut AnyConnection,
-    shown: ShownTicket<'_>,
+    shown: PresentedTicket<'_>,
     times: TicketTimes,
 ) -> Result<Option<FoundToken>, StoreError> {
-    let Some((token, is_over)) = look_at(connection, shown, times)? else {
+    let Some((token, has_expired)) = find(connection, shown, times)? else {
         return Ok(None);
     };
     let is_it = tickets::digest.eq(digest(shown.secret));
-    if is_over {
+    if has_expired {
         diesel::delete(tickets::table.filter(is_it)).execute(connection)?;
         return Ok(None);
     }
-    // Another client may have been quicker.
-    let bound_to = shown.bound_to();
-    let is_free = tickets::client.is_null().or(tickets::client.eq(&bound_to));
+    // Another client may have used it first.
+    let client_digest = shown.client_digest();
+    let is_free = tickets::client
+        .is_null()
+        .or(tickets::client.eq(&client_digest));
     let used = diesel::update(tickets::table.filter(is_it).filter(is_free))
         .set((
             tickets::used_at.eq(connection.now().nullable()),
-            tickets::client.eq(&bound_to),
+            tickets::client.eq(&client_digest),
         ))
         .execute(connection)?;
     if used == 0 {
@@ -150,16 +165,16 @@ pub(crate) fn redeem(
     Ok(tokens::by_id(connection, &[token])?.pop())
 }
 
-/// Forgets tickets that are no longer good. Returns how many.
+/// Deletes tickets that have expired. Returns how many.
 pub(crate) fn forget(
     connection: &mut AnyConnection,
     times: TicketTimes,
 ) -> Result<usize, StoreError> {
-    let over = tickets::table.filter(is_over(connection, times));
-    Ok(diesel::delete(over).execute(connection)?)
+    let expired = tickets::table.filter(has_expired(connection, times));
+    Ok(diesel::delete(expired).execute(connection)?)
 }
 
-type IsOver = Box<
+type HasExpired = Box<
     dyn BoxableExpression<
             tickets::table,
             <AnyConnection as diesel::Connection>::Backend,
@@ -167,8 +182,8 @@ type IsOver = Box<
         >,
 >;
 
-/// Whether a ticket is no longer good.
-fn is_over(connection: &AnyConnection, times: TicketTimes) -> IsOver {
+/// Builds the condition that a ticket has expired.
+fn has_expired(connection: &AnyConnection, times: TicketTimes) -> HasExpired {
     let unused = tickets::used_at
         .is_null()
         .and(tickets::made_at.le(connection.ago(times.first_use)));

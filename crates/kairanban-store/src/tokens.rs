@@ -42,7 +42,7 @@ pub struct FoundToken {
 }
 
 impl FoundToken {
-    /// A token as it was read when the database's clock said `now`.
+    /// Creates a token as it was read when the database's clock showed `now`.
     #[must_use]
     pub fn new(token: Token, digest: String, now: DateTime<Utc>) -> Self {
         // What ended already has no time left, and so far ahead as no clock counts there is no end.
@@ -56,7 +56,7 @@ impl FoundToken {
         }
     }
 
-    /// Whether it is good now.
+    /// Returns whether the token is valid now.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.token.revoked_at.is_none() && self.ends_at.is_none_or(|end| Instant::now() < end)
@@ -77,7 +77,7 @@ struct TokenRow {
 }
 
 impl TokenRow {
-    /// The token; `None` if it is not to be understood what it allows: then it allows nothing.
+    /// Returns the token; `None` if what it allows cannot be understood: then it allows nothing.
     fn into_token(self) -> Option<Token> {
         let scope = self.scope.0.parse().ok();
         // One whose board is gone, or has a name that no address can hold, is not for all of them.
@@ -92,7 +92,7 @@ impl TokenRow {
             self.last_used_at,
         ];
         if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
-            lenient::note("tokens", self.id);
+            lenient::log_unreadable("tokens", self.id);
         }
         Some(Token {
             id: self.id,
@@ -176,8 +176,8 @@ pub(crate) fn find(
     ))
 }
 
-/// Notes that tokens are used now.
-pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
+/// Records that tokens are used now.
+pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
     diesel::update(rows)
         .set(tokens::last_used_at.eq(connection.now().nullable()))
@@ -185,7 +185,7 @@ pub(crate) fn note_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<()
     Ok(())
 }
 
-/// Tokens in the order of their keys, after one of them.
+/// Reads tokens in the order of their ids, after one of them.
 pub(crate) fn list(
     connection: &mut AnyConnection,
     after: i64,
@@ -201,7 +201,7 @@ pub(crate) fn list(
     Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())
 }
 
-/// Tokens by their keys, in no particular order; those that are gone are left out.
+/// Reads tokens by their ids, in no particular order. Those that are gone are left out.
 pub(crate) fn by_id(
     connection: &mut AnyConnection,
     ids: &[i64],

@@ -230,7 +230,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
                 StoreError::fault(FaultKind::Other, text)
             }
             // It is unknown whether it was committed, so it must not be tried again.
-            error => error.final_word(),
+            error => error.without_retry(),
         };
         lease.set_tainted(error.is_connection_fault());
         self.lender.take_back(lease);

@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and what it answers.
+//! The writes that the writer commits, and its answers.
 
 use kairanban_core::{Actor, Board, BoardId, BoardName, LogRow, Revision, Token, Topic};
 
@@ -59,7 +59,7 @@ pub struct CreatedTopic {
 }
 
 impl Write {
-    /// What no other write of the same transaction may change.
+    /// Returns what no other write of the same transaction may change.
     pub(crate) fn target(&self) -> Option<WriteTarget> {
         match self {
             Self::CreateTopic(Creation { board, key, .. }) => key
@@ -69,7 +69,7 @@ impl Write {
         }
     }
 
-    /// Whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
+    /// Returns whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
     /// and the second run finds that.
     pub(crate) fn reruns_on_conflict(&self) -> bool {
         match self {
@@ -78,7 +78,7 @@ impl Write {
         }
     }
 
-    /// Whether each success draws a revision. A topic that an earlier request created does not.
+    /// Returns whether each success draws a revision. A topic that an earlier request created does not.
     pub(crate) fn always_changes(&self) -> bool {
         match self {
             Self::CreateTopic(_) => false,

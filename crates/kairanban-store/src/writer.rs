@@ -80,7 +80,7 @@ impl Writer {
         Ok((Self { queue, health }, thread))
     }
 
-    /// What keeps writes from the database, for `/readyz`.
+    /// Returns what keeps writes from the database, for `/readyz`.
     #[must_use]
     pub const fn health(&self) -> &WriterHealth {
         &self.health

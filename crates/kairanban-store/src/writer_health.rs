@@ -24,14 +24,14 @@ struct Health {
 }
 
 impl WriterHealth {
-    /// Why nothing can be written now.
+    /// Returns why nothing can be written now, if nothing can.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.0.lock().fault.clone()
     }
 
-    /// Takes note of a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
-    pub(crate) fn note(&self, error: &StoreError) {
+    /// Records a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
+    pub(crate) fn record(&self, error: &StoreError) {
         match error {
             StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
                 self.set(fault.to_string())

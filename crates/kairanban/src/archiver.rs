@@ -10,21 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{blocking::in_the_background, failpoint};
 
-/// Topics in one transaction: it holds up other commits, so it is short.
+/// Topics in one transaction: it delays other commits, so it is short.
 const BATCH: usize = 500;
-/// A full board overflows with each topic. What has left the list can wait, so that not every post
-/// is followed by a transaction of ours.
+/// How long boards are gathered. A full board overflows with each topic, and what has left the list can wait, so that not
+/// every post is followed by a transaction of the server's own.
 const GATHER: Duration = Duration::from_secs(1);
-/// Boards that may wait; one that finds no room waits for its next topic.
+/// Boards in the queue. One that finds no room waits for its next topic.
 const QUEUE: usize = 1_024;
 
 /// Requests that boards are archived. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Archiver(mpsc::Sender<BoardName>);
 
-/// The boards that may be too full.
+/// The receiving end of the queue: the boards to archive.
 #[derive(Debug)]
-pub struct Overfull {
+pub struct ArchiveRequests {
     queue: mpsc::Receiver<BoardName>,
     /// Boards that were taken from the queue, and not archived yet.
     boards: BTreeSet<BoardName>,
@@ -33,11 +33,11 @@ pub struct Overfull {
 impl Archiver {
     /// Creates the two ends of the queue.
     #[must_use]
-    pub fn new() -> (Self, Overfull) {
+    pub fn new() -> (Self, ArchiveRequests) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (
             Self(sender),
-            Overfull {
+            ArchiveRequests {
                 queue: receiver,
                 boards: BTreeSet::new(),
             },
@@ -46,16 +46,16 @@ impl Archiver {
 
     /// Requests that a board is archived, after a write to it.
     pub fn request_archive(&self, board: &BoardName) {
-        // Full: the next topic on that board asks again.
+        // If the queue is full, the next topic on that board requests it again.
         let _ = self.0.try_send(board.clone());
     }
 }
 
 /// Archives the boards in the queue until `stop`.
-pub async fn run(store: &Store, overfull: &mut Overfull, stop: &CancellationToken) {
-    let Overfull { queue, boards } = overfull;
+pub async fn run(store: &Store, requests: &mut ArchiveRequests, stop: &CancellationToken) {
+    let ArchiveRequests { queue, boards } = requests;
     loop {
-        // After a panic, some are still there.
+        // After a panic some are left from before.
         if boards.is_empty() {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -1,8 +1,7 @@
-//! Who asks, and what they may do.
+//! Authenticates callers, and checks what they may do.
 //!
-//! Every read of a board takes a [`Caller`]; what only an administrator may do takes the proof
-//! of one, and only this file can make it: a handler that forgets to ask does not compile, and
-//! one that asked for another board changes that one.
+//! Every read of a board takes a [`Caller`]; every administrative command takes the proof of an administrator, which only
+//! this file can make. So a handler that forgets to check does not compile, and one that checks another board changes that one.
 
 mod active_tokens;
 pub mod finder;
@@ -15,7 +14,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{Action, Actor, BoardChannel, BoardName, Policies, Scope, Token};
-use kairanban_store::{FoundToken, Secret, Store, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
 use crate::blocking::query;
@@ -24,7 +23,7 @@ pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
 pub use finder::TokenFinder;
 
-/// The client that asks: anybody, or the holder of a token. The token is followed while the caller lives, so
+/// The client that makes a request, with or without a token. The token is followed while the caller lives, so
 /// that what it allows is always what it allows now.
 #[derive(Clone, Debug, Default)]
 pub struct Caller(Option<Box<Grant>>);
@@ -32,18 +31,20 @@ pub struct Caller(Option<Box<Grant>>);
 #[derive(Clone, Debug)]
 struct Grant {
     token: watch::Receiver<Option<FoundToken>>,
-    held: ActiveTokens,
-    /// With a ticket: the board that it is for, and the place that one stream may hold.
+    active_tokens: ActiveTokens,
+    /// The board that the caller's ticket is for, and the lease of its stream; `None` without a ticket.
     ticket: Option<(BoardName, Arc<TicketLease>)>,
 }
 
 impl Caller {
-    /// What the caller's token allows on a board now; `None` without a token, or if it is for another board.
+    /// Returns what the caller's token allows on a board now; `None` without a token, or if it is for another board.
     #[must_use]
     pub fn right(&self, board: &BoardName) -> Option<Scope> {
         let grant = self.0.as_ref()?;
         let found = grant.token.borrow();
-        let found = found.as_ref().filter(|found| grant.held.is_good(found))?;
+        let found = found
+            .as_ref()
+            .filter(|found| grant.active_tokens.is_valid(found))?;
         let token = Some(&found.token).filter(|token| token.allows(Scope::Read, Some(board)))?;
         match &grant.ticket {
             None => Some(token.scope),
@@ -51,7 +52,7 @@ impl Caller {
         }
     }
 
-    /// Returns whether the caller may do something on a board with these policies. On a public board no token is looked at.
+    /// Returns whether the caller may do something on a board with these policies. A public board needs no token.
     #[must_use]
     pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
         policies.permit(None, action).is_ok() || policies.permit(self.right(board), action).is_ok()
@@ -68,14 +69,14 @@ impl Caller {
     /// Which boards the caller may know of.
     #[must_use]
     pub fn visible(&self) -> Visible {
-        match self.good_token() {
+        match self.valid_token() {
             None => Visible::Open(None),
             Some(Token { board: None, .. }) => Visible::All,
             Some(Token { board, .. }) => Visible::Open(board),
         }
     }
 
-    /// Returns the id of the caller's token, good or not.
+    /// Returns the id of the caller's token, valid or not.
     #[must_use]
     pub fn token(&self) -> Option<i64> {
         let grant = self.0.as_ref()?;
@@ -86,7 +87,7 @@ impl Caller {
     /// Checks that the caller may administer all boards.
     ///
     /// # Errors
-    /// If not.
+    /// If the caller has no valid token, or one that does not allow it.
     pub fn administrator(&self) -> Result<Administrator, Denied> {
         let token = self.holder_of(Scope::Admin, None)?;
         Ok(Administrator(actor(token)))
@@ -95,7 +96,7 @@ impl Caller {
     /// Checks that the caller may administer `board`.
     ///
     /// # Errors
-    /// If not.
+    /// If the caller has no valid token, or one that does not allow it.
     pub fn board_administrator(&self, board: BoardName) -> Result<BoardAdministrator, Denied> {
         let token = self.holder_of(Scope::Admin, Some(&board))?;
         Ok(BoardAdministrator {
@@ -104,21 +105,21 @@ impl Caller {
         })
     }
 
-    /// Whether another stream came in by the same ticket later.
+    /// Returns whether another stream was opened with the same ticket later.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         let ticket = self.0.as_ref().and_then(|grant| grant.ticket.as_ref());
-        ticket.is_some_and(|(_, hold)| hold.is_over())
+        ticket.is_some_and(|(_, lease)| lease.is_replaced())
     }
 
-    /// When the caller's token ends by itself.
+    /// Returns when the caller's token expires.
     #[must_use]
     pub fn ends_at(&self) -> Option<Instant> {
         self.0.as_ref()?.token.borrow().as_ref()?.ends_at
     }
 
-    /// Waits until what the caller may do has changed since [`look`](Self::look). For anybody that is never, and
-    /// `None`: who needs no token keeps no room for one.
+    /// Returns a future that waits until what the caller may do has changed since [`mark_seen`](Self::mark_seen). `None` without
+    /// a token: nothing changes then, and no memory is kept for it.
     #[must_use]
     pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
         let Grant {
@@ -129,31 +130,31 @@ impl Caller {
                 pending().await
             }
         };
-        // Who has no ticket keeps no room for one.
+        // A caller without a ticket keeps no memory for one.
         Some(match ticket {
             None => Box::pin(changed),
-            Some((_, hold)) => Box::pin(async move {
+            Some((_, lease)) => Box::pin(async move {
                 tokio::select! {
                     () = changed => {}
-                    () = hold.over() => {}
+                    () = lease.replaced() => {}
                 }
             }),
         })
     }
 
-    /// Marks the caller's permissions as seen.
-    pub fn look(&mut self) {
+    /// Marks the caller's permissions as seen, for [`changed`](Self::changed).
+    pub fn mark_seen(&mut self) {
         if let Some(grant) = &mut self.0 {
             grant.token.mark_unchanged();
         }
     }
 
-    fn good_token(&self) -> Option<Token> {
+    fn valid_token(&self) -> Option<Token> {
         let grant = self.0.as_ref()?;
         let found = grant.token.borrow();
         found
             .as_ref()
-            .filter(|found| grant.held.is_good(found))
+            .filter(|found| grant.active_tokens.is_valid(found))
             .map(|found| found.token.clone())
     }
 
@@ -161,7 +162,7 @@ impl Caller {
         let Some(_) = &self.0 else {
             return Err(Denied::Missing);
         };
-        let token = self.good_token().ok_or(Denied::Unknown)?;
+        let token = self.valid_token().ok_or(Denied::Unknown)?;
         if token.allows(scope, board) {
             Ok(token)
         } else {
@@ -203,16 +204,16 @@ impl BoardAdministrator {
     }
 }
 
-/// Why a client is not let in.
+/// Why a client is refused.
 #[derive(Debug)]
 pub enum Denied {
     /// No token was shown.
     Missing,
-    /// The token is unknown or no longer good.
+    /// The token is unknown or no longer valid.
     Unknown,
-    /// The token is good, but not for this.
+    /// The token is valid, but does not allow this.
     Forbidden,
-    /// The database is away, so that it is not known.
+    /// The database is away, so the token cannot be checked.
     Failed(StoreError),
 }
 
@@ -229,29 +230,29 @@ fn actor(token: Token) -> Actor {
     }
 }
 
-/// Finds out who asks. Cheap to clone.
+/// Authenticates callers by token or ticket. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     store: Store,
     finder: TokenFinder,
-    held: ActiveTokens,
+    active_tokens: ActiveTokens,
 }
 
 impl Authenticator {
-    /// Creates one that finds tokens by `finder` and follows those in use among `held`.
+    /// Creates an authenticator that finds tokens with `finder` and follows those in use in `active_tokens`.
     #[must_use]
-    pub const fn new(store: Store, finder: TokenFinder, held: ActiveTokens) -> Self {
+    pub const fn new(store: Store, finder: TokenFinder, active_tokens: ActiveTokens) -> Self {
         Self {
             store,
             finder,
-            held,
+            active_tokens,
         }
     }
 
-    /// Finds out who shows `secret`; without one it is anybody.
+    /// Authenticates a caller by the secret of a token. Without one the caller is anonymous.
     ///
     /// # Errors
-    /// If it is no good token.
+    /// If the token is unknown or no longer valid, or the database is away.
     pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
         let Some(secret) = secret.map(str::to_owned) else {
             return Ok(Caller::default());
@@ -260,11 +261,11 @@ impl Authenticator {
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
-    /// Lets in a client that shows a ticket for a board. A stream that an earlier use of it opened ends. `client` is who shows it: the
-    /// first to do so is the only one.
+    /// Authenticates a client by a ticket for a board, and ends the stream that was opened with it before. The first `client` to use
+    /// a ticket is the only one that may.
     ///
     /// # Errors
-    /// If it is no good ticket, or that of another client, or its token is no longer good.
+    /// If the ticket is unknown, expired or that of another client, if its token is no longer valid, or the database is away.
     pub async fn caller_with_ticket(
         &self,
         secret: &str,
@@ -279,8 +280,8 @@ impl Authenticator {
             })
         };
         let token = self.follow_token(find).await?;
-        let hold = self.held.take_ticket(secret);
-        Ok(self.admit(token, Some((board.clone(), Arc::new(hold)))))
+        let lease = self.active_tokens.lease_ticket(secret);
+        Ok(self.admit(token, Some((board.clone(), Arc::new(lease)))))
     }
 
     fn admit(
@@ -290,7 +291,7 @@ impl Authenticator {
     ) -> Caller {
         Caller(Some(Box::new(Grant {
             token,
-            held: self.held.clone(),
+            active_tokens: self.active_tokens.clone(),
             ticket,
         })))
     }
@@ -304,22 +305,23 @@ impl Authenticator {
         F: Future<Output = Result<Option<FoundToken>, StoreError>>,
     {
         loop {
-            let looks = self.held.looks();
+            let refreshes = self.active_tokens.refresh_count();
             let token = find()
                 .await?
-                .filter(|found| self.held.is_good(found))
+                .filter(|found| self.active_tokens.is_valid(found))
                 .ok_or(Denied::Unknown)?;
-            let followed = self.held.follow(token);
-            if self.held.looks() == looks {
+            let followed = self.active_tokens.follow(token);
+            if self.active_tokens.refresh_count() == refreshes {
                 return Ok(followed);
             }
         }
     }
 
-    /// Makes a ticket by which the caller lets one stream of `board` in.
+    /// Creates a ticket that opens one stream of `board`, for the caller's token.
     ///
     /// # Errors
-    /// If the caller has no token that allows reading the board, or too many tickets, or there is no such board.
+    /// If the caller has no token that allows reading the board, or too many tickets, if there is no such board, or the
+    /// database is away.
     pub async fn create_ticket(
         &self,
         caller: &Caller,
@@ -331,7 +333,12 @@ impl Authenticator {
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
         query(&self.store, move |store| {
-            store.create_ticket(token.id, &board, &made, times, alive_max)
+            let new = NewTicket {
+                token: token.id,
+                board: &board,
+                secret: &made,
+            };
+            store.create_ticket(new, times, alive_max)
         })
         .await?;
         Ok(ticket)

@@ -1,7 +1,7 @@
-//! Finds out whether there are boards with the names that requests ask for, and remembers the names that no board has.
+//! Finds boards by the names that requests ask for, and remembers the names that no board has.
 //!
-//! Anybody can make up names. So everybody who asks at the same time is answered by one query, queries that found nothing are
-//! paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that is no board is answered from memory. The follower
+//! Any client can make up names. So one query answers all lookups of a moment, queries that found nothing are
+//! paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that no board has is answered from memory. The follower
 //! forgets all such names when the log reports any change of a board, and when a new epoch begins.
 //!
 //! A board that is hidden from the caller is remembered like a missing one, for callers who may not read it: neither the answer
@@ -31,10 +31,10 @@ use crate::{
 
 /// Names in one query.
 const BATCH: usize = 500;
-/// Who finds no room in the queue waits for some.
+/// Lookups in the queue. Those that find no room wait for some.
 const QUEUE: usize = 1_024;
 
-/// Remembers names that are no boards. Cheap to clone.
+/// Remembers names that no board has. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AbsentBoards {
     names: Arc<Mutex<AbsentNames>>,
@@ -74,7 +74,7 @@ impl AbsentBoards {
         names.known.clear();
     }
 
-    /// Returns whether the name is known to be no board for a caller whose token allows `right` there.
+    /// Returns whether no board is known to have the name, for a caller whose token allows `right` there.
     #[must_use]
     pub fn holds(&self, board: &BoardName, right: Option<Scope>, now: Instant) -> bool {
         let names = self.names.lock();
@@ -186,7 +186,7 @@ pub async fn run(store: &Store, lookups: &mut BoardLookups, stop: &CancellationT
         {
             batch.push(lookup);
         }
-        // Who gave up waiting needs no answer.
+        // A caller that gave up waiting needs no answer.
         batch.retain(|lookup| !lookup.answer.is_closed());
         if !batch.is_empty() {
             answer(store, lookups, std::mem::take(&mut batch)).await;

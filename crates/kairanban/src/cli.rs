@@ -135,7 +135,7 @@ fn serve(config: &Config) -> Result<(), ExitError> {
              post   curl -d comment=hello {url}/\n\n\
              Ctrl-C ends it.\n"
         );
-        if !telemetry::try_to_say(io::stdout(), &banner) {
+        if !telemetry::try_print(io::stdout(), &banner) {
             tracing::warn!(url, "serving, but stdout takes nothing");
         }
         server.run_until(async || signals.next().await).await

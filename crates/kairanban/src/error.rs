@@ -14,9 +14,9 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::telemetry::Sparse;
+use crate::telemetry::LogThrottle;
 
-/// An answer that is no success.
+/// An error that a request is answered with.
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// No board, topic or page is at this address.
@@ -42,7 +42,7 @@ pub enum ApiError {
         "a token is required: send Authorization: Bearer with one that `kairanban token create` made"
     )]
     Unauthorized,
-    /// The token is good, but not for this.
+    /// The token is valid, but does not allow this.
     #[error("this token does not allow that")]
     Forbidden,
     /// The board takes no more posts.
@@ -249,7 +249,7 @@ impl ApiError {
         }
     }
 
-    /// The body of this error.
+    /// Returns the body of this error.
     #[must_use]
     pub fn problem(&self) -> Problem {
         let status = self.status_code();
@@ -275,12 +275,12 @@ impl ApiError {
         match self {
             // A client may ask for as many lines as it likes.
             Self::Internal { cause } => {
-                if let Some(suppressed) = FAILURES.line() {
+                if let Some(suppressed) = FAILURES.admit() {
                     tracing::error!(%cause, suppressed, "a request failed");
                 }
             }
             Self::Unavailable { cause } | Self::NotWritten { cause } => {
-                if let Some(suppressed) = OUTAGES.line() {
+                if let Some(suppressed) = OUTAGES.admit() {
                     tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }
             }
@@ -290,8 +290,8 @@ impl ApiError {
 }
 
 /// Allows at most one line of each kind in a second.
-static FAILURES: Sparse = Sparse::new(Duration::from_secs(1));
-static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
+static FAILURES: LogThrottle = LogThrottle::new(Duration::from_secs(1));
+static OUTAGES: LogThrottle = LogThrottle::new(Duration::from_secs(1));
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -321,7 +321,7 @@ impl ResponseError for ApiError {
         }
     }
 
-    /// The problem as JSON; `http::present` turns it into text or a page for those who want that.
+    /// Returns the problem as JSON; `http::present` turns it into text or a page for clients that ask for those.
     fn error_response(&self) -> HttpResponse {
         self.log();
         let problem = self.problem();

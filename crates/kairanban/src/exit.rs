@@ -20,7 +20,7 @@ impl ExitError {
     #[must_use]
     pub fn report(&self) -> ExitCode {
         // If stderr is closed, the exit code has to do.
-        let _ = telemetry::try_to_say(io::stderr(), &format!("kairanban: {self}\n"));
+        let _ = telemetry::try_print(io::stderr(), &format!("kairanban: {self}\n"));
         ExitCode::from(match self {
             Self::Config(_) | Self::Unusable(_) => 78,
             Self::Failed(_) => 1,

@@ -48,7 +48,7 @@ mod armed {
         assert!(!fires(name), "failpoint {name}");
     }
 
-    /// Whether something should fail here.
+    /// Returns whether a step fails on purpose here.
     pub fn fires(name: &str) -> bool {
         let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(times) = left.get_mut(name).filter(|times| **times > 0) else {
@@ -58,7 +58,7 @@ mod armed {
         true
     }
 
-    /// Whether something should fail here for one item at one time, as in `load-main-7=1`.
+    /// Returns whether a step fails on purpose here for one item at one time, as in `load-main-7=1`.
     pub fn fires_at(name: &str, what: &str, number: u64) -> bool {
         fires(&format!("{name}-{what}-{number}"))
     }

@@ -10,21 +10,20 @@
 //!                                                     └─▶ settle: another history? ─▶ begin_epoch
 //! ```
 //!
-//! **A wake carries no data.** Everyone who knows of a commit wakes the follower, and the follower reads the log itself. So a
+//! **A wake carries no data.** Whatever learns of a commit wakes the follower, and the follower reads the log itself. So a
 //! wake may be lost, doubled or late without harm: the log is read every `database.poll_ms` anyway. The exception are commits
-//! of this process: [`OwnCommits`] brings their topics along, and they are published without reading, if their revision
-//! follows on the last one that was published. What others say is only a hint, which anybody can give: hints that turn out to be
-//! wrong cost at most `limits.empty_reads_per_s` readings.
+//! of this process: [`OwnCommits`] carries their topics, and they are published without reading, if their revision
+//! follows on the last one that was published. A notification from elsewhere is only a hint, which any program can send: wrong
+//! hints cost at most `limits.empty_reads_per_s` readings.
 //!
 //! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing else publishes, so the
-//! order cannot be lost.
+//! order is kept.
 //!
 //! **Every reading begins with the last change that was read before** ([`position`]). If that is not there any more, the database was
-//! restored, and a new epoch begins: what memory holds is forgotten, and every reader is sent the list again.
+//! restored, and a new epoch begins: memory is cleared, and every reader is sent the list again.
 //!
 //! **One bad board stops only itself.** A board that cannot be read is stale and is retried ([`stale`]); the rest goes on.
-//! If the log itself cannot be read, [`FollowerStatus::stale_since`] says since when, and everything is tried again at the
-//! next wake.
+//! If the log itself cannot be read, [`FollowerStatus::stale_since`] reports since when, and the next wake tries again.
 
 mod health;
 mod new_epoch;
@@ -94,11 +93,11 @@ pub struct FollowerDeps {
     /// The revision up to which the log was trimmed.
     pub(crate) trimmed_to: HighWater,
     pub(crate) poll: Duration,
-    /// How often the tokens in use are read again although the log says nothing of them.
+    /// How often the tokens in use are read again although the log reports no change of them.
     pub(crate) reconcile: Duration,
     /// Longest delay between two attempts to load a board that cannot be read.
     pub(crate) retry_max: Duration,
-    /// The names that were asked for and are no boards.
+    /// The names that requests asked for and that no board has.
     pub(crate) absent: AbsentBoards,
     /// Readings per second after hints that turned out to be wrong.
     pub(crate) empty_reads_per_s: NonZero<u32>,
@@ -150,7 +149,7 @@ impl Follower {
         let (reading_fault, fault) = watch::channel(None);
         let (stale_boards, boards) = StaleBoards::new(deps.retry_max);
         let wake = deps.wake.clone();
-        let following = FollowerStatus {
+        let status = FollowerStatus {
             position: at,
             stale_since: stale,
             reading_fault: fault,
@@ -170,7 +169,7 @@ impl Follower {
             own,
             empty_reads,
         };
-        Ok((follower, following, OwnCommits { commits, wake }))
+        Ok((follower, status, OwnCommits { commits, wake }))
     }
 
     /// Follows the log until `stop`.
@@ -189,7 +188,7 @@ impl Follower {
                     if self.publish_own(commit).await {
                         continue;
                     }
-                    // Otherwise what came before it has to be read first.
+                    // Otherwise something before it has to be read first.
                     false
                 }
                 () = self.deps.wake.woken() => false,
@@ -238,7 +237,7 @@ impl Follower {
             created,
         } = commit;
         let at = self.position.borrow().revision;
-        // Read from the log already; or revisions are drawn a second time, after a restore, which only the log can show.
+        // It was read from the log already; or revisions are drawn a second time after a restore, which only the log shows.
         if revision <= at {
             return false;
         }
@@ -292,7 +291,7 @@ impl Follower {
                 return Ok(());
             }
         }
-        // What was acknowledged before the reading and is not there was lost with its history.
+        // What was acknowledged before the reading, and is missing, was lost with its history.
         self.deps
             .acknowledged
             .lower(acknowledged, self.position.borrow().revision);
@@ -303,7 +302,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the log from where it was read last, and publishes it. Returns `false` if it may be another history.
+    /// Reads the log from where it was read last, and publishes it. Returns `false` if the history may be another one.
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
         let Some(batch) =
@@ -323,8 +322,8 @@ impl Follower {
             .send_modify(|position| position.revision = position.revision.max(head));
     }
 
-    /// Loads the boards whose readers were sent a list that misses a change: because the database was away when they came, or
-    /// because their own load failed.
+    /// Loads the boards whose readers were sent a list without the newest change, because the database was away when they came,
+    /// or because their own load failed.
     async fn reload_outdated(&mut self) {
         for board in self.deps.hub.outdated() {
             if !self.stale_boards.contains(&board) {

@@ -1,4 +1,4 @@
-//! Who a request is from, by what proxies say in `X-Forwarded-For`.
+//! Finds the client of a request by what proxies write into `X-Forwarded-For`.
 //!
 //! Each proxy appends the address that it was asked from. So the entries are read from the end, as long as trusted proxies wrote
 //! them: the first address that is no trusted proxy is the client. An entry that cannot be read was not written by one, and

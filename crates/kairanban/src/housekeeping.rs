@@ -1,4 +1,4 @@
-//! Forgets what is no longer needed, once a minute.
+//! Deletes what is no longer needed, once a minute.
 
 use std::{
     sync::Arc,
@@ -18,12 +18,12 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The change log and keys are pruned once in this number of rounds.
 const PRUNE_EVERY: u64 = 10;
 
-/// The task that forgets what is no longer needed.
+/// The task that deletes what is no longer needed.
 #[derive(Debug)]
 pub struct Housekeeping {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) trimmed_to: HighWater,
     pub(crate) quotas: Quotas,
     pub(crate) cache_ttl: Duration,
@@ -60,7 +60,7 @@ impl Bounds {
 }
 
 impl Housekeeping {
-    /// Forgets what is too old, again and again until `stop`.
+    /// Deletes what is too old, every minute until `stop`.
     #[expect(
         clippy::cognitive_complexity,
         reason = "each log line expands to branches, which count"
@@ -74,7 +74,7 @@ impl Housekeeping {
             }
             self.quotas.forget_idle();
             // While the database is away nothing expires.
-            if self.following.stale_since().is_some() {
+            if self.follower.stale_since().is_some() {
                 continue;
             }
             self.hub.evict(Instant::now(), self.cache_ttl);

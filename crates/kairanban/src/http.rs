@@ -24,7 +24,7 @@ use kairanban_core::BoardName;
 
 use crate::error::ApiError;
 
-/// The board that an address names. What is no name names no board.
+/// Parses the name of a board in an address. What is not a valid name leads to no board.
 fn board_name(text: &str) -> Result<BoardName, ApiError> {
     text.parse()
         .map_err(|_| ApiError::NotFound(format!("no board is named {text:?}")))

@@ -26,7 +26,8 @@ struct Kept {
     last: Option<LogRow>,
 }
 
-/// Reads what was seen last. A file that is missing or cannot be read is no error: a restored database is not noticed then.
+/// Reads the position that was seen last. A file that is missing or cannot be read is no error: a restored database is not
+/// noticed then.
 #[must_use]
 #[expect(
     clippy::cognitive_complexity,

@@ -19,12 +19,13 @@ pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// Counts open streams, in all and per client.
+/// Limits how many streams, connections or searches are open at a time, in all and per client. A clone is another handle to the
+/// same gate.
 #[derive(Clone, Debug)]
-pub struct StreamGate(Arc<Gate>);
+pub struct ClientGate(Arc<GateCounters>);
 
 #[derive(Debug)]
-struct Gate {
+struct GateCounters {
     open: AtomicUsize,
     per_share: DashMap<Share, usize>,
     max: usize,
@@ -35,38 +36,38 @@ struct Gate {
 /// Why there is no room for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// All clients together have all there is.
+    /// All clients together have all permits.
     InAll,
-    /// This client has all that one may have.
+    /// This client has as many as one client may have.
     ForClient,
 }
 
-/// A place for one stream, or one connection. Dropping it frees the place.
+/// The right to one open stream, connection or search. Dropping it releases it.
 #[derive(Debug)]
-pub struct StreamPermit {
-    gate: Arc<Gate>,
+pub struct GatePermit {
+    gate: Arc<GateCounters>,
     client: Option<ClientAddress>,
-    /// In how many of the client's shares it counts.
+    /// The number of the client's shares in which it counts.
     counted: u8,
 }
 
-impl StreamGate {
-    /// Creates a gate without open streams.
+impl ClientGate {
+    /// Creates the gate of streams.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn of_streams(limits: &Limits) -> Self {
         Self::counting(limits, limits.streams_max, limits.streams_per_client_max)
     }
 
-    /// Creates a gate without running searches.
+    /// Creates the gate of searches.
     #[must_use]
     pub fn of_searches(limits: &Limits) -> Self {
         Self::counting(limits, usize::MAX, limits.searches_per_client_max.get())
     }
 
-    /// Creates a gate with room for `max` in all, and for `per_client_max` of each client.
+    /// Creates a gate that admits `max` in all, and `per_client_max` of each client.
     #[must_use]
     pub fn counting(limits: &Limits, max: usize, per_client_max: usize) -> Self {
-        Self(Arc::new(Gate {
+        Self(Arc::new(GateCounters {
             open: AtomicUsize::new(0),
             per_share: DashMap::new(),
             max,
@@ -77,7 +78,7 @@ impl StreamGate {
 
     /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
     #[must_use]
-    pub fn enter(&self, client: Option<ClientAddress>) -> Option<StreamPermit> {
+    pub fn enter(&self, client: Option<ClientAddress>) -> Option<GatePermit> {
         self.try_enter(client).ok()
     }
 
@@ -85,10 +86,10 @@ impl StreamGate {
     ///
     /// # Errors
     /// If there is no room, with the reason.
-    pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<StreamPermit, NoRoom> {
-        // Counts first, so that two clients that come at once cannot both take the last place.
+    pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<GatePermit, NoRoom> {
+        // Counts first, so that two clients that come at once cannot both take the last permit.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut permit = StreamPermit {
+        let mut permit = GatePermit {
             gate: Arc::clone(&self.0),
             client,
             counted: 0,
@@ -108,20 +109,20 @@ impl StreamGate {
         Ok(permit)
     }
 
-    /// Returns the most streams that may be open.
+    /// Returns the most that may be open.
     #[must_use]
     pub fn max(&self) -> usize {
         self.0.max
     }
 
-    /// Returns the number of open streams.
+    /// Returns the number that are open.
     #[must_use]
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
     }
 }
 
-impl StreamPermit {
+impl GatePermit {
     fn shares(&self) -> impl Iterator<Item = (Share, NonZero<u32>)> + use<> {
         let clients_per_site = self.gate.clients_per_site;
         self.client
@@ -130,7 +131,7 @@ impl StreamPermit {
     }
 }
 
-impl Drop for StreamPermit {
+impl Drop for GatePermit {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Ordering::AcqRel);
         for (share, _) in self.shares().take(usize::from(self.counted)) {
@@ -150,8 +151,8 @@ mod tests {
         Some(ClientAddress::bucket(address.parse().expect("an address")))
     }
 
-    fn gate(max: usize, per_client_max: usize, clients_per_site: u32) -> StreamGate {
-        StreamGate(Arc::new(Gate {
+    fn gate(max: usize, per_client_max: usize, clients_per_site: u32) -> ClientGate {
+        ClientGate(Arc::new(GateCounters {
             open: AtomicUsize::new(0),
             per_share: DashMap::new(),
             max,

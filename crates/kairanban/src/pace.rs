@@ -1,11 +1,11 @@
-//! Paces readings of the database that anybody can cause and that may find nothing.
+//! Paces readings of the database that any client can cause and that may find nothing.
 
 use std::{
     num::NonZero,
     time::{Duration, Instant},
 };
 
-/// Counts readings that found nothing, and says when the next one may begin. Readings that found something are free: they are
+/// Counts readings that found nothing, and decides when the next one may begin. Readings that found something are free: there are
 /// as many as there are changes.
 #[derive(Debug)]
 pub struct EmptyReads {
@@ -33,7 +33,7 @@ impl EmptyReads {
         self.paid_at.checked_sub(credit).unwrap_or(self.paid_at)
     }
 
-    /// Notes a reading that found something. It makes up for an empty one: of two commits that are read together, each was
+    /// Records a reading that found something. It makes up for an empty one: of two commits that are read together, each was
     /// announced.
     pub fn found(&mut self) {
         self.paid_at = self

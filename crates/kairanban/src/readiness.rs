@@ -89,13 +89,13 @@ impl Readiness {
                 format!("{name} has ended; the process ends"),
             ));
         }
-        let following = self.boards.following();
-        if let Some(fault) = following.reading_fault() {
+        let follower = self.boards.follower();
+        if let Some(fault) = follower.reading_fault() {
             reasons.push((Status::NotReady, format!("reading does not work: {fault}")));
-        } else if following.stale_since().is_some() {
+        } else if follower.stale_since().is_some() {
             reasons.push((Status::NotReady, "the database is away".to_owned()));
         }
-        let silence = following.silence();
+        let silence = follower.silence();
         if silence > self.silence_max {
             reasons.push((
                 Status::NotReady,
@@ -108,7 +108,7 @@ impl Readiness {
         if let Some(reason) = stale_boards(&self.boards) {
             reasons.push((Status::Degraded, reason));
         }
-        for name in self.supervisor.troubled() {
+        for name in self.supervisor.failing_tasks() {
             reasons.push((
                 Status::Degraded,
                 format!("{name} failed and was started again"),
@@ -135,7 +135,7 @@ impl Readiness {
 
 /// Describes which boards cannot be read, if there are any. The caller is unknown here, so only public ones are named.
 fn stale_boards(boards: &BoardService) -> Option<String> {
-    let stale = boards.following().stale_boards();
+    let stale = boards.follower().stale_boards();
     if stale.is_empty() {
         return None;
     }

@@ -1,11 +1,11 @@
 //! Compares what is in memory with what the database holds, board by board and spread over the interval: rows may have
 //! been changed without a revision (by a replica's role, or while the triggers were off), and nothing else would ever show
-//! them. What differs is logged as a change, once for all nodes, so that all of them read it. Each round begins with the triggers:
+//! them. A difference is logged as a change, once for all nodes, so that all of them read it. Each round begins with the triggers:
 //! turning them off and on again makes them forget that they are for replicas, too.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kairanban_core::{BoardId, Hub, Published, Revision, Shown};
+use kairanban_core::{BoardId, Hub, Published, Revision, ShownBoard};
 use kairanban_store::{BoardContent, Store, StoreError, content_sum};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub struct Reconcile {
     store: Store,
     loader: BoardLoader,
     hub: Arc<Hub>,
-    following: FollowerStatus,
+    follower: FollowerStatus,
     reports: Reports,
     interval: Duration,
 }
@@ -49,7 +49,7 @@ impl Reconcile {
         store: Store,
         loader: BoardLoader,
         hub: Arc<Hub>,
-        following: FollowerStatus,
+        follower: FollowerStatus,
         reports: Reports,
         interval: Duration,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Reconcile {
             store,
             loader,
             hub,
-            following,
+            follower,
             reports,
             interval,
         }
@@ -89,7 +89,7 @@ impl Reconcile {
                     .take(slice)
                     .copied()
                     .collect();
-                if ids.is_empty() || self.following.stale_since().is_some() {
+                if ids.is_empty() || self.follower.stale_since().is_some() {
                     continue;
                 }
                 if let Err(error) = self.compare(&ids, &mut findings).await {
@@ -101,7 +101,7 @@ impl Reconcile {
 
     /// Restores the triggers, so that rows of replication draw a revision again. Logs each new reason why that failed.
     async fn repair(&self, findings: &mut Findings) {
-        if self.following.stale_since().is_some() {
+        if self.follower.stale_since().is_some() {
             return;
         }
         let found = query(&self.store, Store::repair)
@@ -138,7 +138,7 @@ impl Reconcile {
 
     async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
         // In this order: what was published up to `reached` is shown, and what is shown is in the database.
-        let reached = self.following.revision();
+        let reached = self.follower.revision();
         let shown: HashMap<_, _> = self
             .hub
             .shown()
@@ -162,9 +162,14 @@ impl Reconcile {
         Ok(())
     }
 
-    async fn compare_one(&self, shown: &Shown, content: &BoardContent, findings: &mut Findings) {
-        let is_board = content.standing.as_ref().is_none_or(|(name, policies)| {
-            name != shown.snapshot.board() || *policies != shown.policies
+    async fn compare_one(
+        &self,
+        shown: &ShownBoard,
+        content: &BoardContent,
+        findings: &mut Findings,
+    ) {
+        let is_board = content.info.as_ref().is_none_or(|info| {
+            info.name != *shown.snapshot.board() || info.policies != shown.policies
         });
         let sums = (content.sum, content_sum(&shown.snapshot));
         if !is_board && sums.0 == sums.1 {
@@ -211,8 +216,8 @@ impl Reconcile {
         }
     }
 
-    async fn read_again(&self, shown: &Shown) -> Result<(), StoreError> {
-        let (epoch, board) = (self.following.epoch(), shown.snapshot.board());
+    async fn read_again(&self, shown: &ShownBoard) -> Result<(), StoreError> {
+        let (epoch, board) = (self.follower.epoch(), shown.snapshot.board());
         match self
             .loader
             .load_into(&self.hub.channel(board), &epoch)

@@ -26,7 +26,7 @@ use crate::{
     net::{
         file_limit,
         listener::{self, Serving},
-        request_clock::tell_clock,
+        request_clock::notify_clock,
     },
     readiness::Readiness,
     routes,
@@ -110,7 +110,7 @@ impl ListeningServer {
         self.address
     }
 
-    /// Serves until `stop`, then drains: `/readyz` says no first, then streams end, requests finish, what is queued is
+    /// Serves until `stop`, then drains: `/readyz` fails first, then streams end, requests finish, what is queued is
     /// written. A second signal ends it at once.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ fn bad_template(error: minijinja::Error) -> ExitError {
 fn turning_wheel(boards: &BoardService, drain: &Drain, supervisor: &Supervisor) -> TimerWheel {
     let wheel = TimerWheel::new();
     let (turning, drain, mut staleness) =
-        (wheel.clone(), drain.clone(), boards.following().staleness());
+        (wheel.clone(), drain.clone(), boards.follower().staleness());
     let stop = supervisor.stop().clone();
     supervisor.task("wheel", async move || {
         turning.run(&drain, &mut staleness, &stop).await
@@ -214,7 +214,7 @@ fn serve(
                 .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))
-                .wrap(from_fn(tell_clock))
+                .wrap(from_fn(notify_clock))
                 .configure(routes::configure)
         },
         Serving::new(config),

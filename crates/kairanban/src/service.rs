@@ -1,4 +1,4 @@
-//! The application: reads, watches and writes boards for every protocol.
+//! Reads, watches and writes boards, for every protocol.
 
 mod board_view;
 mod lookup;
@@ -30,16 +30,16 @@ pub struct BoardService {
     deps: Arc<ServiceDeps>,
 }
 
-/// Counts a reading of the database that a reader's start takes, and returns whether the reader may have it.
+/// Counts a reading of the database that a reader's start needs, and returns whether the reader may have it.
 pub type MayRead<'a> = &'a dyn Fn() -> bool;
 
-/// Why a reader is not brought to a board.
+/// Why a board cannot be watched.
 #[derive(Debug, Error)]
 pub enum WatchError {
-    /// The start takes a reading of the database, and the reader has had too many of them.
+    /// The start needs a reading of the database, and the reader has had too many of them.
     #[error("too many readings of the database")]
     TooManyReads,
-    /// The board is not there, or it cannot be read.
+    /// The board does not exist, or it cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -51,10 +51,10 @@ pub(crate) struct ServiceDeps {
     pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) authenticator: Authenticator,
     pub(crate) finder: BoardFinder,
-    /// The names that were asked for and are no boards.
+    /// The names that requests asked for and that no board has.
     pub(crate) absent: AbsentBoards,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
@@ -83,7 +83,7 @@ impl BoardService {
         &self.deps.authenticator
     }
 
-    /// Whether a board is public, as far as memory knows.
+    /// Returns whether a board is public, as far as memory knows.
     #[must_use]
     pub fn is_open(&self, board: &BoardName) -> bool {
         self.deps
@@ -112,7 +112,7 @@ impl BoardService {
 
     /// Returns the status of the follower.
     #[must_use]
-    pub fn following(&self) -> &FollowerStatus {
-        &self.deps.following
+    pub fn follower(&self) -> &FollowerStatus {
+        &self.deps.follower
     }
 }

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardLoad, BoardName, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Topic, TopicId,
 };
-use kairanban_store::{BoardPlace, Store, StoreError};
+use kairanban_store::{BoardHead, Store, StoreError};
 use redis::{
     AsyncCommands as _, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -89,7 +89,7 @@ impl Redis {
         sent.map_err(|error| error.to_string())
     }
 
-    /// Whether a board with these policies may have a copy here.
+    /// Returns whether a board with these policies may have a copy here.
     fn takes(&self, policies: Policies) -> bool {
         self.seal.is_signed() || policies.is_public()
     }
@@ -137,7 +137,7 @@ impl Redis {
     }
 }
 
-/// Reads boards: from a copy where that will do, from the database otherwise. Cheap to clone.
+/// Reads boards: from a copy in Redis if it is current, from the database otherwise. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BoardSource {
     store: Store,
@@ -160,7 +160,7 @@ impl BoardSource {
             return self.read_database(epoch, board).await;
         };
         let name = board.clone();
-        let BoardPlace {
+        let BoardHead {
             id: board_id,
             policies,
             revision,
@@ -183,7 +183,7 @@ impl BoardSource {
             && (copy.board_id, copy.revision) == (board_id.0, revision.get())
             && copy.topics.len() <= self.store.topics_max()
         {
-            let (snapshot, tail) = copy.into_list(
+            let (snapshot, replay_buffer) = copy.into_list(
                 board,
                 Cursor {
                     epoch: epoch.clone(),
@@ -195,7 +195,7 @@ impl BoardSource {
                 board_id,
                 policies,
                 snapshot,
-                tail,
+                replay_buffer,
                 named_at,
             });
         }
@@ -229,8 +229,9 @@ struct SharedBoard {
     revision: u64,
     topics: Vec<TopicCopy>,
     floor: u64,
-    /// Revision and topic of each change after the floor.
-    tail: Vec<(u64, i64)>,
+    /// The revision and the topic of each change after the floor.
+    #[serde(rename = "tail")]
+    entries: Vec<(u64, i64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -280,9 +281,9 @@ impl From<&BoardLoad> for SharedBoard {
             board_id: loaded.board_id.0,
             revision: loaded.snapshot.revision().get(),
             topics: loaded.snapshot.topics().iter().map(TopicCopy::of).collect(),
-            floor: loaded.tail.floor().get(),
-            tail: loaded
-                .tail
+            floor: loaded.replay_buffer.floor().get(),
+            entries: loaded
+                .replay_buffer
                 .entries()
                 .map(|(revision, topic)| (revision.get(), topic.0))
                 .collect(),
@@ -301,7 +302,7 @@ impl SharedBoard {
         topics.sort_unstable_by_key(|topic| topic.id);
         topics.dedup_by_key(|topic| topic.id);
         let entries = self
-            .tail
+            .entries
             .into_iter()
             .map(|(at, topic)| (revision(at), TopicId(topic)));
         (
@@ -336,7 +337,7 @@ mod tests {
             board_id: BoardId(4),
             policies: Policies::default(),
             snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
-            tail: ReplayBuffer::new(
+            replay_buffer: ReplayBuffer::new(
                 Revision::new(7).expect("a revision"),
                 [(revision, TopicId(3))],
                 8,
@@ -345,7 +346,7 @@ mod tests {
         };
         let text = serde_json::to_string(&SharedBoard::from(&loaded)).expect("JSON");
         let copy: SharedBoard = serde_json::from_str(&text).expect("a copy");
-        let (snapshot, tail) = copy.into_list(&board, cursor, 8);
+        let (snapshot, replay_buffer) = copy.into_list(&board, cursor, 8);
         assert_eq!(
             snapshot
                 .topics()
@@ -355,9 +356,9 @@ mod tests {
             [&topic]
         );
         assert_eq!(
-            (snapshot.digest(), tail.floor()),
-            (loaded.snapshot.digest(), loaded.tail.floor())
+            (snapshot.digest(), replay_buffer.floor()),
+            (loaded.snapshot.digest(), loaded.replay_buffer.floor())
         );
-        assert!(tail.entries().eq(loaded.tail.entries()));
+        assert!(replay_buffer.entries().eq(loaded.replay_buffer.entries()));
     }
 }

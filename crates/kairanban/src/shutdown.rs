@@ -12,7 +12,7 @@ const SPREAD_SHARE: f64 = 0.7;
 /// thousands do not come back in the same second.
 const PER_STREAM: Duration = Duration::from_millis(2);
 
-/// Says that the server is ending. Cheap to clone.
+/// Announces that the server is ending. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drain {
     announced: CancellationToken,
@@ -31,12 +31,12 @@ impl Drain {
         }
     }
 
-    /// Announces that the server will end soon: it goes on as before, but `/readyz` says no.
+    /// Announces that the server will end soon: it serves as before, but `/readyz` fails.
     pub fn announce(&self) {
         self.announced.cancel();
     }
 
-    /// Whether the end has been announced.
+    /// Returns whether the end has been announced.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         self.announced.is_cancelled()
@@ -48,7 +48,7 @@ impl Drain {
         self.token.cancel();
     }
 
-    /// Whether the server is ending.
+    /// Returns whether the server is ending.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.token.is_cancelled()

@@ -1,4 +1,4 @@
-//! Under which names this server is known: the hosts that it answers, and the origins whose pages are its own.
+//! Knows the names of this server: the hosts that it answers, and the origins whose pages are its own.
 //!
 //! A page of another site can have its own name point to this machine (DNS rebinding). Its requests are then of one origin with
 //! what they ask for, and only the name in `Host` says that they are not meant for this board.

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     encode::Fragments,
     error::ApiError,
-    limits::{ClientAddress, ClientQuota, Quotas, StreamGate, TokenQuota},
+    limits::{ClientAddress, ClientGate, ClientQuota, Quotas, TokenQuota},
     readiness::Readiness,
     render::page::Pages,
     service::BoardService,
@@ -41,7 +41,7 @@ pub struct AppStateInner {
     /// The template of a topic by itself.
     pub fragments: Arc<Fragments>,
     /// Counts and limits open streams.
-    pub gate: StreamGate,
+    pub gate: ClientGate,
     /// Limits the writes of each client.
     pub quota: Arc<ClientQuota>,
     /// Limits what each client reads from the database.
@@ -49,7 +49,7 @@ pub struct AppStateInner {
     /// Limits the searches that run at a time, and so the connections to the database that they take.
     pub search_lane: Arc<Semaphore>,
     /// Limits the searches of each client that run at a time.
-    pub search_gate: StreamGate,
+    pub search_gate: ClientGate,
     /// Limits the invalid tokens of each client.
     pub bad_tokens: Arc<ClientQuota>,
     /// Limits what is changed by each token.
@@ -99,11 +99,11 @@ impl AppState {
     ) -> Result<Self, minijinja::Error> {
         let drain = readiness.drain().clone();
         let (gate, timing) = (
-            StreamGate::new(&config.limits),
+            ClientGate::of_streams(&config.limits),
             StreamTiming::new(&config.stream),
         );
         let stream_deps = StreamDeps {
-            following: boards.following().clone(),
+            follower: boards.follower().clone(),
             drain: drain.clone(),
             gate: gate.clone(),
             timing,
@@ -118,7 +118,7 @@ impl AppState {
             quota: Arc::clone(&quotas.writes),
             reads: Arc::clone(&quotas.reads),
             search_lane: Arc::new(Semaphore::new(config.limits.searches_max.get())),
-            search_gate: StreamGate::of_searches(&config.limits),
+            search_gate: ClientGate::of_searches(&config.limits),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             edits: Arc::clone(&quotas.edits),
             timing,

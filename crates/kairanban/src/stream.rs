@@ -14,7 +14,7 @@
 //! [`ReaderPosition::on`](kairanban_core::ReaderPosition::on) decides about each event. It decides nothing itself: the model
 //! and the interleavings of the core's tests call the same function.
 //!
-//! **Nothing is made per reader that many readers share.** An update is encoded once and shared; a stream queues references
+//! **Readers share what they have in common.** An update is encoded once and shared; a stream queues references
 //! to it. A stream has no task and no timer of its own: a [`dispatcher`](WorkerDispatchers) wakes it when there are
 //! events, the [`TimerWheel`] otherwise.
 //!
@@ -43,7 +43,7 @@ use crate::{
     config,
     encode::{Bye, Chunk, Encoder},
     follower::FollowerStatus,
-    limits::{StreamGate, StreamPermit},
+    limits::{ClientGate, GatePermit},
     shutdown::Drain,
 };
 
@@ -58,25 +58,25 @@ pub use timer_wheel::TimerWheel;
 
 /// An open stream, in any format.
 pub trait UpdateSource: 'static {
-    /// The places of the stream in dispatchers.
+    /// The registrations of the stream at dispatchers.
     type Registrations;
 
-    /// Has `member` notified of the events of the stream.
+    /// Registers `subscriber`, which is notified of the events of the stream.
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
-        member: Weak<dyn Subscriber>,
+        subscriber: Weak<dyn Subscriber>,
     ) -> Self::Registrations;
 
     /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken by everything but events.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
 }
 
-/// Heartbeat, lifetime and `retry` of all streams.
+/// The heartbeat, the lifetime and `retry` of all streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamTiming {
     heartbeat: Duration,
-    /// The same in ticks, which each delivery calculates with.
+    /// The heartbeat in ticks, which each delivery calculates with.
     heartbeat_ticks: Ticks,
     lifetime: Duration,
     retry_min: Duration,
@@ -106,19 +106,19 @@ impl StreamTiming {
         Ticks(most - fastrand::u32(0..=most / 16))
     }
 
-    /// Returns a random `retry`, so that readers who were cut off together do not come back together.
+    /// Returns a random `retry`, so that readers who were disconnected together do not come back together.
     fn retry(self) -> Duration {
         let spread = self.retry_max.saturating_sub(self.retry_min);
         self.retry_min + spread.mul_f64(fastrand::f64())
     }
 
-    /// Returns a lifetime between 0.8 and 1.2 times the configured one, for the same reason.
+    /// Returns a lifetime between 0.8 and 1.2 times the configured one, so that streams that began together do not end together.
     fn life(self) -> Duration {
         self.lifetime.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 
-    /// Encodes the whole of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for good
-    /// on any other.
+    /// Encodes the whole body of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for
+    /// good on any other.
     #[must_use]
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
         encoder.bye(reason, self.retry_refused + self.retry())
@@ -128,19 +128,19 @@ impl StreamTiming {
 /// What all streams share of the server.
 #[derive(Debug)]
 pub struct StreamDeps {
-    pub(crate) following: FollowerStatus,
+    pub(crate) follower: FollowerStatus,
     pub(crate) drain: Drain,
-    pub(crate) gate: StreamGate,
+    pub(crate) gate: ClientGate,
     pub(crate) timing: StreamTiming,
     pub(crate) wheel: TimerWheel,
 }
 
-/// The client of a stream, and its place among the open streams.
+/// The client of a stream, and its permit.
 #[derive(Debug)]
 pub struct StreamReader {
     pub(crate) caller: Caller,
-    #[expect(dead_code, reason = "dropping it frees the place")]
-    pub(crate) permit: StreamPermit,
+    #[expect(dead_code, reason = "dropping it releases the permit")]
+    pub(crate) permit: GatePermit,
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod testing {
         "main".parse().expect("a name")
     }
 
-    /// A hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
+    /// Returns a hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
     pub(super) fn hub(lag_max: usize) -> Hub {
         let hub = Hub::new(500, lag_max);
         load(&hub);
@@ -167,12 +167,12 @@ mod testing {
     pub(super) fn load(hub: &Hub) {
         let cursor: Cursor = "e-1".parse().expect("a cursor");
         let snapshot = Snapshot::new(board(), cursor, Vec::new());
-        let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+        let replay_buffer = ReplayBuffer::new(snapshot.revision(), [], 8);
         let loaded = BoardLoad {
             board_id: BoardId(1),
             policies: Policies::default(),
             snapshot,
-            tail,
+            replay_buffer,
             named_at: Revision::ZERO,
         };
         hub.install(&hub.channel(&board()), loaded, Instant::now())

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Before the first restart; it doubles with each failure in a row.
+/// The delay before the first restart. It doubles with each failure in a row.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Failures in a row after which the process gives up.
@@ -70,7 +70,7 @@ impl Supervisor {
     }
 
     /// Runs a future to its end, and again after each panic.
-    pub async fn to_the_end(&self, name: &'static str, run: impl AsyncFnMut()) {
+    pub async fn run_to_completion(&self, name: &'static str, run: impl AsyncFnMut()) {
         self.keep(name, Ending::IsFine, run).await;
     }
 
@@ -85,7 +85,7 @@ impl Supervisor {
             let Some(wait) = failures.next(began.elapsed()) else {
                 return self.give_up(name);
             };
-            self.note(name, wait);
+            self.log_restart(name, wait);
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
                 () = sleep(wait) => {}
@@ -116,7 +116,7 @@ impl Supervisor {
             let Some(wait) = failures.next(began.elapsed()) else {
                 return self.give_up(name);
             };
-            self.note(name, wait);
+            self.log_restart(name, wait);
             thread::park_timeout(wait);
         }
     }
@@ -134,7 +134,7 @@ impl Supervisor {
         });
     }
 
-    fn note(&self, name: &'static str, wait: Duration) {
+    fn log_restart(&self, name: &'static str, wait: Duration) {
         tracing::error!(
             task = name,
             ?wait,
@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// Returns the tasks that have failed and not recovered since.
     #[must_use]
-    pub fn troubled(&self) -> Vec<&'static str> {
+    pub fn failing_tasks(&self) -> Vec<&'static str> {
         let mut failed_at = self.0.failed_at.lock();
         failed_at.retain(|_, at| at.elapsed() < RECOVERED_AFTER);
         failed_at.keys().copied().collect()
@@ -193,7 +193,7 @@ enum Ending {
     IsFine,
 }
 
-/// Failures in a row.
+/// Counts failures in a row.
 #[derive(Default)]
 struct Failures(u32);
 

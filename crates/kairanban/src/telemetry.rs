@@ -2,9 +2,9 @@
 //!
 //! A log line can neither fail nor hold up the thread that writes it: lines wait in a bounded queue for a
 //! thread that does nothing else. What finds no room there, and what stderr does not take (a full disk, a closed
-//! pipe), is dropped and counted; the log says how many lines that were as soon as it can be written again.
+//! pipe), is dropped and counted; the log reports how many lines that were as soon as it can be written again.
 
-mod sparse;
+mod throttle;
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -21,7 +21,7 @@ use std::{
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-pub use self::sparse::Sparse;
+pub use self::throttle::LogThrottle;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 8_192;
@@ -44,7 +44,7 @@ impl Drop for Log {
 }
 
 impl Log {
-    /// Whether lines are lost.
+    /// Returns the handle that counts lost lines.
     #[must_use]
     pub const fn health(&self) -> &LogHealth {
         &self.health
@@ -66,7 +66,7 @@ struct Counts {
 }
 
 impl LogHealth {
-    /// Lines that were lost since the log could last be written.
+    /// Returns how many lines were lost since the log could last be written.
     #[must_use]
     pub fn lost(&self) -> usize {
         self.all()
@@ -204,7 +204,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 /// Writes to a terminal or a pipe that may be stuck; gives up after a second. Returns whether it was written.
 #[must_use]
-pub fn try_to_say(mut out: impl Write + Send + 'static, text: &str) -> bool {
+pub fn try_print(mut out: impl Write + Send + 'static, text: &str) -> bool {
     let text = text.to_owned();
     let written = within_a_second("last-word", move || {
         out.write_all(text.as_bytes()).and_then(|()| out.flush())

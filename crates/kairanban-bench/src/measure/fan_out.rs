@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use kairanban_client::{Client, News};
+use kairanban_client::{Client, FollowEvent};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -165,7 +165,7 @@ fn follow(endpoint: &Endpoint, mut ended: oneshot::Receiver<()>) -> Result<u64> 
         loop {
             tokio::select! {
                 _ = &mut ended => return Ok(changes),
-                news = follow.next() => changes += u64::from(matches!(news?, News::Changed(_))),
+                event = follow.next() => changes += u64::from(matches!(event?, FollowEvent::Changed(_))),
             }
         }
     })

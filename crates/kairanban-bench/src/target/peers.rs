@@ -69,7 +69,7 @@ impl Peer {
     }
 }
 
-/// The request that an `EventSource` sends.
+/// Returns the request that an `EventSource` sends.
 const fn event_source(path: &'static str) -> StreamRequest {
     let headers = "accept: text/event-stream\r\n";
     StreamRequest { path, headers }

@@ -30,7 +30,7 @@ impl LoadedBoard {
             board_id: load.board_id,
             policies: load.policies,
             snapshot: Arc::new(load.snapshot),
-            replay_buffer: load.tail,
+            replay_buffer: load.replay_buffer,
             named_at: load.named_at,
             searched: None,
             loaded_at: now,
@@ -61,7 +61,7 @@ impl LoadedBoard {
             };
         }
         // The load knows its own history; the one in memory has a gap before it.
-        (self.replay_buffer, self.searched) = (load.tail, None);
+        (self.replay_buffer, self.searched) = (load.replay_buffer, None);
         if shown < self.replay_buffer.floor() {
             return self.restate(Arc::new(load.snapshot));
         }

@@ -17,12 +17,12 @@ const FULL: usize = 500;
 
 fn loaded(revision: u64, topics: &[(i64, u64)]) -> BoardLoad {
     let snapshot = snapshot(revision, topics);
-    let tail = ReplayBuffer::new(snapshot.revision(), [], 8);
+    let replay_buffer = ReplayBuffer::new(snapshot.revision(), [], 8);
     BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
         snapshot,
-        tail,
+        replay_buffer,
         named_at: Revision::ZERO,
     }
 }
@@ -40,7 +40,7 @@ fn a_list_without_a_history_before_it_is_sent_whole() {
     let (mut board, now) = ready(5, &[(1, 1), (2, 2)]);
     // The log says that rows may have changed without a revision, up to 7.
     let found = BoardLoad {
-        tail: ReplayBuffer::new(snapshot(7, &[]).revision(), [], 8),
+        replay_buffer: ReplayBuffer::new(snapshot(7, &[]).revision(), [], 8),
         ..loaded(7, &[(1, 1), (2, 2)])
     };
     let Ok(StateChange::Update(update)) = board.install(found, now, FULL) else {
@@ -53,7 +53,7 @@ fn a_list_without_a_history_before_it_is_sent_whole() {
     assert_eq!(update.snapshot.topics().len(), 2);
 }
 
-/// What a reader is sent who comes back with a cursor at `revision`.
+/// Returns what a reader is sent who comes back with a cursor at `revision`.
 fn opening(board: &BoardState, revision: u64) -> Opening {
     let start = StartAt::Cursor(format!("e-{revision}").parse().expect("a cursor"));
     let log = LogBounds {
@@ -196,12 +196,12 @@ fn resumes_by_what_changed_and_by_the_list_when_that_is_too_far() {
 fn a_cursor_from_before_the_board_had_its_name_is_no_base_for_a_patch() {
     let (mut board, now) = (BoardState::default(), Instant::now());
     let named_at = Revision::new(5).expect("a revision");
-    let tail = ReplayBuffer::new(Revision::ZERO, [(named_at, TopicId(1))], 8);
+    let replay_buffer = ReplayBuffer::new(Revision::ZERO, [(named_at, TopicId(1))], 8);
     board
         .install(
             BoardLoad {
                 named_at,
-                tail,
+                replay_buffer,
                 ..loaded(7, &[(1, 7)])
             },
             now,

@@ -10,27 +10,27 @@ fn name() -> BoardName {
     "main".parse().expect("a name")
 }
 
-fn at_2(standing: Option<BoardInfo>) -> BoardChange {
+fn at_2(info: Option<BoardInfo>) -> BoardChange {
     BoardChange {
         revision: Revision::new(2).expect("a revision"),
-        standing,
+        info,
         named_at: None,
     }
 }
 
-/// An empty board at a revision.
+/// Returns an empty board at a revision.
 fn load(revision: u64) -> BoardLoad {
     let snapshot = snapshot(revision, &[]);
     BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail: ReplayBuffer::new(snapshot.revision(), [], 8),
+        replay_buffer: ReplayBuffer::new(snapshot.revision(), [], 8),
         named_at: Revision::ZERO,
         snapshot,
     }
 }
 
-/// A hub with an empty board at revision 1.
+/// Returns a hub with an empty board at revision 1.
 fn hub() -> Hub {
     let hub = Hub::new(500, 2);
     hub.install(&hub.channel(&name()), load(1), Instant::now())
@@ -77,14 +77,11 @@ async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
     for now in [None, Some("other".parse().expect("a name"))] {
         let hub = hub();
         let mut reader = hub.subscribe(&name());
-        let standing = now.map(|name| BoardInfo {
+        let info = now.map(|name| BoardInfo {
             name,
             policies: Policies::default(),
         });
-        assert_eq!(
-            hub.apply_policies(&[(BoardId(1), at_2(standing))].into()),
-            1
-        );
+        assert_eq!(hub.apply_policies(&[(BoardId(1), at_2(info))].into()), 1);
         assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
     }
 }
@@ -93,14 +90,11 @@ async fn a_deleted_board_ends_its_streams_and_a_renamed_one_too() {
 async fn a_name_that_went_to_another_board_ends_the_streams_of_the_one_before() {
     let hub = hub();
     let mut reader = hub.subscribe(&name());
-    let standing = Some(BoardInfo {
+    let info = Some(BoardInfo {
         name: name(),
         policies: Policies::default(),
     });
-    assert_eq!(
-        hub.apply_policies(&[(BoardId(2), at_2(standing))].into()),
-        1
-    );
+    assert_eq!(hub.apply_policies(&[(BoardId(2), at_2(info))].into()), 1);
     assert!(matches!(reader.next().await, Ok(BoardEvent::Gone)));
 }
 

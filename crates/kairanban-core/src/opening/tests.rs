@@ -19,7 +19,7 @@ fn board() -> BoardState {
         board_id: BoardId(1),
         policies: Policies::default(),
         snapshot: snapshot(7, &[(1, 6), (2, 7)]),
-        tail: ReplayBuffer::new(
+        replay_buffer: ReplayBuffer::new(
             revision(5),
             [(revision(6), TopicId(1)), (revision(7), TopicId(2))],
             8,

@@ -31,7 +31,7 @@ fn load(hub: &Hub, list: Arc<Snapshot>) {
     let loaded = BoardLoad {
         board_id: BoardId(1),
         policies: Policies::default(),
-        tail: ReplayBuffer::new(snapshot.revision(), [], 8),
+        replay_buffer: ReplayBuffer::new(snapshot.revision(), [], 8),
         named_at: Revision::ZERO,
         snapshot,
     };

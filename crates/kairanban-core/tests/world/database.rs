@@ -55,7 +55,7 @@ impl State {
         BoardLoad {
             board_id: BoardId(1),
             policies: Policies::default(),
-            tail: ReplayBuffer::new(revision(floor), entries, 8),
+            replay_buffer: ReplayBuffer::new(revision(floor), entries, 8),
             snapshot: Snapshot::new(board(), cursor(at), topics),
             named_at: revision(0),
         }

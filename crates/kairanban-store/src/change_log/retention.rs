@@ -13,7 +13,7 @@ use crate::{
     sql::{Number, REVISION_MAX, number, revision, row_limit},
 };
 
-/// Whether a board holds more than it shows.
+/// Returns whether a board has more topics that are not archived than it shows.
 pub(crate) fn is_overfull(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -56,7 +56,7 @@ pub(crate) fn archive(
     Ok(moved)
 }
 
-/// The newest revision that was committed that long ago or before, or zero.
+/// Reads the newest revision that was committed that long ago or before, or zero.
 pub(crate) fn head_before(
     connection: &mut AnyConnection,
     ago: Duration,

@@ -182,7 +182,7 @@ pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreEr
     }
 }
 
-/// All of them in one round trip, until one fails.
+/// Runs all statements in one round trip, until one fails.
 fn run_all(
     connection: &mut PgConnection,
     commands: impl Iterator<Item = String>,
@@ -190,7 +190,7 @@ fn run_all(
     run(connection, &commands.collect::<Vec<_>>().join("; "))
 }
 
-/// The meaning of an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Classifies an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_sqlstate(state: &str, text: String) -> StoreError {
     let class = state.get(..2).unwrap_or_default();
     match (class, state) {

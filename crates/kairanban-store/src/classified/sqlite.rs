@@ -78,7 +78,7 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
     }
 }
 
-/// The meaning of an error of SQLite. Its library names each result by a fixed English text.
+/// Classifies an error of SQLite. Its library names each result by a fixed English text.
 pub(crate) fn meaning(error: DieselError) -> StoreError {
     let DieselError::DatabaseError(kind, info) = &error else {
         return error.into();
@@ -123,7 +123,7 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
     StoreError::fault(kind, text)
 }
 
-/// Whether the statement does not suit the schema.
+/// Returns whether a statement failed because it does not suit the schema.
 fn is_incomplete(text: &str) -> bool {
     let beginnings = [
         "no such ",
@@ -146,7 +146,7 @@ fn is_incomplete(text: &str) -> bool {
         || parts.iter().any(|part| text.contains(part))
 }
 
-/// An error with what only the database knows of it.
+/// Adds to an error what only the database knows of it.
 fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
     let may_be_the_ids = match &error {
         StoreError::Refused(_) => true,
@@ -189,7 +189,7 @@ fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> S
     }
 }
 
-/// Whether a trigger of the database says this in a RAISE.
+/// Returns whether a trigger of the database reports this with RAISE.
 fn is_raised(connection: &mut SqliteConnection, sentence: &str) -> bool {
     let literal = format!("'{}'", sentence.replace('\'', "''"));
     let text =

@@ -3,7 +3,7 @@
 use super::AnyConnection;
 
 impl AnyConnection {
-    /// When a row of the log was committed, as text that no setting changes.
+    /// Selects when a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
@@ -13,7 +13,7 @@ impl AnyConnection {
         }
     }
 
-    /// The newest revision that was drawn, committed or not.
+    /// Selects the newest revision that was drawn, committed or not, within a statement.
     pub(crate) const fn counter_column_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "(SELECT last_value FROM revision_seq)",
@@ -21,7 +21,7 @@ impl AnyConnection {
         }
     }
 
-    /// The same as a statement.
+    /// Selects the newest revision that was drawn, committed or not, as a statement of its own.
     pub(crate) const fn counter_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "SELECT last_value AS number FROM revision_seq",
@@ -29,7 +29,7 @@ impl AnyConnection {
         }
     }
 
-    /// Has the counter go on after `newest`.
+    /// Sets the counter of revisions, so that it continues after `newest`.
     pub(crate) fn repair_counter_sql(&self, newest: i64) -> String {
         match self {
             Self::Postgres(_) => format!("SELECT setval('revision_seq', {newest})"),
@@ -40,7 +40,7 @@ impl AnyConnection {
         }
     }
 
-    /// How many triggers the table of topics has.
+    /// Counts the triggers of the table of topics.
     pub(crate) const fn capture_triggers_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
@@ -66,7 +66,7 @@ impl AnyConnection {
         }
     }
 
-    /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; nothing on SQLite, which cannot.
+    /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; `None` on SQLite, which has no such function.
     pub(crate) fn contents_sql(&self, board_ids: &str, topics_max: usize) -> Option<String> {
         match self {
             Self::Postgres(_) => Some(format!(
@@ -111,9 +111,9 @@ impl AnyConnection {
         }
     }
 
-    /// What stands before and behind a JSON array of keys, each an object of board_id, key, request and topic_id, to write them.
-    /// Returns their number. Waits for another transaction that has written one of them for `kairanban.key_wait` at most, then fails; what follows in this
-    /// transaction may wait as long as before. `None` on SQLite, which has one writer at a time.
+    /// Returns the SQL before and after a JSON array of keys, each an object of board_id, key, request and topic_id, that writes them and
+    /// returns their number. It waits for another transaction that has written one of them for `kairanban.key_wait` at most, then fails;
+    /// what follows in this transaction may wait as long as before. `None` on SQLite, which has one writer at a time.
     pub(crate) const fn insert_idempotency_sql(&self) -> Option<(&'static str, &'static str)> {
         match self {
             // A wait is bounded by what lock_timeout is when it begins.
@@ -133,7 +133,7 @@ impl AnyConnection {
         }
     }
 
-    /// What stands before and behind a number of seconds, as text, for the database's time that long ago.
+    /// Returns the SQL before and after a number of seconds, as text, that computes the database's time that long ago.
     pub(crate) const fn ago_sql(&self) -> (&'static str, &'static str) {
         match self {
             // One value for the whole statement, so that an index serves; and it goes on during a transaction.
@@ -143,7 +143,7 @@ impl AnyConnection {
         }
     }
 
-    /// Rows that another transaction holds are left for the next time; SQLite has no such rows.
+    /// Skips rows that another transaction has locked, and leaves them for the next time; SQLite has no such rows.
     pub(crate) const fn skip_locked_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "FOR UPDATE SKIP LOCKED",

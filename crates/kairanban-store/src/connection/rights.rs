@@ -15,8 +15,7 @@ struct Missing {
     statement: String,
 }
 
-/// The statements that would grant what the role lacks of what a server needs. Tables and functions that are not there are
-/// left out.
+/// Returns the statements that would grant what the role lacks of what a server needs. Leaves out tables and functions that do not exist.
 pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let pairs = TABLES.iter().flat_map(|table| {
         table
@@ -51,7 +50,7 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
     Ok(missing)
 }
 
-/// The statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
+/// Returns the statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
 pub(crate) fn missing_on_schema(
     connection: &mut AnyConnection,
     migrates: bool,
@@ -74,8 +73,8 @@ pub(crate) fn missing_on_schema(
     )
 }
 
-/// The statement that would keep other roles from making functions and operators in the schema, if they may: the functions
-/// of the schema, which have the owner's rights, could be led to call them.
+/// Returns the statement that would keep other roles from making functions and operators in the schema, if they may: the
+/// functions of the schema, which have the owner's rights, could be led to call them.
 pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let query = "SELECT format('REVOKE CREATE ON SCHEMA %I \
         FROM PUBLIC', current_schema()) AS statement \
@@ -83,7 +82,7 @@ pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<Strin
     Ok(rows(connection, query)?.pop())
 }
 
-/// The statements that would take those of our functions from PUBLIC that it may execute, of those for which `condition` holds.
+/// Returns the statements that would take those of our functions from PUBLIC that it may execute, of those for which `condition` holds.
 pub(crate) fn open_functions(
     connection: &mut AnyConnection,
     condition: &str,
@@ -102,7 +101,7 @@ pub(crate) fn open_functions(
     rows(connection, &query)
 }
 
-/// Which role owns the tables, if it is not this one, or one that this one belongs to: only owners alter tables.
+/// Returns which role owns the tables, if it is neither this one nor one that this one belongs to: only owners alter tables.
 pub(crate) fn foreign_owner(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let owner = "SELECT pg_get_userbyid(relowner)::text AS statement FROM pg_class \
         WHERE oid = to_regclass('boards') AND NOT pg_has_role(relowner, 'USAGE')";

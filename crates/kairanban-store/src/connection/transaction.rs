@@ -52,7 +52,7 @@ impl AnyConnection {
         }
     }
 
-    /// From here to the end of the transaction hardly waits for a key: many that are in use must not use up the time of all.
+    /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
@@ -181,7 +181,7 @@ impl AnyConnection {
         }
     }
 
-    /// Has the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
+    /// Makes the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
     pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),

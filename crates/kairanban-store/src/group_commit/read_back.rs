@@ -6,7 +6,7 @@ use kairanban_core::{BoardId, ChangeKind, Revision, Topic, TopicId};
 use super::RunResult;
 use crate::{
     StoreError,
-    admin::AdminOutcome,
+    admin::WriteOutcome,
     classified,
     connection::AnyConnection,
     error::Refusal,
@@ -19,7 +19,7 @@ use crate::{
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
-/// Reads what was written, as it stands in the database now.
+/// Reads back what was written, and turns it into the answers and the report of the commit.
 pub(super) fn read_back(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -102,18 +102,18 @@ fn topics_by_id(
 
 /// Returns the topic that a write was about.
 const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
-    if let Ok(AdminOutcome::Topic(id) | AdminOutcome::Earlier(id)) = outcome {
+    if let Ok(WriteOutcome::Topic(id) | WriteOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
         None
     }
 }
 
-/// Refuses what made a new topic go again within its transaction, unless it can be answered as it stands.
+/// Refuses a transaction in which a new topic is gone already, unless it can be answered as it stands.
 ///
-/// In a group the topic went by a trigger of the owner's, or with its board by a write behind it: one by one each write is
-/// answered by what it did itself. A trigger that removes the topic of a single write is the owner's to have, and so is what it
-/// keeps elsewhere; but a topic that it put in place of the refused one would be shown.
+/// In a group a trigger of the owner removed the topic, or a later write its board: committed one by one, each write is
+/// answered by what it did itself. A trigger may remove the topic of a single write, and keep it elsewhere; but a topic that
+/// it put in place of the removed one would be shown.
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -125,7 +125,7 @@ fn ensure_creations_stay(
         .iter()
         .zip(outcomes)
         .find_map(|(write, outcome)| match (write, outcome) {
-            (Write::CreateTopic(_), Ok(AdminOutcome::Topic(id)))
+            (Write::CreateTopic(_), Ok(WriteOutcome::Topic(id)))
                 if !topics.iter().any(|found| found.topic.id == *id) =>
             {
                 Some(*id)
@@ -160,7 +160,7 @@ fn has_other_topics(
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)
 }
 
-/// The topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
+/// Returns the topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
 /// another program did more.
 fn created(
     writes: &[&Write],
@@ -174,7 +174,7 @@ fn created(
             return None;
         };
         // One that an earlier request had led to is older.
-        let Ok(AdminOutcome::Topic(id)) = outcome else {
+        let Ok(WriteOutcome::Topic(id)) = outcome else {
             continue;
         };
         let found = topics.iter().find(|found| {
@@ -196,21 +196,19 @@ fn answer(
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {
-        AdminOutcome::Deleted => Ok(WriteResult::Deleted),
-        AdminOutcome::Board(name) => {
-            repository::board_info(connection, &name).map(WriteResult::Board)
-        }
-        AdminOutcome::Token(id) => {
+        WriteOutcome::Deleted => Ok(WriteResult::Deleted),
+        WriteOutcome::Board(name) => repository::board(connection, &name).map(WriteResult::Board),
+        WriteOutcome::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();
             token
                 .map(|found| WriteResult::Token(found.token))
                 .ok_or(StoreError::NoSuchToken(id))
         }
-        AdminOutcome::Earlier(id) => match find(topics, id) {
+        WriteOutcome::Earlier(id) => match find(topics, id) {
             Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
             None => Err(StoreError::TopicGone(id)),
         },
-        AdminOutcome::Topic(id) => {
+        WriteOutcome::Topic(id) => {
             match find(topics, id) {
                 Some(found) => Ok(WriteResult::Topic(found.topic.clone())),
                 // A new topic that is gone already: a trigger took it away.

@@ -7,10 +7,10 @@ use crate::{StoreError, connection::AnyConnection, error::FaultKind};
 
 /// A connection on loan.
 pub(crate) trait Lease {
-    /// The connection that is lent, to run statements on.
+    /// Returns the connection that is lent, to run statements on.
     fn connection(&mut self) -> &mut AnyConnection;
 
-    /// The mark of the SQLite file that it was opened on.
+    /// Returns the mark of the SQLite file that it was opened on.
     fn file(&self) -> Option<&str>;
 
     /// Notes whether it must not be used again.
@@ -36,7 +36,7 @@ pub(crate) trait Lender {
     /// What a connection is lent as.
     type Lease: Lease;
 
-    /// How many connections are tried until one lives.
+    /// Returns how many connections are tried until one works.
     fn tries_max(&self) -> usize;
 
     /// Lends a connection, which may turn out to be dead.
@@ -77,18 +77,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that connects when it is used first.
+    /// Creates a session that connects at its first use.
     pub(super) const fn new(pool: Pool) -> Self {
         Self { pool, idle: None }
     }
 
-    /// The pool, and what lends the session's connection.
+    /// Returns the pool, and what lends the session's connection.
     pub(crate) const fn parts(&mut self) -> (&Pool, Idle<'_>) {
         let Self { pool, idle } = self;
         (pool, Idle { pool, idle })
     }
 
-    /// Whether other programs can only write in turn with this one, so that waiting for them is all that can be slow.
+    /// Returns whether other programs can only write in turn with this one, so that waiting for them is all that can be slow.
     pub(crate) const fn has_one_writer(&self) -> bool {
         self.pool.write_lock.is_some()
     }

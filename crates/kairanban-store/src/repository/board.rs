@@ -1,4 +1,4 @@
-//! Boards themselves: which there are, and how they stand.
+//! Boards themselves: which there are, their policies, and who may do what on them.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
     error::Refusal,
     identity,
     lenient::LossyText,
-    rows::{StandingRow, policies, standing_columns},
+    rows::{BoardInfoRow, board_info_columns, policies},
     schema::boards,
     sql::revision,
 };
@@ -26,7 +26,7 @@ const DEFAULT_BOARD: &str = "default_board";
 pub enum Visible {
     /// Every board, whatever its policies.
     All,
-    /// Those that are open to everybody, and this one.
+    /// Boards that are open to all callers, and this one.
     Open(Option<BoardName>),
 }
 
@@ -35,9 +35,9 @@ pub enum Visible {
 pub struct BoardEdit {
     /// The new title; `None` leaves it.
     pub title: Option<BoardTitle>,
-    /// Who may read it from now on; `None` leaves that.
+    /// The new policy for reading; `None` leaves it.
     pub read: Option<ReadPolicy>,
-    /// Who may post on it from now on; `None` leaves that.
+    /// The new policy for posting; `None` leaves it.
     pub post: Option<PostPolicy>,
 }
 
@@ -52,24 +52,24 @@ pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_
      WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 \
      AND 9007199254740991), 0)";
 
-/// A board as it stands, without its list.
+/// What shows whether a list of a board that was read before is still the newest.
 #[derive(Clone, Copy, Debug)]
-pub struct BoardPlace {
+pub struct BoardHead {
     /// The id of the board.
     pub id: BoardId,
-    /// Who may do what there.
+    /// The policies of the board.
     pub policies: Policies,
     /// The revision of its newest change.
     pub revision: Revision,
-    /// Since when its name has meant it.
+    /// The revision since which its name has meant it.
     pub named_at: Revision,
 }
 
-/// How a board stands, all of one moment.
+/// Reads the head of a board, all of one moment.
 pub(crate) fn board_head(
     connection: &mut AnyConnection,
     board: &BoardName,
-) -> Result<BoardPlace, StoreError> {
+) -> Result<BoardHead, StoreError> {
     let row = boards::table.filter(boards::name.eq(board.as_str()));
     let columns = (
         boards::id,
@@ -83,7 +83,7 @@ pub(crate) fn board_head(
     let (id, read, post, at, named_at) =
         found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))?;
     let policies = policies(Some(&read), Some(&post));
-    Ok(BoardPlace {
+    Ok(BoardHead {
         id: BoardId(id),
         policies,
         revision: revision(at)?,
@@ -91,7 +91,7 @@ pub(crate) fn board_head(
     })
 }
 
-/// Who may do what on the board with this name.
+/// Reads the id and the policies of the board with this name.
 pub(crate) fn board_policies(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -104,7 +104,7 @@ pub(crate) fn board_policies(
     found.ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
-/// Who may do what on the boards with these names, as far as there are any.
+/// Reads the policies of the boards with these names, as far as there are any.
 pub(crate) fn find_boards(
     connection: &mut AnyConnection,
     names: &[BoardName],
@@ -121,7 +121,7 @@ pub(crate) fn find_boards(
         .collect())
 }
 
-/// The key of the board with this name.
+/// Reads the id of the board with this name.
 pub(crate) fn board_id(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -136,7 +136,7 @@ pub(crate) fn board_id(
         .ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
-/// Boards in the order of their names, after one of them.
+/// Reads boards in the order of their names, after one of them.
 pub(crate) fn boards(
     connection: &mut AnyConnection,
     visible: &Visible,
@@ -161,20 +161,17 @@ pub(crate) fn boards(
         .select(board_columns())
         .load(connection)?;
     // A name that another program chose and that no address can hold is skipped.
-    Ok(rows.into_iter().filter_map(board).collect())
+    Ok(rows.into_iter().filter_map(into_board).collect())
 }
 
-/// The board with this name, without its topics.
-pub(crate) fn board_info(
-    connection: &mut AnyConnection,
-    name: &BoardName,
-) -> Result<Board, StoreError> {
+/// Reads the board with this name, without its topics.
+pub(crate) fn board(connection: &mut AnyConnection, name: &BoardName) -> Result<Board, StoreError> {
     let row = boards::table
         .filter(boards::name.eq(name.as_str()))
         .select(board_columns());
     let found: Option<BoardRow> = row.first(connection).optional()?;
     found
-        .and_then(board)
+        .and_then(into_board)
         .ok_or_else(|| StoreError::NoSuchBoard(name.clone()))
 }
 
@@ -201,7 +198,7 @@ fn board_columns() -> BoardColumns {
     )
 }
 
-fn board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
+fn into_board((name, title, read, post, at, topics): BoardRow) -> Option<Board> {
     let (revision, topics) = (revision(at).ok()?, u64::try_from(topics).ok()?);
     Some(Board {
         name: name.0.parse().ok()?,
@@ -232,13 +229,13 @@ pub(crate) fn create_board(
     }
 }
 
-/// Changes a board. What stays as it was is no change, and draws no revision.
+/// Changes a board. An edit that leaves everything as it was draws no revision.
 pub(crate) fn update_board(
     connection: &mut AnyConnection,
     name: &BoardName,
     edit: &BoardEdit,
 ) -> Result<(), StoreError> {
-    let now = board_info(connection, name)?;
+    let now = board(connection, name)?;
     let row = boards::table.filter(boards::name.eq(name.as_str()));
     let title = edit
         .title
@@ -259,7 +256,7 @@ pub(crate) fn update_board(
     Ok(())
 }
 
-/// A statement that touched no row although it had to: a trigger dropped it without a word.
+/// Refuses a statement that touched no row although it had to: a trigger dropped it silently.
 fn touched(rows: usize) -> Result<(), StoreError> {
     if rows > 0 {
         Ok(())
@@ -312,7 +309,7 @@ pub(crate) fn name_default_board(
     Ok(())
 }
 
-/// The board that the row `default_board` of `identity` names by its id; `None` without such a row or board.
+/// Reads which board the row `default_board` of `identity` names by its id; `None` without such a row or board.
 pub(crate) fn stored_default_board(
     connection: &mut AnyConnection,
 ) -> Result<Option<BoardName>, StoreError> {
@@ -328,19 +325,19 @@ pub(crate) fn stored_default_board(
     Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
-/// How boards stand now; `None` for one that is gone.
-pub(crate) fn standings(
+/// Reads the names and policies of boards; `None` for one that is gone, or whose name no address can hold.
+pub(crate) fn board_infos(
     connection: &mut AnyConnection,
     ids: &[BoardId],
 ) -> Result<Vec<(BoardId, Option<BoardInfo>)>, StoreError> {
     let keys = ids.iter().map(|id| id.0);
     let query = boards::table
         .filter(boards::id.eq_any(keys))
-        .select((boards::id, standing_columns()));
-    let rows: Vec<(i64, StandingRow)> = query.load(connection)?;
+        .select((boards::id, board_info_columns()));
+    let rows: Vec<(i64, BoardInfoRow)> = query.load(connection)?;
     let mut found: HashMap<_, _> = rows
         .into_iter()
-        .map(|(id, row)| (id, row.into_standing()))
+        .map(|(id, row)| (id, row.into_info()))
         .collect();
     Ok(ids
         .iter()

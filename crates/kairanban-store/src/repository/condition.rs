@@ -16,7 +16,7 @@ pub struct RevisionCondition {
 }
 
 impl RevisionCondition {
-    /// Whether a topic at this revision may be written.
+    /// Returns whether a topic at this revision may be written.
     #[must_use]
     pub fn admits(&self, revision: Revision) -> bool {
         let is_among = self.among.as_ref();

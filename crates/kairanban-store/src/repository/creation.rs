@@ -56,10 +56,10 @@ pub(crate) fn create_topics(
     let decisions = decide(connection, wanted)?;
     let new: Vec<_> = new(&decisions, wanted).collect();
     let ids = insert(connection, &new)?;
-    let noted = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
+    let keys = new.iter().zip(&ids).filter_map(|((board, creation), id)| {
         Some((*board, creation.key.as_ref()?, &creation.topic, (*id)?))
     });
-    idempotency::note(connection, &noted.collect::<Vec<_>>())?;
+    idempotency::insert(connection, &keys.collect::<Vec<_>>())?;
     let mut ids = ids.into_iter();
     Ok(decisions
         .into_iter()
@@ -182,7 +182,7 @@ fn decide(
             .as_ref()
             .and_then(|key| earlier.get(&(board_id, key.clone())));
         Ok(match earlier {
-            Some(earlier) => Decision::Found(earlier.is_of(&creation.topic)?),
+            Some(earlier) => Decision::Found(earlier.topic_for(&creation.topic)?),
             None => Decision::Create(board_id),
         })
     };
@@ -229,7 +229,7 @@ fn boards<'a>(
     Ok(boards)
 }
 
-/// What the keys led to before.
+/// Finds what the keys led to before.
 fn earlier(
     connection: &mut AnyConnection,
     wanted: &[&Creation],
@@ -316,7 +316,7 @@ fn insert_checked(
             .ok_or_else(dropped)?,
     );
     if let Some(key) = &creation.key {
-        idempotency::note_checked(connection, (board, key, &creation.topic, id))?;
+        idempotency::insert_checked(connection, (board, key, &creation.topic, id))?;
     }
     Ok(id)
 }
@@ -346,7 +346,7 @@ fn insert_together(
         .collect()
 }
 
-/// A trigger may drop a row without a word.
+/// Returns the error for a row that a trigger dropped silently.
 const fn dropped() -> StoreError {
     StoreError::refused(None, false)
 }

@@ -32,7 +32,7 @@ pub struct SearchedTopics {
     pub last: Option<TopicId>,
 }
 
-/// Topics of a board, archived or not, the newest first.
+/// Reads topics of a board, archived or not, the newest first.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,

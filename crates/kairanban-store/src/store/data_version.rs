@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Store {
-    /// A connection of the caller's own, outside the pool, that only reads
-    /// `PRAGMA data_version`; `None` on Postgres, which has other ways to tell.
+    /// Opens a connection for the caller alone, outside the pool, that only reads `PRAGMA
+    /// data_version`; `None` on Postgres, which has other ways to notify.
     ///
     /// # Errors
     /// If the file cannot be opened.
@@ -49,7 +49,7 @@ impl std::fmt::Debug for DataVersion {
 }
 
 impl DataVersion {
-    /// A number that is another one after a commit by any other connection, in whichever process.
+    /// Reads a number that changes with each commit of any other connection, in whichever process.
     ///
     /// # Errors
     /// If the file cannot be read, or another one lies there now.

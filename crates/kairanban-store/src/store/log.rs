@@ -26,8 +26,8 @@ impl Store {
         super::settle(&self.pool, &self.config.address, known)
     }
 
-    /// Everything committed after what is `known`; nothing if that is not there any more as it was read, so that it has to be
-    /// found out what happened ([`settle`](Self::settle)).
+    /// Reads everything committed after `known`. Returns `None` if the log no longer has `known` as it was read: then
+    /// [`settle`](Self::settle) finds out what happened.
     ///
     /// # Errors
     /// If the database is away.
@@ -45,7 +45,7 @@ impl Store {
         self.with(|connection| change_log::since(connection, known, self.config.changes_max))
     }
 
-    /// The boards that changed after a revision, also if the log was trimmed since. Returns how far the log reaches, too.
+    /// Reads which boards changed after a revision, even if the log was trimmed since, and how far the log reaches.
     ///
     /// # Errors
     /// If the database is away.
@@ -53,7 +53,7 @@ impl Store {
         self.with(|connection| change_log::boards_since(connection, after))
     }
 
-    /// What boards hold, each with its revision, all of one moment.
+    /// Reads the name, the revision and the checksum of boards, all of one moment.
     ///
     /// # Errors
     /// If the database is away.
@@ -84,7 +84,7 @@ impl Store {
         Ok(is_logged)
     }
 
-    /// Has our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
+    /// Makes our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
     /// takes our functions from PUBLIC, if a restore gave them back.
     /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such triggers.
     ///
@@ -94,7 +94,7 @@ impl Store {
         self.with(|connection| migrate::repair(connection, TABLES_WAIT))
     }
 
-    /// The newest committed revision.
+    /// Reads the newest committed revision.
     ///
     /// # Errors
     /// If the database is away.
@@ -102,7 +102,7 @@ impl Store {
         self.with(change_log::head)
     }
 
-    /// The revision up to which the change log may have been forgotten.
+    /// Reads the revision up to which the change log may have been trimmed.
     ///
     /// # Errors
     /// If the database is away.
@@ -128,7 +128,7 @@ impl Store {
         Ok(moved)
     }
 
-    /// The newest revision that was committed that long ago or before, by the database's clock, or zero.
+    /// Reads the newest revision that was committed that long ago or before, by the database's clock, or zero.
     ///
     /// # Errors
     /// If the database is away.

@@ -1,18 +1,18 @@
-//! Tokens and tickets: making, finding and ending them.
+//! Creates, finds and ends tokens and tickets.
 
 use diesel::Connection as _;
 use kairanban_core::{Actor, BoardName, Token};
 
 use super::Store;
 use crate::{
-    AdminCommand, FoundToken, NewToken, Secret, StoreError, TicketTimes,
-    admin::AdminOutcome,
-    tickets::{self, ShownTicket},
+    AdminCommand, FoundToken, NewTicket, NewToken, Secret, StoreError, TicketTimes,
+    admin::WriteOutcome,
+    tickets::{self, PresentedTicket},
     tokens,
 };
 
 impl Store {
-    /// Makes a token, from the server's own terminal. Returns its id.
+    /// Creates a token, from the server's own terminal. Returns its id.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -21,7 +21,7 @@ impl Store {
             new: new.clone(),
             secret: secret.clone(),
         })? {
-            AdminOutcome::Token(id) => Ok(id),
+            WriteOutcome::Token(id) => Ok(id),
             _ => Err(StoreError::Internal(
                 "a token that was made has no id".to_owned(),
             )),
@@ -37,15 +37,15 @@ impl Store {
         if !used.is_empty()
             && let Err(error) = self
                 .pool
-                .with_write_lock(|connection| tokens::note_use(connection, &used))
+                .with_write_lock(|connection| tokens::record_use(connection, &used))
         {
-            // They are no worse for that.
+            // The tokens are valid all the same.
             tracing::warn!(%error, "it could not be noted that tokens were used");
         }
         Ok(found)
     }
 
-    /// Tokens in the order of their keys, after one of them.
+    /// Reads tokens in the order of their ids, after one of them.
     ///
     /// # Errors
     /// If the database is away.
@@ -53,7 +53,7 @@ impl Store {
         self.with(|connection| tokens::list(connection, after, limit))
     }
 
-    /// Tokens by their keys, in no particular order; those that are gone are left out.
+    /// Reads tokens by their ids, in no particular order. Those that are gone are left out.
     ///
     /// # Errors
     /// If the database is away.
@@ -61,7 +61,7 @@ impl Store {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
-    /// Ends a token, from the server's own terminal.
+    /// Revokes a token, from the server's own terminal.
     ///
     /// # Errors
     /// [`StoreError::NoSuchToken`], or if the database is away.
@@ -71,35 +71,33 @@ impl Store {
     }
 
     /// Runs a command in a transaction that is not marked as a server's own, so that the servers are notified.
-    fn at_the_terminal(&self, command: &AdminCommand) -> Result<AdminOutcome, StoreError> {
+    fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
         self.pool.with_write_lock(|connection| {
             let done = connection.transaction(|connection| {
                 connection.lock_to_write()?;
                 command.run(connection, &Actor::terminal())
             });
             // Whether it was committed is unknown, so it must not be done again: a token would be valid that was never printed.
-            done.map_err(StoreError::final_word)
+            done.map_err(StoreError::without_retry)
         })
     }
 
-    /// Makes a ticket that stands for a token on one board, unless `alive_max` tickets of that token are good.
+    /// Creates a ticket that stands for a token on one board, unless `alive_max` tickets of that token are valid.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], [`StoreError::TooManyTickets`], or if the database is away.
     pub fn create_ticket(
         &self,
-        token: i64,
-        board: &BoardName,
-        secret: &Secret,
+        new: NewTicket<'_>,
         times: TicketTimes,
         alive_max: usize,
     ) -> Result<(), StoreError> {
-        self.pool.with_write_lock(|connection| {
-            tickets::create(connection, token, board, secret, times, alive_max)
-        })
+        self.pool
+            .with_write_lock(|connection| tickets::create(connection, new, times, alive_max))
     }
 
-    /// Uses a ticket for a board: the token that it stands for, good or not, if the ticket is good, and no other client used it before.
+    /// Uses a ticket for a board. Returns the token that it stands for, valid or not, if the ticket is valid and no other client has
+    /// used it.
     ///
     /// # Errors
     /// If the database is away.
@@ -110,14 +108,14 @@ impl Store {
         client: &str,
         times: TicketTimes,
     ) -> Result<Option<FoundToken>, StoreError> {
-        let shown = ShownTicket {
+        let shown = PresentedTicket {
             secret,
             board,
             client,
         };
-        // What is no ticket must not wait for the lock, nor make others wait.
+        // An invalid ticket must not wait for the lock, nor make others wait.
         if self
-            .with(|connection| tickets::look_at(connection, shown, times))?
+            .with(|connection| tickets::find(connection, shown, times))?
             .is_none()
         {
             return Ok(None);

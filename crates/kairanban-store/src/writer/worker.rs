@@ -222,7 +222,7 @@ impl Shared {
             return false;
         };
         match outcome.answers.into_iter().find_map(Result::err) {
-            Some(error) => self.0.health.note(&error),
+            Some(error) => self.0.health.record(&error),
             None => self.0.health.clear(),
         }
         true
@@ -269,7 +269,7 @@ impl Shared {
         answers
             .iter()
             .filter_map(|answer| answer.as_ref().err())
-            .for_each(|error| self.0.health.note(error));
+            .for_each(|error| self.0.health.record(error));
         if !commits.is_empty() {
             self.0.health.clear();
         }

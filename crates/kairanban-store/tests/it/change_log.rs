@@ -134,7 +134,7 @@ fn a_flood_is_reported_by_boards(place: &Place) {
     assert_eq!(last.expect("a row").revision, place.head());
     let revisions: BTreeMap<String, Revision> = boards
         .into_iter()
-        .filter_map(|board| Some((board.standing?.name.to_string(), board.revision)))
+        .filter_map(|board| Some((board.info?.name.to_string(), board.revision)))
         .collect();
     let names: Vec<_> = revisions.keys().collect();
     assert_eq!(names, ["main", "other"]);

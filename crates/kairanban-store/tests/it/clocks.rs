@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use kairanban_core::Revision;
-use kairanban_store::{Secret, TicketTimes, Writer};
+use kairanban_store::{NewTicket, Secret, TicketTimes, Writer};
 
 use crate::{
     place::{DatabaseKind, Place, create, delete_topic, main, post_once, restore_topic, run},
@@ -88,7 +88,15 @@ fn old_tickets_are_forgotten(place: &Place) {
         let ticket = Secret::ticket().expect("random");
         place
             .store
-            .create_ticket(token, &main(), &ticket, TIMES, 9)
+            .create_ticket(
+                NewTicket {
+                    token,
+                    board: &main(),
+                    secret: &ticket,
+                },
+                TIMES,
+                9,
+            )
             .expect("a ticket");
         if column == "used_at" {
             assert!(opens(place, &ticket), "at once");

@@ -5,8 +5,8 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewToken, Page, Secret, Store,
-    TicketTimes, Visible, Write, Writer, check, migrate,
+    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewTicket, NewToken, Page,
+    Secret, Store, TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{
@@ -199,7 +199,15 @@ fn use_tokens(store: &Store) {
         idle: Duration::from_secs(60),
     };
     store
-        .create_ticket(token, &main(), &ticket, good, 9)
+        .create_ticket(
+            NewTicket {
+                token,
+                board: &main(),
+                secret: &ticket,
+            },
+            good,
+            9,
+        )
         .expect("made");
     assert!(
         store

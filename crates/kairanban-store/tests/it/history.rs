@@ -176,7 +176,7 @@ fn a_long_history_of_few_topics_is_a_short_patch(place: &Place) {
         store
             .load(store.epoch(), &main())
             .expect("the board")
-            .tail
+            .replay_buffer
             .floor()
             > revision
     );

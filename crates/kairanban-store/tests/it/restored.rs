@@ -206,7 +206,8 @@ fn what_a_board_holds_is_summed_up_alike(place: &Place) {
         (content.revision, content.sum),
         (loaded.snapshot.revision(), content_sum(&loaded.snapshot))
     );
-    assert_eq!(content.standing, Some((main(), loaded.policies)));
+    let info = content.info.expect("the board");
+    assert_eq!((info.name, info.policies), (main(), loaded.policies));
 }
 
 fn what_the_log_missed_is_logged_once(place: &Place) {

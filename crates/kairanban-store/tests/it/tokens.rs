@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kairanban_core::{ChangeKind, Scope, Token};
-use kairanban_store::{AuditBounds, NewToken, Secret, StoreError, TicketTimes};
+use kairanban_store::{AuditBounds, NewTicket, NewToken, Secret, StoreError, TicketTimes};
 
 use crate::place::{Place, main};
 
@@ -165,7 +165,15 @@ fn make_ticket(place: &Place, token: i64) -> Secret {
     let ticket = Secret::ticket().expect("random");
     place
         .store
-        .create_ticket(token, &main(), &ticket, TIMES, 99)
+        .create_ticket(
+            NewTicket {
+                token,
+                board: &main(),
+                secret: &ticket,
+            },
+            TIMES,
+            99,
+        )
         .expect("a ticket");
     ticket
 }
@@ -266,7 +274,15 @@ fn a_token_has_a_number_of_tickets_at_a_time(place: &Place) {
     let token = find_new_token(place);
     let make = |times| {
         let ticket = Secret::ticket().expect("random");
-        place.store.create_ticket(token, &main(), &ticket, times, 3)
+        place.store.create_ticket(
+            NewTicket {
+                token,
+                board: &main(),
+                secret: &ticket,
+            },
+            times,
+            3,
+        )
     };
     for _ in 0..3 {
         make(TIMES).expect("room for three");

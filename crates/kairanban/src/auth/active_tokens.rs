@@ -1,5 +1,5 @@
-//! The tokens and tickets that are in use on this node, so that a change of one reaches the
-//! streams that came in by it. The follower reports changes; one reading of the database serves all.
+//! Keeps the tokens and tickets that are in use on this node, so that a change of one reaches the
+//! streams that were opened with it. The follower reports changes; one reading of the database serves all.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,124 +15,123 @@ use kairanban_store::FoundToken;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// All of them. Cheap to clone.
+/// The tokens and tickets in use. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct ActiveTokens(Arc<Held>);
+pub struct ActiveTokens(Arc<TokenTable>);
 
 #[derive(Debug, Default)]
-struct Held {
-    /// By their ids and the digests of their secrets: a row whose secret was replaced is another token. `None` is a token that is
-    /// gone.
+struct TokenTable {
+    /// The tokens that callers follow, by id and digest of the secret: a row whose secret was replaced is another token. `None`
+    /// once the token is gone.
     tokens: DashMap<(i64, String), watch::Sender<Option<FoundToken>>>,
-    /// The end of each token that was seen to be over, by its key: it stays over when a clock is set back. At most `over_max`.
-    over: DashMap<i64, DateTime<Utc>>,
-    over_max: usize,
-    /// By themselves: the stream that each ticket holds open.
+    /// When each token expired that was seen to have expired, by id: it stays expired if a clock is set back. At most `expired_max`.
+    expired: DashMap<i64, DateTime<Utc>>,
+    expired_max: usize,
+    /// Cancels the stream that each ticket holds open, by the ticket.
     tickets: DashMap<String, CancellationToken>,
-    /// How often the tokens began to be read again.
-    looks: AtomicU64,
+    /// How many refreshes have begun.
+    refreshes: AtomicU64,
 }
 
-/// The place of the one stream that a ticket lets in. Dropping it frees the place.
+/// The right of one stream to a ticket. Dropping it frees the ticket.
 #[derive(Debug)]
 pub(super) struct TicketLease {
-    held: Arc<Held>,
+    table: Arc<TokenTable>,
     ticket: String,
-    over: CancellationToken,
+    replaced: CancellationToken,
 }
 
 impl ActiveTokens {
-    /// None yet. Of the tokens that were seen to be over, `over_max` are kept: those that ended last.
+    /// Creates an empty table. It remembers at most `expired_max` expired tokens: those that expired last.
     #[must_use]
-    pub fn new(over_max: usize) -> Self {
-        Self(Arc::new(Held {
-            over_max,
-            ..Held::default()
+    pub fn new(expired_max: usize) -> Self {
+        Self(Arc::new(TokenTable {
+            expired_max,
+            ..TokenTable::default()
         }))
     }
 
-    /// How often the tokens began to be read again. A caller that finds a token in the database compares
-    /// this from before with this after [`follow`](Self::follow): only if they are the same, no change
-    /// can have been missed.
-    pub(super) fn looks(&self) -> u64 {
-        self.0.looks.load(Ordering::SeqCst)
+    /// Returns how many refreshes have begun. Compare the number from before a token is read from the database with the number
+    /// after [`follow`](Self::follow): only if they are equal, no change was missed.
+    pub(super) fn refresh_count(&self) -> u64 {
+        self.0.refreshes.load(Ordering::SeqCst)
     }
 
-    /// Whether a token is good now. One that was seen to be over is good again only with a later end.
-    pub(super) fn is_good(&self, found: &FoundToken) -> bool {
+    /// Returns whether a token is valid now. One that was seen to have expired is valid again only with a later expiry.
+    pub(super) fn is_valid(&self, found: &FoundToken) -> bool {
         let Some(end) = found.token.expires_at else {
             return found.is_valid();
         };
         if found.is_valid() {
             return self
                 .0
-                .over
+                .expired
                 .get(&found.token.id)
-                .is_none_or(|over| end > *over);
+                .is_none_or(|expired| end > *expired);
         }
         if found.token.revoked_at.is_none() {
             self.0
-                .over
+                .expired
                 .entry(found.token.id)
-                .and_modify(|over| *over = end.max(*over))
+                .and_modify(|expired| *expired = end.max(*expired))
                 .or_insert(end);
-            self.forget_first_ended();
+            self.forget_first_expired();
         }
         false
     }
 
-    /// Keeps the number of tokens that were seen to be over within its bound. A clock would have to step back the furthest for
-    /// those that ended first.
-    fn forget_first_ended(&self) {
-        // A tenth at once: looking for the first takes a look at all.
-        if self.0.over.len() > self.0.over_max {
+    /// Keeps the number of expired tokens within its bound. Forgets those that expired first: a clock would have to step back
+    /// the furthest for them.
+    fn forget_first_expired(&self) {
+        // Forgets a tenth at once, since finding the first ones reads all.
+        if self.0.expired.len() > self.0.expired_max {
             let mut ends: Vec<_> = self
                 .0
-                .over
+                .expired
                 .iter()
-                .map(|over| (*over.value(), *over.key()))
+                .map(|expired| (*expired.value(), *expired.key()))
                 .collect();
             ends.sort_unstable();
             let surplus = ends
                 .len()
-                .saturating_sub(self.0.over_max - self.0.over_max / 10);
+                .saturating_sub(self.0.expired_max - self.0.expired_max / 10);
             ends.iter().take(surplus).for_each(|(_, id)| {
-                self.0.over.remove(id);
+                self.0.expired.remove(id);
             });
         }
     }
 
-    /// Follows a token: the receiver has each change of it, until it is gone.
+    /// Follows a token. The receiver is sent each change of it, until it is gone.
     pub(super) fn follow(&self, found: FoundToken) -> watch::Receiver<Option<FoundToken>> {
         let followed = self
             .0
             .tokens
             .entry((found.token.id, found.digest.clone()))
             .or_insert_with(|| watch::channel(None).0);
-        // What those who hold it know of it is kept true by the looks; what is left from the last one to hold it is not.
+        // Refreshes keep it current only while it is followed.
         if followed.receiver_count() == 0 {
             followed.send_replace(Some(found));
         }
         followed.subscribe()
     }
 
-    /// Takes the place of a ticket's stream; an earlier one ends.
-    pub(super) fn take_ticket(&self, ticket: &str) -> TicketLease {
-        let over = CancellationToken::new();
-        if let Some(earlier) = self.0.tickets.insert(ticket.to_owned(), over.clone()) {
+    /// Leases a ticket to a new stream, and ends the stream that had it before.
+    pub(super) fn lease_ticket(&self, ticket: &str) -> TicketLease {
+        let replaced = CancellationToken::new();
+        if let Some(earlier) = self.0.tickets.insert(ticket.to_owned(), replaced.clone()) {
             earlier.cancel();
         }
         TicketLease {
-            held: Arc::clone(&self.0),
+            table: Arc::clone(&self.0),
             ticket: ticket.to_owned(),
-            over,
+            replaced,
         }
     }
 
-    /// Returns the keys of the tokens that are followed, before they are read again. Forgets all others.
+    /// Returns the keys of the tokens to read again, which are those that are followed. Forgets all others.
     #[must_use]
     pub fn begin_refresh(&self) -> HashSet<(i64, String)> {
-        self.0.looks.fetch_add(1, Ordering::SeqCst);
+        self.0.refreshes.fetch_add(1, Ordering::SeqCst);
         self.0.tokens.retain(|_, token| token.receiver_count() > 0);
         self.0
             .tokens
@@ -141,21 +140,21 @@ impl ActiveTokens {
             .collect()
     }
 
-    /// Notifies the followers of the tokens `asked` of what was `found`.
+    /// Sends what was `found` of the tokens `asked` for to those who follow them.
     pub fn finish_refresh(&self, asked: &HashSet<(i64, String)>, found: &[FoundToken]) {
         let found: HashMap<_, _> = found
             .iter()
             .map(|found| ((found.token.id, found.digest.as_str()), found))
             .collect();
         for entry in &self.0.tokens {
-            // One that is followed since was found later than this.
+            // A token that is followed only since then was read later than `found`.
             if !asked.contains(entry.key()) {
                 continue;
             }
             let (id, digest) = entry.key();
             let now = found.get(&(*id, digest.as_str())).copied();
             entry.send_if_modified(|followed| {
-                // The moment of its end is another one each time by as much as a reading takes.
+                // `FoundToken::ends_at` differs each time by as much as the reading took.
                 let changed =
                     followed.as_ref().map(|found| &found.token) != now.map(|found| &found.token);
                 if changed {
@@ -168,23 +167,23 @@ impl ActiveTokens {
 }
 
 impl TicketLease {
-    /// Whether another stream came in by the same ticket.
-    pub(super) fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+    /// Returns whether another stream was opened with the same ticket.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.is_cancelled()
     }
 
-    /// Waits until another stream comes in by the same ticket.
-    pub(super) async fn over(&self) {
-        self.over.cancelled().await;
+    /// Waits until another stream is opened with the same ticket.
+    pub(super) async fn replaced(&self) {
+        self.replaced.cancelled().await;
     }
 }
 
 impl Drop for TicketLease {
     fn drop(&mut self) {
-        // A later stream's place is not ours to give back; a cancelled one is never the newest.
-        self.held
+        // A lease that was replaced must not remove the newer one.
+        self.table
             .tickets
-            .remove_if(&self.ticket, |_, _| !self.over.is_cancelled());
+            .remove_if(&self.ticket, |_, _| !self.replaced.is_cancelled());
     }
 }
 
@@ -208,14 +207,14 @@ mod tests {
         }
     }
 
-    /// As it is read when the database's clock stands at the beginning of the epoch.
+    /// Returns a token as it is read while the database's clock stands at the Unix epoch.
     fn found(token: Token) -> FoundToken {
         FoundToken::new(token, "d1".to_owned(), DateTime::UNIX_EPOCH)
     }
 
     #[test]
-    fn what_was_seen_to_be_over_stays_over() {
-        let held = ActiveTokens::new(9);
+    fn an_expired_token_stays_expired() {
+        let active = ActiveTokens::new(9);
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let until = |end| Token {
             expires_at: Some(at(end)),
@@ -223,32 +222,35 @@ mod tests {
         };
         let read = |end, now| FoundToken::new(until(end), "d1".to_owned(), at(now));
         assert!(
-            held.is_good(&found(token()))
-                && held.is_good(&read(100, 40))
-                && held.is_good(&read(100, 10))
+            active.is_valid(&found(token()))
+                && active.is_valid(&read(100, 40))
+                && active.is_valid(&read(100, 10))
         );
-        assert!(!held.is_good(&read(100, 100)), "over");
-        assert!(!held.is_good(&read(100, 40)), "and the clock was set back");
-        assert!(!held.is_good(&read(90, 40)), "it ends even earlier now");
-        assert!(held.is_good(&read(200, 40)), "its end was put off");
+        assert!(!active.is_valid(&read(100, 100)), "expired");
+        assert!(
+            !active.is_valid(&read(100, 40)),
+            "and the clock was set back"
+        );
+        assert!(!active.is_valid(&read(90, 40)), "it ends even earlier now");
+        assert!(active.is_valid(&read(200, 40)), "its end was put off");
         let revoked = Token {
             revoked_at: Some(at(0)),
             ..until(100)
         };
         let another = |token: Token| found(Token { id: 8, ..token });
         assert!(
-            !held.is_good(&another(revoked)) && held.is_good(&another(until(100))),
+            !active.is_valid(&another(revoked)) && active.is_valid(&another(until(100))),
             "what the owner takes back is taken back"
         );
         assert!(
-            held.is_good(&read(i64::from(u32::MAX) * 30, 0)),
+            active.is_valid(&read(i64::from(u32::MAX) * 30, 0)),
             "no clock counts that far"
         );
     }
 
     #[test]
-    fn tokens_that_are_over_are_kept_up_to_a_bound() {
-        let held = ActiveTokens::new(20);
+    fn expired_tokens_are_kept_up_to_a_bound() {
+        let active = ActiveTokens::new(20);
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let read = |id, now| {
             FoundToken::new(
@@ -262,58 +264,61 @@ mod tests {
             )
         };
         for id in 1..=1_000 {
-            assert!(!held.is_good(&read(id, 2_000)));
-            assert!(held.0.over.len() <= 20);
+            assert!(!active.is_valid(&read(id, 2_000)));
+            assert!(active.0.expired.len() <= 20);
         }
-        assert!(!held.is_good(&read(1_000, 999)), "the last to end is kept");
+        assert!(
+            !active.is_valid(&read(1_000, 999)),
+            "the last to end is kept"
+        );
     }
 
     #[test]
-    fn a_change_reaches_who_holds_the_token() {
-        let held = ActiveTokens::new(9);
-        let mut followed = held.follow(found(token()));
-        let asked = held.begin_refresh();
-        held.finish_refresh(&asked, &[found(token())]);
+    fn a_change_reaches_those_who_follow_the_token() {
+        let active = ActiveTokens::new(9);
+        let mut followed = active.follow(found(token()));
+        let asked = active.begin_refresh();
+        active.finish_refresh(&asked, &[found(token())]);
         assert!(!followed.has_changed().expect("open"), "the same");
         let revoked = Token {
             revoked_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)),
             ..token()
         };
-        held.finish_refresh(&asked, &[found(revoked)]);
+        active.finish_refresh(&asked, &[found(revoked)]);
         assert!(
             followed
                 .borrow_and_update()
                 .as_ref()
                 .is_some_and(|found| found.token.revoked_at.is_some())
         );
-        held.finish_refresh(&asked, &[]);
+        active.finish_refresh(&asked, &[]);
         assert!(followed.borrow_and_update().is_none(), "gone");
         drop(followed);
-        assert!(held.begin_refresh().is_empty(), "not followed any more");
-        assert_eq!(held.looks(), 2);
+        assert!(active.begin_refresh().is_empty(), "not followed any more");
+        assert_eq!(active.refresh_count(), 2);
     }
 
     #[test]
     fn a_row_whose_secret_was_replaced_is_another_token() {
-        let held = ActiveTokens::new(9);
+        let active = ActiveTokens::new(9);
         let rotated = FoundToken::new(token(), "d2".to_owned(), DateTime::UNIX_EPOCH);
-        let before = held.follow(found(token()));
-        let after = held.follow(rotated.clone());
-        let asked = held.begin_refresh();
-        held.finish_refresh(&asked, &[rotated]);
+        let before = active.follow(found(token()));
+        let after = active.follow(rotated.clone());
+        let asked = active.begin_refresh();
+        active.finish_refresh(&asked, &[rotated]);
         assert!(before.borrow().is_none(), "the secret is gone");
         assert!(after.borrow().is_some());
     }
 
     #[test]
     fn a_ticket_holds_one_stream() {
-        let held = ActiveTokens::new(9);
-        let first = held.take_ticket("t");
-        let second = held.take_ticket("t");
-        assert!(first.is_over() && !second.is_over());
+        let active = ActiveTokens::new(9);
+        let first = active.lease_ticket("t");
+        let second = active.lease_ticket("t");
+        assert!(first.is_replaced() && !second.is_replaced());
         drop(first);
-        assert_eq!(held.0.tickets.len(), 1, "the second's");
+        assert_eq!(active.0.tickets.len(), 1, "the second's");
         drop(second);
-        assert_eq!(held.0.tickets.len(), 0);
+        assert_eq!(active.0.tickets.len(), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! Finding tokens by what their holders show. Who asks at the same time is answered by one query: when a crowd comes back
-//! after a restart, each with a token, none of them waits long, and few requests lie about meanwhile.
+//! Finds tokens by their secrets. One query answers all lookups that arrive at the same time: when a crowd reconnects after a
+//! restart, each client with a token, no client waits long, and few requests are open meanwhile.
 
 use kairanban_store::{FoundToken, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -12,37 +12,37 @@ use crate::{
 
 /// Tokens in one query.
 const BATCH: usize = 500;
-/// Who finds no room in the queue waits for some.
+/// Lookups in the queue. Those that find no room wait for some.
 const QUEUE: usize = 1_024;
 
 /// Finds tokens. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TokenFinder {
     store: Store,
-    queue: mpsc::Sender<LookupRequest>,
+    queue: mpsc::Sender<TokenLookup>,
 }
 
 /// The receiving end of the queue of lookups.
 #[derive(Debug)]
-pub struct Inquiries(mpsc::Receiver<LookupRequest>);
+pub struct TokenLookups(mpsc::Receiver<TokenLookup>);
 
 type Found = Result<Option<FoundToken>, StoreError>;
 
 #[derive(Debug)]
-struct LookupRequest {
+struct TokenLookup {
     secret: String,
     answer: oneshot::Sender<Found>,
 }
 
 impl TokenFinder {
-    /// The two ends of the queue.
+    /// Creates the two ends of the queue.
     #[must_use]
-    pub fn new(store: Store) -> (Self, Inquiries) {
-        let (queue, inquiries) = mpsc::channel(QUEUE);
-        (Self { store, queue }, Inquiries(inquiries))
+    pub fn new(store: Store) -> (Self, TokenLookups) {
+        let (queue, lookups) = mpsc::channel(QUEUE);
+        (Self { store, queue }, TokenLookups(lookups))
     }
 
-    /// Finds the token of a secret, good or not, as it is in the database now.
+    /// Finds the token of a secret, valid or not, as it is in the database now.
     ///
     /// # Errors
     /// If the database is away.
@@ -51,7 +51,7 @@ impl TokenFinder {
         let found = async {
             let (answer, answered) = oneshot::channel();
             self.queue
-                .send(LookupRequest { secret, answer })
+                .send(TokenLookup { secret, answer })
                 .await
                 .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
@@ -61,28 +61,28 @@ impl TokenFinder {
 }
 
 /// Answers lookups until the server stops.
-pub async fn run(store: &Store, inquiries: &mut Inquiries, stop: &CancellationToken) {
+pub async fn run(store: &Store, lookups: &mut TokenLookups, stop: &CancellationToken) {
     let mut batch = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            received = inquiries.0.recv_many(&mut batch, BATCH) => if received == 0 { return },
+            received = lookups.0.recv_many(&mut batch, BATCH) => if received == 0 { return },
         }
         failpoint::pass("token-finder");
-        // Who gave up waiting needs no answer.
-        batch.retain(|inquiry| !inquiry.answer.is_closed());
+        // A caller that gave up waiting needs no answer.
+        batch.retain(|lookup| !lookup.answer.is_closed());
         if batch.is_empty() {
             continue;
         }
-        let secrets: Vec<_> = batch.iter().map(|inquiry| inquiry.secret.clone()).collect();
+        let secrets: Vec<_> = batch.iter().map(|lookup| lookup.secret.clone()).collect();
         let found = query_priority(store, move |store| store.find_tokens(&secrets)).await;
         let each: Vec<Found> = match found {
             Ok(tokens) => tokens.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); batch.len()],
         };
-        for (inquiry, found) in batch.drain(..).zip(each) {
-            // It may have given up just now.
-            let _ = inquiry.answer.send(found);
+        for (lookup, found) in batch.drain(..).zip(each) {
+            // The caller may have given up just now.
+            let _ = lookup.answer.send(found);
         }
     }
 }

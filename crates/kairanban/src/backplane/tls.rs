@@ -68,7 +68,7 @@ impl Dsn {
     }
 }
 
-/// How to encrypt, or `None` for `sslmode=disable`.
+/// Returns how to encrypt, or `None` for `sslmode=disable`.
 pub(super) fn connector(dsn: &Dsn) -> Result<Option<MakeRustlsConnect>, String> {
     if dsn.config.get_ssl_mode() == SslMode::Disable {
         return Ok(None);

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 
 use clap::Args;
-use kairanban_client::{BoardCopy, Client, ClientError, ListOp, ListedTopic, News};
+use kairanban_client::{BoardCopy, Client, ClientError, FollowEvent, ListOp, ListedTopic};
 use kairanban_core::BoardName;
 
 use crate::exit::ExitError;
@@ -63,7 +63,7 @@ impl Remote {
         self.token.clone().filter(|token| !token.is_empty())
     }
 
-    /// Without a token a private board looks like one that does not exist.
+    /// Explains an error: without a token a private board looks like one that does not exist.
     fn explain(&self, error: ClientError) -> ExitError {
         let hint = match error {
             ClientError::NotFound(_) if self.token().is_none() => {
@@ -104,13 +104,13 @@ impl Tail {
     pub(super) async fn run(self, here: &str) -> Result<(), ExitError> {
         let mut follow = self.remote.client(here)?.follow(self.board.clone());
         loop {
-            let news = tokio::select! {
-                news = follow.next() => news,
+            let event = tokio::select! {
+                event = follow.next() => event,
                 interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
             };
-            let text = match news {
-                Ok(news) if self.json => json(&news, follow.copy()),
-                Ok(news) => text(&news, follow.copy()),
+            let text = match event {
+                Ok(event) if self.json => json(&event, follow.copy()),
+                Ok(event) => text(&event, follow.copy()),
                 Err(ClientError::Differs { revision }) if !self.verify => {
                     tracing::warn!(
                         revision,
@@ -157,35 +157,35 @@ fn line(sign: char, topic: &ListedTopic) -> String {
     )
 }
 
-fn text(news: &News, copy: &BoardCopy) -> String {
-    match news {
-        News::List => copy.topics().map(|topic| line('=', topic)).collect(),
-        News::Changed(ops) => ops
+fn text(event: &FollowEvent, copy: &BoardCopy) -> String {
+    match event {
+        FollowEvent::List => copy.topics().map(|topic| line('=', topic)).collect(),
+        FollowEvent::Changed(ops) => ops
             .iter()
             .map(|op| match op {
                 ListOp::Set { topic } => line('+', topic),
                 ListOp::Delete { id, .. } => format!("- {id}\n"),
             })
             .collect(),
-        News::Stale(since) => format!("! the server's database is away since {since}\n"),
-        News::Fresh => "! the server's database is back\n".to_owned(),
-        News::Lost(why) => format!("! {why}; trying again\n"),
+        FollowEvent::Stale(since) => format!("! the server's database is away since {since}\n"),
+        FollowEvent::Fresh => "! the server's database is back\n".to_owned(),
+        FollowEvent::Lost(why) => format!("! {why}; trying again\n"),
     }
 }
 
-fn json(news: &News, copy: &BoardCopy) -> String {
+fn json(event: &FollowEvent, copy: &BoardCopy) -> String {
     let revision = copy.revision();
-    let value = match news {
-        News::List => {
+    let value = match event {
+        FollowEvent::List => {
             let topics: Vec<_> = copy.topics().collect();
             serde_json::json!({"event": "list", "revision": revision, "topics": topics})
         }
-        News::Changed(ops) => {
+        FollowEvent::Changed(ops) => {
             serde_json::json!({"event": "changed", "revision": revision, "ops": ops})
         }
-        News::Stale(since) => serde_json::json!({"event": "stale", "since": since}),
-        News::Fresh => serde_json::json!({"event": "fresh"}),
-        News::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),
+        FollowEvent::Stale(since) => serde_json::json!({"event": "stale", "since": since}),
+        FollowEvent::Fresh => serde_json::json!({"event": "fresh"}),
+        FollowEvent::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),
     };
     format!("{value}\n")
 }

@@ -109,7 +109,7 @@ fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     )))
 }
 
-/// A stdout that was closed before the start is the null device by now.
+/// Returns whether `out` is the null device, which a stdout is that was closed before the start.
 #[cfg(unix)]
 fn is_null_device(out: &impl AsFd) -> bool {
     let out = device_of(out.as_fd().try_clone_to_owned().map(fs::File::from));

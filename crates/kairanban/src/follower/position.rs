@@ -1,4 +1,4 @@
-//! Reports how far the follower is, and wakes it.
+//! Reports how far the follower has read, and wakes it.
 
 use std::{
     collections::BTreeSet,
@@ -26,8 +26,8 @@ impl Wake {
         self.commits.notify_one();
     }
 
-    /// Asks the follower to read the log, because a notification says that something was committed. Any program can send one, and as often as
-    /// they like: if it is not true again and again, the follower takes its time ([`EmptyReads`](crate::pace::EmptyReads)).
+    /// Asks the follower to read the log, because a notification reports a commit. Any program can send notifications, as often as it
+    /// likes: if they turn out to be wrong, the follower reads less often ([`EmptyReads`](crate::pace::EmptyReads)).
     pub fn hint(&self) {
         self.hints.notify_one();
     }
@@ -48,15 +48,15 @@ impl Wake {
 pub struct Position {
     /// The history that it follows.
     pub epoch: Epoch,
-    /// Everything up to here is published.
+    /// The revision up to which everything is published.
     pub revision: Revision,
-    /// Polls of the log that it has finished.
+    /// The number of polls of the log that it has finished.
     pub(super) polls: u64,
-    /// When it finished the last one.
+    /// When it finished the last poll.
     pub(super) polled_at: Instant,
 }
 
-/// Reports where the follower is. Cheap to clone.
+/// Reports how far the follower has read, and what it cannot read. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FollowerStatus {
     pub(super) position: watch::Receiver<Position>,
@@ -145,7 +145,7 @@ impl FollowerStatus {
     /// Waits until everything up to `revision` is published, for `at_most`. Returns whether it is.
     pub async fn wait_for_revision(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
-        // Both in one borrow: a new epoch may begin between two.
+        // Reads both in one borrow: a new epoch may begin between two.
         let epoch = {
             let now = position.borrow();
             if now.revision >= revision {
@@ -168,7 +168,7 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Waits until the follower has begun and finished a poll from now on, for `at_most`; `ask` asks it to. Returns whether the
+    /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and finished one. Returns whether the
     /// database answered it.
     pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) -> bool {
         let mut position = self.position.clone();

@@ -44,7 +44,7 @@ impl Follower {
                 let named_at = change.names_board.then_some(change.revision).max(known);
                 let now = BoardChange {
                     revision: change.revision,
-                    standing: change.board.clone(),
+                    info: change.board.clone(),
                     named_at,
                 };
                 governed.insert(change.board_id, now);
@@ -52,7 +52,7 @@ impl Follower {
                 boards.entry(&board.name).or_default().push(change);
             }
         }
-        // Permissions come before changes.
+        // Publishes permissions before changes.
         if changes
             .iter()
             .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
@@ -68,7 +68,7 @@ impl Follower {
                 self.reload(board, changes.revision()).await;
             }
         }
-        // What a later version wrote can be read, if not followed.
+        // A change that a later version wrote: the board can be read, but not followed.
         for change in changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Unknown)
@@ -113,14 +113,14 @@ impl Follower {
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,
-                standing: board.standing.clone(),
+                info: board.info.clone(),
                 named_at: None,
             };
             (board.id, change)
         });
         self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
-            let Some(now) = &board.standing else { continue };
+            let Some(now) = &board.info else { continue };
             if self.deps.hub.mark_outdated(&now.name, board.revision) {
                 self.reload(&now.name, board.revision).await;
             }
@@ -129,7 +129,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Loads a board that changed up to `revision`. One that cannot be read holds up no other: its readers are sent `stale`,
+    /// Loads a board that changed up to `revision`. One that cannot be read delays no other: its readers are sent `stale`,
     /// and it is retried.
     pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
@@ -139,14 +139,14 @@ impl Follower {
                     tracing::info!(%board, "the board can be read again");
                 }
             }
-            // Read too early: a later change loads it. A stale board is retried anyway.
+            // It was read too early: a later change loads it. A stale board is retried anyway.
             Err(LoadError::Outdated(_)) => {}
-            // Gone meanwhile: a later change ends its streams.
+            // It was deleted meanwhile: a later change ends its streams.
             Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 self.stale_boards.remove(board);
             }
             Err(LoadError::Store(error)) => {
-                // Before its readers are notified: one that asks `/readyz` then finds the board named.
+                // Before its readers are notified, so that one that asks `/readyz` finds the board named.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers were \
                         sent `stale`, and it is tried again");

@@ -1,4 +1,4 @@
-//! Retries boards that cannot be read while the rest of the database can: each by itself, with growing delays.
+//! Retries boards that cannot be read while the rest of the database can, each by itself, with growing delays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ impl StaleBoards {
         )
     }
 
-    /// Notes that a board could not be read. Returns whether that is new.
+    /// Adds a board that could not be read. Returns whether that is new.
     pub(super) fn add(&mut self, board: &BoardName, now: Instant) -> bool {
         let known = self.retries.get(board).copied();
         let wait = known
@@ -57,13 +57,13 @@ impl StaleBoards {
         known.is_none()
     }
 
-    /// Notes that a board was read, or is gone. Returns whether it was stale.
+    /// Removes a board that was read, or is gone. Returns whether it was stale.
     pub(super) fn remove(&mut self, board: &BoardName) -> bool {
         self.names.send_if_modified(|names| names.remove(board));
         self.retries.remove(board).is_some()
     }
 
-    /// Whether a board is in the set, and retried.
+    /// Returns whether a board is in the set, and retried.
     pub(super) fn contains(&self, board: &BoardName) -> bool {
         self.retries.contains_key(board)
     }

@@ -68,7 +68,7 @@ impl Accepted {
         Some(Self(ranges.collect())).filter(|accepted| !accepted.0.is_empty())
     }
 
-    /// What the client makes of a type: what the most specific range that fits says. `None` if none fits.
+    /// Returns the client's preference for a type, from the most specific range that matches; `None` if none does.
     fn wish(&self, media_type: &Mime) -> Option<Wish> {
         let fitting = self.0.iter().enumerate().filter_map(|(place, range)| {
             let place = std::cmp::Reverse(place);
@@ -82,7 +82,7 @@ impl Accepted {
         })
     }
 
-    /// What the client makes of a type that has other names, too. Those count only if they are named.
+    /// Returns the client's preference for a type that has other names, too. Those count only if they are named.
     fn wish_of(&self, names: &[&str]) -> Option<Wish> {
         let wishes = names.iter().enumerate().filter_map(|(at, name)| {
             let wish = self.wish(&name.parse().ok()?)?;
@@ -143,7 +143,7 @@ fn fit(range: &Mime, media_type: &Mime) -> Option<Fit> {
     is_named.then(|| Fit::Named(range.params().count()))
 }
 
-/// Whether the client takes that. One that says nothing takes everything.
+/// Returns whether the client accepts a type. One that does not say accepts everything.
 #[must_use]
 pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
     Accepted::of(request).is_none_or(|accepted| {
@@ -152,7 +152,7 @@ pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
     })
 }
 
-/// Whether the client takes gzip. One that says nothing takes everything.
+/// Returns whether the client accepts gzip. One that does not say accepts everything.
 #[must_use]
 pub fn allows_gzip(request: &HttpRequest) -> bool {
     if !request.headers().contains_key(header::ACCEPT_ENCODING) {
@@ -175,13 +175,13 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
     gzip.is_some_and(|range| range.quality > Quality::ZERO)
 }
 
-/// Whether the client asks for gzip. One that says nothing may not be able to unpack it: `curl` is not.
+/// Returns whether the client asks for gzip. One that does not may be unable to unpack it, as `curl` is.
 #[must_use]
 pub fn asks_for_gzip(request: &HttpRequest) -> bool {
     request.headers().contains_key(header::ACCEPT_ENCODING) && allows_gzip(request)
 }
 
-/// Whether the client names lines of JSON, and wants no event stream before them.
+/// Returns whether the client names lines of JSON, and prefers no event stream to them.
 #[must_use]
 pub fn prefers_ndjson(request: &HttpRequest) -> bool {
     let Some(accepted) = Accepted::of(request) else {
@@ -197,7 +197,7 @@ pub fn prefers_ndjson(request: &HttpRequest) -> bool {
 }
 
 impl Form {
-    /// The names that stand for the form in `Accept`.
+    /// Returns the names that stand for the form in `Accept`.
     const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Html => &["text/html", "application/xhtml+xml"],
@@ -224,19 +224,19 @@ impl Form {
             .map_or(default, |(.., form)| form)
     }
 
-    /// For a page's address: HTML unless text or JSON is asked for by name.
+    /// Selects the form of a page: HTML unless text or JSON is asked for by name.
     #[must_use]
     pub fn of_page(request: &HttpRequest) -> Self {
         Self::chosen(request, Self::Html)
     }
 
-    /// For what a post is answered with: a page only for those who name it.
+    /// Selects the form of the answer to a post: a page only for clients that name it.
     #[must_use]
     pub fn of_post(request: &HttpRequest) -> Self {
         Self::chosen(request, Self::Json)
     }
 
-    /// For an error: JSON from the API, otherwise text unless something else is named.
+    /// Selects the form of an error: JSON from the API, otherwise text unless something else is named.
     #[must_use]
     pub fn of_error(request: &HttpRequest) -> Self {
         let default = if request.path().starts_with("/api/") {

@@ -14,15 +14,15 @@ use crate::{
     encode::Bye,
     error::ApiError,
     limits::ClientAddress,
-    net::place::ConnectionPlace,
+    net::connection_gate::ConnectionPermit,
     service::{MayRead, WatchError},
     state::AppState,
     stream::StreamReader,
-    telemetry::Sparse,
+    telemetry::LogThrottle,
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
-static OUTAGES: Sparse = Sparse::new(Duration::from_secs(1));
+static OUTAGES: LogThrottle = LogThrottle::new(Duration::from_secs(1));
 
 /// The outcome of asking for a stream.
 pub(super) enum Admission<T> {
@@ -46,8 +46,8 @@ pub(super) async fn admit<T>(
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));
     }
-    let place = request.conn_data::<ConnectionPlace>();
-    if place.is_some_and(|place| place.probes_only().is_some()) {
+    let connection = request.conn_data::<ConnectionPermit>();
+    if connection.is_some_and(|connection| connection.probes_only().is_some()) {
         return Ok(Admission::Refused(Bye::Limit));
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
@@ -72,7 +72,7 @@ pub(super) async fn admit<T>(
 }
 
 fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
-    if let Some(suppressed) = OUTAGES.line() {
+    if let Some(suppressed) = OUTAGES.admit() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }

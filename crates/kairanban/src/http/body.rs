@@ -81,7 +81,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that `Content-Type` says, among those that `taken` here.
+    /// Returns the kind that `Content-Type` names, among those that are `taken` here.
     ///
     /// # Errors
     /// 415, with what is taken.
@@ -128,14 +128,14 @@ impl Kind {
     }
 }
 
-/// Whether a charset is UTF-8, by any of the labels that are in use for it, or the part of it that ASCII is.
+/// Returns whether a charset is UTF-8, by any of the labels that are in use for it, or its subset ASCII.
 fn is_utf8_label(label: &str) -> bool {
     ["utf-8", "utf8", "us-ascii", "ascii"]
         .iter()
         .any(|known| label.eq_ignore_ascii_case(known))
 }
 
-/// What the client calls this request, if it may be sent again.
+/// Returns the idempotency key of a request, if it has one.
 ///
 /// # Errors
 /// 400, if that is no key.
@@ -228,7 +228,7 @@ fn unreadable(detail: &str) -> ApiError {
     }
 }
 
-/// Unknown fields are ignored: a form may carry a token of its framework.
+/// Parses a form. Ignores unknown fields: a form may carry a token of its framework.
 fn form(body: &[u8]) -> Result<Draft, ApiError> {
     let (mut comment, mut author) = (None, None);
     for pair in body

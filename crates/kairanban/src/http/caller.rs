@@ -1,4 +1,4 @@
-//! Who a request says it comes from.
+//! Authenticates the caller of a request.
 
 use actix_web::{HttpRequest, http::header};
 use kairanban_core::BoardName;
@@ -11,10 +11,10 @@ use crate::{
     state::AppState,
 };
 
-/// Who asks: anybody, or the holder of the token that is shown. Counts what the holder changes.
+/// Authenticates the caller by the token in `Authorization`. Counts a change against the token's quota.
 ///
 /// # Errors
-/// 401 with a token that is not good, 429 after too many of them, or too many changes.
+/// 401 with a token that is not valid, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
     let found = match bearer(request) {
         Ok(secret) => state.boards.authenticator().caller(secret).await,
@@ -27,8 +27,7 @@ pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiEr
     Ok(caller)
 }
 
-/// Who wants to watch a board: as [`of`], or the holder of a ticket, since a bare `EventSource` can
-/// send no header.
+/// Authenticates a reader of a board: by a ticket if there is one, since an `EventSource` can send no header; otherwise as [`of`].
 ///
 /// # Errors
 /// As [`of`]; the ticket is counted like a token.
@@ -51,10 +50,10 @@ pub async fn of_stream(
     found.map_err(|denied| refusal(denied, request, state))
 }
 
-/// Asks for a token that allows administering all boards.
+/// Requires a token that allows administering all boards.
 ///
 /// # Errors
-/// As [`of`]; 401 without a token, 403 if it is not for this.
+/// As [`of`]; 401 without a token, 403 with one that does not allow this.
 pub async fn administrator(
     request: &HttpRequest,
     state: &AppState,
@@ -63,7 +62,7 @@ pub async fn administrator(
     found.map_err(|denied| refusal(denied, request, state))
 }
 
-/// Asks for a token that allows administering `board`.
+/// Requires a token that allows administering `board`.
 ///
 /// # Errors
 /// As [`administrator`].
@@ -76,7 +75,7 @@ pub async fn board_administrator(
     found.map_err(|denied| refusal(denied, request, state))
 }
 
-/// Makes a ticket for `board`, by the caller's token.
+/// Creates a ticket for `board`, for the caller's token.
 ///
 /// # Errors
 /// As [`administrator`]; 404 if there is no such board, 429 if the token has too many.
@@ -86,12 +85,12 @@ pub async fn create_ticket(
     caller: &Caller,
     board: BoardName,
 ) -> Result<Secret, ApiError> {
-    let made = state
+    let ticket = state
         .boards
         .authenticator()
         .create_ticket(caller, board, state.tickets, state.tickets_per_token_max)
         .await;
-    made.map_err(|denied| refusal(denied, request, state))
+    ticket.map_err(|denied| refusal(denied, request, state))
 }
 
 fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError {
@@ -99,7 +98,7 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
         Denied::Failed(error) => error.into(),
         Denied::Forbidden => ApiError::Forbidden,
         Denied::Missing => ApiError::Unauthorized,
-        // Counted only now: a good token works whatever was tried before.
+        // Counted only here: a valid token works whatever was tried before.
         Denied::Unknown => {
             let counted = state
                 .bad_tokens
@@ -109,8 +108,8 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
     }
 }
 
-/// The token in `Authorization: Bearer …`. Never in the address: that stands in logs. Other schemes
-/// are for a hop on the way, as a proxy that asks for a password.
+/// Returns the token in `Authorization: Bearer …`. It is never part of the address, because addresses are logged. Other schemes
+/// are ignored: they are for a hop on the way, such as a proxy that asks for a password.
 fn bearer(request: &HttpRequest) -> Result<Option<&str>, Denied> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(only) = headers.next() else {

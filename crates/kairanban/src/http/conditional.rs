@@ -22,7 +22,7 @@ const CODINGS: [&str; 7] = [
     "--gzip", "-gzip", ";gzip", ";br", "-br", "-zstd", "-deflate",
 ];
 
-/// An answer that holds a list: never from a cache without asking, and marked while the database is away.
+/// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while the database is away.
 pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
@@ -64,7 +64,7 @@ impl Tags {
         })
     }
 
-    /// Whether one of the tags is among those that `fits` names, `*` included.
+    /// Returns whether one of the tags is among those that `fits` names, `*` included.
     fn any(&self, fits: impl Fn(&EntityTag) -> bool) -> bool {
         match self {
             Self::Any => true,
@@ -147,8 +147,11 @@ pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
 ///
 /// # Errors
 /// [`ApiError::WeakTag`] if it demands one that cannot match.
-pub fn demanded(request: &HttpRequest, state: &AppState) -> Result<RevisionCondition, ApiError> {
-    let epoch = state.boards.following().epoch();
+pub fn revision_condition(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<RevisionCondition, ApiError> {
+    let epoch = state.boards.follower().epoch();
     let ours = |tag: &EntityTag| -> Option<Revision> {
         let cursor = cursor_of(tag).filter(|cursor| cursor.epoch == epoch)?;
         Some(cursor.revision)
@@ -178,7 +181,7 @@ pub fn etag(cursor: &Cursor) -> String {
 /// Returns the tag of a topic: its newest change.
 pub fn topic_tag(state: &AppState, topic: &Topic) -> String {
     etag(&Cursor {
-        epoch: state.boards.following().epoch(),
+        epoch: state.boards.follower().epoch(),
         revision: topic.revision,
     })
 }

@@ -95,7 +95,7 @@ fn text(reading: &BoardView) -> HttpResponse {
         .body(render::text::live_list(&reading.snapshot))
 }
 
-/// The page; with what was typed and what is wrong with it, after a post that was refused.
+/// Renders the page; after a post that was refused, with what was typed and what is wrong with it.
 pub(super) fn page(
     request: &HttpRequest,
     state: &AppState,

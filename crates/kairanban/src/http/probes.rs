@@ -8,7 +8,9 @@ use actix_web::{
     middleware::Next,
 };
 
-use crate::{error::ApiError, http::stream, limits::NoRoom, net::place::ConnectionPlace};
+use crate::{
+    error::ApiError, http::stream, limits::NoRoom, net::connection_gate::ConnectionPermit,
+};
 
 /// The addresses of probes. They are asked for by address, or by programs beside the server, which know no name of it.
 pub const PROBES: [&str; 4] = ["/livez", "/readyz", "/version", "/metrics"];
@@ -21,8 +23,8 @@ pub async fn probes_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    let place = request.conn_data::<ConnectionPlace>();
-    let Some(reason) = place.and_then(ConnectionPlace::probes_only) else {
+    let connection = request.conn_data::<ConnectionPermit>();
+    let Some(reason) = connection.and_then(ConnectionPermit::probes_only) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
     let is_admitted = PROBES.contains(&request.path()) || is_stream(&request);

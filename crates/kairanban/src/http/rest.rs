@@ -21,7 +21,7 @@ fn link_next(response: &mut HttpResponseBuilder, request: &HttpRequest, query: &
     ));
 }
 
-/// JSON that a cache has to ask after each time.
+/// Answers with JSON that a cache has to revalidate each time.
 fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
     response
         .content_type("application/json")
@@ -29,7 +29,7 @@ fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
         .body(body)
 }
 
-/// JSON for administrators, or with a secret in it: no cache keeps it.
+/// Answers with JSON that no cache stores: it is for administrators, or has a secret in it.
 fn no_store_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
     response
         .content_type("application/json")
@@ -37,7 +37,7 @@ fn no_store_json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpRespon
         .body(body)
 }
 
-/// How many rows a client may have at once, and how many it asks for.
+/// Returns how many rows to read: what the client asks for, from 1 to `max`.
 fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, ApiError> {
     match asked.unwrap_or(max.min(100)) {
         limit if (1..=max).contains(&limit) => Ok(limit),

@@ -28,7 +28,7 @@ use crate::{
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
-    net::{place::ConnectionPlace, request_clock::RequestClock},
+    net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     state::AppState,
     stream::{BoardStream, Listener},
 };
@@ -86,8 +86,8 @@ pub async fn get_board_socket(
         path: None,
     };
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
-    if let Some(place) = request.conn_data::<ConnectionPlace>() {
-        place.leave();
+    if let Some(connection) = request.conn_data::<ConnectionPermit>() {
+        connection.leave();
     }
     let bytes_max = state.body_bytes_max;
     let messages = messages
@@ -95,7 +95,7 @@ pub async fn get_board_socket(
         .aggregate_continuations()
         .max_continuation_size(bytes_max);
     let heartbeat = stream.heartbeat();
-    let desk = PostHandler {
+    let post_handler = PostHandler {
         caller: stream.caller().clone(),
         state: state.as_ref().clone(),
         board,
@@ -107,7 +107,7 @@ pub async fn get_board_socket(
             session,
             messages,
             stream,
-            desk,
+            post_handler,
             heartbeat,
             clock: request.conn_data::<RequestClock>().cloned(),
         }
@@ -116,7 +116,7 @@ pub async fn get_board_socket(
     Ok(response)
 }
 
-/// What posting on the socket takes.
+/// Answers the messages of a socket, each of which creates a topic.
 #[derive(Clone)]
 struct PostHandler {
     state: AppState,
@@ -129,7 +129,7 @@ struct Socket {
     session: Session,
     messages: AggregatedMessageStream,
     stream: Listener<BoardStream>,
-    desk: PostHandler,
+    post_handler: PostHandler,
     heartbeat: Duration,
     clock: Option<RequestClock>,
 }
@@ -186,7 +186,7 @@ impl Socket {
                     let (answer, is_bad) = answer.unwrap_or_default();
                     refused = if is_bad { refused + 1 } else { 0 };
                     let sent = frames(&mut self.session, &answer).await;
-                    if refused >= self.desk.state.bad_messages_max {
+                    if refused >= self.post_handler.state.bad_messages_max {
                         return SocketEnd::Rubbish(refused);
                     }
                     sent
@@ -196,7 +196,7 @@ impl Socket {
                     heard_at = Instant::now();
                     match message {
                         Some(Ok(AggregatedMessage::Text(text))) => {
-                            asked = Some(Box::pin(self.desk.clone().answer(text.to_string())));
+                            asked = Some(Box::pin(self.post_handler.clone().answer(text.to_string())));
                             Ok(())
                         }
                         Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await,

@@ -19,7 +19,7 @@ use crate::{
         board_name, caller,
         stream_query::{self, StreamQuery},
     },
-    net::{hijack, place::ConnectionPlace, request_clock::RequestClock},
+    net::{connection_gate::ConnectionPermit, hijack, request_clock::RequestClock},
     service::Watch,
     state::AppState,
     stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
@@ -174,8 +174,8 @@ async fn answer(
             send(open, socket, &dispatchers)
         });
     }
-    if let Some(place) = request.conn_data::<ConnectionPlace>() {
-        place.leave();
+    if let Some(connection) = request.conn_data::<ConnectionPermit>() {
+        connection.leave();
     }
     let clock = request.conn_data::<RequestClock>();
     let ends = clock.map(RequestClock::end_with_client);
@@ -196,7 +196,7 @@ async fn answer(
     response
 }
 
-/// The dispatchers of the worker that serves the request.
+/// Returns the dispatchers of the worker that serves the request.
 pub(super) fn dispatchers(request: &HttpRequest) -> WorkerDispatchers {
     // Without them a stream waits on its own subscription.
     request.app_data().cloned().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Says by which address a client is known, and which shares count what it does. The only place that does.
+//! Identifies clients by address, and decides which shares count what they do. Nothing else does.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use ipnet::IpNet;
 
 use crate::forwarded;
 
-/// The address of a client: an IPv4 address, or the /64 of an IPv6 one, since a household has all of those.
+/// The address of a client: an IPv4 address, or the /64 of an IPv6 one, since a household has the whole /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
-/// What counts the use of clients: each client's own share, or that of the network around it.
+/// A share that counts the use of clients: each client's own, or that of the network around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Share {
     Client(IpAddr),

@@ -20,7 +20,7 @@ use governor::{
 use super::client::{ClientAddress, Share};
 use crate::{config::Limits, error::ApiError};
 
-/// Counters for the shares that find no room of their own.
+/// The number of counters for the shares that find no room of their own.
 const SHARED_COUNTERS: usize = 4_096;
 
 /// The counters of a limit, at most `max` of them. When they are all taken, newcomers of the same region share one, so that a flood
@@ -56,8 +56,8 @@ impl StateStore for Counters {
         if self.own.contains_key(key) || self.own.len() < self.max {
             return self.own.measure_and_replace(key, f);
         }
-        let place = self.hasher.hash_one(key.region()) as usize % self.shared.len();
-        self.shared[place].measure_and_replace(&NotKeyed::NonKey, f)
+        let index = self.hasher.hash_one(key.region()) as usize % self.shared.len();
+        self.shared[index].measure_and_replace(&NotKeyed::NonKey, f)
     }
 }
 
@@ -79,7 +79,7 @@ impl ShrinkableKeyedStateStore<Share> for Counters {
     }
 }
 
-/// What a limit is of, and the settings that change it, for those who meet it.
+/// What is limited, and the settings that change the limit, for the error text.
 #[derive(Clone, Copy, Debug)]
 struct RateLimit {
     what: &'static str,
@@ -188,7 +188,7 @@ impl ClientQuota {
     }
 }
 
-/// As `quota`, for that many clients together.
+/// Multiplies a quota, for `clients` together.
 fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
     let period = quota.replenish_interval() / clients.get();
     Quota::with_period(period)
@@ -196,7 +196,7 @@ fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
         .allow_burst(quota.burst_size().saturating_mul(clients))
 }
 
-/// Limits how often the holder of a token may change something. There are as many counters as good tokens, at most.
+/// Limits how often the holder of a token may change something. There are at most as many counters as valid tokens.
 #[derive(Debug)]
 pub struct TokenQuota(DefaultKeyedRateLimiter<i64>);
 

@@ -1,4 +1,4 @@
-//! Fits the bounds of connections and streams to the files that the process may open: each connection is one.
+//! Adapts the limits of connections and streams to the number of files that the process may open: each connection is one.
 
 use std::{num::NonZero, thread::available_parallelism};
 
@@ -7,7 +7,7 @@ use crate::{
     exit::ExitError,
 };
 
-/// Files for all that is no connection: the log, the listener, what is read and written for a moment.
+/// Files besides connections: the log, the listener, what is read and written for a moment.
 const FILES_OF_PROCESS: usize = 32;
 /// Files of a worker: its timers and wakers, and connections that are accepted and not yet counted.
 const FILES_OF_WORKER: usize = 12;
@@ -37,11 +37,11 @@ pub const fn connections(limits: &Limits) -> usize {
         .saturating_add(limits.connections_kept)
 }
 
-/// Asks the system for as many open files as the configuration needs, and returns the configuration with the bounds that what is
-/// granted allows.
+/// Asks the system for as many open files as the configuration needs, and returns the configuration with the limits that the
+/// granted number allows.
 ///
 /// # Errors
-/// If that is too few to serve anyone.
+/// If that is too few to serve any client.
 pub fn fit(config: &Config) -> Result<Config, ExitError> {
     let reserved = reserved(config);
     let wanted = connections(&config.limits).saturating_add(reserved);
@@ -92,7 +92,7 @@ fn lowered(limits: &Limits, room: usize) -> Limits {
     let streams = limits.streams_max.min(room - kept - others);
     let others = limits.connections_max.get().min(room - kept - streams);
     let others = NonZero::new(others).unwrap_or(NonZero::<usize>::MIN);
-    // One client must not take them all.
+    // One client must not take all connections.
     let half = NonZero::new(others.get() / 2).unwrap_or(NonZero::<usize>::MIN);
     Limits {
         streams_max: streams,

@@ -1,19 +1,18 @@
-//! What it means that a client has closed its side of a connection, as `nc -N` does behind its request.
+//! Decides what it means that a client has closed its side of a connection, as `nc -N` does after its request.
 //!
-//! It may still wait for the answer, for which actix must not see the end: it would take what is left of a body for lost. So the
-//! socket keeps the end back until there is nothing to answer. What goes on until the client leaves ends with it: a stream, a
-//! long poll.
+//! The client may still wait for the answer. actix must not see the end then: it would take the rest of a body for lost. So the
+//! socket keeps the end back until nothing is left to answer. A stream or a long poll ends at once.
 
 use std::cell::Cell;
 
-/// What a connection knows of its client's end.
+/// The end of the client's side of a connection, and what it means.
 #[derive(Debug, Default)]
 pub struct HalfClose {
     progress: Cell<Progress>,
     meaning: Cell<EndMeaning>,
 }
 
-/// How far the end has come.
+/// How far the end has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
     #[default]
@@ -32,7 +31,7 @@ pub enum EndMeaning {
     WaitsForAnswer,
     /// The client is gone.
     Gone,
-    /// There is no more to read: for a WebSocket, which answers that.
+    /// There is no more to read. A WebSocket answers that.
     EndOfInput,
 }
 
@@ -42,8 +41,8 @@ impl HalfClose {
         self.meaning.set(meaning);
     }
 
-    /// Notes the end. Returns whether actix may see it, which it may not while it is answering.
-    pub fn note(&self, is_answering: bool) -> bool {
+    /// Records the end. Returns whether actix may see it, which it may not while it is answering.
+    pub fn record_end(&self, is_answering: bool) -> bool {
         let is_kept = is_answering && self.meaning.get() == EndMeaning::WaitsForAnswer;
         self.progress.set(if is_kept {
             Progress::KeptBack

@@ -1,4 +1,4 @@
-//! Taking the socket of a connection from actix, once the head of a stream is written.
+//! Takes the socket of a connection from actix, once the head of a stream is written.
 //!
 //! actix keeps two buffers, timers and a dispatcher for each connection that it serves: about ten
 //! KiB. A stream needs none of that after its head, and there may be tens of thousands of streams.
@@ -70,7 +70,7 @@ use tokio::{
 };
 
 use crate::net::{
-    place::ConnectionPlace,
+    connection_gate::ConnectionPermit,
     request_clock::{Limited, RequestClock, TOO_SLOW},
 };
 
@@ -79,8 +79,8 @@ type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 
 /// Runs a connection, from its first byte to its last.
 ///
-/// A future by hand instead of an `async` block: a server with many readers holds one for each, and
-/// the task of an `async` block would have room for both kinds of service at once.
+/// It is written by hand instead of as an `async` block: a server with many readers has one for each, and
+/// an `async` block would reserve memory for both kinds of service at once.
 pub enum ConnectionTask<F> {
     /// actix serves the connection within its limits. Boxed, so that its memory is freed when actix
     /// is done.
@@ -201,7 +201,7 @@ pub struct HijackableSocket(Rc<SharedSocket>);
 struct SharedSocket {
     state: RefCell<SocketState>,
     clock: RequestClock,
-    place: ConnectionPlace,
+    permit: ConnectionPermit,
 }
 
 enum SocketState {
@@ -216,11 +216,11 @@ enum SocketState {
 impl HijackableSocket {
     /// Prepares a socket for [`ConnectionTask::serve`].
     #[must_use]
-    pub fn new(socket: TcpStream, clock: RequestClock, place: ConnectionPlace) -> Self {
+    pub fn new(socket: TcpStream, clock: RequestClock, permit: ConnectionPermit) -> Self {
         Self(Rc::new(SharedSocket {
             state: RefCell::new(SocketState::Served(socket)),
             clock,
-            place,
+            permit,
         }))
     }
 
@@ -230,10 +230,10 @@ impl HijackableSocket {
         &self.0.clock
     }
 
-    /// Returns its place among the connections.
+    /// Returns the permit of its connection.
     #[must_use]
-    pub fn place(&self) -> &ConnectionPlace {
-        &self.0.place
+    pub fn permit(&self) -> &ConnectionPermit {
+        &self.0.permit
     }
 
     /// Lets `takeover` have the socket at the next flush. Of two, the first one gets it.
@@ -250,7 +250,7 @@ impl HijackableSocket {
         let mut state = self.0.state.borrow_mut();
         *state = match std::mem::replace(&mut *state, SocketState::Left(None)) {
             SocketState::Leaving(socket, takeover) => {
-                self.0.place.leave();
+                self.0.permit.leave();
                 SocketState::Left(Some(takeover(socket)))
             }
             other => other,
@@ -280,7 +280,7 @@ impl HijackableSocket {
         }
     }
 
-    /// Calls `act` with the socket, or returns `left` if actix has it no more.
+    /// Calls `act` with the socket, or returns `left` if actix no longer has it.
     fn with<T>(&self, left: T, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
         match &mut *self.0.state.borrow_mut() {
             SocketState::Served(socket) | SocketState::Leaving(socket, _) => act(Pin::new(socket)),

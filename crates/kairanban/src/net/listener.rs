@@ -1,4 +1,4 @@
-//! Accepting connections and serving HTTP on them.
+//! Accepts connections and serves HTTP on them.
 
 use std::{
     io::{self, Read as _},
@@ -19,26 +19,26 @@ use crate::{
     config::Config,
     limits::NoRoom,
     net::{
+        connection_gate::ConnectionGate,
         file_limit::{UNCOUNTED_OF_WORKER, connections, worker_count},
         hijack::{self, ConnectionTask, HijackableSocket},
-        place::ConnectionGate,
         request_clock::{RequestClock, TimeLimits},
     },
     shutdown::Drain,
 };
 
-/// Connections that the system holds until they are accepted: readers come back in crowds.
+/// Connections that the system queues until they are accepted: readers come back in crowds.
 const BACKLOG: i32 = 4_096;
-/// For a client to take the end of what it was sent.
+/// How long a client has to take the end of what it was sent.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 
-/// Said to a client that has too many connections open.
+/// The answer to a client that has too many connections open.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 64\r\n\r\n\
     too many open connections from your address; close some of them\n";
 
-/// Said to a client for which there is no room, not even to ask.
+/// The answer to a client for which there is no room, not even to read its request.
 const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 63\r\n\r\n\
@@ -47,10 +47,10 @@ const NO_ROOM: &[u8] =
 /// Binds the address. Clients that connect from now on wait until [`serve`] is called.
 ///
 /// # Errors
-/// If the address cannot be had.
+/// If the address cannot be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait until the connections of the one before are forgotten. On Windows
+    // A restart must not wait until the system has forgotten the connections of the process before. On Windows
     // the option would let two programs share the address.
     socket.set_reuse_address(cfg!(unix))?;
     socket.bind(&address.into())?;
@@ -93,7 +93,7 @@ impl Serving {
     }
 }
 
-/// Serves the application that `app` makes, until the server ends.
+/// Serves the application that `app` creates, until the server ends.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -133,11 +133,11 @@ where
         .listen("http", listener, move || {
             let (ending, gate) = (ending.clone(), gate.clone());
             let http = HttpService::build()
-                // The connection's own clock does this, for every request.
+                // The connection's clock limits every request instead.
                 .client_request_timeout(Duration::ZERO)
                 .keep_alive(KeepAlive::Os)
                 .client_disconnect_timeout(DISCONNECT_WAIT)
-                // So that a connection that waits for its next request does not hold up the end.
+                // A connection that waits for its next request must not delay the end.
                 .graceful_shutdown_signal(move || {
                     let drain = ending.clone();
                     async move { drain.begun().await }
@@ -145,7 +145,7 @@ where
                 .local_addr(address)
                 .on_connect_ext(move |socket: &HijackableSocket, data| {
                     data.insert(socket.clock().clone());
-                    data.insert(socket.place().clone());
+                    data.insert(socket.permit().clone());
                     if detached {
                         hijack::offer(socket, data);
                     }
@@ -163,7 +163,7 @@ where
     Ok(server.run())
 }
 
-/// Lets a socket in, or says why not.
+/// Admits a socket, or reports to the client why not.
 fn admit(
     socket: TcpStream,
     gate: &ConnectionGate,
@@ -171,37 +171,37 @@ fn admit(
     stall: Duration,
 ) -> Option<HijackableSocket> {
     let peer = socket.peer_addr().ok().map(|peer| peer.ip());
-    let place = gate
+    let permit = gate
         .enter(peer)
         .inspect_err(|reason| refuse(&socket, *reason))
         .ok()?;
     watch_over(&socket, stall);
-    let limits = match place.probes_only() {
+    let limits = match permit.probes_only() {
         None => limits,
         Some(_) => limits.of_a_moment(),
     };
     let clock = RequestClock::new(limits);
-    Some(HijackableSocket::new(socket, clock, place))
+    Some(HijackableSocket::new(socket, clock, permit))
 }
 
-/// Says why there is no room, if that goes out at once; otherwise being cut off must do.
+/// Reports why there is no room, if the system takes the bytes at once; otherwise the client is only disconnected.
 fn refuse(socket: &TcpStream, reason: NoRoom) {
     let socket = SockRef::from(socket);
     let _ = socket.send(match reason {
         NoRoom::InAll => NO_ROOM,
         NoRoom::ForClient => TOO_MANY,
     });
-    // What lies unread when a socket is closed may keep the client from reading what it was sent.
+    // Bytes that are unread when a socket is closed may keep the client from reading what it was sent.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }
 
-/// Lets the system close connections whose client takes nothing, or is gone without a word.
+/// Makes the system close connections whose client takes nothing, or is gone silently.
 fn watch_over(socket: &TcpStream, stall: Duration) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10));
     let socket = SockRef::from(socket);
-    // Where the system does not know one of these, the heartbeat still finds the dead.
+    // Where the system lacks one of these options, the heartbeat still finds dead connections.
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]

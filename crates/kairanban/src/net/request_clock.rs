@@ -1,7 +1,7 @@
-//! How long a client may take over each request of a connection: for its head, for its body, and between two.
+//! Limits how long a client may take over each request of a connection: for its head, for its body, and between two.
 //!
-//! actix limits the first head only. Here a clock goes with each connection: what is read starts it, the application
-//! says when a head is complete, when a body is, and when an answer is; and the connection is ended when the time is up.
+//! actix limits the first head only. Here each connection has a clock: what is read starts it, the outermost middleware
+//! reports when a head is complete, when a body is, and when an answer is; and the connection ends when the time is up.
 //! A stream that leaves actix leaves its clock behind.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 use actix_web::{
     Error, HttpMessage as _,
-    body::{BodySize, MessageBody},
+    body::MessageBody,
     dev::{Payload, ServiceRequest, ServiceResponse},
     error::PayloadError,
     http::{StatusCode, header},
@@ -28,12 +28,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     half_close::{EndMeaning, HalfClose},
-    pieces::Pieces,
+    split_body::SplitBody,
 };
 
-/// More than a body has, so that the handler that waits for it can answer first.
+/// Added to the time of a body, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
-/// For a request on a connection that others wait for.
+/// The most that any phase may take on a connection that others wait for.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is written to a client whose next request does not arrive in time.
@@ -83,7 +83,7 @@ enum Phase {
     Head(Instant),
     /// The rest of a body; the answer to it may have gone out already.
     Body(Instant),
-    /// Us. Who does not take what is sent is cut off by the system (`stream.stall_s`).
+    /// This server. The system disconnects a client that does not take what is sent (`stream.stall_s`).
     Answer,
     /// The answer is complete but not all of it is written.
     Flush(AfterFlush),
@@ -111,7 +111,7 @@ enum AfterFlush {
 }
 
 impl RequestClock {
-    /// The clock of a connection that has just been accepted.
+    /// Starts the clock of a connection that has just been accepted.
     #[must_use]
     pub fn new(limits: TimeLimits) -> Self {
         Self(Rc::new(ClockState {
@@ -159,7 +159,7 @@ impl RequestClock {
 
     /// Notes that the client has closed its side. Returns whether actix may see that now.
     pub fn client_ended(&self) -> bool {
-        self.0.half_close.note(self.is_answering())
+        self.0.half_close.record_end(self.is_answering())
     }
 
     /// Lets the connection end as soon as the client closes its side, as long as the guard lives.
@@ -169,7 +169,7 @@ impl RequestClock {
         EndsWithClient(self.clone())
     }
 
-    /// Whether something is answered, or read for an answer, that actix could lose by the end of the client's side.
+    /// Returns whether something is answered, or read for an answer, that actix could lose by the end of the client's side.
     fn is_answering(&self) -> bool {
         match self.0.phase.get() {
             Phase::Answer | Phase::Flush(_) => true,
@@ -180,7 +180,7 @@ impl RequestClock {
         }
     }
 
-    /// Whether a head is overdue rather than anything else.
+    /// Returns whether the connection waits for a head, which is what is overdue then.
     #[must_use]
     pub fn waits_for_head(&self) -> bool {
         matches!(self.0.phase.get(), Phase::Head(_))
@@ -235,13 +235,13 @@ impl Drop for EndsWithClient {
 }
 
 pin_project! {
-    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. By hand, and not as an
-    /// `async` block, which would keep room for what is served more than once.
+    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. It is written by hand instead of
+    /// as an `async` block, which would reserve memory for what is served more than once.
     pub struct Limited<F> {
         #[pin]
         serving: F,
         #[pin]
-        alarm: Sleep,
+        timer: Sleep,
         clock: RequestClock,
     }
 }
@@ -252,7 +252,7 @@ impl<F> Limited<F> {
     pub fn new(serving: F, clock: RequestClock) -> Self {
         Self {
             serving,
-            alarm: sleep_until(Instant::now()),
+            timer: sleep_until(Instant::now()),
             clock,
         }
     }
@@ -266,7 +266,7 @@ impl<F: Future> Future for Limited<F> {
         let mut served = this.serving.as_mut().poll(cx);
         let state = &this.clock.0;
         if served.is_pending() && state.half_close.is_due(this.clock.is_answering()) {
-            // Now it may read the end of the client's side, of which nothing else will remind it.
+            // Now it may read the end of the client's side, and nothing else would wake it for that.
             served = this.serving.as_mut().poll(cx);
         }
         if let Poll::Ready(served) = served {
@@ -276,28 +276,29 @@ impl<F: Future> Future for Limited<F> {
             return Poll::Ready(None);
         }
         while let Some(deadline) = this.clock.deadline() {
-            // It may go off too early, never too late: most requests are over long before, and setting it costs.
-            if this.alarm.deadline() > deadline {
-                this.alarm.as_mut().reset(deadline);
+            // It may fire too early, never too late: most requests end long before, and each reset costs.
+            if this.timer.deadline() > deadline {
+                this.timer.as_mut().reset(deadline);
             }
-            ready!(this.alarm.as_mut().poll(cx));
+            ready!(this.timer.as_mut().poll(cx));
             if Instant::now() >= deadline {
                 return Poll::Ready(None);
             }
-            this.alarm.as_mut().reset(deadline);
+            this.timer.as_mut().reset(deadline);
         }
         Poll::Pending
     }
 }
 
-/// Notifies the connection's clock of how far each request is. It must see a request before all else, and its answer after all else.
+/// Notifies the connection's clock of how far each request is. As middleware it must be the outermost: it sees a request before
+/// all else, and its answer after all else.
 ///
 /// # Errors
 /// Those of the application.
-pub async fn tell_clock<B: MessageBody>(
+pub async fn notify_clock<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<TimedAnswer<B>>, Error> {
+) -> Result<ServiceResponse<impl MessageBody<Error = B::Error>>, Error> {
     let clock = request.conn_data::<RequestClock>().cloned();
     let answering = Answering(clock.clone());
     if let Some(clock) = clock {
@@ -326,13 +327,10 @@ pub async fn tell_clock<B: MessageBody>(
         clock.body_is_complete();
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
     }
-    Ok(response.map_body(|_, body| TimedAnswer {
-        body: Pieces::new(body),
-        answering,
-    }))
+    Ok(response.map_body(|_, body| SplitBody::new(body, answering)))
 }
 
-/// Dropped when an answer is complete.
+/// Notifies the clock that an answer is complete, when it is dropped.
 struct Answering(Option<RequestClock>);
 
 impl Drop for Answering {
@@ -365,29 +363,5 @@ impl Stream for TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         self.clock.0.body_is_used_up.set(true);
-    }
-}
-
-pin_project! {
-    /// An answer's body; notifies the clock when it is complete.
-    pub struct TimedAnswer<B> {
-        #[pin]
-        body: Pieces<B>,
-        answering: Answering,
-    }
-}
-
-impl<B: MessageBody> MessageBody for TimedAnswer<B> {
-    type Error = B::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        self.project().body.poll_next(cx)
     }
 }

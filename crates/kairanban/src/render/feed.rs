@@ -66,7 +66,7 @@ impl From<&Topic> for EntryInFeed {
     }
 }
 
-/// What a reader of the feed saw change: an edit, not that some program wrote the row again.
+/// Returns when a reader of the feed last saw a change: an edit, not another program's rewrite of the row.
 fn changed_at(topic: &Topic) -> DateTime<Utc> {
     topic.edited_at.unwrap_or(topic.created_at)
 }

@@ -194,7 +194,7 @@ impl Pages {
             }))
     }
 
-    /// An error.
+    /// Renders an error.
     ///
     /// # Errors
     /// If the template fails.

@@ -192,7 +192,7 @@ pub struct TicketView<'a> {
     use_within_s: u64,
 }
 
-/// A ticket that was just made.
+/// Renders a ticket that was just created.
 #[must_use]
 pub fn ticket(ticket: &Secret, board: &BoardName, times: TicketTimes) -> Vec<u8> {
     json(&TicketView {
@@ -285,7 +285,7 @@ pub struct Stats {
     pub stale_since: Option<DateTime<Utc>>,
 }
 
-/// What this node does now.
+/// Renders what this node does now.
 #[must_use]
 pub fn stats(stats: &Stats) -> Vec<u8> {
     json(stats)

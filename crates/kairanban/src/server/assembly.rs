@@ -6,10 +6,10 @@ use kairanban_core::Hub;
 use kairanban_store::{Store, StoreError, Writer};
 
 use crate::{
-    archiver::{self, Archiver, Overfull},
+    archiver::{self, ArchiveRequests, Archiver},
     auth::{
         ActiveTokens, Authenticator, TokenFinder,
-        finder::{self, Inquiries},
+        finder::{self, TokenLookups},
     },
     backplane::{Backplane, BackplaneConfig},
     board_finder::{self, AbsentBoards, BoardFinder, BoardLookups},
@@ -50,15 +50,13 @@ pub fn open_service(
     let transports = transports(config)?;
     let source = BoardSource::new(store.clone(), transports.redis.clone());
     let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
-    let (archiver, overfull) = Archiver::new();
+    let (archiver, archive_requests) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
-    let (token_finder, inquiries) = TokenFinder::new(store.clone());
+    let (token_finder, token_lookups) = TokenFinder::new(store.clone());
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
-    let (finder, lookups) = BoardFinder::new(
-        store.clone(),
-        absent.clone(),
-        config.limits.empty_reads_per_s,
-    );
+    let empty_reads_per_s = config.limits.empty_reads_per_s;
+    let (finder, board_lookups) =
+        BoardFinder::new(store.clone(), absent.clone(), empty_reads_per_s);
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -71,11 +69,11 @@ pub fn open_service(
         poll: config.database.poll,
         retry_max: config.database.board_retry_max,
         absent: absent.clone(),
-        empty_reads_per_s: config.limits.empty_reads_per_s,
+        empty_reads_per_s,
         reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
-    let (follower, following, own_commits) =
+    let (follower, status, own_commits) =
         Follower::new(deps, last_seen.as_ref()).map_err(&failed)?;
     let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
@@ -85,7 +83,7 @@ pub fn open_service(
         loader,
         hub,
         writer,
-        following: following.clone(),
+        follower: status.clone(),
         authenticator: Authenticator::new(store.clone(), token_finder, active_tokens),
         finder,
         absent,
@@ -95,10 +93,11 @@ pub fn open_service(
         write_wait: config.database.write_wait,
         undo: config.history.undo,
     };
-    start_serving_tasks(&store, follower, overfull, (inquiries, lookups), supervisor);
+    let lookups = (token_lookups, board_lookups);
+    start_serving_tasks(&store, follower, archive_requests, lookups, supervisor);
     start_upkeep_tasks(config, &service, reports, quotas, supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
-    backplane.start(transports, &following.epoch(), &wake, supervisor);
+    backplane.start(transports, &status.epoch(), &wake, supervisor);
     Ok(BoardService::new(service))
 }
 
@@ -106,23 +105,23 @@ pub fn open_service(
 fn start_serving_tasks(
     store: &Store,
     mut follower: Follower,
-    mut overfull: Overfull,
-    (mut inquiries, mut lookups): (Inquiries, BoardLookups),
+    mut archive_requests: ArchiveRequests,
+    (mut token_lookups, mut board_lookups): (TokenLookups, BoardLookups),
     supervisor: &Supervisor,
 ) {
     let stop = supervisor.stop().clone();
     supervisor.task("follower", async move || follower.run(&stop).await);
     let (archiving, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("archiver", async move || {
-        archiver::run(&archiving, &mut overfull, &stop).await
+        archiver::run(&archiving, &mut archive_requests, &stop).await
     });
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("token-finder", async move || {
-        finder::run(&finding, &mut inquiries, &stop).await
+        finder::run(&finding, &mut token_lookups, &stop).await
     });
     let (finding, stop) = (store.clone(), supervisor.stop().clone());
     supervisor.task("board-finder", async move || {
-        board_finder::run(&finding, &mut lookups, &stop).await
+        board_finder::run(&finding, &mut board_lookups, &stop).await
     });
 }
 
@@ -138,7 +137,7 @@ fn start_upkeep_tasks(
         service.store.clone(),
         service.loader.clone(),
         Arc::clone(&service.hub),
-        service.following.clone(),
+        service.follower.clone(),
         reports,
         config.history.reconcile,
     );
@@ -149,7 +148,7 @@ fn start_upkeep_tasks(
     let housekeeping = Housekeeping {
         store: service.store.clone(),
         hub: Arc::clone(&service.hub),
-        following: service.following.clone(),
+        follower: service.follower.clone(),
         trimmed_to: service.trimmed_to.clone(),
         quotas: quotas.clone(),
         cache_ttl: service.cache_ttl,
@@ -158,7 +157,7 @@ fn start_upkeep_tasks(
     let stop = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&stop).await);
     let (folder, every) = (config.server.data_dir.clone(), config.history.last_seen);
-    let (mut seen, stop) = (service.following.last_seen(), supervisor.stop().clone());
+    let (mut seen, stop) = (service.follower.last_seen(), supervisor.stop().clone());
     supervisor.task("last-seen", async move || {
         last_seen::run(&folder, &mut seen, every, &stop).await
     });

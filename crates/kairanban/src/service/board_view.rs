@@ -42,7 +42,7 @@ impl BoardService {
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<BoardView, StoreError> {
         let settled = self
             .deps
-            .following
+            .follower
             .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
         let channel = self.deps.hub.channel(board);
@@ -51,7 +51,7 @@ impl BoardService {
             .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
-        let stale_since = self.deps.following.stale_since().or(live.stale_since());
+        let stale_since = self.deps.follower.stale_since().or(live.stale_since());
         drop(live);
         let stale_since = stale_since.or_else(|| (!settled).then(Utc::now));
         Ok(BoardView {
@@ -75,7 +75,7 @@ impl BoardService {
     ) -> Result<BoardView, WatchError> {
         let end = tokio::time::Instant::now() + at_most;
         loop {
-            caller.look();
+            caller.mark_seen();
             // Nothing is read for a reader who begins now.
             let mut watch = self.watch(caller, board, StartAt::Now, &|| true).await?;
             let newer = async {
@@ -144,7 +144,7 @@ impl BoardService {
             if self.is_current(channel) {
                 return Ok(());
             }
-            let epoch = self.deps.following.epoch();
+            let epoch = self.deps.follower.epoch();
             match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to publish.
@@ -152,10 +152,7 @@ impl BoardService {
                     // While a board has readers, the follower applies its changes, and loads it when they are too many. So this
                     // subscribes, but not earlier, or an expired list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
-                    self.deps
-                        .following
-                        .wait_for_poll(Wake::wake, CATCH_UP)
-                        .await;
+                    self.deps.follower.wait_for_poll(Wake::wake, CATCH_UP).await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
                 // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
@@ -191,7 +188,7 @@ impl BoardService {
 
     /// Memory counts only if it has heard of everything that this node acknowledged.
     fn ensure_not_absent(&self, board: &BoardName, right: Option<Scope>) -> Result<(), StoreError> {
-        let has_caught_up = self.deps.following.revision() >= self.deps.acknowledged.get();
+        let has_caught_up = self.deps.follower.revision() >= self.deps.acknowledged.get();
         if has_caught_up && self.deps.absent.holds(board, right, Instant::now()) {
             return Err(StoreError::NoSuchBoard(board.clone()));
         }
@@ -204,7 +201,7 @@ impl BoardService {
             .current(channel.is_watched(), Instant::now(), self.deps.cache_ttl)
             .is_some();
         // While the database is away nothing expires.
-        current || (live.last_known().is_some() && self.deps.following.stale_since().is_some())
+        current || (live.last_known().is_some() && self.deps.follower.stale_since().is_some())
     }
 
     /// Evicts the placeholder of a board that does not exist.

@@ -22,9 +22,9 @@ const SEARCH_ROWS: usize = 500;
 /// The result of a search.
 #[derive(Clone, Debug, Default)]
 pub struct SearchedPage {
-    /// Those with the text in their comment, the newest first.
+    /// The topics with the text in their comment, the newest first.
     pub topics: Vec<Topic>,
-    /// How many topics were looked at.
+    /// The number of topics that were examined.
     pub looked_at: usize,
     /// Topics older than this one were not searched; `None` if all were.
     pub next: Option<TopicId>,
@@ -62,7 +62,7 @@ impl BoardService {
         .await
     }
 
-    /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were looked at.
+    /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were examined.
     ///
     /// Each batch is a query of its own, so that other requests need not wait long for the connection. `permit` is held as long as
     /// one of them runs.
@@ -92,7 +92,7 @@ impl BoardService {
             let (text, held) = (Arc::clone(&text), Arc::clone(&permit));
             let searched = self
                 .look_up(caller, board.clone(), move |store, board| {
-                    // A query goes on when its client has gone, and so does its place in the lane.
+                    // A query continues when its client has gone, and keeps its permit until it ends.
                     let _held = held;
                     store.search(board, &text, &stretch)
                 })
@@ -126,7 +126,7 @@ impl BoardService {
         place: Option<i64>,
         limit: usize,
     ) -> Result<Result<Vec<LogRow>, ResetReason>, StoreError> {
-        let epoch = self.following().epoch();
+        let epoch = self.follower().epoch();
         // Another history is no question for the database.
         if let Err(reason) = start.check(&epoch, Revision::ZERO, Revision::ZERO) {
             return Ok(Err(reason));

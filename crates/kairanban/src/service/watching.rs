@@ -1,5 +1,5 @@
-//! Brings a reader to the place where its stream begins. [`plan_opening`] decides what is sent there; this provides what
-//! it needs: a subscription, a follower that has come far enough, the board in memory, and sometimes a part of the log.
+//! Prepares what a stream begins with. [`plan_opening`] decides what is sent; this provides what it needs: a subscription, a
+//! follower that has come far enough, the board in memory, and sometimes a part of the log.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{auth::Caller, blocking::query, follower::Wake};
 /// How often several boards are read again because a new epoch began between two of them.
 const EPOCH_TRIES: usize = 5;
 
-/// A reader's place on a board.
+/// A subscription of a board, and what its reader is sent first.
 #[derive(Debug)]
 pub struct Watch {
     /// Updates from before the snapshot on.
@@ -41,7 +41,7 @@ impl BoardService {
         start: StartAt,
         may_read: MayRead<'_>,
     ) -> Result<Watch, WatchError> {
-        // First the subscription, then the snapshot: no update can fall between.
+        // Subscribes before it reads the snapshot, so that no update can fall between.
         let subscription = self.deps.hub.subscribe(board);
         let start = self.catch_up(start, may_read).await?;
         Ok(self.open(caller, subscription, &start, may_read).await?)
@@ -60,16 +60,16 @@ impl BoardService {
     ) -> Result<(Cursor, Vec<Watch>), WatchError> {
         let start = self.catch_up(start, may_read).await?;
         for _ in 0..EPOCH_TRIES {
-            let following = Cursor {
-                epoch: self.deps.following.epoch(),
-                revision: self.deps.following.revision(),
+            let published = Cursor {
+                epoch: self.deps.follower.epoch(),
+                revision: self.deps.follower.revision(),
             };
             let mut watches = Vec::with_capacity(boards.len());
             for board in boards {
                 let subscription = self.deps.hub.subscribe(board);
                 watches.push(self.open(caller, subscription, &start, may_read).await?);
             }
-            if let Some(from) = common_cursor(following, &watches) {
+            if let Some(from) = common_cursor(published, &watches) {
                 return Ok((from, watches));
             }
         }
@@ -79,12 +79,12 @@ impl BoardService {
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and turns a time that
     /// `start` names into a cursor.
     async fn catch_up(&self, start: StartAt, may_read: MayRead<'_>) -> Result<StartAt, WatchError> {
-        let following = &self.deps.following;
+        let follower = &self.deps.follower;
         // While the database is away, streams open all the same: their readers are sent `stale`.
-        if !following
+        if !follower
             .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await
-            && following.stale_since().is_none()
+            && follower.stale_since().is_none()
         {
             let cause = "what this node acknowledged is not published yet";
             return Err(StoreError::Unavailable(cause.to_owned()).into());
@@ -92,7 +92,7 @@ impl BoardService {
         let start = match start {
             StartAt::Ago(_) if !may_read() => return Err(WatchError::TooManyReads),
             StartAt::Ago(time) => {
-                let epoch = following.epoch();
+                let epoch = follower.epoch();
                 let revision =
                     query(&self.deps.store, move |store| store.head_before(time)).await?;
                 StartAt::Then(Cursor { epoch, revision })
@@ -101,14 +101,14 @@ impl BoardService {
         };
         // Before a cursor is refused as one from the future: it may be from another node.
         if let Some(cursor) = start.cursor()
-            && cursor.epoch == following.epoch()
-            && cursor.revision > following.revision()
+            && cursor.epoch == follower.epoch()
+            && cursor.revision > follower.revision()
         {
             if !may_read() {
                 return Err(WatchError::TooManyReads);
             }
-            // Without an answer it is not known: the reader keeps what it has, which is newer, and comes again.
-            if !following.wait_for_poll(Wake::hint, CATCH_UP).await {
+            // Without an answer this is unknown: the reader keeps what it has, which is newer, and comes again.
+            if !follower.wait_for_poll(Wake::hint, CATCH_UP).await {
                 let cause = "the database did not say whether it is as new as the reader's cursor";
                 return Err(StoreError::Unavailable(cause.to_owned()).into());
             }
@@ -149,7 +149,7 @@ impl BoardService {
         start: &StartAt,
     ) -> Result<(Arc<Snapshot>, OpeningPlan), StoreError> {
         let log = LogBounds {
-            published: self.deps.following.revision(),
+            published: self.deps.follower.revision(),
             trimmed_to: self.deps.trimmed_to.get(),
         };
         let live = channel.live();
@@ -168,7 +168,7 @@ impl BoardService {
         may_read: MayRead<'_>,
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
-        // The holder of the lock before may have read it.
+        // Whatever held the lock before may have read it.
         let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
         let Some(range) = history.filter(|_| may_read()) else {
             return Ok(());
@@ -183,18 +183,18 @@ impl BoardService {
     }
 }
 
-/// Returns the cursor up to which everything is published on all boards: `following`, which was so before they were read; or,
+/// Returns the cursor up to which everything is published on all boards: `published`, which was so before they were read; or,
 /// if a new epoch has begun since, one of that. `None` if it began between two of them.
-fn common_cursor(following: Cursor, watches: &[Watch]) -> Option<Cursor> {
+fn common_cursor(published: Cursor, watches: &[Watch]) -> Option<Cursor> {
     let cursors = || watches.iter().map(|watch| watch.snapshot.cursor());
     let Some(first) = cursors().min_by_key(|cursor| cursor.revision) else {
-        return Some(following);
+        return Some(published);
     };
     if cursors().any(|cursor| cursor.epoch != first.epoch) {
         return None;
     }
-    Some(if following.epoch == first.epoch {
-        following
+    Some(if published.epoch == first.epoch {
+        published
     } else {
         first.clone()
     })

@@ -1,4 +1,4 @@
-//! Writes, by the writer thread. What only an administrator may do takes a proof of authorization.
+//! Sends writes to the writer thread. Administrative commands take the proof of an administrator.
 
 use kairanban_core::{
     Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,

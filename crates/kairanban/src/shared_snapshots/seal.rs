@@ -29,7 +29,7 @@ impl Seal {
         Self { mac, bytes_max }
     }
 
-    /// Whether values are signed, so that other users of that Redis cannot forge one.
+    /// Returns whether values are signed, so that other users of that Redis cannot forge one.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         self.mac.is_some()

@@ -1,4 +1,4 @@
-//! A stream of one board.
+//! Sends the updates of one board.
 
 use std::{
     rc::Weak,
@@ -74,7 +74,7 @@ impl BoardStream {
         &self.life.reader.caller
     }
 
-    /// Returns the silence after which a client is asked for a sign of life.
+    /// Returns how long a client may be silent before it is pinged.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.life.deps.timing.heartbeat
@@ -109,7 +109,7 @@ impl EventStream for BoardStream {
         &mut self.life
     }
 
-    /// Also ends for a reader who has opened another stream by the same ticket.
+    /// Returns whether the reader may still read the board, and has not opened another stream with the same ticket.
     fn may_go_on(&self) -> bool {
         let caller = &self.life.reader.caller;
         !caller.is_replaced() && caller.may_read(&self.subscription.channel)
@@ -131,8 +131,12 @@ impl EventStream for BoardStream {
 impl UpdateSource for BoardStream {
     type Registrations = Registration;
 
-    fn join(&self, dispatchers: &WorkerDispatchers, member: Weak<dyn Subscriber>) -> Registration {
-        dispatchers.join(&self.subscription.channel, member)
+    fn join(
+        &self,
+        dispatchers: &WorkerDispatchers,
+        subscriber: Weak<dyn Subscriber>,
+    ) -> Registration {
+        dispatchers.join(&self.subscription.channel, subscriber)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
@@ -155,15 +159,15 @@ mod tests {
         config::{Config, Overrides},
         encode::{Fragments, StreamFormat, payload_of},
         follower::FollowerStatus,
-        limits::StreamGate,
+        limits::ClientGate,
         shutdown::Drain,
         stream::{StreamTiming, TimerWheel},
     };
 
-    /// A stream of patches of an empty board.
+    /// Returns a stream of patches of an empty board.
     fn stream(hub: &Hub) -> BoardStream {
         let config = Config::load(&Overrides::default(), []).expect("the defaults");
-        let gate = StreamGate::new(&config.limits);
+        let gate = ClientGate::of_streams(&config.limits);
         let permit = gate.enter(None).expect("room");
         let subscription = hub.subscribe(&board());
         let snapshot = subscription
@@ -174,7 +178,7 @@ mod tests {
             .expect("a list");
         let fragments = Arc::new(Fragments::new(None).expect("a template"));
         let deps = StreamDeps {
-            following: FollowerStatus::at_rest(snapshot.cursor()),
+            follower: FollowerStatus::at_rest(snapshot.cursor()),
             drain: Drain::new(Duration::ZERO),
             gate,
             timing: StreamTiming::new(&config.stream),
@@ -212,7 +216,7 @@ mod tests {
         sent(&mut stream).expect("a beginning");
         assert_eq!(sent(&mut stream), None, "nothing has happened");
         (2..5).for_each(|revision| post(&hub, revision));
-        let (updates, text) = sent(&mut stream).expect("news");
+        let (updates, text) = sent(&mut stream).expect("events");
         assert!(
             updates == 3 && text.contains("id: e-2") && text.contains("post 4"),
             "{updates}: {text}"
@@ -228,7 +232,7 @@ mod tests {
         let mut stream = stream(&hub);
         sent(&mut stream).expect("a beginning");
         (2..9).for_each(|revision| post(&hub, revision));
-        let (_, text) = sent(&mut stream).expect("news");
+        let (_, text) = sent(&mut stream).expect("events");
         assert!(
             text.contains("\"reason\":\"lagged\"")
                 && text.contains("id: e-8")

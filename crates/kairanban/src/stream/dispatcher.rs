@@ -2,8 +2,8 @@
 //!
 //! A board's channel has one subscription for each stream, and one more for each worker: that of the task of its
 //! [`Dispatcher`]. When an event arrives, the task calls the worker's streams of that board one after the other, and each
-//! sends what its own subscription holds, at once. No stream is queued to be woken, which would cost more than all else
-//! that we do for a delivery; and the socket that was written to is the next thing in the processor's cache.
+//! sends what its own subscription holds, at once. No stream is queued to be woken, which would cost more than the rest of
+//! a delivery; and the socket that was written to is the next thing in the processor's cache.
 //! After every few calls the worker's other tasks run.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::{failpoint, supervise::Supervisor};
 /// Calls in a row before other tasks of the worker run.
 const CALLS: usize = 64;
 
-/// Called when there may be events.
+/// A stream that is notified of events.
 pub trait Subscriber {
     /// Takes the events, if there are any. Must not block or unregister itself.
     fn notify(&self);
@@ -43,7 +43,7 @@ struct All {
 /// Calls the subscribers of one board. It ends when the last of them has left.
 struct Dispatcher {
     channel: Arc<BoardChannel>,
-    /// In the order in which they came.
+    /// The subscribers, in the order in which they joined.
     subscribers: RefCell<BTreeMap<SubscriberNumber, Weak<dyn Subscriber>>>,
     joined: Cell<SubscriberNumber>,
     task: RefCell<Option<AbortHandle>>,
@@ -53,7 +53,7 @@ struct Dispatcher {
 /// The key of a subscriber within its dispatcher.
 type SubscriberNumber = u64;
 
-/// A place in a dispatcher. Dropping it leaves.
+/// The membership of one subscriber in a dispatcher. Dropping it leaves.
 #[derive(Debug)]
 pub struct Registration {
     dispatcher: Rc<Dispatcher>,
@@ -90,7 +90,7 @@ impl WorkerDispatchers {
     fn of(&self, channel: &Arc<BoardChannel>) -> Rc<Dispatcher> {
         let mut dispatchers = self.0.dispatchers.borrow_mut();
         let dispatcher = dispatchers.get(&channel.board).and_then(Weak::upgrade);
-        // A board that ended and came again has another channel.
+        // A board that ended and was created again has another channel.
         if let Some(dispatcher) =
             dispatcher.filter(|dispatcher| Arc::ptr_eq(&dispatcher.channel, channel))
         {
@@ -112,7 +112,7 @@ impl WorkerDispatchers {
         let task = rt::spawn(async move {
             let mut broke_off = false;
             supervisor
-                .to_the_end("dispatcher", async || {
+                .run_to_completion("dispatcher", async || {
                     let broke_off = std::mem::replace(&mut broke_off, true);
                     dispatch_loop(&mut subscription, &of, broke_off).await;
                 })
@@ -123,7 +123,7 @@ impl WorkerDispatchers {
     }
 }
 
-/// Calls the subscribers after each event. `broke_off`: the task panicked before, so some have not been called.
+/// Calls the subscribers after each event. With `broke_off` the task panicked before, so some have not been called.
 async fn dispatch_loop(
     subscription: &mut Subscription,
     dispatcher: &Weak<Dispatcher>,
@@ -154,17 +154,17 @@ async fn dispatch_loop(
 }
 
 impl Dispatcher {
-    /// Puts the next subscribers into `calls`, and returns the place behind them.
+    /// Puts the next subscribers after `position` into `calls`, and returns the position of the last of them.
     fn after(
         &self,
-        place: Bound<SubscriberNumber>,
+        position: Bound<SubscriberNumber>,
         calls: &mut Vec<Rc<dyn Subscriber>>,
     ) -> Bound<SubscriberNumber> {
         let subscribers = self.subscribers.borrow();
         let next = subscribers
-            .range((place, Unbounded))
+            .range((position, Unbounded))
             .filter_map(|(number, subscriber)| Some((*number, subscriber.upgrade()?)));
-        next.take(CALLS).fold(place, |_, (number, subscriber)| {
+        next.take(CALLS).fold(position, |_, (number, subscriber)| {
             calls.push(subscriber);
             Excluded(number)
         })
@@ -298,7 +298,7 @@ mod tests {
         let id = hub.channel(&board()).live().board_id().expect("a board");
         let gone = BoardChange {
             revision: Revision::new(2).expect("a revision"),
-            standing: None,
+            info: None,
             named_at: None,
         };
         assert_eq!(hub.apply_policies(&HashMap::from([(id, gone)])), 1);

@@ -1,4 +1,4 @@
-//! Keeps what all kinds of streams share: the loop, the queue, heartbeats, staleness, and the end.
+//! Handles what all kinds of streams have in common: the queue, heartbeats, staleness, and the end.
 
 use std::{
     sync::Arc,
@@ -85,7 +85,7 @@ pub(super) struct StreamLifetime {
     permission: PermissionWatch,
     /// Whether the reader was sent `stale`.
     was_stale: bool,
-    /// Whether a board of the stream cannot be read, although the database is there. The time is sent at once, and not kept.
+    /// Whether a board of the stream cannot be read although the database can. The time is sent at once, and not kept.
     is_board_stale: bool,
     outbox: Vec<Frame>,
     wire: Wire,
@@ -137,7 +137,7 @@ impl StreamLifetime {
             ends_at: now + deps.timing.life(),
             ends_by: Bye::Rotate,
             token_ends_at: token_end(&reader.caller, now),
-            // Another number than it is: the first wake handles everything.
+            // Differs from the wheel's count, so that the first wake handles everything.
             wake_count: deps.wheel.wake_count().wrapping_sub(1),
         };
         Self {
@@ -176,7 +176,7 @@ impl StreamLifetime {
             return if self.ended { Next::End } else { Next::Wait };
         }
         self.clock.heartbeat_at = self.deps.wheel.now() + self.deps.timing.silence();
-        // All at once, so that a reader has its list with the first packet. The queue keeps no memory.
+        // Sends all at once, so that a reader has its list with the first packet. The queue keeps no memory.
         Next::Send(
             self.wire
                 .encode(std::mem::take(&mut self.outbox), self.ended),
@@ -190,7 +190,7 @@ impl StreamLifetime {
     /// Ready when there is something to do besides events.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
-            self.reader.caller.look();
+            self.reader.caller.mark_seen();
             self.permission = PermissionWatch::of(&self.reader.caller);
             self.clock.token_ends_at = token_end(&self.reader.caller, self.deps.wheel.now());
             return Poll::Ready(Woken::PermissionWatch);
@@ -206,7 +206,7 @@ impl StreamLifetime {
             }
             // The entry is kept from one wait to the next: what is sent only makes things due later.
             match self.timer.as_mut().filter(|timer| timer.tick <= due) {
-                // What happened before it was made would be missed: once more from the beginning.
+                // What happened before the entry was made would be missed, so this starts over.
                 None => self.timer = Some(wheel.entry(due)),
                 Some(timer) => {
                     ready!(timer.poll(wheel, cx));
@@ -249,11 +249,11 @@ impl StreamLifetime {
             self.clock.ends_at =
                 self.deps.wheel.now() + self.deps.drain.disconnect_delay(self.deps.gate.open());
         }
-        // Of a stale board the reader was notified already.
+        // The reader was notified of a stale board already.
         self.push_staleness(None)
     }
 
-    /// Notes since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
+    /// Records since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
     pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
         self.is_board_stale = since.is_some();
         self.push_staleness(since);
@@ -261,7 +261,7 @@ impl StreamLifetime {
 
     /// Queues `stale` or `fresh` if that is new. Returns whether it was.
     fn push_staleness(&mut self, board_stale_since: Option<DateTime<Utc>>) -> bool {
-        let stale_since = self.deps.following.stale_since().or(board_stale_since);
+        let stale_since = self.deps.follower.stale_since().or(board_stale_since);
         let is_stale = stale_since.is_some() || self.is_board_stale;
         let was_stale = std::mem::replace(&mut self.was_stale, is_stale);
         match stale_since {

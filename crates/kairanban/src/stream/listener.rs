@@ -1,4 +1,4 @@
-//! Feeds a stream to what asks for one piece after the other: an ordinary body, a WebSocket.
+//! Lets a task await what a stream sends next: for an ordinary body, and for a WebSocket.
 
 use std::{
     cell::Cell,
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::encode::Chunk;
 
-/// Asks a stream for its pieces.
-pub struct Listener<F: UpdateSource> {
-    /// The stream that is asked.
-    pub feed: F,
+/// Awaits what a stream sends next.
+pub struct Listener<S: UpdateSource> {
+    /// The stream.
+    pub source: S,
     waker: Rc<ListenerWaker>,
-    _seats: F::Registrations,
+    _registrations: S::Registrations,
 }
 
 /// Wakes the task that waits, when there are events.
@@ -32,15 +32,15 @@ impl Subscriber for ListenerWaker {
     }
 }
 
-impl<F: UpdateSource> Listener<F> {
-    /// Creates a listener that is woken by the events of `feed`.
+impl<S: UpdateSource> Listener<S> {
+    /// Creates a listener that is woken by the events of `source`.
     #[must_use]
-    pub fn new(feed: F, dispatchers: &WorkerDispatchers) -> Self {
+    pub fn new(source: S, dispatchers: &WorkerDispatchers) -> Self {
         let waker = Rc::new(ListenerWaker(Cell::default()));
         let subscriber: Weak<dyn Subscriber> = Rc::<ListenerWaker>::downgrade(&waker);
         Self {
-            _seats: feed.join(dispatchers, subscriber),
-            feed,
+            _registrations: source.join(dispatchers, subscriber),
+            source,
             waker,
         }
     }
@@ -49,7 +49,7 @@ impl<F: UpdateSource> Listener<F> {
     pub async fn next(&mut self) -> Option<Vec<Chunk>> {
         poll_fn(|cx| {
             self.waker.0.set(Some(cx.waker().clone()));
-            self.feed.poll_next(cx)
+            self.source.poll_next(cx)
         })
         .await
     }

@@ -139,10 +139,10 @@ impl EventStream for MultiBoardStream {
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.together.is_none() {
             self.together = self.next_event().map(|(at, event)| {
-                let following = self.life.deps.following.clone();
+                let follower = self.life.deps.follower.clone();
                 async move {
                     if let Ok(BoardEvent::Update(update)) = &event {
-                        following
+                        follower
                             .wait_for_revision(update.revision(), CATCH_UP)
                             .await;
                     }
@@ -157,10 +157,10 @@ impl EventStream for MultiBoardStream {
         let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
-        let following = &self.life.deps.following;
+        let follower = &self.life.deps.follower;
         let published = Cursor {
-            epoch: following.epoch(),
-            revision: following.revision(),
+            epoch: follower.epoch(),
+            revision: follower.revision(),
         };
         self.take(at, event);
         while let Some((at, event)) = self.next_event() {
@@ -179,11 +179,11 @@ impl UpdateSource for MultiBoardStream {
     fn join(
         &self,
         dispatchers: &WorkerDispatchers,
-        member: Weak<dyn Subscriber>,
+        subscriber: Weak<dyn Subscriber>,
     ) -> Vec<Registration> {
         self.subscriptions
             .iter()
-            .map(|subscription| dispatchers.join(&subscription.channel, member.clone()))
+            .map(|subscription| dispatchers.join(&subscription.channel, subscriber.clone()))
             .collect()
     }
 

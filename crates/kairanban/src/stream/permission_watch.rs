@@ -1,4 +1,4 @@
-//! Notices that the permissions of a reader have changed.
+//! Watches for changes of a reader's permissions.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ struct Waiting {
     waker: Waker,
 }
 
-/// Notes whether the future has to be polled: streams are woken by events far more often than by this.
+/// A waker that records whether the future has to be polled: streams are woken by events far more often than by it.
 struct FlagWaker {
     is_set: AtomicBool,
     stream: AtomicWaker,
@@ -51,7 +51,7 @@ impl PermissionWatch {
         }))
     }
 
-    /// Ready when something has changed.
+    /// Waits until something has changed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Waiting {
             changed,

@@ -1,4 +1,4 @@
-//! Writes a stream to a socket of its own, past actix: an idle reader costs a task, a socket and a
+//! Writes a stream to its socket directly, without actix: an idle reader costs a task, a socket and a
 //! subscription, and no buffer.
 
 use std::{
@@ -26,16 +26,16 @@ const SLICES: usize = 64;
 const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
-pub fn send<F: UpdateSource>(
-    feed: F,
+pub fn send<S: UpdateSource>(
+    source: S,
     socket: TcpStream,
     dispatchers: &WorkerDispatchers,
-) -> impl Future<Output = ()> + use<F> {
-    let sender = Rc::new_cyclic(|this: &Weak<SocketSender<F>>| {
-        let registrations = feed.join(dispatchers, this.clone());
+) -> impl Future<Output = ()> + use<S> {
+    let sender = Rc::new_cyclic(|this: &Weak<SocketSender<S>>| {
+        let registrations = source.join(dispatchers, this.clone());
         SocketSender {
             sending: RefCell::new(Sending {
-                feed,
+                source,
                 socket,
                 rest: None,
                 task: None,
@@ -47,24 +47,24 @@ pub fn send<F: UpdateSource>(
     poll_fn(move |cx| sender.sending.borrow_mut().poll(cx))
 }
 
-struct SocketSender<F: UpdateSource> {
-    sending: RefCell<Sending<F>>,
-    _registrations: F::Registrations,
+struct SocketSender<S: UpdateSource> {
+    sending: RefCell<Sending<S>>,
+    _registrations: S::Registrations,
 }
 
-/// Bounds a reader by a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
+/// Keeps a reader within a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
     size_of::<SocketSender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
     "a reader of a board takes more memory"
 );
 
-struct Sending<F> {
-    feed: F,
+struct Sending<S> {
+    source: S,
     socket: TcpStream,
     /// What the socket had no room for. Boxed, as there rarely is anything.
     rest: Option<Box<Rest>>,
-    /// The stream's task, to wake it, and to poll in its name.
+    /// The stream's task, to wake it, and to poll on its behalf.
     task: Option<Waker>,
     state: WriterState,
 }
@@ -72,13 +72,13 @@ struct Sending<F> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WriterState {
     Open,
-    /// What is left to write is the last.
+    /// Nothing follows what is left to write.
     Ending,
     Over,
 }
 
-impl<F: UpdateSource> Subscriber for SocketSender<F> {
-    /// Sends what there is in the name of the stream's task, which need not run for that.
+impl<S: UpdateSource> Subscriber for SocketSender<S> {
+    /// Sends what there is on behalf of the stream's task, which need not run for that.
     fn notify(&self) {
         let mut sending = self.sending.borrow_mut();
         // The task has not been polled yet, and will find the events itself.
@@ -100,8 +100,8 @@ impl<F: UpdateSource> Subscriber for SocketSender<F> {
     }
 }
 
-impl<F: UpdateSource> Sending<F> {
-    /// Ready when either side has ended the stream.
+impl<S: UpdateSource> Sending<S> {
+    /// Sends the stream. Ready when either side has ended it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self
             .task
@@ -129,7 +129,7 @@ impl<F: UpdateSource> Sending<F> {
                 // The client may be gone already.
                 let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
                 self.state = WriterState::Over;
-            } else if let Some(chunks) = ready!(self.feed.poll_next(cx)) {
+            } else if let Some(chunks) = ready!(self.source.poll_next(cx)) {
                 self.write(chunks);
             } else {
                 self.state = WriterState::Ending;
@@ -142,8 +142,8 @@ impl<F: UpdateSource> Sending<F> {
     /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes nothing (`stream.stall_s`).
     fn write(&mut self, chunks: Vec<Chunk>) {
         let written = match &chunks[..] {
-            // There nearly always is room. So this asks the system, and not first what the runtime noted about the socket,
-            // which is not in the cache.
+            // There nearly always is room. So this asks the system directly, and not the runtime first, whose state of the socket
+            // is not in the processor's cache.
             [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
                 Ok(written) if written == chunk.as_ref().len() => return,
                 // A broken connection is found when the rest is written.
@@ -154,7 +154,7 @@ impl<F: UpdateSource> Sending<F> {
         self.rest = Some(Box::new(Rest { chunks, written }));
     }
 
-    /// Ready when the client has closed its side, or the connection broke.
+    /// Discards what the client sends. Ready when the client has closed its side, or the connection broke.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.socket.poll_read_ready(cx))

@@ -1,9 +1,9 @@
 //! Wakes streams at which nothing happens, with one timer for all of them.
 //!
-//! Time goes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
+//! Time passes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
 //! the wheel turns and wakes slot after slot. Sending costs no timer: a stream only notes that its next
 //! heartbeat is due later, and finds that out when its slot comes. What concerns all streams, and is rare,
-//! is announced by waking all streams.
+//! wakes all of them.
 
 use std::{
     ops::Add,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, shutdown::Drain};
 
-/// The length of a tick: how coarse heartbeats and ends are.
+/// The length of a tick, which is the precision of heartbeats and ends.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 /// More than the ticks of a default heartbeat. A stream that waits for longer is woken in between.
 const SLOTS: u32 = 128;
@@ -68,17 +68,17 @@ struct WheelInner {
     slots: Box<[Arc<Notify>]>,
     /// The tick that was woken last.
     now: AtomicU32,
-    /// Twice the number of times that all were woken, and one less while that goes on: it takes a while, and a stream that
-    /// takes an entry meanwhile may be woken once more by the same alarm.
+    /// Twice the number of times that all streams were woken, and one less while that goes on: it takes a while, and a stream
+    /// that takes an entry meanwhile may be woken once more by the same `wake_all`.
     wake_count: AtomicU32,
 }
 
-/// The alarms at one moment, see [`WheelInner::wake_count`].
+/// The count of wake-ups of all streams at one moment, see [`WheelInner::wake_count`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Alarms(u32);
+struct WakeAllCount(u32);
 
-impl Alarms {
-    const fn is_one_ringing(self) -> bool {
+impl WakeAllCount {
+    const fn is_waking(self) -> bool {
         self.0 % 2 == 1
     }
 }
@@ -102,21 +102,21 @@ impl TimerWheel {
         Tick(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// Returns how often all streams were woken, counting an alarm that has begun.
+    /// Returns how often all streams were woken, including a time that has only begun.
     #[must_use]
     pub fn wake_count(&self) -> u32 {
-        self.alarms().0.div_ceil(2)
+        self.wake_all_count().0.div_ceil(2)
     }
 
-    fn alarms(&self) -> Alarms {
-        Alarms(self.0.wake_count.load(Ordering::SeqCst))
+    fn wake_all_count(&self) -> WakeAllCount {
+        WakeAllCount(self.0.wake_count.load(Ordering::SeqCst))
     }
 
-    /// Returns an entry that is woken when `due`, at an alarm, or earlier if that is far ahead. What is checked after this call
-    /// cannot be missed.
+    /// Returns an entry that is woken when it is `due` or when all streams are woken, or earlier if `due` is far ahead. A change
+    /// that is checked for after this call cannot be missed.
     #[must_use]
     pub fn entry(&self, due: Tick) -> TimerEntry {
-        let wake_count = self.alarms();
+        let wake_count = self.wake_all_count();
         let next = self.now().0.saturating_add(1);
         let tick = due.0.clamp(next, next.saturating_add(SLOTS - 2));
         let slot = Arc::clone(&self.0.slots[(tick % SLOTS) as usize]);
@@ -136,8 +136,8 @@ impl TimerWheel {
         staleness: &mut watch::Receiver<Option<DateTime<Utc>>>,
         stop: &CancellationToken,
     ) {
-        if self.alarms().is_one_ringing() {
-            // The alarm broke off: it is unknown which streams were woken.
+        if self.wake_all_count().is_waking() {
+            // Waking all streams was interrupted: it is unknown which of them were woken.
             self.0.wake_count.fetch_sub(1, Ordering::SeqCst);
             self.wake_all();
         }
@@ -162,7 +162,7 @@ impl TimerWheel {
 
     fn turn_to(&self, tick: Tick) {
         for now in self.now().0 + 1..=tick.0 {
-            // First the time, then the waking: a stream that comes too late to be woken sees the time.
+            // Sets the time before it wakes: a stream that comes too late to be woken sees the time.
             self.0.now.store(now, Ordering::SeqCst);
             self.0.slots[(now % SLOTS) as usize].notify_waiters();
         }
@@ -175,37 +175,37 @@ impl TimerWheel {
     }
 }
 
-/// A place in the wheel that is woken once.
+/// A wait of one stream, which is woken once.
 #[derive(Debug)]
 pub struct TimerEntry {
     /// The tick at which it is woken at the latest.
     pub tick: Tick,
-    /// The alarms before it was made, or was polled last.
-    wake_count: Alarms,
+    /// The count of wake-ups of all streams when it was made, or polled last.
+    wake_count: WakeAllCount,
     woken: Pin<Box<OwnedNotified>>,
     /// Wakes the stream that waits.
     waiter: Option<Waker>,
 }
 
 impl TimerEntry {
-    /// Ready once the entry was woken.
+    /// Waits until the entry is woken.
     pub fn poll(&mut self, wheel: &TimerWheel, cx: &mut Context<'_>) -> Poll<()> {
-        // Streams are woken by events far more often than from here; one that waits already need not queue again.
+        // Streams are woken by events far more often than by the wheel; one that waits already need not queue again.
         let waits = self
             .waiter
             .as_ref()
             .is_some_and(|waiter| waiter.will_wake(cx.waker()));
-        let wake_count = wheel.alarms();
+        let wake_count = wheel.wake_all_count();
         if waits
             && wheel.now() < self.tick
             && wake_count == self.wake_count
-            && !wake_count.is_one_ringing()
+            && !wake_count.is_waking()
         {
             return Poll::Pending;
         }
         self.waiter = Some(cx.waker().clone());
         let woken = self.woken.as_mut().poll(cx);
-        // The alarms before cannot wake it any more.
+        // Wake-ups before this one cannot wake it any more.
         self.wake_count = wake_count;
         woken
     }
@@ -217,8 +217,8 @@ mod tests {
 
     use super::*;
 
-    fn is_woken(wheel: &TimerWheel, place: &mut TimerEntry) -> bool {
-        place
+    fn is_woken(wheel: &TimerWheel, entry: &mut TimerEntry) -> bool {
+        entry
             .poll(wheel, &mut Context::from_waker(Waker::noop()))
             .is_ready()
     }
@@ -227,11 +227,11 @@ mod tests {
     fn wakes_when_the_tick_comes() {
         let wheel = TimerWheel::new();
         let due = wheel.now() + TICK * 3;
-        let mut place = wheel.entry(due);
+        let mut entry = wheel.entry(due);
         wheel.turn_to(Tick(2));
-        assert!(!is_woken(&wheel, &mut place));
+        assert!(!is_woken(&wheel, &mut entry));
         wheel.turn_to(Tick(3));
-        assert!(is_woken(&wheel, &mut place) && wheel.now() >= due);
+        assert!(is_woken(&wheel, &mut entry) && wheel.now() >= due);
     }
 
     #[test]
@@ -252,25 +252,25 @@ mod tests {
         fn wake(self: Arc<Self>) {
             let mut again = self.1.lock().expect("alone");
             if again.is_none() {
-                let mut place = self.0.entry(Tick(100));
+                let mut entry = self.0.entry(Tick(100));
                 assert!(
-                    place
+                    entry
                         .poll(&self.0, &mut Context::from_waker(&Arc::clone(&self).into()))
                         .is_pending()
                 );
-                *again = Some(place);
+                *again = Some(entry);
             }
         }
     }
 
     #[test]
-    fn who_comes_back_while_the_alarm_still_goes_round_is_not_forgotten() {
+    fn an_entry_taken_while_all_are_woken_is_not_forgotten() {
         let wheel = TimerWheel::new();
-        let mut place = wheel.entry(Tick(1));
+        let mut entry = wheel.entry(Tick(1));
         let returning = Arc::new(Returning(wheel.clone(), Mutex::default()));
         let waker = Arc::clone(&returning).into();
         let mut cx = Context::from_waker(&waker);
-        assert!(place.poll(&wheel, &mut cx).is_pending());
+        assert!(entry.poll(&wheel, &mut cx).is_pending());
         wheel.wake_all();
         let mut again = returning
             .1
@@ -278,12 +278,12 @@ mod tests {
             .expect("alone")
             .take()
             .expect("it was woken");
-        // The same alarm has passed there, too: no other would come.
+        // The same wake-up has passed there, too: no other would come.
         assert!(again.poll(&wheel, &mut cx).is_ready());
     }
 
     #[test]
-    fn an_alarm_wakes_everybody_also_between_looking_and_waiting() {
+    fn waking_all_also_wakes_entries_between_looking_and_waiting() {
         let wheel = TimerWheel::new();
         let (mut near, mut far) = (wheel.entry(Tick(1)), wheel.entry(Tick(100)));
         assert_eq!(wheel.wake_count(), 0);

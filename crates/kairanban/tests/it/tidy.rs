@@ -63,6 +63,10 @@ fn a_type_name_has_one_definition() {
 
 /// Prints the figures, too, with `--nocapture`.
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for the reader of the output"
+)]
 fn figures_are_within_their_limits() {
     for (figure, _) in rules::figures(&WORKSPACE) {
         println!("{}: {}; {}", figure.name, figure.size, figure.detail);

@@ -181,7 +181,7 @@ fn streams_are_chosen_by_weight() {
     }
 }
 
-/// A range and its weight in thousandths, and how they are written.
+/// Returns a range and its weight in thousandths, and how they are written.
 fn ranges() -> impl Strategy<Value = (Vec<(&'static str, u16)>, String)> {
     let names = prop::sample::select(vec![
         "text/html",

@@ -115,7 +115,7 @@ fn a_later_list_is_as_good() {
     );
 }
 
-/// A tag as it may be written, and whether it is ours, and strong.
+/// Returns tags as they may be written, and whether each is ours, and strong.
 fn tag() -> impl Strategy<Value = (String, bool, bool)> {
     let opaque = prop_oneof![
         Just("xyzzy".to_owned()),

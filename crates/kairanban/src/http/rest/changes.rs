@@ -86,7 +86,7 @@ pub async fn get_changes(
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let start = query.start()?;
     // Before the log is read: if history begins again meanwhile, the link must not be of the new one.
-    let epoch = state.boards.following().epoch();
+    let epoch = state.boards.follower().epoch();
     let read = state
         .boards
         .log(&caller, board, &start, query.place, limit)

@@ -92,7 +92,7 @@ pub async fn get_stats(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     caller::administrator(&request, &state).await?;
-    let following = state.boards.following();
+    let follower = state.boards.follower();
     let stats = Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started.elapsed().as_secs(),
@@ -100,9 +100,9 @@ pub async fn get_stats(
         streams_max: state.gate.max(),
         database_reads: state.boards.database_reads(),
         boards_in_memory: state.boards.boards_in_memory(),
-        epoch: following.epoch().to_string(),
-        revision: following.revision(),
-        stale_since: following.stale_since(),
+        epoch: follower.epoch().to_string(),
+        revision: follower.revision(),
+        stale_since: follower.stale_since(),
     };
     Ok(no_store_json(
         HttpResponse::Ok(),

@@ -19,7 +19,7 @@ use crate::{
     error::{ApiError, Problem},
     http::{accept, board_name, caller, conditional},
     limits::ClientAddress,
-    net::{place::ConnectionPlace, request_clock::RequestClock},
+    net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::BoardView,
     state::AppState,
@@ -94,7 +94,7 @@ pub async fn get_topics(
     }
 }
 
-/// The live list once it is another one than the client has, at the latest after `wait`.
+/// Waits until the live list is another one than the client has, at most for `wait`, and returns it.
 async fn wait_for_news(
     request: &HttpRequest,
     state: &AppState,
@@ -116,8 +116,8 @@ async fn wait_for_news(
     };
     // It holds a connection like a stream does, and the connection counts as one.
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let place = request.conn_data::<ConnectionPlace>();
-    if place.is_some_and(|place| !place.become_stream(|| state.gate.enter(client))) {
+    let connection = request.conn_data::<ConnectionPermit>();
+    if connection.is_some_and(|connection| !connection.become_stream(|| state.gate.enter(client))) {
         return Err(ApiError::TOO_MANY_STREAMS);
     }
     let clock = request.conn_data::<RequestClock>();
@@ -131,7 +131,7 @@ async fn wait_for_news(
 /// For other searches to end.
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
-/// What the database could not take, or would take too long over.
+/// Refuses a search that the database could not take, or would take too long over.
 fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
         return Err(bad_query(
@@ -219,7 +219,7 @@ async fn search(
     Ok(json(response, render::rest::search_page(&page)))
 }
 
-/// The live list, or 304 if the client has it, or, from another node, a later one.
+/// Answers with the live list, or with 304 if the client has it, or, from another node, a later one.
 ///
 /// # Errors
 /// 412, if it is not the list that the client demands.

@@ -110,7 +110,7 @@ pub async fn patch_topic(
     let edit = body::json_object::<Edit>(&request, payload, &state)
         .await?
         .check()?;
-    let condition = conditional::demanded(&request, &state)?;
+    let condition = conditional::revision_condition(&request, &state)?;
     let topic = state
         .boards
         .update_topic(&administrator, id, edit, condition)
@@ -148,7 +148,7 @@ pub async fn delete_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let condition = conditional::demanded(&request, &state)?;
+    let condition = conditional::revision_condition(&request, &state)?;
     state
         .boards
         .delete_topic(&administrator, id, condition)

@@ -36,7 +36,7 @@ struct SearchView {
     down_to: Option<i64>,
 }
 
-/// The live list, encoded once for everybody.
+/// Renders the live list, encoded once for all readers.
 #[must_use]
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
     snapshot.wire_cache().get_or_encode(LIVE_LIST_SLOT, || {
@@ -49,7 +49,7 @@ pub fn live_list(snapshot: &Snapshot) -> Bytes {
     })
 }
 
-/// The live list within gzip, compressed once for everybody who asks for that.
+/// Renders the live list within gzip, compressed once for all clients that ask for that.
 #[must_use]
 pub fn live_list_in_gzip(snapshot: &Snapshot) -> Bytes {
     let plain = live_list(snapshot);

@@ -1,37 +1,37 @@
-//! Thins out log lines that clients can cause.
+//! Throttles log lines that clients can cause.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Log lines of one kind, of which at most one is written in each interval.
+/// Throttles log lines of one kind: at most one is written in each interval.
 #[derive(Debug)]
-pub struct Sparse {
+pub struct LogThrottle {
     interval: Duration,
-    state: Mutex<SinceLine>,
+    state: Mutex<ThrottleState>,
 }
 
 #[derive(Debug)]
-struct SinceLine {
+struct ThrottleState {
     written_at: Option<Instant>,
     suppressed: u64,
 }
 
-impl Sparse {
+impl LogThrottle {
     /// Allows at most one line in each `interval`.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self {
             interval,
-            state: Mutex::new(SinceLine {
+            state: Mutex::new(ThrottleState {
                 written_at: None,
                 suppressed: 0,
             }),
         }
     }
 
-    /// Whether a line is due. Returns how many were suppressed since the last one that was.
-    pub fn line(&self) -> Option<u64> {
+    /// Counts a line. If it is due, returns how many were suppressed since the last one that was.
+    pub fn admit(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if state
             .written_at
@@ -51,13 +51,13 @@ mod tests {
 
     #[test]
     fn what_is_suppressed_is_counted_in_the_next_line() {
-        let lines = Sparse::new(Duration::from_secs(3_600));
+        let lines = LogThrottle::new(Duration::from_secs(3_600));
         assert_eq!(
-            (lines.line(), lines.line(), lines.line()),
+            (lines.admit(), lines.admit(), lines.admit()),
             (Some(0), None, None)
         );
         let long_ago = Instant::now().checked_sub(Duration::from_secs(3_601));
         lines.state.lock().written_at = long_ago;
-        assert_eq!((lines.line(), lines.line()), (Some(2), None));
+        assert_eq!((lines.admit(), lines.admit()), (Some(2), None));
     }
 }

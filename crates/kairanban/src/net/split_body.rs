@@ -1,4 +1,4 @@
-//! Cuts a long body into pieces, so that a client that does not read costs no copy of it.
+//! Splits a long body into pieces, so that a client that does not read costs no copy of it.
 //!
 //! actix copies each piece of a body whole into a buffer of the connection, and asks for the next one only when there is room.
 
@@ -11,27 +11,28 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
-/// The most bytes of a piece. The buffer of a connection holds one, and what it holds without (32 KiB).
+/// The most bytes of a piece. The buffer of a connection takes one, besides what it takes without (32 KiB).
 const PIECE: usize = 64 * 1_024;
 
 pin_project! {
-    /// A body in pieces.
-    pub struct Pieces<B> {
+    /// A body in pieces, and a guard that is dropped with it.
+    pub struct SplitBody<B, G> {
         #[pin]
         body: B,
         rest: Bytes,
+        guard: G,
     }
 }
 
-impl<B> Pieces<B> {
-    /// Cuts `body`.
-    pub const fn new(body: B) -> Self {
+impl<B, G> SplitBody<B, G> {
+    /// Splits `body`, and keeps `guard` until it has been sent.
+    pub const fn new(body: B, guard: G) -> Self {
         let rest = Bytes::new();
-        Self { body, rest }
+        Self { body, rest, guard }
     }
 }
 
-impl<B: MessageBody> MessageBody for Pieces<B> {
+impl<B: MessageBody, G> MessageBody for SplitBody<B, G> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

@@ -1,4 +1,4 @@
-//! The places for connections that carry no stream: how many there are, and which of them are kept for probes.
+//! Limits how many connections that carry no stream are open, and keeps some of them for probes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,18 +12,18 @@ use ipnet::IpNet;
 use crate::{
     config::Limits,
     forwarded,
-    limits::{ClientAddress, NoRoom, StreamGate, StreamPermit},
+    limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// Counts open connections, in all and per client. Those that a stream has taken over count as streams instead.
+/// Limits open connections, in all and per client. Those that a stream has taken over count as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
-    open: StreamGate,
-    /// Beyond those, for probes from anywhere.
-    kept: StreamGate,
-    /// Beyond those, for probes from this machine.
-    kept_for_loopback: StreamGate,
-    /// A proxy's connections are those of all its clients.
+    open: ClientGate,
+    /// Counts further ones, for probes from anywhere.
+    kept: ClientGate,
+    /// Counts further ones, for probes from this machine.
+    kept_for_loopback: ClientGate,
+    /// Proxies, which are not limited as one client: their connections are those of all their clients.
     trusted: Arc<[IpNet]>,
 }
 
@@ -34,9 +34,9 @@ impl ConnectionGate {
         let per_client_max = limits.connections_per_client_max.get();
         let kept = limits.connections_kept / 2;
         Self {
-            open: StreamGate::counting(limits, limits.connections_max.get(), per_client_max),
-            kept: StreamGate::counting(limits, kept, usize::MAX),
-            kept_for_loopback: StreamGate::counting(
+            open: ClientGate::counting(limits, limits.connections_max.get(), per_client_max),
+            kept: ClientGate::counting(limits, kept, usize::MAX),
+            kept_for_loopback: ClientGate::counting(
                 limits,
                 limits.connections_kept - kept,
                 usize::MAX,
@@ -49,12 +49,12 @@ impl ConnectionGate {
     ///
     /// # Errors
     /// If there is no room, not even for a probe.
-    pub fn enter(&self, peer: Option<IpAddr>) -> Result<ConnectionPlace, NoRoom> {
+    pub fn enter(&self, peer: Option<IpAddr>) -> Result<ConnectionPermit, NoRoom> {
         let client = peer
             .filter(|peer| !forwarded::is_in(&self.trusted, *peer))
             .map(ClientAddress::bucket);
         let reason = match self.open.try_enter(client) {
-            Ok(permit) => return Ok(ConnectionPlace::new(permit, None)),
+            Ok(permit) => return Ok(ConnectionPermit::new(permit, None)),
             Err(reason) => reason,
         };
         let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
@@ -64,26 +64,26 @@ impl ConnectionGate {
             // A client that has too many must not take what is kept for others.
             NoRoom::ForClient => None,
         };
-        kept.map(|permit| ConnectionPlace::new(permit, Some(reason)))
+        kept.map(|permit| ConnectionPermit::new(permit, Some(reason)))
             .ok_or(reason)
     }
 }
 
-/// The place of one connection. A clone is another handle to the same.
+/// The permit of one connection. A clone is another handle to the same.
 #[derive(Clone, Debug)]
-pub struct ConnectionPlace(Rc<PlaceState>);
+pub struct ConnectionPermit(Rc<PermitState>);
 
 #[derive(Debug)]
-struct PlaceState {
-    permit: RefCell<Option<StreamPermit>>,
+struct PermitState {
+    permit: RefCell<Option<GatePermit>>,
     /// Whether the permit is one of a stream.
     is_stream: Cell<bool>,
     probes_only: Option<NoRoom>,
 }
 
-impl ConnectionPlace {
-    fn new(permit: StreamPermit, probes_only: Option<NoRoom>) -> Self {
-        Self(Rc::new(PlaceState {
+impl ConnectionPermit {
+    fn new(permit: GatePermit, probes_only: Option<NoRoom>) -> Self {
+        Self(Rc::new(PermitState {
             permit: RefCell::new(Some(permit)),
             is_stream: Cell::new(false),
             probes_only,
@@ -96,8 +96,8 @@ impl ConnectionPlace {
         self.0.probes_only
     }
 
-    /// Exchanges the place for that of a stream, which the connection has from now on. Returns whether there is one.
-    pub fn become_stream(&self, enter: impl FnOnce() -> Option<StreamPermit>) -> bool {
+    /// Exchanges the permit for that of a stream, which the connection has from now on. Returns whether it has one.
+    pub fn become_stream(&self, enter: impl FnOnce() -> Option<GatePermit>) -> bool {
         if !self.0.is_stream.get()
             && let Some(permit) = enter()
         {
@@ -107,7 +107,7 @@ impl ConnectionPlace {
         self.0.is_stream.get()
     }
 
-    /// Frees the place: the connection counts as a stream from now on, and ends with it.
+    /// Releases the permit: the connection counts as a stream from now on, and ends with it.
     pub fn leave(&self) {
         self.0.permit.take();
     }
@@ -126,41 +126,41 @@ mod tests {
         ConnectionGate::new(&config.limits)
     }
 
-    fn enter(gate: &ConnectionGate, peer: &str) -> Result<ConnectionPlace, NoRoom> {
+    fn enter(gate: &ConnectionGate, peer: &str) -> Result<ConnectionPermit, NoRoom> {
         gate.enter(Some(peer.parse().expect("an address")))
     }
 
     #[test]
-    fn the_last_places_are_kept_for_probes_and_half_of_them_for_this_machine() {
+    fn the_last_permits_are_kept_for_probes_and_half_of_them_for_this_machine() {
         let gate = gate(&[("CONNECTIONS_MAX", "3"), ("CONNECTIONS_KEPT", "4")]);
         let mut open: Vec<_> = (1..=3)
             .map(|n| enter(&gate, &format!("192.0.2.{n}")).expect("room"))
             .collect();
-        assert!(open.iter().all(|place| place.probes_only().is_none()));
+        assert!(open.iter().all(|permit| permit.probes_only().is_none()));
         for n in 4..=5 {
-            open.push(enter(&gate, &format!("192.0.2.{n}")).expect("a kept place"));
+            open.push(enter(&gate, &format!("192.0.2.{n}")).expect("a kept permit"));
         }
         assert_eq!(open[4].probes_only(), Some(NoRoom::InAll));
         assert_eq!(enter(&gate, "192.0.2.6").err(), Some(NoRoom::InAll));
         for peer in ["127.0.0.1", "::1"] {
-            open.push(enter(&gate, peer).expect("a kept place"));
+            open.push(enter(&gate, peer).expect("a kept permit"));
         }
         assert_eq!(enter(&gate, "127.0.0.1").err(), Some(NoRoom::InAll));
         open[0].leave();
         let freed = enter(&gate, "192.0.2.6").expect("what became a stream has left");
         assert!(freed.probes_only().is_none());
         drop((open, freed));
-        assert!(enter(&gate, "192.0.2.6").is_ok_and(|place| place.probes_only().is_none()));
+        assert!(enter(&gate, "192.0.2.6").is_ok_and(|permit| permit.probes_only().is_none()));
     }
 
     #[test]
-    fn a_client_with_too_many_gets_no_kept_place_unless_it_is_this_machine() {
+    fn a_client_with_too_many_gets_no_kept_permit_unless_it_is_this_machine() {
         let gate = gate(&[("CONNECTIONS_PER_CLIENT_MAX", "1")]);
         let open: Vec<_> = ["192.0.2.1", "127.0.0.1"]
             .map(|peer| enter(&gate, peer).expect("room"))
             .into();
         assert_eq!(enter(&gate, "192.0.2.1").err(), Some(NoRoom::ForClient));
-        let kept = enter(&gate, "127.0.0.1").expect("a kept place");
+        let kept = enter(&gate, "127.0.0.1").expect("a kept permit");
         assert_eq!(kept.probes_only(), Some(NoRoom::ForClient));
         drop(open);
     }
