@@ -116,7 +116,7 @@ fn absent(document: &str) -> Vec<String> {
 }
 
 /// All documents but CHANGELOG.md, which is of the past, too.
-fn documents() -> Vec<PathBuf> {
+pub(super) fn documents() -> Vec<PathBuf> {
     let folders = ["", "docs", "docs/adr", "fuzz", "migrations"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| {
         let entries = fs::read_dir(folder).expect("a folder");
