@@ -23,12 +23,14 @@ pub enum Form {
 
 /// Splits the values of a header that is a list at their commas, but for those within quotes.
 pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    // In a tag a backslash is a letter as any other (RFC 9110, section 8.8.3).
+    let has_escapes = name != header::IF_MATCH && name != header::IF_NONE_MATCH;
     let lines = headers.get_all(name).filter_map(|line| line.to_str().ok());
     lines
-        .flat_map(|line| {
+        .flat_map(move |line| {
             let (mut is_quoted, mut is_escaped) = (false, false);
             line.split(move |letter| {
-                let is_escape = is_quoted && letter == '\\' && !is_escaped;
+                let is_escape = has_escapes && is_quoted && letter == '\\' && !is_escaped;
                 if letter == '"' && !is_escaped {
                     is_quoted = !is_quoted;
                 }

@@ -37,6 +37,8 @@ fn if_none_match_compares_weakly() {
         (&["W/\"xyzzy--gzip\""], 304),
         (&["\"xyzzy;gzip\""], 304),
         (&["\"xyzzy-br\""], 304),
+        // A backslash escapes nothing in a tag.
+        (&["\"\\\", \"xyzzy\""], 304),
         // What is no tag matches nothing.
         (&["xyzzy"], 200),
         (&["\"xyzzy"], 200),
