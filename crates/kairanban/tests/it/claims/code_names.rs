@@ -7,6 +7,9 @@ use syn::visit::{self, Visit};
 use super::root;
 use crate::tidy::{WORKSPACE, sources::Workspace};
 
+/// Names of others that are written like those of types.
+const FOREIGN_TYPES: [&str; 4] = ["ETag", "EventSource", "TcpStream", "TimeZone"];
+
 static MEMBERS: LazyLock<Members> = LazyLock::new(|| Members::of(&WORKSPACE));
 
 /// Crates of others that documents name paths of.
@@ -112,7 +115,32 @@ fn exists(path: &[String]) -> bool {
 
 fn absent(document: &str) -> Vec<String> {
     let absent = paths(document).into_iter().filter(|path| !exists(path));
-    absent.map(|path| path.join("::")).collect()
+    let paths = absent.map(|path| path.join("::"));
+    paths.chain(absent_types(document)).collect()
+}
+
+/// The names in backticks that are written like those of types (`BoardState`) and that no type or
+/// member has.
+fn absent_types(document: &str) -> impl Iterator<Item = String> {
+    let text: String = document.split("```").step_by(2).collect();
+    let spans: Vec<String> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    spans.into_iter().filter(|span| {
+        let capitals = span.chars().filter(char::is_ascii_uppercase).count();
+        let is_type = span.starts_with(|c: char| c.is_ascii_uppercase())
+            && span.chars().all(|c| c.is_ascii_alphabetic())
+            && (2..span.len()).contains(&capitals)
+            && !FOREIGN_TYPES.contains(&span.as_str());
+        let mut types = WORKSPACE.files.iter().flat_map(|file| &file.facts.types);
+        let member = format!("::{span}");
+        is_type
+            && !types.any(|named| named.name == *span)
+            && !MEMBERS.0.iter().any(|of| of.ends_with(&member))
+    })
 }
 
 /// All documents but CHANGELOG.md, which is of the past, too.
@@ -146,7 +174,7 @@ fn every_function_that_a_document_names_exists() {
 #[test]
 fn a_function_that_does_not_exist_is_found_out() {
     let there = "`Hub::publish`, `core::judge`, `store::writer::worker`, `change_log::since(from)`, \
-        `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
+        `BoardState`, `PolicyChanged`, `EventSource`, `ALTER`, `Told`, `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
     assert_eq!(absent(there), [""; 0]);
     for planted in [
         "Hub::nothing",
@@ -159,4 +187,5 @@ fn a_function_that_does_not_exist_is_found_out() {
     ] {
         assert_eq!(absent(&format!("{there} and `{planted}()`")), [planted]);
     }
+    assert_eq!(absent("`BoardStates` and `Hub`"), ["BoardStates"]);
 }
