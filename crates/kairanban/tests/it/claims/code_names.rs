@@ -70,11 +70,16 @@ impl<'ast> Visit<'ast> for Members {
     }
 }
 
-/// The paths between backticks, without arguments; blocks of code are left out.
-fn paths(document: &str) -> Vec<Vec<String>> {
+/// What stands between backticks; blocks of code are left out.
+fn spans(document: &str) -> Vec<String> {
     let text: String = document.split("```").step_by(2).collect();
     let spans = text.split('`').skip(1).step_by(2);
-    let paths = spans.filter_map(|span| {
+    spans.map(str::to_owned).collect()
+}
+
+/// The paths between backticks, without arguments.
+fn paths(document: &str) -> Vec<Vec<String>> {
+    let paths = spans(document).into_iter().filter_map(|span| {
         let path = span.split('(').next().unwrap_or_default();
         let segments: Vec<String> = path.split("::").map(str::to_owned).collect();
         let are_names = segments.iter().all(|segment| {
@@ -108,8 +113,11 @@ fn exists(path: &[String]) -> bool {
         .iter()
         .filter_map(|file| file.module.as_ref());
     modules.any(|module| {
-        let leads_on = WORKSPACE.resolve(module, std::slice::from_ref(name));
-        ends_with(module, before) && leads_on.module.is_some()
+        ends_with(module, before)
+            && WORKSPACE
+                .resolve(module, std::slice::from_ref(name))
+                .module
+                .is_some()
     })
 }
 
@@ -122,14 +130,7 @@ fn absent(document: &str) -> Vec<String> {
 /// The names in backticks that are written like those of types (`BoardState`) and that no type or
 /// member has.
 fn absent_types(document: &str) -> impl Iterator<Item = String> {
-    let text: String = document.split("```").step_by(2).collect();
-    let spans: Vec<String> = text
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect();
-    spans.into_iter().filter(|span| {
+    spans(document).into_iter().filter(|span| {
         let capitals = span.chars().filter(char::is_ascii_uppercase).count();
         let is_type = span.starts_with(|c: char| c.is_ascii_uppercase())
             && span.chars().all(|c| c.is_ascii_alphabetic())
