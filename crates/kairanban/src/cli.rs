@@ -43,31 +43,44 @@ struct Settings {
     database_url: Option<String>,
 }
 
+/// Explains what `kairanban tail` prints.
+const TAIL_HELP: &str = "\
+Each line begins with a sign:
+  =  a topic of the whole list, which comes first, and again after a reset
+  +  a topic that was added or changed
+  -  the id of a topic that left the list
+  !  about the server or the connection
+With --json the events are list, changed, stale, fresh and lost.
+
+A reset means that the server cannot go on from where this reader was, for example because the
+database was restored. RUST_LOG=info,kairanban=debug prints its reason to stderr.";
+
 #[derive(Clone, Debug, Subcommand)]
 enum CliCommand {
     /// Serve the board (the default)
     Serve,
     /// Bring the database to this version's schema, then stop
     Migrate {
-        /// Void every cursor given out before, as after restoring a backup; restart the servers then
+        /// Invalidate every cursor that was sent before, as after restoring a backup; restart the servers then
         #[arg(long)]
         new_epoch: bool,
     },
     /// Post on a board of a running server
     Post(Post),
     /// Follow a board of a running server
+    #[command(after_help = TAIL_HELP)]
     Tail(Tail),
-    /// Make, list and end tokens
+    /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Look at the configuration
+    /// Check the configuration, or print the defaults
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check file, environment, flags and database, and print what would count; makes and changes nothing
+    /// Check file, environment, flags and database, and print the effective configuration; creates and changes nothing
     Check,
     /// Print every key with its default
     Default,

@@ -1,5 +1,5 @@
 //! Documents are held against the tree: each test and each function that they name exists, the map of the code
-//! names every file, and the recipes of CONTRIBUTING.md name none that is missing.
+//! names every file, the recipes of CONTRIBUTING.md name none that is missing, and links lead somewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +8,7 @@ use std::{
 };
 
 mod code_names;
+mod links;
 mod recipes;
 
 /// The documents that name tests, as `file::test`.

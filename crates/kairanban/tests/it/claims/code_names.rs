@@ -7,6 +7,9 @@ use syn::visit::{self, Visit};
 use super::root;
 use crate::tidy::{WORKSPACE, sources::Workspace};
 
+/// Names of others that are written like those of types.
+const FOREIGN_TYPES: [&str; 4] = ["ETag", "EventSource", "TcpStream", "TimeZone"];
+
 static MEMBERS: LazyLock<Members> = LazyLock::new(|| Members::of(&WORKSPACE));
 
 /// Crates of others that documents name paths of.
@@ -67,11 +70,16 @@ impl<'ast> Visit<'ast> for Members {
     }
 }
 
-/// The paths between backticks, without arguments; blocks of code are left out.
-fn paths(document: &str) -> Vec<Vec<String>> {
+/// What stands between backticks; blocks of code are left out.
+fn spans(document: &str) -> Vec<String> {
     let text: String = document.split("```").step_by(2).collect();
     let spans = text.split('`').skip(1).step_by(2);
-    let paths = spans.filter_map(|span| {
+    spans.map(str::to_owned).collect()
+}
+
+/// The paths between backticks, without arguments.
+fn paths(document: &str) -> Vec<Vec<String>> {
+    let paths = spans(document).into_iter().filter_map(|span| {
         let path = span.split('(').next().unwrap_or_default();
         let segments: Vec<String> = path.split("::").map(str::to_owned).collect();
         let are_names = segments.iter().all(|segment| {
@@ -105,18 +113,39 @@ fn exists(path: &[String]) -> bool {
         .iter()
         .filter_map(|file| file.module.as_ref());
     modules.any(|module| {
-        let leads_on = WORKSPACE.resolve(module, std::slice::from_ref(name));
-        ends_with(module, before) && leads_on.module.is_some()
+        ends_with(module, before)
+            && WORKSPACE
+                .resolve(module, std::slice::from_ref(name))
+                .module
+                .is_some()
     })
 }
 
 fn absent(document: &str) -> Vec<String> {
     let absent = paths(document).into_iter().filter(|path| !exists(path));
-    absent.map(|path| path.join("::")).collect()
+    let paths = absent.map(|path| path.join("::"));
+    paths.chain(absent_types(document)).collect()
+}
+
+/// The names in backticks that are written like those of types (`BoardState`) and that no type or
+/// member has.
+fn absent_types(document: &str) -> impl Iterator<Item = String> {
+    spans(document).into_iter().filter(|span| {
+        let capitals = span.chars().filter(char::is_ascii_uppercase).count();
+        let is_type = span.starts_with(|c: char| c.is_ascii_uppercase())
+            && span.chars().all(|c| c.is_ascii_alphabetic())
+            && (2..span.len()).contains(&capitals)
+            && !FOREIGN_TYPES.contains(&span.as_str());
+        let mut types = WORKSPACE.files.iter().flat_map(|file| &file.facts.types);
+        let member = format!("::{span}");
+        is_type
+            && !types.any(|named| named.name == *span)
+            && !MEMBERS.0.iter().any(|of| of.ends_with(&member))
+    })
 }
 
 /// All documents but CHANGELOG.md, which is of the past, too.
-fn documents() -> Vec<PathBuf> {
+pub(super) fn documents() -> Vec<PathBuf> {
     let folders = ["", "docs", "docs/adr", "fuzz", "migrations"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| {
         let entries = fs::read_dir(folder).expect("a folder");
@@ -146,7 +175,7 @@ fn every_function_that_a_document_names_exists() {
 #[test]
 fn a_function_that_does_not_exist_is_found_out() {
     let there = "`Hub::publish`, `core::judge`, `store::writer::worker`, `change_log::since(from)`, \
-        `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
+        `BoardState`, `PolicyChanged`, `EventSource`, `ALTER`, `Told`, `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
     assert_eq!(absent(there), [""; 0]);
     for planted in [
         "Hub::nothing",
@@ -159,4 +188,5 @@ fn a_function_that_does_not_exist_is_found_out() {
     ] {
         assert_eq!(absent(&format!("{there} and `{planted}()`")), [planted]);
     }
+    assert_eq!(absent("`BoardStates` and `Hub`"), ["BoardStates"]);
 }

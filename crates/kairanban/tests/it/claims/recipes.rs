@@ -13,7 +13,8 @@ const FROM_ROOT: [&str; 6] = ["crates", "docs", "fuzz", "migrations", "scripts",
 /// Where the other paths begin.
 const SERVER: &str = "crates/kairanban/src";
 
-/// What stands between backticks in a step and looks like a path. Capitals stand for what is to be chosen.
+/// What stands between backticks in a step and looks like a path. Capitals stand for what is to be
+/// chosen.
 fn paths(step: &str) -> impl Iterator<Item = &str> {
     let spans = step.split('`').skip(1).step_by(2);
     spans.filter(|span| {
@@ -28,7 +29,8 @@ fn paths(step: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a path of a recipe may lead, from the root; `before` is where the one before it in the same step does.
+/// Where a path of a recipe may lead, from the root; `before` is where the one before it in the
+/// same step does.
 fn candidates(path: &str, before: Option<&Path>) -> Vec<PathBuf> {
     let first = path.split('/').next().unwrap_or_default();
     let is_config = first == "config" && (path.ends_with(".toml") || path.ends_with(".sql"));

@@ -1,4 +1,5 @@
-//! Closures that are bound to a name: by `let`, or later by an assignment; as they are, behind a reference or in a box.
+//! Closures that are bound to a name: by `let`, or later by an assignment; as they are, behind a
+//! reference or in a box.
 
 use proc_macro2::{Delimiter, TokenTree};
 use syn::{Expr, Stmt};
@@ -51,7 +52,8 @@ pub fn let_binds_closure(rest: &[TokenTree]) -> bool {
     }
 }
 
-/// `name = |…|` as a statement among the tokens of a macro; `before` is what stands before the name, `rest` what follows it.
+/// `name = |…|` as a statement among the tokens of a macro; `before` is what stands before the
+/// name, `rest` what follows it.
 pub fn assigns_closure(before: &[TokenTree], rest: &[TokenTree]) -> bool {
     let is_statement = before.last().is_none_or(|token| is_punct(token, ';'));
     is_statement

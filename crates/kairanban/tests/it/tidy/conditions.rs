@@ -1,4 +1,5 @@
-//! Which code is compiled for tests only: `#[test]`, and a `#[cfg(…)]` that holds in no other build.
+//! Which code is compiled for tests only: `#[test]`, and a `#[cfg(…)]` that holds in no other
+//! build.
 
 use syn::{Attribute, Meta, Token, punctuated::Punctuated};
 
@@ -12,7 +13,8 @@ pub fn is_for_tests(attribute: &Attribute) -> bool {
             .is_ok_and(|condition| !can_be(&condition, true))
 }
 
-/// Whether a condition can have this value in a build that is not for tests; whatever else it names may be so or not.
+/// Whether a condition can have this value in a build that is not for tests; whatever else it names
+/// may be so or not.
 fn can_be(condition: &Meta, value: bool) -> bool {
     let Meta::List(list) = condition else {
         return !(value && condition.path().is_ident("test"));

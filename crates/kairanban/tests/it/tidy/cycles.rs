@@ -1,8 +1,9 @@
 //! Import cycles between modules.
 //!
-//! At each level the modules beside each other are compared, each with everything below it: if `a::x` imports `b` and `b` imports
-//! `a::y`, then `a` and `b` are a cycle. The module above them is compared with them as `self`; only imports between a parent and its
-//! own child do not count. Neither do those of tests.
+//! At each level the modules beside each other are compared, each with everything below it: if
+//! `a::x` imports `b` and `b` imports `a::y`, then `a` and `b` are a cycle. The module above them
+//! is compared with them as `self`; only imports between a parent and its own child do not count.
+//! Neither do those of tests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,7 +48,8 @@ pub fn cycles(workspace: &Workspace) -> Vec<Finding> {
     components.collect()
 }
 
-/// Where two modules part: what is above both, and the two beside each other; `None` between a parent and its own child.
+/// Where two modules part: what is above both, and the two beside each other; `None` between a
+/// parent and its own child.
 fn edge<'a>(from: &'a [String], to: &'a [String]) -> Option<(&'a [String], &'a str, &'a str)> {
     let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
     let (above, below_from, below_to) = (&from[..shared], &from[shared..], &to[shared..]);

@@ -1,6 +1,7 @@
 //! Collects what the rules need to know of a source file, in one walk over its parsed tree.
 //!
-//! The bodies of macros are tokens and no tree: `tokens` searches them for functions, types, closures and paths.
+//! The bodies of macros are tokens and no tree: `tokens` searches them for functions, types,
+//! closures and paths.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What breaks a rule today, and by how much. An entry may be made smaller, and is removed when the rule is kept; none is added.
+//! What breaks a rule today, and by how much. An entry may be made smaller, and is removed when the
+//! rule is kept; none is added.
 
 type Known = &'static [(&'static str, usize)];
 

@@ -1,4 +1,5 @@
-//! Which module may use which, checked on resolved paths: it does not matter how an import is written.
+//! Which module may use which, checked on resolved paths: it does not matter how an import is
+//! written.
 
 use super::{facts::Written, sources::Workspace};
 
@@ -7,8 +8,8 @@ pub struct Layer {
     pub of: &'static [&'static str],
     /// Modules below `of` that are exempt.
     pub except: &'static [&'static str],
-    /// Forbidden paths. `*::` at the front matches any beginning; `*` at the end of a segment matches any ending; `.name` is a
-    /// method, whatever it is called on.
+    /// Forbidden paths. `*::` at the front matches any beginning; `*` at the end of a segment
+    /// matches any ending; `.name` is a method, whatever it is called on.
     pub never: &'static [&'static str],
 }
 
@@ -119,10 +120,12 @@ pub const LAYERS: &[Layer] = &[
     },
 ];
 
-/// Modules of other crates of which all may be imported: what comes from a glob is not known to be from there.
+/// Modules of other crates of which all may be imported: what comes from a glob is not known to be
+/// from there.
 pub const GLOBS: &[&str] = &["diesel::prelude", "plotters::prelude"];
 
-/// Returns a message with file and line for each glob of another crate that `allowed` does not have.
+/// Returns a message with file and line for each glob of another crate that `allowed` does not
+/// have.
 pub fn foreign_globs(workspace: &Workspace, allowed: &[&str]) -> Vec<String> {
     let globs = workspace
         .uses()

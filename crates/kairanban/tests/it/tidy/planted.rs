@@ -1,4 +1,5 @@
-//! Tests of the rules: each is broken in a small source text and must be found; clean texts must pass.
+//! Tests of the rules: each is broken in a small source text and must be found; clean texts must
+//! pass.
 
 use super::{
     rules::{self, Finding, judge},

@@ -1,4 +1,5 @@
-//! Limits: lengths of functions and files, one definition for each type name, and figures of the whole workspace.
+//! Limits: lengths of functions and files, one definition for each type name, and figures of the
+//! whole workspace.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// Compares findings with the known ones: new or larger ones are broken rules, known ones that are gone have been mended.
+/// Compares findings with the known ones: new or larger ones are broken rules, known ones that are
+/// gone have been mended.
 pub fn judge(findings: &[Finding], known: &[(&str, usize)]) -> Faults {
     let mut faults = Faults::default();
     for Finding { name, size, detail } in findings {
@@ -162,7 +164,8 @@ fn p95(name: &str, files: &[&SourceFile]) -> (Finding, usize) {
     )
 }
 
-/// Lines that are wider than the formatter allows, which it leaves in strings and comments. Blank lines do not count.
+/// Lines that are wider than the formatter allows, which it leaves in strings and comments. Blank
+/// lines do not count.
 fn long_lines(workspace: &Workspace, kind: &str, is_comment: bool) -> (Finding, usize) {
     let lines = workspace.files.iter().flat_map(|file| file.text.lines());
     let lines = lines.filter(|line| {

@@ -13,7 +13,8 @@ pub struct SourceFile {
     pub path: String,
     pub text: String,
     pub facts: Facts,
-    /// The crate and the modules down to this file, for files of `src`; none for `tests` and build scripts.
+    /// The crate and the modules down to this file, for files of `src`; none for `tests` and build
+    /// scripts.
     pub module: Option<Vec<String>>,
 }
 
@@ -207,7 +208,8 @@ impl Workspace {
         }
     }
 
-    /// What no item is known for (a macro makes it) belongs to the module as far as the path is known.
+    /// What no item is known for (a macro makes it) belongs to the module as far as the path is
+    /// known.
     fn unknown(&self, at: &[String], rest: &[String]) -> Target {
         let known = (0..=rest.len())
             .rev()
@@ -288,7 +290,8 @@ impl Workspace {
     }
 }
 
-/// `crates/a-b/src/c/d.rs` is the module `d` in `c` of `a_b`; a `main.rs` beside a library is a crate of its own.
+/// `crates/a-b/src/c/d.rs` is the module `d` in `c` of `a_b`; a `main.rs` beside a library is a
+/// crate of its own.
 fn module_of(path: &str, libraries: &BTreeSet<String>) -> Option<Vec<String>> {
     let (name, file) = path.strip_prefix("crates/")?.split_once("/src/")?;
     let mut modules = vec![name.replace('-', "_")];

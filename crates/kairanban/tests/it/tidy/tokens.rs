@@ -40,7 +40,8 @@ impl Collector {
         }
     }
 
-    /// A path, also one that begins with a type, as in `<Store>::open`; `before` is what stands before it.
+    /// A path, also one that begins with a type, as in `<Store>::open`; `before` is what stands
+    /// before it.
     fn scan_path(&mut self, tokens: &[TokenTree], before: &[TokenTree], line: usize) {
         let mut segments = path_at(tokens);
         // Each segment but the first has a separator of two tokens before it.
