@@ -30,5 +30,5 @@ pub async fn get_asset(request: HttpRequest, name: Path<String>) -> Result<HttpR
     let file = FILES.iter().find(|(file, ..)| *file == name.as_str());
     let (_, kind, content) =
         file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
-    conditional::answer_tagged(&request, VERSION, *kind, || *content)
+    conditional::answer_tagged(&request, VERSION, kind, || *content)
 }
