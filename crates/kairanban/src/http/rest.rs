@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 
 use crate::error::ApiError;
 
-/// Returns the last row of a page that is full: what the next one follows. After any other page there is none.
+/// Returns the last row of a full page, which the next page follows. A page that is not full is the last one.
 fn end_of_full_page<T>(rows: &[T], limit: usize) -> Option<&T> {
     rows.last().filter(|_| rows.len() == limit)
 }

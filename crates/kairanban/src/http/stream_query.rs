@@ -84,7 +84,7 @@ impl StreamQuery {
     /// Returns the format of a stream of `boards`.
     ///
     /// # Errors
-    /// If there is no such format, or it is not for so many boards.
+    /// If there is no such format, or streams of `boards` cannot have it.
     pub(super) fn format(
         &self,
         request: &HttpRequest,
