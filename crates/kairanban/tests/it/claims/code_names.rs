@@ -175,7 +175,7 @@ fn every_function_that_a_document_names_exists() {
 #[test]
 fn a_function_that_does_not_exist_is_found_out() {
     let there = "`Hub::publish`, `core::judge`, `store::writer::worker`, `change_log::since(from)`, \
-        `BoardState`, `PolicyChanged`, `EventSource`, `ALTER`, `Told`, `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
+        `BoardState`, `PolicyChanged`, `EventSource`, `ALTER`, `Word`, `AnyConnection::Sqlite`, `Event Source::x`, `std::fs::read`, `x.rs::y`\n```\nHub::nothing\n```\n";
     assert_eq!(absent(there), [""; 0]);
     for planted in [
         "Hub::nothing",
