@@ -127,6 +127,17 @@ impl Snapshot {
         self.towards(next, |id| first.is_some_and(|first| id < first))
     }
 
+    /// Returns the topics of a later list that were posted since this one. Ids grow: one that is higher than all here was not
+    /// here before.
+    pub(crate) fn posted_on(&self, later: &Self) -> Vec<Arc<Topic>> {
+        let newest = self.topics().last().map(|topic| topic.id);
+        let topics = later.topics().iter();
+        topics
+            .filter(|topic| Some(topic.id) > newest)
+            .map(Arc::clone)
+            .collect()
+    }
+
     /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed out.
     fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
         let ops = difference(self.topics(), next.topics(), archived);
@@ -142,14 +153,7 @@ impl Snapshot {
             digest: next.digest(),
             ops,
         };
-        // Ids grow: one that is higher than all that were here was not here before.
-        let newest = self.topics().last().map(|topic| topic.id);
-        let posted = next
-            .topics()
-            .iter()
-            .filter(|topic| Some(topic.id) > newest)
-            .map(Arc::clone)
-            .collect();
+        let posted = self.posted_on(&next);
         Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
     }
 }

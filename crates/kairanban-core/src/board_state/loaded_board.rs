@@ -113,13 +113,7 @@ impl LoadedBoard {
             digest: snapshot.digest(),
             ops: Vec::new(),
         };
-        let newest = self.snapshot.topics().last().map(|topic| topic.id);
-        let posted = snapshot
-            .topics()
-            .iter()
-            .filter(|topic| Some(topic.id) > newest)
-            .map(Arc::clone)
-            .collect();
+        let posted = self.snapshot.posted_on(&snapshot);
         self.snapshot = snapshot;
         StateChange::Update(Arc::new(Update::new(
             Arc::clone(&self.snapshot),
