@@ -162,12 +162,12 @@ impl BoardState {
         (self.stale_since, self.is_overtaken) = (None, false);
         Ok(match &mut self.loaded {
             Some(loaded) if !loaded.outdated => loaded.refresh(load, now, topics_max),
-            _ => self.install_first(load, now),
+            _ => self.install_first(load, now, topics_max),
         })
     }
 
     /// Installs a load where there is no list to compare it with, or only one that misses changes.
-    fn install_first(&mut self, load: BoardLoad, now: Instant) -> StateChange {
+    fn install_first(&mut self, load: BoardLoad, now: Instant, topics_max: usize) -> StateChange {
         let loaded = LoadedBoard::new(load, now);
         let snapshot = Arc::clone(&loaded.snapshot);
         let outdated = self.loaded.replace(loaded);
@@ -177,7 +177,8 @@ impl BoardState {
         match outdated {
             // While the database was away, readers may have been brought to the list that is replaced.
             Some(mut outdated) if outdated.snapshot.revision() < snapshot.revision() => {
-                outdated.restate(snapshot)
+                let history = std::mem::take(&mut outdated.replay_buffer);
+                outdated.restate(snapshot, &history, topics_max)
             }
             _ => StateChange::None,
         }

@@ -57,7 +57,7 @@ pub use reader::{Delivery, MultiBoardPosition, ReaderPosition, Staleness, Step};
 pub use replay_buffer::ReplayBuffer;
 pub use reset::ResetReason;
 pub use revision::Revision;
-pub use snapshot::{Applied, Snapshot, Update};
+pub use snapshot::{Applied, BulkStamp, Snapshot, Update};
 pub use text::{SearchText, fold};
 pub use token::{Scope, Token, TokenName, expiry};
 pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};

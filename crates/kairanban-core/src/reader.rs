@@ -57,6 +57,8 @@ pub enum Delivery {
     Nothing,
     /// The patch to the list that the reader holds.
     Patch(Arc<Update>),
+    /// The list of the update, because its patch does not fit the list that the reader holds.
+    List(Arc<Update>),
     /// The whole list, after a `reset` if there is a reason for one.
     Snapshot {
         /// The list to send.
@@ -121,11 +123,7 @@ impl ReaderPosition {
         self.sent.revision = update.revision();
         // A patch from later than the reader's position would leave a gap.
         if update.patch.from > since {
-            Delivery::Snapshot {
-                snapshot: Arc::clone(&update.snapshot),
-                since: Some(since),
-                reset: None,
-            }
+            Delivery::List(update)
         } else {
             Delivery::Patch(update)
         }

@@ -51,6 +51,11 @@ impl ReplayBuffer {
         self.entries.iter().copied()
     }
 
+    /// Returns whether the topic changed after the floor.
+    pub(crate) fn contains(&self, topic: TopicId) -> bool {
+        self.entries.iter().any(|(_, id)| *id == topic)
+    }
+
     /// Adds topics that changed, with the revision of each.
     pub(crate) fn record(&mut self, entries: impl IntoIterator<Item = (Revision, TopicId)>) {
         let mut last = BTreeMap::new();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BoardChanges, BoardName, Cursor, Digest, Op, Patch, Revision, Topic, TopicId, WireCache,
+    BoardChanges, BoardName, Cursor, Digest, Op, Patch, ReplayBuffer, Revision, Topic, TopicId,
+    WireCache,
 };
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
@@ -15,8 +16,21 @@ pub struct Snapshot {
     /// The list has shown the same since this revision.
     since: Revision,
     topics: Vec<Arc<Topic>>,
+    bulk_stamps: Arc<[BulkStamp]>,
     digest: Digest,
     wire_cache: WireCache,
+}
+
+/// The number that the topics of a bulk transaction bear as their revision, and the revision of its commit.
+///
+/// A transaction of thousands of topics stamps them before its turn in the order of commits, so the
+/// number on them is lower than revisions that readers were sent before it committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkStamp {
+    /// The number on its topics.
+    pub stamped_as: Revision,
+    /// Its place in the order of commits.
+    pub revision: Revision,
 }
 
 impl Snapshot {
@@ -33,9 +47,40 @@ impl Snapshot {
             board,
             cursor,
             topics,
+            bulk_stamps: Arc::default(),
             digest,
             wire_cache: WireCache::default(),
         }
+    }
+
+    /// Adds the bulk transactions that changed the board, as far as the log knows them. Those that
+    /// left nothing on the list are dropped.
+    #[must_use]
+    pub fn with_bulk_stamps(mut self, stamps: impl IntoIterator<Item = BulkStamp>) -> Self {
+        let is_shown = |stamp: &BulkStamp| {
+            let mut topics = self.topics.iter();
+            topics.any(|topic| topic.revision == stamp.stamped_as)
+        };
+        self.bulk_stamps = stamps.into_iter().filter(is_shown).collect();
+        self
+    }
+
+    /// Returns the bulk transactions whose topics it shows.
+    #[must_use]
+    pub fn bulk_stamps(&self) -> &[BulkStamp] {
+        &self.bulk_stamps
+    }
+
+    /// Returns the topics that were committed after `revision`.
+    pub fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &Arc<Topic>> {
+        let committed = move |topic: &Topic| {
+            let mut stamps = self.bulk_stamps.iter();
+            stamps
+                .find(|stamp| stamp.stamped_as == topic.revision)
+                .map_or(topic.revision, |stamp| stamp.revision)
+        };
+        let topics = self.topics.iter();
+        topics.filter(move |topic| committed(topic) > revision)
     }
 
     /// Returns the board's name.
@@ -84,8 +129,14 @@ impl Snapshot {
     }
 
     /// Returns the snapshot after `changes`, and the patch to it. Changes that this snapshot already holds are skipped.
+    /// Topics in `history`, which reaches up to this snapshot, do not count as new.
     #[must_use]
-    pub fn apply(&self, changes: &BoardChanges, topics_max: usize) -> Applied {
+    pub fn apply(
+        &self,
+        changes: &BoardChanges,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> Applied {
         let was_full = self.topics().len() >= topics_max;
         if changes.cleared_after(self.revision()) {
             return Applied::Reload;
@@ -113,33 +164,56 @@ impl Snapshot {
             epoch: self.cursor().epoch.clone(),
             revision: changes.revision(),
         };
-        let next = Self::new(self.board().clone(), cursor, topics);
-        self.towards(next, |id| archived.binary_search(&id).is_ok())
+        let mut next = Self::new(self.board().clone(), cursor, topics);
+        next.bulk_stamps = Arc::clone(&self.bulk_stamps);
+        let posted = self.posted_on(&next, history, topics_max);
+        self.towards(next, posted, |id| archived.binary_search(&id).is_ok())
     }
 
     /// Returns the patch from this snapshot to a later one that was read from the database. A topic that vanished
-    /// below a full list counts as archived.
+    /// below a full list counts as archived; topics in `history` do not count as new.
     #[must_use]
-    pub fn replaced_by(&self, next: Self, topics_max: usize) -> Applied {
-        let first = (next.topics().len() >= topics_max)
-            .then(|| next.topics().first().map(|topic| topic.id))
-            .flatten();
-        self.towards(next, |id| first.is_some_and(|first| id < first))
+    pub fn replaced_by(&self, next: Self, history: &ReplayBuffer, topics_max: usize) -> Applied {
+        let first = next.first_if_full(topics_max);
+        let posted = self.posted_on(&next, history, topics_max);
+        self.towards(next, posted, |id| first.is_some_and(|first| id < first))
     }
 
-    /// Returns the topics of a later list that were posted since this one. Ids grow: one that is higher than all here was not
-    /// here before.
-    pub(crate) fn posted_on(&self, later: &Self) -> Vec<Arc<Topic>> {
-        let newest = self.topics().last().map(|topic| topic.id);
+    /// Returns the topics of a later list that were posted since this one, as far as `history` knows.
+    ///
+    /// Ids do not say what is new, since they are drawn before the commit: a post with a lower one may be
+    /// committed later. New is what was not here, neither deleted lately nor too old for a full list.
+    pub(crate) fn posted_on(
+        &self,
+        later: &Self,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> Vec<Arc<Topic>> {
+        let first = self.first_if_full(topics_max);
         let topics = later.topics().iter();
         topics
-            .filter(|topic| Some(topic.id) > newest)
+            .filter(|topic| Some(topic.id) > first && self.topic(topic.id).is_none())
+            .filter(|topic| !history.contains(topic.id))
             .map(Arc::clone)
             .collect()
     }
 
+    /// Returns the first topic of a list that has no room left, so that there may be older ones.
+    fn first_if_full(&self, topics_max: usize) -> Option<TopicId> {
+        let is_full = self.topics.len() >= topics_max;
+        self.topics
+            .first()
+            .filter(|_| is_full)
+            .map(|topic| topic.id)
+    }
+
     /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed out.
-    fn towards(&self, mut next: Self, archived: impl Fn(TopicId) -> bool) -> Applied {
+    fn towards(
+        &self,
+        mut next: Self,
+        posted: Vec<Arc<Topic>>,
+        archived: impl Fn(TopicId) -> bool,
+    ) -> Applied {
         let ops = difference(self.topics(), next.topics(), archived);
         if ops.is_empty() {
             next.since = self.since;
@@ -153,7 +227,6 @@ impl Snapshot {
             digest: next.digest(),
             ops,
         };
-        let posted = self.posted_on(&next);
         Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
     }
 }

@@ -159,6 +159,7 @@ impl Reader {
             match self.position.on(event, || channel.live()).delivery {
                 Delivery::Nothing => {}
                 Delivery::Patch(update) => apply(&mut self.list, &update.patch.ops),
+                Delivery::List(update) => self.list = listed(&update.snapshot),
                 Delivery::Snapshot { snapshot, .. } => self.list = listed(&snapshot),
                 Delivery::End => panic!("the board is there"),
             }

@@ -74,7 +74,14 @@ pub(crate) const TABLES: &[Table] = &[
     table(
         "changes",
         &[SELECT, INSERT, DELETE],
-        &["revision", "kind", "board_id", "topic_id", "at"],
+        &[
+            "revision",
+            "kind",
+            "board_id",
+            "topic_id",
+            "at",
+            "stamped_as",
+        ],
     ),
     table(
         "board_lives",

@@ -13,8 +13,8 @@ use diesel::{
     sql_types::{BigInt, Bool},
 };
 use kairanban_core::{
-    BoardId, BoardLoad, BoardName, Cursor, Epoch, HistoryRange, Revision, Snapshot, Topic,
-    TopicEdit, TopicId,
+    BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, HistoryRange, Revision, Snapshot,
+    Topic, TopicEdit, TopicId,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     lenient::LossyText,
     replay,
     rows::{TopicRow, policies, topic_columns},
-    schema::{boards, deleted_topics, topics},
+    schema::{boards, changes, deleted_topics, topics},
     sql::{number, revision, row_limit},
 };
 
@@ -93,7 +93,8 @@ pub(crate) fn load(
             revision: at,
         },
         topics,
-    );
+    )
+    .with_bulk_stamps(bulk_stamps(connection, board_id)?);
     Ok(BoardLoad {
         board_id,
         policies,
@@ -101,6 +102,25 @@ pub(crate) fn load(
         replay_buffer,
         named_at,
     })
+}
+
+/// Reads which bulk transactions changed a board, as far as the log knows them.
+fn bulk_stamps(
+    connection: &mut AnyConnection,
+    board: BoardId,
+) -> Result<Vec<BulkStamp>, StoreError> {
+    let rows: Vec<(i64, Option<i64>)> = changes::table
+        .filter(changes::board_id.eq(board.0))
+        .filter(changes::stamped_as.is_not_null())
+        .select((changes::revision, changes::stamped_as))
+        .load(connection)?;
+    let stamps = rows.into_iter().filter_map(|(at, stamped_as)| {
+        Some(BulkStamp {
+            stamped_as: revision(stamped_as?).ok()?,
+            revision: revision(at).ok()?,
+        })
+    });
+    Ok(stamps.collect())
 }
 
 /// Reads the live list of a board, in the order of ids.

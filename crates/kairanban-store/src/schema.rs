@@ -37,6 +37,7 @@ diesel::table! {
         board_id -> BigInt,
         topic_id -> Nullable<BigInt>,
         at -> Timestamp,
+        stamped_as -> Nullable<BigInt>,
     }
 }
 

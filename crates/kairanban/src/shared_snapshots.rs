@@ -17,7 +17,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardLoad, BoardName, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Topic, TopicId,
+    BoardLoad, BoardName, BulkStamp, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot,
+    Topic, TopicId,
 };
 use kairanban_store::{BoardHead, Store, StoreError};
 use redis::{
@@ -232,6 +233,9 @@ struct SharedBoard {
     /// The revision and the topic of each change after the floor.
     #[serde(rename = "tail")]
     entries: Vec<(u64, i64)>,
+    /// The number on the topics of each bulk transaction, and its revision.
+    #[serde(default)]
+    bulk_stamps: Vec<(u64, u64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -287,6 +291,12 @@ impl From<&BoardLoad> for SharedBoard {
                 .entries()
                 .map(|(revision, topic)| (revision.get(), topic.0))
                 .collect(),
+            bulk_stamps: loaded
+                .snapshot
+                .bulk_stamps()
+                .iter()
+                .map(|stamp| (stamp.stamped_as.get(), stamp.revision.get()))
+                .collect(),
         }
     }
 }
@@ -305,8 +315,13 @@ impl SharedBoard {
             .entries
             .into_iter()
             .map(|(at, topic)| (revision(at), TopicId(topic)));
+        let stamps = self.bulk_stamps.into_iter();
+        let stamps = stamps.map(|(stamped_as, at)| BulkStamp {
+            stamped_as: revision(stamped_as),
+            revision: revision(at),
+        });
         (
-            Snapshot::new(board.clone(), cursor, topics),
+            Snapshot::new(board.clone(), cursor, topics).with_bulk_stamps(stamps),
             ReplayBuffer::new(revision(self.floor), entries, replay_max),
         )
     }
@@ -333,10 +348,15 @@ mod tests {
         };
         let cursor: Cursor = "e-9".parse().expect("a cursor");
         let board: BoardName = "main".parse().expect("a name");
+        let stamp = BulkStamp {
+            stamped_as: topic.revision,
+            revision: Revision::new(12).expect("a revision"),
+        };
         let loaded = BoardLoad {
             board_id: BoardId(4),
             policies: Policies::default(),
-            snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())]),
+            snapshot: Snapshot::new(board.clone(), cursor.clone(), vec![Arc::new(topic.clone())])
+                .with_bulk_stamps([stamp]),
             replay_buffer: ReplayBuffer::new(
                 Revision::new(7).expect("a revision"),
                 [(revision, TopicId(3))],
@@ -359,6 +379,7 @@ mod tests {
             (snapshot.digest(), replay_buffer.floor()),
             (loaded.snapshot.digest(), loaded.replay_buffer.floor())
         );
+        assert_eq!(snapshot.bulk_stamps(), [stamp]);
         assert!(replay_buffer.entries().eq(loaded.replay_buffer.entries()));
     }
 }

@@ -61,17 +61,23 @@ impl LoadedBoard {
             };
         }
         // The load knows its own history; the one in memory has a gap before it.
-        (self.replay_buffer, self.searched) = (load.replay_buffer, None);
+        let before = std::mem::replace(&mut self.replay_buffer, load.replay_buffer);
+        self.searched = None;
         if shown < self.replay_buffer.floor() {
-            return self.restate(Arc::new(load.snapshot));
+            return self.restate(Arc::new(load.snapshot), &before, topics_max);
         }
-        self.show(self.snapshot.replaced_by(load.snapshot, topics_max))
+        let replaced = self
+            .snapshot
+            .replaced_by(load.snapshot, &before, topics_max);
+        self.show(replaced)
     }
 
     /// Applies changes that follow on the snapshot, and records them for readers that come back.
     pub(super) fn follow(&mut self, changes: &BoardChanges, topics_max: usize) -> StateChange {
         let (before, end) = (self.snapshot.revision(), changes.revision());
-        let applied = self.snapshot.apply(changes, topics_max);
+        let applied = self
+            .snapshot
+            .apply(changes, &self.replay_buffer, topics_max);
         if matches!(applied, Applied::Reload) {
             return StateChange::Reload;
         }
@@ -105,7 +111,13 @@ impl LoadedBoard {
 
     /// Shows a list whose history does not reach back to what was shown, and sends every reader the whole list, by a patch that
     /// fits no reader. Rows may have changed without a revision meanwhile, so readers at one revision may hold different lists.
-    pub(super) fn restate(&mut self, snapshot: Arc<Snapshot>) -> StateChange {
+    /// `history` is what was known of the board's history before.
+    pub(super) fn restate(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> StateChange {
         let patch = Patch {
             board: snapshot.board().clone(),
             from: snapshot.revision(),
@@ -113,7 +125,7 @@ impl LoadedBoard {
             digest: snapshot.digest(),
             ops: Vec::new(),
         };
-        let posted = self.snapshot.posted_on(&snapshot);
+        let posted = self.snapshot.posted_on(&snapshot, history, topics_max);
         self.snapshot = snapshot;
         StateChange::Update(Arc::new(Update::new(
             Arc::clone(&self.snapshot),

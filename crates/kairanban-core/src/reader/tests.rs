@@ -63,6 +63,7 @@ fn said(step: &Step) -> String {
     let delivery = match &step.delivery {
         Delivery::Nothing => "nothing".to_owned(),
         Delivery::Patch(update) => format!("patch to {}", update.patch.to),
+        Delivery::List(update) => format!("list {}", update.snapshot.cursor()),
         Delivery::Snapshot {
             snapshot,
             since,
@@ -104,7 +105,7 @@ fn an_update_is_sent_as_a_patch_or_over_a_gap_as_the_list() {
     assert_steps([
         (update(5, 6), "e-6", "patch to e-6", "e-6"),
         (update(4, 7), "e-7", "patch to e-7", "e-7"),
-        (update(6, 8), "e-8", "list e-8 since 5", "e-8"),
+        (update(6, 8), "e-8", "list e-8", "e-8"),
         (update(4, 5), "e-5", "nothing", "e-5"),
         (update(3, 4), "e-9", "nothing", "e-5"),
     ]);
@@ -228,6 +229,13 @@ struct Client {
     shown: BTreeMap<i64, u64>,
 }
 
+fn listed(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
+    let topics = snapshot.topics().iter();
+    topics
+        .map(|topic| (topic.id.0, topic.revision.get()))
+        .collect()
+}
+
 impl Client {
     /// Receives the next event, and returns whether there was one.
     fn receive(&mut self) -> bool {
@@ -247,13 +255,8 @@ impl Client {
                     }
                 }
             }
-            Delivery::Snapshot { snapshot, .. } => {
-                self.shown = snapshot
-                    .topics()
-                    .iter()
-                    .map(|topic| (topic.id.0, topic.revision.get()))
-                    .collect();
-            }
+            Delivery::List(update) => self.shown = listed(&update.snapshot),
+            Delivery::Snapshot { snapshot, .. } => self.shown = listed(&snapshot),
             Delivery::End => panic!("the board is there"),
         }
         true

@@ -22,23 +22,28 @@ fn updated(applied: Applied) -> Arc<Update> {
 
 #[test]
 fn skips_what_it_already_holds() {
-    let update = updated(
-        snapshot(7, &[(1, 1), (2, 7)])
-            .apply(&changes(&[(6, 1, false), (7, 2, true), (8, 3, true)]), 500),
-    );
+    let update = updated(snapshot(7, &[(1, 1), (2, 7)]).apply(
+        &changes(&[(6, 1, false), (7, 2, true), (8, 3, true)]),
+        &ReplayBuffer::default(),
+        500,
+    ));
     assert_eq!(pairs(&update.snapshot), [(1, 1), (2, 7), (3, 8)]);
 }
 
 #[test]
 fn a_topic_that_came_and_went_in_between_is_no_change() {
     let now = snapshot(7, &[(1, 1)]);
-    let Applied::Same(same) = now.apply(&changes(&[(8, 2, true), (9, 2, false)]), 500) else {
+    let Applied::Same(same) = now.apply(
+        &changes(&[(8, 2, true), (9, 2, false)]),
+        &ReplayBuffer::default(),
+        500,
+    ) else {
         panic!("the same")
     };
     assert_eq!((same.revision().get(), pairs(&same)), (9, pairs(&now)));
     // A reader of revision 7 still holds this list.
     assert_eq!(
-        updated(same.apply(&changes(&[(10, 3, true)]), 500))
+        updated(same.apply(&changes(&[(10, 3, true)]), &ReplayBuffer::default(), 500))
             .patch
             .from
             .get(),
@@ -48,9 +53,11 @@ fn a_topic_that_came_and_went_in_between_is_no_change() {
 
 #[test]
 fn a_full_board_pushes_out_its_oldest() {
-    let update = updated(
-        snapshot(3, &[(1, 1), (2, 2), (3, 3)]).apply(&changes(&[(4, 4, true), (4, 5, true)]), 3),
-    );
+    let update = updated(snapshot(3, &[(1, 1), (2, 2), (3, 3)]).apply(
+        &changes(&[(4, 4, true), (4, 5, true)]),
+        &ReplayBuffer::default(),
+        3,
+    ));
     assert_eq!(pairs(&update.snapshot), [(3, 3), (4, 4), (5, 4)]);
     let ops = &update.patch.ops;
     assert!(matches!(
@@ -73,11 +80,11 @@ fn a_full_board_pushes_out_its_oldest() {
 fn a_delete_on_a_full_board_asks_the_database_who_moves_up() {
     let full = snapshot(3, &[(2, 2), (3, 3)]);
     assert!(matches!(
-        full.apply(&changes(&[(4, 3, false)]), 2),
+        full.apply(&changes(&[(4, 3, false)]), &ReplayBuffer::default(), 2),
         Applied::Reload
     ));
     assert!(matches!(
-        full.apply(&changes(&[(4, 3, false)]), 3),
+        full.apply(&changes(&[(4, 3, false)]), &ReplayBuffer::default(), 3),
         Applied::Updated(_)
     ));
 }
@@ -86,12 +93,12 @@ fn a_delete_on_a_full_board_asks_the_database_who_moves_up() {
 fn after_a_clear_only_the_database_knows_the_list() {
     let cleared = [(4, 2, true), (5, 0, false), (6, 7, true)];
     assert!(matches!(
-        snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500),
+        snapshot(3, &[(1, 1), (2, 2)]).apply(&changes(&cleared), &ReplayBuffer::default(), 500),
         Applied::Reload
     ));
     assert!(
         matches!(
-            snapshot(6, &[(1, 1), (2, 2)]).apply(&changes(&cleared), 500),
+            snapshot(6, &[(1, 1), (2, 2)]).apply(&changes(&cleared), &ReplayBuffer::default(), 500),
             Applied::Same(_)
         ),
         "known already"
@@ -137,7 +144,7 @@ proptest! {
             }
         }
         let expected = newest(&truth, topics_max);
-        match before.apply(&changes(&rows), topics_max) {
+        match before.apply(&changes(&rows), &ReplayBuffer::default(), topics_max) {
             Applied::Reload => prop_assert!(before.topics().len() >= topics_max),
             Applied::Same(same) => prop_assert_eq!(pairs(&same), expected),
             Applied::Updated(update) => {
@@ -147,4 +154,53 @@ proptest! {
             }
         }
     }
+}
+
+fn ids<'a>(topics: impl IntoIterator<Item = &'a Arc<Topic>>) -> Vec<i64> {
+    topics.into_iter().map(|topic| topic.id.0).collect()
+}
+
+#[test]
+fn what_was_not_on_the_list_is_posted_whatever_its_id() {
+    let none = ReplayBuffer::default();
+    let list = snapshot(3, &[(4, 2), (6, 3)]);
+    let rows = changes(&[(4, 5, true), (4, 6, true), (4, 7, true)]);
+    let update = updated(list.apply(&rows, &none, 500));
+    assert_eq!(ids(&update.posted), [5, 7]);
+    // Read from the database, a list that had room for older topics cannot show one that is not new.
+    let read = || snapshot(4, &[(1, 4), (4, 2), (5, 4), (6, 3)]);
+    let replaced = updated(list.replaced_by(read(), &none, 500));
+    assert_eq!(ids(&replaced.posted), [1, 5]);
+    let was_full = updated(list.replaced_by(read(), &none, 2));
+    assert_eq!(ids(&was_full.posted), [5]);
+}
+
+#[test]
+fn what_is_back_on_the_list_is_not_posted() {
+    let deleted = [(Revision::new(3).expect("a revision"), TopicId(5))];
+    let history = ReplayBuffer::new(Revision::ZERO, deleted, 8);
+    let rows = changes(&[(4, 5, true), (4, 6, true)]);
+    let update = updated(snapshot(3, &[(4, 2)]).apply(&rows, &history, 500));
+    assert_eq!(ids(&update.posted), [6]);
+}
+
+#[test]
+fn a_bulk_transaction_counts_as_of_its_commit() {
+    let stamp = |stamped_as, revision| BulkStamp {
+        stamped_as: Revision::new(stamped_as).expect("a revision"),
+        revision: Revision::new(revision).expect("a revision"),
+    };
+    let stamps = [stamp(2, 6), stamp(1, 7)];
+    let list = snapshot(8, &[(1, 2), (2, 3), (3, 2), (4, 8)]).with_bulk_stamps(stamps);
+    assert_eq!(list.bulk_stamps(), [stamp(2, 6)], "the other left nothing");
+    let since = |at| ids(list.changed_since(Revision::new(at).expect("a revision")));
+    assert_eq!(since(2), [1, 2, 3, 4]);
+    assert_eq!(since(5), [1, 3, 4]);
+    assert_eq!(since(6), [4]);
+    let rows = changes(&[(9, 5, true)]);
+    let next = updated(list.apply(&rows, &ReplayBuffer::default(), 500));
+    let later = ids(next
+        .snapshot
+        .changed_since(Revision::new(5).expect("a revision")));
+    assert_eq!(later, [1, 3, 4, 5]);
 }

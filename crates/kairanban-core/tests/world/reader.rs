@@ -74,6 +74,7 @@ impl State {
         match position.on(event, || channel.live()).delivery {
             Delivery::Nothing => {}
             Delivery::Patch(update) => self.apply(&update.patch),
+            Delivery::List(update) => self.show(&update.snapshot),
             Delivery::Snapshot { snapshot, .. } => self.show(&snapshot),
             Delivery::End => self.reader.fault = Some("an end of a board that is there"),
         }

@@ -30,9 +30,12 @@ impl EventEncoder for CommentEncoder {
         comments(update.posted.iter(), &update.patch.to)
     }
 
+    fn list(&self, update: &Update) -> Option<Bytes> {
+        Some(comments(update.posted.iter(), &update.patch.to))
+    }
+
     fn snapshot_since(&self, snapshot: &Snapshot, revision: Revision) -> Option<Bytes> {
-        let topics = snapshot.topics().iter();
-        let newer = topics.filter(|topic| topic.revision > revision);
+        let newer = snapshot.changed_since(revision);
         Some(comments(newer.filter(is_unedited), snapshot.cursor()))
     }
 }

@@ -82,6 +82,16 @@ impl Encoder {
         self.update_in(self.format.row().one_board, update)
     }
 
+    /// Encodes the list of an update, for a reader whom its patch does not fit. A format of new comments
+    /// sends the new ones only.
+    #[must_use]
+    pub fn list(&self, update: &Update) -> Frame {
+        match self.events().list(update) {
+            Some(posted) => posted.into(),
+            None => self.snapshot(&update.snapshot),
+        }
+    }
+
     /// Encodes what a reader missed, a patch that leads to `snapshot`.
     #[must_use]
     pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {

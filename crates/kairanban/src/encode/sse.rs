@@ -27,6 +27,11 @@ pub(super) trait EventEncoder: Sync {
         self.patch(fragments, &update.patch, &update.snapshot)
     }
 
+    /// Encodes the list of an update, or returns `None` if that is the same as any other list.
+    fn list(&self, _update: &Update) -> Option<Bytes> {
+        None
+    }
+
     /// Encodes the part of the list that is newer than `revision`, or returns `None` if the format sends whole lists.
     fn snapshot_since(&self, _snapshot: &Snapshot, _revision: Revision) -> Option<Bytes> {
         None

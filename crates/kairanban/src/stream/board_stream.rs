@@ -86,6 +86,7 @@ impl BoardStream {
         match self.prepare(step) {
             Delivery::Nothing => {}
             Delivery::Patch(update) => self.life.push(self.life.encoder.update(&update)),
+            Delivery::List(update) => self.life.push(self.life.encoder.list(&update)),
             Delivery::Snapshot {
                 snapshot,
                 since,

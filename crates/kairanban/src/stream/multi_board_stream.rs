@@ -94,6 +94,7 @@ impl MultiBoardStream {
             Delivery::Patch(update) => self
                 .life
                 .push(self.life.encoder.one_of_many_changed(&update)),
+            Delivery::List(update) => self.push_snapshot(&update.snapshot, None),
             Delivery::Snapshot {
                 snapshot, reset, ..
             } => self.push_snapshot(&snapshot, reset),

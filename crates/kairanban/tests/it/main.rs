@@ -33,6 +33,7 @@ mod hosts;
 mod logged;
 mod logging;
 mod many_boards;
+mod new_comments;
 mod node;
 mod nodes;
 mod open_files;

@@ -23,8 +23,14 @@ pub(crate) struct Lock(Child);
 
 impl Lock {
     /// Commits instead of rolling back. Returns when the transaction has ended.
-    pub(crate) fn commit(mut self) {
-        writeln!(self.0.stdin.as_mut().expect("a pipe"), "COMMIT;").expect("written");
+    pub(crate) fn commit(self) {
+        self.commit_after("SELECT");
+    }
+
+    /// Runs one more statement and commits. Returns when the transaction has ended.
+    pub(crate) fn commit_after(mut self, statement: &str) {
+        let input = self.0.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{statement}; COMMIT;").expect("written");
     }
 }
 

@@ -1,0 +1,2 @@
+DROP INDEX changes_bulk;
+ALTER TABLE changes DROP COLUMN stamped_as;
