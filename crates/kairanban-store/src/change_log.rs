@@ -97,7 +97,7 @@ pub(crate) fn page(
     rows.into_iter().map(placed).collect()
 }
 
-/// The row, or an error if its revision is out of range.
+/// Returns the row, or an error if its revision is out of range.
 fn placed(row: StoredLogRow) -> Result<LogRow, StoreError> {
     row.into_log_row()
         .ok_or_else(|| StoreError::Internal("a row of the log has no valid revision".to_owned()))

@@ -145,7 +145,7 @@ impl StoreError {
         Self::Refused(Refusal { sentence, conflict })
     }
 
-    /// For a caller who may not do something on a board.
+    /// Returns the error for a caller who may not do something on a board.
     pub(crate) fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
         match why {
             NotPermitted::Hidden => Self::NoSuchBoard(board.clone()),
@@ -155,7 +155,7 @@ impl StoreError {
         }
     }
 
-    /// Whether others are in the way, who may be gone in a moment.
+    /// Returns whether other transactions are in the way, which may end in a moment.
     pub(crate) const fn is_busy(&self) -> bool {
         matches!(
             self,

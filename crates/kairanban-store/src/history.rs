@@ -51,7 +51,7 @@ pub(crate) fn settle(
     })
 }
 
-/// The same on SQLite if there is nothing to write, so that it waits for no program that writes; `None` otherwise. One
+/// Reads the same on SQLite, or returns `None` if there is something to write: so it waits for no program that writes. One
 /// transaction reads one moment there.
 pub(crate) fn settled(
     connection: &mut AnyConnection,
@@ -120,7 +120,7 @@ fn examine(
     })
 }
 
-/// The newest row of the log.
+/// Reads the newest row of the log.
 pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, StoreError> {
     let columns = log_columns(connection);
     let row: Option<StoredLogRow> = changes::table
@@ -132,7 +132,7 @@ pub(crate) fn newest(connection: &mut AnyConnection) -> Result<Option<LogRow>, S
     Ok(row.and_then(StoredLogRow::into_log_row))
 }
 
-/// Where a row is that was read before.
+/// Returns where a row is that was read before.
 pub(crate) fn witness(
     connection: &mut AnyConnection,
     read: &LogRow,
@@ -150,7 +150,7 @@ pub(crate) fn witness(
     })
 }
 
-/// Whether the counter would draw revisions that the log has.
+/// Returns whether the counter would draw revisions that the log has.
 pub(crate) fn is_counter_behind(
     connection: &mut AnyConnection,
     newest: Option<&LogRow>,
@@ -176,7 +176,7 @@ pub(crate) fn repair_counter(
 /// What a reading of the log begins with: the last row that was read, with what it says of the database.
 pub(crate) type Header = (Piece<Nullable<Text>>, Piece<Nullable<BigInt>>);
 
-/// The epoch and the counter, in whichever statement they are selected.
+/// Selects the epoch and the counter, in whichever statement they are selected.
 pub(crate) const fn header(connection: &AnyConnection) -> Header {
     (
         Piece::new("(SELECT value FROM identity WHERE key = 'epoch')"),
@@ -184,7 +184,7 @@ pub(crate) const fn header(connection: &AnyConnection) -> Header {
     )
 }
 
-/// Whether a reading that began with these is of the history that was read before.
+/// Returns whether a reading that began with these is of the history that was read before.
 pub(crate) fn holds(
     known: &LogPosition,
     epoch: Option<&str>,
@@ -207,6 +207,6 @@ pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, Sto
 }
 
 /// Notes that the log was forgotten up to a revision.
-pub(crate) fn note_trimmed(connection: &mut AnyConnection, upto: i64) -> QueryResult<()> {
+pub(crate) fn set_trimmed_to(connection: &mut AnyConnection, upto: i64) -> QueryResult<()> {
     identity::put(connection, TRIMMED_TO, &upto.to_string())
 }

@@ -304,7 +304,7 @@ fn why_not(
     }
 }
 
-/// One topic of a board, archived or not.
+/// Reads one topic of a board, archived or not.
 pub(crate) fn topic(
     connection: &mut AnyConnection,
     board: &BoardName,

@@ -55,7 +55,7 @@ pub(crate) fn topic_columns() -> TopicColumns {
 }
 
 impl TopicRow {
-    /// The topic, if the join found one whose id is in range.
+    /// Returns the topic, if the join found one whose id is in range.
     pub(crate) fn into_topic(self) -> Option<Topic> {
         let id = self.id?;
         let (created_at, updated_at) = (
@@ -172,7 +172,7 @@ pub(crate) fn log_columns(connection: &AnyConnection) -> LogColumns {
 }
 
 impl StoredLogRow {
-    /// The row; `None` if it has no place in the order.
+    /// Returns the row, or `None` if it has no place in the order.
     pub(crate) fn into_log_row(self) -> Option<LogRow> {
         let at = self.at.as_deref().unwrap_or_default();
         Some(LogRow {
@@ -198,7 +198,7 @@ pub(crate) fn changed_columns() -> (BoardInfoColumns, TopicColumns) {
 }
 
 impl ChangedRow {
-    /// What the row of the log says happened.
+    /// Returns what the row of the log says happened.
     pub(crate) fn into_change(self, row: &LogRow) -> Change {
         Change {
             revision: row.revision,

@@ -54,7 +54,7 @@ pub(crate) struct WriteTx<'p, L: Lender> {
     lender: L,
     /// `None` once the transaction has ended.
     lease: Option<L::Lease>,
-    /// The mark of the SQLite file that is written.
+    /// Returns the mark of the SQLite file that is written.
     file: Option<String>,
     _write_lock: Option<FairMutexGuard<'p, ()>>,
 }

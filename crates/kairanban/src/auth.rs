@@ -66,7 +66,7 @@ impl Caller {
         policies.is_none_or(|policies| self.may(Action::Read, &channel.board, policies))
     }
 
-    /// Which boards the caller may know of.
+    /// Returns which boards the caller may know of.
     #[must_use]
     pub fn visible(&self) -> Visible {
         match self.valid_token() {

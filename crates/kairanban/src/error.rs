@@ -202,7 +202,8 @@ impl FieldProblem {
     }
 }
 
-const RETRY_AFTER_S: &str = "2";
+/// Seconds until another attempt may help, where nothing better is known.
+const RETRY_AFTER_S: u64 = 2;
 
 impl ApiError {
     /// There is no room for another stream.
@@ -219,7 +220,29 @@ impl ApiError {
         retry_after_s: 1,
     };
 
-    /// The request cannot be read.
+    /// Returns the seconds after which another attempt may help, if one may.
+    pub const fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::TooMany { retry_after_s, .. } => Some(*retry_after_s),
+            Self::Unavailable { .. }
+            | Self::NotWritten { .. }
+            | Self::SearchesBusy
+            | Self::TooManyConnections
+            | Self::NoRoom => Some(RETRY_AFTER_S),
+            _ => None,
+        }
+    }
+
+    /// Refuses too much of `what`. There is room again after `wait`, which is rounded up to seconds.
+    pub const fn too_many(what: &'static str, setting: &'static str, wait: Duration) -> Self {
+        Self::TooMany {
+            what,
+            setting,
+            retry_after_s: wait.as_secs() + 1,
+        }
+    }
+
+    /// Refuses a request that cannot be read.
     pub fn unreadable(detail: impl Into<String>) -> Self {
         Self::Unreadable {
             detail: detail.into(),
@@ -227,7 +250,7 @@ impl ApiError {
         }
     }
 
-    /// A query parameter, or a field of the body, cannot be read.
+    /// Refuses a query parameter, or a field of the body, that cannot be read.
     pub fn unreadable_at(path: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Unreadable {
             detail: detail.into(),
@@ -347,19 +370,9 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
-            Self::Unavailable { .. }
-            | Self::NotWritten { .. }
-            | Self::SearchesBusy
-            | Self::TooManyConnections
-            | Self::NoRoom => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
-            }
             Self::Unauthorized => drop(
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"kairanban\"")),
             ),
-            Self::TooMany { retry_after_s, .. } => {
-                response.insert_header((header::RETRY_AFTER, *retry_after_s));
-            }
             Self::UnsupportedMediaType { accept, .. } => {
                 response
                     .insert_header((header::ACCEPT, *accept))
@@ -368,6 +381,9 @@ impl ResponseError for ApiError {
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after_s() {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         response.extensions_mut().insert(problem.clone());
         response.body(serde_json::to_vec(&problem).unwrap_or_default())

@@ -7,13 +7,13 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardName, Hub, Policies};
+use kairanban_core::{BoardName, Hub};
 use kairanban_store::{Store, StoreError, Writer, WriterHealth};
 use thiserror::Error;
 
 use crate::{
     auth::Authenticator,
-    board_finder::{AbsentBoards, BoardFinder},
+    board_finder::{AbsentBoards, BoardFinder, is_readable},
     board_loader::BoardLoader,
     follower::FollowerStatus,
     high_water::HighWater,
@@ -86,10 +86,7 @@ impl BoardService {
     /// Returns whether a board is public, as far as memory knows.
     #[must_use]
     pub fn is_open(&self, board: &BoardName) -> bool {
-        self.deps
-            .hub
-            .policies(board)
-            .is_some_and(Policies::is_public)
+        is_readable(self.deps.hub.policies(board), None)
     }
 
     /// Returns the number of boards in memory.

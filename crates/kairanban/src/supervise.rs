@@ -122,7 +122,7 @@ impl Supervisor {
     }
 
     /// Ends the process when a thread ends that cannot be started again.
-    pub fn vital(&self, name: &'static str, thread: JoinHandle<()>) {
+    pub fn require_thread(&self, name: &'static str, thread: JoinHandle<()>) {
         let this = self.clone();
         self.0.tasks.spawn_local(async move {
             while !thread.is_finished() {

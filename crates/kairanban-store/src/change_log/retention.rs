@@ -94,7 +94,7 @@ pub(crate) fn prune(
         return Ok(0);
     }
     connection.transaction(|connection| {
-        history::note_trimmed(connection, upto)?;
+        history::set_trimmed_to(connection, upto)?;
         let text = format!(
             "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
              (SELECT max(later.revision) FROM changes AS later \

@@ -189,7 +189,7 @@ fn decide(
     Ok(wanted.iter().copied().map(decide).collect())
 }
 
-/// Those that are new, each with its board.
+/// Returns those that are new, each with its board.
 fn new<'w>(
     decisions: &'w [Result<Decision, StoreError>],
     wanted: &'w [&Creation],

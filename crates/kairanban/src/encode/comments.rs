@@ -51,7 +51,7 @@ fn comments<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>, cursor: &Cursor) -
     out.into()
 }
 
-/// Whether a topic was not edited since it was posted: the nearest to *new* for a reader who was away.
+/// Returns whether a topic was not edited since it was posted: the nearest to *new* for a reader who was away.
 fn is_unedited(topic: &&Arc<Topic>) -> bool {
     topic.edited_at.is_none()
 }

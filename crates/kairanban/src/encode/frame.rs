@@ -51,7 +51,7 @@ impl Chunk {
         Self(framed)
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether there is nothing to send.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -131,7 +131,7 @@ impl Frame {
         Self { plain, block }
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether there is nothing to send.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.plain.is_empty()

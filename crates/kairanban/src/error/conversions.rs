@@ -20,11 +20,9 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused => Self::KeyReused(sentence),
             StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
-            StoreError::TooManyTickets { wait } => Self::TooMany {
-                what: "tickets of one token",
-                setting: "limits.tickets_per_token_max",
-                retry_after_s: wait.as_secs() + 1,
-            },
+            StoreError::TooManyTickets { wait } => {
+                Self::too_many("tickets of one token", "limits.tickets_per_token_max", wait)
+            }
             StoreError::Unavailable(cause) | StoreError::Disconnected(cause) => {
                 Self::Unavailable { cause }
             }

@@ -9,7 +9,8 @@ use actix_web::{
 };
 
 use crate::{
-    error::ApiError, http::stream, limits::NoRoom, net::connection_gate::ConnectionPermit,
+    http::stream,
+    net::connection_gate::{ConnectionPermit, refusal},
 };
 
 /// The addresses of probes. They are asked for by address, or by programs beside the server, which know no name of it.
@@ -44,12 +45,4 @@ fn is_stream(request: &ServiceRequest) -> bool {
     request
         .match_pattern()
         .is_some_and(|pattern| stream::ADDRESSES.contains(&pattern.as_str()))
-}
-
-/// Returns what a request without room is answered with.
-pub fn refusal(reason: NoRoom) -> ApiError {
-    match reason {
-        NoRoom::InAll => ApiError::NoRoom,
-        NoRoom::ForClient => ApiError::TooManyConnections,
-    }
 }

@@ -88,11 +88,7 @@ struct RateLimit {
 
 impl RateLimit {
     fn refusal(self, wait: Duration) -> ApiError {
-        ApiError::TooMany {
-            what: self.what,
-            setting: self.setting,
-            retry_after_s: wait.as_secs() + 1,
-        }
+        ApiError::too_many(self.what, self.setting, wait)
     }
 }
 

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::{
     config::Limits,
+    error::ApiError,
     forwarded,
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
@@ -110,6 +111,15 @@ impl ConnectionPermit {
     /// Releases the permit: the connection counts as a stream from now on, and ends with it.
     pub fn leave(&self) {
         self.0.permit.take();
+    }
+}
+
+/// Returns what a client is answered for whose connection there is no room.
+#[must_use]
+pub const fn refusal(reason: NoRoom) -> ApiError {
+    match reason {
+        NoRoom::InAll => ApiError::NoRoom,
+        NoRoom::ForClient => ApiError::TooManyConnections,
     }
 }
 

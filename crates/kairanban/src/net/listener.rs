@@ -9,6 +9,7 @@ use std::{
 use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
 use actix_web::{
+    ResponseError as _,
     body::{BoxBody, MessageBody},
     dev::AppConfig,
     rt::net::TcpStream,
@@ -17,9 +18,10 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     config::Config,
+    error::ApiError,
     limits::NoRoom,
     net::{
-        connection_gate::ConnectionGate,
+        connection_gate::{ConnectionGate, refusal},
         file_limit::{UNCOUNTED_OF_WORKER, connections, worker_count},
         hijack::{self, ConnectionTask, HijackableSocket},
         request_clock::{RequestClock, TimeLimits},
@@ -31,18 +33,6 @@ use crate::{
 const BACKLOG: i32 = 4_096;
 /// How long a client has to take the end of what it was sent.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
-
-/// The answer to a client that has too many connections open.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 64\r\n\r\n\
-    too many open connections from your address; close some of them\n";
-
-/// The answer to a client for which there is no room, not even to read its request.
-const NO_ROOM: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 63\r\n\r\n\
-    the server has no room for more connections; try again in a bit\n";
 
 /// Binds the address. Clients that connect from now on wait until [`serve`] is called.
 ///
@@ -187,12 +177,20 @@ fn admit(
 /// Reports why there is no room, if the system takes the bytes at once; otherwise the client is only disconnected.
 fn refuse(socket: &TcpStream, reason: NoRoom) {
     let socket = SockRef::from(socket);
-    let _ = socket.send(match reason {
-        NoRoom::InAll => NO_ROOM,
-        NoRoom::ForClient => TOO_MANY,
-    });
+    let _ = socket.send(answer(&refusal(reason)).as_bytes());
     // Bytes that are unread when a socket is closed may keep the client from reading what it was sent.
     let _ = (&*socket).read(&mut [0; 4_096]);
+}
+
+/// Returns an error as the answer to a request that is not read.
+fn answer(error: &ApiError) -> String {
+    let (status, sentence) = (error.status_code(), error.to_string());
+    let retry = error.retry_after_s().unwrap_or_default();
+    let length = sentence.len() + 1;
+    format!(
+        "HTTP/1.1 {status}\r\nRetry-After: {retry}\r\nConnection: close\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{sentence}\n"
+    )
 }
 
 /// Makes the system close connections whose client takes nothing, or is gone silently.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     encode::{FEED_SLOT, exact_time},
     render::{
-        filled::{Filled, GAP},
+        filled::{FilledText, GAP},
         page::Pages,
     },
 };
@@ -77,11 +77,11 @@ impl Pages {
     ///
     /// # Errors
     /// If the template fails.
-    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<Filled, Error> {
+    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<FilledText, Error> {
         let feed = snapshot.wire_cache().get_or_try_encode(FEED_SLOT, || {
             self.feed_of_any_site(snapshot).map(Into::into)
         })?;
-        Ok(Filled::new(feed, HtmlEscape(site).to_string()))
+        Ok(FilledText::new(feed, HtmlEscape(site).to_string()))
     }
 
     fn feed_of_any_site(&self, snapshot: &Snapshot) -> Result<String, Error> {

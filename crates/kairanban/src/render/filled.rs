@@ -15,14 +15,14 @@ pub const GAP: &str = "\0";
 
 /// A text whose gaps are all filled with the same bytes.
 #[derive(Clone, Debug)]
-pub struct Filled {
+pub struct FilledText {
     text: Bytes,
     fill: Bytes,
     /// Whether the fill is next.
     is_at_gap: bool,
 }
 
-impl Filled {
+impl FilledText {
     /// Fills the gaps of `text`.
     pub fn new(text: impl Into<Bytes>, fill: impl Into<Bytes>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Filled {
     }
 }
 
-impl Iterator for Filled {
+impl Iterator for FilledText {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -67,7 +67,7 @@ impl Iterator for Filled {
     }
 }
 
-impl MessageBody for Filled {
+impl MessageBody for FilledText {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -96,7 +96,7 @@ mod tests {
             ("a\0b", "", "ab"),
             ("\0a\0bc\0", "xy", "xyaxybcxy"),
         ] {
-            let filled = Filled::new(text, fill);
+            let filled = FilledText::new(text, fill);
             assert_eq!(filled.len(), whole.len(), "{text:?}");
             assert_eq!(filled.text(), whole, "{text:?}");
         }

@@ -14,7 +14,7 @@ use crate::{
     encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT, exact_time, shown_time},
     error::Problem,
     language::{Language, Messages},
-    render::filled::{Filled, GAP},
+    render::filled::{FilledText, GAP},
 };
 
 /// The templates and what they say in each language.
@@ -138,9 +138,9 @@ impl Pages {
     ///
     /// # Errors
     /// If a template fails.
-    pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<Filled, Error> {
+    pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<FilledText, Error> {
         let topics = self.topics(language, page.snapshot)?;
-        Ok(Filled::new(self.frame(language, page)?, topics))
+        Ok(FilledText::new(self.frame(language, page)?, topics))
     }
 
     /// Renders the topics of a page, the newest first: that is what a reader came for.

@@ -77,7 +77,7 @@ pub fn open_service(
         Follower::new(deps, last_seen.as_ref()).map_err(&failed)?;
     let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
-    supervisor.vital("writer", writing);
+    supervisor.require_thread("writer", writing);
     let service = service::ServiceDeps {
         store: store.clone(),
         loader,

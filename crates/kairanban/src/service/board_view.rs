@@ -100,7 +100,7 @@ impl BoardService {
         }
     }
 
-    /// Whether the caller can be answered from memory: the board is loaded, and the caller may read it.
+    /// Returns whether the caller can be answered from memory: the board is loaded, and the caller may read it.
     #[must_use]
     pub fn is_at_hand(&self, caller: &Caller, board: &BoardName) -> bool {
         let channel = self.deps.hub.get(board);
@@ -186,7 +186,7 @@ impl BoardService {
         self.deps.finder.find(board.clone(), right).await
     }
 
-    /// Memory counts only if it has heard of everything that this node acknowledged.
+    /// Refuses while memory has not heard of everything that this node acknowledged.
     fn ensure_not_absent(&self, board: &BoardName, right: Option<Scope>) -> Result<(), StoreError> {
         let has_caught_up = self.deps.follower.revision() >= self.deps.acknowledged.get();
         if has_caught_up && self.deps.absent.holds(board, right, Instant::now()) {

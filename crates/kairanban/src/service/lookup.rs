@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    Action, AuditEntry, Board, BoardName, LogRow, LogStart, ResetReason, Revision, SearchText,
-    Token, Topic, TopicId,
+    AuditEntry, Board, BoardName, LogRow, LogStart, ResetReason, Revision, SearchText, Token,
+    Topic, TopicId,
 };
 use kairanban_store::{LogPage, Page, Store, StoreError};
 
@@ -14,6 +14,7 @@ use super::BoardService;
 use crate::{
     auth::{Administrator, Caller},
     blocking::query,
+    board_finder::is_readable,
 };
 
 /// Topics that are searched by one query.
@@ -231,7 +232,7 @@ impl BoardService {
     ) -> Result<T, StoreError> {
         let right = caller.right(&board);
         let policies = self.deps.hub.policies(&board);
-        if policies.is_none_or(|policies| policies.permit(right, Action::Read).is_err()) {
+        if !is_readable(policies, right) {
             self.find(&board, right).await?;
         }
         query(self.store(), move |store| {

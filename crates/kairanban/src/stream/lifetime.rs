@@ -24,7 +24,7 @@ use crate::{
 pub(super) trait EventStream {
     fn life(&mut self) -> &mut StreamLifetime;
 
-    /// Whether the reader may still read what the stream shows.
+    /// Returns whether the reader may still read what the stream shows.
     fn may_go_on(&self) -> bool;
 
     /// Takes the events that arrived, and queues what they require. Ready when there were any.
@@ -187,7 +187,7 @@ impl StreamLifetime {
         self.ended
     }
 
-    /// Ready when there is something to do besides events.
+    /// Becomes ready when there is something to do besides events.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.permission.poll(cx).is_ready() {
             self.reader.caller.mark_seen();

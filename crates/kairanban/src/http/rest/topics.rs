@@ -176,12 +176,12 @@ pub async fn restore_topic(
     Ok(one(&state, &topic))
 }
 
-/// The board and the topic that an address names.
+/// Reads the board and the topic that an address names.
 fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiError> {
     Ok((board_name(board)?, topic_id(id)?))
 }
 
-/// The topic that an address names, in its one spelling. What is no id names no topic.
+/// Reads the topic that an address names, in its one spelling. What is no id names no topic.
 fn topic_id(text: &str) -> Result<TopicId, ApiError> {
     let id = text
         .parse::<i64>()
@@ -235,7 +235,7 @@ pub async fn post_topic(
     Ok(created(&state, &board, &topic))
 }
 
-/// 201, with the topic.
+/// Answers 201, with the topic.
 pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpResponse {
     HttpResponse::Created()
         .insert_header((
@@ -247,7 +247,7 @@ pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpRespon
         .body(render::rest::topic(topic))
 }
 
-/// 200, with the topic as it stands now.
+/// Answers 200, with the topic as it stands now.
 fn one(state: &AppState, topic: &Topic) -> HttpResponse {
     let tag = conditional::topic_tag(state, topic);
     HttpResponse::Ok()
