@@ -19,7 +19,9 @@ use layers::Layers;
 pub use addresses::origin;
 pub use env::environment;
 pub use error::ConfigError;
-pub use settings::{BackplaneKind, Config, Cors, Limits, Rest, Stream};
+pub use settings::{
+    BackplaneKind, Config, CorsSettings, LimitsSettings, RestSettings, StreamSettings,
+};
 
 /// The file with every key and its default.
 pub const DEFAULT: &str = include_str!("../../../config/default.toml");

@@ -13,13 +13,13 @@ use std::{
 
 use dashmap::DashMap;
 
-use crate::config::Limits;
+use crate::config::LimitsSettings;
 
 pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// Limits how many streams, connections or searches are open at a time, in all and per client. A clone is another handle to the
+/// LimitsSettings how many streams, connections or searches are open at a time, in all and per client. A clone is another handle to the
 /// same gate.
 #[derive(Clone, Debug)]
 pub struct ClientGate(Arc<GateCounters>);
@@ -54,19 +54,19 @@ pub struct GatePermit {
 impl ClientGate {
     /// Creates the gate of streams.
     #[must_use]
-    pub fn of_streams(limits: &Limits) -> Self {
+    pub fn of_streams(limits: &LimitsSettings) -> Self {
         Self::counting(limits, limits.streams_max, limits.streams_per_client_max)
     }
 
     /// Creates the gate of searches.
     #[must_use]
-    pub fn of_searches(limits: &Limits) -> Self {
+    pub fn of_searches(limits: &LimitsSettings) -> Self {
         Self::counting(limits, usize::MAX, limits.searches_per_client_max.get())
     }
 
     /// Creates a gate that admits `max` in all, and `per_client_max` of each client.
     #[must_use]
-    pub fn counting(limits: &Limits, max: usize, per_client_max: usize) -> Self {
+    pub fn counting(limits: &LimitsSettings, max: usize, per_client_max: usize) -> Self {
         Self(Arc::new(GateCounters {
             open: AtomicUsize::new(0),
             per_share: DashMap::new(),

@@ -63,7 +63,7 @@ pub struct AppStateInner {
     /// The names of this server, and the sites whose pages may write here.
     pub site: Site,
     /// Bounds of the REST addresses.
-    pub rest: crate::config::Rest,
+    pub rest: crate::config::RestSettings,
     /// How long tickets are valid.
     pub tickets: TicketTimes,
     /// The most tickets of one token.

@@ -87,7 +87,7 @@ pub struct StreamTiming {
 impl StreamTiming {
     /// Takes the times from the configuration.
     #[must_use]
-    pub fn new(config: &config::Stream) -> Self {
+    pub fn new(config: &config::StreamSettings) -> Self {
         let heartbeat = config.heartbeat;
         Self {
             heartbeat,

@@ -45,7 +45,7 @@ pub enum BackplaneKind {
 macro_rules! sections {
     ($(
         $(#[$doc:meta])*
-        $section:ident {$(
+        struct $section:ident {$(
             $(#[$field_doc:meta])*
             $field:ident $(= $key:literal in $read:literal)?: $kind:ty,
         )*}
@@ -81,34 +81,34 @@ macro_rules! show_field {
 
 sections! {
     /// Everything, as it stands in the file. The keys are explained there.
-    Config {
+    struct Config {
         /// The keys of `[server]`.
-        server: Server,
+        server: ServerSettings,
         /// The keys of `[database]`.
-        database: Database,
+        database: DatabaseSettings,
         /// The keys of `[board]`.
-        board: Board,
+        board: BoardSettings,
         /// The keys of `[cache]`.
-        cache: Cache,
+        cache: CacheSettings,
         /// The keys of `[stream]`.
-        stream: Stream,
+        stream: StreamSettings,
         /// The keys of `[rest]`.
-        rest: Rest,
+        rest: RestSettings,
         /// The keys of `[history]`.
-        history: History,
+        history: HistorySettings,
         /// The keys of `[tickets]`.
-        tickets: Tickets,
+        tickets: TicketsSettings,
         /// The keys of `[idempotency]`.
-        idempotency: Idempotency,
+        idempotency: IdempotencySettings,
         /// The keys of `[limits]`.
-        limits: Limits,
+        limits: LimitsSettings,
         /// The keys of `[backplane]`.
-        backplane: Backplane,
+        backplane: BackplaneSettings,
         /// The keys of `[cors]`.
-        cors: Cors,
+        cors: CorsSettings,
     }
     /// Settings of the process.
-    Server {
+    struct ServerSettings {
         /// Address and port to listen on.
         listen: SocketAddr,
         /// The address of the board on the web, as in `https://board.example`; empty if it has none.
@@ -125,7 +125,7 @@ sections! {
         drain = "drain_s" in "seconds": Duration,
     }
     /// Settings of the database.
-    Database {
+    struct DatabaseSettings {
         /// URL of the database; empty for the embedded SQLite.
         url: SecretText,
         /// URL for LISTEN and migrations; empty for `url`.
@@ -168,7 +168,7 @@ sections! {
         board_retry_max = "board_retry_max_s" in "positive_seconds": Duration,
     }
     /// Settings of all boards.
-    Board {
+    struct BoardSettings {
         /// Name of the board at `/`.
         default: String,
         /// Topics in the live list.
@@ -177,7 +177,7 @@ sections! {
         topic_template: PathBuf,
     }
     /// Settings of the snapshot cache.
-    Cache {
+    struct CacheSettings {
         /// Lifetime of a snapshot without readers.
         ttl = "ttl_s" in "seconds": Duration,
         /// How long a name that is no board is remembered.
@@ -186,7 +186,7 @@ sections! {
         absent_max: NonZero<usize>,
     }
     /// Settings of all streams.
-    Stream {
+    struct StreamSettings {
         /// Silence before a heartbeat is sent.
         heartbeat = "heartbeat_s" in "positive_seconds": Duration,
         /// Average lifetime of a stream.
@@ -207,7 +207,7 @@ sections! {
         replay_max: usize,
     }
     /// Settings of the REST addresses.
-    Rest {
+    struct RestSettings {
         /// Rows in one page.
         page_max: NonZero<usize>,
         /// Characters in a search text.
@@ -218,7 +218,7 @@ sections! {
         wait_max = "wait_max_s" in "seconds": Duration,
     }
     /// Settings of the change log.
-    History {
+    struct HistorySettings {
         /// Changes that the log keeps.
         changes_max: u64,
         /// How long the log keeps a change.
@@ -237,19 +237,19 @@ sections! {
         audit_per_actor_min: u64,
     }
     /// Settings of all tickets.
-    Tickets {
+    struct TicketsSettings {
         /// Time until the first use.
         first_use = "first_use_s" in "seconds": Duration,
         /// Time from one use to the next.
         idle = "idle_s" in "seconds": Duration,
     }
     /// Settings of repeated requests.
-    Idempotency {
+    struct IdempotencySettings {
         /// Lifetime of an idempotency key.
         age_max = "age_max_s" in "seconds": Duration,
     }
     /// Settings of the backplane.
-    Backplane {
+    struct BackplaneSettings {
         /// Which backplane is used.
         kind: BackplaneKind,
         /// For `redis`: its URL.
@@ -262,12 +262,12 @@ sections! {
         snapshot_bytes_max: NonZero<usize>,
     }
     /// Settings for pages of other sites.
-    Cors {
+    struct CorsSettings {
         /// Origins whose pages may read and write here.
         origins: Vec<String>,
     }
     /// Settings of limits, for one client and for all.
-    Limits {
+    struct LimitsSettings {
         /// Open streams of all clients.
         streams_max: usize,
         /// Open streams of one address.

@@ -14,7 +14,7 @@ use actix_web::{
 };
 
 use crate::{
-    config::{Cors, origin},
+    config::{CorsSettings, origin},
     error::ApiError,
     http::probes::PROBES,
     state::AppState,
@@ -23,7 +23,7 @@ use crate::{
 /// Lets pages of other sites read the answers, those that the configuration names. Without
 /// credentials: a token travels in a header that the page sets itself.
 #[must_use]
-pub fn sharing(config: &Cors) -> Option<actix_cors::Cors> {
+pub fn sharing(config: &CorsSettings) -> Option<actix_cors::Cors> {
     let cors = config
         .origins
         .iter()

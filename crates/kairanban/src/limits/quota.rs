@@ -1,4 +1,4 @@
-//! Limits how often a client, or the holder of a token, may do something.
+//! LimitsSettings how often a client, or the holder of a token, may do something.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,7 +18,7 @@ use governor::{
 };
 
 use super::client::{ClientAddress, Share};
-use crate::{config::Limits, error::ApiError};
+use crate::{config::LimitsSettings, error::ApiError};
 
 /// The number of counters for the shares that find no room of their own.
 const SHARED_COUNTERS: usize = 4_096;
@@ -92,7 +92,7 @@ impl RateLimit {
     }
 }
 
-/// Limits how often a client may do something. An IPv6 /48 may do it as often as some clients together.
+/// LimitsSettings how often a client may do something. An IPv6 /48 may do it as often as some clients together.
 #[derive(Debug)]
 pub struct ClientQuota {
     limited: RateLimit,
@@ -102,7 +102,7 @@ pub struct ClientQuota {
 }
 
 impl ClientQuota {
-    fn new(limited: RateLimit, quota: Quota, limits: &Limits) -> Self {
+    fn new(limited: RateLimit, quota: Quota, limits: &LimitsSettings) -> Self {
         let clients_per_site = limits.clients_per_ipv6_48;
         let counting = |quota| {
             let counters = Counters::new(limits.counted_clients_max.get());
@@ -118,7 +118,7 @@ impl ClientQuota {
 
     /// Creates the limit of writes.
     #[must_use]
-    pub fn of_writes(limits: &Limits) -> Self {
+    pub fn of_writes(limits: &LimitsSettings) -> Self {
         let limited = RateLimit {
             what: "posts and messages from one address",
             setting: "limits.posts_per_client_burst and limits.posts_per_client_per_s",
@@ -130,7 +130,7 @@ impl ClientQuota {
 
     /// Creates the limit of reads that reach the database.
     #[must_use]
-    pub fn of_reads(limits: &Limits) -> Self {
+    pub fn of_reads(limits: &LimitsSettings) -> Self {
         let limited = RateLimit {
             what: "readings from the database by one address",
             setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
@@ -142,7 +142,7 @@ impl ClientQuota {
 
     /// Creates the limit of invalid tokens.
     #[must_use]
-    pub fn of_bad_tokens(limits: &Limits) -> Self {
+    pub fn of_bad_tokens(limits: &LimitsSettings) -> Self {
         let limited = RateLimit {
             what: "invalid tokens from one address",
             setting: "limits.bad_tokens_per_min",
@@ -192,14 +192,14 @@ fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
         .allow_burst(quota.burst_size().saturating_mul(clients))
 }
 
-/// Limits how often the holder of a token may change something. There are at most as many counters as valid tokens.
+/// LimitsSettings how often the holder of a token may change something. There are at most as many counters as valid tokens.
 #[derive(Debug)]
 pub struct TokenQuota(DefaultKeyedRateLimiter<i64>);
 
 impl TokenQuota {
     /// Creates the limit of edits.
     #[must_use]
-    pub fn of_edits(limits: &Limits) -> Self {
+    pub fn of_edits(limits: &LimitsSettings) -> Self {
         let quota = Quota::per_second(limits.edits_per_token_per_s)
             .allow_burst(limits.edits_per_token_burst);
         Self(RateLimiter::keyed(quota))
@@ -229,20 +229,20 @@ impl TokenQuota {
 /// The limits of how often a client, or the holder of a token, may do something. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Quotas {
-    /// Limits the writes of a client.
+    /// LimitsSettings the writes of a client.
     pub writes: Arc<ClientQuota>,
-    /// Limits the reads of a client that reach the database: pages, searches, single topics, the log, boards that are not in memory.
+    /// LimitsSettings the reads of a client that reach the database: pages, searches, single topics, the log, boards that are not in memory.
     pub reads: Arc<ClientQuota>,
-    /// Limits the invalid tokens of a client.
+    /// LimitsSettings the invalid tokens of a client.
     pub bad_tokens: Arc<ClientQuota>,
-    /// Limits what is changed by one token.
+    /// LimitsSettings what is changed by one token.
     pub edits: Arc<TokenQuota>,
 }
 
 impl Quotas {
     /// Creates the limits that are configured.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &LimitsSettings) -> Self {
         Self {
             writes: Arc::new(ClientQuota::of_writes(limits)),
             reads: Arc::new(ClientQuota::of_reads(limits)),
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn limits(counted_clients_max: usize) -> Limits {
+    fn limits(counted_clients_max: usize) -> LimitsSettings {
         let config = Config::load(&crate::config::Overrides::default(), []);
         let mut limits = config.expect("the defaults").limits;
         limits.posts_per_client_burst = NonZero::new(2).expect("some");

@@ -1,4 +1,4 @@
-//! Limits how many connections that carry no stream are open, and keeps some of them for probes.
+//! LimitsSettings how many connections that carry no stream are open, and keeps some of them for probes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,13 +10,13 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    config::Limits,
+    config::LimitsSettings,
     error::ApiError,
     forwarded,
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// Limits open connections, in all and per client. Those that a stream has taken over count as streams instead.
+/// LimitsSettings open connections, in all and per client. Those that a stream has taken over count as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
     open: ClientGate,
@@ -31,7 +31,7 @@ pub struct ConnectionGate {
 impl ConnectionGate {
     /// Creates a gate without open connections.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &LimitsSettings) -> Self {
         let per_client_max = limits.connections_per_client_max.get();
         let kept = limits.connections_kept / 2;
         Self {

@@ -3,7 +3,7 @@
 use std::{num::NonZero, thread::available_parallelism};
 
 use crate::{
-    config::{Config, Limits},
+    config::{Config, LimitsSettings},
     exit::ExitError,
 };
 
@@ -30,7 +30,7 @@ pub fn worker_count(config: &Config) -> usize {
 
 /// Returns how many connections the limits allow, streams among them.
 #[must_use]
-pub const fn connections(limits: &Limits) -> usize {
+pub const fn connections(limits: &LimitsSettings) -> usize {
     limits
         .streams_max
         .saturating_add(limits.connections_max.get())
@@ -86,7 +86,7 @@ fn reserved(config: &Config) -> usize {
 }
 
 /// Divides `room` connections: an eighth is kept for probes at most, a quarter is for what is no stream unless streams leave more.
-fn lowered(limits: &Limits, room: usize) -> Limits {
+fn lowered(limits: &LimitsSettings, room: usize) -> LimitsSettings {
     let kept = limits.connections_kept.min(room / 8);
     let others = limits.connections_max.get().min(room / 4);
     let streams = limits.streams_max.min(room - kept - others);
@@ -94,7 +94,7 @@ fn lowered(limits: &Limits, room: usize) -> Limits {
     let others = NonZero::new(others).unwrap_or(NonZero::<usize>::MIN);
     // One client must not take all connections.
     let half = NonZero::new(others.get() / 2).unwrap_or(NonZero::<usize>::MIN);
-    Limits {
+    LimitsSettings {
         streams_max: streams,
         connections_max: others,
         connections_kept: kept,

@@ -63,7 +63,7 @@ struct Sending<S> {
     source: S,
     socket: TcpStream,
     /// What the socket had no room for. Boxed, as there rarely is anything.
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<UnsentChunks>>,
     /// The stream's task, to wake it, and to poll on its behalf.
     task: Option<Waker>,
     state: WriterState,
@@ -151,7 +151,7 @@ impl<S: UpdateSource> Sending<S> {
             },
             _ => 0,
         };
-        self.rest = Some(Box::new(Rest { chunks, written }));
+        self.rest = Some(Box::new(UnsentChunks { chunks, written }));
     }
 
     /// Discards what the client sends. Ready when the client has closed its side, or the connection broke.
@@ -170,13 +170,13 @@ impl<S: UpdateSource> Sending<S> {
 }
 
 /// Chunks that are being written.
-struct Rest {
+struct UnsentChunks {
     chunks: Vec<Chunk>,
     /// Bytes of the chunks that have been written.
     written: usize,
 }
 
-impl Rest {
+impl UnsentChunks {
     /// Writes what is left, in as few calls as possible.
     fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut slices: Vec<_> = self

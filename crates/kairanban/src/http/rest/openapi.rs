@@ -21,7 +21,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{boards, changes, server, tokens, topic_list, topics};
 use crate::{
-    config::Rest,
+    config::RestSettings,
     error::ApiError,
     render::schemas::{CursorSchema, IdempotencyKeySchema},
     state::AppState,
@@ -109,7 +109,7 @@ fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Writes the settings that bound query parameters into the document.
-fn set_bounds(document: &mut Document, settings: &Rest) {
+fn set_bounds(document: &mut Document, settings: &RestSettings) {
     let parameters = operations(document)
         .filter_map(|operation| operation.parameters.as_mut())
         .flatten();
