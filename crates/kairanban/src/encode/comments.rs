@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kairanban_core::{Cursor, Op, Patch, Revision, Snapshot, Topic, Update};
+use kairanban_core::{Cursor, Op, Patch, Revision, Snapshot, StartAt, Topic, Update};
 
 use super::{
     fragments::Fragments,
@@ -28,6 +28,11 @@ impl EventEncoder for CommentEncoder {
 
     fn update(&self, _: &Fragments, update: &Update) -> Bytes {
         comments(update.posted.iter(), &update.patch.to)
+    }
+
+    /// Begins with the next comment: what is on the list is not new.
+    fn default_start(&self) -> StartAt {
+        StartAt::Now
     }
 
     fn list(&self, update: &Update) -> Option<Bytes> {

@@ -1,6 +1,6 @@
 //! The formats of streams, and the table of how each is encoded and cached.
 
-use kairanban_core::WireSlot;
+use kairanban_core::{StartAt, WireSlot};
 
 use super::{
     comments::CommentEncoder,
@@ -261,6 +261,12 @@ impl StreamFormat {
     #[must_use]
     pub fn media_type(self) -> &'static str {
         self.row().media_type
+    }
+
+    /// Returns where a reader begins who does not ask for a place.
+    #[must_use]
+    pub fn default_start(self) -> StartAt {
+        self.row().one_board.encoder.default_start()
     }
 
     pub(super) fn row(self) -> &'static FormatRow {

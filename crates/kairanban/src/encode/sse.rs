@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kairanban_core::{Cursor, Patch, Revision, Snapshot, Update};
+use kairanban_core::{Cursor, Patch, Revision, Snapshot, StartAt, Update};
 use russe::{Event, Message};
 
 use super::{
@@ -25,6 +25,11 @@ pub(super) trait EventEncoder: Sync {
     /// Encodes an update as it is published.
     fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
         self.patch(fragments, &update.patch, &update.snapshot)
+    }
+
+    /// Returns where a reader begins who does not ask for a place.
+    fn default_start(&self) -> StartAt {
+        StartAt::List
     }
 
     /// Encodes the list of an update, or returns `None` if that is the same as any other list.

@@ -169,21 +169,12 @@ impl StreamQuery {
         let last_event_id = header
             .or(self.last_event_id.as_deref())
             .or(self.last_event_id_camel.as_deref());
-        let start = match (last_event_id, self.since.as_deref()) {
-            (Some(id), _) => id.parse().unwrap_or(StartAt::Invalid),
-            (None, since) => since
-                .unwrap_or_default()
-                .parse()
-                .map_err(|error: StartAtError| {
-                    ApiError::unreadable_at("since", format!("since: {error}"))
-                })?,
-        };
-        match start {
-            // The format has new comments only, so it begins with the next one.
-            StartAt::List if format == StreamFormat::Raw && self.since.is_none() => {
-                Ok(StartAt::Now)
-            }
-            start => Ok(start),
+        match (last_event_id, self.since.as_deref()) {
+            (Some(""), None) | (None, None) => Ok(format.default_start()),
+            (Some(id), _) => Ok(id.parse().unwrap_or(StartAt::Invalid)),
+            (None, Some(since)) => since.parse().map_err(|error: StartAtError| {
+                ApiError::unreadable_at("since", format!("since: {error}"))
+            }),
         }
     }
 }
