@@ -14,7 +14,7 @@ use kairanban_core::{
 use kairanban_store::StoreError;
 use tokio::time::timeout_at;
 
-use super::{BoardService, WatchError};
+use super::BoardService;
 use crate::{auth::Caller, board_loader::LoadError, follower::Wake, shutdown::Drain};
 
 /// How long a reader waits for the follower to reach what this node has acknowledged.
@@ -72,12 +72,16 @@ impl BoardService {
         known: &Cursor,
         at_most: Duration,
         drain: &Drain,
-    ) -> Result<BoardView, WatchError> {
+    ) -> Result<BoardView, StoreError> {
         let end = tokio::time::Instant::now() + at_most;
         loop {
             caller.mark_seen();
-            // Nothing is read for a reader who begins now.
-            let mut watch = self.watch(caller, board, StartAt::Now, &|| true).await?;
+            let subscription = self.deps.hub.subscribe(board);
+            // Nothing is read for a reader who begins now. Nor does it wait for what this node
+            // acknowledged: the list is read below.
+            let mut watch = self
+                .open(caller, subscription, &StartAt::Now, &|| true)
+                .await?;
             let newer = async {
                 // Any other event, or a lag, calls for a look at the list, as an update does.
                 while known.covers(watch.snapshot.cursor()) {

@@ -114,7 +114,7 @@ impl BoardService {
         Ok(start)
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         caller: &Caller,
         subscription: Subscription,

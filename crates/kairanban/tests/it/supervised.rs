@@ -178,8 +178,23 @@ fn a_reader_is_sent_nothing_older_than_what_was_acknowledged() {
         assert_eq!(event.name, "bye", "{path}: {event:?}");
         assert!(event.data.contains("unavailable"), "{path}: {event:?}");
     }
-    let list = node.get("/api/v1/boards/main/topics");
+    // A list is marked, also for a client that waits for news.
+    let path = "/api/v1/boards/main/topics";
+    let list = node.get(path);
     assert!(list.header("kairanban-stale-since").is_some(), "{list:?}");
+    let tag = list.header("etag").expect("a tag");
+    let (epoch, _) = tag.split_once('-').expect("a cursor");
+    for (known, status) in [(format!("{epoch}-0\""), 200), (tag.to_owned(), 304)] {
+        for wait in ["", "?wait=1"] {
+            let answer = node.get_with(&format!("{path}{wait}"), &[("If-None-Match", &known)]);
+            assert_eq!(answer.status, status, "{known}{wait}: {answer:?}");
+            assert_eq!(answer.body.contains("acknowledged"), status == 200);
+            assert!(
+                answer.header("kairanban-stale-since").is_some(),
+                "{known}{wait}: {answer:?}"
+            );
+        }
+    }
 }
 
 /// A panic in one stream's code ends that stream, and not the news of all others.
