@@ -37,7 +37,7 @@ pub enum WriteResult {
 /// A commit, as the writer reports it.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The newest revision in the answers to its writes.
+    /// What the answers to its writes report was committed at this revision or before.
     pub revision: Revision,
     /// The last row of the log that has this revision, if it is this commit's.
     pub last: Option<LogRow>,

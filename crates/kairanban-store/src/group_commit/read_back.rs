@@ -7,7 +7,7 @@ use super::RunResult;
 use crate::{
     StoreError,
     admin::WriteOutcome,
-    classified,
+    change_log, classified,
     connection::AnyConnection,
     error::Refusal,
     repository,
@@ -28,8 +28,6 @@ pub(super) fn read_back(
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
     let topics = topics_by_id(connection, &ids)?;
-    // A repeated request changes nothing, but what it is answered must not be newer than what is shown here.
-    let newest = topics.iter().map(|found| found.topic.revision).max();
     let changed = writes
         .iter()
         .zip(&outcomes)
@@ -45,16 +43,23 @@ pub(super) fn read_back(
     let created = stamp
         .as_ref()
         .and_then(|stamp| created(writes, &outcomes, &topics, stamp));
+    let is_any_answered = outcomes.iter().any(Result::is_ok);
     let answers = writes
         .iter()
         .zip(outcomes)
         .map(|(write, outcome)| answer(connection, write, outcome, &topics))
         .collect();
-    let revision = stamp.as_ref().map(|stamp| stamp.revision).max(newest);
+    let revision = match &stamp {
+        Some(stamp) => Some(stamp.revision),
+        // A repeated request changes nothing, but what it is answered must not be newer than what is
+        // shown here. The topic's own revision does not say when it was committed: a bulk transaction
+        // draws that long before its turn.
+        None if is_any_answered => Some(change_log::head(connection)?),
+        None => None,
+    };
     let (last, before) = stamp
         .map(|stamp| (stamp.last, stamp.before))
         .unwrap_or_default();
-    let last = last.filter(|last| Some(last.revision) == revision);
     Ok((
         revision.map(|revision| Committed {
             revision,

@@ -6,8 +6,8 @@ use kairanban_core::TopicId;
 use kairanban_store::{Creation, Store, StoreError, Write, WriteResult, migrate};
 
 use crate::place::{
-    Place, TIMEOUTS, config, create, delete_topic, edit_topic, main, post, post_once, run, topic,
-    written_topic,
+    DatabaseKind, Place, TIMEOUTS, config, create, delete_topic, edit_topic, main, post, post_once,
+    run, topic, written_topic,
 };
 
 crate::on_both!(
@@ -18,6 +18,7 @@ crate::on_both!(
     a_bad_write_fails_alone,
     writes_queued_together_share_a_revision,
     a_repeated_request_leads_to_one_topic,
+    a_repeated_request_reports_a_revision_that_covers_its_answer,
     a_key_serves_one_request_until_it_is_forgotten,
     of_two_edits_at_once_one_wins,
 );
@@ -169,6 +170,32 @@ fn a_repeated_request_leads_to_one_topic(place: &Place) {
         .map(|answer| written_topic(answer).id)
         .collect();
     assert_eq!((ids.len(), place.comments()), (1, vec!["once".to_owned()]));
+}
+
+/// What it is answered was committed by others, and is shown once that revision is published. Topics of a bulk transaction have a
+/// number that was drawn before its turn.
+fn a_repeated_request_reports_a_revision_that_covers_its_answer(place: &Place) {
+    let (writer, commits) = place.writer();
+    let once = post_once("once", Some("k"));
+    let repeat = || {
+        let answer = run(writer.write(once.clone()));
+        (answer, commits.lock().expect("a lock").last().copied())
+    };
+    let (first, _) = repeat();
+    let mut foreign = place.foreign();
+    if place.kind == DatabaseKind::Postgres {
+        foreign
+            .run("INSERT INTO topics (comment) SELECT 'row ' || g FROM generate_series(1, 2100) g");
+    }
+    foreign.run("UPDATE topics SET author = 'ann'");
+    let (edited, reported) = repeat();
+    assert_eq!(written_topic(edited).author, "ann");
+    assert_eq!(reported, Some(place.head().get()));
+    let id = written_topic(first).id;
+    foreign.run(&format!("DELETE FROM topics WHERE id = {}", id.0));
+    let (gone, reported) = repeat();
+    assert!(matches!(gone, Err(StoreError::TopicGone(_))), "{gone:?}");
+    assert_eq!(reported, Some(place.head().get()));
 }
 
 fn a_key_serves_one_request_until_it_is_forgotten(place: &Place) {
