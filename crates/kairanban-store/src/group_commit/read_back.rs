@@ -150,18 +150,20 @@ fn ensure_creations_stay(
     }
 }
 
-/// Returns whether other topics than this one were written at the revision.
+/// Returns whether other topics than this one may have been written at the revision: a transaction of
+/// thousands logs a `clear` for all of them.
 fn has_other_topics(
     connection: &mut AnyConnection,
     revision: Revision,
     id: TopicId,
 ) -> Result<bool, StoreError> {
-    let others = changes::table.filter(
-        changes::revision
-            .eq(number(revision))
-            .and(changes::kind.eq(ChangeKind::Set.as_str()))
-            .and(changes::topic_id.ne(id.0)),
-    );
+    let is_other_set = changes::kind
+        .eq(ChangeKind::Set.as_str())
+        .and(changes::topic_id.ne(id.0));
+    let is_clear = changes::kind.eq(ChangeKind::Clear.as_str());
+    let others = changes::table
+        .filter(changes::revision.eq(number(revision)))
+        .filter(is_other_set.assume_not_null().or(is_clear));
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)
 }
 

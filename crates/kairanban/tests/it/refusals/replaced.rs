@@ -47,6 +47,18 @@ fn a_post_that_a_trigger_replaces_is_refused_as_a_whole(database: Database) {
     let why = Some("a trigger put another row in place of the topic");
     among_neighbours(&node, "renumber", 422, "refused", why);
     among_neighbours(&node, "copy", 422, "refused", why);
+    if node.database.is_postgres() {
+        // So many that the log names none of them.
+        after_insert(
+            &node.database,
+            "crowd",
+            "crowd",
+            "DELETE FROM topics WHERE id = NEW.id;
+             INSERT INTO topics (board_id, comment)
+             SELECT NEW.board_id, 'a copy' FROM generate_series(1, 2100);",
+        );
+        among_neighbours(&node, "crowd", 422, "refused", why);
+    }
     let comments = shown(&node);
     assert!(
         comments.iter().all(|comment| comment.starts_with("good")),
