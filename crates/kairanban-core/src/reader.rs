@@ -8,7 +8,7 @@
 //! event           permission  staleness  what is sent
 //! Update          -           -          nothing, if the reader has it; the patch; the list, over a gap
 //! PolicyChanged   checked     -          nothing
-//! HistoryReset    checked     -          nothing, if the reader has it; reset "epoch" and the list
+//! HistoryReset    checked     fresh      nothing, if the reader has it; reset "epoch" and the list
 //! Stale, Fresh    -           as it says nothing
 //! Gone            -           -          the end
 //! Lagged          checked     as it is   as HistoryReset in a new epoch, or nothing; reset "lagged" and the list
@@ -95,8 +95,13 @@ impl ReaderPosition {
         match event {
             Ok(BoardEvent::Update(update)) => Step::unchecked(self.on_update(update)),
             Ok(BoardEvent::PolicyChanged) => Step::checked(Delivery::Nothing),
-            // Another history may have made the board private.
-            Ok(BoardEvent::HistoryReset(snapshot)) => Step::checked(self.on_epoch(snapshot)),
+            Ok(BoardEvent::HistoryReset(snapshot)) => Step {
+                // Another history may have made the board private.
+                check_permission: true,
+                // What could not be read was of the history before.
+                staleness: Some(Staleness { since: None }),
+                delivery: self.on_epoch(snapshot),
+            },
             Ok(BoardEvent::Stale(since)) => Step::stale(Some(since)),
             Ok(BoardEvent::Fresh) => Step::stale(None),
             Ok(BoardEvent::Gone) => Step::unchecked(Delivery::End),

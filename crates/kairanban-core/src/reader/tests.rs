@@ -114,13 +114,13 @@ fn an_update_is_sent_as_a_patch_or_over_a_gap_as_the_list() {
 #[test]
 fn a_new_epoch_is_sent_once() {
     let [early, late] = [
-        "check, list f-2 after reset epoch",
-        "check, list f-9 after reset epoch",
+        "check, fresh, list f-2 after reset epoch",
+        "check, fresh, list f-9 after reset epoch",
     ];
     assert_steps([
         (reset("f-2"), "f-2", early, "f-2"),
         (reset("f-9"), "f-9", late, "f-9"),
-        (reset("e-9"), "e-9", "check, nothing", "e-5"),
+        (reset("e-9"), "e-9", "check, fresh, nothing", "e-5"),
     ]);
 }
 
@@ -180,10 +180,10 @@ fn both(first: &str, second: &str) -> MultiBoardPosition {
 fn a_new_epoch_resets_all_boards_once() {
     let (mut reader, state) = (both("e-5", "e-4"), BoardState::default());
     for (at, epoch, expected, advances) in [
-        (1, "f-3", "check, list f-3 after reset epoch", false),
+        (1, "f-3", "check, fresh, list f-3 after reset epoch", false),
         // The cursor is for both boards, so it waits for both.
-        (0, "f-2", "check, list f-2", true),
-        (0, "f-2", "check, nothing", false),
+        (0, "f-2", "check, fresh, list f-2", true),
+        (0, "f-2", "check, fresh, nothing", false),
     ] {
         let step = reader.on(at, reset(epoch), || &state);
         assert_eq!(said(&step), expected);
