@@ -134,6 +134,14 @@ impl BoardState {
         self.stale_since
     }
 
+    /// Returns whether the list misses a change that was published: the board was not read since.
+    #[must_use]
+    pub fn misses_change(&self) -> bool {
+        self.loaded
+            .as_ref()
+            .is_some_and(|loaded| self.is_outdated() && self.missed > loaded.snapshot.revision())
+    }
+
     /// Returns whether a board without readers has nothing worth keeping.
     #[must_use]
     pub fn is_evictable(&self, now: Instant, ttl: Duration) -> bool {

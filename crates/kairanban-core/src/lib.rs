@@ -46,8 +46,8 @@ pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subs
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason, one_of};
 pub use opening::{
-    LogBounds, LogStart, Opening, OpeningPlan, StartAt, StartAtError, common_cursor,
-    merge_openings, plan_opening,
+    LogBounds, LogStart, MultiBoardOpening, OpenedBoard, Opening, OpeningPlan, StartAt,
+    StartAtError, merge_openings, plan_opening,
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;

@@ -4,11 +4,15 @@
 //! [`LogStart::check`] for the pages of a board's log. Nothing here reads anything. The caller brings
 //! the board into memory, and reads the part of the log that the plan names.
 
+mod multi_board;
+
 use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
 use crate::{BoardState, Cursor, Epoch, HistoryRange, Patch, ResetReason, Revision};
+
+pub use multi_board::{MultiBoardOpening, OpenedBoard, merge_openings};
 
 /// Where a reader asks to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,46 +206,6 @@ const fn reset(reason: ResetReason) -> Opening {
     Opening::Snapshot {
         reset: Some(reason),
     }
-}
-
-/// Brings together what a reader of several boards is sent first on each. If its cursor is void on one, it is void: returns why,
-/// and all boards begin with their lists.
-#[must_use]
-pub fn merge_openings(mut openings: Vec<Opening>) -> (Option<ResetReason>, Vec<Opening>) {
-    let reset = openings.iter().find_map(|opening| match opening {
-        Opening::Snapshot { reset } => *reset,
-        _ => None,
-    });
-    if reset.is_some() {
-        openings.fill(Opening::Snapshot { reset: None });
-    }
-    (reset, openings)
-}
-
-/// Returns the cursor of a reader who was sent the lists of several boards: `published`, up to which everything was published
-/// before they were read; or, if a new epoch has begun since, the earliest of `lists`. `None` if it began between two of them.
-#[must_use]
-pub fn common_cursor<'a>(
-    published: Cursor,
-    lists: impl IntoIterator<Item = &'a Cursor>,
-) -> Option<Cursor> {
-    let mut lists = lists.into_iter();
-    let Some(mut first) = lists.next() else {
-        return Some(published);
-    };
-    for list in lists {
-        if list.epoch != first.epoch {
-            return None;
-        }
-        if list.revision < first.revision {
-            first = list;
-        }
-    }
-    Some(if published.epoch == first.epoch {
-        published
-    } else {
-        first.clone()
-    })
 }
 
 fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {

@@ -9,6 +9,7 @@
 //!
 //! The small worlds are checked with every test run, bigger ones by `scripts/model`.
 
+mod several_boards;
 mod values;
 mod world;
 

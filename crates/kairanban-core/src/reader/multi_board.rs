@@ -5,7 +5,7 @@ use std::ops::Deref;
 use chrono::{DateTime, Utc};
 
 use super::{Delivery, ReaderPosition, Staleness, Step};
-use crate::{BoardEvent, BoardState, Cursor, Lagged, ResetReason};
+use crate::{BoardEvent, BoardState, Cursor, Lagged, MultiBoardOpening, OpenedBoard, ResetReason};
 
 /// The positions that a reader has been brought to on several boards, and the one cursor for all of them.
 #[derive(Debug)]
@@ -20,25 +20,33 @@ struct PositionOnBoard {
     position: ReaderPosition,
     /// Since when this board cannot be read, if it cannot.
     stale_since: Option<DateTime<Utc>>,
+    /// A change that was published is missing from the list that the reader was sent.
+    misses_change: bool,
+}
+
+impl PositionOnBoard {
+    fn new(board: &OpenedBoard) -> Self {
+        Self {
+            position: ReaderPosition::new(board.snapshot.cursor().clone()),
+            stale_since: board.stale_since,
+            misses_change: board.misses_change,
+        }
+    }
+
+    /// Returns whether the reader was sent all that was published of this board. Of a board that
+    /// cannot be read, changes are published without an event.
+    const fn is_complete(&self) -> bool {
+        !self.misses_change && self.stale_since.is_none()
+    }
 }
 
 impl MultiBoardPosition {
-    /// Creates the position of a reader who has `cursor`, and for each board was brought to a position and knows since when it
-    /// cannot be read.
+    /// Creates the position of a reader who was sent an opening.
     #[must_use]
-    pub fn new(
-        boards: impl IntoIterator<Item = (ReaderPosition, Option<DateTime<Utc>>)>,
-        cursor: Cursor,
-    ) -> Self {
+    pub fn new(opening: &MultiBoardOpening) -> Self {
         Self {
-            boards: boards
-                .into_iter()
-                .map(|(position, stale_since)| PositionOnBoard {
-                    position,
-                    stale_since,
-                })
-                .collect(),
-            cursor,
+            boards: opening.boards.iter().map(PositionOnBoard::new).collect(),
+            cursor: opening.cursor.clone(),
         }
     }
 
@@ -62,7 +70,12 @@ impl MultiBoardPosition {
         event: Result<BoardEvent, Lagged>,
         live: impl FnOnce() -> S,
     ) -> Step {
+        let is_fresh = matches!(event, Ok(BoardEvent::Fresh));
         let mut step = self.boards[at].position.on(event, live);
+        // A list that is sent misses nothing; nor does one that turned out to be still the same.
+        if is_fresh || !matches!(step.delivery, Delivery::Nothing) {
+            self.boards[at].misses_change = false;
+        }
         if let Some(Staleness { since }) = step.staleness {
             self.boards[at].stale_since = since;
             step.staleness = Some(self.staleness());
@@ -77,14 +90,15 @@ impl MultiBoardPosition {
         step
     }
 
-    /// Moves the cursor to `published`, up to which everything was sent, if that is further. In a new epoch only once every
-    /// board was sent in it. Returns whether it moved.
+    /// Moves the cursor to `published`, if that is further and the reader was sent everything up to
+    /// there: in a new epoch, once every board was sent in it; while a board cannot be read, not at
+    /// all. Returns whether it moved.
     pub fn advance(&mut self, published: &Cursor) -> bool {
         let advances = !self.cursor.covers(published)
             && self
                 .boards
                 .iter()
-                .all(|board| board.position.is_in(&published.epoch));
+                .all(|board| board.is_complete() && board.position.is_in(&published.epoch));
         if advances {
             self.cursor.clone_from(published);
         }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    BoardId, BoardLoad, Hub, Op, Policies, ReplayBuffer, Subscription,
+    BoardId, BoardLoad, Hub, MultiBoardOpening, Op, OpenedBoard, Opening, Policies, ReplayBuffer,
+    Subscription,
     fixtures::{changes, snapshot},
 };
 
@@ -171,9 +172,25 @@ fn only_a_reader_that_fell_behind_locks_the_board() {
     reader.on(reset("f-1"), untouched);
 }
 
+fn opened(at: &str) -> OpenedBoard {
+    OpenedBoard {
+        opening: Opening::Nothing,
+        snapshot: list(at),
+        misses_change: false,
+        stale_since: None,
+    }
+}
+
+fn reader_of(boards: Vec<OpenedBoard>) -> MultiBoardPosition {
+    MultiBoardPosition::new(&MultiBoardOpening {
+        reset: None,
+        boards,
+        cursor: cursor("e-5"),
+    })
+}
+
 fn both(first: &str, second: &str) -> MultiBoardPosition {
-    let boards = [first, second].map(|at| (ReaderPosition::new(cursor(at)), None));
-    MultiBoardPosition::new(boards, cursor("e-5"))
+    reader_of([first, second].map(opened).into())
 }
 
 #[test]
@@ -219,6 +236,46 @@ fn boards_are_stale_since_the_first_of_them() {
     ] {
         let step = reader.on(at, Ok(event), || &state);
         assert_eq!(step.staleness, Some(Staleness { since }));
+    }
+}
+
+#[test]
+fn the_cursor_waits_for_a_board_that_cannot_be_read() {
+    let state = BoardState::default();
+    for (event, expected) in [
+        (BoardEvent::Fresh, "fresh, nothing"),
+        (reset("e-5").expect("an event"), "check, fresh, nothing"),
+    ] {
+        let mut reader = both("e-5", "e-5");
+        let stale = BoardEvent::Stale(DateTime::UNIX_EPOCH);
+        reader.on(0, Ok(stale), || &state);
+        reader.on(1, update(5, 6), || &state);
+        assert!(!reader.advance(&cursor("e-6")));
+        assert_eq!(said(&reader.on(0, Ok(event), || &state)), expected);
+        assert!(reader.advance(&cursor("e-6")));
+    }
+}
+
+#[test]
+fn the_cursor_waits_for_a_list_that_misses_a_change() {
+    let state = BoardState::default();
+    for (event, expected) in [
+        (update(4, 5), false),
+        (Ok(BoardEvent::PolicyChanged), false),
+        (update(5, 6), true),
+        (update(6, 8), true),
+        (Ok(BoardEvent::Fresh), true),
+    ] {
+        let outdated = OpenedBoard {
+            misses_change: true,
+            ..opened("e-5")
+        };
+        let mut reader = reader_of(vec![outdated, opened("e-5")]);
+        reader.on(1, update(5, 6), || &state);
+        assert!(!reader.advance(&cursor("e-6")));
+        let about = format!("{event:?}");
+        reader.on(0, event, || &state);
+        assert_eq!(reader.advance(&cursor("e-6")), expected, "{about}");
     }
 }
 

@@ -95,13 +95,13 @@ pub async fn get_many_stream(
                 .await
         },
     );
-    let (reader, (from, watches)) = match admitted.await? {
+    let (reader, (opening, subscriptions)) = match admitted.await? {
         Admission::Open(reader, watched) => (reader, watched),
         Admission::Refused(reason) => return Ok(refusal(&state, &encoder, reason)),
     };
     let head = head(format, encoder.gzip);
     let deps = Arc::clone(&state.stream_deps);
-    let stream = MultiBoardStream::new(watches, from, encoder, deps, reader);
+    let stream = MultiBoardStream::new(&opening, subscriptions, encoder, deps, reader);
     Ok(answer(&request, head, stream).await)
 }
 

@@ -84,11 +84,11 @@ impl BoardService {
                 .await?;
             let newer = async {
                 // Any other event, or a lag, calls for a look at the list, as an update does.
-                while known.covers(watch.snapshot.cursor()) {
+                while known.covers(watch.opened.snapshot.cursor()) {
                     let Ok(BoardEvent::Update(update)) = watch.subscription.next().await else {
                         return;
                     };
-                    watch.snapshot = Arc::clone(&update.snapshot);
+                    watch.opened.snapshot = Arc::clone(&update.snapshot);
                 }
             };
             let is_over = tokio::select! {

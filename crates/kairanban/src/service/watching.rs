@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, LogBounds, Opening, OpeningPlan, Snapshot, StartAt,
-    Subscription, common_cursor, plan_opening,
+    BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
+    StartAt, Subscription, merge_openings, plan_opening,
 };
 use kairanban_store::StoreError;
 
@@ -21,12 +21,10 @@ const EPOCH_TRIES: usize = 5;
 /// A subscription of a board, and what its reader is sent first.
 #[derive(Debug)]
 pub struct Watch {
-    /// Updates from before the snapshot on.
+    /// Updates from before the opening on.
     pub subscription: Subscription,
-    /// The list that the opening leads to.
-    pub snapshot: Arc<Snapshot>,
     /// What the reader is sent first.
-    pub opening: Opening,
+    pub opened: OpenedBoard,
 }
 
 impl BoardService {
@@ -47,7 +45,8 @@ impl BoardService {
         Ok(self.open(caller, subscription, &start, may_read).await?)
     }
 
-    /// Subscribes the caller to several boards. Also returns the cursor up to which everything is published on all of them.
+    /// Subscribes the caller to several boards. Returns what it is sent first, and the
+    /// subscriptions in the same order.
     ///
     /// # Errors
     /// As [`watch`](Self::watch), for the first board at fault.
@@ -57,18 +56,20 @@ impl BoardService {
         boards: &[BoardName],
         start: StartAt,
         may_read: MayRead<'_>,
-    ) -> Result<(Cursor, Vec<Watch>), WatchError> {
+    ) -> Result<(MultiBoardOpening, Vec<Subscription>), WatchError> {
         let start = self.catch_up(start, may_read).await?;
         for _ in 0..EPOCH_TRIES {
             let published = self.deps.follower.cursor();
-            let mut watches = Vec::with_capacity(boards.len());
+            let mut subscriptions = Vec::with_capacity(boards.len());
+            let mut all_opened = Vec::with_capacity(boards.len());
             for board in boards {
                 let subscription = self.deps.hub.subscribe(board);
-                watches.push(self.open(caller, subscription, &start, may_read).await?);
+                let watch = self.open(caller, subscription, &start, may_read).await?;
+                subscriptions.push(watch.subscription);
+                all_opened.push(watch.opened);
             }
-            let lists = watches.iter().map(|watch| watch.snapshot.cursor());
-            if let Some(from) = common_cursor(published, lists) {
-                return Ok((from, watches));
+            if let Some(opening) = merge_openings(&start, published, all_opened) {
+                return Ok((opening, subscriptions));
             }
         }
         Err(StoreError::Unavailable("a new epoch began while the boards were read".into()).into())
@@ -127,33 +128,33 @@ impl BoardService {
             self.forget(&channel.board, &channel, &error);
             return Err(error);
         }
-        let (mut snapshot, mut plan) = self.plan(caller, &channel, start)?;
-        if plan.history.is_some() {
+        let (mut opened, history) = self.plan(caller, &channel, start)?;
+        if history.is_some() {
             self.read_history(caller, &channel, start, may_read).await?;
-            (snapshot, plan) = self.plan(caller, &channel, start)?;
+            (opened, _) = self.plan(caller, &channel, start)?;
         }
         Ok(Watch {
             subscription,
-            snapshot,
-            opening: plan.opening,
+            opened,
         })
     }
 
-    /// Decides what the reader is sent first, and returns with it the list that this leads to.
+    /// Decides what the reader is sent first, and what to read of the log for it.
     fn plan(
         &self,
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
-    ) -> Result<(Arc<Snapshot>, OpeningPlan), StoreError> {
+    ) -> Result<(OpenedBoard, Option<HistoryRange>), StoreError> {
         let log = LogBounds {
             published: self.deps.follower.revision(),
             trimmed_to: self.deps.trimmed_to.get(),
         };
         let live = channel.live();
-        let (snapshot, _) = admitted(caller, &channel.board, &live)?;
+        admitted(caller, &channel.board, &live)?;
         let plan = plan_opening(start, &live, log).ok_or_else(not_loaded)?;
-        Ok((snapshot, plan))
+        let opened = OpenedBoard::new(plan.opening, &live).ok_or_else(not_loaded)?;
+        Ok((opened, plan.history))
     }
 
     /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for other readers. A reader who has
@@ -167,7 +168,7 @@ impl BoardService {
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
         // Whatever held the lock before may have read it.
-        let (_, OpeningPlan { history, .. }) = self.plan(caller, channel, start)?;
+        let (_, history) = self.plan(caller, channel, start)?;
         let Some(range) = history.filter(|_| may_read()) else {
             return Ok(());
         };

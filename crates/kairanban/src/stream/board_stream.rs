@@ -41,12 +41,12 @@ impl BoardStream {
     ) -> Self {
         let Watch {
             subscription,
-            snapshot,
-            opening,
+            opened,
         } = watch;
+        let snapshot = opened.snapshot;
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry()));
-        match opening {
+        match opened.opening {
             // Something has to be sent, so that the client knows that the stream is open.
             Opening::Nothing => life.push(life.encoder.heartbeat()),
             Opening::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
@@ -60,7 +60,7 @@ impl BoardStream {
                 life.push(life.encoder.snapshot(&snapshot));
             }
         }
-        life.set_board_stale(subscription.channel.live().stale_since());
+        life.set_board_stale(opened.stale_since);
         Self {
             life,
             subscription,
@@ -150,7 +150,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures_util::FutureExt as _;
-    use kairanban_core::Hub;
+    use kairanban_core::{Hub, OpenedBoard};
 
     use super::{
         super::testing::{board, hub, post},
@@ -171,15 +171,11 @@ mod tests {
         let gate = ClientGate::of_streams(&config.limits);
         let permit = gate.enter(None).expect("room");
         let subscription = hub.subscribe(&board());
-        let snapshot = subscription
-            .channel
-            .live()
-            .last_known()
-            .map(Arc::clone)
-            .expect("a list");
+        let opened = OpenedBoard::new(Opening::Nothing, &subscription.channel.live());
+        let opened = opened.expect("a list");
         let fragments = Arc::new(Fragments::new(None).expect("a template"));
         let deps = StreamDeps {
-            follower: FollowerStatus::at_rest(snapshot.cursor()),
+            follower: FollowerStatus::at_rest(opened.snapshot.cursor()),
             drain: Drain::new(Duration::ZERO),
             gate,
             timing: StreamTiming::new(&config.stream),
@@ -191,8 +187,7 @@ mod tests {
         };
         let watch = Watch {
             subscription,
-            snapshot,
-            opening: Opening::Nothing,
+            opened,
         };
         BoardStream::new(
             watch,

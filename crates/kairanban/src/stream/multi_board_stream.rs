@@ -9,11 +9,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kairanban_core::{
-    BoardEvent, Cursor, Delivery, Lagged, MultiBoardPosition, Opening, ReaderPosition, ResetReason,
-    Snapshot, Subscription, merge_openings,
+    BoardEvent, Delivery, Lagged, MultiBoardOpening, MultiBoardPosition, OpenedBoard, Opening,
+    ResetReason, Snapshot, Subscription,
 };
 
 use super::{
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
-    service::{CATCH_UP, Watch},
+    service::CATCH_UP,
 };
 
 /// An open stream of several boards.
@@ -37,23 +36,25 @@ pub struct MultiBoardStream {
 }
 
 impl MultiBoardStream {
-    /// Creates a stream that begins with the openings of `watches`. Everything up to `from` was published before they were made.
+    /// Creates a stream that begins with `opening`, whose boards are in the order of the
+    /// subscriptions.
     #[must_use]
     pub fn new(
-        watches: Vec<Watch>,
-        from: Cursor,
+        opening: &MultiBoardOpening,
+        subscriptions: Vec<Subscription>,
         encoder: Encoder,
         deps: Arc<StreamDeps>,
         reader: StreamReader,
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
         life.push(life.encoder.opening(life.deps.timing.retry()));
-        let openings = watches.iter().map(|found| found.opening.clone()).collect();
-        let (reset, openings) = merge_openings(openings);
-        if let Some(reason) = reset {
+        if let Some(reason) = opening.reset {
             life.push_reset(reason);
         }
-        for (Watch { snapshot, .. }, opening) in watches.iter().zip(&openings) {
+        for OpenedBoard {
+            opening, snapshot, ..
+        } in &opening.boards
+        {
             match opening {
                 Opening::Nothing => {}
                 Opening::Patch(patch) => {
@@ -64,15 +65,12 @@ impl MultiBoardStream {
                 }
             }
         }
-        life.push(life.encoder.cursor(&from));
-        let position = MultiBoardPosition::new(watches.iter().map(position_of), from);
+        life.push(life.encoder.cursor(&opening.cursor));
+        let position = MultiBoardPosition::new(opening);
         life.set_board_stale(position.staleness().since);
         Self {
             life,
-            subscriptions: watches
-                .into_iter()
-                .map(|found| found.subscription)
-                .collect(),
+            subscriptions,
             position,
             together: None,
         }
@@ -115,13 +113,6 @@ impl MultiBoardStream {
         let list = self.life.encoder.one_of_many(snapshot);
         self.life.push(list);
     }
-}
-
-fn position_of(found: &Watch) -> (ReaderPosition, Option<DateTime<Utc>>) {
-    (
-        ReaderPosition::new(found.snapshot.cursor().clone()),
-        found.subscription.channel.live().stale_since(),
-    )
 }
 
 impl EventStream for MultiBoardStream {

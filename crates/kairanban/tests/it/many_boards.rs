@@ -1,9 +1,14 @@
 //! Several boards in one stream, with one cursor.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     node::{Database, Node},
+    relay::relayed,
     sse::{Event, Mirror, Reader},
 };
 
@@ -35,7 +40,7 @@ fn post(node: &Node, board: &str, comment: &str) {
 }
 
 /// What a client of several boards holds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct BoardMirrors {
     boards: BTreeMap<String, Mirror>,
     cursor: String,
@@ -89,6 +94,11 @@ impl BoardMirrors {
     fn show(&mut self, event: &Event) {
         let data = event.json();
         let board = data["board"].as_str().expect("a board").to_owned();
+        let held = self.boards.get(&board).map_or(0, |mirror| mirror.revision);
+        if event.name == "patch" && data["revision"].as_u64() <= Some(held) {
+            // It was sent before the cursor that the stream came back with was passed.
+            return;
+        }
         // The mirror wants an id with each state.
         let event = Event {
             id: Some(format!("e-{}", data["revision"])),
@@ -205,4 +215,130 @@ fn a_board_that_becomes_private_ends_the_stream_of_several(database: Database) {
         "one board is closed to it"
     );
     assert_eq!(node.get("/stream?board=red&board=blue").status, 404);
+}
+
+const RED: &str = "/api/v1/boards/red/topics";
+
+/// Waits until the list of a board is marked as stale, or no longer is. Returns it.
+fn await_stale(node: &Node, path: &str, is_stale: bool) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let list = node.get(path);
+        if list.header("kairanban-stale-since").is_some() == is_stale {
+            return list.body;
+        }
+        assert!(Instant::now() < deadline, "{list:?}");
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Takes events up to a cursor, until the list of `board` is as long. Each cursor on the way has to be earlier than `missed`, a
+/// change of the board, until that is there. Returns the client as it was at each.
+fn follow(
+    client: &mut BoardMirrors,
+    stream: &mut Reader,
+    (board, topics): (&str, usize),
+    missed: u64,
+) -> Vec<BoardMirrors> {
+    let mut at_each_cursor = Vec::new();
+    while client.comments(board).len() < topics {
+        client.take(stream);
+        at_each_cursor.push(client.clone());
+        let claims = revision_of(&client.cursor) >= missed;
+        assert!(
+            !claims || client.comments(board).len() == topics,
+            "{} claims what {:?} does not hold",
+            client.cursor,
+            client.comments(board)
+        );
+    }
+    at_each_cursor
+}
+
+/// A list that nobody watched changed just before the database went away: it is shown as it was, and no cursor claims the change.
+#[test]
+fn a_cursor_claims_no_change_that_the_database_kept_for_itself() {
+    let (relay, url) = relayed(&Database::postgres());
+    let node = with_boards(Database::Postgres(url));
+    let list = node.get(RED).json();
+    post(&node, "red", "second on red");
+    // The node has published that once it shows what came after it.
+    post(&node, "blue", "second on blue");
+    let blue = node.get("/api/v1/boards/blue/topics").json();
+    let missed = list["revision"].as_u64().expect("a revision") + 1;
+    assert!(blue["revision"].as_u64() > Some(missed), "{list} {blue}");
+    relay.swallow();
+    assert!(!await_stale(&node, RED, true).contains("second on red"));
+    let mut stream = node.stream(RED_AND_BLUE);
+    let mut client = BoardMirrors::default();
+    client.take(&mut stream);
+    assert_eq!(client.comments("red"), ["first on red"]);
+    assert_eq!(client.comments("blue"), ["first on blue", "second on blue"]);
+    let mut away = client.clone();
+    relay.heal();
+    follow(&mut client, &mut stream, ("red", 2), missed);
+    assert!(await_stale(&node, RED, false).contains("second on red"));
+    away.take(&mut node.resume(RED_AND_BLUE, &away.cursor));
+    assert_eq!(away.comments("red"), ["first on red", "second on red"]);
+}
+
+/// For tests with failpoints, which only debug builds have.
+#[cfg(debug_assertions)]
+mod unreadable {
+    use super::*;
+
+    crate::on_both!(no_cursor_passes_a_change_of_a_board_that_cannot_be_read);
+
+    /// Posts on the board `dark` so that it has to be read, which fails a few times. Returns the revision.
+    fn post_unread(database: &Database) -> u64 {
+        database.sql(&format!(
+            "BEGIN; INSERT INTO topics (board_id, comment) VALUES (2, 'second on dark'); \
+             INSERT INTO changes ({}kind, board_id) VALUES ({}'clear', 2); COMMIT;",
+            if database.is_postgres() {
+                ""
+            } else {
+                "revision, "
+            },
+            if database.is_postgres() { "" } else { "0, " },
+        ));
+        let revision =
+            database.sql("SELECT min(revision) FROM topics WHERE comment LIKE 'second%';");
+        revision.parse().expect("a number")
+    }
+
+    fn no_cursor_passes_a_change_of_a_board_that_cannot_be_read(database: Database) {
+        const BOTH: &str = "/stream?board=dark&board=main&format=patch";
+        // On SQLite each statement has a revision of its own.
+        let failpoints = "load-dark-4=6,load-dark-5=6";
+        let node = Node::start_in(
+            database,
+            vec![("FAILPOINTS".to_owned(), failpoints.to_owned())],
+        );
+        node.database
+            .sql("INSERT INTO boards (name) VALUES ('dark');");
+        post(&node, "dark", "first on dark");
+        let mut stream = node.stream(BOTH);
+        let mut client = BoardMirrors::default();
+        client.take(&mut stream);
+        let missed = post_unread(&node.database);
+        node.wait_for_readiness(Duration::from_secs(10), |(_, _, reasons)| {
+            reasons.contains("dark")
+        });
+        node.post("goes on");
+        let mut late = BoardMirrors::default();
+        let mut joined = node.stream(BOTH);
+        late.take(&mut joined);
+        assert_eq!(late.comments("main"), ["goes on"]);
+        assert_eq!(late.comments("dark"), ["first on dark"]);
+        assert!(revision_of(&late.cursor) < missed, "{}", late.cursor);
+        let mut earlier = vec![late.clone()];
+        for (client, stream) in [(&mut client, &mut stream), (&mut late, &mut joined)] {
+            earlier.extend(follow(client, stream, ("dark", 2), missed));
+        }
+        for mut client in earlier {
+            client.take(&mut node.resume(BOTH, &client.cursor));
+            assert_eq!(client.comments("dark"), ["first on dark", "second on dark"]);
+            assert_eq!(client.comments("main"), ["goes on"]);
+        }
+    }
 }

@@ -149,7 +149,7 @@ pub(crate) fn parse(block: &str) -> Event {
 }
 
 /// What a client of `format=patch` holds, by the rules of the contract.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Mirror {
     pub(crate) cursor: String,
     pub(crate) revision: u64,
