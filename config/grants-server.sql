@@ -26,7 +26,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".topics TO :"role";
 -- What the log has missed is logged by the server itself.
 GRANT SELECT, INSERT, DELETE ON :"schema".changes TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".board_lives TO :"role";
--- UPDATE has the counter go on behind the log, after a restore that left it behind.
+-- UPDATE moves the counter past the newest revision in the log, after a restore that left it behind.
 GRANT SELECT, UPDATE ON :"schema".revision_seq TO :"role";
 -- Ids of topics are drawn before their rows are written.
 GRANT UPDATE ON :"schema".topics_id_seq TO :"role";

@@ -1,5 +1,5 @@
 //! Who may do what on a board, decided nowhere else: [`Policies::permit`] says what the board's policies leave open, and
-//! [`Token::allows`] what takes a token whatever they are: administration, and tickets, which stand for a token.
+//! [`Token::allows`] what requires a token whatever they are: administration, and tickets, which stand for a token.
 
 use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 

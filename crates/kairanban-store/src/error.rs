@@ -19,7 +19,7 @@ pub enum StoreError {
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
     /// No token has this key, or it was ended already.
-    #[error("there is no token {0} that is still good")]
+    #[error("no valid token has the id {0}")]
     NoSuchToken(i64),
     /// The token has as many tickets as it may have.
     #[error("this token has too many tickets")]
@@ -35,7 +35,7 @@ pub enum StoreError {
     Changed(TopicId),
     /// Posting on the board requires a token that allows it.
     #[error("posting on this board requires a token that allows it")]
-    PostingTakesToken {
+    PostingRequiresToken {
         /// Whether there was one, that does not.
         shown: bool,
     },
@@ -43,11 +43,11 @@ pub enum StoreError {
     #[error("this board is closed: it takes no posts")]
     Closed,
     /// The idempotency key stands for another request.
-    #[error("this Idempotency-Key was used for another topic; take a new key for a new topic")]
+    #[error("this Idempotency-Key was used for another topic; use a new key for a new topic")]
     KeyReused,
     /// The topic that an earlier request with the idempotency key created was deleted since.
     #[error(
-        "topic {}, which this Idempotency-Key created, was deleted since; take a new key to post it \
+        "topic {}, which this Idempotency-Key created, was deleted since; use a new key to post it \
          again",
         .0.0
     )]
@@ -60,7 +60,7 @@ pub enum StoreError {
         {sentence}")).unwrap_or_default())]
     Refused(Refusal),
     /// The database answers, but cannot do it now. A write was rolled back.
-    #[error("the database cannot do it: {0}")]
+    #[error("the database cannot do this now: {0}")]
     Fault(Fault),
     /// The database is away, busy or too slow, or the queue before it is full. A write may or may
     /// not have been committed.
@@ -149,8 +149,8 @@ impl StoreError {
     pub(crate) fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
         match why {
             NotPermitted::Hidden => Self::NoSuchBoard(board.clone()),
-            NotPermitted::TokenRequired => Self::PostingTakesToken { shown: false },
-            NotPermitted::ScopeTooSmall => Self::PostingTakesToken { shown: true },
+            NotPermitted::TokenRequired => Self::PostingRequiresToken { shown: false },
+            NotPermitted::ScopeTooSmall => Self::PostingRequiresToken { shown: true },
             NotPermitted::Closed => Self::Closed,
         }
     }

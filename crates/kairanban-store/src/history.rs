@@ -162,7 +162,7 @@ pub(crate) fn is_counter_behind(
     Ok(counter.unwrap_or_default() < newest.map_or(0, |newest| number(newest.revision)))
 }
 
-/// Has the counter go on behind the log.
+/// Moves the counter past the newest revision in the log.
 pub(crate) fn repair_counter(
     connection: &mut AnyConnection,
     newest: Option<&LogRow>,

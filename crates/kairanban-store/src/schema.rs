@@ -76,7 +76,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// Leave to open one stream.
+    /// A ticket for one stream.
     tickets (digest) {
         digest -> Text,
         token_id -> BigInt,

@@ -26,7 +26,7 @@ pub struct NewToken {
     pub scope: Scope,
     /// The one board that it is for; `None` for all.
     pub board: Option<BoardName>,
-    /// When it ends by itself.
+    /// When the token expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -34,11 +34,11 @@ pub struct NewToken {
 /// that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundToken {
-    /// What is known of it.
+    /// What is stored about the token.
     pub token: Token,
     /// The digest of its secret. If another program replaces it, the same row is another token.
     pub digest: String,
-    /// When it ends by itself.
+    /// When the token expires.
     pub ends_at: Option<Instant>,
 }
 

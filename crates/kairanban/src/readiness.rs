@@ -139,7 +139,7 @@ fn stale_boards(boards: &BoardService) -> Option<String> {
     if stale.is_empty() {
         return None;
     }
-    let (open, others): (Vec<_>, Vec<_>) = stale.iter().partition(|board| boards.is_open(board));
+    let (open, others): (Vec<_>, Vec<_>) = stale.iter().partition(|board| boards.is_public(board));
     let mut names: Vec<_> = open.into_iter().map(ToString::to_string).collect();
     if !others.is_empty() {
         // Not even their number is shown.

@@ -85,7 +85,7 @@ impl BoardService {
 
     /// Returns whether a board is public, as far as memory knows.
     #[must_use]
-    pub fn is_open(&self, board: &BoardName) -> bool {
+    pub fn is_public(&self, board: &BoardName) -> bool {
         is_readable(self.deps.hub.policies(board), None)
     }
 

@@ -47,7 +47,7 @@ pub struct AppStateInner {
     /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
     /// Limits the searches that run at a time, and so the connections to the database that they take.
-    pub search_lane: Arc<Semaphore>,
+    pub search_slots: Arc<Semaphore>,
     /// Limits the searches of each client that run at a time.
     pub search_gate: ClientGate,
     /// Limits the invalid tokens of each client.
@@ -117,7 +117,7 @@ impl AppState {
             gate,
             quota: Arc::clone(&quotas.writes),
             reads: Arc::clone(&quotas.reads),
-            search_lane: Arc::new(Semaphore::new(config.limits.searches_max.get())),
+            search_slots: Arc::new(Semaphore::new(config.limits.searches_max.get())),
             search_gate: ClientGate::of_searches(&config.limits),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
             edits: Arc::clone(&quotas.edits),

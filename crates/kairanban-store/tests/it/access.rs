@@ -61,11 +61,11 @@ fn policies_say_who_may_post(place: &Place) {
     set_policies(&writer, ReadPolicy::Open, PostPolicy::Token).expect("written");
     assert!(matches!(
         post(&writer, None),
-        Err(StoreError::PostingTakesToken { shown: false })
+        Err(StoreError::PostingRequiresToken { shown: false })
     ));
     assert!(matches!(
         post(&writer, Some(Scope::Read)),
-        Err(StoreError::PostingTakesToken { shown: true })
+        Err(StoreError::PostingRequiresToken { shown: true })
     ));
     post(&writer, Some(Scope::Post)).expect("allowed");
     set_policies(&writer, ReadPolicy::Open, PostPolicy::Closed).expect("written");

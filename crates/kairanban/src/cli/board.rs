@@ -14,7 +14,7 @@ pub(super) struct Remote {
     /// The server's address (default: the listen address of this configuration)
     #[arg(long, env = "KAIRANBAN_URL", value_name = "URL")]
     url: Option<String>,
-    /// A token, if the board takes one
+    /// A token, if the board requires one
     #[arg(
         long,
         env = "KAIRANBAN_TOKEN",
@@ -70,7 +70,7 @@ impl Remote {
                 ", or it is private: then name a token by --token or KAIRANBAN_TOKEN"
             }
             ClientError::NotAllowed(_) if self.token().is_none() => {
-                "; name it by --token or KAIRANBAN_TOKEN"
+                "; pass it with --token or KAIRANBAN_TOKEN"
             }
             _ => "",
         };

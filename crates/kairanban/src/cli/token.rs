@@ -28,11 +28,11 @@ pub(super) enum TokenCommand {
         /// For one board only
         #[arg(long)]
         board: Option<BoardName>,
-        /// Days until it ends by itself, at least one
+        /// Days until it expires, at least one
         #[arg(long)]
         days: Option<u32>,
     },
-    /// Print what is known of all tokens
+    /// List all tokens
     List,
     /// Revoke a token, by the number that `list` prints
     Revoke {
@@ -138,7 +138,7 @@ fn line(token: &Token) -> String {
     let state = match (token.revoked_at, token.expires_at) {
         (Some(at), _) => format!("revoked {}", day(at)),
         (None, Some(at)) => format!("until {}", day(at)),
-        (None, None) => "no end".to_owned(),
+        (None, None) => "does not expire".to_owned(),
     };
     let board = token
         .board

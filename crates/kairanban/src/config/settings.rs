@@ -300,7 +300,7 @@ sections! {
         tickets_per_token_max: NonZero<usize>,
         /// Messages in a row that are refused, before a WebSocket is closed.
         bad_messages_max: NonZero<usize>,
-        /// Length of what stands behind the `?`, in bytes.
+        /// Length of the query string, in bytes.
         query_bytes_max: usize,
         /// Clients whose share an IPv6 /48 has.
         clients_per_ipv6_48: NonZero<u32>,

@@ -56,8 +56,8 @@ impl Encoder {
 
     /// Encodes the beginning of a stream, with the time to wait before reconnecting.
     #[must_use]
-    pub fn opening(&self, retry: Duration) -> Bytes {
-        self.events().opening(retry)
+    pub fn retry(&self, wait: Duration) -> Bytes {
+        self.events().retry(wait)
     }
 
     /// Encodes the whole list.
@@ -100,19 +100,19 @@ impl Encoder {
 
     /// Encodes the list of one board of several. It has no id, which only [`cursor`](Self::cursor) has.
     #[must_use]
-    pub fn one_of_many(&self, snapshot: &Snapshot) -> Frame {
+    pub fn board_snapshot(&self, snapshot: &Snapshot) -> Frame {
         self.snapshot_in(self.of_many(), snapshot)
     }
 
     /// Encodes an update of one board of several.
     #[must_use]
-    pub fn one_of_many_changed(&self, update: &Update) -> Frame {
+    pub fn board_update(&self, update: &Update) -> Frame {
         self.update_in(self.of_many(), update)
     }
 
     /// Encodes what a reader missed of one board of several.
     #[must_use]
-    pub fn one_of_many_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
+    pub fn board_missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         self.missed_in(self.of_many(), missed, snapshot)
     }
 
@@ -127,7 +127,7 @@ impl Encoder {
 
     /// Encodes `reset` of one board of several. Its list follows; the other boards keep their state.
     #[must_use]
-    pub fn fell_behind(&self, board: &BoardName, reason: ResetReason) -> Bytes {
+    pub fn board_reset(&self, board: &BoardName, reason: ResetReason) -> Bytes {
         self.named(
             "reset",
             &views::BoardReason {

@@ -34,7 +34,7 @@ impl EventEncoder for Ndjson {
         line("patch", self.id(&patch.to), &json(&views::patch(patch)))
     }
 
-    fn opening(&self, _: Duration) -> Bytes {
+    fn retry(&self, _: Duration) -> Bytes {
         Bytes::new()
     }
 

@@ -43,7 +43,7 @@ pub(super) trait EventEncoder: Sync {
     }
 
     /// Encodes the beginning of a stream, with the time to wait before reconnecting.
-    fn opening(&self, wait: Duration) -> Bytes {
+    fn retry(&self, wait: Duration) -> Bytes {
         retry(wait)
     }
 

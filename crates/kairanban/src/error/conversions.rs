@@ -14,8 +14,8 @@ impl From<StoreError> for ApiError {
             | StoreError::NoSuchTopic(_)
             | StoreError::NoSuchToken(_) => Self::NotFound(sentence),
             StoreError::TopicExists(_) | StoreError::BoardExists(_) => Self::Conflict(sentence),
-            StoreError::PostingTakesToken { shown: true } => Self::Forbidden,
-            StoreError::PostingTakesToken { shown: false } => Self::Unauthorized,
+            StoreError::PostingRequiresToken { shown: true } => Self::Forbidden,
+            StoreError::PostingRequiresToken { shown: false } => Self::Unauthorized,
             StoreError::Closed => Self::Closed(sentence),
             StoreError::KeyReused => Self::KeyReused(sentence),
             StoreError::TopicGone(_) => Self::TopicGone(sentence),

@@ -35,10 +35,10 @@ impl Follower {
     /// Publishes what changed, board by board.
     async fn follow(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
-        let mut governed: HashMap<BoardId, BoardChange> = HashMap::new();
+        let mut board_changes: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
             if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
-                let known = governed
+                let known = board_changes
                     .get(&change.board_id)
                     .and_then(|known| known.named_at);
                 let named_at = change.names_board.then_some(change.revision).max(known);
@@ -47,7 +47,7 @@ impl Follower {
                     info: change.board.clone(),
                     named_at,
                 };
-                governed.insert(change.board_id, now);
+                board_changes.insert(change.board_id, now);
             } else if let Some(board) = &change.board {
                 boards.entry(&board.name).or_default().push(change);
             }
@@ -59,10 +59,10 @@ impl Follower {
         {
             self.refresh_tokens().await?;
         }
-        if !governed.is_empty() {
+        if !board_changes.is_empty() {
             self.deps.absent.clear();
         }
-        self.deps.hub.apply_policies(&governed);
+        self.deps.hub.apply_policies(&board_changes);
         for (board, changes) in &boards {
             if self.deps.hub.publish(board, changes) == Published::Reload {
                 self.reload(board, changes.revision()).await;

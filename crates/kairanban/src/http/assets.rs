@@ -25,7 +25,7 @@ const FILES: [(&str, &str, &str); 3] = [
 /// Changes with the program, and what is built into it changes only with it.
 const VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 
-/// `GET /assets/{name}`
+/// Answers `GET /assets/{name}`
 pub async fn get_asset(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, ApiError> {
     let file = FILES.iter().find(|(file, ..)| *file == name.as_str());
     let (_, kind, content) =

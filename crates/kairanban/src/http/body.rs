@@ -106,7 +106,7 @@ impl Kind {
         let mut lines = request.headers().get_all(header::CONTENT_TYPE);
         let text = lines.next().and_then(|value| value.to_str().ok());
         if lines.next().is_some() {
-            return Err(ApiError::unreadable("Content-Type is there twice"));
+            return Err(ApiError::unreadable("Content-Type is repeated"));
         }
         let text = accept::without_space_at_semicolons(text.unwrap_or_default());
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
@@ -208,7 +208,9 @@ async fn read(
     }
     match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
         Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(error))) => Err(ApiError::unreadable(format!("the body broke off: {error}"))),
+        Ok(Ok(Err(error))) => Err(ApiError::unreadable(format!(
+            "the body ended early: {error}"
+        ))),
         Ok(Err(_)) => Err(ApiError::TooLarge { bytes_max }),
         Err(_) => Err(ApiError::TooSlow),
     }
@@ -240,7 +242,7 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
         };
         if slot.replace(value).is_some() {
             return Err(ApiError::unreadable(format!(
-                "the field {name} is there twice"
+                "the field {name} is repeated"
             )));
         }
     }
@@ -276,7 +278,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::unreadable("the body is no JSON object"));
+        return Err(ApiError::unreadable("the body is not a JSON object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {

@@ -20,7 +20,7 @@ use crate::{
     state::AppState,
 };
 
-/// `POST /`
+/// Answers `POST /`
 ///
 /// # Errors
 /// If the topic cannot be read or is not allowed, or the database is away.
@@ -32,7 +32,7 @@ pub async fn post_default_board(
     post(&request, &state, payload, &state.default_board, "/").await
 }
 
-/// `POST /b/{board}`
+/// Answers `POST /b/{board}`
 ///
 /// # Errors
 /// As [`post_default_board`], and if there is no such board.

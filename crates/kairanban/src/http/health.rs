@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web::Data};
 
 use crate::{readiness::Status, state::AppState};
 
-/// `GET /livez`: the process lives if it answers.
+/// Answers `GET /livez`: the process lives if it answers.
 pub async fn get_livez() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
@@ -12,7 +12,7 @@ pub async fn get_livez() -> HttpResponse {
         .body("alive\n")
 }
 
-/// `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when degraded.
+/// Answers `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when degraded.
 pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
     let report = state.readiness.report();
     let mut response = match report.status {

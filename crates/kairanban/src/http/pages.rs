@@ -17,7 +17,7 @@ use crate::{
     state::AppState,
 };
 
-/// `GET /`
+/// Answers `GET /`
 ///
 /// # Errors
 /// If the board cannot be read.
@@ -28,7 +28,7 @@ pub async fn get_default_board(
     get(&request, &state, &state.default_board).await
 }
 
-/// `GET /b/{board}`
+/// Answers `GET /b/{board}`
 ///
 /// # Errors
 /// If there is no such board, or it cannot be read.
@@ -40,7 +40,7 @@ pub async fn get_board(
     get(&request, &state, &board_name(&board)?).await
 }
 
-/// `GET /b/{board}/feed.xml`: the board in Atom, for feed readers.
+/// Answers `GET /b/{board}/feed.xml`: the board in Atom, for feed readers.
 ///
 /// # Errors
 /// As [`get_board`].

@@ -26,9 +26,7 @@ pub async fn short_only(
     }
     let error = ApiError::unreadable_at(
         "query",
-        format!(
-            "what stands behind the ? may have at most {bytes_max} bytes (limits.query_bytes_max)"
-        ),
+        format!("the query string may have at most {bytes_max} bytes (limits.query_bytes_max)"),
     );
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
     Ok(request

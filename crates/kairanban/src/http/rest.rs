@@ -48,7 +48,7 @@ fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, ApiError> {
         limit if (1..=max).contains(&limit) => Ok(limit),
         _ => Err(ApiError::unreadable_at(
             "limit",
-            format!("limit is a number from 1 to {max}"),
+            format!("limit must be a number from 1 to {max}"),
         )),
     }
 }

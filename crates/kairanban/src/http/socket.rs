@@ -52,7 +52,7 @@ pub enum Request {
     },
 }
 
-/// `GET /b/{board}/ws`
+/// Answers `GET /b/{board}/ws`
 ///
 /// # Errors
 /// If another site's page asks, the board is not there, or there is no room.

@@ -34,7 +34,7 @@ pub const OF_ONE: &str = "/b/{board}/stream";
 /// The addresses of all streams, as routes have them.
 pub const ADDRESSES: [&str; 3] = [TUTORIAL, OF_MANY, OF_ONE];
 
-/// `GET /topic_stream/`, as the tutorial has it.
+/// Answers `GET /topic_stream/`, as the tutorial has it.
 ///
 /// # Errors
 /// If the board is not there.

@@ -46,7 +46,7 @@ pub fn many(
                     return Err(ApiError::unreadable_at(
                         "board",
                         format!(
-                            "a stream is of at most {boards_max} boards \
+                            "a stream may have at most {boards_max} boards \
                              (limits.boards_per_stream_max)"
                         ),
                     ));
@@ -96,7 +96,7 @@ impl StreamQuery {
             Some(name) => StreamFormat::named(name, boards).ok_or_else(|| {
                 let names = one_of(&StreamFormat::names(boards));
                 let detail = match boards {
-                    BoardsOfStream::One => format!("the format is {names}"),
+                    BoardsOfStream::One => format!("format must be {names}"),
                     BoardsOfStream::Several => format!("the format of several boards is {names}"),
                 };
                 ApiError::unreadable_at("format", detail)

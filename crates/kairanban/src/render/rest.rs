@@ -95,7 +95,7 @@ pub struct TokenView<'a> {
     board: Option<&'a str>,
     #[serde(serialize_with = "rfc3339")]
     created_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When the token expires.
     #[serde(serialize_with = "rfc3339_or_null")]
     expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.

@@ -158,7 +158,7 @@ impl BoardService {
             .await
     }
 
-    /// Reads boards that the caller may read, in the order of their names, from behind `after`.
+    /// Reads boards that the caller may read, in the order of their names, after `after`.
     ///
     /// # Errors
     /// If the database is away.
@@ -175,7 +175,7 @@ impl BoardService {
         .await
     }
 
-    /// Reads tokens in the order of their ids, from behind `after`.
+    /// Reads tokens in the order of their ids, after `after`.
     ///
     /// # Errors
     /// If the database is away.

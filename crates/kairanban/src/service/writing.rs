@@ -22,7 +22,7 @@ impl BoardService {
     /// Writes a topic, or finds the one that the same `key` created before. Dropping the future does not undo the write.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingTakesToken`]
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingRequiresToken`]
     /// or [`StoreError::Closed`] if the caller may not post there; [`StoreError::Unavailable`], after
     /// which it is unknown whether the topic was written.
     pub async fn create_topic(

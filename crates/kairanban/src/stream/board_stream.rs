@@ -45,7 +45,7 @@ impl BoardStream {
         } = watch;
         let snapshot = opened.snapshot;
         let mut life = StreamLifetime::new(encoder, deps, reader);
-        life.push(life.encoder.opening(life.deps.timing.retry()));
+        life.push(life.encoder.retry(life.deps.timing.retry()));
         match opened.opening {
             // Something has to be sent, so that the client knows that the stream is open.
             Opening::Nothing => life.push(life.encoder.heartbeat()),

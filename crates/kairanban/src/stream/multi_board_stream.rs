@@ -47,7 +47,7 @@ impl MultiBoardStream {
         reader: StreamReader,
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
-        life.push(life.encoder.opening(life.deps.timing.retry()));
+        life.push(life.encoder.retry(life.deps.timing.retry()));
         if let Some(reason) = opening.reset {
             life.push_reset(reason);
         }
@@ -58,10 +58,10 @@ impl MultiBoardStream {
             match opening {
                 Opening::Nothing => {}
                 Opening::Patch(patch) => {
-                    life.push(life.encoder.one_of_many_missed(patch, snapshot));
+                    life.push(life.encoder.board_missed(patch, snapshot));
                 }
                 Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
-                    life.push(life.encoder.one_of_many(snapshot));
+                    life.push(life.encoder.board_snapshot(snapshot));
                 }
             }
         }
@@ -89,9 +89,7 @@ impl MultiBoardStream {
         let step = self.position.on(at, event, || channel.live());
         match self.prepare(step) {
             Delivery::Nothing => {}
-            Delivery::Patch(update) => self
-                .life
-                .push(self.life.encoder.one_of_many_changed(&update)),
+            Delivery::Patch(update) => self.life.push(self.life.encoder.board_update(&update)),
             Delivery::List(update) => self.push_snapshot(&update.snapshot, None),
             Delivery::Snapshot {
                 snapshot, reset, ..
@@ -107,10 +105,10 @@ impl MultiBoardStream {
             } else {
                 let board = snapshot.board();
                 tracing::debug!(%board, reason = reason.as_str(), "a reader is sent a whole list");
-                self.life.push(self.life.encoder.fell_behind(board, reason));
+                self.life.push(self.life.encoder.board_reset(board, reason));
             }
         }
-        let list = self.life.encoder.one_of_many(snapshot);
+        let list = self.life.encoder.board_snapshot(snapshot);
         self.life.push(list);
     }
 }

@@ -270,7 +270,7 @@ fn a_lost_post_is_counted() {
     );
 }
 
-/// The same of what is there twice, because the server forgot the keys of posts whose answers were lost.
+/// The same of what is repeated, because the server forgot the keys of posts whose answers were lost.
 #[test]
 fn doubled_posts_are_counted() {
     let row = Row::new(

@@ -255,7 +255,7 @@ fn follow(
     at_each_cursor
 }
 
-/// A list that nobody watched changed just before the database went away: it is shown as it was, and no cursor claims the change.
+/// A list without readers changed just before the database went away: it is shown as it was, and no cursor claims the change.
 #[test]
 fn a_cursor_claims_no_change_that_the_database_kept_for_itself() {
     let (relay, url) = relayed(&Database::postgres());

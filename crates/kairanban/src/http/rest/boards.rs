@@ -93,7 +93,7 @@ fn edit(
     }
 }
 
-/// `GET /api/v1/boards`, by name.
+/// Answers `GET /api/v1/boards`, by name.
 ///
 /// # Errors
 /// If the query cannot be read, or the database is away.
@@ -160,7 +160,7 @@ pub async fn get_board_info(
     Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
 }
 
-/// `POST /api/v1/boards`, for administrators of all boards.
+/// Answers `POST /api/v1/boards`, for administrators of all boards.
 ///
 /// # Errors
 /// Without a token for it; if the board is not allowed, or exists.
@@ -168,13 +168,13 @@ pub async fn get_board_info(
     post,
     path = "/api/v1/boards",
     tag = "boards",
-    summary = "Make a board",
+    summary = "Create a board",
     request_body = BoardDraft,
     responses(
-        (status = 201, body = BoardSummary<'_>, description = "Made",
+        (status = 201, body = BoardSummary<'_>, description = "Created",
             headers(("Location" = String, description = "Its address"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "There is a board of this name"),
+            description = "A board with this name exists"),
         RefusalResponses, Forbidden, BadBody,
     ),
     security(("token" = [])),
@@ -218,7 +218,7 @@ pub async fn post_board_info(
         .body(render::rest::board(&board)))
 }
 
-/// `PATCH /api/v1/boards/{board}`, for its administrators.
+/// Answers `PATCH /api/v1/boards/{board}`, for its administrators.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board, or the title is not allowed.
@@ -251,7 +251,7 @@ pub async fn patch_board_info(
         .body(render::rest::board(&board)))
 }
 
-/// `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
+/// Answers `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
 /// streams receive `bye`.
 ///
 /// # Errors
@@ -281,7 +281,7 @@ pub async fn delete_board_info(
     let administrator = caller::administrator(&request, &state).await?;
     if board == state.default_board {
         return Err(ApiError::Conflict(
-            "the board at / stays; name another one in board.default first".to_owned(),
+            "the board at / cannot be deleted; set board.default to another board first".to_owned(),
         ));
     }
     state.boards.delete_board(&administrator, board).await?;

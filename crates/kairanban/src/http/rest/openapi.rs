@@ -150,7 +150,7 @@ pub async fn get_openapi(state: Data<AppState>) -> Result<HttpResponse, ApiError
         .body(text + "\n"))
 }
 
-/// `GET /api/v1/docs`: to where its files stand beside it.
+/// Answers `GET /api/v1/docs`: to where its files stand beside it.
 pub async fn get_docs() -> HttpResponse {
     HttpResponse::MovedPermanently()
         .insert_header((header::LOCATION, "/api/v1/docs/"))

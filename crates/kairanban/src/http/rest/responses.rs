@@ -44,7 +44,7 @@ pub enum BadBody {
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
-    /// The body is no JSON in UTF-8.
+    /// The body is not JSON in UTF-8.
     #[response(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Problem),
     /// The body can be read but is not allowed, and `errors` names the fields; or the database refuses it (`refused`).

@@ -21,7 +21,7 @@ use crate::{
     state::AppState,
 };
 
-/// What may stand behind the `?`.
+/// Query parameters of the audit.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -34,7 +34,7 @@ pub struct AuditQuery {
     limit: Option<usize>,
 }
 
-/// `GET /api/v1/audit`: what administrators did, the newest first.
+/// Answers `GET /api/v1/audit`: what administrators did, the newest first.
 ///
 /// # Errors
 /// Without a token for it; if the query cannot be read.
@@ -77,7 +77,7 @@ pub async fn get_audit(
     Ok(no_store_json(response, render::rest::audit(&entries)))
 }
 
-/// `GET /api/v1/stats`: this node, now.
+/// Answers `GET /api/v1/stats`: this node, now.
 ///
 /// # Errors
 /// Without a token for it.

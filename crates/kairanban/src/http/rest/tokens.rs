@@ -55,7 +55,7 @@ pub struct TokenDraft {
     /// The one board that it is for; without it all of them.
     #[schema(value_type = Option<BoardNameSchema>)]
     board: Option<String>,
-    /// When it ends by itself; without it never.
+    /// When it expires; without it never.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -97,7 +97,7 @@ pub struct TicketDraft {
     board: String,
 }
 
-/// `GET /api/v1/tokens`, the oldest first.
+/// Answers `GET /api/v1/tokens`, the oldest first.
 ///
 /// # Errors
 /// Without a token for it; if the query cannot be read.
@@ -138,7 +138,7 @@ pub async fn get_tokens(
     Ok(no_store_json(response, render::rest::tokens(&tokens)))
 }
 
-/// `POST /api/v1/tokens`: makes one, and shows it this once.
+/// Answers `POST /api/v1/tokens`: makes one, and shows it this once.
 ///
 /// # Errors
 /// Without a token for it; if the new one is not allowed, or its board is not there.
@@ -149,7 +149,7 @@ pub async fn get_tokens(
     summary = "Create a token",
     request_body = TokenDraft,
     responses(
-        (status = 201, body = NewTokenView<'_>, description = "Made, and shown this \
+        (status = 201, body = NewTokenView<'_>, description = "Created, and shown this \
             once", headers(("Location" = String, description = "Its address"))),
         RefusalResponses, Forbidden, BadBody,
     ),
@@ -200,17 +200,17 @@ pub async fn get_token(
     ))
 }
 
-/// `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
+/// Answers `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
 ///
 /// # Errors
-/// Without a token for it; if there is no such token that is still good.
+/// Without a token for it; if no valid token has the id.
 #[utoipa::path(
     delete,
     path = "/api/v1/tokens/{id}",
     tag = "tokens",
     summary = "Revoke a token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
-    responses((status = 204, description = "Ended, and the streams that it let \
+    responses((status = 204, description = "Revoked, and the streams that it let \
         in"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
@@ -227,7 +227,7 @@ pub async fn delete_token(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /api/v1/tickets`, for the holder of a token that may read the board.
+/// Answers `POST /api/v1/tickets`, for the holder of a token that may read the board.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board.
@@ -237,7 +237,7 @@ pub async fn delete_token(
     tag = "tokens",
     summary = "Make a ticket for one stream",
     request_body = TicketDraft,
-    responses((status = 201, body = TicketView<'_>, description = "Leave to open one stream, by \
+    responses((status = 201, body = TicketView<'_>, description = "A ticket for one stream, by \
         `?ticket=`"), RefusalResponses, Forbidden, BadBody),
     security(("token" = [])),
 )]

@@ -42,7 +42,7 @@ pub struct TopicsQuery {
     wait: Option<u64>,
 }
 
-/// `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a page of
+/// Answers `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a page of
 /// all topics, the newest first.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub struct TopicsQuery {
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         TopicsQuery,
         ("If-None-Match" = Option<String>, Header,
-            description = "The `ETag` of the list that one has"),
+            description = "The list's `ETag` from the last response"),
     ),
     responses(
         (status = 200, description = "The live list, or with `before`, `limit` or `q` a page of \
@@ -88,14 +88,14 @@ pub async fn get_topics(
         None => list(&request, &state.boards.read(&caller, &board).await?),
         Some(wait) => {
             let wait = Duration::from_secs(wait);
-            let news = wait_for_news(&request, &state, &mut caller, &board, wait).await?;
-            list(&request, &news)
+            let update = wait_for_update(&request, &state, &mut caller, &board, wait).await?;
+            list(&request, &update)
         }
     }
 }
 
 /// Waits until the live list is another one than the client has, at most for `wait`, and returns it.
-async fn wait_for_news(
+async fn wait_for_update(
     request: &HttpRequest,
     state: &AppState,
     caller: &mut Caller,
@@ -193,13 +193,13 @@ async fn search(
     let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
     let client = ClientAddress::of(request, &state.trusted_proxies);
-    let seat = state.search_gate.enter(client).ok_or(ApiError::TooMany {
+    let permit = state.search_gate.enter(client).ok_or(ApiError::TooMany {
         what: "searches by one address at a time",
         setting: "limits.searches_per_client_max",
         retry_after_s: 1,
     })?;
-    let lane = Arc::clone(&state.search_lane).acquire_owned();
-    let Ok(Ok(lane)) = timeout(SEARCH_WAIT, lane).await else {
+    let slot = Arc::clone(&state.search_slots).acquire_owned();
+    let Ok(Ok(slot)) = timeout(SEARCH_WAIT, slot).await else {
         return Err(ApiError::SearchesBusy);
     };
     let page = state
@@ -210,7 +210,7 @@ async fn search(
             SearchText::new(text),
             wanted,
             looked_at_max,
-            Arc::new((seat, lane)),
+            Arc::new((permit, slot)),
         )
         .await?;
     let mut response = HttpResponse::Ok();

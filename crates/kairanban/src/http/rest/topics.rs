@@ -22,7 +22,7 @@ use crate::{
     state::AppState,
 };
 
-/// `GET /api/v1/boards/{board}/topics/{id}`, archived or not.
+/// Answers `GET /api/v1/boards/{board}/topics/{id}`, archived or not.
 ///
 /// # Errors
 /// If there is no such board or topic, or the database is away.
@@ -34,7 +34,7 @@ use crate::{
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that one has"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` from the last response"),
     ),
     responses(
         (status = 200, body = TopicView<'_>, description = "The topic, archived or not",
@@ -61,7 +61,7 @@ pub async fn get_topic(
     })
 }
 
-/// `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
+/// Answers `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
 /// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is not allowed.
@@ -74,7 +74,7 @@ pub async fn get_topic(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
         ("If-Match" = Option<String>, Header,
-            description = "The `ETag` of the topic as one knows it"),
+            description = "The topic's `ETag` from the last response"),
     ),
     request_body = Edit,
     responses(
@@ -105,7 +105,7 @@ pub async fn patch_topic(
     Ok(one(&state, &topic))
 }
 
-/// `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
+/// Answers `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
 /// Without a token for it; if there is no such topic, or it was changed meanwhile.
@@ -118,10 +118,10 @@ pub async fn patch_topic(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
         ("If-Match" = Option<String>, Header,
-            description = "The `ETag` of the topic as one knows it"),
+            description = "The topic's `ETag` from the last response"),
     ),
     responses(
-        (status = 204, description = "Gone, but for `restore`"),
+        (status = 204, description = "Deleted; `restore` undoes it"),
         (status = 412, body = Problem, content_type = "application/problem+json",
             description = "It was changed meanwhile"),
         RefusalResponses, Forbidden,
@@ -143,7 +143,7 @@ pub async fn delete_topic(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /api/v1/boards/{board}/topics/{id}/restore`, for administrators: undoes a delete.
+/// Answers `POST /api/v1/boards/{board}/topics/{id}/restore`, for administrators: undoes a delete.
 ///
 /// # Errors
 /// Without a token for it; if that was too long ago, or nothing was deleted.
@@ -157,10 +157,10 @@ pub async fn delete_topic(
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
     ),
     responses(
-        (status = 200, body = TopicView<'_>, description = "It is back",
+        (status = 200, body = TopicView<'_>, description = "Restored",
             headers(("ETag" = String, description = "Its place in history"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "It is there"),
+            description = "The topic was not deleted"),
         RefusalResponses, Forbidden,
     ),
     security(("token" = [])),
@@ -191,7 +191,7 @@ fn topic_id(text: &str) -> Result<TopicId, ApiError> {
         .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
-/// `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
+/// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
 ///
 /// # Errors
 /// If the topic cannot be read or is not allowed, there is no such board, or the database is away.

@@ -139,7 +139,7 @@ fn revoke_reader(node: &Node, admin: &str) {
 }
 
 /// Waits for another list than the one at this cursor. Returns the status.
-fn wait_for_news(node: &Node, token: &str, cursor: &str) -> u16 {
+fn wait_for_update(node: &Node, token: &str, cursor: &str) -> u16 {
     let headers = [
         ("Authorization", format!("Bearer {token}")),
         ("If-None-Match", format!("\"{cursor}\"")),
@@ -165,7 +165,7 @@ fn revoking_ends_streams_and_waits_at_once(database: Database) {
         .for_each(|stream| drop(stream.event()));
     admins.event();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| wait_for_news(&node, &reader, &cursor));
+        let waiting = scope.spawn(|| wait_for_update(&node, &reader, &cursor));
         let began = Instant::now();
         revoke_reader(&node, &admin);
         for stream in &mut streams {

@@ -48,7 +48,7 @@ fn a_post_that_a_trigger_replaces_is_refused_as_a_whole(database: Database) {
     among_neighbours(&node, "renumber", 422, "refused", why);
     among_neighbours(&node, "copy", 422, "refused", why);
     if node.database.is_postgres() {
-        // So many that the log names none of them.
+        // More than the log names one by one.
         after_insert(
             &node.database,
             "crowd",
