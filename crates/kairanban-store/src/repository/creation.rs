@@ -2,7 +2,13 @@
 
 use std::collections::HashMap;
 
-use diesel::{prelude::*, sql_query, sql_types::Text};
+use diesel::{
+    dsl::sql,
+    expression::SqlLiteral,
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
 use kairanban_core::{
     Action, BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Scope, TopicId,
 };
@@ -88,8 +94,8 @@ pub(crate) fn create_each(
         })
         .collect();
     if !conflicts.is_empty() {
-        // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids.
-        move_ids(connection);
+        // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids, and
+        // now others are drawn.
         let again: Vec<_> = conflicts.iter().map(|at| wanted[*at]).collect();
         for (at, outcome) in conflicts.into_iter().zip(try_each(connection, &again)?) {
             outcomes[at] = outcome;
@@ -111,24 +117,7 @@ pub(crate) fn create_one(
         .ok_or_else(|| StoreError::Internal("nothing was decided about a topic".to_owned()))??
     {
         Decision::Found(id) => Ok(Created::Earlier(id)),
-        Decision::Create(board) => {
-            insert_checked(connection, board, creation)
-                .map(Created::New)
-                .inspect_err(|error| {
-                    // The sequence stays moved when this is rolled back.
-                    if matches!(error, StoreError::Refused(Refusal { conflict: true, .. })) {
-                        move_ids(connection);
-                    }
-                })
-        }
-    }
-}
-
-fn move_ids(connection: &mut AnyConnection) {
-    if let Err(error) =
-        connection.transaction(|connection| Ok::<_, StoreError>(connection.move_topic_ids()?))
-    {
-        tracing::warn!(%error, "the sequence of topic ids could not be moved");
+        Decision::Create(board) => insert_checked(connection, board, creation).map(Created::New),
     }
 }
 
@@ -277,13 +266,20 @@ fn insert(
 }
 
 type NewTopicColumns<'a> = (
+    Option<diesel::dsl::Eq<topics::id, SqlLiteral<BigInt>>>,
     diesel::dsl::Eq<topics::board_id, i64>,
     diesel::dsl::Eq<topics::comment, &'a str>,
     diesel::dsl::Eq<topics::author, &'a str>,
 );
 
-fn columns(board: BoardId, topic: &NewTopic) -> NewTopicColumns<'_> {
+fn columns<'t>(
+    connection: &AnyConnection,
+    board: BoardId,
+    topic: &'t NewTopic,
+) -> NewTopicColumns<'t> {
+    let drawn = connection.draw_topic_id_sql();
     (
+        drawn.map(|drawn| topics::id.eq(sql(drawn))),
         topics::board_id.eq(board.0),
         topics::comment.eq(topic.comment()),
         topics::author.eq(topic.author()),
@@ -296,7 +292,7 @@ fn insert_one(
     topic: &NewTopic,
 ) -> Result<TopicId, StoreError> {
     let statement = diesel::insert_into(topics::table)
-        .values(columns(board, topic))
+        .values(columns(connection, board, topic))
         .returning(topics::id);
     Ok(TopicId(statement.get_result(connection)?))
 }
@@ -308,7 +304,7 @@ fn insert_checked(
     creation: &Creation,
 ) -> Result<TopicId, StoreError> {
     let statement = diesel::insert_into(topics::table)
-        .values(columns(board, &creation.topic))
+        .values(columns(connection, board, &creation.topic))
         .returning(topics::id);
     let id = TopicId(
         connection
@@ -347,6 +343,6 @@ fn insert_together(
 }
 
 /// Returns the error for a row that a trigger dropped silently.
-const fn dropped() -> StoreError {
+fn dropped() -> StoreError {
     StoreError::refused(None, false)
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, thread};
 
-use crate::place::{DatabaseKind, Foreign, Place, create};
+use crate::{
+    contract::futures,
+    place::{DatabaseKind, Foreign, Place, create, post, run, written_topic},
+};
 
 fn place() -> (Place, Foreign) {
     let place = Place::new(DatabaseKind::Postgres);
@@ -159,6 +162,32 @@ fn the_sequence_can_be_moved_behind_what_is_there() {
     foreign.run("ALTER TABLE topics ENABLE TRIGGER USER");
     assert_eq!(foreign.ask("SELECT move_topic_ids()"), "500");
     assert_eq!(create(&place, "a").id.0, 501);
+}
+
+/// Rows that came without the triggers, with gaps: a post among them would be archived before it was seen.
+#[test]
+fn a_post_is_behind_what_came_without_the_triggers() {
+    let (place, mut foreign) = place();
+    let (writer, _) = place.writer();
+    let gaps: [&[i64]; 6] = [&[1], &[2], &[1, 3], &[2, 3, 5], &[3, 9], &[2, 40, 41, 300]];
+    for (gap, posts) in gaps.iter().flat_map(|gap| [(gap, 1), (gap, 2), (gap, 7)]) {
+        let next = foreign.number("SELECT last_value FROM topics_id_seq");
+        let rows: Vec<_> = gap
+            .iter()
+            .map(|ahead| format!("({}, 1, 'imported')", next + ahead))
+            .collect();
+        foreign.run(&format!(
+            "ALTER TABLE topics DISABLE TRIGGER USER; \
+             INSERT INTO topics (id, board_id, comment) VALUES {}",
+            rows.join(", ")
+        ));
+        foreign.run("ALTER TABLE topics ENABLE TRIGGER USER");
+        let largest = foreign.number("SELECT max(id) FROM topics");
+        for answer in run(futures((0..posts).map(|_| writer.write(post("a"))))) {
+            let id = written_topic(answer).id.0;
+            assert!(id > largest, "{gap:?}, {posts}: {id} after {largest}");
+        }
+    }
 }
 
 /// Columns `table.column` of ours that satisfy a condition.
