@@ -85,7 +85,13 @@ pub struct Refusal {
     pub sentence: Option<String>,
     /// Whether it conflicts with another row, which may just have been written.
     pub(crate) conflict: bool,
+    /// For administrators: the cause, if it may be something of the owner's that is to refuse nothing.
+    pub(crate) cause: Option<String>,
 }
+
+/// What the owner has to do where the stamp is refused.
+const LET_STAMP_PASS: &str =
+    "let the triggers of topics pass an UPDATE that changes the revision alone";
 
 /// What keeps the database from doing something now.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -128,9 +134,25 @@ pub enum FaultKind {
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
+    /// A rule of the owner's takes the place of a statement.
+    #[error("a rule takes the place of what is written, as the owner of the table drop it: ")]
+    Rule,
+    /// What says nothing of the database: a code that is not known, raised by a trigger.
+    #[error("")]
+    Unclear,
     /// A fault of no other kind.
     #[error("")]
     Other,
+}
+
+impl FaultKind {
+    /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing, or one that refuses the stamp.
+    pub(crate) const fn may_be_the_rows(self) -> bool {
+        matches!(
+            self,
+            Self::Installation | Self::Rule | Self::TriggersOff | Self::Unclear
+        )
+    }
 }
 
 impl StoreError {
@@ -141,8 +163,38 @@ impl StoreError {
         })
     }
 
-    pub(crate) const fn refused(sentence: Option<String>, conflict: bool) -> Self {
-        Self::Refused(Refusal { sentence, conflict })
+    /// For what a row, or a trigger of the owner's own, does wrong. An empty sentence counts as not given.
+    pub(crate) fn refused(sentence: Option<String>, conflict: bool) -> Self {
+        Self::Refused(Refusal {
+            sentence: sentence.filter(|sentence| !sentence.trim().is_empty()),
+            conflict,
+            cause: None,
+        })
+    }
+
+    /// For a row that is refused as it is stamped. `said` is the sentence that the database has for it, `cause` what administrators see.
+    pub(crate) fn stamp_refused(said: Option<String>, cause: String) -> Self {
+        Self::Refused(Refusal {
+            sentence: Some(said.map_or_else(
+                || LET_STAMP_PASS.to_owned(),
+                |said| format!("{said}; {LET_STAMP_PASS}"),
+            )),
+            conflict: false,
+            cause: Some(cause),
+        })
+    }
+
+    /// Converts the error of a write that failed although all is there that writing takes: what the write brings along is at
+    /// fault, such as a trigger of the owner's that fires for it.
+    pub(crate) fn of_the_write_alone(self) -> Self {
+        match self {
+            Self::Fault(fault) if fault.kind.may_be_the_rows() => Self::Refused(Refusal {
+                sentence: (fault.kind == FaultKind::TriggersOff).then(|| LET_STAMP_PASS.to_owned()),
+                conflict: false,
+                cause: Some(fault.text),
+            }),
+            other => other,
+        }
     }
 
     /// Returns the error for a caller who may not do something on a board.
@@ -164,6 +216,15 @@ impl StoreError {
                 ..
             })
         )
+    }
+
+    /// Returns whether only a check of the database says whose fault it is: the write's or the database's.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Fault(fault) => fault.kind != FaultKind::Busy,
+            Self::Refused(refusal) => refusal.cause.is_some(),
+            _ => false,
+        }
     }
 
     /// Returns whether the connection may be at fault, so that it must not be used again.
@@ -200,10 +261,7 @@ impl From<DieselError> for StoreError {
         let text = error.to_string();
         match error {
             DieselError::DatabaseError(ref kind, _) => match kind {
-                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::Refused(Refusal {
-                    sentence: None,
-                    conflict: true,
-                }),
+                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::refused(None, true),
                 Kind::CheckViolation
                 | Kind::NotNullViolation
                 | Kind::RestrictViolation

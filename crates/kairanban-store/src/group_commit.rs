@@ -15,7 +15,7 @@ use crate::{
     Creation, StoreError,
     admin::WriteOutcome,
     connection::AnyConnection,
-    error::{FaultKind, Refusal},
+    error::{Fault, Refusal},
     pool::Session,
     repository::{self, Created},
     tx::WriteTx,
@@ -57,6 +57,19 @@ pub(crate) struct GroupOutcome {
     pub(crate) commits: Vec<Committed>,
     /// One for each write.
     pub(crate) answers: Vec<WriteAnswer>,
+    /// What keeps all writes from the database, if a check has found something.
+    pub(crate) fault: Option<StoreError>,
+}
+
+impl GroupOutcome {
+    /// Creates the outcome of a check.
+    fn of_check(checked: Result<(), StoreError>) -> Self {
+        Self {
+            commits: Vec::new(),
+            answers: Vec::new(),
+            fault: checked.err(),
+        }
+    }
 }
 
 /// Commits a group of writes. Returns an answer for each.
@@ -74,6 +87,7 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,
+            fault: None,
         },
         Err(StoreError::Unavailable(text)) => {
             tracing::warn!(
@@ -84,6 +98,7 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
             GroupOutcome {
                 commits: Vec::new(),
                 answers: vec![Err(StoreError::Unavailable(text)); writes.len()],
+                fault: None,
             }
         }
         Err(error) => {
@@ -97,38 +112,23 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
 /// Checks whether writing works, by a transaction that changes nothing.
 pub(crate) fn check(session: &mut Session, limits: Limits) -> GroupOutcome {
     let patience = limits.deadline.saturating_duration_since(Instant::now());
-    GroupOutcome {
-        commits: Vec::new(),
-        answers: check_within(session, patience)
-            .err()
-            .map(Err)
-            .into_iter()
-            .collect(),
-    }
+    GroupOutcome::of_check(check_within(session, patience))
 }
 
 fn check_within(session: &mut Session, patience: Duration) -> Result<(), StoreError> {
     let mut tx = WriteTx::on_session(session, patience)?;
     tx.run(AnyConnection::check_writing)?;
-    tx.stamp()?;
-    tx.commit()
+    tx.run(AnyConnection::check_stamping)?;
+    tx.cancel()
 }
 
 /// Checks that the session may write, without a transaction.
 pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
-    GroupOutcome {
-        commits: Vec::new(),
-        answers: session
-            .check_writable()
-            .err()
-            .map(Err)
-            .into_iter()
-            .collect(),
-    }
+    GroupOutcome::of_check(session.check_writable())
 }
 
 fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> GroupOutcome {
-    let mut commits = Vec::new();
+    let (mut commits, mut fault) = (Vec::new(), None);
     let mut answers: Vec<Option<WriteAnswer>> = writes.iter().map(|_| None).collect();
     for _ in 0..limits.tries_max.max(1) {
         let waiting: Vec<_> = (0..writes.len())
@@ -141,23 +141,31 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Group
             }
             let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
             let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_one(session, writes[*at], patience, limits) {
+            match commit_alone(session, writes[*at], patience, limits, &mut fault) {
                 Ok((committed, answer)) => {
                     commits.extend(committed);
                     answers[*at] = Some(answer);
                 }
                 // The connection is lost: nothing is known of this one, and the others would fare no better.
-                Err(StoreError::Unavailable(text)) => return ended(commits, answers, &text),
+                Err(StoreError::Unavailable(text)) => {
+                    return ended(commits, answers, fault, &text);
+                }
                 Err(error) => answers[*at] = Some(Err(error)),
             }
         }
     }
-    ended(commits, answers, "the write took too long")
+    ended(commits, answers, fault, "the write took too long")
 }
 
-fn ended(commits: Vec<Committed>, answers: Vec<Option<WriteAnswer>>, text: &str) -> GroupOutcome {
+fn ended(
+    commits: Vec<Committed>,
+    answers: Vec<Option<WriteAnswer>>,
+    fault: Option<StoreError>,
+    text: &str,
+) -> GroupOutcome {
     GroupOutcome {
         commits,
+        fault,
         answers: answers
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| Err(StoreError::Unavailable(text.to_owned()))))
@@ -175,26 +183,43 @@ const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     }
 }
 
+/// Commits one write. If that fails and only a check can say why, and the check finds what keeps all writes from the database, it
+/// is put into `fault`.
+fn commit_alone(
+    session: &mut Session,
+    write: &Write,
+    patience: Duration,
+    limits: Limits,
+    fault: &mut Option<StoreError>,
+) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
+    let error = match commit_one(session, write, patience, limits) {
+        Err(error) if error.is_doubtful() => error,
+        done => return done,
+    };
+    if let Err(found) = check_within(session, patience) {
+        *fault = Some(found.clone());
+        return Err(found);
+    }
+    match error {
+        // What was missing may have come meanwhile. A client that was refused would throw its post away.
+        StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
+            commit_one(session, write, patience, limits).map_err(StoreError::of_the_write_alone)
+        }
+        error => Err(error),
+    }
+}
+
 fn commit_one(
     session: &mut Session,
     write: &Write,
     patience: Duration,
     limits: Limits,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    match commit_writes(session, &[write], patience, limits, run_each) {
-        Ok((committed, mut answers)) => {
-            let answer = answers
-                .pop()
-                .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
-            Ok((committed, answer))
-        }
-        // A reading that failed does not say why.
-        Err(StoreError::Fault(fault)) if fault.kind == FaultKind::Other => {
-            let checked = check_within(session, patience);
-            Err(checked.err().unwrap_or(StoreError::Fault(fault)))
-        }
-        Err(error) => Err(error),
-    }
+    let (committed, mut answers) = commit_writes(session, &[write], patience, limits, run_each)?;
+    let answer = answers
+        .pop()
+        .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
+    Ok((committed, answer))
 }
 
 /// What came of one write of a group, before the revision is drawn.
@@ -231,7 +256,7 @@ fn run_each(
         .map(|write| run(connection, write))
         .collect::<Result<Vec<_>, _>>()?;
     // The commit itself could not say why it fails.
-    connection.check_constraints()?;
+    connection.stamp_checked()?;
     Ok(outcomes.into_iter().map(Ok).collect())
 }
 

@@ -148,6 +148,7 @@ pub(crate) const TABLES: &[Table] = &[
 pub(crate) const FUNCTIONS: &[&str] = &[
     "move_topic_ids()",
     "transaction_begun()",
+    "stamp_last()",
     "classified_write(text, jsonb)",
 ];
 
@@ -162,6 +163,8 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "lock_to_migrate",
     "move_ids",
     "move_topic_ids",
+    "stamp_depth",
+    "stamp_last",
     "take_id",
     "tokens_before",
     "tokens_changed",
@@ -169,11 +172,17 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "topics_before",
     "topics_deleted",
     "topics_inserted",
+    "topics_stamped",
     "topics_truncated",
     "topics_updated",
     "transaction_begun",
     "transaction_stamped",
 ];
+
+/// The names of all tables.
+pub(crate) fn table_names() -> Vec<&'static str> {
+    TABLES.iter().map(|table| table.name).collect()
+}
 
 /// Statements that touch no row and fail if something is missing that reading takes.
 pub(crate) fn reading(postgres: bool) -> impl Iterator<Item = String> {
@@ -207,16 +216,16 @@ fn statement(table: &Table, right: &str) -> Option<String> {
     match right {
         SELECT => Some(select(table)),
         INSERT => Some(format!(
-            "INSERT INTO {name} ({}) SELECT {} WHERE false",
+            "INSERT INTO {name} ({}) SELECT {} WHERE false RETURNING 1",
             columns.join(", "),
             vec!["NULL"; columns.len()].join(", ")
         )),
         UPDATE if SEQUENCES.contains(name) => None,
         UPDATE => Some(format!(
-            "UPDATE {name} SET {} = NULL WHERE false",
+            "UPDATE {name} SET {} = NULL WHERE false RETURNING 1",
             columns.join(" = NULL, ")
         )),
-        _ => Some(format!("DELETE FROM {name} WHERE false")),
+        _ => Some(format!("DELETE FROM {name} WHERE false RETURNING 1")),
     }
 }
 
@@ -245,6 +254,7 @@ const fn trigger(table: &'static str, name: &'static str, fires: Fires) -> Trigg
 pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
     trigger("topics", "topics_before_insert", Fires::Always),
     trigger("topics", "topics_before_update", Fires::Always),
+    trigger("topics", "~topics_stamped", Fires::Always),
     trigger("topics", "topics_inserted", Fires::Ordinary),
     trigger("topics", "topics_updated", Fires::Ordinary),
     trigger("topics", "topics_deleted", Fires::Ordinary),
@@ -268,6 +278,7 @@ pub(crate) const SQLITE_TRIGGERS: &[&str] = &[
     "topics_deleted",
     "changes_draw",
     "changes_stamp",
+    "changes_stamp_within",
 ];
 
 #[cfg(test)]
@@ -302,7 +313,7 @@ mod tests {
                         .position(|word| *word == "ON")
                         .map(|on| words[made + on + 1].to_owned());
                     triggers.insert(
-                        words[made + 2].to_owned(),
+                        words[made + 2].trim_matches('"').to_owned(),
                         (table.expect("a table"), Fires::Ordinary),
                     );
                 } else if statement.contains("DROP TRIGGER") {
@@ -320,7 +331,7 @@ mod tests {
                     };
                     if let Some((_, mode)) = words
                         .get(at + 3)
-                        .and_then(|name| triggers.get_mut(name.trim_matches(',')))
+                        .and_then(|name| triggers.get_mut(name.trim_matches([',', '"'])))
                     {
                         *mode = fires;
                     }

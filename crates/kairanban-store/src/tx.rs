@@ -210,6 +210,16 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         Ok(())
     }
 
+    /// Rolls back what was done only to see whether it can be done.
+    pub(crate) fn cancel(mut self) -> Result<(), StoreError> {
+        self.run(|connection| Ok(connection.roll_back_write()?))?;
+        let mut lease = self.lease.take().ok_or_else(ended)?;
+        self.lender.restore(lease.connection());
+        lease.set_tainted(false);
+        self.lender.take_back(lease);
+        Ok(())
+    }
+
     /// Rolls back after a step that failed. Returns the error to report.
     fn roll_back(&mut self, error: StoreError) -> StoreError {
         let Some(mut lease) = self.lease.take() else {

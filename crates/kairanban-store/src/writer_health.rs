@@ -12,6 +12,9 @@ use crate::{StoreError, error::FaultKind};
 /// Writes that cannot be done for longer than this are a fault of the database, and not only of some of them.
 const OUTAGE: Duration = Duration::from_secs(1);
 
+/// Between two lines of the log about writes that failed by themselves: their clients can cause as many as they like.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The last fault that writes met, until a write, or a check of the writer's own, is good again. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct WriterHealth(Arc<Mutex<Health>>);
@@ -21,6 +24,9 @@ struct Health {
     fault: Option<String>,
     /// Since when no write was done, because the database was away or took too long each time.
     away_since: Option<Instant>,
+    /// Why the last write failed, if others may fail by it, too.
+    warning: Option<String>,
+    warned_at: Option<Instant>,
 }
 
 impl WriterHealth {
@@ -30,7 +36,40 @@ impl WriterHealth {
         self.0.lock().fault.clone()
     }
 
-    /// Records a failed write: what concerns that write alone, or passes by itself within a moment, is no fault.
+    /// Returns why the last write failed although the database can be written, if others may fail by it, too: something of the
+    /// owner's, such as a trigger, was in the way.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        self.0.lock().warning.clone()
+    }
+
+    /// Records a write that failed. Whether it was the only one that does is for a check to find out.
+    pub(crate) fn record_write(&self, error: &StoreError) {
+        match error {
+            StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
+                self.warn(fault.text.clone());
+            }
+            StoreError::Refused(refusal) => refusal
+                .cause
+                .iter()
+                .for_each(|cause| self.warn(cause.clone())),
+            other => self.record(other),
+        }
+    }
+
+    fn warn(&self, cause: String) {
+        let mut health = self.0.lock();
+        if health
+            .warned_at
+            .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
+        {
+            tracing::warn!(%cause, "a write failed, and not by what the server does");
+            health.warned_at = Some(Instant::now());
+        }
+        health.warning = Some(cause);
+    }
+
+    /// Records what was found to keep writes from the database: what passes by itself within a moment is no fault.
     pub(crate) fn record(&self, error: &StoreError) {
         match error {
             StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
@@ -48,6 +87,8 @@ impl WriterHealth {
 
     pub(crate) fn set(&self, reason: String) {
         let mut health = self.0.lock();
+        // The fault explains it.
+        health.warning = None;
         if health.fault.as_ref() != Some(&reason) {
             tracing::error!(%reason, "writing does not work");
             health.fault = Some(reason);
@@ -60,6 +101,11 @@ impl WriterHealth {
         if health.fault.take().is_some() {
             tracing::info!("writing works again");
         }
+    }
+
+    pub(crate) fn record_commit(&self) {
+        self.clear();
+        self.0.lock().warning = None;
     }
 
     pub(crate) fn is_faulty(&self) -> bool {

@@ -102,8 +102,14 @@ impl Readiness {
                 format!("the follower has not looked for {} s", silence.as_secs()),
             ));
         }
-        if let Some(fault) = self.boards.writer_health().fault() {
+        let writer = self.boards.writer_health();
+        if let Some(fault) = writer.fault() {
             reasons.push((Status::NotReady, format!("writing does not work: {fault}")));
+        } else if let Some(cause) = writer.warning() {
+            let reason = format!(
+                "the last write failed by something of the database's owner, such as a trigger: {cause}"
+            );
+            reasons.push((Status::Degraded, reason));
         }
         if let Some(reason) = stale_boards(&self.boards) {
             reasons.push((Status::Degraded, reason));

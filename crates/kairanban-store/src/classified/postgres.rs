@@ -126,21 +126,36 @@ fn checked(
     Err(of_sqlstate(state, text))
 }
 
-/// Fires the deferred triggers now, all of them.
-pub(crate) fn check_constraints(connection: &mut PgConnection) -> Result<(), StoreError> {
-    run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
-}
-
-fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
+/// Runs commands that return nothing.
+pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
     let text = format!(
         "SELECT touched, returned, state, message \
          FROM classified_write($kairanban${command}$kairanban$, NULL)"
     );
     let outcome: StatementOutcome = sql_query(text).get_result(connection)?;
-    match outcome.state {
-        Some(state) => Err(of_sqlstate(&state, outcome.message.unwrap_or_default())),
-        None => Ok(()),
+    let Some(state) = outcome.state else {
+        return Ok(());
+    };
+    match of_sqlstate(&state, outcome.message.unwrap_or_default()) {
+        StoreError::Refused(refusal) => Err(located(connection, refusal)?),
+        error => Err(error),
     }
+}
+
+/// Finds out whether it was the stamp that was refused, by a trigger that was made for other updates.
+fn located(connection: &mut PgConnection, refusal: Refusal) -> Result<StoreError, StoreError> {
+    let place: String = diesel::select(diesel::dsl::sql::<Text>(
+        "coalesce(current_setting('kairanban.failed_in', true), '')",
+    ))
+    .get_result(connection)?;
+    // Names of functions are not translated.
+    Ok(if place.contains("transaction_stamped()") {
+        let said = refusal.sentence.unwrap_or_default();
+        let cause = format!("{said} ({})", place.lines().next().unwrap_or_default());
+        StoreError::stamp_refused((!said.is_empty()).then_some(said), cause)
+    } else {
+        StoreError::Refused(refusal)
+    })
 }
 
 fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
@@ -157,10 +172,10 @@ pub(crate) fn check_reading(connection: &mut PgConnection) -> Result<(), StoreEr
 
 /// Checks that this role can write here, and that what it writes is recorded.
 pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreError> {
-    run_all(
-        connection,
-        needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]),
-    )?;
+    let needed = needs::writing(true).chain(["SELECT move_topic_ids()".to_owned()]);
+    if let Err(error) = run_all(connection, needed) {
+        return Err(rule_in_the_way(connection, error)?);
+    }
     let fires = needs::POSTGRES_TRIGGERS
         .iter()
         .filter(|trigger| trigger.fires != Fires::Replica);
@@ -180,6 +195,36 @@ pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreEr
     } else {
         Err(triggers_off())
     }
+}
+
+/// Names the rule by which a statement returns nothing, if that is why it failed.
+fn rule_in_the_way(
+    connection: &mut PgConnection,
+    error: StoreError,
+) -> Result<StoreError, StoreError> {
+    match error {
+        StoreError::Fault(fault) if fault.kind == FaultKind::Rule => {
+            let rules: String = diesel::select(diesel::dsl::sql::<Text>(&format!(
+                "(SELECT coalesce(string_agg(format('DROP RULE %I ON %s', rulename, \
+                 ev_class::regclass), '; '), '') FROM pg_rewrite WHERE is_instead \
+                 AND ev_class IN (SELECT to_regclass(name) FROM unnest(ARRAY['{}']) AS name))",
+                needs::table_names().join("', '")
+            )))
+            .get_result(connection)?;
+            let text = if rules.is_empty() { fault.text } else { rules };
+            Ok(StoreError::fault(FaultKind::Rule, text))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Logs a change and draws its revision, as each commit does. To be rolled back.
+pub(crate) fn check_stamping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run(
+        connection,
+        "INSERT INTO changes (kind, board_id) VALUES ('token', 0); SELECT transaction_begun(); \
+         SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE",
+    )
 }
 
 /// Runs all statements in one round trip, until one fails.
@@ -210,21 +255,22 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
             StoreError::refused(None, false)
         }
         // A rule of the owner's leaves nothing to return, for any topic.
-        (_, "0A000") if text.contains("RETURNING") => {
-            StoreError::fault(FaultKind::Installation, text)
-        }
+        (_, "0A000") if text.contains("RETURNING") => StoreError::fault(FaultKind::Rule, text),
         // "cached plan must not change result type": the schema has just been changed.
         ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
         (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
         (_, "53100") => StoreError::fault(FaultKind::Full, text),
         ("42" | "3D" | "3F", _) => StoreError::fault(FaultKind::Installation, text),
-        ("53" | "57" | "58" | "72" | "P1", _) => StoreError::fault(FaultKind::Other, text),
+        // What others do, the network, the system, or the database itself.
+        ("08" | "25" | "28" | "53" | "57" | "58" | "HV" | "XX", _) => {
+            StoreError::fault(FaultKind::Other, text)
+        }
         // The standard leaves these to programs: a RAISE of the owner's own.
         _ if class
             .starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) =>
         {
             StoreError::refused(Some(text), false)
         }
-        _ => StoreError::fault(FaultKind::Other, text),
+        _ => StoreError::fault(FaultKind::Unclear, text),
     }
 }

@@ -78,6 +78,13 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
     }
 }
 
+/// Logs a change and draws its revision, as each write does. To be rolled back.
+pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    connection
+        .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)")
+        .map_err(meaning)
+}
+
 /// Classifies an error of SQLite. Its library names each result by a fixed English text.
 pub(crate) fn meaning(error: DieselError) -> StoreError {
     let DieselError::DatabaseError(kind, info) = &error else {
@@ -113,11 +120,11 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
         | "bad parameter or other API misuse"
         | "unknown error" => FaultKind::Other,
         text if is_incomplete(text) => FaultKind::Installation,
+        text if text.starts_with("a topic keeps its old revision") => {
+            return StoreError::stamp_refused(Some(text.to_owned()), text.to_owned());
+        }
         _ => {
-            return StoreError::Refused(Refusal {
-                sentence: Some(text),
-                conflict: false,
-            });
+            return StoreError::refused(Some(text), false);
         }
     };
     StoreError::fault(kind, text)
@@ -181,10 +188,8 @@ fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> S
         StoreError::Refused(Refusal {
             sentence: Some(text),
             conflict,
-        }) => {
-            let sentence = is_raised(connection, &text).then_some(text);
-            StoreError::Refused(Refusal { sentence, conflict })
-        }
+            cause: None,
+        }) => StoreError::refused(is_raised(connection, &text).then_some(text), conflict),
         other => other,
     }
 }

@@ -1,7 +1,5 @@
 //! Statements that write, and checks that they can, on either database: why they fail is known in [`classified`].
 
-use diesel::{QueryResult, connection::SimpleConnection as _};
-
 use super::{AnyConnection, rights};
 use crate::{
     StoreError,
@@ -31,14 +29,6 @@ impl AnyConnection {
         }
     }
 
-    /// Fires what waits for the commit, to learn why it fails; SQLite says so at the commit itself.
-    pub(crate) fn check_constraints(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(connection) => classified::postgres::check_constraints(connection),
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-
     /// Checks that writing works here, within a write that changes nothing.
     pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
         let checked = match self {
@@ -46,6 +36,14 @@ impl AnyConnection {
             Self::Sqlite(connection) => classified::sqlite::check_writing(connection),
         };
         checked.map_err(|error| self.with_grants(error))
+    }
+
+    /// Checks that a revision can be drawn, within a write that is to be rolled back.
+    pub(crate) fn check_stamping(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::postgres::check_stamping(connection),
+            Self::Sqlite(connection) => classified::sqlite::check_stamping(connection),
+        }
     }
 
     /// Checks that all can be read that a server reads. Fails with what is missing.
@@ -74,14 +72,6 @@ impl AnyConnection {
                 StoreError::fault(FaultKind::Installation, text)
             }
             other => other,
-        }
-    }
-
-    /// Moves the sequence of topic ids past the largest, after another program took the next ones; SQLite does so by itself.
-    pub(crate) fn move_topic_ids(&mut self) -> QueryResult<()> {
-        match self {
-            Self::Postgres(connection) => connection.batch_execute("SELECT move_topic_ids()"),
-            Self::Sqlite(_) => Ok(()),
         }
     }
 }

@@ -11,6 +11,9 @@ use diesel::{
 use super::{AnyConnection, Manages};
 use crate::{StoreError, classified, error::FaultKind, sql::Number};
 
+/// Fires all that waits for the commit, on Postgres; the stamp comes last.
+const STAMP: &str = "SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+
 impl AnyConnection {
     /// Begins, so that all changes of the transaction share one revision. On Postgres its commit stays silent (see the
     /// migration): the caller signals it. `prelude` comes first, where the session cannot be set up once and for all. A
@@ -62,13 +65,20 @@ impl AnyConnection {
         }
     }
 
-    /// Draws the revision now, so that it can be read. On Postgres this takes the lock that puts
-    /// commits in order: nothing slow may follow. SQLite drew it at the first change.
+    /// Draws the revision now, so that it can be read, after all deferred constraints have fired: what their triggers write can
+    /// be read, too. On Postgres this takes the lock that puts commits in order: nothing slow may follow. SQLite drew it at the
+    /// first change.
     pub(crate) fn stamp(&mut self) -> QueryResult<()> {
         match self {
-            Self::Postgres(connection) => {
-                connection.batch_execute("SET CONSTRAINTS transaction_stamped IMMEDIATE")
-            }
+            Self::Postgres(connection) => connection.batch_execute(STAMP),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Draws the revision like [`stamp`](Self::stamp), or says what its failure means; SQLite says so at the commit itself.
+    pub(crate) fn stamp_checked(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => classified::postgres::run(connection, STAMP),
             Self::Sqlite(_) => Ok(()),
         }
     }

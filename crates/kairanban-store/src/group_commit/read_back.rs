@@ -141,10 +141,10 @@ fn ensure_creations_stay(
         (None, _) | (Some(_), None) => Ok(()),
         (Some(_), Some(_)) if writes.len() > 1 => Err(StoreError::Refused(Refusal::default())),
         (Some(id), Some(stamp)) if has_other_topics(connection, stamp.revision, id)? => {
-            Err(StoreError::Refused(Refusal {
-                sentence: Some("a trigger put another row in place of the topic".to_owned()),
-                conflict: false,
-            }))
+            Err(StoreError::refused(
+                Some("a trigger put another row in place of the topic".to_owned()),
+                false,
+            ))
         }
         _ => Ok(()),
     }

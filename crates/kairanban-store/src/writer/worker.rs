@@ -221,7 +221,7 @@ impl Shared {
         let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else {
             return false;
         };
-        match outcome.answers.into_iter().find_map(Result::err) {
+        match outcome.fault {
             Some(error) => self.0.health.record(&error),
             None => self.0.health.clear(),
         }
@@ -254,7 +254,8 @@ impl Shared {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
             GroupOutcome {
                 commits: Vec::new(),
-                answers: vec![Err(panicked); writes],
+                answers: vec![Err(panicked.clone()); writes],
+                fault: Some(panicked),
             }
         });
         let mut in_flight = self.0.in_flight.lock();
@@ -265,13 +266,21 @@ impl Shared {
         Ok((outcome, std::mem::take(&mut in_flight.answers)))
     }
 
-    fn report(&self, GroupOutcome { commits, answers }: GroupOutcome, senders: Answers) {
-        answers
-            .iter()
-            .filter_map(|answer| answer.as_ref().err())
-            .for_each(|error| self.0.health.record(error));
+    fn report(&self, outcome: GroupOutcome, senders: Answers) {
+        let GroupOutcome {
+            commits,
+            answers,
+            fault,
+        } = outcome;
+        if fault.is_none() {
+            let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+            failed.for_each(|error| self.0.health.record_write(error));
+        }
         if !commits.is_empty() {
-            self.0.health.clear();
+            self.0.health.record_commit();
+        }
+        if let Some(fault) = fault {
+            self.0.health.record(&fault);
         }
         commits
             .into_iter()

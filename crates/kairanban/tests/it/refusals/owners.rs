@@ -1,0 +1,90 @@
+//! What triggers and rules of the owner's get in the way of, and how the owner finds out.
+
+use super::{REFUSED, await_readiness, before_insert, post};
+use crate::node::{Database, Node};
+
+/// A stranger's post takes no node out of the load balancer, whatever a trigger makes of it.
+#[test]
+fn a_trigger_that_fails_for_one_post_is_no_outage() {
+    let node = Node::start(Database::postgres());
+    for (name, word, body) in [
+        ("missing", "missing", "PERFORM 1 FROM no_such_table;"),
+        (
+            "cancelled",
+            "cancelled",
+            "RAISE EXCEPTION 'x' USING ERRCODE = '57014';",
+        ),
+        (
+            "shut_down",
+            "shut down",
+            "RAISE EXCEPTION 'x' USING ERRCODE = '57P01';",
+        ),
+        ("silent", "silent", "RAISE EXCEPTION '';"),
+    ] {
+        before_insert(&node.database, name, word, body);
+    }
+    for (comment, status) in [
+        ("missing", 422),
+        ("cancelled", 503),
+        ("shut down", 503),
+        ("silent", 422),
+    ] {
+        for _ in 0..2 {
+            let answer = post(&node, comment);
+            assert_eq!(answer.status, status, "{comment}: {answer:?}");
+            if status == 422 {
+                assert_eq!(
+                    answer.json()["detail"].as_str(),
+                    Some(REFUSED),
+                    "{answer:?}"
+                );
+            }
+            assert_eq!(node.get("/readyz").status, 200, "{comment}");
+        }
+    }
+    // The cause, which others may meet, too, is named until a post goes through.
+    await_readiness(&node, 200, "degraded");
+    node.post("fine");
+    await_readiness(&node, 200, "\"ready\"");
+}
+
+/// A rule takes the place of each insert, or of each stamp.
+#[test]
+fn a_rule_that_swallows_topics_is_named() {
+    let node = Node::start(Database::postgres());
+    for event in ["INSERT", "UPDATE"] {
+        node.database.sql(&format!(
+            "CREATE RULE swallow AS ON {event} TO topics DO INSTEAD NOTHING;"
+        ));
+        assert_eq!(post(&node, "x").status, 503, "{event}");
+        await_readiness(&node, 503, "DROP RULE swallow ON topics");
+        node.database.sql("DROP RULE swallow ON topics;");
+        await_readiness(&node, 200, "ready");
+        node.post("after");
+    }
+}
+
+/// A trigger that was made to refuse edits refuses the stamp: each post says what to do, and so does `/readyz`.
+#[test]
+fn a_trigger_that_refuses_the_stamp_is_named() {
+    let node = Node::start(Database::postgres());
+    for body in ["RETURN NULL;", "RAISE EXCEPTION 'no edits';"] {
+        node.database.sql(&format!(
+            "CREATE OR REPLACE FUNCTION no_edits() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN {body} END $$;
+             CREATE TRIGGER no_edits BEFORE UPDATE ON topics FOR EACH ROW \
+             WHEN (NEW.comment <> 'fine') EXECUTE FUNCTION no_edits();"
+        ));
+        let detail = "let the triggers of topics pass an UPDATE that changes the revision alone";
+        let answer = post(&node, "x");
+        assert!(
+            answer.status == 422 && answer.body.contains(detail),
+            "{body} {answer:?}"
+        );
+        await_readiness(&node, 200, "degraded");
+        await_readiness(&node, 200, "no_edits");
+        node.post("fine");
+        await_readiness(&node, 200, "\"ready\"");
+        node.database.sql("DROP TRIGGER no_edits ON topics;");
+    }
+}
