@@ -85,7 +85,8 @@ pub struct Refusal {
     pub sentence: Option<String>,
     /// Whether it conflicts with another row, which may just have been written.
     pub(crate) conflict: bool,
-    /// For administrators: the cause, if it may be something of the owner's that is to refuse nothing.
+    /// For administrators: the cause, if it may be something of the owner's that is to refuse
+    /// nothing.
     pub(crate) cause: Option<String>,
 }
 
@@ -146,7 +147,8 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing, or one that refuses the stamp.
+    /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing,
+    /// or one that refuses the stamp.
     pub(crate) const fn may_be_the_rows(self) -> bool {
         matches!(
             self,
@@ -163,7 +165,8 @@ impl StoreError {
         })
     }
 
-    /// For what a row, or a trigger of the owner's own, does wrong. An empty sentence counts as not given.
+    /// For what a row, or a trigger of the owner's own, does wrong. An empty sentence counts as not
+    /// given.
     pub(crate) fn refused(sentence: Option<String>, conflict: bool) -> Self {
         Self::Refused(Refusal {
             sentence: sentence.filter(|sentence| !sentence.trim().is_empty()),
@@ -172,7 +175,8 @@ impl StoreError {
         })
     }
 
-    /// For a row that is refused as it is stamped. `said` is the sentence that the database has for it, `cause` what administrators see.
+    /// For a row that is refused as it is stamped. `said` is the sentence that the database has for
+    /// it, `cause` what administrators see.
     pub(crate) fn stamp_refused(said: Option<String>, cause: String) -> Self {
         Self::Refused(Refusal {
             sentence: Some(said.map_or_else(
@@ -184,8 +188,8 @@ impl StoreError {
         })
     }
 
-    /// Converts the error of a write that failed although all is there that writing takes: what the write brings along is at
-    /// fault, such as a trigger of the owner's that fires for it.
+    /// Converts the error of a write that failed although all is there that writing takes: what the
+    /// write brings along is at fault, such as a trigger of the owner's that fires for it.
     pub(crate) fn of_the_write_alone(self) -> Self {
         match self {
             Self::Fault(fault) if fault.kind.may_be_the_rows() => Self::Refused(Refusal {
@@ -218,7 +222,8 @@ impl StoreError {
         )
     }
 
-    /// Returns whether only a check of the database says whose fault it is: the write's or the database's.
+    /// Returns whether only a check of the database says whose fault it is: the write's or the
+    /// database's.
     pub(crate) fn is_doubtful(&self) -> bool {
         match self {
             Self::Fault(fault) => fault.kind != FaultKind::Busy,

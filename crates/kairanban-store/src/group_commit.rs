@@ -183,8 +183,8 @@ const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     }
 }
 
-/// Commits one write. If that fails and only a check can say why, and the check finds what keeps all writes from the database, it
-/// is put into `fault`.
+/// Commits one write. If that fails and only a check can say why, and the check finds what keeps
+/// all writes from the database, it is put into `fault`.
 fn commit_alone(
     session: &mut Session,
     write: &Write,
@@ -201,7 +201,8 @@ fn commit_alone(
         return Err(found);
     }
     match error {
-        // What was missing may have come meanwhile. A client that was refused would throw its post away.
+        // What was missing may have come meanwhile. A client that was refused would throw its post
+        // away.
         StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
             commit_one(session, write, patience, limits).map_err(StoreError::of_the_write_alone)
         }

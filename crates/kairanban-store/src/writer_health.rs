@@ -12,7 +12,8 @@ use crate::{StoreError, error::FaultKind};
 /// Writes that cannot be done for longer than this are a fault of the database, and not only of some of them.
 const OUTAGE: Duration = Duration::from_secs(1);
 
-/// Between two lines of the log about writes that failed by themselves: their clients can cause as many as they like.
+/// Between two lines of the log about writes that failed by themselves: their clients can cause as
+/// many as they like.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The last fault that writes met, until a write, or a check of the writer's own, is good again. Cheap to clone.
@@ -36,14 +37,15 @@ impl WriterHealth {
         self.0.lock().fault.clone()
     }
 
-    /// Returns why the last write failed although the database can be written, if others may fail by it, too: something of the
-    /// owner's, such as a trigger, was in the way.
+    /// Returns why the last write failed although the database can be written, if others may fail
+    /// by it, too: something of the owner's, such as a trigger, was in the way.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         self.0.lock().warning.clone()
     }
 
-    /// Records a write that failed. Whether it was the only one that does is for a check to find out.
+    /// Records a write that failed. Whether it was the only one that does is for a check to find
+    /// out.
     pub(crate) fn record_write(&self, error: &StoreError) {
         match error {
             StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
@@ -69,7 +71,8 @@ impl WriterHealth {
         health.warning = Some(cause);
     }
 
-    /// Records what was found to keep writes from the database: what passes by itself within a moment is no fault.
+    /// Records what was found to keep writes from the database: what passes by itself within a
+    /// moment is no fault.
     pub(crate) fn record(&self, error: &StoreError) {
         match error {
             StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {

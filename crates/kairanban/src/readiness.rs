@@ -107,7 +107,8 @@ impl Readiness {
             reasons.push((Status::NotReady, format!("writing does not work: {fault}")));
         } else if let Some(cause) = writer.warning() {
             let reason = format!(
-                "the last write failed by something of the database's owner, such as a trigger: {cause}"
+                "the last write failed by something of the database's owner, such as a trigger: \
+                 {cause}"
             );
             reasons.push((Status::Degraded, reason));
         }

@@ -142,7 +142,8 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     }
 }
 
-/// Finds out whether it was the stamp that was refused, by a trigger that was made for other updates.
+/// Finds out whether it was the stamp that was refused, by a trigger that was made for other
+/// updates.
 fn located(connection: &mut PgConnection, refusal: Refusal) -> Result<StoreError, StoreError> {
     let place: String = diesel::select(diesel::dsl::sql::<Text>(
         "coalesce(current_setting('kairanban.failed_in', true), '')",

@@ -89,8 +89,9 @@ impl AnyConnection {
         }
     }
 
-    /// Draws the id of a new topic, past the largest: rows that came without the triggers may be ahead of the sequence. A topic
-    /// with an id among theirs would be archived before it was seen. SQLite draws such ids by itself.
+    /// Draws the id of a new topic, past the largest: rows that came without the triggers may be
+    /// ahead of the sequence. A topic with an id among theirs would be archived before it was seen.
+    /// SQLite draws such ids by itself.
     pub(crate) const fn draw_topic_id_sql(&self) -> Option<&'static str> {
         match self {
             // To look costs less than to move, for nothing.
@@ -103,11 +104,13 @@ impl AnyConnection {
         }
     }
 
-    /// Writes the topics of a JSON array, each an object of board_id, comment and author. Returns a row for each, in their
-    /// order: the id that was drawn for it (see [`draw_topic_id_sql`](Self::draw_topic_id_sql)), as `drawn`, and as `id` the same if a row with it was written. The ids are drawn
-    /// before, because the order of RETURNING is not promised, and a trigger may change the text or drop the row. Rows that
-    /// are written under an id that was not drawn have no `drawn`. SQLite has no such statement: it is in this process, and a
-    /// statement that it knows already costs less than one for all.
+    /// Writes the topics of a JSON array, each an object of board_id, comment and author. Returns a
+    /// row for each, in their order: the id that was drawn for it (see
+    /// [`draw_topic_id_sql`](Self::draw_topic_id_sql)), as `drawn`, and as `id` the same if a row
+    /// with it was written. The ids are drawn before, because the order of RETURNING is not
+    /// promised, and a trigger may change the text or drop the row. Rows that are written under an
+    /// id that was not drawn have no `drawn`. SQLite has no such statement: it is in this process,
+    /// and a statement that it knows already costs less than one for all.
     pub(crate) const fn insert_topics_sql(&self) -> Option<&'static str> {
         match self {
             Self::Postgres(_) => Some(

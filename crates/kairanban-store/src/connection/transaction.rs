@@ -65,9 +65,9 @@ impl AnyConnection {
         }
     }
 
-    /// Draws the revision now, so that it can be read, after all deferred constraints have fired: what their triggers write can
-    /// be read, too. On Postgres this takes the lock that puts commits in order: nothing slow may follow. SQLite drew it at the
-    /// first change.
+    /// Draws the revision now, so that it can be read, after all deferred constraints have fired:
+    /// what their triggers write can be read, too. On Postgres this takes the lock that puts
+    /// commits in order: nothing slow may follow. SQLite drew it at the first change.
     pub(crate) fn stamp(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute(STAMP),
@@ -75,7 +75,8 @@ impl AnyConnection {
         }
     }
 
-    /// Draws the revision like [`stamp`](Self::stamp), or says what its failure means; SQLite says so at the commit itself.
+    /// Draws the revision like [`stamp`](Self::stamp), or says what its failure means; SQLite says
+    /// so at the commit itself.
     pub(crate) fn stamp_checked(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(connection) => classified::postgres::run(connection, STAMP),

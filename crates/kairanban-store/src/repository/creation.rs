@@ -94,8 +94,8 @@ pub(crate) fn create_each(
         })
         .collect();
     if !conflicts.is_empty() {
-        // Another program was quicker with the key or the board, and now what it did is there; or it took the next ids, and
-        // now others are drawn.
+        // Another program was quicker with the key or the board, and now what it did is there; or
+        // it took the next ids, and now others are drawn.
         let again: Vec<_> = conflicts.iter().map(|at| wanted[*at]).collect();
         for (at, outcome) in conflicts.into_iter().zip(try_each(connection, &again)?) {
             outcomes[at] = outcome;

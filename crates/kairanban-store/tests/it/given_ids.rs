@@ -164,7 +164,8 @@ fn the_sequence_can_be_moved_behind_what_is_there() {
     assert_eq!(create(&place, "a").id.0, 501);
 }
 
-/// Rows that came without the triggers, with gaps: a post among them would be archived before it was seen.
+/// Rows that came without the triggers, with gaps: a post among them would be archived before it
+/// was seen.
 #[test]
 fn a_post_is_behind_what_came_without_the_triggers() {
     let (place, mut foreign) = place();

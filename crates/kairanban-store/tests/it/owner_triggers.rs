@@ -1,5 +1,6 @@
-//! Triggers as owners of a database make them, generated: when they fire, for which rows, what they do, and whether before or
-//! after ours. Whatever they do, an answer is what is committed, and readers are shown it.
+//! Triggers as owners of a database make them, generated: when they fire, for which rows, what they
+//! do, and whether before or after ours. Whatever they do, an answer is what is committed, and
+//! readers are shown it.
 
 use kairanban_core::Topic;
 use kairanban_store::{StoreError, WriteResult, Writer};
@@ -158,7 +159,8 @@ impl OwnerTrigger {
                 }
             }
         }
-        // SQLite fires no trigger within itself: topics that are inserted while another one is stamped wait for the reconcile.
+        // SQLite fires no trigger within itself: topics that are inserted while another one is
+        // stamped wait for the reconcile.
         all.retain(|trigger| {
             kind == DatabaseKind::Postgres
                 || trigger.event == "INSERT"

@@ -64,7 +64,8 @@ fn a_rule_that_swallows_topics_is_named() {
     }
 }
 
-/// A trigger that was made to refuse edits refuses the stamp: each post says what to do, and so does `/readyz`.
+/// A trigger that was made to refuse edits refuses the stamp: each post says what to do, and so
+/// does `/readyz`.
 #[test]
 fn a_trigger_that_refuses_the_stamp_is_named() {
     let node = Node::start(Database::postgres());
