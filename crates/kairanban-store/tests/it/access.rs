@@ -129,6 +129,7 @@ fn what_other_programs_do_to_policies_and_tokens_is_logged(place: &Place) {
     foreign.run("UPDATE boards SET read = 'token' WHERE name = 'main'");
     foreign.run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
     foreign.run("UPDATE tokens SET last_used_at = created_at");
+    foreign.run("UPDATE tokens SET id = 77");
     foreign.run("DELETE FROM tokens");
     let changes = place.changes(before);
     let logged: Vec<_> = changes
@@ -144,6 +145,7 @@ fn what_other_programs_do_to_policies_and_tokens_is_logged(place: &Place) {
         logged,
         [
             (ChangeKind::Board, Some(ReadPolicy::Token)),
+            (ChangeKind::Token, None),
             (ChangeKind::Token, None),
             (ChangeKind::Token, None)
         ]

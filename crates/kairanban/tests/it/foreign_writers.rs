@@ -113,6 +113,39 @@ fn every_kind_of_write_appears(database: Database) {
     }
 }
 
+/// REPLACE deletes the rows in the way of an UPDATE without firing a delete trigger; `rowid` names the key, too.
+#[test]
+fn rows_that_are_replaced_or_renumbered_leave_the_streams() {
+    let node = Node::start(Database::sqlite());
+    node.database.sql(
+        "INSERT INTO boards (name) VALUES ('other'); \
+         INSERT INTO topics (board_id, comment) VALUES (1, 'a'), (1, 'b'), (2, 'c');",
+    );
+    let (mut main, mut other) = (watch(&node, "main"), watch(&node, "other"));
+    for (statement, on_main, on_other) in [
+        (
+            "UPDATE topics SET rowid = 9 WHERE id = 1;",
+            &["b", "a"][..],
+            &["c"][..],
+        ),
+        (
+            "UPDATE OR REPLACE topics SET oid = 3 WHERE id = 9;",
+            &["b", "a"],
+            &[],
+        ),
+    ] {
+        let since = Instant::now();
+        node.database.sql(statement);
+        await_comments(&mut main, on_main, since);
+        await_comments(&mut other, on_other, since);
+    }
+    node.database
+        .sql("UPDATE OR REPLACE boards SET name = 'main' WHERE name = 'other';");
+    let last = std::iter::repeat_with(|| main.stream.event()).find(|event| event.name == "bye");
+    assert_eq!(last.expect("bye").json()["reason"], "gone");
+    assert!(watch(&node, "main").mirror.comments().is_empty());
+}
+
 fn a_django_site_writes_beside_us(database: Database) {
     let node = Node::start(database);
     let mut watched = watch(&node, "main");

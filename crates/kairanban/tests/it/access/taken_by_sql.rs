@@ -10,13 +10,16 @@ crate::on_both!(
     a_token_that_is_taken_without_triggers_ends_its_stream_by_the_next_comparison,
 );
 
-/// Creates a board that is not read without a token, and a token.
+/// Creates a board that is not read without a token, and the token 1; beside it the token 2.
 fn with_a_token(node: &Node, board: &str) -> String {
     node.database.sql(&format!(
         "INSERT INTO boards (name, read) VALUES ('{board}', 'token'); DELETE FROM tokens;"
     ));
     let token = node.token(&["create", "--scope", "read"]);
-    node.database.sql("UPDATE tokens SET id = 1;");
+    node.database.sql(
+        "UPDATE tokens SET id = 1; \
+         INSERT INTO tokens (id, name, digest, scope) VALUES (2, 'second', 'second', 'read');",
+    );
     token
 }
 
@@ -27,7 +30,7 @@ fn statements(database: &Database) -> Vec<&'static str> {
         "UPDATE tokens SET revoked_at = CURRENT_TIMESTAMP WHERE id = 1;",
         "UPDATE tokens SET expires_at = '2001-01-01 00:00:00' WHERE id = 1;",
         "UPDATE tokens SET board_id = 1 WHERE id = 1;",
-        "UPDATE tokens SET id = 77 WHERE id = 1; UPDATE tokens SET digest = 'another';",
+        "UPDATE tokens SET id = 77 WHERE id = 1; UPDATE tokens SET digest = 'another' WHERE id = 77;",
         "DELETE FROM tokens WHERE id = 1;",
         "DELETE FROM tokens WHERE id = 1; \
          INSERT INTO tokens (id, name, digest, scope) VALUES (1, 'other', 'another', 'admin');",
@@ -37,7 +40,7 @@ fn statements(database: &Database) -> Vec<&'static str> {
         statements.push("TRUNCATE tokens CASCADE;");
         statements.push(
             "SET session_replication_role = replica; \
-             UPDATE tokens SET digest = 'another';",
+             UPDATE tokens SET digest = 'another' WHERE id = 1;",
         );
         statements.push("SET session_replication_role = replica; TRUNCATE tokens CASCADE;");
     } else {
@@ -46,6 +49,12 @@ fn statements(database: &Database) -> Vec<&'static str> {
              VALUES (1, 'other', 'another', 'admin');",
         );
         statements.push("DELETE FROM tokens;");
+        statements.extend([
+            "UPDATE OR REPLACE tokens SET id = 1 WHERE id = 2;",
+            "UPDATE OR REPLACE tokens SET rowid = 1 WHERE id = 2;",
+            "UPDATE OR REPLACE tokens SET oid = 1, name = 'other' WHERE id = 2;",
+            "UPDATE OR REPLACE tokens SET _rowid_ = 3 - _rowid_ WHERE digest = 'second';",
+        ]);
     }
     statements
 }

@@ -1,0 +1,4 @@
+DROP TRIGGER tokens_changed ON tokens;
+CREATE TRIGGER tokens_changed AFTER INSERT OR DELETE OR UPDATE OF name, digest, scope, board_id, expires_at, revoked_at
+    ON tokens FOR EACH ROW EXECUTE FUNCTION tokens_changed();
+ALTER TABLE tokens ENABLE ALWAYS TRIGGER tokens_changed;
