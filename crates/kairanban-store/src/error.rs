@@ -6,6 +6,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use kairanban_core::{BoardName, NotPermitted, TopicId};
 use thiserror::Error;
 
+/// How SQLite says that a connection takes no writes.
+pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database";
+
 /// A read or a write that did not come about.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
@@ -232,6 +235,17 @@ impl StoreError {
         }
     }
 
+    /// Returns whether the session takes no writes. Nothing was written then.
+    pub(crate) const fn is_read_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Fault(Fault {
+                kind: FaultKind::ReadOnly,
+                ..
+            })
+        )
+    }
+
     /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
@@ -274,6 +288,8 @@ impl From<DieselError> for StoreError {
                 Kind::ClosedConnection | Kind::UnableToSendCommand => Self::Disconnected(text),
                 Kind::SerializationFailure => Self::fault(FaultKind::Busy, text),
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
+                // diesel has no kind for those of SQLite.
+                Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
                 // The code is unknown here; `AnyConnection::modify` finds out.
                 _ => Self::fault(FaultKind::Other, text),
             },

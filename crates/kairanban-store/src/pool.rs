@@ -8,11 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
-use parking_lot::{FairMutex, FairMutexGuard};
+use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
 pub(crate) use self::session::{Idle, Lease, Lender, Session};
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
     error::FaultKind,
     identity,
 };
+
+/// How often all sessions may be closed because one of them was read-only. While the database is, each write is refused.
+const OUTDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections, set up and good. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Pool {
     read_failed: Arc<AtomicBool>,
     /// Readings so far.
     reads: Arc<AtomicU64>,
+    /// Sessions that were opened before are closed instead of used.
+    outdated_at: Arc<Mutex<Option<Instant>>>,
     manager: Manager,
 }
 
@@ -91,6 +96,7 @@ impl Pool {
             write_lock_wait,
             read_failed,
             reads: Arc::default(),
+            outdated_at: Arc::default(),
             manager,
         })
     }
@@ -107,7 +113,9 @@ impl Pool {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let done = self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work));
+        let done = self.retry_if_outdated(|| {
+            self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work))
+        });
         if matches!(&done, Err(StoreError::Fault(_))) {
             self.read_failed.store(true, Ordering::Relaxed);
         }
@@ -207,7 +215,7 @@ impl Pool {
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut pooled = self.connections.get()?;
+        let mut pooled = self.take()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
         if pooled.file != self.file()? {
@@ -221,6 +229,41 @@ impl Pool {
             .err()
             .is_some_and(StoreError::is_connection_fault);
         done
+    }
+
+    /// Takes a connection, and closes those that are outdated.
+    fn take(&self) -> Result<r2d2::PooledConnection<Manager>, StoreError> {
+        loop {
+            let mut pooled = self.connections.get()?;
+            let outdated_at = *self.outdated_at.lock();
+            if outdated_at.is_none_or(|at| at <= pooled.opened_at) {
+                return Ok(pooled);
+            }
+            pooled.tainted = true;
+        }
+    }
+
+    /// Does what may write, and again on another session if one refuses because it is read-only: a session stays so if the
+    /// database, or the SQLite file, was when it connected. All others that are open then are closed instead of used. If that
+    /// was done a moment ago, the database is read-only still.
+    pub(crate) fn retry_if_outdated<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match attempt() {
+            Err(error) if error.is_read_only() && self.outdate_sessions() => attempt(),
+            done => done,
+        }
+    }
+
+    /// Marks all open sessions as outdated, unless that was done a moment ago. Returns whether it did.
+    fn outdate_sessions(&self) -> bool {
+        let mut outdated_at = self.outdated_at.lock();
+        let is_due = outdated_at.is_none_or(|at| at.elapsed() >= OUTDATE_INTERVAL);
+        if is_due {
+            *outdated_at = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -253,6 +296,8 @@ pub(crate) struct Pooled {
     connection: AnyConnection,
     /// The mark of the file that it was opened on.
     file: Option<String>,
+    /// When it began to connect.
+    opened_at: Instant,
     /// Whether it must not be used again.
     tainted: bool,
 }
@@ -263,6 +308,7 @@ pub(crate) fn replaced() -> StoreError {
 
 impl Manager {
     fn open(&self) -> Result<Pooled, StoreError> {
+        let opened_at = Instant::now();
         // Read first, so that a file that is missing is not created.
         let file = self.address.path().map(identity::file_mark).transpose()?;
         let connection = if self.pooled {
@@ -275,6 +321,7 @@ impl Manager {
         Ok(Pooled {
             connection,
             file,
+            opened_at,
             tainted: false,
         })
     }

@@ -14,7 +14,7 @@ use diesel::{
 use super::{Modification, triggers_off};
 use crate::{
     StoreError,
-    error::{FaultKind, Refusal},
+    error::{FaultKind, READ_ONLY_SQLITE, Refusal},
     needs,
     sql::{Number, REVISION_MAX},
 };
@@ -109,7 +109,7 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
         | "database schema is locked"
         | "locking protocol"
         | "interrupted" => FaultKind::Busy,
-        "attempt to write a readonly database" => FaultKind::ReadOnly,
+        READ_ONLY_SQLITE => FaultKind::ReadOnly,
         "database or disk is full" => FaultKind::Full,
         "disk I/O error"
         | "database disk image is malformed"

@@ -59,7 +59,7 @@ impl Lender for &Pool {
     }
 
     fn lend(&mut self) -> Result<Self::Lease, StoreError> {
-        Ok(self.connections.get()?)
+        self.take()
     }
 
     fn restore(&self, connection: &mut AnyConnection) {

@@ -72,16 +72,18 @@ impl Store {
         seen: Revision,
         is_board: bool,
     ) -> Result<bool, StoreError> {
-        let mut tx = WriteTx::on_pool(&self.pool)?;
-        let is_logged =
-            tx.run(|connection| contents::log_missed(connection, board, seen, is_board))?;
-        tx.stamp()?;
-        // A row without a revision has no place in the order, and would be in the log for good.
-        if is_logged && tx.stamped()?.is_none() {
-            return tx.run(|_| Err(classified::triggers_off()));
-        }
-        tx.commit()?;
-        Ok(is_logged)
+        self.pool.retry_if_outdated(|| {
+            let mut tx = WriteTx::on_pool(&self.pool)?;
+            let is_logged =
+                tx.run(|connection| contents::log_missed(connection, board, seen, is_board))?;
+            tx.stamp()?;
+            // A row without a revision has no place in the order, and would be in the log for good.
+            if is_logged && tx.stamped()?.is_none() {
+                return tx.run(|_| Err(classified::triggers_off()));
+            }
+            tx.commit()?;
+            Ok(is_logged)
+        })
     }
 
     /// Makes our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
@@ -120,12 +122,14 @@ impl Store {
         if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
             return Ok(0);
         }
-        let mut tx = WriteTx::on_pool(&self.pool)?;
-        let moved =
-            tx.run(|connection| change_log::archive(connection, board, topics_max, batch))?;
-        tx.stamp()?;
-        tx.commit()?;
-        Ok(moved)
+        self.pool.retry_if_outdated(|| {
+            let mut tx = WriteTx::on_pool(&self.pool)?;
+            let moved =
+                tx.run(|connection| change_log::archive(connection, board, topics_max, batch))?;
+            tx.stamp()?;
+            tx.commit()?;
+            Ok(moved)
+        })
     }
 
     /// Reads the newest revision that was committed that long ago or before, by the database's clock, or zero.

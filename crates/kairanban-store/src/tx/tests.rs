@@ -86,3 +86,33 @@ fn a_transaction_that_is_dropped_is_not_committed() {
     tx.commit().expect("committed");
     assert_eq!(count_topics(&pool), 1);
 }
+
+/// `query_only` stands for a file that could not be written when it was opened: the connection stays so.
+fn make_read_only(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    Ok(connection.batch_execute("PRAGMA query_only = ON")?)
+}
+
+#[test]
+fn connections_from_when_the_file_was_read_only_are_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let attempts: [fn(&Pool) -> Result<(), StoreError>; 2] = [
+        |pool| pool.with_write_lock(insert),
+        |pool| {
+            pool.retry_if_outdated(|| {
+                let mut tx = WriteTx::on_pool(pool)?;
+                tx.run(insert)?;
+                tx.commit()
+            })
+        },
+    ];
+    for (n, attempt) in (1..).zip(attempts) {
+        let pool = pool(&folder);
+        pool.with(|one| {
+            pool.with(make_read_only)?;
+            make_read_only(one)
+        })
+        .expect("both");
+        attempt(&pool).expect("written on another");
+        assert_eq!(count_topics(&pool), n);
+    }
+}

@@ -17,6 +17,7 @@ mod owner_triggers;
 mod place;
 mod postgres;
 mod public_schema;
+mod read_only;
 mod replaced_rows;
 mod replication;
 mod restored;

@@ -40,13 +40,14 @@ fn new(board: Option<&str>) -> NewToken {
     }
 }
 
-pub(crate) fn make_token(place: &Place, board: Option<&str>) -> String {
+pub(crate) fn try_make_token(place: &Place, board: Option<&str>) -> Result<String, StoreError> {
     let secret = Secret::token().expect("random");
-    place
-        .store
-        .create_token(&new(board), &secret)
-        .expect("a token");
-    secret.reveal().to_owned()
+    place.store.create_token(&new(board), &secret)?;
+    Ok(secret.reveal().to_owned())
+}
+
+pub(crate) fn make_token(place: &Place, board: Option<&str>) -> String {
+    try_make_token(place, board).expect("a token")
 }
 
 fn find(place: &Place, secret: &str) -> Option<Token> {
