@@ -11,7 +11,7 @@ mod post;
 mod reconnecting_stream;
 mod wire;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use kairanban_core::BoardName;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -27,11 +27,18 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// A client of one server, with a token or without. It is cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is secret, and the address may hold a password.
+        f.write_str("Client")
+    }
 }
 
 impl Client {

@@ -1,11 +1,15 @@
 //! Where the database is. A URL is checked before any library sees it, because their messages quote the part that they
 //! could not read, and that part may be a piece of the password.
 
+mod parameters;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
+
+pub use self::parameters::without_secrets;
 
 /// Where the boards are kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,10 +41,11 @@ impl FromStr for DatabaseAddress {
         match url.split_once(':') {
             Some(("postgres" | "postgresql", rest)) => {
                 let rest = rest.strip_prefix("//").ok_or(FORMS)?;
-                url_fault(rest).map_or_else(
-                    || Ok(Self::Postgres(url.to_owned())),
-                    |fault| Err(fault.to_owned()),
-                )
+                if let Some(fault) = url_fault(rest) {
+                    return Err(fault.to_owned());
+                }
+                let query = rest.split_once('?').map_or("", |(_, query)| query);
+                parameters::fault(query).map_or_else(|| Ok(Self::Postgres(url.to_owned())), Err)
             }
             Some(("sqlite", path)) if !path.trim_start_matches("//").is_empty() => {
                 let path = path.strip_prefix("//").unwrap_or(path);
@@ -50,6 +55,11 @@ impl FromStr for DatabaseAddress {
                 {
                     return Err(
                         "a sqlite URL is a path: it has neither user name nor password".to_owned(),
+                    );
+                }
+                if path.contains('?') {
+                    return Err(
+                        "a sqlite URL is a path: it has no parameters behind a ?".to_owned()
                     );
                 }
                 Ok(Self::Sqlite(path.into()))

@@ -16,7 +16,7 @@ use diesel::{
     sql_query,
 };
 
-use crate::{DatabaseAddress, StoreError, sql::Number};
+use crate::{DatabaseAddress, StoreError, address::without_secrets, sql::Number};
 
 /// How long the database may take.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,9 @@ impl AnyConnection {
     ) -> Result<Self, ConnectionError> {
         match address {
             DatabaseAddress::Postgres(url) => {
-                PgConnection::establish(&with_timeouts(url, timeouts.connect)).map(Self::Postgres)
+                PgConnection::establish(&with_timeouts(url, timeouts.connect))
+                    .map(Self::Postgres)
+                    .map_err(|error| without_secrets_of(url, error))
             }
             DatabaseAddress::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
@@ -121,6 +123,19 @@ impl AnyConnection {
 
     pub(crate) fn is_broken(&mut self) -> bool {
         R2D2Connection::is_broken(self)
+    }
+}
+
+/// Returns an error of libpq without what is secret in the URL.
+fn without_secrets_of(url: &str, error: ConnectionError) -> ConnectionError {
+    match error {
+        ConnectionError::BadConnection(text) => {
+            ConnectionError::BadConnection(without_secrets(url, &text))
+        }
+        ConnectionError::InvalidConnectionUrl(text) => {
+            ConnectionError::InvalidConnectionUrl(without_secrets(url, &text))
+        }
+        other => other,
     }
 }
 

@@ -41,7 +41,7 @@ mod write;
 mod writer;
 mod writer_health;
 
-pub use address::{DatabaseAddress, url_fault};
+pub use address::{DatabaseAddress, url_fault, without_secrets};
 pub use admin::AdminCommand;
 pub use audit::AuditBounds;
 pub use change_log::{ChangeBatch, ChangedBoard, LogPage};

@@ -21,21 +21,41 @@ pub enum StartError {
     Final(String),
 }
 
-/// What the server refuses for good, in the words of Postgres and PgBouncer. A server that speaks another language is waited
-/// for, and its words are shown at the end.
-const REFUSALS: &[&str] = &[
-    "authentication failed",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "is not permitted to log in",
-    "permission denied for database",
-    "is not currently accepting connections",
-    "no such database",
-    "no such user",
-    "certificate verify failed",
-    "root certificate file",
-    "does not support SSL",
-    "invalid",
+/// What the server or libpq refuses for good, in the words of Postgres and PgBouncer, without the names in quotes; and the next
+/// step, if it is not plain. A server that speaks another language is waited for, and its words are shown at the end.
+const REFUSALS: &[(&str, Option<&str>)] = &[
+    (
+        "database \"\" does not exist",
+        Some(
+            "create it as a role that may (CREATE DATABASE, or `createdb`), in the encoding UTF8, \
+             or name another one in the URL",
+        ),
+    ),
+    (
+        "role \"\" does not exist",
+        Some(
+            "create it as a role that may (CREATE ROLE … LOGIN PASSWORD '…', or `createuser -P`), \
+             or name another one in the URL",
+        ),
+    ),
+    (
+        "no such database",
+        Some("add it to the section [databases] of PgBouncer, or name another one in the URL"),
+    ),
+    (
+        "no such user",
+        Some("add it to the auth_file of PgBouncer, or name another one in the URL"),
+    ),
+    ("authentication failed", None),
+    ("no password supplied", None),
+    ("no pg_hba.conf entry", None),
+    ("is not permitted to log in", None),
+    ("permission denied for database", None),
+    ("is not currently accepting connections", None),
+    ("certificate verify failed", None),
+    ("root certificate file", None),
+    ("does not support SSL", None),
+    ("invalid", None),
 ];
 
 /// What passes, and what to call it.
@@ -58,23 +78,28 @@ const STATES: &[(&str, &str)] = &[
 impl StartError {
     /// Decides whether it makes sense to wait for a database that refuses the connection.
     pub(crate) fn of_connecting(error: &ConnectionError) -> Self {
-        let text = error.to_string();
-        let is_missing = text.contains("does not exist")
-            && (text.contains("database \"") || text.contains("role \""));
-        if is_missing
-            || REFUSALS.iter().any(|words| text.contains(words))
-            || matches!(error, ConnectionError::InvalidConnectionUrl(_))
-        {
-            return Self::Final(text.trim_end().to_owned());
+        let text = error.to_string().trim_end().to_owned();
+        let bare = without_names(&text);
+        match REFUSALS.iter().find(|(words, _)| bare.contains(words)) {
+            Some((_, Some(step))) => Self::Final(format!("{text}: {step}")),
+            Some((_, None)) => Self::Final(text),
+            None if matches!(error, ConnectionError::InvalidConnectionUrl(_)) => Self::Final(text),
+            None => not_yet(text),
         }
-        not_yet(text)
     }
 }
 
+/// Returns the text with nothing between quotes: a host, a role or a database may be called `invalid`.
+fn without_names(text: &str) -> String {
+    let outside: Vec<_> = text.split('"').step_by(2).collect();
+    outside.join("\"\"")
+}
+
 fn not_yet(text: String) -> StartError {
+    let bare = without_names(&text);
     let state = STATES
         .iter()
-        .find(|(words, _)| text.contains(words))
+        .find(|(words, _)| bare.contains(words))
         .map_or("it cannot be reached", |(_, state)| state);
     StartError::NotYet {
         state,
@@ -87,6 +112,52 @@ impl From<StoreError> for StartError {
         match error {
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
             other => Self::Final(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> StartError {
+        StartError::of_connecting(&ConnectionError::BadConnection(text.to_owned()))
+    }
+
+    #[test]
+    fn a_name_decides_nothing() {
+        let words = REFUSALS
+            .iter()
+            .map(|(words, _)| words)
+            .chain(STATES.iter().map(|(words, _)| words));
+        for name in words
+            .map(|words| words.replace('"', ""))
+            .chain(["nohost.invalid".to_owned()])
+        {
+            let unknown = format!(
+                "could not translate host name \"{name}\" to address: Name or service not known"
+            );
+            assert!(
+                matches!(
+                    of(&unknown),
+                    StartError::NotYet {
+                        state: "its host name is not known",
+                        ..
+                    }
+                ),
+                "{unknown}"
+            );
+            let missing = format!(
+                "connection to server at \"{name}\" (::1), port 1 failed: FATAL:  role \"{name}\" \
+                 does not exist\n"
+            );
+            let StartError::Final(said) = of(&missing) else {
+                panic!("not final: {missing}")
+            };
+            assert!(
+                said.starts_with(missing.trim_end()) && said.contains("CREATE ROLE"),
+                "{said}"
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{failpoint, follower::Wake, shared_snapshots::Redis, supervise::Supervisor};
+use crate::{
+    config::SecretText, failpoint, follower::Wake, shared_snapshots::Redis, supervise::Supervisor,
+};
 
 /// Delay between two attempts to open a session.
 const RETRY: Duration = Duration::from_secs(2);
@@ -43,7 +45,7 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct BackplaneConfig {
     /// Listens for the commits of other programs, and announces ours if there is no Redis.
-    pub postgres: Option<(String, Timeouts)>,
+    pub postgres: Option<(SecretText, Timeouts)>,
     /// Announces our commits, and listens for those of other nodes.
     pub redis: Option<Redis>,
 }

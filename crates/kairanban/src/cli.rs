@@ -2,6 +2,7 @@
 
 mod board;
 mod token;
+mod usage;
 
 use std::{
     io::{self, Write as _},
@@ -11,7 +12,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{self, Config, ConfigError, Overrides},
+    config::{self, Config, ConfigError, Overrides, SecretText},
     exit::ExitError,
     server::{self, ListeningServer},
     shutdown, start, telemetry,
@@ -40,7 +41,7 @@ struct Settings {
     listen: Option<String>,
     /// `postgres://…` or `sqlite://path`
     #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
+    database_url: Option<SecretText>,
 }
 
 /// Explains what `kairanban tail` prints.
@@ -99,11 +100,23 @@ impl Settings {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the command of this process's command line.
     ///
     /// # Errors
-    /// If the configuration is wrong, or the command fails.
-    pub fn run(self) -> Result<(), ExitError> {
+    /// If the command line or the configuration is wrong, or the command fails.
+    pub fn run() -> Result<(), ExitError> {
+        match Self::try_parse() {
+            Ok(cli) => cli.run_command(),
+            Err(error) if error.use_stderr() => Err(ExitError::Usage(usage::explain(&error))),
+            // Help, or the version. Without a reader there is nothing to do.
+            Err(help) => {
+                let _ = help.print();
+                Ok(())
+            }
+        }
+    }
+
+    fn run_command(self) -> Result<(), ExitError> {
         let settings = self.settings;
         match self.command.unwrap_or(CliCommand::Serve) {
             CliCommand::Serve => serve(&settings.load()?),
@@ -180,8 +193,16 @@ fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), ExitError> {
     }
 }
 
+/// Prints a text. That its reader has gone, as `head` does, is no error.
 fn say(text: &str) -> Result<(), ExitError> {
+    match print(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    out.flush()
 }

@@ -12,7 +12,7 @@ mod layers;
 mod parts;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use layers::Layers;
 
@@ -20,7 +20,7 @@ pub use addresses::origin;
 pub use env::environment;
 pub use error::ConfigError;
 pub use settings::{
-    BackplaneKind, Config, CorsSettings, LimitsSettings, RestSettings, StreamSettings,
+    BackplaneKind, Config, CorsSettings, LimitsSettings, RestSettings, SecretText, StreamSettings,
 };
 
 /// The file with every key and its default.
@@ -34,7 +34,7 @@ pub struct Overrides {
     /// The address, of `--listen`.
     pub listen: Option<String>,
     /// The URL, of `--database-url`.
-    pub database_url: Option<String>,
+    pub database_url: Option<SecretText>,
 }
 
 impl Config {
@@ -48,12 +48,12 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut layers = Layers::new()?;
         let environment = env::Environment::read(environment, &layers)?;
-        if let Some(file) = overrides
-            .file
-            .clone()
-            .or_else(|| environment.get("KAIRANBAN_CONFIG").map(PathBuf::from))
-        {
-            layers.add_file(&file)?;
+        let by_variable = environment
+            .get("KAIRANBAN_CONFIG")
+            .map(|file| ("KAIRANBAN_CONFIG", Path::new(file)));
+        let by_option = overrides.file.as_deref().map(|file| ("--config", file));
+        if let Some((origin, file)) = by_option.or(by_variable) {
+            layers.add_file(origin, file)?;
         }
         for variable in environment.keys() {
             layers.add_text(
@@ -63,7 +63,7 @@ impl Config {
                 &variable.value,
             )?;
         }
-        if let Some(url) = environment.get("DATABASE_URL") {
+        if let Some(url) = environment.set("DATABASE_URL") {
             layers.add_text(
                 environment.origin_of("DATABASE_URL"),
                 "database",
@@ -72,7 +72,7 @@ impl Config {
             )?;
         }
         if let Some(url) = &overrides.database_url {
-            layers.add_text("--database-url".to_owned(), "database", "url", url)?;
+            layers.add_text("--database-url".to_owned(), "database", "url", url.expose())?;
         }
         if let Some(listen) = &overrides.listen {
             layers.add_text("--listen".to_owned(), "server", "listen", listen)?;

@@ -11,6 +11,8 @@ pub enum ExitError {
     Config(ConfigError),
     /// The database cannot be used as it is: exit code 78, too.
     Unusable(String),
+    /// The command line has a mistake: exit code 2, as of most programs.
+    Usage(String),
     /// Something else failed: exit code 1.
     Failed(String),
 }
@@ -20,8 +22,9 @@ impl ExitError {
     #[must_use]
     pub fn report(&self) -> ExitCode {
         // If stderr is closed, the exit code has to do.
-        let _ = telemetry::try_print(io::stderr(), &format!("kairanban: {self}\n"));
+        let _ = telemetry::try_print(io::stderr(), &format!("{self}\n"));
         ExitCode::from(match self {
+            Self::Usage(_) => 2,
             Self::Config(_) | Self::Unusable(_) => 78,
             Self::Failed(_) => 1,
         })
@@ -33,9 +36,10 @@ impl fmt::Display for ExitError {
         match self {
             Self::Config(error) => write!(
                 f,
-                "configuration: {error}\nSee `kairanban config default` for every key."
+                "kairanban: configuration: {error}\nSee `kairanban config default` for every key."
             ),
-            Self::Unusable(text) | Self::Failed(text) => f.write_str(text),
+            Self::Usage(text) => f.write_str(text),
+            Self::Unusable(text) | Self::Failed(text) => write!(f, "kairanban: {text}"),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use kairanban::cli::Cli;
 use mimalloc::MiMalloc;
 
@@ -12,7 +11,7 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    match Cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }

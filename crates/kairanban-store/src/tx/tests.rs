@@ -95,17 +95,15 @@ fn make_read_only(connection: &mut AnyConnection) -> Result<(), StoreError> {
 #[test]
 fn connections_from_when_the_file_was_read_only_are_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
-    let attempts: [fn(&Pool) -> Result<(), StoreError>; 2] = [
-        |pool| pool.with_write_lock(insert),
-        |pool| {
-            pool.retry_if_outdated(|| {
-                let mut tx = WriteTx::on_pool(pool)?;
-                tx.run(insert)?;
-                tx.commit()
-            })
-        },
-    ];
-    for (n, attempt) in (1..).zip(attempts) {
+    let in_a_transaction = |pool: &Pool| {
+        pool.retry_if_outdated(|| {
+            let mut tx = WriteTx::on_pool(pool)?;
+            tx.run(insert)?;
+            tx.commit()
+        })
+    };
+    let by_itself = |pool: &Pool| pool.with_write_lock(insert);
+    for (n, attempt) in (1..).zip([in_a_transaction, by_itself]) {
         let pool = pool(&folder);
         pool.with(|one| {
             pool.with(make_read_only)?;

@@ -57,8 +57,11 @@ fn fill_pool_while_read_only(place: &Place, foreign: &mut Foreign) {
     set_read_only(foreign, false);
 }
 
-/// Each kind of write that the pool does, by its name.
-const WRITES: [(&str, fn(&Place) -> Result<(), StoreError>); 8] = [
+/// What a write is called, and how it is done.
+type PoolWrite = (&'static str, fn(&Place) -> Result<(), StoreError>);
+
+/// Each kind of write that the pool does.
+const WRITES: [PoolWrite; 8] = [
     ("a ticket", |place| {
         let secret = Secret::ticket().expect("a secret");
         let ticket = NewTicket {

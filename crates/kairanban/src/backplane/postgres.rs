@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream::poll_fn};
-use kairanban_store::{DatabaseAddress, Timeouts, is_pooled};
+use kairanban_store::{DatabaseAddress, Timeouts, is_pooled, without_secrets};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Connection,
@@ -19,12 +19,12 @@ use super::{
     HEARTBEAT_LIMIT, Transport, described, heartbeat, node_name,
     tls::{self, Dsn},
 };
-use crate::{blocking::blocking, follower::Wake};
+use crate::{blocking::blocking, config::SecretText, follower::Wake};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) struct Listening {
-    pub(super) url: String,
+    pub(super) url: SecretText,
     pub(super) timeouts: Timeouts,
     pub(super) wake: Wake,
     pub(super) announce: Arc<Notify>,
@@ -35,7 +35,7 @@ impl Transport for Listening {
     type Session = ListenSession;
 
     async fn open(&self) -> Result<ListenSession, String> {
-        let session = ListenSession::open(&self.url, self.wake.clone()).await?;
+        let session = ListenSession::open(self.url.expose(), self.wake.clone()).await?;
         if self.is_pooled().await? {
             // A LISTEN would stay on a session that other programs are lent. This one may still notify.
             tracing::warn!("{POOLER}");
@@ -65,7 +65,10 @@ impl Transport for Listening {
 
 impl Listening {
     async fn is_pooled(&self) -> Result<bool, String> {
-        let (address, timeouts) = (DatabaseAddress::Postgres(self.url.clone()), self.timeouts);
+        let (address, timeouts) = (
+            DatabaseAddress::Postgres(self.url.expose().to_owned()),
+            self.timeouts,
+        );
         let asked = blocking(move || is_pooled(&address, timeouts));
         match timeout(HEARTBEAT_LIMIT, asked).await {
             Ok(pooled) => pooled.map_err(|error| error.to_string()),
@@ -146,7 +149,7 @@ async fn connect(url: &str, wake: Wake, node: String) -> Result<(Client, JoinHan
         Some(connector) => connect_by(&dsn, connector, wake, node).await,
         None => connect_by(&dsn, tokio_postgres::NoTls, wake, node).await,
     };
-    connected.map_err(|error| described(error.as_ref()))
+    connected.map_err(|error| without_secrets(url, &described(error.as_ref())))
 }
 
 async fn connect_by<T>(

@@ -92,13 +92,13 @@ fn roots(file: Option<&str>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) if path != "system" => {
+            // No error repeats a value of the URL.
+            let unusable = |error: &dyn std::fmt::Display| format!("sslrootcert: {error}");
             for certificate in
-                CertificateDer::pem_file_iter(path).map_err(|error| format!("{path}: {error}"))?
+                CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?
             {
-                let certificate = certificate.map_err(|error| format!("{path}: {error}"))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{path}: {error}"))?;
+                let certificate = certificate.map_err(|error| unusable(&error))?;
+                roots.add(certificate).map_err(|error| unusable(&error))?;
             }
         }
         _ => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),

@@ -1,12 +1,12 @@
 //! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like any other client.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
 use clap::Args;
 use kairanban_client::{BoardCopy, Client, ClientError, FollowEvent, ListOp, ListedTopic};
 use kairanban_core::BoardName;
 
-use crate::exit::ExitError;
+use crate::{config::SecretText, exit::ExitError};
 
 /// The server and the token of a command.
 #[derive(Args, Clone, Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Remote {
         hide_env_values = true,
         value_name = "TOKEN"
     )]
-    token: Option<String>,
+    token: Option<SecretText>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,8 @@ impl Remote {
     }
 
     fn token(&self) -> Option<String> {
-        self.token.clone().filter(|token| !token.is_empty())
+        let token = self.token.as_ref()?.expose();
+        (!token.is_empty()).then(|| token.to_owned())
     }
 
     /// Explains an error: without a token a private board looks like one that does not exist.
@@ -120,19 +121,13 @@ impl Tail {
                 }
                 Err(error) => return Err(self.remote.explain(error)),
             };
-            match print(&text) {
+            match super::print(&text) {
                 // Broken pipe: stdout was closed, for example by `head`.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 printed => printed?,
             }
         }
     }
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// Replaces control characters, which a terminal would obey; other programs may have written them.

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use kairanban_core::{BoardName, Scope, Token, TokenName, expiry};
 use kairanban_store::{NewToken, Secret, Store, StoreError};
 
-use super::say;
+use super::{print, say};
 use crate::exit::ExitError;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -29,7 +29,7 @@ pub(super) enum TokenCommand {
         #[arg(long)]
         board: Option<BoardName>,
         /// Days until it expires, at least one
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = days)]
         days: Option<u32>,
     },
     /// List all tokens
@@ -37,6 +37,7 @@ pub(super) enum TokenCommand {
     /// Revoke a token, by the number that `list` prints
     Revoke {
         /// The number of the token
+        #[arg(allow_negative_numbers = true, value_parser = number)]
         id: i64,
     },
 }
@@ -76,6 +77,16 @@ impl TokenCommand {
     }
 }
 
+fn days(text: &str) -> Result<u32, &'static str> {
+    let days = text.parse().ok().filter(|days| *days > 0);
+    days.ok_or("write a whole number of days, at least 1, as in 30")
+}
+
+fn number(text: &str) -> Result<i64, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or("write the number that `kairanban token list` prints first, not the token itself")
+}
+
 fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExitError> {
     // What no calendar has is past the bound, too.
     let at = now
@@ -95,7 +106,7 @@ fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     let secret = Secret::token().map_err(failed)?;
     let id = store.create_token(new, &secret).map_err(failed)?;
     // Alone on stdout, so that a script can take it.
-    let Err(unprinted) = say(&format!("{}\n", secret.reveal())) else {
+    let Err(unprinted) = print(&format!("{}\n", secret.reveal())) else {
         return Ok(());
     };
     let end = match store.revoke_token(id) {

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, fs, io::Read as _, path::Path};
 
-use super::{ConfigError, error::suggestion, layers::Layers};
+use super::{
+    ConfigError,
+    error::{names_file, suggestion},
+    layers::Layers,
+};
 
 const PREFIX: &str = "KAIRANBAN_";
 const FILE: &str = "_FILE";
@@ -50,7 +54,6 @@ fn is_of_others(name: &str) -> bool {
 }
 
 /// A key that is set by a variable.
-#[derive(Debug)]
 pub(super) struct Variable {
     name: String,
     pub(super) section: String,
@@ -65,7 +68,7 @@ impl Variable {
 }
 
 /// The variables that count, sorted by kind.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Environment {
     keys: Vec<Variable>,
     /// The others, by name without `_FILE`, with the name as it was set.
@@ -96,6 +99,12 @@ impl Environment {
                     format!("stands beside {base}; only one of them can count"),
                 ));
             }
+            let is_set_by_file = ours
+                .iter()
+                .any(|(other, _)| other.strip_suffix(FILE) == Some(name));
+            if value.is_empty() && is_set_by_file {
+                continue;
+            }
             if OTHERS.contains(&name.as_str()) || PLAIN.contains(&base) {
                 let value = value_of(name, value)?;
                 read.others.insert(base.to_owned(), (name.clone(), value));
@@ -117,12 +126,14 @@ impl Environment {
         &self.keys
     }
 
+    /// Returns the value of a variable that sets no key, also if it is empty.
+    pub(super) fn set(&self, name: &str) -> Option<&str> {
+        self.others.get(name).map(|(_, value)| value.as_str())
+    }
+
     /// Returns the value of a variable that sets no key, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.others
-            .get(name)
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.set(name).filter(|value| !value.is_empty())
     }
 
     /// Returns the name under which it was set.
@@ -138,13 +149,12 @@ fn unknown(name: &str, layers: &Layers) -> ConfigError {
         .variables()
         .chain(OTHERS.map(str::to_owned))
         .collect();
-    let hint = suggestion(name, known.iter().map(String::as_str));
-    let service = if name.contains("_SERVICE_") || name.contains("_PORT") {
-        ". If Kubernetes sets it for another service: enableServiceLinks: false"
+    let hint = if name.contains("_SERVICE_") || name.contains("_PORT") {
+        ". If Kubernetes sets it for another service: enableServiceLinks: false".to_owned()
     } else {
-        ""
+        suggestion(name, known.iter().map(String::as_str))
     };
-    ConfigError::unreadable(name, format!("is no variable of kairanban{hint}{service}"))
+    ConfigError::unreadable(name, format!("is no variable of kairanban{hint}"))
 }
 
 /// Returns the value of the variable, or the text of the file that it names.
@@ -158,13 +168,7 @@ fn value_of(name: &str, value: &str) -> Result<String, ConfigError> {
 
 /// Reads a value from a file; the error says what is wrong with the file.
 fn read_file(path: &str) -> Result<String, String> {
-    // It may be the secret itself, put here by mistake, so only what can hardly be one is shown.
-    let is_plain = Path::new(path).is_absolute() && !path.contains(['@', ':']);
-    let shown = if is_plain {
-        format!("names {path}")
-    } else {
-        "names a file".to_owned()
-    };
+    let shown = names_file(Path::new(path));
     let mut text = String::new();
     fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))

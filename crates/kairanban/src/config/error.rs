@@ -1,5 +1,7 @@
 //! What is wrong with the configuration. No message repeats a value: it may be a password that was put in the wrong place.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 /// What keeps the server from starting.
@@ -41,6 +43,14 @@ impl ConfigError {
     }
 }
 
+/// Says which file a value names. The value may be a secret that was put there by mistake, so only what hardly can be one is shown.
+pub(super) fn names_file(path: &Path) -> String {
+    let shown = path
+        .to_str()
+        .filter(|text| path.is_absolute() && !text.contains(['@', ':', '?', '=', '+', ' ']));
+    shown.map_or_else(|| "names a file".to_owned(), |path| format!("names {path}"))
+}
+
 /// Returns the known name that is most like `name`, as a hint to follow a sentence. A name without its section is most like
 /// the key.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
@@ -57,6 +67,8 @@ pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
 }
 
 fn likeness(name: &str, known: &str) -> f64 {
+    // What all variables begin with makes none of them alike.
+    let [name, known] = [name, known].map(|name| name.strip_prefix("KAIRANBAN").unwrap_or(name));
     let key = known.rsplit("__").next().unwrap_or(known);
     let is_key = known != key
         && name

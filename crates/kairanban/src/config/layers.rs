@@ -1,16 +1,27 @@
 //! Merges defaults, file, environment and command line, and remembers where each value is from.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 
 use toml::{
-    Table, Value,
+    Spanned, Table, Value,
     de::{DeTable, DeValue},
 };
 
-use super::{Config, ConfigError, DEFAULT, error::suggestion};
+use super::{
+    Config, ConfigError, DEFAULT,
+    error::{names_file, suggestion},
+};
+
+/// Keys whose values are not shown. What sets one of them to nothing is a mistake, like a secret that was not mounted: without a
+/// URL the server would begin with an embedded database that is empty.
+const SECRETS: [(&str, &str); 4] = [
+    ("database", "url"),
+    ("database", "listen_url"),
+    ("backplane", "redis_url"),
+    ("backplane", "redis_key"),
+];
 
 /// Values by section and key, and where each is from.
-#[derive(Debug)]
 pub(super) struct Layers {
     merged: Table,
     origins: HashMap<String, String>,
@@ -50,11 +61,15 @@ impl Layers {
         })
     }
 
-    /// Adds the values of a file.
-    pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+    /// Adds the values of a file, which `origin` names: an option or a variable.
+    pub(super) fn add_file(&mut self, origin: &str, path: &Path) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path).map_err(|error| {
-            let reason = format!("cannot be read: {}", error.kind());
-            ConfigError::unreadable(path.display().to_string(), reason)
+            let reason = format!(
+                "{}, which cannot be read: {}",
+                names_file(path),
+                error.kind()
+            );
+            ConfigError::unreadable(origin, reason)
         })?;
         let lines = Lines { path, text: &text };
         let sections = DeTable::parse(&text).map_err(|error| {
@@ -64,12 +79,13 @@ impl Layers {
                 "this is no TOML; a text stands in quotes, as in key = \"text\"",
             )
         })?;
-        for (section, keys) in sections.get_ref() {
+        // In the order of their lines, so that the first mistake is named.
+        for (section, keys) in by_line(sections.get_ref()) {
             let (at, section) = (section.span().start, section.get_ref().as_ref());
             if !self.merged.contains_key(section) {
                 // What stands above the first section looks like a section, too.
                 let hint = suggestion(section, self.merged.keys().map(String::as_str));
-                let reason = format!("there is no section [{}]{hint}", shown(section));
+                let reason = format!("there is no section of this name{hint}");
                 return Err(lines.error(at, &reason));
             }
             let DeValue::Table(keys) = keys.get_ref() else {
@@ -77,7 +93,7 @@ impl Layers {
                     format!("{section} is a section: write [{section}] on a line of its own");
                 return Err(lines.error(at, &reason));
             };
-            for (key, value) in keys {
+            for (key, value) in by_line(keys) {
                 let (at, key) = (key.span().start, key.get_ref().as_ref());
                 let value = self
                     .checked(section, key, value.get_ref())
@@ -93,7 +109,7 @@ impl Layers {
         let Some(default) = self.get(section, key) else {
             let known = self.merged.get(section).into_iter().flat_map(keys_of);
             let hint = suggestion(key, known);
-            return Err(format!("[{section}] has no key {}{hint}", shown(key)));
+            return Err(format!("[{section}] has no key of this name{hint}"));
         };
         of_kind(default, value).ok_or_else(|| format!("{section}.{key} {}", kind(default)))
     }
@@ -110,6 +126,13 @@ impl Layers {
             return Ok(());
         };
         let text = text.trim_matches(' ');
+        if SECRETS.contains(&(section, key)) && text.trim().is_empty() {
+            let reason = format!(
+                "sets {section}.{key} to nothing (a secret that was not mounted?); leave it out \
+                 if the default is meant"
+            );
+            return Err(ConfigError::unreadable(origin, reason));
+        }
         let value = match default {
             Value::String(_) => Some(Value::String(text.to_owned())),
             Value::Integer(_) => text.parse().ok().map(Value::Integer),
@@ -150,6 +173,9 @@ impl Layers {
                 .and_then(|(section, key)| self.get(section, key.split(['[', '.']).next()?));
             for text in value.into_iter().flat_map(texts) {
                 reason = reason.replace(text, "this");
+            }
+            if let Some(Value::Integer(number)) = value {
+                reason = reason.replace(&format!("integer `{number}`"), "this number");
             }
             ConfigError::unreadable(self.origin_of(&key), format!("{key}: {reason}"))
         })
@@ -224,13 +250,13 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// Returns a name from the file, unless it may be a value: a URL in quotes is a key, too.
-fn shown(name: &str) -> &str {
-    let is_name = name.len() <= 40
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if is_name { name } else { "of this name" }
+/// Returns the entries in the order of their places in the file.
+fn by_line<'t, 'f>(
+    table: &'t DeTable<'f>,
+) -> Vec<(&'t Spanned<Cow<'f, str>>, &'t Spanned<DeValue<'f>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 fn kind(value: &Value) -> &'static str {

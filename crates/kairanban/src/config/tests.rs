@@ -79,7 +79,7 @@ fn stronger_layers_win() {
     assert_eq!(config.server.listen.port(), 2);
     let flags = Overrides {
         listen: Some("127.0.0.1:3".into()),
-        database_url: Some("sqlite://flag.db".into()),
+        database_url: Some("sqlite://flag.db".to_owned().into()),
         file: None,
     };
     let config = load(&flags, &environment).expect("valid");

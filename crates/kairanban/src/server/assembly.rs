@@ -179,7 +179,7 @@ fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
     let redis = redis
         .map(|client| Redis::new(client, ttl, seal))
         .transpose();
-    let postgres = postgres.map(|url| (url, config.timeouts()));
+    let postgres = postgres.map(|url| (url.into(), config.timeouts()));
     Ok(BackplaneConfig {
         postgres,
         redis: redis.map_err(|error| ExitError::Failed(error.to_string()))?,

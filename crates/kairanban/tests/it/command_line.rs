@@ -96,6 +96,70 @@ fn configuration_is_printed_checked_and_keeps_secrets() {
     );
 }
 
+/// As after `head -1`: every command that prints ends quietly, and what it does is done.
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let node = Node::start(Database::sqlite());
+    let (database, server) = (node.database.url(), format!("http://{}", node.address));
+    node.token(&["create", "--scope", "read"]);
+    for arguments in [
+        &["config", "default"][..],
+        &["config", "check"],
+        &["migrate"],
+        &["token", "list"],
+        &["token", "revoke", "1"],
+        &["post", "main", "hello", "--url", &server],
+        &["tail", "main", "--url", &server],
+        &["help"],
+        &["token", "--help"],
+        &["--version"],
+    ] {
+        let (gone, closed) = std::io::pipe().expect("a pipe");
+        drop(gone);
+        let output = program()
+            .args(arguments)
+            .env("DATABASE_URL", &database)
+            .stdout(closed)
+            .output()
+            .expect("the program");
+        let err = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            output.status.code() == Some(0) && !err.contains("pipe") && !err.contains("panicked"),
+            "{arguments:?}: {} {err}",
+            output.status
+        );
+    }
+    assert_eq!(
+        node.database.sql(
+            "SELECT (SELECT count(*) FROM topics) + (SELECT count(*) FROM tokens \
+             WHERE revoked_at IS NOT NULL);"
+        ),
+        "2"
+    );
+}
+
+#[test]
+fn a_number_that_is_negative_or_none_is_answered_with_what_to_write() {
+    for value in ["-1", "0", "1.5", "many", "-99999999999999999999"] {
+        for (arguments, hint) in [
+            (
+                &["token", "create", "--scope=read", "--days", value][..],
+                "--days <DAYS>: write a whole number of days, at least 1",
+            ),
+            (
+                &["token", "revoke", value],
+                "<ID>: write the number that `kairanban token list` prints",
+            ),
+        ] {
+            let (code, _, err) = run(arguments, &[]);
+            assert!(
+                code == Some(2) && err.contains(hint),
+                "{arguments:?}: {err}"
+            );
+        }
+    }
+}
+
 #[test]
 fn checking_the_configuration_makes_nothing() {
     let file = tempfile::NamedTempFile::new().expect("a file");

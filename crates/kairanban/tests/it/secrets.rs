@@ -1,5 +1,6 @@
 //! Passwords, files and variables: what must not be said, seen or mistaken.
 
+mod places;
 mod slips;
 
 use std::{fs, path::Path, process::Command};
@@ -49,6 +50,15 @@ fn wrong_urls() -> Vec<String> {
             "postgres://127.0.0.1:1/d?canary",
             "postgres://ann@127.0.0.1:1/d?sslmode=require&password=canary#x",
             "sqlite://ann:canary@h/d",
+            "sqlite://h/d?password=canary",
+            "postgres://127.0.0.1:1/d?pasword=canary",
+            "postgres://127.0.0.1:1/d?canary=1",
+            "postgres://127.0.0.1:1/d?sslkey=/canary&sslcert=/canary",
+            "postgres://127.0.0.1:1/d?sslmode=canary",
+            "postgres://127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/canary/ca.pem",
+            "postgres://127.0.0.1:1/d?connect_timeout=canary",
+            "postgres://127.0.0.1:1/d?options=-c%20canary%3D1",
+            "postgres://127.0.0.1:1/d?service=canary",
         ]
         .map(str::to_owned),
     );
@@ -92,6 +102,29 @@ fn no_piece_of_a_connection_string_is_said() {
     }
 }
 
+/// A server repeats parts of what it does not like, on both kinds of connections.
+#[test]
+fn no_value_of_a_url_is_said_in_the_words_of_a_server() {
+    let database = Database::postgres();
+    migrate(&database);
+    let wrong = format!("{}?options=-c%20canary%3D1", database.url());
+    says_no_password(&wrong, &[], &[("DATABASE_URL", &wrong)]);
+    let mut server = Logged::serve(&[
+        ("DATABASE_URL", &database.url()),
+        ("KAIRANBAN_DATABASE__LISTEN_URL", &wrong),
+        ("KAIRANBAN_DATABASE__MIGRATE", "false"),
+        ("RUST_LOG", "trace"),
+    ]);
+    server.until("LISTEN is refused", |server| {
+        server.err().contains("no messages by LISTEN")
+    });
+    let said = server.out() + &server.err();
+    assert!(
+        said.contains("unrecognized configuration parameter") && !said.contains("canary"),
+        "{said}"
+    );
+}
+
 /// Writes a file. Returns its path.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
     let path = folder.join(name);
@@ -132,14 +165,6 @@ fn a_wrong_file_for_a_secret_is_named() {
             "{said}"
         );
     }
-}
-
-#[test]
-fn an_empty_file_for_the_url_is_the_embedded_database() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let empty = write(folder.path(), "empty", b"");
-    let (code, said) = check_with_url_file(&empty, &folder.path().join("data"));
-    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

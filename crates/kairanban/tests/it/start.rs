@@ -186,23 +186,32 @@ fn refusing(code: &'static str, message: &'static str) -> String {
 
 #[test]
 fn what_waiting_cannot_mend_ends_the_start_at_once() {
-    for (code, message) in [
-        ("28P01", "password authentication failed for user \"ann\""),
+    for (code, message, next) in [
+        (
+            "28P01",
+            "password authentication failed for user \"ann\"",
+            "",
+        ),
         (
             "28000",
             "no pg_hba.conf entry for host \"127.0.0.1\", user \"ann\", database \"d\", no \
              encryption",
+            "",
         ),
-        ("28000", "role \"ann\" is not permitted to log in"),
-        ("28000", "role \"ann\" does not exist"),
-        ("3D000", "database \"d\" does not exist"),
-        ("42501", "permission denied for database \"d\""),
-        ("08P01", "no such database: d"),
+        ("28000", "role \"ann\" is not permitted to log in", ""),
+        ("28000", "role \"ann\" does not exist", "CREATE ROLE"),
+        ("3D000", "database \"d\" does not exist", "createdb"),
+        ("42501", "permission denied for database \"d\"", ""),
+        ("08P01", "no such database: d", "[databases]"),
+        ("08P01", "no such user: ann", "auth_file"),
     ] {
         let began = Instant::now();
         let (status, said) = Logged::ended(&[], &[("DATABASE_URL", &refusing(code, message))]);
         assert!(
-            status == Some(78) && said.contains(message) && !said.contains("canary"),
+            status == Some(78)
+                && said.contains(message)
+                && said.contains(next)
+                && !said.contains("canary"),
             "{status:?} {said}"
         );
         assert!(
@@ -210,6 +219,16 @@ fn what_waiting_cannot_mend_ends_the_start_at_once() {
             "{message}: {said}"
         );
     }
+}
+
+#[test]
+fn a_host_that_is_not_known_is_waited_for_whatever_its_name() {
+    let environment = [("DATABASE_URL", "postgres://nohost.invalid/d"), NO_WAIT];
+    let (code, said) = Logged::ended(&["migrate"], &environment);
+    assert!(
+        code == Some(1) && said.contains("could not translate host name"),
+        "{code:?} {said}"
+    );
 }
 
 #[test]

@@ -55,15 +55,15 @@ fn a_slip_in_the_file_is_named_by_line_and_key_alone() {
         ),
         (
             format!("urll = \"{URL}\""),
-            "line 2: [database] has no key urll; did you mean url?",
+            "line 2: [database] has no key of this name; did you mean url?",
         ),
         (
             format!("[\"{URL}\"]\na = 1"),
-            "line 2: there is no section [of this name]",
+            "line 2: there is no section of this name",
         ),
         (
             "[databse]\nurl = \"canary\"".to_owned(),
-            "line 2: there is no section [databse]; did you mean database?",
+            "line 2: there is no section of this name; did you mean database?",
         ),
     ] {
         assert_slip_is_named(&lines, expected);
@@ -123,6 +123,36 @@ fn a_text_that_its_key_does_not_take_is_named_by_line_and_key_alone() {
     }
 }
 
+/// Whatever the names, the first line that is wrong is named, and each time the same nearest name.
+#[test]
+fn of_several_slips_the_first_is_named() {
+    let slips = [
+        ("[stream]", "heartbeat = 1", "heartbeat_s"),
+        ("[board]", "topic_max = 1", "topics_max"),
+        ("[limits]", "stream_max = 1", "streams_max"),
+        ("[database]", "pol_max = 1", "pool_max"),
+    ];
+    for first in 0..slips.len() {
+        let mut lines: Vec<_> = slips.to_vec();
+        lines.rotate_left(first);
+        let text: String = lines
+            .iter()
+            .map(|(section, slip, _)| format!("{section}\n{slip}\n"))
+            .collect();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), &text).expect("written");
+        let path = file.path().to_string_lossy();
+        let (code, said) = Logged::ended(&["config", "check", "--config", &path], &[]);
+        let (_, _, nearest) = lines[0];
+        assert!(
+            code == Some(78)
+                && said.contains("line 2: ")
+                && said.contains(&format!("did you mean {nearest}?")),
+            "{text}: {said}"
+        );
+    }
+}
+
 /// Checks the configuration with one variable more. Returns the exit code, and what was said.
 fn check_with(name: &str, value: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -158,8 +188,17 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
             "{said}"
         );
     }
-    for name in ["KAIRANBAN_", "KAIRANBAN_X", "KAIRANBAN_REDIS_SERVICE_HOST"] {
-        assert_eq!(check_with(name, "x").0, Some(78), "{name}");
+    for name in [
+        "KAIRANBAN_",
+        "KAIRANBAN_X",
+        "KAIRANBAN_MAX",
+        "KAIRANBAN_REDIS_SERVICE_HOST",
+    ] {
+        let (code, said) = check_with(name, "x");
+        assert!(
+            code == Some(78) && !said.contains("did you mean"),
+            "{name}: {said}"
+        );
     }
 }
 
