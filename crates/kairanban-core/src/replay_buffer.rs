@@ -51,9 +51,10 @@ impl ReplayBuffer {
         self.entries.iter().copied()
     }
 
-    /// Returns whether the topic changed after the floor.
-    pub(crate) fn contains(&self, topic: TopicId) -> bool {
-        self.entries.iter().any(|(_, id)| *id == topic)
+    /// Returns whether the topic changed last between the floor and `revision`.
+    pub(crate) fn has_changed(&self, topic: TopicId, revision: Revision) -> bool {
+        let upto = self.entries.partition_point(|(at, _)| *at <= revision);
+        self.entries.range(..upto).any(|(_, id)| *id == topic)
     }
 
     /// Adds topics that changed, with the revision of each.

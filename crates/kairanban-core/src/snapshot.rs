@@ -193,7 +193,7 @@ impl Snapshot {
         let topics = later.topics().iter();
         topics
             .filter(|topic| Some(topic.id) > first && self.topic(topic.id).is_none())
-            .filter(|topic| !history.contains(topic.id))
+            .filter(|topic| !history.has_changed(topic.id, self.revision()))
             .map(Arc::clone)
             .collect()
     }

@@ -12,7 +12,7 @@ use crate::{
     connection::AnyConnection,
     history,
     schema::topics,
-    sql::{number, revision, row_limit},
+    sql::{REVISION_MAX, number, revision, row_limit},
 };
 
 /// Reads what a reader that comes back from somewhere in the range needs of a board's history: which topics
@@ -21,6 +21,9 @@ use crate::{
 ///
 /// A full list also changes by what it lets in again when something goes, and that leaves no trace: so the
 /// history begins at the last time that topics went while there may have been more than were shown.
+///
+/// Changes after `upto` are read, too: a topic that was pushed out before may be archived or deleted by now,
+/// and nothing else says that it left the list. Sending such a topic once too often does no harm.
 pub(crate) fn read(
     connection: &mut AnyConnection,
     range: &HistoryRange,
@@ -91,7 +94,7 @@ fn touched_sql(
          max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', \
          'token') THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
-         AND revision > {after} AND revision <= {upto} \
+         AND revision > {after} AND revision <= {REVISION_MAX} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
          stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
          min(oldest) AS oldest, max(cleared) AS cleared, \
@@ -103,7 +106,6 @@ fn touched_sql(
          ORDER BY touched.revision DESC LIMIT {limit}",
         board = range.board_id.0,
         after = number(range.after),
-        upto = number(range.upto),
         rows_max = row_limit(rows_max),
         limit = row_limit(replay_max) + 1,
     )

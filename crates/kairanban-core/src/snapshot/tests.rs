@@ -204,3 +204,12 @@ fn a_bulk_transaction_counts_as_of_its_commit() {
         .changed_since(Revision::new(5).expect("a revision")));
     assert_eq!(later, [1, 3, 4, 5]);
 }
+
+#[test]
+fn what_the_log_had_before_it_was_published_is_posted() {
+    // The history was read after the list, and the post was committed between.
+    let early = [(Revision::new(4).expect("a revision"), TopicId(5))];
+    let history = ReplayBuffer::new(Revision::ZERO, early, 8);
+    let update = updated(snapshot(3, &[(4, 2)]).apply(&changes(&[(4, 5, true)]), &history, 500));
+    assert_eq!(ids(&update.posted), [5]);
+}
