@@ -4,7 +4,7 @@ use diesel::{prelude::*, sql_query};
 use kairanban_core::{Actor, AuditEntry, BoardName};
 
 use crate::{
-    StoreError,
+    RowPage, StoreError,
     connection::AnyConnection,
     lenient::{LossyText, Time},
     schema::audit,
@@ -34,7 +34,7 @@ pub(crate) fn page(
     connection: &mut AnyConnection,
     before: Option<i64>,
     limit: usize,
-) -> Result<Vec<AuditEntry>, StoreError> {
+) -> Result<RowPage<AuditEntry>, StoreError> {
     let columns = (
         audit::id,
         audit::at,
@@ -46,11 +46,18 @@ pub(crate) fn page(
     );
     let rows: Vec<AuditRow> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
+        // What follows the last one of these cannot be asked for.
+        .filter(audit::id.gt(0))
         .order(audit::id.desc())
         .limit(row_limit(limit))
         .select(columns)
         .load(connection)?;
-    Ok(rows.into_iter().map(entry).collect())
+    Ok(RowPage::read(
+        rows,
+        limit,
+        |row| row.0,
+        |row| Some(entry(row)),
+    ))
 }
 
 type AuditRow = (

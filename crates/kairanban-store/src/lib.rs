@@ -27,6 +27,7 @@ mod needs;
 mod pool;
 mod replay;
 mod repository;
+mod row_page;
 mod rows;
 mod schema;
 mod secret;
@@ -54,6 +55,7 @@ pub use migrate::migrate;
 pub use repository::{
     BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, Visible,
 };
+pub use row_page::RowPage;
 pub use secret::Secret;
 pub use start::{Check, check};
 pub use start_error::StartError;

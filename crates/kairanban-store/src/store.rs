@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, SearchedTopics, StoreConfig,
+    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, RowPage, SearchedTopics, StoreConfig,
     StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
     idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
 };
@@ -220,7 +220,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn page(&self, board: &BoardName, wanted: &Page) -> Result<Vec<Topic>, StoreError> {
+    pub fn page(&self, board: &BoardName, wanted: &Page) -> Result<RowPage<Topic>, StoreError> {
         self.with(|connection| repository::page(connection, board, wanted))
     }
 
@@ -257,7 +257,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn audit(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+    pub fn audit(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<RowPage<AuditEntry>, StoreError> {
         self.with(|connection| audit::page(connection, before, limit))
     }
 

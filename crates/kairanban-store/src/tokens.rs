@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 
 use crate::{
-    StoreError,
+    RowPage, StoreError,
     connection::AnyConnection,
     error::Refusal,
     lenient::{self, LossyText, Time},
@@ -191,7 +191,7 @@ pub(crate) fn list(
     connection: &mut AnyConnection,
     after: i64,
     limit: usize,
-) -> Result<Vec<Token>, StoreError> {
+) -> Result<RowPage<Token>, StoreError> {
     let rows: Vec<TokenRow> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.gt(after))
@@ -199,7 +199,12 @@ pub(crate) fn list(
         .limit(row_limit(limit))
         .select(columns())
         .load(connection)?;
-    Ok(rows.into_iter().filter_map(TokenRow::into_token).collect())
+    Ok(RowPage::read(
+        rows,
+        limit,
+        |row| row.id,
+        TokenRow::into_token,
+    ))
 }
 
 /// Reads tokens by their ids, in no particular order. Those that are gone are left out.

@@ -1,5 +1,7 @@
 //! Where the two databases need different SQL for the same thing.
 
+use kairanban_core::BoardName;
+
 use super::AnyConnection;
 
 impl AnyConnection {
@@ -52,6 +54,21 @@ impl AnyConnection {
                  AND tbl_name = 'topics'"
             }
         }
+    }
+
+    /// Selects boards whose names are board names, as [`BoardName`] reads them.
+    pub(crate) fn is_board_name_sql(&self) -> String {
+        let reserved = BoardName::pattern().reserved.join("', '");
+        let is_name = match self {
+            Self::Postgres(_) => "boards.name ~ '^[a-z0-9][a-z0-9-]{0,62}$'",
+            // GLOB ends at a NUL.
+            Self::Sqlite(_) => {
+                "typeof(boards.name) = 'text' AND instr(CAST(boards.name AS BLOB), x'00') = 0 \
+                 AND length(boards.name) BETWEEN 1 AND 63 \
+                 AND boards.name NOT GLOB '*[^a-z0-9-]*' AND boards.name NOT GLOB '-*'"
+            }
+        };
+        format!("{is_name} AND boards.name NOT IN ('{reserved}')")
     }
 
     /// Logs a change of a board, from within a write.

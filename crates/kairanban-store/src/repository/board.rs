@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
-use diesel::{dsl::sql, expression::SqlLiteral, prelude::*, sql_types::BigInt};
+use diesel::{
+    dsl::sql,
+    expression::SqlLiteral,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use kairanban_core::{
     Board, BoardId, BoardInfo, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision,
 };
@@ -143,8 +148,11 @@ pub(crate) fn boards(
     after: Option<&BoardName>,
     limit: usize,
 ) -> Result<Vec<Board>, StoreError> {
+    // One that another program chose and that no address can hold neither is listed nor counts.
+    let is_name = sql::<Bool>(&connection.is_board_name_sql());
     let mut query = boards::table
         .filter(boards::name.gt(after.map_or("", BoardName::as_str)))
+        .filter(is_name)
         .into_boxed();
     if let Visible::Open(besides) = visible {
         let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
@@ -160,7 +168,6 @@ pub(crate) fn boards(
         .limit(row_limit(limit))
         .select(board_columns())
         .load(connection)?;
-    // A name that another program chose and that no address can hold is skipped.
     Ok(rows.into_iter().filter_map(into_board).collect())
 }
 

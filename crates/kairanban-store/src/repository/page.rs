@@ -5,7 +5,7 @@ use kairanban_core::{BoardName, SearchText, Topic, TopicId};
 
 use super::board_id;
 use crate::{
-    StoreError,
+    RowPage, StoreError,
     connection::AnyConnection,
     rows::{TopicRow, topic_columns},
     schema::topics,
@@ -37,12 +37,10 @@ pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,
     wanted: &Page,
-) -> Result<Vec<Topic>, StoreError> {
-    let rows = rows(connection, board, wanted)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(_, row)| row.into_topic())
-        .collect())
+) -> Result<RowPage<Topic>, StoreError> {
+    let found = rows(connection, board, wanted)?;
+    let read = |(_, row): (i64, TopicRow)| row.into_topic();
+    Ok(RowPage::read(found, wanted.limit, |(id, _)| *id, read))
 }
 
 /// Searches the newest topics of a page, archived or not.
@@ -75,6 +73,8 @@ fn rows(
     let before = wanted.before.map_or(i64::MAX, |before| before.0);
     let query = topics::table
         .filter(topics::board_id.eq(board_id.0).and(topics::id.lt(before)))
+        // What follows the last one of these cannot be asked for.
+        .filter(topics::id.gt(0))
         .order(topics::id.desc())
         .limit(row_limit(wanted.limit))
         .select((topics::id, topic_columns()));

@@ -5,7 +5,7 @@ use kairanban_core::{Actor, BoardName, Token};
 
 use super::Store;
 use crate::{
-    AdminCommand, FoundToken, NewTicket, NewToken, Secret, StoreError, TicketTimes,
+    AdminCommand, FoundToken, NewTicket, NewToken, RowPage, Secret, StoreError, TicketTimes,
     admin::WriteOutcome,
     tickets::{self, PresentedTicket},
     tokens,
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database is away.
-    pub fn tokens(&self, after: i64, limit: usize) -> Result<Vec<Token>, StoreError> {
+    pub fn tokens(&self, after: i64, limit: usize) -> Result<RowPage<Token>, StoreError> {
         self.with(|connection| tokens::list(connection, after, limit))
     }
 

@@ -202,7 +202,7 @@ fn commands_are_audited_without_text(place: &Place) {
     assert!(run(writer.write(delete_topic(TopicId(999), None))).is_err());
     run(writer.write(delete_topic(topic.id, None))).expect("deleted");
     make_token(place, Some("main"));
-    let noted = place.store.audit(None, 10).expect("the audit");
+    let noted = place.store.audit(None, 10).expect("the audit").rows;
     let said: Vec<_> = noted
         .iter()
         .map(|entry| {
@@ -224,9 +224,9 @@ fn commands_are_audited_without_text(place: &Place) {
 fn the_audit_is_paged_and_shortened(place: &Place) {
     make_token(place, Some("main"));
     make_token(place, Some("main"));
-    let noted = place.store.audit(None, 10).expect("the audit");
+    let noted = place.store.audit(None, 10).expect("the audit").rows;
     let older = place.store.audit(Some(noted[0].id), 10);
-    assert_eq!(older.expect("the audit").len(), 1);
+    assert_eq!(older.expect("the audit").rows.len(), 1);
     let kept = AuditBounds { max: 1, ..AUDIT };
     let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
     assert_eq!(forgotten.expect("forgotten"), 1);

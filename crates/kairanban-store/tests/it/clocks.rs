@@ -83,7 +83,7 @@ fn old_tickets_are_forgotten(place: &Place) {
     place
         .foreign()
         .run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
-    let token = place.store.tokens(0, 1).expect("a list")[0].id;
+    let token = place.store.tokens(0, 1).expect("a list").rows[0].id;
     for column in ["made_at", "used_at"] {
         let ticket = Secret::ticket().expect("random");
         place

@@ -143,7 +143,7 @@ fn write(store: &Store) {
         limit: 1,
         ..Page::default()
     };
-    let id = store.page(&main(), &newest).expect("a page")[0].id;
+    let id = store.page(&main(), &newest).expect("a page").rows[0].id;
     for command in commands_on_topic(id).into_iter().chain(commands_on_board()) {
         run(writer.write(command)).expect("done");
     }
@@ -243,7 +243,7 @@ fn read(store: &Store, known: &LogPosition) {
     store
         .head_before(std::time::Duration::ZERO)
         .expect("a revision");
-    assert_eq!(store.audit(None, 99).expect("the audit").len(), 9);
+    assert_eq!(store.audit(None, 99).expect("the audit").rows.len(), 9);
 }
 
 fn tidy_up(store: &Store) {

@@ -72,13 +72,13 @@ fn many_tokens_are_found_at_once_each_in_its_place(place: &Place) {
         .collect();
     let [first, second, third] = [0, 1, 2].map(|n| find(place, &made[n]).map(|token| token.id));
     assert_eq!(ids, [third, None, first, third, second]);
-    let tokens = place.store.tokens(0, 10).expect("a list");
+    let tokens = place.store.tokens(0, 10).expect("a list").rows;
     assert!(tokens.len() == 3 && tokens.iter().all(|token| token.last_used_at.is_some()));
     assert!(place.store.find_tokens(&[]).expect("read").is_empty());
 }
 
 fn first_is_used(place: &Place) -> bool {
-    let tokens = place.store.tokens(0, 1).expect("a list");
+    let tokens = place.store.tokens(0, 1).expect("a list").rows;
     tokens[0].last_used_at.is_some()
 }
 
@@ -127,10 +127,13 @@ fn a_token_is_found_by_its_whole_secret(place: &Place) {
         assert_eq!(find(place, wrong), None);
     }
     let before = place.head();
-    let used = &place.store.tokens(0, 10).expect("a list")[0];
+    let used = &place.store.tokens(0, 10).expect("a list").rows[0];
     assert!(used.id == found.id && used.last_used_at.is_some());
     assert_eq!(place.head(), before, "that it was used is no change");
-    assert_eq!(place.store.tokens(used.id, 10).expect("a list").len(), 1);
+    assert_eq!(
+        place.store.tokens(used.id, 10).expect("a list").rows.len(),
+        1
+    );
 }
 
 fn a_token_is_revoked_once(place: &Place) {

@@ -208,7 +208,7 @@ fn rows_of_every_bad_kind_are_mended_and_counted() {
         "{revisions:?}"
     );
     assert!(create(&place, "next").id.0 < 10_000);
-    assert_eq!(place.store.tokens(0, 10).expect("tokens").len(), 4);
+    assert_eq!(place.store.tokens(0, 10).expect("tokens").rows.len(), 4);
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl TokenCommand {
             Self::List => say(&store
                 .tokens(0, usize::MAX)
                 .map_err(failed)?
+                .rows
                 .iter()
                 .map(line)
                 .collect::<String>()),

@@ -8,7 +8,7 @@ use kairanban_core::{
     AuditEntry, Board, BoardName, LogRow, LogStart, ResetReason, Revision, SearchText, Token,
     Topic, TopicId,
 };
-use kairanban_store::{LogPage, Page, Store, StoreError};
+use kairanban_store::{LogPage, Page, RowPage, Store, StoreError};
 
 use super::BoardService;
 use crate::{
@@ -56,7 +56,7 @@ impl BoardService {
         caller: &Caller,
         board: BoardName,
         wanted: Page,
-    ) -> Result<Vec<Topic>, StoreError> {
+    ) -> Result<RowPage<Topic>, StoreError> {
         self.look_up(caller, board, move |store, board| {
             store.page(board, &wanted)
         })
@@ -184,7 +184,7 @@ impl BoardService {
         _: &Administrator,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<Token>, StoreError> {
+    ) -> Result<RowPage<Token>, StoreError> {
         query(self.store(), move |store| store.tokens(after, limit)).await
     }
 
@@ -219,7 +219,7 @@ impl BoardService {
         _: &Administrator,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
+    ) -> Result<RowPage<AuditEntry>, StoreError> {
         query(self.store(), move |store| store.audit(before, limit)).await
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    end_of_full_page, link_next, no_store_json, page_limit,
+    link_next, no_store_json, page_limit,
     responses::{Forbidden, RefusalResponses},
 };
 use crate::{
@@ -67,14 +67,14 @@ pub async fn get_audit(
         .audit(&administrator, query.before, limit)
         .await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = end_of_full_page(&entries, limit) {
+    if let Some(last) = entries.next {
         link_next(
             &mut response,
             &request,
-            &format!("before={}&limit={limit}", last.id),
+            &format!("before={last}&limit={limit}"),
         );
     }
-    Ok(no_store_json(response, render::rest::audit(&entries)))
+    Ok(no_store_json(response, render::rest::audit(&entries.rows)))
 }
 
 /// Answers `GET /api/v1/stats`: this node, now.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    end_of_full_page, link_next, no_store_json, page_limit,
+    link_next, no_store_json, page_limit,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -128,14 +128,14 @@ pub async fn get_tokens(
     }
     let tokens = state.boards.tokens(&administrator, after, limit).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = end_of_full_page(&tokens, limit) {
+    if let Some(last) = tokens.next {
         link_next(
             &mut response,
             &request,
-            &format!("after={}&limit={limit}", last.id),
+            &format!("after={last}&limit={limit}"),
         );
     }
-    Ok(no_store_json(response, render::rest::tokens(&tokens)))
+    Ok(no_store_json(response, render::rest::tokens(&tokens.rows)))
 }
 
 /// Answers `POST /api/v1/tokens`: makes one, and shows it this once.

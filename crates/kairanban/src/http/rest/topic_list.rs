@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
+use super::{json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
@@ -174,11 +174,14 @@ async fn page(
     }
     let topics = state.boards.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(last) = end_of_full_page(&topics, limit) {
-        let next = format!("before={}&limit={limit}", last.id.0);
-        link_next(&mut response, request, &next);
+    if let Some(last) = topics.next {
+        link_next(
+            &mut response,
+            request,
+            &format!("before={last}&limit={limit}"),
+        );
     }
-    Ok(json(response, render::rest::topic_page(&topics)))
+    Ok(json(response, render::rest::topic_page(&topics.rows)))
 }
 
 async fn search(
