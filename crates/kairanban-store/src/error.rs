@@ -65,9 +65,9 @@ pub enum StoreError {
     /// The database answers, but cannot do it now. A write was rolled back.
     #[error("the database cannot do this now: {0}")]
     Fault(Fault),
-    /// The database is away, busy or too slow, or the queue before it is full. A write may or may
+    /// The database is away, busy or too slow, it cannot be read, or the queue before it is full. A write may or may
     /// not have been committed.
-    #[error("the database is not available: {0}")]
+    #[error("{0}")]
     Unavailable(String),
     /// The connection turned out to be dead before anything was sent; inside the store, a reason
     /// to try another one.
@@ -290,7 +290,11 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
-                // The code is unknown here; `AnyConnection::modify` finds out.
+                // The code is unknown here; `AnyConnection::modify` finds out. In a language that this does not know it is
+                // a fault of no kind, with the same text.
+                _ if text.starts_with("permission denied") => {
+                    Self::fault(FaultKind::Installation, text)
+                }
                 _ => Self::fault(FaultKind::Other, text),
             },
             DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {

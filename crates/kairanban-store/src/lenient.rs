@@ -206,16 +206,17 @@ const SAID_MAX: usize = 10_000;
 /// Rows that were logged already: each has one line in the log, not one per read.
 static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 
-/// Logs once that a row holds a value that cannot be shown as it is.
+/// Logs once that a row holds a value that cannot be shown as it is, and whether the row `counts` all the same.
 #[cold]
-pub(crate) fn log_unreadable(table: &'static str, key: i64) {
-    if is_news(table, key) {
-        tracing::warn!(
-            table,
-            key,
-            "a row holds a value that cannot be read or is out of range: it is read as near as can \
-             be"
-        );
+pub(crate) fn log_unreadable(table: &'static str, key: i64, counts: bool) {
+    if !is_news(table, key) {
+        return;
+    }
+    let what = "a row holds a value that cannot be read or is out of range";
+    if counts {
+        tracing::warn!(table, key, "{what}: it is read as near as can be");
+    } else {
+        tracing::warn!(table, key, "{what}: the row is left out");
     }
 }
 

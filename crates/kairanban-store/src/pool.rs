@@ -114,7 +114,10 @@ impl Pool {
     ) -> Result<T, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let done = self.retry_if_outdated(|| {
-            self.with_retry(|connection| within(self.prelude.as_deref(), connection, &work))
+            self.with_retry(|connection| {
+                let done = within(self.prelude.as_deref(), connection, &work);
+                done.map_err(|error| connection.with_grants(error))
+            })
         });
         if matches!(&done, Err(StoreError::Fault(_))) {
             self.read_failed.store(true, Ordering::Relaxed);

@@ -74,7 +74,7 @@ impl TopicRow {
                 .flatten()
                 .all(Time::is_exact)
         {
-            lenient::log_unreadable("topics", id);
+            lenient::log_unreadable("topics", id, is_id);
         }
         is_id.then(|| Topic {
             id: TopicId(id),

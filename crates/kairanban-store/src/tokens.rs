@@ -92,8 +92,9 @@ impl TokenRow {
             self.revoked_at,
             self.last_used_at,
         ];
-        if scope.is_none() || board.is_none() || !times.into_iter().flatten().all(Time::is_exact) {
-            lenient::log_unreadable("tokens", self.id);
+        let counts = scope.is_some() && board.is_some();
+        if !counts || !times.into_iter().flatten().all(Time::is_exact) {
+            lenient::log_unreadable("tokens", self.id, counts);
         }
         Some(Token {
             id: self.id,

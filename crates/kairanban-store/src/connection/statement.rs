@@ -56,7 +56,7 @@ impl AnyConnection {
     }
 
     /// Adds the grants that would help.
-    fn with_grants(&mut self, error: StoreError) -> StoreError {
+    pub(crate) fn with_grants(&mut self, error: StoreError) -> StoreError {
         match error {
             StoreError::Fault(Fault {
                 kind: FaultKind::Installation,

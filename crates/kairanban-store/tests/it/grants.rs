@@ -6,7 +6,7 @@ use std::{process::Command, time::Duration};
 use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
     AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewTicket, NewToken, Page,
-    Secret, Store, TicketTimes, Visible, Write, Writer, check, migrate,
+    Secret, Store, StoreError, TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{
@@ -80,6 +80,58 @@ fn a_function_that_a_server_may_not_call_is_named_with_its_grant() {
         let grant = format!("GRANT EXECUTE ON FUNCTION public.{function} TO {name}");
         assert!(refused.contains(&grant), "{refused}");
         role.owner.run(&format!("GRANT {call} TO {name}"));
+    }
+}
+
+/// A server that is running when a right is taken away does not call the database unreachable.
+#[test]
+fn a_right_that_a_running_server_lacks_is_named_with_its_grant() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut role = GrantedRole::new(&place, "running");
+    let store = Store::open(config(&role.address)).expect("a store");
+    let page = Page {
+        before: None,
+        limit: 1,
+    };
+    let log = LogPage {
+        after: Revision::ZERO,
+        place: None,
+        limit: 1,
+    };
+    let new = NewToken {
+        name: "bot".parse().expect("a name"),
+        scope: Scope::Read,
+        board: None,
+        expires_at: None,
+    };
+    type Use<'a> = &'a dyn Fn() -> Result<(), StoreError>;
+    let uses: [(&str, &str, Use<'_>); 7] = [
+        ("SELECT", "boards", &|| {
+            store.boards(&Visible::All, None, 1).map(drop)
+        }),
+        ("SELECT", "topics", &|| store.page(&main(), &page).map(drop)),
+        ("SELECT", "changes", &|| store.log(&main(), log).map(drop)),
+        ("SELECT", "tokens", &|| store.tokens(0, 1).map(drop)),
+        ("SELECT", "audit", &|| store.audit(None, 1).map(drop)),
+        ("INSERT", "tokens", &|| {
+            let secret = Secret::token().expect("random");
+            store.create_token(&new, &secret).map(drop)
+        }),
+        ("UPDATE", "tokens", &|| store.revoke_token(1)),
+    ];
+    for (right, table, attempt) in uses {
+        let name = &role.name;
+        role.owner
+            .run(&format!("REVOKE {right} ON {table} FROM {name}"));
+        let said = attempt().expect_err("a right is missing").to_string();
+        let denied = format!("permission denied for table {table}");
+        let grant = format!("GRANT {right} ON public.{table} TO {name}");
+        assert!(
+            said.contains(&denied) && said.contains(&grant) && !said.contains("not available"),
+            "{right} {table}: {said}"
+        );
+        role.owner
+            .run(&format!("GRANT {right} ON {table} TO {name}"));
     }
 }
 
