@@ -91,16 +91,17 @@ impl AnyConnection {
                  coalesce((SELECT max(revision) FROM changes \
                  WHERE changes.board_id = wanted.id AND kind <> 'archive' \
                  AND revision <= 9007199254740991), 0) AS revision, \
-                 coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, \
-                 (extract(epoch FROM created_at) * 1000000)::bigint, \
-                 (extract(epoch FROM updated_at) * 1000000)::bigint, \
-                 coalesce((extract(epoch FROM edited_at) * 1000000)::bigint, 0), \
-                 octet_length(author), author, comment)), 1, 12))::bit(48)::bigint) \
+                 coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, {created}, \
+                 {updated}, {edited}, octet_length(author), author, \
+                 comment)), 1, 12))::bit(48)::bigint) \
                  FROM (SELECT * FROM topics WHERE topics.board_id = wanted.id AND NOT archived \
                  ORDER BY id DESC LIMIT {topics_max}) \
                  AS live), 0)::bigint AS sum \
                  FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT \
-                 JOIN boards ON boards.id = wanted.id"
+                 JOIN boards ON boards.id = wanted.id",
+                created = micros("created_at"),
+                updated = micros("updated_at"),
+                edited = micros("edited_at"),
             )),
             Self::Sqlite(_) => None,
         }
@@ -185,4 +186,12 @@ impl AnyConnection {
             Self::Sqlite(_) => "",
         }
     }
+}
+
+/// Selects a time of Postgres in microseconds, as it is read: NULL and what is out of range, too.
+fn micros(column: &str) -> String {
+    format!(
+        "(extract(epoch FROM least(greatest(coalesce({column}, 'epoch'), '0001-01-01'), \
+         '9999-12-31 23:59:59.999999')) * 1000000)::bigint"
+    )
 }

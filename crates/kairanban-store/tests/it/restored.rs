@@ -195,6 +195,16 @@ fn what_a_board_holds_is_summed_up_alike(place: &Place) {
         .filter(|topic| topic.edited_at.is_some())
         .count();
     assert_eq!(edited, 1, "its time counts, too");
+    if place.kind == DatabaseKind::Postgres {
+        // Times that the schema refuses, where its constraints are gone.
+        place.foreign().run(
+            "SET session_replication_role = replica;
+             ALTER TABLE topics DROP CONSTRAINT topics_created_at_range;
+             UPDATE topics SET created_at = 'infinity' WHERE id = 1;
+             UPDATE topics SET created_at = '10000-01-01' WHERE id = 3;
+             UPDATE topics SET created_at = '-infinity' WHERE id = 4",
+        );
+    }
     let loaded = place.load();
     let content = place
         .store

@@ -102,7 +102,11 @@ impl Story {
     pub(super) fn new(database: Database) -> Self {
         let node = Node::start_with(
             database.twin(),
-            &[("LIMITS__POSTS_PER_CLIENT_BURST", "100000")],
+            &[
+                ("LIMITS__POSTS_PER_CLIENT_BURST", "100000"),
+                ("LIMITS__READS_PER_CLIENT_BURST", "100000"),
+                ("LIMITS__EDITS_PER_TOKEN_BURST", "100000"),
+            ],
         );
         let admin = node.token(&["create", "--scope", "admin", "--name", "ann"]);
         for board in ["other", "victim"] {

@@ -1,0 +1,2 @@
+-- SQLite takes the last day already: nothing to do.
+SELECT 1;
