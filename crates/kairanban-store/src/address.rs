@@ -57,10 +57,11 @@ impl FromStr for DatabaseAddress {
                         "a sqlite URL is a path: it has neither user name nor password".to_owned(),
                     );
                 }
-                if path.contains('?') {
-                    return Err(
-                        "a sqlite URL is a path: it has no parameters behind a ?".to_owned()
-                    );
+                if path.contains(|c: char| c == '?' || c.is_control())
+                    || path == ":memory:"
+                    || path.starts_with("file:")
+                {
+                    return Err(SQLITE_PATH.to_owned());
                 }
                 Ok(Self::Sqlite(path.into()))
             }
@@ -93,6 +94,9 @@ impl fmt::Debug for DatabaseAddress {
     }
 }
 
+const SQLITE_PATH: &str = "behind sqlite:// stands the path of a file, as in \
+    sqlite://data/kairanban.db: no parameters behind a ?, no control characters, neither :memory: \
+    nor file:";
 const ENCODE: &str = "a character of the user name, the password or the query has to be \
     percent-encoded: %25 for %, %40 for @, %2F for /, %3F for ?, %23 for #, %20 for a space";
 const HOST: &str = "behind the user name and the password stands a host and perhaps a port, as in \

@@ -3,6 +3,7 @@
 
 mod dialect;
 pub(crate) mod rights;
+mod settings_of_others;
 mod statement;
 mod transaction;
 

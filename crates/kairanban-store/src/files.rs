@@ -12,6 +12,9 @@ use crate::{StartError, StoreError};
 /// # Errors
 /// If one of them is a symbolic link, unless `follow_symlinks`: another user who may place one would choose which file is written.
 pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, StartError> {
+    if file.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(names_folder(file));
+    }
     let mut warnings = Vec::new();
     let folder = folder(file);
     for path in folder.iter().chain(&with_companions(file)) {
@@ -25,21 +28,8 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
                 path.display()
             )));
         }
-        // What a link points to counts, not the link.
         let is_folder = Some(path) == folder.as_ref();
-        if is_folder != path.is_dir() {
-            return Err(StartError::Final(if is_folder {
-                format!(
-                    "{} is no folder; the database cannot be in it",
-                    path.display()
-                )
-            } else {
-                format!(
-                    "{0} is a folder; name a file in it, as in sqlite://{0}/kairanban.db",
-                    path.display()
-                )
-            }));
-        }
+        check_kind(path, is_folder)?;
         let open_to_others = fs::metadata(path)
             .ok()
             .and_then(|metadata| open_to_others(&metadata));
@@ -52,6 +42,112 @@ pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, St
         }
     }
     Ok(warnings)
+}
+
+fn names_folder(path: &Path) -> StartError {
+    StartError::Final(format!(
+        "{} is a folder; name a file in it, as in sqlite://{}",
+        path.display(),
+        path.join("kairanban.db").display()
+    ))
+}
+
+/// Refuses what is neither a folder nor a file where one has to be: a FIFO would be waited for, and a device is not ours.
+fn check_kind(path: &Path, is_folder: bool) -> Result<(), StartError> {
+    // What a link points to counts, not the link.
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
+    let kind = match kind(metadata.file_type()) {
+        Kind::Folder if is_folder => return Ok(()),
+        Kind::File if !is_folder => return Ok(()),
+        Kind::Folder => return Err(names_folder(path)),
+        Kind::File => "file",
+        Kind::Other(kind) => kind,
+    };
+    let path = path.display();
+    Err(StartError::Final(if is_folder {
+        format!("{path} is no folder but a {kind}; the database cannot be in it: name another path")
+    } else {
+        format!("{path} is no file but a {kind}: name another path")
+    }))
+}
+
+enum Kind {
+    Folder,
+    File,
+    Other(&'static str),
+}
+
+fn kind(kind: fs::FileType) -> Kind {
+    if kind.is_dir() {
+        return Kind::Folder;
+    }
+    if kind.is_file() {
+        return Kind::File;
+    }
+    Kind::Other(special(kind))
+}
+
+#[cfg(unix)]
+fn special(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt as _;
+    if kind.is_fifo() {
+        "FIFO"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    }
+}
+
+#[cfg(not(unix))]
+const fn special(_: fs::FileType) -> &'static str {
+    "device"
+}
+
+/// Checks that SQLite may write the file and what it puts beside it, without doing it.
+pub(crate) fn check_writable(file: &Path) -> Result<(), StartError> {
+    let folder = folder(file).unwrap_or_else(|| ".".into());
+    // What is not there yet is made in the nearest folder that is.
+    let nearest = folder.ancestors().find(|folder| folder.exists());
+    let nearest = nearest.unwrap_or_else(|| Path::new("."));
+    let files = with_companions(file);
+    let files = files
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|path| path.exists());
+    match std::iter::once(nearest)
+        .chain(files)
+        .find_map(|path| Some((path, may_write(path).err()?)))
+    {
+        None => Ok(()),
+        Some((path, error)) => Err(StartError::Final(format!(
+            "{} cannot be written ({error}): run as the user whom it belongs to, chown it, or name \
+             another path",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(unix)]
+fn may_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    // Names are made in a folder by who may also pass it.
+    let wanted = if path.is_dir() {
+        Access::WRITE_OK | Access::EXEC_OK
+    } else {
+        Access::READ_OK | Access::WRITE_OK
+    };
+    Ok(access(path, wanted)?)
+}
+
+#[cfg(not(unix))]
+fn may_write(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.permissions().readonly() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(())
 }
 
 /// Creates the folder, for the owner alone, and an empty file, which SQLite takes for a new database; its companions

@@ -30,6 +30,7 @@ mod repository;
 mod row_page;
 mod rows;
 mod schema;
+mod schema_objects;
 mod secret;
 mod sql;
 mod start;
@@ -57,7 +58,7 @@ pub use repository::{
 };
 pub use row_page::RowPage;
 pub use secret::Secret;
-pub use start::{Check, check};
+pub use start::{Check, check, mend};
 pub use start_error::StartError;
 pub use store::{DataVersion, Store};
 pub use tickets::{NewTicket, TicketTimes};

@@ -18,6 +18,7 @@ use kairanban_core::BoardName;
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
     connection::{AnyConnection, rights},
+    error::FaultKind,
     files, identity,
     needs::{Fires, POSTGRES_TRIGGERS, Trigger},
     repository,
@@ -31,7 +32,7 @@ const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// How long a start waits for the tables to set their triggers right.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Where diesel notes which migrations ran.
 pub(crate) const TABLE: &str = "__diesel_schema_migrations";
@@ -139,7 +140,15 @@ fn run(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
         }
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(names),
     };
-    ran.map_err(|error| StoreError::Internal(format!("a migration failed: {error}")))
+    // Of its kind nothing but the text is known here.
+    ran.map_err(|error| StoreError::fault(FaultKind::Other, format!("a migration failed: {error}")))
+}
+
+/// Returns a new database in memory, to compare a file with.
+pub(crate) fn new_in_memory() -> Result<AnyConnection, StoreError> {
+    let mut connection = AnyConnection::Sqlite(SqliteConnection::establish(":memory:")?);
+    run(&mut connection)?;
+    Ok(connection)
 }
 
 /// Returns the names of the migrations of this version.
@@ -149,29 +158,47 @@ pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
 
 /// Returns the names of the migrations that the database lacks. Does not create the table that diesel keeps them in.
 pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let (exists, all) = match connection {
-        AnyConnection::Postgres(_) => (
+    let ran = noted(connection)?;
+    let pending = all_for(connection)
+        .into_iter()
+        .filter(|(_, version)| !ran.iter().any(|ran| ran.version == *version));
+    Ok(pending.map(|(name, _)| name).collect())
+}
+
+/// Returns whether a later version than this one has migrated the database.
+pub(crate) fn is_ahead(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let newest = all_for(connection)
+        .into_iter()
+        .map(|(_, version)| version)
+        .max();
+    let ran = noted(connection)?;
+    Ok(ran.iter().any(|ran| Some(&ran.version) > newest.as_ref()))
+}
+
+/// Returns the migrations that the database says it has.
+fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
+    let exists = match connection {
+        AnyConnection::Postgres(_) => {
             "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 \
-             ELSE 1 END::bigint AS number",
-            all_of::<Pg>(&POSTGRES),
-        ),
-        AnyConnection::Sqlite(_) => (
+             ELSE 1 END::bigint AS number"
+        }
+        AnyConnection::Sqlite(_) => {
             "SELECT count(*) AS number FROM sqlite_schema \
-             WHERE name = '__diesel_schema_migrations'",
-            all_of::<Sqlite>(&SQLITE),
-        ),
+             WHERE name = '__diesel_schema_migrations'"
+        }
     };
     let exists: Number = sql_query(exists).get_result(connection)?;
-    let ran: Vec<Ran> = if exists.number == Some(0) {
-        Vec::new()
-    } else {
-        sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?
-    };
-    Ok(all
-        .into_iter()
-        .filter(|(_, version)| !ran.iter().any(|ran| ran.version == *version))
-        .map(|(name, _)| name)
-        .collect())
+    if exists.number == Some(0) {
+        return Ok(Vec::new());
+    }
+    Ok(sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?)
+}
+
+fn all_for(connection: &AnyConnection) -> Vec<(String, String)> {
+    match connection {
+        AnyConnection::Postgres(_) => all_of::<Pg>(&POSTGRES),
+        AnyConnection::Sqlite(_) => all_of::<Sqlite>(&SQLITE),
+    }
 }
 
 #[derive(QueryableByName)]
@@ -290,11 +317,7 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
     let wrong: Vec<AlterStatement> = sql_query(wrong).load(connection)?;
     if !wrong.is_empty() {
         connection.transaction(|connection| {
-            sql_query(format!(
-                "SET LOCAL lock_timeout = '{}ms'",
-                lock_wait.as_millis()
-            ))
-            .execute(connection)?;
+            wait_for_tables(connection, lock_wait)?;
             wrong.iter().try_for_each(|AlterStatement { command }| {
                 sql_query(command).execute(connection).map(drop)
             })
@@ -305,4 +328,18 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
         );
     }
     Ok(())
+}
+
+/// Lets the statements of a transaction wait for tables of a Postgres at most for `lock_wait`.
+pub(crate) fn wait_for_tables(
+    connection: &mut AnyConnection,
+    lock_wait: Duration,
+) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(connection) => connection.batch_execute(&format!(
+            "SET LOCAL lock_timeout = '{}ms'",
+            lock_wait.as_millis()
+        )),
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
 }

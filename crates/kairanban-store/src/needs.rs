@@ -6,7 +6,7 @@ pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) rights: &'static [&'static str],
     /// The columns that are named in statements.
-    columns: &'static [&'static str],
+    pub(crate) columns: &'static [&'static str],
     on: Databases,
 }
 

@@ -1,23 +1,28 @@
 //! What a database has to be before it is used. Only reads: nothing is created, set or migrated.
 
+mod damage;
+mod names;
+
 use diesel::{prelude::*, sql_query, sql_types::Text};
 use kairanban_core::BoardName;
 
 use crate::{
     DatabaseAddress, StartError, StoreError, Timeouts,
     connection::{AnyConnection, rights},
-    migrate,
-    needs::TABLES,
-    repository,
+    files, migrate, repository,
 };
+pub use damage::mend;
 
 /// The result of [`check`].
 #[derive(Clone, Debug, Default)]
 pub struct Check {
     /// Migrations that are missing, by name. If there are any, the rights on tables were not checked.
     pub pending: Vec<String>,
-    /// Whether the default board is there.
+    /// Whether the default board is there, and named as such in the database.
     pub has_board: bool,
+    /// What is missing, disabled or another program's of what the migrations made, each with what helps if
+    /// [`mend`] does not.
+    pub damage: Vec<String>,
     /// What the owner of the database should know.
     pub warnings: Vec<String>,
 }
@@ -26,7 +31,7 @@ impl Check {
     /// Returns whether `kairanban migrate` has nothing to do.
     #[must_use]
     pub const fn is_current(&self) -> bool {
-        self.pending.is_empty() && self.has_board
+        self.pending.is_empty() && self.has_board && self.damage.is_empty()
     }
 }
 
@@ -41,19 +46,21 @@ pub fn check(
     default_board: &BoardName,
     migrates: bool,
 ) -> Result<Check, StartError> {
-    if let DatabaseAddress::Sqlite(path) = address
-        && !path.exists()
-    {
+    if let DatabaseAddress::Sqlite(path) = address {
+        files::check_writable(path)?;
+    }
+    if address.path().is_some_and(|path| !path.exists()) {
         return Ok(Check {
             pending: migrate::all_names(address),
             ..Check::default()
         });
     }
     let mut connection = AnyConnection::connect(address, timeouts)
-        .map_err(|error| StartError::of_connecting(&error))?;
+        .map_err(|error| StartError::of_connecting(address, &error))?;
     // A transaction pooler may stand between.
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
+    refuse_read_only(&mut connection)?;
     let warnings = match address {
         DatabaseAddress::Postgres(_) => {
             check_schema(&mut connection)?;
@@ -79,30 +86,56 @@ pub fn check(
             lacks.clone()
         },
     )?;
+    names::check_table_of_migrations(&mut connection, address)?;
     let pending = migrate::pending_names(&mut connection)?;
-    if pending == migrate::all_names(address) {
-        check_is_free(&mut connection, address)?;
-    }
     if !pending.is_empty() {
+        names::check_free(&mut connection, address, &pending)?;
         if migrates {
             check_may_migrate(&mut connection, address)?;
         }
         return Ok(Check {
             pending,
-            has_board: false,
             warnings,
+            ..Check::default()
         });
     }
     refuse_missing("the role lacks rights", lacks)?;
-    let has_board = match repository::board_id(&mut connection, default_board) {
-        Err(StoreError::NoSuchBoard(_)) => false,
-        found => found.map(|_| true)?,
-    };
+    let damage: Vec<_> = damage::find(&mut connection)?
+        .into_iter()
+        .map(|damage| damage.what)
+        .collect();
     Ok(Check {
-        pending,
-        has_board,
+        has_board: damage.is_empty() && has_board(&mut connection, default_board)?,
+        damage,
         warnings,
+        pending,
     })
+}
+
+/// Returns whether the default board is there, and the row of `identity` that names one.
+fn has_board(
+    connection: &mut AnyConnection,
+    default_board: &BoardName,
+) -> Result<bool, StoreError> {
+    match repository::board_id(connection, default_board) {
+        Err(StoreError::NoSuchBoard(_)) => Ok(false),
+        found => {
+            found?;
+            Ok(repository::stored_default_board(connection)?.is_some())
+        }
+    }
+}
+
+/// Refuses a Postgres whose sessions are read-only. Of a SQLite file the system's rights decide.
+fn refuse_read_only(connection: &mut AnyConnection) -> Result<(), StartError> {
+    let reason = match connection {
+        AnyConnection::Postgres(_) => connection.read_only_reason(),
+        AnyConnection::Sqlite(_) => Ok(None),
+    };
+    match reason.map_err(StoreError::from)? {
+        Some(reason) => Err(StartError::Final(reason)),
+        None => Ok(()),
+    }
 }
 
 #[derive(QueryableByName)]
@@ -174,51 +207,6 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
         return Err(StartError::Final(text.to_owned()));
     }
     Ok(())
-}
-
-#[derive(QueryableByName)]
-struct Relation {
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-/// Checks, before the first migration, that no table of another program has a name of ours.
-fn check_is_free(
-    connection: &mut AnyConnection,
-    address: &DatabaseAddress,
-) -> Result<(), StartError> {
-    let (query, help) = match address {
-        DatabaseAddress::Postgres(_) => (
-            "SELECT relname::text AS name FROM pg_class \
-             WHERE relnamespace = current_schema()::regnamespace",
-            "use another database, or a schema of its own: CREATE SCHEMA kairanban, and \
-             `?options=-csearch_path%3Dkairanban` behind the database URL",
-        ),
-        DatabaseAddress::Sqlite(_) => ("SELECT name FROM sqlite_schema", "name another file"),
-    };
-    let there: Vec<Relation> = sql_query(query)
-        .load(connection)
-        .map_err(StoreError::from)?;
-    // Names of SQLite ignore case; one of Postgres in capitals is another name.
-    let Some(taken) = there.iter().find(|relation| match address {
-        DatabaseAddress::Postgres(_) => is_ours(&relation.name),
-        DatabaseAddress::Sqlite(_) => is_ours(&relation.name.to_ascii_lowercase()),
-    }) else {
-        return Ok(());
-    };
-    // Another server may have made them meanwhile.
-    if migrate::pending_names(connection)? != migrate::all_names(address) {
-        return Ok(());
-    }
-    Err(StartError::Final(format!(
-        "it holds a table `{}` that kairanban did not make: {help}",
-        taken.name
-    )))
-}
-
-/// Returns whether a table has a name of ours; every program that uses diesel has a table of migrations.
-fn is_ours(name: &str) -> bool {
-    name != migrate::TABLE && TABLES.iter().any(|table| table.name == name)
 }
 
 fn check_may_migrate(

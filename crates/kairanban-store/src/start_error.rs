@@ -3,7 +3,7 @@
 use diesel::ConnectionError;
 use thiserror::Error;
 
-use crate::StoreError;
+use crate::{DatabaseAddress, Fault, StoreError};
 
 /// Why the database cannot be used.
 #[derive(Clone, Debug, Error)]
@@ -73,12 +73,35 @@ const STATES: &[(&str, &str)] = &[
     ("too many", "it has no connection left"),
     ("remaining connection slots", "it has no connection left"),
     ("No such file", "its socket is not there"),
+    ("lock", "another program has locked it"),
 ];
+
+/// What SQLite and Postgres say of tables that others have locked, and of a session that ended.
+const PASSING: &[&str] = &[
+    "is locked",
+    "lock timeout",
+    "held locks",
+    "deadlock",
+    "closed the connection",
+    "terminating connection",
+];
+
+/// What SQLite says of a file that it cannot read.
+const NO_DATABASE: &[&str] = &[
+    "file is not a database",
+    "is malformed",
+    "malformed database",
+];
+
+const ANOTHER_FILE: &str = "name another file, or restore a backup";
 
 impl StartError {
     /// Decides whether it makes sense to wait for a database that refuses the connection.
-    pub(crate) fn of_connecting(error: &ConnectionError) -> Self {
+    pub(crate) fn of_connecting(address: &DatabaseAddress, error: &ConnectionError) -> Self {
         let text = error.to_string().trim_end().to_owned();
+        if address.path().is_some() {
+            return Self::Final(format!("it cannot be opened ({text}): {ANOTHER_FILE}"));
+        }
         let bare = without_names(&text);
         match REFUSALS.iter().find(|(words, _)| bare.contains(words)) {
             Some((_, Some(step))) => Self::Final(format!("{text}: {step}")),
@@ -111,6 +134,18 @@ impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
+            StoreError::Fault(Fault { text, .. })
+                if PASSING.iter().any(|words| text.contains(words)) =>
+            {
+                not_yet(text)
+            }
+            StoreError::Fault(Fault { text, .. })
+                if NO_DATABASE.iter().any(|words| text.contains(words)) =>
+            {
+                Self::Final(format!(
+                    "it is no SQLite database, or damaged ({text}): {ANOTHER_FILE}"
+                ))
+            }
             other => Self::Final(other.to_string()),
         }
     }
@@ -121,7 +156,10 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> StartError {
-        StartError::of_connecting(&ConnectionError::BadConnection(text.to_owned()))
+        let address = "postgres://board@db.example/board"
+            .parse()
+            .expect("an address");
+        StartError::of_connecting(&address, &ConnectionError::BadConnection(text.to_owned()))
     }
 
     #[test]

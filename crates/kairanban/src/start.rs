@@ -6,7 +6,7 @@ use std::{
 };
 
 use kairanban_store::{
-    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate,
+    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, mend, migrate,
 };
 
 use crate::{config::Config, exit::ExitError, last_seen};
@@ -25,11 +25,12 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
     warn_of(&files(config)?);
     let deadline = Instant::now() + config.database.start_wait;
     let (address, session) = (config.address()?, config.listen_address()?);
-    wait_for(config, &session, true, deadline)?;
+    refuse_damage(&session, &wait_for(config, &session, true, deadline)?)?;
     migrate_now(config, false)?;
     // Now there are tables, and the role of the server may be another one than that which made them.
-    warn_of(&wait_for(config, &address, false, deadline)?.warnings);
-    Ok(())
+    let found = wait_for(config, &address, false, deadline)?;
+    warn_of(&found.warnings);
+    refuse_damage(&address, &found)
 }
 
 /// Waits for a database that is at the schema already, and changes nothing in it. Blocks.
@@ -42,6 +43,7 @@ pub fn require_current(config: &Config, why: &str) -> Result<(), ExitError> {
     let address = config.address()?;
     let found = wait_for(config, &address, false, deadline)?;
     warn_of(&found.warnings);
+    refuse_damage(&address, &found)?;
     if found.is_current() {
         Ok(())
     } else {
@@ -56,7 +58,17 @@ pub fn require_current(config: &Config, why: &str) -> Result<(), ExitError> {
 pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitError> {
     warn_of(&files(config)?);
     let deadline = Instant::now() + config.database.start_wait;
-    warn_of(&wait_for(config, &config.listen_address()?, true, deadline)?.warnings);
+    let address = config.listen_address()?;
+    let found = wait_for(config, &address, true, deadline)?;
+    warn_of(&found.warnings);
+    if !found.damage.is_empty() {
+        for what in
+            mend(&address, config.first_timeouts()).map_err(|error| failed(&address, error))?
+        {
+            tracing::warn!("mended: {what}");
+        }
+        refuse_damage(&address, &wait_for(config, &address, true, deadline)?)?;
+    }
     migrate_now(config, new_epoch)
 }
 
@@ -83,6 +95,7 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
             ExitError::Unusable(format!("cannot use the database {address}: {error}"))
         })?;
         notes.extend(found.warnings.iter().cloned());
+        refuse_damage(address, &found)?;
         if found.is_current() {
             continue;
         }
@@ -129,12 +142,31 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
         &config.default_board()?,
         new_epoch,
     );
-    let ran =
-        ran.map_err(|error| ExitError::Failed(format!("cannot migrate {address}: {error}")))?;
+    let ran = ran.map_err(|error| failed(&address, error))?;
     for migration in &ran {
         tracing::info!(migration, "migrated");
     }
     Ok(ran)
+}
+
+/// Returns the error for a migration that failed: whether a restart may help is the same question as at the start.
+fn failed(address: &DatabaseAddress, error: StoreError) -> ExitError {
+    let text = format!("cannot migrate {address}: {error}");
+    match StartError::from(error) {
+        StartError::NotYet { .. } => ExitError::Failed(text),
+        StartError::Final(_) => ExitError::Unusable(text),
+    }
+}
+
+/// Refuses a database that lacks something that the migrations made.
+fn refuse_damage(address: &DatabaseAddress, found: &Check) -> Result<(), ExitError> {
+    if found.damage.is_empty() {
+        return Ok(());
+    }
+    Err(ExitError::Unusable(format!(
+        "cannot use the database {address}: {}. Run `kairanban migrate` as the owner of the tables",
+        found.damage.join("; ")
+    )))
 }
 
 /// Checks the database until it is up. Logs each state that it is found in once.
@@ -182,7 +214,10 @@ fn wait_for(
 fn not_migrated(config: &Config, address: &DatabaseAddress, found: &Check, why: &str) -> ExitError {
     let what = match (address, found.pending.as_slice()) {
         (DatabaseAddress::Sqlite(path), _) if !path.exists() => "there is no such file".to_owned(),
-        (_, []) => format!("the board {} is not there", config.board.default),
+        (_, []) => format!(
+            "the board {} is not there, or `identity` names no default board",
+            config.board.default
+        ),
         (_, pending) => format!("it lacks {}", pending.join(", ")),
     };
     ExitError::Unusable(format!(

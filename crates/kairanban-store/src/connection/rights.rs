@@ -104,7 +104,8 @@ pub(crate) fn open_functions(
 /// Returns which role owns the tables, if it is neither this one nor one that this one belongs to: only owners alter tables.
 pub(crate) fn foreign_owner(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let owner = "SELECT pg_get_userbyid(relowner)::text AS statement FROM pg_class \
-        WHERE oid = to_regclass('boards') AND NOT pg_has_role(relowner, 'USAGE')";
+        WHERE oid IN (to_regclass('boards'), to_regclass('__diesel_schema_migrations')) \
+        AND NOT pg_has_role(relowner, 'USAGE')";
     Ok(rows(connection, owner)?.pop())
 }
 

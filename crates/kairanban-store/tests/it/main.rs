@@ -13,6 +13,7 @@ mod foreign_writes;
 mod given_ids;
 mod grants;
 mod history;
+mod names;
 mod owner_triggers;
 mod place;
 mod postgres;

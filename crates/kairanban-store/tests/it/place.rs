@@ -99,14 +99,7 @@ impl Place {
     }
 
     pub(crate) fn foreign(&self) -> Foreign {
-        match &self.address {
-            DatabaseAddress::Sqlite(path) => Foreign::Sqlite(
-                SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"),
-            ),
-            DatabaseAddress::Postgres(url) => {
-                Foreign::Postgres(PgConnection::establish(url).expect("postgres"))
-            }
-        }
+        Foreign::at(&self.address)
     }
 
     pub(crate) fn load(&self) -> BoardLoad {
@@ -190,6 +183,15 @@ struct OneValue {
 }
 
 impl Foreign {
+    pub(crate) fn at(address: &DatabaseAddress) -> Self {
+        match address {
+            DatabaseAddress::Sqlite(path) => {
+                Self::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"))
+            }
+            DatabaseAddress::Postgres(url) => Self::postgres(url),
+        }
+    }
+
     pub(crate) fn postgres(url: &str) -> Self {
         Self::Postgres(PgConnection::establish(url).expect("postgres"))
     }

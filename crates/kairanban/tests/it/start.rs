@@ -1,5 +1,6 @@
 //! What the database has to be before the server starts, and how long it is waited for.
 
+mod damage;
 mod server_role;
 mod wrong_place;
 

@@ -22,11 +22,6 @@ const WITHIN: [&str; 8] = [
     "0001-01-01 00:00:00",
 ];
 
-const NO_QUOTAS: [(&str, &str); 2] = [
-    ("LIMITS__READS_PER_CLIENT_BURST", "100000"),
-    ("LIMITS__EDITS_PER_TOKEN_BURST", "100000"),
-];
-
 /// What becomes of the last second by a fraction or a zone: the schema may refuse it.
 const BEYOND: [&str; 7] = [
     "9999-12-31 23:59:59.9999995",
@@ -39,7 +34,7 @@ const BEYOND: [&str; 7] = [
 ];
 
 fn a_time_of_the_last_day_is_taken_and_shown_in_every_form(database: Database) {
-    let node = Node::start_with(database, &NO_QUOTAS);
+    let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin"]);
     for time in WITHIN {
         for column in COLUMNS {

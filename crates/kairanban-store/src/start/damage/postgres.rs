@@ -1,0 +1,187 @@
+//! What the schema of a Postgres lacks.
+
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{Nullable, Text},
+};
+
+use super::Damage;
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    needs::{Fires, OWN_FUNCTIONS, POSTGRES_TRIGGERS, TABLES, Trigger},
+    schema_objects::{self, Object, ObjectKind, made_by},
+};
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct TriggerState {
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// When it fires; `None` if there is no such trigger.
+    #[diesel(sql_type = Nullable<Text>)]
+    enabled: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    function: Option<String>,
+}
+
+pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let mut damage = missing_tables(connection)?;
+    damage.extend(missing_columns(connection)?);
+    damage.extend(missing_functions(connection)?);
+    if damage.is_empty() {
+        damage = wrong_triggers(connection)?;
+        damage.extend(replica_role(connection)?);
+    }
+    Ok(damage)
+}
+
+fn names(connection: &mut AnyConnection, query: String) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<Name> = sql_query(query).load(connection)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+fn values<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    let rows = rows.into_iter().map(|row| format!("('{row}')"));
+    rows.collect::<Vec<_>>().join(", ")
+}
+
+fn missing_tables(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let made = made_by(schema_objects::POSTGRES, |_| true)
+        .filter(|object| matches!(object.kind, ObjectKind::Table | ObjectKind::Sequence))
+        .map(|object| object.name);
+    let wanted = values(made.chain(TABLES.iter().map(|table| table.name)));
+    let query = format!(
+        "SELECT DISTINCT name FROM (VALUES {wanted}) AS wanted (name) WHERE NOT EXISTS \
+         (SELECT FROM pg_class WHERE oid = to_regclass(name) AND relkind IN ('r', 'p', 'S')) \
+         ORDER BY name"
+    );
+    let lost = names(connection, query)?;
+    Ok(lost
+        .iter()
+        .map(|name| Damage::lost("table", name))
+        .collect())
+}
+
+fn missing_columns(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let columns = TABLES.iter().flat_map(|table| {
+        let of = |column| format!("('{}', '{column}')", table.name);
+        table.columns.iter().map(of)
+    });
+    let query = format!(
+        "SELECT place || '.' || name AS name FROM (VALUES {}) AS wanted (place, name) \
+         WHERE to_regclass(place) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute \
+         WHERE attrelid = to_regclass(place) AND attname = name AND NOT attisdropped)",
+        columns.collect::<Vec<_>>().join(", ")
+    );
+    let lost = names(connection, query)?;
+    Ok(lost
+        .iter()
+        .map(|name| Damage::lost("column", name))
+        .collect())
+}
+
+fn missing_functions(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let query = format!(
+        "SELECT name FROM (VALUES {}) AS wanted (name) WHERE NOT EXISTS (SELECT FROM pg_proc \
+         WHERE pronamespace = current_schema()::regnamespace AND proname = name)",
+        values(OWN_FUNCTIONS.iter().copied())
+    );
+    let lost = names(connection, query)?;
+    Ok(lost
+        .iter()
+        .map(|name| Damage::lost("function", name))
+        .collect())
+}
+
+fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let wanted = POSTGRES_TRIGGERS
+        .iter()
+        .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name));
+    let query = format!(
+        "SELECT name, tgenabled::text AS enabled, (SELECT proname::text FROM pg_proc \
+         WHERE pg_proc.oid = tgfoid AND pronamespace = current_schema()::regnamespace) AS function \
+         FROM (VALUES {}) AS wanted (place, name) \
+         LEFT JOIN pg_trigger ON tgrelid = to_regclass(place) AND tgname = name",
+        wanted.collect::<Vec<_>>().join(", ")
+    );
+    let states: Vec<TriggerState> = sql_query(query).load(connection)?;
+    Ok(POSTGRES_TRIGGERS
+        .iter()
+        .filter_map(|trigger| {
+            let state = states.iter().find(|state| state.name == trigger.name)?;
+            let made = schema_objects::trigger(schema_objects::POSTGRES, trigger.name)?;
+            compare(trigger, &made, state)
+        })
+        .collect())
+}
+
+fn compare(wanted: &Trigger, made: &Object, state: &TriggerState) -> Option<Damage> {
+    let Trigger { name, table, fires } = wanted;
+    let (mode, enable) = match fires {
+        Fires::Ordinary => ("O", "ENABLE"),
+        Fires::Replica => ("R", "ENABLE REPLICA"),
+        Fires::Always => ("A", "ENABLE ALWAYS"),
+    };
+    let quoted = quoted(name);
+    let enable = format!("ALTER TABLE {table} {enable} TRIGGER {quoted}");
+    let Some(enabled) = state.enabled.as_deref() else {
+        return Some(Damage::mendable(
+            format!("the trigger {name} of {table} is missing"),
+            format!("{}; {enable}", made.statement),
+        ));
+    };
+    if state.function.as_deref() != function(made.statement) {
+        let drop = format!("DROP TRIGGER {quoted} ON {table}");
+        return Some(Damage {
+            what: format!("the trigger {name} of {table} is not kairanban's (first {drop})"),
+            mend: None,
+        });
+    }
+    // How one that is enabled for ordinary sessions fires is set right at every start.
+    let is_right = enabled == mode || enabled == "O";
+    let what = if enabled == "D" {
+        "is disabled"
+    } else {
+        "does not fire in the sessions that it is for"
+    };
+    (!is_right).then(|| Damage::mendable(format!("the trigger {name} of {table} {what}"), enable))
+}
+
+/// Returns a name as statements write it.
+fn quoted(name: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_lowercase() || char == '_';
+    if name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
+}
+
+/// Returns the name of the function that a trigger calls.
+fn function(statement: &str) -> Option<&str> {
+    statement
+        .rsplit_once("EXECUTE FUNCTION ")?
+        .1
+        .split('(')
+        .next()
+}
+
+/// In sessions of that role no ordinary trigger fires.
+fn replica_role(connection: &mut AnyConnection) -> Result<Option<Damage>, StoreError> {
+    const SETTING: &str = "session_replication_role";
+    if connection.setting(SETTING)? != "replica" {
+        return Ok(None);
+    }
+    let reset = connection.reset_sql(SETTING)?;
+    Ok(Some(Damage {
+        what: format!("{SETTING} is replica, so that triggers do not fire (first {reset})"),
+        mend: None,
+    }))
+}

@@ -1,0 +1,120 @@
+//! What a file lacks, compared with a new one in memory.
+
+use std::collections::BTreeMap;
+
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{Nullable, Text},
+};
+
+use super::Damage;
+use crate::{StoreError, connection::AnyConnection, migrate};
+
+#[derive(Debug, QueryableByName)]
+struct Object {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    place: String,
+    #[diesel(sql_type = Text)]
+    statement: String,
+    /// The names of a table's columns, in lower case.
+    #[diesel(sql_type = Nullable<Text>)]
+    columns: Option<String>,
+}
+
+type Objects = BTreeMap<(String, String), Object>;
+
+pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let mut new = migrate::new_in_memory()?;
+    let (wanted, found) = (objects(&mut new)?, objects(connection)?);
+    Ok(wanted
+        .iter()
+        .flat_map(|(key, wanted)| compare(wanted, found.get(key)))
+        .collect())
+}
+
+fn objects(connection: &mut AnyConnection) -> Result<Objects, StoreError> {
+    // Its names ignore case.
+    let rows: Vec<Object> = sql_query(
+        "SELECT type AS kind, name, lower(tbl_name) AS place, coalesce(sql, '') AS statement, \
+         (SELECT group_concat(' ' || lower(name) || ' ', '') \
+         FROM pragma_table_info(sqlite_schema.name) WHERE type = 'table') AS columns \
+         FROM sqlite_schema WHERE type IN ('table', 'index', 'trigger') \
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '__diesel_schema_migrations'",
+    )
+    .load(connection)?;
+    let key = |row: &Object| (row.kind.clone(), row.name.to_ascii_lowercase());
+    Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+}
+
+fn compare(wanted: &Object, found: Option<&Object>) -> Vec<Damage> {
+    let Object {
+        kind, name, place, ..
+    } = wanted;
+    let Some(found) = found else {
+        return vec![match kind.as_str() {
+            "table" => Damage::lost("table", name),
+            _ => Damage::mendable(
+                format!("the {kind} {name} of {place} is missing"),
+                wanted.statement.clone(),
+            ),
+        }];
+    };
+    match kind.as_str() {
+        "table" => missing_columns(wanted, found),
+        "trigger" if plain(&wanted.statement) != plain(&found.statement) => vec![Damage {
+            what: format!(
+                "the trigger {name} of {place} is not kairanban's (first DROP TRIGGER {name})"
+            ),
+            mend: None,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+fn missing_columns(wanted: &Object, found: &Object) -> Vec<Damage> {
+    let found = found.columns.as_deref().unwrap_or_default();
+    let columns = wanted.columns.as_deref().unwrap_or_default();
+    columns
+        .split_whitespace()
+        .filter(|column| !found.contains(&format!(" {column} ")))
+        .map(|column| Damage::lost("column", &format!("{}.{column}", wanted.name)))
+        .collect()
+}
+
+/// Returns a statement without what renaming a table or a column may have changed in it.
+fn plain(statement: &str) -> String {
+    statement
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '"')
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+
+    use super::*;
+
+    #[test]
+    fn a_new_file_lacks_nothing_and_what_is_dropped_is_made_again() {
+        let mut new = migrate::new_in_memory().expect("a database");
+        let wanted = objects(&mut new).expect("objects");
+        assert!(wanted.len() > 30, "{}", wanted.len());
+        assert!(find(&mut new).expect("read").is_empty());
+        for object in wanted.values().filter(|object| object.kind != "table") {
+            new.batch_execute(&format!("DROP {} {}", object.kind, object.name))
+                .expect("dropped");
+            let damage = find(&mut new).expect("read").pop().expect("found");
+            assert!(damage.what.contains(&object.name), "{damage:?}");
+            new.batch_execute(&damage.mend.expect("a statement"))
+                .expect("made again");
+            assert!(find(&mut new).expect("read").is_empty());
+        }
+    }
+}

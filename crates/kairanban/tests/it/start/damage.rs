@@ -1,0 +1,196 @@
+//! A schema of which something was dropped, disabled or replaced.
+
+use super::{
+    migrate,
+    wrong_place::{COMMANDS, ended, refused},
+};
+use crate::node::{Database, Node, program};
+
+/// Each trigger and index is dropped, and each trigger of Postgres disabled, in turn.
+fn is_refused_and_mended(database: &Database, damage: &str, parts: &[&str]) {
+    database.sql(damage);
+    for arguments in COMMANDS
+        .into_iter()
+        .filter(|command| *command != ["migrate"])
+    {
+        let mut command = program();
+        command.args(arguments).env("DATABASE_URL", database.url());
+        let (code, said) = ended(command);
+        assert!(
+            code == Some(78)
+                && said.contains("Run `kairanban migrate`")
+                && parts.iter().all(|part| said.contains(part)),
+            "{damage}: {arguments:?} {code:?} {said}"
+        );
+    }
+    migrate(database);
+    let mut command = program();
+    command
+        .args(["config", "check"])
+        .env("DATABASE_URL", database.url());
+    let (code, said) = ended(command);
+    assert_eq!(code, Some(0), "{damage}: {said}");
+}
+
+#[test]
+fn a_trigger_that_is_off_on_postgres_is_named_and_made_again() {
+    let database = Database::postgres();
+    migrate(&database);
+    let before = database.sql(TRIGGERS);
+    for row in before.lines() {
+        let (table, rest) = row.split_once('|').expect("a table");
+        let (name, _) = rest.split_once('|').expect("a name");
+        for (damage, part) in [
+            (
+                format!("ALTER TABLE {table} DISABLE TRIGGER \"{name}\";"),
+                "disabled",
+            ),
+            (format!("DROP TRIGGER \"{name}\" ON {table};"), "missing"),
+        ] {
+            is_refused_and_mended(&database, &damage, &[name, table, part]);
+        }
+        assert_eq!(database.sql(TRIGGERS), before, "{name}");
+    }
+}
+
+/// As they are, and how they fire.
+const TRIGGERS: &str = "SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)
+    FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;";
+
+#[test]
+fn a_trigger_or_an_index_that_is_gone_from_a_file_is_named_and_made_again() {
+    const OBJECTS: &str = "SELECT type, name, sql FROM sqlite_schema
+        WHERE type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY 1, 2;";
+    let database = Database::sqlite();
+    migrate(&database);
+    let before = database.sql(OBJECTS);
+    let names = database.sql(
+        "SELECT type, name FROM sqlite_schema WHERE type IN ('index', 'trigger')
+         AND sql IS NOT NULL;",
+    );
+    for row in names.lines() {
+        let (kind, name) = row.split_once('|').expect("a kind");
+        is_refused_and_mended(
+            &database,
+            &format!("DROP {kind} {name};"),
+            &[name, "missing"],
+        );
+    }
+    assert_eq!(database.sql(OBJECTS), before);
+}
+
+#[test]
+fn what_only_the_owner_can_mend_is_named_with_the_command() {
+    let database = Database::postgres();
+    migrate(&database);
+    let (_, name) = {
+        let url = database.url();
+        let (base, name) = url.rsplit_once('/').expect("a database");
+        (base.to_owned(), name.to_owned())
+    };
+    let replica = format!("ALTER DATABASE {name} SET session_replication_role = replica;");
+    let reset = format!("ALTER DATABASE {name} RESET session_replication_role");
+    for (damage, undone, part) in [
+        (
+            "DROP TRIGGER topics_before_update ON topics;
+             CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER topics_before_update BEFORE UPDATE ON topics
+                 FOR EACH ROW EXECUTE FUNCTION other();",
+            "DROP TRIGGER topics_before_update ON topics;",
+            "first DROP TRIGGER topics_before_update ON topics",
+        ),
+        (&replica, &format!("{reset};"), &format!("first {reset}")),
+        (
+            "ALTER TABLE audit RENAME TO away;",
+            "ALTER TABLE away RENAME TO audit;",
+            "table audit",
+        ),
+        (
+            "ALTER TABLE topics RENAME edited_at TO away;",
+            "ALTER TABLE topics RENAME away TO edited_at;",
+            "column topics.edited_at",
+        ),
+        (
+            "ALTER FUNCTION take_id RENAME TO away;",
+            "ALTER FUNCTION away RENAME TO take_id;",
+            "function take_id",
+        ),
+        (
+            "ALTER SEQUENCE revision_seq RENAME TO away;",
+            "ALTER SEQUENCE away RENAME TO revision_seq;",
+            "revision_seq",
+        ),
+    ] {
+        database.sql(damage);
+        refused(&database.url(), &[part]);
+        database.sql(undone);
+        migrate(&database);
+    }
+    Node::start(database).post("as before");
+}
+
+#[test]
+fn what_only_the_owner_of_a_file_can_mend_is_named_with_the_command() {
+    let database = Database::sqlite();
+    migrate(&database);
+    for (damage, undone, part) in [
+        (
+            "DROP TRIGGER topics_inserted;
+             CREATE TRIGGER topics_inserted AFTER INSERT ON topics BEGIN SELECT 1; END;",
+            "DROP TRIGGER topics_inserted;",
+            "first DROP TRIGGER topics_inserted",
+        ),
+        (
+            "ALTER TABLE audit RENAME TO away;",
+            "ALTER TABLE away RENAME TO audit;",
+            "table audit",
+        ),
+    ] {
+        database.sql(damage);
+        refused(&database.url(), &[part]);
+        database.sql(undone);
+        migrate(&database);
+    }
+    Node::start(database).post("as before");
+}
+
+crate::on_both!(
+    what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back,
+    rows_of_the_identity_that_are_gone_are_made_again,
+);
+
+/// A row that drew no revision is in no log: whoever comes back has to be sent the whole list.
+fn what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back(database: Database) {
+    let mut node = Node::start(database.twin());
+    node.post("before");
+    let cursor = node.stream("/b/main/stream?format=patch").event().id;
+    let cursor = cursor.expect("a cursor");
+    node.kill();
+    let on = if database.is_postgres() {
+        " ON topics"
+    } else {
+        ""
+    };
+    database.sql(&format!("DROP TRIGGER topics_inserted{on};"));
+    database.sql("INSERT INTO topics (board_id, comment) SELECT id, 'unlogged' FROM boards;");
+    migrate(&database);
+    node.restart();
+    let path = "/b/main/stream?format=patch";
+    let shown = node.resume(path, &cursor).event();
+    assert!(shown.data.contains("unlogged"), "{shown:?}");
+}
+
+fn rows_of_the_identity_that_are_gone_are_made_again(database: Database) {
+    migrate(&database);
+    for key in ["default_board", "epoch", "mark"] {
+        database.sql(&format!("DELETE FROM identity WHERE key = '{key}';"));
+        Node::start(database.twin()).post(key);
+        database.sql(&format!(
+            "INSERT INTO topics (comment) VALUES ('after {key}');"
+        ));
+    }
+    if !database.is_postgres() {
+        database.sql("DELETE FROM revisions;");
+        Node::start(database.twin()).post("counted");
+    }
+}
