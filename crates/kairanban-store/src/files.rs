@@ -59,11 +59,11 @@ fn check_kind(path: &Path, is_folder: bool) -> Result<(), StartError> {
         return Ok(());
     };
     let kind = match kind(metadata.file_type()) {
-        Kind::Folder if is_folder => return Ok(()),
-        Kind::File if !is_folder => return Ok(()),
-        Kind::Folder => return Err(names_folder(path)),
-        Kind::File => "file",
-        Kind::Other(kind) => kind,
+        FileKind::Folder if is_folder => return Ok(()),
+        FileKind::File if !is_folder => return Ok(()),
+        FileKind::Folder => return Err(names_folder(path)),
+        FileKind::File => "file",
+        FileKind::Other(kind) => kind,
     };
     let path = path.display();
     Err(StartError::Final(if is_folder {
@@ -73,20 +73,20 @@ fn check_kind(path: &Path, is_folder: bool) -> Result<(), StartError> {
     }))
 }
 
-enum Kind {
+enum FileKind {
     Folder,
     File,
     Other(&'static str),
 }
 
-fn kind(kind: fs::FileType) -> Kind {
+fn kind(kind: fs::FileType) -> FileKind {
     if kind.is_dir() {
-        return Kind::Folder;
+        return FileKind::Folder;
     }
     if kind.is_file() {
-        return Kind::File;
+        return FileKind::File;
     }
-    Kind::Other(special(kind))
+    FileKind::Other(special(kind))
 }
 
 #[cfg(unix)]

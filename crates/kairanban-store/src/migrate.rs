@@ -158,21 +158,31 @@ pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
 
 /// Returns the names of the migrations that the database lacks. Does not create the table that diesel keeps them in.
 pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let ran = noted(connection)?;
-    let pending = all_for(connection)
-        .into_iter()
-        .filter(|(_, version)| !ran.iter().any(|ran| ran.version == *version));
-    Ok(pending.map(|(name, _)| name).collect())
+    Ok(compare(connection)?.pending)
 }
 
-/// Returns whether a later version than this one has migrated the database.
-pub(crate) fn is_ahead(connection: &mut AnyConnection) -> Result<bool, StoreError> {
-    let newest = all_for(connection)
-        .into_iter()
-        .map(|(_, version)| version)
-        .max();
+/// How the migrations of a database compare with those of this version.
+pub(crate) struct Comparison {
+    /// The names of those that it lacks.
+    pub(crate) pending: Vec<String>,
+    /// Whether a later version has migrated it.
+    pub(crate) is_ahead: bool,
+}
+
+pub(crate) fn compare(connection: &mut AnyConnection) -> Result<Comparison, StoreError> {
+    let all = match connection {
+        AnyConnection::Postgres(_) => all_of::<Pg>(&POSTGRES),
+        AnyConnection::Sqlite(_) => all_of::<Sqlite>(&SQLITE),
+    };
     let ran = noted(connection)?;
-    Ok(ran.iter().any(|ran| Some(&ran.version) > newest.as_ref()))
+    let newest = all.iter().map(|(_, version)| version).max();
+    let is_ahead = ran.iter().any(|ran| Some(&ran.version) > newest);
+    let pending = all
+        .into_iter()
+        .filter(|(_, version)| !ran.iter().any(|ran| ran.version == *version))
+        .map(|(name, _)| name)
+        .collect();
+    Ok(Comparison { pending, is_ahead })
 }
 
 /// Returns the migrations that the database says it has.
@@ -192,13 +202,6 @@ fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
         return Ok(Vec::new());
     }
     Ok(sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?)
-}
-
-fn all_for(connection: &AnyConnection) -> Vec<(String, String)> {
-    match connection {
-        AnyConnection::Postgres(_) => all_of::<Pg>(&POSTGRES),
-        AnyConnection::Sqlite(_) => all_of::<Sqlite>(&SQLITE),
-    }
 }
 
 #[derive(QueryableByName)]

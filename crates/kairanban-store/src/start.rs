@@ -9,7 +9,9 @@ use kairanban_core::BoardName;
 use crate::{
     DatabaseAddress, StartError, StoreError, Timeouts,
     connection::{AnyConnection, rights},
-    files, migrate, repository,
+    files,
+    migrate::{self, Comparison},
+    repository,
 };
 pub use damage::mend;
 
@@ -60,17 +62,16 @@ pub fn check(
     // A transaction pooler may stand between.
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
-    refuse_read_only(&mut connection)?;
-    let warnings = match address {
+    refuse_read_only(&mut connection, address)?;
+    let (warnings, lacks) = match address {
         DatabaseAddress::Postgres(_) => {
             check_schema(&mut connection)?;
-            open_to_all(&mut connection)?
+            (
+                open_to_all(&mut connection)?,
+                rights::missing(&mut connection)?,
+            )
         }
-        DatabaseAddress::Sqlite(_) => Vec::new(),
-    };
-    let lacks = match address {
-        DatabaseAddress::Postgres(_) => rights::missing(&mut connection)?,
-        DatabaseAddress::Sqlite(_) => Vec::new(),
+        DatabaseAddress::Sqlite(_) => Default::default(),
     };
     // Without this one nothing can be said of the schema.
     let blind: Vec<_> = lacks
@@ -87,7 +88,7 @@ pub fn check(
         },
     )?;
     names::check_table_of_migrations(&mut connection, address)?;
-    let pending = migrate::pending_names(&mut connection)?;
+    let Comparison { pending, is_ahead } = migrate::compare(&mut connection)?;
     if !pending.is_empty() {
         names::check_free(&mut connection, address, &pending)?;
         if migrates {
@@ -100,13 +101,15 @@ pub fn check(
         });
     }
     refuse_missing("the role lacks rights", lacks)?;
-    let damage: Vec<_> = damage::find(&mut connection)?
-        .into_iter()
-        .map(|damage| damage.what)
-        .collect();
+    // What a later version made otherwise is not for this one to judge.
+    let damage: Vec<_> = if is_ahead {
+        Vec::new()
+    } else {
+        damage::find(&mut connection, address)?
+    };
     Ok(Check {
         has_board: damage.is_empty() && has_board(&mut connection, default_board)?,
-        damage,
+        damage: damage.into_iter().map(|damage| damage.what).collect(),
         warnings,
         pending,
     })
@@ -127,12 +130,14 @@ fn has_board(
 }
 
 /// Refuses a Postgres whose sessions are read-only. Of a SQLite file the system's rights decide.
-fn refuse_read_only(connection: &mut AnyConnection) -> Result<(), StartError> {
-    let reason = match connection {
-        AnyConnection::Postgres(_) => connection.read_only_reason(),
-        AnyConnection::Sqlite(_) => Ok(None),
-    };
-    match reason.map_err(StoreError::from)? {
+fn refuse_read_only(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<(), StartError> {
+    if address.path().is_some() {
+        return Ok(());
+    }
+    match connection.read_only_reason().map_err(StoreError::from)? {
         Some(reason) => Err(StartError::Final(reason)),
         None => Ok(()),
     }

@@ -30,11 +30,6 @@ impl AnyConnection {
         })
     }
 
-    /// Returns the value of a setting.
-    pub(crate) fn setting(&mut self, name: &str) -> QueryResult<String> {
-        self.value(&format!("SELECT current_setting('{name}') AS value"))
-    }
-
     /// Returns what takes a setting back where it was made.
     pub(crate) fn reset_sql(&mut self, name: &str) -> QueryResult<String> {
         self.value(&format!(

@@ -35,14 +35,13 @@ impl Damage {
 }
 
 /// Finds what is missing, disabled, or another program's. For a database at this version's schema.
-pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    // What a later version made otherwise is not for this one to judge.
-    if migrate::is_ahead(connection)? {
-        return Ok(Vec::new());
-    }
-    match connection {
-        AnyConnection::Postgres(_) => postgres::find(connection),
-        AnyConnection::Sqlite(_) => sqlite::find(connection),
+pub(super) fn find(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+) -> Result<Vec<Damage>, StoreError> {
+    match address {
+        DatabaseAddress::Postgres(_) => postgres::find(connection),
+        DatabaseAddress::Sqlite(_) => sqlite::find(connection),
     }
 }
 
@@ -64,10 +63,11 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
         return Ok(Vec::new());
     }
     let mut connection = AnyConnection::open(address, timeouts)?;
-    if !migrate::pending_names(&mut connection)?.is_empty() {
+    let compared = migrate::compare(&mut connection)?;
+    if compared.is_ahead || !compared.pending.is_empty() {
         return Ok(Vec::new());
     }
-    let damage = find(&mut connection)?;
+    let damage = find(&mut connection, address)?;
     let (mended, statements): (Vec<_>, Vec<_>) = damage
         .into_iter()
         .filter_map(|damage| Some((damage.what, damage.mend?)))

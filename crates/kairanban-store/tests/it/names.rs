@@ -1,4 +1,4 @@
-//! Each name of the schema, taken by objects of another program: it is refused by its name, or it is in nobody's way.
+//! Each name of the schema, taken by objects of another program: it is refused by its name, or both have room.
 
 use kairanban_store::{DatabaseAddress, check, migrate};
 

@@ -14,8 +14,11 @@ use crate::{
     schema_objects::{self, Object, ObjectKind, made_by},
 };
 
+/// Something that only a backup has.
 #[derive(QueryableByName)]
-struct Name {
+struct Lost {
+    #[diesel(sql_type = Text)]
+    kind: String,
     #[diesel(sql_type = Text)]
     name: String,
 }
@@ -29,75 +32,52 @@ struct TriggerState {
     enabled: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     function: Option<String>,
+    /// The role of the session, which is the same for all.
+    #[diesel(sql_type = Text)]
+    role: String,
 }
 
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    let mut damage = missing_tables(connection)?;
-    damage.extend(missing_columns(connection)?);
-    damage.extend(missing_functions(connection)?);
-    if damage.is_empty() {
-        damage = wrong_triggers(connection)?;
-        damage.extend(replica_role(connection)?);
+    let lost: Vec<Lost> = sql_query(lost_sql()).load(connection)?;
+    if lost.is_empty() {
+        return wrong_triggers(connection);
     }
-    Ok(damage)
-}
-
-fn names(connection: &mut AnyConnection, query: String) -> Result<Vec<String>, StoreError> {
-    let rows: Vec<Name> = sql_query(query).load(connection)?;
-    Ok(rows.into_iter().map(|row| row.name).collect())
-}
-
-fn values<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
-    let rows = rows.into_iter().map(|row| format!("('{row}')"));
-    rows.collect::<Vec<_>>().join(", ")
-}
-
-fn missing_tables(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    let made = made_by(schema_objects::POSTGRES, |_| true)
-        .filter(|object| matches!(object.kind, ObjectKind::Table | ObjectKind::Sequence))
-        .map(|object| object.name);
-    let wanted = values(made.chain(TABLES.iter().map(|table| table.name)));
-    let query = format!(
-        "SELECT DISTINCT name FROM (VALUES {wanted}) AS wanted (name) WHERE NOT EXISTS \
-         (SELECT FROM pg_class WHERE oid = to_regclass(name) AND relkind IN ('r', 'p', 'S')) \
-         ORDER BY name"
-    );
-    let lost = names(connection, query)?;
     Ok(lost
         .iter()
-        .map(|name| Damage::lost("table", name))
+        .map(|lost| Damage::lost(&lost.kind, &lost.name))
         .collect())
 }
 
-fn missing_columns(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+fn lost_sql() -> String {
+    let made = made_by(schema_objects::POSTGRES, |_| true)
+        .filter(|object| matches!(object.kind, ObjectKind::Table | ObjectKind::Sequence))
+        .map(|object| object.name);
+    let tables = made
+        .chain(TABLES.iter().map(|table| table.name))
+        .map(|name| format!("('{name}')"));
     let columns = TABLES.iter().flat_map(|table| {
         let of = |column| format!("('{}', '{column}')", table.name);
         table.columns.iter().map(of)
     });
-    let query = format!(
-        "SELECT place || '.' || name AS name FROM (VALUES {}) AS wanted (place, name) \
+    let functions = OWN_FUNCTIONS.iter().map(|name| format!("('{name}')"));
+    format!(
+        "SELECT DISTINCT 'table' AS kind, name FROM (VALUES {}) AS wanted (name) \
+         WHERE NOT EXISTS (SELECT FROM pg_class \
+         WHERE oid = to_regclass(name) AND relkind IN ('r', 'p', 'S')) \
+         UNION ALL SELECT 'column', place || '.' || name FROM (VALUES {}) AS wanted (place, name) \
          WHERE to_regclass(place) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute \
-         WHERE attrelid = to_regclass(place) AND attname = name AND NOT attisdropped)",
-        columns.collect::<Vec<_>>().join(", ")
-    );
-    let lost = names(connection, query)?;
-    Ok(lost
-        .iter()
-        .map(|name| Damage::lost("column", name))
-        .collect())
+         WHERE attrelid = to_regclass(place) AND attname = name AND NOT attisdropped) \
+         UNION ALL SELECT 'function', name FROM (VALUES {}) AS wanted (name) \
+         WHERE NOT EXISTS (SELECT FROM pg_proc \
+         WHERE pronamespace = current_schema()::regnamespace AND proname = name)",
+        listed(tables),
+        listed(columns),
+        listed(functions)
+    )
 }
 
-fn missing_functions(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    let query = format!(
-        "SELECT name FROM (VALUES {}) AS wanted (name) WHERE NOT EXISTS (SELECT FROM pg_proc \
-         WHERE pronamespace = current_schema()::regnamespace AND proname = name)",
-        values(OWN_FUNCTIONS.iter().copied())
-    );
-    let lost = names(connection, query)?;
-    Ok(lost
-        .iter()
-        .map(|name| Damage::lost("function", name))
-        .collect())
+fn listed(rows: impl Iterator<Item = String>) -> String {
+    rows.collect::<Vec<_>>().join(", ")
 }
 
 fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
@@ -106,20 +86,25 @@ fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreEr
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name));
     let query = format!(
         "SELECT name, tgenabled::text AS enabled, (SELECT proname::text FROM pg_proc \
-         WHERE pg_proc.oid = tgfoid AND pronamespace = current_schema()::regnamespace) AS function \
+         WHERE pg_proc.oid = tgfoid AND pronamespace = current_schema()::regnamespace) AS function, \
+         current_setting('session_replication_role') AS role \
          FROM (VALUES {}) AS wanted (place, name) \
          LEFT JOIN pg_trigger ON tgrelid = to_regclass(place) AND tgname = name",
-        wanted.collect::<Vec<_>>().join(", ")
+        listed(wanted)
     );
     let states: Vec<TriggerState> = sql_query(query).load(connection)?;
-    Ok(POSTGRES_TRIGGERS
+    let mut damage: Vec<_> = POSTGRES_TRIGGERS
         .iter()
         .filter_map(|trigger| {
             let state = states.iter().find(|state| state.name == trigger.name)?;
             let made = schema_objects::trigger(schema_objects::POSTGRES, trigger.name)?;
             compare(trigger, &made, state)
         })
-        .collect())
+        .collect();
+    if states.iter().any(|state| state.role == "replica") {
+        damage.push(replica_role(connection)?);
+    }
+    Ok(damage)
 }
 
 fn compare(wanted: &Trigger, made: &Object, state: &TriggerState) -> Option<Damage> {
@@ -174,14 +159,11 @@ fn function(statement: &str) -> Option<&str> {
 }
 
 /// In sessions of that role no ordinary trigger fires.
-fn replica_role(connection: &mut AnyConnection) -> Result<Option<Damage>, StoreError> {
+fn replica_role(connection: &mut AnyConnection) -> Result<Damage, StoreError> {
     const SETTING: &str = "session_replication_role";
-    if connection.setting(SETTING)? != "replica" {
-        return Ok(None);
-    }
     let reset = connection.reset_sql(SETTING)?;
-    Ok(Some(Damage {
+    Ok(Damage {
         what: format!("{SETTING} is replica, so that triggers do not fire (first {reset})"),
         mend: None,
-    }))
+    })
 }

@@ -12,7 +12,7 @@ use super::Damage;
 use crate::{StoreError, connection::AnyConnection, migrate};
 
 #[derive(Debug, QueryableByName)]
-struct Object {
+struct StoredObject {
     #[diesel(sql_type = Text)]
     kind: String,
     #[diesel(sql_type = Text)]
@@ -26,7 +26,7 @@ struct Object {
     columns: Option<String>,
 }
 
-type Objects = BTreeMap<(String, String), Object>;
+type StoredObjects = BTreeMap<(String, String), StoredObject>;
 
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let mut new = migrate::new_in_memory()?;
@@ -37,9 +37,9 @@ pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreE
         .collect())
 }
 
-fn objects(connection: &mut AnyConnection) -> Result<Objects, StoreError> {
+fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> {
     // Its names ignore case.
-    let rows: Vec<Object> = sql_query(
+    let rows: Vec<StoredObject> = sql_query(
         "SELECT type AS kind, name, lower(tbl_name) AS place, coalesce(sql, '') AS statement, \
          (SELECT group_concat(' ' || lower(name) || ' ', '') \
          FROM pragma_table_info(sqlite_schema.name) WHERE type = 'table') AS columns \
@@ -47,12 +47,12 @@ fn objects(connection: &mut AnyConnection) -> Result<Objects, StoreError> {
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '__diesel_schema_migrations'",
     )
     .load(connection)?;
-    let key = |row: &Object| (row.kind.clone(), row.name.to_ascii_lowercase());
+    let key = |row: &StoredObject| (row.kind.clone(), row.name.to_ascii_lowercase());
     Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
 }
 
-fn compare(wanted: &Object, found: Option<&Object>) -> Vec<Damage> {
-    let Object {
+fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
+    let StoredObject {
         kind, name, place, ..
     } = wanted;
     let Some(found) = found else {
@@ -76,7 +76,7 @@ fn compare(wanted: &Object, found: Option<&Object>) -> Vec<Damage> {
     }
 }
 
-fn missing_columns(wanted: &Object, found: &Object) -> Vec<Damage> {
+fn missing_columns(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
     let found = found.columns.as_deref().unwrap_or_default();
     let columns = wanted.columns.as_deref().unwrap_or_default();
     columns

@@ -1,4 +1,4 @@
-//! Times at the ends of the calendar, whoever writes them: each is shown in every form that a topic has, or refused where it
+//! Times at the ends of the calendar, written by any program: each is shown in every form that a topic has, or refused where it
 //! is written.
 
 use super::story::Story;

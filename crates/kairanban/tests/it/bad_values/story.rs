@@ -236,12 +236,14 @@ impl Story {
     }
 }
 
+// At the end something that makes open connections read the schema again.
 const NO_CONSTRAINTS_SQLITE: &str = "PRAGMA writable_schema = ON;
     UPDATE sqlite_master SET sql = replace(replace(replace(replace(sql, 'NOT NULL \
     ON CONFLICT REPLACE', ''), 'NOT NULL', ''),
         'CHECK (', 'CHECK (1 OR '), ') STRICT', ')') WHERE type = 'table' \
         AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\';
-    PRAGMA writable_schema = RESET;";
+    PRAGMA writable_schema = RESET;
+    CREATE TABLE unused (x); DROP TABLE unused;";
 
 /// Those that would take a bad value back, or refuse it.
 const IN_THE_WAY: &str = "('topics_stamp_kept', 'boards_renamed_as_text')";

@@ -159,7 +159,7 @@ crate::on_both!(
     rows_of_the_identity_that_are_gone_are_made_again,
 );
 
-/// A row that drew no revision is in no log: whoever comes back has to be sent the whole list.
+/// A row that drew no revision is in no log: a reader who comes back has to be sent the whole list.
 fn what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back(database: Database) {
     let mut node = Node::start(database.twin());
     node.post("before");

@@ -232,8 +232,8 @@ fn a_path_with_odd_characters_is_that_of_the_file() {
     }
 }
 
-/// The user `nobody`, in place of root, who may write everything.
-fn as_nobody(command: &mut Command, data: &Path) {
+/// Runs it as a user without rights, in place of root, who may write everything.
+fn without_rights(command: &mut Command, data: &Path) {
     command.env("KAIRANBAN_SERVER__DATA_DIR", data);
     if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
         command.uid(65_534).gid(65_534);
@@ -278,7 +278,7 @@ fn a_file_that_may_not_be_written_is_refused() {
             }
         }
         refused_as(&url, &[&part, "chown"], |command| {
-            as_nobody(command, root.path());
+            without_rights(command, root.path());
         });
         set(&folder, 0o777);
     }
