@@ -73,11 +73,11 @@ export interface BoardState {
   readonly topics: readonly Topic[];
   /** Whether `topics` is the board's list; false before the first one, and after the end. */
   readonly loaded: boolean;
-  /** The revision of the list; 0 before the first one. */
-  readonly revision: number;
   readonly status: Status;
   /** This tab's posts that the list does not show yet, in the order in which they were written. */
   readonly posts: readonly Post[];
+  /** The ids of topics that this tab posted. */
+  readonly own: ReadonlySet<number>;
 }
 
 /** A list to begin with, as a server rendered it into the page. */

@@ -1,0 +1,61 @@
+// Builds ../dist: `node build.js`. With --check it compares instead, and fails if something
+// differs; with --pack it copies the result into the package.
+
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const committed = join(here, "../dist");
+
+async function buildInto(folder) {
+  await build({
+    absWorkingDir: here,
+    entryPoints: ["src/index.ts", "src/react.ts", "src/element.ts"],
+    outdir: folder,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    // The page and the element share one copy of the client.
+    external: ["react", "./index.js"],
+    charset: "utf8",
+    logLevel: "warning",
+    banner: { js: "/* kairanban, MIT OR Apache-2.0; made from web/client, do not edit */" },
+  });
+  const tsc = join(here, "node_modules/typescript/bin/tsc");
+  execFileSync(process.execPath, [tsc, "-p", here, "--emitDeclarationOnly", "--outDir", join(folder, "types")]);
+}
+
+function contents(folder) {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+  const paths = files.map((file) => join(file.parentPath ?? file.path, file.name)).sort();
+  return new Map(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path, "utf8")]));
+}
+
+/** The files that differ between the committed output and what the sources make. */
+async function differing() {
+  const folder = mkdtempSync(join(tmpdir(), "kairanban-client-"));
+  try {
+    await buildInto(folder);
+    const [now, then] = [contents(folder), contents(committed)];
+    return [...new Set([...now.keys(), ...then.keys()])].filter((file) => now.get(file) !== then.get(file));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+if (process.argv.includes("--check")) {
+  const files = await differing();
+  if (files.length) {
+    console.error(`web/dist is not what web/client makes; run: npm run build\n  ${files.join("\n  ")}`);
+    process.exit(1);
+  }
+} else {
+  rmSync(committed, { recursive: true, force: true });
+  await buildInto(committed);
+  if (process.argv.includes("--pack")) cpSync(committed, join(here, "dist"), { recursive: true });
+}

@@ -1,0 +1,269 @@
+// One EventSource for some boards: opens it where the lists of the boards stand, notices when it
+// is silent or given up, and comes back. What it receives it passes on as events.
+
+import { askForList, parsed } from "./ask.js";
+import { backoff } from "./backoff.js";
+import type { Status } from "./api.js";
+import type { Env, Source } from "./env.js";
+import { leastCursor, type List } from "./list.js";
+import type { Replica, StreamEvent } from "./replica.js";
+
+export interface ConnectionDeps {
+  readonly env: Env;
+  readonly url: string;
+  readonly heartbeatMs: number;
+  readonly replica: Replica;
+  /** Applies an event in all tabs. False: a list differs from the server's. */
+  emit(boards: readonly string[], event: StreamEvent): boolean;
+}
+
+const NAMES = ["snapshot", "patch", "cursor", "reset", "stale", "fresh", "bye", "heartbeat"];
+
+/** How long an attempt, or a planned pause, may take before it is called a loss. */
+const GRACE_MS = 5_000;
+/** One attempt answers all signals that come together. */
+const GATHER_MS = 500;
+/** A refusal is a 200 that says `bye` at once; until then it is not called live. */
+const OPENING_MS = 20;
+/** Attempts that are the browser's, which obeys the server's `retry`; then ours, which grow apart. */
+const BROWSER_ATTEMPTS = 3;
+/** EventSource.CLOSED: the browser has given up. */
+const CLOSED = 2;
+
+export class Connection {
+  readonly boards = new Set<string>();
+  readonly #deps: ConnectionDeps;
+  #source: Source | undefined;
+  #status: Status = { name: "connecting" };
+  /** Counts openings: what an earlier one still answers does not count. */
+  #turn = 0;
+  #failures = 0;
+  /** Lists that were wrong one after the other. */
+  #mistakes = 0;
+  #heardAt = 0;
+  #openedAt = 0;
+  /** The server may have refused a board for good: an EventSource cannot see why. */
+  #doubt = false;
+  /** The server asked for a longer wait, which only the browser knows. */
+  #patient = false;
+  #planned = false;
+  #cancel = () => {};
+
+  constructor(deps: ConnectionDeps) {
+    this.#deps = deps;
+  }
+
+  /** Opens a stream of the boards, in the place of the one before. */
+  async open(): Promise<void> {
+    const { env, replica } = this.#deps;
+    const turn = this.#stop();
+    const [first] = this.boards;
+    // Another tab held the stream until now: it goes on as it was.
+    if (turn === 1 && first) this.#status = replica.get(first).link;
+    this.#openedAt = env.now();
+    this.announce();
+    if (!(await this.#haveLists(turn)) || turn !== this.#turn) return;
+    const boards = [...this.boards];
+    if (!boards.length) return;
+    const lists = boards.map((board) => this.#list(board)).filter((list): list is List => !!list);
+    const cursor = lists.length === boards.length ? leastCursor(lists) : undefined;
+    const source = env.source(this.#address(boards, cursor));
+    this.#source = source;
+    this.#patient = this.#planned = false;
+    this.#attempt();
+    source.onopen = () => this.#opened();
+    source.onerror = () => this.#failed(source);
+    for (const name of NAMES) {
+      source.addEventListener(name, ({ data, lastEventId }) => this.#receive(name, data, lastEventId));
+    }
+  }
+
+  close(): void {
+    this.#stop();
+    this.boards.clear();
+  }
+
+  /**
+   * Looks whether the stream is alive, because the page was not, or the network changed. `force`:
+   * opens it again in any case.
+   */
+  check(force: boolean): void {
+    const { env, heartbeatMs } = this.#deps;
+    const silent = env.now() - this.#heardAt > 1.2 * heartbeatMs;
+    if (env.now() - this.#openedAt < GATHER_MS) return;
+    if (force || (!this.#patient && (silent || this.#status.name !== "live"))) void this.open();
+  }
+
+  /** The device says that it has no network. Whatever still arrives proves it wrong. */
+  wentOffline(): void {
+    this.#say({ name: "offline" });
+  }
+
+  /** Says how it stands, to boards and tabs that come later. */
+  announce(): void {
+    this.#deps.emit([...this.boards], { name: "link", data: { status: this.#status }, id: "" });
+  }
+
+  #stop(): number {
+    this.#cancel();
+    this.#source?.close();
+    this.#source = undefined;
+    return ++this.#turn;
+  }
+
+  #list(board: string): List | null {
+    const { list } = this.#deps.replica.get(board);
+    return list?.cursor ? list : null;
+  }
+
+  #address(boards: string[], cursor: string | undefined): string {
+    const query = "format=patch&heartbeat=event" + (cursor ? `&last_event_id=${cursor}` : "");
+    const [first] = boards;
+    return boards.length === 1
+      ? `${this.#deps.url}/b/${first}/stream?${query}`
+      : `${this.#deps.url}/stream?${boards.map((board) => `board=${board}&`).join("")}${query}`;
+  }
+
+  /**
+   * Asks for the lists that are missing, where the stream is to go on from those of other boards;
+   * and for all, after a refusal. False: not now.
+   */
+  async #haveLists(turn: number): Promise<boolean> {
+    const { env, url } = this.#deps;
+    const boards = [...this.boards];
+    const missing = boards.filter((board) => !this.#list(board));
+    const asked = this.#doubt ? boards : missing.length < boards.length ? missing : [];
+    if (!asked.length) return true;
+    const answers = await Promise.all(asked.map(async (board) => [board, await askForList(env, url, board)] as const));
+    if (turn !== this.#turn) return false;
+    let laterMs = -1;
+    for (const [board, answer] of answers) {
+      if ("list" in answer) this.#take(board, answer.list);
+      else if ("ended" in answer) this.#end(board, answer.ended);
+      else laterMs = Math.max(laterMs, answer.laterMs);
+    }
+    if (laterMs >= 0) this.#wait(laterMs);
+    else this.#doubt = false;
+    return laterMs < 0;
+  }
+
+  /** A list that was asked for does not replace one that is later. */
+  #take(board: string, list: List): void {
+    const known = this.#list(board);
+    if (known && known.revision >= list.revision && leastCursor([known, list])) return;
+    this.#deps.emit([board], { name: "list", data: { list }, id: "" });
+  }
+
+  #end(board: string, status: Status): void {
+    this.boards.delete(board);
+    this.#deps.emit([board], { name: "ended", data: { status }, id: "" });
+    if (!this.boards.size) this.#stop();
+  }
+
+  #opened(): void {
+    this.#heardAt = this.#deps.env.now();
+    this.#after(OPENING_MS, () => this.#live());
+  }
+
+  #live(): void {
+    this.#failures = 0;
+    this.#patient = this.#planned = false;
+    this.#status = { name: "live" };
+    this.announce();
+    this.#watch();
+  }
+
+  /** Three heartbeats that are missing are the end of a connection that nothing else has ended. */
+  #watch(): void {
+    const { env, heartbeatMs } = this.#deps;
+    this.#after(this.#heardAt + 3 * heartbeatMs - env.now(), () => {
+      if (env.now() - this.#heardAt < 3 * heartbeatMs) return this.#watch();
+      this.#lost(null);
+      void this.open();
+    });
+  }
+
+  #receive(name: string, text: string, id: string): void {
+    this.#heardAt = this.#deps.env.now();
+    const data = parsed(text);
+    if (name === "bye") return this.#bye(data?.reason, data?.board);
+    if (this.#status.name !== "live") this.#live();
+    if (name === "heartbeat") return;
+    if (!data || !this.#deps.emit([...this.boards], { name, data, id })) return this.#heal();
+    if (name === "patch") this.#mistakes = 0;
+  }
+
+  /** Asks again for a list that differs from the server's. */
+  #heal(): void {
+    if (this.#mistakes++) this.#wait(0, this.#mistakes);
+    else void this.open();
+  }
+
+  #bye(reason: string, board: string | undefined): void {
+    if (reason === "gone" || reason === "auth") {
+      const only = this.boards.size === 1 ? [...this.boards][0] : undefined;
+      const ended = board ?? only;
+      if (ended !== undefined) return this.#end(ended, { name: "ended", why: reason, detail: null });
+      // One of several, and it does not say which.
+      this.#doubt = true;
+      return void this.open();
+    }
+    this.#patient = reason === "limit" || reason === "unavailable";
+    this.#planned = !this.#patient;
+    if (this.#planned) this.#attempt();
+    else this.#after(3 * this.#deps.heartbeatMs, () => void this.open());
+  }
+
+  #failed(source: Source): void {
+    if (source.readyState === CLOSED) {
+      this.#doubt = true;
+      this.#wait(0);
+    } else if (this.#planned) {
+      this.#planned = false;
+      this.#attempt();
+    } else if (!this.#patient && ++this.#failures >= BROWSER_ATTEMPTS) {
+      this.#wait(0);
+    } else {
+      this.#lost(null);
+      this.#giveTime();
+    }
+  }
+
+  /** While an attempt is young, the status stays what it was. */
+  #attempt(): void {
+    this.#after(GRACE_MS, () => {
+      this.#lost(null);
+      this.#giveTime();
+    });
+  }
+
+  /** An attempt of the browser that hangs is replaced, unless the server asked to wait. */
+  #giveTime(): void {
+    if (this.#patient) this.#cancel();
+    else this.#after(3 * this.#deps.heartbeatMs, () => void this.open());
+  }
+
+  #wait(leastMs: number, failures = this.#failures++): void {
+    const { env } = this.#deps;
+    this.#stop();
+    const ms = Math.max(leastMs, backoff(failures, env.random()));
+    this.#lost(env.now() + ms);
+    this.#after(ms, () => void this.open());
+  }
+
+  /** `at`: when the next attempt begins; null if the browser decides. */
+  #lost(at: number | null): void {
+    this.#say(this.#deps.env.online() ? { name: "reconnecting", at } : { name: "offline" });
+  }
+
+  #say(status: Status): void {
+    if (JSON.stringify(status) === JSON.stringify(this.#status)) return;
+    this.#status = status;
+    this.announce();
+  }
+
+  #after(ms: number, act: () => void): void {
+    this.#cancel();
+    this.#cancel = this.#deps.env.after(ms, act);
+  }
+}

@@ -1,0 +1,4 @@
+// What a page imports.
+
+export type { Board, BoardState, Client, ClientOptions, InitialList, Post, Status, Topic } from "./api.js";
+export { connect } from "./client.js";

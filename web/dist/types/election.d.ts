@@ -1,0 +1,42 @@
+import type { Env } from "./env.js";
+export type ElectionMessage = 
+/** The leader is there. `roll`: whoever hears it says which boards it wants. */
+{
+    readonly k: "beat";
+    readonly from: string;
+    readonly term: number;
+    readonly visible: boolean;
+    readonly roll: boolean;
+}
+/** Asks whether there is a leader. */
+ | {
+    readonly k: "claim";
+    readonly from: string;
+}
+/** A tab ends; so does its lead. */
+ | {
+    readonly k: "leave";
+    readonly from: string;
+    readonly leader: boolean;
+};
+export interface ElectionDeps {
+    readonly env: Env;
+    /** Of this tab. */
+    readonly id: string;
+    /** Of the group. */
+    readonly name: string;
+    send(message: ElectionMessage): void;
+    lead(): void;
+    follow(): void;
+}
+export declare class Election {
+    #private;
+    leading: boolean;
+    constructor(deps: ElectionDeps);
+    start(): void;
+    /** Ends the lead if it is ours, so that another tab begins at once. */
+    stop(): void;
+    hear(message: ElectionMessage): void;
+    /** The page was hidden or shown. */
+    visibilityChanged(): void;
+}
