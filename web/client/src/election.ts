@@ -21,6 +21,7 @@ export interface ElectionDeps {
   /** Of the group. */
   readonly name: string;
   send(message: ElectionMessage): void;
+  /** This tab leads; called again when another one thought that it did. */
   lead(): void;
   follow(): void;
 }
@@ -35,7 +36,8 @@ const ROLL = 15;
 
 export class Election {
   leading = false;
-  #term = 0;
+  /** Of the newest lead that is known. What an earlier one still says does not count. */
+  term = 0;
   #beats = 0;
   #heardAt = 0;
   #asked = false;
@@ -80,13 +82,17 @@ export class Election {
   #hearBeat({ from, term, visible }: ElectionMessage & { k: "beat" }): void {
     const { id } = this.#deps;
     if (this.leading) {
-      if (term < this.#term || (term === this.#term && from < id)) return this.#beat(false);
+      if (term < this.term || (term === this.term && from < id)) {
+        // What the other one said is corrected.
+        this.#deps.lead();
+        return this.#beat(true);
+      }
       this.#leaveLock();
       this.#lose();
       this.#campaign(false);
     }
     this.#cancelClaim();
-    this.#term = term;
+    this.term = term;
     this.#heardAt = this.#deps.env.now();
     this.#asked = false;
     this.#leaderVisible = visible;
@@ -116,7 +122,7 @@ export class Election {
     if (this.leading) return;
     this.#cancelClaim();
     this.leading = true;
-    this.#term++;
+    this.term++;
     this.#deps.lead();
     this.#beat(true);
   }
@@ -129,7 +135,7 @@ export class Election {
 
   #beat(roll: boolean): void {
     const { env, id, send } = this.#deps;
-    send({ k: "beat", from: id, term: this.#term, visible: env.visible(), roll });
+    send({ k: "beat", from: id, term: this.term, visible: env.visible(), roll });
   }
 
   #tick(): void {

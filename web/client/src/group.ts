@@ -9,19 +9,25 @@ import { Streams } from "./streams.js";
 
 type Message =
   | ElectionMessage
-  /** A tab says which boards it wants; and what it has of them, when it joins or has lost track. */
+  /**
+   * A tab says which boards it wants, and at which revision it has them; and the lists themselves,
+   * when it joins or has lost track.
+   */
   | {
       readonly k: "hello";
       readonly from: string;
       readonly identity: Identity;
-      readonly boards: readonly string[];
-      readonly lists: readonly (readonly [string, List])[] | null;
+      readonly boards: readonly Wanted[];
+      readonly lists: readonly (readonly [string, List | null])[] | null;
     }
   /** The leader answers what it knows of those boards. */
   | { readonly k: "welcome"; readonly to: string; readonly entries: readonly (readonly [string, Entry])[] }
-  | { readonly k: "event"; readonly boards: readonly string[]; readonly event: StreamEvent }
+  | { readonly k: "event"; readonly term: number; readonly boards: readonly string[]; readonly event: StreamEvent }
   /** Asks the leader to look after its streams. */
   | { readonly k: "check"; readonly force: boolean };
+
+/** A board, and the revision of the list that a tab has of it. */
+type Wanted = readonly [board: string, revision: number];
 
 /** Who is signed in, and since when a tab has known. */
 interface Identity {
@@ -52,7 +58,7 @@ export class Group {
   readonly #streams: Streams;
   readonly #wanted = new Set<string>();
   /** What the other tabs want, and when they said so. */
-  readonly #tabs = new Map<string, { boards: readonly string[]; at: number }>();
+  readonly #tabs = new Map<string, { boards: readonly Wanted[]; at: number }>();
   #identity: Identity;
   #channel: ReturnType<NonNullable<Env["channel"]>> | undefined;
   #election: Election | undefined;
@@ -63,7 +69,7 @@ export class Group {
     this.#identity = { name: deps.identity, at: deps.env.now() };
     this.replica = new Replica(deps.changed);
     const emit = (boards: readonly string[], event: StreamEvent) => {
-      this.#send({ k: "event", boards, event });
+      this.#send({ k: "event", term: this.#election?.term ?? 0, boards, event });
       return this.replica.apply(boards, event);
     };
     this.#streams = new Streams({ ...deps, replica: this.replica, emit }, deps.boardsMax);
@@ -83,7 +89,10 @@ export class Group {
       id,
       name,
       send: (message) => this.#send(message),
-      lead: () => this.#follow(),
+      lead: () => {
+        this.#follow();
+        this.#streams.announce();
+      },
       follow: () => {
         this.#streams.close();
         this.#hello(true);
@@ -156,6 +165,8 @@ export class Group {
   #hear(message: Message): void {
     const { id } = this.#deps;
     if (message.k === "event") {
+      // One that led before, and was frozen, does not know yet.
+      if (message.term < (this.#election?.term ?? 0)) return;
       // Something was missed: the leader has all of it.
       if (!this.replica.apply(message.boards, message.event)) this.#hello(true);
     } else if (message.k === "hello") this.#hearHello(message);
@@ -181,11 +192,11 @@ export class Group {
     for (const [board, list] of lists ?? []) {
       const known = this.replica.get(board);
       // A list that this tab lacks, or of a board that is there again.
-      if (!known.list) this.replica.apply([board], { name: "list", data: { list }, id: "" });
+      if (list && !known.list) this.replica.apply([board], { name: "list", data: { list }, id: "" });
     }
-    if (lists) {
-      boards.forEach((board) => this.#revive(board));
-      this.#send({ k: "welcome", to: from, entries: boards.map((board) => [board, this.replica.get(board)]) });
+    if (lists) boards.forEach(([board]) => this.#revive(board));
+    if (lists || boards.some(([board, revision]) => (this.replica.get(board).list?.revision ?? 0) > revision)) {
+      this.#send({ k: "welcome", to: from, entries: boards.map(([board]) => [board, this.replica.get(board)]) });
     }
     this.#gather();
   }
@@ -197,17 +208,14 @@ export class Group {
 
   #hello(withLists: boolean): void {
     if (!this.#election) return;
-    const boards = [...this.#wanted];
-    const lists = boards.flatMap((board) => {
-      const { list } = this.replica.get(board);
-      return list ? [[board, list] as const] : [];
-    });
+    const known = [...this.#wanted].map((board) => [board, this.replica.get(board).list] as const);
+    const boards = known.map(([board, list]) => [board, list?.revision ?? 0] as const);
     this.#send({
       k: "hello",
       from: this.#deps.id,
       identity: this.#identity,
       boards,
-      lists: withLists ? lists : null,
+      lists: withLists ? known : null,
     });
   }
 
@@ -228,7 +236,7 @@ export class Group {
     const union = new Set(this.#wanted);
     for (const [tab, { boards, at }] of this.#tabs) {
       if (this.#deps.env.now() - at > ABSENT_MS) this.#tabs.delete(tab);
-      else boards.forEach((board) => union.add(board));
+      else boards.forEach(([board]) => union.add(board));
     }
     for (const board of union) if (this.replica.get(board).ended) union.delete(board);
     this.#streams.follow(union);

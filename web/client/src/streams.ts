@@ -32,9 +32,8 @@ export class Streams {
     this.#connections = this.#connections.filter(({ boards }) => boards.size);
   }
 
-  /** The connection that follows a board. */
-  of(board: string): Connection | undefined {
-    return this.#connections.find(({ boards }) => boards.has(board));
+  announce(): void {
+    this.#connections.forEach((connection) => connection.announce());
   }
 
   check(force: boolean): void {

@@ -9,8 +9,11 @@ declare module "node:assert/strict" {
     ok(value: unknown, message?: string): asserts value;
     equal(actual: unknown, expected: unknown, message?: string): void;
     notEqual(actual: unknown, expected: unknown, message?: string): void;
+    match(actual: string, expected: RegExp, message?: string): void;
     deepEqual(actual: unknown, expected: unknown, message?: string): void;
   }
   const assert: Assert;
   export default assert;
 }
+
+declare function setImmediate(act: () => void): unknown;
