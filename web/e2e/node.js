@@ -64,7 +64,8 @@ export class Node {
   }
 }
 
-export function startChromium() {
+/** @param {string[]} more arguments */
+export function startChromium(more = []) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -75,6 +76,7 @@ export function startChromium() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...more,
     ],
   });
 }

@@ -119,14 +119,17 @@ class BoardStore implements Board {
   changed(): void {
     const before = this.getSnapshot();
     const now = this.#now();
-    if (isSame(before, now)) return;
+    // Parts that are alike stay the same objects.
+    if (isAlike(now.posts, before.posts)) now.posts = before.posts;
+    if (JSON.stringify(now.status) === JSON.stringify(before.status)) now.status = before.status;
+    if (isAlike(Object.values(now), Object.values(before))) return;
     this.#state = now;
     // What waits for its time because the connection was lost need not wait any longer.
     if (now.status.name === "live" && before.status.name !== "live") this.#posting.hurry();
     this.#listeners.forEach((listener) => listener());
   }
 
-  #now(): BoardState {
+  #now(): Writable<BoardState> {
     const { list } = this.#group.replica.get(this.name);
     const own = this.#posting.of(this.name);
     const posts = list ? unseen(own, list.topics, list.revision) : own;
@@ -148,13 +151,6 @@ class BoardStore implements Board {
   }
 }
 
-function isSame(a: BoardState, b: BoardState): boolean {
-  return (
-    a.topics === b.topics &&
-    a.loaded === b.loaded &&
-    a.own === b.own &&
-    a.posts.length === b.posts.length &&
-    a.posts.every((post, at) => post === b.posts[at]) &&
-    JSON.stringify(a.status) === JSON.stringify(b.status)
-  );
-}
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+const isAlike = (a: readonly unknown[], b: readonly unknown[]) => a.length === b.length && a.every((value, at) => value === b[at]);

@@ -1,5 +1,5 @@
 // Which tab holds the stream for all. With Web Locks the one that holds the lock, which the
-// browser gives on when a tab ends, however it ends. Without them (plain http) a tab that asks and
+// browser passes on when a tab ends, however it ends. Without them (plain http) a tab that asks and
 // hears no answer. Either way the leader is heard regularly, a visible tab takes over from a
 // hidden one, and from one that is silent because it is frozen. Two leaders for a moment do no
 // harm, and the one with the lower term or name steps down.
@@ -7,7 +7,7 @@
 import type { Env } from "./env.js";
 
 export type ElectionMessage =
-  /** The leader is there. `roll`: whoever hears it says which boards it wants. */
+  /** The leader is there. `roll`: each tab is to say which boards it wants. */
   | { readonly k: "beat"; readonly from: string; readonly term: number; readonly visible: boolean; readonly roll: boolean }
   /** Asks whether there is a leader. */
   | { readonly k: "claim"; readonly from: string }
@@ -98,7 +98,7 @@ export class Election {
     this.#leaderVisible = visible;
   }
 
-  /** Becomes the leader when there is none; `force`: whether there is or not. */
+  /** Becomes the leader when no other tab is; `force`: whether there is or not. */
   #campaign(force: boolean): void {
     const { env, id, name, send } = this.#deps;
     this.#leaveLock();

@@ -37,7 +37,7 @@ export interface Env {
   channel: ((name: string) => Channel) | undefined;
   /**
    * Web Locks; undefined on plain http. `granted` when the lock is held, `lost` when another tab
-   * took it by force. The returned function gives it back, or leaves the queue.
+   * took it by force. The returned function releases it, or leaves the queue.
    */
   lock: ((name: string, force: boolean, granted: () => void, lost: () => void) => () => void) | undefined;
   /** Kept over a reload of this tab. Undefined where it is forbidden. */
@@ -47,23 +47,9 @@ export interface Env {
 /** A random text that no other tab has. */
 export function randomKey(): string {
   // randomUUID is missing on plain http.
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const [...numbers] = crypto.getRandomValues(new Uint32Array(4));
+  return numbers.map((number) => number.toString(36)).join("");
 }
-
-const SIGNALS: readonly [EventTarget, string, (event: Event) => Signal | undefined][] =
-  typeof document === "undefined"
-    ? []
-    : [
-        [document, "visibilitychange", () => (document.hidden ? "hidden" : "visible")],
-        [document, "freeze", () => "freeze"],
-        [document, "resume", () => "visible"],
-        [window, "online", () => "online"],
-        [window, "offline", () => "offline"],
-        [window, "pagehide", () => "leave"],
-        // Only where the page was kept: the first one comes after loading.
-        [window, "pageshow", (event) => ((event as PageTransitionEvent).persisted ? "return" : undefined)],
-      ];
 
 function storage(): Storage | undefined {
   try {
@@ -103,13 +89,19 @@ export function browser(): Env {
     visible: () => !document.hidden,
     listen(act, holds) {
       const end = new AbortController();
-      for (const [target, name, read] of SIGNALS) {
-        const listener = (event: Event) => {
-          const signal = read(event);
-          if (signal) act(signal);
-        };
-        target.addEventListener(name, listener, end);
-      }
+      const on = (target: EventTarget, name: string, signal: (event: Event) => Signal | false) =>
+        target.addEventListener(name, (event) => {
+          const read = signal(event);
+          if (read) act(read);
+        }, end);
+      on(document, "visibilitychange", () => (document.hidden ? "hidden" : "visible"));
+      on(document, "freeze", () => "freeze");
+      on(document, "resume", () => "visible");
+      on(window, "online", () => "online");
+      on(window, "offline", () => "offline");
+      on(window, "pagehide", () => "leave");
+      // Only where the page was kept: the first one comes after loading.
+      on(window, "pageshow", (event) => (event as PageTransitionEvent).persisted && "return");
       addEventListener("beforeunload", (event) => holds() && event.preventDefault(), end);
       return () => end.abort();
     },

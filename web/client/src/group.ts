@@ -84,7 +84,7 @@ export class Group {
       this.#channel.onmessage = ({ data }) => this.#hear(data);
     }
     this.#election = new Election({
-      // Alone, there is nobody to ask.
+      // Alone, there is no tab to ask.
       env: this.#channel ? env : { ...env, lock: (_name, _force, granted) => (granted(), () => {}) },
       id,
       name,
@@ -183,7 +183,7 @@ export class Group {
 
   #hearHello({ from, identity, boards, lists }: Message & { k: "hello" }): void {
     if (identity.name !== this.#identity.name) {
-      // Whoever signed in last is signed in; a tab that was frozen may not know.
+      // The last to sign in is signed in; a tab that was frozen may not know.
       if (identity.at < this.#identity.at) return this.#hello(false);
       this.#adopt(identity);
     }

@@ -25,21 +25,23 @@ export type Outbox = readonly OwnPost[];
 
 export const isWaiting = ({ state }: Post) => state === "waiting" || state === "sending";
 
+/** What was said of an earlier attempt. */
+const UNSAID = { retryAt: null, detail: null, code: null, errors: [] } as const;
+
 const change = (outbox: Outbox, key: string, next: Partial<OwnPost>): Outbox =>
   outbox.map((post) => (post.key === key ? { ...post, ...next } : post));
 
 /** Adds a post; null if too many are waiting. */
 export function added(outbox: Outbox, post: Pick<OwnPost, "key" | "board" | "comment" | "author" | "at" | "after">): Outbox | null {
   if (outbox.filter(isWaiting).length >= WAITING_MAX) return null;
-  const rest = { state: "waiting", retryAt: null, unsure: false, detail: null, code: null, errors: [] } as const;
-  return [...outbox, { ...post, ...rest, sentAt: null, tries: 0, topic: null }];
+  return [...outbox, { ...post, ...UNSAID, state: "waiting", unsure: false, sentAt: null, tries: 0, topic: null }];
 }
 
 /** After a reload: what was on its way may have arrived. */
 export function reloaded(outbox: Outbox): Outbox {
   return outbox
     .filter(({ state }) => state !== "sent")
-    .map((post) => (post.state === "sending" ? { ...post, state: "waiting", retryAt: null, unsure: true } : post));
+    .map((post) => (post.state === "sending" ? { ...post, state: "waiting", unsure: true } : post));
 }
 
 /** The next post to send, one after the other in the order in which they were written. */
@@ -51,8 +53,8 @@ export function next(outbox: Outbox): OwnPost | undefined {
 /** A post is about to be sent; or it is too old for that. */
 export function sending(outbox: Outbox, key: string, now: number): Outbox {
   const sentAt = outbox.find((post) => post.key === key)?.sentAt ?? now;
-  if (now - sentAt > KEY_AGE_MAX_MS) return change(outbox, key, { state: "failed", code: "expired", detail: null, retryAt: null });
-  return change(outbox, key, { state: "sending", retryAt: null, sentAt });
+  const isOld = now - sentAt > KEY_AGE_MAX_MS;
+  return change(outbox, key, { ...UNSAID, sentAt, ...(isOld ? { state: "failed", code: "expired" } : { state: "sending" }) });
 }
 
 /** The server answered, or did not. */
@@ -60,10 +62,9 @@ export function answered(outbox: Outbox, key: string, reply: Reply, now: number,
   const { status, body } = reply;
   const post = outbox.find((post) => post.key === key);
   const problem = { detail: body?.detail ?? null, code: body?.code ?? null, errors: body?.errors ?? [] };
-  const done = { retryAt: null, detail: null, code: null, errors: [] };
-  if (status === 202) return change(outbox, key, { ...done, state: "held" });
+  if (status === 202) return change(outbox, key, { state: "held" });
   if (status < 300 && body?.id) {
-    return change(outbox, key, { ...done, state: "sent", topic: { id: body.id, revision: body.revision } });
+    return change(outbox, key, { state: "sent", topic: { id: body.id, revision: body.revision } });
   }
   // It was written, and has been deleted since.
   if (problem.code === "topic_gone") return without(outbox, key);
@@ -78,7 +79,7 @@ export function answered(outbox: Outbox, key: string, reply: Reply, now: number,
       unsure: post?.unsure || status !== 429,
     });
   }
-  return change(outbox, key, { ...problem, state: "failed", retryAt: null });
+  return change(outbox, key, { ...problem, state: "failed" });
 }
 
 /** Sends a post again, now. One whose key may be forgotten gets another. */
@@ -87,7 +88,7 @@ export function resent(outbox: Outbox, key: string, newKey: string): Outbox {
   if (post?.state === "waiting") return change(outbox, key, { retryAt: null });
   if (post?.state !== "failed") return outbox;
   const again = post.code === "expired" ? { key: newKey, sentAt: null, unsure: false } : {};
-  return change(outbox, key, { ...again, state: "waiting", retryAt: null, detail: null, code: null, errors: [] });
+  return change(outbox, key, { ...UNSAID, ...again, state: "waiting" });
 }
 
 export const without = (outbox: Outbox, key: string): Outbox => outbox.filter((post) => post.key !== key);

@@ -138,7 +138,7 @@ for (const secure of [true, false]) {
     const staff = () => tabs.map((tab) => tab.client.board("staff").getSnapshot());
     assert.deepEqual(staff().map(({ topics }) => topics.length), [1, 1, 1]);
     server.boards.delete("staff");
-    tabs[1]?.client.identify("nobody");
+    tabs[1]?.client.identify("another");
     await clock.pass(10);
     assert.deepEqual(staff().map(({ topics }) => topics.length), [0, 0, 0]);
     await clock.pass(2_000);

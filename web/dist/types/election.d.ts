@@ -1,6 +1,6 @@
 import type { Env } from "./env.js";
 export type ElectionMessage = 
-/** The leader is there. `roll`: whoever hears it says which boards it wants. */
+/** The leader is there. `roll`: each tab is to say which boards it wants. */
 {
     readonly k: "beat";
     readonly from: string;
@@ -26,12 +26,15 @@ export interface ElectionDeps {
     /** Of the group. */
     readonly name: string;
     send(message: ElectionMessage): void;
+    /** This tab leads; called again when another one thought that it did. */
     lead(): void;
     follow(): void;
 }
 export declare class Election {
     #private;
     leading: boolean;
+    /** Of the newest lead that is known. What an earlier one still says does not count. */
+    term: number;
     constructor(deps: ElectionDeps);
     start(): void;
     /** Ends the lead if it is ours, so that another tab begins at once. */

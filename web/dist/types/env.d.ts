@@ -37,7 +37,7 @@ export interface Env {
     channel: ((name: string) => Channel) | undefined;
     /**
      * Web Locks; undefined on plain http. `granted` when the lock is held, `lost` when another tab
-     * took it by force. The returned function gives it back, or leaves the queue.
+     * took it by force. The returned function releases it, or leaves the queue.
      */
     lock: ((name: string, force: boolean, granted: () => void, lost: () => void) => () => void) | undefined;
     /** Kept over a reload of this tab. Undefined where it is forbidden. */
