@@ -104,21 +104,44 @@ for (const [where, host] of [
     }));
 }
 
-test("a leader that is frozen hands over, and follows when it thaws", () =>
+test("a leader that is frozen, hidden or hangs hands over, and follows when it is back", () =>
   withRelay(async ({ node, relay, open }) => {
     const pages = [await open(), await open()];
     await Promise.all(pages.map((page) => isAt(page, "live")));
-    const first = await leaderOf(pages);
-    const other = pages.find((page) => page !== first);
-    const session = await first.context().newCDPSession(first);
-    await session.send("Page.setWebLifecycleState", { state: "frozen" });
-    await node.post("meanwhile");
-    await shows(other, ["meanwhile"]);
-    assert.equal(await leads(other), true);
-    await session.send("Page.setWebLifecycleState", { state: "active" });
-    await node.post("after");
-    await Promise.all(pages.map((page) => shows(page, ["meanwhile", "after"])));
-    await eventually(() => relay.streams.size === 1, "one stream again");
+    const comments = [];
+    const handsOver = async (stop, start) => {
+      const first = await leaderOf(pages);
+      const other = pages.find((page) => page !== first);
+      const resume = await stop(first);
+      comments.push(`during ${comments.length}`);
+      await node.post(comments.at(-1));
+      await shows(other, comments);
+      await eventually(() => leads(other), "the other leads");
+      await start(first, resume);
+      comments.push(`after ${comments.length}`);
+      await node.post(comments.at(-1));
+      await Promise.all(pages.map((page) => shows(page, comments)));
+      await eventually(() => relay.streams.size === 1, "one stream again");
+    };
+    // Headless pages are always visible, so the events are ours.
+    const dispatch = (name) => (page) => page.evaluate((name) => void document.dispatchEvent(new Event(name)), name);
+    const hide = (hidden) => (page) =>
+      page.evaluate((hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, hidden);
+    await handsOver(dispatch("freeze"), dispatch("resume"));
+    await handsOver(hide(true), hide(false));
+    // Nothing of it runs, as in a tab that the system has suspended.
+    const hang = async (page) => {
+      const session = await page.context().newCDPSession(page);
+      await session.send("Debugger.enable");
+      const paused = new Promise((resolve) => session.once("Debugger.paused", resolve));
+      await session.send("Debugger.pause");
+      await paused;
+      return session;
+    };
+    await handsOver(hang, (_page, session) => session.send("Debugger.disable"));
   }));
 
 test("a relay that falls silent is noticed within three heartbeats, and nothing is missed", () =>
