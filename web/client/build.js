@@ -1,5 +1,5 @@
 // Builds ../dist: `node build.js`. With --check it compares instead, and fails if something
-// differs; with --pack it copies the result into the package.
+// differs; with --pack it copies what is there into the package.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -27,11 +27,20 @@ async function buildInto(folder) {
     banner: { js: "/* kairanban, MIT OR Apache-2.0; made from web/client, do not edit */" },
   });
   const tsc = join(here, "node_modules/typescript/bin/tsc");
-  execFileSync(process.execPath, [tsc, "-p", here, "--emitDeclarationOnly", "--outDir", join(folder, "types")]);
+  execFileSync(process.execPath, [
+    tsc,
+    "-p",
+    here,
+    "--emitDeclarationOnly",
+    "--outDir",
+    join(folder, "types"),
+  ]);
 }
 
 function contents(folder) {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((file) =>
+    file.isFile(),
+  );
   const paths = files.map((file) => join(file.parentPath ?? file.path, file.name)).sort();
   return new Map(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path, "utf8")]));
 }
@@ -42,7 +51,9 @@ async function differing() {
   try {
     await buildInto(folder);
     const [now, then] = [contents(folder), contents(committed)];
-    return [...new Set([...now.keys(), ...then.keys()])].filter((file) => now.get(file) !== then.get(file));
+    return [...new Set([...now.keys(), ...then.keys()])].filter(
+      (file) => now.get(file) !== then.get(file),
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -51,11 +62,15 @@ async function differing() {
 if (process.argv.includes("--check")) {
   const files = await differing();
   if (files.length) {
-    console.error(`web/dist is not what web/client makes; run: npm run build\n  ${files.join("\n  ")}`);
+    console.error(
+      `web/dist is not what web/client makes; run: npm run build\n  ${files.join("\n  ")}`,
+    );
     process.exit(1);
   }
+} else if (process.argv.includes("--pack")) {
+  rmSync(join(here, "dist"), { recursive: true, force: true });
+  cpSync(committed, join(here, "dist"), { recursive: true });
 } else {
   rmSync(committed, { recursive: true, force: true });
   await buildInto(committed);
-  if (process.argv.includes("--pack")) cpSync(committed, join(here, "dist"), { recursive: true });
 }

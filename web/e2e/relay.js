@@ -23,6 +23,8 @@ for (const name of query.getAll("board").concat(query.has("board") ? [] : "main"
 `;
 
 export class Relay {
+  /** What is served at /embedding. */
+  page = "";
   /** Open streams, each with what ends it and whether it says nothing any more. */
   streams = new Set();
   /** How many posts of the next lose their answers. */
@@ -56,7 +58,7 @@ export class Relay {
 
   async #serve(incoming, response) {
     const { pathname } = new URL(incoming.url, this.url);
-    const own = { "/tab": ["text/html", PAGE], "/tab.js": ["text/javascript", SCRIPT] }[pathname];
+    const own = { "/tab": ["text/html", PAGE], "/tab.js": ["text/javascript", SCRIPT], "/embedding": ["text/html", this.page] }[pathname];
     if (own) return response.writeHead(200, { "Content-Type": own[0] }).end(own[1]);
     if (pathname.startsWith("/dist/")) {
       const file = await readFile(new URL(`..${pathname}`, import.meta.url));

@@ -23,7 +23,8 @@ export interface Reply {
 /** How long a response may take. */
 const PATIENCE_MS = 10_000;
 
-export const topicsUrl = (url: string, board: string) => `${url}/api/v1/boards/${encodeURIComponent(board)}/topics`;
+export const topicsUrl = (url: string, board: string) =>
+  `${url}/api/v1/boards/${encodeURIComponent(board)}/topics`;
 
 /** Sends a request, and fails never: a request without an answer has status 0. */
 export async function request(env: Env, url: string, init: RequestInit): Promise<Reply> {
@@ -57,7 +58,13 @@ export function parsed(text: string): any {
 /** What the server says of a board: its list, that it stays closed to us, or nothing for now. */
 export type Answer =
   | { readonly list: List }
-  | { readonly ended: { readonly name: "ended"; readonly why: "gone" | "auth"; readonly detail: string | null } }
+  | {
+      readonly ended: {
+        readonly name: "ended";
+        readonly why: "gone" | "auth";
+        readonly detail: string | null;
+      };
+    }
   | { readonly laterMs: number };
 
 export async function askForList(env: Env, url: string, board: string): Promise<Answer> {
@@ -68,7 +75,8 @@ export async function askForList(env: Env, url: string, board: string): Promise<
   if (status === 200 && body?.topics && cursor) {
     return { list: { topics: body.topics, revision: body.revision, cursor } };
   }
-  const why = { 401: "auth", 403: "auth", 404: "gone", 410: "gone" }[status] as "gone" | "auth" | undefined;
+  const why = { 401: "auth", 403: "auth", 404: "gone", 410: "gone" }[status] as
+    "gone" | "auth" | undefined;
   if (why && body) return { ended: { name: "ended", why, detail: body.detail ?? null } };
   return { laterMs: retryAfterMs };
 }

@@ -50,7 +50,8 @@ export class BrowserClient implements Client {
 
   board(name: string, initial?: InitialList): Board {
     let board = this.#boards.get(name);
-    if (!board) this.#boards.set(name, (board = new BoardStore(name, this.#env, this.#group, this.#posting)));
+    if (!board)
+      this.#boards.set(name, (board = new BoardStore(name, this.#env, this.#group, this.#posting)));
     if (initial) this.#group.offer(name, fromPage(initial));
     return board;
   }
@@ -133,7 +134,9 @@ class BoardStore implements Board {
     const { list } = this.#group.replica.get(this.name);
     const own = this.#posting.of(this.name);
     const posts = list ? unseen(own, list.topics, list.revision) : own;
-    const settled = own.filter((post) => !posts.includes(post) && (post.topic || post.state === "held"));
+    const settled = own.filter(
+      (post) => !posts.includes(post) && (post.topic || post.state === "held"),
+    );
     if (settled.length) this.#posting.settle(settled);
     return {
       board: this.name,
@@ -153,4 +156,5 @@ class BoardStore implements Board {
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-const isAlike = (a: readonly unknown[], b: readonly unknown[]) => a.length === b.length && a.every((value, at) => value === b[at]);
+const isAlike = (a: readonly unknown[], b: readonly unknown[]) =>
+  a.length === b.length && a.every((value, at) => value === b[at]);

@@ -25,7 +25,7 @@ const GRACE_MS = 5_000;
 const GATHER_MS = 500;
 /** A refusal is a 200 that says `bye` at once; until then it is not called live. */
 const OPENING_MS = 20;
-/** Attempts that are the browser's, which obeys the server's `retry`; then ours, which grow apart. */
+/** Attempts of the browser, which obeys the server's `retry`; then ours, which grow apart. */
 const BROWSER_ATTEMPTS = 3;
 /** EventSource.CLOSED: the browser has given up. */
 const CLOSED = 2;
@@ -74,7 +74,9 @@ export class Connection {
     source.onopen = () => this.#opened();
     source.onerror = () => this.#failed(source);
     for (const name of NAMES) {
-      source.addEventListener(name, ({ data, lastEventId }) => this.#receive(name, data, lastEventId));
+      source.addEventListener(name, ({ data, lastEventId }) =>
+        this.#receive(name, data, lastEventId),
+      );
     }
   }
 
@@ -134,7 +136,9 @@ export class Connection {
     const missing = boards.filter((board) => !this.#list(board));
     const asked = this.#doubt ? boards : missing.length < boards.length ? missing : [];
     if (!asked.length) return true;
-    const answers = await Promise.all(asked.map(async (board) => [board, await askForList(env, url, board)] as const));
+    const answers = await Promise.all(
+      asked.map(async (board) => [board, await askForList(env, url, board)] as const),
+    );
     if (turn !== this.#turn) return false;
     let laterMs = -1;
     for (const [board, answer] of answers) {
@@ -203,7 +207,8 @@ export class Connection {
     if (reason === "gone" || reason === "auth") {
       const only = this.boards.size === 1 ? [...this.boards][0] : undefined;
       const ended = board ?? only;
-      if (ended !== undefined) return this.#end(ended, { name: "ended", why: reason, detail: null });
+      if (ended !== undefined)
+        return this.#end(ended, { name: "ended", why: reason, detail: null });
       // One of several, and it does not say which.
       this.#doubt = true;
       return void this.open();

@@ -12,7 +12,7 @@ function mix(x: bigint): bigint {
   return z ^ (z >> 31n);
 }
 
-/** Each topic's share of the sum. Topics never change in place, so a patch costs what it changes. */
+/** Each topic's share of the sum. Topics never change, so a patch costs what it changes. */
 const shares = new WeakMap<Pick<Topic, "id" | "revision">, bigint>();
 
 /** Sixteen hex digits, as the server sends them. */

@@ -8,7 +8,13 @@ import type { Env } from "./env.js";
 
 export type ElectionMessage =
   /** The leader is there. `roll`: each tab is to say which boards it wants. */
-  | { readonly k: "beat"; readonly from: string; readonly term: number; readonly visible: boolean; readonly roll: boolean }
+  | {
+      readonly k: "beat";
+      readonly from: string;
+      readonly term: number;
+      readonly visible: boolean;
+      readonly roll: boolean;
+    }
   /** Asks whether there is a leader. */
   | { readonly k: "claim"; readonly from: string }
   /** A tab ends; so does its lead. */
@@ -27,7 +33,7 @@ export interface ElectionDeps {
 }
 
 const BEAT_MS = 2_000;
-/** A leader that is silent for so long is asked, and replaced if it has not answered a beat later. */
+/** A leader that is silent for so long is asked, and replaced if it does not answer in a beat. */
 const SILENT_MS = 3 * BEAT_MS;
 /** How long an answer to a claim may take. */
 const ANSWER_MS = 100;

@@ -39,7 +39,9 @@ export interface Env {
    * Web Locks; undefined on plain http. `granted` when the lock is held, `lost` when another tab
    * took it by force. The returned function releases it, or leaves the queue.
    */
-  lock: ((name: string, force: boolean, granted: () => void, lost: () => void) => () => void) | undefined;
+  lock:
+    | ((name: string, force: boolean, granted: () => void, lost: () => void) => () => void)
+    | undefined;
   /** Kept over a reload of this tab. Undefined where it is forbidden. */
   storage: Pick<Storage, "getItem" | "setItem"> | undefined;
 }
@@ -69,7 +71,9 @@ function lock(name: string, force: boolean, granted: () => void, lost: () => voi
       granted();
     });
   const options = force ? { steal: true } : { signal: leave.signal };
-  navigator.locks.request(name, options, () => (left ? undefined : hold())).catch(() => left || lost());
+  navigator.locks
+    .request(name, options, () => (left ? undefined : hold()))
+    .catch(() => left || lost());
   return () => {
     left = true;
     leave.abort();
@@ -90,10 +94,14 @@ export function browser(): Env {
     listen(act, holds) {
       const end = new AbortController();
       const on = (target: EventTarget, name: string, signal: (event: Event) => Signal | false) =>
-        target.addEventListener(name, (event) => {
-          const read = signal(event);
-          if (read) act(read);
-        }, end);
+        target.addEventListener(
+          name,
+          (event) => {
+            const read = signal(event);
+            if (read) act(read);
+          },
+          end,
+        );
       on(document, "visibilitychange", () => (document.hidden ? "hidden" : "visible"));
       on(document, "freeze", () => "freeze");
       on(document, "resume", () => "visible");
@@ -107,7 +115,10 @@ export function browser(): Env {
     },
     source: (url) => new EventSource(url) as Source,
     fetch: (url, init) => fetch(url, init),
-    channel: typeof BroadcastChannel === "undefined" ? undefined : (name) => new BroadcastChannel(name) as Channel,
+    channel:
+      typeof BroadcastChannel === "undefined"
+        ? undefined
+        : (name) => new BroadcastChannel(name) as Channel,
     lock: navigator.locks ? lock : undefined,
     storage: storage(),
   };

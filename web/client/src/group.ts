@@ -21,8 +21,17 @@ type Message =
       readonly lists: readonly (readonly [string, List | null])[] | null;
     }
   /** The leader answers what it knows of those boards. */
-  | { readonly k: "welcome"; readonly to: string; readonly entries: readonly (readonly [string, Entry])[] }
-  | { readonly k: "event"; readonly term: number; readonly boards: readonly string[]; readonly event: StreamEvent }
+  | {
+      readonly k: "welcome";
+      readonly to: string;
+      readonly entries: readonly (readonly [string, Entry])[];
+    }
+  | {
+      readonly k: "event";
+      readonly term: number;
+      readonly boards: readonly string[];
+      readonly event: StreamEvent;
+    }
   /** Asks the leader to look after its streams. */
   | { readonly k: "check"; readonly force: boolean };
 
@@ -85,7 +94,9 @@ export class Group {
     }
     this.#election = new Election({
       // Alone, there is no tab to ask.
-      env: this.#channel ? env : { ...env, lock: (_name, _force, granted) => (granted(), () => {}) },
+      env: this.#channel
+        ? env
+        : { ...env, lock: (_name, _force, granted) => (granted(), () => {}) },
       id,
       name,
       send: (message) => this.#send(message),
@@ -171,7 +182,8 @@ export class Group {
       if (!this.replica.apply(message.boards, message.event)) this.#hello(true);
     } else if (message.k === "hello") this.#hearHello(message);
     else if (message.k === "welcome") {
-      if (message.to === id) message.entries.forEach(([board, entry]) => this.replica.merge(board, entry));
+      if (message.to === id)
+        message.entries.forEach(([board, entry]) => this.replica.merge(board, entry));
     } else if (message.k === "check") {
       if (this.#election?.leading) this.#streams.check(message.force);
     } else {
@@ -192,11 +204,19 @@ export class Group {
     for (const [board, list] of lists ?? []) {
       const known = this.replica.get(board);
       // A list that this tab lacks, or of a board that is there again.
-      if (list && !known.list) this.replica.apply([board], { name: "list", data: { list }, id: "" });
+      if (list && !known.list)
+        this.replica.apply([board], { name: "list", data: { list }, id: "" });
     }
     if (lists) boards.forEach(([board]) => this.#revive(board));
-    if (lists || boards.some(([board, revision]) => (this.replica.get(board).list?.revision ?? 0) > revision)) {
-      this.#send({ k: "welcome", to: from, entries: boards.map(([board]) => [board, this.replica.get(board)]) });
+    if (
+      lists ||
+      boards.some(([board, revision]) => (this.replica.get(board).list?.revision ?? 0) > revision)
+    ) {
+      this.#send({
+        k: "welcome",
+        to: from,
+        entries: boards.map(([board]) => [board, this.replica.get(board)]),
+      });
     }
     this.#gather();
   }

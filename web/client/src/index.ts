@@ -1,4 +1,13 @@
 // What a page imports.
 
-export type { Board, BoardState, Client, ClientOptions, InitialList, Post, Status, Topic } from "./api.js";
+export type {
+  Board,
+  BoardState,
+  Client,
+  ClientOptions,
+  InitialList,
+  Post,
+  Status,
+  Topic,
+} from "./api.js";
 export { connect } from "./client.js";

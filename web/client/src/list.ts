@@ -18,8 +18,7 @@ export interface SnapshotData {
 }
 
 export type Op =
-  | { readonly op: "set"; readonly topic: Topic }
-  | { readonly op: "delete"; readonly id: number };
+  { readonly op: "set"; readonly topic: Topic } | { readonly op: "delete"; readonly id: number };
 
 export interface PatchData {
   readonly from: number;
@@ -41,12 +40,15 @@ export function fromSnapshot(data: SnapshotData, cursor: string): List | null {
 
 /** The list that a page was rendered with. */
 export function fromPage({ topics, cursor }: InitialList): List {
-  const complete = topics.map((topic) => ({ updated_at: topic.edited_at ?? topic.created_at, ...topic }));
+  const complete = topics.map((topic) => ({
+    updated_at: topic.edited_at ?? topic.created_at,
+    ...topic,
+  }));
   complete.sort((a, b) => a.id - b.id);
   return { topics: complete, revision: revisionOf(cursor), cursor };
 }
 
-/** The list after a patch; the same one if it has the patch already; null if it cannot be applied. */
+/** The list after a patch; the same one if it has the patch; null if it cannot be applied. */
 export function patched(list: List, data: PatchData, cursor: string): List | null {
   if (data.revision <= list.revision) return list;
   if (data.from > list.revision) return null;

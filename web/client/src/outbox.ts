@@ -32,9 +32,15 @@ const change = (outbox: Outbox, key: string, next: Partial<OwnPost>): Outbox =>
   outbox.map((post) => (post.key === key ? { ...post, ...next } : post));
 
 /** Adds a post; null if too many are waiting. */
-export function added(outbox: Outbox, post: Pick<OwnPost, "key" | "board" | "comment" | "author" | "at" | "after">): Outbox | null {
+export function added(
+  outbox: Outbox,
+  post: Pick<OwnPost, "key" | "board" | "comment" | "author" | "at" | "after">,
+): Outbox | null {
   if (outbox.filter(isWaiting).length >= WAITING_MAX) return null;
-  return [...outbox, { ...post, ...UNSAID, state: "waiting", unsure: false, sentAt: null, tries: 0, topic: null }];
+  return [
+    ...outbox,
+    { ...post, ...UNSAID, state: "waiting", unsure: false, sentAt: null, tries: 0, topic: null },
+  ];
 }
 
 /** After a reload: what was on its way may have arrived. */
@@ -54,14 +60,28 @@ export function next(outbox: Outbox): OwnPost | undefined {
 export function sending(outbox: Outbox, key: string, now: number): Outbox {
   const sentAt = outbox.find((post) => post.key === key)?.sentAt ?? now;
   const isOld = now - sentAt > KEY_AGE_MAX_MS;
-  return change(outbox, key, { ...UNSAID, sentAt, ...(isOld ? { state: "failed", code: "expired" } : { state: "sending" }) });
+  return change(outbox, key, {
+    ...UNSAID,
+    sentAt,
+    ...(isOld ? { state: "failed", code: "expired" } : { state: "sending" }),
+  });
 }
 
 /** The server answered, or did not. */
-export function answered(outbox: Outbox, key: string, reply: Reply, now: number, random: number): Outbox {
+export function answered(
+  outbox: Outbox,
+  key: string,
+  reply: Reply,
+  now: number,
+  random: number,
+): Outbox {
   const { status, body } = reply;
   const post = outbox.find((post) => post.key === key);
-  const problem = { detail: body?.detail ?? null, code: body?.code ?? null, errors: body?.errors ?? [] };
+  const problem = {
+    detail: body?.detail ?? null,
+    code: body?.code ?? null,
+    errors: body?.errors ?? [],
+  };
   if (status === 202) return change(outbox, key, { state: "held" });
   if (status < 300 && body?.id) {
     return change(outbox, key, { state: "sent", topic: { id: body.id, revision: body.revision } });
@@ -91,12 +111,14 @@ export function resent(outbox: Outbox, key: string, newKey: string): Outbox {
   return change(outbox, key, { ...UNSAID, ...again, state: "waiting" });
 }
 
-export const without = (outbox: Outbox, key: string): Outbox => outbox.filter((post) => post.key !== key);
+export const without = (outbox: Outbox, key: string): Outbox =>
+  outbox.filter((post) => post.key !== key);
 
 /** Two posts whose text the server stores alike. */
 const plain = (text: string) => text.replace(/\r\n?/g, "\n").trim();
 
-const isLike = (post: Post, topic: Topic) => topic.comment === plain(post.comment) && topic.author === plain(post.author);
+const isLike = (post: Post, topic: Topic) =>
+  topic.comment === plain(post.comment) && topic.author === plain(post.author);
 
 /**
  * The own posts of a board that its list does not show. The list may show one before the answer
@@ -107,7 +129,9 @@ export function unseen(posts: Outbox, topics: readonly Topic[], revision: number
   return posts.filter((post) => {
     if (post.topic) return post.topic.revision > revision;
     if (post.sentAt === null || post.state === "failed") return true;
-    const echo = topics.find((topic) => topic.id > post.after && !claimed.has(topic.id) && isLike(post, topic));
+    const echo = topics.find(
+      (topic) => topic.id > post.after && !claimed.has(topic.id) && isLike(post, topic),
+    );
     claimed.add(echo?.id);
     return !echo;
   });

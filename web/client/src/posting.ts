@@ -3,7 +3,17 @@
 
 import { type Reply, request, topicsUrl } from "./ask.js";
 import { type Env, randomKey } from "./env.js";
-import { added, answered, next, type Outbox, type OwnPost, reloaded, resent, sending, without } from "./outbox.js";
+import {
+  added,
+  answered,
+  next,
+  type Outbox,
+  type OwnPost,
+  reloaded,
+  resent,
+  sending,
+  without,
+} from "./outbox.js";
 
 /** How many own topics are remembered. */
 const OWN_MAX = 500;
@@ -103,7 +113,8 @@ export class Posting {
 
   #take(key: string, board: string, reply: Reply): void {
     const { env } = this.#deps;
-    if (reply.status < 300 && reply.body?.id) this.own = new Set([...this.own, reply.body.id].slice(-OWN_MAX));
+    if (reply.status < 300 && reply.body?.id)
+      this.own = new Set([...this.own, reply.body.id].slice(-OWN_MAX));
     this.#set(answered(this.#outbox, key, reply, env.now(), env.random()), board);
   }
 
@@ -125,7 +136,10 @@ export class Posting {
 
   #save(): void {
     try {
-      this.#deps.env.storage?.setItem(this.#name, JSON.stringify({ own: [...this.own], posts: this.#outbox }));
+      this.#deps.env.storage?.setItem(
+        this.#name,
+        JSON.stringify({ own: [...this.own], posts: this.#outbox }),
+      );
     } catch {
       // Full, or forbidden: then a reload loses them, and the page says so before it.
     }

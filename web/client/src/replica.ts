@@ -2,7 +2,15 @@
 // order, so any of them can go on when the one that holds the stream ends.
 
 import type { Status } from "./api.js";
-import { fromSnapshot, isNewer, type List, type PatchData, patched, reached, type SnapshotData } from "./list.js";
+import {
+  fromSnapshot,
+  isNewer,
+  type List,
+  type PatchData,
+  patched,
+  reached,
+  type SnapshotData,
+} from "./list.js";
 
 /** An event of a stream, or one of ours that goes the same way. */
 export interface StreamEvent {
@@ -73,7 +81,8 @@ export class Replica {
     for (const board of of) {
       const { list } = this.get(board);
       if (name === "link") this.set(board, { link: data.status });
-      else if (name === "cursor") this.set(board, { list: list && reached(list, data.revision, id) });
+      else if (name === "cursor")
+        this.set(board, { list: list && reached(list, data.revision, id) });
       // What is shown stays until the list comes, but nothing goes on from it.
       else if (name === "reset") this.set(board, { list: list && { ...list, cursor: "" } });
       else if (name === "list") this.set(board, { list: data.list, ended: null });
@@ -87,7 +96,8 @@ export class Replica {
   #advance(board: string, name: string, data: SnapshotData & PatchData, id: string): boolean {
     const { list } = this.get(board);
     const cursor = id || (list?.cursor ?? "");
-    const next = name === "snapshot" ? fromSnapshot(data, cursor) : list && patched(list, data, cursor);
+    const next =
+      name === "snapshot" ? fromSnapshot(data, cursor) : list && patched(list, data, cursor);
     if (next === null) {
       // A patch for a board without a list follows nothing; its list is on its way.
       if (name === "patch" && !list) return true;

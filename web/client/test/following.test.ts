@@ -34,7 +34,11 @@ test("the state is the same object until something changes", async () => {
   server.post("two");
   await world.clock.pass(10);
   assert.notEqual(board.getSnapshot(), before);
-  assert.equal(board.getSnapshot().topics[0], before.topics[0], "a topic that did not change is the same");
+  assert.equal(
+    board.getSnapshot().topics[0],
+    before.topics[0],
+    "a topic that did not change is the same",
+  );
 });
 
 test("it begins at the list of the page, without a snapshot", async () => {
@@ -45,10 +49,15 @@ test("it begins at the list of the page, without a snapshot", async () => {
   server.post("meanwhile");
   const tab = world.tab();
   const board = tab.client.board("main", page);
-  assert.deepEqual(board.getSnapshot().topics.map(({ comment }) => comment), ["rendered"]);
+  assert.deepEqual(
+    board.getSnapshot().topics.map(({ comment }) => comment),
+    ["rendered"],
+  );
   tab.follow();
   await world.clock.pass(200);
-  assert.deepEqual(server.opened, [`/b/main/stream?format=patch&heartbeat=event&last_event_id=${page.cursor}`]);
+  assert.deepEqual(server.opened, [
+    `/b/main/stream?format=patch&heartbeat=event&last_event_id=${page.cursor}`,
+  ]);
   assert.deepEqual([tab.shown, tab.status], [["rendered", "meanwhile"], "live"]);
 });
 
@@ -58,7 +67,11 @@ test("it asks for the list again when the digest differs", async () => {
   await clock.pass(10);
   const [stream] = server.streams;
   const topic = { ...server.topics("main")[0]!, comment: "wrong", revision: 99 };
-  stream?.send("patch", { board: "main", from: 2, revision: 99, digest: digest([]), ops: [{ op: "set", topic }] }, "e1-99");
+  stream?.send(
+    "patch",
+    { board: "main", from: 2, revision: 99, digest: digest([]), ops: [{ op: "set", topic }] },
+    "e1-99",
+  );
   await clock.pass(2_000);
   assert.deepEqual([tab.shown, tab.status, server.opened.length], [["one"], "live", 2]);
   assert.equal(server.opened[1], "/b/main/stream?format=patch&heartbeat=event", "without a cursor");
@@ -71,7 +84,11 @@ test("a server whose digests are always wrong is not asked without pause", async
   const greet = server.greet.bind(server);
   server.greet = (stream) => {
     greet(stream);
-    stream.send("snapshot", { board: "main", revision: 9, digest: "0".repeat(16), topics: server.topics("main") }, "e1-9");
+    stream.send(
+      "snapshot",
+      { board: "main", revision: 9, digest: "0".repeat(16), topics: server.topics("main") },
+      "e1-9",
+    );
   };
   for (const stream of server.streams) stream.break();
   await clock.pass(120_000);
@@ -109,7 +126,10 @@ test("a server that crashed: first the browser comes back, then we do, later and
   const { tab, server, clock } = await followed();
   server.crash();
   await clock.pass(10);
-  assert.deepEqual(tab.client.board("main").getSnapshot().status, { name: "reconnecting", at: null });
+  assert.deepEqual(tab.client.board("main").getSnapshot().status, {
+    name: "reconnecting",
+    at: null,
+  });
   await clock.pass(8_000);
   const { status } = tab.client.board("main").getSnapshot();
   assert(status.name === "reconnecting" && status.at !== null && status.at > clock.now - 1);
@@ -139,7 +159,10 @@ test("a board that is deleted ends, says so and clears what it showed", async ()
   server.end("main", "gone");
   await clock.pass(10);
   const { topics, loaded, status } = tab.client.board("main").getSnapshot();
-  assert.deepEqual([topics, loaded, status], [[], false, { name: "ended", why: "gone", detail: null }]);
+  assert.deepEqual(
+    [topics, loaded, status],
+    [[], false, { name: "ended", why: "gone", detail: null }],
+  );
   const opened = server.opened.length;
   await clock.pass(100_000);
   assert.equal(server.opened.length, opened, "for good");
@@ -278,6 +301,9 @@ test("more boards than one stream may name are followed by a second stream", asy
   await clock.pass(10);
   for (const board of ["main", "b", "c"]) {
     const { topics, status } = tab.client.board(board).getSnapshot();
-    assert.deepEqual([topics.map(({ comment }) => comment), status.name], [[`on ${board}`], "live"]);
+    assert.deepEqual(
+      [topics.map(({ comment }) => comment), status.name],
+      [[`on ${board}`], "live"],
+    );
   }
 });

@@ -3,7 +3,15 @@ import { test } from "node:test";
 import type { Topic } from "../src/api.js";
 import { backoff } from "../src/backoff.js";
 import { digest } from "../src/digest.js";
-import { fromPage, fromSnapshot, isNewer, leastCursor, type List, type Op, patched } from "../src/list.js";
+import {
+  fromPage,
+  fromSnapshot,
+  isNewer,
+  leastCursor,
+  type List,
+  type Op,
+  patched,
+} from "../src/list.js";
 
 const topic = (id: number, revision: number): Topic => ({
   id,
@@ -14,7 +22,11 @@ const topic = (id: number, revision: number): Topic => ({
   edited_at: null,
   revision,
 });
-const list = (topics: Topic[], revision: number): List => ({ topics, revision, cursor: `e-${revision}` });
+const list = (topics: Topic[], revision: number): List => ({
+  topics,
+  revision,
+  cursor: `e-${revision}`,
+});
 
 test("the digest is that of the protocol, whatever the order", () => {
   assert.equal(digest([topic(1, 1), topic(2, 7)]), "8e8e44e4f764f322");
@@ -45,13 +57,19 @@ test("random patches lead to the server's list, also applied twice or from furth
       }
       const sorted = [...server.values()].sort((a, b) => a.id - b.id);
       const further = random(2) && back.length;
-      const patch = { from: further ? from - 1 : from, revision, digest: digest(sorted), ops: further ? [...back, ...ops] : ops };
+      const patch = {
+        from: further ? from - 1 : from,
+        revision,
+        digest: digest(sorted),
+        ops: further ? [...back, ...ops] : ops,
+      };
       const before: List = client;
       client = patched(before, patch, `e-${revision}`);
       assert(client);
       assert.deepEqual(client.topics, sorted);
       assert.equal(patched(client, patch, "x"), client, "it is skipped the second time");
-      for (const kept of before.topics) if (server.get(kept.id) === kept) assert(client.topics.includes(kept));
+      for (const kept of before.topics)
+        if (server.get(kept.id) === kept) assert(client.topics.includes(kept));
       back = ops;
     }
   }
@@ -61,7 +79,10 @@ test("a patch over a gap, or with another digest, is not applied", () => {
   const before = list([topic(1, 1)], 3);
   const ops: Op[] = [{ op: "delete", id: 1 }];
   assert.equal(patched(before, { from: 4, revision: 5, digest: digest([]), ops }, ""), null);
-  assert.equal(patched(before, { from: 3, revision: 5, digest: digest([topic(9, 9)]), ops }, ""), null);
+  assert.equal(
+    patched(before, { from: 3, revision: 5, digest: digest([topic(9, 9)]), ops }, ""),
+    null,
+  );
   assert.equal(patched(before, { from: 2, revision: 3, digest: "?", ops }, ""), before);
   assert.equal(fromSnapshot({ revision: 3, digest: "?", topics: [] }, ""), null);
 });

@@ -22,10 +22,16 @@ test("a post is shown at once, and never beside its topic", async () => {
   });
   const key = board.post(" hello ", "Sato");
   assert(key);
-  assert.deepEqual(board.getSnapshot().posts.map(({ key, state }) => [key, state]), [[key, "sending"]]);
+  assert.deepEqual(
+    board.getSnapshot().posts.map(({ key, state }) => [key, state]),
+    [[key, "sending"]],
+  );
   await clock.pass(100);
   assert.deepEqual(board.getSnapshot().posts, []);
-  assert.ok(seen.every((rows) => rows.length === 1), JSON.stringify(seen));
+  assert.ok(
+    seen.every((rows) => rows.length === 1),
+    JSON.stringify(seen),
+  );
   const [topic] = server.topics("main");
   assert(topic);
   assert.deepEqual([...board.getSnapshot().own], [topic.id]);
@@ -41,7 +47,10 @@ test("two posts of the same text are two topics, and never three rows", async ()
   board.post("again");
   board.post("again");
   await clock.pass(500);
-  assert.deepEqual([board.getSnapshot().topics.length, board.getSnapshot().posts.length, most.rows], [2, 0, 2]);
+  assert.deepEqual(
+    [board.getSnapshot().topics.length, board.getSnapshot().posts.length, most.rows],
+    [2, 0, 2],
+  );
 });
 
 test("a like topic of another author does not hide a post", async () => {
@@ -63,7 +72,10 @@ test("an answer that is lost does not double the post", async () => {
   const { topics, posts } = board.getSnapshot();
   assert.deepEqual([topics.length, posts.length], [1, 0], "the list shows it before the answer");
   await clock.pass(10_000);
-  assert.deepEqual([server.topics("main").length, server.arrivals.length, new Set(server.arrivals).size], [1, 2, 1]);
+  assert.deepEqual(
+    [server.topics("main").length, server.arrivals.length, new Set(server.arrivals).size],
+    [1, 2, 1],
+  );
 });
 
 test("503 and 502 are repeated with the same key, after the time that the server asks for", async () => {
@@ -76,11 +88,17 @@ test("503 and 502 are repeated with the same key, after the time that the server
   await clock.pass(100);
   const [post] = board.getSnapshot().posts;
   assert(post?.retryAt);
-  assert.deepEqual([post.state, post.detail, post.unsure], ["waiting", "the board cannot be reached now", true]);
+  assert.deepEqual(
+    [post.state, post.detail, post.unsure],
+    ["waiting", "the board cannot be reached now", true],
+  );
   await clock.pass(6_000);
   assert.equal(server.arrivals.length, 1);
   await clock.pass(60_000);
-  assert.deepEqual([server.arrivals.length, new Set(server.arrivals).size, server.topics("main").length], [3, 1, 1]);
+  assert.deepEqual(
+    [server.arrivals.length, new Set(server.arrivals).size, server.topics("main").length],
+    [3, 1, 1],
+  );
 });
 
 test("429 says when, and goes out then; the next one waits behind it", async () => {
@@ -94,7 +112,10 @@ test("429 says when, and goes out then; the next one waits behind it", async () 
   await clock.pass(11_000);
   assert.equal(server.arrivals.length, 1);
   await clock.pass(2_000);
-  assert.deepEqual(server.topics("main").map(({ comment }) => comment), ["one", "two"]);
+  assert.deepEqual(
+    server.topics("main").map(({ comment }) => comment),
+    ["one", "two"],
+  );
 });
 
 test("a refused post is taken back with the server's sentence, and holds up no other", async () => {
@@ -104,8 +125,14 @@ test("a refused post is taken back with the server's sentence, and holds up no o
   board.post("fine");
   await clock.pass(100);
   const [post] = board.getSnapshot().posts;
-  assert.deepEqual([post?.state, post?.detail, post?.code], ["failed", "comment must not be empty", "invalid"]);
-  assert.deepEqual(server.topics("main").map(({ comment }) => comment), ["fine"]);
+  assert.deepEqual(
+    [post?.state, post?.detail, post?.code],
+    ["failed", "comment must not be empty", "invalid"],
+  );
+  assert.deepEqual(
+    server.topics("main").map(({ comment }) => comment),
+    ["fine"],
+  );
   assert(key && board.cancel(key));
   assert.deepEqual(board.getSnapshot().posts, []);
 });
@@ -126,7 +153,10 @@ test("a post on a board of which posts are held stays, and goes when it is appro
   server.answers = [new Response("{}", { status: 202 })];
   board.post("please");
   await clock.pass(100);
-  assert.deepEqual(board.getSnapshot().posts.map(({ state }) => state), ["held"]);
+  assert.deepEqual(
+    board.getSnapshot().posts.map(({ state }) => state),
+    ["held"],
+  );
   const { id } = server.post("please");
   await clock.pass(10);
   assert.deepEqual(board.getSnapshot().posts, []);
@@ -148,16 +178,31 @@ test("offline: three wait, one is taken back, a reload loses none, online they g
   tab.signal("offline");
   const keys = ["one", "two", "three"].map((text) => board.post(text));
   await clock.pass(60_000);
-  assert.deepEqual(board.getSnapshot().posts.map(({ state }) => state), ["waiting", "waiting", "waiting"]);
+  assert.deepEqual(
+    board.getSnapshot().posts.map(({ state }) => state),
+    ["waiting", "waiting", "waiting"],
+  );
   assert.equal(server.arrivals.length, 0);
   assert(board.cancel(keys[1] ?? ""));
   tab.close();
   const again = world.tab({}, tab.storage);
   again.follow();
-  assert.deepEqual(again.client.board("main").getSnapshot().posts.map(({ comment }) => comment), ["one", "three"]);
+  assert.deepEqual(
+    again.client
+      .board("main")
+      .getSnapshot()
+      .posts.map(({ comment }) => comment),
+    ["one", "three"],
+  );
   await clock.pass(1_000);
-  assert.deepEqual(server.topics("main").map(({ comment }) => comment), ["one", "three"]);
-  assert.deepEqual([again.client.board("main").getSnapshot().posts, again.shown], [[], ["one", "three"]]);
+  assert.deepEqual(
+    server.topics("main").map(({ comment }) => comment),
+    ["one", "three"],
+  );
+  assert.deepEqual(
+    [again.client.board("main").getSnapshot().posts, again.shown],
+    [[], ["one", "three"]],
+  );
 });
 
 test("a reload while a post is on its way does not double it", async () => {
@@ -169,7 +214,10 @@ test("a reload while a post is on its way does not double it", async () => {
   const again = world.tab({}, tab.storage);
   again.follow();
   await clock.pass(1_000);
-  assert.deepEqual([server.topics("main").length, again.client.board("main").getSnapshot().posts], [1, []]);
+  assert.deepEqual(
+    [server.topics("main").length, again.client.board("main").getSnapshot().posts],
+    [1, []],
+  );
 });
 
 test("the 21st that would wait is not taken", async () => {
@@ -203,7 +251,10 @@ test("the connection's return sends what waits for its time", async () => {
   await clock.pass(120_000);
   server.up = true;
   await clock.pass(31_000);
-  assert.deepEqual(server.topics("main").map(({ comment }) => comment), ["soon"]);
+  assert.deepEqual(
+    server.topics("main").map(({ comment }) => comment),
+    ["soon"],
+  );
 });
 
 test("without storage, and with a broken one, it posts all the same", async () => {

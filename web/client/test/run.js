@@ -25,7 +25,10 @@ await build({
 });
 const files = tests.map((file) => join(folder, file.replace(/ts$/, "mjs")));
 const flags = ["--test", "--enable-source-maps", ...process.argv.slice(2)];
-const { status } = spawnSync(process.execPath, [...flags, ...files, ...jsTests()], { stdio: "inherit", cwd: join(here, "..") });
+const { status } = spawnSync(process.execPath, [...flags, ...files, ...jsTests()], {
+  stdio: "inherit",
+  cwd: join(here, ".."),
+});
 rmSync(folder, { recursive: true });
 process.exit(status ?? 1);
 

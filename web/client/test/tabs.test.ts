@@ -46,7 +46,10 @@ for (const secure of [true, false]) {
       leader(world, tabs).close();
       server.post(`during ${round}`);
       await clock.pass(400);
-      all(tabs.filter(({ alive }) => alive), server.topics("main").map(({ comment }) => comment));
+      all(
+        tabs.filter(({ alive }) => alive),
+        server.topics("main").map(({ comment }) => comment),
+      );
       assert.match(server.opened[before] ?? "", /last_event_id=e1-/);
     }
   });
@@ -58,7 +61,10 @@ for (const secure of [true, false]) {
     leader(world, tabs).kill();
     server.post("during");
     await clock.pass(secure ? 100 : 10_000);
-    all(tabs.filter(({ alive }) => alive), ["before", "during"]);
+    all(
+      tabs.filter(({ alive }) => alive),
+      ["before", "during"],
+    );
     leader(world, tabs);
   });
 
@@ -68,7 +74,10 @@ for (const secure of [true, false]) {
     first.freeze();
     server.post("during");
     await clock.pass(12_000);
-    all(tabs.filter((tab) => tab !== first), ["during"]);
+    all(
+      tabs.filter((tab) => tab !== first),
+      ["during"],
+    );
     first.thaw();
     await clock.pass(3_000);
     server.post("after");
@@ -95,7 +104,10 @@ for (const secure of [true, false]) {
     leader(world, tabs);
     server.post("after");
     await clock.pass(10);
-    assert.deepEqual(tabs.map(({ shown }) => shown), [["after"], ["after"], ["after"]]);
+    assert.deepEqual(
+      tabs.map(({ shown }) => shown),
+      [["after"], ["after"], ["after"]],
+    );
   });
 
   test(`two leaders become one, ${on}`, async () => {
@@ -117,9 +129,15 @@ for (const secure of [true, false]) {
     third.client.board("other", page);
     third.follow("other");
     await clock.pass(1_000);
-    assert.match(server.opened.at(-1) ?? "", new RegExp(`board=main&board=other&.*last_event_id=${page.cursor}$`));
+    assert.match(
+      server.opened.at(-1) ?? "",
+      new RegExp(`board=main&board=other&.*last_event_id=${page.cursor}$`),
+    );
     const { topics } = third.client.board("other").getSnapshot();
-    assert.deepEqual(topics.map(({ comment }) => comment), ["old", "new"]);
+    assert.deepEqual(
+      topics.map(({ comment }) => comment),
+      ["old", "new"],
+    );
     server.post("last");
     await clock.pass(10);
     all(tabs, ["main 0", "main 1", "main 2", "last"]);
@@ -136,13 +154,22 @@ for (const secure of [true, false]) {
     tabs.forEach((tab) => tab.follow("staff"));
     await clock.pass(1_000);
     const staff = () => tabs.map((tab) => tab.client.board("staff").getSnapshot());
-    assert.deepEqual(staff().map(({ topics }) => topics.length), [1, 1, 1]);
+    assert.deepEqual(
+      staff().map(({ topics }) => topics.length),
+      [1, 1, 1],
+    );
     server.boards.delete("staff");
     tabs[1]?.client.identify("another");
     await clock.pass(10);
-    assert.deepEqual(staff().map(({ topics }) => topics.length), [0, 0, 0]);
+    assert.deepEqual(
+      staff().map(({ topics }) => topics.length),
+      [0, 0, 0],
+    );
     await clock.pass(2_000);
-    assert.deepEqual(staff().map(({ status }) => status.name), ["ended", "ended", "ended"]);
+    assert.deepEqual(
+      staff().map(({ status }) => status.name),
+      ["ended", "ended", "ended"],
+    );
     server.post("open");
     await clock.pass(10);
     all(tabs, ["open"]);
@@ -159,7 +186,10 @@ test("a tab that was left and is returned to joins again", async () => {
   world.server.post("meanwhile");
   one.signal("return");
   await world.clock.pass(500);
-  assert.deepEqual([one.shown, one.status, two.shown, world.server.streams.size], [["meanwhile"], "live", ["meanwhile"], 1]);
+  assert.deepEqual(
+    [one.shown, one.status, two.shown, world.server.streams.size],
+    [["meanwhile"], "live", ["meanwhile"], 1],
+  );
 });
 
 test("random tabs come, go, freeze and die, and none misses anything", async () => {
@@ -181,7 +211,10 @@ test("random tabs come, go, freeze and die, and none misses anything", async () 
       else if (what === 5) tab?.signal(tab.visible ? "hidden" : "visible");
       else if (what === 6) tab?.freeze();
       else if (what === 7) tab?.thaw();
-      else if (what === 8) [...server.streams].forEach((stream) => (below(2) ? stream.break() : (stream.silent = true)));
+      else if (what === 8)
+        [...server.streams].forEach((stream) =>
+          below(2) ? stream.break() : (stream.silent = true),
+        );
       server.post(`${seed} ${step}`);
       tabs = tabs.filter(({ alive }) => alive);
       await clock.pass(below(4_000));
@@ -189,7 +222,8 @@ test("random tabs come, go, freeze and die, and none misses anything", async () 
     tabs.forEach((tab) => tab.thaw());
     await world.beat(120_000);
     const comments = server.topics("main").map(({ comment }) => comment);
-    for (const tab of tabs) assert.deepEqual([tab.shown, tab.status], [comments, "live"], `seed ${seed}`);
+    for (const tab of tabs)
+      assert.deepEqual([tab.shown, tab.status], [comments, "live"], `seed ${seed}`);
     assert.ok(server.streams.size <= 1, `seed ${seed}: ${server.streams.size} streams`);
   }
 });

@@ -1,1 +1,7 @@
-export {};
+export declare class KairanbanBoard extends HTMLElement {
+    #private;
+    static readonly observedAttributes: string[];
+    connectedCallback(): void;
+    disconnectedCallback(): void;
+    attributeChangedCallback(): void;
+}

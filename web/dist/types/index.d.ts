@@ -1,2 +1,2 @@
-export type { Board, BoardState, Client, ClientOptions, InitialList, Post, Status, Topic } from "./api.js";
+export type { Board, BoardState, Client, ClientOptions, InitialList, Post, Status, Topic, } from "./api.js";
 export { connect } from "./client.js";

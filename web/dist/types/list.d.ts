@@ -30,7 +30,7 @@ export declare const revisionOf: (cursor: string) => number;
 export declare function fromSnapshot(data: SnapshotData, cursor: string): List | null;
 /** The list that a page was rendered with. */
 export declare function fromPage({ topics, cursor }: InitialList): List;
-/** The list after a patch; the same one if it has the patch already; null if it cannot be applied. */
+/** The list after a patch; the same one if it has the patch; null if it cannot be applied. */
 export declare function patched(list: List, data: PatchData, cursor: string): List | null;
 /** The list as of a later cursor, at which it is the same. */
 export declare function reached(list: List, revision: number, cursor: string): List;

@@ -1,0 +1,67 @@
+// What is built: it is what the sources make, small enough, and packed whole.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const here = join(dirname(fileURLToPath(import.meta.url)), "..");
+const bytes = (code) => gzipSync(code, { level: 9 }).length;
+const dist = (file) => readFileSync(join(here, "../dist", file));
+
+test("web/dist is what the sources make", () => {
+  execFileSync(process.execPath, [join(here, "build.js"), "--check"], { stdio: "inherit" });
+});
+
+test("following boards from all tabs takes at most 6 kB", async () => {
+  const stdin = {
+    contents: `export { Group } from "./src/group.js"; export { browser } from "./src/env.js";`,
+    resolveDir: here,
+  };
+  const { outputFiles } = await build({
+    stdin,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    write: false,
+  });
+  const size = bytes(outputFiles[0].contents);
+  assert.ok(size <= 6_000, `${size} bytes`);
+});
+
+test("with posting it is small enough to leave a page's own script 2.8 kB of 10", () => {
+  assert.ok(bytes(dist("index.js")) <= 7_200, `${bytes(dist("index.js"))} bytes`);
+  assert.ok(bytes(dist("react.js")) <= 500, `${bytes(dist("react.js"))} bytes`);
+  assert.ok(bytes(dist("element.js")) <= 4_000, `${bytes(dist("element.js"))} bytes`);
+});
+
+test("nothing depends on anything, and the package holds what it exports", () => {
+  const about = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+  assert.equal(about.dependencies, undefined);
+  execFileSync(process.execPath, [join(here, "build.js"), "--pack"], { stdio: "inherit" });
+  // A shell, because npm is a script.
+  const listed = execFileSync("npm pack --dry-run --ignore-scripts --json", {
+    cwd: here,
+    shell: true,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const [{ files }] = [JSON.parse(listed)].flatMap((answer) =>
+    Array.isArray(answer) ? answer : Object.values(answer),
+  );
+  const packed = new Set(files.map(({ path }) => `./${path}`));
+  const exported = Object.values(about.exports).flatMap((targets) => Object.values(targets));
+  assert.deepEqual(
+    exported.filter((file) => !packed.has(file)),
+    [],
+  );
+  assert.ok(packed.has("./README.md"));
+  const strays = [...packed].filter(
+    (file) => !/^\.\/(dist\/|README\.md$|package\.json$)/.test(file),
+  );
+  assert.deepEqual(strays, []);
+});
