@@ -166,6 +166,8 @@ export class Connection {
 
   #opened(): void {
     this.#heardAt = this.#deps.env.now();
+    // A stream says what is stale when it begins; what an earlier one said is over.
+    this.#deps.emit([...this.boards], { name: "fresh", data: {}, id: "" });
     this.#after(OPENING_MS, () => this.#live());
   }
 
@@ -220,6 +222,7 @@ export class Connection {
   }
 
   #failed(source: Source): void {
+    this.#openedAt = 0;
     if (source.readyState === CLOSED) {
       this.#doubt = true;
       this.#wait(0);
@@ -251,6 +254,7 @@ export class Connection {
   #wait(leastMs: number, failures = this.#failures++): void {
     const { env } = this.#deps;
     this.#stop();
+    this.#openedAt = 0;
     const ms = Math.max(leastMs, backoff(failures, env.random()));
     this.#lost(env.now() + ms);
     this.#after(ms, () => void this.open());

@@ -81,7 +81,18 @@ function lock(name: string, force: boolean, granted: () => void, lost: () => voi
   };
 }
 
+/** Where a server renders the page: nothing is followed, and nothing kept waiting for. */
+const NO_BROWSER = {
+  now: () => Date.now(),
+  random: () => 0,
+  after: () => () => {},
+  online: () => false,
+  visible: () => false,
+  listen: () => () => {},
+} as unknown as Env;
+
 export function browser(): Env {
+  if (typeof document === "undefined") return NO_BROWSER;
   return {
     now: () => Date.now(),
     random: () => Math.random(),

@@ -56,10 +56,19 @@ export interface GroupDeps {
   changed(board: string): void;
 }
 
+/** Of the messages: tabs that were loaded before an upgrade are a group of their own. */
+const FORMAT = 1;
 /** Tabs that open together are followed together. */
 const GATHER_MS = 50;
 /** A tab that has not answered two rolls is gone. */
 const ABSENT_MS = 70_000;
+
+/** Without other tabs there is no election, and no beat to send. */
+const alone = (env: Env): Env => ({
+  ...env,
+  after: () => () => {},
+  lock: (_name, _force, granted) => (granted(), () => {}),
+});
 
 export class Group {
   readonly replica: Replica;
@@ -87,16 +96,13 @@ export class Group {
   start(): void {
     const { env, id, share, url } = this.#deps;
     if (this.#election) return;
-    const name = `kairanban:${url}`;
+    const name = `kairanban-${FORMAT}:${url}`;
     if (share && env.channel) {
       this.#channel = env.channel(name);
       this.#channel.onmessage = ({ data }) => this.#hear(data);
     }
     this.#election = new Election({
-      // Alone, there is no tab to ask.
-      env: this.#channel
-        ? env
-        : { ...env, lock: (_name, _force, granted) => (granted(), () => {}) },
+      env: this.#channel ? env : alone(env),
       id,
       name,
       send: (message) => this.#send(message),

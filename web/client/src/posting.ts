@@ -15,6 +15,8 @@ import {
   without,
 } from "./outbox.js";
 
+/** In UTF-16 units, which take at most three bytes each; together 64 KiB are allowed. */
+const KEPT_ALIVE_MAX = 16_000;
 /** How many own topics are remembered. */
 const OWN_MAX = 500;
 
@@ -100,11 +102,13 @@ export class Posting {
     this.#set(sending(this.#outbox, key, env.now()), board);
     if (this.#outbox.find((post) => post.key === key)?.state !== "sending") return this.flush();
     this.#busy = true;
+    const text = JSON.stringify({ comment, author });
     const reply = await request(env, topicsUrl(url, board), {
       method: "POST",
-      keepalive: true,
+      // It outlives the page, unless it is longer than a browser allows then.
+      keepalive: text.length < KEPT_ALIVE_MAX,
       headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-      body: JSON.stringify({ comment, author }),
+      body: text,
     });
     this.#busy = false;
     this.#take(key, board, reply);

@@ -65,3 +65,15 @@ test("nothing depends on anything, and the package holds what it exports", () =>
   );
   assert.deepEqual(strays, []);
 });
+
+test("a server that renders a page shows the list, and ends", () => {
+  const script = `
+    import { connect } from ${JSON.stringify(join(here, "../dist/index.js"))};
+    const board = connect().board("main", { cursor: "e-2", topics: [{ id: 1, comment: "rendered", revision: 2 }] });
+    const { topics, status } = board.getSnapshot();
+    console.log(topics[0].comment, status.name);
+  `;
+  const flags = ["--input-type=module", "--eval", script];
+  const said = execFileSync(process.execPath, flags, { encoding: "utf8", timeout: 20_000 });
+  assert.equal(said, "rendered connecting\n");
+});

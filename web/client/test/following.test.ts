@@ -250,6 +250,15 @@ test("stale and fresh are said as the server says them", async () => {
   assert.equal(tab.status, "live");
 });
 
+test("what was stale before a connection was lost is not said of the next one", async () => {
+  const { tab, server, clock } = await followed();
+  for (const stream of server.streams) stream.send("stale", { since: "2026-01-01T12:04:00Z" });
+  await clock.pass(10);
+  for (const stream of [...server.streams]) stream.break();
+  await clock.pass(4_000);
+  assert.equal(tab.status, "live");
+});
+
 test("another epoch begins with its list", async () => {
   const { tab, server, clock } = await followed();
   server.post("of the old history");
@@ -272,6 +281,8 @@ test("offline is said at once, and the network's return is used at once", async 
   for (const stream of [...server.streams]) stream.break();
   await clock.pass(60_000);
   assert.equal(tab.status, "offline");
+  const attempts = server.opened.length;
+  while (server.opened.length === attempts) await clock.pass(100);
   server.post("meanwhile");
   tab.signal("online");
   await clock.pass(50);
