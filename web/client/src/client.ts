@@ -133,7 +133,7 @@ class BoardStore implements Board {
   #now(): Writable<BoardState> {
     const { list } = this.#group.replica.get(this.name);
     const own = this.#posting.of(this.name);
-    const posts = list ? unseen(own, list.topics, list.revision) : own;
+    const posts = list ? unseen(own, list.topics, list.revision, this.#posting.own) : own;
     const settled = own.filter(
       (post) => !posts.includes(post) && (post.topic || post.state === "held"),
     );

@@ -222,7 +222,6 @@ export class Connection {
   }
 
   #failed(source: Source): void {
-    this.#openedAt = 0;
     if (source.readyState === CLOSED) {
       this.#doubt = true;
       this.#wait(0);
@@ -254,7 +253,6 @@ export class Connection {
   #wait(leastMs: number, failures = this.#failures++): void {
     const { env } = this.#deps;
     this.#stop();
-    this.#openedAt = 0;
     const ms = Math.max(leastMs, backoff(failures, env.random()));
     this.#lost(env.now() + ms);
     this.#after(ms, () => void this.open());
@@ -262,6 +260,8 @@ export class Connection {
 
   /** `at`: when the next attempt begins; null if the browser decides. */
   #lost(at: number | null): void {
+    // A signal that comes now is answered.
+    this.#openedAt = 0;
     this.#say(this.#deps.env.online() ? { name: "reconnecting", at } : { name: "offline" });
   }
 

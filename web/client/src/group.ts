@@ -24,6 +24,7 @@ type Message =
   | {
       readonly k: "welcome";
       readonly to: string;
+      readonly term: number;
       readonly entries: readonly (readonly [string, Entry])[];
     }
   | {
@@ -87,7 +88,7 @@ export class Group {
     this.#identity = { name: deps.identity, at: deps.env.now() };
     this.replica = new Replica(deps.changed);
     const emit = (boards: readonly string[], event: StreamEvent) => {
-      this.#send({ k: "event", term: this.#election?.term ?? 0, boards, event });
+      this.#send({ k: "event", term: this.#term, boards, event });
       return this.replica.apply(boards, event);
     };
     this.#streams = new Streams({ ...deps, replica: this.replica, emit }, deps.boardsMax);
@@ -171,6 +172,10 @@ export class Group {
     if (name !== this.#identity.name) this.#adopt({ name, at: this.#deps.env.now() });
   }
 
+  get #term(): number {
+    return this.#election?.term ?? 0;
+  }
+
   #adopt(identity: Identity): void {
     this.#identity = identity;
     this.#streams.close();
@@ -180,15 +185,14 @@ export class Group {
   }
 
   #hear(message: Message): void {
-    const { id } = this.#deps;
+    // One that led before, and was frozen, does not know that it was replaced.
+    if ((message.k === "event" || message.k === "welcome") && message.term < this.#term) return;
     if (message.k === "event") {
-      // One that led before, and was frozen, does not know yet.
-      if (message.term < (this.#election?.term ?? 0)) return;
       // Something was missed: the leader has all of it.
       if (!this.replica.apply(message.boards, message.event)) this.#hello(true);
     } else if (message.k === "hello") this.#hearHello(message);
     else if (message.k === "welcome") {
-      if (message.to === id)
+      if (message.to === this.#deps.id)
         message.entries.forEach(([board, entry]) => this.replica.merge(board, entry));
     } else if (message.k === "check") {
       if (this.#election?.leading) this.#streams.check(message.force);
@@ -221,6 +225,7 @@ export class Group {
       this.#send({
         k: "welcome",
         to: from,
+        term: this.#term,
         entries: boards.map(([board]) => [board, this.replica.get(board)]),
       });
     }

@@ -122,10 +122,16 @@ const isLike = (post: Post, topic: Topic) =>
 
 /**
  * The own posts of a board that its list does not show. The list may show one before the answer
- * to it arrives, or although that was lost: then it is known by its text.
+ * to it arrives, or although that was lost: then it is known by its text. `own` are the topics that
+ * posts before them became.
  */
-export function unseen(posts: Outbox, topics: readonly Topic[], revision: number): Outbox {
-  const claimed = new Set(posts.map(({ topic }) => topic?.id));
+export function unseen(
+  posts: Outbox,
+  topics: readonly Topic[],
+  revision: number,
+  own: Iterable<number>,
+): Outbox {
+  const claimed = new Set<number | undefined>(own);
   return posts.filter((post) => {
     if (post.topic) return post.topic.revision > revision;
     if (post.sentAt === null || post.state === "failed") return true;

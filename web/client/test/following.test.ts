@@ -275,6 +275,18 @@ test("another epoch begins with its list", async () => {
   assert.deepEqual(tab.shown, ["of the new one"]);
 });
 
+test("after a reset nothing goes on from what was there", async () => {
+  const { tab, server, clock } = await followed();
+  server.post("shown until the list comes");
+  await clock.pass(1_000);
+  for (const stream of server.streams) stream.send("reset", { reason: "epoch" }, "");
+  await clock.pass(10);
+  assert.deepEqual(tab.shown, ["shown until the list comes"]);
+  tab.client.retry();
+  await clock.pass(50);
+  assert.equal(server.opened.at(-1), "/b/main/stream?format=patch&heartbeat=event");
+});
+
 test("offline is said at once, and the network's return is used at once", async () => {
   const { tab, server, clock } = await followed();
   tab.signal("offline");

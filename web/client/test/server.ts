@@ -162,6 +162,8 @@ export class FakeSource implements Source {
   }
 
   close(): void {
+    // As of a browser's: nothing is heard of it any more.
+    this.onerror = this.onopen = null;
     this.readyState = 2;
     this.#tab.world.server.streams.delete(this);
   }

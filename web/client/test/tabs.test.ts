@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Tab, World } from "./world.js";
 
+/** Of the random test. */
+const SEEDS = 60;
+
 for (const secure of [true, false]) {
   const on = secure ? "with Web Locks" : "on plain http";
   const open = async (count: number) => {
@@ -176,6 +179,51 @@ for (const secure of [true, false]) {
   });
 }
 
+test("what a frozen leader says when it thaws is not believed", async () => {
+  const world = new World();
+  const tabs = [world.tab(), world.tab(), world.tab()];
+  tabs.forEach((tab) => tab.follow());
+  await world.clock.pass(1_000);
+  const first = tabs.find((tab) => tab.streams > 0);
+  first?.freeze();
+  // The browser gives up meanwhile.
+  world.server.statuses = [502];
+  for (const stream of [...world.server.streams]) stream.break();
+  await world.clock.pass(12_000);
+  const seen = new Set<string>();
+  for (const tab of tabs) {
+    if (tab !== first) tab.client.board("main").subscribe(() => seen.add(tab.status));
+  }
+  first?.thaw();
+  world.server.post("after");
+  await world.clock.pass(5_000);
+  assert.deepEqual([...seen], ["live"]);
+});
+
+test("a tab that was left while another signed in does not bring the old reader back", async () => {
+  const world = new World();
+  const { server, clock } = world;
+  const tabs = [1, 2, 3].map(() => world.tab({ identity: "sato" }));
+  server.boards.set("staff", new Map());
+  server.post("secret", "staff");
+  tabs.forEach((tab) => ["main", "staff"].forEach((board) => tab.follow(board)));
+  await clock.pass(1_000);
+  const left = tabs[2];
+  left?.signal("leave");
+  server.boards.delete("staff");
+  tabs[0]?.client.identify("");
+  server.post("open");
+  await clock.pass(5_000);
+  const seen = new Set<string>();
+  tabs[0]?.client.board("main").subscribe(() => seen.add(JSON.stringify(tabs[0]?.shown)));
+  left?.signal("return");
+  await clock.pass(60_000);
+  const staff = left?.client.board("staff").getSnapshot();
+  assert.deepEqual([staff?.topics, staff?.status.name], [[], "ended"]);
+  assert.deepEqual([...seen].filter((shown) => shown !== '["open"]'), []);
+  for (const tab of tabs) assert.deepEqual([tab.shown, tab.status], [["open"], "live"]);
+});
+
 test("a tab that was left and is returned to joins again", async () => {
   const world = new World();
   const [one, two] = [world.tab(), world.tab()];
@@ -193,7 +241,7 @@ test("a tab that was left and is returned to joins again", async () => {
 });
 
 test("random tabs come, go, freeze and die, and none misses anything", async () => {
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= SEEDS; seed++) {
     const world = new World({ secure: seed % 2 === 0 });
     world.seed = seed;
     const { server, clock } = world;

@@ -32,6 +32,7 @@ export declare function resent(outbox: Outbox, key: string, newKey: string): Out
 export declare const without: (outbox: Outbox, key: string) => Outbox;
 /**
  * The own posts of a board that its list does not show. The list may show one before the answer
- * to it arrives, or although that was lost: then it is known by its text.
+ * to it arrives, or although that was lost: then it is known by its text. `own` are the topics that
+ * posts before them became.
  */
-export declare function unseen(posts: Outbox, topics: readonly Topic[], revision: number): Outbox;
+export declare function unseen(posts: Outbox, topics: readonly Topic[], revision: number, own: Iterable<number>): Outbox;
