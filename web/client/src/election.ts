@@ -97,6 +97,8 @@ export class Election {
       this.#lose();
       this.#campaign(false);
     }
+    // One that was replaced, and was frozen, does not know yet.
+    if (term < this.term) return;
     this.#cancelClaim();
     this.term = term;
     this.#heardAt = this.#deps.env.now();
