@@ -1,6 +1,6 @@
 //! Rows of the change log, and what they come to for one board.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,15 @@ pub struct Change {
     pub topic: Option<Arc<Topic>>,
 }
 
+/// Since when a server has known of a change, by its own monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub enum KnownSince {
+    /// The server committed it at this time.
+    Commit(Instant),
+    /// The server read it from the log at this time; when it was committed is not known.
+    Reading(Instant),
+}
+
 /// The changes of one board in a part of the log: the state of each topic that was touched, as of
 /// the read. The last change of a topic wins, so the order within no longer matters.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +123,7 @@ pub struct BoardChanges {
     revisions: Vec<Revision>,
     topics: BTreeMap<TopicId, (Revision, Option<Arc<Topic>>)>,
     cleared_at: Option<Revision>,
+    known_since: Option<KnownSince>,
 }
 
 impl BoardChanges {
@@ -128,7 +138,18 @@ impl BoardChanges {
             revisions: vec![revision],
             topics,
             cleared_at: None,
+            known_since: None,
         }
+    }
+
+    /// Notes since when the server has known of the changes, for measurements.
+    pub const fn set_known_since(&mut self, known_since: KnownSince) {
+        self.known_since = Some(known_since);
+    }
+
+    /// Returns since when the server has known of the changes, if that was noted.
+    pub(crate) const fn known_since(&self) -> Option<KnownSince> {
+        self.known_since
     }
 
     /// Adds a row, which must be later than those before it.

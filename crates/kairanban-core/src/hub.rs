@@ -250,14 +250,18 @@ impl Hub {
         watched.map(|(name, _)| name).collect()
     }
 
-    /// Removes boards without readers whose snapshot is out of date.
-    pub fn evict(&self, now: Instant, ttl: Duration) {
+    /// Removes boards without readers whose snapshot is out of date. Returns how many.
+    pub fn evict(&self, now: Instant, ttl: Duration) -> usize {
         // At a count of one only the map holds it, and the map is locked here.
+        let mut evicted = 0;
         self.boards.retain(|_, channel| {
-            Arc::strong_count(channel) > 1
+            let stays = Arc::strong_count(channel) > 1
                 || channel.is_watched()
-                || !channel.live().is_evictable(now, ttl)
+                || !channel.live().is_evictable(now, ttl);
+            evicted += usize::from(!stays);
+            stays
         });
+        evicted
     }
 
     /// Forgets a board that turned out not to exist, unless other readers are waiting for it: they

@@ -16,6 +16,15 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// All reasons, in the order of their definition.
+    pub const ALL: [Self; 5] = [
+        Self::Epoch,
+        Self::Trimmed,
+        Self::Future,
+        Self::Lagged,
+        Self::Invalid,
+    ];
+
     /// Returns whether it voids all boards of an open stream of several, and not only the board that it came with: a reader that
     /// fell behind on one board still holds the others. When a stream begins, any reason does ([`merge_openings`]).
     ///

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BoardChanges, BoardName, Cursor, Digest, Op, Patch, ReplayBuffer, Revision, Topic, TopicId,
-    WireCache,
+    BoardChanges, BoardName, Cursor, Digest, KnownSince, Op, Patch, ReplayBuffer, Revision, Topic,
+    TopicId, WireCache,
 };
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
@@ -167,7 +167,9 @@ impl Snapshot {
         let mut next = Self::new(self.board().clone(), cursor, topics);
         next.bulk_stamps = Arc::clone(&self.bulk_stamps);
         let posted = self.posted_on(&next, history, topics_max);
-        self.towards(next, posted, |id| archived.binary_search(&id).is_ok())
+        self.towards(next, posted, changes.known_since(), |id| {
+            archived.binary_search(&id).is_ok()
+        })
     }
 
     /// Returns the patch from this snapshot to a later one that was read from the database. A topic that vanished
@@ -176,7 +178,9 @@ impl Snapshot {
     pub fn replaced_by(&self, next: Self, history: &ReplayBuffer, topics_max: usize) -> Applied {
         let first = next.first_if_full(topics_max);
         let posted = self.posted_on(&next, history, topics_max);
-        self.towards(next, posted, |id| first.is_some_and(|first| id < first))
+        self.towards(next, posted, None, |id| {
+            first.is_some_and(|first| id < first)
+        })
     }
 
     /// Returns the topics of a later list that were posted since this one, as far as `history` knows.
@@ -212,6 +216,7 @@ impl Snapshot {
         &self,
         mut next: Self,
         posted: Vec<Arc<Topic>>,
+        known_since: Option<KnownSince>,
         archived: impl Fn(TopicId) -> bool,
     ) -> Applied {
         let ops = difference(self.topics(), next.topics(), archived);
@@ -227,7 +232,9 @@ impl Snapshot {
             digest: next.digest(),
             ops,
         };
-        Applied::Updated(Arc::new(Update::new(Arc::new(next), patch, posted)))
+        let mut update = Update::new(Arc::new(next), patch, posted);
+        update.known_since = known_since;
+        Applied::Updated(Arc::new(update))
     }
 }
 
@@ -240,6 +247,8 @@ pub struct Update {
     pub patch: Patch,
     /// The topics that are new on the list, not only changed or back on it.
     pub posted: Vec<Arc<Topic>>,
+    /// Since when the server has known of the change, if it learned of it as one.
+    pub known_since: Option<KnownSince>,
     wire_cache: WireCache,
 }
 
@@ -249,6 +258,7 @@ impl Update {
             snapshot,
             patch,
             posted,
+            known_since: None,
             wire_cache: WireCache::default(),
         }
     }

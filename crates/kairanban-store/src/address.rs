@@ -24,6 +24,15 @@ const FORMS: &str =
     "a database URL starts with postgres:// or sqlite://, as in sqlite://data/kairanban.db";
 
 impl DatabaseAddress {
+    /// Returns the name of the kind of database.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
     /// Returns the path of the file of a SQLite database; `None` for Postgres.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {

@@ -234,17 +234,21 @@ fn commit_writes(
     limits: Limits,
     run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
+    let began = Instant::now();
     let mut tx = WriteTx::on_session(session, patience)?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
     tx.stamp()?;
     let stamp = tx.stamped()?;
-    let read = tx.run(|connection| {
-        let read = read_back(connection, writes, outcomes, stamp)?;
+    let (mut committed, answers) = tx.run(|connection| {
+        let read = read_back(connection, writes, outcomes, stamp, began)?;
         limits.ensure_not_abandoned()?;
         Ok(read)
     })?;
     tx.commit()?;
-    Ok(read)
+    if let Some(committed) = &mut committed {
+        committed.ended = Instant::now();
+    }
+    Ok((committed, answers))
 }
 
 /// Runs writes without savepoints: the first one that fails ends the transaction.

@@ -47,12 +47,13 @@ pub use address::{DatabaseAddress, url_fault, without_secrets};
 pub use admin::AdminCommand;
 pub use audit::AuditBounds;
 pub use change_log::{ChangeBatch, ChangedBoard, LogPage};
-pub use config::StoreConfig;
+pub use config::{OnWait, PoolWait, StoreConfig};
 pub use connection::{Timeouts, is_pooled};
 pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
+pub use pool::PoolConnections;
 pub use repository::{
     BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, Visible,
 };

@@ -16,7 +16,7 @@ use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
 pub(crate) use self::session::{Idle, Lease, Lender, Session};
 use crate::{
-    DatabaseAddress, StoreConfig, StoreError, Timeouts,
+    DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, settings},
     error::FaultKind,
     identity,
@@ -24,6 +24,17 @@ use crate::{
 
 /// How often all sessions may be closed because one of them was read-only. While the database is, each write is refused.
 const OUTDATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many connections the pool has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConnections {
+    /// Connections that are open, in use or not.
+    pub open: u32,
+    /// Connections that are open and not in use.
+    pub idle: u32,
+    /// The most that may be open.
+    pub max: u32,
+}
 
 /// Connections, set up and good. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,6 +59,7 @@ pub(crate) struct Pool {
     reads: Arc<AtomicU64>,
     /// Sessions that were opened before are closed instead of used.
     outdated_at: Arc<Mutex<Option<Instant>>>,
+    on_wait: OnWait,
     manager: Manager,
 }
 
@@ -97,6 +109,7 @@ impl Pool {
             read_failed,
             reads: Arc::default(),
             outdated_at: Arc::default(),
+            on_wait: config.on_wait.clone(),
             manager,
         })
     }
@@ -128,6 +141,24 @@ impl Pool {
     /// Returns the number of readings so far.
     pub(crate) fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections there are.
+    pub(crate) fn state(&self) -> PoolConnections {
+        let state = self.connections.state();
+        PoolConnections {
+            open: state.connections,
+            idle: state.idle_connections,
+            max: self.size_max,
+        }
+    }
+
+    /// Takes a connection, and measures how long that takes.
+    fn get(&self) -> Result<r2d2::PooledConnection<Manager>, StoreError> {
+        let began = Instant::now();
+        let taken = self.connections.get();
+        self.on_wait.call(PoolWait::Connection, began.elapsed());
+        Ok(taken?)
     }
 
     /// Returns whether a reading failed although the database answered, since the last call.
@@ -237,7 +268,7 @@ impl Pool {
     /// Takes a connection, and closes those that are outdated.
     fn take(&self) -> Result<r2d2::PooledConnection<Manager>, StoreError> {
         loop {
-            let mut pooled = self.connections.get()?;
+            let mut pooled = self.get()?;
             let outdated_at = *self.outdated_at.lock();
             if outdated_at.is_none_or(|at| at <= pooled.opened_at) {
                 return Ok(pooled);

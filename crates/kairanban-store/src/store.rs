@@ -4,7 +4,11 @@ mod data_version;
 mod log;
 mod tokens;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
@@ -15,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::DataVersion;
 use crate::{
-    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, RowPage, SearchedTopics, StoreConfig,
-    StoreError, TicketTimes, Visible, audit, change_log, clock, connection::AnyConnection, history,
-    idempotency, pool::Pool, replay, repository, tickets as ticket_queries,
+    AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
+    SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, change_log, clock,
+    connection::AnyConnection, history, idempotency, pool::Pool, replay, repository,
+    tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -56,10 +61,22 @@ impl Store {
     /// # Errors
     /// Infallible in practice: the semaphore is never closed.
     pub async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(|closed| StoreError::Internal(closed.to_string()))
+        let began = Instant::now();
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        self.config.on_wait.call(PoolWait::Permit, began.elapsed());
+        permit.map_err(|closed| StoreError::Internal(closed.to_string()))
+    }
+
+    /// Returns how many connections the pool has.
+    #[must_use]
+    pub fn connections(&self) -> PoolConnections {
+        self.pool.state()
+    }
+
+    /// Returns the name of the kind of database.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.config.address.kind()
     }
 
     /// Returns whether a transaction pooler stands between this process and Postgres.

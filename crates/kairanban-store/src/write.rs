@@ -1,5 +1,7 @@
 //! The writes that the writer commits, and its answers.
 
+use std::time::Instant;
+
 use kairanban_core::{Actor, Board, BoardId, BoardName, LogRow, Revision, Token, Topic};
 
 use crate::{AdminCommand, Creation, StoreError, admin::WriteTarget};
@@ -45,6 +47,12 @@ pub struct Committed {
     pub before: Option<LogRow>,
     /// The new topics, if the commit did nothing else: a follower that is at the revision before need not read them.
     pub created: Option<Vec<CreatedTopic>>,
+    /// How many writes its transaction carried.
+    pub writes: usize,
+    /// When its transaction began.
+    pub began: Instant,
+    /// When the database confirmed it.
+    pub ended: Instant,
 }
 
 /// A topic that a commit created.

@@ -1,5 +1,7 @@
 //! Reads back what a group wrote, once its revision is drawn.
 
+use std::time::Instant;
+
 use diesel::prelude::*;
 use kairanban_core::{BoardId, ChangeKind, Revision, Topic, TopicId};
 
@@ -25,6 +27,7 @@ pub(super) fn read_back(
     writes: &[&Write],
     outcomes: Vec<RunResult>,
     stamp: Option<Stamp>,
+    began: Instant,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
     let topics = topics_by_id(connection, &ids)?;
@@ -66,6 +69,10 @@ pub(super) fn read_back(
             last,
             before,
             created,
+            writes: writes.len(),
+            began,
+            // Until it is committed.
+            ended: began,
         }),
         answers,
     ))

@@ -1,7 +1,7 @@
 use diesel::sql_query;
 
 use super::*;
-use crate::{DatabaseAddress, StoreConfig, Timeouts, history, migrate, sql::Number};
+use crate::{DatabaseAddress, OnWait, StoreConfig, Timeouts, history, migrate, sql::Number};
 
 const INSERT: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a')";
 
@@ -24,6 +24,7 @@ fn pool(folder: &tempfile::TempDir) -> Pool {
         replay_max: 9,
         resume_max: 9,
         changes_max: 9,
+        on_wait: OnWait::default(),
     })
     .expect("a pool")
 }

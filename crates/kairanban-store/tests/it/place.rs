@@ -19,8 +19,8 @@ use kairanban_core::{
     TopicEdit, TopicId,
 };
 use kairanban_store::{
-    AdminCommand, ChangeBatch, Creation, DatabaseAddress, Store, StoreConfig, StoreError, Timeouts,
-    Write, WriteResult, Writer, WriterConfig, migrate,
+    AdminCommand, ChangeBatch, Creation, DatabaseAddress, OnWait, Store, StoreConfig, StoreError,
+    Timeouts, Write, WriteResult, Writer, WriterConfig, migrate,
 };
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
@@ -246,6 +246,7 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
         replay_max: 100,
         resume_max: 1_000,
         changes_max: 1_000,
+        on_wait: OnWait::default(),
     }
 }
 

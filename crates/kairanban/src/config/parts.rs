@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kairanban_store::{StoreConfig, TicketTimes, Timeouts, WriterConfig};
+use kairanban_store::{OnWait, StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
 use super::{Config, ConfigError};
 
@@ -41,6 +41,7 @@ impl Config {
             replay_max: self.stream.replay_max,
             resume_max: self.history.resume_max.get(),
             changes_max: self.database.changes_max.get(),
+            on_wait: OnWait::default(),
         })
     }
 
