@@ -249,6 +249,12 @@ impl Authenticator {
         }
     }
 
+    /// Returns the tokens and tickets that are in use.
+    #[must_use]
+    pub const fn active_tokens(&self) -> &ActiveTokens {
+        &self.active_tokens
+    }
+
     /// Authenticates a caller by the secret of a token. Without one the caller is anonymous.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use kairanban_store::StoreError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::shared_snapshots::BoardSource;
+use crate::{metrics::CacheMetrics, shared_snapshots::BoardSource};
 
 /// Reports that may wait; one that finds no room is made again by the next comparison of all boards.
 const REPORTS_MAX: usize = 64;
@@ -33,17 +33,19 @@ pub enum LoadError {
 pub struct BoardLoader {
     source: BoardSource,
     hub: Arc<Hub>,
+    metrics: CacheMetrics,
     reports: mpsc::Sender<(BoardId, Revision)>,
 }
 
 impl BoardLoader {
     /// Creates a loader, and the queue of its reports.
     #[must_use]
-    pub fn new(source: BoardSource, hub: Arc<Hub>) -> (Self, Reports) {
+    pub fn new(source: BoardSource, hub: Arc<Hub>, metrics: CacheMetrics) -> (Self, Reports) {
         let (reports, received) = mpsc::channel(REPORTS_MAX);
         let loader = Self {
             source,
             hub,
+            metrics,
             reports,
         };
         (loader, received)
@@ -82,6 +84,7 @@ impl BoardLoader {
         load: BoardLoad,
         install: impl FnOnce(BoardLoad) -> Result<Published, OutdatedLoad>,
     ) -> Result<Published, LoadError> {
+        self.metrics.loaded();
         let (id, revision) = (load.board_id, load.snapshot.revision());
         let published = install(load)?;
         if published == Published::Differs {

@@ -6,7 +6,7 @@ use std::{io, thread, time::Duration};
 use kairanban_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{failpoint, follower::Wake, supervise::Supervisor};
+use crate::{failpoint, follower::Wake, metrics::WakeSource, supervise::Supervisor};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -38,11 +38,13 @@ fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
         }
         failpoint::pass("data-version");
         match connection.as_mut().map(kairanban_store::DataVersion::read) {
-            Some(Ok(now)) if last.replace(now) != Some(now) => wake.wake(),
+            Some(Ok(now)) if last.replace(now) != Some(now) => {
+                wake.wake(WakeSource::DataVersion);
+            }
             Some(Err(_)) => {
                 // Another file may have this name now.
                 connection = None;
-                wake.wake();
+                wake.wake(WakeSource::DataVersion);
             }
             _ => {}
         }

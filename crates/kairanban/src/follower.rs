@@ -40,7 +40,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChanges, BoardId, BoardName, Hub, LogPosition, LogRow, Published, Revision, Topic, Verdict,
+    BoardChanges, BoardId, BoardName, Hub, KnownSince, LogPosition, LogRow, Published, Revision,
+    Topic, Verdict,
 };
 use kairanban_store::{Committed, CreatedTopic, Store, StoreError};
 use tokio::{
@@ -50,8 +51,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archiver::Archiver, auth::ActiveTokens, blocking::query_priority, board_finder::AbsentBoards,
-    board_loader::BoardLoader, failpoint, high_water::HighWater, pace::EmptyReads,
+    archiver::Archiver,
+    auth::ActiveTokens,
+    blocking::query_priority,
+    board_finder::AbsentBoards,
+    board_loader::BoardLoader,
+    failpoint,
+    high_water::HighWater,
+    metrics::{FollowerMetrics, WakeSource},
+    pace::EmptyReads,
 };
 
 use new_epoch::ADOPTED;
@@ -74,7 +82,7 @@ impl OwnCommits {
         let is_enough = commit.created.is_some();
         // One that does not get through is found in the log.
         if !is_enough || self.commits.try_send(commit).is_err() {
-            self.wake.wake();
+            self.wake.wake(WakeSource::Own);
         }
     }
 }
@@ -87,6 +95,7 @@ pub struct FollowerDeps {
     pub(crate) hub: Arc<Hub>,
     pub(crate) active_tokens: ActiveTokens,
     pub(crate) wake: Wake,
+    pub(crate) metrics: FollowerMetrics,
     pub(crate) archiver: Archiver,
     /// The newest revision that this node has acknowledged.
     pub(crate) acknowledged: HighWater,
@@ -142,6 +151,7 @@ impl Follower {
             revision: found.revision(),
             polls: 0,
             polled_at: Instant::now(),
+            read_at: Instant::now(),
         };
         let (position, at) = watch::channel(start);
         let (last_seen, seen) = watch::channel(found);
@@ -185,6 +195,7 @@ impl Follower {
             let is_hint = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(commit) = self.own.recv() => {
+                    self.deps.metrics.woken(WakeSource::Own);
                     if self.publish_own(commit).await {
                         continue;
                     }
@@ -194,10 +205,14 @@ impl Follower {
                 () = self.deps.wake.woken() => false,
                 () = self.deps.wake.hinted(self.empty_reads.next_at()) => true,
                 // However much is committed here, other programs commit as well.
-                () = sleep_until(next_at.into()) => false,
+                () = sleep_until(next_at.into()) => {
+                    self.deps.metrics.woken(WakeSource::Poll);
+                    false
+                }
             };
             let before = self.last_seen.borrow().clone();
-            poll_at = Instant::now() + self.deps.poll;
+            let began = Instant::now();
+            poll_at = began + self.deps.poll;
             failpoint::pass("follower");
             if failpoint::fires("follower-stuck") {
                 std::future::pending::<()>().await;
@@ -216,6 +231,8 @@ impl Follower {
                         outdated_at = Instant::now() + self.deps.poll;
                     }
                     self.fresh();
+                    self.position
+                        .send_modify(|position| position.read_at = began);
                 }
                 Err(error) => self.stale(&error),
             }
@@ -235,6 +252,8 @@ impl Follower {
             last,
             before,
             created,
+            ended,
+            ..
         } = commit;
         let at = self.position.borrow().revision;
         // It was read from the log already; or revisions are drawn a second time after a restore, which only the log shows.
@@ -263,11 +282,9 @@ impl Follower {
                 .push(Arc::new(topic));
         }
         for ((board, id), topics) in boards {
-            match self
-                .deps
-                .hub
-                .publish_if(&board, id, &BoardChanges::created(revision, topics))
-            {
+            let mut changes = BoardChanges::created(revision, topics);
+            changes.set_known_since(KnownSince::Commit(ended));
+            match self.deps.hub.publish_if(&board, id, &changes) {
                 // The board is not in memory, or has another name by now.
                 None => return false,
                 Some(Published::Reload) => self.reload(&board, revision).await,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking::in_the_background, config::Config, failpoint, follower::FollowerStatus,
-    high_water::HighWater, limits::Quotas,
+    high_water::HighWater, limits::Quotas, metrics::CacheMetrics,
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -26,6 +26,7 @@ pub struct Housekeeping {
     pub(crate) follower: FollowerStatus,
     pub(crate) trimmed_to: HighWater,
     pub(crate) quotas: Quotas,
+    pub(crate) metrics: CacheMetrics,
     pub(crate) cache_ttl: Duration,
     pub(crate) bounds: Bounds,
 }
@@ -77,7 +78,8 @@ impl Housekeeping {
             if self.follower.stale_since().is_some() {
                 continue;
             }
-            self.hub.evict(Instant::now(), self.cache_ttl);
+            let evicted = self.hub.evict(Instant::now(), self.cache_ttl);
+            self.metrics.evicted(evicted);
             if let Err(error) = self.forget().await {
                 tracing::warn!(%error, "could not forget what is too old");
             }

@@ -10,6 +10,7 @@ pub mod conditional;
 pub mod forms;
 pub mod headers;
 pub mod health;
+pub mod metrics;
 pub mod origin;
 pub mod pages;
 pub mod present;

@@ -28,6 +28,7 @@ mod language;
 mod last_seen;
 mod limits;
 mod memory;
+mod metrics;
 mod net;
 mod pace;
 mod readiness;

@@ -76,6 +76,12 @@ impl Readiness {
         &self.drain
     }
 
+    /// Returns what counts the lines of the log that were lost.
+    #[must_use]
+    pub const fn log(&self) -> &LogHealth {
+        &self.log
+    }
+
     /// Reports how ready the server is now.
     #[must_use]
     pub fn report(&self) -> Report {

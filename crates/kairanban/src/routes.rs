@@ -9,11 +9,13 @@ use actix_web::{
 use crate::{
     error::ApiError,
     http::{
-        assets, forms, health, pages, present,
+        assets, forms, health, metrics, pages, present,
         rest::{boards, changes, openapi, server, tokens, topic_list, topics},
         socket, stream,
     },
 };
+
+const METRICS: &str = "/metrics";
 
 /// Registers all addresses of the server.
 pub fn configure(services: &mut ServiceConfig) {
@@ -120,7 +122,14 @@ fn assets_and_probes(services: &mut ServiceConfig) {
     services
         .service(address("/assets/{name}", "GET, HEAD").route(read().to(assets::get_asset)))
         .service(address("/livez", "GET, HEAD").route(read().to(health::get_livez)))
-        .service(address("/readyz", "GET, HEAD").route(read().to(health::get_readyz)));
+        .service(address("/readyz", "GET, HEAD").route(read().to(health::get_readyz)))
+        .service(address("/version", "GET, HEAD").route(read().to(health::get_version)))
+        .service(address(METRICS, "GET, HEAD").route(read().to(metrics::get_metrics)));
+}
+
+/// Registers the only address of the listener for metrics.
+pub fn configure_metrics(services: &mut ServiceConfig) {
+    services.service(address(METRICS, "GET, HEAD").route(read().to(metrics::get_metrics_alone)));
 }
 
 /// Creates an address that refuses all methods but those in `allow`.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use actix_web::{
-    App,
+    App, HttpServer,
     middleware::from_fn,
+    rt,
     web::{Data, QueryConfig},
 };
 use actix_web_lab::middleware::ConditionOption;
@@ -21,8 +22,9 @@ use crate::{
     encode::Fragments,
     error::ApiError,
     exit::ExitError,
-    http::{headers, origin, present, probes, query},
+    http::{headers, metrics::measured, origin, present, probes, query},
     limits::Quotas,
+    metrics::{Build, Exposition, Metrics},
     net::{
         file_limit,
         listener::{self, Serving},
@@ -32,7 +34,7 @@ use crate::{
     routes,
     service::BoardService,
     shutdown::{self, Drain},
-    state::AppState,
+    state::{AppState, StateParts},
     stream::{TimerWheel, WorkerDispatchers},
     supervise::Supervisor,
     telemetry::LogHealth,
@@ -43,9 +45,14 @@ pub use assembly::open_current_store;
 /// Time limit for the rest of the process to end after the requests have.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
+/// Connections at a time to the listener for metrics.
+const METRICS_CONNECTIONS_MAX: usize = 16;
+
 /// A server that listens, and has yet to run.
 pub struct ListeningServer {
     http: actix_web::dev::Server,
+    /// Serves metrics at an address of their own, if they have one.
+    metrics: Option<actix_web::dev::Server>,
     address: SocketAddr,
     drain: Drain,
     drain_wait: Duration,
@@ -79,10 +86,15 @@ impl ListeningServer {
         let listener = listener::listen(config.server.listen)
             .map_err(|error| cannot_listen(config.server.listen, &error))?;
         let address = listener.local_addr()?;
-        let (drain, supervisor) = (Drain::new(config.server.drain), Supervisor::default());
+        let metrics_listener = metrics_listener(config)?;
+        let (metrics, registry) = Metrics::new();
+        let (drain, supervisor) = (
+            Drain::new(config.server.drain),
+            Supervisor::new(metrics.tasks.clone()),
+        );
         shutdown::outlive_hangups(&supervisor)?;
         let quotas = Quotas::new(&config.limits);
-        let boards = assembly::open_service(config, &quotas, &supervisor)?;
+        let boards = assembly::open_service(config, &quotas, &metrics, &supervisor)?;
         let fragments = Fragments::new(config.topic_template()?).map_err(bad_template)?;
         let wheel = turning_wheel(&boards, &drain, &supervisor);
         let readiness = Readiness::new(
@@ -92,11 +104,25 @@ impl ListeningServer {
             supervisor.clone(),
             log,
         );
-        let state = AppState::new(config, board, boards, &quotas, fragments, wheel, readiness)
-            .map_err(bad_template)?;
-        let http = serve(listener, state, config, &supervisor)?;
+        let build = Build::on(boards.database_kind());
+        let parts = StateParts {
+            boards,
+            quotas: &quotas,
+            fragments,
+            wheel,
+            readiness,
+            metrics: &metrics,
+        };
+        let state = AppState::new(config, board, parts).map_err(bad_template)?;
+        let sampled = state.clone();
+        let exposition = Exposition::new(registry, build, move || sampled.figures());
+        let metrics_server = metrics_listener
+            .map(|listener| serve_metrics(listener, exposition.clone(), config))
+            .transpose()?;
+        let http = serve(listener, state, exposition, config, &supervisor)?;
         Ok(Self {
             http,
+            metrics: metrics_server,
             address,
             drain,
             drain_wait: config.server.drain_wait,
@@ -125,11 +151,13 @@ impl ListeningServer {
     ) -> Result<(), ExitError> {
         let Self {
             mut http,
+            metrics,
             drain,
             drain_wait,
             supervisor,
             ..
         } = self;
+        let metrics = metrics.map(|server| (server.handle(), rt::spawn(server)));
         let lost = tokio::select! {
             served = &mut http => return Ok(served?),
             stopped = stop() => stopped.map(|()| None)?,
@@ -157,6 +185,11 @@ impl ListeningServer {
             }
         }
         drop(http);
+        if let Some((metrics, served)) = metrics {
+            metrics.stop(false).await;
+            // It lets go of what it samples.
+            let _ = served.await;
+        }
         if !supervisor.end(STOP_WAIT).await {
             tracing::warn!("some work was still going on at the end");
         }
@@ -187,19 +220,53 @@ fn turning_wheel(boards: &BoardService, drain: &Drain, supervisor: &Supervisor) 
     wheel
 }
 
+/// Listens where metrics have an address of their own.
+fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, ExitError> {
+    let Some(address) = config.metrics_address()? else {
+        return Ok(None);
+    };
+    let listener = listener::listen(address).map_err(|error| cannot_listen(address, &error))?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics");
+    Ok(Some(listener))
+}
+
+/// Serves metrics, and nothing else, to everybody who reaches the listener.
+fn serve_metrics(
+    listener: TcpListener,
+    exposition: Exposition,
+    config: &Config,
+) -> Result<actix_web::dev::Server, ExitError> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::new(exposition.clone()))
+            .configure(routes::configure_metrics)
+    });
+    Ok(server
+        .workers(1)
+        .max_connections(METRICS_CONNECTIONS_MAX)
+        .client_request_timeout(config.limits.head_wait)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
 fn serve(
     listener: TcpListener,
     state: AppState,
+    exposition: Exposition,
     config: &Config,
     supervisor: &Supervisor,
 ) -> Result<actix_web::dev::Server, ExitError> {
     let (cors, drain, supervisor) = (config.cors.clone(), state.drain.clone(), supervisor.clone());
+    let streams = state.stream_deps.metrics.clone();
+    let requests = state.requests.clone();
     Ok(listener::serve(
         listener,
         move || {
             App::new()
                 .app_data(Data::new(state.clone()))
-                .app_data(WorkerDispatchers::new(supervisor.clone()))
+                .app_data(Data::new(exposition.clone()))
+                .app_data(WorkerDispatchers::new(supervisor.clone(), streams.clone()))
                 .app_data(QueryConfig::default().error_handler(|error, _| {
                     ApiError::unreadable_at("query", error.to_string()).into()
                 }))
@@ -210,10 +277,11 @@ fn serve(
                 .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))
+                .wrap(from_fn(measured))
                 .wrap(from_fn(notify_clock))
                 .configure(routes::configure)
         },
-        Serving::new(config),
+        Serving::new(config, requests),
         &drain,
     )?)
 }

@@ -7,8 +7,8 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardName, Hub};
-use kairanban_store::{Store, StoreError, Writer, WriterHealth};
+use kairanban_core::{BoardName, Hub, Revision};
+use kairanban_store::{PoolConnections, Store, StoreError, Writer, WriterHealth};
 use thiserror::Error;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     board_loader::BoardLoader,
     follower::FollowerStatus,
     high_water::HighWater,
+    metrics::WriteMetrics,
 };
 
 pub use board_view::{BoardView, CATCH_UP};
@@ -51,6 +52,7 @@ pub(crate) struct ServiceDeps {
     pub(crate) loader: BoardLoader,
     pub(crate) hub: Arc<Hub>,
     pub(crate) writer: Writer,
+    pub(crate) metrics: WriteMetrics,
     pub(crate) follower: FollowerStatus,
     pub(crate) authenticator: Authenticator,
     pub(crate) finder: BoardFinder,
@@ -99,6 +101,24 @@ impl BoardService {
     #[must_use]
     pub fn database_reads(&self) -> u64 {
         self.deps.store.reads()
+    }
+
+    /// Returns how many connections to the database there are.
+    #[must_use]
+    pub fn connections(&self) -> PoolConnections {
+        self.deps.store.connections()
+    }
+
+    /// Returns the newest revision that this node has acknowledged to a writer.
+    #[must_use]
+    pub fn acknowledged(&self) -> Revision {
+        self.deps.acknowledged.get()
+    }
+
+    /// Returns the name of the kind of database.
+    #[must_use]
+    pub fn database_kind(&self) -> &'static str {
+        self.deps.store.kind()
     }
 
     /// Returns what the writer reports about its health.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix_web::HttpRequest;
+use chrono::Utc;
 use ipnet::IpNet;
 use kairanban_core::BoardName;
 use kairanban_store::TicketTimes;
@@ -14,9 +15,10 @@ use tokio::sync::Semaphore;
 use crate::{
     auth::Caller,
     config::Config,
-    encode::Fragments,
+    encode::{Fragments, StreamFormat},
     error::ApiError,
     limits::{ClientAddress, ClientGate, ClientQuota, Quotas, TokenQuota},
+    metrics::{Figures, Metrics, RequestMetrics},
     readiness::Readiness,
     render::page::Pages,
     service::BoardService,
@@ -76,6 +78,10 @@ pub struct AppStateInner {
     pub started: Instant,
     /// Says when the server ends.
     pub drain: Drain,
+    /// Counts requests and their refusals.
+    pub requests: RequestMetrics,
+    /// Whether metrics are for everybody.
+    pub metrics_public: bool,
     /// Composes what `/readyz` reports.
     pub readiness: Readiness,
     /// The size of a request's body, in bytes, at most.
@@ -86,17 +92,39 @@ pub struct AppStateInner {
     pub trusted_proxies: Vec<IpNet>,
 }
 
+/// What the state is composed of, besides the configuration.
+#[derive(Debug)]
+pub struct StateParts<'a> {
+    /// Reads and writes boards.
+    pub boards: BoardService,
+    /// Limits what each client uses.
+    pub quotas: &'a Quotas,
+    /// The template of a topic by itself.
+    pub fragments: Fragments,
+    /// Wakes streams at which nothing happens.
+    pub wheel: TimerWheel,
+    /// Composes what `/readyz` reports.
+    pub readiness: Readiness,
+    /// Counts streams and requests.
+    pub metrics: &'a Metrics,
+}
+
 impl AppState {
     /// Composes the state from the configuration and the services.
     pub fn new(
         config: &Config,
         default_board: BoardName,
-        boards: BoardService,
-        quotas: &Quotas,
-        fragments: Fragments,
-        wheel: TimerWheel,
-        readiness: Readiness,
+        parts: StateParts<'_>,
     ) -> Result<Self, minijinja::Error> {
+        let StateParts {
+            boards,
+            quotas,
+            fragments,
+            wheel,
+            readiness,
+            metrics,
+        } = parts;
+        StreamFormat::labels().for_each(|format| metrics.streams.know(format));
         let drain = readiness.drain().clone();
         let (gate, timing) = (
             ClientGate::of_streams(&config.limits),
@@ -108,6 +136,7 @@ impl AppState {
             gate: gate.clone(),
             timing,
             wheel,
+            metrics: metrics.streams.clone(),
         };
         Ok(Self(Arc::new(AppStateInner {
             boards,
@@ -132,11 +161,40 @@ impl AppState {
             query_bytes_max: config.limits.query_bytes_max,
             started: Instant::now(),
             drain,
+            requests: metrics.requests.clone(),
+            metrics_public: config.metrics.public,
             readiness,
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: config.limits.body_wait,
             trusted_proxies: config.limits.trusted_proxies.clone(),
         })))
+    }
+}
+
+impl AppStateInner {
+    /// Samples what this node is now, for metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let follower = self.boards.follower();
+        let (tokens, tickets) = self.boards.authenticator().active_tokens().in_use();
+        let stale_for = follower
+            .stale_since()
+            .and_then(|since| (Utc::now() - since).to_std().ok());
+        Figures {
+            streams: self.gate.open(),
+            streams_max: self.gate.max(),
+            boards: self.boards.boards_in_memory(),
+            database_reads: self.boards.database_reads(),
+            connections: self.boards.connections(),
+            published: follower.revision(),
+            acknowledged: self.boards.acknowledged(),
+            since_reading: follower.since_reading(),
+            stale_for,
+            stale_boards: follower.stale_boards().len(),
+            tokens,
+            tickets,
+            log_lines_lost: self.readiness.log().all(),
+        }
     }
 }
 

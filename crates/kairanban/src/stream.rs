@@ -44,13 +44,14 @@ use crate::{
     encode::{Bye, Chunk, Encoder},
     follower::FollowerStatus,
     limits::{ClientGate, GatePermit},
+    metrics::{StreamEnd, StreamMetrics},
     shutdown::Drain,
 };
 
 pub use board_stream::BoardStream;
 use dispatcher::Subscriber;
 pub use dispatcher::WorkerDispatchers;
-pub use listener::Listener;
+pub use listener::{Listener, sent};
 pub use multi_board_stream::MultiBoardStream;
 pub use raw_writer::send;
 use timer_wheel::Ticks;
@@ -70,6 +71,25 @@ pub trait UpdateSource: 'static {
 
     /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken by everything but events.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
+
+    /// Notes why the stream is about to be dropped, unless it has ended by itself.
+    fn cut(&mut self, end: StreamEnd);
+
+    /// Returns what counts what the stream is sent.
+    fn metrics(&self) -> &StreamMetrics;
+}
+
+impl From<Bye> for StreamEnd {
+    fn from(reason: Bye) -> Self {
+        match reason {
+            Bye::Rotate => Self::Rotate,
+            Bye::Shutdown => Self::Shutdown,
+            Bye::Gone => Self::Gone,
+            Bye::Auth => Self::Auth,
+            Bye::Limit => Self::Limit,
+            Bye::Unavailable => Self::Unavailable,
+        }
+    }
 }
 
 /// The heartbeat, the lifetime and `retry` of all streams.
@@ -133,6 +153,7 @@ pub struct StreamDeps {
     pub(crate) gate: ClientGate,
     pub(crate) timing: StreamTiming,
     pub(crate) wheel: TimerWheel,
+    pub(crate) metrics: StreamMetrics,
 }
 
 /// The client of a stream, and its permit.

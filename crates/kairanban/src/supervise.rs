@@ -18,6 +18,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::metrics::TaskMetrics;
+
 /// The delay before the first restart. It doubles with each failure in a row.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -29,25 +31,27 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 const THREAD_CHECK: Duration = Duration::from_millis(100);
 
 /// Starts tasks and keeps them running. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Supervisor(Arc<SupervisorInner>);
 
 #[derive(Debug)]
 struct SupervisorInner {
     stop: CancellationToken,
     tasks: TaskTracker,
+    metrics: TaskMetrics,
     /// When each task last failed.
     failed_at: Mutex<BTreeMap<&'static str, Instant>>,
     /// The first vital task or thread that ended.
     lost: watch::Sender<Option<&'static str>>,
 }
 
-impl Default for SupervisorInner {
-    fn default() -> Self {
+impl SupervisorInner {
+    fn new(metrics: TaskMetrics) -> Self {
         let lost = watch::channel(None).0;
         Self {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            metrics,
             failed_at: Mutex::default(),
             lost,
         }
@@ -55,6 +59,12 @@ impl Default for SupervisorInner {
 }
 
 impl Supervisor {
+    /// Creates a supervisor without tasks. `metrics` count the restarts.
+    #[must_use]
+    pub fn new(metrics: TaskMetrics) -> Self {
+        Self(Arc::new(SupervisorInner::new(metrics)))
+    }
+
     /// Returns the token that is cancelled when the tasks have to end.
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {
@@ -75,6 +85,7 @@ impl Supervisor {
     }
 
     async fn keep(&self, name: &'static str, ending: Ending, mut run: impl AsyncFnMut()) {
+        self.0.metrics.started(name);
         let mut failures = Failures::default();
         loop {
             let began = Instant::now();
@@ -106,6 +117,7 @@ impl Supervisor {
     }
 
     fn keep_thread(&self, name: &'static str, mut run: impl FnMut()) {
+        self.0.metrics.started(name);
         let mut failures = Failures::default();
         loop {
             let began = Instant::now();
@@ -140,6 +152,7 @@ impl Supervisor {
             ?wait,
             "ended unexpectedly; it is started again"
         );
+        self.0.metrics.restarted(name);
         self.0.failed_at.lock().insert(name, Instant::now());
     }
 
@@ -183,6 +196,13 @@ impl Supervisor {
         self.0.stop.cancel();
         self.0.tasks.close();
         timeout(at_most, self.0.tasks.wait()).await.is_ok()
+    }
+}
+
+impl Default for Supervisor {
+    /// Creates a supervisor without metrics.
+    fn default() -> Self {
+        Self::new(TaskMetrics::default())
     }
 }
 

@@ -73,7 +73,9 @@ impl LogHealth {
             .saturating_sub(self.0.reported.load(Ordering::Acquire))
     }
 
-    fn all(&self) -> usize {
+    /// Returns how many lines were lost since the start.
+    #[must_use]
+    pub fn all(&self) -> usize {
         self.0.refused.load(Ordering::Acquire)
             + self.0.queue.get().map_or(0, ErrorCounter::dropped_lines)
     }

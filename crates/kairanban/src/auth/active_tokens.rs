@@ -51,6 +51,12 @@ impl ActiveTokens {
         }))
     }
 
+    /// Returns the numbers of tokens and of tickets in use.
+    #[must_use]
+    pub fn in_use(&self) -> (usize, usize) {
+        (self.0.tokens.len(), self.0.tickets.len())
+    }
+
     /// Returns how many refreshes have begun. Compare the number from before a token is read from the database with the number
     /// after [`follow`](Self::follow): only if they are equal, no change was missed.
     pub(super) fn refresh_count(&self) -> u64 {

@@ -19,7 +19,7 @@ use super::{
     HEARTBEAT_LIMIT, Transport, described, heartbeat, node_name,
     tls::{self, Dsn},
 };
-use crate::{blocking::blocking, config::SecretText, follower::Wake};
+use crate::{blocking::blocking, config::SecretText, follower::Wake, metrics::WakeSource};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,7 +44,7 @@ impl Transport for Listening {
             tracing::info!(channel = session.channel, "listening for notifications");
         }
         // Commits before the subscription sent no message here.
-        self.wake.wake();
+        self.wake.wake(WakeSource::Listen);
         Ok(session)
     }
 
@@ -174,7 +174,9 @@ where
     let mut messages = poll_fn(move |context| connection.poll_message(context));
     while let Some(Ok(message)) = messages.next().await {
         match message {
-            AsyncMessage::Notification(heard) if heard.payload() != node => wake.hint(),
+            AsyncMessage::Notification(heard) if heard.payload() != node => {
+                wake.hint(WakeSource::Listen)
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{HEARTBEAT_LIMIT, Transport, heartbeat, node_name};
-use crate::{follower::Wake, shared_snapshots::Redis};
+use crate::{follower::Wake, metrics::WakeSource, shared_snapshots::Redis};
 
 pub(super) struct Subscribing {
     pub(super) redis: Redis,
@@ -24,7 +24,7 @@ impl Transport for Subscribing {
         let session = RedisSession::open(&self.redis, &self.channel).await?;
         tracing::info!(channel = self.channel, "subscribed in Redis");
         // Commits before the subscription sent no message here.
-        self.wake.wake();
+        self.wake.wake(WakeSource::Redis);
         Ok(session)
     }
 
@@ -36,7 +36,7 @@ impl Transport for Subscribing {
                     None => return "the connection ended".to_owned(),
                     Some(message) => {
                         if message.get_payload_bytes() != session.node.as_bytes() {
-                            self.wake.hint();
+                            self.wake.hint(WakeSource::Redis);
                         }
                         Ok(())
                     }

@@ -1,6 +1,6 @@
 //! Parses the addresses and names in the configuration: the database, the backplane, the default board.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use kairanban_core::BoardName;
 use kairanban_store::{DatabaseAddress, url_fault};
@@ -90,6 +90,21 @@ impl Config {
             return Err(ConfigError::invalid("backplane.redis_url", fault));
         }
         Ok((Some(url), Some(redis)))
+    }
+
+    /// Parses `metrics.listen`; `None` if it is empty.
+    ///
+    /// # Errors
+    /// If it is no address.
+    pub fn metrics_address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let written = self.metrics.listen.as_str();
+        let address = (!written.is_empty()).then(|| written.parse()).transpose();
+        address.map_err(|_| {
+            ConfigError::invalid(
+                "metrics.listen",
+                "is no address; write an IP address and a port, as in 127.0.0.1:9464",
+            )
+        })
     }
 
     /// Returns the URL at which this machine reaches a server with this configuration.

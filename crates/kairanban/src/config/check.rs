@@ -14,6 +14,7 @@ impl Config {
         self.address()?;
         self.listen_address()?;
         self.backplane_addresses()?;
+        self.metrics_address()?;
         self.topic_template()?;
         if let Some(place) = self
             .cors

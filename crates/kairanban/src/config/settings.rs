@@ -112,6 +112,8 @@ sections! {
         backplane: BackplaneSettings,
         /// The keys of `[cors]`.
         cors: CorsSettings,
+        /// The keys of `[metrics]`.
+        metrics: MetricsSettings,
     }
     /// Settings of the process.
     struct ServerSettings {
@@ -271,6 +273,13 @@ sections! {
     struct CorsSettings {
         /// Origins whose pages may read and write here.
         origins: Vec<String>,
+    }
+    /// Settings of who may read metrics.
+    struct MetricsSettings {
+        /// Whether they are for everybody.
+        public: bool,
+        /// A second address that serves them, to everybody who reaches it.
+        listen: String,
     }
     /// Settings of limits, for one client and for all.
     struct LimitsSettings {

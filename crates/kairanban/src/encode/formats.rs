@@ -257,6 +257,17 @@ impl StreamFormat {
         rows.filter_map(|row| row.name).collect()
     }
 
+    /// Returns the names of all formats, as [`label`](Self::label) does.
+    pub fn labels() -> impl Iterator<Item = &'static str> {
+        FORMATS.iter().map(|row| row.format.label())
+    }
+
+    /// Returns the name of the format in metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.row().name.unwrap_or("tutorial")
+    }
+
     /// Returns the value of `Content-Type`.
     #[must_use]
     pub fn media_type(self) -> &'static str {

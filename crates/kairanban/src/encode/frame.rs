@@ -57,6 +57,12 @@ impl Chunk {
         self.0.is_empty()
     }
 
+    /// Returns whether it ends a body.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.0 == Self::END.0
+    }
+
     /// Returns the bytes with their frame.
     #[must_use]
     pub fn framed(&self) -> Bytes {

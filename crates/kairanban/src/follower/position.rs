@@ -13,22 +13,37 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
+use crate::metrics::{FollowerMetrics, WakeSource};
+
 /// Wakes the follower. Cheap to clone; two wakes before it reads the log are one.
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
     commits: Arc<Notify>,
     hints: Arc<Notify>,
+    metrics: FollowerMetrics,
 }
 
 impl Wake {
+    /// Creates a signal; `metrics` count how often it is given.
+    #[must_use]
+    pub fn new(metrics: FollowerMetrics) -> Self {
+        Self {
+            commits: Arc::default(),
+            hints: Arc::default(),
+            metrics,
+        }
+    }
+
     /// Asks the follower to read the log at once, because something was committed.
-    pub fn wake(&self) {
+    pub fn wake(&self, source: WakeSource) {
+        self.metrics.woken(source);
         self.commits.notify_one();
     }
 
     /// Asks the follower to read the log, because a notification reports a commit. Any program can send notifications, as often as it
     /// likes: if they turn out to be wrong, the follower reads less often ([`EmptyReads`](crate::pace::EmptyReads)).
-    pub fn hint(&self) {
+    pub fn hint(&self, source: WakeSource) {
+        self.metrics.woken(source);
         self.hints.notify_one();
     }
 
@@ -54,6 +69,8 @@ pub struct Position {
     pub(super) polls: u64,
     /// When it finished the last poll.
     pub(super) polled_at: Instant,
+    /// When the last poll began that read the log to its end.
+    pub(super) read_at: Instant,
 }
 
 /// Reports how far the follower has read, and what it cannot read. Cheap to clone.
@@ -78,6 +95,7 @@ impl FollowerStatus {
             revision: cursor.revision,
             polls: 0,
             polled_at: Instant::now(),
+            read_at: Instant::now(),
         };
         let last_seen = LogPosition {
             epoch: cursor.epoch.clone(),
@@ -153,6 +171,12 @@ impl FollowerStatus {
         self.position.borrow().polled_at.elapsed()
     }
 
+    /// Returns how long ago the last poll began that read the log to its end: what was committed before that is shown.
+    #[must_use]
+    pub fn since_reading(&self) -> Duration {
+        self.position.borrow().read_at.elapsed()
+    }
+
     /// Notifies when the database goes away and comes back.
     #[must_use]
     pub fn staleness(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
@@ -172,7 +196,7 @@ impl FollowerStatus {
         };
         let mut stale_since = self.stale_since.clone();
         let reached = async {
-            self.wake.wake();
+            self.wake.wake(WakeSource::Reader);
             tokio::select! {
                 // In another history there may be nothing to wait for.
                 reached = position.wait_for(|now| {
@@ -187,13 +211,13 @@ impl FollowerStatus {
 
     /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and finished one. Returns whether the
     /// database answered it.
-    pub async fn wait_for_poll(&self, ask: fn(&Wake), at_most: Duration) -> bool {
+    pub async fn wait_for_poll(&self, ask: fn(&Wake, WakeSource), at_most: Duration) -> bool {
         let mut position = self.position.clone();
         let before = position.borrow().polls;
         let two_polls = async {
             // The first to finish may have begun before now.
             for poll in 1..=2 {
-                ask(&self.wake);
+                ask(&self.wake, WakeSource::Reader);
                 if position
                     .wait_for(|position| position.polls >= before + poll)
                     .await

@@ -7,7 +7,8 @@ use std::{
 
 use chrono::Utc;
 use kairanban_core::{
-    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, Published, Revision,
+    BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, KnownSince, Published,
+    Revision,
 };
 use kairanban_store::{ChangeBatch, ChangedBoard, StoreError};
 
@@ -34,6 +35,7 @@ impl Follower {
 
     /// Publishes what changed, board by board.
     async fn follow(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let read_at = KnownSince::Reading(Instant::now());
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
         let mut board_changes: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
@@ -52,6 +54,9 @@ impl Follower {
                 boards.entry(&board.name).or_default().push(change);
             }
         }
+        boards
+            .values_mut()
+            .for_each(|changes| changes.set_known_since(read_at));
         // Publishes permissions before changes.
         if changes
             .iter()

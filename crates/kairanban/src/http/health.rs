@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web::Data};
 
-use crate::{readiness::Status, state::AppState};
+use crate::{metrics::Build, readiness::Status, state::AppState};
 
 /// Answers `GET /livez`: the process lives if it answers.
 pub async fn get_livez() -> HttpResponse {
@@ -22,4 +22,11 @@ pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
     response
         .insert_header(("Cache-Control", "no-store"))
         .json(report)
+}
+
+/// `GET /version`: what the program is.
+pub async fn get_version(state: Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(Build::on(state.boards.database_kind()))
 }

@@ -19,10 +19,13 @@ use crate::{
         board_name, caller,
         stream_query::{self, StreamQuery},
     },
+    metrics::StreamEnd,
     net::{connection_gate::ConnectionPermit, hijack, request_clock::RequestClock},
     service::Watch,
     state::AppState,
-    stream::{BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send},
+    stream::{
+        BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send, sent,
+    },
 };
 
 /// The tutorial's stream.
@@ -151,6 +154,7 @@ pub(super) async fn admit_to_board(
 }
 
 fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {
+    state.stream_deps.metrics.refused(reason.into());
     head(encoder.format, false)
         .force_close()
         .body(state.timing.refusal(encoder, reason))
@@ -164,12 +168,15 @@ async fn answer(
     mut open: impl UpdateSource,
 ) -> HttpResponse {
     if request.method() == Method::HEAD {
+        open.cut(StreamEnd::Head);
         // Without a length: that of a stream is not known.
         return head.streaming(stream::empty::<Result<bytes::Bytes, Infallible>>());
     }
     let dispatchers = dispatchers(request);
     if let Some(socket) = hijack::offered(request) {
-        let first = pieces_of(&poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default());
+        let first = poll_fn(|cx| open.poll_next(cx)).await.unwrap_or_default();
+        open.metrics().others_sent(sent(&first));
+        let first = pieces_of(&first);
         return hijack::hand_over(socket, head, first, move |socket| {
             send(open, socket, &dispatchers)
         });

@@ -19,7 +19,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use crate::{
     config::Config,
     error::ApiError,
-    limits::NoRoom,
+    metrics::RequestMetrics,
     net::{
         connection_gate::{ConnectionGate, refusal},
         file_limit::{UNCOUNTED_OF_WORKER, connections, worker_count},
@@ -58,12 +58,13 @@ pub struct Serving {
     detached: bool,
     limits: TimeLimits,
     gate: ConnectionGate,
+    metrics: RequestMetrics,
 }
 
 impl Serving {
-    /// Takes the settings of a server from its configuration.
+    /// Takes the settings of a server from its configuration. `metrics` count the connections that are refused.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, metrics: RequestMetrics) -> Self {
         let limits = TimeLimits {
             head: config.limits.head_wait,
             body: config.limits.body_wait,
@@ -79,6 +80,7 @@ impl Serving {
             detached: config.stream.detached,
             limits,
             gate: ConnectionGate::new(&config.limits),
+            metrics,
         }
     }
 }
@@ -111,6 +113,7 @@ where
         detached,
         limits,
         gate,
+        metrics,
     } = serving;
     let address = listener.local_addr()?;
     let (drained, ending) = (drain.clone(), drain.clone());
@@ -121,7 +124,7 @@ where
         .shutdown_signal(async move { drained.begun().await })
         .shutdown_timeout(grace.as_secs().max(1))
         .listen("http", listener, move || {
-            let (ending, gate) = (ending.clone(), gate.clone());
+            let (ending, gate, metrics) = (ending.clone(), gate.clone(), metrics.clone());
             let http = HttpService::build()
                 // The connection's clock limits every request instead.
                 .client_request_timeout(Duration::ZERO)
@@ -143,8 +146,12 @@ where
                 .finish(map_config(app().into_factory(), |()| AppConfig::default()));
             apply_fn_factory(http, move |socket: TcpStream, http| {
                 let peer = socket.peer_addr().ok();
-                let Some(socket) = admit(socket, &gate, limits, stall) else {
-                    return ConnectionTask::Over;
+                let socket = match admit(socket, &gate, limits, stall) {
+                    Ok(socket) => socket,
+                    Err(refused) => {
+                        metrics.refused(refused.problem().code);
+                        return ConnectionTask::Over;
+                    }
                 };
                 let service = http.call((socket.clone(), Protocol::Http1, peer));
                 ConnectionTask::serve(socket, service)
@@ -159,25 +166,26 @@ fn admit(
     gate: &ConnectionGate,
     limits: TimeLimits,
     stall: Duration,
-) -> Option<HijackableSocket> {
+) -> Result<HijackableSocket, ApiError> {
     let peer = socket.peer_addr().ok().map(|peer| peer.ip());
-    let permit = gate
-        .enter(peer)
-        .inspect_err(|reason| refuse(&socket, *reason))
-        .ok()?;
+    let permit = gate.enter(peer).map_err(|reason| {
+        let refused = refusal(reason);
+        refuse(&socket, &refused);
+        refused
+    })?;
     watch_over(&socket, stall);
     let limits = match permit.probes_only() {
         None => limits,
         Some(_) => limits.of_a_moment(),
     };
     let clock = RequestClock::new(limits);
-    Some(HijackableSocket::new(socket, clock, permit))
+    Ok(HijackableSocket::new(socket, clock, permit))
 }
 
 /// Reports why there is no room, if the system takes the bytes at once; otherwise the client is only disconnected.
-fn refuse(socket: &TcpStream, reason: NoRoom) {
+fn refuse(socket: &TcpStream, error: &ApiError) {
     let socket = SockRef::from(socket);
-    let _ = socket.send(answer(&refusal(reason)).as_bytes());
+    let _ = socket.send(answer(error).as_bytes());
     // Bytes that are unread when a socket is closed may keep the client from reading what it was sent.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }

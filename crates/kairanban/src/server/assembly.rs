@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kairanban_core::Hub;
-use kairanban_store::{Store, StoreError, Writer};
+use kairanban_store::{OnWait, Store, StoreConfig, StoreError, Writer};
 
 use crate::{
     archiver::{self, ArchiveRequests, Archiver},
@@ -23,6 +23,7 @@ use crate::{
     last_seen,
     limits::Quotas,
     memory,
+    metrics::Metrics,
     reconcile::Reconcile,
     service::{self, BoardService},
     shared_snapshots::{BoardSource, Redis, Seal},
@@ -37,19 +38,16 @@ use crate::{
 pub fn open_service(
     config: &Config,
     quotas: &Quotas,
+    metrics: &Metrics,
     supervisor: &Supervisor,
 ) -> Result<BoardService, ExitError> {
-    let failed = cannot_use_database(config);
-    let store = open_store(config)?;
+    let store = open_store(config, metrics)?;
     let (acknowledged, trimmed_to) = (HighWater::default(), HighWater::default());
-    let hub = Arc::new(Hub::new(
-        config.board.topics_max.get(),
-        config.stream.lag_max.get(),
-    ));
-    let (wake, backplane) = (Wake::default(), Backplane::default());
+    let hub = new_hub(config);
+    let (wake, backplane) = (Wake::new(metrics.follower.clone()), Backplane::default());
     let transports = transports(config)?;
     let source = BoardSource::new(store.clone(), transports.redis.clone());
-    let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub));
+    let (loader, reports) = BoardLoader::new(source, Arc::clone(&hub), metrics.cache.clone());
     let (archiver, archive_requests) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (token_finder, token_lookups) = TokenFinder::new(store.clone());
@@ -63,6 +61,7 @@ pub fn open_service(
         hub: Arc::clone(&hub),
         active_tokens: active_tokens.clone(),
         wake: wake.clone(),
+        metrics: metrics.follower.clone(),
         archiver,
         acknowledged: acknowledged.clone(),
         trimmed_to: trimmed_to.clone(),
@@ -74,8 +73,13 @@ pub fn open_service(
     };
     let last_seen = last_seen::read(&config.server.data_dir);
     let (follower, status, own_commits) =
-        Follower::new(deps, last_seen.as_ref()).map_err(&failed)?;
-    let on_commit = service::on_commit(acknowledged.clone(), own_commits, backplane.clone());
+        Follower::new(deps, last_seen.as_ref()).map_err(cannot_use_database(config))?;
+    let on_commit = service::on_commit(
+        acknowledged.clone(),
+        own_commits,
+        backplane.clone(),
+        metrics.writes.clone(),
+    );
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.require_thread("writer", writing);
     let service = service::ServiceDeps {
@@ -83,6 +87,7 @@ pub fn open_service(
         loader,
         hub,
         writer,
+        metrics: metrics.writes.clone(),
         follower: status.clone(),
         authenticator: Authenticator::new(store.clone(), token_finder, active_tokens),
         finder,
@@ -95,10 +100,15 @@ pub fn open_service(
     };
     let lookups = (token_lookups, board_lookups);
     start_serving_tasks(&store, follower, archive_requests, lookups, supervisor);
-    start_upkeep_tasks(config, &service, reports, quotas, supervisor);
+    start_upkeep_tasks(config, &service, reports, (quotas, metrics), supervisor);
     data_version::start(store, wake.clone(), supervisor)?;
     backplane.start(transports, &status.epoch(), &wake, supervisor);
     Ok(BoardService::new(service))
+}
+
+fn new_hub(config: &Config) -> Arc<Hub> {
+    let (topics_max, lag_max) = (config.board.topics_max, config.stream.lag_max);
+    Arc::new(Hub::new(topics_max.get(), lag_max.get()))
 }
 
 /// Starts the tasks that requests and streams wait for.
@@ -130,7 +140,7 @@ fn start_upkeep_tasks(
     config: &Config,
     service: &service::ServiceDeps,
     reports: Reports,
-    quotas: &Quotas,
+    (quotas, metrics): (&Quotas, &Metrics),
     supervisor: &Supervisor,
 ) {
     let mut reconcile = Reconcile::new(
@@ -151,6 +161,7 @@ fn start_upkeep_tasks(
         follower: service.follower.clone(),
         trimmed_to: service.trimmed_to.clone(),
         quotas: quotas.clone(),
+        metrics: metrics.cache.clone(),
         cache_ttl: service.cache_ttl,
         bounds: Bounds::new(config),
     };
@@ -190,9 +201,13 @@ fn transports(config: &Config) -> Result<BackplaneConfig, ExitError> {
 ///
 /// # Errors
 /// If the configuration is wrong, or the database cannot be reached.
-pub fn open_store(config: &Config) -> Result<Store, ExitError> {
+pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, ExitError> {
     start::prepare(config)?;
-    connect(config)
+    let pool = metrics.pool.clone();
+    connect(
+        config,
+        OnWait::new(move |wait, time| pool.waited(wait, time)),
+    )
 }
 
 /// Connects to a database that a server uses, for a command beside it. Creates and migrates nothing. Blocks.
@@ -201,13 +216,17 @@ pub fn open_store(config: &Config) -> Result<Store, ExitError> {
 /// As [`open_store`], and if the database is missing or not at this version's schema.
 pub fn open_current_store(config: &Config) -> Result<Store, ExitError> {
     start::require_current(config, "this command neither makes nor migrates one")?;
-    let store = connect(config)?;
+    let store = connect(config, OnWait::default())?;
     tracing::info!(database = %config.address()?, "connected");
     Ok(store)
 }
 
-fn connect(config: &Config) -> Result<Store, ExitError> {
-    let store = Store::open(config.store()?).map_err(cannot_use_database(config))?;
+fn connect(config: &Config, on_wait: OnWait) -> Result<Store, ExitError> {
+    let store = StoreConfig {
+        on_wait,
+        ..config.store()?
+    };
+    let store = Store::open(store).map_err(cannot_use_database(config))?;
     if store.is_pooled() {
         tracing::info!(
             "a transaction pooler stands before Postgres; every reading is a transaction"

@@ -16,6 +16,7 @@ use crate::{
     failpoint,
     follower::OwnCommits,
     high_water::HighWater,
+    metrics::{WriteEnd, WriteMetrics},
 };
 
 impl BoardService {
@@ -221,12 +222,27 @@ impl BoardService {
     }
 
     async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {
-        match timeout(self.deps.write_wait, self.deps.writer.write(write)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unavailable(
+        let written = timeout(self.deps.write_wait, self.deps.writer.write(write)).await;
+        let written = written.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(
                 "the write took too long".to_owned(),
-            )),
+            ))
+        });
+        self.deps.metrics.ended(end_of(&written));
+        written
+    }
+}
+
+/// Returns what came of a write, for metrics.
+const fn end_of(written: &Result<WriteResult, StoreError>) -> WriteEnd {
+    match written {
+        Ok(_) => WriteEnd::Written,
+        Err(StoreError::Fault(_)) => WriteEnd::NotWritten,
+        Err(StoreError::Unavailable(_) | StoreError::Disconnected(_) | StoreError::KeyInUse) => {
+            WriteEnd::Unavailable
         }
+        Err(StoreError::Unreadable(_) | StoreError::Internal(_)) => WriteEnd::Internal,
+        Err(_) => WriteEnd::Refused,
     }
 }
 
@@ -255,10 +271,12 @@ pub fn on_commit(
     acknowledged: HighWater,
     own: OwnCommits,
     backplane: Backplane,
+    metrics: WriteMetrics,
 ) -> impl Fn(Committed) + Send + Sync + 'static {
     move |commit| {
         failpoint::pass("writer");
         acknowledged.raise(commit.revision);
+        metrics.committed(commit.writes, commit.ended.duration_since(commit.began));
         own.notify(commit);
         backplane.notify();
     }

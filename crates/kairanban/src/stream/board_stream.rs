@@ -17,6 +17,7 @@ use super::{
 use crate::{
     auth::Caller,
     encode::{Bye, Chunk, Encoder},
+    metrics::{StreamEnd, StreamMetrics},
     service::Watch,
 };
 
@@ -45,6 +46,7 @@ impl BoardStream {
         } = watch;
         let snapshot = opened.snapshot;
         let mut life = StreamLifetime::new(encoder, deps, reader);
+        life.deps.metrics.began([&opened.opening]);
         life.push(life.encoder.retry(life.deps.timing.retry()));
         match opened.opening {
             // Something has to be sent, so that the client knows that the stream is open.
@@ -81,6 +83,9 @@ impl BoardStream {
     }
 
     fn take(&mut self, event: Result<BoardEvent, Lagged>) {
+        if event.is_err() {
+            self.life.deps.metrics.lagged();
+        }
         let channel = &self.subscription.channel;
         let step = self.position.on(event, || channel.live());
         match self.prepare(step) {
@@ -143,6 +148,14 @@ impl UpdateSource for BoardStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
         self.poll_chunks(cx)
     }
+
+    fn cut(&mut self, end: StreamEnd) {
+        self.life.cut(end);
+    }
+
+    fn metrics(&self) -> &StreamMetrics {
+        &self.life.deps.metrics
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +193,7 @@ mod tests {
             gate,
             timing: StreamTiming::new(&config.stream),
             wheel: TimerWheel::new(),
+            metrics: StreamMetrics::default(),
         };
         let reader = StreamReader {
             caller: Caller::default(),

@@ -16,18 +16,22 @@ use std::{
 };
 
 use actix_web::rt;
-use kairanban_core::{BoardChannel, BoardName, Subscription};
+use kairanban_core::{BoardChannel, BoardEvent, BoardName, KnownSince, Lagged, Subscription};
 use tokio::task::{AbortHandle, yield_now};
 
-use crate::{failpoint, supervise::Supervisor};
+use crate::{
+    failpoint,
+    metrics::{Sent, StreamMetrics},
+    supervise::Supervisor,
+};
 
 /// Calls in a row before other tasks of the worker run.
 const CALLS: usize = 64;
 
 /// A stream that is notified of events.
 pub trait Subscriber {
-    /// Takes the events, if there are any. Must not block or unregister itself.
-    fn notify(&self);
+    /// Takes the events, if there are any, and adds to `sent` what was sent at once. Must not block or unregister itself.
+    fn notify(&self, sent: &mut Sent);
 }
 
 /// The dispatchers of one worker, one for each board. Cheap to clone.
@@ -38,6 +42,7 @@ pub struct WorkerDispatchers(Rc<All>);
 struct All {
     dispatchers: RefCell<HashMap<BoardName, Weak<Dispatcher>>>,
     supervisor: Supervisor,
+    metrics: StreamMetrics,
 }
 
 /// Calls the subscribers of one board. It ends when the last of them has left.
@@ -61,12 +66,13 @@ pub struct Registration {
 }
 
 impl WorkerDispatchers {
-    /// Creates an empty set. The supervisor restarts a dispatcher that panics.
+    /// Creates an empty set. The supervisor restarts a dispatcher that panics; `metrics` count what it sends.
     #[must_use]
-    pub fn new(supervisor: Supervisor) -> Self {
+    pub fn new(supervisor: Supervisor, metrics: StreamMetrics) -> Self {
         Self(Rc::new(All {
             dispatchers: RefCell::default(),
             supervisor,
+            metrics,
         }))
     }
 
@@ -104,8 +110,9 @@ impl WorkerDispatchers {
             all: self.clone(),
         });
         dispatchers.insert(channel.board.clone(), Rc::downgrade(&dispatcher));
-        let (supervisor, mut subscription, of) = (
+        let (supervisor, metrics, mut subscription, of) = (
             self.0.supervisor.clone(),
+            self.0.metrics.clone(),
             channel.subscribe(),
             Rc::downgrade(&dispatcher),
         );
@@ -114,7 +121,7 @@ impl WorkerDispatchers {
             supervisor
                 .run_to_completion("dispatcher", async || {
                     let broke_off = std::mem::replace(&mut broke_off, true);
-                    dispatch_loop(&mut subscription, &of, broke_off).await;
+                    dispatch_loop(&mut subscription, &of, &metrics, broke_off).await;
                 })
                 .await;
         });
@@ -127,16 +134,21 @@ impl WorkerDispatchers {
 async fn dispatch_loop(
     subscription: &mut Subscription,
     dispatcher: &Weak<Dispatcher>,
+    metrics: &StreamMetrics,
     mut broke_off: bool,
 ) {
     let mut calls = Vec::with_capacity(CALLS);
     loop {
         // The subscribers read the events themselves, also those that this subscription was too slow for.
+        let mut known_since = None;
         if !std::mem::take(&mut broke_off) {
-            let _ = subscription.next().await;
+            known_since = time_of(&subscription.next().await);
         }
         failpoint::pass("dispatcher");
-        while subscription.try_next().is_some() {}
+        // Of events that are sent together the first one waited longest.
+        while let Some(event) = subscription.try_next() {
+            known_since = known_since.or_else(|| time_of(&event));
+        }
         let mut after = Unbounded;
         loop {
             let Some(dispatcher) = dispatcher.upgrade() else {
@@ -147,9 +159,21 @@ async fn dispatch_loop(
             if calls.is_empty() {
                 break;
             }
-            calls.drain(..).for_each(|subscriber| subscriber.notify());
+            let mut sent = Sent::default();
+            calls
+                .drain(..)
+                .for_each(|subscriber| subscriber.notify(&mut sent));
+            metrics.updates_sent(sent, known_since);
             yield_now().await;
         }
+    }
+}
+
+/// Returns since when the server has known of an update.
+fn time_of(event: &Result<BoardEvent, Lagged>) -> Option<KnownSince> {
+    match event {
+        Ok(BoardEvent::Update(update)) => update.known_since,
+        _ => None,
     }
 }
 
@@ -219,7 +243,7 @@ mod tests {
     struct Counting(Cell<usize>);
 
     impl Subscriber for Counting {
-        fn notify(&self) {
+        fn notify(&self, _: &mut Sent) {
             self.0.set(self.0.get() + 1);
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
+    thread,
     time::Instant,
 };
 
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     auth::Caller,
     encode::{Bye, Chunk, Encoder, Frame, Wire, time_in_seconds},
+    metrics::StreamEnd,
 };
 
 /// A stream that is fed by the events of boards, and how it is driven: what was queued, then alarms, then events.
@@ -90,6 +92,8 @@ pub(super) struct StreamLifetime {
     outbox: Vec<Frame>,
     wire: Wire,
     ended: bool,
+    /// Why it ends, for metrics.
+    end: StreamEnd,
 }
 
 /// When a stream has something to do even if nothing happens.
@@ -131,6 +135,7 @@ struct StaleView {
 
 impl StreamLifetime {
     pub(super) fn new(encoder: Encoder, deps: Arc<StreamDeps>, reader: StreamReader) -> Self {
+        deps.metrics.opened(encoder.format.label());
         let now = deps.wheel.now();
         let clock = Clock {
             heartbeat_at: now + deps.timing.silence(),
@@ -152,6 +157,8 @@ impl StreamLifetime {
             is_board_stale: false,
             outbox: Vec::new(),
             ended: false,
+            // Those who drop it otherwise say so.
+            end: StreamEnd::Client,
         }
     }
 
@@ -168,6 +175,7 @@ impl StreamLifetime {
     /// Queues `reset`, and logs why: operators look for the reason here.
     pub(super) fn push_reset(&mut self, reason: ResetReason) {
         tracing::debug!(reason = reason.as_str(), "a reader is sent the whole list");
+        self.deps.metrics.reset(reason);
         self.push(self.encoder.reset(reason));
     }
 
@@ -292,7 +300,26 @@ impl StreamLifetime {
         if !self.ended {
             self.push(self.encoder.bye(reason, self.deps.timing.retry()));
             self.ended = true;
+            self.end = reason.into();
         }
+    }
+
+    /// Notes why the stream is about to be dropped, unless it has ended by itself.
+    pub(super) const fn cut(&mut self, end: StreamEnd) {
+        if !self.ended {
+            self.end = end;
+        }
+    }
+}
+
+impl Drop for StreamLifetime {
+    fn drop(&mut self) {
+        let end = if thread::panicking() {
+            StreamEnd::Failed
+        } else {
+            self.end
+        };
+        self.deps.metrics.closed(self.encoder.format.label(), end);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     UpdateSource,
     dispatcher::{Subscriber, WorkerDispatchers},
 };
-use crate::encode::Chunk;
+use crate::{encode::Chunk, metrics::Sent};
 
 /// Awaits what a stream sends next.
 pub struct Listener<S: UpdateSource> {
@@ -22,11 +22,16 @@ pub struct Listener<S: UpdateSource> {
 }
 
 /// Wakes the task that waits, when there are events.
-struct ListenerWaker(Cell<Option<Waker>>);
+struct ListenerWaker {
+    waker: Cell<Option<Waker>>,
+    /// Whether something happened since the stream was last sent anything.
+    notified: Cell<bool>,
+}
 
 impl Subscriber for ListenerWaker {
-    fn notify(&self) {
-        if let Some(waker) = self.0.take() {
+    fn notify(&self, _: &mut Sent) {
+        self.notified.set(true);
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -36,7 +41,10 @@ impl<S: UpdateSource> Listener<S> {
     /// Creates a listener that is woken by the events of `source`.
     #[must_use]
     pub fn new(source: S, dispatchers: &WorkerDispatchers) -> Self {
-        let waker = Rc::new(ListenerWaker(Cell::default()));
+        let waker = Rc::new(ListenerWaker {
+            waker: Cell::default(),
+            notified: Cell::default(),
+        });
         let subscriber: Weak<dyn Subscriber> = Rc::<ListenerWaker>::downgrade(&waker);
         Self {
             _registrations: source.join(dispatchers, subscriber),
@@ -47,10 +55,27 @@ impl<S: UpdateSource> Listener<S> {
 
     /// Returns what to send next, or `None` at the end. Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Vec<Chunk>> {
-        poll_fn(|cx| {
-            self.waker.0.set(Some(cx.waker().clone()));
+        let chunks = poll_fn(|cx| {
+            self.waker.waker.set(Some(cx.waker().clone()));
             self.source.poll_next(cx)
         })
-        .await
+        .await?;
+        let sent = sent(&chunks);
+        if self.waker.notified.take() {
+            self.source.metrics().updates_sent(sent, None);
+        } else {
+            self.source.metrics().others_sent(sent);
+        }
+        Some(chunks)
     }
+}
+
+/// Returns how much it is to send some chunks.
+#[must_use]
+pub fn sent(chunks: &[Chunk]) -> Sent {
+    let mut sent = Sent::default();
+    for chunk in chunks {
+        sent.add(usize::from(!chunk.is_end()), chunk.as_ref().len());
+    }
+    sent
 }

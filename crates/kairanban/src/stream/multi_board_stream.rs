@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
+    metrics::{StreamEnd, StreamMetrics},
     service::CATCH_UP,
 };
 
@@ -47,6 +48,11 @@ impl MultiBoardStream {
         reader: StreamReader,
     ) -> Self {
         let mut life = StreamLifetime::new(encoder, deps, reader);
+        let void = opening.reset.map(|reason| Opening::Snapshot {
+            reset: Some(reason),
+        });
+        let openings = opening.boards.iter().map(|board| &board.opening);
+        life.deps.metrics.began(void.iter().chain(openings));
         life.push(life.encoder.retry(life.deps.timing.retry()));
         if let Some(reason) = opening.reset {
             life.push_reset(reason);
@@ -85,6 +91,9 @@ impl MultiBoardStream {
     }
 
     fn take(&mut self, at: usize, event: Result<BoardEvent, Lagged>) {
+        if event.is_err() {
+            self.life.deps.metrics.lagged();
+        }
         let channel = &self.subscriptions[at].channel;
         let step = self.position.on(at, event, || channel.live());
         match self.prepare(step) {
@@ -104,6 +113,7 @@ impl MultiBoardStream {
                 self.life.push_reset(reason);
             } else {
                 let board = snapshot.board();
+                self.life.deps.metrics.reset(reason);
                 tracing::debug!(%board, reason = reason.as_str(), "a reader is sent a whole list");
                 self.life.push(self.life.encoder.board_reset(board, reason));
             }
@@ -175,5 +185,13 @@ impl UpdateSource for MultiBoardStream {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
         self.poll_chunks(cx)
+    }
+
+    fn cut(&mut self, end: StreamEnd) {
+        self.life.cut(end);
+    }
+
+    fn metrics(&self) -> &StreamMetrics {
+        &self.life.deps.metrics
     }
 }

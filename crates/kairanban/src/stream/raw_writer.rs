@@ -17,8 +17,13 @@ use tokio::{io::AsyncWrite as _, net::TcpStream};
 use super::{
     BoardStream, UpdateSource,
     dispatcher::{Subscriber, WorkerDispatchers},
+    listener,
 };
-use crate::{encode::Chunk, failpoint};
+use crate::{
+    encode::Chunk,
+    failpoint,
+    metrics::{Sent, StreamEnd},
+};
 
 /// Chunks in one write; a burst that is longer takes several.
 const SLICES: usize = 64;
@@ -79,21 +84,22 @@ enum WriterState {
 
 impl<S: UpdateSource> Subscriber for SocketSender<S> {
     /// Sends what there is on behalf of the stream's task, which need not run for that.
-    fn notify(&self) {
+    fn notify(&self, sent: &mut Sent) {
         let mut sending = self.sending.borrow_mut();
         // The task has not been polled yet, and will find the events itself.
         let Some(task) = sending.task.take() else {
             return;
         };
         // A panic ends this stream, and not the dispatcher that is calling.
-        let sent = catch_unwind(AssertUnwindSafe(|| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
             failpoint::pass("stream");
-            sending.poll_send(&mut Context::from_waker(&task))
+            sending.poll_send(&mut Context::from_waker(&task), sent)
         }));
-        if sent.is_err() {
+        if polled.is_err() {
+            sending.source.cut(StreamEnd::Failed);
             sending.state = WriterState::Over;
         }
-        if !matches!(sent, Ok(Poll::Pending)) {
+        if !matches!(polled, Ok(Poll::Pending)) {
             task.wake_by_ref();
         }
         sending.task = Some(task);
@@ -110,19 +116,23 @@ impl<S: UpdateSource> Sending<S> {
         {
             self.task = Some(cx.waker().clone());
         }
-        match self.poll_send(cx) {
+        let mut sent = Sent::default();
+        let polled = self.poll_send(cx, &mut sent);
+        self.source.metrics().others_sent(sent);
+        match polled {
             Poll::Pending => self.poll_gone(cx),
             over => over,
         }
     }
 
     /// Sends what there is. Ready when that was the last, or when the connection broke.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, sent: &mut Sent) -> Poll<()> {
         while self.state != WriterState::Over {
             if let Some(rest) = &mut self.rest {
-                let written = ready!(rest.poll_write(&self.socket, cx));
+                let written = ready!(rest.poll_write(&self.socket, cx, sent));
                 self.rest = None;
-                if written.is_err() {
+                if let Err(error) = written {
+                    self.source.cut(end_by(&error));
                     self.state = WriterState::Over;
                 }
             } else if self.state == WriterState::Ending {
@@ -130,22 +140,25 @@ impl<S: UpdateSource> Sending<S> {
                 let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
                 self.state = WriterState::Over;
             } else if let Some(chunks) = ready!(self.source.poll_next(cx)) {
-                self.write(chunks);
+                self.write(chunks, sent);
             } else {
                 self.state = WriterState::Ending;
-                self.write(vec![Chunk::END]);
+                self.rest = Some(Box::new(UnsentChunks {
+                    chunks: vec![Chunk::END],
+                    written: 0,
+                }));
             }
         }
         Poll::Ready(())
     }
 
     /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes nothing (`stream.stall_s`).
-    fn write(&mut self, chunks: Vec<Chunk>) {
+    fn write(&mut self, chunks: Vec<Chunk>, sent: &mut Sent) {
         let written = match &chunks[..] {
             // There nearly always is room. So this asks the system directly, and not the runtime first, whose state of the socket
             // is not in the processor's cache.
             [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
-                Ok(written) if written == chunk.as_ref().len() => return,
+                Ok(written) if written == chunk.as_ref().len() => return sent.add(1, written),
                 // A broken connection is found when the rest is written.
                 written => written.unwrap_or_default(),
             },
@@ -155,7 +168,7 @@ impl<S: UpdateSource> Sending<S> {
     }
 
     /// Discards what the client sends. Ready when the client has closed its side, or the connection broke.
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.socket.poll_read_ready(cx))
                 .and_then(|()| self.socket.try_read(&mut [0; DISCARD]))
@@ -163,9 +176,21 @@ impl<S: UpdateSource> Sending<S> {
                 Ok(0) => return Poll::Ready(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(()),
+                Err(error) => {
+                    self.source.cut(end_by(&error));
+                    return Poll::Ready(());
+                }
             }
         }
+    }
+}
+
+/// Returns why a stream ends whose connection broke.
+fn end_by(error: &io::Error) -> StreamEnd {
+    match error.kind() {
+        // The system gave up on a client that took nothing.
+        io::ErrorKind::TimedOut => StreamEnd::Stalled,
+        _ => StreamEnd::Client,
     }
 }
 
@@ -178,7 +203,12 @@ struct UnsentChunks {
 
 impl UnsentChunks {
     /// Writes what is left, in as few calls as possible.
-    fn poll_write(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        sent: &mut Sent,
+    ) -> Poll<io::Result<()>> {
         let mut slices: Vec<_> = self
             .chunks
             .iter()
@@ -198,6 +228,8 @@ impl UnsentChunks {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        let whole = listener::sent(&self.chunks);
+        sent.add(whole.events, whole.bytes);
         Poll::Ready(Ok(()))
     }
 }

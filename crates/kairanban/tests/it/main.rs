@@ -33,6 +33,7 @@ mod hosts;
 mod logged;
 mod logging;
 mod many_boards;
+mod metrics;
 mod new_comments;
 mod node;
 mod nodes;

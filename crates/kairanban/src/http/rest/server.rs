@@ -96,13 +96,14 @@ pub async fn get_stats(
 ) -> Result<HttpResponse, ApiError> {
     caller::administrator(&request, &state).await?;
     let follower = state.boards.follower();
+    let figures = state.figures();
     let stats = Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started.elapsed().as_secs(),
-        streams: state.gate.open(),
-        streams_max: state.gate.max(),
-        database_reads: state.boards.database_reads(),
-        boards_in_memory: state.boards.boards_in_memory(),
+        streams: figures.streams,
+        streams_max: figures.streams_max,
+        database_reads: figures.database_reads,
+        boards_in_memory: figures.boards,
         epoch: follower.epoch().to_string(),
         revision: follower.revision(),
         stale_since: follower.stale_since(),
