@@ -151,7 +151,7 @@ test("text never runs", () =>
     const page = await open(node);
     await live(page);
     for (const text of evil.slice(1)) await node.post(text);
-    await page.waitForFunction((count) => document.querySelectorAll("#topics li").length === count, evil.length);
+    await page.waitForFunction((count) => document.querySelectorAll("#topics .topic").length === count, evil.length);
     assert.deepEqual(await comments(page), [...evil].reverse());
     await page.reload();
     assert.deepEqual(await comments(page), [...evil].reverse());
@@ -208,7 +208,7 @@ test("a closed board shows its list without a form, live", () =>
     await node.sql(`INSERT INTO topics (board_id, comment) VALUES (1, 'the last word'); ${close}`);
     const page = await open(node);
     await live(page);
-    assert.deepEqual([await comments(page), await page.locator("form").count()], [["the last word"], 0]);
-    assert.equal(await page.locator("#no-post").innerText(), "This board is closed: it accepts no more posts.");
+    assert.deepEqual([await comments(page), await page.locator("form[method=post]").count()], [["the last word"], 0]);
+    assert.equal(await page.locator("#no-post").innerText(), "This board is closed: you can read it, but not post.");
     assert.deepEqual(page.complaints, []);
   }));

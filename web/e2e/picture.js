@@ -1,31 +1,24 @@
-// Takes the README's picture: npm run picture
+// Takes the README's pictures: npm run picture
 
 import { Node, startChromium } from "./node.js";
+import { neighbourhood } from "./neighbourhood.js";
 
-const node = await Node.start();
+const PICTURES = [
+  ["en", "light", { width: 1280, height: 760 }],
+  ["ja", "dark", { width: 390, height: 760 }],
+];
 const chromium = await startChromium();
 try {
-  const post = (comment, author) =>
-    fetch(`${node.url}/api/v1/boards/main/topics`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ comment, author }),
-    });
-  await post("Street cleaning is on Sunday at eight.\nGloves are in the shed.", "Hanako");
-  await post("三丁目で迷子の猫を見かけました。白黒で、首輪は赤です。", "佐藤");
-  await post("Found it, it was asleep in the bakery. ありがとう!", "Ann");
-  const pictures = [
-    ["light", { width: 760, height: 640 }],
-    ["dark", { width: 380, height: 640 }],
-  ];
-  for (const [colorScheme, viewport] of pictures) {
-    const context = await chromium.newContext({ colorScheme, viewport, locale: colorScheme === "dark" ? "ja-JP" : "en-GB", timezoneId: "Asia/Tokyo" });
+  for (const [language, colorScheme, viewport] of PICTURES) {
+    const node = await Node.start({ BOARD__TIME_ZONE: "Asia/Tokyo", BOARD__TOPICS_MAX: "15" });
+    await neighbourhood(node, language);
+    const context = await chromium.newContext({ colorScheme, viewport, locale: language, reducedMotion: "reduce" });
     const page = await context.newPage();
     await page.goto(node.url);
     await page.waitForSelector('#state[data-state="live"]');
     await page.screenshot({ path: `../../docs/pictures/board-${colorScheme}.png` });
+    await node.end();
   }
 } finally {
   await chromium.close();
-  await node.end();
 }

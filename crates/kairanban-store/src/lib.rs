@@ -55,7 +55,7 @@ pub use files::check_files;
 pub use migrate::migrate;
 pub use pool::PoolConnections;
 pub use repository::{
-    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, Visible,
+    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard, Visible,
 };
 pub use row_page::RowPage;
 pub use secret::Secret;

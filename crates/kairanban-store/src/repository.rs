@@ -3,6 +3,7 @@
 mod board;
 mod condition;
 mod creation;
+mod directory;
 mod page;
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +38,8 @@ pub(crate) use self::board::{
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
 pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
+pub use self::directory::TitledBoard;
+pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 

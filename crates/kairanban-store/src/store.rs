@@ -1,6 +1,7 @@
 //! Reads from the database through the pool, and deletes what is too old.
 
 mod data_version;
+mod directory;
 mod log;
 mod tokens;
 

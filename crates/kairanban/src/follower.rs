@@ -54,6 +54,7 @@ use crate::{
     archiver::Archiver,
     auth::ActiveTokens,
     blocking::query_priority,
+    board_directory::BoardDirectory,
     board_finder::AbsentBoards,
     board_loader::BoardLoader,
     failpoint,
@@ -108,6 +109,8 @@ pub struct FollowerDeps {
     pub(crate) retry_max: Duration,
     /// The names that requests asked for and that no board has.
     pub(crate) absent: AbsentBoards,
+    /// The titles of boards, which pages show.
+    pub(crate) directory: BoardDirectory,
     /// Readings per second after hints that turned out to be wrong.
     pub(crate) empty_reads_per_s: NonZero<u32>,
 }

@@ -62,6 +62,21 @@ impl Language {
         }
     }
 
+    /// Returns the language with this tag.
+    #[must_use]
+    pub fn named(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.tag() == tag)
+    }
+
+    /// Returns the language to switch to.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::En => Self::Ja,
+            Self::Ja => Self::En,
+        }
+    }
+
     /// Returns the texts of the pages in this language.
     ///
     /// # Errors

@@ -46,6 +46,10 @@ fn boards_for_people(services: &mut ServiceConfig) {
                 .route(read().to(pages::get_board))
                 .route(post().to(forms::post_board)),
         )
+        .service(address("/boards", "GET, HEAD").route(read().to(pages::get_index)))
+        .service(address("/b/{board}/topics", "GET, HEAD").route(read().to(pages::get_topics)))
+        .service(address("/b/{board}/topics/{id}", "GET, HEAD").route(read().to(pages::get_topic)))
+        .service(address("/b/{board}/qr", "GET, HEAD").route(read().to(pages::get_qr)))
         .service(address(stream::OF_MANY, "GET, HEAD").route(read().to(stream::get_many_stream)))
         .service(address(stream::OF_ONE, "GET, HEAD").route(read().to(stream::get_board_stream)))
         .service(address("/b/{board}/feed.xml", "GET, HEAD").route(read().to(pages::get_feed)))
@@ -121,6 +125,8 @@ fn description(services: &mut ServiceConfig) {
 fn assets_and_probes(services: &mut ServiceConfig) {
     services
         .service(address("/assets/{name}", "GET, HEAD").route(read().to(assets::get_asset)))
+        .service(address("/robots.txt", "GET, HEAD").route(read().to(assets::get_asset)))
+        .service(address("/manifest.webmanifest", "GET, HEAD").route(read().to(assets::get_asset)))
         .service(address("/livez", "GET, HEAD").route(read().to(health::get_livez)))
         .service(address("/readyz", "GET, HEAD").route(read().to(health::get_readyz)))
         .service(address("/version", "GET, HEAD").route(read().to(health::get_version)))

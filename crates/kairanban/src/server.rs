@@ -31,6 +31,7 @@ use crate::{
         request_clock::notify_clock,
     },
     readiness::Readiness,
+    render::page::Pages,
     routes,
     service::BoardService,
     shutdown::{self, Drain},
@@ -113,7 +114,8 @@ impl ListeningServer {
             readiness,
             metrics: &metrics,
         };
-        let state = AppState::new(config, board, parts).map_err(bad_template)?;
+        let pages = Pages::new(config.time_zone()?, board).map_err(bad_template)?;
+        let state = AppState::new(config, pages, parts);
         let sampled = state.clone();
         let exposition = Exposition::new(registry, build, move || sampled.figures());
         let metrics_server = metrics_listener

@@ -1,6 +1,7 @@
 //! Reads, watches and writes boards, for every protocol.
 
 mod board_view;
+mod directory;
 mod lookup;
 mod watching;
 mod writing;
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 use crate::{
     auth::Authenticator,
+    board_directory::BoardDirectory,
     board_finder::{AbsentBoards, BoardFinder, is_readable},
     board_loader::BoardLoader,
     follower::FollowerStatus,
@@ -21,6 +23,7 @@ use crate::{
 };
 
 pub use board_view::{BoardView, CATCH_UP};
+pub use directory::{IndexedBoard, Navigation, title_or_name};
 pub use lookup::SearchedPage;
 pub use watching::Watch;
 pub use writing::on_commit;
@@ -58,6 +61,8 @@ pub(crate) struct ServiceDeps {
     pub(crate) finder: BoardFinder,
     /// The names that requests asked for and that no board has.
     pub(crate) absent: AbsentBoards,
+    /// The titles of boards, which pages show.
+    pub(crate) directory: BoardDirectory,
     /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is trimmed.

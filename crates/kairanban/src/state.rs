@@ -38,6 +38,8 @@ pub struct AppStateInner {
     pub boards: BoardService,
     /// The board at `/`.
     pub default_board: BoardName,
+    /// The most topics that a board shows.
+    pub topics_max: usize,
     /// Renders the pages, from templates.
     pub pages: Pages,
     /// The template of a topic by itself.
@@ -111,11 +113,7 @@ pub struct StateParts<'a> {
 
 impl AppState {
     /// Composes the state from the configuration and the services.
-    pub fn new(
-        config: &Config,
-        default_board: BoardName,
-        parts: StateParts<'_>,
-    ) -> Result<Self, minijinja::Error> {
+    pub fn new(config: &Config, pages: Pages, parts: StateParts<'_>) -> Self {
         let StateParts {
             boards,
             quotas,
@@ -138,10 +136,11 @@ impl AppState {
             wheel,
             metrics: metrics.streams.clone(),
         };
-        Ok(Self(Arc::new(AppStateInner {
+        Self(Arc::new(AppStateInner {
             boards,
-            default_board,
-            pages: Pages::new()?,
+            default_board: pages.default_board().clone(),
+            pages,
+            topics_max: config.board.topics_max.get(),
             fragments: Arc::new(fragments),
             gate,
             quota: Arc::clone(&quotas.writes),
@@ -167,7 +166,7 @@ impl AppState {
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: config.limits.body_wait,
             trusted_proxies: config.limits.trusted_proxies.clone(),
-        })))
+        }))
     }
 }
 

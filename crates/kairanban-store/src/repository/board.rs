@@ -14,7 +14,7 @@ use kairanban_core::{
 
 use crate::{
     StoreError,
-    connection::AnyConnection,
+    connection::{AnyConnection, MultiBackend},
     error::Refusal,
     identity,
     lenient::LossyText,
@@ -27,7 +27,7 @@ use crate::{
 const DEFAULT_BOARD: &str = "default_board";
 
 /// The boards that a caller may see.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Visible {
     /// Every board, whatever its policies.
     All,
@@ -141,6 +141,26 @@ pub(crate) fn board_id(
         .ok_or_else(|| StoreError::NoSuchBoard(board.clone()))
 }
 
+/// Selects the boards that a caller may see. One that another program chose and that no address can
+/// hold neither is listed nor counts.
+pub(super) fn visible_boards(
+    connection: &AnyConnection,
+    visible: &Visible,
+) -> boards::BoxedQuery<'static, MultiBackend> {
+    let is_name = sql::<Bool>(&connection.is_board_name_sql());
+    let query = boards::table.filter(is_name).into_boxed();
+    let Visible::Open(besides) = visible else {
+        return query;
+    };
+    let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
+    let public = ReadPolicy::ALL.into_iter().filter(|read| {
+        let post = PostPolicy::default();
+        Policies { read: *read, post }.is_public()
+    });
+    let public = public.map(ReadPolicy::as_str);
+    query.filter(boards::read.eq_any(public).or(boards::name.eq(besides)))
+}
+
 /// Reads boards in the order of their names, after one of them.
 pub(crate) fn boards(
     connection: &mut AnyConnection,
@@ -148,21 +168,8 @@ pub(crate) fn boards(
     after: Option<&BoardName>,
     limit: usize,
 ) -> Result<Vec<Board>, StoreError> {
-    // One that another program chose and that no address can hold neither is listed nor counts.
-    let is_name = sql::<Bool>(&connection.is_board_name_sql());
-    let mut query = boards::table
-        .filter(boards::name.gt(after.map_or("", BoardName::as_str)))
-        .filter(is_name)
-        .into_boxed();
-    if let Visible::Open(besides) = visible {
-        let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
-        let public = ReadPolicy::ALL.into_iter().filter(|read| {
-            let post = PostPolicy::default();
-            Policies { read: *read, post }.is_public()
-        });
-        let public = public.map(ReadPolicy::as_str);
-        query = query.filter(boards::read.eq_any(public).or(boards::name.eq(besides)));
-    }
+    let query = visible_boards(connection, visible)
+        .filter(boards::name.gt(after.map_or("", BoardName::as_str)));
     let rows: Vec<BoardRow> = query
         .order(boards::name)
         .limit(row_limit(limit))

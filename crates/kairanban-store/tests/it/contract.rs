@@ -15,6 +15,7 @@ crate::on_both!(
     what_is_written_is_read_back,
     a_write_that_expects_an_older_revision_changes_nothing,
     a_topic_is_deleted_once,
+    the_newest_topic_of_a_board_is_the_last_that_is_not_archived,
     a_bad_write_fails_alone,
     writes_queued_together_share_a_revision,
     a_repeated_request_leads_to_one_topic,
@@ -87,6 +88,22 @@ fn a_topic_is_deleted_once(place: &Place) {
         Err(StoreError::NoSuchTopic(_))
     ));
     assert_eq!(place.comments(), Vec::<String>::new());
+}
+
+fn the_newest_topic_of_a_board_is_the_last_that_is_not_archived(place: &Place) {
+    let boards = [main(), "absent".parse().expect("a name")];
+    let newest = || place.store.newest_topics(&boards).expect("read");
+    assert!(newest().is_empty(), "no topic yet");
+    let older = create(place, "older");
+    let newer = create(place, "newer");
+    assert_eq!(newest().into_values().collect::<Vec<_>>(), [newer.clone()]);
+    let archive = format!(
+        "UPDATE topics SET archived = (1 = 1) WHERE id = {}",
+        newer.id.0
+    );
+    place.foreign().run(&archive);
+    let found = newest().remove(&main()).expect("a topic");
+    assert_eq!(found.id, older.id);
 }
 
 fn a_bad_write_fails_alone(place: &Place) {

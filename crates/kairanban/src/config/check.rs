@@ -16,6 +16,7 @@ impl Config {
         self.backplane_addresses()?;
         self.metrics_address()?;
         self.topic_template()?;
+        self.time_zone()?;
         if let Some(place) = self
             .cors
             .origins

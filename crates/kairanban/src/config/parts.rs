@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use chrono_tz::Tz;
 use kairanban_store::{OnWait, StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
 use super::{Config, ConfigError};
@@ -57,6 +58,19 @@ impl Config {
         fs::read_to_string(path).map(Some).map_err(|error| {
             let reason = format!("the file cannot be read: {}", error.kind());
             ConfigError::invalid("board.topic_template", reason)
+        })
+    }
+
+    /// Returns the zone in which pages show days and times.
+    ///
+    /// # Errors
+    /// If it is no name of a zone.
+    pub fn time_zone(&self) -> Result<Tz, ConfigError> {
+        self.board.time_zone.parse().map_err(|_| {
+            ConfigError::invalid(
+                "board.time_zone",
+                "is no time zone; write one of the tz database, as in Asia/Tokyo",
+            )
         })
     }
 

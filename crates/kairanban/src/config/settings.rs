@@ -181,6 +181,8 @@ sections! {
         default: String,
         /// Topics in the live list.
         topics_max: NonZero<usize>,
+        /// Zone in which pages show days and times.
+        time_zone: String,
         /// File with the template of a topic; empty for the built-in.
         topic_template: PathBuf,
     }

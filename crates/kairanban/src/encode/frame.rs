@@ -167,11 +167,30 @@ pub fn block(plain: &[u8]) -> Bytes {
 /// Compresses a whole body with gzip.
 #[must_use]
 pub fn gzip(plain: &[u8]) -> Bytes {
-    let frame = Frame {
-        plain: Chunk::new(plain),
-        block: Some(Chunk::new(&block(plain))),
-    };
-    payload_of(&Wire::gzip().encode(vec![frame], true))
+    gzip_of_parts([(Bytes::copy_from_slice(plain), None)])
+        .concat()
+        .into()
+}
+
+/// Compresses a body of several parts with gzip; those that [`block`] compressed before are not compressed again.
+pub fn gzip_of_parts(parts: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) -> Vec<Bytes> {
+    let (mut sum, mut out) = (Crc::new(), vec![Bytes::from_static(&HEADER)]);
+    for (plain, packed) in parts {
+        sum.update(&plain);
+        out.push(packed.unwrap_or_else(|| block(&plain)));
+    }
+    out.push(trailer(&sum).into());
+    out
+}
+
+/// Returns what ends a gzip stream with this checksum and length.
+fn trailer(sum: &Crc) -> Vec<u8> {
+    [
+        &LAST[..],
+        &sum.sum().to_le_bytes(),
+        &sum.amount().to_le_bytes(),
+    ]
+    .concat()
 }
 
 fn stored(plain: &[u8]) -> Bytes {
@@ -227,14 +246,7 @@ impl Gzip {
             out.push(block.unwrap_or_else(|| Chunk::new(&stored(&plain))));
         }
         if last {
-            out.push(Chunk::new(
-                &[
-                    &LAST[..],
-                    &self.sum.sum().to_le_bytes(),
-                    &self.sum.amount().to_le_bytes(),
-                ]
-                .concat(),
-            ));
+            out.push(Chunk::new(&trailer(&self.sum)));
         }
         out
     }

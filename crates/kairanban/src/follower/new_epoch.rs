@@ -60,6 +60,7 @@ impl Follower {
         self.deps.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
         self.deps.absent.clear();
+        self.deps.directory.clear();
         let watched = self.deps.hub.restart(&epoch);
         self.position
             .send_modify(|position| position.revision = head);

@@ -66,6 +66,7 @@ impl Follower {
         }
         if !board_changes.is_empty() {
             self.deps.absent.clear();
+            self.deps.directory.clear();
         }
         self.deps.hub.apply_policies(&board_changes);
         for (board, changes) in &boards {
@@ -115,6 +116,7 @@ impl Follower {
         );
         self.refresh_tokens().await?;
         self.deps.absent.clear();
+        self.deps.directory.clear();
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,

@@ -10,14 +10,17 @@ use actix_web::{
     body::MessageBody,
     http::{
         StatusCode,
-        header::{self, EntityTag, HeaderName},
+        header::{self, EntityTag, HeaderName, HeaderValue},
     },
 };
 use kairanban_core::{Cursor, Revision, Topic};
 use kairanban_store::RevisionCondition;
 
 use crate::{
-    encode::time_in_seconds, error::ApiError, http::accept::elements, service::BoardView,
+    encode::time_in_seconds,
+    error::ApiError,
+    http::accept::{asks_for_gzip, elements},
+    service::BoardView,
     state::AppState,
 };
 
@@ -71,6 +74,38 @@ pub fn answer_tagged<B: MessageBody + 'static>(
     } else {
         response.content_type(media_type).body(body())
     })
+}
+
+/// Answers a client that reads what has this tag: plain, or within gzip for one that asks for that, or with a 304 if the client
+/// has it. Each coding has a tag of its own. An answer that is no success has none.
+///
+/// # Errors
+/// As [`has_tag`].
+pub fn answer_in_coding<B: MessageBody + 'static>(
+    request: &HttpRequest,
+    mut response: HttpResponse,
+    tag: &str,
+    body: impl FnOnce(bool) -> B,
+) -> Result<HttpResponse, ApiError> {
+    let is_packed = asks_for_gzip(request);
+    if response.status() == StatusCode::OK {
+        let is_known = has_tag(request, tag)?;
+        let tag = format!("{}{tag}", if is_packed { "W/" } else { "" });
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+    }
+    if is_packed {
+        let gzip = HeaderValue::from_static("gzip");
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, gzip);
+    }
+    Ok(response.set_body(body(is_packed)).map_into_boxed_body())
 }
 
 const fn status(is_known: bool) -> StatusCode {

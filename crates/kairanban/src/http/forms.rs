@@ -100,4 +100,5 @@ async fn refused(
         draft,
         faults,
     )
+    .await
 }

@@ -4,7 +4,7 @@ use actix_web::middleware::DefaultHeaders;
 
 /// Nothing but what this server itself sends may run, load or frame its pages.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    img-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Returns the headers that every answer has.
 #[must_use]

@@ -1,7 +1,10 @@
 //! Board pages: complete without script, live with it.
 
+mod index;
+mod listed;
+
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
     web::{Data, Path},
 };
@@ -10,12 +13,26 @@ use kairanban_core::{Action, BoardName, Invalid, PostPolicy};
 use crate::{
     auth::Caller,
     error::ApiError,
-    http::{accept::Form, board_name, body::Draft, caller, conditional, rest::topic_list},
-    language::Language,
-    render::{self, page::BoardPage},
+    http::{
+        accept::{self, Form},
+        board_name,
+        body::Draft,
+        caller, conditional,
+        rest::topic_list,
+    },
+    preferences::Preferences,
+    render::{self, filled::RenderedPage, page::BoardPage},
     service::BoardView,
     state::AppState,
 };
+
+pub use self::{
+    index::get_index,
+    listed::{get_qr, get_topic, get_topics},
+};
+
+/// What a page depends on, beside its address.
+pub const VARY: &str = "Accept, Accept-Language, Accept-Encoding, Cookie";
 
 /// Answers `GET /`
 ///
@@ -76,15 +93,10 @@ async fn get(
     match Form::of_page(request) {
         Form::Json => topic_list::list(request, &reading),
         Form::Text => Ok(text(&reading)),
-        Form::Html => page(
-            request,
-            state,
-            &caller,
-            &reading,
-            StatusCode::OK,
-            &Draft::default(),
-            &[],
-        ),
+        Form::Html => {
+            let (status, draft) = (StatusCode::OK, Draft::default());
+            page(request, state, &caller, &reading, status, &draft, &[]).await
+        }
     }
 }
 
@@ -97,7 +109,7 @@ fn text(reading: &BoardView) -> HttpResponse {
 }
 
 /// Renders the page; after a post that was refused, with what was typed and what is wrong with it.
-pub(super) fn page(
+pub(super) async fn page(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
@@ -106,27 +118,55 @@ pub(super) fn page(
     draft: &Draft,
     faults: &[Invalid],
 ) -> Result<HttpResponse, ApiError> {
-    let action = if reading.snapshot.board() == &state.default_board {
-        "/".to_owned()
-    } else {
-        format!("/b/{}", reading.snapshot.board())
-    };
+    let (reader, board) = (Preferences::of(request), reading.snapshot.board());
+    let navigation = state.boards.navigation(caller, board).await;
     let page = BoardPage {
-        action: &action,
-        posting: if caller.may(Action::Post, reading.snapshot.board(), reading.policies) {
+        reader: &reader,
+        navigation: &navigation,
+        policies: reading.policies,
+        posting: if caller.may(Action::Post, board, reading.policies) {
             PostPolicy::Open
         } else {
             reading.policies.post
         },
         snapshot: &reading.snapshot,
-        stale: reading.stale_since.is_some(),
+        topics_max: state.topics_max,
+        stale_since: reading.stale_since,
+        is_wall: reader.query.iter().any(|pair| is_wall(pair)),
+        is_packed: accept::asks_for_gzip(request),
         comment: &draft.comment,
         author: &draft.author,
         faults,
     };
-    let body = state.pages.board(Language::of(request), &page)?;
-    Ok(conditional::answer(status, reading)
+    let page = state.pages.board(&page)?;
+    let response = conditional::answer(status, reading);
+    answer(request, &reader, response, page)
+}
+
+fn is_wall((key, value): &(String, String)) -> bool {
+    (key.as_str(), value.as_str()) == ("view", "wall")
+}
+
+/// Sends a page that no cache may serve without asking.
+fn answer(
+    request: &HttpRequest,
+    reader: &Preferences,
+    mut response: HttpResponseBuilder,
+    page: RenderedPage,
+) -> Result<HttpResponse, ApiError> {
+    response
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::VARY, "Accept, Accept-Language"))
-        .body(body))
+        .insert_header((header::VARY, VARY))
+        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    for cookie in reader.cookies(request) {
+        response.append_header((header::SET_COOKIE, cookie));
+    }
+    let tag = page.tag().to_owned();
+    conditional::answer_in_coding(request, response.finish(), &tag, |is_packed| {
+        if is_packed {
+            page.packed()
+        } else {
+            page.plain()
+        }
+    })
 }

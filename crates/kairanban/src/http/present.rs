@@ -11,8 +11,8 @@ use actix_web::{
 
 use crate::{
     error::{ApiError, Problem},
-    http::accept::Form,
-    language::Language,
+    http::{accept::Form, pages},
+    preferences::Preferences,
     state::AppState,
 };
 
@@ -29,16 +29,15 @@ pub async fn problems(
         return Ok(response);
     };
     let request = response.request().clone();
-    response.headers_mut().append(
-        header::VARY,
-        header::HeaderValue::from_static("Accept, Accept-Language"),
-    );
+    response
+        .headers_mut()
+        .append(header::VARY, header::HeaderValue::from_static(pages::VARY));
     let (kind, body) = match Form::of_error(&request) {
         Form::Json => return Ok(response),
         Form::Text => ("text/plain; charset=utf-8", text(&problem)),
         Form::Html => {
             let state = request.app_data::<Data<AppState>>();
-            let page = state.map(|state| state.pages.problem(Language::of(&request), &problem));
+            let page = state.map(|state| state.pages.problem(&Preferences::of(&request), &problem));
             match page {
                 Some(Ok(page)) => ("text/html; charset=utf-8", page),
                 _ => ("text/plain; charset=utf-8", text(&problem)),

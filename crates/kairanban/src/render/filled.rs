@@ -9,6 +9,9 @@ use std::{
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Buf as _, Bytes};
+use sha2::{Digest as _, Sha256};
+
+use crate::encode::gzip_of_parts;
 
 /// A gap: a character that no text of ours holds.
 pub const GAP: &str = "\0";
@@ -80,6 +83,111 @@ impl MessageBody for FilledText {
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         Poll::Ready(self.next().map(Ok))
     }
+}
+
+/// A body in pieces, which others may be sent as well.
+#[derive(Debug)]
+pub struct Pieces(std::vec::IntoIter<Bytes>);
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.0.find(|piece| !piece.is_empty())
+    }
+}
+
+impl MessageBody for Pieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        let length: usize = self.0.as_slice().iter().map(Bytes::len).sum();
+        BodySize::Sized(length as u64)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(self.next().map(Ok))
+    }
+}
+
+/// A page: what was rendered for its reader, and perhaps a part that is shared by many.
+#[derive(Debug)]
+pub struct RenderedPage {
+    tag: String,
+    /// The text before the gap, and behind it.
+    frame: [Bytes; 2],
+    /// What fills the gap.
+    fill: Bytes,
+    /// The same, compressed before; `None` if it was not.
+    packed_fill: Option<Bytes>,
+}
+
+/// Characters of a tag, in hexadecimal.
+const TAG_CHARS: usize = 20;
+
+impl From<String> for RenderedPage {
+    fn from(text: String) -> Self {
+        let tag = tag_of(&text);
+        Self {
+            tag,
+            frame: [text.into(), Bytes::new()],
+            fill: Bytes::new(),
+            packed_fill: None,
+        }
+    }
+}
+
+impl RenderedPage {
+    /// Fills the gap of `frame`, which names the version of `fill`.
+    pub fn around(frame: String, fill: Bytes, packed_fill: Option<Bytes>) -> Self {
+        let tag = tag_of(&frame);
+        let mut head = Bytes::from(frame);
+        let gap = memchr::memchr(GAP.as_bytes()[0], &head).unwrap_or(head.len());
+        let mut tail = head.split_off(gap);
+        tail.advance(GAP.len().min(tail.len()));
+        Self {
+            tag,
+            frame: [head, tail],
+            fill,
+            packed_fill,
+        }
+    }
+
+    /// Returns the tag of the page, in quotes: another one for every other text.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Returns the page as it is.
+    #[must_use]
+    pub fn plain(self) -> Pieces {
+        let [head, tail] = self.frame;
+        Pieces(vec![head, self.fill, tail].into_iter())
+    }
+
+    /// Returns the page within gzip.
+    #[must_use]
+    pub fn packed(self) -> Pieces {
+        let [head, tail] = self.frame;
+        let parts = [(head, None), (self.fill, self.packed_fill), (tail, None)];
+        Pieces(gzip_of_parts(parts).into_iter())
+    }
+
+    /// Returns all of it in one piece.
+    #[cfg(test)]
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(self.plain().flatten().collect()).expect("text")
+    }
+}
+
+fn tag_of(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{}\"", &hex[..TAG_CHARS])
 }
 
 #[cfg(test)]

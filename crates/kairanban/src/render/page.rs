@@ -1,93 +1,110 @@
 //! Pages, from the templates in `web/templates`.
 
-use std::collections::BTreeMap;
+mod board;
+mod comment;
+mod index;
+mod listed;
+mod problem;
+mod qr;
+mod topics;
 
-use bytes::Bytes;
-use kairanban_core::{
-    AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, PostPolicy, Snapshot, Topic,
-    WireSlot,
-};
+use chrono_tz::Tz;
+use kairanban_core::BoardName;
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
+pub use self::{
+    board::BoardPage,
+    listed::{ListedBy, ListedTopics},
+};
 use crate::{
-    encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT, exact_time, shown_time},
-    error::Problem,
     language::{Language, Messages},
-    render::filled::{FilledText, GAP},
+    preferences::Preferences,
+    render::filled::GAP,
+    service::{Navigation, title_or_name},
 };
 
-/// The templates and what they say in each language.
+/// The templates, what they say in each language, and the zone of the boards.
 #[derive(Debug)]
 pub struct Pages {
     pub(super) templates: Environment<'static>,
     messages: Vec<(Language, Messages)>,
+    zone: Tz,
+    default_board: BoardName,
 }
 
-/// What a board page shows.
-#[derive(Clone, Copy, Debug)]
-pub struct BoardPage<'a> {
-    /// Where its form posts to.
-    pub action: &'a str,
-    /// Whether the reader may post: open if so, and if not, what keeps them.
-    pub posting: PostPolicy,
-    /// The list that the page shows.
-    pub snapshot: &'a Snapshot,
-    /// Whether the list may be old.
-    pub stale: bool,
-    /// What stands in the form.
-    pub comment: &'a str,
-    /// The author that the form holds.
-    pub author: &'a str,
-    /// What is wrong with that.
-    pub faults: &'a [Invalid],
+/// Reads each template, with its name.
+macro_rules! templates {
+    ($($name:literal)*) => {
+        [$(($name, include_str!(concat!("../../../../web/templates/", $name)))),*]
+    };
 }
 
-/// What the board's template sees.
+const TEMPLATES: [(&str, &str); 12] = templates![
+    "around.html" "base.html" "board.html" "boards.html" "feed.xml" "foot.html" "icons.html"
+    "listed.html" "problem.html" "qr.html" "theme.html" "topics.html"
+];
+
+/// What every page shows around its content.
 #[derive(Serialize)]
-struct BoardContext<'a> {
+struct Shell<'a> {
     lang: &'static str,
-    t: &'a Messages,
-    board: &'a str,
-    action: &'a str,
-    posting: &'static str,
-    cursor: String,
-    stale: bool,
-    /// The gap for the topics, which are not of this reader alone.
-    topics: &'static str,
-    is_empty: bool,
-    comment: String,
-    author: String,
-    /// What is wrong, by field.
-    faults: BTreeMap<&'static str, String>,
-    comment_max: usize,
-    author_max: usize,
+    /// The language to switch to, and where to.
+    other_lang: &'static str,
+    switch_language: String,
+    theme: &'static str,
+    next_theme: &'static str,
+    path: &'a str,
+    query: &'a [(String, String)],
+    version: &'static str,
 }
 
-/// What the template of the page's topics sees.
-#[derive(Serialize)]
-struct TopicsContext<'a> {
-    t: &'a Messages,
-    topics: Vec<TopicOnPage<'a>>,
+impl<'a> Shell<'a> {
+    fn new(reader: &'a Preferences) -> Self {
+        let other = reader.language.other().tag();
+        Self {
+            lang: reader.language.tag(),
+            other_lang: other,
+            switch_language: reader.query_with("lang", other),
+            theme: reader.theme.name(),
+            next_theme: reader.theme.next().name(),
+            path: &reader.path,
+            query: &reader.query,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
 }
 
-/// What the error's template sees.
+/// The way around a board's pages.
 #[derive(Serialize)]
-struct ProblemContext<'a> {
-    lang: &'static str,
-    t: &'a Messages,
-    problem: &'a Problem,
-    said: &'a str,
+struct Around {
+    board: String,
+    title: String,
+    path: String,
+    /// Whether the page is that of the board itself.
+    is_board: bool,
+    /// What stands in the search field.
+    sought: String,
+    boards: Vec<BoardLink>,
 }
 
 #[derive(Serialize)]
-struct TopicOnPage<'a> {
-    id: i64,
-    comment: &'a str,
-    author: &'a str,
-    created_at: String,
-    shown_at: String,
-    edited: bool,
+struct BoardLink {
+    name: String,
+    title: String,
+    path: String,
+    private: bool,
+}
+
+/// What a template sees: what all pages have, and what is its own.
+#[derive(Serialize)]
+struct PageContext<'a, T> {
+    t: &'a Messages,
+    page: Shell<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nav: Option<Around>,
+    #[serde(flatten)]
+    own: T,
 }
 
 impl Pages {
@@ -95,7 +112,7 @@ impl Pages {
     ///
     /// # Errors
     /// If one of them is invalid; a test holds that they are valid.
-    pub fn new() -> Result<Self, Error> {
+    pub fn new(zone: Tz, default_board: BoardName) -> Result<Self, Error> {
         let mut templates = Environment::new();
         templates.set_syntax(
             SyntaxConfig::builder()
@@ -103,26 +120,9 @@ impl Pages {
                 .lstrip_blocks(true)
                 .build()?,
         );
-        templates.add_template(
-            "base.html",
-            include_str!("../../../../web/templates/base.html"),
-        )?;
-        templates.add_template(
-            "board.html",
-            include_str!("../../../../web/templates/board.html"),
-        )?;
-        templates.add_template(
-            "topics.html",
-            include_str!("../../../../web/templates/topics.html"),
-        )?;
-        templates.add_template(
-            "feed.xml",
-            include_str!("../../../../web/templates/feed.xml"),
-        )?;
-        templates.add_template(
-            "problem.html",
-            include_str!("../../../../web/templates/problem.html"),
-        )?;
+        for (name, template) in TEMPLATES {
+            templates.add_template(name, template)?;
+        }
         let not_json =
             |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
         let messages = Language::ALL
@@ -131,86 +131,63 @@ impl Pages {
         Ok(Self {
             messages: messages.collect::<Result<_, Error>>()?,
             templates,
+            zone,
+            default_board,
         })
     }
 
-    /// Renders a board: for this reader what depends on the reader, and the topics once for all.
-    ///
-    /// # Errors
-    /// If a template fails.
-    pub fn board(&self, language: Language, page: &BoardPage<'_>) -> Result<FilledText, Error> {
-        let topics = self.topics(language, page.snapshot)?;
-        Ok(FilledText::new(self.frame(language, page)?, topics))
+    /// Returns the board at `/`.
+    #[must_use]
+    pub const fn default_board(&self) -> &BoardName {
+        &self.default_board
     }
 
-    /// Renders the topics of a page, the newest first: that is what a reader came for.
-    fn topics(&self, language: Language, snapshot: &Snapshot) -> Result<Bytes, Error> {
-        let render = || {
-            let topics =
-                self.templates
-                    .get_template("topics.html")?
-                    .render(Serde(TopicsContext {
-                        t: self.messages(language),
-                        topics: snapshot
-                            .topics()
-                            .iter()
-                            .rev()
-                            .map(|topic| TopicOnPage::from(topic.as_ref()))
-                            .collect(),
-                    }))?;
-            Ok(topics.into())
+    /// Returns the path of a board's page.
+    #[must_use]
+    pub fn path_of(&self, board: &BoardName) -> String {
+        if *board == self.default_board {
+            "/".to_owned()
+        } else {
+            format!("/b/{board}")
+        }
+    }
+
+    fn around(&self, navigation: &Navigation, board: &BoardName, sought: &str) -> Around {
+        let links = navigation.boards.iter().map(|board| BoardLink {
+            title: without_gap(&title_or_name(&board.title, &board.name)),
+            path: self.path_of(&board.name),
+            private: !board.policies.is_public(),
+            name: board.name.to_string(),
+        });
+        Around {
+            board: board.to_string(),
+            title: without_gap(&navigation.title),
+            path: self.path_of(board),
+            is_board: false,
+            sought: without_gap(sought),
+            boards: links.collect(),
+        }
+    }
+
+    /// Renders a whole page.
+    fn page(
+        &self,
+        template: &str,
+        reader: &Preferences,
+        nav: Option<Around>,
+        own: impl Serialize,
+    ) -> Result<String, Error> {
+        let context = PageContext {
+            t: self.messages(reader.language),
+            page: Shell::new(reader),
+            nav,
+            own,
         };
-        snapshot
-            .wire_cache()
-            .get_or_try_encode(page_slot(language), render)
+        self.template(template, context)
     }
 
-    /// Renders what stands around the topics.
-    fn frame(&self, language: Language, page: &BoardPage<'_>) -> Result<String, Error> {
-        let messages = self.messages(language);
-        self.templates
-            .get_template("board.html")?
-            .render(Serde(BoardContext {
-                lang: language.tag(),
-                t: messages,
-                board: page.snapshot.board().as_str(),
-                action: page.action,
-                posting: page.posting.as_str(),
-                cursor: page.snapshot.cursor().to_string(),
-                stale: page.stale,
-                topics: GAP,
-                is_empty: page.snapshot.topics().is_empty(),
-                // What was typed makes no gap; a browser would show the same for it.
-                comment: page.comment.replace(GAP, "\u{fffd}"),
-                author: page.author.replace(GAP, "\u{fffd}"),
-                faults: page
-                    .faults
-                    .iter()
-                    .map(|fault| (fault.field, fault_text(messages, fault.reason)))
-                    .collect(),
-                comment_max: COMMENT_CHARS_MAX,
-                author_max: AUTHOR_CHARS_MAX,
-            }))
-    }
-
-    /// Renders an error.
-    ///
-    /// # Errors
-    /// If the template fails.
-    pub fn problem(&self, language: Language, problem: &Problem) -> Result<String, Error> {
-        let messages = self.messages(language);
-        let said = messages
-            .get(&format!("problem.{}", problem.code))
-            .map(String::as_str);
-        let said = said.unwrap_or(&problem.detail);
-        self.templates
-            .get_template("problem.html")?
-            .render(Serde(ProblemContext {
-                lang: language.tag(),
-                t: messages,
-                problem,
-                said,
-            }))
+    fn template(&self, name: &str, context: impl Serialize) -> Result<String, Error> {
+        self.templates.get_template(name)?.render(Serde(context))
     }
 
     fn messages(&self, language: Language) -> &Messages {
@@ -218,114 +195,53 @@ impl Pages {
         // Every language is there; the first would do if one were not.
         &found.unwrap_or(&self.messages[0]).1
     }
-}
 
-const fn page_slot(language: Language) -> WireSlot {
-    match language {
-        Language::En => ENGLISH_PAGE_SLOT,
-        Language::Ja => JAPANESE_PAGE_SLOT,
+    /// Returns a text of the pages with its gaps, `{name}`, filled.
+    fn said(&self, language: Language, key: &str, values: &[(&str, &str)]) -> String {
+        let text = self.messages(language).get(key).cloned();
+        let filled = values.iter().fold(text, |text, (name, value)| {
+            text.map(|text| text.replace(&format!("{{{name}}}"), value))
+        });
+        filled.unwrap_or_default()
+    }
+
+    /// Returns how many topics there are, in words.
+    fn count(&self, language: Language, topics: u64) -> String {
+        let key = if topics == 1 { "count.one" } else { "count" };
+        self.said(language, key, &[("n", &grouped(topics))])
     }
 }
 
-fn fault_text(messages: &Messages, reason: InvalidReason) -> String {
-    let text = messages
-        .get(&format!("fault.{}", reason.code()))
-        .cloned()
-        .unwrap_or_else(|| reason.to_string());
-    match reason {
-        InvalidReason::TooLong { chars_max } => text.replace("{max}", &chars_max.to_string()),
-        _ => text,
-    }
+/// Writes a number with a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&groups.join(&b',')).into_owned()
 }
 
-impl<'a> From<&'a Topic> for TopicOnPage<'a> {
-    fn from(topic: &'a Topic) -> Self {
-        Self {
-            id: topic.id.0,
-            comment: &topic.comment,
-            author: &topic.author,
-            created_at: exact_time(&topic.created_at),
-            shown_at: shown_time(&topic.created_at),
-            edited: topic.edited_at.is_some(),
-        }
-    }
+/// Returns a text that makes no gap in a page; a browser would show the same for it.
+fn without_gap(text: &str) -> String {
+    text.replace(GAP, "\u{fffd}")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use chrono::DateTime;
-    use kairanban_core::{Revision, TopicId};
-
     use super::*;
 
-    fn page(language: Language, comment: &str, faults: &[Invalid]) -> String {
-        let at = DateTime::UNIX_EPOCH;
-        let topic = Topic {
-            id: TopicId(7),
-            comment: "<script>alert(1)</script>".to_owned(),
-            author: "\"><b>".to_owned(),
-            created_at: at,
-            updated_at: at,
-            edited_at: None,
-            revision: Revision::new(1).expect("a revision"),
-        };
-        let cursor = "e-1".parse().expect("a cursor");
-        let snapshot = Snapshot::new(
-            "main".parse().expect("a name"),
-            cursor,
-            vec![Arc::new(topic)],
-        );
-        let page = BoardPage {
-            action: "/",
-            posting: PostPolicy::Open,
-            snapshot: &snapshot,
-            stale: false,
-            comment,
-            author: "",
-            faults,
-        };
-        let pages = Pages::new().expect("templates");
-        pages.board(language, &page).expect("a page").text()
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]
-    fn text_stays_text() {
-        let page = page(Language::En, "</textarea>", &[]);
-        assert!(
-            page.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;"),
-            "{page}"
-        );
-        assert!(
-            !page.contains("<script>alert")
-                && !page.contains("\"><b>")
-                && !page.contains("</textarea></textarea>")
-        );
-    }
-
-    #[test]
-    fn what_was_typed_has_no_room_for_the_topics() {
-        let page = page(Language::En, "a\0b", &[]);
-        assert_eq!(page.matches("topic-7").count(), 1, "{page}");
-        assert!(
-            page.contains("a\u{fffd}b") && !page.contains('\0'),
-            "{page}"
-        );
-    }
-
-    #[test]
-    fn faults_stand_beside_their_field_in_the_readers_language() {
-        let fault = Invalid {
-            field: "comment",
-            reason: InvalidReason::TooLong { chars_max: 2_000 },
-        };
-        let page = page(Language::Ja, "", &[fault]);
-        assert!(
-            page.contains("<html lang=\"ja\"")
-                && page.contains("2000")
-                && page.contains("aria-invalid=\"true\""),
-            "{page}"
-        );
+    fn the_templates_are_valid() {
+        assert!(Pages::new(Tz::UTC, "main".parse().expect("a name")).is_ok());
     }
 }

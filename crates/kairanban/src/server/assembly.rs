@@ -12,6 +12,7 @@ use crate::{
         finder::{self, TokenLookups},
     },
     backplane::{Backplane, BackplaneConfig},
+    board_directory::BoardDirectory,
     board_finder::{self, AbsentBoards, BoardFinder, BoardLookups},
     board_loader::{BoardLoader, Reports},
     config::Config,
@@ -51,6 +52,7 @@ pub fn open_service(
     let (archiver, archive_requests) = Archiver::new();
     let active_tokens = ActiveTokens::new(config.limits.ended_tokens_max.get());
     let (token_finder, token_lookups) = TokenFinder::new(store.clone());
+    let directory = BoardDirectory::new(config.cache.ttl);
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
     let empty_reads_per_s = config.limits.empty_reads_per_s;
     let (finder, board_lookups) =
@@ -68,6 +70,7 @@ pub fn open_service(
         poll: config.database.poll,
         retry_max: config.database.board_retry_max,
         absent: absent.clone(),
+        directory: directory.clone(),
         empty_reads_per_s,
         reconcile: config.history.reconcile,
     };
@@ -92,6 +95,7 @@ pub fn open_service(
         authenticator: Authenticator::new(store.clone(), token_finder, active_tokens),
         finder,
         absent,
+        directory,
         acknowledged,
         trimmed_to,
         cache_ttl: config.cache.ttl,

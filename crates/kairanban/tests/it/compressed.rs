@@ -143,13 +143,17 @@ fn node_with_a_list() -> Node {
 
 /// The list within gzip: the head of the answer, and the packed body.
 fn packed_list(node: &Node) -> (String, Vec<u8>) {
+    packed(node, LIST)
+}
+
+fn packed(node: &Node, path: &str) -> (String, Vec<u8>) {
     let mut socket = wire::connect(node.address);
     let asked = [
         ("Accept-Encoding", "br, gzip;q=0.5"),
         ("Connection", "close"),
     ];
     socket
-        .write_all(&wire::message("GET", LIST, &asked, b""))
+        .write_all(&wire::message("GET", path, &asked, b""))
         .expect("sent");
     let mut input = BufReader::new(socket);
     let (_, head) = wire::read_head(&mut input);
@@ -201,5 +205,39 @@ fn the_tag_of_a_list_within_gzip_is_known_in_either_form() {
     for accepted in ["gzip", "identity"] {
         let known = [("If-None-Match", tag), ("Accept-Encoding", accepted)];
         assert_eq!(node.get_with(LIST, &known).status, 304, "{accepted}");
+    }
+}
+
+#[test]
+fn pages_and_what_they_load_are_sent_within_gzip_to_who_asks() {
+    let node = node_with_a_list();
+    let paths = [
+        "/",
+        "/b/main?lang=ja",
+        "/boards",
+        "/b/main/topics",
+        "/assets/board.css",
+        "/assets/board.js",
+    ];
+    for path in paths {
+        let plain = node.get(path);
+        let (head, packed) = packed(&node, path);
+        let mut text = String::new();
+        GzDecoder::new(&packed[..])
+            .read_to_string(&mut text)
+            .expect("a whole gzip stream");
+        assert!(text == plain.body, "{path}: {text}");
+        assert!(
+            packed.len() < text.len() * 2 / 3,
+            "{path}: {}",
+            packed.len()
+        );
+        let tag = plain.header("etag").expect("a tag");
+        assert!(head.contains(&format!("etag: W/{tag}")), "{path}: {head}");
+        assert!(
+            plain
+                .header("vary")
+                .is_some_and(|vary| vary.contains("Accept-Encoding"))
+        );
     }
 }

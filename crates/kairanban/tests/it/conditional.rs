@@ -12,13 +12,15 @@ on_both!(a_topic_changes_only_as_the_client_demands);
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
 /// The addresses that have tags, each with what it is asked for.
-const TAGGED: [(&str, &str); 6] = [
+const TAGGED: [(&str, &str); 8] = [
     (TOPICS, "*/*"),
     ("/b/main", "application/json"),
     ("/", "text/html;q=0.1, application/json"),
     ("/api/v1/boards/main/topics/1", "*/*"),
     ("/b/main/feed.xml", "*/*"),
     ("/assets/board.js", "*/*"),
+    ("/", "text/html"),
+    ("/boards", "text/html"),
 ];
 
 fn node() -> Node {

@@ -9,6 +9,7 @@ use actix_web::{
 };
 use kairanban_core::{BoardName, SearchText, TopicId};
 use kairanban_store::Page;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
@@ -21,7 +22,7 @@ use crate::{
     limits::ClientAddress,
     net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
-    service::BoardView,
+    service::{BoardView, SearchedPage},
     state::AppState,
 };
 
@@ -146,6 +147,18 @@ fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     }
 }
 
+/// Reads the topic that a page begins behind.
+pub(in crate::http) fn before(id: i64) -> Result<TopicId, ApiError> {
+    if id > 0 {
+        Ok(TopicId(id))
+    } else {
+        Err(ApiError::unreadable_at(
+            "before",
+            "before is the id of a topic",
+        ))
+    }
+}
+
 async fn page(
     request: &HttpRequest,
     state: &AppState,
@@ -155,22 +168,19 @@ async fn page(
 ) -> Result<HttpResponse, ApiError> {
     state.count_read(request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let before = query.before.map(|id| {
-        if id > 0 {
-            Ok(TopicId(id))
-        } else {
-            Err(ApiError::unreadable_at(
-                "before",
-                "before is the id of a topic",
-            ))
-        }
-    });
     let wanted = Page {
-        before: before.transpose()?,
+        before: query.before.map(before).transpose()?,
         limit,
     };
     if let Some(text) = query.q.as_deref().filter(|text| !text.is_empty()) {
-        return search(request, state, caller, board, text, wanted).await;
+        let page = search(request, state, caller, board, text, wanted).await?;
+        let mut response = HttpResponse::Ok();
+        if let Some(last) = page.next {
+            let text = utf8_percent_encode(text, NON_ALPHANUMERIC);
+            let next = format!("before={}&limit={limit}&q={text}", last.0);
+            link_next(&mut response, request, &next);
+        }
+        return Ok(json(response, render::rest::search_page(&page)));
     }
     let topics = state.boards.page(caller, board, wanted).await?;
     let mut response = HttpResponse::Ok();
@@ -184,16 +194,16 @@ async fn page(
     Ok(json(response, render::rest::topic_page(&topics.rows)))
 }
 
-async fn search(
+/// Searches a board, once it is this client's turn.
+pub(in crate::http) async fn search(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
     board: BoardName,
     text: &str,
     wanted: Page,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<SearchedPage, ApiError> {
     check_search(text, state.rest.search_chars_max)?;
-    let limit = wanted.limit;
     let looked_at_max = state.rest.search_topics_max.get();
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let permit = state.search_gate.enter(client).ok_or(ApiError::TooMany {
@@ -205,7 +215,7 @@ async fn search(
     let Ok(Ok(slot)) = timeout(SEARCH_WAIT, slot).await else {
         return Err(ApiError::SearchesBusy);
     };
-    let page = state
+    Ok(state
         .boards
         .search(
             caller,
@@ -215,14 +225,7 @@ async fn search(
             looked_at_max,
             Arc::new((permit, slot)),
         )
-        .await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = page.next {
-        let text = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
-        let next = format!("before={}&limit={limit}&q={text}", last.0);
-        link_next(&mut response, request, &next);
-    }
-    Ok(json(response, render::rest::search_page(&page)))
+        .await?)
 }
 
 /// Answers with the live list, or with 304 if the client has it, or, from another node, a later one.

@@ -182,7 +182,7 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
 }
 
 /// Reads the topic that an address names, in its one spelling. What is no id names no topic.
-fn topic_id(text: &str) -> Result<TopicId, ApiError> {
+pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
     let id = text
         .parse::<i64>()
         .ok()

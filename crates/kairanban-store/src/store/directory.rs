@@ -1,0 +1,40 @@
+//! What pages show of boards beside their topics.
+
+use std::collections::HashMap;
+
+use kairanban_core::{BoardName, Topic};
+
+use crate::{Store, StoreError, TitledBoard, Visible, repository};
+
+impl Store {
+    /// Reads the titles of boards in the order of their names, from the first one.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn titled_boards(
+        &self,
+        visible: &Visible,
+        limit: usize,
+    ) -> Result<Vec<TitledBoard>, StoreError> {
+        self.with(|connection| repository::titled_boards(connection, visible, limit))
+    }
+
+    /// Reads the title of a board.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchBoard`], or if the database is away.
+    pub fn board_title(&self, board: &BoardName) -> Result<String, StoreError> {
+        self.with(|connection| repository::board_title(connection, board))
+    }
+
+    /// Reads the newest topic of each of these boards that has one, archived ones aside.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn newest_topics(
+        &self,
+        boards: &[BoardName],
+    ) -> Result<HashMap<BoardName, Topic>, StoreError> {
+        self.with(|connection| repository::newest_topics(connection, boards))
+    }
+}

@@ -1,0 +1,84 @@
+//! The way around: titles of boards, and the index of all that a caller may read.
+
+use std::sync::Arc;
+
+use kairanban_core::{Board, BoardName, Topic};
+use kairanban_store::{StoreError, TitledBoard};
+
+use super::BoardService;
+use crate::{auth::Caller, blocking::query};
+
+/// What a page shows beside the topics of its board.
+#[derive(Clone, Debug)]
+pub struct Navigation {
+    /// The title of the board; its name if it has none.
+    pub title: String,
+    /// The boards that the caller may go to, by name; not all of them if they are many.
+    pub boards: Arc<[TitledBoard]>,
+}
+
+/// A board in the index.
+#[derive(Clone, Debug)]
+pub struct IndexedBoard {
+    /// The board, without its topics.
+    pub board: Board,
+    /// Its newest topic, if it has one.
+    pub newest: Option<Topic>,
+}
+
+impl BoardService {
+    /// Returns the title of a board that the caller may read, and the boards to go to from there. While the database is away,
+    /// that is what memory knows of them.
+    pub async fn navigation(&self, caller: &Caller, board: &BoardName) -> Navigation {
+        let (directory, store) = (&self.deps.directory, self.store());
+        let boards = directory.list(store, caller.visible()).await;
+        let boards = boards.unwrap_or_else(|_| Arc::from([]));
+        let listed = boards.iter().find(|listed| listed.name == *board);
+        let title = match listed {
+            Some(listed) => Arc::from(listed.title.as_str()),
+            None => directory
+                .title(store, board.clone())
+                .await
+                .unwrap_or_default(),
+        };
+        Navigation {
+            title: title_or_name(&title, board),
+            boards,
+        }
+    }
+
+    /// Reads boards that the caller may read with the newest topic of each, in the order of their names, from behind `after`.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn index(
+        &self,
+        caller: &Caller,
+        after: Option<BoardName>,
+        limit: usize,
+    ) -> Result<Vec<IndexedBoard>, StoreError> {
+        let visible = caller.visible();
+        query(self.store(), move |store| {
+            let boards = store.boards(&visible, after.as_ref(), limit)?;
+            let names: Vec<_> = boards.iter().map(|board| board.name.clone()).collect();
+            let mut newest = store.newest_topics(&names)?;
+            let indexed = boards.into_iter().map(|board| IndexedBoard {
+                newest: newest.remove(&board.name),
+                board,
+            });
+            Ok(indexed.collect())
+        })
+        .await
+    }
+}
+
+/// Returns the title of a board; its name, if it has none.
+#[must_use]
+pub fn title_or_name(title: &str, board: &BoardName) -> String {
+    let title = title.trim();
+    if title.is_empty() {
+        board.to_string()
+    } else {
+        title.to_owned()
+    }
+}
