@@ -147,6 +147,7 @@ function set(topic) {
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (fresh.querySelector(name));
   item.id = `topic-${topic.id}`;
   item.dataset.id = String(topic.id);
+  item.dataset.revision = String(topic.revision);
   item.setAttribute("aria-labelledby", (part(".author").id = `by-${topic.id}`));
   item.setAttribute("aria-describedby", (part(".comment").id = `text-${topic.id}`));
   part(".comment").replaceChildren(...pieces(topic.comment));

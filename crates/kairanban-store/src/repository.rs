@@ -32,8 +32,9 @@ use crate::{
 use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
-    board, board_head, board_id, board_infos, board_policies, boards, create_board, delete_board,
-    ensure_board, find_boards, name_default_board, stored_default_board, update_board,
+    board, board_head, board_id, board_infos, board_policies, boards, boards_named, create_board,
+    delete_board, ensure_board, find_boards, name_default_board, stored_default_board,
+    update_board,
 };
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;

@@ -178,6 +178,19 @@ pub(crate) fn boards(
     Ok(rows.into_iter().filter_map(into_board).collect())
 }
 
+/// Reads the boards with these names, without their topics, in the order of their names.
+pub(crate) fn boards_named(
+    connection: &mut AnyConnection,
+    names: &[BoardName],
+) -> Result<Vec<Board>, StoreError> {
+    let rows: Vec<BoardRow> = boards::table
+        .filter(boards::name.eq_any(names.iter().map(BoardName::as_str)))
+        .order(boards::name)
+        .select(board_columns())
+        .load(connection)?;
+    Ok(rows.into_iter().filter_map(into_board).collect())
+}
+
 /// Reads the board with this name, without its topics.
 pub(crate) fn board(connection: &mut AnyConnection, name: &BoardName) -> Result<Board, StoreError> {
     let row = boards::table

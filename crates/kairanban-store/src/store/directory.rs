@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kairanban_core::{BoardName, Topic};
+use kairanban_core::{Board, BoardName, Topic};
 
 use crate::{Store, StoreError, TitledBoard, Visible, repository};
 
@@ -17,6 +17,14 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<TitledBoard>, StoreError> {
         self.with(|connection| repository::titled_boards(connection, visible, limit))
+    }
+
+    /// Reads the boards with these names, in the order of their names.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn boards_named(&self, names: &[BoardName]) -> Result<Vec<Board>, StoreError> {
+        self.with(|connection| repository::boards_named(connection, names))
     }
 
     /// Reads the title of a board.

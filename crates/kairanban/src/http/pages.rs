@@ -132,7 +132,7 @@ pub(super) async fn page(
         snapshot: &reading.snapshot,
         topics_max: state.topics_max,
         stale_since: reading.stale_since,
-        is_wall: reader.query.iter().any(|pair| is_wall(pair)),
+        is_wall: reader.query.iter().any(is_wall),
         is_packed: accept::asks_for_gzip(request),
         comment: &draft.comment,
         author: &draft.author,

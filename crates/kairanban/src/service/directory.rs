@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use kairanban_core::{Board, BoardName, Topic};
-use kairanban_store::{StoreError, TitledBoard};
+use kairanban_core::{Board, BoardName, SearchText, Topic};
+use kairanban_store::{Store, StoreError, TitledBoard};
 
 use super::BoardService;
 use crate::{auth::Caller, blocking::query};
+
+/// Boards that one search looks at.
+const SEARCHED_MAX: usize = 10_000;
 
 /// What a page shows beside the topics of its board.
 #[derive(Clone, Debug)]
@@ -59,17 +62,42 @@ impl BoardService {
     ) -> Result<Vec<IndexedBoard>, StoreError> {
         let visible = caller.visible();
         query(self.store(), move |store| {
-            let boards = store.boards(&visible, after.as_ref(), limit)?;
-            let names: Vec<_> = boards.iter().map(|board| board.name.clone()).collect();
-            let mut newest = store.newest_topics(&names)?;
-            let indexed = boards.into_iter().map(|board| IndexedBoard {
-                newest: newest.remove(&board.name),
-                board,
-            });
-            Ok(indexed.collect())
+            indexed(store, store.boards(&visible, after.as_ref(), limit)?)
         })
         .await
     }
+
+    /// Finds boards that the caller may read by title or name. Of very many boards the first ones, by name, are searched.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index).
+    pub async fn find_boards(
+        &self,
+        caller: &Caller,
+        text: SearchText,
+        limit: usize,
+    ) -> Result<Vec<IndexedBoard>, StoreError> {
+        let visible = caller.visible();
+        query(self.store(), move |store| {
+            let all = store.titled_boards(&visible, SEARCHED_MAX)?.into_iter();
+            let found =
+                all.filter(|board| text.is_in(&board.title) || text.is_in(board.name.as_str()));
+            let names: Vec<_> = found.map(|board| board.name).take(limit).collect();
+            indexed(store, store.boards_named(&names)?)
+        })
+        .await
+    }
+}
+
+/// Reads the newest topic of each board.
+fn indexed(store: &Store, boards: Vec<Board>) -> Result<Vec<IndexedBoard>, StoreError> {
+    let names: Vec<_> = boards.iter().map(|board| board.name.clone()).collect();
+    let mut newest = store.newest_topics(&names)?;
+    let indexed = boards.into_iter().map(|board| IndexedBoard {
+        newest: newest.remove(&board.name),
+        board,
+    });
+    Ok(indexed.collect())
 }
 
 /// Returns the title of a board; its name, if it has none.

@@ -176,8 +176,8 @@ fn a_board_has_a_feed() {
     let epoch = cursor.split('-').next().expect("an epoch");
     let expected = format!(
         "False urn:kairanban:{epoch}:main https://board.example/b/main https://board.example/b/main/feed.xml
-urn:kairanban:{epoch}:main:2 bell <ann> https://board.example/b/main#topic-2 0
-urn:kairanban:{epoch}:main:1 first & foremost None https://board.example/b/main#topic-1 1
+urn:kairanban:{epoch}:main:2 bell <ann> https://board.example/b/main/topics/2 0
+urn:kairanban:{epoch}:main:1 first & foremost None https://board.example/b/main/topics/1 1
 "
     );
     assert_eq!(parsed(file.path()), expected);

@@ -137,6 +137,16 @@ fn the_index_has_each_board_that_one_may_read_with_its_newest_topic(database: Da
         assert!(index.body.contains(text), "{text}: {}", index.body);
     }
     assert!(!index.body.contains("ommittee") && !index.body.contains(">first"));
+    let found = page(&node, "/boards?q=LOST").body;
+    assert!(
+        found.contains("/b/lost") && !found.contains("/b/main"),
+        "{found}"
+    );
+    assert!(
+        page(&node, "/boards?q=committee")
+            .body
+            .contains("No board is called “committee”")
+    );
     let headers = [
         ("Authorization", &*format!("Bearer {admin}")),
         ("Accept", "text/html"),

@@ -5,12 +5,16 @@ use actix_web::{
     web::{Data, Query},
 };
 use chrono::Utc;
-use kairanban_core::BoardName;
+use kairanban_core::{BoardName, SearchText};
 use serde::Deserialize;
 
 use super::answer;
 use crate::{
-    error::ApiError, http::caller, preferences::Preferences, service::IndexedBoard, state::AppState,
+    error::ApiError,
+    http::{caller, rest::topic_list},
+    preferences::Preferences,
+    service::IndexedBoard,
+    state::AppState,
 };
 
 /// Boards on a page of the index.
@@ -21,6 +25,8 @@ const BOARDS_ON_PAGE: usize = 100;
 pub struct IndexQuery {
     /// The name of the board before.
     after: Option<String>,
+    /// What the title or the name holds.
+    q: Option<String>,
 }
 
 /// Answers `GET /boards`: the boards that the caller may read.
@@ -38,16 +44,26 @@ pub async fn get_index(
         .map_err(|_| ApiError::unreadable_at("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
+    let sought = query.q.as_deref().map(str::trim).unwrap_or_default();
     // One more tells whether there is another page.
-    let mut boards = state
-        .boards
-        .index(&caller, after, BOARDS_ON_PAGE + 1)
-        .await?;
+    let limit = BOARDS_ON_PAGE + 1;
+    let mut boards = if sought.is_empty() {
+        state.boards.index(&caller, after, limit).await?
+    } else {
+        topic_list::check_search(sought, state.rest.search_chars_max)?;
+        let text = SearchText::new(sought);
+        state
+            .boards
+            .find_boards(&caller, text, BOARDS_ON_PAGE)
+            .await?
+    };
     let has_more = boards.len() > BOARDS_ON_PAGE;
     boards.truncate(BOARDS_ON_PAGE);
     let last = boards.last().filter(|_| has_more);
     let next = last.map(|IndexedBoard { board, .. }| &board.name);
     let reader = Preferences::of(&request);
-    let page = state.pages.index(&reader, &boards, next, &Utc::now())?;
+    let page = state
+        .pages
+        .index(&reader, sought, &boards, next, &Utc::now())?;
     answer(&request, &reader, HttpResponse::Ok(), page.into())
 }

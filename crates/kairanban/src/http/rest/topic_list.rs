@@ -133,7 +133,7 @@ async fn wait_for_update(
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
 /// Refuses a search that the database could not take, or would take too long over.
-fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
+pub(in crate::http) fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
         return Err(ApiError::unreadable_at(
             "q",

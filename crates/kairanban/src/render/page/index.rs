@@ -16,7 +16,11 @@ use crate::{
 
 /// What the template of the index sees.
 #[derive(Serialize)]
-struct IndexContext {
+struct IndexContext<'a> {
+    /// What was searched for.
+    sought: &'a str,
+    /// Says that there is nothing, if there is nothing.
+    blank: String,
     boards: Vec<IndexRow>,
     /// The board behind which the next page begins.
     next: Option<String>,
@@ -51,6 +55,7 @@ impl Pages {
     pub fn index(
         &self,
         reader: &Preferences,
+        sought: &str,
         boards: &[IndexedBoard],
         next: Option<&BoardName>,
         now: &DateTime<Utc>,
@@ -67,7 +72,14 @@ impl Pages {
                     .as_ref()
                     .map(|topic| self.newest(topic, reader.language, now)),
             });
+        let blank = if sought.is_empty() {
+            self.said(reader.language, "boards.none", &[])
+        } else {
+            self.said(reader.language, "boards.not_found", &[("q", sought)])
+        };
         let context = IndexContext {
+            sought,
+            blank,
             boards: rows.collect(),
             next: next.map(BoardName::to_string),
         };

@@ -1,7 +1,7 @@
 //! Topics as pages show them: the newest first, each day under its heading.
 
 use chrono::NaiveDate;
-use kairanban_core::Topic;
+use kairanban_core::{Revision, Topic};
 use minijinja::Error;
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ struct TopicsContext<'a> {
 #[derive(Serialize)]
 struct TopicOnPage<'a> {
     id: i64,
+    revision: Revision,
     comment: Vec<CommentPiece<'a>>,
     author: &'a str,
     /// The first letter of the author.
@@ -71,6 +72,7 @@ impl Pages {
             });
             TopicOnPage {
                 id: topic.id.0,
+                revision: topic.revision,
                 comment: comment::pieces(&topic.comment, on.sought),
                 author: &topic.author,
                 seal: seal(&topic.author),
