@@ -152,9 +152,9 @@ function set(topic) {
   item.setAttribute("aria-describedby", (part(".comment").id = `text-${topic.id}`));
   part(".comment").replaceChildren(...pieces(topic.comment));
   part(".author").textContent = topic.author || words.anonymous;
-  part(".author").classList.toggle("nobody", !topic.author);
+  part(".author").classList.toggle("unnamed", !topic.author);
   part(".seal").textContent = seal(topic.author);
-  part(".seal").classList.toggle("nobody", !topic.author);
+  part(".seal").classList.toggle("unnamed", !topic.author);
   if (!topic.edited_at) part(".edited").remove();
   /** @type {HTMLAnchorElement} */ (part(".when")).href = `/b/${main.dataset.board}/topics/${topic.id}`;
   const at = /** @type {HTMLTimeElement} */ (part("time"));

@@ -27,7 +27,7 @@ export async function neighbourhood(node, language = "en") {
   const isEnglish = language === "en";
   const boards = [
     ["cleaning", isEnglish ? "Cleaning rota" : "清掃当番", "open"],
-    ["empty", isEnglish ? "" : "ゆずります・ください", "open"],
+    ["empty", isEnglish ? "Give and take" : "ゆずります・ください", "open"],
     ["fair", isEnglish ? "Summer fair" : "夏まつり実行委員会", "closed"],
   ];
   const topics = isEnglish ? en : ja;

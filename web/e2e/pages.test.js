@@ -54,14 +54,15 @@ for (const locale of ["en-GB", "ja-JP"]) {
   for (const colorScheme of ["light", "dark"]) {
     test(`axe finds nothing on any page, in ${locale}, ${colorScheme}`, async () => {
       for (const name of Object.keys(PAGES)) {
+        const page = await open({ locale, colorScheme, bypassCSP: true, reducedMotion: "reduce" }, name);
+        await page.evaluate(axe);
         for (const width of [390, 1280]) {
-          const page = await open({ locale, colorScheme, viewport: { width, height: 900 }, bypassCSP: true, reducedMotion: "reduce" }, name);
-          await page.evaluate(axe);
+          await page.setViewportSize({ width, height: 900 });
           const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
           const violations = found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
           assert.deepEqual(violations, [], `${name} at ${width}`);
-          await page.context().close();
         }
+        await page.context().close();
       }
     });
   }
@@ -69,22 +70,24 @@ for (const locale of ["en-GB", "ja-JP"]) {
 
 test("no page scrolls sideways, whatever its width, nor moves what stands there", async () => {
   for (const locale of ["en-GB", "ja-JP"]) {
-    for (const width of [320, 390, 768, 769, 1120, 1440]) {
-      for (const name of Object.keys(PAGES)) {
-        const page = await open({ locale, viewport: { width, height: 800 } }, name);
-        const [wide, shift] = await page.evaluate(
-          () =>
-            new Promise((resolve) => {
-              let sum = 0;
-              new PerformanceObserver((all) => all.getEntries().forEach((entry) => (sum += entry.value))).observe({ type: "layout-shift", buffered: true });
-              requestAnimationFrame(() => requestAnimationFrame(() => resolve([document.documentElement.scrollWidth - innerWidth, sum])));
-            }),
-        );
+    for (const name of Object.keys(PAGES)) {
+      const page = await open({ locale, viewport: { width: 390, height: 800 } }, name);
+      const shift = await page.evaluate(
+        () =>
+          new Promise((resolve) => {
+            let sum = 0;
+            new PerformanceObserver((all) => all.getEntries().forEach((entry) => (sum += entry.value))).observe({ type: "layout-shift", buffered: true });
+            requestAnimationFrame(() => requestAnimationFrame(() => resolve(sum)));
+          }),
+      );
+      assert.ok(shift < 0.01, `${name} in ${locale} shifts by ${shift}`);
+      for (const width of [320, 390, 768, 769, 1120, 1440]) {
+        await page.setViewportSize({ width, height: 800 });
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(wide <= 0, `${name} in ${locale} at ${width} is ${wide} px too wide`);
-        assert.ok(shift < 0.01, `${name} in ${locale} at ${width} shifts by ${shift}`);
-        assert.deepEqual(page.complaints, []);
-        await page.context().close();
       }
+      assert.deepEqual(page.complaints, []);
+      await page.context().close();
     }
   }
 });
@@ -94,7 +97,7 @@ test("all of it works without script: around, search, older topics, language and
   const heading = () => page.locator("h1").innerText();
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   assert.equal(await heading(), "3-chome noticeboard");
-  assert.deepEqual(await page.locator("#boards .name").allInnerTexts(), ["Cleaning rota", "empty", "Summer fair", "3-chome noticeboard"]);
+  assert.deepEqual(await page.locator("#boards .name").allInnerTexts(), ["Cleaning rota", "Give and take", "Summer fair", "3-chome noticeboard"]);
   assert.equal(await page.locator("noscript > .state").isVisible(), true);
   assert.equal(await page.locator("#state").isVisible(), false);
   await page.getByRole("link", { name: "Older topics" }).click();
@@ -159,7 +162,7 @@ test("what arrives live looks like what the server renders, also at its place am
   await page.waitForSelector("#empty:not([hidden])");
 });
 
-test("a first visit takes at most 25 kB", async () => {
+test("a first visit takes at most 25 kB", async (context) => {
   const page = await open({ viewport: { width: 1280, height: 900 } }, "index");
   const sizes = [];
   const devtools = await page.context().newCDPSession(page);
@@ -173,6 +176,7 @@ test("a first visit takes at most 25 kB", async () => {
     await page.goto(large.url);
     await page.waitForSelector('#state[data-state="live"]');
     const total = sizes.reduce((sum, size) => sum + size, 0);
+    context.diagnostic(`${total} bytes`);
     assert.ok(total < 25_000, `${total} bytes: ${sizes}`);
   } finally {
     await large.end();

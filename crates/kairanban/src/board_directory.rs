@@ -1,7 +1,9 @@
-//! Remembers the titles of boards, which every page shows, until the log reports a change of a board.
+//! Remembers the titles of boards, which every page shows, until the log reports a change of a
+//! board.
 //!
-//! A list is remembered for each kind of caller: all of them who may see the same boards share one reading. What
-//! a reader is shown of the board itself does not depend on this: a list that cannot be read is empty.
+//! A list is remembered for each kind of caller: all of them who may see the same boards share one
+//! reading. What a reader is shown of the board itself does not depend on this: a list that cannot
+//! be read is empty.
 
 use std::{
     collections::HashMap,
@@ -35,10 +37,13 @@ struct Directory {
 
 #[derive(Debug, Default)]
 struct KnownTitles {
-    /// Grows whenever everything is forgotten. What was read before that is not remembered after it.
+    /// Grows whenever everything is forgotten. What was read before that is not remembered after
+    /// it.
     generation: u64,
     lists: HashMap<Visible, (Instant, Arc<[TitledBoard]>)>,
     titles: HashMap<BoardName, (Instant, Arc<str>)>,
+    /// When a reading last failed.
+    failed_at: Option<Instant>,
 }
 
 impl BoardDirectory {
@@ -58,6 +63,14 @@ impl BoardDirectory {
         known.generation += 1;
         known.lists.clear();
         known.titles.clear();
+    }
+
+    /// Returns the first boards, by name, that a caller may see, as far as they are remembered,
+    /// however long ago.
+    #[must_use]
+    pub fn remembered_list(&self, visible: &Visible) -> Option<Arc<[TitledBoard]>> {
+        let known = self.0.known.lock();
+        known.lists.get(visible).map(|(_, list)| Arc::clone(list))
     }
 
     /// Returns the first boards, by name, that a caller may see.
@@ -93,21 +106,37 @@ impl BoardDirectory {
         store: &Store,
         read: impl FnOnce(&Store) -> Result<V, StoreError> + Send + 'static,
     ) -> Result<V, StoreError> {
-        let find = || {
+        let find = |ttl: Duration| {
             let mut known = self.0.known.lock();
             let found = of(&mut known).get(&key);
-            let found = found.filter(|(read_at, _)| read_at.elapsed() < self.0.ttl);
-            (known_value(found), known.generation)
+            let found = found.filter(|(read_at, _)| read_at.elapsed() < ttl);
+            let value = found.map(|(_, value)| value.clone());
+            (value, known.generation, known.failed_at)
         };
-        if let (Some(value), _) = find() {
+        let began = Instant::now();
+        if let (Some(value), ..) = find(self.0.ttl) {
             return Ok(value);
         }
         let _reading = self.0.reading.lock().await;
-        let (found, generation) = find();
+        let (found, generation, failed_at) = find(self.0.ttl);
         if let Some(value) = found {
             return Ok(value);
         }
-        let value = query(store, read).await?;
+        // Those who waited for a reading that failed do not wait for another one.
+        let has_failed = failed_at.is_some_and(|failed_at| failed_at > began);
+        let read = if has_failed {
+            Err(StoreError::Unavailable("it does not answer".to_owned()))
+        } else {
+            query(store, read).await
+        };
+        let value = match read {
+            Ok(value) => value,
+            // While the database is away nothing expires.
+            Err(error) => {
+                self.0.known.lock().failed_at = Some(Instant::now());
+                return find(Duration::MAX).0.ok_or(error);
+            }
+        };
         let mut known = self.0.known.lock();
         if known.generation == generation {
             let all = of(&mut known);
@@ -118,8 +147,4 @@ impl BoardDirectory {
         }
         Ok(value)
     }
-}
-
-fn known_value<V: Clone>(found: Option<&(Instant, V)>) -> Option<V> {
-    found.map(|(_, value)| value.clone())
 }

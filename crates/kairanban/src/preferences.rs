@@ -1,4 +1,5 @@
-//! What a reader chose for the pages: language and theme, in the address (`?lang=`, `?theme=`) or, from then on, in a cookie.
+//! What a reader chose for the pages: language and theme, in the address (`?lang=`, `?theme=`) or,
+//! from then on, in a cookie.
 
 use actix_web::{
     HttpRequest,
@@ -68,7 +69,8 @@ impl Theme {
 }
 
 impl Preferences {
-    /// Reads the choices from the address, else from cookies. Without one, the browser's language counts.
+    /// Reads the choices from the address, else from cookies. Without one, the browser's language
+    /// counts.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         let all = form_urlencoded::parse(request.query_string().as_bytes());

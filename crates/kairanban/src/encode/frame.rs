@@ -172,7 +172,8 @@ pub fn gzip(plain: &[u8]) -> Bytes {
         .into()
 }
 
-/// Compresses a body of several parts with gzip; those that [`block`] compressed before are not compressed again.
+/// Compresses a body of several parts with gzip; those that [`block`] compressed before are not
+/// compressed again.
 pub fn gzip_of_parts(parts: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) -> Vec<Bytes> {
     let (mut sum, mut out) = (Crc::new(), vec![Bytes::from_static(&HEADER)]);
     for (plain, packed) in parts {

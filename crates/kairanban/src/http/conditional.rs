@@ -76,8 +76,9 @@ pub fn answer_tagged<B: MessageBody + 'static>(
     })
 }
 
-/// Answers a client that reads what has this tag: plain, or within gzip for one that asks for that, or with a 304 if the client
-/// has it. Each coding has a tag of its own. An answer that is no success has none.
+/// Answers a client that reads what has this tag: plain, or within gzip for one that asks for that,
+/// or with a 304 if the client has it. Each coding has a tag of its own. An answer that is no
+/// success has none.
 ///
 /// # Errors
 /// As [`has_tag`].

@@ -30,15 +30,22 @@ pub struct IndexedBoard {
 }
 
 impl BoardService {
-    /// Returns the title of a board that the caller may read, and the boards to go to from there. While the database is away,
-    /// that is what memory knows of them.
+    /// Returns the title of a board that the caller may read, and the boards to go to from there.
+    /// While the database is away, that is what memory knows of them.
     pub async fn navigation(&self, caller: &Caller, board: &BoardName) -> Navigation {
         let (directory, store) = (&self.deps.directory, self.store());
-        let boards = directory.list(store, caller.visible()).await;
-        let boards = boards.unwrap_or_else(|_| Arc::from([]));
+        // A page that can be shown does not wait for a database that does not answer.
+        let is_away = self.deps.follower.stale_since().is_some();
+        let boards = if is_away {
+            directory.remembered_list(&caller.visible())
+        } else {
+            directory.list(store, caller.visible()).await.ok()
+        };
+        let boards = boards.unwrap_or_else(|| Arc::from([]));
         let listed = boards.iter().find(|listed| listed.name == *board);
         let title = match listed {
             Some(listed) => Arc::from(listed.title.as_str()),
+            None if is_away => Arc::from(""),
             None => directory
                 .title(store, board.clone())
                 .await
@@ -50,7 +57,8 @@ impl BoardService {
         }
     }
 
-    /// Reads boards that the caller may read with the newest topic of each, in the order of their names, from behind `after`.
+    /// Reads boards that the caller may read with the newest topic of each, in the order of their
+    /// names, from behind `after`.
     ///
     /// # Errors
     /// If the database is away.
@@ -67,7 +75,8 @@ impl BoardService {
         .await
     }
 
-    /// Finds boards that the caller may read by title or name. Of very many boards the first ones, by name, are searched.
+    /// Finds boards that the caller may read by title or name. Of very many boards the first ones,
+    /// by name, are searched.
     ///
     /// # Errors
     /// As [`index`](Self::index).

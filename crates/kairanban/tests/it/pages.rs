@@ -155,7 +155,8 @@ fn the_index_has_each_board_that_one_may_read_with_its_newest_topic(database: Da
     assert!(all.body.contains("/b/committee") && all.body.contains("private"));
 }
 
-/// A page shows titles and boards from memory, and no reading of the database before the next change.
+/// A page shows titles and boards from memory, and no reading of the database before the next
+/// change.
 fn pages_follow_the_boards_at_once(database: Database) {
     let node = Node::start(database);
     let admin = node.token(&["create", "--scope", "admin"]);

@@ -45,7 +45,7 @@ pub async fn get_index(
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();
-    // One more tells whether there is another page.
+    // One more row shows that there is another page.
     let limit = BOARDS_ON_PAGE + 1;
     let mut boards = if sought.is_empty() {
         state.boards.index(&caller, after, limit).await?

@@ -1,4 +1,5 @@
-//! The page of a board: rendered for each reader, but for the topics, which are rendered once for all.
+//! The page of a board: rendered for each reader, but for the topics, which are rendered once for
+//! all.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ pub struct BoardPage<'a> {
     pub topics_max: usize,
     /// Since when the list may be old.
     pub stale_since: Option<DateTime<Utc>>,
-    /// Whether it hangs on a wall: nobody types there.
+    /// Whether it hangs on a wall, where it takes no posts.
     pub is_wall: bool,
     /// Whether it will be sent compressed.
     pub is_packed: bool,
@@ -344,7 +345,7 @@ mod tests {
         let pages = Pages::new(Tz::Asia__Tokyo, "main".parse().expect("a name"));
         let page = pages.expect("templates").board(&BoardPage {
             stale_since: Some("2026-11-25T03:04:00Z".parse().expect("a time")),
-            // Who may not post is told the more important thing first.
+            // Both could be said; the list that may be old is more important.
             posting: PostPolicy::Closed,
             ..board_page(&reader, &navigation, &snapshot)
         });

@@ -1,9 +1,10 @@
 //! The text of a comment in pieces: links, and the words that were searched for.
 //!
-//! A link is an address that begins with `http://` or `https://`. It ends before the first character that no address
-//! holds, as every one that is not ASCII: Japanese goes on behind an address without a space. A full stop, or a
-//! bracket that was opened before the address, is not part of it. `web/app/board.js` follows the same rule, and
-//! both are tested with `web/e2e/links.json`.
+//! A link is an address that begins with `http://` or `https://`. It ends before the first
+//! character that no address holds, as every one that is not ASCII: Japanese goes on behind an
+//! address without a space. A full stop, or a bracket that was opened before the address, is not
+//! part of it. `web/app/board.js` follows the same rule, and both are tested with
+//! `web/e2e/links.json`.
 
 use std::ops::Range;
 
@@ -97,7 +98,8 @@ fn end_of_address(text: &str) -> usize {
     }
 }
 
-/// Splits a text where it holds what was searched for, whatever the case and the width of its letters.
+/// Splits a text where it holds what was searched for, whatever the case and the width of its
+/// letters.
 fn stretches<'a>(text: &'a str, sought: &[char]) -> Vec<Stretch<'a>> {
     let letters: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, folded(c))).collect();
     let starts_here = |at: usize| {

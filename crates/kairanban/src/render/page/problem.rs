@@ -36,7 +36,8 @@ impl Pages {
     }
 }
 
-/// Returns what stands in the seal: not in, for members only, full house, closed for today, out of order, not in order.
+/// Returns what stands in the seal: not in, for members only, full house, closed for today, out of
+/// order, not in order.
 fn stamp(status: u16) -> &'static str {
     match StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
         StatusCode::NOT_FOUND | StatusCode::GONE => "不在",
