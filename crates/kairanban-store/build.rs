@@ -1,5 +1,5 @@
-//! The migrations are embedded by a macro, which does not tell cargo that it read them. Their texts are listed here, for what
-//! is to be known of the objects that they make.
+//! The migrations are embedded by a macro, which does not tell cargo that it read them. Their texts
+//! are listed here, for what is to be known of the objects that they make.
 
 use std::{env, fs, path::Path};
 

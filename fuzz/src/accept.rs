@@ -1,6 +1,7 @@
 //! Content negotiation: `Accept` and `Accept-Encoding`.
 //!
-//! The first line is a path, the second what is sent as `Accept-Encoding`, the others are what `Accept` holds.
+//! The first line is a path, the second what is sent as `Accept-Encoding`, the others are what
+//! `Accept` holds.
 
 use actix_web::http::header::HeaderValue;
 use kairanban::fuzzing::{Form, accept};
@@ -94,7 +95,8 @@ fn names(form: Form) -> &'static [&'static str] {
     }
 }
 
-/// Asserts that no other form has a higher weight, and that of those with the same weight none is named before it.
+/// Asserts that no other form has a higher weight, and that of those with the same weight none is
+/// named before it.
 fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     let weight_of = |form: Form| {
         let weights = names(form).iter().map(|name| weight(ranges, name));
@@ -124,8 +126,8 @@ fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     }
 }
 
-/// Returns the ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths. `None` for what is no such list,
-/// and for one with other parameters.
+/// Returns the ranges of a list by RFC 9110, section 12.5.1, each with its weight in thousandths.
+/// `None` for what is no such list, and for one with other parameters.
 fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
     let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
     let elements = list
@@ -196,7 +198,8 @@ fn check_coding(coding: HeaderValue) {
     }
 }
 
-/// Returns whether a well-formed list accepts gzip. `None` for any other, and for one that names a coding twice.
+/// Returns whether a well-formed list accepts gzip. `None` for any other, and for one that names a
+/// coding twice.
 fn slow_coding(list: &HeaderValue) -> Option<bool> {
     let mut weights: Vec<(&str, bool)> = Vec::new();
     for element in list.to_str().ok()?.split(',') {

@@ -74,7 +74,8 @@ fn assert_reads_the_same_again(topic: &NewTopic) {
     }
 }
 
-/// Reads comment and author by other libraries. `None` where these take what we refuse, or the other way round.
+/// Reads comment and author by other libraries. `None` where these take what we refuse, or the
+/// other way round.
 fn slow_reading(kind: &str, body: &[u8]) -> Option<(String, String)> {
     match kind {
         TEXT => Some((String::from_utf8(body.to_vec()).ok()?, String::new())),

@@ -1,6 +1,8 @@
-//! `If-Match` and `If-None-Match`: 304 only for those who have the list, 412 for those who demand another.
+//! `If-Match` and `If-None-Match`: 304 only for those who have the list, 412 for those who demand
+//! another.
 //!
-//! The first line is the cursor of the list. Lines that begin with `=` are what `If-Match` holds, the others `If-None-Match`.
+//! The first line is the cursor of the list. Lines that begin with `=` are what `If-Match` holds,
+//! the others `If-None-Match`.
 
 use actix_web::{HttpRequest, http::header::HeaderValue, test::TestRequest};
 use kairanban::fuzzing::{has, has_tag, known_cursor};

@@ -1,4 +1,5 @@
-//! Parses Server-Sent Events, independently of the encoder: as the HTML standard says, section 9.2.6.
+//! Parses Server-Sent Events, independently of the encoder: as the HTML standard says, section
+//! 9.2.6.
 
 /// An event that a browser would dispatch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

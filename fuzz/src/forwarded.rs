@@ -1,7 +1,7 @@
 //! `X-Forwarded-For`: no client can say that it is another one.
 //!
-//! The first line is the peer's address, the second what a client sends as `Forwarded`, the others are what `X-Forwarded-For`
-//! holds.
+//! The first line is the peer's address, the second what a client sends as `Forwarded`, the others
+//! are what `X-Forwarded-For` holds.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,7 +1,8 @@
 //! Fuzz targets: what strangers send, and what other programs store.
 //!
-//! Each module has a `check`, which feeds bytes to the program's own functions and asserts what must hold whatever the bytes are.
-//! `fuzz_targets/` has a libFuzzer program for each; `tests/corpus.rs` runs them on the files in `corpus/`.
+//! Each module has a `check`, which feeds bytes to the program's own functions and asserts what
+//! must hold whatever the bytes are. `fuzz_targets/` has a libFuzzer program for each;
+//! `tests/corpus.rs` runs them on the files in `corpus/`.
 
 pub mod accept;
 pub mod body;

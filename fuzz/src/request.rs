@@ -38,8 +38,8 @@ pub fn with_headers(path: &str, name: &'static str, values: &[HeaderValue]) -> H
     request.to_http_request()
 }
 
-/// Checks what every refusal of something unreadable has: a status, a code and a sentence, and the fields at fault where it is
-/// about fields.
+/// Checks what every refusal of something unreadable has: a status, a code and a sentence, and the
+/// fields at fault where it is about fields.
 pub fn assert_helpful(problem: &Problem, fields: &[&str]) {
     assert!(
         matches!(problem.status, 400 | 415 | 422),

@@ -1,7 +1,8 @@
-//! Rows that other programs wrote, with constraints off and triggers gone: whatever stands in them, the rest is read.
+//! Rows that other programs wrote, with constraints off and triggers gone: whatever stands in them,
+//! the rest is read.
 //!
-//! The input is whatever `arbitrary` makes values of. SQLite stores them and the store reads them back; what Postgres would
-//! send is decoded without it.
+//! The input is whatever `arbitrary` makes values of. SQLite stores them and the store reads them
+//! back; what Postgres would send is decoded without it.
 
 use std::{fmt::Write as _, path::Path, sync::Mutex, time::Duration};
 

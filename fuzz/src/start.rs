@@ -1,4 +1,5 @@
-//! Where a stream begins: cursors, `Last-Event-ID`, `since=`, and the boards of a stream of several.
+//! Where a stream begins: cursors, `Last-Event-ID`, `since=`, and the boards of a stream of
+//! several.
 //!
 //! The input is a line, which is sent as `Last-Event-ID` if it begins with `=`, and a query.
 
@@ -86,7 +87,8 @@ fn check_cursor(text: &str) {
     }
 }
 
-/// Checks that what a header names counts before any parameter, and of these the first in this order.
+/// Checks that what a header names counts before any parameter, and of these the first in this
+/// order.
 fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Option<&StartAt>) {
     let of = |wanted: &str| {
         let named = pairs.iter().find(|(name, _)| name == wanted);

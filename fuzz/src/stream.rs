@@ -1,4 +1,5 @@
-//! What streams send, in every format, plain and within gzip: an independent parser reads back what was put in.
+//! What streams send, in every format, plain and within gzip: an independent parser reads back what
+//! was put in.
 //!
 //! The input is whatever `arbitrary` makes two lists of.
 
@@ -389,7 +390,8 @@ impl Shown {
     }
 }
 
-/// Asserts that a frame is one line, also for clients that split at what Unicode takes for the end of a line.
+/// Asserts that a frame is one line, also for clients that split at what Unicode takes for the end
+/// of a line.
 fn assert_is_one_line(text: &str) {
     assert!(
         !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']),

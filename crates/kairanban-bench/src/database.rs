@@ -1,4 +1,5 @@
-//! A Postgres of its own for the benchmark, with the default settings: it flushes each commit to the disk.
+//! A Postgres of its own for the benchmark, with the default settings: it flushes each commit to
+//! the disk.
 
 use std::{
     cell::Cell,
@@ -21,7 +22,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Creates a cluster and starts it: as the user `postgres` if this is root, which Postgres refuses to run as.
+    /// Creates a cluster and starts it: as the user `postgres` if this is root, which Postgres
+    /// refuses to run as.
     ///
     /// # Errors
     /// If Postgres is not installed or does not start.

@@ -1,5 +1,5 @@
-//! The floor: one bare epoll loop that writes the same bytes to the same sockets, and does nothing else. No server of
-//! this kind can do less on the same kernel.
+//! The floor: one bare epoll loop that writes the same bytes to the same sockets, and does nothing
+//! else. No server of this kind can do less on the same kernel.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,8 @@ const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1_024;
 
-/// Serves `GET /sub`, a stream, and `POST /pub`, whose body is the data of an event, until the process is killed.
+/// Serves `GET /sub`, a stream, and `POST /pub`, whose body is the data of an event, until the
+/// process is killed.
 ///
 /// # Errors
 /// If the address is taken, or the system refuses to poll.

@@ -33,8 +33,8 @@ impl HttpConnection {
         })
     }
 
-    /// Sends a request and returns the status of the response. If the server has closed the connection since the
-    /// last response, connects and sends once more.
+    /// Sends a request and returns the status of the response. If the server has closed the
+    /// connection since the last response, connects and sends once more.
     ///
     /// # Errors
     /// If there is no response, or its status is 400 or above.

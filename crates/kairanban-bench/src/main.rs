@@ -1,5 +1,5 @@
-//! `kairanban-bench`: measures kairanban, a bare write loop and its peers. `scripts/bench` builds both programs and
-//! runs it; docs/BENCHMARKS.md has the figures.
+//! `kairanban-bench`: measures kairanban, a bare write loop and its peers. `scripts/bench` builds
+//! both programs and runs it; docs/BENCHMARKS.md has the figures.
 //!
 //! All load stays on the loopback network, is bounded in number and time, and ends by itself.
 
@@ -48,7 +48,8 @@ struct BenchArgs {
 
 #[derive(Subcommand)]
 enum BenchCommand {
-    /// Processor time of a delivery, memory of a reader and latency, of kairanban, the floor and all installed peers
+    /// Processor time of a delivery, memory of a reader and latency, of kairanban, the floor and
+    /// all installed peers
     FanOut(FanOutArgs),
     /// A list from memory, and a file of nginx
     Reads(RoundsArgs),
@@ -206,7 +207,8 @@ fn fan_out_targets(only: &[String]) -> Vec<Target> {
     targets
 }
 
-/// Measures a target. A peer is tried three times: some refuse a reader now and then, without a reason.
+/// Measures a target. A peer is tried three times: some refuse a reader now and then, without a
+/// reason.
 fn measure_fan_out(target: &Target, plan: &fan_out::Plan) -> Result<fan_out::FanOut, String> {
     if let Some(why) = &target.missing {
         return Err(why.clone());

@@ -19,8 +19,8 @@ use crate::{
     target::{RunningTarget, Target},
 };
 
-/// Returns a comment of `bytes` bytes that begins with the mark of the `n`th event. It consists of words, so that it
-/// compresses like a text that people write.
+/// Returns a comment of `bytes` bytes that begins with the mark of the `n`th event. It consists of
+/// words, so that it compresses like a text that people write.
 #[must_use]
 pub fn text(n: u32, bytes: usize) -> String {
     const WORDS: [&str; 12] = [
@@ -76,7 +76,8 @@ fn fill(running: &RunningTarget<'_>, topics: u32) -> Result<()> {
     Ok(())
 }
 
-/// Publishes a schedule to readers. Returns what they received, and the processor time of the server meanwhile.
+/// Publishes a schedule to readers. Returns what they received, and the processor time of the
+/// server meanwhile.
 fn deliver(
     running: &RunningTarget<'_>,
     readers: &mut Readers,

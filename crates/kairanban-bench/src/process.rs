@@ -1,4 +1,5 @@
-//! Starts programs on the loopback network, measures them through `/proc`, and ends them by their id.
+//! Starts programs on the loopback network, measures them through `/proc`, and ends them by their
+//! id.
 
 use std::{
     fs,
@@ -66,11 +67,12 @@ pub struct Process {
     pub ready_after: Duration,
 }
 
-/// Ports that the system assigns to no connection by itself. An assigned port stays taken for a while after its
-/// connection has ended, and not every program accepts such a port.
+/// Ports that the system assigns to no connection by itself. An assigned port stays taken for a
+/// while after its connection has ended, and not every program accepts such a port.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// Returns an address that was free a moment ago, as was the one with the next port. Never returns the same twice.
+/// Returns an address that was free a moment ago, as was the one with the next port. Never returns
+/// the same twice.
 ///
 /// # Errors
 /// If no port of the range is left.
@@ -139,7 +141,8 @@ impl Process {
         for id in self.family()? {
             let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
             let fields: Vec<&str> = after_name(&stat).split_whitespace().collect();
-            // utime and stime: fields 14 and 15, of which the first two stand before the name's end.
+            // utime and stime: fields 14 and 15, of which the first two stand before the name's
+            // end.
             cpu.user += TICK * fields[11].parse::<u32>()?;
             cpu.system += TICK * fields[12].parse::<u32>()?;
         }

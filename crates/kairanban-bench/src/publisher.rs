@@ -9,7 +9,8 @@ use crate::{
     schedule::{Schedule, pause},
 };
 
-/// Publishes each event of `schedule` when it is due, or as soon after as the server has answered the one before.
+/// Publishes each event of `schedule` when it is due, or as soon after as the server has answered
+/// the one before.
 ///
 /// # Errors
 /// If the server refuses one.

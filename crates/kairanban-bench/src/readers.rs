@@ -1,8 +1,9 @@
 //! Tens of thousands of readers: streams held open by one thread.
 //!
-//! Each event that is published carries a mark with its number. A reader searches what it receives for marks and
-//! notes when it first saw each number. Times count from the moment when the event was due, not from when the load
-//! generator published it: otherwise a server that holds up the publisher would look better for it.
+//! Each event that is published carries a mark with its number. A reader searches what it receives
+//! for marks and notes when it first saw each number. Times count from the moment when the event
+//! was due, not from when the load generator published it: otherwise a server that holds up the
+//! publisher would look better for it.
 
 mod tally;
 
@@ -34,8 +35,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(120);
 /// The longest wait for the last event after it was due.
 const LAST_EVENT_WAIT: Duration = Duration::from_secs(15);
 
-/// What a reader has to do after its first bytes, which are passed with the server's address. Returns `false` while
-/// they are not enough to begin.
+/// What a reader has to do after its first bytes, which are passed with the server's address.
+/// Returns `false` while they are not enough to begin.
 pub type Greet = fn(SocketAddr, &[u8]) -> Result<bool>;
 
 /// Sends no greeting: the [`Greet`] of a server that needs none.
@@ -72,7 +73,8 @@ struct MeasuredReader {
 }
 
 impl Readers {
-    /// Connects `count` readers, the `n`th of which sends `request(n)`, and waits until each has received something.
+    /// Connects `count` readers, the `n`th of which sends `request(n)`, and waits until each has
+    /// received something.
     ///
     /// # Errors
     /// If one is refused, or not all are connected after two minutes.
@@ -134,7 +136,8 @@ impl Readers {
         }
     }
 
-    /// Reads until each reader that is not stalled has seen every event, or 15 s after the last one was due.
+    /// Reads until each reader that is not stalled has seen every event, or 15 s after the last one
+    /// was due.
     ///
     /// # Errors
     /// If a stream ends, or the system refuses to poll.
@@ -183,7 +186,8 @@ impl Readers {
         Ok(tally.bytes)
     }
 
-    /// Polls once and serves the sockets that are ready. Returns how many readers received their first bytes.
+    /// Polls once and serves the sockets that are ready. Returns how many readers received their
+    /// first bytes.
     fn poll_once(&mut self, mut tally: Option<&mut Tally<'_>>) -> Result<usize> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         match self.poll.poll(&mut events, Some(POLL_WAIT)) {

@@ -18,7 +18,8 @@ use crate::{
     statistics::median,
 };
 
-/// The figures of one run, of all measurements or of some. The fields are the keys of `docs/benchmarks/*.json`.
+/// The figures of one run, of all measurements or of some. The fields are the keys of
+/// `docs/benchmarks/*.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Results {
@@ -88,8 +89,8 @@ impl Results {
         read(&path).with_context(|| path.display().to_string())
     }
 
-    /// Returns each target's processor time of a delivery as a multiple of the floor's in the same round: the median of
-    /// the rounds.
+    /// Returns each target's processor time of a delivery as a multiple of the floor's in the same
+    /// round: the median of the rounds.
     fn by_target(&self) -> Vec<(String, f64)> {
         let mut names: Vec<&str> = Vec::new();
         self.fan_out.iter().for_each(|one| {

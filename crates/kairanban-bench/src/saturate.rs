@@ -1,5 +1,5 @@
-//! Sends a server as many requests as it answers: some connections, each of which sends the next request as soon as
-//! the last one was answered.
+//! Sends a server as many requests as it answers: some connections, each of which sends the next
+//! request as soon as the last one was answered.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -47,8 +47,8 @@ struct LoadConnection {
     received: Vec<u8>,
 }
 
-/// Loads `process` by `connections` for a while. `request(c, n)` returns the request of connection `c` after `n`
-/// responses.
+/// Loads `process` by `connections` for a while. `request(c, n)` returns the request of connection
+/// `c` after `n` responses.
 ///
 /// # Errors
 /// If the server refuses a request or closes a connection.

@@ -17,7 +17,8 @@ pub fn mark(n: u32) -> String {
     format!("{MARK_PREFIX}{n:0MARK_DIGITS$}")
 }
 
-/// Reads the number of a mark at the beginning of `text`; `None` if the mark is incomplete or has no number.
+/// Reads the number of a mark at the beginning of `text`; `None` if the mark is incomplete or has
+/// no number.
 #[must_use]
 pub fn number_of_mark(text: &[u8]) -> Option<u32> {
     let digits = text.get(MARK_PREFIX.len()..MARK_BYTES)?;
@@ -38,7 +39,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Plans `seconds` of events, `rate` of them in each second, that begin in 100 ms. There is at least one.
+    /// Plans `seconds` of events, `rate` of them in each second, that begin in 100 ms. There is at
+    /// least one.
     #[must_use]
     pub fn new(first: u32, rate: f64, seconds: f64) -> Self {
         let began = Instant::now() + Duration::from_millis(100);

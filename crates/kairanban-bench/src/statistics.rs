@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 /// The longest time that a histogram distinguishes, in microseconds: two minutes.
 const LONGEST_US: u64 = 120_000_000;
 
-/// Creates a histogram of microseconds, with three significant digits. It does not resize itself, because
-/// `saturating_record` would then record nothing beyond the first bounds.
+/// Creates a histogram of microseconds, with three significant digits. It does not resize itself,
+/// because `saturating_record` would then record nothing beyond the first bounds.
 ///
 /// # Errors
 /// If the memory for it cannot be allocated.
@@ -31,7 +31,8 @@ pub fn percentile_ms(histogram: &Histogram<u64>, percent: f64) -> f64 {
     float(histogram.value_at_percentile(percent)) / 1e3
 }
 
-/// Returns the median; of an even number of figures the mean of the middle two, and of no figures NaN.
+/// Returns the median; of an even number of figures the mean of the middle two, and of no figures
+/// NaN.
 #[must_use]
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);

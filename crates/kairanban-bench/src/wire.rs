@@ -24,8 +24,8 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Begins to connect to a server on the loopback network. Every 10,000 connections come from another local address,
-/// different for each server, so that ports do not run out.
+/// Begins to connect to a server on the loopback network. Every 10,000 connections come from
+/// another local address, different for each server, so that ports do not run out.
 ///
 /// # Errors
 /// If the system refuses.
@@ -98,7 +98,8 @@ fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
     std::str::from_utf8(header.value).ok()?.parse().ok()
 }
 
-/// Returns where a chunked body ends. For short bodies only, which do not contain the end mark themselves.
+/// Returns where a chunked body ends. For short bodies only, which do not contain the end mark
+/// themselves.
 fn end_of_chunked(body: &[u8]) -> Option<usize> {
     memchr::memmem::find(body, b"0\r\n\r\n").map(|at| at + 5)
 }

@@ -1,4 +1,5 @@
-//! Readers in processes of their own, since one process may hold only a limited number of files open.
+//! Readers in processes of their own, since one process may hold only a limited number of files
+//! open.
 
 use std::{
     env,

@@ -29,8 +29,8 @@ impl BoardCopy {
         self.revision
     }
 
-    /// Returns the cursor to continue from: `None` before the first list, and for a board of several, which share a
-    /// cursor.
+    /// Returns the cursor to continue from: `None` before the first list, and for a board of
+    /// several, which share a cursor.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
@@ -66,8 +66,8 @@ impl BoardCopy {
     /// Applies a patch. Returns its steps, or `None` if the copy has them already.
     ///
     /// # Errors
-    /// [`ClientError::Protocol`] if the patch begins after the copy, [`ClientError::Differs`] if the digest of the list is
-    /// wrong then.
+    /// [`ClientError::Protocol`] if the patch begins after the copy, [`ClientError::Differs`] if
+    /// the digest of the list is wrong then.
     pub(crate) fn patch(
         &mut self,
         patch: PatchEvent,

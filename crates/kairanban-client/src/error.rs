@@ -8,7 +8,8 @@ pub enum ClientError {
     /// The server's address is invalid.
     #[error("the server's address must be like http://127.0.0.1:8080")]
     BadUrl,
-    /// The board does not exist, or is hidden from clients without a token for it. With the server's words.
+    /// The board does not exist, or is hidden from clients without a token for it. With the
+    /// server's words.
     #[error("{0}")]
     NotFound(String),
     /// A token is required, or another one. With the server's words.

@@ -1,4 +1,5 @@
-//! Follows boards: applies the events of a stream, and continues at the cursor after a lost connection.
+//! Follows boards: applies the events of a stream, and continues at the cursor after a lost
+//! connection.
 
 use std::collections::BTreeMap;
 
@@ -57,9 +58,9 @@ impl Follow {
     /// Cancel safe: dropping the future loses no change.
     ///
     /// # Errors
-    /// [`ClientError::Differs`] or [`ClientError::Protocol`] if an event cannot be applied: the next call requests the whole
-    /// list. Another error if the server refuses the stream, for example because the board is gone or the token
-    /// does not allow reading it.
+    /// [`ClientError::Differs`] or [`ClientError::Protocol`] if an event cannot be applied: the
+    /// next call requests the whole list. Another error if the server refuses the stream, for
+    /// example because the board is gone or the token does not allow reading it.
     pub async fn next(&mut self) -> Result<FollowEvent, ClientError> {
         loop {
             let message = match self.stream.next(self.copy.cursor()).await? {
@@ -140,7 +141,8 @@ impl FollowMany {
         self.cursor.as_deref()
     }
 
-    /// Waits for the next event as [`Follow::next`] does, and returns it with its board, if it is of one.
+    /// Waits for the next event as [`Follow::next`] does, and returns it with its board, if it is
+    /// of one.
     ///
     /// # Errors
     /// As [`Follow::next`], for any of the boards.

@@ -1,8 +1,9 @@
 //! A client of a kairanban server.
 //!
-//! [`Client::follow`] keeps a [`BoardCopy`] of a board: it receives the list, then its changes, reconnects
-//! with its cursor when the connection is lost, and checks the digest of every list. [`Client::post`]
-//! posts, and retries with the same key while it is not known whether the post was written.
+//! [`Client::follow`] keeps a [`BoardCopy`] of a board: it receives the list, then its changes,
+//! reconnects with its cursor when the connection is lost, and checks the digest of every list.
+//! [`Client::post`] posts, and retries with the same key while it is not known whether the post was
+//! written.
 
 mod copy;
 mod error;
@@ -23,7 +24,8 @@ pub use wire::{ListOp, ListedTopic};
 
 /// The longest wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// The longest silence of a connection before it counts as lost: a stream has a heartbeat at least every 15 s.
+/// The longest silence of a connection before it counts as lost: a stream has a heartbeat at least
+/// every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// A client of one server, with a token or without. It is cheap to clone.
@@ -42,10 +44,12 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Creates a client of the server at `base`, as in `http://127.0.0.1:8080`, with a token if it needs one.
+    /// Creates a client of the server at `base`, as in `http://127.0.0.1:8080`, with a token if it
+    /// needs one.
     ///
     /// # Errors
-    /// [`ClientError::BadUrl`] if `base` is not an HTTP address; [`ClientError::Connection`] if TLS cannot be set up.
+    /// [`ClientError::BadUrl`] if `base` is not an HTTP address; [`ClientError::Connection`] if TLS
+    /// cannot be set up.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
         // An error means that the program has chosen a provider already, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -60,7 +64,8 @@ impl Client {
         Ok(Self { http, base, token })
     }
 
-    /// Follows a board, beginning with its list. Nothing is sent before the first call of [`Follow::next`].
+    /// Follows a board, beginning with its list. Nothing is sent before the first call of
+    /// [`Follow::next`].
     #[must_use]
     pub fn follow(&self, board: BoardName) -> Follow {
         Follow::new(self.clone(), &board)

@@ -22,8 +22,9 @@ struct PostBody<'a> {
 }
 
 impl Client {
-    /// Posts a topic and returns it. While the server cannot be reached, or it is not known whether the post was
-    /// written, sends it again with the same idempotency key, so that it is written at most once.
+    /// Posts a topic and returns it. While the server cannot be reached, or it is not known whether
+    /// the post was written, sends it again with the same idempotency key, so that it is written at
+    /// most once.
     ///
     /// Not cancel safe: if the future is dropped, the topic may or may not have been written.
     ///

@@ -9,7 +9,8 @@ use tokio_util::{codec::FramedRead, io::StreamReader};
 
 use crate::{Client, ClientError, refusal};
 
-/// The longest wait after the first failed connection. It doubles with each further one, up to [`BACKOFF_MAX`].
+/// The longest wait after the first failed connection. It doubles with each further one, up to
+/// [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -60,8 +61,8 @@ impl ReconnectingStream {
         self.events = None;
     }
 
-    /// Waits for the next event, and connects if that is necessary, to continue at `cursor`. Cancel safe: dropping the
-    /// future loses no event.
+    /// Waits for the next event, and connects if that is necessary, to continue at `cursor`. Cancel
+    /// safe: dropping the future loses no event.
     pub(crate) async fn next(&mut self, cursor: Option<&str>) -> Result<StreamEvent, ClientError> {
         loop {
             let Some(events) = &mut self.events else {
@@ -116,8 +117,8 @@ impl ReconnectingStream {
         Ok(Box::pin(events.map_err(|error| error.to_string())))
     }
 
-    /// Returns a random wait up to a limit that doubles, so that clients that lost their connections at the same time do not
-    /// reconnect at the same time.
+    /// Returns a random wait up to a limit that doubles, so that clients that lost their
+    /// connections at the same time do not reconnect at the same time.
     fn backoff(&mut self) -> Duration {
         let longest = BACKOFF_MIN
             .saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX))

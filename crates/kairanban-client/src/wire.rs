@@ -16,7 +16,8 @@ pub struct ListedTopic {
     pub created_at: DateTime<Utc>,
     /// When its row last changed, as set by its writers.
     pub updated_at: DateTime<Utc>,
-    /// When its text or author last changed; `None` if neither did, or if the server is of an older version.
+    /// When its text or author last changed; `None` if neither did, or if the server is of an older
+    /// version.
     #[serde(default)]
     pub edited_at: Option<DateTime<Utc>>,
     /// The revision of its newest change.

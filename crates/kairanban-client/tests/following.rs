@@ -1,4 +1,5 @@
-//! Follows and posts against a server that plays a script: what the client reports after each answer, and what it requests next.
+//! Follows and posts against a server that plays a script: what the client reports after each
+//! answer, and what it requests next.
 
 mod script;
 
@@ -243,7 +244,8 @@ async fn several_boards_share_one_cursor() {
             &of("blue", snapshot(2, &[(2, 2)])),
             &cursor(5),
         ]),
-        // The connection is lost before the next cursor: the patch counts, and the cursor is still the last one.
+        // The connection is lost before the next cursor: the patch counts, and the cursor is still
+        // the last one.
         stream(&[&of("blue", patch(5, 6, 2, &[(2, 6)]))]),
         stream(&[&of("red", snapshot(6, &[])), &cursor(6)]),
         stream(&[&of("red", patch(6, 7, 1, &[(1, 7)]))]),

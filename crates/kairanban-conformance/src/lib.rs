@@ -1,6 +1,7 @@
 //! Checks a running server against `docs/PROTOCOL.md`, rule by rule, over the network.
 //!
-//! The checks post topics, which stay. They need a board that takes posts and shows at least a dozen topics.
+//! The checks post topics, which stay. They need a board that takes posts and shows at least a
+//! dozen topics.
 
 mod checks;
 mod list;
@@ -55,8 +56,8 @@ impl TestedServer {
         })
     }
 
-    /// Checks all rules, one after the other. Calls `report` with each result as soon as it is known, and returns all of
-    /// them.
+    /// Checks all rules, one after the other. Calls `report` with each result as soon as it is
+    /// known, and returns all of them.
     pub async fn check(&self, mut report: impl FnMut(&RuleResult)) -> Vec<RuleResult> {
         let mut results = Vec::new();
         for (rule, check) in checks::all() {

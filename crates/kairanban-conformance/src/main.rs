@@ -1,4 +1,5 @@
-//! `kairanban-conformance http://127.0.0.1:8080 --board main` checks a server, and exits with 1 if it breaks a rule.
+//! `kairanban-conformance http://127.0.0.1:8080 --board main` checks a server, and exits with 1 if
+//! it breaks a rule.
 
 use std::{
     io::{self, Write as _},

@@ -140,7 +140,8 @@ mod tests {
         }
     }
 
-    /// Starts a server that answers one request with these bytes, a few at a time, and closes the connection.
+    /// Starts a server that answers one request with these bytes, a few at a time, and closes the
+    /// connection.
     fn answering(answer: &'static str) -> TestedServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));

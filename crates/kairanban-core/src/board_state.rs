@@ -11,14 +11,16 @@
 //! This is where order is kept, so it is plain data and plain functions: no lock, no channel, no
 //! clock. [`Hub`](crate::Hub) puts the lock around it.
 //!
-//! **It never steps back.** A change, or a load, that is not newer than the snapshot changes nothing. A load that lacks a change
-//! that was seen (`missed`) is refused, so it does not matter who loads, or how long that takes.
+//! **It never steps back.** A change, or a load, that is not newer than the snapshot changes
+//! nothing. A load that lacks a change that was seen (`missed`) is refused, so it does not matter
+//! who loads, or how long that takes.
 //!
-//! **A board without readers is not followed**, only marked outdated: the next reader loads it. While it has readers each change is
-//! applied. If its readers cannot load it because it changes all the time, the follower does so in its turn, during which nothing
-//! is published.
+//! **A board without readers is not followed**, only marked outdated: the next reader loads it.
+//! While it has readers each change is applied. If its readers cannot load it because it changes
+//! all the time, the follower does so in its turn, during which nothing is published.
 //!
-//! **What readers missed is kept** in the [`ReplayBuffer`], as far back as it reaches: a reader that comes back is sent one patch.
+//! **What readers missed is kept** in the [`ReplayBuffer`], as far back as it reaches: a reader
+//! that comes back is sent one patch.
 
 mod loaded_board;
 mod replay;
@@ -65,8 +67,8 @@ pub struct BoardState {
     missed: Revision,
     /// A load was refused because of that: the board changes faster than its readers can load it.
     is_overtaken: bool,
-    /// How often a board was renamed, deleted or got other policies while this one was not loaded: it may have been this one, and
-    /// loads that began before do not count.
+    /// How often a board was renamed, deleted or got other policies while this one was not loaded:
+    /// it may have been this one, and loads that began before do not count.
     invalidations: u64,
     /// The epoch that loads must be of, once a new one has begun.
     epoch: Option<Epoch>,
@@ -148,8 +150,8 @@ impl BoardState {
         self.current(false, now, ttl).is_none()
     }
 
-    /// Installs what was read from the database, unless a newer list is shown already. If a snapshot that still counts is
-    /// replaced, its readers are sent the difference.
+    /// Installs what was read from the database, unless a newer list is shown already. If a
+    /// snapshot that still counts is replaced, its readers are sent the difference.
     ///
     /// # Errors
     /// [`OutdatedLoad`] if a change that the follower could not apply is missing from it.
@@ -183,7 +185,8 @@ impl BoardState {
             return StateChange::HistoryReset(snapshot);
         }
         match outdated {
-            // While the database was away, readers may have been brought to the list that is replaced.
+            // While the database was away, readers may have been brought to the list that is
+            // replaced.
             Some(mut outdated) if outdated.snapshot.revision() < snapshot.revision() => {
                 let history = std::mem::take(&mut outdated.replay_buffer);
                 outdated.restate(snapshot, &history, topics_max)
@@ -192,8 +195,9 @@ impl BoardState {
         }
     }
 
-    /// Applies changes. A board without readers is only marked outdated. One that has readers and no list to apply them to is loaded
-    /// by its readers; if it changes faster than they can do that, the follower has to.
+    /// Applies changes. A board without readers is only marked outdated. One that has readers and
+    /// no list to apply them to is loaded by its readers; if it changes faster than they can do
+    /// that, the follower has to.
     pub(crate) fn apply(
         &mut self,
         changes: &BoardChanges,
@@ -220,7 +224,8 @@ impl BoardState {
         }
     }
 
-    /// Marks the board as outdated up to `revision`, because it changed more than is worth following.
+    /// Marks the board as outdated up to `revision`, because it changed more than is worth
+    /// following.
     pub(crate) fn mark_outdated(&mut self, revision: Revision) {
         if let Some(loaded) = &mut self.loaded {
             loaded.outdated = true;
@@ -228,8 +233,8 @@ impl BoardState {
         self.missed = self.missed.max(revision);
     }
 
-    /// Notes that the board, which changed up to `revision`, could not be read from `since` on. What is shown
-    /// stays, and counts as out of date until the board is read.
+    /// Notes that the board, which changed up to `revision`, could not be read from `since` on.
+    /// What is shown stays, and counts as out of date until the board is read.
     pub(crate) fn become_stale(&mut self, since: DateTime<Utc>, revision: Revision) {
         self.stale_since.get_or_insert(since);
         self.missed = self.missed.max(revision);
@@ -249,8 +254,8 @@ impl BoardState {
         self.loaded = None;
     }
 
-    /// Sets the policies that the board has from `revision` on, and since when it has had its name, if that
-    /// changed. A load from before does not count.
+    /// Sets the policies that the board has from `revision` on, and since when it has had its name,
+    /// if that changed. A load from before does not count.
     pub(crate) fn apply_policies(
         &mut self,
         policies: Policies,

@@ -15,8 +15,8 @@ pub enum ChangeKind {
     Delete,
     /// The server moved a topic out of a full board. No live list changes by it.
     Archive,
-    /// The list changed in a way that no single row describes: all topics were deleted at once, or rows were
-    /// changed without the triggers. The list has to be read from the database.
+    /// The list changed in a way that no single row describes: all topics were deleted at once, or
+    /// rows were changed without the triggers. The list has to be read from the database.
     Clear,
     /// The board itself was created, changed or deleted.
     Board,
@@ -36,7 +36,8 @@ impl ChangeKind {
         Self::Board,
     ];
 
-    /// Returns the kind with this word in the database; one that is not known is [`Unknown`](Self::Unknown).
+    /// Returns the kind with this word in the database; one that is not known is
+    /// [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn of_word(word: &str) -> Self {
         let mut kinds = Self::OF_BOARDS.into_iter().chain([Self::Token]);
@@ -60,8 +61,8 @@ impl ChangeKind {
     }
 }
 
-/// A row of the change log, as it is stored. The last one that was read is compared with the log, to find out whether that is still
-/// the same.
+/// A row of the change log, as it is stored. The last one that was read is compared with the log,
+/// to find out whether that is still the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRow {
     /// The number of the commit in the order of commits.
@@ -74,8 +75,8 @@ pub struct LogRow {
     pub board_id: i64,
     /// The topic's key, if the row is about one.
     pub topic_id: Option<i64>,
-    /// When it was committed, as the database writes it. Two commits may draw the same numbers after a
-    /// restore, but not at the same time.
+    /// When it was committed, as the database writes it. Two commits may draw the same numbers
+    /// after a restore, but not at the same time.
     pub at: String,
 }
 
@@ -194,7 +195,8 @@ impl BoardChanges {
             .map(|(id, (_, topic))| (*id, topic.as_ref()))
     }
 
-    /// Returns the topics touched after `revision`, in the order of their last change, with the revision of it.
+    /// Returns the topics touched after `revision`, in the order of their last change, with the
+    /// revision of it.
     pub(crate) fn touched_after(&self, revision: Revision) -> Vec<(Revision, TopicId)> {
         let mut touched: Vec<_> = self
             .topics

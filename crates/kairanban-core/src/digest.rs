@@ -37,7 +37,8 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Mixes a number by one step of splitmix64 (Steele, Lea and Flood 2014): adds the golden gamma, then finalises.
+/// Mixes a number by one step of splitmix64 (Steele, Lea and Flood 2014): adds the golden gamma,
+/// then finalises.
 const fn mix(x: u64) -> u64 {
     let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

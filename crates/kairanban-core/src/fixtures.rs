@@ -52,7 +52,8 @@ pub(crate) fn changes(rows: &[(u64, i64, bool)]) -> BoardChanges {
     changes
 }
 
-/// Makes changes from `(revision, id, (revision now, shown now))`: rows of the log, with topics as of a later read.
+/// Makes changes from `(revision, id, (revision now, shown now))`: rows of the log, with topics as
+/// of a later read.
 pub(crate) fn changes_as_of(rows: &[(u64, i64, (u64, bool))]) -> BoardChanges {
     let mut changes = BoardChanges::default();
     for &(revision, id, (now, shown)) in rows {

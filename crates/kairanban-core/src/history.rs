@@ -62,8 +62,8 @@ pub enum Verdict {
     Same,
     /// The same history, but the log no longer reaches back to what was read.
     Trimmed,
-    /// Another epoch, to be adopted as it is: drawn by another node or by an administrator, or that of
-    /// another database, which has a history of its own.
+    /// Another epoch, to be adopted as it is: drawn by another node or by an administrator, or that
+    /// of another database, which has a history of its own.
     Adopt,
     /// A new epoch has to begin.
     Draw(Restored),
@@ -96,7 +96,8 @@ impl Restored {
 }
 
 impl FoundDatabase<'_> {
-    /// Returns whether the stored mark is that of this database. A mark may become more exact with a later version.
+    /// Returns whether the stored mark is that of this database. A mark may become more exact with
+    /// a later version.
     fn is_marked(&self) -> bool {
         self.stored_mark
             .and_then(|stored| self.mark.strip_prefix(stored))
@@ -300,8 +301,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens to a database and in whichever order its nodes read it, they end up at one
-        /// epoch, drawn once for each thing that happened.
+        /// Whatever happens to a database and in whichever order its nodes read it, they end up at
+        /// one epoch, drawn once for each thing that happened.
         #[test]
         fn nodes_agree_on_one_epoch(
             steps in proptest::collection::vec((0_usize..3, proptest::bool::weighted(0.2)), 1..40),

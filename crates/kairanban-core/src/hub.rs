@@ -1,8 +1,9 @@
 //! The fan-out point in memory: every board that has readers, or that was read lately.
 //!
-//! Per board there is one `broadcast` channel and one [`BoardState`](crate::BoardState). The follower publishes; a
-//! stream subscribes **first** and asks for the snapshot second, so that no update can fall
-//! between the two. An update that the snapshot already holds is skipped by its revision.
+//! Per board there is one `broadcast` channel and one [`BoardState`](crate::BoardState). The
+//! follower publishes; a stream subscribes **first** and asks for the snapshot second, so that no
+//! update can fall between the two. An update that the snapshot already holds is skipped by its
+//! revision.
 
 mod channel;
 
@@ -54,7 +55,8 @@ impl ShownBoard {
 }
 
 impl Hub {
-    /// Creates a hub for live lists of `topics_max`, whose readers may fall `lag_max` events behind.
+    /// Creates a hub for live lists of `topics_max`, whose readers may fall `lag_max` events
+    /// behind.
     #[must_use]
     pub fn new(topics_max: usize, lag_max: usize) -> Self {
         Self {
@@ -100,8 +102,9 @@ impl Hub {
         channel.send(change, &live)
     }
 
-    /// Sends changes as [`publish`](Self::publish) does, but only if the name `board` still means the board `is`. Returns `None` if
-    /// it does not, or is not in memory: then nothing was published, and the change has to be read from the log.
+    /// Sends changes as [`publish`](Self::publish) does, but only if the name `board` still means
+    /// the board `is`. Returns `None` if it does not, or is not in memory: then nothing was
+    /// published, and the change has to be read from the log.
     pub fn publish_if(
         &self,
         board: &BoardName,
@@ -117,8 +120,8 @@ impl Hub {
         Some(channel.send(change, &live))
     }
 
-    /// Installs a board that a reader loaded. `began` is the channel's [`BoardState::invalidations`](crate::BoardState::invalidations)
-    /// before the load.
+    /// Installs a board that a reader loaded. `began` is the channel's
+    /// [`BoardState::invalidations`](crate::BoardState::invalidations) before the load.
     ///
     /// # Errors
     /// [`OutdatedLoad`] if it was read too early: read again.
@@ -136,8 +139,9 @@ impl Hub {
         self.install_locked(channel, live, loaded, now)
     }
 
-    /// Installs a board that the follower loaded, which nothing can invalidate, as it publishes nothing meanwhile. If the load is
-    /// newer than what was published, the board's readers are sent the difference.
+    /// Installs a board that the follower loaded, which nothing can invalidate, as it publishes
+    /// nothing meanwhile. If the load is newer than what was published, the board's readers are
+    /// sent the difference.
     ///
     /// # Errors
     /// [`OutdatedLoad`] if it was read too early: read again.
@@ -158,7 +162,8 @@ impl Hub {
         now: Instant,
     ) -> Result<Published, OutdatedLoad> {
         if live.board_id().is_some_and(|id| id != loaded.board_id) {
-            // The name means another board now. Readers of the one before leave; later ones find the new one.
+            // The name means another board now. Readers of the one before leave; later ones find
+            // the new one.
             live.forget();
             channel.broadcast(BoardEvent::Gone, &live);
             drop(live);
@@ -176,8 +181,8 @@ impl Hub {
         Ok(published)
     }
 
-    /// Marks a board as outdated up to `revision`, because its changes were not followed. Returns whether it has
-    /// readers, which means that it has to be read again.
+    /// Marks a board as outdated up to `revision`, because its changes were not followed. Returns
+    /// whether it has readers, which means that it has to be read again.
     pub fn mark_outdated(&self, board: &BoardName, revision: Revision) -> bool {
         let Some(channel) = self.get(board) else {
             return false;
@@ -190,7 +195,8 @@ impl Hub {
         watched
     }
 
-    /// Notes that a board could not be read although it changed up to `revision`, and notifies its readers.
+    /// Notes that a board could not be read although it changed up to `revision`, and notifies its
+    /// readers.
     pub fn become_stale(&self, board: &BoardName, since: DateTime<Utc>, revision: Revision) {
         let Some(channel) = self.get(board) else {
             return;
@@ -203,8 +209,9 @@ impl Hub {
         }
     }
 
-    /// Applies changes of boards. Ends the streams of boards that were deleted or renamed, or whose name means another board
-    /// now; streams of boards that are private now check their permission. Returns the number of boards that were removed.
+    /// Applies changes of boards. Ends the streams of boards that were deleted or renamed, or whose
+    /// name means another board now; streams of boards that are private now check their permission.
+    /// Returns the number of boards that were removed.
     pub fn apply_policies(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
         if boards.is_empty() {
             return 0;
@@ -239,8 +246,8 @@ impl Hub {
             .count()
     }
 
-    /// Forgets what is known of every board, because a new epoch has begun. Returns the boards that have readers: these
-    /// are sent the new list with the next load.
+    /// Forgets what is known of every board, because a new epoch has begun. Returns the boards that
+    /// have readers: these are sent the new list with the next load.
     pub fn restart(&self, epoch: &Epoch) -> Vec<BoardName> {
         let all = self.all().into_iter();
         // Before `is_watched` is asked: later readers load the board themselves.
@@ -274,7 +281,8 @@ impl Hub {
         });
     }
 
-    /// Returns the boards that have readers and a list that is outdated: what the readers were sent may miss a change.
+    /// Returns the boards that have readers and a list that is outdated: what the readers were sent
+    /// may miss a change.
     #[must_use]
     pub fn outdated(&self) -> Vec<BoardName> {
         let outdated = self.all().into_iter().filter(|(_, channel)| {

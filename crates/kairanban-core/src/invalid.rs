@@ -33,7 +33,7 @@ pub enum InvalidReason {
     /// A word that is not in the list of allowed ones.
     #[error("must be {}", one_of(words))]
     NotOneOf {
-        /// The allowed words.
+        /// The words that are allowed.
         words: &'static [&'static str],
     },
     /// More marks on one letter than any script has.

@@ -1,8 +1,8 @@
 //! Where a reader begins: what it asks for, and what it is sent first.
 //!
 //! What a cursor is worth is decided here only: by [`plan_opening`] for a stream, and by
-//! [`LogStart::check`] for the pages of a board's log. Nothing here reads anything. The caller brings
-//! the board into memory, and reads the part of the log that the plan names.
+//! [`LogStart::check`] for the pages of a board's log. Nothing here reads anything. The caller
+//! brings the board into memory, and reads the part of the log that the plan names.
 
 mod multi_board;
 
@@ -23,9 +23,11 @@ pub enum StartAt {
     Now,
     /// With what changed after a cursor.
     Cursor(Cursor),
-    /// With what changed in the time up to now. Has to be looked up, which makes it [`Then`](Self::Then).
+    /// With what changed in the time up to now. Has to be looked up, which makes it
+    /// [`Then`](Self::Then).
     Ago(Duration),
-    /// With what changed after a time, which was this place in history; if the board is younger, with its beginning.
+    /// With what changed after a time, which was this place in history; if the board is younger,
+    /// with its beginning.
     Then(Cursor),
     /// At something that is not a cursor.
     Invalid,
@@ -47,7 +49,8 @@ impl StartAt {
     }
 }
 
-/// Reads a cursor, `now`, `earliest` or nothing (the list), or a number of seconds, minutes, hours or days, as in `10m`.
+/// Reads a cursor, `now`, `earliest` or nothing (the list), or a number of seconds, minutes, hours
+/// or days, as in `10m`.
 impl FromStr for StartAt {
     type Err = StartAtError;
 
@@ -84,7 +87,8 @@ pub enum Opening {
     Nothing,
     /// What changed since its cursor.
     Patch(Patch),
-    /// The list, because the patch from this revision would be longer, or is not known any more. What the reader holds is not void.
+    /// The list, because the patch from this revision would be longer, or is not known any more.
+    /// What the reader holds is not void.
     SnapshotSince(Revision),
     /// The whole list, after a `reset` if the reader's cursor is void.
     Snapshot {
@@ -98,7 +102,8 @@ pub enum Opening {
 pub struct OpeningPlan {
     /// What to send, by what is in memory.
     pub opening: Opening,
-    /// What to read of the log first: with it the next plan may be a patch. If it cannot be read, the opening holds.
+    /// What to read of the log first: with it the next plan may be a patch. If it cannot be read,
+    /// the opening holds.
     pub history: Option<HistoryRange>,
 }
 
@@ -183,7 +188,8 @@ fn is_trimmed(revision: Revision, trimmed_to: Revision) -> bool {
     revision < trimmed_to
 }
 
-/// Decides what a reader of `board` who asks for `start` is sent first. Returns `None` while the board is not loaded.
+/// Decides what a reader of `board` who asks for `start` is sent first. Returns `None` while the
+/// board is not loaded.
 ///
 /// A [`StartAt::Ago`] that was not looked up begins with the list.
 #[must_use]

@@ -29,7 +29,8 @@ impl Op {
     }
 }
 
-/// Turns any snapshot of `board` at a revision from `from` on, but before `to`, into the one at `to`.
+/// Turns any snapshot of `board` at a revision from `from` on, but before `to`, into the one at
+/// `to`.
 #[derive(Clone, Debug)]
 pub struct Patch {
     /// The name of the board.

@@ -74,7 +74,8 @@ pub(crate) const CONTROL_IN_LINES: &str = r"\u0000-\u0008\u000b\u000c\u000e-\u00
 /// Characters that set the direction of text, as in `text::is_bidi_control`.
 pub(crate) const BIDI: &str = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069";
 
-/// Characters that show nothing, as in `text::is_invisible`: up to U+FFFF, and without those that an emoji or a kanji may need.
+/// Characters that show nothing, as in `text::is_invisible`: up to U+FFFF, and without those that
+/// an emoji or a kanji may need.
 pub(crate) const INVISIBLE: &str = concat!(
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f",
     r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe03-\ufe0e\ufeff\uffa0\ufff0-\ufffb",

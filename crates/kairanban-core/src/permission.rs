@@ -1,5 +1,6 @@
-//! Who may do what on a board, decided nowhere else: [`Policies::permit`] says what the board's policies leave open, and
-//! [`Token::allows`] what requires a token whatever they are: administration, and tickets, which stand for a token.
+//! Who may do what on a board, decided nowhere else: [`Policies::permit`] says what the board's
+//! policies leave open, and [`Token::allows`] what requires a token whatever they are:
+//! administration, and tickets, which stand for a token.
 
 use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 
@@ -26,8 +27,8 @@ pub enum NotPermitted {
 }
 
 impl Policies {
-    /// Decides whether a caller may do something on a board with these policies. `scope` is that of the caller's token for
-    /// this board, if there is one.
+    /// Decides whether a caller may do something on a board with these policies. `scope` is that of
+    /// the caller's token for this board, if there is one.
     ///
     /// # Errors
     /// [`NotPermitted`] says why not.
@@ -54,7 +55,8 @@ impl Policies {
 }
 
 impl Token {
-    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it is valid.
+    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it
+    /// is valid.
     #[must_use]
     pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
         self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)

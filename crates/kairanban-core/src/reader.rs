@@ -1,7 +1,7 @@
 //! Decides what a reader is sent next, one event of its board after the other.
 //!
-//! This is a pure state machine: [`ReaderPosition::on`] takes an event and returns a [`Step`]. Every
-//! stream follows it, and so do the tests that try out all orders of events
+//! This is a pure state machine: [`ReaderPosition::on`] takes an event and returns a [`Step`].
+//! Every stream follows it, and so do the tests that try out all orders of events
 //! (`tests/model.rs`, `tests/interleavings.rs`).
 //!
 //! ```text
@@ -35,7 +35,8 @@ pub struct ReaderPosition {
 /// What a stream does for one event, in the order of the fields.
 #[derive(Debug)]
 pub struct Step {
-    /// Whether to check first that the reader may still read the board. A reader that may not is sent nothing more.
+    /// Whether to check first that the reader may still read the board. A reader that may not is
+    /// sent nothing more.
     pub check_permission: bool,
     /// Whether the shown list may be out of date, if that may have changed.
     pub staleness: Option<Staleness>,
@@ -85,8 +86,9 @@ impl ReaderPosition {
         &self.sent
     }
 
-    /// Takes the next event of the board, and moves to where the returned step brings the reader. `live` locks the board's
-    /// state; it is called only for a reader that fell behind, since an update reaches every reader.
+    /// Takes the next event of the board, and moves to where the returned step brings the reader.
+    /// `live` locks the board's state; it is called only for a reader that fell behind, since an
+    /// update reaches every reader.
     pub fn on<S: Deref<Target = BoardState>>(
         &mut self,
         event: Result<BoardEvent, Lagged>,

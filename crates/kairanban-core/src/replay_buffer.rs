@@ -3,9 +3,9 @@
 //! It has to be right for a reader that comes from another node, whose cursor may be at a revision
 //! that this node never showed: nodes read a burst of commits in different pieces. Such a reader
 //! needs only the topics that were *touched* since, as long as the list held all topics of the
-//! board. A full list also changes by what was not touched (the oldest topic is pushed out, or comes
-//! back), so between two states of a full list that this node showed there is a gap: revisions that
-//! it cannot serve.
+//! board. A full list also changes by what was not touched (the oldest topic is pushed out, or
+//! comes back), so between two states of a full list that this node showed there is a gap:
+//! revisions that it cannot serve.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,7 +23,8 @@ pub struct ReplayBuffer {
 }
 
 impl ReplayBuffer {
-    /// Creates a buffer that knows every topic that changed after `floor`, and keeps the `entries_max` that changed last.
+    /// Creates a buffer that knows every topic that changed after `floor`, and keeps the
+    /// `entries_max` that changed last.
     #[must_use]
     pub fn new(
         floor: Revision,
@@ -83,7 +84,8 @@ impl ReplayBuffer {
         self.forget();
     }
 
-    /// Adds an older part of the same history, which reaches up to `upto`. Does nothing if that leaves a gap.
+    /// Adds an older part of the same history, which reaches up to `upto`. Does nothing if that
+    /// leaves a gap.
     pub(crate) fn extend_back(&mut self, older: &Self, upto: Revision) {
         if older.floor < self.floor && self.floor <= upto {
             self.floor = older.floor;
@@ -98,7 +100,8 @@ impl ReplayBuffer {
                 self.floor = self.floor.max(forgotten);
             }
         }
-        // The gaps of a board whose few topics change again and again would otherwise never be dropped.
+        // The gaps of a board whose few topics change again and again would otherwise never be
+        // dropped.
         while self
             .gaps
             .front()
@@ -110,7 +113,8 @@ impl ReplayBuffer {
         }
     }
 
-    /// Returns the topics that changed after `revision`, or `None` if a reader there cannot be served.
+    /// Returns the topics that changed after `revision`, or `None` if a reader there cannot be
+    /// served.
     pub(crate) fn since(&self, revision: Revision) -> Option<BTreeSet<TopicId>> {
         let is_in_gap = self
             .gaps

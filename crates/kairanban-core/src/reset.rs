@@ -25,8 +25,9 @@ impl ResetReason {
         Self::Invalid,
     ];
 
-    /// Returns whether it voids all boards of an open stream of several, and not only the board that it came with: a reader that
-    /// fell behind on one board still holds the others. When a stream begins, any reason does ([`merge_openings`]).
+    /// Returns whether it voids all boards of an open stream of several, and not only the board
+    /// that it came with: a reader that fell behind on one board still holds the others. When a
+    /// stream begins, any reason does ([`merge_openings`]).
     ///
     /// [`merge_openings`]: crate::merge_openings
     #[must_use]

@@ -1,4 +1,5 @@
-//! A board's live list at one revision, and the next one: from changes that the log reports, or from a list that was read.
+//! A board's live list at one revision, and the next one: from changes that the log reports, or
+//! from a list that was read.
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ pub struct Snapshot {
     wire_cache: WireCache,
 }
 
-/// The number that the topics of a bulk transaction bear as their revision, and the revision of its commit.
+/// The number that the topics of a bulk transaction bear as their revision, and the revision of its
+/// commit.
 ///
 /// A transaction of thousands of topics stamps them before its turn in the order of commits, so the
 /// number on them is lower than revisions that readers were sent before it committed.
@@ -57,11 +59,11 @@ impl Snapshot {
     /// left nothing on the list are dropped.
     #[must_use]
     pub fn with_bulk_stamps(mut self, stamps: impl IntoIterator<Item = BulkStamp>) -> Self {
-        let is_shown = |stamp: &BulkStamp| {
+        let stamps = stamps.into_iter().filter(|stamp| {
             let mut topics = self.topics.iter();
             topics.any(|topic| topic.revision == stamp.stamped_as)
-        };
-        self.bulk_stamps = stamps.into_iter().filter(is_shown).collect();
+        });
+        self.bulk_stamps = stamps.collect();
         self
     }
 
@@ -73,14 +75,16 @@ impl Snapshot {
 
     /// Returns the topics that were committed after `revision`.
     pub fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &Arc<Topic>> {
-        let committed = move |topic: &Topic| {
-            let mut stamps = self.bulk_stamps.iter();
-            stamps
-                .find(|stamp| stamp.stamped_as == topic.revision)
-                .map_or(topic.revision, |stamp| stamp.revision)
-        };
         let topics = self.topics.iter();
-        topics.filter(move |topic| committed(topic) > revision)
+        topics.filter(move |topic| self.committed_at(topic) > revision)
+    }
+
+    /// Returns the revision of the commit that a topic is of.
+    fn committed_at(&self, topic: &Topic) -> Revision {
+        let mut stamps = self.bulk_stamps.iter();
+        stamps
+            .find(|stamp| stamp.stamped_as == topic.revision)
+            .map_or(topic.revision, |stamp| stamp.revision)
     }
 
     /// Returns the board's name.
@@ -128,8 +132,9 @@ impl Snapshot {
         &self.wire_cache
     }
 
-    /// Returns the snapshot after `changes`, and the patch to it. Changes that this snapshot already holds are skipped.
-    /// Topics in `history`, which reaches up to this snapshot, do not count as new.
+    /// Returns the snapshot after `changes`, and the patch to it. Changes that this snapshot
+    /// already holds are skipped. Topics in `history`, which reaches up to this snapshot, do not
+    /// count as new.
     #[must_use]
     pub fn apply(
         &self,
@@ -154,8 +159,8 @@ impl Snapshot {
             .drain(..topics.len().saturating_sub(topics_max))
             .map(|topic| topic.id)
             .collect::<Vec<_>>();
-        // Older than a full list there may be topics that are not archived yet. They take their places
-        // before any topic that is older than the first one was.
+        // Older than a full list there may be topics that are not archived yet. They take their
+        // places before any topic that is older than the first one was.
         let began = self.topics().first().map(|topic| topic.id);
         if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
             return Applied::Reload;
@@ -172,8 +177,8 @@ impl Snapshot {
         })
     }
 
-    /// Returns the patch from this snapshot to a later one that was read from the database. A topic that vanished
-    /// below a full list counts as archived; topics in `history` do not count as new.
+    /// Returns the patch from this snapshot to a later one that was read from the database. A topic
+    /// that vanished below a full list counts as archived; topics in `history` do not count as new.
     #[must_use]
     pub fn replaced_by(&self, next: Self, history: &ReplayBuffer, topics_max: usize) -> Applied {
         let first = next.first_if_full(topics_max);
@@ -183,10 +188,12 @@ impl Snapshot {
         })
     }
 
-    /// Returns the topics of a later list that were posted since this one, as far as `history` knows.
+    /// Returns the topics of a later list that were posted since this one, as far as `history`
+    /// knows.
     ///
-    /// Ids do not say what is new, since they are drawn before the commit: a post with a lower one may be
-    /// committed later. New is what was not here, neither deleted lately nor too old for a full list.
+    /// Ids do not say what is new, since they are drawn before the commit: a post with a lower one
+    /// may be committed later. New is what was not here, neither deleted lately nor too old for a
+    /// full list.
     pub(crate) fn posted_on(
         &self,
         later: &Self,
@@ -211,7 +218,8 @@ impl Snapshot {
             .map(|topic| topic.id)
     }
 
-    /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed out.
+    /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed
+    /// out.
     fn towards(
         &self,
         mut next: Self,
@@ -279,12 +287,13 @@ impl Update {
 /// The result of applying changes to a snapshot.
 #[derive(Debug)]
 pub enum Applied {
-    /// The list shows the same as before, at a later revision: what was added in between was removed again.
+    /// The list shows the same as before, at a later revision: what was added in between was
+    /// removed again.
     Same(Arc<Snapshot>),
     /// The next snapshot and the way to it.
     Updated(Arc<Update>),
-    /// A full list lost topics, and older ones that are not archived yet may take their place; or the log
-    /// says only that the list has to be read: only the database knows it.
+    /// A full list lost topics, and older ones that are not archived yet may take their place; or
+    /// the log says only that the list has to be read: only the database knows it.
     Reload,
 }
 

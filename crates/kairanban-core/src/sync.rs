@@ -1,5 +1,5 @@
-//! The lock and the channel that the hub's order rests on. With the feature `interleavings` they are replaced by
-//! ones that try out many interleavings of threads (`tests/interleavings.rs`).
+//! The lock and the channel that the hub's order rests on. With the feature `interleavings` they
+//! are replaced by ones that try out many interleavings of threads (`tests/interleavings.rs`).
 
 #[cfg(not(feature = "interleavings"))]
 pub use std::sync::{Mutex, MutexGuard};

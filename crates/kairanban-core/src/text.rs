@@ -1,5 +1,5 @@
-//! Text: which characters a text may hold, and how it is found again. Characters are judged by their
-//! Unicode properties, so that a later version of Unicode needs no list of ours.
+//! Text: which characters a text may hold, and how it is found again. Characters are judged by
+//! their Unicode properties, so that a later version of Unicode needs no list of ours.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
@@ -66,7 +66,8 @@ pub(crate) fn hides_something(text: &str) -> bool {
     (0..chars.len()).any(|at| is_invisible(chars[at]) && !belongs(&chars, at))
 }
 
-/// Returns whether an invisible character is part of what stands before it: of an emoji, or of a variant of a kanji.
+/// Returns whether an invisible character is part of what stands before it: of an emoji, or of a
+/// variant of a kanji.
 fn belongs(chars: &[char], at: usize) -> bool {
     let before = at.checked_sub(1).map(|before| chars[before]);
     let (after, Some(before)) = (chars.get(at + 1), before) else {
@@ -90,8 +91,9 @@ fn belongs(chars: &[char], at: usize) -> bool {
     }
 }
 
-/// Folds a text for search: texts that differ by case, width, normal form or invisible characters come to the same.
-/// Turkish dotted and dotless letters come to `i`, since nothing says that a text is Turkish.
+/// Folds a text for search: texts that differ by case, width, normal form or invisible characters
+/// come to the same. Turkish dotted and dotless letters come to `i`, since nothing says that a text
+/// is Turkish.
 #[must_use]
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
@@ -129,7 +131,8 @@ impl SearchText {
         }
     }
 
-    /// Returns whether a text contains this: as it stands, which finds parts of a composed letter too, or folded.
+    /// Returns whether a text contains this: as it stands, which finds parts of a composed letter
+    /// too, or folded.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
         text.contains(&self.raw) || (!self.folded.is_empty() && fold(text).contains(&self.folded))

@@ -100,8 +100,8 @@ impl FromStr for TokenName {
     }
 }
 
-/// Checks the time at which a new token is to expire: it must be in the future, and one that both databases can hold.
-/// Returns it.
+/// Checks the time at which a new token is to expire: it must be in the future, and one that both
+/// databases can hold. Returns it.
 ///
 /// # Errors
 /// [`InvalidReason::Past`] or [`InvalidReason::TooFar`], for the field `expires_at`.

@@ -12,7 +12,8 @@ use crate::{
 pub const COMMENT_CHARS_MAX: usize = 2_000;
 /// The longest author, in Unicode scalar values.
 pub const AUTHOR_CHARS_MAX: usize = 80;
-/// The most combining marks on one letter; the tallest stacks of living scripts have about half of that.
+/// The most combining marks on one letter; the tallest stacks of living scripts have about half of
+/// that.
 const MARKS_MAX: usize = 10;
 
 /// The database's key of a topic; never used twice, not even after a delete.
@@ -62,9 +63,9 @@ impl NewTopic {
         TextPattern::lines(&forbidden, COMMENT_CHARS_MAX)
     }
 
-    /// Describes which authors are allowed. The expression does not tell those that hide a character
-    /// beyond U+FFFF or one that only an emoji needs, and those that pile up marks
-    /// on a letter.
+    /// Describes which authors are allowed. The expression does not tell those that hide a
+    /// character beyond U+FFFF or one that only an emoji needs, and those that pile up marks on a
+    /// letter.
     #[must_use]
     pub fn author_pattern() -> TextPattern {
         TextPattern::trimmed(&[CONTROL, BIDI, INVISIBLE], AUTHOR_CHARS_MAX)

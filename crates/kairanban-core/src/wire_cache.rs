@@ -1,10 +1,12 @@
-//! Caches encoded bytes, so that each encoding of a snapshot or a patch is made at most once and shared by all readers.
+//! Caches encoded bytes, so that each encoding of a snapshot or a patch is made at most once and
+//! shared by all readers.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// The index of a slot in a [`WireCache`]. What a slot holds is decided by its user; the core knows no format.
+/// The index of a slot in a [`WireCache`]. What a slot holds is decided by its user; the core knows
+/// no format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireSlot(usize);
 
@@ -35,13 +37,14 @@ pub struct WireCache {
 }
 
 impl WireCache {
-    /// Returns the bytes in `slot`. The first caller encodes them; concurrent callers block until it is done.
+    /// Returns the bytes in `slot`. The first caller encodes them; concurrent callers block until
+    /// it is done.
     pub fn get_or_encode(&self, slot: WireSlot, encode: impl FnOnce() -> Bytes) -> Bytes {
         self.plain[slot.0].get_or_init(encode).clone()
     }
 
-    /// Returns the bytes in `slot`, made by an encoding that may fail. First callers that come at the same time may each
-    /// encode; all are returned the same bytes.
+    /// Returns the bytes in `slot`, made by an encoding that may fail. First callers that come at
+    /// the same time may each encode; all are returned the same bytes.
     ///
     /// # Errors
     /// That of the encoding; the slot stays empty.

@@ -1,6 +1,6 @@
-//! Runs the real hub under shuttle, which interleaves its threads in many ways: a follower publishes while readers
-//! load the board, subscribe and receive. At every step each reader's list is one that was committed, and in
-//! the end it is the newest.
+//! Runs the real hub under shuttle, which interleaves its threads in many ways: a follower
+//! publishes while readers load the board, subscribe and receive. At every step each reader's list
+//! is one that was committed, and in the end it is the newest.
 
 mod values;
 
@@ -24,7 +24,8 @@ use shuttle::{
 };
 use values::{apply, board, cursor, listed, revision, topic};
 
-/// The number of commits. Each adds the topic of its own number, but every third deletes the one before.
+/// The number of commits. Each adds the topic of its own number, but every third deletes the one
+/// before.
 const COMMITS: u64 = 4;
 const TOPICS_MAX: usize = 2;
 const LAG_MAX: usize = 1;
@@ -119,7 +120,8 @@ fn is_loaded(subscription: &Subscription) -> bool {
 }
 
 impl Reader {
-    /// Subscribes first, and takes the snapshot second, read from the database if it is not in memory.
+    /// Subscribes first, and takes the snapshot second, read from the database if it is not in
+    /// memory.
     fn join(hub: &Hub, head: &Head, seen: u64) -> Self {
         let subscription = hub.subscribe(&board());
         while !is_loaded(&subscription) {
@@ -214,7 +216,8 @@ fn no_interleaving_shows_what_was_not_committed() {
 
 #[test]
 fn nor_does_one_with_few_switches() {
-    // Probabilistic concurrency testing: finds what needs few switches of threads at just the right places.
+    // Probabilistic concurrency testing: finds what needs few switches of threads at just the right
+    // places.
     shuttle::check_pct(|| one_follower_and_two_readers(false), rounds(), 3);
     shuttle::check_pct(|| one_follower_and_two_readers(true), rounds(), 3);
 }

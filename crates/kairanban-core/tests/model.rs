@@ -1,11 +1,13 @@
-//! Checks a model of the protocol. `Hub`, `BoardState`, `Snapshot`, `ReplayBuffer` and tokio's channel are the
-//! program's own; the model adds everything that may happen around them, in every order.
+//! Checks a model of the protocol. `Hub`, `BoardState`, `Snapshot`, `ReplayBuffer` and tokio's
+//! channel are the program's own; the model adds everything that may happen around them, in every
+//! order.
 //!
-//! Writers commit, on a board that shows two topics; nodes poll the log late or at once (a wake carries no data, so
-//! one that is lost, doubled or reordered is a poll that comes late, twice or early) and load the board while
-//! others write; a reader subscribes, falls behind, is cut off between any two events, and comes back to either node with
-//! its cursor; a node crashes and restarts with empty memory. In no state that can be reached does a reader show a
-//! list that was not committed, or an older one than before, or stay at an old one.
+//! Writers commit, on a board that shows two topics; nodes poll the log late or at once (a wake
+//! carries no data, so one that is lost, doubled or reordered is a poll that comes late, twice or
+//! early) and load the board while others write; a reader subscribes, falls behind, is cut off
+//! between any two events, and comes back to either node with its cursor; a node crashes and
+//! restarts with empty memory. In no state that can be reached does a reader show a list that was
+//! not committed, or an older one than before, or stay at an old one.
 //!
 //! The small worlds are checked with every test run, bigger ones by `scripts/model`.
 

@@ -1,5 +1,5 @@
-//! Where the database is. A URL is checked before any library sees it, because their messages quote the part that they
-//! could not read, and that part may be a piece of the password.
+//! Where the database is. A URL is checked before any library sees it, because their messages quote
+//! the part that they could not read, and that part may be a piece of the password.
 
 mod parameters;
 
@@ -116,8 +116,8 @@ const PATH: &str =
 const QUERY: &str = "behind the ? stand parameters as in key=value&key=value; a special character \
     in a value is percent-encoded";
 
-/// Returns what is wrong with the part of a URL that follows `scheme://`, without repeating any of it. `None` if
-/// every parser of URLs finds the password at the same place.
+/// Returns what is wrong with the part of a URL that follows `scheme://`, without repeating any of
+/// it. `None` if every parser of URLs finds the password at the same place.
 #[must_use]
 pub fn url_fault(rest: &str) -> Option<&'static str> {
     if rest.contains(is_forbidden) || !is_percent_encoded(rest) {
@@ -166,7 +166,8 @@ fn is_percent_encoded(text: &str) -> bool {
     })
 }
 
-/// Returns whether this is a host, perhaps with a port: a name, an address, or an encoded path to a socket.
+/// Returns whether this is a host, perhaps with a port: a name, an address, or an encoded path to a
+/// socket.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -251,7 +252,8 @@ mod tests {
         );
     }
 
-    /// Whatever stands in a password unencoded: the URL is refused, or read with all of it in the password.
+    /// Whatever stands in a password unencoded: the URL is refused, or read with all of it in the
+    /// password.
     #[test]
     fn no_piece_of_a_password_is_taken_for_something_else() {
         for special in "%?/@#&=+:;,. \"'\\[]{}|^<>`$!*()~_-\u{0}\n\té回".chars() {

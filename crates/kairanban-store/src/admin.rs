@@ -1,6 +1,7 @@
 //! The commands of administrators. Each runs in one transaction with its entry in the audit.
 //!
-//! To add a command, add a variant to [`AdminCommand`] and its row to the table, [`AdminCommand::row`].
+//! To add a command, add a variant to [`AdminCommand`] and its row to the table,
+//! [`AdminCommand::row`].
 
 use std::time::Duration;
 
@@ -79,7 +80,8 @@ pub enum AdminCommand {
     },
 }
 
-/// What a write did, before the revision is drawn: what it changed is read back after that, and becomes a [`WriteResult`](crate::WriteResult).
+/// What a write did, before the revision is drawn: what it changed is read back after that, and
+/// becomes a [`WriteResult`](crate::WriteResult).
 #[derive(Clone, Debug)]
 pub(crate) enum WriteOutcome {
     Topic(TopicId),
@@ -99,7 +101,8 @@ impl From<Created> for WriteOutcome {
     }
 }
 
-/// What no two writes of one transaction may change. Ordered, so that all nodes lock in the same order.
+/// What no two writes of one transaction may change. Ordered, so that all nodes lock in the same
+/// order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum WriteTarget {
     Board(BoardName),
@@ -115,14 +118,15 @@ pub(crate) struct CommandRow<'c> {
     action: &'static str,
     /// The board in the audit.
     board: Option<&'c BoardName>,
-    /// The id of the topic or token in the audit; `None` if the outcome has it, or the command has no such subject.
+    /// The id of the topic or token in the audit; `None` if the outcome has it, or the command has
+    /// no such subject.
     subject: Option<i64>,
     /// What no other write of the same transaction may change.
     pub(crate) target: Option<WriteTarget>,
     /// Whether each success draws a revision. An edit that leaves everything as it was draws none.
     pub(crate) always_changes: bool,
-    /// Whether to run it a second time after a conflict: another program was quicker, and the second run finds what that
-    /// program did.
+    /// Whether to run it a second time after a conflict: another program was quicker, and the
+    /// second run finds what that program did.
     pub(crate) reruns_on_conflict: bool,
     run: Run<'c>,
 }
@@ -276,7 +280,8 @@ mod tests {
 
     use super::*;
 
-    /// Action, board and subject in the audit; target; whether it always changes something; whether it reruns.
+    /// Action, board and subject in the audit; target; whether it always changes something; whether
+    /// it reruns.
     type Wanted<'w> = (
         &'w str,
         Option<&'w str>,

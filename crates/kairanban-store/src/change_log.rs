@@ -1,4 +1,5 @@
-//! The change log: what was committed after a revision; in [`retention`], archiving, and forgetting the oldest.
+//! The change log: what was committed after a revision; in [`retention`], archiving, and forgetting
+//! the oldest.
 
 mod retention;
 
@@ -103,9 +104,10 @@ fn placed(row: StoredLogRow) -> Result<LogRow, StoreError> {
         .ok_or_else(|| StoreError::Internal("a row of the log has no valid revision".to_owned()))
 }
 
-/// Reads everything committed after what is `known`, in one statement: one moment for the log, the topics that it speaks
-/// of, and what says that it is the log that was read before. It begins with the last row that was read. Nothing if
-/// that is not there any more, or anything else says that this is another history.
+/// Reads everything committed after what is `known`, in one statement: one moment for the log, the
+/// topics that it speaks of, and what says that it is the log that was read before. It begins with
+/// the last row that was read. Nothing if that is not there any more, or anything else says that
+/// this is another history.
 pub(crate) fn since(
     connection: &mut AnyConnection,
     known: &LogPosition,

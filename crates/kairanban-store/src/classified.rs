@@ -1,4 +1,5 @@
-//! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on SQLite.
+//! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
+//! SQLite.
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;

@@ -1,5 +1,5 @@
-//! The database's clock. Row times are made by it and compared with it, in the statement itself: what a node thinks the
-//! time is decides nothing.
+//! The database's clock. Row times are made by it and compared with it, in the statement itself:
+//! what a node thinks the time is decides nothing.
 
 use std::time::Duration;
 

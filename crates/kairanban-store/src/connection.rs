@@ -60,8 +60,8 @@ impl AnyConnection {
         }
     }
 
-    /// Connects and sets the session up, which must be our own: behind a transaction pooler the settings would
-    /// reach the sessions of other programs.
+    /// Connects and sets the session up, which must be our own: behind a transaction pooler the
+    /// settings would reach the sessions of other programs.
     pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
         let mut connection = Self::connect(address, timeouts)?;
         match &mut connection {
@@ -83,8 +83,8 @@ impl AnyConnection {
         }
     }
 
-    /// Returns whether a transaction pooler stands between: then a session has no backend of its own, and
-    /// another one gets it as soon as it rests. Asks without setting anything.
+    /// Returns whether a transaction pooler stands between: then a session has no backend of its
+    /// own, and another one gets it as soon as it rests. Asks without setting anything.
     pub(crate) fn is_pooled(
         address: &DatabaseAddress,
         timeouts: Timeouts,
@@ -170,8 +170,8 @@ pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
         .concat()
 }
 
-/// Returns whether a transaction pooler stands between this process and Postgres. Opens two connections, sets nothing on
-/// them, and closes them. Every call blocks.
+/// Returns whether a transaction pooler stands between this process and Postgres. Opens two
+/// connections, sets nothing on them, and closes them. Every call blocks.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -179,7 +179,8 @@ pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, 
     AnyConnection::is_pooled(address, timeouts)
 }
 
-/// Returns whether `one` shares its backends with another session, or has one that is older than itself.
+/// Returns whether `one` shares its backends with another session, or has one that is older than
+/// itself.
 fn compare_backends(
     one: &mut AnyConnection,
     address: &DatabaseAddress,

@@ -33,8 +33,8 @@ pub struct BoardContent {
     pub sum: i64,
 }
 
-/// Returns a checksum of a live list, the same that the database computes: the sum over the topics of the
-/// first 48 bits of the MD5 of each. It is no secret, and guards against accidents only.
+/// Returns a checksum of a live list, the same that the database computes: the sum over the topics
+/// of the first 48 bits of the MD5 of each. It is no secret, and guards against accidents only.
 #[must_use]
 pub fn content_sum(snapshot: &Snapshot) -> i64 {
     sum_of(snapshot.topics())
@@ -166,8 +166,9 @@ fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revi
     revision(row.number.unwrap_or_default())
 }
 
-/// Logs what the log has missed of a board: that it has to be read, and, if `is_board`, that the board itself changed. Only
-/// if it still is at the revision `seen`: another node may have been quicker. Within a write. Returns whether it did.
+/// Logs what the log has missed of a board: that it has to be read, and, if `is_board`, that the
+/// board itself changed. Only if it still is at the revision `seen`: another node may have been
+/// quicker. Within a write. Returns whether it did.
 pub(crate) fn log_missed(
     connection: &mut AnyConnection,
     board: BoardId,

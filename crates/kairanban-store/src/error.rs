@@ -55,7 +55,8 @@ pub enum StoreError {
         .0.0
     )]
     TopicGone(TopicId),
-    /// Another transaction that is still open has written the idempotency key. The write was rolled back; it may be repeated.
+    /// Another transaction that is still open has written the idempotency key. The write was rolled
+    /// back; it may be repeated.
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,
     /// The database refuses this write for good; it says nothing about any other.
@@ -65,8 +66,8 @@ pub enum StoreError {
     /// The database answers, but cannot do it now. A write was rolled back.
     #[error("the database cannot do this now: {0}")]
     Fault(Fault),
-    /// The database is away, busy or too slow, it cannot be read, or the queue before it is full. A write may or may
-    /// not have been committed.
+    /// The database is away, busy or too slow, it cannot be read, or the queue before it is full. A
+    /// write may or may not have been committed.
     #[error("{0}")]
     Unavailable(String),
     /// The connection turned out to be dead before anything was sent; inside the store, a reason
@@ -290,8 +291,8 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
-                // The code is unknown here; `AnyConnection::modify` finds out. In a language that this does not know it is
-                // a fault of no kind, with the same text.
+                // The code is unknown here; `AnyConnection::modify` finds out. In a language that
+                // this does not know it is a fault of no kind, with the same text.
                 _ if text.starts_with("permission denied") => {
                     Self::fault(FaultKind::Installation, text)
                 }

@@ -10,7 +10,8 @@ use crate::{StartError, StoreError};
 /// Looks at a file, what SQLite puts beside it, and its folder. Returns what the owner should know.
 ///
 /// # Errors
-/// If one of them is a symbolic link, unless `follow_symlinks`: another user who may place one would choose which file is written.
+/// If one of them is a symbolic link, unless `follow_symlinks`: another user who may place one
+/// would choose which file is written.
 pub fn check_files(file: &Path, follow_symlinks: bool) -> Result<Vec<String>, StartError> {
     if file.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return Err(names_folder(file));
@@ -52,7 +53,8 @@ fn names_folder(path: &Path) -> StartError {
     ))
 }
 
-/// Refuses what is neither a folder nor a file where one has to be: a FIFO would be waited for, and a device is not ours.
+/// Refuses what is neither a folder nor a file where one has to be: a FIFO would be waited for, and
+/// a device is not ours.
 fn check_kind(path: &Path, is_folder: bool) -> Result<(), StartError> {
     // What a link points to counts, not the link.
     let Ok(metadata) = fs::metadata(path) else {
@@ -150,8 +152,8 @@ fn may_write(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates the folder, for the owner alone, and an empty file, which SQLite takes for a new database; its companions
-/// get the mode of the file.
+/// Creates the folder, for the owner alone, and an empty file, which SQLite takes for a new
+/// database; its companions get the mode of the file.
 pub(crate) fn make(file: &Path) -> Result<(), StoreError> {
     if let Some(folder) = folder(file).filter(|folder| !folder.exists()) {
         let mut builder = fs::DirBuilder::new();

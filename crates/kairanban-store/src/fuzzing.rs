@@ -1,6 +1,7 @@
 //! What the fuzz targets in `fuzz/` reach of the store: how it decodes what Postgres sends.
 //!
-//! Only with the feature `fuzzing`, which no build of the server has. SQLite is asked itself, as a library.
+//! Only with the feature `fuzzing`, which no build of the server has. SQLite is asked itself, as a
+//! library.
 
 use std::num::NonZeroU32;
 

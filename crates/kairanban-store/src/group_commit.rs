@@ -1,8 +1,10 @@
-//! Commits a group of writes: as one transaction if that works, otherwise each write as one of its own.
+//! Commits a group of writes: as one transaction if that works, otherwise each write as one of its
+//! own.
 //!
-//! Whatever is wrong with one write costs the others nothing but time. Within the common transaction a row that the database
-//! refuses is left out. What fails later (a deferred trigger, at the commit) or spoils the transaction for all is found by
-//! committing one by one. That is safe as long as the database answered: then nothing of the group was committed.
+//! Whatever is wrong with one write costs the others nothing but time. Within the common
+//! transaction a row that the database refuses is left out. What fails later (a deferred trigger,
+//! at the commit) or spoils the transaction for all is found by committing one by one. That is safe
+//! as long as the database answered: then nothing of the group was committed.
 
 mod read_back;
 
@@ -27,7 +29,8 @@ const WRITE_MIN: Duration = Duration::from_millis(50);
 /// The least that a write may take when many share the time that is left.
 const SHARE_MIN: Duration = Duration::from_millis(100);
 
-/// A group whose topics take longer than this has a slow one among them; it is more than any key is waited for.
+/// A group whose topics take longer than this has a slow one among them; it is more than any key is
+/// waited for.
 const SLOW: Duration = Duration::from_millis(500);
 
 /// How long and how often a group is tried.
@@ -146,7 +149,8 @@ fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> Group
                     commits.extend(committed);
                     answers[*at] = Some(answer);
                 }
-                // The connection is lost: nothing is known of this one, and the others would fare no better.
+                // The connection is lost: nothing is known of this one, and the others would fare
+                // no better.
                 Err(StoreError::Unavailable(text)) => {
                     return ended(commits, answers, fault, &text);
                 }
@@ -173,8 +177,8 @@ fn ended(
     }
 }
 
-/// Returns whether another try may succeed in a moment. A key that is in use is for its client to repeat: another try would keep
-/// the rest waiting.
+/// Returns whether another try may succeed in a moment. A key that is in use is for its client to
+/// repeat: another try would keep the rest waiting.
 const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
     match answer {
         Err(StoreError::Refused(refusal)) => refusal.conflict,
@@ -265,7 +269,8 @@ fn run_each(
     Ok(outcomes.into_iter().map(Ok).collect())
 }
 
-/// Runs a group: new topics together, if that goes well; everything else, and what does not, each under a savepoint.
+/// Runs a group: new topics together, if that goes well; everything else, and what does not, each
+/// under a savepoint.
 fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -309,7 +314,8 @@ fn create(
         repository::create_topics(connection, wanted)
     }) {
         Err(error @ (StoreError::Unavailable(_) | StoreError::Disconnected(_))) => Err(error),
-        // One of them may be slow, as by a trigger of the owner's: here it would take the time of all once more.
+        // One of them may be slow, as by a trigger of the owner's: here it would take the time of
+        // all once more.
         Err(error) if began.elapsed() > SLOW => Err(error),
         Err(error) => {
             tracing::debug!(%error, "topics could not be written together");

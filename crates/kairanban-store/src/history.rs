@@ -21,8 +21,9 @@ use crate::{
 /// The key under which `identity` has how far the log was forgotten.
 const TRIMMED_TO: &str = "trimmed_to";
 
-/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch if it was
-/// restored. One node at a time: the next finds what this one drew. Returns the newest place in its log.
+/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch
+/// if it was restored. One node at a time: the next finds what this one drew. Returns the newest
+/// place in its log.
 pub(crate) fn settle(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -51,8 +52,8 @@ pub(crate) fn settle(
     })
 }
 
-/// Reads the same on SQLite, or returns `None` if there is something to write: so it waits for no program that writes. One
-/// transaction reads one moment there.
+/// Reads the same on SQLite, or returns `None` if there is something to write: so it waits for no
+/// program that writes. One transaction reads one moment there.
 pub(crate) fn settled(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -173,7 +174,8 @@ pub(crate) fn repair_counter(
     Ok(())
 }
 
-/// What a reading of the log begins with: the last row that was read, with what it says of the database.
+/// What a reading of the log begins with: the last row that was read, with what it says of the
+/// database.
 pub(crate) type Header = (Piece<Nullable<Text>>, Piece<Nullable<BigInt>>);
 
 /// Selects the epoch and the counter, in whichever statement they are selected.

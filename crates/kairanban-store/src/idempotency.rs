@@ -122,7 +122,8 @@ impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
 /// A key, what was asked for, and the topic that it led to.
 pub(crate) type NewKey<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
 
-/// Stores which topics keys led to. Fails if another transaction has inserted one of them, without saying which.
+/// Stores which topics keys led to. Fails if another transaction has inserted one of them, without
+/// saying which.
 pub(crate) fn insert(
     connection: &mut AnyConnection,
     keys: &[NewKey<'_>],

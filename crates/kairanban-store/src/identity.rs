@@ -2,8 +2,8 @@
 //!
 //! A cursor means something only in the history that it came from. When a backup is restored, a
 //! standby promoted or a file copied over, revisions may be used a second time, so the epoch
-//! changes: whenever the mark that is stored differs from the mark that is found, or the last change
-//! that was read is not there any more ([`settle`](crate::history::settle)).
+//! changes: whenever the mark that is stored differs from the mark that is found, or the last
+//! change that was read is not there any more ([`settle`](crate::history::settle)).
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
@@ -95,8 +95,8 @@ pub(crate) fn put(connection: &mut AnyConnection, wanted: &str, text: &str) -> Q
     Ok(())
 }
 
-/// Reads what distinguishes this database from others: on Postgres the cluster, the database in it, the timeline, and the
-/// table of topics, which a restore makes again; on SQLite the file.
+/// Reads what distinguishes this database from others: on Postgres the cluster, the database in it,
+/// the timeline, and the table of topics, which a restore makes again; on SQLite the file.
 pub(crate) fn found_mark(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -114,8 +114,9 @@ pub(crate) fn found_mark(
         ELSE 0 END::bigint AS number";
     match address {
         DatabaseAddress::Postgres(_) => {
-            // Some hosts keep the control functions from ordinary roles; the database's own key must do there. It is asked and
-            // not tried: after any other failure the lesser mark would look like another database.
+            // Some hosts keep the control functions from ordinary roles; the database's own key
+            // must do there. It is asked and not tried: after any other failure the lesser mark
+            // would look like another database.
             let may: Number = sql_query(MAY).get_result(connection)?;
             let found: Mark = sql_query(if may.number == Some(1) {
                 CLUSTER
@@ -129,8 +130,8 @@ pub(crate) fn found_mark(
     }
 }
 
-/// Identifies a file by its number and its time of creation, where the system has them: not by its name, which a
-/// restored file has too, nor by its device, whose number may change with each boot.
+/// Identifies a file by its number and its time of creation, where the system has them: not by its
+/// name, which a restored file has too, nor by its device, whose number may change with each boot.
 pub(crate) fn file_mark(path: &Path) -> Result<String, StoreError> {
     let file = fs::metadata(path)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;

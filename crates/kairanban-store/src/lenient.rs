@@ -1,8 +1,10 @@
-//! Values as they are found where another program may have written them: read as far as they can be, in this one place.
+//! Values as they are found where another program may have written them: read as far as they can
+//! be, in this one place.
 //!
-//! One row must not hide a board, and one board not the others. So a time that cannot be read is the nearest one that can,
-//! text that is no UTF-8 has replacement characters, and what has no meaning at all is left out by who asked for it.
-//! The schema refuses most of this; a constraint that was added later, or was switched off, does not.
+//! One row must not hide a board, and one board not the others. So a time that cannot be read is
+//! the nearest one that can, text that is no UTF-8 has replacement characters, and what has no
+//! meaning at all is left out by who asked for it. The schema refuses most of this; a constraint
+//! that was added later, or was switched off, does not.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +39,8 @@ const POSTGRES_EPOCH: NaiveDateTime = NaiveDate::from_ymd_opt(2000, 1, 1)
     .and_hms_opt(0, 0, 0)
     .expect("a time");
 
-/// A point in time. One that cannot be read becomes the beginning of 1970: a token that was to expire then has expired.
+/// A point in time. One that cannot be read becomes the beginning of 1970: a token that was to
+/// expire then has expired.
 #[derive(Clone, Copy, Debug, FromSqlRow)]
 pub(crate) struct Time {
     at: NaiveDateTime,
@@ -61,7 +64,8 @@ impl Time {
         self.at.and_utc()
     }
 
-    /// Returns whether this is the time that was written, and not the nearest that can be expressed.
+    /// Returns whether this is the time that was written, and not the nearest that can be
+    /// expressed.
     pub(crate) const fn is_exact(self) -> bool {
         self.is_exact
     }
@@ -107,7 +111,8 @@ impl FromSql<Timestamp, MultiBackend> for Time {
     }
 }
 
-/// Reads `2026-01-02 03:04:05`, with or without a fraction, as the schema has it: every topic of a board is read by this.
+/// Reads `2026-01-02 03:04:05`, with or without a fraction, as the schema has it: every topic of a
+/// board is read by this.
 fn plain_time(text: &[u8]) -> Option<NaiveDateTime> {
     let (seconds, fraction) = text.split_at_checked(19)?;
     let number = |from: usize, to: usize| {
@@ -206,7 +211,8 @@ const SAID_MAX: usize = 10_000;
 /// Rows that were logged already: each has one line in the log, not one per read.
 static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
 
-/// Logs once that a row holds a value that cannot be shown as it is, and whether the row `counts` all the same.
+/// Logs once that a row holds a value that cannot be shown as it is, and whether the row `counts`
+/// all the same.
 #[cold]
 pub(crate) fn log_unreadable(table: &'static str, key: i64, counts: bool) {
     if !is_news(table, key) {

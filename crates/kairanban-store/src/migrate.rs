@@ -156,7 +156,8 @@ pub(crate) fn all_names(address: &DatabaseAddress) -> Vec<String> {
     all(address).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Returns the names of the migrations that the database lacks. Does not create the table that diesel keeps them in.
+/// Returns the names of the migrations that the database lacks. Does not create the table that
+/// diesel keeps them in.
 pub(crate) fn pending_names(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     Ok(compare(connection)?.pending)
 }
@@ -233,10 +234,11 @@ fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
     versions.iter().map(ToString::to_string).collect()
 }
 
-/// Keeps others from migrating until the session that it returns ends. SQLite's migrations need no lock: each runs in a
-/// transaction, and there is one writer at a time.
+/// Keeps others from migrating until the session that it returns ends. SQLite's migrations need no
+/// lock: each runs in a transaction, and there is one writer at a time.
 ///
-/// It is a lock on the table of migrations: an advisory lock could be held by any role that can log in.
+/// It is a lock on the table of migrations: an advisory lock could be held by any role that can log
+/// in.
 fn lock(
     address: &DatabaseAddress,
     timeouts: Timeouts,
@@ -254,7 +256,8 @@ fn lock(
             "SET statement_timeout = 0; SET lock_timeout = 0; SET \
                 idle_in_transaction_session_timeout = 0",
         )?;
-        // Two that make it at the same moment: one fails on a catalogue's unique index, and then it is there.
+        // Two that make it at the same moment: one fails on a catalogue's unique index, and then it
+        // is there.
         connection
             .batch_execute(MAKE)
             .or_else(|_| connection.batch_execute(MAKE))?;
@@ -271,8 +274,8 @@ struct AlterStatement {
     command: String,
 }
 
-/// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are not for everybody. Waits
-/// for the tables at most for `lock_wait`.
+/// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are
+/// not for everybody. Waits for the tables at most for `lock_wait`.
 pub(crate) fn repair(
     connection: &mut AnyConnection,
     lock_wait: Duration,
@@ -284,7 +287,8 @@ pub(crate) fn repair(
     restore_triggers(connection, lock_wait)
 }
 
-/// Takes our functions from PUBLIC, which may execute those that `pg_restore --no-acl` makes. Those of another owner are left.
+/// Takes our functions from PUBLIC, which may execute those that `pg_restore --no-acl` makes. Those
+/// of another owner are left.
 fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let open = rights::open_functions(connection, "pg_has_role(proowner, 'USAGE')")?;
     for statement in &open {
@@ -299,8 +303,9 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes each trigger fire in the sessions that it is for: those of the replica role, or all. `ENABLE TRIGGER ALL`, with
-/// which `pg_restore --disable-triggers` ends, forgets that. Triggers that are off stay off.
+/// Makes each trigger fire in the sessions that it is for: those of the replica role, or all.
+/// `ENABLE TRIGGER ALL`, with which `pg_restore --disable-triggers` ends, forgets that. Triggers
+/// that are off stay off.
 fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     let wanted =
         POSTGRES_TRIGGERS

@@ -1,5 +1,6 @@
-//! What a server needs of its database: tables with their columns and rights, functions, and triggers. The only list of them:
-//! the rights that are asked for at the start and the checks whether reading and writing work are made of it.
+//! What a server needs of its database: tables with their columns and rights, functions, and
+//! triggers. The only list of them: the rights that are asked for at the start and the checks
+//! whether reading and writing work are made of it.
 
 /// A table, and what a server does with it.
 pub(crate) struct Table {
@@ -152,7 +153,8 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "classified_write(text, jsonb)",
 ];
 
-/// All functions of the schema. Most have their owner's rights, so no other role may execute one without a grant.
+/// All functions of the schema. Most have their owner's rights, so no other role may execute one
+/// without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "asked_by_server",
     "boards_before",
@@ -287,7 +289,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the triggers that the migrations leave behind, by name: the table, and in which sessions each fires.
+    /// Returns the triggers that the migrations leave behind, by name: the table, and in which
+    /// sessions each fires.
     fn of_the_migrations() -> BTreeMap<String, (String, Fires)> {
         let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres")
             .expect("migrations")

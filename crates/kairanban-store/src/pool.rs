@@ -22,7 +22,8 @@ use crate::{
     identity,
 };
 
-/// How often all sessions may be closed because one of them was read-only. While the database is, each write is refused.
+/// How often all sessions may be closed because one of them was read-only. While the database is,
+/// each write is refused.
 const OUTDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many connections the pool has.
@@ -41,13 +42,14 @@ pub struct PoolConnections {
 pub(crate) struct Pool {
     connections: r2d2::Pool<Manager>,
     size_max: u32,
-    /// What each transaction begins with, if a transaction pooler stands between: there is no session then
-    /// that could be set up, and only a transaction has a backend of its own.
+    /// What each transaction begins with, if a transaction pooler stands between: there is no
+    /// session then that could be set up, and only a transaction has a backend of its own.
     prelude: Option<Arc<str>>,
-    /// What each write begins with: an owner's trigger may have left settings in the session (`SET search_path`, `SET ROLE`).
+    /// What each write begins with: an owner's trigger may have left settings in the session
+    /// (`SET search_path`, `SET ROLE`).
     write_prelude: Arc<str>,
-    /// Held while a SQLite file is written. SQLite lets in one writer at a time, and one that waits looks again now and then
-    /// only: beside one that writes all the time it might never get in.
+    /// Held while a SQLite file is written. SQLite lets in one writer at a time, and one that waits
+    /// looks again now and then only: beside one that writes all the time it might never get in.
     write_lock: Option<Arc<FairMutex<()>>>,
     /// The longest wait for it: its holder may never come back.
     write_lock_wait: Duration,
@@ -81,12 +83,14 @@ impl Pool {
             .max_size(config.pool_max)
             .min_idle(Some(1))
             .connection_timeout(config.pool_wait)
-            // A ping before each use would double the round trips; `with` takes another if one is dead.
+            // A ping before each use would double the round trips; `with` takes another if one is
+            // dead.
             .test_on_check_out(false)
             // Who waits for a connection is given the cause; r2d2 would log each try.
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager.clone());
-        // No request waits yet: the first connection may take longer than those that one would wait for.
+        // No request waits yet: the first connection may take longer than those that one would wait
+        // for.
         drop(connections.get_timeout(config.first_connect)?);
         let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
         let write_prelude = match (&prelude, &config.address) {
@@ -182,7 +186,8 @@ impl Pool {
         }
     }
 
-    /// Works on a connection of the pool under the write lock, for what writes but draws no revision.
+    /// Works on a connection of the pool under the write lock, for what writes but draws no
+    /// revision.
     pub(crate) fn with_write_lock<T>(
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
@@ -194,7 +199,8 @@ impl Pool {
     /// Sets a session of the pool up again after a write, for those who read with it next.
     fn restore(&self, connection: &mut AnyConnection) {
         if self.prelude.is_none() && !self.write_prelude.is_empty() {
-            // What was written is written. A session that fails here is dead, and thrown away when it is used next.
+            // What was written is written. A session that fails here is dead, and thrown away when
+            // it is used next.
             let _ = connection.batch_execute(&self.write_prelude);
         }
     }
@@ -204,8 +210,8 @@ impl Pool {
         Session::new(self.clone())
     }
 
-    /// Takes the write lock of a SQLite file; Postgres has none. Waits at most for `patience`, or the time for a statement
-    /// and a connection.
+    /// Takes the write lock of a SQLite file; Postgres has none. Waits at most for `patience`, or
+    /// the time for a statement and a connection.
     pub(crate) fn write_lock(
         &self,
         patience: Option<Duration>,
@@ -277,9 +283,10 @@ impl Pool {
         }
     }
 
-    /// Does what may write, and again on another session if one refuses because it is read-only: a session stays so if the
-    /// database, or the SQLite file, was when it connected. All others that are open then are closed instead of used. If that
-    /// was done a moment ago, the database is read-only still.
+    /// Does what may write, and again on another session if one refuses because it is read-only: a
+    /// session stays so if the database, or the SQLite file, was when it connected. All others that
+    /// are open then are closed instead of used. If that was done a moment ago, the database is
+    /// read-only still.
     pub(crate) fn retry_if_outdated<T>(
         &self,
         attempt: impl Fn() -> Result<T, StoreError>,
@@ -290,7 +297,8 @@ impl Pool {
         }
     }
 
-    /// Marks all open sessions as outdated, unless that was done a moment ago. Returns whether it did.
+    /// Marks all open sessions as outdated, unless that was done a moment ago. Returns whether it
+    /// did.
     fn outdate_sessions(&self) -> bool {
         let mut outdated_at = self.outdated_at.lock();
         let is_due = outdated_at.is_none_or(|at| at.elapsed() >= OUTDATE_INTERVAL);

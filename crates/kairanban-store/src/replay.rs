@@ -15,15 +15,17 @@ use crate::{
     sql::{REVISION_MAX, number, revision, row_limit},
 };
 
-/// Reads what a reader that comes back from somewhere in the range needs of a board's history: which topics
-/// changed, and which a full board has pushed out. Reads `rows_max` changes at most, and keeps the
-/// `replay_max` topics that changed last.
+/// Reads what a reader that comes back from somewhere in the range needs of a board's history:
+/// which topics changed, and which a full board has pushed out. Reads `rows_max` changes at most,
+/// and keeps the `replay_max` topics that changed last.
 ///
-/// A full list also changes by what it lets in again when something goes, and that leaves no trace: so the
-/// history begins at the last time that topics went while there may have been more than were shown.
+/// A full list also changes by what it lets in again when something goes, and that leaves no trace:
+/// so the history begins at the last time that topics went while there may have been more than were
+/// shown.
 ///
-/// Changes after `upto` are read, too: a topic that was pushed out before may be archived or deleted by now,
-/// and nothing else says that it left the list. Sending such a topic once too often does no harm.
+/// Changes after `upto` are read, too: a topic that was pushed out before may be archived or
+/// deleted by now, and nothing else says that it left the list. Sending such a topic once too often
+/// does no harm.
 pub(crate) fn read(
     connection: &mut AnyConnection,
     range: &HistoryRange,
@@ -31,7 +33,8 @@ pub(crate) fn read(
     rows_max: usize,
     replay_max: usize,
 ) -> Result<ReplayBuffer, StoreError> {
-    // What was pushed out is not archived yet, or there is a change that says so, which is read later.
+    // What was pushed out is not archived yet, or there is a change that says so, which is read
+    // later.
     let waiting = if range.shown >= topics_max {
         below(connection, range, replay_max)?
     } else {
@@ -78,8 +81,8 @@ pub(crate) fn read(
     ))
 }
 
-/// Returns the query for the topics that changed in the range, and from where on all of them are known. One pass over the log: the
-/// rest is of as many rows as topics changed.
+/// Returns the query for the topics that changed in the range, and from where on all of them are
+/// known. One pass over the log: the rest is of as many rows as topics changed.
 fn touched_sql(
     range: &HistoryRange,
     topics_max: usize,
@@ -132,7 +135,8 @@ fn below(
         .load(connection)?)
 }
 
-/// A topic of a stretch of the log, and when it changed last; with what is known of the whole stretch.
+/// A topic of a stretch of the log, and when it changed last; with what is known of the whole
+/// stretch.
 #[derive(QueryableByName)]
 struct ChangedTopicRow {
     #[diesel(sql_type = BigInt)]

@@ -1,4 +1,5 @@
-//! Topics: reading the live list, and changing; in [`creation`], new ones; and, in [`board`], the boards themselves.
+//! Topics: reading the live list, and changing; in [`creation`], new ones; and, in [`board`], the
+//! boards themselves.
 
 mod board;
 mod condition;
@@ -173,7 +174,8 @@ pub(crate) fn update_topic(
     }
 }
 
-/// Deletes a topic whose revision is as `condition` demands. It is kept aside for those who want it back.
+/// Deletes a topic whose revision is as `condition` demands. It is kept aside for those who want it
+/// back.
 pub(crate) fn delete_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
@@ -272,7 +274,8 @@ fn why_not_put_back(
     })
 }
 
-/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`] refuses. Returns how many.
+/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`]
+/// refuses. Returns how many.
 pub(crate) fn forget_deleted(
     connection: &mut AnyConnection,
     age_max: Duration,
@@ -291,7 +294,8 @@ fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
         .and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
 }
 
-/// Finds out why no row was touched: it does not exist, it changed meanwhile, or a trigger left it as it was.
+/// Finds out why no row was touched: it does not exist, it changed meanwhile, or a trigger left it
+/// as it was.
 fn why_not(
     connection: &mut AnyConnection,
     board: &BoardName,

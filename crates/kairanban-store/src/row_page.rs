@@ -1,6 +1,7 @@
 //! A page of rows of which some cannot be read.
 
-/// The rows of a page that can be read. Those that cannot be are left out, so a short page need not be the last one.
+/// The rows of a page that can be read. Those that cannot be are left out, so a short page need not
+/// be the last one.
 #[derive(Clone, Debug)]
 pub struct RowPage<T> {
     /// The rows, in their order.

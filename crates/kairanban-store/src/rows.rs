@@ -88,7 +88,8 @@ impl TopicRow {
     }
 }
 
-/// The name and policies of a board, from the right side of a join; all of it is null where there is no board.
+/// The name and policies of a board, from the right side of a join; all of it is null where there
+/// is no board.
 #[derive(Queryable)]
 pub(crate) struct BoardInfoRow {
     name: Option<LossyText>,

@@ -28,8 +28,9 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The durable log of what changed. On Postgres `revision` is null until the commit, when
-    /// no other transaction can see the row yet, and so is `at`. `board_id` is 0 where a token changed.
+    /// The durable log of what changed. On Postgres `revision` is null until the commit, when no
+    /// other transaction can see the row yet, and so is `at`. `board_id` is 0 where a token
+    /// changed.
     changes (id) {
         id -> BigInt,
         revision -> BigInt,
@@ -42,7 +43,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What this database is: `epoch`, the epochs before (`ancestors`), `mark`, `trimmed_to`, `default_board`.
+    /// What this database is: `epoch`, the epochs before (`ancestors`), `mark`, `trimmed_to`,
+    /// `default_board`.
     identity (key) {
         key -> Text,
         value -> Text,

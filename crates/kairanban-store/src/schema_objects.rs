@@ -73,7 +73,8 @@ fn object(statement: &'static str) -> Option<Object> {
     })
 }
 
-/// Splits a script at each `;` that is neither in a comment nor in a text. Comments before a statement are not part of it.
+/// Splits a script at each `;` that is neither in a comment nor in a text. Comments before a
+/// statement are not part of it.
 fn statements(script: &'static str) -> Vec<&'static str> {
     let mut statements = Vec::new();
     let (mut start, mut at) = (None, 0);

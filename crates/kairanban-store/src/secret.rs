@@ -51,7 +51,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns what is kept of a secret: it is looked up by this, so the time that takes reveals nothing about it.
+/// Returns what is kept of a secret: it is looked up by this, so the time that takes reveals
+/// nothing about it.
 pub(crate) fn digest(secret: &str) -> String {
     hex(&Sha256::digest(secret))
 }

@@ -1,4 +1,5 @@
-//! Pieces of SQL, and numbers as the database takes and returns them. Knows neither of the databases.
+//! Pieces of SQL, and numbers as the database takes and returns them. Knows neither of the
+//! databases.
 
 use std::marker::PhantomData;
 
@@ -14,7 +15,8 @@ use kairanban_core::{LogPosition, Revision};
 
 use crate::StoreError;
 
-/// The largest revision. A row past it has no place in the order, and is treated as if it did not exist.
+/// The largest revision. A row past it has no place in the order, and is treated as if it did not
+/// exist.
 pub(crate) const REVISION_MAX: i64 = (1 << 53) - 1;
 
 /// Reads a revision.
@@ -48,7 +50,8 @@ pub(crate) struct Number {
     pub(crate) number: Option<i64>,
 }
 
-/// A piece of SQL that is always the same. Unlike [`diesel::dsl::sql`] it lets the connection keep the statement prepared.
+/// A piece of SQL that is always the same. Unlike [`diesel::dsl::sql`] it lets the connection keep
+/// the statement prepared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece<ST>(pub(crate) &'static str, PhantomData<ST>);
 
@@ -83,7 +86,8 @@ impl<ST, DB: Backend> QueryFragment<DB> for Piece<ST> {
     }
 }
 
-/// Whether a row of the log is this one or later. In one comparison, so that an index finds where that begins.
+/// Whether a row of the log is this one or later. In one comparison, so that an index finds where
+/// that begins.
 #[derive(Clone, Copy, Debug, QueryId)]
 pub(crate) struct AtOrAfter {
     revision: i64,

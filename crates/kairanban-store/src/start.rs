@@ -18,12 +18,13 @@ pub use damage::mend;
 /// The result of [`check`].
 #[derive(Clone, Debug, Default)]
 pub struct Check {
-    /// Migrations that are missing, by name. If there are any, the rights on tables were not checked.
+    /// Migrations that are missing, by name. If there are any, the rights on tables were not
+    /// checked.
     pub pending: Vec<String>,
     /// Whether the default board is there, and named as such in the database.
     pub has_board: bool,
-    /// What is missing, disabled or another program's of what the migrations made, each with what helps if
-    /// [`mend`] does not.
+    /// What is missing, disabled or another program's of what the migrations made, each with what
+    /// helps if [`mend`] does not.
     pub damage: Vec<String>,
     /// What the owner of the database should know.
     pub warnings: Vec<String>,
@@ -37,8 +38,8 @@ impl Check {
     }
 }
 
-/// Checks that the database can be used: that it is there, its encoding, its schema, and, on Postgres, the rights of the
-/// role; if it `migrates`, also those for that.
+/// Checks that the database can be used: that it is there, its encoding, its schema, and, on
+/// Postgres, the rights of the role; if it `migrates`, also those for that.
 ///
 /// # Errors
 /// If it cannot be used, or not yet.
@@ -73,20 +74,13 @@ pub fn check(
         }
         DatabaseAddress::Sqlite(_) => Default::default(),
     };
-    // Without this one nothing can be said of the schema.
-    let blind: Vec<_> = lacks
+    if lacks
         .iter()
-        .filter(|statement| statement.contains(migrate::TABLE))
-        .cloned()
-        .collect();
-    refuse_missing(
-        "the role lacks rights",
-        if blind.is_empty() {
-            blind
-        } else {
-            lacks.clone()
-        },
-    )?;
+        .any(|statement| statement.contains(migrate::TABLE))
+    {
+        // Without this one nothing can be said of the schema.
+        refuse_missing("the role lacks rights", lacks.clone())?;
+    }
     names::check_table_of_migrations(&mut connection, address)?;
     let Comparison { pending, is_ahead } = migrate::compare(&mut connection)?;
     if !pending.is_empty() {
@@ -149,7 +143,8 @@ struct Encoding {
     encoding: String,
 }
 
-/// Checks that the encoding is UTF-8. Any other either fails on the first emoji or, like `SQL_ASCII`, takes rows that cannot be read.
+/// Checks that the encoding is UTF-8. Any other either fails on the first emoji or, like
+/// `SQL_ASCII`, takes rows that cannot be read.
 fn check_encoding(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,

@@ -21,8 +21,9 @@ pub enum StartError {
     Final(String),
 }
 
-/// What the server or libpq refuses for good, in the words of Postgres and PgBouncer, without the names in quotes; and the next
-/// step, if it is not plain. A server that speaks another language is waited for, and its words are shown at the end.
+/// What the server or libpq refuses for good, in the words of Postgres and PgBouncer, without the
+/// names in quotes; and the next step, if it is not plain. A server that speaks another language is
+/// waited for, and its words are shown at the end.
 const REFUSALS: &[(&str, Option<&str>)] = &[
     (
         "database \"\" does not exist",
@@ -112,7 +113,8 @@ impl StartError {
     }
 }
 
-/// Returns the text with nothing between quotes: a host, a role or a database may be called `invalid`.
+/// Returns the text with nothing between quotes: a host, a role or a database may be called
+/// `invalid`.
 fn without_names(text: &str) -> String {
     let outside: Vec<_> = text.split('"').step_by(2).collect();
     outside.join("\"\"")

@@ -56,8 +56,9 @@ impl Store {
         })
     }
 
-    /// Waits for a permit to query the database. Keep it until the database has answered. There are about as many permits as
-    /// connections, so that many requests wait in a queue, and not each in a thread of its own.
+    /// Waits for a permit to query the database. Keep it until the database has answered. There are
+    /// about as many permits as connections, so that many requests wait in a queue, and not each in
+    /// a thread of its own.
     ///
     /// # Errors
     /// Infallible in practice: the semaphore is never closed.
@@ -98,8 +99,8 @@ impl Store {
         self.pool.take_read_failure()
     }
 
-    /// Finds out what keeps a server from reading, with what would help, if the database reports it: a table, a column or a
-    /// grant that is missing.
+    /// Finds out what keeps a server from reading, with what would help, if the database reports
+    /// it: a table, a column or a grant that is missing.
     ///
     /// # Errors
     /// If the database is away.
@@ -107,7 +108,8 @@ impl Store {
         self.pool.reading_fault()
     }
 
-    /// Returns the longest that an answer takes while the database answers: the wait for a connection, and the time of a statement.
+    /// Returns the longest that an answer takes while the database answers: the wait for a
+    /// connection, and the time of a statement.
     #[must_use]
     pub fn answer_max(&self) -> Duration {
         self.config.pool_wait + self.config.timeouts.statement
@@ -135,7 +137,8 @@ impl Store {
         })
     }
 
-    /// Reads the head of a board, which shows whether a list of it that was read before is still the newest.
+    /// Reads the head of a board, which shows whether a list of it that was read before is still
+    /// the newest.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -143,7 +146,8 @@ impl Store {
         self.with(|connection| repository::board_head(connection, board))
     }
 
-    /// Reads a part of a board's history, for readers who come back from further than what is read along with the board.
+    /// Reads a part of a board's history, for readers who come back from further than what is read
+    /// along with the board.
     ///
     /// # Errors
     /// If the database is away.
@@ -283,8 +287,8 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`, expired tickets.
-    /// Returns how many rows.
+    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`,
+    /// expired tickets. Returns how many rows.
     ///
     /// # Errors
     /// If the database is away.

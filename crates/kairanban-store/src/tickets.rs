@@ -40,7 +40,8 @@ pub struct NewTicket<'a> {
     pub secret: &'a Secret,
 }
 
-/// Creates a ticket, if its token has fewer than `alive_max`. Connections that do this at the same time may each create one.
+/// Creates a ticket, if its token has fewer than `alive_max`. Connections that do this at the same
+/// time may each create one.
 pub(crate) fn create(
     connection: &mut AnyConnection,
     new: NewTicket<'_>,
@@ -96,7 +97,8 @@ fn first_expiry(
     Ok(ends.into_iter().flatten().min().unwrap_or_default())
 }
 
-/// A ticket for a board, as a client presents it. The first client that uses it is the only one that may.
+/// A ticket for a board, as a client presents it. The first client that uses it is the only one
+/// that may.
 #[derive(Clone, Copy)]
 pub(crate) struct PresentedTicket<'a> {
     pub(crate) secret: &'a str,
@@ -105,13 +107,15 @@ pub(crate) struct PresentedTicket<'a> {
 }
 
 impl PresentedTicket<'_> {
-    /// Returns what is stored of the client: a digest that includes the secret, so that the address cannot be guessed.
+    /// Returns what is stored of the client: a digest that includes the secret, so that the address
+    /// cannot be guessed.
     fn client_digest(self) -> String {
         digest(&format!("{} {}", self.secret, self.client))
     }
 }
 
-/// Finds a ticket for a board and a client. Returns its token, and whether it has expired. Changes nothing.
+/// Finds a ticket for a board and a client. Returns its token, and whether it has expired. Changes
+/// nothing.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     shown: PresentedTicket<'_>,
@@ -133,8 +137,8 @@ pub(crate) fn find(
     Ok(found.map(|(token, expired)| (token.0, expired == Some(true))))
 }
 
-/// Uses a ticket. Returns the token that it stands for, if the ticket is valid. One that has expired is deleted, so that it stays
-/// expired if the clock is set back.
+/// Uses a ticket. Returns the token that it stands for, if the ticket is valid. One that has
+/// expired is deleted, so that it stays expired if the clock is set back.
 pub(crate) fn redeem(
     connection: &mut AnyConnection,
     shown: PresentedTicket<'_>,

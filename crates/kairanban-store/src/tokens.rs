@@ -30,8 +30,8 @@ pub struct NewToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A token that was found, and when it ends by itself: as far from now as the database's clock said, but counted by a clock
-/// that cannot be set.
+/// A token that was found, and when it ends by itself: as far from now as the database's clock
+/// said, but counted by a clock that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundToken {
     /// What is stored about the token.
@@ -135,8 +135,8 @@ pub(crate) fn create(
     created.ok_or_else(|| StoreError::Refused(Refusal::default()))
 }
 
-/// Finds tokens by their secrets, in the order of these; expired and revoked ones, too; and the keys of those whose use is
-/// worth noting: to the minute, or each request would be a write.
+/// Finds tokens by their secrets, in the order of these; expired and revoked ones, too; and the
+/// keys of those whose use is worth noting: to the minute, or each request would be a write.
 ///
 /// They are looked up by their digests, so the time that takes reveals nothing about them.
 pub(crate) fn find(

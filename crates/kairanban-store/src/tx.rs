@@ -13,17 +13,20 @@
 //!  commit()                                            COMMIT; the connection goes back to where it came from
 //! ```
 //!
-//! **Retry lives at begin only.** Until `BEGIN` has succeeded nothing was written, so a connection that died while it was
-//! idle is replaced by another. From there on it is unknown whether a lost connection committed, so nothing is done twice:
-//! the error is final ([`StoreError::Unavailable`]), and the client repeats the request with its idempotency key.
+//! **Retry lives at begin only.** Until `BEGIN` has succeeded nothing was written, so a connection
+//! that died while it was idle is replaced by another. From there on it is unknown whether a lost
+//! connection committed, so nothing is done twice: the error is final
+//! ([`StoreError::Unavailable`]), and the client repeats the request with its idempotency key.
 //!
-//! **A failure ends the transaction.** The first step that fails rolls back, and returns the error that is to be
-//! reported. A transaction that is dropped before its commit closes its connection, and the database rolls back; a
-//! connection that belongs to no pool is its owner's to close.
+//! **A failure ends the transaction.** The first step that fails rolls back, and returns the error
+//! that is to be reported. A transaction that is dropped before its commit closes its connection,
+//! and the database rolls back; a connection that belongs to no pool is its owner's to close.
 //!
-//! Between `stamp` and `commit` other writers wait, on Postgres in all processes: nothing slow may stand there.
+//! Between `stamp` and `commit` other writers wait, on Postgres in all processes: nothing slow may
+//! stand there.
 //!
-//! The statements in which the databases differ are in `connection/transaction.rs`; the triggers in `migrations/`.
+//! The statements in which the databases differ are in `connection/transaction.rs`; the triggers in
+//! `migrations/`.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +70,8 @@ impl<'p> WriteTx<'p, &'p Pool> {
 }
 
 impl<'p> WriteTx<'p, Idle<'p>> {
-    /// Begins on a session of its own. Waits for the write lock, and for each statement, at most for `patience`.
+    /// Begins on a session of its own. Waits for the write lock, and for each statement, at most
+    /// for `patience`.
     pub(crate) fn on_session(
         session: &'p mut Session,
         patience: Duration,
@@ -162,7 +166,8 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         ))
     }
 
-    /// Runs statements. Inside, `transaction` makes savepoints. If they fail, the transaction is over.
+    /// Runs statements. Inside, `transaction` makes savepoints. If they fail, the transaction is
+    /// over.
     pub(crate) fn run<T>(
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -179,7 +184,8 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         self.run(|connection| Ok(connection.stamp()?))
     }
 
-    /// Reads what the transaction came to, after [`stamp`](Self::stamp). Returns `None` if nothing changed.
+    /// Reads what the transaction came to, after [`stamp`](Self::stamp). Returns `None` if nothing
+    /// changed.
     pub(crate) fn stamped(&mut self) -> Result<Option<Stamp>, StoreError> {
         self.run(|connection| {
             let row: StampRow = Fixed(connection.stamp_sql()).get_result(connection)?;
@@ -225,7 +231,8 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         let Some(mut lease) = self.lease.take() else {
             return error;
         };
-        // The first error is the one to report; a connection that cannot roll back knows that it is broken.
+        // The first error is the one to report; a connection that cannot roll back knows that it is
+        // broken.
         let _ = lease.connection().roll_back_write();
         self.give_back(lease, error)
     }
@@ -233,7 +240,8 @@ impl<'p, L: Lender> WriteTx<'p, L> {
     /// Returns a connection to its lender after a failure. Returns the error to report.
     fn give_back(&mut self, mut lease: L::Lease, error: StoreError) -> StoreError {
         let error = match error {
-            // A trigger may raise the code of a lost connection. As long as the session answers, it was rolled back.
+            // A trigger may raise the code of a lost connection. As long as the session answers, it
+            // was rolled back.
             StoreError::Disconnected(text)
                 if lease.connection().batch_execute("SELECT 1").is_ok() =>
             {

@@ -43,9 +43,11 @@ pub struct Committed {
     pub revision: Revision,
     /// The last row of the log that has this revision, if it is this commit's.
     pub last: Option<LogRow>,
-    /// The row of the log before those of this commit: a reader that has read the log up to the commit has read this row last.
+    /// The row of the log before those of this commit: a reader that has read the log up to the
+    /// commit has read this row last.
     pub before: Option<LogRow>,
-    /// The new topics, if the commit did nothing else: a follower that is at the revision before need not read them.
+    /// The new topics, if the commit did nothing else: a follower that is at the revision before
+    /// need not read them.
     pub created: Option<Vec<CreatedTopic>>,
     /// How many writes its transaction carried.
     pub writes: usize,
@@ -77,8 +79,8 @@ impl Write {
         }
     }
 
-    /// Returns whether to run it a second time after a conflict: another program took the key or the name, or deleted the board,
-    /// and the second run finds that.
+    /// Returns whether to run it a second time after a conflict: another program took the key or
+    /// the name, or deleted the board, and the second run finds that.
     pub(crate) fn reruns_on_conflict(&self) -> bool {
         match self {
             Self::CreateTopic(_) => true,
@@ -86,7 +88,8 @@ impl Write {
         }
     }
 
-    /// Returns whether each success draws a revision. A topic that an earlier request created does not.
+    /// Returns whether each success draws a revision. A topic that an earlier request created does
+    /// not.
     pub(crate) fn always_changes(&self) -> bool {
         match self {
             Self::CreateTopic(_) => false,

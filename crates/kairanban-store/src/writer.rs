@@ -1,11 +1,12 @@
-//! Group commit: one thread takes the writes that are queued and has them committed together (see `group_commit`).
+//! Group commit: one thread takes the writes that are queued and has them committed together (see
+//! `group_commit`).
 //!
 //! A commit waits for the disk once, however many writes it carries, so under load the board takes
-//! as many posts as fit in a transaction rather than one per flush of the disk. The thread reports the
-//! commit itself, before it answers: the request that asked for a write may be gone by then.
+//! as many posts as fit in a transaction rather than one per flush of the disk. The thread reports
+//! the commit itself, before it answers: the request that asked for a write may be gone by then.
 //!
-//! A second thread watches it: if the database does not answer in time, the writes are answered all the same, and another
-//! thread with another session goes on with the queue.
+//! A second thread watches it: if the database does not answer in time, the writes are answered all
+//! the same, and another thread with another session goes on with the queue.
 
 mod worker;
 
@@ -49,7 +50,8 @@ struct Job {
     answer: oneshot::Sender<WriteAnswer>,
 }
 
-/// A handle to the writing thread. The thread ends, with its queue written, when the last is dropped.
+/// A handle to the writing thread. The thread ends, with its queue written, when the last is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: SyncSender<Job>,

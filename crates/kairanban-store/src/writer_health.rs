@@ -9,14 +9,16 @@ use parking_lot::Mutex;
 
 use crate::{StoreError, error::FaultKind};
 
-/// Writes that cannot be done for longer than this are a fault of the database, and not only of some of them.
+/// Writes that cannot be done for longer than this are a fault of the database, and not only of
+/// some of them.
 const OUTAGE: Duration = Duration::from_secs(1);
 
 /// Between two lines of the log about writes that failed by themselves: their clients can cause as
 /// many as they like.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The last fault that writes met, until a write, or a check of the writer's own, is good again. Cheap to clone.
+/// The last fault that writes met, until a write, or a check of the writer's own, is good again.
+/// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct WriterHealth(Arc<Mutex<Health>>);
 

@@ -1,5 +1,5 @@
-//! Archives topics that a full board no longer shows, in transactions of the server's own, after the write that pushed
-//! them out.
+//! Archives topics that a full board no longer shows, in transactions of the server's own, after
+//! the write that pushed them out.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::{blocking::in_the_background, failpoint};
 
 /// Topics in one transaction: it delays other commits, so it is short.
 const BATCH: usize = 500;
-/// How long boards are gathered. A full board overflows with each topic, and what has left the list can wait, so that not
-/// every post is followed by a transaction of the server's own.
+/// How long boards are gathered. A full board overflows with each topic, and what has left the list
+/// can wait, so that not every post is followed by a transaction of the server's own.
 const GATHER: Duration = Duration::from_secs(1);
 /// Boards in the queue. One that finds no room waits for its next topic.
 const QUEUE: usize = 1_024;

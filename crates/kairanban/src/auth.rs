@@ -1,7 +1,8 @@
 //! Authenticates callers, and checks what they may do.
 //!
-//! Every read of a board takes a [`Caller`]; every administrative command takes the proof of an administrator, which only
-//! this file can make. So a handler that forgets to check does not compile, and one that checks another board changes that one.
+//! Every read of a board takes a [`Caller`]; every administrative command takes the proof of an
+//! administrator, which only this file can make. So a handler that forgets to check does not
+//! compile, and one that checks another board changes that one.
 
 mod active_tokens;
 pub mod finder;
@@ -23,8 +24,8 @@ pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
 pub use finder::TokenFinder;
 
-/// The client that makes a request, with or without a token. The token is followed while the caller lives, so
-/// that what it allows is always what it allows now.
+/// The client that makes a request, with or without a token. The token is followed while the caller
+/// lives, so that what it allows is always what it allows now.
 #[derive(Clone, Debug, Default)]
 pub struct Caller(Option<Box<Grant>>);
 
@@ -32,12 +33,14 @@ pub struct Caller(Option<Box<Grant>>);
 struct Grant {
     token: watch::Receiver<Option<FoundToken>>,
     active_tokens: ActiveTokens,
-    /// The board that the caller's ticket is for, and the lease of its stream; `None` without a ticket.
+    /// The board that the caller's ticket is for, and the lease of its stream; `None` without a
+    /// ticket.
     ticket: Option<(BoardName, Arc<TicketLease>)>,
 }
 
 impl Caller {
-    /// Returns what the caller's token allows on a board now; `None` without a token, or if it is for another board.
+    /// Returns what the caller's token allows on a board now; `None` without a token, or if it is
+    /// for another board.
     #[must_use]
     pub fn right(&self, board: &BoardName) -> Option<Scope> {
         let grant = self.0.as_ref()?;
@@ -52,14 +55,16 @@ impl Caller {
         }
     }
 
-    /// Returns whether the caller may do something on a board with these policies. A public board needs no token.
+    /// Returns whether the caller may do something on a board with these policies. A public board
+    /// needs no token.
     #[must_use]
     pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
         policies.permit(None, action).is_ok() || policies.permit(self.right(board), action).is_ok()
     }
 
-    /// Returns whether the caller may read a board, as far as memory knows. While it does not know the board's policies, there is
-    /// nothing that could be shown; they are asked again once it is loaded.
+    /// Returns whether the caller may read a board, as far as memory knows. While it does not know
+    /// the board's policies, there is nothing that could be shown; they are asked again once it is
+    /// loaded.
     #[must_use]
     pub fn may_read(&self, channel: &BoardChannel) -> bool {
         let policies = channel.live().policies();
@@ -118,8 +123,9 @@ impl Caller {
         self.0.as_ref()?.token.borrow().as_ref()?.ends_at
     }
 
-    /// Returns a future that waits until what the caller may do has changed since [`mark_seen`](Self::mark_seen). `None` without
-    /// a token: nothing changes then, and no memory is kept for it.
+    /// Returns a future that waits until what the caller may do has changed since
+    /// [`mark_seen`](Self::mark_seen). `None` without a token: nothing changes then, and no memory
+    /// is kept for it.
     #[must_use]
     pub fn changed(&self) -> Option<BoxFuture<'static, ()>> {
         let Grant {
@@ -239,7 +245,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Creates an authenticator that finds tokens with `finder` and follows those in use in `active_tokens`.
+    /// Creates an authenticator that finds tokens with `finder` and follows those in use in
+    /// `active_tokens`.
     #[must_use]
     pub const fn new(store: Store, finder: TokenFinder, active_tokens: ActiveTokens) -> Self {
         Self {
@@ -267,11 +274,12 @@ impl Authenticator {
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
-    /// Authenticates a client by a ticket for a board, and ends the stream that was opened with it before. The first `client` to use
-    /// a ticket is the only one that may.
+    /// Authenticates a client by a ticket for a board, and ends the stream that was opened with it
+    /// before. The first `client` to use a ticket is the only one that may.
     ///
     /// # Errors
-    /// If the ticket is unknown, expired or that of another client, if its token is no longer valid, or the database is away.
+    /// If the ticket is unknown, expired or that of another client, if its token is no longer
+    /// valid, or the database is away.
     pub async fn caller_with_ticket(
         &self,
         secret: &str,
@@ -326,8 +334,8 @@ impl Authenticator {
     /// Creates a ticket that opens one stream of `board`, for the caller's token.
     ///
     /// # Errors
-    /// If the caller has no token that allows reading the board, or too many tickets, if there is no such board, or the
-    /// database is away.
+    /// If the caller has no token that allows reading the board, or too many tickets, if there is
+    /// no such board, or the database is away.
     pub async fn create_ticket(
         &self,
         caller: &Caller,

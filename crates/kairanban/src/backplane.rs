@@ -8,13 +8,14 @@
 //!                           └─ PUBLISH ▶ Redis ─ SUBSCRIBE ──┘   with backplane.kind = "redis"
 //! ```
 //!
-//! A message says only that something was committed; the follower reads the log to find out what. So a message may be lost,
-//! doubled or reordered without harm, and a server that hears none is late by `database.poll_ms` at most. Anybody may send one:
-//! those that nothing was committed for cost at most `limits.empty_reads_per_s` readings.
+//! A message says only that something was committed; the follower reads the log to find out what.
+//! So a message may be lost, doubled or reordered without harm, and a server that hears none is
+//! late by `database.poll_ms` at most. Anybody may send one: those that nothing was committed for
+//! cost at most `limits.empty_reads_per_s` readings.
 //!
-//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis, because programs that write to the
-//! database know no Redis. SQLite has one server; the file's own counter shows the writes of other programs
-//! (see [`crate::data_version`]).
+//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis, because
+//! programs that write to the database know no Redis. SQLite has one server; the file's own counter
+//! shows the writes of other programs (see [`crate::data_version`]).
 
 mod postgres;
 mod redis;
@@ -50,7 +51,8 @@ pub struct BackplaneConfig {
     pub redis: Option<Redis>,
 }
 
-/// Notifies the other processes of commits. Cheap to clone; commits before the message goes out share it.
+/// Notifies the other processes of commits. Cheap to clone; commits before the message goes out
+/// share it.
 #[derive(Clone, Debug, Default)]
 pub struct Backplane(Arc<Notify>);
 
@@ -146,8 +148,8 @@ async fn run_with_reconnect<T: Transport>(transport: &T, stop: &CancellationToke
     }
 }
 
-/// Returns the ticks at which a session is checked, whatever else happens on it: a message that was sent is no sign that
-/// one would be received.
+/// Returns the ticks at which a session is checked, whatever else happens on it: a message that was
+/// sent is no sign that one would be received.
 fn heartbeat() -> Interval {
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -18,8 +18,8 @@ pub async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
-/// Queries the database for a request, once there is a permit. The time is limited, because a frozen server, or a broken
-/// link, would let the request wait for ever. The query itself goes on.
+/// Queries the database for a request, once there is a permit. The time is limited, because a
+/// frozen server, or a broken link, would let the request wait for ever. The query itself goes on.
 ///
 /// # Errors
 /// Those of `ask`, and [`StoreError::Unavailable`] when there is no answer in time.
@@ -38,7 +38,8 @@ pub async fn query<T: Send + 'static>(
     .await
 }
 
-/// Queries the database for many requests, as the follower does: without waiting for a permit behind theirs.
+/// Queries the database for many requests, as the follower does: without waiting for a permit
+/// behind theirs.
 ///
 /// # Errors
 /// As [`query`].
@@ -50,8 +51,8 @@ pub async fn query_priority<T: Send + 'static>(
     in_time(store, blocking(move || ask(&asked))).await
 }
 
-/// Runs several statements in the background. The time is limited, so that a session that never answers does not stop the
-/// task.
+/// Runs several statements in the background. The time is limited, so that a session that never
+/// answers does not stop the task.
 ///
 /// # Errors
 /// As [`query`].

@@ -1,11 +1,12 @@
 //! Finds boards by the names that requests ask for, and remembers the names that no board has.
 //!
-//! Any client can make up names. So one query answers all lookups of a moment, queries that found nothing are
-//! paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that no board has is answered from memory. The follower
-//! forgets all such names when the log reports any change of a board, and when a new epoch begins.
+//! Any client can make up names. So one query answers all lookups of a moment, queries that found
+//! nothing are paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that no board
+//! has is answered from memory. The follower forgets all such names when the log reports any change
+//! of a board, and when a new epoch begins.
 //!
-//! A board that is hidden from the caller is remembered like a missing one, for callers who may not read it: neither the answer
-//! nor its time shows the difference.
+//! A board that is hidden from the caller is remembered like a missing one, for callers who may not
+//! read it: neither the answer nor its time shows the difference.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -44,7 +45,8 @@ pub struct AbsentBoards {
 
 #[derive(Debug, Default)]
 struct AbsentNames {
-    /// Grows whenever all names are forgotten. What was read before that is not remembered after it.
+    /// Grows whenever all names are forgotten. What was read before that is not remembered after
+    /// it.
     generation: u64,
     known: HashMap<BoardName, Absence>,
 }
@@ -74,7 +76,8 @@ impl AbsentBoards {
         names.known.clear();
     }
 
-    /// Returns whether no board is known to have the name, for a caller whose token allows `right` there.
+    /// Returns whether no board is known to have the name, for a caller whose token allows `right`
+    /// there.
     #[must_use]
     pub fn holds(&self, board: &BoardName, right: Option<Scope>, now: Instant) -> bool {
         let names = self.names.lock();
@@ -95,7 +98,8 @@ impl AbsentBoards {
         if names.known.len() >= self.max {
             names.known.retain(|_, absence| now < absence.until);
         }
-        // A client that makes up that many names in a moment makes the memory useless, but no larger.
+        // A client that makes up that many names in a moment makes the memory useless, but no
+        // larger.
         if names.known.len() < self.max {
             let until = now + self.ttl;
             names.known.insert(board, Absence { until, hidden });
@@ -103,8 +107,8 @@ impl AbsentBoards {
     }
 }
 
-/// Returns whether a board is known to be readable for a caller whose token allows `right` there. One whose policies are
-/// not known is not: the database has to be asked.
+/// Returns whether a board is known to be readable for a caller whose token allows `right` there.
+/// One whose policies are not known is not: the database has to be asked.
 pub fn is_readable(policies: Option<Policies>, right: Option<Scope>) -> bool {
     policies.is_some_and(|policies| policies.permit(right, Action::Read).is_ok())
 }

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::{metrics::CacheMetrics, shared_snapshots::BoardSource};
 
-/// Reports that may wait; one that finds no room is made again by the next comparison of all boards.
+/// Reports that may wait; one that finds no room is made again by the next comparison of all
+/// boards.
 const REPORTS_MAX: usize = 64;
 
 /// Receives the boards that differ between database and memory, each with the revision.
@@ -28,7 +29,8 @@ pub enum LoadError {
     Store(#[from] StoreError),
 }
 
-/// Reads boards into memory, and reports those that differ from what is shown at the same revision. Cheap to clone.
+/// Reads boards into memory, and reports those that differ from what is shown at the same revision.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BoardLoader {
     source: BoardSource,

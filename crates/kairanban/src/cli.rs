@@ -62,7 +62,8 @@ enum CliCommand {
     Serve,
     /// Bring the database to this version's schema, then stop
     Migrate {
-        /// Invalidate every cursor that was sent before, as after restoring a backup; restart the servers then
+        /// Invalidate every cursor that was sent before, as after restoring a backup; restart the
+        /// servers then
         #[arg(long)]
         new_epoch: bool,
     },
@@ -81,7 +82,8 @@ enum CliCommand {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check file, environment, flags and database, and print the effective configuration; creates and changes nothing
+    /// Check file, environment, flags and database, and print the effective configuration; creates
+    /// and changes nothing
     Check,
     /// Print every key with its default
     Default,

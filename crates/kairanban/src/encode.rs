@@ -8,8 +8,9 @@
 //!                                                          └─ CommentEncoder    raw
 //! ```
 //!
-//! Snapshots and updates are encoded at most once per format, in the slots of the core's `WireCache`. The table in
-//! `formats` is the only place that knows which format uses which encoder and which slot.
+//! Snapshots and updates are encoded at most once per format, in the slots of the core's
+//! `WireCache`. The table in `formats` is the only place that knows which format uses which encoder
+//! and which slot.
 
 mod comments;
 mod encoder;

@@ -1,5 +1,5 @@
-//! Answers errors with problem details (RFC 9457) and a stable code: as JSON for programs, as text for a terminal, as a
-//! page for a browser.
+//! Answers errors with problem details (RFC 9457) and a stable code: as JSON for programs, as text
+//! for a terminal, as a page for a browser.
 
 mod conversions;
 
@@ -233,7 +233,8 @@ impl ApiError {
         }
     }
 
-    /// Refuses too much of `what`. There is room again after `wait`, which is rounded up to seconds.
+    /// Refuses too much of `what`. There is room again after `wait`, which is rounded up to
+    /// seconds.
     pub const fn too_many(what: &'static str, setting: &'static str, wait: Duration) -> Self {
         Self::TooMany {
             what,
@@ -360,7 +361,8 @@ impl ResponseError for ApiError {
         }
     }
 
-    /// Returns the problem as JSON; `http::present` turns it into text or a page for clients that ask for those.
+    /// Returns the problem as JSON; `http::present` turns it into text or a page for clients that
+    /// ask for those.
     fn error_response(&self) -> HttpResponse {
         self.log();
         let problem = self.problem();

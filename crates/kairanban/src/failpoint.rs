@@ -1,7 +1,7 @@
 //! Lets tests make the program fail at named places. Release builds contain none of this.
 //!
-//! `FAILPOINTS=follower=2,archiver=1` lets the follower panic the first two times that it comes by, and the
-//! archiver once.
+//! `FAILPOINTS=follower=2,archiver=1` lets the follower panic the first two times that it comes by,
+//! and the archiver once.
 
 #[cfg(debug_assertions)]
 pub use armed::{fires, fires_at, pass};
@@ -58,7 +58,8 @@ mod armed {
         true
     }
 
-    /// Returns whether a step fails on purpose here for one item at one time, as in `load-main-7=1`.
+    /// Returns whether a step fails on purpose here for one item at one time, as in
+    /// `load-main-7=1`.
     pub fn fires_at(name: &str, what: &str, number: u64) -> bool {
         fires(&format!("{name}-{what}-{number}"))
     }

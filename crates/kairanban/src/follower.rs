@@ -10,20 +10,23 @@
 //!                                                     └─▶ settle: another history? ─▶ begin_epoch
 //! ```
 //!
-//! **A wake carries no data.** Whatever learns of a commit wakes the follower, and the follower reads the log itself. So a
-//! wake may be lost, doubled or late without harm: the log is read every `database.poll_ms` anyway. The exception are commits
-//! of this process: [`OwnCommits`] carries their topics, and they are published without reading, if their revision
-//! follows on the last one that was published. A notification from elsewhere is only a hint, which any program can send: wrong
-//! hints cost at most `limits.empty_reads_per_s` readings.
+//! **A wake carries no data.** Whatever learns of a commit wakes the follower, and the follower
+//! reads the log itself. So a wake may be lost, doubled or late without harm: the log is read every
+//! `database.poll_ms` anyway. The exception are commits of this process: [`OwnCommits`] carries
+//! their topics, and they are published without reading, if their revision follows on the last one
+//! that was published. A notification from elsewhere is only a hint, which any program can send:
+//! wrong hints cost at most `limits.empty_reads_per_s` readings.
 //!
-//! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing else publishes, so the
-//! order is kept.
+//! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing
+//! else publishes, so the order is kept.
 //!
-//! **Every reading begins with the last change that was read before** ([`position`]). If that is not there any more, the database was
-//! restored, and a new epoch begins: memory is cleared, and every reader is sent the list again.
+//! **Every reading begins with the last change that was read before** ([`position`]). If that is
+//! not there any more, the database was restored, and a new epoch begins: memory is cleared, and
+//! every reader is sent the list again.
 //!
-//! **One bad board stops only itself.** A board that cannot be read is stale and is retried ([`stale`]); the rest goes on.
-//! If the log itself cannot be read, [`FollowerStatus::stale_since`] reports since when, and the next wake tries again.
+//! **One bad board stops only itself.** A board that cannot be read is stale and is retried
+//! ([`stale`]); the rest goes on. If the log itself cannot be read, [`FollowerStatus::stale_since`]
+//! reports since when, and the next wake tries again.
 
 mod health;
 mod new_epoch;
@@ -129,8 +132,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Creates a follower at the head of the log, with its status and with what notifies it of commits.
-    /// If the database is not what this node saw last, a new epoch begins.
+    /// Creates a follower at the head of the log, with its status and with what notifies it of
+    /// commits. If the database is not what this node saw last, a new epoch begins.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -247,8 +250,9 @@ impl Follower {
         }
     }
 
-    /// Publishes what this process committed without reading it from the log, if it follows on what was published: the
-    /// order of revisions is that of commits, so nothing can lie between. Returns whether it was published.
+    /// Publishes what this process committed without reading it from the log, if it follows on what
+    /// was published: the order of revisions is that of commits, so nothing can lie between.
+    /// Returns whether it was published.
     async fn publish_own(&mut self, commit: Committed) -> bool {
         let Committed {
             revision,
@@ -259,7 +263,8 @@ impl Follower {
             ..
         } = commit;
         let at = self.position.borrow().revision;
-        // It was read from the log already; or revisions are drawn a second time after a restore, which only the log shows.
+        // It was read from the log already; or revisions are drawn a second time after a restore,
+        // which only the log shows.
         if revision <= at {
             return false;
         }
@@ -268,7 +273,8 @@ impl Follower {
         else {
             return false;
         };
-        // Another row before it than the last that was read: the database was restored, and has come as far again.
+        // Another row before it than the last that was read: the database was restored, and has
+        // come as far again.
         if self.last_seen.borrow().last != before {
             return false;
         }
@@ -322,7 +328,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the log from where it was read last, and publishes it. Returns `false` if the history may be another one.
+    /// Reads the log from where it was read last, and publishes it. Returns `false` if the history
+    /// may be another one.
     async fn read_on(&mut self) -> Result<bool, StoreError> {
         let known = self.last_seen.borrow().clone();
         let Some(batch) =
@@ -342,8 +349,8 @@ impl Follower {
             .send_modify(|position| position.revision = position.revision.max(head));
     }
 
-    /// Loads the boards whose readers were sent a list without the newest change, because the database was away when they came,
-    /// or because their own load failed.
+    /// Loads the boards whose readers were sent a list without the newest change, because the
+    /// database was away when they came, or because their own load failed.
     async fn reload_outdated(&mut self) {
         for board in self.deps.hub.outdated() {
             if !self.stale_boards.contains(&board) {

@@ -1,10 +1,11 @@
 //! Finds the client of a request by what proxies write into `X-Forwarded-For`.
 //!
-//! Each proxy appends the address that it was asked from. So the entries are read from the end, as long as trusted proxies wrote
-//! them: the first address that is no trusted proxy is the client. An entry that cannot be read was not written by one, and
-//! nothing before it counts.
+//! Each proxy appends the address that it was asked from. So the entries are read from the end, as
+//! long as trusted proxies wrote them: the first address that is no trusted proxy is the client. An
+//! entry that cannot be read was not written by one, and nothing before it counts.
 //!
-//! `Forwarded` (RFC 7239) is not read: a proxy that writes the one header passes on the other as the client sent it.
+//! `Forwarded` (RFC 7239) is not read: a proxy that writes the one header passes on the other as
+//! the client sent it.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -29,7 +30,8 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     peer
 }
 
-/// Returns the last address that is no trusted proxy. `None` if an entry before it cannot be read, or all are trusted.
+/// Returns the last address that is no trusted proxy. `None` if an entry before it cannot be read,
+/// or all are trusted.
 fn last_untrusted(hops: &[Option<IpAddr>], trusted: &[IpNet]) -> Option<IpAddr> {
     hops.iter()
         .rev()

@@ -1,6 +1,8 @@
-//! What the fuzz targets in `fuzz/` reach of the server: how it reads what clients send, and how it encodes what they are sent.
+//! What the fuzz targets in `fuzz/` reach of the server: how it reads what clients send, and how it
+//! encodes what they are sent.
 //!
-//! Only with the feature `fuzzing`, which no build of the server has. Nothing here is promised to anyone.
+//! Only with the feature `fuzzing`, which no build of the server has. Nothing here is promised to
+//! anyone.
 
 use actix_web::{HttpRequest, web::Query};
 use bytes::Bytes;
@@ -99,8 +101,8 @@ pub fn refused(key: Option<&str>, problem: &Problem) -> Bytes {
     encode::refused(key, problem)
 }
 
-/// Reads where a stream of one board begins, from its query and from `Last-Event-ID`. `None` if the query cannot be split into
-/// its parameters.
+/// Reads where a stream of one board begins, from its query and from `Last-Event-ID`. `None` if the
+/// query cannot be split into its parameters.
 pub fn start(
     request: &HttpRequest,
     query: &str,

@@ -1,5 +1,5 @@
-//! HTTP: one file per kind of address. Handlers read the request, ask the board service, and write the
-//! answer; what is true of all answers is in [`present`] and [`headers`].
+//! HTTP: one file per kind of address. Handlers read the request, ask the board service, and write
+//! the answer; what is true of all answers is in [`present`] and [`headers`].
 
 pub mod accept;
 mod admission;

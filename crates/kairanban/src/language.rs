@@ -40,7 +40,8 @@ impl Language {
                     }
                     Preference::Specific(_) => return None,
                 };
-                // Any region of a language will do; the wildcard is for languages that are not named.
+                // Any region of a language will do; the wildcard is for languages that are not
+                // named.
                 Some((is_named, range.quality, Reverse(place)))
             });
             let (is_named, quality, place) = fitting.max()?;

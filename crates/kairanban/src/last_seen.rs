@@ -1,5 +1,5 @@
-//! Keeps the last position in the log that this node has read in a small file in the data folder, to notice at the start a
-//! database that was restored while the server was away.
+//! Keeps the last position in the log that this node has read in a small file in the data folder,
+//! to notice at the start a database that was restored while the server was away.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -26,8 +26,8 @@ struct Kept {
     last: Option<LogRow>,
 }
 
-/// Reads the position that was seen last. A file that is missing or cannot be read is no error: a restored database is not
-/// noticed then.
+/// Reads the position that was seen last. A file that is missing or cannot be read is no error: a
+/// restored database is not noticed then.
 #[must_use]
 #[expect(
     clippy::cognitive_complexity,
@@ -121,7 +121,8 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
         std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     }
     make.create(folder)?;
-    // A name of this process alone, as another may share the folder. A file of a killed process with the same id is old.
+    // A name of this process alone, as another may share the folder. A file of a killed process
+    // with the same id is old.
     let written = folder.join(format!("{FILE}.{}", std::process::id()));
     match fs::remove_file(&written) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

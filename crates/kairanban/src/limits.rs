@@ -1,4 +1,5 @@
-//! Identifies clients by address, and limits what each may take: streams, connections, requests of each kind.
+//! Identifies clients by address, and limits what each may take: streams, connections, requests of
+//! each kind.
 
 mod client;
 mod quota;
@@ -19,8 +20,8 @@ pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// LimitsSettings how many streams, connections or searches are open at a time, in all and per client. A clone is another handle to the
-/// same gate.
+/// LimitsSettings how many streams, connections or searches are open at a time, in all and per
+/// client. A clone is another handle to the same gate.
 #[derive(Clone, Debug)]
 pub struct ClientGate(Arc<GateCounters>);
 
@@ -76,7 +77,8 @@ impl ClientGate {
         }))
     }
 
-    /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the total.
+    /// Admits a client, if there is room. One without an address (a Unix socket) counts only in the
+    /// total.
     #[must_use]
     pub fn enter(&self, client: Option<ClientAddress>) -> Option<GatePermit> {
         self.try_enter(client).ok()

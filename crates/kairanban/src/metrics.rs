@@ -1,4 +1,5 @@
-//! Measures what the server does, for `/metrics` and `/api/v1/stats`. The only place that knows the names of metrics.
+//! Measures what the server does, for `/metrics` and `/api/v1/stats`. The only place that knows the
+//! names of metrics.
 //!
 //! ```text
 //!   Metrics::new ─┬─▶ handles ──────▶ stream, follower, service, …   count what happens, by methods with typed arguments
@@ -6,14 +7,16 @@
 //!   AppState::figures ─ sample ─┴─▶ Exposition ─▶ /metrics           names, help and values as text
 //! ```
 //!
-//! A part of the server holds the handles that it counts with, and learns no name. What the server knows anyway (open
-//! connections, boards in memory, how far the follower is) is not counted twice: an [`Exposition`] samples it as [`Figures`]
-//! whenever it is read, and so does `/api/v1/stats`.
+//! A part of the server holds the handles that it counts with, and learns no name. What the server
+//! knows anyway (open connections, boards in memory, how far the follower is) is not counted twice:
+//! an [`Exposition`] samples it as [`Figures`] whenever it is read, and so does `/api/v1/stats`.
 //!
-//! **Counting is cheap where it is frequent.** A dispatcher adds up what a batch of streams was sent, and counts that once, by
-//! relaxed atomics. No label has values that clients can make up: no board, no address, no path but a route's pattern.
+//! **Counting is cheap where it is frequent.** A dispatcher adds up what a batch of streams was
+//! sent, and counts that once, by relaxed atomics. No label has values that clients can make up: no
+//! board, no address, no path but a route's pattern.
 //!
-//! `docs/OPERATIONS.md` has a table of the metrics, and a test compares it with what the program exports.
+//! `docs/OPERATIONS.md` has a table of the metrics, and a test compares it with what the program
+//! exports.
 
 mod figures;
 mod follower;
@@ -136,7 +139,8 @@ impl Exposition {
     /// The media type of what [`write`](Self::write) returns.
     pub const MEDIA_TYPE: &str = CONTENT_TYPE;
 
-    /// Writes all metrics in the text format of Prometheus, version 0.0.4, which every collector reads.
+    /// Writes all metrics in the text format of Prometheus, version 0.0.4, which every collector
+    /// reads.
     ///
     /// # Errors
     /// If a metric cannot be written.

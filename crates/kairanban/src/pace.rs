@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Counts readings that found nothing, and decides when the next one may begin. Readings that found something are free: there are
-/// as many as there are changes.
+/// Counts readings that found nothing, and decides when the next one may begin. Readings that found
+/// something are free: there are as many as there are changes.
 #[derive(Debug)]
 pub struct EmptyReads {
     interval: Duration,
@@ -33,8 +33,8 @@ impl EmptyReads {
         self.paid_at.checked_sub(credit).unwrap_or(self.paid_at)
     }
 
-    /// Records a reading that found something. It makes up for an empty one: of two commits that are read together, each was
-    /// announced.
+    /// Records a reading that found something. It makes up for an empty one: of two commits that
+    /// are read together, each was announced.
     pub fn found(&mut self) {
         self.paid_at = self
             .paid_at

@@ -10,7 +10,8 @@ use crate::{
     telemetry::LogHealth,
 };
 
-/// Polls that the follower may miss, besides the time that the database may take, before it counts as stuck.
+/// Polls that the follower may miss, besides the time that the database may take, before it counts
+/// as stuck.
 const POLLS_MISSED_MAX: u32 = 10;
 
 /// How ready the server is.
@@ -146,7 +147,8 @@ impl Readiness {
     }
 }
 
-/// Describes which boards cannot be read, if there are any. The caller is unknown here, so only public ones are named.
+/// Describes which boards cannot be read, if there are any. The caller is unknown here, so only
+/// public ones are named.
 fn stale_boards(boards: &BoardService) -> Option<String> {
     let stale = boards.follower().stale_boards();
     if stale.is_empty() {

@@ -1,7 +1,8 @@
-//! Compares what is in memory with what the database holds, board by board and spread over the interval: rows may have
-//! been changed without a revision (by a replica's role, or while the triggers were off), and nothing else would ever show
-//! them. A difference is logged as a change, once for all nodes, so that all of them read it. Each round begins with the triggers:
-//! turning them off and on again makes them forget that they are for replicas, too.
+//! Compares what is in memory with what the database holds, board by board and spread over the
+//! interval: rows may have been changed without a revision (by a replica's role, or while the
+//! triggers were off), and nothing else would ever show them. A difference is logged as a change,
+//! once for all nodes, so that all of them read it. Each round begins with the triggers: turning
+//! them off and on again makes them forget that they are for replicas, too.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -99,7 +100,8 @@ impl Reconcile {
         }
     }
 
-    /// Restores the triggers, so that rows of replication draw a revision again. Logs each new reason why that failed.
+    /// Restores the triggers, so that rows of replication draw a revision again. Logs each new
+    /// reason why that failed.
     async fn repair(&self, findings: &mut Findings) {
         if self.follower.stale_since().is_some() {
             return;
@@ -118,7 +120,8 @@ impl Reconcile {
         findings.triggers = found;
     }
 
-    /// Waits for the next slice, and handles the reports that arrive meanwhile. Returns `false` at the end.
+    /// Waits for the next slice, and handles the reports that arrive meanwhile. Returns `false` at
+    /// the end.
     async fn tick(
         &mut self,
         ticks: &mut Interval,
@@ -137,7 +140,8 @@ impl Reconcile {
     }
 
     async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
-        // In this order: what was published up to `reached` is shown, and what is shown is in the database.
+        // In this order: what was published up to `reached` is shown, and what is shown is in the
+        // database.
         let reached = self.follower.revision();
         let shown: HashMap<_, _> = self
             .hub

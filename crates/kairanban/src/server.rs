@@ -76,8 +76,8 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> ExitError {
 }
 
 impl ListeningServer {
-    /// Listens, migrates, and connects. Listens first, so that a server whose address is taken leaves nothing behind;
-    /// clients that connect meanwhile wait.
+    /// Listens, migrates, and connects. Listens first, so that a server whose address is taken
+    /// leaves nothing behind; clients that connect meanwhile wait.
     ///
     /// # Errors
     /// If the address is taken, or the database cannot be reached or migrated.
@@ -138,8 +138,8 @@ impl ListeningServer {
         self.address
     }
 
-    /// Serves until `stop`, then drains: `/readyz` fails first, then streams end, requests finish, what is queued is
-    /// written. A second signal ends it at once.
+    /// Serves until `stop`, then drains: `/readyz` fails first, then streams end, requests finish,
+    /// what is queued is written. A second signal ends it at once.
     ///
     /// # Errors
     /// If serving fails, or something ended that cannot be started again.

@@ -34,7 +34,8 @@ pub struct BoardService {
     deps: Arc<ServiceDeps>,
 }
 
-/// Counts a reading of the database that a reader's start needs, and returns whether the reader may have it.
+/// Counts a reading of the database that a reader's start needs, and returns whether the reader may
+/// have it.
 pub type MayRead<'a> = &'a dyn Fn() -> bool;
 
 /// Why a board cannot be watched.
@@ -63,7 +64,8 @@ pub(crate) struct ServiceDeps {
     pub(crate) absent: AbsentBoards,
     /// The titles of boards, which pages show.
     pub(crate) directory: BoardDirectory,
-    /// The newest revision that this node has acknowledged to a writer: no reader here is shown less.
+    /// The newest revision that this node has acknowledged to a writer: no reader here is shown
+    /// less.
     pub(crate) acknowledged: HighWater,
     /// The revision up to which the change log is trimmed.
     pub(crate) trimmed_to: HighWater,

@@ -1,9 +1,10 @@
 //! Shares live lists between the nodes in Redis: a board that one of them has read costs the others
 //! no query for its topics.
 //!
-//! A copy is never believed by itself: the database is asked for the board's revision, and only a copy
-//! of exactly that revision counts. So a copy may be old, or lost, without harm. Against copies that other users of that
-//! Redis forge, copies are signed and bounded (see [`seal`]); without a key no board that needs a token has one.
+//! A copy is never believed by itself: the database is asked for the board's revision, and only a
+//! copy of exactly that revision counts. So a copy may be old, or lost, without harm. Against
+//! copies that other users of that Redis forge, copies are signed and bounded (see [`seal`]);
+//! without a key no board that needs a token has one.
 
 mod seal;
 
@@ -55,7 +56,8 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Creates a connection to the address of `client`, which is opened when it is first needed. Requires a runtime.
+    /// Creates a connection to the address of `client`, which is opened when it is first needed.
+    /// Requires a runtime.
     ///
     /// # Errors
     /// If the address is invalid.
@@ -96,7 +98,8 @@ impl Redis {
     }
 
     async fn get(&self, key: &str) -> Option<SharedBoard> {
-        // One byte more than is taken, so that a longer copy is known as such without being fetched.
+        // One byte more than is taken, so that a longer copy is known as such without being
+        // fetched.
         let end = isize::try_from(self.seal.bytes_max()).unwrap_or(isize::MAX);
         let found: redis::RedisResult<Vec<u8>> =
             self.connection.clone().getrange(key, 0, end).await;
@@ -138,7 +141,8 @@ impl Redis {
     }
 }
 
-/// Reads boards: from a copy in Redis if it is current, from the database otherwise. Cheap to clone.
+/// Reads boards: from a copy in Redis if it is current, from the database otherwise. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct BoardSource {
     store: Store,

@@ -59,7 +59,8 @@ impl Drain {
         self.token.cancelled().await;
     }
 
-    /// Returns how long after the beginning one of `streams` ends: at random, so that all are spread out.
+    /// Returns how long after the beginning one of `streams` ends: at random, so that all are
+    /// spread out.
     #[must_use]
     pub fn disconnect_delay(&self, streams: usize) -> Duration {
         let all = PER_STREAM.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX));
@@ -68,7 +69,8 @@ impl Drain {
     }
 }
 
-/// Ctrl-C, and SIGTERM where there is such a thing. From here on they no longer end the process by themselves.
+/// Ctrl-C, and SIGTERM where there is such a thing. From here on they no longer end the process by
+/// themselves.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct Signals {

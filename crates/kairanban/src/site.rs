@@ -1,7 +1,9 @@
-//! Knows the names of this server: the hosts that it answers, and the origins whose pages are its own.
+//! Knows the names of this server: the hosts that it answers, and the origins whose pages are its
+//! own.
 //!
-//! A page of another site can have its own name point to this machine (DNS rebinding). Its requests are then of one origin with
-//! what they ask for, and only the name in `Host` says that they are not meant for this board.
+//! A page of another site can have its own name point to this machine (DNS rebinding). Its requests
+//! are then of one origin with what they ask for, and only the name in `Host` says that they are
+//! not meant for this board.
 
 use actix_web::http::header::{self, HeaderMap};
 use url::{Host, Origin};
@@ -42,7 +44,8 @@ impl Site {
         }
     }
 
-    /// Returns whether a `Host` names this server. Every address does: it cannot be made to point elsewhere.
+    /// Returns whether a `Host` names this server. Every address does: it cannot be made to point
+    /// elsewhere.
     #[must_use]
     pub fn answers_to(&self, host: &str) -> bool {
         match Host::parse(without_port(host)) {
@@ -52,7 +55,8 @@ impl Site {
         }
     }
 
-    /// Returns scheme and host of the address of this server: as configured, or as the client wrote it.
+    /// Returns scheme and host of the address of this server: as configured, or as the client wrote
+    /// it.
     #[must_use]
     pub fn address(&self, headers: &HeaderMap) -> String {
         let host = headers
@@ -99,7 +103,8 @@ fn is_same_site(site: &str) -> bool {
     matches!(site, "same-origin" | "none")
 }
 
-/// Returns whether an origin has the host and port of the request. Behind a proxy that ends TLS our own scheme is not known.
+/// Returns whether an origin has the host and port of the request. Behind a proxy that ends TLS our
+/// own scheme is not known.
 fn is_of_host(from: &Origin, headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)

@@ -27,7 +27,8 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
     let (address, session) = (config.address()?, config.listen_address()?);
     refuse_damage(&session, &wait_for(config, &session, true, deadline)?)?;
     migrate_now(config, false)?;
-    // Now there are tables, and the role of the server may be another one than that which made them.
+    // Now there are tables, and the role of the server may be another one than that which made
+    // them.
     let found = wait_for(config, &address, false, deadline)?;
     warn_of(&found.warnings);
     refuse_damage(&address, &found)
@@ -116,8 +117,8 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
     Ok(notes)
 }
 
-/// Logs if the database has another default board than the configuration: topics that other programs write without a board
-/// go to that one.
+/// Logs if the database has another default board than the configuration: topics that other
+/// programs write without a board go to that one.
 ///
 /// # Errors
 /// If the database is away.
@@ -149,7 +150,8 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
     Ok(ran)
 }
 
-/// Returns the error for a migration that failed: whether a restart may help is the same question as at the start.
+/// Returns the error for a migration that failed: whether a restart may help is the same question
+/// as at the start.
 fn failed(address: &DatabaseAddress, error: StoreError) -> ExitError {
     let text = format!("cannot migrate {address}: {error}");
     match StartError::from(error) {

@@ -50,7 +50,8 @@ pub struct AppStateInner {
     pub quota: Arc<ClientQuota>,
     /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
-    /// Limits the searches that run at a time, and so the connections to the database that they take.
+    /// Limits the searches that run at a time, and so the connections to the database that they
+    /// take.
     pub search_slots: Arc<Semaphore>,
     /// Limits the searches of each client that run at a time.
     pub search_gate: ClientGate,
@@ -207,8 +208,8 @@ impl AppState {
             .take(ClientAddress::of(request, &self.trusted_proxies))
     }
 
-    /// Counts a reading for each board that is not in memory, or that the caller may not read: the database is asked for those. So made-up
-    /// boards and hidden ones count alike.
+    /// Counts a reading for each board that is not in memory, or that the caller may not read: the
+    /// database is asked for those. So made-up boards and hidden ones count alike.
     ///
     /// # Errors
     /// 429, if the client has read too much.

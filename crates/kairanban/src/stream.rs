@@ -11,15 +11,16 @@
 //! ```
 //!
 //! A stream holds a subscription and its reader's position, and does what
-//! [`ReaderPosition::on`](kairanban_core::ReaderPosition::on) decides about each event. It decides nothing itself: the model
-//! and the interleavings of the core's tests call the same function.
+//! [`ReaderPosition::on`](kairanban_core::ReaderPosition::on) decides about each event. It decides
+//! nothing itself: the model and the interleavings of the core's tests call the same function.
 //!
-//! **Readers share what they have in common.** An update is encoded once and shared; a stream queues references
-//! to it. A stream has no task and no timer of its own: a [`dispatcher`](WorkerDispatchers) wakes it when there are
-//! events, the [`TimerWheel`] otherwise.
+//! **Readers share what they have in common.** An update is encoded once and shared; a stream
+//! queues references to it. A stream has no task and no timer of its own: a
+//! [`dispatcher`](WorkerDispatchers) wakes it when there are events, the [`TimerWheel`] otherwise.
 //!
-//! **A stream ends** by rotation, by the drain, with its board, with its reader's permission, or because its client is gone or
-//! does not read. `lifetime` knows the first four and writes `bye`; the writer finds the others.
+//! **A stream ends** by rotation, by the drain, with its board, with its reader's permission, or
+//! because its client is gone or does not read. `lifetime` knows the first four and writes `bye`;
+//! the writer finds the others.
 
 mod board_stream;
 mod dispatcher;
@@ -69,7 +70,8 @@ pub trait UpdateSource: 'static {
         subscriber: Weak<dyn Subscriber>,
     ) -> Self::Registrations;
 
-    /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken by everything but events.
+    /// Returns what to send next, or `None` at the end. While there is nothing, the task is woken
+    /// by everything but events.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>>;
 
     /// Notes why the stream is about to be dropped, unless it has ended by itself.
@@ -119,26 +121,28 @@ impl StreamTiming {
         }
     }
 
-    /// Returns the silence before a heartbeat: up to a sixteenth less than configured, so that readers who were sent an update
-    /// together are not woken together.
+    /// Returns the silence before a heartbeat: up to a sixteenth less than configured, so that
+    /// readers who were sent an update together are not woken together.
     fn silence(&self) -> Ticks {
         let Ticks(most) = self.heartbeat_ticks;
         Ticks(most - fastrand::u32(0..=most / 16))
     }
 
-    /// Returns a random `retry`, so that readers who were disconnected together do not come back together.
+    /// Returns a random `retry`, so that readers who were disconnected together do not come back
+    /// together.
     fn retry(self) -> Duration {
         let spread = self.retry_max.saturating_sub(self.retry_min);
         self.retry_min + spread.mul_f64(fastrand::f64())
     }
 
-    /// Returns a lifetime between 0.8 and 1.2 times the configured one, so that streams that began together do not end together.
+    /// Returns a lifetime between 0.8 and 1.2 times the configured one, so that streams that began
+    /// together do not end together.
     fn life(self) -> Duration {
         self.lifetime.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 
-    /// Encodes the whole body of a stream that there is no room for. Its status is 200, because an `EventSource` gives up for
-    /// good on any other.
+    /// Encodes the whole body of a stream that there is no room for. Its status is 200, because an
+    /// `EventSource` gives up for good on any other.
     #[must_use]
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
         encoder.bye(reason, self.retry_refused + self.retry())
@@ -178,7 +182,8 @@ mod testing {
         "main".parse().expect("a name")
     }
 
-    /// Returns a hub whose readers may fall `lag_max` updates behind, with an empty board at revision 1.
+    /// Returns a hub whose readers may fall `lag_max` updates behind, with an empty board at
+    /// revision 1.
     pub(super) fn hub(lag_max: usize) -> Hub {
         let hub = Hub::new(500, lag_max);
         load(&hub);

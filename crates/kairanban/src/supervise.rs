@@ -1,5 +1,5 @@
-//! Supervises every long-lived task and thread: one that panics, or ends although it should not, is restarted after a
-//! delay; one that keeps failing ends the process.
+//! Supervises every long-lived task and thread: one that panics, or ends although it should not, is
+//! restarted after a delay; one that keeps failing ends the process.
 
 use std::{
     collections::BTreeMap,

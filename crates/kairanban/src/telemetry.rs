@@ -1,8 +1,9 @@
 //! Writes the log to stderr. `RUST_LOG` says what is logged.
 //!
-//! A log line can neither fail nor hold up the thread that writes it: lines wait in a bounded queue for a
-//! thread that does nothing else. What finds no room there, and what stderr does not take (a full disk, a closed
-//! pipe), is dropped and counted; the log reports how many lines that were as soon as it can be written again.
+//! A log line can neither fail nor hold up the thread that writes it: lines wait in a bounded queue
+//! for a thread that does nothing else. What finds no room there, and what stderr does not take (a
+//! full disk, a closed pipe), is dropped and counted; the log reports how many lines that were as
+//! soon as it can be written again.
 
 mod throttle;
 
@@ -38,7 +39,8 @@ pub struct Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let writing = self.writing.take();
-        // On a thread of its own: where stderr takes nothing, the library complains on stdout, which may wait or panic.
+        // On a thread of its own: where stderr takes nothing, the library complains on stdout,
+        // which may wait or panic.
         within_a_second("log-end", move || drop(writing));
     }
 }
@@ -170,10 +172,12 @@ fn start_with(default: &str) -> Log {
     }
 }
 
-/// actix_http logs every request that it cannot read as an error: any client could fill the log with those.
+/// actix_http logs every request that it cannot read as an error: any client could fill the log
+/// with those.
 const UNLESS_NAMED: &str = "actix_http=off";
 
-/// Returns what is logged: what RUST_LOG says, or else the default. A RUST_LOG that cannot be read comes back as a fault.
+/// Returns what is logged: what RUST_LOG says, or else the default. A RUST_LOG that cannot be read
+/// comes back as a fault.
 fn filter(default: &str, rust_log: Option<&str>) -> (EnvFilter, Option<String>) {
     let of = |directives: &str| EnvFilter::try_new(format!("{UNLESS_NAMED},{directives}"));
     let by_default = || of(default).unwrap_or_default();
@@ -204,7 +208,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Writes to a terminal or a pipe that may be stuck; gives up after a second. Returns whether it was written.
+/// Writes to a terminal or a pipe that may be stuck; gives up after a second. Returns whether it
+/// was written.
 #[must_use]
 pub fn try_print(mut out: impl Write + Send + 'static, text: &str) -> bool {
     let text = text.to_owned();

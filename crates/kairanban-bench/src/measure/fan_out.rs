@@ -1,5 +1,5 @@
-//! Fan-out: the cost of an event for each reader that it is delivered to, the cost of an idle reader, and the
-//! latency of the last reader.
+//! Fan-out: the cost of an event for each reader that it is delivered to, the cost of an idle
+//! reader, and the latency of the last reader.
 
 use std::{
     thread::{self, JoinHandle},
@@ -64,14 +64,14 @@ pub struct FanOut {
     pub last_p99_ms: f64,
     /// Deliveries that did not arrive.
     pub lost: u64,
-    /// Changes after which our own client compared its list with the server's digest. A difference fails the
-    /// measurement. `None` for peers.
+    /// Changes after which our own client compared its list with the server's digest. A difference
+    /// fails the measurement. `None` for peers.
     pub verified: Option<u64>,
     /// Percentage of a processor that idle readers cost; `None` if that was not measured.
     pub idle_percent: Option<f64>,
 }
 
-/// Measures one target.
+/// Measures one of the targets.
 ///
 /// # Errors
 /// If it cannot be started or used.
@@ -116,7 +116,8 @@ pub fn fan_out(target: &Target, plan: &Plan) -> Result<FanOut> {
     })
 }
 
-/// Returns the percentage of a processor that idle readers cost, or `None` if there is no time to measure it.
+/// Returns the percentage of a processor that idle readers cost, or `None` if there is no time to
+/// measure it.
 fn idle_percent(process: &Process, readers: &mut Readers, idle_s: f64) -> Result<Option<f64>> {
     if idle_s <= 0.0 {
         return Ok(None);

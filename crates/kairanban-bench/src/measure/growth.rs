@@ -1,5 +1,5 @@
-//! Growth: the cost of an event as something grows. The exponent is the slope of the line through the points on
-//! logarithmic axes: 1 means proportional, 0 means constant.
+//! Growth: the cost of an event as something grows. The exponent is the slope of the line through
+//! the points on logarithmic axes: 1 means proportional, 0 means constant.
 
 use std::time::Duration;
 
@@ -97,8 +97,8 @@ pub fn readers(most: usize) -> Result<Vec<Curve>> {
     Ok(curves)
 }
 
-/// Measures the processor time of an event and the memory against boards, of which 100 have ten readers each and the
-/// rest are idle.
+/// Measures the processor time of an event and the memory against boards, of which 100 have ten
+/// readers each and the rest are idle.
 ///
 /// # Errors
 /// If a server cannot be started or used.
@@ -148,8 +148,8 @@ fn insert_boards(postgres: &Postgres, url: &str, boards: u32) -> Result<()> {
     Ok(())
 }
 
-/// Connects ten readers to each of the watched boards and posts to these boards in turn. Returns the processor time of
-/// the server for the posts.
+/// Connects ten readers to each of the watched boards and posts to these boards in turn. Returns
+/// the processor time of the server for the posts.
 fn post_to_watched_boards(running: &RunningTarget<'_>) -> Result<Cpu> {
     let mut readers = Readers::connect(
         running.endpoint.address,
@@ -173,7 +173,8 @@ fn post_to_watched_boards(running: &RunningTarget<'_>) -> Result<Cpu> {
     Ok(running.process.cpu()? - before)
 }
 
-/// Measures the processor time of an event against topics of the board, for readers of patches and of lists.
+/// Measures the processor time of an event against topics of the board, for readers of patches and
+/// of lists.
 ///
 /// # Errors
 /// If a server cannot be started or used.
@@ -205,7 +206,8 @@ pub fn topics() -> Result<Vec<Curve>> {
     Ok(curves)
 }
 
-/// Measures the time to be ready, and the processor time of an event of one reader, against rows in the change log.
+/// Measures the time to be ready, and the processor time of an event of one reader, against rows in
+/// the change log.
 ///
 /// # Errors
 /// If a server cannot be started or used.
@@ -269,8 +271,8 @@ fn insert_topics(postgres: &Postgres, url: &str, topics: u32) -> Result<()> {
     Ok(())
 }
 
-/// Measures more readers than one process holds, 15,000 on each of several nodes: the processor time of an event on
-/// all nodes together, and the time until its last reader has it.
+/// Measures more readers than one process holds, 15,000 on each of several nodes: the processor
+/// time of an event on all nodes together, and the time until its last reader has it.
 ///
 /// # Errors
 /// If a server cannot be started, or an event is lost.
@@ -298,8 +300,8 @@ pub fn nodes(most: usize, postgres: &Postgres) -> Result<Vec<Curve>> {
     Ok(vec![event, last])
 }
 
-/// Publishes to 15,000 readers on each node. Returns the processor time of an event on all nodes together in
-/// microseconds, and the milliseconds until the last reader of the slowest node has it.
+/// Publishes to 15,000 readers on each node. Returns the processor time of an event on all nodes
+/// together in microseconds, and the milliseconds until the last reader of the slowest node has it.
 fn deliver_on_nodes(nodes: &[RunningTarget<'_>]) -> Result<(f64, f64)> {
     const READERS: usize = 15_000;
     const RATE: f64 = 2.0;

@@ -34,7 +34,8 @@ pub struct ReadFigures {
     pub p50_ms: f64,
 }
 
-/// Measures a list of 500 topics as JSON, and the same bytes as a file of nginx: plain, with gzip, and as 304.
+/// Measures a list of 500 topics as JSON, and the same bytes as a file of nginx: plain, with gzip,
+/// and as 304.
 ///
 /// # Errors
 /// If something cannot be started.

@@ -54,8 +54,8 @@ pub fn change_sizes() -> Result<Vec<ChangeSize>> {
     Ok(sizes)
 }
 
-/// Returns the bytes that a reader receives while a schedule is published. They are not searched for marks, which
-/// gzip hides.
+/// Returns the bytes that a reader receives while a schedule is published. They are not searched
+/// for marks, which gzip hides.
 fn bytes_sent(
     running: &RunningTarget<'_>,
     readers: &mut Readers,

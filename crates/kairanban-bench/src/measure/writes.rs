@@ -1,4 +1,5 @@
-//! Writes: acknowledged posts in a second, with group commit and without; and the time from a commit to its readers.
+//! Writes: acknowledged posts in a second, with group commit and without; and the time from a
+//! commit to its readers.
 
 use std::{
     process::Command,
@@ -38,8 +39,8 @@ pub struct WriteFigures {
     pub request_us: f64,
 }
 
-/// Measures posts on Postgres as installed, which flushes each commit to the disk, and on SQLite; with group commit
-/// and without.
+/// Measures posts on Postgres as installed, which flushes each commit to the disk, and on SQLite;
+/// with group commit and without.
 ///
 /// # Errors
 /// If a server cannot be started or refuses a post.
@@ -96,9 +97,9 @@ pub struct CommitLatency {
     pub p99_ms: f64,
 }
 
-/// Measures the time from the commit, as Postgres records it (before it is flushed to the disk), to one reader of an
-/// idle server and to the last of 1,000. The floor has nothing to commit: its time is from the first of 1,000 readers
-/// to the last.
+/// Measures the time from the commit, as Postgres records it (before it is flushed to the disk), to
+/// one reader of an idle server and to the last of 1,000. The floor has nothing to commit: its time
+/// is from the first of 1,000 readers to the last.
 ///
 /// # Errors
 /// If a server cannot be started or refuses a post.

@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Returns the tally of two readers: both received event 5, one received event 6 and none event 7. Events 4
-    /// and 8 are of other schedules.
+    /// Returns the tally of two readers: both received event 5, one received event 6 and none event
+    /// 7. Events 4 and 8 are of other schedules.
     fn tally(schedule: &Schedule) -> Tally<'_> {
         let mut tally = Tally::new(schedule).expect("bounds");
         tally.bytes = 9;

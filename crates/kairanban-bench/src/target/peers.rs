@@ -1,5 +1,5 @@
-//! Peers. Each is installed from its own package or built from its public source, and is measured if its program is
-//! found on the `PATH`.
+//! Peers. Each is installed from its own package or built from its public source, and is measured
+//! if its program is found on the `PATH`.
 
 mod setup;
 mod start;
@@ -103,8 +103,8 @@ const PEERS: [Peer; 8] = [
         text_bytes: 410,
         limits: TargetLimits::NONE,
     },
-    // A proxy in front of a web server that asks it to hold requests open. Its own test handler does that here, at
-    // `/stream`.
+    // A proxy in front of a web server that asks it to hold requests open. Its own test handler
+    // does that here, at `/stream`.
     Peer {
         name: "Pushpin",
         missing: || program_missing("pushpin"),
@@ -186,7 +186,8 @@ const PEERS: [Peer; 8] = [
             ..TargetLimits::NONE
         },
     },
-    // The server of the Durable Streams protocol: `cargo install durable-streams`. It ends each stream after a minute.
+    // The server of the Durable Streams protocol: `cargo install durable-streams`. It ends each
+    // stream after a minute.
     Peer {
         name: "Durable Streams",
         missing: || program_missing("durable-streams-server"),
@@ -202,8 +203,8 @@ const PEERS: [Peer; 8] = [
             ..TargetLimits::NONE
         },
     },
-    // The Django tutorial that this project began with: each stream reads a cache once a second, and sends what came
-    // meanwhile as one event.
+    // The Django tutorial that this project began with: each stream reads a cache once a second,
+    // and sends what came meanwhile as one event.
     Peer {
         name: "the Django tutorial",
         missing: tutorial_missing,

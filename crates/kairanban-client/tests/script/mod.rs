@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 /// The longest wait for a response or an event.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that answers each connection with the next status and body, and keeps the heads of the requests.
+/// A server that answers each connection with the next status and body, and keeps the heads of the
+/// requests.
 pub struct ScriptedServer {
     base: String,
     answering: JoinHandle<Vec<String>>,

@@ -38,7 +38,8 @@ impl LoadedBoard {
         }
     }
 
-    /// Takes a load of a board that is followed: one that is newer than what is shown overtook the follower.
+    /// Takes a load of a board that is followed: one that is newer than what is shown overtook the
+    /// follower.
     pub(super) fn refresh(
         &mut self,
         load: BoardLoad,
@@ -109,9 +110,10 @@ impl LoadedBoard {
         self.show(applied)
     }
 
-    /// Shows a list whose history does not reach back to what was shown, and sends every reader the whole list, by a patch that
-    /// fits no reader. Rows may have changed without a revision meanwhile, so readers at one revision may hold different lists.
-    /// `history` is what was known of the board's history before.
+    /// Shows a list whose history does not reach back to what was shown, and sends every reader the
+    /// whole list, by a patch that fits no reader. Rows may have changed without a revision
+    /// meanwhile, so readers at one revision may hold different lists. `history` is what was known
+    /// of the board's history before.
     pub(super) fn restate(
         &mut self,
         snapshot: Arc<Snapshot>,

@@ -21,7 +21,8 @@ pub struct HistoryRange {
 }
 
 impl BoardState {
-    /// Returns the revision since which the board has had its name, or zero while nothing is loaded.
+    /// Returns the revision since which the board has had its name, or zero while nothing is
+    /// loaded.
     #[must_use]
     pub fn named_at(&self) -> Revision {
         self.loaded
@@ -29,7 +30,8 @@ impl BoardState {
             .map_or(Revision::ZERO, |loaded| loaded.named_at)
     }
 
-    /// Returns the patch from `revision` to the newest list, unless memory does not reach back that far or the list is shorter.
+    /// Returns the patch from `revision` to the newest list, unless memory does not reach back that
+    /// far or the list is shorter.
     pub(crate) fn patch_since(&self, revision: Revision) -> Option<Patch> {
         let LoadedBoard {
             snapshot,
@@ -55,8 +57,9 @@ impl BoardState {
         })
     }
 
-    /// Returns what to read of the log before a reader at `revision` is sent the whole list. The log is read at most twice for
-    /// each load of the board: for the first such reader and, back to the beginning, for the first one from before.
+    /// Returns what to read of the log before a reader at `revision` is sent the whole list. The
+    /// log is read at most twice for each load of the board: for the first such reader and, back to
+    /// the beginning, for the first one from before.
     pub(crate) fn unread_since(&self, revision: Revision) -> Option<HistoryRange> {
         let LoadedBoard {
             board_id,

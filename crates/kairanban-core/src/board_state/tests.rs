@@ -314,7 +314,8 @@ fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> BoardLoad {
 /// Ids and revisions of the topics on a list.
 type List = BTreeMap<i64, u64>;
 
-/// Returns what the database shows after each number of commits: the newest `topics_max` of all topics.
+/// Returns what the database shows after each number of commits: the newest `topics_max` of all
+/// topics.
 fn lists_of(commits: &[(i64, bool)], topics_max: usize) -> Vec<List> {
     let mut all = BTreeMap::new();
     let mut lists = vec![List::new()];
@@ -330,7 +331,8 @@ fn lists_of(commits: &[(i64, bool)], topics_max: usize) -> Vec<List> {
     lists
 }
 
-/// Returns the rows of the log from the commit at index `from` to before `upto`, each with its topic as it is at the end.
+/// Returns the rows of the log from the commit at index `from` to before `upto`, each with its
+/// topic as it is at the end.
 fn rows_of(commits: &[(i64, bool)], from: usize, upto: usize) -> Vec<(u64, i64, (u64, bool))> {
     let seen = &commits[..upto];
     let rows = (from..upto).map(|at| {

@@ -69,9 +69,11 @@ pub enum Published {
     Nothing,
     /// The event was sent to this number of subscribers.
     Sent(usize),
-    /// The board has to be read again before anything can be sent; see [`Hub::install`](crate::Hub::install).
+    /// The board has to be read again before anything can be sent; see
+    /// [`Hub::install`](crate::Hub::install).
     Reload,
-    /// The database shows another list at the same revision: rows were changed without the triggers.
+    /// The database shows another list at the same revision: rows were changed without the
+    /// triggers.
     Differs,
 }
 
@@ -89,7 +91,8 @@ impl BoardChannel {
 
     /// Locks the board's state. The lock is held briefly: nothing in [`BoardState`] waits.
     pub fn live(&self) -> MutexGuard<'_, BoardState> {
-        // No function of `BoardState` leaves it half changed, so a panic elsewhere costs nothing here.
+        // No function of `BoardState` leaves it half changed, so a panic elsewhere costs nothing
+        // here.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,8 +115,8 @@ impl BoardChannel {
         }
     }
 
-    /// Sends the result of a change, still under the lock of the state: a reader that subscribed before
-    /// it read the state finds every update in one place or the other.
+    /// Sends the result of a change, still under the lock of the state: a reader that subscribed
+    /// before it read the state finds every update in one place or the other.
     pub(super) fn send(&self, change: StateChange, live: &MutexGuard<'_, BoardState>) -> Published {
         match change {
             StateChange::None => Published::Nothing,
@@ -137,8 +140,8 @@ impl BoardChannel {
 }
 
 impl Subscription {
-    /// Returns the next event, if there is one. Without one this only reads a counter, since the channel's lock is shared by
-    /// all subscribers.
+    /// Returns the next event, if there is one. Without one this only reads a counter, since the
+    /// channel's lock is shared by all subscribers.
     pub fn try_next(&mut self) -> Option<Result<BoardEvent, Lagged>> {
         if self.received == self.channel.sent.load(Ordering::Acquire) {
             return None;
@@ -146,7 +149,8 @@ impl Subscription {
         match self.receiver.try_recv() {
             Ok(event) => Some(self.count(Ok(event))),
             Err(TryRecvError::Lagged(missed)) => Some(self.count(Err(missed))),
-            // The counter is incremented, but the send has not completed yet. The channel is held here, so it is never closed.
+            // The counter is incremented, but the send has not completed yet. The channel is held
+            // here, so it is never closed.
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }

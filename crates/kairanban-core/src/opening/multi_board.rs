@@ -90,8 +90,10 @@ fn common_cursor(start: &StartAt, published: Cursor, boards: &[OpenedBoard]) -> 
         return Some(published);
     };
     let epoch = &first.snapshot.cursor().epoch;
-    let is_of_epoch = |board: &OpenedBoard| board.snapshot.cursor().epoch == *epoch;
-    if !boards.iter().all(is_of_epoch) {
+    if boards
+        .iter()
+        .any(|board| board.snapshot.cursor().epoch != *epoch)
+    {
         return None;
     }
     let is_new = published.epoch != *epoch;

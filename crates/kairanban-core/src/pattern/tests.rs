@@ -85,7 +85,8 @@ fn is_described(text: &str, checked: &Result<NewTopic, Vec<Invalid>>) -> bool {
     is_piled || is_invisible || hides_what_is_left_to_words(text, faults)
 }
 
-/// Returns whether an author is refused for invisible characters of those that the pattern does not name alone.
+/// Returns whether an author is refused for invisible characters of those that the pattern does not
+/// name alone.
 fn hides_what_is_left_to_words(text: &str, faults: &[Invalid]) -> bool {
     let is_left = |c: char| {
         is_invisible(c)

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use super::{Delivery, ReaderPosition, Staleness, Step};
 use crate::{BoardEvent, BoardState, Cursor, Lagged, MultiBoardOpening, OpenedBoard, ResetReason};
 
-/// The positions that a reader has been brought to on several boards, and the one cursor for all of them.
+/// The positions that a reader has been brought to on several boards, and the one cursor for all of
+/// them.
 #[derive(Debug)]
 pub struct MultiBoardPosition {
     boards: Vec<PositionOnBoard>,
@@ -62,8 +63,9 @@ impl MultiBoardPosition {
         }
     }
 
-    /// Takes the next event of the board at index `at`, as [`ReaderPosition::on`] does. A `reset` that
-    /// [is of all boards](ResetReason::is_of_all_boards) is sent once; staleness is that of all boards.
+    /// Takes the next event of the board at index `at`, as [`ReaderPosition::on`] does. A `reset`
+    /// that [is of all boards](ResetReason::is_of_all_boards) is sent once; staleness is that of
+    /// all boards.
     pub fn on<S: Deref<Target = BoardState>>(
         &mut self,
         at: usize,
@@ -84,7 +86,8 @@ impl MultiBoardPosition {
             && reset.is_some_and(ResetReason::is_of_all_boards)
             && self.has_company_in_epoch(at)
         {
-            // The first board of the epoch invalidated all that the reader held; the others follow as they are read.
+            // The first board of the epoch invalidated all that the reader held; the others follow
+            // as they are read.
             *reset = None;
         }
         step

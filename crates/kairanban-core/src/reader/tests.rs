@@ -86,7 +86,8 @@ fn said(step: &Step) -> String {
     format!("{check}{staleness}{delivery}")
 }
 
-/// An event for a reader at e-5, the state of the board, the step, and the reader's cursor after it.
+/// An event for a reader at e-5, the state of the board, the step, and the reader's cursor after
+/// it.
 type Case = (Event, &'static str, &'static str, &'static str);
 
 #[track_caller]
@@ -321,8 +322,8 @@ impl Client {
 }
 
 proptest! {
-    /// However posts and deletes, and what a reader takes, follow each other: it shows a list that there was, at no earlier
-    /// revision than before, and the newest in the end.
+    /// However posts and deletes, and what a reader takes, follow each other: it shows a list that
+    /// there was, at no earlier revision than before, and the newest in the end.
     #[test]
     fn a_reader_shows_only_lists_that_there_were(
         began in 1_u64..4,

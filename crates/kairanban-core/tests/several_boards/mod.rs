@@ -1,8 +1,9 @@
-//! A reader of two boards, who has one cursor for both, on a node that cannot always read its database.
+//! A reader of two boards, who has one cursor for both, on a node that cannot always read its
+//! database.
 //!
-//! Generated histories: commits, polls and loads follow each other in any order, while the database is
-//! away or one of the boards cannot be read. At each cursor that the reader is sent, it has every
-//! change of both boards up to there.
+//! Generated histories: commits, polls and loads follow each other in any order, while the database
+//! is away or one of the boards cannot be read. At each cursor that the reader is sent, it has
+//! every change of both boards up to there.
 
 mod node;
 mod reader;

@@ -40,7 +40,8 @@ impl State {
             .collect()
     }
 
-    /// Returns the board as loaded at a revision, with all of its history that is known without a gap.
+    /// Returns the board as loaded at a revision, with all of its history that is known without a
+    /// gap.
     pub(super) fn loaded(&self, at: u64) -> BoardLoad {
         let floor = (0..=at)
             .rev()

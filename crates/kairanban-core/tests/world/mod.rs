@@ -33,7 +33,8 @@ pub(crate) enum Commit {
 #[derive(Clone, Debug, Default)]
 struct Node {
     steps: Vec<Step>,
-    /// The result of the steps: the state of the hub, and the events that wait in the reader's channel.
+    /// The result of the steps: the state of the hub, and the events that wait in the reader's
+    /// channel.
     result: String,
     /// The number of events that wait in the reader's channel.
     waiting: usize,
@@ -309,7 +310,8 @@ impl State {
             return None;
         }
         self.log.push(commit);
-        // All commits are written through the first node, which acknowledges them; the second only follows.
+        // All commits are written through the first node, which acknowledges them; the second only
+        // follows.
         self.nodes[0].acknowledged = self.head();
         Some(())
     }

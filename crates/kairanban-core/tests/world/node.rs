@@ -8,7 +8,8 @@ use crate::values::board;
 /// One thing that happened in a node since it started. Replaying all of them rebuilds the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// A client asked for the board, and loads it from the database; the hub has a channel for it from now on.
+    /// A client asked for the board, and loads it from the database; the hub has a channel for it
+    /// from now on.
     Ask,
     /// The board as of that revision was installed in memory, unless a newer change was missed.
     Install(u64),

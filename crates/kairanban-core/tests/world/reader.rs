@@ -10,7 +10,8 @@ use super::{Link, NOW, Seen, State, node::Step};
 use crate::values::{apply, cursor, listed, revision};
 
 impl State {
-    /// Sends the reader its opening, once the node has published what the reader has seen and what it acknowledged.
+    /// Sends the reader its opening, once the node has published what the reader has seen and what
+    /// it acknowledged.
     pub(super) fn begin(&mut self) -> Option<()> {
         let Link::Joining(at) = self.reader.link else {
             return None;

@@ -1,5 +1,5 @@
-//! What follows the `?` of a Postgres URL. The words of libpq, and of a server, repeat a name that libpq does not know and
-//! values that it does not like; those may be a password.
+//! What follows the `?` of a Postgres URL. The words of libpq, and of a server, repeat a name that
+//! libpq does not know and values that it does not like; those may be a password.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -60,7 +60,8 @@ pub(super) const KNOWN: &[&str] = &[
     "oauth_scope",
 ];
 
-/// Those that say which server and database it is, and as who: where they stand before the `?`, they are shown, too.
+/// Those that say which server and database it is, and as who: where they stand before the `?`,
+/// they are shown, too.
 const SHOWN: [&str; 5] = ["host", "hostaddr", "port", "dbname", "user"];
 
 /// Returns what is wrong with the names of parameters, without repeating one.
@@ -147,7 +148,7 @@ mod tests {
             assert!(!said.contains("URI query parameter"), "{name}: {said}");
             assert_eq!(fault(&format!("{name}={value}")), None);
         }
-        for name in ["pasword", "canary", "sslkeyy", "Host"] {
+        for name in ["pwd", "canary", "sslkeyy", "Host"] {
             let said = words_of_libpq(&format!("postgres://127.0.0.1:1/d?{name}=0"));
             assert!(said.contains("URI query parameter"), "{name}: {said}");
             let fault = fault(&format!("sslmode=require&{name}=x")).expect("a fault");

@@ -1,7 +1,8 @@
 //! Statements that write on Postgres.
 //!
-//! diesel passes on the code of few errors, and the text of the others is translated by Postgres. So the statement runs
-//! inside a function of the schema that catches the error and returns its code (see the migration).
+//! diesel passes on the code of few errors, and the text of the others is translated by Postgres.
+//! So the statement runs inside a function of the schema that catches the error and returns its
+//! code (see the migration).
 
 use diesel::{
     PgConnection,
@@ -242,7 +243,8 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
     match (class, state) {
         (_, "P0001") => StoreError::refused(Some(text), false),
         (_, "23503" | "23505") => StoreError::refused(None, true),
-        // A sequence that is at its end: every row would fare the same until an administrator moves it.
+        // A sequence that is at its end: every row would fare the same until an administrator moves
+        // it.
         (_, "2200H") if text.contains("revision_seq") => {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
         }

@@ -166,7 +166,8 @@ fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError
     }
 }
 
-/// Checks that there is an id left for the next topic. At the end of its range SQLite says that the database is full.
+/// Checks that there is an id left for the next topic. At the end of its range SQLite says that the
+/// database is full.
 fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let text = format!(
         "SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}",

@@ -83,7 +83,8 @@ impl AnyConnection {
         }
     }
 
-    /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; `None` on SQLite, which has no such function.
+    /// Sums up what boards hold, as [`content_sum`](crate::content_sum) does; `None` on SQLite,
+    /// which has no such function.
     pub(crate) fn contents_sql(&self, board_ids: &str, topics_max: usize) -> Option<String> {
         match self {
             Self::Postgres(_) => Some(format!(
@@ -147,9 +148,11 @@ impl AnyConnection {
         }
     }
 
-    /// Returns the SQL before and after a JSON array of keys, each an object of board_id, key, request and topic_id, that writes them and
-    /// returns their number. It waits for another transaction that has written one of them for `kairanban.key_wait` at most, then fails;
-    /// what follows in this transaction may wait as long as before. `None` on SQLite, which has one writer at a time.
+    /// Returns the SQL before and after a JSON array of keys, each an object of board_id, key,
+    /// request and topic_id, that writes them and returns their number. It waits for another
+    /// transaction that has written one of them for `kairanban.key_wait` at most, then fails; what
+    /// follows in this transaction may wait as long as before. `None` on SQLite, which has one
+    /// writer at a time.
     pub(crate) const fn insert_idempotency_sql(&self) -> Option<(&'static str, &'static str)> {
         match self {
             // A wait is bounded by what lock_timeout is when it begins.
@@ -169,17 +172,20 @@ impl AnyConnection {
         }
     }
 
-    /// Returns the SQL before and after a number of seconds, as text, that computes the database's time that long ago.
+    /// Returns the SQL before and after a number of seconds, as text, that computes the database's
+    /// time that long ago.
     pub(crate) const fn ago_sql(&self) -> (&'static str, &'static str) {
         match self {
-            // One value for the whole statement, so that an index serves; and it goes on during a transaction.
+            // One value for the whole statement, so that an index serves; and it goes on during a
+            // transaction.
             Self::Postgres(_) => ("(statement_timestamp() - ", "::interval)"),
             // As the columns' defaults write it, so that texts can be compared.
             Self::Sqlite(_) => ("strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ", ")"),
         }
     }
 
-    /// Skips rows that another transaction has locked, and leaves them for the next time; SQLite has no such rows.
+    /// Skips rows that another transaction has locked, and leaves them for the next time; SQLite
+    /// has no such rows.
     pub(crate) const fn skip_locked_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "FOR UPDATE SKIP LOCKED",

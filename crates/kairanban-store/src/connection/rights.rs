@@ -1,5 +1,5 @@
-//! What the role of a server may have to do on Postgres, apart from migrating. `config/grants-server.sql` grants the same;
-//! a test holds them against each other.
+//! What the role of a server may have to do on Postgres, apart from migrating.
+//! `config/grants-server.sql` grants the same; a test holds them against each other.
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
 
@@ -15,7 +15,8 @@ struct Missing {
     statement: String,
 }
 
-/// Returns the statements that would grant what the role lacks of what a server needs. Leaves out tables and functions that do not exist.
+/// Returns the statements that would grant what the role lacks of what a server needs. Leaves out
+/// tables and functions that do not exist.
 pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let pairs = TABLES.iter().flat_map(|table| {
         table
@@ -24,7 +25,8 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
             .map(|right| format!("('{}', '{right}')", table.name))
     });
     let pairs = pairs.collect::<Vec<_>>().join(", ");
-    // has_table_privilege raises an error for a table that is not there, so only those that are there are asked about.
+    // has_table_privilege raises an error for a table that is not there, so only those that are
+    // there are asked about.
     let query = format!(
         "SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', '), current_schema(), \
          name, current_user) AS statement \
@@ -50,7 +52,8 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
     Ok(missing)
 }
 
-/// Returns the statements that would grant what the role lacks to use or, if it `migrates`, to make tables at all.
+/// Returns the statements that would grant what the role lacks to use or, if it `migrates`, to make
+/// tables at all.
 pub(crate) fn missing_on_schema(
     connection: &mut AnyConnection,
     migrates: bool,
@@ -73,8 +76,9 @@ pub(crate) fn missing_on_schema(
     )
 }
 
-/// Returns the statement that would keep other roles from making functions and operators in the schema, if they may: the
-/// functions of the schema, which have the owner's rights, could be led to call them.
+/// Returns the statement that would keep other roles from making functions and operators in the
+/// schema, if they may: the functions of the schema, which have the owner's rights, could be led to
+/// call them.
 pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let query = "SELECT format('REVOKE CREATE ON SCHEMA %I \
         FROM PUBLIC', current_schema()) AS statement \
@@ -82,7 +86,8 @@ pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<Strin
     Ok(rows(connection, query)?.pop())
 }
 
-/// Returns the statements that would take those of our functions from PUBLIC that it may execute, of those for which `condition` holds.
+/// Returns the statements that would take those of our functions from PUBLIC that it may execute,
+/// of those for which `condition` holds.
 pub(crate) fn open_functions(
     connection: &mut AnyConnection,
     condition: &str,
@@ -101,7 +106,8 @@ pub(crate) fn open_functions(
     rows(connection, &query)
 }
 
-/// Returns which role owns the tables, if it is neither this one nor one that this one belongs to: only owners alter tables.
+/// Returns which role owns the tables, if it is neither this one nor one that this one belongs to:
+/// only owners alter tables.
 pub(crate) fn foreign_owner(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let owner = "SELECT pg_get_userbyid(relowner)::text AS statement FROM pg_class \
         WHERE oid IN (to_regclass('boards'), to_regclass('__diesel_schema_migrations')) \

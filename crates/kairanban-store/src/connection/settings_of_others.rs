@@ -1,4 +1,5 @@
-//! Settings that the owner of a Postgres made for our sessions, and that keep a server from working.
+//! Settings that the owner of a Postgres made for our sessions, and that keep a server from
+//! working.
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
 

@@ -1,4 +1,5 @@
-//! Statements that write, and checks that they can, on either database: why they fail is known in [`classified`].
+//! Statements that write, and checks that they can, on either database: why they fail is known in
+//! [`classified`].
 
 use super::{AnyConnection, rights};
 use crate::{
@@ -16,7 +17,8 @@ impl AnyConnection {
         }
     }
 
-    /// Runs a statement that writes and returns a number. Returns `None` if it touched no row, or what its failure means.
+    /// Runs a statement that writes and returns a number. Returns `None` if it touched no row, or
+    /// what its failure means.
     pub(crate) fn modify_returning(
         &mut self,
         statement: impl Modification,

@@ -1,4 +1,5 @@
-//! The statements of a write transaction, where the two databases differ. [`WriteTx`](crate::tx::WriteTx) puts them in order.
+//! The statements of a write transaction, where the two databases differ.
+//! [`WriteTx`](crate::tx::WriteTx) puts them in order.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use crate::{StoreError, classified, error::FaultKind, sql::Number};
 const STAMP: &str = "SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
 impl AnyConnection {
-    /// Begins, so that all changes of the transaction share one revision. On Postgres its commit stays silent (see the
-    /// migration): the caller signals it. `prelude` comes first, where the session cannot be set up once and for all. A
-    /// statement may take `patience`, if given.
+    /// Begins, so that all changes of the transaction share one revision. On Postgres its commit
+    /// stays silent (see the migration): the caller signals it. `prelude` comes first, where the
+    /// session cannot be set up once and for all. A statement may take `patience`, if given.
     pub(crate) fn begin_write(
         &mut self,
         prelude: &str,
@@ -39,7 +40,8 @@ impl AnyConnection {
                 let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
                 AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
                     |_| {
-                        // It may have begun. If this fails too, the session is dead, and found to be when it is used next.
+                        // It may have begun. If this fails too, the session is dead, and found to
+                        // be when it is used next.
                         let _ = connection.batch_execute("ROLLBACK");
                     },
                 )
@@ -48,14 +50,16 @@ impl AnyConnection {
                 if let Some(ms) = patience_ms {
                     connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
                 }
-                // A deferred transaction that turns into a write fails at once when another wrote meanwhile.
+                // A deferred transaction that turns into a write fails at once when another wrote
+                // meanwhile.
                 AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
                 connection.batch_execute("UPDATE revisions SET batch = 1")
             }
         }
     }
 
-    /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use must not use up the time of all.
+    /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use
+    /// must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
@@ -97,7 +101,8 @@ impl AnyConnection {
         Manages::commit_transaction(self).map_err(|error| match self {
             Self::Postgres(_) => error.into(),
             Self::Sqlite(_) => match classified::sqlite::meaning(error) {
-                // A commit that could not be synced may be in the file all the same, and be found there after a crash.
+                // A commit that could not be synced may be in the file all the same, and be found
+                // there after a crash.
                 StoreError::Fault(fault) if fault.kind == FaultKind::Other => {
                     StoreError::Unavailable(fault.text)
                 }
@@ -111,8 +116,8 @@ impl AnyConnection {
         Manages::rollback_transaction(self)
     }
 
-    /// Checks that the transaction of a write is still open, after a statement failed: RAISE(ROLLBACK) of SQLite ends it,
-    /// and what followed would be committed by itself.
+    /// Checks that the transaction of a write is still open, after a statement failed:
+    /// RAISE(ROLLBACK) of SQLite ends it, and what followed would be committed by itself.
     pub(crate) fn ensure_in_write(&mut self) -> Result<(), StoreError> {
         let Self::Sqlite(connection) = self else {
             return Ok(());
@@ -128,7 +133,8 @@ impl AnyConnection {
         Ok(())
     }
 
-    /// Lets one node at a time decide which database this is. The first statement of its transaction.
+    /// Lets one node at a time decide which database this is. The first statement of its
+    /// transaction.
     pub(crate) fn lock_identity(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(connection) => {
@@ -142,8 +148,9 @@ impl AnyConnection {
         }
     }
 
-    /// Waits for other writers before a transaction reads what it will decide by. The first statement of its transaction:
-    /// SQLite fails one at once that has read before it writes, if another program wrote meanwhile. Postgres locks row by row.
+    /// Waits for other writers before a transaction reads what it will decide by. The first
+    /// statement of its transaction: SQLite fails one at once that has read before it writes, if
+    /// another program wrote meanwhile. Postgres locks row by row.
     pub(crate) fn lock_to_write(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(_) => Ok(()),
@@ -155,8 +162,8 @@ impl AnyConnection {
         }
     }
 
-    /// Selects the revision that this transaction drew, how many rows of the log have it, the last of them, and the row before all of
-    /// them; `WriteTx::stamped` reads that.
+    /// Selects the revision that this transaction drew, how many rows of the log have it, the last
+    /// of them, and the row before all of them; `WriteTx::stamped` reads that.
     pub(crate) const fn stamp_sql(&self) -> &'static str {
         match self {
             Self::Postgres(_) => {
@@ -192,7 +199,8 @@ impl AnyConnection {
         }
     }
 
-    /// Makes the commit draw a revision for what was logged without the triggers; SQLite's log draws by itself.
+    /// Makes the commit draw a revision for what was logged without the triggers; SQLite's log
+    /// draws by itself.
     pub(crate) fn begin_stamp(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute("SELECT transaction_begun()"),

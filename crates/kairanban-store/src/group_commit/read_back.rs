@@ -54,9 +54,9 @@ pub(super) fn read_back(
         .collect();
     let revision = match &stamp {
         Some(stamp) => Some(stamp.revision),
-        // A repeated request changes nothing, but what it is answered must not be newer than what is
-        // shown here. The topic's own revision does not say when it was committed: a bulk transaction
-        // draws that long before its turn.
+        // A repeated request changes nothing, but what it is answered must not be newer than what
+        // is shown here. The topic's own revision does not say when it was committed: a bulk
+        // transaction draws that long before its turn.
         None if is_any_answered => Some(change_log::head(connection)?),
         None => None,
     };
@@ -121,11 +121,13 @@ const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
     }
 }
 
-/// Refuses a transaction in which a new topic is gone already, unless it can be answered as it stands.
+/// Refuses a transaction in which a new topic is gone already, unless it can be answered as it
+/// stands.
 ///
-/// In a group a trigger of the owner removed the topic, or a later write its board: committed one by one, each write is
-/// answered by what it did itself. A trigger may remove the topic of a single write, and keep it elsewhere; but a topic that
-/// it put in place of the removed one would be shown.
+/// In a group a trigger of the owner removed the topic, or a later write its board: committed one
+/// by one, each write is answered by what it did itself. A trigger may remove the topic of a single
+/// write, and keep it elsewhere; but a topic that it put in place of the removed one would be
+/// shown.
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -157,8 +159,8 @@ fn ensure_creations_stay(
     }
 }
 
-/// Returns whether other topics than this one may have been written at the revision: a transaction of
-/// thousands logs a `clear` for all of them.
+/// Returns whether other topics than this one may have been written at the revision: a transaction
+/// of thousands logs a `clear` for all of them.
 fn has_other_topics(
     connection: &mut AnyConnection,
     revision: Revision,
@@ -174,8 +176,8 @@ fn has_other_topics(
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(connection)?)
 }
 
-/// Returns the topics that a group created, if that is all that happened: none of its writes was anything else, and no trigger of
-/// another program did more.
+/// Returns the topics that a group created, if that is all that happened: none of its writes was
+/// anything else, and no trigger of another program did more.
 fn created(
     writes: &[&Write],
     outcomes: &[RunResult],

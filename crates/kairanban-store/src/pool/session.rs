@@ -88,7 +88,8 @@ impl Session {
         (pool, Idle { pool, idle })
     }
 
-    /// Returns whether other programs can only write in turn with this one, so that waiting for them is all that can be slow.
+    /// Returns whether other programs can only write in turn with this one, so that waiting for
+    /// them is all that can be slow.
     pub(crate) const fn has_one_writer(&self) -> bool {
         self.pool.write_lock.is_some()
     }

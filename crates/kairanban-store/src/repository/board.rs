@@ -51,7 +51,8 @@ pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM cha
     WHERE changes.board_id = boards.id AND kind <> 'archive' \
      AND revision BETWEEN 0 AND 9007199254740991), 0)";
 
-/// The revision since which a name has meant its board; zero if the log does not reach back that far.
+/// The revision since which a name has meant its board; zero if the log does not reach back that
+/// far.
 pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives \
     JOIN changes ON changes.id = board_lives.named_by \
      WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 \
@@ -336,7 +337,8 @@ pub(crate) fn name_default_board(
     Ok(())
 }
 
-/// Reads which board the row `default_board` of `identity` names by its id; `None` without such a row or board.
+/// Reads which board the row `default_board` of `identity` names by its id; `None` without such a
+/// row or board.
 pub(crate) fn stored_default_board(
     connection: &mut AnyConnection,
 ) -> Result<Option<BoardName>, StoreError> {
@@ -352,7 +354,8 @@ pub(crate) fn stored_default_board(
     Ok(name.and_then(|name| name.0.parse().ok()))
 }
 
-/// Reads the names and policies of boards; `None` for one that is gone, or whose name no address can hold.
+/// Reads the names and policies of boards; `None` for one that is gone, or whose name no address
+/// can hold.
 pub(crate) fn board_infos(
     connection: &mut AnyConnection,
     ids: &[BoardId],

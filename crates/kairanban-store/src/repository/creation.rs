@@ -50,11 +50,13 @@ struct NewTopicRow<'a> {
     author: &'a str,
 }
 
-/// Creates topics, or finds those that earlier requests with the same keys created; no two of `wanted` have the same
-/// key. What the writers may do is asked here, within the transaction. Returns what came of each.
+/// Creates topics, or finds those that earlier requests with the same keys created; no two of
+/// `wanted` have the same key. What the writers may do is asked here, within the transaction.
+/// Returns what came of each.
 ///
 /// # Errors
-/// If all of it has to be undone: the database failed or refused one of them, without saying which or why.
+/// If all of it has to be undone: the database failed or refused one of them, without saying which
+/// or why.
 pub(crate) fn create_topics(
     connection: &mut AnyConnection,
     wanted: &[&Creation],
@@ -76,7 +78,8 @@ pub(crate) fn create_topics(
         .collect())
 }
 
-/// Creates topics like [`create_topics`], each under a savepoint: slower, but a topic that the database refuses is its own outcome.
+/// Creates topics like [`create_topics`], each under a savepoint: slower, but a topic that the
+/// database refuses is its own outcome.
 ///
 /// # Errors
 /// If all of it has to be undone: the database failed.

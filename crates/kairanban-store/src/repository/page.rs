@@ -45,7 +45,8 @@ pub(crate) fn page(
 
 /// Searches the newest topics of a page, archived or not.
 ///
-/// The database cannot do it: its idea of letters depends on how it was set up, and other programs write no column of ours.
+/// The database cannot do it: its idea of letters depends on how it was set up, and other programs
+/// write no column of ours.
 pub(crate) fn search(
     connection: &mut AnyConnection,
     board: &BoardName,

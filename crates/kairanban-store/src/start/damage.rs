@@ -51,8 +51,8 @@ struct BoardKey {
     id: i64,
 }
 
-/// Makes triggers and indexes again that were dropped, and enables triggers that were disabled, as `kairanban migrate` does.
-/// Returns what was mended.
+/// Makes triggers and indexes again that were dropped, and enables triggers that were disabled, as
+/// `kairanban migrate` does. Returns what was mended.
 ///
 /// # Errors
 /// If the database is away, or the tables are in use or belong to another role.
@@ -83,7 +83,8 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     Ok(mended)
 }
 
-/// Lets every reader take the lists of all boards again: what was written meanwhile is not in the log.
+/// Lets every reader take the lists of all boards again: what was written meanwhile is not in the
+/// log.
 fn log_all_boards(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let mut tx = WriteTx::on_connection(connection)?;
     tx.run(|connection| {

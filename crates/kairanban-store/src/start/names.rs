@@ -1,4 +1,5 @@
-//! Whether the names that migrations are about to take are free, and whether the table of migrations is ours.
+//! Whether the names that migrations are about to take are free, and whether the table of
+//! migrations is ours.
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
 
@@ -21,7 +22,8 @@ struct Taken {
     space: String,
     #[diesel(sql_type = Text)]
     name: String,
-    /// The table whose triggers have names of their own; empty on SQLite, where the names are the file's.
+    /// The table whose triggers have names of their own; empty on SQLite, where the names are the
+    /// file's.
     #[diesel(sql_type = Text)]
     place: String,
 }
@@ -55,7 +57,8 @@ fn help(address: &DatabaseAddress) -> &'static str {
     }
 }
 
-/// Checks that no object of another program has a name that the pending migrations are going to take.
+/// Checks that no object of another program has a name that the pending migrations are going to
+/// take.
 pub(super) fn check_free(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -88,8 +91,8 @@ pub(super) fn check_free(
     )))
 }
 
-/// Checks that the first tables are there, if a migration is noted that came after them: another program may use the same
-/// table of migrations, and the same version.
+/// Checks that the first tables are there, if a migration is noted that came after them: another
+/// program may use the same table of migrations, and the same version.
 fn check_history(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -125,7 +128,8 @@ impl Taken {
 
     fn is_in_the_way_of(&self, object: &Object) -> bool {
         match object.kind {
-            // The rows of a table are a type, too. A key that counts by itself makes a sequence, which functions of ours name.
+            // The rows of a table are a type, too. A key that counts by itself makes a sequence,
+            // which functions of ours name.
             ObjectKind::Table | ObjectKind::Sequence => {
                 let makes_key = object.statement.contains("AS IDENTITY");
                 let of_key = self.name.strip_suffix("_id_seq").filter(|_| makes_key);
@@ -146,7 +150,8 @@ impl Taken {
     }
 }
 
-/// Checks that migrations can be noted in the table of that name, which every program that uses diesel has.
+/// Checks that migrations can be noted in the table of that name, which every program that uses
+/// diesel has.
 pub(super) fn check_table_of_migrations(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,

@@ -14,8 +14,8 @@ use crate::{
 const TABLES_WAIT: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Finds out whether the database still holds the history that was read up to `known`, and begins a new epoch if it was
-    /// restored. Returns the newest place in its log.
+    /// Finds out whether the database still holds the history that was read up to `known`, and
+    /// begins a new epoch if it was restored. Returns the newest place in its log.
     ///
     /// # Errors
     /// If the database is away.
@@ -26,8 +26,8 @@ impl Store {
         super::settle(&self.pool, &self.config.address, known)
     }
 
-    /// Reads everything committed after `known`. Returns `None` if the log no longer has `known` as it was read: then
-    /// [`settle`](Self::settle) finds out what happened.
+    /// Reads everything committed after `known`. Returns `None` if the log no longer has `known` as
+    /// it was read: then [`settle`](Self::settle) finds out what happened.
     ///
     /// # Errors
     /// If the database is away.
@@ -45,7 +45,8 @@ impl Store {
         self.with(|connection| change_log::since(connection, known, self.config.changes_max))
     }
 
-    /// Reads which boards changed after a revision, even if the log was trimmed since, and how far the log reaches.
+    /// Reads which boards changed after a revision, even if the log was trimmed since, and how far
+    /// the log reaches.
     ///
     /// # Errors
     /// If the database is away.
@@ -61,8 +62,9 @@ impl Store {
         self.with(|connection| contents::contents(connection, boards, self.config.topics_max))
     }
 
-    /// Logs what the log has missed of a board that was seen at a revision: that its list has to be read, and, if `is_board`,
-    /// that the board itself changed. Returns whether it did; another node may have been quicker.
+    /// Logs what the log has missed of a board that was seen at a revision: that its list has to be
+    /// read, and, if `is_board`, that the board itself changed. Returns whether it did; another
+    /// node may have been quicker.
     ///
     /// # Errors
     /// If the database is away.
@@ -86,9 +88,10 @@ impl Store {
         })
     }
 
-    /// Makes our triggers fire again for the rows that replication brings, if turning them off and on made them forget to, and
-    /// takes our functions from PUBLIC, if a restore gave them back.
-    /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such triggers.
+    /// Makes our triggers fire again for the rows that replication brings, if turning them off and
+    /// on made them forget to, and takes our functions from PUBLIC, if a restore gave them back.
+    /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such
+    /// triggers.
     ///
     /// # Errors
     /// If the tables belong to another role, or are in use, or the database is away.
@@ -132,7 +135,8 @@ impl Store {
         })
     }
 
-    /// Reads the newest revision that was committed that long ago or before, by the database's clock, or zero.
+    /// Reads the newest revision that was committed that long ago or before, by the database's
+    /// clock, or zero.
     ///
     /// # Errors
     /// If the database is away.
@@ -140,7 +144,8 @@ impl Store {
         self.with(|connection| change_log::head_before(connection, ago))
     }
 
-    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Returns how many went.
+    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Returns how
+    /// many went.
     ///
     /// # Errors
     /// If the database is away.

@@ -28,7 +28,8 @@ impl Store {
         }
     }
 
-    /// Finds tokens by their secrets, in the order of these; expired and revoked ones, too. Notes that they were used.
+    /// Finds tokens by their secrets, in the order of these; expired and revoked ones, too. Notes
+    /// that they were used.
     ///
     /// # Errors
     /// If the database is away.
@@ -70,19 +71,22 @@ impl Store {
             .map(drop)
     }
 
-    /// Runs a command in a transaction that is not marked as a server's own, so that the servers are notified.
+    /// Runs a command in a transaction that is not marked as a server's own, so that the servers
+    /// are notified.
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
         self.pool.with_write_lock(|connection| {
             let done = connection.transaction(|connection| {
                 connection.lock_to_write()?;
                 command.run(connection, &Actor::terminal())
             });
-            // Whether it was committed is unknown, so it must not be done again: a token would be valid that was never printed.
+            // Whether it was committed is unknown, so it must not be done again: a token would be
+            // valid that was never printed.
             done.map_err(StoreError::without_retry)
         })
     }
 
-    /// Creates a ticket that stands for a token on one board, unless `alive_max` tickets of that token are valid.
+    /// Creates a ticket that stands for a token on one board, unless `alive_max` tickets of that
+    /// token are valid.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], [`StoreError::TooManyTickets`], or if the database is away.
@@ -96,8 +100,8 @@ impl Store {
             .with_write_lock(|connection| tickets::create(connection, new, times, alive_max))
     }
 
-    /// Uses a ticket for a board. Returns the token that it stands for, valid or not, if the ticket is valid and no other client has
-    /// used it.
+    /// Uses a ticket for a board. Returns the token that it stands for, valid or not, if the ticket
+    /// is valid and no other client has used it.
     ///
     /// # Errors
     /// If the database is away.

@@ -88,7 +88,8 @@ fn a_transaction_that_is_dropped_is_not_committed() {
     assert_eq!(count_topics(&pool), 1);
 }
 
-/// `query_only` stands for a file that could not be written when it was opened: the connection stays so.
+/// `query_only` stands for a file that could not be written when it was opened: the connection
+/// stays so.
 fn make_read_only(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(connection.batch_execute("PRAGMA query_only = ON")?)
 }

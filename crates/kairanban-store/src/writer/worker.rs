@@ -1,8 +1,10 @@
-//! The thread that commits, the one that watches it, and what happens if the database keeps the first too long.
+//! The thread that commits, the one that watches it, and what happens if the database keeps the
+//! first too long.
 //!
-//! The worker takes a group from the queue, commits it and answers. It lays the answers down in [`InFlight`] while it waits
-//! for the database, so that the watcher can answer in its place: then the worker is abandoned together with its session,
-//! and another goes on with the queue. No commit passes from one thread to another, which would cost as much as the commit.
+//! The worker takes a group from the queue, commits it and answers. It lays the answers down in
+//! [`InFlight`] while it waits for the database, so that the watcher can answer in its place: then
+//! the worker is abandoned together with its session, and another goes on with the queue. No commit
+//! passes from one thread to another, which would cost as much as the commit.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -87,7 +89,8 @@ impl Shared {
     /// Keeps a worker going until there are no more writes.
     ///
     /// # Panics
-    /// If a worker panicked outside of its commit: what it had committed may not have been reported.
+    /// If a worker panicked outside of its commit: what it had committed may not have been
+    /// reported.
     pub(super) fn watch(&self) {
         // Shared by every worker that has not ended, abandoned or not.
         let alive = Arc::new(());
@@ -196,7 +199,8 @@ impl Shared {
             );
             match outcome {
                 Ok((outcome, answers)) => self.report(outcome, answers),
-                // After it was abandoned: what was committed all the same is reported, and nothing else.
+                // After it was abandoned: what was committed all the same is reported, and nothing
+                // else.
                 Err(late) => {
                     return late
                         .commits
@@ -207,8 +211,8 @@ impl Shared {
         }
     }
 
-    /// Finds out whether writing works, while there is nothing to write: nothing else would show it. False if this worker was
-    /// abandoned meanwhile.
+    /// Finds out whether writing works, while there is nothing to write: nothing else would show
+    /// it. False if this worker was abandoned meanwhile.
     fn check(&self, number: u64, session: &mut Session) -> bool {
         let is_faulty = self.0.health.is_faulty();
         let check = |limits| {
@@ -228,8 +232,8 @@ impl Shared {
         true
     }
 
-    /// Works on the database, with the answers laid down where the watcher finds them. The outcome alone if it came so late
-    /// that the watcher has answered.
+    /// Works on the database, with the answers laid down where the watcher finds them. The outcome
+    /// alone if it came so late that the watcher has answered.
     fn run(
         &self,
         number: u64,

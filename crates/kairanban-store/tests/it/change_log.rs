@@ -62,7 +62,8 @@ fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     assert_eq!(place.load().snapshot.revision(), place.head());
 }
 
-/// A board with one topic, and a long log of the board `main` after it. Returns the name, and its revision.
+/// A board with one topic, and a long log of the board `main` after it. Returns the name, and its
+/// revision.
 fn a_quiet_board(place: &Place) -> (BoardName, Revision) {
     let mut foreign = place.foreign();
     foreign.run(

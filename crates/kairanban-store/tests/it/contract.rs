@@ -189,8 +189,8 @@ fn a_repeated_request_leads_to_one_topic(place: &Place) {
     assert_eq!((ids.len(), place.comments()), (1, vec!["once".to_owned()]));
 }
 
-/// What it is answered was committed by others, and is shown once that revision is published. Topics of a bulk transaction have a
-/// number that was drawn before its turn.
+/// What it is answered was committed by others, and is shown once that revision is published.
+/// Topics of a bulk transaction have a number that was drawn before its turn.
 fn a_repeated_request_reports_a_revision_that_covers_its_answer(place: &Place) {
     let (writer, commits) = place.writer();
     let once = post_once("once", Some("k"));

@@ -197,7 +197,8 @@ fn what_the_database_cannot_show_it_does_not_take(place: &Place) {
     );
 }
 
-/// A board that is private stays so, an archived topic archived: a NULL is no value, and the default is for new rows.
+/// A board that is private stays so, an archived topic archived: a NULL is no value, and the
+/// default is for new rows.
 fn a_null_changes_no_row_that_is_there(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run(

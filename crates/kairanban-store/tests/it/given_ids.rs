@@ -324,7 +324,8 @@ fn every_time_has_a_zone() {
     );
 }
 
-/// A session far away from UTC writes instants, and so do we, whatever the database's own zone is, behind a pooler too.
+/// A session far away from UTC writes instants, and so do we, whatever the database's own zone is,
+/// behind a pooler too.
 #[test]
 fn every_connection_means_the_same_instant() {
     let (place, mut foreign) = place();

@@ -1,5 +1,5 @@
-//! The published grants of a server's role suffice for everything that a server does with the database, also for what it does
-//! only now and then.
+//! The published grants of a server's role suffice for everything that a server does with the
+//! database, also for what it does only now and then.
 
 use std::{process::Command, time::Duration};
 

@@ -39,8 +39,8 @@ fn plan(start: &StartAt, board: &BoardState) -> OpeningPlan {
     plan_opening(start, board, log).expect("ready")
 }
 
-/// The list to which a node that has just come up leads a reader who holds `held` from `revision`; and whether by
-/// a patch.
+/// The list to which a node that has just come up leads a reader who holds `held` from `revision`;
+/// and whether by a patch.
 fn resumed(store: &Store, revision: Revision, held: &TopicRevisions) -> (TopicRevisions, bool) {
     let hub = Hub::new(store.topics_max(), 8);
     let channel = hub.channel(&main());

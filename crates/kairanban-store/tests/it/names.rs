@@ -1,4 +1,5 @@
-//! Each name of the schema, taken by objects of another program: it is refused by its name, or both have room.
+//! Each name of the schema, taken by objects of another program: it is refused by its name, or both
+//! have room.
 
 use kairanban_store::{DatabaseAddress, check, migrate};
 

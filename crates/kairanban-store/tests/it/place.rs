@@ -157,7 +157,8 @@ impl Place {
             .collect()
     }
 
-    /// A place of the log whose last row is not compared: what is known in a test that did not read it.
+    /// A place of the log whose last row is not compared: what is known in a test that did not read
+    /// it.
     pub(crate) fn known(&self, after: Revision) -> LogPosition {
         let (now, _) = self.store.settle(None).expect("a place");
         let last = now.last.filter(|last| last.revision <= after);

@@ -1,4 +1,5 @@
-//! What the pool writes (tickets, tokens, the audit, archiving, what is forgotten) after the database took no writes for a while.
+//! What the pool writes (tickets, tokens, the audit, archiving, what is forgotten) after the
+//! database took no writes for a while.
 
 use std::{
     thread,

@@ -1,4 +1,5 @@
-//! The log of SQLite shows every row that a statement changed, whatever the statement calls the key and whatever row is in its way.
+//! The log of SQLite shows every row that a statement changed, whatever the statement calls the key
+//! and whatever row is in its way.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,8 @@ const RESOLUTIONS: [&str; 6] = [
 /// What SQLite calls the key of a row.
 const KEYS: [&str; 4] = ["id", "rowid", "oid", "_rowid_"];
 
-/// A table; the columns that a new row needs, with values; a unique column, with the values of the rows 1 and 3.
+/// A table; the columns that a new row needs, with values; a unique column, with the values of the
+/// rows 1 and 3.
 struct Table {
     name: &'static str,
     required: &'static str,

@@ -1,4 +1,5 @@
-//! Rows that a subscription brings, or a session in the replica role, between two databases of one cluster.
+//! Rows that a subscription brings, or a session in the replica role, between two databases of one
+//! cluster.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,8 @@ fn assert_stamped(place: &Place) {
     assert_eq!(foreign.ask(unlogged), "0");
 }
 
-/// A publisher that is a board as well, and one subscriber; the slot and the subscription end with it.
+/// A publisher that is a board as well, and one subscriber; the slot and the subscription end with
+/// it.
 struct Subscription<'a> {
     subscriber: &'a Place,
     publisher: Foreign,
@@ -243,7 +245,8 @@ fn a_name_that_the_replica_role_changes_is_a_new_one() {
     assert_ne!(rename_other(&mut admin), rename_other(&mut admin));
 }
 
-/// A truncate takes all boards, their topics and all that belongs to them; it is logged for each board.
+/// A truncate takes all boards, their topics and all that belongs to them; it is logged for each
+/// board.
 #[test]
 fn boards_that_are_truncated_are_seen() {
     let place = Place::new(DatabaseKind::Postgres);
@@ -266,7 +269,8 @@ fn boards_that_are_truncated_are_seen() {
     }
 }
 
-/// How `pg_restore --disable-triggers` leaves the triggers: nothing is logged twice, and after `migrate` nothing is missed.
+/// How `pg_restore --disable-triggers` leaves the triggers: nothing is logged twice, and after
+/// `migrate` nothing is missed.
 #[test]
 fn migrating_mends_what_a_restore_without_triggers_left() {
     let place = Place::new(DatabaseKind::Postgres);

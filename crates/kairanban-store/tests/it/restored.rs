@@ -1,4 +1,5 @@
-//! Whether the log is still the one that was read, and what the database holds that the log has missed.
+//! Whether the log is still the one that was read, and what the database holds that the log has
+//! missed.
 
 use std::time::Duration;
 
@@ -268,7 +269,8 @@ fn a_name_knows_since_when_it_means_its_board(place: &Place) {
     assert!(named_at(place, "x") > before, "made again");
 }
 
-/// With the stamp out of order nothing is logged at all: a row without a revision would stay in the log for good.
+/// With the stamp out of order nothing is logged at all: a row without a revision would stay in the
+/// log for good.
 fn what_was_missed_is_logged_with_a_revision_or_not_at_all(place: &Place) {
     let mut foreign = place.foreign();
     foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'a')");

@@ -17,7 +17,8 @@ fn archive_one_by_one(store: &Store) {
     }
 }
 
-/// SQLite lets in the connection that happens to look at the right moment, and the others get an error: the database is locked.
+/// SQLite lets in the connection that happens to look at the right moment, and the others get an
+/// error: the database is locked.
 #[test]
 fn a_constant_writer_keeps_no_other_of_this_process_out() {
     let place = Place::new(DatabaseKind::Sqlite);
@@ -48,7 +49,8 @@ fn patient(place: &Place) -> Foreign {
     foreign
 }
 
-/// What reads before it writes is turned away at once, however long it would wait, if another program wrote between.
+/// What reads before it writes is turned away at once, however long it would wait, if another
+/// program wrote between.
 #[test]
 fn a_writer_of_another_program_fails_no_decision() {
     let place = Place::new(DatabaseKind::Sqlite);

@@ -232,8 +232,8 @@ fn the_way_back_and_forth_again_keeps_the_rows() {
     );
 }
 
-/// Transactions that take the tables in either order, and a pause after each. Those that hold another table before they come to
-/// `topics` are rare, as they are in life.
+/// Transactions that take the tables in either order, and a pause after each. Those that hold
+/// another table before they come to `topics` are rare, as they are in life.
 const WORK: [(&str, u32); 4] = [
     ("INSERT INTO topics (board_id, comment) VALUES (1, 'a')", 0),
     (
@@ -311,7 +311,8 @@ fn migrating_among_writers_keeps_the_order_of_commits() {
     assert!(ran.expect("migrated").len() >= 2);
 }
 
-/// Behind an open transaction a migration waits, but holds up no writer for long: it lets go, and tries again.
+/// Behind an open transaction a migration waits, but holds up no writer for long: it lets go, and
+/// tries again.
 #[test]
 fn a_migration_that_waits_lets_others_by() {
     let steps = [

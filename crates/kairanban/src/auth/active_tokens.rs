@@ -1,5 +1,6 @@
 //! Keeps the tokens and tickets that are in use on this node, so that a change of one reaches the
-//! streams that were opened with it. The follower reports changes; one reading of the database serves all.
+//! streams that were opened with it. The follower reports changes; one reading of the database
+//! serves all.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,10 +22,11 @@ pub struct ActiveTokens(Arc<TokenTable>);
 
 #[derive(Debug, Default)]
 struct TokenTable {
-    /// The tokens that callers follow, by id and digest of the secret: a row whose secret was replaced is another token. `None`
-    /// once the token is gone.
+    /// The tokens that callers follow, by id and digest of the secret: a row whose secret was
+    /// replaced is another token. `None` once the token is gone.
     tokens: DashMap<(i64, String), watch::Sender<Option<FoundToken>>>,
-    /// When each token expired that was seen to have expired, by id: it stays expired if a clock is set back. At most `expired_max`.
+    /// When each token expired that was seen to have expired, by id: it stays expired if a clock is
+    /// set back. At most `expired_max`.
     expired: DashMap<i64, DateTime<Utc>>,
     expired_max: usize,
     /// Cancels the stream that each ticket holds open, by the ticket.
@@ -42,7 +44,8 @@ pub(super) struct TicketLease {
 }
 
 impl ActiveTokens {
-    /// Creates an empty table. It remembers at most `expired_max` expired tokens: those that expired last.
+    /// Creates an empty table. It remembers at most `expired_max` expired tokens: those that
+    /// expired last.
     #[must_use]
     pub fn new(expired_max: usize) -> Self {
         Self(Arc::new(TokenTable {
@@ -57,13 +60,15 @@ impl ActiveTokens {
         (self.0.tokens.len(), self.0.tickets.len())
     }
 
-    /// Returns how many refreshes have begun. Compare the number from before a token is read from the database with the number
-    /// after [`follow`](Self::follow): only if they are equal, no change was missed.
+    /// Returns how many refreshes have begun. Compare the number from before a token is read from
+    /// the database with the number after [`follow`](Self::follow): only if they are equal, no
+    /// change was missed.
     pub(super) fn refresh_count(&self) -> u64 {
         self.0.refreshes.load(Ordering::SeqCst)
     }
 
-    /// Returns whether a token is valid now. One that was seen to have expired is valid again only with a later expiry.
+    /// Returns whether a token is valid now. One that was seen to have expired is valid again only
+    /// with a later expiry.
     pub(super) fn is_valid(&self, found: &FoundToken) -> bool {
         let Some(end) = found.token.expires_at else {
             return found.is_valid();
@@ -86,8 +91,8 @@ impl ActiveTokens {
         false
     }
 
-    /// Keeps the number of expired tokens within its bound. Forgets those that expired first: a clock would have to step back
-    /// the furthest for them.
+    /// Keeps the number of expired tokens within its bound. Forgets those that expired first: a
+    /// clock would have to step back the furthest for them.
     fn forget_first_expired(&self) {
         // Forgets a tenth at once, since finding the first ones reads all.
         if self.0.expired.len() > self.0.expired_max {
@@ -134,7 +139,8 @@ impl ActiveTokens {
         }
     }
 
-    /// Returns the keys of the tokens to read again, which are those that are followed. Forgets all others.
+    /// Returns the keys of the tokens to read again, which are those that are followed. Forgets all
+    /// others.
     #[must_use]
     pub fn begin_refresh(&self) -> HashSet<(i64, String)> {
         self.0.refreshes.fetch_add(1, Ordering::SeqCst);

@@ -1,5 +1,6 @@
-//! Finds tokens by their secrets. One query answers all lookups that arrive at the same time: when a crowd reconnects after a
-//! restart, each client with a token, no client waits long, and few requests are open meanwhile.
+//! Finds tokens by their secrets. One query answers all lookups that arrive at the same time: when
+//! a crowd reconnects after a restart, each client with a token, no client waits long, and few
+//! requests are open meanwhile.
 
 use kairanban_store::{FoundToken, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};

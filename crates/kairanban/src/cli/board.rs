@@ -1,4 +1,5 @@
-//! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like any other client.
+//! `kairanban post` and `kairanban tail`: a board from the terminal, over the network like any
+//! other client.
 
 use std::io::{self, Read as _};
 
@@ -44,7 +45,8 @@ pub(super) struct Tail {
     /// Print each step as JSON, a line each
     #[arg(long)]
     json: bool,
-    /// End with an error at the first state that is not the server's, instead of reading the list again
+    /// End with an error at the first state that is not the server's, instead of reading the list
+    /// again
     #[arg(long)]
     verify: bool,
     #[command(flatten)]

@@ -97,7 +97,8 @@ fn expires_after(days: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExitErr
         .map_err(|fault| ExitError::Failed(format!("--days {days}: the end {}", fault.reason)))
 }
 
-/// Creates a token and prints it. One that cannot be printed is of no use to its owner, and does not stay.
+/// Creates a token and prints it. One that cannot be printed is of no use to its owner, and does
+/// not stay.
 fn create(store: &Store, new: &NewToken) -> Result<(), ExitError> {
     if is_null_device(&io::stdout()) {
         return Err(ExitError::Failed(

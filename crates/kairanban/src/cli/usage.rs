@@ -1,4 +1,5 @@
-//! What is wrong with a command line. No message repeats an argument: it may be a secret in the wrong place.
+//! What is wrong with a command line. No message repeats an argument: it may be a secret in the
+//! wrong place.
 
 use std::error::Error as _;
 

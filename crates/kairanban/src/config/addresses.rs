@@ -1,4 +1,5 @@
-//! Parses the addresses and names in the configuration: the database, the backplane, the default board.
+//! Parses the addresses and names in the configuration: the database, the backplane, the default
+//! board.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,7 +19,8 @@ impl Config {
         name.map_err(|fault| ConfigError::invalid("board.default", fault.reason.to_string()))
     }
 
-    /// Parses `server.public_url`. Returns `None` if it is empty, or no origin, which the check refuses.
+    /// Parses `server.public_url`. Returns `None` if it is empty, or no origin, which the check
+    /// refuses.
     #[must_use]
     pub fn public_origin(&self) -> Option<Origin> {
         let url = &self.server.public_url;
@@ -122,7 +124,8 @@ impl Config {
     }
 }
 
-/// Parses an origin as a browser sends it: scheme, host and perhaps port. A `*` would admit every site.
+/// Parses an origin as a browser sends it: scheme, host and perhaps port. A `*` would admit every
+/// site.
 #[must_use]
 pub fn origin(text: &str) -> Option<Origin> {
     let url = Url::parse(text).ok()?;

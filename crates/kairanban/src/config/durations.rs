@@ -1,4 +1,5 @@
-//! Reads durations, which the file holds as whole numbers of the unit that ends the key: `ttl_s`, `poll_ms`.
+//! Reads durations, which the file holds as whole numbers of the unit that ends the key: `ttl_s`,
+//! `poll_ms`.
 
 use std::{num::NonZero, time::Duration};
 

@@ -44,7 +44,8 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX) || PLAIN.contains(&base)
 }
 
-/// Returns whether Kubernetes or compose set this for a service called kairanban, or the tests of this project read it.
+/// Returns whether Kubernetes or compose set this for a service called kairanban, or the tests of
+/// this project read it.
 fn is_of_others(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     rest == "PORT"

@@ -1,4 +1,5 @@
-//! What is wrong with the configuration. No message repeats a value: it may be a password that was put in the wrong place.
+//! What is wrong with the configuration. No message repeats a value: it may be a password that was
+//! put in the wrong place.
 
 use std::path::Path;
 
@@ -10,7 +11,8 @@ pub enum ConfigError {
     /// A file, or a value, that cannot be read.
     #[error("{origin}: {reason}")]
     Unreadable {
-        /// The file and the line in it, the environment variable, or the option of the command line.
+        /// The file and the line in it, the environment variable, or the option of the command
+        /// line.
         origin: String,
         /// What is wrong with it.
         reason: String,
@@ -34,7 +36,8 @@ impl ConfigError {
         }
     }
 
-    /// Creates the error of what cannot be read, at `origin`: a place in a file, a variable, an option.
+    /// Creates the error of what cannot be read, at `origin`: a place in a file, a variable, an
+    /// option.
     pub(super) fn unreadable(origin: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unreadable {
             origin: origin.into(),
@@ -43,7 +46,8 @@ impl ConfigError {
     }
 }
 
-/// Says which file a value names. The value may be a secret that was put there by mistake, so only what hardly can be one is shown.
+/// Says which file a value names. The value may be a secret that was put there by mistake, so only
+/// what hardly can be one is shown.
 pub(super) fn names_file(path: &Path) -> String {
     let shown = path
         .to_str()
@@ -51,8 +55,8 @@ pub(super) fn names_file(path: &Path) -> String {
     shown.map_or_else(|| "names a file".to_owned(), |path| format!("names {path}"))
 }
 
-/// Returns the known name that is most like `name`, as a hint to follow a sentence. A name without its section is most like
-/// the key.
+/// Returns the known name that is most like `name`, as a hint to follow a sentence. A name without
+/// its section is most like the key.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const ALIKE_MIN: f64 = 0.8;
     let alike = known

@@ -12,8 +12,9 @@ use super::{
     error::{names_file, suggestion},
 };
 
-/// Keys whose values are not shown. What sets one of them to nothing is a mistake, like a secret that was not mounted: without a
-/// URL the server would begin with an embedded database that is empty.
+/// Keys whose values are not shown. What sets one of them to nothing is a mistake, like a secret
+/// that was not mounted: without a URL the server would begin with an embedded database that is
+/// empty.
 const SECRETS: [(&str, &str); 4] = [
     ("database", "url"),
     ("database", "listen_url"),
@@ -39,7 +40,8 @@ impl Layers {
         })
     }
 
-    /// Returns the section and the key that a variable sets. `name` is without its prefix: `LIMITS__STREAMS_MAX`.
+    /// Returns the section and the key that a variable sets. `name` is without its prefix:
+    /// `LIMITS__STREAMS_MAX`.
     pub(super) fn key_of(&self, name: &str) -> Option<(String, String)> {
         let (section, key) = name.split_once("__")?;
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
@@ -104,7 +106,8 @@ impl Layers {
         Ok(())
     }
 
-    /// Returns a value of the file if there is such a key and the value is of its kind; otherwise what is wrong.
+    /// Returns a value of the file if there is such a key and the value is of its kind; otherwise
+    /// what is wrong.
     fn checked(&self, section: &str, key: &str, value: &DeValue<'_>) -> Result<Value, String> {
         let Some(default) = self.get(section, key) else {
             let known = self.merged.get(section).into_iter().flat_map(keys_of);

@@ -119,7 +119,8 @@ sections! {
     struct ServerSettings {
         /// Address and port to listen on.
         listen: SocketAddr,
-        /// The address of the board on the web, as in `https://board.example`; empty if it has none.
+        /// The address of the board on the web, as in `https://board.example`; empty if it has
+        /// none.
         public_url: String,
         /// Other names of this server.
         hosts: Vec<String>,

@@ -45,7 +45,8 @@ impl EventEncoder for CommentEncoder {
     }
 }
 
-/// Encodes an event for each topic. Only the last has the cursor, because only the last completes a state.
+/// Encodes an event for each topic. Only the last has the cursor, because only the last completes a
+/// state.
 fn comments<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>, cursor: &Cursor) -> Bytes {
     let mut topics = topics.peekable();
     let mut out = Vec::new();
@@ -56,7 +57,8 @@ fn comments<'a>(topics: impl Iterator<Item = &'a Arc<Topic>>, cursor: &Cursor) -
     out.into()
 }
 
-/// Returns whether a topic was not edited since it was posted: the nearest to *new* for a reader who was away.
+/// Returns whether a topic was not edited since it was posted: the nearest to *new* for a reader
+/// who was away.
 fn is_unedited(topic: &&Arc<Topic>) -> bool {
     topic.edited_at.is_none()
 }

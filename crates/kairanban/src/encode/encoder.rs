@@ -66,8 +66,8 @@ impl Encoder {
         self.snapshot_in(self.format.row().one_board, snapshot)
     }
 
-    /// Encodes the list for a reader who has seen everything up to `revision`. A format of new comments sends the newer ones
-    /// only.
+    /// Encodes the list for a reader who has seen everything up to `revision`. A format of new
+    /// comments sends the newer ones only.
     #[must_use]
     pub fn snapshot_since(&self, snapshot: &Snapshot, revision: Revision) -> Frame {
         match self.events().snapshot_since(snapshot, revision) {
@@ -82,8 +82,8 @@ impl Encoder {
         self.update_in(self.format.row().one_board, update)
     }
 
-    /// Encodes the list of an update, for a reader whom its patch does not fit. A format of new comments
-    /// sends the new ones only.
+    /// Encodes the list of an update, for a reader whom its patch does not fit. A format of new
+    /// comments sends the new ones only.
     #[must_use]
     pub fn list(&self, update: &Update) -> Frame {
         match self.events().list(update) {
@@ -98,7 +98,8 @@ impl Encoder {
         self.missed_in(self.format.row().one_board, missed, snapshot)
     }
 
-    /// Encodes the list of one board of several. It has no id, which only [`cursor`](Self::cursor) has.
+    /// Encodes the list of one board of several. It has no id, which only [`cursor`](Self::cursor)
+    /// has.
     #[must_use]
     pub fn board_snapshot(&self, snapshot: &Snapshot) -> Frame {
         self.snapshot_in(self.of_many(), snapshot)
@@ -125,7 +126,8 @@ impl Encoder {
         self.events().event("cursor", id, json(&view))
     }
 
-    /// Encodes `reset` of one board of several. Its list follows; the other boards keep their state.
+    /// Encodes `reset` of one board of several. Its list follows; the other boards keep their
+    /// state.
     #[must_use]
     pub fn board_reset(&self, board: &BoardName, reason: ResetReason) -> Bytes {
         self.named(
@@ -172,7 +174,8 @@ impl Encoder {
         self.format.row().one_board.encoder
     }
 
-    /// Returns the encoding of one board of several. No stream of several boards begins with a format that has none.
+    /// Returns the encoding of one board of several. No stream of several boards begins with a
+    /// format that has none.
     fn of_many(&self) -> &'static FormatEncoding {
         let row = self.format.row();
         row.of_many.unwrap_or(row.one_board)

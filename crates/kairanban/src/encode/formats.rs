@@ -69,7 +69,8 @@ pub(super) struct FormatRow {
     media_type: &'static str,
     /// The encoding on a stream of one board.
     pub(super) one_board: &'static FormatEncoding,
-    /// The encoding of one board on a stream of several; `None` for a format that such a stream cannot have.
+    /// The encoding of one board on a stream of several; `None` for a format that such a stream
+    /// cannot have.
     pub(super) of_many: Option<&'static FormatEncoding>,
 }
 

@@ -1,8 +1,8 @@
-//! Renders topics as fragments of HTML, from `web/templates/topic.html`: language-neutral, and the same for
-//! all readers, so that they are rendered once.
+//! Renders topics as fragments of HTML, from `web/templates/topic.html`: language-neutral, and the
+//! same for all readers, so that they are rendered once.
 //!
-//! Steps are absolute, like those of a patch: a topic is removed, and inserted behind the one that it
-//! follows. A page that has it already, or not yet, ends up with it once and in its place.
+//! Steps are absolute, like those of a patch: a topic is removed, and inserted behind the one that
+//! it follows. A page that has it already, or not yet, ends up with it once and in its place.
 
 use std::fmt::Write as _;
 
@@ -68,7 +68,8 @@ impl Fragments {
         })
     }
 
-    /// Renders the items of the list. An empty one has a hidden item: without data, a browser would dispatch no event.
+    /// Renders the items of the list. An empty one has a hidden item: without data, a browser would
+    /// dispatch no event.
     pub(super) fn list(&self, snapshot: &Snapshot) -> String {
         let list: String = snapshot
             .topics()
@@ -136,8 +137,8 @@ fn turbo_stream(action: &str, target: &str, content: &str) -> String {
     )
 }
 
-/// Removes what changed, then inserts what is there, in the order of the ids: what a topic follows is
-/// in its place before it.
+/// Removes what changed, then inserts what is there, in the order of the ids: what a topic follows
+/// is in its place before it.
 fn steps(
     patch: &Patch,
     remove: impl Fn(&mut String, i64) -> std::fmt::Result,

@@ -2,9 +2,9 @@
 //!
 //! What many readers are sent is framed once, as a chunk of HTTP/1.1, so that it can be written to
 //! their sockets as it is; other transports take the payload. It is also compressed once, as a
-//! block that depends on nothing before it (a full flush), so that blocks can follow each other in any
-//! order behind one gzip header. What one reader alone is sent is short, and goes into the same stream
-//! uncompressed.
+//! block that depends on nothing before it (a full flush), so that blocks can follow each other in
+//! any order behind one gzip header. What one reader alone is sent is short, and goes into the same
+//! stream uncompressed.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
@@ -19,8 +19,8 @@ const LINE_END: &[u8] = b"\r\n";
 /// Up to here a copy costs less than another piece.
 const SHORT: usize = 16 * 1_024;
 
-/// Bytes framed as a chunk of HTTP/1.1: their length in hexadecimal, a line end, the bytes, a line end.
-/// Nothing is no chunk: an empty one would end the body.
+/// Bytes framed as a chunk of HTTP/1.1: their length in hexadecimal, a line end, the bytes, a line
+/// end. Nothing is no chunk: an empty one would end the body.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk(Bytes);
 
@@ -99,7 +99,8 @@ pub fn payload_of(chunks: &[Chunk]) -> Bytes {
     }
 }
 
-/// Returns the payloads of chunks: short ones in one piece, and long ones, which others are sent as well, without a copy.
+/// Returns the payloads of chunks: short ones in one piece, and long ones, which others are sent as
+/// well, without a copy.
 #[must_use]
 pub fn pieces_of(chunks: &[Chunk]) -> Vec<Bytes> {
     let length: usize = chunks.iter().map(|chunk| chunk.as_ref().len()).sum();

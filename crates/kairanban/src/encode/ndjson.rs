@@ -14,7 +14,8 @@ use crate::error::Problem;
 
 /// Sends a line of JSON for each event.
 pub(super) struct Ndjson {
-    /// Whether lists and patches carry a cursor. Those of a stream of several boards do not: only its `cursor` event does.
+    /// Whether lists and patches carry a cursor. Those of a stream of several boards do not: only
+    /// its `cursor` event does.
     pub(super) has_id: bool,
 }
 
@@ -52,7 +53,8 @@ impl EventEncoder for Ndjson {
     }
 }
 
-/// Puts an event into a line. `data` is JSON already, so it is put behind an object that is still open.
+/// Puts an event into a line. `data` is JSON already, so it is put behind an object that is still
+/// open.
 fn line(event: &'static str, id: Option<String>, data: &[u8]) -> Bytes {
     let mut line = json(&views::LineHead { event, id });
     line.pop();

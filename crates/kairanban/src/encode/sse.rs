@@ -1,6 +1,7 @@
 //! Encodes events as Server-Sent Events, with russe. User text goes into `data` alone.
 //!
-//! [`EventEncoder`] is what every format implements. What it provides are Server-Sent Events, which all formats but one are.
+//! [`EventEncoder`] is what every format implements. What it provides are Server-Sent Events, which
+//! all formats but one are.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::{
     views::{self, ReasonView, json},
 };
 
-/// Encodes the events of a stream. The provided methods are for formats that send the same data for an update as for a reader who
-/// comes back.
+/// Encodes the events of a stream. The provided methods are for formats that send the same data for
+/// an update as for a reader who comes back.
 pub(super) trait EventEncoder: Sync {
     /// Encodes the whole list.
     fn snapshot(&self, fragments: &Fragments, snapshot: &Snapshot) -> Bytes;
@@ -37,7 +38,8 @@ pub(super) trait EventEncoder: Sync {
         None
     }
 
-    /// Encodes the part of the list that is newer than `revision`, or returns `None` if the format sends whole lists.
+    /// Encodes the part of the list that is newer than `revision`, or returns `None` if the format
+    /// sends whole lists.
     fn snapshot_since(&self, _snapshot: &Snapshot, _revision: Revision) -> Option<Bytes> {
         None
     }
@@ -68,7 +70,8 @@ pub(super) trait EventEncoder: Sync {
 pub(super) struct SseJson {
     /// The name of the event that carries the list; `None` for an unnamed event.
     pub(super) list_event: Option<&'static str>,
-    /// Whether events carry a cursor. Those of a stream of several boards do not: only its `cursor` event does.
+    /// Whether events carry a cursor. Those of a stream of several boards do not: only its `cursor`
+    /// event does.
     pub(super) has_id: bool,
     /// Encodes the whole list.
     pub(super) list: fn(&Snapshot) -> Vec<u8>,
@@ -103,20 +106,20 @@ pub(super) fn text(name: Option<&'static str>, cursor: Option<&Cursor>, text: &s
     encoded(name, cursor.map(ToString::to_string), text)
 }
 
-/// Encodes how long a client waits before it reconnects. It goes with the next event: by itself, some clients would take it for an
-/// empty one.
+/// Encodes how long a client waits before it reconnects. It goes with the next event: by itself,
+/// some clients would take it for an empty one.
 fn retry(wait: Duration) -> Bytes {
     Bytes::from(format!("retry: {}\n", wait.as_millis()))
 }
 
-/// Encodes a comment, which keeps a stream open and is not shown to scripts. No empty line follows it: some clients would take that
-/// for the end of an empty event.
+/// Encodes a comment, which keeps a stream open and is not shown to scripts. No empty line follows
+/// it: some clients would take that for the end of an empty event.
 const fn comment() -> Bytes {
     Bytes::from_static(b":\n")
 }
 
-/// Encodes an event, its id last: some clients keep the id of an event that the end of the connection cut short, and would go on
-/// behind an event that they never had.
+/// Encodes an event, its id last: some clients keep the id of an event that the end of the
+/// connection cut short, and would go on behind an event that they never had.
 fn encoded(name: Option<&'static str>, id: Option<String>, data: String) -> Bytes {
     let message = Message {
         data: data.into(),

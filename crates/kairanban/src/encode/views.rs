@@ -270,8 +270,8 @@ pub fn json(value: &impl Serialize) -> Vec<u8> {
     without_separators(serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// Escapes the characters that Unicode takes for ends of lines: clients that split a stream by them would cut an event in two.
-/// Within JSON they stand in strings only.
+/// Escapes the characters that Unicode takes for ends of lines: clients that split a stream by them
+/// would cut an event in two. Within JSON they stand in strings only.
 fn without_separators(json: Vec<u8>) -> Vec<u8> {
     const SEPARATORS: [(&str, &str); 3] = [
         ("\u{2028}", "\\u2028"),

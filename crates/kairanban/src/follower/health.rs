@@ -10,7 +10,8 @@ use super::Follower;
 use crate::blocking::query_priority;
 
 impl Follower {
-    /// Counts a reading that began at `before`, against the hints if one caused it and it found nothing.
+    /// Counts a reading that began at `before`, against the hints if one caused it and it found
+    /// nothing.
     pub(super) fn count(&mut self, is_hint: bool, before: &LogPosition) {
         if *self.last_seen.borrow() != *before {
             self.empty_reads.found();
@@ -19,7 +20,8 @@ impl Follower {
         }
     }
 
-    /// Finds out what the database lacks, after a query failed although it answered, and until that is there.
+    /// Finds out what the database lacks, after a query failed although it answered, and until that
+    /// is there.
     pub(super) async fn check_reading(&self) {
         if !self.deps.store.take_read_failure() && self.reading_fault.borrow().is_none() {
             return;

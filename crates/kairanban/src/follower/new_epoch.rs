@@ -1,4 +1,5 @@
-//! Finds out whether the log is still the one that was followed, and begins a new epoch if it is not.
+//! Finds out whether the log is still the one that was followed, and begins a new epoch if it is
+//! not.
 
 use kairanban_core::{LogPosition, Revision, Verdict};
 use kairanban_store::StoreError;
@@ -46,8 +47,9 @@ impl Follower {
         trimmed_to: Revision,
         reason: &str,
     ) -> Result<(), StoreError> {
-        // Tokens may have come back, or gone, with the other history: permissions come before lists. If they cannot be read,
-        // nothing has begun, and the next poll finds the new epoch again.
+        // Tokens may have come back, or gone, with the other history: permissions come before
+        // lists. If they cannot be read, nothing has begun, and the next poll finds the new epoch
+        // again.
         self.refresh_tokens().await?;
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");

@@ -40,8 +40,9 @@ impl Wake {
         self.commits.notify_one();
     }
 
-    /// Asks the follower to read the log, because a notification reports a commit. Any program can send notifications, as often as it
-    /// likes: if they turn out to be wrong, the follower reads less often ([`EmptyReads`](crate::pace::EmptyReads)).
+    /// Asks the follower to read the log, because a notification reports a commit. Any program can
+    /// send notifications, as often as it likes: if they turn out to be wrong, the follower reads
+    /// less often ([`EmptyReads`](crate::pace::EmptyReads)).
     pub fn hint(&self, source: WakeSource) {
         self.metrics.woken(source);
         self.hints.notify_one();
@@ -140,14 +141,15 @@ impl FollowerStatus {
         *self.stale_since.borrow()
     }
 
-    /// Returns since when a list may be out of date: since the database has been away, or since `board`, when its board could not
-    /// be read.
+    /// Returns since when a list may be out of date: since the database has been away, or since
+    /// `board`, when its board could not be read.
     #[must_use]
     pub fn list_stale_since(&self, board: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         self.stale_since().or(board)
     }
 
-    /// Returns what keeps this server from reading, if the database reports it: a missing table, column or grant.
+    /// Returns what keeps this server from reading, if the database reports it: a missing table,
+    /// column or grant.
     #[must_use]
     pub fn reading_fault(&self) -> Option<String> {
         self.reading_fault.borrow().clone()
@@ -171,7 +173,8 @@ impl FollowerStatus {
         self.position.borrow().polled_at.elapsed()
     }
 
-    /// Returns how long ago the last poll began that read the log to its end: what was committed before that is shown.
+    /// Returns how long ago the last poll began that read the log to its end: what was committed
+    /// before that is shown.
     #[must_use]
     pub fn since_reading(&self) -> Duration {
         self.position.borrow().read_at.elapsed()
@@ -209,8 +212,8 @@ impl FollowerStatus {
         timeout(at_most, reached).await.unwrap_or(false)
     }
 
-    /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and finished one. Returns whether the
-    /// database answered it.
+    /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and
+    /// finished one. Returns whether the database answered it.
     pub async fn wait_for_poll(&self, ask: fn(&Wake, WakeSource), at_most: Duration) -> bool {
         let mut position = self.position.clone();
         let before = position.borrow().polls;

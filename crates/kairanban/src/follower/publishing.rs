@@ -136,8 +136,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Loads a board that changed up to `revision`. One that cannot be read delays no other: its readers are sent `stale`,
-    /// and it is retried.
+    /// Loads a board that changed up to `revision`. One that cannot be read delays no other: its
+    /// readers are sent `stale`, and it is retried.
     pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let epoch = self.position.borrow().epoch.clone();
         match self.deps.loader.load(&epoch, board).await {
@@ -153,7 +153,8 @@ impl Follower {
                 self.stale_boards.remove(board);
             }
             Err(LoadError::Store(error)) => {
-                // Before its readers are notified, so that one that asks `/readyz` finds the board named.
+                // Before its readers are notified, so that one that asks `/readyz` finds the board
+                // named.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers were \
                         sent `stale`, and it is tried again");

@@ -1,4 +1,5 @@
-//! Retries boards that cannot be read while the rest of the database can, each by itself, with growing delays.
+//! Retries boards that cannot be read while the rest of the database can, each by itself, with
+//! growing delays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

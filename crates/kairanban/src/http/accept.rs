@@ -1,5 +1,6 @@
-//! Which form of an answer a client wants, by RFC 9110, section 12: weights, 0 for what is refused, and the most specific range that
-//! fits. What cannot be read in a header is as if it were not there.
+//! Which form of an answer a client wants, by RFC 9110, section 12: weights, 0 for what is refused,
+//! and the most specific range that fits. What cannot be read in a header is as if it were not
+//! there.
 
 use actix_web::{
     HttpRequest,
@@ -64,13 +65,15 @@ struct Wish {
 }
 
 impl Accepted {
-    /// Reads `Accept`; `None` if there is nothing in it that can be read, which means that everything is taken.
+    /// Reads `Accept`; `None` if there is nothing in it that can be read, which means that
+    /// everything is taken.
     fn of(request: &HttpRequest) -> Option<Self> {
         let ranges = elements(request.headers(), header::ACCEPT).filter_map(media_range);
         Some(Self(ranges.collect())).filter(|accepted| !accepted.0.is_empty())
     }
 
-    /// Returns the client's preference for a type, from the most specific range that matches; `None` if none does.
+    /// Returns the client's preference for a type, from the most specific range that matches;
+    /// `None` if none does.
     fn wish(&self, media_type: &Mime) -> Option<Wish> {
         let fitting = self.0.iter().enumerate().filter_map(|(place, range)| {
             let place = std::cmp::Reverse(place);
@@ -84,7 +87,8 @@ impl Accepted {
         })
     }
 
-    /// Returns the client's preference for a type that has other names, too. Those count only if they are named.
+    /// Returns the client's preference for a type that has other names, too. Those count only if
+    /// they are named.
     fn wish_of(&self, names: &[&str]) -> Option<Wish> {
         let wishes = names.iter().enumerate().filter_map(|(at, name)| {
             let wish = self.wish(&name.parse().ok()?)?;
@@ -94,7 +98,8 @@ impl Accepted {
     }
 }
 
-/// Reads one range of media types with its weight. mime reads neither space around semicolons nor `*`, which old clients send.
+/// Reads one range of media types with its weight. mime reads neither space around semicolons nor
+/// `*`, which old clients send.
 fn media_range(text: &str) -> Option<QualityItem<Mime>> {
     let tidy = without_space_at_semicolons(text);
     let tidy = match tidy.strip_prefix('*') {
@@ -177,7 +182,8 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
     gzip.is_some_and(|range| range.quality > Quality::ZERO)
 }
 
-/// Returns whether the client asks for gzip. One that does not may be unable to unpack it, as `curl` is.
+/// Returns whether the client asks for gzip. One that does not may be unable to unpack it, as
+/// `curl` is.
 #[must_use]
 pub fn asks_for_gzip(request: &HttpRequest) -> bool {
     request.headers().contains_key(header::ACCEPT_ENCODING) && allows_gzip(request)
@@ -208,8 +214,9 @@ impl Form {
         }
     }
 
-    /// Chooses the form that the client wants most. Of those that it only takes, `default` comes first, then the order here. If
-    /// it takes none of them, it is sent the default, and may make of that what it likes.
+    /// Chooses the form that the client wants most. Of those that it only takes, `default` comes
+    /// first, then the order here. If it takes none of them, it is sent the default, and may make
+    /// of that what it likes.
     fn chosen(request: &HttpRequest, default: Self) -> Self {
         let Some(accepted) = Accepted::of(request) else {
             return default;
@@ -238,7 +245,8 @@ impl Form {
         Self::chosen(request, Self::Json)
     }
 
-    /// Selects the form of an error: JSON from the API, otherwise text unless something else is named.
+    /// Selects the form of an error: JSON from the API, otherwise text unless something else is
+    /// named.
     #[must_use]
     pub fn of_error(request: &HttpRequest) -> Self {
         let default = if request.path().starts_with("/api/") {

@@ -1,7 +1,8 @@
-//! Admits a reader to a stream: room first, then who asks, then the board. The only place that decides this.
+//! Admits a reader to a stream: room first, then who asks, then the board. The only place that
+//! decides this.
 //!
-//! A stream that cannot be opened now is refused by a success that ends at once, because an `EventSource` gives up for good on
-//! any other status; a WebSocket is refused by an error.
+//! A stream that cannot be opened now is refused by a success that ends at once, because an
+//! `EventSource` gives up for good on any other status; a WebSocket is refused by an error.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader of `boards`. `caller` finds out who asks; `watch` finds what there is to read. Neither is asked if there is no room.
+/// Admits a reader of `boards`. `caller` finds out who asks; `watch` finds what there is to read.
+/// Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.

@@ -128,7 +128,8 @@ impl Kind {
     }
 }
 
-/// Returns whether a charset is UTF-8, by any of the labels that are in use for it, or its subset ASCII.
+/// Returns whether a charset is UTF-8, by any of the labels that are in use for it, or its subset
+/// ASCII.
 fn is_utf8_label(label: &str) -> bool {
     ["utf-8", "utf8", "us-ascii", "ascii"]
         .iter()
@@ -151,7 +152,8 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, 
 /// Counts the write, then reads the body and what it says.
 ///
 /// # Errors
-/// If the client writes too much, or the body is too long, too slow, of the wrong kind, or cannot be read.
+/// If the client writes too much, or the body is too long, too slow, of the wrong kind, or cannot
+/// be read.
 pub async fn draft(
     request: &HttpRequest,
     payload: Payload,
@@ -253,7 +255,8 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
     })
 }
 
-/// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement characters.
+/// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement
+/// characters.
 fn decode(text: &[u8]) -> Result<String, ApiError> {
     let mut escapes = text.split(|byte| *byte == b'%').skip(1);
     if !escapes

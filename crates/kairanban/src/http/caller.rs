@@ -11,7 +11,8 @@ use crate::{
     state::AppState,
 };
 
-/// Authenticates the caller by the token in `Authorization`. Counts a change against the token's quota.
+/// Authenticates the caller by the token in `Authorization`. Counts a change against the token's
+/// quota.
 ///
 /// # Errors
 /// 401 with a token that is not valid, 429 after too many of them, or too many changes.
@@ -27,7 +28,8 @@ pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiEr
     Ok(caller)
 }
 
-/// Authenticates a reader of a board: by a ticket if there is one, since an `EventSource` can send no header; otherwise as [`of`].
+/// Authenticates a reader of a board: by a ticket if there is one, since an `EventSource` can send
+/// no header; otherwise as [`of`].
 ///
 /// # Errors
 /// As [`of`]; the ticket is counted like a token.
@@ -108,8 +110,9 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
     }
 }
 
-/// Returns the token in `Authorization: Bearer …`. It is never part of the address, because addresses are logged. Other schemes
-/// are ignored: they are for a hop on the way, such as a proxy that asks for a password.
+/// Returns the token in `Authorization: Bearer …`. It is never part of the address, because
+/// addresses are logged. Other schemes are ignored: they are for a hop on the way, such as a proxy
+/// that asks for a password.
 fn bearer(request: &HttpRequest) -> Result<Option<&str>, Denied> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(only) = headers.next() else {

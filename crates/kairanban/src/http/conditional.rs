@@ -1,9 +1,10 @@
-//! Conditional requests and answers by RFC 9110, section 13: `ETag`, `If-Match` and 412, then `If-None-Match` and 304; and the header
-//! that says that a list may be old.
+//! Conditional requests and answers by RFC 9110, section 13: `ETag`, `If-Match` and 412, then
+//! `If-None-Match` and 304; and the header that says that a list may be old.
 //!
-//! A tag is the cursor of a list, or of a topic's newest change, in quotes. A client may bring one from another node, which may be
-//! later than what this one has: then it has everything, too. Proxies that compress change tags on the way: they make them weak, or
-//! put the coding behind them (`"…-gzip"`).
+//! A tag is the cursor of a list, or of a topic's newest change, in quotes. A client may bring one
+//! from another node, which may be later than what this one has: then it has everything, too.
+//! Proxies that compress change tags on the way: they make them weak, or put the coding behind them
+//! (`"…-gzip"`).
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -29,7 +30,8 @@ const CODINGS: [&str; 7] = [
     "--gzip", "-gzip", ";gzip", ";br", "-br", "-zstd", "-deflate",
 ];
 
-/// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while the database is away.
+/// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while
+/// the database is away.
 pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
@@ -39,7 +41,8 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     response
 }
 
-/// Starts the answer to a client that reads a list. Returns whether the client has the list: then this is a 304, and has no body.
+/// Starts the answer to a client that reads a list. Returns whether the client has the list: then
+/// this is a 304, and has no body.
 ///
 /// # Errors
 /// As [`has`].
@@ -161,8 +164,8 @@ fn cursor_of(tag: &EntityTag) -> Option<Cursor> {
     sent(tag).parse().ok()
 }
 
-/// Evaluates the conditions of a request to read what has the opaque tag `current`, and returns whether the client has it. `has`
-/// says whether another tag will do as well.
+/// Evaluates the conditions of a request to read what has the opaque tag `current`, and returns
+/// whether the client has it. `has` says whether another tag will do as well.
 ///
 /// # Errors
 /// [`ApiError::Changed`] if it is not what the client demands.
@@ -198,7 +201,8 @@ pub fn has(request: &HttpRequest, cursor: &Cursor) -> Result<bool, ApiError> {
     evaluate(request, &cursor.to_string(), covers)
 }
 
-/// Returns the cursor of a list that the client has, if it names one; the latest, if it names several.
+/// Returns the cursor of a list that the client has, if it names one; the latest, if it names
+/// several.
 pub fn known_cursor(request: &HttpRequest) -> Option<Cursor> {
     match Tags::of(request, header::IF_NONE_MATCH)? {
         Tags::Any => None,
@@ -253,7 +257,8 @@ fn etag(cursor: &Cursor) -> String {
     format!("\"{cursor}\"")
 }
 
-/// Returns the tag of a list that is sent compressed: other bytes than those of the tag without `W/`, though they come to the same.
+/// Returns the tag of a list that is sent compressed: other bytes than those of the tag without
+/// `W/`, though they come to the same.
 pub fn weak_etag(cursor: &Cursor) -> String {
     format!("W/{}", etag(cursor))
 }

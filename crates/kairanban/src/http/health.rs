@@ -12,7 +12,8 @@ pub async fn get_livez() -> HttpResponse {
         .body("alive\n")
 }
 
-/// Answers `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when degraded.
+/// Answers `GET /readyz`: 503 while others should serve instead, with the reasons; 200 also when
+/// degraded.
 pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
     let report = state.readiness.report();
     let mut response = match report.status {

@@ -1,4 +1,5 @@
-//! What is answered on a connection for which there is no room: probes. All else is refused, and the connection ends.
+//! What is answered on a connection for which there is no room: probes. All else is refused, and
+//! the connection ends.
 
 use actix_web::{
     Error, ResponseError as _,
@@ -13,10 +14,12 @@ use crate::{
     net::connection_gate::{ConnectionPermit, refusal},
 };
 
-/// The addresses of probes. They are asked for by address, or by programs beside the server, which know no name of it.
+/// The addresses of probes. They are asked for by address, or by programs beside the server, which
+/// know no name of it.
 pub const PROBES: [&str; 4] = ["/livez", "/readyz", "/version", "/metrics"];
 
-/// Refuses all but probes where there is no room. Streams refuse themselves, by a success that ends at once.
+/// Refuses all but probes where there is no room. Streams refuse themselves, by a success that ends
+/// at once.
 ///
 /// # Errors
 /// Those of the services within.

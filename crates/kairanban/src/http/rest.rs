@@ -13,7 +13,8 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 
 use crate::error::ApiError;
 
-/// Returns the last row of a full page, which the next page follows. A page that is not full is the last one.
+/// Returns the last row of a full page, which the next page follows. A page that is not full is the
+/// last one.
 fn end_of_full_page<T>(rows: &[T], limit: usize) -> Option<&T> {
     rows.last().filter(|_| rows.len() == limit)
 }

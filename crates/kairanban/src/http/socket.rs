@@ -149,7 +149,8 @@ type Answer = Pin<Box<dyn Future<Output = (Bytes, bool)>>>;
 impl Socket {
     async fn run(mut self) {
         let end = self.talk().await;
-        // After a fault the client may be sending still: it can read the close frame as long as what it sends is read.
+        // After a fault the client may be sending still: it can read the close frame as long as
+        // what it sends is read.
         if let (Some(clock), SocketEnd::Client(_) | SocketEnd::Server(_)) = (&self.clock, &end) {
             clock.close(matches!(end, SocketEnd::Client(_)));
         }
@@ -233,7 +234,8 @@ fn close_code(error: &ProtocolError) -> CloseCode {
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             CloseCode::Invalid
         }
-        // Fragments that are too long together; also a connection that was lost, to which nothing can be sent.
+        // Fragments that are too long together; also a connection that was lost, to which nothing
+        // can be sent.
         ProtocolError::Overflow | ProtocolError::Io(_) => CloseCode::Size,
         _ => CloseCode::Protocol,
     }
@@ -253,8 +255,8 @@ async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
 }
 
 impl PostHandler {
-    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's key. Any message counts as a write,
-    /// also one that cannot be read.
+    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's
+    /// key. Any message counts as a write, also one that cannot be read.
     async fn answer(self, message: String) -> (Bytes, bool) {
         let counted = self.state.quota.take(self.client);
         let asked = body::json::<Request>(message.as_bytes());

@@ -130,8 +130,8 @@ impl StreamQuery {
         ))
     }
 
-    /// Does the same, and compresses the stream if the client asks for that and accepts it. Never unasked: proxies between
-    /// would hold back what they unpack.
+    /// Does the same, and compresses the stream if the client asks for that and accepts it. Never
+    /// unasked: proxies between would hold back what they unpack.
     ///
     /// # Errors
     /// As [`encoder`](Self::encoder), or if there is no such compression.
@@ -155,9 +155,9 @@ impl StreamQuery {
         Ok(encoder)
     }
 
-    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser that has to forget its
-    /// cursor sends none. What stands for the header may be anything that a client was once sent, and is answered by `reset`;
-    /// `since` is typed by people.
+    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser
+    /// that has to forget its cursor sends none. What stands for the header may be anything that a
+    /// client was once sent, and is answered by `reset`; `since` is typed by people.
     ///
     /// # Errors
     /// If `since` counts, and names no start.

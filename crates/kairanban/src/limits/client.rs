@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use crate::forwarded;
 
-/// The address of a client: an IPv4 address, or the /64 of an IPv6 one, since a household has the whole /64.
+/// The address of a client: an IPv4 address, or the /64 of an IPv6 one, since a household has the
+/// whole /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
@@ -24,7 +25,8 @@ pub(super) enum Share {
 }
 
 impl ClientAddress {
-    /// Returns the peer, or, if that is a trusted proxy, the last address that proxies forwarded and that is not.
+    /// Returns the peer, or, if that is a trusted proxy, the last address that proxies forwarded
+    /// and that is not.
     #[must_use]
     pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<Self> {
         request
@@ -45,7 +47,8 @@ impl ClientAddress {
         })
     }
 
-    /// Returns the shares that count the client's use, its own first, and how many times the limit of a client each is.
+    /// Returns the shares that count the client's use, its own first, and how many times the limit
+    /// of a client each is.
     pub(super) fn shares(
         self,
         clients_per_site: NonZero<u32>,

@@ -23,8 +23,9 @@ use crate::{config::LimitsSettings, error::ApiError};
 /// The number of counters for the shares that find no room of their own.
 const SHARED_COUNTERS: usize = 4_096;
 
-/// The counters of a limit, at most `max` of them. When they are all taken, newcomers of the same region share one, so that a flood
-/// from many addresses costs bounded memory, and is counted together.
+/// The counters of a limit, at most `max` of them. When they are all taken, newcomers of the same
+/// region share one, so that a flood from many addresses costs bounded memory, and is counted
+/// together.
 #[derive(Debug)]
 struct Counters {
     own: DashMapStateStore<Share>,
@@ -92,7 +93,8 @@ impl RateLimit {
     }
 }
 
-/// LimitsSettings how often a client may do something. An IPv6 /48 may do it as often as some clients together.
+/// LimitsSettings how often a client may do something. An IPv6 /48 may do it as often as some
+/// clients together.
 #[derive(Debug)]
 pub struct ClientQuota {
     limited: RateLimit,
@@ -192,7 +194,8 @@ fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
         .allow_burst(quota.burst_size().saturating_mul(clients))
 }
 
-/// LimitsSettings how often the holder of a token may change something. There are at most as many counters as valid tokens.
+/// LimitsSettings how often the holder of a token may change something. There are at most as many
+/// counters as valid tokens.
 #[derive(Debug)]
 pub struct TokenQuota(DefaultKeyedRateLimiter<i64>);
 
@@ -231,7 +234,8 @@ impl TokenQuota {
 pub struct Quotas {
     /// LimitsSettings the writes of a client.
     pub writes: Arc<ClientQuota>,
-    /// LimitsSettings the reads of a client that reach the database: pages, searches, single topics, the log, boards that are not in memory.
+    /// LimitsSettings the reads of a client that reach the database: pages, searches, single
+    /// topics, the log, boards that are not in memory.
     pub reads: Arc<ClientQuota>,
     /// LimitsSettings the invalid tokens of a client.
     pub bad_tokens: Arc<ClientQuota>,

@@ -1,4 +1,5 @@
-//! A histogram without a lock. That of the library locks itself for each value; the encoding is the library's.
+//! A histogram without a lock. That of the library locks itself for each value; the encoding is the
+//! library's.
 
 use std::{
     sync::{

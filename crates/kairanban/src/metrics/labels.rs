@@ -35,8 +35,8 @@ macro_rules! label_values {
 }
 pub(super) use label_values;
 
-/// One metric for each value of a label. Finding one takes a lock, which only those who meet a value for the first time hold for
-/// themselves. Cheap to clone.
+/// One metric for each value of a label. Finding one takes a lock, which only those who meet a
+/// value for the first time hold for themselves. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct ByLabel<M> {
     label: &'static str,
@@ -44,7 +44,8 @@ pub(super) struct ByLabel<M> {
 }
 
 impl<M: Default> ByLabel<M> {
-    /// Creates the metrics of all `values`, so that their rates are known from their first event on.
+    /// Creates the metrics of all `values`, so that their rates are known from their first event
+    /// on.
     pub(super) fn new(label: &'static str, values: &[&'static str]) -> Self {
         let by_label = Self {
             label,

@@ -11,7 +11,8 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::figures::{Row, encode_row};
 
-/// Reads what `/proc` says of this process each time that metrics are read. What cannot be read is left out.
+/// Reads what `/proc` says of this process each time that metrics are read. What cannot be read is
+/// left out.
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 

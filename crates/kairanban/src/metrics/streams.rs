@@ -238,7 +238,8 @@ impl StreamMetrics {
         self.open.get_or_create(&[("format", format)]).inc();
     }
 
-    /// Counts what a stream begins with; one of several boards with the most that one of them needs.
+    /// Counts what a stream begins with; one of several boards with the most that one of them
+    /// needs.
     pub fn began<'o>(&self, openings: impl IntoIterator<Item = &'o Opening>) {
         let kinds = openings.into_iter().map(OpeningKind::from);
         let most = kinds.max_by_key(|kind| *kind as usize);
@@ -268,7 +269,8 @@ impl StreamMetrics {
         self.lagged.inc();
     }
 
-    /// Counts what a batch of streams was sent of something that happened, and how long that took since it was known of.
+    /// Counts what a batch of streams was sent of something that happened, and how long that took
+    /// since it was known of.
     pub fn updates_sent(&self, sent: Sent, known_since: Option<KnownSince>) {
         if sent.events == 0 {
             return;

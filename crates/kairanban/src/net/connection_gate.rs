@@ -1,4 +1,5 @@
-//! LimitsSettings how many connections that carry no stream are open, and keeps some of them for probes.
+//! LimitsSettings how many connections that carry no stream are open, and keeps some of them for
+//! probes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,7 +17,8 @@ use crate::{
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// LimitsSettings open connections, in all and per client. Those that a stream has taken over count as streams instead.
+/// LimitsSettings open connections, in all and per client. Those that a stream has taken over count
+/// as streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
     open: ClientGate,
@@ -24,7 +26,8 @@ pub struct ConnectionGate {
     kept: ClientGate,
     /// Counts further ones, for probes from this machine.
     kept_for_loopback: ClientGate,
-    /// Proxies, which are not limited as one client: their connections are those of all their clients.
+    /// Proxies, which are not limited as one client: their connections are those of all their
+    /// clients.
     trusted: Arc<[IpNet]>,
 }
 
@@ -97,7 +100,8 @@ impl ConnectionPermit {
         self.0.probes_only
     }
 
-    /// Exchanges the permit for that of a stream, which the connection has from now on. Returns whether it has one.
+    /// Exchanges the permit for that of a stream, which the connection has from now on. Returns
+    /// whether it has one.
     pub fn become_stream(&self, enter: impl FnOnce() -> Option<GatePermit>) -> bool {
         if !self.0.is_stream.get()
             && let Some(permit) = enter()

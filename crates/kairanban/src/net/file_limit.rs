@@ -1,4 +1,5 @@
-//! Adapts the limits of connections and streams to the number of files that the process may open: each connection is one.
+//! Adapts the limits of connections and streams to the number of files that the process may open:
+//! each connection is one.
 
 use std::{num::NonZero, thread::available_parallelism};
 
@@ -37,8 +38,8 @@ pub const fn connections(limits: &LimitsSettings) -> usize {
         .saturating_add(limits.connections_kept)
 }
 
-/// Asks the system for as many open files as the configuration needs, and returns the configuration with the limits that the
-/// granted number allows.
+/// Asks the system for as many open files as the configuration needs, and returns the configuration
+/// with the limits that the granted number allows.
 ///
 /// # Errors
 /// If that is too few to serve any client.
@@ -85,7 +86,8 @@ fn reserved(config: &Config) -> usize {
         + FILES_OF_DATABASE_CONNECTION * database
 }
 
-/// Divides `room` connections: an eighth is kept for probes at most, a quarter is for what is no stream unless streams leave more.
+/// Divides `room` connections: an eighth is kept for probes at most, a quarter is for what is no
+/// stream unless streams leave more.
 fn lowered(limits: &LimitsSettings, room: usize) -> LimitsSettings {
     let kept = limits.connections_kept.min(room / 8);
     let others = limits.connections_max.get().min(room / 4);

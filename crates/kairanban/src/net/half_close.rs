@@ -1,7 +1,9 @@
-//! Decides what it means that a client has closed its side of a connection, as `nc -N` does after its request.
+//! Decides what it means that a client has closed its side of a connection, as `nc -N` does after
+//! its request.
 //!
-//! The client may still wait for the answer. actix must not see the end then: it would take the rest of a body for lost. So the
-//! socket keeps the end back until nothing is left to answer. A stream or a long poll ends at once.
+//! The client may still wait for the answer. actix must not see the end then: it would take the
+//! rest of a body for lost. So the socket keeps the end back until nothing is left to answer. A
+//! stream or a long poll ends at once.
 
 use std::cell::Cell;
 

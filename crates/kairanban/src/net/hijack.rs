@@ -79,8 +79,8 @@ type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
 
 /// Runs a connection, from its first byte to its last.
 ///
-/// It is written by hand instead of as an `async` block: a server with many readers has one for each, and
-/// an `async` block would reserve memory for both kinds of service at once.
+/// It is written by hand instead of as an `async` block: a server with many readers has one for
+/// each, and an `async` block would reserve memory for both kinds of service at once.
 pub enum ConnectionTask<F> {
     /// actix serves the connection within its limits. Boxed, so that its memory is freed when actix
     /// is done.
@@ -151,8 +151,8 @@ pub fn offered(request: &HttpRequest) -> Option<HijackableSocket> {
         .cloned()
 }
 
-/// Answers with `head` and the pieces of `first`, and then lets `takeover` write the rest of the body. It writes
-/// chunks, the last one included, and its end closes the connection.
+/// Answers with `head` and the pieces of `first`, and then lets `takeover` write the rest of the
+/// body. It writes chunks, the last one included, and its end closes the connection.
 pub fn hand_over<F: Future<Output = ()> + 'static>(
     socket: HijackableSocket,
     mut head: HttpResponseBuilder,

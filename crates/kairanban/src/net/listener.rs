@@ -40,8 +40,8 @@ const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 /// If the address cannot be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait until the system has forgotten the connections of the process before. On Windows
-    // the option would let two programs share the address.
+    // A restart must not wait until the system has forgotten the connections of the process before.
+    // On Windows the option would let two programs share the address.
     socket.set_reuse_address(cfg!(unix))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -62,7 +62,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Takes the settings of a server from its configuration. `metrics` count the connections that are refused.
+    /// Takes the settings of a server from its configuration. `metrics` count the connections that
+    /// are refused.
     #[must_use]
     pub fn new(config: &Config, metrics: RequestMetrics) -> Self {
         let limits = TimeLimits {
@@ -182,11 +183,13 @@ fn admit(
     Ok(HijackableSocket::new(socket, clock, permit))
 }
 
-/// Reports why there is no room, if the system takes the bytes at once; otherwise the client is only disconnected.
+/// Reports why there is no room, if the system takes the bytes at once; otherwise the client is
+/// only disconnected.
 fn refuse(socket: &TcpStream, error: &ApiError) {
     let socket = SockRef::from(socket);
     let _ = socket.send(answer(error).as_bytes());
-    // Bytes that are unread when a socket is closed may keep the client from reading what it was sent.
+    // Bytes that are unread when a socket is closed may keep the client from reading what it was
+    // sent.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }
 

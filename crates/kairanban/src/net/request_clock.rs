@@ -1,8 +1,9 @@
-//! Limits how long a client may take over each request of a connection: for its head, for its body, and between two.
+//! Limits how long a client may take over each request of a connection: for its head, for its body,
+//! and between two.
 //!
-//! actix limits the first head only. Here each connection has a clock: what is read starts it, the outermost middleware
-//! reports when a head is complete, when a body is, and when an answer is; and the connection ends when the time is up.
-//! A stream that leaves actix leaves its clock behind.
+//! actix limits the first head only. Here each connection has a clock: what is read starts it, the
+//! outermost middleware reports when a head is complete, when a body is, and when an answer is; and
+//! the connection ends when the time is up. A stream that leaves actix leaves its clock behind.
 
 use std::{
     cell::Cell,
@@ -83,7 +84,8 @@ enum Phase {
     Head(Instant),
     /// The rest of a body; the answer to it may have gone out already.
     Body(Instant),
-    /// This server. The system disconnects a client that does not take what is sent (`stream.stall_s`).
+    /// This server. The system disconnects a client that does not take what is sent
+    /// (`stream.stall_s`).
     Answer,
     /// The answer is complete but not all of it is written.
     Flush(AfterFlush),
@@ -146,8 +148,9 @@ impl RequestClock {
         }
     }
 
-    /// Notes that a WebSocket ends. The connection ends with its close frame, or, if the client has not closed it, with what the
-    /// client sends next; actix alone would wait for the client to hang up.
+    /// Notes that a WebSocket ends. The connection ends with its close frame, or, if the client has
+    /// not closed it, with what the client sends next; actix alone would wait for the client to
+    /// hang up.
     pub fn close(&self, client_closed: bool) {
         let next = if client_closed {
             AfterFlush::End
@@ -169,7 +172,8 @@ impl RequestClock {
         EndsWithClient(self.clone())
     }
 
-    /// Returns whether something is answered, or read for an answer, that actix could lose by the end of the client's side.
+    /// Returns whether something is answered, or read for an answer, that actix could lose by the
+    /// end of the client's side.
     fn is_answering(&self) -> bool {
         match self.0.phase.get() {
             Phase::Answer | Phase::Flush(_) => true,
@@ -235,8 +239,9 @@ impl Drop for EndsWithClient {
 }
 
 pin_project! {
-    /// A connection that is served as long as its client keeps to the limits; `None` when it did not. It is written by hand instead of
-    /// as an `async` block, which would reserve memory for what is served more than once.
+    /// A connection that is served as long as its client keeps to the limits; `None` when it did
+    /// not. It is written by hand instead of as an `async` block, which would reserve memory for
+    /// what is served more than once.
     pub struct Limited<F> {
         #[pin]
         serving: F,
@@ -266,7 +271,8 @@ impl<F: Future> Future for Limited<F> {
         let mut served = this.serving.as_mut().poll(cx);
         let state = &this.clock.0;
         if served.is_pending() && state.half_close.is_due(this.clock.is_answering()) {
-            // Now it may read the end of the client's side, and nothing else would wake it for that.
+            // Now it may read the end of the client's side, and nothing else would wake it for
+            // that.
             served = this.serving.as_mut().poll(cx);
         }
         if let Poll::Ready(served) = served {
@@ -276,7 +282,8 @@ impl<F: Future> Future for Limited<F> {
             return Poll::Ready(None);
         }
         while let Some(deadline) = this.clock.deadline() {
-            // It may fire too early, never too late: most requests end long before, and each reset costs.
+            // It may fire too early, never too late: most requests end long before, and each reset
+            // costs.
             if this.timer.deadline() > deadline {
                 this.timer.as_mut().reset(deadline);
             }
@@ -290,8 +297,8 @@ impl<F: Future> Future for Limited<F> {
     }
 }
 
-/// Notifies the connection's clock of how far each request is. As middleware it must be the outermost: it sees a request before
-/// all else, and its answer after all else.
+/// Notifies the connection's clock of how far each request is. As middleware it must be the
+/// outermost: it sees a request before all else, and its answer after all else.
 ///
 /// # Errors
 /// Those of the application.

@@ -1,6 +1,7 @@
 //! Splits a long body into pieces, so that a client that does not read costs no copy of it.
 //!
-//! actix copies each piece of a body whole into a buffer of the connection, and asks for the next one only when there is room.
+//! actix copies each piece of a body whole into a buffer of the connection, and asks for the next
+//! one only when there is room.
 
 use std::{
     pin::Pin,
@@ -11,7 +12,8 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
-/// The most bytes of a piece. The buffer of a connection takes one, besides what it takes without (32 KiB).
+/// The most bytes of a piece. The buffer of a connection takes one, besides what it takes without
+/// (32 KiB).
 const PIECE: usize = 64 * 1_024;
 
 pin_project! {

@@ -66,14 +66,15 @@ impl From<&Topic> for EntryInFeed {
     }
 }
 
-/// Returns when a reader of the feed last saw a change: an edit, not another program's rewrite of the row.
+/// Returns when a reader of the feed last saw a change: an edit, not another program's rewrite of
+/// the row.
 fn changed_at(topic: &Topic) -> DateTime<Utc> {
     topic.edited_at.unwrap_or(topic.created_at)
 }
 
 impl Pages {
-    /// Renders a board as an Atom feed, the newest first; once, but for the address of the site, which may be as each client
-    /// wrote it.
+    /// Renders a board as an Atom feed, the newest first; once, but for the address of the site,
+    /// which may be as each client wrote it.
     ///
     /// # Errors
     /// If the template fails.

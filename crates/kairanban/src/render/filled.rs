@@ -1,5 +1,5 @@
-//! A text with gaps. What stands around the gaps and what fills them are sent from where they are, so that a reader has no
-//! copy of either.
+//! A text with gaps. What stands around the gaps and what fills them are sent from where they are,
+//! so that a reader has no copy of either.
 
 use std::{
     convert::Infallible,

@@ -29,7 +29,8 @@ pub struct BoardSummary<'a> {
     /// Who may read it: everybody (`open`), or clients with a token for it (`token`).
     #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
-    /// Who may post on it: everybody who may read it, clients with a token for it, or no client (`closed`).
+    /// Who may post on it: everybody who may read it, clients with a token for it, or no client
+    /// (`closed`).
     #[schema(value_type = PostPolicySchema)]
     post: &'static str,
     /// That of its newest change.

@@ -12,7 +12,8 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, RefOr, Schema, Type, extensions::Extensions},
 };
 
-/// Declares types that stand for texts in the document: a name there, a description, and the schema.
+/// Declares types that stand for texts in the document: a name there, a description, and the
+/// schema.
 macro_rules! text_schemas {
     ($($(#[doc = $doc:literal])+ $schema:ident as $name:literal = $object:expr;)+) => {$(
         $(#[doc = $doc])+
@@ -41,7 +42,8 @@ text_schemas! {
     BoardTitleSchema as "BoardTitle" = text(BoardTitle::pattern());
     /// Who may read a board: everybody, or clients with a token for it.
     ReadPolicySchema as "ReadPolicy" = word(ReadPolicy::ALL.map(ReadPolicy::as_str));
-    /// Who may post on a board: everybody who may read it, clients with a token for it, or no client.
+    /// Who may post on a board: everybody who may read it, clients with a token for it, or no
+    /// client.
     PostPolicySchema as "PostPolicy" = word(PostPolicy::ALL.map(PostPolicy::as_str));
     /// The text of a topic. White space at its ends is removed, and does not count; a line end
     /// counts as one character. Something must be visible, and at most ten combining marks may
@@ -58,8 +60,8 @@ text_schemas! {
     CursorSchema as "Cursor" = text(Cursor::pattern());
     /// What a client calls a request, so that it may send it again.
     IdempotencyKeySchema as "IdempotencyKey" = text(IdempotencyKey::pattern());
-    /// What happened: a topic was written (`set`), deleted or archived, all of them may have changed
-    /// (`clear`), or the board itself changed.
+    /// What happened: a topic was written (`set`), deleted or archived, all of them may have
+    /// changed (`clear`), or the board itself changed.
     ChangeKindSchema as "ChangeKind" = word(ChangeKind::OF_BOARDS.map(ChangeKind::as_str));
 }
 

@@ -32,7 +32,8 @@ use crate::{
     supervise::Supervisor,
 };
 
-/// Creates the board service with all that it needs, and starts its tasks. Blocks, but nothing else runs yet.
+/// Creates the board service with all that it needs, and starts its tasks. Blocks, but nothing else
+/// runs yet.
 ///
 /// # Errors
 /// If the configuration is wrong, or the database cannot be reached.
@@ -55,8 +56,8 @@ pub fn open_service(
     let directory = BoardDirectory::new(config.cache.ttl);
     let absent = AbsentBoards::new(config.cache.absent, config.cache.absent_max.get());
     let empty_reads_per_s = config.limits.empty_reads_per_s;
-    let (finder, board_lookups) =
-        BoardFinder::new(store.clone(), absent.clone(), empty_reads_per_s);
+    let (known, per_s) = (absent.clone(), empty_reads_per_s);
+    let (finder, board_lookups) = BoardFinder::new(store.clone(), known, per_s);
     let deps = FollowerDeps {
         store: store.clone(),
         loader: loader.clone(),
@@ -77,12 +78,9 @@ pub fn open_service(
     let last_seen = last_seen::read(&config.server.data_dir);
     let (follower, status, own_commits) =
         Follower::new(deps, last_seen.as_ref()).map_err(cannot_use_database(config))?;
-    let on_commit = service::on_commit(
-        acknowledged.clone(),
-        own_commits,
-        backplane.clone(),
-        metrics.writes.clone(),
-    );
+    let seen = acknowledged.clone();
+    let on_commit =
+        service::on_commit(seen, own_commits, backplane.clone(), metrics.writes.clone());
     let (writer, writing) = Writer::start(store.clone(), config.writer(), on_commit)?;
     supervisor.require_thread("writer", writing);
     let service = service::ServiceDeps {
@@ -214,7 +212,8 @@ pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, ExitError
     )
 }
 
-/// Connects to a database that a server uses, for a command beside it. Creates and migrates nothing. Blocks.
+/// Connects to a database that a server uses, for a command beside it. Creates and migrates
+/// nothing. Blocks.
 ///
 /// # Errors
 /// As [`open_store`], and if the database is missing or not at this version's schema.

@@ -37,8 +37,8 @@ impl BoardService {
     /// Returns the live list of a board.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::Unavailable`] if
-    /// there is nothing to show for it.
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::Unavailable`]
+    /// if there is nothing to show for it.
     pub async fn read(&self, caller: &Caller, board: &BoardName) -> Result<BoardView, StoreError> {
         let settled = self
             .deps
@@ -61,7 +61,8 @@ impl BoardService {
         })
     }
 
-    /// Returns the live list once there is more than at `known`, when `at_most` has passed, or when the server ends.
+    /// Returns the live list once there is more than at `known`, when `at_most` has passed, or when
+    /// the server ends.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -97,25 +98,28 @@ impl BoardService {
                 () = drain.begun() => true,
             };
             let view = self.read(caller, board).await?;
-            // Other events, such as a change of policies that still admits the caller, are not answered.
+            // Other events, such as a change of policies that still admits the caller, are not
+            // answered.
             if is_over || !known.covers(view.snapshot.cursor()) {
                 return Ok(view);
             }
         }
     }
 
-    /// Returns whether the caller can be answered from memory: the board is loaded, and the caller may read it.
+    /// Returns whether the caller can be answered from memory: the board is loaded, and the caller
+    /// may read it.
     #[must_use]
     pub fn is_at_hand(&self, caller: &Caller, board: &BoardName) -> bool {
         let channel = self.deps.hub.get(board);
         channel.is_some_and(|channel| self.is_current(&channel) && caller.may_read(&channel))
     }
 
-    /// Loads the newest snapshot into memory, unless it is there; while the database is away, the last one known will do.
-    /// Readers that arrive together cost one load.
+    /// Loads the newest snapshot into memory, unless it is there; while the database is away, the
+    /// last one known will do. Readers that arrive together cost one load.
     ///
-    /// A caller who may not read the board cannot tell it from a board that does not exist: the statements and the locks are
-    /// the same, so that neither the answer nor its time shows the difference, also while the database is away.
+    /// A caller who may not read the board cannot tell it from a board that does not exist: the
+    /// statements and the locks are the same, so that neither the answer nor its time shows the
+    /// difference, also while the database is away.
     pub(super) async fn current(
         &self,
         caller: &Caller,
@@ -151,15 +155,18 @@ impl BoardService {
             let epoch = self.deps.follower.epoch();
             match self.deps.loader.load_into(channel, &epoch).await {
                 Ok(_) => return Ok(()),
-                // Read before a change, or an epoch, that the follower has published or is about to publish.
+                // Read before a change, or an epoch, that the follower has published or is about to
+                // publish.
                 Err(LoadError::Outdated(_)) => {
-                    // While a board has readers, the follower applies its changes, and loads it when they are too many. So this
-                    // subscribes, but not earlier, or an expired list would count.
+                    // While a board has readers, the follower applies its changes, and loads it
+                    // when they are too many. So this subscribes, but not earlier, or an expired
+                    // list would count.
                     _watching.get_or_insert_with(|| channel.subscribe());
                     self.deps.follower.wait_for_poll(Wake::wake, CATCH_UP).await;
                 }
                 Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
-                // The last list counts, marked as stale until the follower, or the next reader, has loaded a newer one.
+                // The last list counts, marked as stale until the follower, or the next reader, has
+                // loaded a newer one.
                 Err(LoadError::Store(error)) => {
                     if channel.live().last_known().is_none() {
                         return Err(error);
@@ -176,8 +183,8 @@ impl BoardService {
         ))
     }
 
-    /// Asks for a board, for a caller whose token allows `right` there: from memory if it knows that there is no such board, or else the
-    /// database.
+    /// Asks for a board, for a caller whose token allows `right` there: from memory if it knows
+    /// that there is no such board, or else the database.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.

@@ -1,5 +1,5 @@
-//! Reads from the database what memory does not hold: boards, single topics, pages, the log; and, for
-//! administrators, tokens and the audit.
+//! Reads from the database what memory does not hold: boards, single topics, pages, the log; and,
+//! for administrators, tokens and the audit.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ impl BoardService {
     /// Reads one topic, archived or not.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::NoSuchTopic`], or
-    /// if the database is away.
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it;
+    /// [`StoreError::NoSuchTopic`], or if the database is away.
     pub async fn topic(
         &self,
         caller: &Caller,
@@ -63,10 +63,11 @@ impl BoardService {
         .await
     }
 
-    /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or `looked_at_max` were examined.
+    /// Searches topics, archived or not, the newest first, until `wanted.limit` were found or
+    /// `looked_at_max` were examined.
     ///
-    /// Each batch is a query of its own, so that other requests need not wait long for the connection. `permit` is held as long as
-    /// one of them runs.
+    /// Each batch is a query of its own, so that other requests need not wait long for the
+    /// connection. `permit` is held as long as one of them runs.
     ///
     /// # Errors
     /// As [`page`](Self::page).
@@ -93,7 +94,8 @@ impl BoardService {
             let (text, held) = (Arc::clone(&text), Arc::clone(&permit));
             let searched = self
                 .look_up(caller, board.clone(), move |store, board| {
-                    // A query continues when its client has gone, and keeps its permit until it ends.
+                    // A query continues when its client has gone, and keeps its permit until it
+                    // ends.
                     let _held = held;
                     store.search(board, &text, &stretch)
                 })
@@ -114,8 +116,8 @@ impl BoardService {
         }
     }
 
-    /// Reads up to `limit` rows of the board's log, or returns why the log is not whole from `start`
-    /// on. If that is within a revision, the rows are those after `place`.
+    /// Reads up to `limit` rows of the board's log, or returns why the log is not whole from
+    /// `start` on. If that is within a revision, the rows are those after `place`.
     ///
     /// # Errors
     /// Those of [`page`](Self::page).

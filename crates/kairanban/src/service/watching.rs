@@ -1,5 +1,6 @@
-//! Prepares what a stream begins with. [`plan_opening`] decides what is sent; this provides what it needs: a subscription, a
-//! follower that has come far enough, the board in memory, and sometimes a part of the log.
+//! Prepares what a stream begins with. [`plan_opening`] decides what is sent; this provides what it
+//! needs: a subscription, a follower that has come far enough, the board in memory, and sometimes a
+//! part of the log.
 
 use std::sync::Arc;
 
@@ -75,8 +76,8 @@ impl BoardService {
         Err(StoreError::Unavailable("a new epoch began while the boards were read".into()).into())
     }
 
-    /// Waits until memory is as new as what this node acknowledged and as what the reader has seen, and turns a time that
-    /// `start` names into a cursor.
+    /// Waits until memory is as new as what this node acknowledged and as what the reader has seen,
+    /// and turns a time that `start` names into a cursor.
     async fn catch_up(&self, start: StartAt, may_read: MayRead<'_>) -> Result<StartAt, WatchError> {
         let follower = &self.deps.follower;
         // While the database is away, streams open all the same: their readers are sent `stale`.
@@ -106,7 +107,8 @@ impl BoardService {
             if !may_read() {
                 return Err(WatchError::TooManyReads);
             }
-            // Without an answer this is unknown: the reader keeps what it has, which is newer, and comes again.
+            // Without an answer this is unknown: the reader keeps what it has, which is newer, and
+            // comes again.
             if !follower.wait_for_poll(Wake::hint, CATCH_UP).await {
                 let cause = "the database did not say whether it is as new as the reader's cursor";
                 return Err(StoreError::Unavailable(cause.to_owned()).into());
@@ -157,8 +159,8 @@ impl BoardService {
         Ok((opened, plan.history))
     }
 
-    /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for other readers. A reader who has
-    /// read too much is sent the list.
+    /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for
+    /// other readers. A reader who has read too much is sent the list.
     async fn read_history(
         &self,
         caller: &Caller,

@@ -20,12 +20,13 @@ use crate::{
 };
 
 impl BoardService {
-    /// Writes a topic, or finds the one that the same `key` created before. Dropping the future does not undo the write.
+    /// Writes a topic, or finds the one that the same `key` created before. Dropping the future
+    /// does not undo the write.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchBoard`], also if the caller may not read it; [`StoreError::PostingRequiresToken`]
-    /// or [`StoreError::Closed`] if the caller may not post there; [`StoreError::Unavailable`], after
-    /// which it is unknown whether the topic was written.
+    /// [`StoreError::NoSuchBoard`], also if the caller may not read it;
+    /// [`StoreError::PostingRequiresToken`] or [`StoreError::Closed`] if the caller may not post
+    /// there; [`StoreError::Unavailable`], after which it is unknown whether the topic was written.
     pub async fn create_topic(
         &self,
         caller: &Caller,
@@ -48,7 +49,8 @@ impl BoardService {
     /// Changes a topic whose revision is as `condition` demands.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as [`create_topic`](Self::create_topic).
+    /// [`StoreError::NoSuchTopic`], [`StoreError::Changed`], and as
+    /// [`create_topic`](Self::create_topic).
     pub async fn update_topic(
         &self,
         administrator: &BoardAdministrator,
@@ -97,8 +99,8 @@ impl BoardService {
     /// Restores a topic that was deleted through the API, within `history.undo_s`.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchTopic`] if its text is no longer kept, [`StoreError::TopicExists`], and as
-    /// [`create_topic`](Self::create_topic).
+    /// [`StoreError::NoSuchTopic`] if its text is no longer kept, [`StoreError::TopicExists`], and
+    /// as [`create_topic`](Self::create_topic).
     pub async fn restore_topic(
         &self,
         administrator: &BoardAdministrator,

@@ -115,7 +115,8 @@ impl EventStream for BoardStream {
         &mut self.life
     }
 
-    /// Returns whether the reader may still read the board, and has not opened another stream with the same ticket.
+    /// Returns whether the reader may still read the board, and has not opened another stream with
+    /// the same ticket.
     fn may_go_on(&self) -> bool {
         let caller = &self.life.reader.caller;
         !caller.is_replaced() && caller.may_read(&self.subscription.channel)

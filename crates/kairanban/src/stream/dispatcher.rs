@@ -1,10 +1,11 @@
 //! Notifies the streams of one worker of what happens on their boards.
 //!
-//! A board's channel has one subscription for each stream, and one more for each worker: that of the task of its
-//! [`Dispatcher`]. When an event arrives, the task calls the worker's streams of that board one after the other, and each
-//! sends what its own subscription holds, at once. No stream is queued to be woken, which would cost more than the rest of
-//! a delivery; and the socket that was written to is the next thing in the processor's cache.
-//! After every few calls the worker's other tasks run.
+//! A board's channel has one subscription for each stream, and one more for each worker: that of
+//! the task of its [`Dispatcher`]. When an event arrives, the task calls the worker's streams of
+//! that board one after the other, and each sends what its own subscription holds, at once. No
+//! stream is queued to be woken, which would cost more than the rest of a delivery; and the socket
+//! that was written to is the next thing in the processor's cache. After every few calls the
+//! worker's other tasks run.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,7 +31,8 @@ const CALLS: usize = 64;
 
 /// A stream that is notified of events.
 pub trait Subscriber {
-    /// Takes the events, if there are any, and adds to `sent` what was sent at once. Must not block or unregister itself.
+    /// Takes the events, if there are any, and adds to `sent` what was sent at once. Must not block
+    /// or unregister itself.
     fn notify(&self, sent: &mut Sent);
 }
 
@@ -66,7 +68,8 @@ pub struct Registration {
 }
 
 impl WorkerDispatchers {
-    /// Creates an empty set. The supervisor restarts a dispatcher that panics; `metrics` count what it sends.
+    /// Creates an empty set. The supervisor restarts a dispatcher that panics; `metrics` count what
+    /// it sends.
     #[must_use]
     pub fn new(supervisor: Supervisor, metrics: StreamMetrics) -> Self {
         Self(Rc::new(All {
@@ -76,7 +79,8 @@ impl WorkerDispatchers {
         }))
     }
 
-    /// Joins the board's dispatcher. A stream that subscribes before and looks for events once after misses none.
+    /// Joins the board's dispatcher. A stream that subscribes before and looks for events once
+    /// after misses none.
     #[must_use]
     pub fn join(
         &self,
@@ -130,7 +134,8 @@ impl WorkerDispatchers {
     }
 }
 
-/// Calls the subscribers after each event. With `broke_off` the task panicked before, so some have not been called.
+/// Calls the subscribers after each event. With `broke_off` the task panicked before, so some have
+/// not been called.
 async fn dispatch_loop(
     subscription: &mut Subscription,
     dispatcher: &Weak<Dispatcher>,
@@ -139,7 +144,8 @@ async fn dispatch_loop(
 ) {
     let mut calls = Vec::with_capacity(CALLS);
     loop {
-        // The subscribers read the events themselves, also those that this subscription was too slow for.
+        // The subscribers read the events themselves, also those that this subscription was too
+        // slow for.
         let mut known_since = None;
         if !std::mem::take(&mut broke_off) {
             known_since = time_of(&subscription.next().await);
@@ -178,7 +184,8 @@ fn time_of(event: &Result<BoardEvent, Lagged>) -> Option<KnownSince> {
 }
 
 impl Dispatcher {
-    /// Puts the next subscribers after `position` into `calls`, and returns the position of the last of them.
+    /// Puts the next subscribers after `position` into `calls`, and returns the position of the
+    /// last of them.
     fn after(
         &self,
         position: Bound<SubscriberNumber>,

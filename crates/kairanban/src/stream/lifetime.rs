@@ -22,7 +22,8 @@ use crate::{
     metrics::StreamEnd,
 };
 
-/// A stream that is fed by the events of boards, and how it is driven: what was queued, then alarms, then events.
+/// A stream that is fed by the events of boards, and how it is driven: what was queued, then
+/// alarms, then events.
 pub(super) trait EventStream {
     fn life(&mut self) -> &mut StreamLifetime;
 
@@ -39,7 +40,8 @@ pub(super) trait EventStream {
         }
     }
 
-    /// Does what comes before a step's delivery, and returns what is left to deliver: nothing once the stream has ended.
+    /// Does what comes before a step's delivery, and returns what is left to deliver: nothing once
+    /// the stream has ended.
     fn prepare(&mut self, step: Step) -> Delivery {
         if step.check_permission {
             self.check_permission();
@@ -87,7 +89,8 @@ pub(super) struct StreamLifetime {
     permission: PermissionWatch,
     /// Whether the reader was sent `stale`.
     was_stale: bool,
-    /// Whether a board of the stream cannot be read although the database can. The time is sent at once, and not kept.
+    /// Whether a board of the stream cannot be read although the database can. The time is sent at
+    /// once, and not kept.
     is_board_stale: bool,
     outbox: Vec<Frame>,
     wire: Wire,
@@ -184,7 +187,8 @@ impl StreamLifetime {
             return if self.ended { Next::End } else { Next::Wait };
         }
         self.clock.heartbeat_at = self.deps.wheel.now() + self.deps.timing.silence();
-        // Sends all at once, so that a reader has its list with the first packet. The queue keeps no memory.
+        // Sends all at once, so that a reader has its list with the first packet. The queue keeps
+        // no memory.
         Next::Send(
             self.wire
                 .encode(std::mem::take(&mut self.outbox), self.ended),
@@ -212,7 +216,8 @@ impl StreamLifetime {
             if wheel.now() >= due {
                 return Poll::Ready(Woken::Tick);
             }
-            // The entry is kept from one wait to the next: what is sent only makes things due later.
+            // The entry is kept from one wait to the next: what is sent only makes things due
+            // later.
             match self.timer.as_mut().filter(|timer| timer.tick <= due) {
                 // What happened before the entry was made would be missed, so this starts over.
                 None => self.timer = Some(wheel.entry(due)),
@@ -261,7 +266,8 @@ impl StreamLifetime {
         self.push_staleness(None)
     }
 
-    /// Records since when a board of the stream cannot be read, if it cannot, and queues `stale` or `fresh` if that is new.
+    /// Records since when a board of the stream cannot be read, if it cannot, and queues `stale` or
+    /// `fresh` if that is new.
     pub(super) fn set_board_stale(&mut self, since: Option<DateTime<Utc>>) {
         self.is_board_stale = since.is_some();
         self.push_staleness(since);

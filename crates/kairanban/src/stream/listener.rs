@@ -53,7 +53,8 @@ impl<S: UpdateSource> Listener<S> {
         }
     }
 
-    /// Returns what to send next, or `None` at the end. Cancel safe: dropping the future loses nothing.
+    /// Returns what to send next, or `None` at the end. Cancel safe: dropping the future loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<Vec<Chunk>> {
         let chunks = poll_fn(|cx| {
             self.waker.waker.set(Some(cx.waker().clone()));

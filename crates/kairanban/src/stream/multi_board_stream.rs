@@ -1,7 +1,7 @@
 //! A stream of several boards, with one cursor for all of them.
 //!
-//! What one transaction did to several boards is sent together. The cursor follows in an event of its
-//! own, once everything up to there was sent, of every board.
+//! What one transaction did to several boards is sent together. The cursor follows in an event of
+//! its own, once everything up to there was sent, of every board.
 
 use std::{
     rc::Weak,

@@ -12,7 +12,8 @@ use futures_util::{FutureExt as _, future::BoxFuture, task::AtomicWaker};
 
 use crate::auth::Caller;
 
-/// Waits for a change of what the caller's token allows. Without a token there is nothing to wait for.
+/// Waits for a change of what the caller's token allows. Without a token there is nothing to wait
+/// for.
 pub(super) struct PermissionWatch(Option<Box<Waiting>>);
 
 struct Waiting {
@@ -22,7 +23,8 @@ struct Waiting {
     waker: Waker,
 }
 
-/// A waker that records whether the future has to be polled: streams are woken by events far more often than by it.
+/// A waker that records whether the future has to be polled: streams are woken by events far more
+/// often than by it.
 struct FlagWaker {
     is_set: AtomicBool,
     stream: AtomicWaker,

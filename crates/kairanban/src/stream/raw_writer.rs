@@ -1,5 +1,5 @@
-//! Writes a stream to its socket directly, without actix: an idle reader costs a task, a socket and a
-//! subscription, and no buffer.
+//! Writes a stream to its socket directly, without actix: an idle reader costs a task, a socket and
+//! a subscription, and no buffer.
 
 use std::{
     cell::RefCell,
@@ -57,7 +57,8 @@ struct SocketSender<S: UpdateSource> {
     _registrations: S::Registrations,
 }
 
-/// Keeps a reader within a size class of the allocator, with the two counts of `Rc`; the next class is a fifth larger.
+/// Keeps a reader within a size class of the allocator, with the two counts of `Rc`; the next class
+/// is a fifth larger.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(
     size_of::<SocketSender<BoardStream>>() + 2 * size_of::<usize>() <= 320,
@@ -152,11 +153,12 @@ impl<S: UpdateSource> Sending<S> {
         Poll::Ready(())
     }
 
-    /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes nothing (`stream.stall_s`).
+    /// Writes some chunks, as far as the socket has room. The system cuts off a client that takes
+    /// nothing (`stream.stall_s`).
     fn write(&mut self, chunks: Vec<Chunk>, sent: &mut Sent) {
         let written = match &chunks[..] {
-            // There nearly always is room. So this asks the system directly, and not the runtime first, whose state of the socket
-            // is not in the processor's cache.
+            // There nearly always is room. So this asks the system directly, and not the runtime
+            // first, whose state of the socket is not in the processor's cache.
             [chunk] => match SockRef::from(&self.socket).send(chunk.as_ref()) {
                 Ok(written) if written == chunk.as_ref().len() => return sent.add(1, written),
                 // A broken connection is found when the rest is written.
@@ -167,7 +169,8 @@ impl<S: UpdateSource> Sending<S> {
         self.rest = Some(Box::new(UnsentChunks { chunks, written }));
     }
 
-    /// Discards what the client sends. Ready when the client has closed its side, or the connection broke.
+    /// Discards what the client sends. Ready when the client has closed its side, or the connection
+    /// broke.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.socket.poll_read_ready(cx))

@@ -1,9 +1,9 @@
 //! Wakes streams at which nothing happens, with one timer for all of them.
 //!
-//! Time passes in ticks. A stream names the tick at which it wants to be woken and waits in that tick's slot;
-//! the wheel turns and wakes slot after slot. Sending costs no timer: a stream only notes that its next
-//! heartbeat is due later, and finds that out when its slot comes. What concerns all streams, and is rare,
-//! wakes all of them.
+//! Time passes in ticks. A stream names the tick at which it wants to be woken and waits in that
+//! tick's slot; the wheel turns and wakes slot after slot. Sending costs no timer: a stream only
+//! notes that its next heartbeat is due later, and finds that out when its slot comes. What
+//! concerns all streams, and is rare, wakes all of them.
 
 use std::{
     ops::Add,
@@ -68,8 +68,9 @@ struct WheelInner {
     slots: Box<[Arc<Notify>]>,
     /// The tick that was woken last.
     now: AtomicU32,
-    /// Twice the number of times that all streams were woken, and one less while that goes on: it takes a while, and a stream
-    /// that takes an entry meanwhile may be woken once more by the same `wake_all`.
+    /// Twice the number of times that all streams were woken, and one less while that goes on: it
+    /// takes a while, and a stream that takes an entry meanwhile may be woken once more by the same
+    /// `wake_all`.
     wake_count: AtomicU32,
 }
 
@@ -112,8 +113,8 @@ impl TimerWheel {
         WakeAllCount(self.0.wake_count.load(Ordering::SeqCst))
     }
 
-    /// Returns an entry that is woken when it is `due` or when all streams are woken, or earlier if `due` is far ahead. A change
-    /// that is checked for after this call cannot be missed.
+    /// Returns an entry that is woken when it is `due` or when all streams are woken, or earlier if
+    /// `due` is far ahead. A change that is checked for after this call cannot be missed.
     #[must_use]
     pub fn entry(&self, due: Tick) -> TimerEntry {
         let wake_count = self.wake_all_count();
@@ -128,8 +129,8 @@ impl TimerWheel {
         }
     }
 
-    /// Turns the wheel until `stop`. Wakes all streams when the server begins to end, and when the database goes away or comes
-    /// back.
+    /// Turns the wheel until `stop`. Wakes all streams when the server begins to end, and when the
+    /// database goes away or comes back.
     pub async fn run(
         &self,
         drain: &Drain,
@@ -162,7 +163,8 @@ impl TimerWheel {
 
     fn turn_to(&self, tick: Tick) {
         for now in self.now().0 + 1..=tick.0 {
-            // Sets the time before it wakes: a stream that comes too late to be woken sees the time.
+            // Sets the time before it wakes: a stream that comes too late to be woken sees the
+            // time.
             self.0.now.store(now, Ordering::SeqCst);
             self.0.slots[(now % SLOTS) as usize].notify_waiters();
         }
@@ -190,7 +192,8 @@ pub struct TimerEntry {
 impl TimerEntry {
     /// Waits until the entry is woken.
     pub fn poll(&mut self, wheel: &TimerWheel, cx: &mut Context<'_>) -> Poll<()> {
-        // Streams are woken by events far more often than by the wheel; one that waits already need not queue again.
+        // Streams are woken by events far more often than by the wheel; one that waits already need
+        // not queue again.
         let waits = self
             .waiter
             .as_ref()

@@ -117,7 +117,8 @@ fn a_private_board_takes_no_post_without_a_token(database: Database) {
     }
 }
 
-/// Without a token for the board, `path` is answered like the same path of a board that does not exist.
+/// Without a token for the board, `path` is answered like the same path of a board that does not
+/// exist.
 fn assert_hidden_from_strangers(node: &Node, path: &str, token_for_another_board: &str) {
     let without_token = node.get(path);
     assert_eq!(without_token.status, 404, "{path}");

@@ -340,7 +340,8 @@ fn sessions_that_the_database_ended_are_replaced() {
     }
 }
 
-/// The database away: reads answer with what is known, writes with 503, streams say that they are stale; back: all goes on.
+/// The database away: reads answer with what is known, writes with 503, streams say that they are
+/// stale; back: all goes on.
 #[test]
 fn a_locked_database_is_reported_and_passes() {
     let node = Node::start(Database::postgres());

@@ -1,4 +1,5 @@
-//! Every request of `bad_input.toml`: the status, nothing stored, no event, and the next one is answered.
+//! Every request of `bad_input.toml`: the status, nothing stored, no event, and the next one is
+//! answered.
 
 use std::{
     io::{BufReader, Read as _, Write as _},

@@ -1,5 +1,6 @@
-//! Values that no program can read, in each column of each table, as they are after a constraint was off for a while: they darken
-//! the row, the token or the board that they are in, and nothing else.
+//! Values that no program can read, in each column of each table, as they are after a constraint
+//! was off for a while: they darken the row, the token or the board that they are in, and nothing
+//! else.
 
 mod end_of_time;
 mod paging;

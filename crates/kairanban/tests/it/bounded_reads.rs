@@ -1,5 +1,6 @@
-//! What anybody may cause costs a bounded number of readings of the database: names that are no boards, notifications that
-//! nothing was committed for, cursors from the future, and starts of streams that lie far back.
+//! What anybody may cause costs a bounded number of readings of the database: names that are no
+//! boards, notifications that nothing was committed for, cursors from the future, and starts of
+//! streams that lie far back.
 
 mod messages;
 
@@ -58,7 +59,8 @@ impl<'n> Counted<'n> {
         cause();
         let read = self.reads() - before;
         let seconds = began.elapsed().as_secs() + 1;
-        // As many at once; and a cursor, or a name that was found to be free, may take a second kind of them.
+        // As many at once; and a cursor, or a name that was found to be free, may take a second
+        // kind of them.
         let bound = 2 * EMPTY_READS_PER_S * (seconds + 1) + OWN_READS_PER_S * seconds;
         (read, bound)
     }

@@ -1,4 +1,5 @@
-//! Another program loads many rows at once: posts go on meanwhile, readers see the end of it, and memory stays as it was.
+//! Another program loads many rows at once: posts go on meanwhile, readers see the end of it, and
+//! memory stays as it was.
 
 use std::{
     sync::{
@@ -35,7 +36,8 @@ fn load(database: &Database, rows: usize) {
     database.sql(&sql);
 }
 
-/// Posts from several clients while `meanwhile` goes on. Returns the status and duration of each post.
+/// Posts from several clients while `meanwhile` goes on. Returns the status and duration of each
+/// post.
 fn posting(node: &Node, meanwhile: impl FnOnce()) -> Vec<(u16, Duration)> {
     let (is_over, posts) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -186,7 +188,8 @@ fn a_large_transaction_is_one_change_of_each_board() {
     assert_eq!(live(&node).len(), 1);
 }
 
-/// SQLite has one writer at a time: a post waits for its turn nearly as long as its client waits for the answer.
+/// SQLite has one writer at a time: a post waits for its turn nearly as long as its client waits
+/// for the answer.
 #[test]
 fn a_post_waits_for_another_writer_of_the_file() {
     let node = Node::start(Database::sqlite());

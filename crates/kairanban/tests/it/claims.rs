@@ -1,5 +1,6 @@
-//! Documents are held against the tree: each test and each function that they name exists, the map of the code
-//! names every file, the recipes of CONTRIBUTING.md name none that is missing, and links lead somewhere.
+//! Documents are held against the tree: each test and each function that they name exists, the map
+//! of the code names every file, the recipes of CONTRIBUTING.md name none that is missing, and
+//! links lead somewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +33,8 @@ fn named(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The tests of a Rust file: functions with a `#[test]`, and stories named in a macro that runs each of them.
+/// The tests of a Rust file: functions with a `#[test]`, and stories named in a macro that runs
+/// each of them.
 fn rust_tests(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let (mut is_marked, mut is_in_macro) = (false, false);
@@ -71,8 +73,8 @@ fn script_tests(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// All tests of the repository, by the name of their file; that of unit tests beside their code is `code/tests.rs`. Files of one
-/// name count together.
+/// All tests of the repository, by the name of their file; that of unit tests beside their code is
+/// `code/tests.rs`. Files of one name count together.
 fn all_tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut folders = vec![root().join("crates"), root().join("web/e2e")];
@@ -184,7 +186,8 @@ fn is_named(names: &BTreeSet<&str>, module: &str) -> bool {
         || names.iter().any(|name| name.starts_with(&within))
 }
 
-/// What the map of the code does not name: neither itself, nor its folder (`http/*`), nor a file in its own folder.
+/// What the map of the code does not name: neither itself, nor its folder (`http/*`), nor a file in
+/// its own folder.
 fn unmapped(map: &str) -> Vec<String> {
     let mut found = Vec::new();
     for section in map.split("\ncrates/").skip(1) {

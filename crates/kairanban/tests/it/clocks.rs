@@ -1,5 +1,6 @@
-//! Clocks that are wrong: the server's days ahead of its database's or behind, or set while it runs. On SQLite they are one
-//! clock. libfaketime stands between the server and the system; what counts time without a calendar is left alone.
+//! Clocks that are wrong: the server's days ahead of its database's or behind, or set while it
+//! runs. On SQLite they are one clock. libfaketime stands between the server and the system; what
+//! counts time without a calendar is left alone.
 
 mod place;
 
@@ -195,7 +196,8 @@ fn a_stream_ends_with_its_token_although_the_clock_steps_back(database: Database
     assert_eq!(place.node.send("GET", STREAM, JSON, "").status, 404);
 }
 
-/// Heartbeats come, and a client that posts too much has to wait just as long, whatever happens to the clock.
+/// Heartbeats come, and a client that posts too much has to wait just as long, whatever happens to
+/// the clock.
 fn what_only_counts_time_does_not_look_at_the_clock(database: Database) {
     let clock = WrongClock::new("+0");
     let settings = [

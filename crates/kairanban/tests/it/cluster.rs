@@ -1,4 +1,5 @@
-//! A Postgres of one test's own, for what cannot be done to the one that all tests share: stop it, fill its disk.
+//! A Postgres of one test's own, for what cannot be done to the one that all tests share: stop it,
+//! fill its disk.
 
 use std::{
     fs,
@@ -18,7 +19,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it; as the user `postgres` if this is root, which Postgres refuses.
+    /// Makes a cluster and starts it; as the user `postgres` if this is root, which Postgres
+    /// refuses.
     pub(crate) fn start() -> Self {
         Self::start_in(tempfile::tempdir().expect("a folder"))
     }
@@ -81,7 +83,8 @@ impl Cluster {
         Database::Postgres(self.url(&name))
     }
 
-    /// A new database that belongs to the role `board`, which is no superuser. Connects as that role.
+    /// A new database that belongs to the role `board`, which is no superuser. Connects as that
+    /// role.
     pub(crate) fn database_of_a_plain_role(&self) -> Database {
         let database = self.database();
         let url = database.url();

@@ -1,5 +1,5 @@
-//! Conditional requests, media types and charsets, as RFC 9110 has them: what the parser's tables (`http/conditional`,
-//! `http/accept`) promise, at each address.
+//! Conditional requests, media types and charsets, as RFC 9110 has them: what the parser's tables
+//! (`http/conditional`, `http/accept`) promise, at each address.
 
 use crate::{
     node::{Database, Node},

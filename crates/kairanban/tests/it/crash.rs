@@ -31,7 +31,8 @@ crate::on_both!(
 
 const PATCHES: &str = "/b/main/stream?format=patch";
 
-/// Posts one comment after another until the server is killed under it; what was not answered is not counted.
+/// Posts one comment after another until the server is killed under it; what was not answered is
+/// not counted.
 fn post_until_killed(address: SocketAddr, writer: &str, acknowledged: &Mutex<Vec<String>>) {
     for n in 0.. {
         let comment = format!("{writer}-{n}");
@@ -79,7 +80,8 @@ fn a_kill_during_a_burst_loses_and_doubles_nothing(database: Database) {
     for round in 0..5 {
         let acknowledged = kill_during_a_burst(&mut node, &mut watched, round);
         node.restart();
-        // The reader comes back with its cursor and is sent the rest; digests are checked on the way.
+        // The reader comes back with its cursor and is sent the rest; digests are checked on the
+        // way.
         watched.stream = node.resume(PATCHES, &watched.mirror.cursor);
         let list = node.get("/api/v1/boards/main/topics").json();
         let committed = listed(&list);
@@ -146,7 +148,8 @@ fn concurrent_writers_leave_every_reader_on_the_last_state(database: Database) {
             ));
         }
     });
-    // Acknowledged, so what this node shows from here on holds it and all that was committed before.
+    // Acknowledged, so what this node shows from here on holds it and all that was committed
+    // before.
     node.post("end");
     let last = node.get("/api/v1/boards/main/topics").json();
     assert_eq!(last["topics"].as_array().map(Vec::len), Some(62));

@@ -179,8 +179,8 @@ fn ask(node: &Node, head: &str) -> TcpStream {
     connection
 }
 
-/// Asks `count` times for what the database has to be asked, which does not answer for half a second; the server needs
-/// hardly more threads for that than it has connections.
+/// Asks `count` times for what the database has to be asked, which does not answer for half a
+/// second; the server needs hardly more threads for that than it has connections.
 fn held_up(
     node: &Node,
     tables: &str,
@@ -219,7 +219,8 @@ fn answer(connection: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head[..length]).into_owned()
 }
 
-/// Five thousand readers are sent away one after the other, and get different times to come back at.
+/// Five thousand readers are sent away one after the other, and get different times to come back
+/// at.
 #[test]
 fn a_drain_spreads_its_readers() {
     const MANY: usize = 5_000;
@@ -259,7 +260,8 @@ fn a_drain_spreads_its_readers() {
     );
 }
 
-/// Ends a node with `count` readers. Returns when each of them comes back, and how long it took until the last was gone.
+/// Ends a node with `count` readers. Returns when each of them comes back, and how long it took
+/// until the last was gone.
 async fn drained(node: &Node, count: usize) -> (Vec<Duration>, Duration) {
     let (begun, mut waits) = tokio::sync::mpsc::channel(count);
     let readers: Vec<_> = (0..count)
@@ -278,7 +280,8 @@ async fn drained(node: &Node, count: usize) -> (Vec<Duration>, Duration) {
     (back, began.elapsed())
 }
 
-/// Reads until the server ends the stream. Returns when that was, and for how long the server says to stay away.
+/// Reads until the server ends the stream. Returns when that was, and for how long the server says
+/// to stay away.
 async fn comes_back(
     address: std::net::SocketAddr,
     begun: tokio::sync::mpsc::Sender<()>,

@@ -1,5 +1,5 @@
-//! Streams whose socket has left the web framework. What they say is tested everywhere else, with and without; here is what only a
-//! connection can show.
+//! Streams whose socket has left the web framework. What they say is tested everywhere else, with
+//! and without; here is what only a connection can show.
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
-//! A real Django site beside the server, used through the forms of its admin: whatever time zone it lives in, both show the
-//! same text and the same moments, and a topic says that it was edited when it was.
+//! A real Django site beside the server, used through the forms of its admin: whatever time zone it
+//! lives in, both show the same text and the same moments, and a topic says that it was edited when
+//! it was.
 
 mod moved;
 
@@ -32,7 +33,8 @@ struct Site {
 }
 
 impl Site {
-    /// `time_zone` is where its people live; one that does not think in UTC writes what the clocks there show.
+    /// `time_zone` is where its people live; one that does not think in UTC writes what the clocks
+    /// there show.
     fn start(database: &Database, time_zone: &str, use_tz: bool) -> Self {
         let python = std::env::var("KAIRANBAN_TEST_PYTHON")
             .expect("KAIRANBAN_TEST_PYTHON, a Python with Django; scripts/test sets it");
@@ -181,7 +183,8 @@ fn an_admin_in_utc_moves_no_time(database: Database) {
     an_admin_moves_no_time(database, "UTC", true);
 }
 
-/// Such a site says nothing of its zone to a SQLite file, whose times are UTC: there it has to live in UTC.
+/// Such a site says nothing of its zone to a SQLite file, whose times are UTC: there it has to live
+/// in UTC.
 fn an_admin_without_time_zones_moves_no_time(database: Database) {
     let time_zone = if database.is_postgres() {
         "Asia/Tokyo"
@@ -224,7 +227,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Makes a topic by the form of its model, and one by its ORM if its model lets it: nothing but a comment.
+    /// Makes a topic by the form of its model, and one by its ORM if its model lets it: nothing but
+    /// a comment.
     fn make_topics(&mut self, model: &str) -> Vec<SeenTopic> {
         let has_all_columns = model == "wholetopic";
         let form = if has_all_columns {

@@ -1,5 +1,6 @@
-//! Faults, one at a time, under load: how soon a write is answered with 503, how soon all is well again, and whether
-//! anything that was acknowledged is lost or there twice. `scripts/faults` prints the table of docs/RELIABILITY.md.
+//! Faults, one at a time, under load: how soon a write is answered with 503, how soon all is well
+//! again, and whether anything that was acknowledged is lost or there twice. `scripts/faults`
+//! prints the table of docs/RELIABILITY.md.
 
 mod drill;
 mod happen;
@@ -270,7 +271,8 @@ fn a_lost_post_is_counted() {
     );
 }
 
-/// The same of what is repeated, because the server forgot the keys of posts whose answers were lost.
+/// The same of what is repeated, because the server forgot the keys of posts whose answers were
+/// lost.
 #[test]
 fn doubled_posts_are_counted() {
     let row = Row::new(

@@ -1,6 +1,8 @@
-//! Programs that are not ours: libraries that read streams, linters of the OpenAPI document, and clients made from it.
+//! Programs that are not ours: libraries that read streams, linters of the OpenAPI document, and
+//! clients made from it.
 //!
-//! They take what `scripts/setup clients` installs, so they run only when they are asked for: `scripts/test clients`.
+//! They take what `scripts/setup clients` installs, so they run only when they are asked for:
+//! `scripts/test clients`.
 
 mod document;
 mod following;
@@ -31,7 +33,8 @@ fn source(name: &str) -> PathBuf {
     Path::new(SOURCES).join(name)
 }
 
-/// Whatever proxy the machine uses, the board is on the machine itself; nothing is written beside the sources, or reported.
+/// Whatever proxy the machine uses, the board is on the machine itself; nothing is written beside
+/// the sources, or reported.
 fn alone(mut command: Command) -> Command {
     command
         .env("NO_PROXY", "127.0.0.1,localhost")

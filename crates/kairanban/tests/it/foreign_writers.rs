@@ -113,7 +113,8 @@ fn every_kind_of_write_appears(database: Database) {
     }
 }
 
-/// REPLACE deletes the rows in the way of an UPDATE without firing a delete trigger; `rowid` names the key, too.
+/// REPLACE deletes the rows in the way of an UPDATE without firing a delete trigger; `rowid` names
+/// the key, too.
 #[test]
 fn rows_that_are_replaced_or_renumbered_leave_the_streams() {
     let node = Node::start(Database::sqlite());
@@ -309,7 +310,8 @@ fn two_nodes_on_one_postgres() {
     }
 }
 
-/// Teaches the database to answer, in the transaction of the post; and Postgres to change what is posted.
+/// Teaches the database to answer, in the transaction of the post; and Postgres to change what is
+/// posted.
 fn teach_to_answer(database: &Database) {
     let answers = "INSERT INTO topics (board_id, comment) VALUES (NEW.board_id, 'pong')";
     database.sql(&if database.is_postgres() {

@@ -1,5 +1,5 @@
-//! Clients that close their side behind their request, as `nc -N` does: they are answered. On what goes on until the client leaves,
-//! it is the end.
+//! Clients that close their side behind their request, as `nc -N` does: they are answered. On what
+//! goes on until the client leaves, it is the end.
 
 use std::{
     io::{Read as _, Write as _},
@@ -95,7 +95,8 @@ fn every_kind_of_request_is_answered() {
     );
 }
 
-/// What is sent is done, and all of what is answered arrives: bodies as long as they may be, lists longer than the buffers between.
+/// What is sent is done, and all of what is answered arrives: bodies as long as they may be, lists
+/// longer than the buffers between.
 #[test]
 fn nothing_is_lost_of_long_bodies_and_long_answers() {
     let node = Node::start(Database::sqlite());

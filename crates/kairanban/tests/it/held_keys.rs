@@ -1,4 +1,5 @@
-//! A post whose key another transaction holds is answered alone: its neighbours do not wait for that transaction.
+//! A post whose key another transaction holds is answered alone: its neighbours do not wait for
+//! that transaction.
 
 use std::{
     thread,

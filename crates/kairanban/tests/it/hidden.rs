@@ -36,8 +36,8 @@ impl Asked {
     }
 }
 
-/// Each address of the table of routes that names a board, with each of its methods, in each way it can be asked; and
-/// addresses with a query.
+/// Each address of the table of routes that names a board, with each of its methods, in each way it
+/// can be asked; and addresses with a query.
 fn questions() -> Vec<Asked> {
     let mut asked = Vec::new();
     for (path, methods) in addresses_of_boards() {

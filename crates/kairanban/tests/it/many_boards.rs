@@ -232,8 +232,9 @@ fn await_stale(node: &Node, path: &str, is_stale: bool) -> String {
     }
 }
 
-/// Takes events up to a cursor, until the list of `board` is as long. Each cursor on the way has to be earlier than `missed`, a
-/// change of the board, until that is there. Returns the client as it was at each.
+/// Takes events up to a cursor, until the list of `board` is as long. Each cursor on the way has to
+/// be earlier than `missed`, a change of the board, until that is there. Returns the client as it
+/// was at each.
 fn follow(
     client: &mut BoardMirrors,
     stream: &mut Reader,
@@ -255,7 +256,8 @@ fn follow(
     at_each_cursor
 }
 
-/// A list without readers changed just before the database went away: it is shown as it was, and no cursor claims the change.
+/// A list without readers changed just before the database went away: it is shown as it was, and no
+/// cursor claims the change.
 #[test]
 fn a_cursor_claims_no_change_that_the_database_kept_for_itself() {
     let (relay, url) = relayed(&Database::postgres());
@@ -289,7 +291,8 @@ mod unreadable {
 
     crate::on_both!(no_cursor_passes_a_change_of_a_board_that_cannot_be_read);
 
-    /// Posts on the board `dark` so that it has to be read, which fails a few times. Returns the revision.
+    /// Posts on the board `dark` so that it has to be read, which fails a few times. Returns the
+    /// revision.
     fn post_unread(database: &Database) -> u64 {
         database.sql(&format!(
             "BEGIN; INSERT INTO topics (board_id, comment) VALUES (2, 'second on dark'); \

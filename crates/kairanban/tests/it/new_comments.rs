@@ -1,4 +1,5 @@
-//! `format=raw`: each new comment comes once, whatever the order in which ids were drawn and transactions committed.
+//! `format=raw`: each new comment comes once, whatever the order in which ids were drawn and
+//! transactions committed.
 
 use std::{
     collections::BTreeMap,
@@ -82,8 +83,9 @@ fn a_post_with_a_lower_id_may_be_committed_later() {
     assert_eq!(node.resume(RAW, &cursor).event().data, "slow");
 }
 
-/// Inserts more rows than are stamped in their turn, `bulk 1` and so on, while another transaction holds the order of
-/// commits, which then commits `quick`. Returns the transaction of the rows, which has its revision, before its end.
+/// Inserts more rows than are stamped in their turn, `bulk 1` and so on, while another transaction
+/// holds the order of commits, which then commits `quick`. Returns the transaction of the rows,
+/// which has its revision, before its end.
 fn load_behind(database: &Database, rows: usize) -> Lock {
     let before = database.hold("LOCK TABLE commit_order IN SHARE UPDATE EXCLUSIVE MODE");
     thread::scope(|scope| {
@@ -105,19 +107,23 @@ fn load_behind(database: &Database, rows: usize) -> Lock {
     })
 }
 
+/// Returns what the rows from `first` to `last` say.
+fn bulk_rows(first: usize, last: usize) -> impl Iterator<Item = String> {
+    (first..=last).map(|row| format!("bulk {row}"))
+}
+
 #[test]
 fn rows_that_were_stamped_before_their_turn_come() {
     const ROWS: usize = 2_500;
     let node = Node::start(Database::postgres());
     node.post("before");
     let mut stream = node.stream(RAW);
-    let bulk = |from: usize| (from..=ROWS).map(|row| format!("bulk {row}"));
     let loaded = load_behind(&node.database, ROWS);
     let quick = stream.event();
     assert_eq!(quick.data, "quick");
     loaded.commit();
     // The list shows the newest 500, of which `quick` is one: its id was drawn last.
-    let expected = once(bulk(ROWS - 498));
+    let expected = once(bulk_rows(ROWS - 498, ROWS));
     let newest = format!("bulk {ROWS}");
     assert_eq!(comments_until(&mut stream, &newest), expected);
 
@@ -129,7 +135,7 @@ fn rows_that_were_stamped_before_their_turn_come() {
     node.post("after");
     let mut came = comments_until(&mut node.resume(RAW, &cursor), "after");
     assert_eq!(came.remove("after"), Some(1));
-    assert_eq!(came, once(bulk(ROWS - 497)));
+    assert_eq!(came, once(bulk_rows(ROWS - 497, ROWS)));
 }
 
 fn a_deleted_topic_that_is_back_is_not_new(database: Database) {

@@ -1,4 +1,5 @@
-//! Several nodes on one Postgres: what carries "look again" between them, and what holds when it is lost.
+//! Several nodes on one Postgres: what carries "look again" between them, and what holds when it is
+//! lost.
 
 mod redis_client;
 
@@ -87,7 +88,8 @@ fn redis_carries_commits_and_lists() {
         stream.event().data.contains("heard from psql"),
         "LISTEN is kept for other programs"
     );
-    // A list that was read is put into Redis. A node that comes up has it from there, with its history.
+    // A list that was read is put into Redis. A node that comes up has it from there, with its
+    // history.
     assert!(one.get(LIST).body.contains("heard from psql"));
     RedisClient::connect(&redis).wait_for(&key_of_list(&cursor), "heard from psql");
     one.kill();
@@ -178,7 +180,8 @@ fn lost_notifications_cost_no_more_than_a_poll() {
 /// How long a request may take while the database does not answer.
 const SILENT_MAX: Duration = Duration::from_secs(3);
 
-/// A frozen server, or a link that takes everything and returns nothing: no error comes, and no answer.
+/// A frozen server, or a link that takes everything and returns nothing: no error comes, and no
+/// answer.
 #[test]
 fn a_database_that_does_not_answer_is_reported_and_passes() {
     let direct = Database::postgres();

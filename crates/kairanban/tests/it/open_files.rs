@@ -1,4 +1,5 @@
-//! A server that may open few files, and one all of whose connections are taken: it goes on answering.
+//! A server that may open few files, and one all of whose connections are taken: it goes on
+//! answering.
 
 use std::{
     fs,

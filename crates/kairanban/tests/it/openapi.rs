@@ -123,7 +123,8 @@ fn what_it_says_is_so(database: Database) {
     let token = node.token(&["create", "--scope", "admin"]);
     // So that no client ends it by guessing its number.
     node.database.sql("UPDATE tokens SET id = 123456789;");
-    // The same requests each time, so that a failure is the change's; others by naming another seed.
+    // The same requests each time, so that a failure is the change's; others by naming another
+    // seed.
     let seed = env::var("KAIRANBAN_TEST_SEED").unwrap_or_else(|_| "1".to_owned());
     let folder = tempfile::tempdir().expect("a folder");
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis/schemathesis.toml");

@@ -1,18 +1,19 @@
 //! The oracle: many write, many read, everything breaks; and every list that was ever shown is
 //! held against the change log.
 //!
-//! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or `sqlite3` in
-//! transactions of which some roll back and some are held open: single rows and bulk, ids of their own,
-//! values out of range, in the role of a replica, boards that are deleted and made again. A trigger of the
-//! owner's refuses some posts. Streams of all formats are cut at random bytes and come back to a random
-//! node with their cursor. Nodes are killed and started again, by the toss of a coin with the log on a full disk; sessions of theirs
-//! freeze, rows change past the triggers, and backups are restored, while the nodes run or while they are
-//! stopped. In the end the log is replayed: each list that a stream showed was the list at that revision of
-//! that epoch, revisions never fell, all readers stand where the database stands, and each acknowledged
-//! topic is there once, unless a backup from before it was restored.
+//! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or
+//! `sqlite3` in transactions of which some roll back and some are held open: single rows and bulk,
+//! ids of their own, values out of range, in the role of a replica, boards that are deleted and
+//! made again. A trigger of the owner's refuses some posts. Streams of all formats are cut at
+//! random bytes and come back to a random node with their cursor. Nodes are killed and started
+//! again, by the toss of a coin with the log on a full disk; sessions of theirs freeze, rows change
+//! past the triggers, and backups are restored, while the nodes run or while they are stopped. In
+//! the end the log is replayed: each list that a stream showed was the list at that revision of
+//! that epoch, revisions never fell, all readers stand where the database stands, and each
+//! acknowledged topic is there once, unless a backup from before it was restored.
 //!
-//! `KAIRANBAN_TEST_SEED` replays a run's choices (not its timing), `KAIRANBAN_ORACLE_SECONDS` makes it
-//! long; see `scripts/oracle`.
+//! `KAIRANBAN_TEST_SEED` replays a run's choices (not its timing), `KAIRANBAN_ORACLE_SECONDS` makes
+//! it long; see `scripts/oracle`.
 
 mod accidents;
 mod followers;
@@ -131,7 +132,8 @@ impl Run {
         );
     }
 
-    /// Readers who always begin with the list would see no fault of resuming: each kind that can be sent a patch must have been.
+    /// Readers who always begin with the list would see no fault of resuming: each kind that can be
+    /// sent a patch must have been.
     fn check_resumed(&self) {
         let resumed = self.resumed.lock().expect("a lock");
         for kind in readers::SENT_PATCHES {

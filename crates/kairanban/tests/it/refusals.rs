@@ -57,7 +57,8 @@ pub(crate) fn shown(node: &Node) -> Vec<String> {
         .collect()
 }
 
-/// One bad post among good ones, a few times: the good ones are all written and shown, the bad one is answered like this.
+/// One bad post among good ones, a few times: the good ones are all written and shown, the bad one
+/// is answered like this.
 fn among_neighbours(node: &Node, bad: &str, status: u16, code: &str, detail: Option<&str>) {
     for round in 0..2 {
         let comments: Vec<_> = (0..8)
@@ -318,7 +319,8 @@ fn a_dropped_row_is_refused(database: Database) {
     among_neighbours(&node, "take me", 422, "refused", None);
 }
 
-/// A moderator that puts posts away at once: the node that took them shows what every other one shows.
+/// A moderator that puts posts away at once: the node that took them shows what every other one
+/// shows.
 fn a_post_that_a_trigger_archives_is_shown_nowhere(database: Database) {
     let node = Node::start(database);
     // One server for a SQLite file.

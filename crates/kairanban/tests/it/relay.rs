@@ -20,7 +20,8 @@ pub(crate) struct Relay {
 
 struct LinkState {
     silent: AtomicBool,
-    /// How many of the next bytes from the target are held back while the link breaks; `usize::MAX` if it stays.
+    /// How many of the next bytes from the target are held back while the link breaks; `usize::MAX`
+    /// if it stays.
     held_back: AtomicUsize,
     connections: Mutex<Vec<TcpStream>>,
 }
@@ -62,7 +63,8 @@ impl Relay {
         self.link.cut();
     }
 
-    /// Ends all connections with the next thing that the target sends, whose last bytes never arrive.
+    /// Ends all connections with the next thing that the target sends, whose last bytes never
+    /// arrive.
     pub(crate) fn cut_short_by(&self, bytes: usize) {
         self.link.held_back.store(bytes, Ordering::SeqCst);
     }

@@ -1,5 +1,6 @@
-//! The database is the truth, whatever happened to it: restored in each way, while the server runs and while it is away;
-//! written without a revision; and boards whose names mean others than before.
+//! The database is the truth, whatever happened to it: restored in each way, while the server runs
+//! and while it is away; written without a revision; and boards whose names mean others than
+//! before.
 
 mod backup;
 mod boards;
@@ -279,7 +280,8 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
     );
 }
 
-/// Turning the triggers off and on makes them forget the rows that replication brings, until the server puts that right.
+/// Turning the triggers off and on makes them forget the rows that replication brings, until the
+/// server puts that right.
 #[test]
 fn triggers_that_forgot_replication_are_restored() {
     let node = Node::start_with(Database::postgres(), &[QUICK]);
@@ -324,7 +326,8 @@ fn what_was_seen_last_is_kept_for_this_user_alone_and_a_broken_note_is_no_error(
     }
 }
 
-/// A restored database whose revisions have come as far again: the commit itself shows that other rows lie before it.
+/// A restored database whose revisions have come as far again: the commit itself shows that other
+/// rows lie before it.
 #[test]
 fn a_commit_that_follows_on_another_history_begins_an_epoch() {
     let node = Node::start_with(Database::postgres(), &[("DATABASE__POLL_MS", "5000")]);

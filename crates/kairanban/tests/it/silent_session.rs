@@ -1,4 +1,5 @@
-//! A session of the writer that does not answer is abandoned: others write on, and nothing is written twice.
+//! A session of the writer that does not answer is abandoned: others write on, and nothing is
+//! written twice.
 
 use std::{
     io::{Read as _, Write as _},
@@ -23,7 +24,8 @@ fn post_keyed(node: &Node) -> wire::Answer {
     wire::request(node.address, "POST", "/", &headers, b"keyed")
 }
 
-/// Passes everything on to a Postgres; when armed, all but what follows the next COMMIT on its connection.
+/// Passes everything on to a Postgres; when armed, all but what follows the next COMMIT on its
+/// connection.
 struct CommitRelay {
     address: SocketAddr,
     armed: Arc<AtomicBool>,
@@ -117,7 +119,8 @@ fn the_lost_answer_of_a_commit_costs_one_503() {
     );
 }
 
-/// A backend that does not run, until it is dropped. Meanwhile no database of its cluster can be dropped.
+/// A backend that does not run, until it is dropped. Meanwhile no database of its cluster can be
+/// dropped.
 struct Frozen(String);
 
 impl Frozen {
@@ -174,7 +177,8 @@ fn silent_sessions_are_bounded() {
     assert_eq!(shown(&node), ["before", "after"]);
 }
 
-/// A backend that is frozen holds the writer's session: others write on, and nothing is written twice.
+/// A backend that is frozen holds the writer's session: others write on, and nothing is written
+/// twice.
 #[test]
 fn a_silent_session_is_abandoned() {
     let node = Node::start(Database::postgres());

@@ -1,4 +1,5 @@
-//! Clients that send one byte at a time, at every point of a connection's life; and clients that open many connections.
+//! Clients that send one byte at a time, at every point of a connection's life; and clients that
+//! open many connections.
 
 mod connections;
 
@@ -15,7 +16,8 @@ use crate::{
     wire,
 };
 
-/// Each limit is a second here; a handler may answer a second late, and a refused body is waited for once more.
+/// Each limit is a second here; a handler may answer a second late, and a refused body is waited
+/// for once more.
 const LIMITS: [(&str, &str); 4] = [
     ("LIMITS__HEAD_WAIT_S", "1"),
     ("LIMITS__BODY_WAIT_S", "1"),
@@ -101,7 +103,8 @@ fn drip_all(drippers: &mut [Dripper], time: Duration, mut meanwhile: impl FnMut(
     }
 }
 
-/// A point of a connection's life: its name, what was sent before it, and what is dripped from there.
+/// A point of a connection's life: its name, what was sent before it, and what is dripped from
+/// there.
 type Point = (String, String, &'static str);
 
 const HEADER: &str = "X-Padding: aaaaaaaa\r\n";
@@ -318,7 +321,8 @@ fn a_long_answer_may_take_a_while_to_be_read() {
     }
 }
 
-/// The server has room for as many connections as it may have streams, and 1,024 more: these are as many for one worker.
+/// The server has room for as many connections as it may have streams, and 1,024 more: these are as
+/// many for one worker.
 #[test]
 fn a_thousand_that_drip_do_not_keep_others_out() {
     const MANY: usize = 1_000;

@@ -1,4 +1,5 @@
-//! Readers who ask for a whole list and do not read it: what they are sent is there once, however many they are.
+//! Readers who ask for a whole list and do not read it: what they are sent is there once, however
+//! many they are.
 
 use std::{
     fs,
@@ -15,7 +16,8 @@ use crate::{
 };
 
 const READERS: usize = 60;
-/// What a reader may take in all: two buffers, sockets and tasks; a copy of the list would be twenty times as much.
+/// What a reader may take in all: two buffers, sockets and tasks; a copy of the list would be
+/// twenty times as much.
 const OF_A_READER: usize = 250_000;
 const MANY: [(&str, &str); 2] = [
     ("LIMITS__STREAMS_PER_CLIENT_MAX", "1000"),

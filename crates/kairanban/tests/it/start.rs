@@ -265,7 +265,7 @@ const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY n
     'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', \
     'default_transaction_isolation');";
 
-/// Asks with many sessions at a time, each with a backend of its own, so that none of the pool's is left out.
+/// Asks with many sessions at a time, each with a backend of its own: none of the pool's is left out.
 #[track_caller]
 fn assert_settings(pooled: &str, usual: &str, when: &str) {
     let strangers: Vec<_> = (0..8)
@@ -281,7 +281,8 @@ fn assert_settings(pooled: &str, usual: &str, when: &str) {
     }
 }
 
-/// Starts a server that uses the pooler, and waits until it has posted, and has found the pooler if it listens through it.
+/// Starts a server that uses the pooler, and waits until it has posted, and has found the pooler if
+/// it listens through it.
 fn serve_through(pooled: &str, listen: &str) -> Logged {
     let mut server = Logged::serve(&[
         ("DATABASE_URL", pooled),
@@ -302,7 +303,7 @@ fn serve_through(pooled: &str, listen: &str) -> Logged {
     server
 }
 
-/// Another program behind the same transaction pooler has the settings of the database, while a server runs and after it.
+/// Another program behind the same transaction pooler has the settings of the database.
 #[test]
 fn behind_a_pooler_other_programs_keep_their_settings() {
     let database = Database::postgres();

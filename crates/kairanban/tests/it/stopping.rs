@@ -121,7 +121,8 @@ fn ask_readiness(mut connection: TcpStream) -> u16 {
 fn who_comes_early_waits() {
     let address = free_address();
     let database = Database::postgres();
-    // The first migration makes a table of this name, and waits until it is known whether there is one.
+    // The first migration makes a table of this name, and waits until it is known whether there is
+    // one.
     let lock = database.lock_out_tables("__diesel_schema_migrations");
     let mut child = program()
         .args(["--listen", &address.to_string()])

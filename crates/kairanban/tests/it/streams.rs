@@ -36,7 +36,8 @@ fn board(node: &Node) -> Mirror {
 fn a_time_is_a_cursor_too(database: Database) {
     let mut node = Node::start(database);
     node.post("long ago");
-    // Not while it runs: a change that it has read and that stands otherwise in the log is one of another history.
+    // Not while it runs: a change that it has read and that stands otherwise in the log is one of
+    // another history.
     node.kill();
     node.database
         .sql("UPDATE changes SET at = '2000-01-01 00:00:00';");

@@ -134,8 +134,8 @@ fn a_follower_that_is_stuck_is_not_ready() {
     assert_eq!(node.get("/livez").status, 200);
 }
 
-/// Another node may have shown the reader more than this one knows of. While the log cannot be read, the reader is asked to come
-/// again, and is not sent a list that is older than its own.
+/// Another node may have shown the reader more than this one knows of. While the log cannot be
+/// read, the reader is asked to come again, and is not sent a list that is older than its own.
 #[test]
 fn a_reader_who_has_seen_more_is_sent_nothing_older() {
     let node = failing(
@@ -159,7 +159,8 @@ fn a_reader_who_has_seen_more_is_sent_nothing_older() {
     }
 }
 
-/// A post is in the list of every stream that begins after its answer. While the log cannot be read, there is no such list.
+/// A post is in the list of every stream that begins after its answer. While the log cannot be
+/// read, there is no such list.
 #[test]
 fn a_reader_is_sent_nothing_older_than_what_was_acknowledged() {
     let node = failing(

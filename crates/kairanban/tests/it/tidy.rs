@@ -1,5 +1,6 @@
-//! The rules of the house, checked on the parsed sources of every crate: which module may use which, import cycles, lengths, type names
-//! and figures. What breaks a rule today is listed in `tidy/known.rs`, a list that only shrinks.
+//! The rules of the house, checked on the parsed sources of every crate: which module may use
+//! which, import cycles, lengths, type names and figures. What breaks a rule today is listed in
+//! `tidy/known.rs`, a list that only shrinks.
 
 use std::{
     collections::BTreeSet,

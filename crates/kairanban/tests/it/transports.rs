@@ -1,6 +1,6 @@
-//! Ways to follow a board, side by side: how long a post takes to arrive, and what it costs in requests and
-//! bytes. Measures, and asserts only that everything arrives; `scripts/transports` prints the table of
-//! `docs/BENCHMARKS.md`.
+//! Ways to follow a board, side by side: how long a post takes to arrive, and what it costs in
+//! requests and bytes. Measures, and asserts only that everything arrives; `scripts/transports`
+//! prints the table of `docs/BENCHMARKS.md`.
 
 use std::{
     io::Write as _,

@@ -56,8 +56,8 @@ fn lost_sql() -> String {
         .chain(TABLES.iter().map(|table| table.name))
         .map(|name| format!("('{name}')"));
     let columns = TABLES.iter().flat_map(|table| {
-        let of = |column| format!("('{}', '{column}')", table.name);
-        table.columns.iter().map(of)
+        let columns = table.columns.iter();
+        columns.map(|column| format!("('{}', '{column}')", table.name))
     });
     let functions = OWN_FUNCTIONS.iter().map(|name| format!("('{name}')"));
     format!(
@@ -141,8 +141,10 @@ fn compare(wanted: &Trigger, made: &Object, state: &TriggerState) -> Option<Dama
 
 /// Returns a name as statements write it.
 fn quoted(name: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_lowercase() || char == '_';
-    if name.chars().all(is_plain) {
+    if name
+        .chars()
+        .all(|char| char.is_ascii_lowercase() || char == '_')
+    {
         name.to_owned()
     } else {
         format!("\"{name}\"")

@@ -1,4 +1,5 @@
-//! What a role with the rights of a writer tries in vain: forgeries, settings, and names that are found before ours.
+//! What a role with the rights of a writer tries in vain: forgeries, settings, and names that are
+//! found before ours.
 
 use kairanban_core::ChangeKind;
 
@@ -19,7 +20,8 @@ const EVENTS: [(&str, &str); 4] = [
     ("TRUNCATE", "FOR EACH STATEMENT"),
 ];
 
-/// The functions that log and stamp, hung on a table of the attacker's own, also by one who may call them.
+/// The functions that log and stamp, hung on a table of the attacker's own, also by one who may
+/// call them.
 #[test]
 fn nothing_is_forged_by_our_functions_on_another_table() {
     let place = place();
@@ -59,7 +61,8 @@ fn forgery(function: &str, event: &str, rows: &str) -> String {
     )
 }
 
-/// Settings prove nothing: with any value of any of ours, a plain writer's rows count like all others.
+/// Settings prove nothing: with any value of any of ours, a plain writer's rows count like all
+/// others.
 #[test]
 fn no_setting_changes_what_a_write_comes_to() {
     let place = place();
@@ -108,7 +111,8 @@ fn assert_no_prepared_transaction(attacker: &mut Foreign, set: &str) {
     attacker.try_run("ROLLBACK").ok();
 }
 
-/// Functions, operators and tables with the names of ours, found first on the attacker's search path.
+/// Functions, operators and tables with the names of ours, found first on the attacker's search
+/// path.
 #[test]
 fn the_owner_of_another_schema_gets_nothing_run_with_our_rights() {
     let place = place();
@@ -147,7 +151,8 @@ const ARGUMENTS: [&str; 8] = [
     "oid, text",
 ];
 
-/// Fills the schema `evil` with functions, operators and tables that would raise the name of the role that runs them.
+/// Fills the schema `evil` with functions, operators and tables that would raise the name of the
+/// role that runs them.
 fn take_our_names(attacker: &mut Foreign, owner: &mut Foreign) {
     attacker.run(
         "CREATE FUNCTION evil.note() RETURNS text LANGUAGE plpgsql AS $$ \

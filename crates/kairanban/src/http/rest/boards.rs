@@ -251,8 +251,8 @@ pub async fn patch_board_info(
         .body(render::rest::board(&board)))
 }
 
-/// Answers `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards. Open
-/// streams receive `bye`.
+/// Answers `DELETE /api/v1/boards/{board}`, with all its topics, for administrators of all boards.
+/// Open streams receive `bye`.
 ///
 /// # Errors
 /// Without a token for it; if there is no such board, or it is the one at `/`.

@@ -85,7 +85,8 @@ pub async fn get_changes(
     state.count_read(&request)?;
     let limit = page_limit(query.limit, state.rest.page_max.get())?;
     let start = query.start()?;
-    // Before the log is read: if history begins again meanwhile, the link must not be of the new one.
+    // Before the log is read: if history begins again meanwhile, the link must not be of the new
+    // one.
     let epoch = state.boards.follower().epoch();
     let read = state
         .boards

@@ -1,5 +1,5 @@
-//! The API's own description: an OpenAPI document made from the handlers, and pages to browse it that
-//! need no other site.
+//! The API's own description: an OpenAPI document made from the handlers, and pages to browse it
+//! that need no other site.
 
 use std::{borrow::Cow, sync::Arc};
 

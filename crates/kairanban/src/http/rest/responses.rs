@@ -47,7 +47,8 @@ pub enum BadBody {
     /// The body is not JSON in UTF-8.
     #[response(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Problem),
-    /// The body can be read but is not allowed, and `errors` names the fields; or the database refuses it (`refused`).
+    /// The body can be read but is not allowed, and `errors` names the fields; or the database
+    /// refuses it (`refused`).
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
 }

@@ -43,8 +43,8 @@ pub struct TopicsQuery {
     wait: Option<u64>,
 }
 
-/// Answers `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a page of
-/// all topics, the newest first.
+/// Answers `GET /api/v1/boards/{board}/topics`: the live list, or, with `before`, `limit` or `q`, a
+/// page of all topics, the newest first.
 ///
 /// # Errors
 /// If there is no such board, it cannot be read, or the query cannot.
@@ -95,7 +95,8 @@ pub async fn get_topics(
     }
 }
 
-/// Waits until the live list is another one than the client has, at most for `wait`, and returns it.
+/// Waits until the live list is another one than the client has, at most for `wait`, and returns
+/// it.
 async fn wait_for_update(
     request: &HttpRequest,
     state: &AppState,
@@ -228,7 +229,8 @@ pub(in crate::http) async fn search(
         .await?)
 }
 
-/// Answers with the live list, or with 304 if the client has it, or, from another node, a later one.
+/// Answers with the live list, or with 304 if the client has it, or, from another node, a later
+/// one.
 ///
 /// # Errors
 /// 412, if it is not the list that the client demands.

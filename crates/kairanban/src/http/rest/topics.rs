@@ -64,7 +64,8 @@ pub async fn get_topic(
 /// Answers `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is not allowed.
+/// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is
+/// not allowed.
 #[utoipa::path(
     patch,
     path = "/api/v1/boards/{board}/topics/{id}",
@@ -191,7 +192,8 @@ pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
         .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
-/// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can reach it.
+/// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can
+/// reach it.
 ///
 /// # Errors
 /// If the topic cannot be read or is not allowed, there is no such board, or the database is away.

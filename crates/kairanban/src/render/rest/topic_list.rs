@@ -10,7 +10,8 @@ use crate::{
     service::SearchedPage,
 };
 
-/// The newest topics that are not archived, in the order of their ids; or a page of all topics, the newest first.
+/// The newest topics that are not archived, in the order of their ids; or a page of all topics, the
+/// newest first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = LiveList)]
 pub struct TopicListView<'a> {

@@ -1,4 +1,5 @@
-//! Every statement that takes a token from its holder ends the holder's streams, whatever program runs it.
+//! Every statement that takes a token from its holder ends the holder's streams, whatever program
+//! runs it.
 
 use std::time::{Duration, Instant};
 

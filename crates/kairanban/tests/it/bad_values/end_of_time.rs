@@ -1,5 +1,5 @@
-//! Times at the ends of the calendar, written by any program: each is shown in every form that a topic has, or refused where it
-//! is written.
+//! Times at the ends of the calendar, written by any program: each is shown in every form that a
+//! topic has, or refused where it is written.
 
 use super::story::Story;
 use crate::node::{Database, Node};
@@ -61,7 +61,8 @@ fn a_time_at_the_end_of_the_calendar_is_shown_in_every_form(database: Database) 
 
 const COLUMNS: [&str; 3] = ["created_at", "updated_at", "edited_at"];
 
-/// Writes a topic with a time, as another program does. Returns its comment, and whether the database took it.
+/// Writes a topic with a time, as another program does. Returns its comment, and whether the
+/// database took it.
 fn write(node: &Node, column: &str, time: &str) -> (String, Result<(), String>) {
     let comment = format!("{column} {time}.").replace([':', '+'], "_");
     let written = node.database.try_sql(&format!(

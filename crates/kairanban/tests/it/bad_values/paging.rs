@@ -54,7 +54,8 @@ const LISTS: [PagedList; 6] = [
 const LOGGED: &str = "INSERT INTO topics (board_id, comment) SELECT id, 'needle' FROM boards
     WHERE name = 'victim';";
 
-/// Each list with rows that cannot be read at its beginning, in its middle, and at its end, several in a row.
+/// Each list with rows that cannot be read at its beginning, in its middle, and at its end, several
+/// in a row.
 const ROWS: &str = "
     INSERT INTO tokens (name, digest, scope) VALUES
         ('t', 'x1', 'emperor'), ('t', 'x2', 'emperor'), ('t', 'r1', 'read'), ('t', 'x3', ''),

@@ -1,4 +1,5 @@
-//! A server whose database takes any value, the values that are put in, and the check that everything else goes on.
+//! A server whose database takes any value, the values that are put in, and the check that
+//! everything else goes on.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -155,7 +156,8 @@ impl Story {
         self.database.sql(&triggers);
     }
 
-    /// Drops what would be in the way on SQLite. Returns the statements that make it again: a server starts with all its triggers.
+    /// Drops what would be in the way on SQLite. Returns the statements that make it again: a
+    /// server starts with all its triggers.
     fn take_away_triggers(&self) -> String {
         if self.database.is_postgres() {
             return String::new();

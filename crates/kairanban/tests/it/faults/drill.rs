@@ -19,7 +19,8 @@ use crate::{
 
 /// How long a fault lasts.
 pub(super) const FAULT: Duration = Duration::from_secs(5);
-/// Load before a fault, and after it: at least this long, with at least this number of acknowledged posts.
+/// Load before a fault, and after it: at least this long, with at least this number of acknowledged
+/// posts.
 const CALM: Duration = Duration::from_millis(1_500);
 const CALM_POSTS: usize = 150;
 /// Of a board, by default.
@@ -66,7 +67,8 @@ pub(super) struct Incident {
     pub(super) began: Instant,
     /// From the beginning of the mending to its end, which includes the start of what had ended.
     pub(super) mending: Option<(Instant, Instant)>,
-    /// A backup was restored: when it was begun to be taken. What was acknowledged later is rightly lost.
+    /// A backup was restored: when it was begun to be taken. What was acknowledged later is rightly
+    /// lost.
     pub(super) backup: Option<Instant>,
 }
 

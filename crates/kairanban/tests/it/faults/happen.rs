@@ -37,7 +37,8 @@ pub(super) fn cut_clients(scene: &mut Scene<'_>) {
     cut_clients_and(scene, |_| ());
 }
 
-/// The same. What the database remembers of the keys is deleted, so that posts are doubled: the measurement has to notice.
+/// The same. What the database remembers of the keys is deleted, so that posts are doubled: the
+/// measurement has to notice.
 pub(super) fn cut_clients_and_forget_keys(scene: &mut Scene<'_>) {
     cut_clients_and(scene, |direct| drop(direct.sql("DELETE FROM idempotency;")));
 }
@@ -109,7 +110,8 @@ pub(super) fn restore(scene: &mut Scene<'_>) {
     scene.incident.mend(|| put_back(&direct, &file));
 }
 
-/// In one transaction. It may be in the way of the server's own work: then nothing of it is done, and one does it again.
+/// In one transaction. It may be in the way of the server's own work: then nothing of it is done,
+/// and one does it again.
 fn put_back(database: &Database, file: &Path) {
     let failed: Vec<_> = (0..10)
         .map(|_| try_put_back(database, file))
@@ -200,7 +202,8 @@ pub(super) mod postgres {
             return None;
         }
         signal("-STOP", &pid);
-        // Not while it holds a lock of Postgres's own: then all of Postgres would stand still, which is another fault.
+        // Not while it holds a lock of Postgres's own: then all of Postgres would stand still,
+        // which is another fault.
         let still = format!(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'relation' \
              AND granted AND mode NOT IN \

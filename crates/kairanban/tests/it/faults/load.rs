@@ -48,7 +48,8 @@ struct Shared {
     record: Mutex<Record>,
 }
 
-/// Writers at work. Each comment is repeated under its key until it is acknowledged, also after the end of the load.
+/// Writers at work. Each comment is repeated under its key until it is acknowledged, also after the
+/// end of the load.
 pub(super) struct Load {
     shared: Arc<Shared>,
     patience: Duration,
@@ -80,7 +81,8 @@ impl Load {
         })
     }
 
-    /// Goes on for a while, and until `count` posts that began after it was called are acknowledged. Returns whether they were.
+    /// Goes on for a while, and until `count` posts that began after it was called are
+    /// acknowledged. Returns whether they were.
     pub(super) fn go_on(&self, time: Duration, count: usize) -> bool {
         let since = Instant::now();
         let enough = self.wait(|record| {

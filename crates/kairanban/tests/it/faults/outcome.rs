@@ -11,7 +11,8 @@ use super::{
     watch::Watch,
 };
 
-/// What a debug build on a machine with other work may take longer. The measurement has no such slack.
+/// What a debug build on a machine with other work may take longer. The measurement has no such
+/// slack.
 const SLACK: Duration = if cfg!(debug_assertions) {
     Duration::from_millis(2_000)
 } else {
@@ -38,7 +39,8 @@ pub(super) struct Outcome {
     silence: Duration,
     /// How long the mending itself took: the start of what had ended.
     mending: Duration,
-    /// From the beginning of the mending to the next post that was acknowledged, and until every stream showed it.
+    /// From the beginning of the mending to the next post that was acknowledged, and until every
+    /// stream showed it.
     recovered: Option<Duration>,
     shown: Option<Duration>,
     /// Posts that were acknowledged and have to be there.

@@ -56,7 +56,8 @@ impl Watch {
         Self { over, seen, reader }
     }
 
-    /// Whether the list of an epoch, up to this revision, was complete after `since`, and when first.
+    /// Whether the list of an epoch, up to this revision, was complete after `since`, and when
+    /// first.
     pub(super) fn first_shown(
         &self,
         since: Instant,
@@ -72,7 +73,8 @@ impl Watch {
         states.map(|state| state.at).min().map(|at| at.max(since))
     }
 
-    /// Each topic that is shown, as id, revision and comment; `None` while the stream is marked stale or shows nothing yet.
+    /// Each topic that is shown, as id, revision and comment; `None` while the stream is marked
+    /// stale or shows nothing yet.
     pub(super) fn list(&self) -> Option<Vec<String>> {
         let seen = self.seen();
         let shown = seen

@@ -1,5 +1,5 @@
-//! Follows a board with the libraries that programs use for it. Each is one and the same story, so that a library that takes
-//! something amiss is seen to.
+//! Follows a board with the libraries that programs use for it. Each is one and the same story, so
+//! that a library that takes something amiss is seen to.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -25,8 +25,8 @@ struct Library {
     path: &'static str,
     /// Whether it takes what the end of the connection cut short for an event.
     takes_parts: bool,
-    /// How many bytes must be missing of an event (and of its chunk) so that it keeps the id all the same: it goes by the line of the
-    /// id, and does not wait for the end of the event.
+    /// How many bytes must be missing of an event (and of its chunk) so that it keeps the id all
+    /// the same: it goes by the line of the id, and does not wait for the end of the event.
     loses_at: Option<usize>,
 }
 
@@ -203,7 +203,8 @@ impl Drop for Following<'_> {
     }
 }
 
-/// Texts that a reader may take for something else. Some cannot be posted, but other programs can write them.
+/// Texts that a reader may take for something else. Some cannot be posted, but other programs can
+/// write them.
 const TEXTS: [&str; 12] = [
     "quotes \" ' ` \\ \\n \\u2028 and </script>",
     "lines\nand\n\nlines",
@@ -290,7 +291,8 @@ fn shows_each_text_once_through_cuts_and_restarts(library: &Library) {
         node.restart_at_the_same_address();
         program.shows(&shown);
     }
-    // The list once, and then changes alone: nothing was lost or came twice, as the mirror asserts for each.
+    // The list once, and then changes alone: nothing was lost or came twice, as the mirror asserts
+    // for each.
     let count = |name| program.names.iter().filter(|seen| *seen == name).count();
     let counts = (count("snapshot"), count("reset"));
     assert!(

@@ -1,4 +1,5 @@
-//! Clients made from the OpenAPI document: they are made without a warning, compile, and do what they are for.
+//! Clients made from the OpenAPI document: they are made without a warning, compile, and do what
+//! they are for.
 
 use std::{env, fs, os::unix::fs::symlink, path::Path, process::Command};
 
@@ -9,7 +10,8 @@ use crate::{
     node::{Database, Node},
 };
 
-/// Makes a client from the document in a folder, which is its own, and returns the command of a program that uses it.
+/// Makes a client from the document in a folder, which is its own, and returns the command of a
+/// program that uses it.
 type Maker = fn(&Path) -> Result<Command, String>;
 
 fn is_made_and_used(maker: Maker) {

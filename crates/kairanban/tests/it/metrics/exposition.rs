@@ -87,7 +87,8 @@ impl Scrape {
         }
     }
 
-    /// The value of a sample with these labels, whatever its others are; zero if it does not exist yet.
+    /// The value of a sample with these labels, whatever its others are; zero if it does not exist
+    /// yet.
     pub(super) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let samples = self.0.iter().flat_map(|family| &family.samples);
         samples

@@ -47,7 +47,8 @@ impl Backup {
         }
         match &database {
             Database::Postgres(url) => {
-                // It may be in the way of a server's own work: then nothing of it is done, and one does it again.
+                // It may be in the way of a server's own work: then nothing of it is done, and one
+                // does it again.
                 let mut restore = Command::new("pg_restore");
                 restore
                     .args(["--clean", "--if-exists", "-1", "-d", url])
@@ -111,7 +112,8 @@ pub(super) fn change_past_the_triggers(database: &Database, name: &str) {
     ));
 }
 
-/// Whether rows that replication brings are logged again: turning the triggers off and on makes them forget to.
+/// Whether rows that replication brings are logged again: turning the triggers off and on makes
+/// them forget to.
 pub(super) fn triggers_are_restored(database: &Database) -> bool {
     !database.is_postgres()
         || database.sql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied';") == "R"
@@ -160,7 +162,8 @@ pub(super) fn wait_for_all(
     began.elapsed()
 }
 
-/// Waits until a restored database is noticed by every node: there is an epoch that never was before, and its list.
+/// Waits until a restored database is noticed by every node: there is an epoch that never was
+/// before, and its list.
 pub(super) fn wait_for_new_epoch(run: &Run, nodes: &[Node], before: &[String]) -> Duration {
     let database = &nodes[0].database;
     wait_for_all(

@@ -145,7 +145,8 @@ impl PiecewiseAnswer {
     }
 }
 
-/// Posts to the default board, under the comment as the key. Returns the status, if there was an answer.
+/// Posts to the default board, under the comment as the key. Returns the status, if there was an
+/// answer.
 pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
     let mut cut = Cut::connect(address, usize::MAX).ok()?;
     let headers = [
@@ -165,7 +166,8 @@ pub(crate) fn post(address: SocketAddr, comment: &str) -> Option<u16> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
-/// Asks for something short. Returns the head, in lower case, and the body, if there was an answer of 200.
+/// Asks for something short. Returns the head, in lower case, and the body, if there was an answer
+/// of 200.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(String, String)> {
     let answer = PiecewiseAnswer::get(
         Cut::connect(address, usize::MAX).ok()?,

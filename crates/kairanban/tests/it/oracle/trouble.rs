@@ -26,7 +26,8 @@ pub(super) struct Trouble<'a> {
     pub(super) done: Done,
 }
 
-/// How often what happened, and how long it took at the longest until every node showed what is there.
+/// How often what happened, and how long it took at the longest until every node showed what is
+/// there.
 #[derive(Default)]
 pub(super) struct Done {
     restarts: u32,

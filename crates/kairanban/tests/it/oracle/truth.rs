@@ -1,4 +1,5 @@
-//! What the boards showed at each revision of each epoch, from the change log; from the tables where the log says nothing.
+//! What the boards showed at each revision of each epoch, from the change log; from the tables
+//! where the log says nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +8,8 @@ use crate::{node::Database, sse};
 
 /// A list: its digest, and its ids in order.
 type LoggedList = (String, Vec<i64>);
-/// For each board, the lists that it may have shown from a revision on. More than one where rows changed past the triggers.
+/// For each board, the lists that it may have shown from a revision on. More than one where rows
+/// changed past the triggers.
 type History = [BTreeMap<u64, Vec<LoggedList>>; BOARDS.len()];
 
 /// The lists that may have been shown.
@@ -76,7 +78,8 @@ impl Truth {
         }
     }
 
-    /// Rows changed past the triggers: until that is found, the lists before and after may both be shown.
+    /// Rows changed past the triggers: until that is found, the lists before and after may both be
+    /// shown.
     pub(crate) fn allow_what_the_tables_hold(&mut self, database: &Database) {
         let tables = Tables::read(database);
         for (board, topics) in tables.topics.iter().enumerate() {

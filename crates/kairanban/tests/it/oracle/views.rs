@@ -57,7 +57,8 @@ pub(crate) struct View {
     pub(crate) lists: [HeldList; BOARDS.len()],
     /// Lists that came, but not yet the cursor that completes them.
     coming: Vec<(usize, u64, Shown)>,
-    /// Comments that came, for the format that has no list, and those that came since the last cursor.
+    /// Comments that came, for the format that has no list, and those that came since the last
+    /// cursor.
     said: BTreeSet<String>,
     saying: Vec<String>,
 }
@@ -169,8 +170,8 @@ impl View {
         self.complete(event)
     }
 
-    /// Takes a comment. None that was posted once may come twice; what came after the last cursor may, for a
-    /// reader who was cut off in between.
+    /// Takes a comment. None that was posted once may come twice; what came after the last cursor
+    /// may, for a reader who was cut off in between.
     pub(crate) fn take_comment(&mut self, event: &FormatEvent) -> Result<Vec<Completed>, String> {
         if event.name.is_empty() && event.data.starts_with('h') {
             self.saying.push(event.data.clone());

@@ -1,4 +1,5 @@
-//! Programs that post over HTTP, one of them what a moderating trigger refuses, and two that write past the server.
+//! Programs that post over HTTP, one of them what a moderating trigger refuses, and two that write
+//! past the server.
 
 use std::{
     collections::HashSet,
@@ -74,7 +75,8 @@ fn post(run: &Run, writer: u64) {
     }
 }
 
-/// Posts what is refused: for good, however busy the others are, or not answered by a node that is away.
+/// Posts what is refused: for good, however busy the others are, or not answered by a node that is
+/// away.
 fn spam(run: &Run) {
     let mut random = fastrand::Rng::with_seed(run.seed ^ 1 << 60);
     let mut refused = Instant::now();

@@ -341,7 +341,8 @@ fn a_writer_that_cannot_connect_is_named() {
     );
 }
 
-/// What is wrong with our own tables is no topic's fault: a client that has to give up would lose its post.
+/// What is wrong with our own tables is no topic's fault: a client that has to give up would lose
+/// its post.
 fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
     let node = Node::start(database);
     node.post("before");

@@ -116,7 +116,8 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     takes_no_old_cursor(&node, "blue", &cursor, "first of red", "first of blue");
 }
 
-/// A node with a board `dark`, which cannot be read for some seconds at the revision that `unload` draws.
+/// A node with a board `dark`, which cannot be read for some seconds at the revision that `unload`
+/// draws.
 fn node_with_a_dark_board(database: Database) -> Node {
     let environment = [
         ("KAIRANBAN_DATABASE__BOARD_RETRY_MAX_S", "1"),

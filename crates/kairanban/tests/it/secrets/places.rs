@@ -1,4 +1,5 @@
-//! A secret in every place where one can be put by mistake. Nothing that the program says, or logs at `trace`, holds it.
+//! A secret in every place where one can be put by mistake. Nothing that the program says, or logs
+//! at `trace`, holds it.
 
 use std::fs;
 

@@ -7,8 +7,8 @@ use crate::logged::Logged;
 
 const URL: &str = "postgres://ann:canary@127.0.0.1:1/d";
 
-/// Reads a file whose `[database]` section begins with these lines, in each way that reads the file. The error has
-/// these words in it, and no piece of the URL.
+/// Reads a file whose `[database]` section begins with these lines, in each way that reads the
+/// file. The error has these words in it, and no piece of the URL.
 fn assert_slip_is_named(lines: &str, expected: &str) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), format!("[database]\n{lines}\n")).expect("written");

@@ -1,4 +1,5 @@
-//! Each kind of request that anybody may send, at a thousand times its share, beside a neighbour whose requests are timed.
+//! Each kind of request that anybody may send, at a thousand times its share, beside a neighbour
+//! whose requests are timed.
 
 use std::{
     io::{Read as _, Write as _},
@@ -171,7 +172,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Sends a part of the flood on one connection after the other. Returns how many were answered, and how many of them refused.
+/// Sends a part of the flood on one connection after the other. Returns how many were answered, and
+/// how many of them refused.
 fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usize) {
     let mut counts = (0, 0);
     for batch in 0..FLOOD / CONNECTIONS / PIPELINED {
@@ -216,7 +218,8 @@ struct Place {
     authorization: String,
 }
 
-/// Times the neighbour's requests, each from another address, until there is no flood any more. Each is answered.
+/// Times the neighbour's requests, each from another address, until there is no flood any more.
+/// Each is answered.
 fn time_neighbour(place: &Place, round: u8, is_over: impl Fn(usize) -> bool) -> Vec<Duration> {
     let mut times = Vec::new();
     while !is_over(times.len()) {
@@ -250,7 +253,8 @@ fn time_neighbour(place: &Place, round: u8, is_over: impl Fn(usize) -> bool) -> 
     times
 }
 
-/// Runs `flood` beside the neighbour. Returns what `flood` returned, and whether the neighbour was held up.
+/// Runs `flood` beside the neighbour. Returns what `flood` returned, and whether the neighbour was
+/// held up.
 fn beside_a_neighbour<T: Send>(
     place: &Place,
     round: u8,
@@ -328,7 +332,8 @@ fn a_flood_of_any_kind_is_refused_and_delays_no_neighbour(database: Database) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// Floods the server with messages that cannot be read, on a WebSocket. Returns what is wrong with that.
+/// Floods the server with messages that cannot be read, on a WebSocket. Returns what is wrong with
+/// that.
 fn flood_a_socket(place: &Place, round: u8) -> Option<String> {
     let (answers, held_up) = beside_a_neighbour(place, round, || {
         let input = handshake_from(

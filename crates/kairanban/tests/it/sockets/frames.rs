@@ -1,4 +1,5 @@
-//! Frames as bytes: every fault is answered with its close code (RFC 6455), and the connection ends.
+//! Frames as bytes: every fault is answered with its close code (RFC 6455), and the connection
+//! ends.
 
 use std::{
     io::{BufReader, Read, Write as _},
@@ -65,7 +66,8 @@ pub(crate) fn handshake_from(
     input
 }
 
-/// Reads frames up to the end of the connection. Returns the code of the close frame; 0 stands for one without a code.
+/// Reads frames up to the end of the connection. Returns the code of the close frame; 0 stands for
+/// one without a code.
 fn close_code(input: &mut impl Read) -> Option<u16> {
     let mut code = None;
     let mut head = [0; 2];
@@ -178,7 +180,8 @@ fn each_fault_has_its_close_code_and_ends_the_connection() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// actix alone waits a second for the client to hang up, and the client waits for us. The quickest of a few tries shows it.
+/// actix alone waits a second for the client to hang up, and the client waits for us. The quickest
+/// of a few tries shows it.
 fn quickest(mut attempt: impl FnMut() -> Duration) {
     let took = (0..5).map(|_| attempt()).min().expect("a try");
     assert!(took < Duration::from_millis(500), "{took:?}");

@@ -149,7 +149,8 @@ impl Session {
         answer
     }
 
-    /// Posts more topics than the board takes; edits, deletes and restores one; and repeats a post under its key.
+    /// Posts more topics than the board takes; edits, deletes and restores one; and repeats a post
+    /// under its key.
     fn write_topics(&self) {
         let ids: Vec<_> = (0..6)
             .map(|number| self.node.post(&format!("topic {number}")))
@@ -265,7 +266,8 @@ fn a_schema_that_is_open_to_all_is_named() {
     assert!(!said.contains(revoke), "{said}");
 }
 
-/// As `pg_restore --no-acl` leaves them: every role may execute them, and most have their owner's rights.
+/// As `pg_restore --no-acl` leaves them: every role may execute them, and most have their owner's
+/// rights.
 #[test]
 fn functions_that_a_restore_opens_are_closed_again() {
     let database = Database::postgres();

@@ -1,4 +1,5 @@
-//! A database URL that points to something else: each command ends at once, with exit code 78 and the same sentence.
+//! A database URL that points to something else: each command ends at once, with exit code 78 and
+//! the same sentence.
 
 use std::{
     collections::BTreeSet,

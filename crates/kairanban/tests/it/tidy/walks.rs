@@ -1,8 +1,8 @@
-//! The walks of docs/ARCHITECTURE.md: each step exists and is called, by its name, from the step that it names; no file is left out;
-//! and a walk is not long.
+//! The walks of docs/ARCHITECTURE.md: each step is called from the step that it names; none is left out.
 //!
-//! What is left out is found by names: a call of a function whose name has one definition in the workspace leads to its file, which is
-//! that of a step or stands in the walk's list of what is asked beside it. A name with several definitions says nothing.
+//! What is left out is found by names: a call of a function whose name has one definition in the
+//! workspace leads to its file, which is that of a step or stands in the walk's list of what is
+//! asked beside it. A name with several definitions says nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -178,7 +178,7 @@ fn definitions<'a>(
     found
 }
 
-/// Whether a call of `name` may be one of `function`; `parse` calls the `from_str` of what it makes.
+/// Whether a call of `name` may be one of `function`; `parse` calls the `from_str` of its result.
 fn names(name: &str, function: &str) -> bool {
     name == function || (name == "parse" && function == "from_str")
 }
@@ -233,7 +233,7 @@ fn faults(walk: &Walk<'_>, sources: &BTreeMap<String, String>) -> Vec<String> {
     faults
 }
 
-/// Returns the files that the functions of a walk call and that are neither steps nor listed; and those that are listed in vain.
+/// Returns the files that a walk's functions call and that are not listed, and those listed in vain.
 fn left_out(
     walk: &Walk<'_>,
     files: &BTreeSet<&str>,
