@@ -100,17 +100,18 @@ impl Servers {
     }
 
     fn start(&self) -> Logged {
-        Logged::serve(&[
-            ("DATABASE_URL", &self.database.url()),
-            (
-                "KAIRANBAN_SERVER__DATA_DIR",
-                &self.data.path().display().to_string(),
-            ),
+        let (url, data) = (self.database.url(), self.data.path().display().to_string());
+        let mut environment = vec![
+            ("DATABASE_URL", url.as_str()),
+            ("KAIRANBAN_SERVER__DATA_DIR", &data),
             ("KAIRANBAN_BACKPLANE__KIND", "redis"),
             ("KAIRANBAN_BACKPLANE__REDIS_URL", &self.redis),
-            ("KAIRANBAN_BACKPLANE__REDIS_KEY", self.key),
             ("KAIRANBAN_BACKPLANE__SNAPSHOT_BYTES_MAX", "100000"),
-        ])
+        ];
+        if !self.key.is_empty() {
+            environment.push(("KAIRANBAN_BACKPLANE__REDIS_KEY", self.key));
+        }
+        Logged::serve(&environment)
     }
 
     fn send(&self, server: &mut Logged, method: &str, path: &str, body: &str) -> wire::Answer {
