@@ -15,8 +15,8 @@ use diesel::{
 use kairanban::fuzzing::{Encoder, StreamFormat};
 use kairanban_core::{BoardName, LogPosition, Revision, SearchText, Topic, TopicId};
 use kairanban_store::{
-    DatabaseAddress, LogPage, Page, Store, StoreConfig, StoreError, Timeouts, Visible, fuzzing,
-    migrate,
+    DatabaseAddress, LogPage, OnWait, Page, Store, StoreConfig, StoreError, Timeouts, Visible,
+    fuzzing, migrate,
 };
 
 use crate::{event_stream, stream::fragments};
@@ -248,6 +248,7 @@ impl Place {
             .expect("an address");
         migrate(&address, TIMEOUTS, &main_board(), false).expect("migrated");
         let store = Store::open(StoreConfig {
+            on_wait: OnWait::default(),
             address,
             timeouts: TIMEOUTS,
             first_connect: TIMEOUTS.connect,
@@ -313,7 +314,7 @@ impl Place {
             before: None,
             limit: 50,
         };
-        assert_kept(&store.page(&board, &all).expect("a page"));
+        assert_kept(&store.page(&board, &all).expect("a page").rows);
         let found = store.search(&board, &SearchText::new("kept"), &all);
         assert_kept(&found.expect("a search").found);
         for (id, author) in [(1, "one"), (3, "three")] {
@@ -351,9 +352,9 @@ impl Place {
         let boards = store.boards(&Visible::All, None, 50).expect("the boards");
         assert!(boards.iter().any(|board| board.name == main_board()));
         let tokens = store.tokens(0, 50).expect("the tokens");
-        assert!(tokens.iter().any(|token| token.id == 2), "{tokens:?}");
+        assert!(tokens.rows.iter().any(|token| token.id == 2), "{tokens:?}");
         let audit = store.audit(None, 50).expect("the audit");
-        assert!(audit.iter().any(|entry| entry.id == 2), "{audit:?}");
+        assert!(audit.rows.iter().any(|entry| entry.id == 2), "{audit:?}");
         is_stated(store.tokens_by_id(&[1, 2]));
         is_stated(store.policies(&main_board(), None));
     }

@@ -14,7 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use flate2::read::GzDecoder;
 use kairanban::fuzzing::{Bye, Encoder, Fragments, Frame, StreamFormat, payload_of};
 use kairanban_core::{
-    Applied, Cursor, Digest, ResetReason, Revision, Snapshot, Topic, TopicId, Update,
+    Applied, Cursor, Digest, ReplayBuffer, ResetReason, Revision, Snapshot, Topic, TopicId, Update,
 };
 use serde_json::{Value, json};
 
@@ -84,11 +84,12 @@ impl Story {
             Snapshot::new("main".parse().expect("a name"), cursor(revision), topics)
         };
         let before = Arc::new(list(first, before));
-        let (after, update) = match before.replaced_by(list(second, after), topics_max) {
-            Applied::Same(after) => (after, None),
-            Applied::Updated(update) => (Arc::clone(&update.snapshot), Some(update)),
-            Applied::Reload => unreachable!("only a log asks for that"),
-        };
+        let (after, update) =
+            match before.replaced_by(list(second, after), &ReplayBuffer::default(), topics_max) {
+                Applied::Same(after) => (after, None),
+                Applied::Updated(update) => (Arc::clone(&update.snapshot), Some(update)),
+                Applied::Reload => unreachable!("only a log asks for that"),
+            };
         Ok(Self {
             before,
             after,
@@ -99,7 +100,7 @@ impl Story {
     /// Encodes a stream from its opening to its end, and reads it back.
     fn check(&self, encoder: &Encoder) {
         let frames = || {
-            let mut frames: Vec<Frame> = vec![encoder.opening(WAIT).into()];
+            let mut frames: Vec<Frame> = vec![encoder.retry(WAIT).into()];
             frames.push(encoder.snapshot(&self.before));
             frames.extend(self.update.as_ref().map(|update| encoder.update(update)));
             frames.push(encoder.heartbeat().into());
