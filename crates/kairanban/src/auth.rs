@@ -14,7 +14,9 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use kairanban_core::{Action, Actor, BoardChannel, BoardName, Policies, Scope, Token};
+use kairanban_core::{
+    Action, Actor, BoardChannel, BoardName, NotPermitted, Policies, Scope, Token,
+};
 use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
 use tokio::sync::watch;
 
@@ -55,11 +57,26 @@ impl Caller {
         }
     }
 
-    /// Returns whether the caller may do something on a board with these policies. A public board
+    /// Decides whether the caller may do something on a board with these policies. A public board
     /// needs no token.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] says why not.
+    pub fn permit(
+        &self,
+        action: Action,
+        board: &BoardName,
+        policies: Policies,
+    ) -> Result<(), NotPermitted> {
+        policies
+            .permit(None, action)
+            .or_else(|_| policies.permit(self.right(board), action))
+    }
+
+    /// Returns whether the caller may do something on a board with these policies.
     #[must_use]
     pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
-        policies.permit(None, action).is_ok() || policies.permit(self.right(board), action).is_ok()
+        self.permit(action, board, policies).is_ok()
     }
 
     /// Returns whether the caller may read a board, as far as memory knows. While it does not know

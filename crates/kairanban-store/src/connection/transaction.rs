@@ -58,6 +58,17 @@ impl AnyConnection {
         }
     }
 
+    /// Lets the commit notify the servers, as that of another program does: no server of this process
+    /// signals it. Those of SQLite look at the file.
+    pub(crate) fn announce_commit(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => {
+                connection.batch_execute("SET LOCAL kairanban.quiet = ''")
+            }
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use
     /// must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {

@@ -1,6 +1,5 @@
 //! Creates, finds and ends tokens and tickets.
 
-use diesel::Connection as _;
 use kairanban_core::{Actor, BoardName, Token};
 
 use super::Store;
@@ -9,6 +8,7 @@ use crate::{
     admin::WriteOutcome,
     tickets::{self, PresentedTicket},
     tokens,
+    tx::WriteTx,
 };
 
 impl Store {
@@ -71,18 +71,16 @@ impl Store {
             .map(drop)
     }
 
-    /// Runs a command in a transaction that is not marked as a server's own, so that the servers
-    /// are notified.
+    /// Runs a command in a transaction that the servers are notified of.
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
-        self.pool.with_write_lock(|connection| {
-            let done = connection.transaction(|connection| {
-                connection.lock_to_write()?;
-                command.run(connection, &Actor::terminal())
-            });
-            // Whether it was committed is unknown, so it must not be done again: a token would be
-            // valid that was never printed.
-            done.map_err(StoreError::without_retry)
-        })
+        let mut tx = WriteTx::on_pool(&self.pool)?;
+        let outcome = tx.run(|connection| {
+            connection.announce_commit()?;
+            command.run(connection, &Actor::terminal())
+        })?;
+        tx.stamp()?;
+        tx.commit()?;
+        Ok(outcome)
     }
 
     /// Creates a ticket that stands for a token on one board, unless `alive_max` tickets of that

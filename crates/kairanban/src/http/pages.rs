@@ -8,7 +8,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path},
 };
-use kairanban_core::{Action, BoardName, Invalid, PostPolicy};
+use kairanban_core::{Action, BoardName, Invalid};
 
 use crate::{
     auth::Caller,
@@ -124,11 +124,7 @@ pub(super) async fn page(
         reader: &reader,
         navigation: &navigation,
         policies: reading.policies,
-        posting: if caller.may(Action::Post, board, reading.policies) {
-            PostPolicy::Open
-        } else {
-            reading.policies.post
-        },
+        posting: caller.permit(Action::Post, board, reading.policies),
         snapshot: &reading.snapshot,
         topics_max: state.topics_max,
         stale_since: reading.stale_since,

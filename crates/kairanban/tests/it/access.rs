@@ -234,6 +234,14 @@ fn posting_can_take_a_token_or_end(database: Database) {
         page.contains("Posting here requires a token.") && !page.contains("id=\"post\""),
         "{page}"
     );
+    // A token that does not suffice is not one that is missing.
+    let page = node.send_as("GET", "/", &reader, &[("Accept", "text/html")], "");
+    assert!(
+        page.body
+            .contains("Your token for this board does not allow posting."),
+        "{}",
+        page.body
+    );
     let_post(&node, &admin, "closed");
     post_to_main(&node, &admin, "x").assert_problem(403, "closed");
     assert!(node.get("/").body.contains("This board is closed"));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, Policies, PostPolicy, Snapshot,
+    AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, NotPermitted, Policies, Snapshot,
     WireSlot,
 };
 use minijinja::Error;
@@ -36,8 +36,8 @@ pub struct BoardPage<'a> {
     pub navigation: &'a Navigation,
     /// Who may read the board, and post on it.
     pub policies: Policies,
-    /// Whether the reader may post: open if so, and if not, what keeps them.
-    pub posting: PostPolicy,
+    /// Whether the reader may post, or why not.
+    pub posting: Result<(), NotPermitted>,
     /// The list that the page shows.
     pub snapshot: &'a Snapshot,
     /// The most topics that a list holds.
@@ -60,7 +60,7 @@ pub struct BoardPage<'a> {
 #[derive(Serialize)]
 struct BoardContext {
     action: String,
-    posting: &'static str,
+    may_post: bool,
     read: &'static str,
     post: &'static str,
     cursor: String,
@@ -138,7 +138,7 @@ impl Pages {
         let topics = page.snapshot.topics();
         let context = BoardContext {
             action: nav.path.clone(),
-            posting: page.posting.as_str(),
+            may_post: page.posting.is_ok(),
             read: page.policies.read.as_str(),
             post: page.policies.post.as_str(),
             cursor: page.snapshot.cursor().to_string(),
@@ -185,10 +185,16 @@ impl Pages {
                 text: self.said(language, "stale.text", &[]),
             });
         }
-        (page.posting != PostPolicy::Open && !page.is_wall).then(|| Band {
+        let refused = page.posting.err().filter(|_| !page.is_wall)?;
+        let key = match refused {
+            NotPermitted::Closed => "post.closed",
+            NotPermitted::ScopeTooSmall => "post.scope",
+            NotPermitted::Hidden | NotPermitted::TokenRequired => "post.token",
+        };
+        Some(Band {
             kind: "closed",
             strong: String::new(),
-            text: self.said(language, &format!("post.{}", page.posting.as_str()), &[]),
+            text: self.said(language, key, &[]),
         })
     }
 
@@ -262,7 +268,7 @@ mod tests {
             reader,
             navigation,
             policies: Policies::default(),
-            posting: PostPolicy::Open,
+            posting: Ok(()),
             snapshot,
             topics_max: 500,
             stale_since: None,
@@ -346,7 +352,7 @@ mod tests {
         let page = pages.expect("templates").board(&BoardPage {
             stale_since: Some("2026-11-25T03:04:00Z".parse().expect("a time")),
             // Both could be said; the list that may be old is more important.
-            posting: PostPolicy::Closed,
+            posting: Err(NotPermitted::Closed),
             ..board_page(&reader, &navigation, &snapshot)
         });
         let page = page.expect("a page").text();
