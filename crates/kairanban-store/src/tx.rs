@@ -1,7 +1,7 @@
 //! A write transaction, from begin to commit.
 //!
 //! ```text
-//!  WriteTx::on_pool / on_session                       what the database does
+//!  WriteTx::on_session / commit_on_pool                what the database does
 //!    │  begins on a connection that lives              BEGIN; the next connection, if this one is dead
 //!    ▼
 //!  run(work)      any number of times                  the triggers log each change, without a revision on Postgres
@@ -64,8 +64,22 @@ pub(crate) struct WriteTx<'p, L: Lender> {
 
 impl<'p> WriteTx<'p, &'p Pool> {
     /// Begins on a connection of the pool.
-    pub(crate) fn on_pool(pool: &'p Pool) -> Result<Self, StoreError> {
+    fn on_pool(pool: &'p Pool) -> Result<Self, StoreError> {
         Self::begin(Some(pool), pool, None)
+    }
+
+    /// Commits what `work` writes on a connection of the pool; on another one if that was
+    /// read-only.
+    pub(crate) fn commit_on_pool<T>(
+        pool: &'p Pool,
+        work: impl Fn(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        pool.retry_if_outdated(|| {
+            let mut tx = Self::on_pool(pool)?;
+            let done = work(&mut tx)?;
+            tx.commit()?;
+            Ok(done)
+        })
     }
 }
 
@@ -251,6 +265,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
             error => error.without_retry(),
         };
         lease.set_tainted(error.is_connection_fault());
+        let error = lease.connection().with_grants(error);
         self.lender.take_back(lease);
         error
     }

@@ -33,11 +33,10 @@ impl AnyConnection {
 
     /// Checks that writing works here, within a write that changes nothing.
     pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
-        let checked = match self {
+        match self {
             Self::Postgres(connection) => classified::postgres::check_writing(connection),
             Self::Sqlite(connection) => classified::sqlite::check_writing(connection),
-        };
-        checked.map_err(|error| self.with_grants(error))
+        }
     }
 
     /// Checks that a revision can be drawn, within a write that is to be rolled back.

@@ -74,8 +74,7 @@ impl Store {
         seen: Revision,
         is_board: bool,
     ) -> Result<bool, StoreError> {
-        self.pool.retry_if_outdated(|| {
-            let mut tx = WriteTx::on_pool(&self.pool)?;
+        WriteTx::commit_on_pool(&self.pool, |tx| {
             let is_logged =
                 tx.run(|connection| contents::log_missed(connection, board, seen, is_board))?;
             tx.stamp()?;
@@ -83,7 +82,6 @@ impl Store {
             if is_logged && tx.stamped()?.is_none() {
                 return tx.run(|_| Err(classified::triggers_off()));
             }
-            tx.commit()?;
             Ok(is_logged)
         })
     }
@@ -125,12 +123,10 @@ impl Store {
         if !self.with(|connection| change_log::is_overfull(connection, board, topics_max))? {
             return Ok(0);
         }
-        self.pool.retry_if_outdated(|| {
-            let mut tx = WriteTx::on_pool(&self.pool)?;
+        WriteTx::commit_on_pool(&self.pool, |tx| {
             let moved =
                 tx.run(|connection| change_log::archive(connection, board, topics_max, batch))?;
             tx.stamp()?;
-            tx.commit()?;
             Ok(moved)
         })
     }

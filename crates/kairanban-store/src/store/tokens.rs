@@ -73,14 +73,14 @@ impl Store {
 
     /// Runs a command in a transaction that the servers are notified of.
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
-        let mut tx = WriteTx::on_pool(&self.pool)?;
-        let outcome = tx.run(|connection| {
-            connection.announce_commit()?;
-            command.run(connection, &Actor::terminal())
-        })?;
-        tx.stamp()?;
-        tx.commit()?;
-        Ok(outcome)
+        WriteTx::commit_on_pool(&self.pool, |tx| {
+            let outcome = tx.run(|connection| {
+                connection.announce_commit()?;
+                command.run(connection, &Actor::terminal())
+            })?;
+            tx.stamp()?;
+            Ok(outcome)
+        })
     }
 
     /// Creates a ticket that stands for a token on one board, unless `alive_max` tickets of that
