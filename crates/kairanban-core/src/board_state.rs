@@ -89,8 +89,9 @@ pub(crate) enum StateChange {
     HistoryReset(Arc<Snapshot>),
     /// The board has to be read again.
     Reload,
-    /// The database shows another list at the same revision.
-    Differs,
+    /// The database shows what its log does not say: another list at the revision that is shown, or
+    /// a later one, which every reader is sent.
+    Differs(Option<Arc<Update>>),
 }
 
 impl BoardState {
@@ -171,28 +172,16 @@ impl BoardState {
         }
         (self.stale_since, self.is_overtaken) = (None, false);
         Ok(match &mut self.loaded {
-            Some(loaded) if !loaded.outdated => loaded.refresh(load, now, topics_max),
-            _ => self.install_first(load, now, topics_max),
-        })
-    }
-
-    /// Installs a load where there is no list to compare it with, or only one that misses changes.
-    fn install_first(&mut self, load: BoardLoad, now: Instant, topics_max: usize) -> StateChange {
-        let loaded = LoadedBoard::new(load, now);
-        let snapshot = Arc::clone(&loaded.snapshot);
-        let outdated = self.loaded.replace(loaded);
-        if std::mem::take(&mut self.restarted) {
-            return StateChange::HistoryReset(snapshot);
-        }
-        match outdated {
-            // While the database was away, readers may have been brought to the list that is
-            // replaced.
-            Some(mut outdated) if outdated.snapshot.revision() < snapshot.revision() => {
-                let history = std::mem::take(&mut outdated.replay_buffer);
-                outdated.restate(snapshot, &history, topics_max)
+            Some(loaded) => loaded.refresh(load, now, topics_max),
+            None => {
+                let loaded = self.loaded.insert(LoadedBoard::new(load, now));
+                if std::mem::take(&mut self.restarted) {
+                    StateChange::HistoryReset(Arc::clone(&loaded.snapshot))
+                } else {
+                    StateChange::None
+                }
             }
-            _ => StateChange::None,
-        }
+        })
     }
 
     /// Applies changes. A board without readers is only marked outdated. One that has readers and
@@ -229,6 +218,7 @@ impl BoardState {
     pub(crate) fn mark_outdated(&mut self, revision: Revision) {
         if let Some(loaded) = &mut self.loaded {
             loaded.outdated = true;
+            self.missed = self.missed.max(loaded.snapshot.revision());
         }
         self.missed = self.missed.max(revision);
     }

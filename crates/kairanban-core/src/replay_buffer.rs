@@ -93,6 +93,12 @@ impl ReplayBuffer {
         }
     }
 
+    /// Notes that readers from before `floor` cannot be served. The topics are still known to have
+    /// changed.
+    pub(crate) fn raise_floor(&mut self, floor: Revision) {
+        self.floor = self.floor.max(floor);
+    }
+
     /// Drops the oldest entries and gaps over the limit, and raises the floor past them.
     fn forget(&mut self) {
         while self.entries.len() > self.entries_max {

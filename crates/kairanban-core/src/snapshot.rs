@@ -188,6 +188,16 @@ impl Snapshot {
         })
     }
 
+    /// Returns whether a later list differs in nothing but topics that changed since, by `history`.
+    /// One that does not reach back so far speaks for any list.
+    pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> bool {
+        let Some(changed) = history.since(self.revision()) else {
+            return true;
+        };
+        let ops = difference(self.topics(), later.topics(), |_| false);
+        ops.iter().all(|op| changed.contains(&op.topic_id()))
+    }
+
     /// Returns the topics of a later list that were posted since this one, as far as `history`
     /// knows.
     ///

@@ -17,7 +17,7 @@ use crate::{
     repository,
     rows::policies,
     schema::boards,
-    sql::{Number, REVISION_MAX, revision},
+    sql::{Number, REVISION_MAX, number, revision},
 };
 
 /// A board, as the database has it.
@@ -166,9 +166,9 @@ fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revi
     revision(row.number.unwrap_or_default())
 }
 
-/// Logs what the log has missed of a board: that it has to be read, and, if `is_board`, that the
-/// board itself changed. Only if it still is at the revision `seen`: another node may have been
-/// quicker. Within a write. Returns whether it did.
+/// Logs what the log has missed of a board that was read at the revision `seen`: that it has to be
+/// read again, and, if `is_board`, that the board itself changed. Only if the log has not said so
+/// since: another node may have been quicker. Within a write. Returns whether it did.
 pub(crate) fn log_missed(
     connection: &mut AnyConnection,
     board: BoardId,
@@ -176,10 +176,16 @@ pub(crate) fn log_missed(
     is_board: bool,
 ) -> Result<bool, StoreError> {
     connection.lock_identity()?;
-    if board_revision(connection, board)? != seen {
+    let id = board.0;
+    let is_logged = format!(
+        "SELECT count(*) AS number FROM changes WHERE board_id = {id} AND kind = 'clear' \
+         AND revision > {} AND revision <= {REVISION_MAX}",
+        number(seen)
+    );
+    let is_logged: Number = sql_query(is_logged).get_result(connection)?;
+    if is_logged.number.unwrap_or_default() > 0 {
         return Ok(false);
     }
-    let id = board.0;
     if is_board {
         sql_query(connection.log_change_sql("board", id)).execute(connection)?;
         let named = format!(

@@ -16,6 +16,9 @@ pub(super) struct LoadedBoard {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) replay_buffer: ReplayBuffer,
     pub(super) named_at: Revision,
+    /// Rows changed up to here that the log does not know: readers from before are not served by
+    /// what it says.
+    pub(super) unlogged_to: Revision,
     /// The revision from which the log was searched for more history, if it was.
     pub(super) searched: Option<Revision>,
     pub(super) loaded_at: Instant,
@@ -32,14 +35,15 @@ impl LoadedBoard {
             snapshot: Arc::new(load.snapshot),
             replay_buffer: load.replay_buffer,
             named_at: load.named_at,
+            unlogged_to: Revision::ZERO,
             searched: None,
             loaded_at: now,
             outdated: false,
         }
     }
 
-    /// Takes a load of a board that is followed: one that is newer than what is shown overtook the
-    /// follower.
+    /// Takes a later load: one that is newer than what is shown overtook the follower, or brings
+    /// what was not followed.
     pub(super) fn refresh(
         &mut self,
         load: BoardLoad,
@@ -51,6 +55,8 @@ impl LoadedBoard {
             // What is shown is newer, and so are its policies.
             return StateChange::None;
         }
+        // While the database was away, readers may have been brought to a list that misses changes.
+        let was_outdated = std::mem::take(&mut self.outdated);
         self.loaded_at = now;
         self.policies = load.policies;
         self.named_at = self.named_at.max(load.named_at);
@@ -58,19 +64,38 @@ impl LoadedBoard {
             return if self.snapshot.topics() == load.snapshot.topics() {
                 StateChange::None
             } else {
-                StateChange::Differs
+                StateChange::Differs(None)
             };
         }
         // The load knows its own history; the one in memory has a gap before it.
         let before = std::mem::replace(&mut self.replay_buffer, load.replay_buffer);
         self.searched = None;
-        if shown < self.replay_buffer.floor() {
-            return self.restate(Arc::new(load.snapshot), &before, topics_max);
+        let is_logged = self.is_logged(&load.snapshot);
+        if was_outdated || shown < self.replay_buffer.floor() {
+            let update = self.restate(Arc::new(load.snapshot), &before, topics_max);
+            return if is_logged {
+                StateChange::Update(update)
+            } else {
+                StateChange::Differs(Some(update))
+            };
         }
         let replaced = self
             .snapshot
             .replaced_by(load.snapshot, &before, topics_max);
         self.show(replaced)
+    }
+
+    /// Returns whether the history that was read with a later list knows of all in which the lists
+    /// differ, as far as it reaches back. If it does not, rows changed without a revision, and no
+    /// reader from before the later list can be served by that history.
+    pub(super) fn is_logged(&mut self, later: &Snapshot) -> bool {
+        self.replay_buffer.raise_floor(self.unlogged_to);
+        let is_logged = self.snapshot.is_followed_by(later, &self.replay_buffer);
+        if !is_logged {
+            self.unlogged_to = later.revision();
+            self.replay_buffer.raise_floor(self.unlogged_to);
+        }
+        is_logged
     }
 
     /// Applies changes that follow on the snapshot, and records them for readers that come back.
@@ -119,7 +144,7 @@ impl LoadedBoard {
         snapshot: Arc<Snapshot>,
         history: &ReplayBuffer,
         topics_max: usize,
-    ) -> StateChange {
+    ) -> Arc<Update> {
         let patch = Patch {
             board: snapshot.board().clone(),
             from: snapshot.revision(),
@@ -129,11 +154,7 @@ impl LoadedBoard {
         };
         let posted = self.snapshot.posted_on(&snapshot, history, topics_max);
         self.snapshot = snapshot;
-        StateChange::Update(Arc::new(Update::new(
-            Arc::clone(&self.snapshot),
-            patch,
-            posted,
-        )))
+        Arc::new(Update::new(Arc::clone(&self.snapshot), patch, posted))
     }
 
     /// Makes the result of a change the list that is shown.

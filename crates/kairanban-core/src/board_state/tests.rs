@@ -229,7 +229,7 @@ fn another_list_at_the_same_revision_is_found_out() {
     ));
     assert!(matches!(
         board.install(loaded(7, &[(1, 7), (2, 0)]), now, FULL),
-        Ok(StateChange::Differs)
+        Ok(StateChange::Differs(None))
     ));
     assert_eq!(
         board.last_known().map(|shown| shown.topics().len()),

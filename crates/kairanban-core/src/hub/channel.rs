@@ -72,8 +72,8 @@ pub enum Published {
     /// The board has to be read again before anything can be sent; see
     /// [`Hub::install`](crate::Hub::install).
     Reload,
-    /// The database shows another list at the same revision: rows were changed without the
-    /// triggers.
+    /// The database shows what its log does not say: rows were changed without the triggers. If
+    /// the list is newer than what was shown, the readers were sent it.
     Differs,
 }
 
@@ -124,7 +124,12 @@ impl BoardChannel {
                 Published::Sent(self.broadcast(BoardEvent::HistoryReset(snapshot), live))
             }
             StateChange::Reload => Published::Reload,
-            StateChange::Differs => Published::Differs,
+            StateChange::Differs(update) => {
+                if let Some(update) = update {
+                    self.broadcast(BoardEvent::Update(update), live);
+                }
+                Published::Differs
+            }
             StateChange::Update(update) => {
                 Published::Sent(self.broadcast(BoardEvent::Update(update), live))
             }

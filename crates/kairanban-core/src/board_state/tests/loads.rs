@@ -57,6 +57,68 @@ fn readers_of_a_list_that_misses_a_change_are_sent_the_one_that_replaces_it() {
     assert!(!board.is_outdated() && shown(&board) == 8);
 }
 
+/// Returns a load with what the log says of the time before it: revisions and topics.
+fn with_history(load: BoardLoad, history: &[(u64, i64)]) -> BoardLoad {
+    let touched = history
+        .iter()
+        .map(|(at, id)| (Revision::new(*at).expect("a revision"), TopicId(*id)));
+    BoardLoad {
+        replay_buffer: ReplayBuffer::new(Revision::ZERO, touched, 8),
+        ..load
+    }
+}
+
+#[test]
+fn a_later_list_that_shows_what_the_log_does_not_say_is_reported_and_sent_whole() {
+    let before = [(1, 3), (2, 7)];
+    let after: [&[(i64, u64)]; 3] = [
+        &[(1, 3), (3, 8)],
+        &[(1, 3), (2, 7), (3, 8), (4, 0)],
+        &[(1, 0), (2, 7), (3, 8)],
+    ];
+    for (list, is_followed) in after
+        .into_iter()
+        .flat_map(|list| [(list, true), (list, false)])
+    {
+        let (mut board, now) = ready(7, &before);
+        if !is_followed {
+            board.apply(&changes(&[(8, 3, true)]), false, FULL);
+        }
+        let load = with_history(loaded(8, list), &[(3, 1), (7, 2), (8, 3)]);
+        let Ok(StateChange::Differs(Some(update))) = board.install(load, now, FULL) else {
+            panic!("{list:?} is not what the log says")
+        };
+        assert_eq!(update.snapshot.topics().len(), list.len());
+        assert!(
+            update.patch.from > snapshot(7, &[]).revision(),
+            "{update:?}"
+        );
+        let is_whole = |board: &BoardState, at| {
+            matches!(
+                opening(board, at),
+                Opening::Snapshot { .. } | Opening::SnapshotSince(_)
+            )
+        };
+        assert!(is_whole(&board, 7), "{list:?}");
+        // Nor by what the log says later.
+        let range = board
+            .unread_since(Revision::ZERO)
+            .expect("nothing is known");
+        board.backfill(
+            &range,
+            &with_history(loaded(8, &[]), &[(8, 3)]).replay_buffer,
+        );
+        assert!(is_whole(&board, 7), "{list:?}");
+        let later = with_history(loaded(9, list), &[(3, 1), (7, 2), (8, 3), (9, 5)]);
+        assert!(matches!(
+            board.install(later, now, FULL),
+            Ok(StateChange::None)
+        ));
+        assert!(is_whole(&board, 7), "{list:?}");
+        assert!(matches!(opening(&board, 8), Opening::Patch(_)), "{list:?}");
+    }
+}
+
 #[test]
 fn an_older_load_changes_nothing() {
     let (mut board, now) = ready(7, &[(1, 7)]);

@@ -97,8 +97,14 @@ impl View {
         let digest = sse::digest(list.topics.iter().map(|(id, at)| (id.unsigned_abs(), *at)));
         if data["digest"] != digest.as_str() {
             return Err(format!(
-                "the digest at {} after {} is {digest}, not {}",
-                data["revision"], event.name, data["digest"]
+                "the digest at {} after {} from {} is {digest}, not {}; it was at {} and now holds {:?} by {}",
+                data["revision"],
+                event.name,
+                data["from"],
+                data["digest"],
+                list.revision,
+                list.topics,
+                event.data
             ));
         }
         list.revision = number(&data["revision"]);
