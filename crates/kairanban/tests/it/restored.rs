@@ -4,6 +4,7 @@
 
 mod backup;
 mod boards;
+mod unlogged;
 
 use std::{
     fs,
@@ -196,10 +197,7 @@ each_way! {
     postgres_rows: postgres, OF_POSTGRES, 3;
 }
 
-crate::on_both!(
-    a_new_epoch_reaches_a_running_server,
-    what_triggers_did_not_log_is_shown,
-);
+crate::on_both!(a_new_epoch_reaches_a_running_server);
 
 fn a_new_epoch_reaches_a_running_server(database: Database) {
     let node = Node::start(database);
@@ -221,86 +219,6 @@ fn a_new_epoch_reaches_a_running_server(database: Database) {
     assert!(next(&mut stream, "reset").data.contains("epoch"));
     assert!(next(&mut stream, "snapshot").data.contains("kept") && began.elapsed() < NOTICED_MAX);
     assert_ne!(epoch_of(&node), old);
-}
-
-/// Changes topics while no trigger logs it.
-fn write_unlogged(database: &Database) {
-    let unlogged = "INSERT INTO topics (board_id, comment) VALUES (1, 'unlogged'); \
-        UPDATE topics SET comment = 'edited' WHERE id = 1; \
-        DELETE FROM topics WHERE id = 2;";
-    if database.is_postgres() {
-        database.sql(&format!(
-            "BEGIN; ALTER TABLE topics DISABLE TRIGGER USER; {unlogged} \
-             ALTER TABLE topics ENABLE TRIGGER USER; COMMIT;"
-        ));
-    } else {
-        let triggers = database.sql(
-            "SELECT sql || ';' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'topics';",
-        );
-        let names = database.sql(
-            "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger' \
-                AND tbl_name = 'topics';",
-        );
-        database.sql(&format!("BEGIN; {names} {unlogged} {triggers} COMMIT;"));
-    }
-}
-
-/// How often the log says that a list was cleared.
-fn clears(database: &Database) -> u32 {
-    let count = database.sql("SELECT count(*) FROM changes WHERE kind = 'clear';");
-    count.parse().expect("a number")
-}
-
-fn what_triggers_did_not_log_is_shown(database: Database) {
-    let node = Node::start_with(database, &[QUICK]);
-    node.post("one");
-    node.post("two");
-    let other = node.database.is_postgres().then(|| node.sibling());
-    let mut streams: Vec<_> = [Some(&node), other.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|node| node.stream(STREAM))
-        .collect();
-    streams.iter_mut().for_each(|stream| drop(stream.event()));
-    write_unlogged(&node.database);
-    let before = clears(&node.database);
-    for stream in &mut streams {
-        // ReaderPair at one revision may have held different lists, so each is sent the whole one.
-        let list = next(stream, "snapshot").data;
-        assert!(
-            list.contains("unlogged") && list.contains("edited") && !list.contains("two"),
-            "{list}"
-        );
-    }
-    assert_eq!(comments(&node), ["edited", "unlogged"]);
-    let after = clears(&node.database);
-    assert!(
-        after - before <= 1 && after >= 1,
-        "logged once, not once a node: {before} and {after}"
-    );
-}
-
-/// Turning the triggers off and on makes them forget the rows that replication brings, until the
-/// server puts that right.
-#[test]
-fn triggers_that_forgot_replication_are_restored() {
-    let node = Node::start_with(Database::postgres(), &[QUICK]);
-    let wrong = "SELECT count(*) FROM pg_trigger \
-        WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";
-    node.database
-        .sql("ALTER TABLE topics DISABLE TRIGGER ALL; ALTER TABLE topics ENABLE TRIGGER ALL;");
-    within(Duration::from_secs(10), "restoring the triggers", || {
-        node.database.sql(wrong) == "0"
-    });
-    node.database.sql(
-        "SET session_replication_role = replica; \
-        INSERT INTO topics (board_id, comment) VALUES (1, 'applied');",
-    );
-    let unlogged = node
-        .database
-        .sql("SELECT count(*) FROM topics WHERE revision = 0;");
-    assert_eq!(unlogged, "0", "it drew a revision");
-    assert_eq!(comments(&node), ["applied"]);
 }
 
 #[test]
