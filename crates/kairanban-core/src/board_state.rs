@@ -259,6 +259,19 @@ impl BoardState {
         self.missed = self.missed.max(revision);
     }
 
+    /// Notes that the log says that the list at `revision` shows what it did not say.
+    pub fn note_logged(&mut self, revision: Revision) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.unlogged_at.take_if(|at| *at <= revision);
+        }
+    }
+
+    /// Returns the revision of the list that shows what the log does not say, until it does.
+    #[must_use]
+    pub fn unlogged_at(&self) -> Option<Revision> {
+        self.loaded.as_ref().and_then(|loaded| loaded.unlogged_at)
+    }
+
     /// Makes loads that are under way start again.
     pub(crate) fn invalidate_loads(&mut self) {
         self.invalidations += 1;

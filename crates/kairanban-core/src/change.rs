@@ -123,6 +123,8 @@ pub struct BoardChanges {
     /// Every revision that may have changed the list, in order.
     revisions: Vec<Revision>,
     topics: BTreeMap<TopicId, (Revision, Option<Arc<Topic>>)>,
+    /// Topics that were archived. By itself that changes no list, so it counts for no revision.
+    archived: BTreeMap<TopicId, Revision>,
     cleared_at: Option<Revision>,
     known_since: Option<KnownSince>,
 }
@@ -138,6 +140,7 @@ impl BoardChanges {
         Self {
             revisions: vec![revision],
             topics,
+            archived: BTreeMap::new(),
             cleared_at: None,
             known_since: None,
         }
@@ -164,11 +167,12 @@ impl BoardChanges {
         }
         match (change.kind, change.topic_id) {
             (ChangeKind::Set | ChangeKind::Delete, Some(id)) => {
+                self.archived.remove(&id);
                 self.topics
                     .insert(id, (change.revision, change.topic.clone()));
             }
             (ChangeKind::Clear, _) => self.cleared_at = Some(change.revision),
-            // The live list lost an archived topic when the board became full, not now.
+            (ChangeKind::Archive, Some(id)) => drop(self.archived.insert(id, change.revision)),
             _ => {}
         }
     }
@@ -193,6 +197,11 @@ impl BoardChanges {
             .iter()
             .filter(move |(_, (at, _))| *at > revision)
             .map(|(id, (_, topic))| (*id, topic.as_ref()))
+    }
+
+    /// Returns whether a topic was archived after `revision`.
+    pub(crate) fn is_archived_after(&self, topic: TopicId, revision: Revision) -> bool {
+        self.archived.get(&topic).is_some_and(|at| *at > revision)
     }
 
     /// Returns the topics touched after `revision`, in the order of their last change, with the

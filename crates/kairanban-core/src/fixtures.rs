@@ -51,25 +51,3 @@ pub(crate) fn changes(rows: &[(u64, i64, bool)]) -> BoardChanges {
     }
     changes
 }
-
-/// Makes changes from `(revision, id, (revision now, shown now))`: rows of the log, with topics as
-/// of a later read.
-pub(crate) fn changes_as_of(rows: &[(u64, i64, (u64, bool))]) -> BoardChanges {
-    let mut changes = BoardChanges::default();
-    for &(revision, id, (now, shown)) in rows {
-        changes.push(&Change {
-            revision: Revision::new(revision).expect("a revision"),
-            kind: if shown {
-                ChangeKind::Set
-            } else {
-                ChangeKind::Delete
-            },
-            board_id: BoardId(1),
-            board: None,
-            names_board: false,
-            topic_id: Some(TopicId(id)),
-            topic: shown.then(|| topic(id, now)),
-        });
-    }
-    changes
-}

@@ -42,6 +42,8 @@ pub struct ShownBoard {
     pub policies: Policies,
     /// The board's live list.
     pub snapshot: Arc<Snapshot>,
+    /// The revision of a list that shows what the log does not say, until it does.
+    pub unlogged_at: Option<Revision>,
 }
 
 impl ShownBoard {
@@ -50,6 +52,7 @@ impl ShownBoard {
             board_id: board.board_id()?,
             policies: board.policies()?,
             snapshot: Arc::clone(board.newest()?),
+            unlogged_at: board.unlogged_at(),
         })
     }
 }
@@ -172,8 +175,12 @@ impl Hub {
             });
             return Err(OutdatedLoad);
         }
-        let was_stale = live.stale_since().is_some();
+        let (was_stale, before) = (live.stale_since().is_some(), live.policies());
         let change = live.install(loaded, now, self.topics_max)?;
+        // A change of policies that the log does not know is learned of here only.
+        if before != live.policies() && live.policies().is_some_and(|now| !now.is_public()) {
+            channel.broadcast(BoardEvent::PolicyChanged, &live);
+        }
         let published = channel.send(change, &live);
         if was_stale {
             channel.broadcast(BoardEvent::Fresh, &live);

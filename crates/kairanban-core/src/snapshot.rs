@@ -155,7 +155,11 @@ impl Snapshot {
                 (Err(_), None) => {}
             }
         }
-        let archived = topics
+        // Pushed out by what came before in the same reading, and archived by now: what went after
+        // that has not made room for it.
+        let is_archived = |id| changes.is_archived_after(id, self.revision());
+        topics.retain(|topic| !is_archived(topic.id));
+        let pushed_out = topics
             .drain(..topics.len().saturating_sub(topics_max))
             .map(|topic| topic.id)
             .collect::<Vec<_>>();
@@ -173,7 +177,7 @@ impl Snapshot {
         next.bulk_stamps = Arc::clone(&self.bulk_stamps);
         let posted = self.posted_on(&next, history, topics_max);
         self.towards(next, posted, changes.known_since(), |id| {
-            archived.binary_search(&id).is_ok()
+            pushed_out.binary_search(&id).is_ok() || is_archived(id)
         })
     }
 
@@ -188,14 +192,12 @@ impl Snapshot {
         })
     }
 
-    /// Returns whether a later list differs in nothing but topics that changed since, by `history`.
-    /// One that does not reach back so far speaks for any list.
-    pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> bool {
-        let Some(changed) = history.since(self.revision()) else {
-            return true;
-        };
+    /// Returns whether a later list differs in nothing but topics that changed since, by `history`,
+    /// or `None` if that does not reach back so far.
+    pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> Option<bool> {
+        let changed = history.since(self.revision())?;
         let ops = difference(self.topics(), later.topics(), |_| false);
-        ops.iter().all(|op| changed.contains(&op.topic_id()))
+        Some(ops.iter().all(|op| changed.contains(&op.topic_id())))
     }
 
     /// Returns the topics of a later list that were posted since this one, as far as `history`

@@ -104,16 +104,36 @@ fn placed(row: StoredLogRow) -> Result<LogRow, StoreError> {
         .ok_or_else(|| StoreError::Internal("a row of the log has no valid revision".to_owned()))
 }
 
-/// Reads everything committed after what is `known`, in one statement: one moment for the log, the
-/// topics that it speaks of, and what says that it is the log that was read before. It begins with
-/// the last row that was read. Nothing if that is not there any more, or anything else says that
-/// this is another history.
+/// Reads everything committed after what is `known`, as [`rows_since`] does; only which boards
+/// changed if that is more than `changes_max`. Returns `None` if this is another history.
 pub(crate) fn since(
     connection: &mut AnyConnection,
     known: &LogPosition,
     changes_max: usize,
 ) -> Result<Option<ChangeBatch>, StoreError> {
-    let limit = row_limit(changes_max.saturating_add(1)) + 1;
+    let Some(rows) = rows_since(connection, known, changes_max.saturating_add(1))? else {
+        return Ok(None);
+    };
+    if rows.len() > changes_max {
+        return boards_since(connection, known.revision()).map(Some);
+    }
+    let last = rows.last().map(|(row, _)| row.clone());
+    let changes = rows
+        .into_iter()
+        .map(|(row, now)| now.into_change(&row))
+        .collect();
+    Ok(Some(ChangeBatch::Changes { changes, last }))
+}
+
+/// Reads the rows after what is `known`, at most `rows_max`, in one statement: one moment for the
+/// log, the topics that it speaks of, and what says that it is the log that was read before. It
+/// begins with the last row that was read. Returns `None` if that is not there any more, or
+/// anything else says that this is another history.
+pub(crate) fn rows_since(
+    connection: &mut AnyConnection,
+    known: &LogPosition,
+    rows_max: usize,
+) -> Result<Option<Vec<(LogRow, ChangedRow)>>, StoreError> {
     let header = history::header(connection);
     let columns = log_columns(connection);
     let rows: Vec<(Option<LossyText>, Option<i64>, StoredLogRow, ChangedRow)> = changes::table
@@ -127,17 +147,14 @@ pub(crate) fn since(
         )
         .filter(AtOrAfter::last_of(known).and(changes::revision.le(REVISION_MAX)))
         .order((changes::revision, changes::id))
-        .limit(limit)
+        .limit(row_limit(rows_max) + 1)
         .select((header.0, header.1, columns, changed_columns()))
         .load(connection)?;
     let Some((epoch, counter, ..)) = rows.first() else {
         // An empty log says nothing of its database.
         let is_same = known.last.is_none()
             && identity::get(connection, identity::EPOCH)?.as_deref() == Some(known.epoch.as_str());
-        return Ok(is_same.then_some(ChangeBatch::Changes {
-            changes: Vec::new(),
-            last: None,
-        }));
+        return Ok(is_same.then(Vec::new));
     };
     let (epoch, counter) = (epoch.clone(), *counter);
     let mut rows = rows
@@ -156,15 +173,7 @@ pub(crate) fn since(
     if known.last.is_some() {
         rows.remove(0);
     }
-    if rows.len() > changes_max {
-        return boards_since(connection, known.revision()).map(Some);
-    }
-    let last = rows.last().map(|(row, _)| row.clone());
-    let changes = rows
-        .into_iter()
-        .map(|(row, now)| now.into_change(&row))
-        .collect();
-    Ok(Some(ChangeBatch::Changes { changes, last }))
+    Ok(Some(rows))
 }
 
 /// Reads which boards changed after a revision, however far back the log reaches.

@@ -177,8 +177,9 @@ pub(crate) fn log_missed(
 ) -> Result<bool, StoreError> {
     connection.lock_identity()?;
     let id = board.0;
+    let kind = if is_board { "board" } else { "clear" };
     let is_logged = format!(
-        "SELECT count(*) AS number FROM changes WHERE board_id = {id} AND kind = 'clear' \
+        "SELECT count(*) AS number FROM changes WHERE board_id = {id} AND kind = '{kind}' \
          AND revision > {} AND revision <= {REVISION_MAX}",
         number(seen)
     );
@@ -186,6 +187,18 @@ pub(crate) fn log_missed(
     if is_logged.number.unwrap_or_default() > 0 {
         return Ok(false);
     }
+    log_again(connection, id, is_board)?;
+    connection.begin_stamp()?;
+    Ok(true)
+}
+
+/// Logs that a board has to be read again, and, if `is_board`, that the board itself changed.
+/// Within a write.
+pub(crate) fn log_again(
+    connection: &mut AnyConnection,
+    id: i64,
+    is_board: bool,
+) -> Result<(), StoreError> {
     if is_board {
         sql_query(connection.log_change_sql("board", id)).execute(connection)?;
         let named = format!(
@@ -198,8 +211,7 @@ pub(crate) fn log_missed(
         sql_query(named).execute(connection)?;
     }
     sql_query(connection.log_change_sql("clear", id)).execute(connection)?;
-    connection.begin_stamp()?;
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]

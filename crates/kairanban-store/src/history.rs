@@ -72,6 +72,17 @@ pub(crate) fn settled(
         .map(|epoch| (LogPosition { epoch, mark, last }, verdict)))
 }
 
+/// Returns whether the database holds the history that was read up to `known`, also if that row was
+/// trimmed since.
+pub(crate) fn still_holds(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    known: &LogPosition,
+) -> Result<bool, StoreError> {
+    let found = examine(connection, address, Some(known))?;
+    Ok(matches!(found.verdict, Verdict::Same | Verdict::Trimmed))
+}
+
 /// What the database says of its history, and what that means.
 struct HistoryFound {
     epoch: Option<Epoch>,

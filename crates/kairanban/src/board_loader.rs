@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kairanban_core::{
-    BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, OutdatedLoad, Published, Revision,
+    BoardChannel, BoardId, BoardLoad, BoardName, Hub, LogPosition, OutdatedLoad, Published,
 };
 use kairanban_store::StoreError;
 use thiserror::Error;
@@ -15,8 +15,8 @@ use crate::{metrics::CacheMetrics, shared_snapshots::BoardSource};
 /// boards.
 const REPORTS_MAX: usize = 64;
 
-/// Receives the boards that differ between database and memory, each with the revision.
-pub type Reports = mpsc::Receiver<(BoardId, Revision)>;
+/// Receives the boards that show what the log does not say.
+pub type Reports = mpsc::Receiver<BoardId>;
 
 /// Why a board was not loaded.
 #[derive(Debug, Error)]
@@ -36,7 +36,7 @@ pub struct BoardLoader {
     source: BoardSource,
     hub: Arc<Hub>,
     metrics: CacheMetrics,
-    reports: mpsc::Sender<(BoardId, Revision)>,
+    reports: mpsc::Sender<BoardId>,
 }
 
 impl BoardLoader {
@@ -53,32 +53,44 @@ impl BoardLoader {
         (loader, received)
     }
 
-    /// Loads a board into the channel that has its name once it was read.
+    /// Loads a board of the history that was read up to `known` into the channel that has its name
+    /// once it was read.
     ///
     /// # Errors
     /// [`LoadError::Outdated`], [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
-        let load = self.source.read(epoch, board).await?;
+    pub async fn load(
+        &self,
+        known: &LogPosition,
+        board: &BoardName,
+    ) -> Result<Published, LoadError> {
+        let load = self.read(known, board).await?;
         let channel = self.hub.channel(board);
         self.install(load, |load| {
             self.hub.install(&channel, load, Instant::now())
         })
     }
 
-    /// Loads a board into a channel that its reader has subscribed to.
+    /// Loads a board of the history that was read up to `known` into a channel that its reader has
+    /// subscribed to.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_into(
         &self,
         channel: &BoardChannel,
-        epoch: &Epoch,
+        known: &LogPosition,
     ) -> Result<Published, LoadError> {
         let began = channel.live().invalidations();
-        let load = self.source.read(epoch, &channel.board).await?;
+        let load = self.read(known, &channel.board).await?;
         self.install(load, |load| {
             self.hub.install_since(channel, began, load, Instant::now())
         })
+    }
+
+    async fn read(&self, known: &LogPosition, board: &BoardName) -> Result<BoardLoad, LoadError> {
+        // The follower is about to find another history.
+        let load = self.source.read(known, board).await?;
+        Ok(load.ok_or(OutdatedLoad)?)
     }
 
     fn install(
@@ -87,11 +99,11 @@ impl BoardLoader {
         install: impl FnOnce(BoardLoad) -> Result<Published, OutdatedLoad>,
     ) -> Result<Published, LoadError> {
         self.metrics.loaded();
-        let (id, revision) = (load.board_id, load.snapshot.revision());
+        let id = load.board_id;
         let published = install(load)?;
         if published == Published::Differs {
             // If the queue is full, the next comparison finds it.
-            let _ = self.reports.try_send((id, revision));
+            let _ = self.reports.try_send(id);
         }
         Ok(published)
     }

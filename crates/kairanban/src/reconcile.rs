@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kairanban_core::{BoardId, Hub, Published, Revision, ShownBoard};
+use kairanban_core::{BoardId, Hub, Revision, ShownBoard};
 use kairanban_store::{BoardContent, Store, StoreError, content_sum};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -90,12 +90,7 @@ impl Reconcile {
                     .take(slice)
                     .copied()
                     .collect();
-                if ids.is_empty() || self.follower.stale_since().is_some() {
-                    continue;
-                }
-                if let Err(error) = self.compare(&ids, &mut findings).await {
-                    tracing::warn!(%error, "could not compare the boards with the database");
-                }
+                self.compare(&ids, &mut findings).await;
             }
         }
     }
@@ -132,14 +127,26 @@ impl Reconcile {
             tokio::select! {
                 () = stop.cancelled() => return false,
                 _ = ticks.tick() => return true,
-                Some((board, revision)) = self.reports.recv() => {
-                    self.log(board, revision, false, findings).await;
-                }
+                Some(board) = self.reports.recv() => self.compare(&[board], findings).await,
             }
         }
     }
 
-    async fn compare(&self, ids: &[BoardId], findings: &mut Findings) -> Result<(), StoreError> {
+    /// Compares boards with the database, unless that is away.
+    async fn compare(&self, ids: &[BoardId], findings: &mut Findings) {
+        if ids.is_empty() || self.follower.stale_since().is_some() {
+            return;
+        }
+        if let Err(error) = self.try_compare(ids, findings).await {
+            tracing::warn!(%error, "could not compare the boards with the database");
+        }
+    }
+
+    async fn try_compare(
+        &self,
+        ids: &[BoardId],
+        findings: &mut Findings,
+    ) -> Result<(), StoreError> {
         // In this order: what was published up to `reached` is shown, and what is shown is in the
         // database.
         let reached = self.follower.revision();
@@ -156,7 +163,13 @@ impl Reconcile {
                 continue;
             };
             let at = shown.snapshot.revision();
-            if content.revision == at {
+            if let Some(unlogged_at) = shown.unlogged_at {
+                // Memory shows it already, so nothing else would find it.
+                if self.log(content.id, unlogged_at, false, findings).await {
+                    let channel = self.hub.channel(shown.snapshot.board());
+                    channel.live().note_logged(unlogged_at);
+                }
+            } else if content.revision == at {
                 self.compare_one(shown, &content, findings).await;
             } else if content.revision > at && content.revision <= reached {
                 // A change that no list shows, such as a new title, or one that the log lacks.
@@ -178,13 +191,18 @@ impl Reconcile {
         let sums = (content.sum, content_sum(&shown.snapshot));
         if !is_board && sums.0 == sums.1 {
             findings.logged.remove(&content.id);
-        } else if is_board || findings.logged.insert(content.id, sums) != Some(sums) {
-            // Otherwise loading it again has not helped, and would not the next time.
-            self.log(content.id, content.revision, is_board, findings)
-                .await;
+        } else if (is_board || findings.logged.get(&content.id) != Some(&sums))
+            && self
+                .log(content.id, content.revision, is_board, findings)
+                .await
+        {
+            // If loading it again does not help, it would not the next time.
+            findings.logged.insert(content.id, sums);
         }
     }
 
+    /// Logs that the log lacks something of a board that was read at `revision`. Returns whether
+    /// the log says so now.
     #[expect(
         clippy::cognitive_complexity,
         reason = "each log line expands to branches, which count"
@@ -195,7 +213,7 @@ impl Reconcile {
         revision: Revision,
         is_board: bool,
         findings: &mut Findings,
-    ) {
+    ) -> bool {
         findings.count += 1;
         tracing::warn!(
             board = board.0, %revision, found = findings.count,
@@ -208,32 +226,29 @@ impl Reconcile {
         .await
         {
             // The follower reads it like any other commit.
-            Ok(logged) => tracing::info!(
-                board = board.0,
-                logged,
-                "every server reads the board again"
-            ),
+            Ok(logged) => {
+                tracing::info!(
+                    board = board.0,
+                    logged,
+                    "every server reads the board again"
+                );
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, board = board.0, "could not log it; the next round tries \
-                    again")
+                    again");
+                false
             }
         }
     }
 
     async fn read_again(&self, shown: &ShownBoard) -> Result<(), StoreError> {
-        let (epoch, board) = (self.follower.epoch(), shown.snapshot.board());
+        let (known, board) = (self.follower.last_seen(), shown.snapshot.board());
         match self
             .loader
-            .load_into(&self.hub.channel(board), &epoch)
+            .load_into(&self.hub.channel(board), &known)
             .await
         {
-            Ok(Published::Sent(_)) => {
-                tracing::warn!(
-                    %board,
-                    "the database showed more of this board than its log said"
-                );
-                Ok(())
-            }
             Ok(_) | Err(LoadError::Outdated(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
                 Ok(())
             }

@@ -18,8 +18,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardLoad, BoardName, BulkStamp, Cursor, Epoch, Policies, ReplayBuffer, Revision, Snapshot,
-    Topic, TopicId,
+    BoardLoad, BoardName, BulkStamp, Cursor, LogPosition, Policies, ReplayBuffer, Revision,
+    Snapshot, Topic, TopicId,
 };
 use kairanban_store::{BoardHead, Store, StoreError};
 use redis::{
@@ -156,23 +156,33 @@ impl BoardSource {
         Self { store, redis }
     }
 
-    /// Reads a board with its live list.
+    /// Reads a board with its live list. Returns `None` if the database does not hold the history
+    /// any more that was read up to `known`: it was restored, and nobody has noticed yet.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub async fn read(&self, epoch: &Epoch, board: &BoardName) -> Result<BoardLoad, StoreError> {
+    pub async fn read(
+        &self,
+        known: &LogPosition,
+        board: &BoardName,
+    ) -> Result<Option<BoardLoad>, StoreError> {
+        let epoch = &known.epoch;
         let Some(redis) = &self.redis else {
-            return self.read_database(epoch, board).await;
+            return self.read_database(known, board).await;
         };
         let name = board.clone();
-        let BoardHead {
+        let head = self.read_of(known, move |store| store.board_head(&name));
+        let Some(BoardHead {
             id: board_id,
             policies,
             revision,
             named_at,
-        } = query(&self.store, move |store| store.board_head(&name)).await?;
+        }) = head.await?
+        else {
+            return Ok(None);
+        };
         if !redis.takes(policies) {
-            return self.read_database(epoch, board).await;
+            return self.read_database(known, board).await;
         }
         // Nodes that show lists of another length, or sign with another key, have other copies.
         let signed = if redis.seal.is_signed() {
@@ -196,17 +206,17 @@ impl BoardSource {
                 },
                 self.store.replay_max(),
             );
-            return Ok(BoardLoad {
+            return Ok(Some(BoardLoad {
                 board_id,
                 policies,
                 snapshot,
                 replay_buffer,
                 named_at,
-            });
+            }));
         }
-        let loaded = self.read_database(epoch, board).await?;
-        if redis.takes(loaded.policies) {
-            let (redis, copy) = (redis.clone(), SharedBoard::from(&loaded));
+        let loaded = self.read_database(known, board).await?;
+        if let Some(loaded) = loaded.as_ref().filter(|load| redis.takes(load.policies)) {
+            let (redis, copy) = (redis.clone(), SharedBoard::from(loaded));
             // The readers that wait for the board need not wait for this.
             tokio::spawn(async move { redis.put(&key, &copy).await });
         }
@@ -215,15 +225,29 @@ impl BoardSource {
 
     async fn read_database(
         &self,
-        epoch: &Epoch,
+        known: &LogPosition,
         board: &BoardName,
-    ) -> Result<BoardLoad, StoreError> {
-        let (epoch, name) = (epoch.clone(), board.clone());
-        let loaded = query(&self.store, move |store| store.load(&epoch, &name)).await?;
-        if failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get()) {
+    ) -> Result<Option<BoardLoad>, StoreError> {
+        let (epoch, name) = (known.epoch.clone(), board.clone());
+        let loaded = self
+            .read_of(known, move |store| store.load(&epoch, &name))
+            .await?;
+        if let Some(loaded) = &loaded
+            && failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get())
+        {
             return Err(StoreError::Unreadable("failpoint".to_owned()));
         }
         Ok(loaded)
+    }
+
+    /// Reads something of the history that was read up to `known`, or returns `None`.
+    async fn read_of<T: Send + 'static>(
+        &self,
+        known: &LogPosition,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let known = known.clone();
+        query(&self.store, move |store| store.read_of(&known, read)).await
     }
 }
 

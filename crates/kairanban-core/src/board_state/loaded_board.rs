@@ -16,9 +16,11 @@ pub(super) struct LoadedBoard {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) replay_buffer: ReplayBuffer,
     pub(super) named_at: Revision,
-    /// Rows changed up to here that the log does not know: readers from before are not served by
-    /// what it says.
-    pub(super) unlogged_to: Revision,
+    /// Readers from before are not served by what the log says: rows may have changed that it does
+    /// not know.
+    pub(super) trusted_from: Revision,
+    /// The revision of a list that shows what the log does not say, until the log says so.
+    pub(super) unlogged_at: Option<Revision>,
     /// The revision from which the log was searched for more history, if it was.
     pub(super) searched: Option<Revision>,
     pub(super) loaded_at: Instant,
@@ -35,7 +37,8 @@ impl LoadedBoard {
             snapshot: Arc::new(load.snapshot),
             replay_buffer: load.replay_buffer,
             named_at: load.named_at,
-            unlogged_to: Revision::ZERO,
+            trusted_from: Revision::ZERO,
+            unlogged_at: None,
             searched: None,
             loaded_at: now,
             outdated: false,
@@ -86,16 +89,19 @@ impl LoadedBoard {
     }
 
     /// Returns whether the history that was read with a later list knows of all in which the lists
-    /// differ, as far as it reaches back. If it does not, rows changed without a revision, and no
-    /// reader from before the later list can be served by that history.
-    pub(super) fn is_logged(&mut self, later: &Snapshot) -> bool {
-        self.replay_buffer.raise_floor(self.unlogged_to);
+    /// differ, as far as it reaches back. If it does not, rows changed without a revision. Unless it
+    /// does, no reader from before the later list is served by it, nor by what is read of it later.
+    fn is_logged(&mut self, later: &Snapshot) -> bool {
+        self.replay_buffer.raise_floor(self.trusted_from);
         let is_logged = self.snapshot.is_followed_by(later, &self.replay_buffer);
-        if !is_logged {
-            self.unlogged_to = later.revision();
-            self.replay_buffer.raise_floor(self.unlogged_to);
+        if is_logged != Some(true) {
+            self.trusted_from = later.revision();
+            self.replay_buffer.raise_floor(self.trusted_from);
         }
-        is_logged
+        if is_logged == Some(false) {
+            self.unlogged_at = Some(later.revision());
+        }
+        is_logged != Some(false)
     }
 
     /// Applies changes that follow on the snapshot, and records them for readers that come back.

@@ -92,7 +92,7 @@ impl BoardState {
         {
             loaded.searched = Some(range.after);
             loaded.replay_buffer.extend_back(history, range.upto);
-            loaded.replay_buffer.raise_floor(loaded.unlogged_to);
+            loaded.replay_buffer.raise_floor(loaded.trusted_from);
         }
     }
 }

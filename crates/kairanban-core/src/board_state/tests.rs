@@ -1,13 +1,10 @@
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
-
+mod cursors;
 mod loads;
 
 use super::*;
 use crate::{
     Cursor, LogBounds, Op, Opening, ResetReason, StartAt, TopicId,
-    fixtures::{changes, changes_as_of, snapshot},
+    fixtures::{changes, snapshot},
     plan_opening,
 };
 
@@ -308,93 +305,5 @@ fn of_epoch_f(revision: u64, topics: &[(i64, u64)]) -> BoardLoad {
     BoardLoad {
         snapshot: Snapshot::new(listed.board().clone(), cursor, listed.topics().to_vec()),
         ..loaded(revision, &[])
-    }
-}
-
-/// Ids and revisions of the topics on a list.
-type List = BTreeMap<i64, u64>;
-
-/// Returns what the database shows after each number of commits: the newest `topics_max` of all
-/// topics.
-fn lists_of(commits: &[(i64, bool)], topics_max: usize) -> Vec<List> {
-    let mut all = BTreeMap::new();
-    let mut lists = vec![List::new()];
-    for (revision, (id, is_set)) in (1..).zip(commits) {
-        if *is_set {
-            all.insert(*id, revision);
-        } else {
-            all.remove(id);
-        }
-        let newest = all.iter().rev().take(topics_max);
-        lists.push(newest.map(|(id, at)| (*id, *at)).collect());
-    }
-    lists
-}
-
-/// Returns the rows of the log from the commit at index `from` to before `upto`, each with its
-/// topic as it is at the end.
-fn rows_of(commits: &[(i64, bool)], from: usize, upto: usize) -> Vec<(u64, i64, (u64, bool))> {
-    let seen = &commits[..upto];
-    let rows = (from..upto).map(|at| {
-        let (id, _) = commits[at];
-        let last = seen.iter().rposition(|(other, _)| *other == id);
-        let last = last.expect("touched");
-        (at as u64 + 1, id, (last as u64 + 1, seen[last].1))
-    });
-    rows.collect()
-}
-
-/// Returns what a reader shows who held `list` at `revision`, once it has been sent its opening.
-fn opened(board: &BoardState, revision: u64, mut list: List) -> List {
-    match opening(board, revision) {
-        Opening::Nothing => {}
-        Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
-            let topics = board.last_known().expect("ready").topics();
-            let listed = topics
-                .iter()
-                .map(|topic| (topic.id.0, topic.revision.get()));
-            list = listed.collect();
-        }
-        Opening::Patch(patch) => {
-            for op in patch.ops {
-                match op {
-                    Op::Set(topic) => drop(list.insert(topic.id.0, topic.revision.get())),
-                    Op::Delete { id, .. } => drop(list.remove(&id.0)),
-                }
-            }
-        }
-    }
-    list
-}
-
-proptest! {
-    /// A reader from another node, at any revision there was, ends up with what the database
-    /// shows, however this node's readings cut the commits into pieces.
-    #[test]
-    fn any_cursor_leads_to_the_list(
-        commits in proptest::collection::vec((1_i64..12, proptest::bool::weighted(0.6)), 1..40),
-        cuts in proptest::collection::vec(1_usize..6, 1..40),
-        topics_max in 2_usize..8,
-    ) {
-        let lists = lists_of(&commits, topics_max);
-        let (mut board, now) = ready(0, &[]);
-        let mut at = 0;
-        for cut in cuts {
-            let upto = (at + cut).min(commits.len());
-            if upto == at {
-                break;
-            }
-            let changes = changes_as_of(&rows_of(&commits, at, upto));
-            if matches!(board.apply(&changes, true, topics_max), StateChange::Reload) {
-                let topics: Vec<_> = lists[upto].clone().into_iter().collect();
-                let load = loaded(upto as u64, &topics);
-                board.install(load, now, topics_max).expect("nothing missed");
-            }
-            at = upto;
-            for (revision, list) in lists.iter().enumerate().take(at + 1) {
-                let shown = opened(&board, revision as u64, list.clone());
-                prop_assert_eq!(&shown, &lists[at], "from {} to {}", revision, at);
-            }
-        }
     }
 }

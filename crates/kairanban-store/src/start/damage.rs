@@ -6,7 +6,8 @@ mod sqlite;
 use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::BigInt};
 
 use crate::{
-    DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, migrate, tx::WriteTx,
+    DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, contents, migrate,
+    tx::WriteTx,
 };
 
 /// Something that is not as the migrations made it.
@@ -83,14 +84,14 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     Ok(mended)
 }
 
-/// Lets every reader take the lists of all boards again: what was written meanwhile is not in the
-/// log.
+/// Lets every server read all boards again, with their policies: what was written meanwhile is not
+/// in the log.
 fn log_all_boards(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let mut tx = WriteTx::on_connection(connection)?;
     tx.run(|connection| {
         let boards: Vec<BoardKey> = sql_query("SELECT id FROM boards").load(connection)?;
         for BoardKey { id } in boards {
-            sql_query(connection.log_change_sql("clear", id)).execute(connection)?;
+            contents::log_again(connection, id, true)?;
         }
         Ok(connection.begin_stamp()?)
     })?;

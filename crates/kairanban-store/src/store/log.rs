@@ -6,8 +6,8 @@ use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
 use crate::{
-    BoardContent, ChangeBatch, StoreError, change_log, classified, contents, history, identity,
-    migrate, tx::WriteTx,
+    BoardContent, ChangeBatch, StoreError, change_log, classified, connection::AnyConnection,
+    contents, history, identity, migrate, tx::WriteTx,
 };
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
@@ -32,6 +32,36 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn changes_since(&self, known: &LogPosition) -> Result<Option<ChangeBatch>, StoreError> {
+        self.of_history(known, |connection| {
+            change_log::since(connection, known, self.config.changes_max)
+        })
+    }
+
+    /// Reads something, and returns it if the log has `known` as it was read then and still has it
+    /// afterwards: then what was read is of that history. Otherwise the database was restored.
+    ///
+    /// # Errors
+    /// Those of `read`, or if the database is away.
+    pub fn read_of<T>(
+        &self,
+        known: &LogPosition,
+        read: impl FnOnce(&Self) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let found = read(self)?;
+        let rows = self.of_history(known, |connection| {
+            change_log::rows_since(connection, known, 1)
+        })?;
+        let is_same = rows.is_some()
+            || self
+                .with(|connection| history::still_holds(connection, &self.config.address, known))?;
+        Ok(is_same.then_some(found))
+    }
+
+    fn of_history<T>(
+        &self,
+        known: &LogPosition,
+        read: impl Fn(&mut AnyConnection) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         // A file is known by what lies there, not by what a connection may hold open.
         let file = self
             .config
@@ -42,7 +72,7 @@ impl Store {
         if file.is_some_and(|mark| mark != known.mark) {
             return Ok(None);
         }
-        self.with(|connection| change_log::since(connection, known, self.config.changes_max))
+        self.with(read)
     }
 
     /// Reads which boards changed after a revision, even if the log was trimmed since, and how far

@@ -161,9 +161,15 @@ impl FollowerStatus {
         self.stale_boards.borrow().clone()
     }
 
-    /// Returns the last position in the log that was read, and its changes.
+    /// Returns the last position in the log that was read.
     #[must_use]
-    pub fn last_seen(&self) -> watch::Receiver<LogPosition> {
+    pub fn last_seen(&self) -> LogPosition {
+        self.last_seen.borrow().clone()
+    }
+
+    /// Notifies of each further position that was read.
+    #[must_use]
+    pub fn positions(&self) -> watch::Receiver<LogPosition> {
         self.last_seen.clone()
     }
 

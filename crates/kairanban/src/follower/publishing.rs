@@ -139,8 +139,8 @@ impl Follower {
     /// Loads a board that changed up to `revision`. One that cannot be read delays no other: its
     /// readers are sent `stale`, and it is retried.
     pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
-        let epoch = self.position.borrow().epoch.clone();
-        match self.deps.loader.load(&epoch, board).await {
+        let known = self.last_seen.borrow().clone();
+        match self.deps.loader.load(&known, board).await {
             Ok(_) => {
                 if self.stale_boards.remove(board) {
                     tracing::info!(%board, "the board can be read again");

@@ -170,7 +170,7 @@ fn start_upkeep_tasks(
     let stop = supervisor.stop().clone();
     supervisor.task("housekeeping", async move || housekeeping.run(&stop).await);
     let (folder, every) = (config.server.data_dir.clone(), config.history.last_seen);
-    let (mut seen, stop) = (service.follower.last_seen(), supervisor.stop().clone());
+    let (mut seen, stop) = (service.follower.positions(), supervisor.stop().clone());
     supervisor.task("last-seen", async move || {
         last_seen::run(&folder, &mut seen, every, &stop).await
     });

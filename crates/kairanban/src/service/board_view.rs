@@ -152,8 +152,8 @@ impl BoardService {
             if self.is_current(channel) {
                 return Ok(());
             }
-            let epoch = self.deps.follower.epoch();
-            match self.deps.loader.load_into(channel, &epoch).await {
+            let known = self.deps.follower.last_seen();
+            match self.deps.loader.load_into(channel, &known).await {
                 Ok(_) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to
                 // publish.

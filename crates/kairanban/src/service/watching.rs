@@ -8,7 +8,7 @@ use kairanban_core::{
     BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
     StartAt, Subscription, merge_openings, plan_opening,
 };
-use kairanban_store::StoreError;
+use kairanban_store::{Store, StoreError};
 
 use super::{
     BoardService, MayRead, WatchError,
@@ -174,8 +174,11 @@ impl BoardService {
         let Some(range) = history.filter(|_| may_read()) else {
             return Ok(());
         };
-        match query(&self.deps.store, move |store| store.history(&range)).await {
-            Ok(history) => channel.live().backfill(&range, &history),
+        let known = self.deps.follower.last_seen();
+        let read = move |store: &Store| store.read_of(&known, |store| store.history(&range));
+        match query(&self.deps.store, read).await {
+            Ok(Some(history)) => channel.live().backfill(&range, &history),
+            Ok(None) => tracing::debug!("another history begins; the reader is sent the list"),
             Err(error) => {
                 tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")
             }
