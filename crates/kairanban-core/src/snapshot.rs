@@ -157,8 +157,8 @@ impl Snapshot {
         }
         // Pushed out by what came before in the same reading, and archived by now: what went after
         // that has not made room for it.
-        let is_archived = |id| changes.is_archived_after(id, self.revision());
-        topics.retain(|topic| !is_archived(topic.id));
+        let known = self.revision();
+        topics.retain(|topic| !changes.is_archived_after(topic.id, known));
         let pushed_out = topics
             .drain(..topics.len().saturating_sub(topics_max))
             .map(|topic| topic.id)
@@ -177,7 +177,7 @@ impl Snapshot {
         next.bulk_stamps = Arc::clone(&self.bulk_stamps);
         let posted = self.posted_on(&next, history, topics_max);
         self.towards(next, posted, changes.known_since(), |id| {
-            pushed_out.binary_search(&id).is_ok() || is_archived(id)
+            pushed_out.binary_search(&id).is_ok() || changes.is_archived_after(id, known)
         })
     }
 

@@ -21,7 +21,7 @@ pub type Reports = mpsc::Receiver<BoardId>;
 /// Why a board was not loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// It changed while it was read: read it again.
+    /// It changed while it was read, or the database was restored: read it again.
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
     /// It could not be read.
@@ -63,7 +63,7 @@ impl BoardLoader {
         known: &LogPosition,
         board: &BoardName,
     ) -> Result<Published, LoadError> {
-        let load = self.read(known, board).await?;
+        let load = self.source.read(known, board).await?.ok_or(OutdatedLoad)?;
         let channel = self.hub.channel(board);
         self.install(load, |load| {
             self.hub.install(&channel, load, Instant::now())
@@ -81,16 +81,11 @@ impl BoardLoader {
         known: &LogPosition,
     ) -> Result<Published, LoadError> {
         let began = channel.live().invalidations();
-        let load = self.read(known, &channel.board).await?;
+        let load = self.source.read(known, &channel.board).await?;
+        let load = load.ok_or(OutdatedLoad)?;
         self.install(load, |load| {
             self.hub.install_since(channel, began, load, Instant::now())
         })
-    }
-
-    async fn read(&self, known: &LogPosition, board: &BoardName) -> Result<BoardLoad, LoadError> {
-        // The follower is about to find another history.
-        let load = self.source.read(known, board).await?;
-        Ok(load.ok_or(OutdatedLoad)?)
     }
 
     fn install(

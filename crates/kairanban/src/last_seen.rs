@@ -1,26 +1,21 @@
 //! Keeps the last position in the log that this node has read in a small file in the data folder,
 //! to notice at the start a database that was restored while the server was away.
 
-use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write as _},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, path::Path, time::Duration};
 
 use kairanban_core::{LogPosition, LogRow};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoint;
+use crate::{failpoint, private_file};
 
 /// The file's name in the data folder.
 pub const FILE: &str = "last-seen.json";
 
 /// The position as the file has it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct KeptPosition {
     epoch: String,
     mark: String,
     last: Option<LogRow>,
@@ -57,7 +52,7 @@ pub fn read(folder: &Path) -> Option<LogPosition> {
 }
 
 fn parse(text: &str) -> Option<LogPosition> {
-    let Kept { epoch, mark, last } = serde_json::from_str(text).ok()?;
+    let KeptPosition { epoch, mark, last } = serde_json::from_str(text).ok()?;
     Some(LogPosition {
         epoch: epoch.parse().ok()?,
         mark,
@@ -102,34 +97,14 @@ pub async fn run(
     }
 }
 
-/// Replaces the file atomically. Only this user may read it.
 fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
     let LogPosition { epoch, mark, last } = position;
-    let kept = Kept {
+    let kept = KeptPosition {
         epoch: epoch.to_string(),
         mark: mark.clone(),
         last: last.clone(),
     };
-    let text = serde_json::to_string(&kept)?;
-    let mut make = DirBuilder::new();
-    make.recursive(true);
-    let mut open = OpenOptions::new();
-    open.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
-    }
-    make.create(folder)?;
-    // A name of this process alone, as another may share the folder. A file of a killed process
-    // with the same id is old.
-    let written = folder.join(format!("{FILE}.{}", std::process::id()));
-    match fs::remove_file(&written) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    open.open(&written)?.write_all(text.as_bytes())?;
-    fs::rename(&written, folder.join(FILE))
+    private_file::rewrite(folder, FILE, &serde_json::to_string(&kept)?)
 }
 
 #[cfg(test)]

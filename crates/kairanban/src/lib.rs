@@ -33,6 +33,7 @@ mod metrics;
 mod net;
 mod pace;
 mod preferences;
+mod private_file;
 mod readiness;
 mod reconcile;
 mod render;

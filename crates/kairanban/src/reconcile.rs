@@ -1,10 +1,17 @@
-//! Compares what is in memory with what the database holds, board by board and spread over the
-//! interval: rows may have been changed without a revision (by a replica's role, or while the
+//! Compares what is in memory, or was the last time, with what the database holds, board by board
+//! and spread over the interval: rows may have been changed without a revision (by a replica's role, or while the
 //! triggers were off), and nothing else would ever show them. A difference is logged as a change,
 //! once for all nodes, so that all of them read it. Each round begins with the triggers: turning
 //! them off and on again makes them forget that they are for replicas, too.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod compared_boards;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use kairanban_core::{BoardId, Hub, Revision, ShownBoard};
 use kairanban_store::{BoardContent, Store, StoreError, content_sum};
@@ -17,6 +24,7 @@ use crate::{
     failpoint,
     follower::FollowerStatus,
 };
+use compared_boards::ComparedBoards;
 
 /// Slices of a round, so that no query reads all boards.
 const SLICES: usize = 30;
@@ -29,12 +37,25 @@ pub struct Reconcile {
     hub: Arc<Hub>,
     follower: FollowerStatus,
     reports: Reports,
-    interval: Duration,
+    bounds: ReconcileBounds,
+}
+
+/// How often boards are compared, and how many that are not in memory.
+#[derive(Clone, Debug)]
+pub struct ReconcileBounds {
+    /// Each board once in this time.
+    pub interval: Duration,
+    /// Boards that were in memory before.
+    pub compared_max: usize,
+    /// Where it is kept what they were.
+    pub folder: PathBuf,
 }
 
 /// What the task has found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Findings {
+    /// What the boards were the last time.
+    compared: ComparedBoards,
     /// The number of boards that differed.
     count: u64,
     /// The checksums of a board when it was logged last: in the database, in memory.
@@ -44,7 +65,7 @@ struct Findings {
 }
 
 impl Reconcile {
-    /// Creates a task that compares every board once in `interval`.
+    /// Creates a task that compares the boards in memory, and those that were.
     #[must_use]
     pub const fn new(
         store: Store,
@@ -52,7 +73,7 @@ impl Reconcile {
         hub: Arc<Hub>,
         follower: FollowerStatus,
         reports: Reports,
-        interval: Duration,
+        bounds: ReconcileBounds,
     ) -> Self {
         Self {
             store,
@@ -60,28 +81,34 @@ impl Reconcile {
             hub,
             follower,
             reports,
-            interval,
+            bounds,
         }
     }
 
     /// Compares the boards, slice by slice, until `stop`.
     pub async fn run(&mut self, stop: &CancellationToken) {
-        let mut findings = Findings::default();
+        let ReconcileBounds {
+            interval: every,
+            compared_max,
+            folder,
+        } = &self.bounds;
+        let mut findings = Findings {
+            compared: ComparedBoards::read(folder, self.store.topics_max(), *compared_max),
+            count: 0,
+            logged: HashMap::new(),
+            triggers: None,
+        };
         let slices = u32::try_from(SLICES).unwrap_or(1);
-        let mut ticks = interval((self.interval / slices).max(Duration::from_millis(1)));
+        let mut ticks = interval((*every / slices).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.repair(&mut findings).await;
-            let boards: Vec<BoardId> = self
-                .hub
-                .shown()
-                .into_iter()
-                .map(|shown| shown.board_id)
-                .collect();
+            let shown = self.hub.shown().into_iter().map(|shown| shown.board_id);
+            let boards: BTreeSet<_> = shown.chain(findings.compared.ids()).collect();
             let slice = boards.len().div_ceil(SLICES).max(1);
             for at in 0..SLICES {
                 if !self.tick(&mut ticks, &mut findings, stop).await {
-                    return;
+                    return Self::keep(&mut findings).await;
                 }
                 failpoint::pass("reconcile");
                 let ids: Vec<_> = boards
@@ -92,6 +119,7 @@ impl Reconcile {
                     .collect();
                 self.compare(&ids, &mut findings).await;
             }
+            Self::keep(&mut findings).await;
         }
     }
 
@@ -113,6 +141,14 @@ impl Reconcile {
                 run `kairanban migrate`");
         }
         findings.triggers = found;
+    }
+
+    /// Keeps what the boards were for the next start.
+    async fn keep(findings: &mut Findings) {
+        if let Err(error) = findings.compared.write().await {
+            tracing::warn!(%error, "cannot keep in server.data_dir what boards were when they were \
+                compared; rows that change without a revision while the server is away are not noticed");
+        }
     }
 
     /// Waits for the next slice, and handles the reports that arrive meanwhile. Returns `false` at
@@ -149,7 +185,8 @@ impl Reconcile {
     ) -> Result<(), StoreError> {
         // In this order: what was published up to `reached` is shown, and what is shown is in the
         // database.
-        let reached = self.follower.revision();
+        let (epoch, reached) = (self.follower.epoch(), self.follower.revision());
+        findings.compared.begin(&epoch);
         let shown: HashMap<_, _> = self
             .hub
             .shown()
@@ -158,8 +195,22 @@ impl Reconcile {
             .collect();
         let asked = ids.to_vec();
         let contents = query(&self.store, move |store| store.contents(&asked)).await?;
+        if self.follower.epoch() != epoch {
+            return Ok(());
+        }
         for content in contents {
-            let Some(shown) = shown.get(&content.id) else {
+            let shown = shown.get(&content.id);
+            if findings.compared.differs(&content) {
+                if self
+                    .log(content.id, content.revision, false, findings)
+                    .await
+                {
+                    findings.compared.note(&content, shown.is_some());
+                }
+                continue;
+            }
+            let Some(shown) = shown else {
+                findings.compared.note(&content, false);
                 continue;
             };
             let at = shown.snapshot.revision();
@@ -191,6 +242,7 @@ impl Reconcile {
         let sums = (content.sum, content_sum(&shown.snapshot));
         if !is_board && sums.0 == sums.1 {
             findings.logged.remove(&content.id);
+            findings.compared.note(content, true);
         } else if (is_board || findings.logged.get(&content.id) != Some(&sums))
             && self
                 .log(content.id, content.revision, is_board, findings)

@@ -132,17 +132,12 @@ impl Redis {
 
     fn warn(&self, key: &str, fault: &str) {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                key,
-                fault,
-                "ignored a list in Redis; said once for all of them"
-            );
+            tracing::warn!(key, fault, "ignored a list in Redis; no other is logged");
         }
     }
 }
 
-/// Reads boards: from a copy in Redis if it is current, from the database otherwise. Cheap to
-/// clone.
+/// Reads boards from the database, or from current copies in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BoardSource {
     store: Store,
@@ -157,7 +152,7 @@ impl BoardSource {
     }
 
     /// Reads a board with its live list. Returns `None` if the database does not hold the history
-    /// any more that was read up to `known`: it was restored, and nobody has noticed yet.
+    /// any more that was read up to `known`, which the follower is about to notice.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -170,8 +165,10 @@ impl BoardSource {
         let Some(redis) = &self.redis else {
             return self.read_database(known, board).await;
         };
-        let name = board.clone();
-        let head = self.read_of(known, move |store| store.board_head(&name));
+        let (of, name) = (known.clone(), board.clone());
+        let head = query(&self.store, move |store| {
+            store.read_of(&of, |store| store.board_head(&name))
+        });
         let Some(BoardHead {
             id: board_id,
             policies,
@@ -190,13 +187,11 @@ impl BoardSource {
         } else {
             ""
         };
-        let key = format!(
-            "kairanban:{epoch}:{}:{board}{signed}",
-            self.store.topics_max()
-        );
+        let topics_max = self.store.topics_max();
+        let key = format!("kairanban:{epoch}:{topics_max}:{board}{signed}");
         if let Some(copy) = redis.get(&key).await
             && (copy.board_id, copy.revision) == (board_id.0, revision.get())
-            && copy.topics.len() <= self.store.topics_max()
+            && copy.topics.len() <= topics_max
         {
             let (snapshot, replay_buffer) = copy.into_list(
                 board,
@@ -206,13 +201,14 @@ impl BoardSource {
                 },
                 self.store.replay_max(),
             );
-            return Ok(Some(BoardLoad {
+            let load = BoardLoad {
                 board_id,
                 policies,
                 snapshot,
                 replay_buffer,
                 named_at,
-            }));
+            };
+            return Ok(Some(load));
         }
         let loaded = self.read_database(known, board).await?;
         if let Some(loaded) = loaded.as_ref().filter(|load| redis.takes(load.policies)) {
@@ -228,26 +224,16 @@ impl BoardSource {
         known: &LogPosition,
         board: &BoardName,
     ) -> Result<Option<BoardLoad>, StoreError> {
-        let (epoch, name) = (known.epoch.clone(), board.clone());
-        let loaded = self
-            .read_of(known, move |store| store.load(&epoch, &name))
-            .await?;
+        let (known, name) = (known.clone(), board.clone());
+        let read =
+            move |store: &Store| store.read_of(&known, |store| store.load(&known.epoch, &name));
+        let loaded = query(&self.store, read).await?;
         if let Some(loaded) = &loaded
             && failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get())
         {
             return Err(StoreError::Unreadable("failpoint".to_owned()));
         }
         Ok(loaded)
-    }
-
-    /// Reads something of the history that was read up to `known`, or returns `None`.
-    async fn read_of<T: Send + 'static>(
-        &self,
-        known: &LogPosition,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<Option<T>, StoreError> {
-        let known = known.clone();
-        query(&self.store, move |store| store.read_of(&known, read)).await
     }
 }
 

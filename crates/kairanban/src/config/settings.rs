@@ -240,6 +240,8 @@ sections! {
         undo = "undo_s" in "seconds": Duration,
         /// Interval in which each board in memory is compared with the database.
         reconcile = "reconcile_s" in "positive_seconds": Duration,
+        /// Boards that are compared although they are no longer in memory.
+        compared_boards_max: usize,
         /// Interval at which the last revision read is written to the data folder.
         last_seen = "last_seen_ms" in "positive_millis": Duration,
         /// Administrative commands that the audit keeps.

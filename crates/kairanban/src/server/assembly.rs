@@ -25,7 +25,7 @@ use crate::{
     limits::Quotas,
     memory,
     metrics::Metrics,
-    reconcile::Reconcile,
+    reconcile::{Reconcile, ReconcileBounds},
     service::{self, BoardService},
     shared_snapshots::{BoardSource, Redis, Seal},
     start,
@@ -151,7 +151,11 @@ fn start_upkeep_tasks(
         Arc::clone(&service.hub),
         service.follower.clone(),
         reports,
-        config.history.reconcile,
+        ReconcileBounds {
+            interval: config.history.reconcile,
+            compared_max: config.history.compared_boards_max,
+            folder: config.server.data_dir.clone(),
+        },
     );
     let stop = supervisor.stop().clone();
     supervisor.task("reconcile", async move || reconcile.run(&stop).await);

@@ -8,7 +8,7 @@ use kairanban_core::{
     BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
     StartAt, Subscription, merge_openings, plan_opening,
 };
-use kairanban_store::{Store, StoreError};
+use kairanban_store::StoreError;
 
 use super::{
     BoardService, MayRead, WatchError,
@@ -175,8 +175,10 @@ impl BoardService {
             return Ok(());
         };
         let known = self.deps.follower.last_seen();
-        let read = move |store: &Store| store.read_of(&known, |store| store.history(&range));
-        match query(&self.deps.store, read).await {
+        let read = query(&self.deps.store, move |store| {
+            store.read_of(&known, |store| store.history(&range))
+        });
+        match read.await {
             Ok(Some(history)) => channel.live().backfill(&range, &history),
             Ok(None) => tracing::debug!("another history begins; the reader is sent the list"),
             Err(error) => {

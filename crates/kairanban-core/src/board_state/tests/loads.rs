@@ -68,6 +68,14 @@ fn with_history(load: BoardLoad, history: &[(u64, i64)]) -> BoardLoad {
     }
 }
 
+/// Returns whether a reader who comes back at a revision is sent the list.
+fn is_whole(board: &BoardState, at: u64) -> bool {
+    matches!(
+        opening(board, at),
+        Opening::Snapshot { .. } | Opening::SnapshotSince(_)
+    )
+}
+
 #[test]
 fn a_later_list_that_shows_what_the_log_does_not_say_is_reported_and_sent_whole() {
     let before = [(1, 3), (2, 7)];
@@ -93,12 +101,6 @@ fn a_later_list_that_shows_what_the_log_does_not_say_is_reported_and_sent_whole(
             update.patch.from > snapshot(7, &[]).revision(),
             "{update:?}"
         );
-        let is_whole = |board: &BoardState, at| {
-            matches!(
-                opening(board, at),
-                Opening::Snapshot { .. } | Opening::SnapshotSince(_)
-            )
-        };
         assert!(is_whole(&board, 7), "{list:?}");
         // Nor by what the log says later.
         let range = board

@@ -1,7 +1,7 @@
 //! Rows that changed without a revision: they are shown, said to have changed, and no reader is led
 //! across them by a patch.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use super::{QUICK, STREAM, comments, next, within};
 use crate::node::{Database, Node};
@@ -9,6 +9,7 @@ use crate::node::{Database, Node};
 crate::on_both!(
     what_triggers_did_not_log_is_shown,
     a_reading_that_brings_them_is_sent_whole_and_logged,
+    what_changes_while_the_server_is_away_is_found,
 );
 
 /// Changes topics while no trigger logs it.
@@ -122,4 +123,24 @@ fn a_reading_that_brings_them_is_sent_whole_and_logged(database: Database) {
     within(Duration::from_secs(5), "the log says so", || {
         clears(&node.database) == 1
     });
+}
+
+/// The only server is away meanwhile.
+fn what_changes_while_the_server_is_away_is_found(database: Database) {
+    let mut node = Node::start_with(database, &[QUICK]);
+    node.post("one");
+    node.post("kept");
+    let first = next(&mut node.stream(STREAM), "snapshot");
+    let cursor = first.id.expect("a cursor");
+    let revision = cursor.split('-').next_back().expect("a revision");
+    let compared = node.data().join("compared-boards.json");
+    within(Duration::from_secs(10), "the comparison", || {
+        fs::read_to_string(&compared).is_ok_and(|text| text.contains(&format!("[{revision},")))
+    });
+    node.kill();
+    write_unlogged(&node.database, "DELETE FROM topics WHERE comment = 'one';");
+    node.restart();
+    let list = next(&mut node.resume(STREAM, &cursor), "snapshot").data;
+    assert!(list.contains("kept") && !list.contains("one"), "{list}");
+    assert_eq!(clears(&node.database), 1);
 }
