@@ -47,7 +47,7 @@ pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason, one_of};
 pub use opening::{
     LogBounds, LogStart, MultiBoardOpening, OpenedBoard, Opening, OpeningPlan, StartAt,
-    StartAtError, merge_openings, plan_opening,
+    StartAtError, is_future, merge_openings, plan_opening,
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;

@@ -105,6 +105,20 @@ fn each_start_has_its_opening() {
 }
 
 #[test]
+fn only_a_later_cursor_of_the_same_epoch_is_from_the_future() {
+    let newest: Cursor = "e-9".parse().expect("a cursor");
+    for (cursor, expected) in [
+        ("e-10", true),
+        ("e-9", false),
+        ("e-8", false),
+        ("f-10", false),
+    ] {
+        let cursor: Cursor = cursor.parse().expect("a cursor");
+        assert_eq!(is_future(&cursor, &newest), expected, "{cursor}");
+    }
+}
+
+#[test]
 fn a_time_before_the_board_is_its_beginning() {
     let log = LogBounds {
         published: revision(9),

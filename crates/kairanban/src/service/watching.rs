@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
-    StartAt, Subscription, merge_openings, plan_opening,
+    StartAt, Subscription, is_future, merge_openings, plan_opening,
 };
 use kairanban_store::StoreError;
 
@@ -101,8 +101,7 @@ impl BoardService {
         };
         // Before a cursor is refused as one from the future: it may be from another node.
         if let Some(cursor) = start.cursor()
-            && cursor.epoch == follower.epoch()
-            && cursor.revision > follower.revision()
+            && is_future(cursor, &follower.cursor())
         {
             if !may_read() {
                 return Err(WatchError::TooManyReads);
