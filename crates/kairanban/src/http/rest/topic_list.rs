@@ -228,12 +228,8 @@ pub(in crate::http) async fn search(
 /// 412, if it is not the list that the client demands.
 pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
     let is_packed = accept::asks_for_gzip(request);
-    let (mut response, is_known) = conditional::start_list(request, reading)?;
+    let (mut response, is_known) = conditional::start_list(request, reading, is_packed)?;
     response.insert_header((header::VARY, "Accept, Accept-Encoding"));
-    if is_packed {
-        let tag = conditional::weak_etag(reading.snapshot.cursor());
-        response.insert_header((header::ETAG, tag));
-    }
     if is_known {
         return Ok(response.finish());
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{StatusCode, header},
     web::{Data, Path, Payload},
 };
 use kairanban_core::{BoardName, Topic, TopicId};
@@ -239,21 +239,18 @@ pub async fn post_topic(
 
 /// Answers 201, with the topic.
 pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpResponse {
-    HttpResponse::Created()
+    conditional::answer_written(StatusCode::CREATED, state, topic)
         .insert_header((
             header::LOCATION,
             format!("/api/v1/boards/{board}/topics/{}", topic.id.0),
         ))
-        .insert_header((header::ETAG, conditional::topic_tag(state, topic)))
         .content_type("application/json")
         .body(render::rest::topic(topic))
 }
 
 /// Answers 200, with the topic as it stands now.
 fn one(state: &AppState, topic: &Topic) -> HttpResponse {
-    let tag = conditional::topic_tag(state, topic);
-    HttpResponse::Ok()
-        .insert_header((header::ETAG, tag))
+    conditional::answer_written(StatusCode::OK, state, topic)
         .content_type("application/json")
         .body(render::rest::topic(topic))
 }
