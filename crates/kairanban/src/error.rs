@@ -213,13 +213,6 @@ impl ApiError {
         retry_after_s: 5,
     };
 
-    /// The client has read too much from the database.
-    pub const TOO_MANY_READS: Self = Self::TooMany {
-        what: "readings from the database by one address",
-        setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
-        retry_after_s: 1,
-    };
-
     /// Returns the seconds after which another attempt may help, if one may.
     pub const fn retry_after_s(&self) -> Option<u64> {
         match self {
