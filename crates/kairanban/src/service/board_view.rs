@@ -211,8 +211,7 @@ impl BoardService {
         let current = live
             .current(channel.is_watched(), Instant::now(), self.deps.cache_ttl)
             .is_some();
-        // While the database is away nothing expires.
-        current || (live.last_known().is_some() && self.deps.follower.stale_since().is_some())
+        current || (live.last_known().is_some() && !self.deps.follower.may_expire())
     }
 
     /// Evicts the placeholder of a board that does not exist.
