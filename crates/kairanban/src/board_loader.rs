@@ -1,7 +1,9 @@
-//! Loads boards: reads one, and installs it in the hub. Nothing else does both.
+//! Loads boards: reads one, and installs it in the hub. Nothing else does both, or decides what a
+//! failure of it means ([`LoadError`]).
 
 use std::{sync::Arc, time::Instant};
 
+use chrono::Utc;
 use kairanban_core::{
     BoardChannel, BoardId, BoardLoad, BoardName, Epoch, Hub, OutdatedLoad, Published, Revision,
 };
@@ -24,9 +26,22 @@ pub enum LoadError {
     /// It changed while it was read: read it again.
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
-    /// It could not be read.
+    /// No board has this name: it was deleted or renamed. A change of the log ends its streams.
+    #[error("there is no board {0}")]
+    Gone(BoardName),
+    /// It could not be read. The last list counts, if there is one, and is marked by
+    /// [`BoardLoader::mark_stale`].
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unreadable(StoreError),
+}
+
+impl From<StoreError> for LoadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSuchBoard(board) => Self::Gone(board),
+            error => Self::Unreadable(error),
+        }
+    }
 }
 
 /// Reads boards into memory, and reports those that differ from what is shown at the same revision.
@@ -56,7 +71,7 @@ impl BoardLoader {
     /// Loads a board into the channel that has its name once it was read.
     ///
     /// # Errors
-    /// [`LoadError::Outdated`], [`StoreError::NoSuchBoard`], or if the database is away.
+    /// As [`LoadError`] has them.
     pub async fn load(&self, epoch: &Epoch, board: &BoardName) -> Result<Published, LoadError> {
         let load = self.source.read(epoch, board).await?;
         let channel = self.hub.channel(board);
@@ -79,6 +94,12 @@ impl BoardLoader {
         self.install(load, |load| {
             self.hub.install_since(channel, began, load, Instant::now())
         })
+    }
+
+    /// Marks a board that could not be read, although it changed up to `revision`, and notifies its
+    /// readers. It is marked until the follower, or the next reader, has loaded a newer list.
+    pub fn mark_stale(&self, board: &BoardName, revision: Revision) {
+        self.hub.become_stale(board, Utc::now(), revision);
     }
 
     fn install(

@@ -234,10 +234,8 @@ impl Reconcile {
                 );
                 Ok(())
             }
-            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
-                Ok(())
-            }
-            Err(LoadError::Store(error)) => Err(error),
+            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Gone(_)) => Ok(()),
+            Err(LoadError::Unreadable(error)) => Err(error),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::{
     time::Instant,
 };
 
-use chrono::Utc;
 use kairanban_core::{
     BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, KnownSince, Published,
     Revision,
@@ -148,18 +147,17 @@ impl Follower {
             }
             // It was read too early: a later change loads it. A stale board is retried anyway.
             Err(LoadError::Outdated(_)) => {}
-            // It was deleted meanwhile: a later change ends its streams.
-            Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
+            Err(LoadError::Gone(_)) => {
                 self.stale_boards.remove(board);
             }
-            Err(LoadError::Store(error)) => {
+            Err(LoadError::Unreadable(error)) => {
                 // Before its readers are notified, so that one that asks `/readyz` finds the board
                 // named.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers were \
                         sent `stale`, and it is tried again");
                 }
-                self.deps.hub.become_stale(board, Utc::now(), revision);
+                self.deps.loader.mark_stale(board, revision);
             }
         }
     }

@@ -164,16 +164,12 @@ impl BoardService {
                     _watching.get_or_insert_with(|| channel.subscribe());
                     self.deps.follower.wait_for_poll(Wake::wake, CATCH_UP).await;
                 }
-                Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
-                // The last list counts, marked as stale until the follower, or the next reader, has
-                // loaded a newer one.
-                Err(LoadError::Store(error)) => {
-                    if channel.live().last_known().is_none() {
-                        return Err(error);
-                    }
-                    self.deps
-                        .hub
-                        .become_stale(board, Utc::now(), Revision::ZERO);
+                Err(LoadError::Gone(board)) => return Err(StoreError::NoSuchBoard(board)),
+                Err(LoadError::Unreadable(error)) if channel.live().last_known().is_none() => {
+                    return Err(error);
+                }
+                Err(LoadError::Unreadable(_)) => {
+                    self.deps.loader.mark_stale(board, Revision::ZERO);
                     return Ok(());
                 }
             }
