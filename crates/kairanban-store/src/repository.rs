@@ -9,11 +9,7 @@ mod page;
 
 use std::{sync::Arc, time::Duration};
 
-use diesel::{
-    dsl::sql,
-    prelude::*,
-    sql_types::{BigInt, Bool},
-};
+use diesel::{prelude::*, sql_types::Bool};
 use kairanban_core::{
     BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, HistoryRange, Revision, Snapshot,
     Topic, TopicEdit, TopicId,
@@ -30,13 +26,13 @@ use crate::{
     sql::{number, revision, row_limit},
 };
 
-use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
     board, board_head, board_id, board_infos, board_policies, boards, boards_named, create_board,
     delete_board, ensure_board, find_boards, name_default_board, stored_default_board,
     update_board,
 };
+use self::board::{board_revision, named_at};
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
 pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
@@ -67,8 +63,8 @@ pub(crate) fn load(
             boards::id,
             boards::read,
             boards::post,
-            sql::<BigInt>(BOARD_REVISION),
-            sql::<BigInt>(NAMED_AT),
+            board_revision(),
+            named_at(),
             topic_columns(),
         ))
         .load(connection)?;
