@@ -38,7 +38,7 @@ mod wire_cache;
 pub use audit::{Actor, AuditEntry};
 pub use board::{Board, BoardChange, BoardId, BoardInfo, BoardName, BoardTitle};
 pub use board_state::{BoardLoad, BoardState, HistoryRange, OutdatedLoad};
-pub use change::{BoardChanges, Change, ChangeKind, KnownSince, LogRow};
+pub use change::{BoardChanges, Change, ChangeKind, KnownSince, ListEffect, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};

@@ -5,7 +5,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{HistoryRange, ReplayBuffer, TopicId};
+use kairanban_core::{ChangeKind, HistoryRange, ListEffect, ReplayBuffer, TopicId};
 
 use crate::{
     StoreError,
@@ -89,13 +89,16 @@ fn touched_sql(
     rows_max: usize,
     replay_max: usize,
 ) -> String {
+    let followed: Vec<_> = ChangeKind::known()
+        .filter(|kind| kind.list_effect() != ListEffect::Reload)
+        .map(|kind| format!("'{}'", kind.as_str()))
+        .collect();
     let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
     format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, \
          count(*) AS changes, min(revision) AS oldest, \
          max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
-         max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', \
-         'token') THEN revision END) AS cleared \
+         max(CASE WHEN kind NOT IN ({followed}) THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
          AND revision > {after} AND revision <= {REVISION_MAX} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
@@ -107,6 +110,7 @@ fn touched_sql(
          touched.revision \
          FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL \
          ORDER BY touched.revision DESC LIMIT {limit}",
+        followed = followed.join(", "),
         board = range.board_id.0,
         after = number(range.after),
         rows_max = row_limit(rows_max),

@@ -38,7 +38,7 @@ impl Follower {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
         let mut board_changes: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
-            if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
+            if change.kind.may_change_board() {
                 let known = board_changes
                     .get(&change.board_id)
                     .and_then(|known| known.named_at);
@@ -57,10 +57,7 @@ impl Follower {
             .values_mut()
             .for_each(|changes| changes.set_known_since(read_at));
         // Publishes permissions before changes.
-        if changes
-            .iter()
-            .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
-        {
+        if changes.iter().any(|change| change.kind.may_change_tokens()) {
             self.refresh_tokens().await?;
         }
         if !board_changes.is_empty() {
@@ -88,7 +85,7 @@ impl Follower {
         }
         let written = changes
             .iter()
-            .filter(|change| matches!(change.kind, ChangeKind::Set | ChangeKind::Clear))
+            .filter(|change| change.kind.may_overfill())
             .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())
