@@ -13,7 +13,7 @@ use crate::{
     http::{
         board_name,
         body::{self, Draft, Edit, Kind},
-        caller, conditional,
+        caller, conditional, row_id,
     },
     render::{
         self, TopicView,
@@ -182,13 +182,10 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
     Ok((board_name(board)?, topic_id(id)?))
 }
 
-/// Reads the topic that an address names, in its one spelling. What is no id names no topic.
+/// Reads the topic that an address names. What is no id names no topic.
 pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    let id = text
-        .parse::<i64>()
-        .ok()
-        .filter(|id| *id > 0 && id.to_string() == text);
-    id.map(TopicId)
+    row_id(text)
+        .map(TopicId)
         .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
