@@ -37,7 +37,7 @@ mod wire_cache;
 
 pub use audit::{Actor, AuditEntry};
 pub use board::{Board, BoardChange, BoardId, BoardInfo, BoardName, BoardTitle};
-pub use board_state::{BoardLoad, BoardState, HistoryRange, OutdatedLoad};
+pub use board_state::{BoardLoad, BoardState, OutdatedLoad, ReplayRange};
 pub use change::{BoardChanges, Change, ChangeKind, KnownSince, ListEffect, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;

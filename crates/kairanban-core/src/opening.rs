@@ -11,7 +11,7 @@ use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-use crate::{BoardState, Cursor, Epoch, HistoryRange, Patch, ResetReason, Revision};
+use crate::{BoardState, Cursor, Epoch, Patch, ReplayRange, ResetReason, Revision};
 
 pub use multi_board::{MultiBoardOpening, OpenedBoard, merge_openings};
 
@@ -105,19 +105,19 @@ pub struct OpeningPlan {
     pub opening: Opening,
     /// What to read of the log first: with it the next plan may be a patch. If it cannot be read,
     /// the opening holds.
-    pub history: Option<HistoryRange>,
+    pub unread: Option<ReplayRange>,
 }
 
 impl From<Opening> for OpeningPlan {
     fn from(opening: Opening) -> Self {
         Self {
             opening,
-            history: None,
+            unread: None,
         }
     }
 }
 
-/// Which part of history this server knows, over all boards.
+/// Which part of the log this server knows, over all boards.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     /// All changes up to this revision are published.
@@ -242,7 +242,7 @@ fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<Ope
     } else {
         return Some(OpeningPlan {
             opening: Opening::SnapshotSince(revision),
-            history: board.unread_since(revision),
+            unread: board.unread_since(revision),
         });
     };
     Some(opening.into())

@@ -1,11 +1,11 @@
-//! The newest stretch of a board's history, for readers that come back.
+//! The newest stretch of a board's log, for readers that come back.
 
 use diesel::{
     prelude::*,
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{ChangeKind, HistoryRange, ListEffect, ReplayBuffer, TopicId};
+use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId};
 
 use crate::{
     StoreError,
@@ -15,12 +15,12 @@ use crate::{
     sql::{REVISION_MAX, number, revision, row_limit},
 };
 
-/// Reads what a reader that comes back from somewhere in the range needs of a board's history:
+/// Reads what a reader that comes back from somewhere in the range needs of a board's log:
 /// which topics changed, and which a full board has pushed out. Reads `rows_max` changes at most,
 /// and keeps the `replay_max` topics that changed last.
 ///
 /// A full list also changes by what it lets in again when something goes, and that leaves no trace:
-/// so the history begins at the last time that topics went while there may have been more than were
+/// so what is replayed begins at the last time that topics went while there may have been more than were
 /// shown.
 ///
 /// Changes after `upto` are read, too: a topic that was pushed out before may be archived or
@@ -28,7 +28,7 @@ use crate::{
 /// does no harm.
 pub(crate) fn read(
     connection: &mut AnyConnection,
-    range: &HistoryRange,
+    range: &ReplayRange,
     topics_max: usize,
     rows_max: usize,
     replay_max: usize,
@@ -84,7 +84,7 @@ pub(crate) fn read(
 /// Returns the query for the topics that changed in the range, and from where on all of them are
 /// known. One pass over the log: the rest is of as many rows as topics changed.
 fn touched_sql(
-    range: &HistoryRange,
+    range: &ReplayRange,
     topics_max: usize,
     rows_max: usize,
     replay_max: usize,
@@ -121,7 +121,7 @@ fn touched_sql(
 /// Reads the newest topics that a full board no longer shows and that wait to be archived.
 fn below(
     connection: &mut AnyConnection,
-    range: &HistoryRange,
+    range: &ReplayRange,
     replay_max: usize,
 ) -> Result<Vec<i64>, StoreError> {
     let first = range.first.map_or(i64::MIN, |first| first.0);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use diesel::{prelude::*, sql_types::Bool};
 use kairanban_core::{
-    BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, HistoryRange, Revision, Snapshot,
+    BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, ReplayRange, Revision, Snapshot,
     Topic, TopicEdit, TopicId,
 };
 
@@ -44,7 +44,7 @@ pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
-/// moment, then the newest stretch of its history up to there.
+/// moment, then the newest stretch of its log up to there.
 pub(crate) fn load(
     connection: &mut AnyConnection,
     epoch: &Epoch,
@@ -81,7 +81,7 @@ pub(crate) fn load(
         .collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
-    let newest = HistoryRange {
+    let newest = ReplayRange {
         board_id,
         after: Revision::ZERO,
         upto: at,

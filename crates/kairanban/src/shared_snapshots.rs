@@ -227,7 +227,7 @@ impl BoardSource {
     }
 }
 
-/// A live list with its newest history, as it is stored in Redis.
+/// A live list with the newest part of its log, as it is stored in Redis.
 #[derive(Debug, Serialize, Deserialize)]
 struct SharedBoard {
     board_id: i64,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
+    BoardChannel, BoardName, Cursor, LogBounds, MultiBoardOpening, OpenedBoard, ReplayRange,
     StartAt, Subscription, is_future, merge_openings, plan_opening,
 };
 use kairanban_store::StoreError;
@@ -129,9 +129,9 @@ impl BoardService {
             self.forget(&channel.board, &channel, &error);
             return Err(error);
         }
-        let (mut opened, history) = self.plan(caller, &channel, start)?;
-        if history.is_some() {
-            self.read_history(caller, &channel, start, may_read).await?;
+        let (mut opened, unread) = self.plan(caller, &channel, start)?;
+        if unread.is_some() {
+            self.read_replay(caller, &channel, start, may_read).await?;
             (opened, _) = self.plan(caller, &channel, start)?;
         }
         Ok(Watch {
@@ -146,7 +146,7 @@ impl BoardService {
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
-    ) -> Result<(OpenedBoard, Option<HistoryRange>), StoreError> {
+    ) -> Result<(OpenedBoard, Option<ReplayRange>), StoreError> {
         let log = LogBounds {
             published: self.deps.follower.revision(),
             trimmed_to: self.deps.trimmed_to.get(),
@@ -155,12 +155,12 @@ impl BoardService {
         admitted(caller, &channel.board, &live)?;
         let plan = plan_opening(start, &live, log).ok_or_else(not_loaded)?;
         let opened = OpenedBoard::new(plan.opening, &live).ok_or_else(not_loaded)?;
-        Ok((opened, plan.history))
+        Ok((opened, plan.unread))
     }
 
     /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for
     /// other readers. A reader who has read too much is sent the list.
-    async fn read_history(
+    async fn read_replay(
         &self,
         caller: &Caller,
         channel: &BoardChannel,
@@ -169,12 +169,12 @@ impl BoardService {
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
         // Whatever held the lock before may have read it.
-        let (_, history) = self.plan(caller, channel, start)?;
-        let Some(range) = history.filter(|_| may_read()) else {
+        let (_, unread) = self.plan(caller, channel, start)?;
+        let Some(range) = unread.filter(|_| may_read()) else {
             return Ok(());
         };
-        match query(&self.deps.store, move |store| store.history(&range)).await {
-            Ok(history) => channel.live().backfill(&range, &history),
+        match query(&self.deps.store, move |store| store.replay(&range)).await {
+            Ok(read) => channel.live().backfill(&range, &read),
             Err(error) => {
                 tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")
             }
