@@ -124,7 +124,7 @@ impl BoardService {
         may_read: MayRead<'_>,
     ) -> Result<Watch, StoreError> {
         let channel = Arc::clone(&subscription.channel);
-        if let Err(error) = self.current(caller, &channel.board, &channel).await {
+        if let Err(error) = self.ensure_loaded(caller, &channel.board, &channel).await {
             drop(subscription);
             self.forget(&channel.board, &channel, &error);
             return Err(error);
