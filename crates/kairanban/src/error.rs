@@ -308,12 +308,12 @@ impl ApiError {
         match self {
             // A client may ask for as many lines as it likes.
             Self::Internal { cause } => {
-                if let Some(suppressed) = FAILURES.admit() {
+                if let Some(suppressed) = FAILURES.allow() {
                     tracing::error!(%cause, suppressed, "a request failed");
                 }
             }
             Self::Unavailable { cause } | Self::NotWritten { cause } => {
-                if let Some(suppressed) = OUTAGES.admit() {
+                if let Some(suppressed) = OUTAGES.allow() {
                     tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }
             }

@@ -96,7 +96,7 @@ pub(super) fn admit_long_poll(
 }
 
 fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
-    if let Some(suppressed) = OUTAGES.admit() {
+    if let Some(suppressed) = OUTAGES.allow() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }
