@@ -79,18 +79,18 @@ impl Backplane {
             Arc::clone(&ours)
         };
         if let Some((url, timeouts)) = postgres {
-            let listening = postgres::Listening {
+            let transport = postgres::ListenTransport {
                 url,
                 timeouts,
                 wake: wake.clone(),
                 announce: by_postgres,
             };
-            start_transport(listening, supervisor);
+            start_transport(transport, supervisor);
         }
         if let Some(redis) = redis {
             let channel = format!("kairanban:{epoch}:changed");
             start_transport(
-                redis::Subscribing {
+                redis::RedisTransport {
                     redis,
                     channel,
                     wake: wake.clone(),

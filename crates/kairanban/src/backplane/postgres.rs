@@ -23,14 +23,14 @@ use crate::{blocking::blocking, config::SecretText, follower::Wake, metrics::Wak
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) struct Listening {
+pub(super) struct ListenTransport {
     pub(super) url: SecretText,
     pub(super) timeouts: Timeouts,
     pub(super) wake: Wake,
     pub(super) announce: Arc<Notify>,
 }
 
-impl Transport for Listening {
+impl Transport for ListenTransport {
     const NAME: &'static str = "LISTEN";
     type Session = ListenSession;
 
@@ -64,7 +64,7 @@ impl Transport for Listening {
     }
 }
 
-impl Listening {
+impl ListenTransport {
     async fn is_pooled(&self) -> Result<bool, String> {
         let (address, timeouts) = (
             DatabaseAddress::Postgres(self.url.expose().to_owned()),
