@@ -200,7 +200,7 @@ struct Place {
 }
 
 #[derive(QueryableByName)]
-struct Trigger {
+struct TriggerName {
     #[diesel(sql_type = Text)]
     name: String,
 }
@@ -270,8 +270,8 @@ impl Place {
             PRAGMA ignore_check_constraints = ON; PRAGMA busy_timeout = 5000";
         foreign.batch_execute(settings).expect("settings");
         let triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
-        let triggers: Vec<Trigger> = sql_query(triggers).load(&mut foreign).expect("triggers");
-        for Trigger { name } in triggers {
+        let triggers: Vec<TriggerName> = sql_query(triggers).load(&mut foreign).expect("triggers");
+        for TriggerName { name } in triggers {
             let dropped = foreign.batch_execute(&format!("DROP TRIGGER \"{name}\""));
             dropped.expect("a trigger less");
         }
