@@ -54,7 +54,7 @@ impl GroupBounds {
     }
 }
 
-/// What came of a group.
+/// The outcome of a group.
 #[derive(Debug)]
 pub(crate) struct GroupOutcome {
     pub(crate) commits: Vec<Committed>,
@@ -227,7 +227,7 @@ fn commit_one(
     Ok((committed, answer))
 }
 
-/// What came of one write of a group, before the revision is drawn.
+/// The outcome of one write of a group, before the revision is drawn.
 type RunResult = Result<WriteOutcome, StoreError>;
 
 /// Commits writes as one transaction.

@@ -86,7 +86,7 @@ impl Pool {
             // A ping before each use would double the round trips; `with` takes another if one is
             // dead.
             .test_on_check_out(false)
-            // Who waits for a connection is given the cause; r2d2 would log each try.
+            // A caller that waits for a connection gets the cause; r2d2 would log each try.
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager.clone());
         // No request waits yet: the first connection may take longer than those that one would wait

@@ -184,7 +184,7 @@ pub struct Problem {
 /// One field at fault.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FieldProblem {
-    /// Its name.
+    /// The name of the field.
     pub field: &'static str,
     /// The stable code of the error, for programs.
     pub code: &'static str,

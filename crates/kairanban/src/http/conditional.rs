@@ -265,7 +265,7 @@ fn etag(cursor: &Cursor) -> String {
 }
 
 /// Returns the tag of what has this tag when it is plain. What is packed has a weak one: its bytes
-/// are others, though they come to the same.
+/// differ, though the content is the same.
 fn in_coding(tag: &str, is_packed: bool) -> String {
     format!("{}{tag}", if is_packed { "W/" } else { "" })
 }

@@ -180,7 +180,7 @@ impl BoardService {
     }
 
     /// Makes sure that there is a board that a caller may read whose token allows `right` there:
-    /// asks memory, which may know that there is none, or else the database.
+    /// asks the database, unless memory knows that there is no such board.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.

@@ -22,7 +22,7 @@ fn root() -> PathBuf {
         .expect("the checkout")
 }
 
-/// What stands between backticks as `file::test`, the file with its ending.
+/// Returns what is quoted as `file::test`, the file with its ending.
 fn named(text: &str) -> Vec<(&str, &str)> {
     let spans = text.split('`').skip(1).step_by(2);
     spans
