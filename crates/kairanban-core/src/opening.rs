@@ -2,8 +2,8 @@
 //!
 //! What a cursor is worth is decided here only: by [`plan_opening`] for a stream, by
 //! [`LogStart::check`] for the pages of a board's log, and by [`is_future`] before the database is
-//! asked whether it is as new. Nothing here reads anything. The caller brings the board into memory,
-//! and reads the part of the log that the plan names.
+//! asked whether it is as new. Nothing here reads anything. The caller brings the board into
+//! memory, and reads the part of the log that the plan names.
 
 mod multi_board;
 
@@ -184,8 +184,8 @@ fn void(cursor: &Cursor, epoch: &Epoch, named_at: Revision) -> Option<ResetReaso
     }
 }
 
-/// Returns whether a cursor is from the future: of the same epoch as `newest`, the newest change that
-/// is known here, and after it.
+/// Returns whether a cursor is from the future: of the same epoch as `newest`, the newest change
+/// that is known here, and after it.
 #[must_use]
 pub fn is_future(cursor: &Cursor, newest: &Cursor) -> bool {
     cursor.epoch == newest.epoch && cursor.revision > newest.revision

@@ -1,4 +1,5 @@
-//! The newest stretch of a board's log, for readers that come back.
+//! The newest stretch of a board's log, for readers that come back. Those from further back share
+//! one search of the log (ADR 12).
 
 use diesel::{
     prelude::*,
@@ -20,8 +21,8 @@ use crate::{
 /// and keeps the `replay_max` topics that changed last.
 ///
 /// A full list also changes by what it lets in again when something goes, and that leaves no trace:
-/// so what is replayed begins at the last time that topics went while there may have been more than were
-/// shown.
+/// so what is replayed begins at the last time that topics went while there may have been more than
+/// were shown.
 ///
 /// Changes after `upto` are read, too: a topic that was pushed out before may be archived or
 /// deleted by now, and nothing else says that it left the list. Sending such a topic once too often

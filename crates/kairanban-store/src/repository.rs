@@ -1,5 +1,5 @@
-//! Topics: reading the live list, and changing; in [`creation`], new ones; in [`deleted`], those that
-//! can be restored; and, in [`board`], the boards themselves.
+//! Topics: reading the live list, and changing; in [`creation`], new ones; in [`deleted`], those
+//! that can be restored; and, in [`board`], the boards themselves.
 
 mod board;
 mod condition;

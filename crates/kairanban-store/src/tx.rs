@@ -23,7 +23,7 @@
 //! and the database rolls back; a connection that belongs to no pool is its owner's to close.
 //!
 //! Between `stamp` and `commit` other writers wait, on Postgres in all processes: nothing slow may
-//! stand there.
+//! stand there. ADR 2 says why the revision is drawn there, and by triggers.
 //!
 //! The statements in which the databases differ are in `connection/transaction.rs`; the triggers in
 //! `migrations/`.

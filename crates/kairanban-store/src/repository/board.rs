@@ -51,8 +51,8 @@ pub(super) fn board_revision() -> SqlLiteral<BigInt> {
     sql(&board_revision_sql("boards.id"))
 }
 
-/// Selects the revision since which a name has meant its board; zero if the log does not reach back that
-/// far.
+/// Selects the revision since which a name has meant its board; zero if the log does not reach back
+/// that far.
 pub(super) fn named_at() -> SqlLiteral<BigInt> {
     sql(&format!(
         "coalesce((SELECT changes.revision FROM board_lives \

@@ -37,8 +37,8 @@ impl Transport for ListenTransport {
     async fn open(&self) -> Result<ListenSession, String> {
         let session = ListenSession::open(self.url.expose(), self.wake.clone()).await?;
         if self.is_pooled().await? {
-            // A LISTEN would stay on a session that other programs are lent. This one may still
-            // notify.
+            // A LISTEN would stay on a session that other programs are lent (ADR 15). This one may
+            // still notify.
             tracing::warn!("{POOLER}");
         } else {
             session.listen().await.map_err(|error| described(&error))?;

@@ -91,7 +91,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the tokens in use again, and notifies the callers whose token changed or ended.
+    /// Reads the tokens in use again (ADR 13), and notifies the callers whose token changed or
+    /// ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
         let asked = self.deps.active_tokens.begin_refresh();
         if asked.is_empty() {

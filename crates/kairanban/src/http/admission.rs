@@ -36,8 +36,8 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader of `boards` to a stream. `caller` finds out who asks; `watch` finds what there is to read.
-/// Neither is asked if there is no room.
+/// Admits a reader of `boards` to a stream. `caller` finds out who asks; `watch` finds what there
+/// is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.

@@ -41,8 +41,8 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     response
 }
 
-/// Starts the answer to a client that reads a list, within gzip if it `is_packed`. Returns whether the
-/// client has the list: then this is a 304, and has no body.
+/// Starts the answer to a client that reads a list, within gzip if it `is_packed`. Returns whether
+/// the client has the list: then this is a 304, and has no body.
 ///
 /// # Errors
 /// As [`has`].

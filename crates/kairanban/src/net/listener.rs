@@ -204,7 +204,7 @@ fn answer(error: &ApiError) -> String {
     )
 }
 
-/// Makes the system close connections whose client takes nothing, or is gone silently.
+/// Makes the system close connections whose client takes nothing (ADR 4), or is gone silently.
 fn watch_over(socket: &TcpStream, stall: Duration) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))

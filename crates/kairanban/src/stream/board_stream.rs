@@ -98,8 +98,8 @@ impl BoardStream {
     }
 }
 
-/// Sends the list, after a `reset` if there is a reason for one, to a reader that has seen everything
-/// up to `since`.
+/// Sends the list, after a `reset` if there is a reason for one, to a reader that has seen
+/// everything up to `since`.
 fn push_list(
     life: &mut StreamLifetime,
     snapshot: &Snapshot,
