@@ -16,10 +16,10 @@ pub mod start;
 pub mod stream;
 
 /// Checks what must hold for some bytes.
-pub type Check = fn(&[u8]);
+pub type TargetCheck = fn(&[u8]);
 
 /// Every target, by its name.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, TargetCheck); 8] = [
     ("accept", accept::check),
     ("body", body::check),
     ("conditional", conditional::check),

@@ -59,10 +59,10 @@ enum ColumnKind {
     Number,
 }
 
-/// A table, which of its rows are spoilt, and the columns that other programs can write.
-type Spoilt = (&'static str, &'static str, &'static [Column]);
+/// A table, which of its rows are damaged, and the columns that other programs can write.
+type Damaged = (&'static str, &'static str, &'static [Column]);
 
-const SPOILT: [Spoilt; 6] = [
+const DAMAGED: [Damaged; 6] = [
     (
         "topics",
         "id IN (2, 4)",
@@ -141,7 +141,7 @@ const SPOILT: [Spoilt; 6] = [
 fn spoil(bytes: &mut Unstructured<'_>) -> Result<Vec<String>> {
     let mut statements = Vec::new();
     for _ in 0..bytes.int_in_range(1..=3)? {
-        let (table, row, columns) = bytes.choose(&SPOILT)?;
+        let (table, row, columns) = bytes.choose(&DAMAGED)?;
         for (column, kind) in *columns {
             if bytes.ratio(1, 3)? {
                 let value = value(bytes, *kind)?;
@@ -200,7 +200,7 @@ struct Place {
 }
 
 #[derive(QueryableByName)]
-struct Trigger {
+struct TriggerName {
     #[diesel(sql_type = Text)]
     name: String,
 }
@@ -270,8 +270,8 @@ impl Place {
             PRAGMA ignore_check_constraints = ON; PRAGMA busy_timeout = 5000";
         foreign.batch_execute(settings).expect("settings");
         let triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
-        let triggers: Vec<Trigger> = sql_query(triggers).load(&mut foreign).expect("triggers");
-        for Trigger { name } in triggers {
+        let triggers: Vec<TriggerName> = sql_query(triggers).load(&mut foreign).expect("triggers");
+        for TriggerName { name } in triggers {
             let dropped = foreign.batch_execute(&format!("DROP TRIGGER \"{name}\""));
             dropped.expect("a trigger less");
         }
@@ -283,10 +283,10 @@ impl Place {
         }
     }
 
-    fn check(&mut self, spoilt: &[String]) {
+    fn check(&mut self, damaged: &[String]) {
         let mut run = |sql: &str| self.foreign.batch_execute(sql);
         run(&format!("BEGIN IMMEDIATE; {RESET}")).expect("all is well");
-        for statement in spoilt {
+        for statement in damaged {
             // What the database itself refuses stays as it was.
             let _ = run(statement);
         }

@@ -3,6 +3,9 @@
 //!
 //! The input is whatever `arbitrary` makes two lists of.
 
+mod shown;
+mod wire;
+
 use std::{
     io::Read as _,
     sync::{Arc, OnceLock},
@@ -18,7 +21,11 @@ use kairanban_core::{
 };
 use serde_json::{Value, json};
 
-use crate::event_stream::{self, Event};
+use self::{
+    shown::{Shown, ShownContent},
+    wire::{assert_is_chunk, read},
+};
+use crate::event_stream::Event;
 
 const FORMATS: [StreamFormat; 8] = [
     StreamFormat::Tutorial,
@@ -118,7 +125,10 @@ impl Story {
         let mut expected = self.expected(encoder.format);
         if encoder.visible_heartbeat {
             let at = expected.len() - 2 - self.shown(encoder.format, &self.after).len();
-            expected.insert(at, Shown::new("heartbeat", None, Content::Json(json!({}))));
+            expected.insert(
+                at,
+                Shown::new("heartbeat", None, ShownContent::Json(json!({}))),
+            );
         }
         assert_eq!(
             events.len(),
@@ -148,7 +158,7 @@ impl Story {
         if let Some(update) = &self.update {
             events.extend(self.shown_update(format, update));
         }
-        let reason = |reason: &str| Content::Json(json!({"reason": reason}));
+        let reason = |reason: &str| ShownContent::Json(json!({"reason": reason}));
         events.push(Shown::new("reset", Some(String::new()), reason("lagged")));
         events.extend(self.shown(format, &self.after));
         events.push(Shown::new("bye", None, reason("rotate")));
@@ -166,20 +176,20 @@ impl Story {
         let revision = list.revision().get();
         let event = match format {
             StreamFormat::Tutorial => {
-                Shown::new("", id, Content::Json(json!({"contents": contents()})))
+                Shown::new("", id, ShownContent::Json(json!({"contents": contents()})))
             }
             StreamFormat::List => {
                 let list = json!({"revision": revision, "contents": contents()});
-                Shown::new("", id, Content::Json(list))
+                Shown::new("", id, ShownContent::Json(list))
             }
             StreamFormat::Patch | StreamFormat::Ndjson => {
                 let topics: Vec<Value> = topics.iter().map(|topic| view(topic)).collect();
                 let list = json!({"board": "main", "revision": revision, "digest": digest(list), "topics": topics});
-                Shown::new("snapshot", id, Content::Json(list))
+                Shown::new("snapshot", id, ShownContent::Json(list))
             }
-            StreamFormat::Html => Shown::new("snapshot", id, Content::Html(topics.to_vec())),
+            StreamFormat::Html => Shown::new("snapshot", id, ShownContent::Html(topics.to_vec())),
             StreamFormat::HtmlList | StreamFormat::Turbo => {
-                Shown::new("", id, Content::Html(topics.to_vec()))
+                Shown::new("", id, ShownContent::Html(topics.to_vec()))
             }
             StreamFormat::Raw => return comments(topics, list.cursor()),
         };
@@ -189,15 +199,15 @@ impl Story {
     /// Returns the events of an update.
     fn shown_update(&self, format: StreamFormat, update: &Update) -> Vec<Shown> {
         let id = Some(update.patch.to.to_string());
-        // What stands in a patch is read by `follow`, for the format that has a reader of it.
+        // `follow` reads what is in a patch, for the one format that has a reader of patches.
         let event = match format {
             StreamFormat::Raw => return comments(&update.posted, &update.patch.to),
             StreamFormat::Tutorial | StreamFormat::List | StreamFormat::HtmlList => {
                 return self.shown(format, &self.after);
             }
-            StreamFormat::Turbo => Shown::new("", id, Content::Unread),
+            StreamFormat::Turbo => Shown::new("", id, ShownContent::Unread),
             StreamFormat::Patch | StreamFormat::Ndjson | StreamFormat::Html => {
-                Shown::new("patch", id, Content::Unread)
+                Shown::new("patch", id, ShownContent::Unread)
             }
         };
         vec![event]
@@ -264,52 +274,6 @@ fn time(bytes: &mut Unstructured<'_>) -> Result<DateTime<Utc>> {
     Ok(DateTime::from_timestamp(seconds, nanos).expect("in range"))
 }
 
-/// Checks the frame of HTTP/1.1 around a chunk.
-fn assert_is_chunk(bytes: &[u8]) {
-    if bytes.is_empty() {
-        return;
-    }
-    let text = String::from_utf8_lossy(bytes);
-    let (length, _) = text.split_once("\r\n").expect("a length");
-    let payload = usize::from_str_radix(length, 16).expect("a length in hex");
-    assert!(payload > 0, "an empty chunk ends the body");
-    assert_eq!(bytes.len(), length.len() + payload + 4);
-    assert!(bytes.ends_with(b"\r\n"));
-}
-
-/// Reads a whole stream. What is not shown to scripts is checked here.
-fn read(format: StreamFormat, bytes: &[u8]) -> Vec<Event> {
-    if format == StreamFormat::Ndjson {
-        return read_lines(bytes);
-    }
-    let stream = event_stream::parse(bytes);
-    assert_eq!((stream.unknown, stream.empty), (0, 0), "{format:?}");
-    assert_eq!(stream.retry_ms, Some(9_000));
-    assert!(stream.comments <= 1);
-    assert!(bytes.starts_with(b"retry: 2345\n") && bytes.ends_with(b"\n\n"));
-    stream.events
-}
-
-fn read_lines(bytes: &[u8]) -> Vec<Event> {
-    let text = std::str::from_utf8(bytes).expect("UTF-8");
-    assert!(text.ends_with('\n'));
-    let mut last_id = String::new();
-    let lines = text.split('\n').filter(|line| !line.is_empty());
-    let events = lines.map(|line| {
-        assert_is_one_line(line);
-        let line: Value = serde_json::from_str(line).expect("JSON");
-        let id = line.get("id").map(|id| id.as_str().expect("a text"));
-        id.unwrap_or(&last_id).to_owned().clone_into(&mut last_id);
-        Event {
-            name: line["event"].as_str().expect("a name").to_owned(),
-            data: line["data"].to_string(),
-            last_id: last_id.clone(),
-            has_id: id.is_some(),
-        }
-    });
-    events.collect()
-}
-
 /// Returns the topic in JSON, as docs/API.md has it.
 fn view(topic: &Topic) -> Value {
     let at = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -332,116 +296,7 @@ fn digest(list: &Snapshot) -> String {
 fn comments(topics: &[Arc<Topic>], cursor: &Cursor) -> Vec<Shown> {
     let shown = topics.iter().enumerate().map(|(at, topic)| {
         let id = (at + 1 == topics.len()).then(|| cursor.to_string());
-        Shown::new("", id, Content::Text(topic.comment.clone()))
+        Shown::new("", id, ShownContent::Text(topic.comment.clone()))
     });
     shown.collect()
-}
-
-/// An event that a reader must be sent.
-#[derive(Debug)]
-struct Shown {
-    name: &'static str,
-    id: Option<String>,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Json(Value),
-    Text(String),
-    /// The whole list, in HTML.
-    Html(Vec<Arc<Topic>>),
-    /// Checked elsewhere.
-    Unread,
-}
-
-impl Shown {
-    fn new(name: &'static str, id: Option<String>, content: Content) -> Self {
-        Self { name, id, content }
-    }
-
-    fn assert_is(&self, event: &Event, format: StreamFormat) {
-        assert_eq!(event.name, self.name, "{format:?}");
-        // NDJSON has no way to empty an id.
-        let id = self
-            .id
-            .as_ref()
-            .filter(|id| format != StreamFormat::Ndjson || !id.is_empty());
-        assert_eq!(event.has_id.then_some(&event.last_id), id, "{format:?}");
-        let is_markup = matches!(
-            format,
-            StreamFormat::Html | StreamFormat::HtmlList | StreamFormat::Turbo
-        );
-        match &self.content {
-            Content::Json(expected) => {
-                if format != StreamFormat::Ndjson {
-                    assert_is_one_line(&event.data);
-                }
-                let mut data: Value = serde_json::from_str(&event.data).expect("JSON");
-                if let Some(object) = data.as_object_mut().filter(|_| self.name == "bye") {
-                    object.remove("retry_ms");
-                }
-                assert_eq!(data, *expected, "{format:?}");
-            }
-            Content::Text(text) => assert_eq!(event.data, lines(text)),
-            Content::Html(topics) => assert_shows(&event.data, topics),
-            Content::Unread if is_markup => assert!(!event.data.is_empty()),
-            Content::Unread => drop(serde_json::from_str::<Value>(&event.data).expect("JSON")),
-        }
-    }
-}
-
-/// Asserts that a frame is one line, also for clients that split at what Unicode takes for the end
-/// of a line.
-fn assert_is_one_line(text: &str) {
-    assert!(
-        !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']),
-        "{text:?}"
-    );
-}
-
-/// Returns the text with LF as line ends.
-fn lines(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
-}
-
-/// Reads the topics in HTML, which no text of a user can have added tags to.
-fn assert_shows(html: &str, topics: &[Arc<Topic>]) {
-    let between = |from: &str, to: &str| -> Vec<String> {
-        let parts = html.split(from).skip(1);
-        parts
-            .map(|part| unescaped(part.split(to).next().unwrap_or_default()))
-            .collect()
-    };
-    let comments: Vec<_> = topics.iter().map(|topic| lines(&topic.comment)).collect();
-    assert_eq!(
-        between(r#"<p class="comment" dir="auto">"#, "</p>"),
-        comments
-    );
-    let authors = topics.iter().map(|topic| lines(&topic.author));
-    let authors: Vec<_> = authors.filter(|author| !author.is_empty()).collect();
-    assert_eq!(between(r#"<b class="author" dir="auto">"#, "</b>"), authors);
-    // In each topic `<li>`, two `<p>` and `<time>`, and their ends; perhaps `<b>`.
-    let tags = html.matches('<').count();
-    let around = if html.starts_with("<turbo-stream") {
-        4
-    } else {
-        0
-    };
-    let empty = if topics.is_empty() { 2 } else { 0 };
-    assert_eq!(
-        tags,
-        topics.len() * 8 + authors.len() * 2 + around + empty,
-        "{html}"
-    );
-    assert_eq!(html.matches('>').count(), tags, "{html}");
-}
-
-fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&#x27;", "'")
-        .replace("&#x2f;", "/")
-        .replace("&amp;", "&")
 }

@@ -36,7 +36,7 @@ use thiserror::Error;
 use crate::{BoardChanges, BoardId, Epoch, Policies, ReplayBuffer, Revision, Snapshot, Update};
 use loaded_board::LoadedBoard;
 
-pub use replay::HistoryRange;
+pub use replay::ReplayRange;
 
 /// A board as it was read from the database.
 #[derive(Debug)]

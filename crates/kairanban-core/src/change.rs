@@ -36,12 +36,46 @@ impl ChangeKind {
         Self::Board,
     ];
 
+    /// Returns what such a change does to the live list of its board. The only place that decides
+    /// this.
+    #[must_use]
+    pub const fn list_effect(self) -> ListEffect {
+        match self {
+            Self::Set | Self::Delete => ListEffect::Topic,
+            Self::Clear | Self::Unknown => ListEffect::Reload,
+            // The live list lost an archived topic when the board became full, not now.
+            Self::Archive | Self::Board | Self::Token => ListEffect::Nothing,
+        }
+    }
+
+    /// Returns whether such a change may leave a board with more topics than it shows.
+    #[must_use]
+    pub const fn may_overfill(self) -> bool {
+        matches!(self, Self::Set | Self::Clear)
+    }
+
+    /// Returns whether such a change may have changed who may do what on a board, or its name.
+    #[must_use]
+    pub const fn may_change_board(self) -> bool {
+        matches!(self, Self::Board | Self::Unknown)
+    }
+
+    /// Returns whether such a change may have changed tokens.
+    #[must_use]
+    pub const fn may_change_tokens(self) -> bool {
+        matches!(self, Self::Token | Self::Unknown)
+    }
+
+    /// Returns the kinds that this version knows.
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::OF_BOARDS.into_iter().chain([Self::Token])
+    }
+
     /// Returns the kind with this word in the database; one that is not known is
     /// [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn of_word(word: &str) -> Self {
-        let mut kinds = Self::OF_BOARDS.into_iter().chain([Self::Token]);
-        kinds
+        Self::known()
             .find(|kind| kind.as_str() == word)
             .unwrap_or(Self::Unknown)
     }
@@ -59,6 +93,17 @@ impl ChangeKind {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// What a change does to the live list of its board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListEffect {
+    /// The list stays as it is.
+    Nothing,
+    /// One topic comes, changes or goes.
+    Topic,
+    /// The change does not say what: the list has to be read.
+    Reload,
 }
 
 /// A row of the change log, as it is stored. The last one that was read is compared with the log,
@@ -158,22 +203,21 @@ impl BoardChanges {
 
     /// Adds a row, which must be later than those before it.
     pub fn push(&mut self, change: &Change) {
-        let follows_the_list = matches!(
-            change.kind,
-            ChangeKind::Set | ChangeKind::Delete | ChangeKind::Clear
-        );
-        if follows_the_list && self.revisions.last() != Some(&change.revision) {
+        let effect = change.kind.list_effect();
+        if effect != ListEffect::Nothing && self.revisions.last() != Some(&change.revision) {
             self.revisions.push(change.revision);
         }
-        match (change.kind, change.topic_id) {
-            (ChangeKind::Set | ChangeKind::Delete, Some(id)) => {
+        match (effect, change.topic_id) {
+            (ListEffect::Topic, Some(id)) => {
                 self.archived.remove(&id);
                 self.topics
                     .insert(id, (change.revision, change.topic.clone()));
             }
-            (ChangeKind::Clear, _) => self.cleared_at = Some(change.revision),
-            (ChangeKind::Archive, Some(id)) => drop(self.archived.insert(id, change.revision)),
-            _ => {}
+            (ListEffect::Reload, _) => self.cleared_at = Some(change.revision),
+            (ListEffect::Nothing, Some(id)) if change.kind == ChangeKind::Archive => {
+                self.archived.insert(id, change.revision);
+            }
+            (ListEffect::Topic, None) | (ListEffect::Nothing, _) => {}
         }
     }
 

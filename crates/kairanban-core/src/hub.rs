@@ -1,9 +1,9 @@
 //! The fan-out point in memory: every board that has readers, or that was read lately.
 //!
-//! Per board there is one `broadcast` channel and one [`BoardState`](crate::BoardState). The
-//! follower publishes; a stream subscribes **first** and asks for the snapshot second, so that no
-//! update can fall between the two. An update that the snapshot already holds is skipped by its
-//! revision.
+//! Per board there is one `broadcast` channel and one [`BoardState`](crate::BoardState), for
+//! readers and for the cache (ADR 3). The follower publishes; a stream subscribes **first** and
+//! asks for the snapshot second, so that no update can fall between the two. An update that the
+//! snapshot already holds is skipped by its revision.
 
 mod channel;
 
@@ -216,9 +216,10 @@ impl Hub {
         }
     }
 
-    /// Applies changes of boards. Ends the streams of boards that were deleted or renamed, or whose
-    /// name means another board now; streams of boards that are private now check their permission.
-    /// Returns the number of boards that were removed.
+    /// Applies changes of boards, before their other changes are published (ADR 6). Ends the
+    /// streams of boards that were deleted or renamed, or whose name means another board now;
+    /// streams of boards that are private now check their permission. Returns the number of boards
+    /// that were removed.
     pub fn apply_policies(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
         if boards.is_empty() {
             return 0;

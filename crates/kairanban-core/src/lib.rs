@@ -37,8 +37,8 @@ mod wire_cache;
 
 pub use audit::{Actor, AuditEntry};
 pub use board::{Board, BoardChange, BoardId, BoardInfo, BoardName, BoardTitle};
-pub use board_state::{BoardLoad, BoardState, HistoryRange, OutdatedLoad};
-pub use change::{BoardChanges, Change, ChangeKind, KnownSince, LogRow};
+pub use board_state::{BoardLoad, BoardState, OutdatedLoad, ReplayRange};
+pub use change::{BoardChanges, Change, ChangeKind, KnownSince, ListEffect, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use digest::Digest;
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};
@@ -47,7 +47,7 @@ pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use invalid::{Invalid, InvalidReason, one_of};
 pub use opening::{
     LogBounds, LogStart, MultiBoardOpening, OpenedBoard, Opening, OpeningPlan, StartAt,
-    StartAtError, merge_openings, plan_opening,
+    StartAtError, is_future, merge_openings, plan_opening,
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;

@@ -1,8 +1,9 @@
 //! Where a reader begins: what it asks for, and what it is sent first.
 //!
-//! What a cursor is worth is decided here only: by [`plan_opening`] for a stream, and by
-//! [`LogStart::check`] for the pages of a board's log. Nothing here reads anything. The caller
-//! brings the board into memory, and reads the part of the log that the plan names.
+//! What a cursor is worth is decided here only: by [`plan_opening`] for a stream, by
+//! [`LogStart::check`] for the pages of a board's log, and by [`is_future`] before the database is
+//! asked whether it is as new. Nothing here reads anything. The caller brings the board into
+//! memory, and reads the part of the log that the plan names.
 
 mod multi_board;
 
@@ -10,7 +11,7 @@ use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-use crate::{BoardState, Cursor, Epoch, HistoryRange, Patch, ResetReason, Revision};
+use crate::{BoardState, Cursor, Epoch, Patch, ReplayRange, ResetReason, Revision};
 
 pub use multi_board::{MultiBoardOpening, OpenedBoard, merge_openings};
 
@@ -104,19 +105,19 @@ pub struct OpeningPlan {
     pub opening: Opening,
     /// What to read of the log first: with it the next plan may be a patch. If it cannot be read,
     /// the opening holds.
-    pub history: Option<HistoryRange>,
+    pub unread: Option<ReplayRange>,
 }
 
 impl From<Opening> for OpeningPlan {
     fn from(opening: Opening) -> Self {
         Self {
             opening,
-            history: None,
+            unread: None,
         }
     }
 }
 
-/// Which part of history this server knows, over all boards.
+/// Which part of the log this server knows, over all boards.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     /// All changes up to this revision are published.
@@ -183,6 +184,13 @@ fn void(cursor: &Cursor, epoch: &Epoch, named_at: Revision) -> Option<ResetReaso
     }
 }
 
+/// Returns whether a cursor is from the future: of the same epoch as `newest`, the newest change
+/// that is known here, and after it.
+#[must_use]
+pub fn is_future(cursor: &Cursor, newest: &Cursor) -> bool {
+    cursor.epoch == newest.epoch && cursor.revision > newest.revision
+}
+
 /// Returns whether the log may have lost rows after this revision.
 fn is_trimmed(revision: Revision, trimmed_to: Revision) -> bool {
     revision < trimmed_to
@@ -216,10 +224,14 @@ const fn reset(reason: ResetReason) -> Opening {
 
 fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
     let newest = board.last_known()?.cursor();
+    let known = Cursor {
+        epoch: newest.epoch.clone(),
+        revision: newest.revision.max(log.published),
+    };
     let revision = cursor.revision;
     let opening = if let Some(reason) = void(cursor, &newest.epoch, board.named_at()) {
         reset(reason)
-    } else if revision > newest.revision.max(log.published) {
+    } else if is_future(cursor, &known) {
         reset(ResetReason::Future)
     } else if revision >= newest.revision {
         Opening::Nothing
@@ -230,7 +242,7 @@ fn plan_after(cursor: &Cursor, board: &BoardState, log: LogBounds) -> Option<Ope
     } else {
         return Some(OpeningPlan {
             opening: Opening::SnapshotSince(revision),
-            history: board.unread_since(revision),
+            unread: board.unread_since(revision),
         });
     };
     Some(opening.into())

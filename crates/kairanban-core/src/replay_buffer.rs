@@ -1,9 +1,9 @@
-//! The newest part of a board's history, kept in memory for readers that come back.
+//! The newest part of a board's log, kept in memory for readers that come back.
 //!
 //! It has to be right for a reader that comes from another node, whose cursor may be at a revision
-//! that this node never showed: nodes read a burst of commits in different pieces. Such a reader
-//! needs only the topics that were *touched* since, as long as the list held all topics of the
-//! board. A full list also changes by what was not touched (the oldest topic is pushed out, or
+//! that this node never showed (ADR 5): nodes read a burst of commits in different pieces. Such a
+//! reader needs only the topics that were *touched* since, as long as the list held all topics of
+//! the board. A full list also changes by what was not touched (the oldest topic is pushed out, or
 //! comes back), so between two states of a full list that this node showed there is a gap:
 //! revisions that it cannot serve.
 
@@ -84,7 +84,7 @@ impl ReplayBuffer {
         self.forget();
     }
 
-    /// Adds an older part of the same history, which reaches up to `upto`. Does nothing if that
+    /// Adds an older part of the same log, which reaches up to `upto`. Does nothing if that
     /// leaves a gap.
     pub(crate) fn extend_back(&mut self, older: &Self, upto: Revision) {
         if older.floor < self.floor && self.floor <= upto {

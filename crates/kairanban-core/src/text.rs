@@ -92,7 +92,7 @@ fn belongs(chars: &[char], at: usize) -> bool {
 }
 
 /// Folds a text for search: texts that differ by case, width, normal form or invisible characters
-/// come to the same. Turkish dotted and dotless letters come to `i`, since nothing says that a text
+/// are folded alike. Turkish dotted and dotless letters come to `i`, since nothing says that a text
 /// is Turkish.
 #[must_use]
 pub fn fold(text: &str) -> String {

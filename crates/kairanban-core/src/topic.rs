@@ -186,7 +186,7 @@ fn forbidden_or_piled(text: &str, is_forbidden: bool) -> Option<InvalidReason> {
     if is_forbidden {
         return Some(InvalidReason::ForbiddenCharacter);
     }
-    // Marks upon marks grow out of their line, over the topics above and below.
+    // Stacked marks grow out of their line, over the topics above and below.
     let mut marks = 0;
     let piled = text.chars().any(|c| {
         marks = if is_mark(c) { marks + 1 } else { 0 };

@@ -19,11 +19,8 @@ use crate::{
     repository,
     rows::{ChangedRow, StoredLogRow, changed_columns, log_columns},
     schema::{boards, changes, topics},
-    sql::{AtOrAfter, REVISION_MAX, number, revision, row_limit},
+    sql::{AtOrAfter, NOT_ARCHIVE, REVISION_MAX, number, revision, row_limit},
 };
-
-/// What changes what a board shows; as the index on `changes` has it.
-const NOT_ARCHIVE: &str = "changes.kind <> 'archive'";
 
 /// What the log holds after a revision.
 #[derive(Debug)]

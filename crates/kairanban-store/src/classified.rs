@@ -11,7 +11,10 @@ use diesel::{
     sqlite::Sqlite,
 };
 
-use crate::{StoreError, error::FaultKind};
+use crate::{
+    StoreError,
+    error::{FULL_SQLITE, FaultKind},
+};
 
 /// A statement that writes, on either database.
 pub(crate) trait Modification: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId {}
@@ -31,13 +34,10 @@ pub(crate) fn of_begin(error: DieselError) -> StoreError {
     match error.into() {
         StoreError::Disconnected(text) => StoreError::Disconnected(text),
         StoreError::Fault(fault) if fault.kind != FaultKind::Other => StoreError::Fault(fault),
-        StoreError::Fault(fault) => match fault.text.as_str() {
-            "attempt to write a readonly database" => {
-                StoreError::fault(FaultKind::ReadOnly, fault.text)
-            }
-            "database or disk is full" => StoreError::fault(FaultKind::Full, fault.text),
-            _ => StoreError::Unavailable(fault.text),
-        },
+        StoreError::Fault(fault) if fault.text == FULL_SQLITE => {
+            StoreError::fault(FaultKind::Full, fault.text)
+        }
+        StoreError::Fault(fault) => StoreError::Unavailable(fault.text),
         other => StoreError::Unavailable(other.to_string()),
     }
 }

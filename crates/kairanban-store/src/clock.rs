@@ -21,7 +21,7 @@ const AGES: u64 = 1_000 * 366 * 24 * 60 * 60;
 /// The database's time at the beginning of the statement, or some time before.
 #[derive(Clone, Debug, QueryId)]
 pub(crate) struct DatabaseTime {
-    /// What stands before and behind `ago`.
+    /// The SQL before and behind `ago`.
     sql: (&'static str, &'static str),
     /// As both databases read it: a number of seconds, with the word.
     ago: String,

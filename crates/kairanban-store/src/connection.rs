@@ -84,7 +84,7 @@ impl AnyConnection {
     }
 
     /// Returns whether a transaction pooler stands between: then a session has no backend of its
-    /// own, and another one gets it as soon as it rests. Asks without setting anything.
+    /// own, and another one gets it as soon as it rests. Asks without setting anything (ADR 15).
     pub(crate) fn is_pooled(
         address: &DatabaseAddress,
         timeouts: Timeouts,

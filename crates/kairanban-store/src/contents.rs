@@ -17,7 +17,7 @@ use crate::{
     repository,
     rows::policies,
     schema::boards,
-    sql::{Number, REVISION_MAX, number, revision},
+    sql::{Number, REVISION_MAX, board_revision_sql, number, revision},
 };
 
 /// A board, as the database has it.
@@ -158,9 +158,8 @@ fn content_of(
 
 fn board_revision(connection: &mut AnyConnection, board: BoardId) -> Result<Revision, StoreError> {
     let text = format!(
-        "SELECT max(revision) AS number FROM changes WHERE board_id = {} \
-         AND kind <> 'archive' AND revision <= {REVISION_MAX}",
-        board.0
+        "SELECT {} AS number",
+        board_revision_sql(&board.0.to_string())
     );
     let row: Number = sql_query(text).get_result(connection)?;
     revision(row.number.unwrap_or_default())

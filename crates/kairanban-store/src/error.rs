@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// How SQLite says that a connection takes no writes.
 pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database";
+/// How SQLite says that there is no room.
+pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 
 /// A read or a write that did not come about.
 #[derive(Clone, Debug, Error)]

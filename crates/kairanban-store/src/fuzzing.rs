@@ -30,7 +30,7 @@ pub fn postgres_time(bytes: &[u8]) -> Result<(DateTime<Utc>, bool), String> {
 /// Decodes a text.
 ///
 /// # Errors
-/// None: bytes that are not UTF-8 are replaced.
+/// Never fails: bytes that are not UTF-8 are replaced.
 pub fn postgres_text(bytes: &[u8]) -> Result<String, String> {
     let text = <LossyText as FromSql<Text, Pg>>::from_sql(PgValue::new(bytes, &TYPE));
     text.map(|text| text.0).map_err(|error| error.to_string())

@@ -14,7 +14,7 @@ use std::{
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
-pub(crate) use self::session::{Idle, Lease, Lender, Session};
+pub(crate) use self::session::{ConnectionLender, LentConnection, Session, SessionLender};
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, settings},
@@ -86,7 +86,7 @@ impl Pool {
             // A ping before each use would double the round trips; `with` takes another if one is
             // dead.
             .test_on_check_out(false)
-            // Who waits for a connection is given the cause; r2d2 would log each try.
+            // A caller that waits for a connection gets the cause; r2d2 would log each try.
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager.clone());
         // No request waits yet: the first connection may take longer than those that one would wait
@@ -334,7 +334,7 @@ pub(crate) struct Manager {
 }
 
 /// A connection with a note whether it has to be closed.
-pub(crate) struct Pooled {
+pub(crate) struct TrackedConnection {
     connection: AnyConnection,
     /// The mark of the file that it was opened on.
     file: Option<String>,
@@ -349,7 +349,7 @@ pub(crate) fn replaced() -> StoreError {
 }
 
 impl Manager {
-    fn open(&self) -> Result<Pooled, StoreError> {
+    fn open(&self) -> Result<TrackedConnection, StoreError> {
         let opened_at = Instant::now();
         // Read first, so that a file that is missing is not created.
         let file = self.address.path().map(identity::file_mark).transpose()?;
@@ -360,7 +360,7 @@ impl Manager {
         } else {
             AnyConnection::open(&self.address, self.timeouts)?
         };
-        Ok(Pooled {
+        Ok(TrackedConnection {
             connection,
             file,
             opened_at,
@@ -370,18 +370,18 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
+    type Connection = TrackedConnection;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<Pooled, StoreError> {
+    fn connect(&self) -> Result<TrackedConnection, StoreError> {
         self.open()
     }
 
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
+    fn is_valid(&self, pooled: &mut TrackedConnection) -> Result<(), StoreError> {
         Ok(pooled.connection.ping()?)
     }
 
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+    fn has_broken(&self, pooled: &mut TrackedConnection) -> bool {
         pooled.tainted || pooled.connection.is_broken()
     }
 }

@@ -1,11 +1,12 @@
-//! The newest stretch of a board's history, for readers that come back.
+//! The newest stretch of a board's log, for readers that come back. Those from further back share
+//! one search of the log (ADR 12).
 
 use diesel::{
     prelude::*,
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{HistoryRange, ReplayBuffer, TopicId};
+use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId};
 
 use crate::{
     StoreError,
@@ -15,20 +16,20 @@ use crate::{
     sql::{REVISION_MAX, number, revision, row_limit},
 };
 
-/// Reads what a reader that comes back from somewhere in the range needs of a board's history:
+/// Reads what a reader that comes back from somewhere in the range needs of a board's log:
 /// which topics changed, and which a full board has pushed out. Reads `rows_max` changes at most,
 /// and keeps the `replay_max` topics that changed last.
 ///
 /// A full list also changes by what it lets in again when something goes, and that leaves no trace:
-/// so the history begins at the last time that topics went while there may have been more than were
-/// shown.
+/// so what is replayed begins at the last time that topics went while there may have been more than
+/// were shown.
 ///
 /// Changes after `upto` are read, too: a topic that was pushed out before may be archived or
 /// deleted by now, and nothing else says that it left the list. Sending such a topic once too often
 /// does no harm.
 pub(crate) fn read(
     connection: &mut AnyConnection,
-    range: &HistoryRange,
+    range: &ReplayRange,
     topics_max: usize,
     rows_max: usize,
     replay_max: usize,
@@ -84,18 +85,21 @@ pub(crate) fn read(
 /// Returns the query for the topics that changed in the range, and from where on all of them are
 /// known. One pass over the log: the rest is of as many rows as topics changed.
 fn touched_sql(
-    range: &HistoryRange,
+    range: &ReplayRange,
     topics_max: usize,
     rows_max: usize,
     replay_max: usize,
 ) -> String {
+    let followed: Vec<_> = ChangeKind::known()
+        .filter(|kind| kind.list_effect() != ListEffect::Reload)
+        .map(|kind| format!("'{}'", kind.as_str()))
+        .collect();
     let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
     format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, \
          count(*) AS changes, min(revision) AS oldest, \
          max(CASE WHEN kind = 'delete' THEN revision END) AS gone, \
-         max(CASE WHEN kind NOT IN ('set', 'delete', 'archive', 'board', \
-         'token') THEN revision END) AS cleared \
+         max(CASE WHEN kind NOT IN ({followed}) THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
          AND revision > {after} AND revision <= {REVISION_MAX} \
          ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
@@ -107,6 +111,7 @@ fn touched_sql(
          touched.revision \
          FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL \
          ORDER BY touched.revision DESC LIMIT {limit}",
+        followed = followed.join(", "),
         board = range.board_id.0,
         after = number(range.after),
         rows_max = row_limit(rows_max),
@@ -117,7 +122,7 @@ fn touched_sql(
 /// Reads the newest topics that a full board no longer shows and that wait to be archived.
 fn below(
     connection: &mut AnyConnection,
-    range: &HistoryRange,
+    range: &ReplayRange,
     replay_max: usize,
 ) -> Result<Vec<i64>, StoreError> {
     let first = range.first.map_or(i64::MIN, |first| first.0);

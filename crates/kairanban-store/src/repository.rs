@@ -1,21 +1,18 @@
-//! Topics: reading the live list, and changing; in [`creation`], new ones; and, in [`board`], the
-//! boards themselves.
+//! Topics: reading the live list, and changing; in [`creation`], new ones; in [`deleted`], those
+//! that can be restored; and, in [`board`], the boards themselves.
 
 mod board;
 mod condition;
 mod creation;
+mod deleted;
 mod directory;
 mod page;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use diesel::{
-    dsl::sql,
-    prelude::*,
-    sql_types::{BigInt, Bool},
-};
+use diesel::{prelude::*, sql_types::Bool};
 use kairanban_core::{
-    BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, HistoryRange, Revision, Snapshot,
+    BoardId, BoardLoad, BoardName, BulkStamp, Cursor, Epoch, ReplayRange, Revision, Snapshot,
     Topic, TopicEdit, TopicId,
 };
 
@@ -26,27 +23,28 @@ use crate::{
     lenient::LossyText,
     replay,
     rows::{TopicRow, policies, topic_columns},
-    schema::{boards, changes, deleted_topics, topics},
+    schema::{boards, changes, topics},
     sql::{number, revision, row_limit},
 };
 
-use self::board::{BOARD_REVISION, NAMED_AT};
 pub use self::board::{BoardEdit, BoardHead, Visible};
 pub(crate) use self::board::{
     board, board_head, board_id, board_infos, board_policies, boards, boards_named, create_board,
     delete_board, ensure_board, find_boards, name_default_board, stored_default_board,
     update_board,
 };
+use self::board::{board_revision, named_at};
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
 pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
+pub(crate) use self::deleted::{forget_deleted, restore_topic};
 pub use self::directory::TitledBoard;
 pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
-/// moment, then the newest stretch of its history up to there.
+/// moment, then the newest stretch of its log up to there.
 pub(crate) fn load(
     connection: &mut AnyConnection,
     epoch: &Epoch,
@@ -67,8 +65,8 @@ pub(crate) fn load(
             boards::id,
             boards::read,
             boards::post,
-            sql::<BigInt>(BOARD_REVISION),
-            sql::<BigInt>(NAMED_AT),
+            board_revision(),
+            named_at(),
             topic_columns(),
         ))
         .load(connection)?;
@@ -83,7 +81,7 @@ pub(crate) fn load(
         .collect();
     topics.reverse();
     let first = topics.first().map(|topic| topic.id);
-    let newest = HistoryRange {
+    let newest = ReplayRange {
         board_id,
         after: Revision::ZERO,
         upto: at,
@@ -183,105 +181,13 @@ pub(crate) fn delete_topic(
     condition: &RevisionCondition,
 ) -> Result<(), StoreError> {
     let expected = condition.resolve(connection, board, id)?;
-    keep_aside(connection, board, id, expected)?;
+    deleted::keep(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     if connection.modify(diesel::delete(row))? > 0 {
         Ok(())
     } else {
         Err(why_not(connection, board, id, expected)?)
     }
-}
-
-/// What of a topic is kept aside, in the order of both tables; its revision it gets again.
-macro_rules! all_columns {
-    ($table:ident) => {
-        (
-            $table::id,
-            $table::board_id,
-            $table::comment,
-            $table::author,
-            $table::created_at,
-            $table::updated_at,
-            $table::edited_at,
-            $table::archived,
-        )
-    };
-}
-
-fn keep_aside(
-    connection: &mut AnyConnection,
-    board: &BoardName,
-    id: TopicId,
-    expected: Option<Revision>,
-) -> Result<(), StoreError> {
-    use deleted_topics as kept;
-    let row = topics::table
-        .filter(is_topic(board_id(connection, board)?, id, expected))
-        .select(all_columns!(topics));
-    connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
-    connection.modify(
-        diesel::insert_into(kept::table)
-            .values(row)
-            .into_columns(all_columns!(kept)),
-    )?;
-    Ok(())
-}
-
-/// Puts a topic back that was deleted not longer ago than `within`.
-pub(crate) fn restore_topic(
-    connection: &mut AnyConnection,
-    board: &BoardName,
-    id: TopicId,
-    within: Duration,
-) -> Result<(), StoreError> {
-    use deleted_topics as kept;
-    let board_id = board_id(connection, board)?;
-    let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
-    let is_kept = is_it.and(kept::deleted_at.gt(connection.ago(within)));
-    if topics::table
-        .filter(topics::id.eq(id.0))
-        .count()
-        .get_result::<i64>(connection)?
-        > 0
-    {
-        return Err(StoreError::TopicExists(id));
-    }
-    let put_back = diesel::insert_into(topics::table)
-        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
-        .into_columns(all_columns!(topics));
-    if connection.modify(put_back)? == 0 {
-        return Err(why_not_put_back(connection, id, within)?);
-    }
-    connection.modify(diesel::delete(kept::table.filter(is_it)))?;
-    Ok(())
-}
-
-/// Finds out why no row was put back: none was kept, or a trigger dropped it without a word.
-fn why_not_put_back(
-    connection: &mut AnyConnection,
-    id: TopicId,
-    within: Duration,
-) -> Result<StoreError, StoreError> {
-    use deleted_topics as kept;
-    let is_kept = kept::id
-        .eq(id.0)
-        .and(kept::deleted_at.gt(connection.ago(within)));
-    let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
-    Ok(if found > 0 {
-        StoreError::Refused(Refusal::default())
-    } else {
-        StoreError::NoSuchTopic(id)
-    })
-}
-
-/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`]
-/// refuses. Returns how many.
-pub(crate) fn forget_deleted(
-    connection: &mut AnyConnection,
-    age_max: Duration,
-) -> Result<usize, StoreError> {
-    let rows = deleted_topics::table.filter(deleted_topics::deleted_at.le(connection.ago(age_max)));
-    Ok(diesel::delete(rows).execute(connection)?)
 }
 
 #[diesel::dsl::auto_type]

@@ -19,6 +19,18 @@ use crate::StoreError;
 /// exist.
 pub(crate) const REVISION_MAX: i64 = (1 << 53) - 1;
 
+/// What changes what a board shows; as the index on `changes` has it.
+pub(crate) const NOT_ARCHIVE: &str = "kind <> 'archive'";
+
+/// Selects the revision of a board, which is that of its newest change (ADR 11), within a statement
+/// that knows the board's id as `board_id`.
+pub(crate) fn board_revision_sql(board_id: &str) -> String {
+    format!(
+        "coalesce((SELECT max(changes.revision) FROM changes WHERE changes.board_id = {board_id} \
+         AND changes.{NOT_ARCHIVE} AND changes.revision BETWEEN 0 AND {REVISION_MAX}), 0)"
+    )
+}
+
 /// Reads a revision.
 ///
 /// # Errors

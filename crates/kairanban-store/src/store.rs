@@ -13,8 +13,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, HistoryRange, LogPosition, LogRow,
-    Policies, ReplayBuffer, Scope, SearchText, Topic, TopicId, Verdict,
+    Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, LogPosition, LogRow, Policies,
+    ReplayBuffer, ReplayRange, Scope, SearchText, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -146,12 +146,12 @@ impl Store {
         self.with(|connection| repository::board_head(connection, board))
     }
 
-    /// Reads a part of a board's history, for readers who come back from further than what is read
+    /// Reads a part of a board's log, for readers who come back from further than what is read
     /// along with the board.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn history(&self, range: &HistoryRange) -> Result<ReplayBuffer, StoreError> {
+    pub fn replay(&self, range: &ReplayRange) -> Result<ReplayBuffer, StoreError> {
         let StoreConfig {
             topics_max,
             resume_max,

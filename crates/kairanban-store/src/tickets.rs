@@ -1,4 +1,4 @@
-//! Creates and redeems tickets. Each opens one stream of one client, for a token.
+//! Creates and redeems tickets. Each opens one stream of one client, for a token (ADR 14).
 
 use std::time::Duration;
 

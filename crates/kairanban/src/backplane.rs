@@ -13,9 +13,9 @@
 //! late by `database.poll_ms` at most. Anybody may send one: those that nothing was committed for
 //! cost at most `limits.empty_reads_per_s` readings.
 //!
-//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis, because
-//! programs that write to the database know no Redis. SQLite has one server; the file's own counter
-//! shows the writes of other programs (see [`crate::data_version`]).
+//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis (ADR 7),
+//! because programs that write to the database know no Redis. SQLite has one server; the file's own
+//! counter shows the writes of other programs (see [`crate::data_version`]).
 
 mod postgres;
 mod redis;
@@ -79,18 +79,18 @@ impl Backplane {
             Arc::clone(&ours)
         };
         if let Some((url, timeouts)) = postgres {
-            let listening = postgres::Listening {
+            let transport = postgres::ListenTransport {
                 url,
                 timeouts,
                 wake: wake.clone(),
                 announce: by_postgres,
             };
-            start_transport(listening, supervisor);
+            start_transport(transport, supervisor);
         }
         if let Some(redis) = redis {
             let channel = format!("kairanban:{epoch}:changed");
             start_transport(
-                redis::Subscribing {
+                redis::RedisTransport {
                     redis,
                     channel,
                     wake: wake.clone(),

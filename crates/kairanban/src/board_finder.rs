@@ -152,11 +152,12 @@ impl BoardFinder {
         (Self { store, queue }, lookups)
     }
 
-    /// Asks the database for a board, for a caller whose token allows `right` there.
+    /// Asks the database whether there is a board that a caller may read whose token allows `right`
+    /// there.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
-    pub async fn find(&self, board: BoardName, right: Option<Scope>) -> Result<(), StoreError> {
+    pub async fn check(&self, board: BoardName, right: Option<Scope>) -> Result<(), StoreError> {
         let ended = || StoreError::Unavailable("the server is ending".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();

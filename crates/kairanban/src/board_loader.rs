@@ -1,9 +1,12 @@
-//! Loads boards: reads one, and installs it in the hub. Nothing else does both.
+//! Loads boards: reads one, and installs it in the hub. Nothing else does both, or decides what a
+//! failure of it means ([`LoadError`]).
 
 use std::{sync::Arc, time::Instant};
 
+use chrono::Utc;
 use kairanban_core::{
     BoardChannel, BoardId, BoardLoad, BoardName, Hub, LogPosition, OutdatedLoad, Published,
+    Revision,
 };
 use kairanban_store::StoreError;
 use thiserror::Error;
@@ -24,9 +27,22 @@ pub enum LoadError {
     /// It changed while it was read, or the database was restored: read it again.
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
-    /// It could not be read.
+    /// No board has this name: it was deleted or renamed. A change of the log ends its streams.
+    #[error("there is no board {0}")]
+    Gone(BoardName),
+    /// It could not be read. The last list counts, if there is one, and is marked by
+    /// [`BoardLoader::mark_stale`].
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unreadable(StoreError),
+}
+
+impl From<StoreError> for LoadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSuchBoard(board) => Self::Gone(board),
+            error => Self::Unreadable(error),
+        }
+    }
 }
 
 /// Reads boards into memory, and reports those that differ from what is shown at the same revision.
@@ -57,7 +73,7 @@ impl BoardLoader {
     /// once it was read.
     ///
     /// # Errors
-    /// [`LoadError::Outdated`], [`StoreError::NoSuchBoard`], or if the database is away.
+    /// As [`LoadError`] has them.
     pub async fn load(
         &self,
         known: &LogPosition,
@@ -86,6 +102,12 @@ impl BoardLoader {
         self.install(load, |load| {
             self.hub.install_since(channel, began, load, Instant::now())
         })
+    }
+
+    /// Marks a board that could not be read, although it changed up to `revision`, and notifies its
+    /// readers. It is marked until the follower, or the next reader, has loaded a newer list.
+    pub fn mark_stale(&self, board: &BoardName, revision: Revision) {
+        self.hub.become_stale(board, Utc::now(), revision);
     }
 
     fn install(

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! stream ── Encoder ── FORMATS[format] ──┬── WireSlot ······· encoded already? shared by all readers
-//!                                        └── EventEncoder ─┬─ SseJson           list, patch
-//!                                                          ├─ Ndjson            ndjson
-//!                                                          ├─ FragmentEncoder   html, html-list, turbo
-//!                                                          └─ CommentEncoder    raw
+//!                                        └── EventEncoder ─┬─ SseJson           list, patch             in Sse
+//!                                                          ├─ Ndjson            ndjson                  in JsonLines
+//!                                                          ├─ FragmentEncoder   html, html-list, turbo  in Sse
+//!                                                          └─ CommentEncoder    raw                     in Sse
 //! ```
 //!
 //! Snapshots and updates are encoded at most once per format, in the slots of the core's
@@ -14,6 +14,7 @@
 
 mod comments;
 mod encoder;
+mod event_encoder;
 mod formats;
 mod fragments;
 mod frame;

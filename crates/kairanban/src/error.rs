@@ -184,7 +184,7 @@ pub struct Problem {
 /// One field at fault.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FieldProblem {
-    /// Its name.
+    /// The name of the field.
     pub field: &'static str,
     /// The stable code of the error, for programs.
     pub code: &'static str,
@@ -211,13 +211,6 @@ impl ApiError {
         what: "open streams",
         setting: "limits.streams_per_client_max and limits.streams_max",
         retry_after_s: 5,
-    };
-
-    /// The client has read too much from the database.
-    pub const TOO_MANY_READS: Self = Self::TooMany {
-        what: "readings from the database by one address",
-        setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
-        retry_after_s: 1,
     };
 
     /// Returns the seconds after which another attempt may help, if one may.
@@ -315,12 +308,12 @@ impl ApiError {
         match self {
             // A client may ask for as many lines as it likes.
             Self::Internal { cause } => {
-                if let Some(suppressed) = FAILURES.admit() {
+                if let Some(suppressed) = FAILURES.allow() {
                     tracing::error!(%cause, suppressed, "a request failed");
                 }
             }
             Self::Unavailable { cause } | Self::NotWritten { cause } => {
-                if let Some(suppressed) = OUTAGES.admit() {
+                if let Some(suppressed) = OUTAGES.allow() {
                     tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }
             }

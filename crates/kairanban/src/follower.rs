@@ -10,12 +10,12 @@
 //!                                                     └─▶ settle: another history? ─▶ begin_epoch
 //! ```
 //!
-//! **A wake carries no data.** Whatever learns of a commit wakes the follower, and the follower
-//! reads the log itself. So a wake may be lost, doubled or late without harm: the log is read every
-//! `database.poll_ms` anyway. The exception are commits of this process: [`OwnCommits`] carries
-//! their topics, and they are published without reading, if their revision follows on the last one
-//! that was published. A notification from elsewhere is only a hint, which any program can send:
-//! wrong hints cost at most `limits.empty_reads_per_s` readings.
+//! **A wake carries no data** (ADR 1). Whatever learns of a commit wakes the follower, and the
+//! follower reads the log itself. So a wake may be lost, doubled or late without harm: the log is
+//! read every `database.poll_ms` anyway. The exception are commits of this process: [`OwnCommits`]
+//! carries their topics, and they are published without reading (ADR 9), if their revision follows
+//! on the last one that was published. A notification from elsewhere is only a hint, which any
+//! program can send: wrong hints cost at most `limits.empty_reads_per_s` readings.
 //!
 //! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing
 //! else publishes, so the order is kept.

@@ -74,8 +74,7 @@ impl Housekeeping {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
             self.quotas.forget_idle();
-            // While the database is away nothing expires.
-            if self.follower.stale_since().is_some() {
+            if !self.follower.may_expire() {
                 continue;
             }
             let evicted = self.hub.evict(Instant::now(), self.cache_ttl);

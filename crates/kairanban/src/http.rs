@@ -25,6 +25,13 @@ use kairanban_core::BoardName;
 
 use crate::error::ApiError;
 
+/// Parses an id in an address, in its one spelling.
+fn row_id(text: &str) -> Option<i64> {
+    text.parse()
+        .ok()
+        .filter(|id: &i64| *id > 0 && id.to_string() == text)
+}
+
 /// Parses the name of a board in an address. What is not a valid name leads to no board.
 fn board_name(text: &str) -> Result<BoardName, ApiError> {
     text.parse()

@@ -20,8 +20,8 @@ pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// LimitsSettings how many streams, connections or searches are open at a time, in all and per
-/// client. A clone is another handle to the same gate.
+/// Limits how many streams, connections or searches are open at a time, in all and per client. A
+/// clone is another handle to the same gate.
 #[derive(Clone, Debug)]
 pub struct ClientGate(Arc<GateCounters>);
 

@@ -36,7 +36,7 @@ pub struct Preferences {
     pub theme: Theme,
     /// The path of the page.
     pub path: String,
-    /// What stands in the query of the page.
+    /// The query parameters of the page.
     pub query: Vec<(String, String)>,
 }
 

@@ -301,10 +301,8 @@ impl Reconcile {
             .load_into(&self.hub.channel(board), &known)
             .await
         {
-            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Store(StoreError::NoSuchBoard(_))) => {
-                Ok(())
-            }
-            Err(LoadError::Store(error)) => Err(error),
+            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Gone(_)) => Ok(()),
+            Err(LoadError::Unreadable(error)) => Err(error),
         }
     }
 }

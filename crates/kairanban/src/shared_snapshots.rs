@@ -2,9 +2,9 @@
 //! no query for its topics.
 //!
 //! A copy is never believed by itself: the database is asked for the board's revision, and only a
-//! copy of exactly that revision counts. So a copy may be old, or lost, without harm. Against
-//! copies that other users of that Redis forge, copies are signed and bounded (see [`seal`]);
-//! without a key no board that needs a token has one.
+//! copy of exactly that revision counts (ADR 7). So a copy may be old, or lost, without harm.
+//! Against copies that other users of that Redis forge, copies are signed and bounded (see
+//! [`seal`]); without a key no board that needs a token has one.
 
 mod seal;
 
@@ -237,7 +237,7 @@ impl BoardSource {
     }
 }
 
-/// A live list with its newest history, as it is stored in Redis.
+/// A live list with the newest part of its log, as it is stored in Redis.
 #[derive(Debug, Serialize, Deserialize)]
 struct SharedBoard {
     board_id: i64,

@@ -7,7 +7,7 @@ use crate::{BoardId, Op, Patch, ReplayBuffer, Revision, TopicId};
 
 /// A part of a board's log, read so that a reader who comes back is sent only what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HistoryRange {
+pub struct ReplayRange {
     /// The board's key in the database.
     pub board_id: BoardId,
     /// The revision of the reader's cursor, or an earlier one.
@@ -60,7 +60,7 @@ impl BoardState {
     /// Returns what to read of the log before a reader at `revision` is sent the whole list. The
     /// log is read at most twice for each load of the board: for the first such reader and, back to
     /// the beginning, for the first one from before.
-    pub(crate) fn unread_since(&self, revision: Revision) -> Option<HistoryRange> {
+    pub(crate) fn unread_since(&self, revision: Revision) -> Option<ReplayRange> {
         let LoadedBoard {
             board_id,
             snapshot,
@@ -73,7 +73,7 @@ impl BoardState {
             Some(searched) if revision < *searched => Revision::ZERO,
             Some(_) => return None,
         };
-        let range = HistoryRange {
+        let range = ReplayRange {
             board_id: *board_id,
             after,
             upto: snapshot.revision(),
@@ -84,7 +84,7 @@ impl BoardState {
     }
 
     /// Adds the part of the log that was read for `range`, unless the name means another board now.
-    pub fn backfill(&mut self, range: &HistoryRange, history: &ReplayBuffer) {
+    pub fn backfill(&mut self, range: &ReplayRange, history: &ReplayBuffer) {
         if let Some(loaded) = self
             .loaded
             .as_mut()

@@ -50,7 +50,7 @@ fn plan(start: &StartAt, board: &BoardState) -> String {
 }
 
 fn describe(plan: Option<OpeningPlan>) -> String {
-    let Some(OpeningPlan { opening, history }) = plan else {
+    let Some(OpeningPlan { opening, unread }) = plan else {
         return "not loaded".to_owned();
     };
     let opening = match opening {
@@ -62,9 +62,9 @@ fn describe(plan: Option<OpeningPlan>) -> String {
             reset: Some(reason),
         } => format!("reset {}", reason.as_str()),
     };
-    match history {
+    match unread {
         None => opening,
-        Some(HistoryRange { after, upto, .. }) => format!("{opening}; read {after} to {upto}"),
+        Some(ReplayRange { after, upto, .. }) => format!("{opening}; read {after} to {upto}"),
     }
 }
 
@@ -105,6 +105,20 @@ fn each_start_has_its_opening() {
 }
 
 #[test]
+fn only_a_later_cursor_of_the_same_epoch_is_from_the_future() {
+    let newest: Cursor = "e-9".parse().expect("a cursor");
+    for (cursor, expected) in [
+        ("e-10", true),
+        ("e-9", false),
+        ("e-8", false),
+        ("f-10", false),
+    ] {
+        let cursor: Cursor = cursor.parse().expect("a cursor");
+        assert_eq!(is_future(&cursor, &newest), expected, "{cursor}");
+    }
+}
+
+#[test]
 fn a_time_before_the_board_is_its_beginning() {
     let log = LogBounds {
         published: revision(9),
@@ -136,18 +150,18 @@ fn plan_at(cursor: &str, board: &BoardState) -> OpeningPlan {
 #[test]
 fn the_log_is_read_once_and_once_more_from_the_beginning() {
     let mut board = board();
-    let range = plan_at("e-4", &board).history.expect("a range");
+    let range = plan_at("e-4", &board).unread.expect("a range");
     // One that reaches no further back than memory does.
     board.backfill(&range, &ReplayBuffer::new(revision(7), [], 8));
-    assert!(plan_at("e-4", &board).history.is_none());
-    let range = plan_at("e-3", &board).history.expect("a range");
+    assert!(plan_at("e-4", &board).unread.is_none());
+    let range = plan_at("e-3", &board).unread.expect("a range");
     assert_eq!((range.after, range.upto), (Revision::ZERO, revision(9)));
     let first = (revision(1), TopicId(1));
     board.backfill(&range, &ReplayBuffer::new(Revision::ZERO, [first], 8));
     for cursor in ["e-3", "e-2"] {
-        let OpeningPlan { opening, history } = plan_at(cursor, &board);
+        let OpeningPlan { opening, unread } = plan_at(cursor, &board);
         assert!(
-            matches!(opening, Opening::SnapshotSince(_)) && history.is_none(),
+            matches!(opening, Opening::SnapshotSince(_)) && unread.is_none(),
             "three topics changed, and two are shown: {opening:?}"
         );
     }

@@ -124,7 +124,7 @@ proptest! {
             take(&mut node, &mut reader, action);
         }
         settle(&mut node, &mut reader);
-        // Who comes back with any cursor, and the lists of that moment, is brought to the newest.
+        // A reader that comes back with any cursor and its lists is brought to the newest lists.
         for mut earlier in reader.at_each_cursor() {
             settle(&mut node, &mut earlier);
             earlier.check_newest(&node);

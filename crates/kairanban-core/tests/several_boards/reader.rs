@@ -2,7 +2,7 @@
 
 use kairanban_core::{
     Delivery, LogBounds, MultiBoardPosition, OpenedBoard, Opening, Patch, Revision, Snapshot,
-    StartAt, Subscription, merge_openings, plan_opening,
+    StartAt, Subscription, is_future, merge_openings, plan_opening,
 };
 
 use super::{List, list_at, node::Node};
@@ -42,7 +42,12 @@ impl Reader {
     pub(super) fn join(&mut self, node: &Node) {
         self.link = match std::mem::take(&mut self.link) {
             // It waits for the follower.
-            Link::Off if Some(node.published) < self.cursor => Link::Off,
+            Link::Off
+                if (self.cursor.map(cursor))
+                    .is_some_and(|seen| is_future(&seen, &cursor(node.published))) =>
+            {
+                Link::Off
+            }
             Link::Off => Link::Joining(node.published, Vec::new()),
             Link::Joining(published, opened) if opened.len() == 2 => {
                 self.begin(node, published, opened)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kairanban_core::{
-    Delivery, LogBounds, Opening, Patch, ReaderPosition, Snapshot, StartAt, plan_opening,
+    Delivery, LogBounds, Opening, Patch, ReaderPosition, Snapshot, StartAt, is_future, plan_opening,
 };
 
 use super::{Link, NOW, Seen, State, node::Step};
@@ -17,8 +17,9 @@ impl State {
             return None;
         };
         let (position, acknowledged) = (self.nodes[at].position, self.nodes[at].acknowledged);
-        if position < acknowledged.max(self.reader.revision.unwrap_or(0)) {
-            // The stream waits for the follower.
+        let seen = self.reader.revision.map(cursor);
+        // The stream waits for the follower.
+        if position < acknowledged || seen.is_some_and(|seen| is_future(&seen, &cursor(position))) {
             return None;
         }
         let replayed = self.replay(at);

@@ -11,7 +11,7 @@ use crate::{
     connection::AnyConnection,
     history, repository,
     schema::{changes, topics},
-    sql::{Number, REVISION_MAX, number, revision, row_limit},
+    sql::{NOT_ARCHIVE, Number, REVISION_MAX, number, revision, row_limit},
 };
 
 /// Returns whether a board has more topics that are not archived than it shows.
@@ -99,7 +99,7 @@ pub(crate) fn prune(
         let text = format!(
             "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
              (SELECT max(later.revision) FROM changes AS later \
-             WHERE later.board_id = changes.board_id AND later.kind <> 'archive')) \
+             WHERE later.board_id = changes.board_id AND later.{NOT_ARCHIVE})) \
              AND revision < (SELECT max(revision) FROM changes)"
         );
         Ok(sql_query(text).execute(connection)?)

@@ -21,7 +21,7 @@ use crate::{
     sql::Number,
 };
 
-/// What came of a statement.
+/// The outcome of a statement.
 #[derive(QueryableByName)]
 struct StatementOutcome {
     #[diesel(sql_type = Nullable<BigInt>)]

@@ -14,7 +14,7 @@ use diesel::{
 use super::{Modification, triggers_off};
 use crate::{
     StoreError,
-    error::{FaultKind, READ_ONLY_SQLITE, Refusal},
+    error::{FULL_SQLITE, FaultKind, READ_ONLY_SQLITE, Refusal},
     needs,
     sql::{Number, REVISION_MAX},
 };
@@ -110,7 +110,7 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
         | "locking protocol"
         | "interrupted" => FaultKind::Busy,
         READ_ONLY_SQLITE => FaultKind::ReadOnly,
-        "database or disk is full" => FaultKind::Full,
+        FULL_SQLITE => FaultKind::Full,
         "disk I/O error"
         | "database disk image is malformed"
         | "unable to open database file"

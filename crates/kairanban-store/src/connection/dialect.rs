@@ -3,6 +3,7 @@
 use kairanban_core::BoardName;
 
 use super::AnyConnection;
+use crate::sql::board_revision_sql;
 
 impl AnyConnection {
     /// Selects when a row of the log was committed, as text that no setting changes.
@@ -89,9 +90,7 @@ impl AnyConnection {
         match self {
             Self::Postgres(_) => Some(format!(
                 "SELECT wanted.id AS board_id, boards.name, boards.read, boards.post, \
-                 coalesce((SELECT max(revision) FROM changes \
-                 WHERE changes.board_id = wanted.id AND kind <> 'archive' \
-                 AND revision <= 9007199254740991), 0) AS revision, \
+                 {revision} AS revision, \
                  coalesce((SELECT sum(('x' || substr(md5(concat_ws(' ', id, revision, {created}, \
                  {updated}, {edited}, octet_length(author), author, \
                  comment)), 1, 12))::bit(48)::bigint) \
@@ -100,6 +99,7 @@ impl AnyConnection {
                  AS live), 0)::bigint AS sum \
                  FROM unnest(ARRAY[{board_ids}]::bigint[]) AS wanted (id) LEFT \
                  JOIN boards ON boards.id = wanted.id",
+                revision = board_revision_sql("wanted.id"),
                 created = micros("created_at"),
                 updated = micros("updated_at"),
                 edited = micros("edited_at"),

@@ -20,7 +20,7 @@ use crate::{
     lenient::LossyText,
     rows::{BoardInfoRow, board_info_columns, policies},
     schema::boards,
-    sql::{revision, row_limit},
+    sql::{REVISION_MAX, board_revision_sql, revision, row_limit},
 };
 
 /// The key under which `identity` names the board that takes topics without one.
@@ -46,17 +46,21 @@ pub struct BoardEdit {
     pub post: Option<PostPolicy>,
 }
 
-/// A board's revision: that of its newest change, in the same reading as what stands beside it.
-pub(super) const BOARD_REVISION: &str = "coalesce((SELECT max(revision) FROM changes \
-    WHERE changes.board_id = boards.id AND kind <> 'archive' \
-     AND revision BETWEEN 0 AND 9007199254740991), 0)";
+/// Selects a board's revision, in the same reading as what stands beside it.
+pub(super) fn board_revision() -> SqlLiteral<BigInt> {
+    sql(&board_revision_sql("boards.id"))
+}
 
-/// The revision since which a name has meant its board; zero if the log does not reach back that
-/// far.
-pub(super) const NAMED_AT: &str = "coalesce((SELECT changes.revision FROM board_lives \
-    JOIN changes ON changes.id = board_lives.named_by \
-     WHERE board_lives.board_id = boards.id AND changes.revision BETWEEN 0 \
-     AND 9007199254740991), 0)";
+/// Selects the revision since which a name has meant its board; zero if the log does not reach back
+/// that far.
+pub(super) fn named_at() -> SqlLiteral<BigInt> {
+    sql(&format!(
+        "coalesce((SELECT changes.revision FROM board_lives \
+         JOIN changes ON changes.id = board_lives.named_by \
+         WHERE board_lives.board_id = boards.id \
+         AND changes.revision BETWEEN 0 AND {REVISION_MAX}), 0)"
+    ))
+}
 
 /// What shows whether a list of a board that was read before is still the newest.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +85,8 @@ pub(crate) fn board_head(
         boards::id,
         boards::read,
         boards::post,
-        sql::<BigInt>(BOARD_REVISION),
-        sql::<BigInt>(NAMED_AT),
+        board_revision(),
+        named_at(),
     );
     let found: Option<(i64, LossyText, LossyText, i64, i64)> =
         row.select(columns).first(connection).optional()?;
@@ -221,7 +225,7 @@ fn board_columns() -> BoardColumns {
         boards::title,
         boards::read,
         boards::post,
-        sql(BOARD_REVISION),
+        board_revision(),
         sql(TOPICS),
     )
 }

@@ -52,7 +52,7 @@ struct NewTopicRow<'a> {
 
 /// Creates topics, or finds those that earlier requests with the same keys created; no two of
 /// `wanted` have the same key. What the writers may do is asked here, within the transaction.
-/// Returns what came of each.
+/// Returns the outcome of each.
 ///
 /// # Errors
 /// If all of it has to be undone: the database failed or refused one of them, without saying which

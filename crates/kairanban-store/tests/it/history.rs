@@ -51,10 +51,10 @@ fn resumed(store: &Store, revision: Revision, held: &TopicRevisions) -> (TopicRe
         epoch: store.epoch().clone(),
         revision,
     });
-    let unread = plan(&start, &channel.live()).history;
+    let unread = plan(&start, &channel.live()).unread;
     if let Some(range) = unread {
-        let history = store.history(&range).expect("the history");
-        channel.live().backfill(&range, &history);
+        let read = store.replay(&range).expect("the log");
+        channel.live().backfill(&range, &read);
     }
     let live = channel.live();
     match plan(&start, &live).opening {

@@ -23,22 +23,22 @@ use crate::{blocking::blocking, config::SecretText, follower::Wake, metrics::Wak
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) struct Listening {
+pub(super) struct ListenTransport {
     pub(super) url: SecretText,
     pub(super) timeouts: Timeouts,
     pub(super) wake: Wake,
     pub(super) announce: Arc<Notify>,
 }
 
-impl Transport for Listening {
+impl Transport for ListenTransport {
     const NAME: &'static str = "LISTEN";
     type Session = ListenSession;
 
     async fn open(&self) -> Result<ListenSession, String> {
         let session = ListenSession::open(self.url.expose(), self.wake.clone()).await?;
         if self.is_pooled().await? {
-            // A LISTEN would stay on a session that other programs are lent. This one may still
-            // notify.
+            // A LISTEN would stay on a session that other programs are lent (ADR 15). This one may
+            // still notify.
             tracing::warn!("{POOLER}");
         } else {
             session.listen().await.map_err(|error| described(&error))?;
@@ -64,7 +64,7 @@ impl Transport for Listening {
     }
 }
 
-impl Listening {
+impl ListenTransport {
     async fn is_pooled(&self) -> Result<bool, String> {
         let (address, timeouts) = (
             DatabaseAddress::Postgres(self.url.expose().to_owned()),

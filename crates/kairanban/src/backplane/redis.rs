@@ -9,14 +9,14 @@ use tokio::{sync::Notify, time::timeout};
 use super::{HEARTBEAT_LIMIT, Transport, heartbeat, node_name};
 use crate::{follower::Wake, metrics::WakeSource, shared_snapshots::Redis};
 
-pub(super) struct Subscribing {
+pub(super) struct RedisTransport {
     pub(super) redis: Redis,
     pub(super) channel: String,
     pub(super) wake: Wake,
     pub(super) announce: Arc<Notify>,
 }
 
-impl Transport for Subscribing {
+impl Transport for RedisTransport {
     const NAME: &'static str = "Redis";
     type Session = RedisSession;
 

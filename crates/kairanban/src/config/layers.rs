@@ -85,7 +85,7 @@ impl Layers {
         for (section, keys) in by_line(sections.get_ref()) {
             let (at, section) = (section.span().start, section.get_ref().as_ref());
             if !self.merged.contains_key(section) {
-                // What stands above the first section looks like a section, too.
+                // A key above the first section looks like a section, too.
                 let hint = suggestion(section, self.merged.keys().map(String::as_str));
                 let reason = format!("there is no section of this name{hint}");
                 return Err(lines.error(at, &reason));

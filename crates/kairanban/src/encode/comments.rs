@@ -6,14 +6,19 @@ use bytes::Bytes;
 use kairanban_core::{Cursor, Op, Patch, Revision, Snapshot, StartAt, Topic, Update};
 
 use super::{
+    event_encoder::{EventEncoder, Framing},
     fragments::Fragments,
-    sse::{self, EventEncoder},
+    sse::{self, Sse},
 };
 
 /// Sends each new comment in an event of its own.
 pub(super) struct CommentEncoder;
 
 impl EventEncoder for CommentEncoder {
+    fn framing(&self) -> &'static dyn Framing {
+        &Sse
+    }
+
     fn snapshot(&self, _: &Fragments, snapshot: &Snapshot) -> Bytes {
         comments(snapshot.topics().iter(), snapshot.cursor())
     }

@@ -9,10 +9,10 @@ use kairanban_core::{
 use serde::Serialize;
 
 use super::{
+    event_encoder::{EventEncoder, Framing},
     formats::{FormatEncoding, StreamFormat},
     fragments::Fragments,
     frame::{Chunk, Frame, Wire, block},
-    sse::EventEncoder,
     views::{self, ReasonView, json},
 };
 
@@ -57,7 +57,7 @@ impl Encoder {
     /// Encodes the beginning of a stream, with the time to wait before reconnecting.
     #[must_use]
     pub fn retry(&self, wait: Duration) -> Bytes {
-        self.events().retry(wait)
+        self.framing().retry(wait)
     }
 
     /// Encodes the whole list.
@@ -123,7 +123,7 @@ impl Encoder {
         let revision = cursor.revision;
         let view = views::CursorView { revision };
         let id = Some(cursor.to_string());
-        self.events().event("cursor", id, json(&view))
+        self.framing().event("cursor", id, json(&view))
     }
 
     /// Encodes `reset` of one board of several. Its list follows; the other boards keep their
@@ -142,7 +142,7 @@ impl Encoder {
     /// Encodes an event that completes no state.
     #[must_use]
     pub fn named(&self, name: &'static str, data: &impl Serialize) -> Bytes {
-        self.events().event(name, None, json(data))
+        self.framing().event(name, None, json(data))
     }
 
     /// Encodes `reset`, which a snapshot follows. Its empty id makes a client forget its cursor.
@@ -150,7 +150,7 @@ impl Encoder {
     pub fn reset(&self, reason: ResetReason) -> Bytes {
         let reason = reason.as_str();
         let data = json(&ReasonView { reason });
-        self.events().event("reset", Some(String::new()), data)
+        self.framing().event("reset", Some(String::new()), data)
     }
 
     /// Encodes a heartbeat: an event, or a comment.
@@ -159,7 +159,7 @@ impl Encoder {
         if self.visible_heartbeat {
             self.named("heartbeat", &serde_json::json!({}))
         } else {
-            self.events().keep_alive()
+            self.framing().keep_alive()
         }
     }
 
@@ -167,11 +167,15 @@ impl Encoder {
     #[must_use]
     pub fn bye(&self, reason: Bye, retry: Duration) -> Bytes {
         let reason = reason.as_str();
-        self.events().bye(ReasonView { reason }, retry)
+        self.framing().bye(ReasonView { reason }, retry)
     }
 
     fn events(&self) -> &'static dyn EventEncoder {
         self.format.row().one_board.encoder
+    }
+
+    fn framing(&self) -> &'static dyn Framing {
+        self.events().framing()
     }
 
     /// Returns the encoding of one board of several. No stream of several boards begins with a

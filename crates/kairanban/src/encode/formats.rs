@@ -4,10 +4,11 @@ use kairanban_core::{StartAt, WireSlot};
 
 use super::{
     comments::CommentEncoder,
+    event_encoder::EventEncoder,
     fragments::Fragments,
     html::FragmentEncoder,
     ndjson::Ndjson,
-    sse::{EventEncoder, SseJson},
+    sse::SseJson,
     views::{self, json},
 };
 

@@ -1,11 +1,12 @@
 //! Encodes lists and patches as fragments of HTML in Server-Sent Events.
 
 use bytes::Bytes;
-use kairanban_core::{Patch, Snapshot};
+use kairanban_core::{Patch, Snapshot, Update};
 
 use super::{
+    event_encoder::{EventEncoder, Framing},
     fragments::Fragments,
-    sse::{self, EventEncoder},
+    sse::{self, Sse},
 };
 
 /// Sends fragments of HTML in Server-Sent Events.
@@ -21,6 +22,10 @@ pub(super) struct FragmentEncoder {
 }
 
 impl EventEncoder for FragmentEncoder {
+    fn framing(&self) -> &'static dyn Framing {
+        &Sse
+    }
+
     fn snapshot(&self, fragments: &Fragments, snapshot: &Snapshot) -> Bytes {
         let list = (self.list)(fragments, snapshot);
         sse::text(self.list_event, Some(snapshot.cursor()), &list)
@@ -29,5 +34,9 @@ impl EventEncoder for FragmentEncoder {
     fn patch(&self, fragments: &Fragments, patch: &Patch, after: &Snapshot) -> Bytes {
         let steps = (self.patch)(fragments, patch, after);
         sse::text(self.patch_event, Some(&patch.to), &steps)
+    }
+
+    fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
+        self.patch(fragments, &update.patch, &update.snapshot)
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kairanban_core::{Cursor, Patch, Snapshot, Topic};
+use kairanban_core::{Cursor, Patch, Snapshot, Topic, Update};
 
 use super::{
+    event_encoder::{EventEncoder, Framing},
     fragments::Fragments,
-    sse::EventEncoder,
     views::{self, TopicView, json},
 };
 use crate::error::Problem;
@@ -26,6 +26,10 @@ impl Ndjson {
 }
 
 impl EventEncoder for Ndjson {
+    fn framing(&self) -> &'static dyn Framing {
+        &JsonLines
+    }
+
     fn snapshot(&self, _: &Fragments, snapshot: &Snapshot) -> Bytes {
         let id = self.id(snapshot.cursor());
         line("snapshot", id, &json(&views::snapshot(snapshot)))
@@ -35,6 +39,15 @@ impl EventEncoder for Ndjson {
         line("patch", self.id(&patch.to), &json(&views::patch(patch)))
     }
 
+    fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
+        self.patch(fragments, &update.patch, &update.snapshot)
+    }
+}
+
+/// The framing of NDJSON: a line for each event.
+pub(super) struct JsonLines;
+
+impl Framing for JsonLines {
     fn retry(&self, _: Duration) -> Bytes {
         Bytes::new()
     }
@@ -84,13 +97,12 @@ mod tests {
 
     #[test]
     fn an_event_is_one_object_on_one_line() {
-        let ndjson = Ndjson { has_id: true };
         let data = json(&serde_json::json!({"comment": "two\nlines"}));
         let cursor = Some("e-1".to_owned());
-        let sent = ndjson.event("cursor", cursor, data);
+        let sent = JsonLines.event("cursor", cursor, data);
         let line = r#"{"event":"cursor","id":"e-1","data":{"comment":"two\nlines"}}"#;
         assert_eq!(sent, format!("{line}\n"));
-        let reset = ndjson.event("reset", Some(String::new()), b"{}".to_vec());
+        let reset = JsonLines.event("reset", Some(String::new()), b"{}".to_vec());
         assert_eq!(reset, "{\"event\":\"reset\",\"data\":{}}\n");
     }
 }

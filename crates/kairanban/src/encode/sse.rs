@@ -1,65 +1,33 @@
 //! Encodes events as Server-Sent Events, with russe. User text goes into `data` alone.
-//!
-//! [`EventEncoder`] is what every format implements. What it provides are Server-Sent Events, which
-//! all formats but one are.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use kairanban_core::{Cursor, Patch, Revision, Snapshot, StartAt, Update};
+use kairanban_core::{Cursor, Patch, Snapshot, Update};
 use russe::{Event, Message};
 
 use super::{
+    event_encoder::{EventEncoder, Framing},
     fragments::Fragments,
     views::{self, ReasonView, json},
 };
 
-/// Encodes the events of a stream. The provided methods are for formats that send the same data for
-/// an update as for a reader who comes back.
-pub(super) trait EventEncoder: Sync {
-    /// Encodes the whole list.
-    fn snapshot(&self, fragments: &Fragments, snapshot: &Snapshot) -> Bytes;
+/// The framing of Server-Sent Events.
+pub(super) struct Sse;
 
-    /// Encodes the patch that leads to `after`.
-    fn patch(&self, fragments: &Fragments, patch: &Patch, after: &Snapshot) -> Bytes;
-
-    /// Encodes an update as it is published.
-    fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
-        self.patch(fragments, &update.patch, &update.snapshot)
-    }
-
-    /// Returns where a reader begins who does not ask for a place.
-    fn default_start(&self) -> StartAt {
-        StartAt::List
-    }
-
-    /// Encodes the list of an update, or returns `None` if that is the same as any other list.
-    fn list(&self, _update: &Update) -> Option<Bytes> {
-        None
-    }
-
-    /// Encodes the part of the list that is newer than `revision`, or returns `None` if the format
-    /// sends whole lists.
-    fn snapshot_since(&self, _snapshot: &Snapshot, _revision: Revision) -> Option<Bytes> {
-        None
-    }
-
-    /// Encodes the beginning of a stream, with the time to wait before reconnecting.
+impl Framing for Sse {
     fn retry(&self, wait: Duration) -> Bytes {
         retry(wait)
     }
 
-    /// Encodes an event that completes no state. An empty `id` makes the client forget its cursor.
     fn event(&self, name: &'static str, id: Option<String>, json: Vec<u8>) -> Bytes {
         event(Some(name), id, json)
     }
 
-    /// Encodes a heartbeat that scripts cannot see.
     fn keep_alive(&self) -> Bytes {
         comment()
     }
 
-    /// Encodes the planned end of a stream, with the time to wait before reconnecting.
     fn bye(&self, reason: ReasonView, wait: Duration) -> Bytes {
         let bye = event(Some("bye"), None, json(&reason));
         [retry(wait), bye].concat().into()
@@ -84,6 +52,10 @@ impl SseJson {
 }
 
 impl EventEncoder for SseJson {
+    fn framing(&self) -> &'static dyn Framing {
+        &Sse
+    }
+
     fn snapshot(&self, _: &Fragments, snapshot: &Snapshot) -> Bytes {
         let id = self.id(snapshot.cursor());
         event(self.list_event, id, (self.list)(snapshot))
@@ -92,6 +64,10 @@ impl EventEncoder for SseJson {
     fn patch(&self, _: &Fragments, patch: &Patch, _: &Snapshot) -> Bytes {
         let id = self.id(&patch.to);
         event(Some("patch"), id, json(&views::patch(patch)))
+    }
+
+    fn update(&self, fragments: &Fragments, update: &Update) -> Bytes {
+        self.patch(fragments, &update.patch, &update.snapshot)
     }
 }
 

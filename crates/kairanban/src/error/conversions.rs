@@ -3,7 +3,6 @@
 use kairanban_store::StoreError;
 
 use super::ApiError;
-use crate::service::WatchError;
 
 /// Keeps the store's sentence wherever the client may read it.
 impl From<StoreError> for ApiError {
@@ -33,15 +32,6 @@ impl From<StoreError> for ApiError {
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
-        }
-    }
-}
-
-impl From<WatchError> for ApiError {
-    fn from(error: WatchError) -> Self {
-        match error {
-            WatchError::TooManyReads => Self::TOO_MANY_READS,
-            WatchError::Store(error) => error.into(),
         }
     }
 }

@@ -141,6 +141,13 @@ impl FollowerStatus {
         *self.stale_since.borrow()
     }
 
+    /// Returns whether what is in memory may be dropped or read again because of its age: not while
+    /// the database is away, when nothing could replace it.
+    #[must_use]
+    pub fn may_expire(&self) -> bool {
+        self.stale_since().is_none()
+    }
+
     /// Returns since when a list may be out of date: since the database has been away, or since
     /// `board`, when its board could not be read.
     #[must_use]

@@ -5,7 +5,6 @@ use std::{
     time::Instant,
 };
 
-use chrono::Utc;
 use kairanban_core::{
     BoardChange, BoardChanges, BoardId, BoardName, Change, ChangeKind, KnownSince, Published,
     Revision,
@@ -39,7 +38,7 @@ impl Follower {
         let mut boards: BTreeMap<&BoardName, BoardChanges> = BTreeMap::new();
         let mut board_changes: HashMap<BoardId, BoardChange> = HashMap::new();
         for change in changes {
-            if matches!(change.kind, ChangeKind::Board | ChangeKind::Unknown) {
+            if change.kind.may_change_board() {
                 let known = board_changes
                     .get(&change.board_id)
                     .and_then(|known| known.named_at);
@@ -58,10 +57,7 @@ impl Follower {
             .values_mut()
             .for_each(|changes| changes.set_known_since(read_at));
         // Publishes permissions before changes.
-        if changes
-            .iter()
-            .any(|change| matches!(change.kind, ChangeKind::Token | ChangeKind::Unknown))
-        {
+        if changes.iter().any(|change| change.kind.may_change_tokens()) {
             self.refresh_tokens().await?;
         }
         if !board_changes.is_empty() {
@@ -89,13 +85,14 @@ impl Follower {
         }
         let written = changes
             .iter()
-            .filter(|change| matches!(change.kind, ChangeKind::Set | ChangeKind::Clear))
+            .filter(|change| change.kind.may_overfill())
             .filter_map(|change| change.board.as_ref());
         written.for_each(|board| self.deps.archiver.request_archive(&board.name));
         Ok(())
     }
 
-    /// Reads the tokens in use again, and notifies the callers whose token changed or ended.
+    /// Reads the tokens in use again (ADR 13), and notifies the callers whose token changed or
+    /// ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
         let asked = self.deps.active_tokens.begin_refresh();
         if asked.is_empty() {
@@ -148,18 +145,17 @@ impl Follower {
             }
             // It was read too early: a later change loads it. A stale board is retried anyway.
             Err(LoadError::Outdated(_)) => {}
-            // It was deleted meanwhile: a later change ends its streams.
-            Err(LoadError::Store(StoreError::NoSuchBoard(_))) => {
+            Err(LoadError::Gone(_)) => {
                 self.stale_boards.remove(board);
             }
-            Err(LoadError::Store(error)) => {
+            Err(LoadError::Unreadable(error)) => {
                 // Before its readers are notified, so that one that asks `/readyz` finds the board
                 // named.
                 if self.stale_boards.add(board, Instant::now()) {
                     tracing::warn!(%error, %board, "the board cannot be read; its readers were \
                         sent `stale`, and it is tried again");
                 }
-                self.deps.hub.become_stale(board, Utc::now(), revision);
+                self.deps.loader.mark_stale(board, revision);
             }
         }
     }

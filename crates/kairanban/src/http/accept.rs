@@ -60,7 +60,7 @@ struct Accepted(Vec<QualityItem<Mime>>);
 struct Wish {
     quality: Quality,
     is_named: bool,
-    /// What stands further to the front is wanted more, as long as the weights say nothing else.
+    /// Of two with the same weight, the one further to the front is preferred.
     place: std::cmp::Reverse<usize>,
 }
 
@@ -175,7 +175,7 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
             Preference::Specific(found) => is_it(found),
         })
     };
-    // What stands there by name counts before the wildcard; `x-gzip` is the same.
+    // A coding by name counts before the wildcard; `x-gzip` is another name of `gzip`.
     let gzip = named("gzip")
         .or_else(|| named("x-gzip"))
         .or_else(|| named("*"));

@@ -1,5 +1,5 @@
-//! Admits a reader to a stream: room first, then who asks, then the board. The only place that
-//! decides this.
+//! Admits a reader to a stream, or to a long poll, which takes the room of one. The only place that
+//! decides this. For a stream: room first, then who asks, then the board.
 //!
 //! A stream that cannot be opened now is refused by a success that ends at once, because an
 //! `EventSource` gives up for good on any other status; a WebSocket is refused by an error.
@@ -15,7 +15,10 @@ use crate::{
     encode::Bye,
     error::ApiError,
     limits::ClientAddress,
-    net::connection_gate::ConnectionPermit,
+    net::{
+        connection_gate::ConnectionPermit,
+        request_clock::{EndsWithClient, RequestClock},
+    },
     service::{MayRead, WatchError},
     state::AppState,
     stream::StreamReader,
@@ -33,12 +36,12 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader of `boards`. `caller` finds out who asks; `watch` finds what there is to read.
-/// Neither is asked if there is no room.
+/// Admits a reader of `boards` to a stream. `caller` finds out who asks; `watch` finds what there
+/// is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.
-pub(super) async fn admit<T>(
+pub(super) async fn admit_stream<T>(
     request: &HttpRequest,
     state: &AppState,
     boards: &[BoardName],
@@ -73,8 +76,27 @@ pub(super) async fn admit<T>(
     }
 }
 
+/// Admits a reader that waits for a newer list: it holds its connection as a stream does, so the
+/// connection counts as one from now on. While what is returned lives, the wait ends with the
+/// client.
+///
+/// # Errors
+/// [`ApiError::TOO_MANY_STREAMS`], if there is no room.
+pub(super) fn admit_long_poll(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<Option<EndsWithClient>, ApiError> {
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let connection = request.conn_data::<ConnectionPermit>();
+    if connection.is_some_and(|connection| !connection.become_stream(|| state.gate.enter(client))) {
+        return Err(ApiError::TOO_MANY_STREAMS);
+    }
+    let clock = request.conn_data::<RequestClock>();
+    Ok(clock.map(RequestClock::end_with_client))
+}
+
 fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
-    if let Some(suppressed) = OUTAGES.admit() {
+    if let Some(suppressed) = OUTAGES.allow() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }

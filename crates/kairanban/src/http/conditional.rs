@@ -41,20 +41,28 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
     response
 }
 
-/// Starts the answer to a client that reads a list. Returns whether the client has the list: then
-/// this is a 304, and has no body.
+/// Starts the answer to a client that reads a list, within gzip if it `is_packed`. Returns whether
+/// the client has the list: then this is a 304, and has no body.
 ///
 /// # Errors
 /// As [`has`].
 pub fn start_list(
     request: &HttpRequest,
     reading: &BoardView,
+    is_packed: bool,
 ) -> Result<(HttpResponseBuilder, bool), ApiError> {
     let cursor = reading.snapshot.cursor();
     let is_known = has(request, cursor)?;
     let mut response = answer(status(is_known), reading);
-    response.insert_header((header::ETAG, etag(cursor)));
+    response.insert_header((header::ETAG, in_coding(&etag(cursor), is_packed)));
     Ok((response, is_known))
+}
+
+/// Starts the answer to a write of a topic, with the tag that the topic has now.
+pub fn answer_written(status: StatusCode, state: &AppState, topic: &Topic) -> HttpResponseBuilder {
+    let mut response = HttpResponseBuilder::new(status);
+    response.insert_header((header::ETAG, topic_tag(state, topic)));
+    response
 }
 
 /// Answers a client that reads what has this tag: with `body`, or with a 304 if the client has it.
@@ -94,8 +102,7 @@ pub fn answer_in_coding<B: MessageBody + 'static>(
     let is_packed = asks_for_gzip(request);
     if response.status() == StatusCode::OK {
         let is_known = has_tag(request, tag)?;
-        let tag = format!("{}{tag}", if is_packed { "W/" } else { "" });
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
+        if let Ok(tag) = HeaderValue::from_str(&in_coding(tag, is_packed)) {
             response.headers_mut().insert(header::ETAG, tag);
         }
         if is_known {
@@ -257,10 +264,10 @@ fn etag(cursor: &Cursor) -> String {
     format!("\"{cursor}\"")
 }
 
-/// Returns the tag of a list that is sent compressed: other bytes than those of the tag without
-/// `W/`, though they come to the same.
-pub fn weak_etag(cursor: &Cursor) -> String {
-    format!("W/{}", etag(cursor))
+/// Returns the tag of what has this tag when it is plain. What is packed has a weak one: its bytes
+/// differ, though the content is the same.
+fn in_coding(tag: &str, is_packed: bool) -> String {
+    format!("{}{tag}", if is_packed { "W/" } else { "" })
 }
 
 /// Returns the tag of a topic: its newest change.

@@ -70,7 +70,7 @@ pub async fn get_feed(
     let board = board_name(&board)?;
     state.count_unloaded(&request, &caller, [&board])?;
     let reading = state.boards.read(&caller, &board).await?;
-    let (mut response, is_known) = conditional::start_list(&request, &reading)?;
+    let (mut response, is_known) = conditional::start_list(&request, &reading, false)?;
     if is_known {
         return Ok(response.finish());
     }

@@ -139,7 +139,7 @@ enum SocketEnd {
     Server(CloseCode),
     /// The client sent what is no message, or nothing for long.
     Fault(CloseCode),
-    /// The client sent this many messages in a row in vain.
+    /// This many messages of the client in a row were refused.
     Rubbish(usize),
 }
 
@@ -255,7 +255,7 @@ async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
 }
 
 impl PostHandler {
-    /// Does what a message asks for, and says what came of it: `ack` or `error`, with the client's
+    /// Does what a message asks for, and answers with `ack` or `error`, with the client's
     /// key. Any message counts as a write, also one that cannot be read.
     async fn answer(self, message: String) -> (Bytes, bool) {
         let counted = self.state.quota.take(self.client);

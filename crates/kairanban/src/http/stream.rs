@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     http::{
         accept,
-        admission::{Admission, admit},
+        admission::{Admission, admit_stream},
         board_name, caller,
         stream_query::{self, StreamQuery},
     },
@@ -86,7 +86,7 @@ pub async fn get_many_stream(
     }
     let encoder = query.packed_encoder(&request, &state, format)?;
     let start = query.start(&request, format)?;
-    let admitted = admit(
+    let admitted = admit_stream(
         &request,
         &state,
         &boards,
@@ -147,7 +147,7 @@ pub(super) async fn admit_to_board(
     }
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
     let boards = std::slice::from_ref(board);
-    admit(request, state, boards, caller, async |caller, may_read| {
+    admit_stream(request, state, boards, caller, async |caller, may_read| {
         state.boards.watch(caller, board, start, may_read).await
     })
     .await

@@ -1,4 +1,4 @@
-//! LimitsSettings how often a client, or the holder of a token, may do something.
+//! Limits how often a client, or the holder of a token, may do something.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -93,8 +93,8 @@ impl RateLimit {
     }
 }
 
-/// LimitsSettings how often a client may do something. An IPv6 /48 may do it as often as some
-/// clients together.
+/// Limits how often a client may do something. An IPv6 /48 may do it as often as some clients
+/// together.
 #[derive(Debug)]
 pub struct ClientQuota {
     limited: RateLimit,
@@ -194,8 +194,8 @@ fn times(quota: Quota, clients: NonZero<u32>) -> Quota {
         .allow_burst(quota.burst_size().saturating_mul(clients))
 }
 
-/// LimitsSettings how often the holder of a token may change something. There are at most as many
-/// counters as valid tokens.
+/// Limits how often the holder of a token may change something. There are at most as many counters
+/// as valid tokens.
 #[derive(Debug)]
 pub struct TokenQuota(DefaultKeyedRateLimiter<i64>);
 
@@ -232,14 +232,14 @@ impl TokenQuota {
 /// The limits of how often a client, or the holder of a token, may do something. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Quotas {
-    /// LimitsSettings the writes of a client.
+    /// Limits the writes of a client.
     pub writes: Arc<ClientQuota>,
-    /// LimitsSettings the reads of a client that reach the database: pages, searches, single
-    /// topics, the log, boards that are not in memory.
+    /// Limits the reads of a client that reach the database: pages, searches, single topics, the
+    /// log, boards that are not in memory.
     pub reads: Arc<ClientQuota>,
-    /// LimitsSettings the invalid tokens of a client.
+    /// Limits the invalid tokens of a client.
     pub bad_tokens: Arc<ClientQuota>,
-    /// LimitsSettings what is changed by one token.
+    /// Limits what is changed by one token.
     pub edits: Arc<TokenQuota>,
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 
 label_values! {
-    /// What came of a write.
+    /// The outcome of a write.
     pub enum WriteEnd {
         /// It was committed, or an earlier one with its key was.
         Written = "written",
@@ -46,7 +46,7 @@ impl WriteMetrics {
         };
         registry.register(
             "writes",
-            "Writes of clients, by what came of them",
+            "Writes of clients, by outcome",
             metrics.ends.family.clone(),
         );
         registry.register(
@@ -63,7 +63,7 @@ impl WriteMetrics {
         metrics
     }
 
-    /// Counts what came of a write.
+    /// Counts the outcome of a write.
     pub fn ended(&self, end: WriteEnd) {
         self.ends.of(end.as_str()).inc();
     }

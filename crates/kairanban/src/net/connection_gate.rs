@@ -1,5 +1,4 @@
-//! LimitsSettings how many connections that carry no stream are open, and keeps some of them for
-//! probes.
+//! Limits how many connections that carry no stream are open, and keeps some of them for probes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,8 +16,8 @@ use crate::{
     limits::{ClientAddress, ClientGate, GatePermit, NoRoom},
 };
 
-/// LimitsSettings open connections, in all and per client. Those that a stream has taken over count
-/// as streams instead.
+/// Limits open connections, in all and per client. Those that a stream has taken over count as
+/// streams instead.
 #[derive(Clone, Debug)]
 pub struct ConnectionGate {
     open: ClientGate,

@@ -147,7 +147,7 @@ where
                 .finish(map_config(app().into_factory(), |()| AppConfig::default()));
             apply_fn_factory(http, move |socket: TcpStream, http| {
                 let peer = socket.peer_addr().ok();
-                let socket = match admit(socket, &gate, limits, stall) {
+                let socket = match accept_socket(socket, &gate, limits, stall) {
                     Ok(socket) => socket,
                     Err(refused) => {
                         metrics.refused(refused.problem().code);
@@ -161,8 +161,8 @@ where
     Ok(server.run())
 }
 
-/// Admits a socket, or reports to the client why not.
-fn admit(
+/// Accepts a socket, or reports to the client why not.
+fn accept_socket(
     socket: TcpStream,
     gate: &ConnectionGate,
     limits: TimeLimits,
@@ -204,7 +204,7 @@ fn answer(error: &ApiError) -> String {
     )
 }
 
-/// Makes the system close connections whose client takes nothing, or is gone silently.
+/// Makes the system close connections whose client takes nothing (ADR 4), or is gone silently.
 fn watch_over(socket: &TcpStream, stall: Duration) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))

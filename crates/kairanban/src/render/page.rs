@@ -83,7 +83,7 @@ struct Around {
     path: String,
     /// Whether the page is that of the board itself.
     is_board: bool,
-    /// What stands in the search field.
+    /// The text in the search field.
     sought: String,
     boards: Vec<BoardLink>,
 }

@@ -46,7 +46,7 @@ impl BoardService {
             .wait_for_revision(self.deps.acknowledged.get(), CATCH_UP)
             .await;
         let channel = self.deps.hub.channel(board);
-        self.current(caller, board, &channel)
+        self.ensure_loaded(caller, board, &channel)
             .await
             .inspect_err(|error| self.forget(board, &channel, error))?;
         let live = channel.live();
@@ -120,7 +120,7 @@ impl BoardService {
     /// A caller who may not read the board cannot tell it from a board that does not exist: the
     /// statements and the locks are the same, so that neither the answer nor its time shows the
     /// difference, also while the database is away.
-    pub(super) async fn current(
+    pub(super) async fn ensure_loaded(
         &self,
         caller: &Caller,
         board: &BoardName,
@@ -135,7 +135,7 @@ impl BoardService {
         let is_known = (right.is_some() && channel.live().last_known().is_some())
             || (self.is_current(channel) && caller.may_read(channel));
         if !is_known {
-            match self.find(board, right).await {
+            match self.ensure_readable(board, right).await {
                 Ok(()) => {}
                 // While the database is away, the policies in memory count.
                 Err(StoreError::Unavailable(_))
@@ -164,16 +164,12 @@ impl BoardService {
                     _watching.get_or_insert_with(|| channel.subscribe());
                     self.deps.follower.wait_for_poll(Wake::wake, CATCH_UP).await;
                 }
-                Err(LoadError::Store(error @ StoreError::NoSuchBoard(_))) => return Err(error),
-                // The last list counts, marked as stale until the follower, or the next reader, has
-                // loaded a newer one.
-                Err(LoadError::Store(error)) => {
-                    if channel.live().last_known().is_none() {
-                        return Err(error);
-                    }
-                    self.deps
-                        .hub
-                        .become_stale(board, Utc::now(), Revision::ZERO);
+                Err(LoadError::Gone(board)) => return Err(StoreError::NoSuchBoard(board)),
+                Err(LoadError::Unreadable(error)) if channel.live().last_known().is_none() => {
+                    return Err(error);
+                }
+                Err(LoadError::Unreadable(_)) => {
+                    self.deps.loader.mark_stale(board, Revision::ZERO);
                     return Ok(());
                 }
             }
@@ -183,18 +179,18 @@ impl BoardService {
         ))
     }
 
-    /// Asks for a board, for a caller whose token allows `right` there: from memory if it knows
-    /// that there is no such board, or else the database.
+    /// Makes sure that there is a board that a caller may read whose token allows `right` there:
+    /// asks the database, unless memory knows that there is no such board.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
-    pub(super) async fn find(
+    pub(super) async fn ensure_readable(
         &self,
         board: &BoardName,
         right: Option<Scope>,
     ) -> Result<(), StoreError> {
         self.ensure_not_absent(board, right)?;
-        self.deps.finder.find(board.clone(), right).await
+        self.deps.finder.check(board.clone(), right).await
     }
 
     /// Refuses while memory has not heard of everything that this node acknowledged.
@@ -211,8 +207,7 @@ impl BoardService {
         let current = live
             .current(channel.is_watched(), Instant::now(), self.deps.cache_ttl)
             .is_some();
-        // While the database is away nothing expires.
-        current || (live.last_known().is_some() && self.deps.follower.stale_since().is_some())
+        current || (live.last_known().is_some() && !self.deps.follower.may_expire())
     }
 
     /// Evicts the placeholder of a board that does not exist.

@@ -235,7 +235,7 @@ impl BoardService {
         let right = caller.right(&board);
         let policies = self.deps.hub.policies(&board);
         if !is_readable(policies, right) {
-            self.find(&board, right).await?;
+            self.ensure_readable(&board, right).await?;
         }
         query(self.store(), move |store| {
             store.policies(&board, right)?;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use kairanban_core::{
-    BoardChannel, BoardName, Cursor, HistoryRange, LogBounds, MultiBoardOpening, OpenedBoard,
-    StartAt, Subscription, merge_openings, plan_opening,
+    BoardChannel, BoardName, Cursor, LogBounds, MultiBoardOpening, OpenedBoard, ReplayRange,
+    StartAt, Subscription, is_future, merge_openings, plan_opening,
 };
 use kairanban_store::StoreError;
 
@@ -101,8 +101,7 @@ impl BoardService {
         };
         // Before a cursor is refused as one from the future: it may be from another node.
         if let Some(cursor) = start.cursor()
-            && cursor.epoch == follower.epoch()
-            && cursor.revision > follower.revision()
+            && is_future(cursor, &follower.cursor())
         {
             if !may_read() {
                 return Err(WatchError::TooManyReads);
@@ -125,14 +124,14 @@ impl BoardService {
         may_read: MayRead<'_>,
     ) -> Result<Watch, StoreError> {
         let channel = Arc::clone(&subscription.channel);
-        if let Err(error) = self.current(caller, &channel.board, &channel).await {
+        if let Err(error) = self.ensure_loaded(caller, &channel.board, &channel).await {
             drop(subscription);
             self.forget(&channel.board, &channel, &error);
             return Err(error);
         }
-        let (mut opened, history) = self.plan(caller, &channel, start)?;
-        if history.is_some() {
-            self.read_history(caller, &channel, start, may_read).await?;
+        let (mut opened, unread) = self.plan(caller, &channel, start)?;
+        if unread.is_some() {
+            self.read_replay(caller, &channel, start, may_read).await?;
             (opened, _) = self.plan(caller, &channel, start)?;
         }
         Ok(Watch {
@@ -147,7 +146,7 @@ impl BoardService {
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
-    ) -> Result<(OpenedBoard, Option<HistoryRange>), StoreError> {
+    ) -> Result<(OpenedBoard, Option<ReplayRange>), StoreError> {
         let log = LogBounds {
             published: self.deps.follower.revision(),
             trimmed_to: self.deps.trimmed_to.get(),
@@ -156,12 +155,12 @@ impl BoardService {
         admitted(caller, &channel.board, &live)?;
         let plan = plan_opening(start, &live, log).ok_or_else(not_loaded)?;
         let opened = OpenedBoard::new(plan.opening, &live).ok_or_else(not_loaded)?;
-        Ok((opened, plan.history))
+        Ok((opened, plan.unread))
     }
 
     /// Reads what a reader has missed from the log, if memory does not know it, and keeps it for
     /// other readers. A reader who has read too much is sent the list.
-    async fn read_history(
+    async fn read_replay(
         &self,
         caller: &Caller,
         channel: &BoardChannel,
@@ -170,16 +169,16 @@ impl BoardService {
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
         // Whatever held the lock before may have read it.
-        let (_, history) = self.plan(caller, channel, start)?;
-        let Some(range) = history.filter(|_| may_read()) else {
+        let (_, unread) = self.plan(caller, channel, start)?;
+        let Some(range) = unread.filter(|_| may_read()) else {
             return Ok(());
         };
         let known = self.deps.follower.last_seen();
         let read = query(&self.deps.store, move |store| {
-            store.read_of(&known, |store| store.history(&range))
+            store.read_of(&known, |store| store.replay(&range))
         });
         match read.await {
-            Ok(Some(history)) => channel.live().backfill(&range, &history),
+            Ok(Some(read)) => channel.live().backfill(&range, &read),
             Ok(None) => tracing::debug!("another history begins; the reader is sent the list"),
             Err(error) => {
                 tracing::debug!(%error, "what a reader missed cannot be read; it is sent the list")

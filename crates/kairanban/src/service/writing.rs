@@ -235,7 +235,7 @@ impl BoardService {
     }
 }
 
-/// Returns what came of a write, for metrics.
+/// Returns the outcome of a write, for metrics.
 const fn end_of(written: &Result<WriteResult, StoreError>) -> WriteEnd {
     match written {
         Ok(_) => WriteEnd::Written,

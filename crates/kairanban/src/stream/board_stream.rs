@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use kairanban_core::{BoardEvent, Delivery, Lagged, Opening, ReaderPosition, Subscription};
+use kairanban_core::{
+    BoardEvent, Delivery, Lagged, Opening, ReaderPosition, ResetReason, Revision, Snapshot,
+    Subscription,
+};
 
 use super::{
     StreamDeps, StreamReader, UpdateSource,
@@ -52,15 +55,8 @@ impl BoardStream {
             // Something has to be sent, so that the client knows that the stream is open.
             Opening::Nothing => life.push(life.encoder.heartbeat()),
             Opening::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
-            Opening::SnapshotSince(revision) => {
-                life.push(life.encoder.snapshot_since(&snapshot, revision));
-            }
-            Opening::Snapshot { reset } => {
-                if let Some(reason) = reset {
-                    life.push_reset(reason);
-                }
-                life.push(life.encoder.snapshot(&snapshot));
-            }
+            Opening::SnapshotSince(since) => push_list(&mut life, &snapshot, Some(since), None),
+            Opening::Snapshot { reset } => push_list(&mut life, &snapshot, None, reset),
         }
         life.set_board_stale(opened.stale_since);
         Self {
@@ -96,18 +92,27 @@ impl BoardStream {
                 snapshot,
                 since,
                 reset,
-            } => {
-                if let Some(reason) = reset {
-                    self.life.push_reset(reason);
-                }
-                self.life.push(match since {
-                    Some(since) => self.life.encoder.snapshot_since(&snapshot, since),
-                    None => self.life.encoder.snapshot(&snapshot),
-                });
-            }
+            } => push_list(&mut self.life, &snapshot, since, reset),
             Delivery::End => self.life.end(Bye::Gone),
         }
     }
+}
+
+/// Sends the list, after a `reset` if there is a reason for one, to a reader that has seen
+/// everything up to `since`.
+fn push_list(
+    life: &mut StreamLifetime,
+    snapshot: &Snapshot,
+    since: Option<Revision>,
+    reset: Option<ResetReason>,
+) {
+    if let Some(reason) = reset {
+        life.push_reset(reason);
+    }
+    life.push(match since {
+        Some(since) => life.encoder.snapshot_since(snapshot, since),
+        None => life.encoder.snapshot(snapshot),
+    });
 }
 
 impl EventStream for BoardStream {

@@ -3,9 +3,9 @@
 //! A board's channel has one subscription for each stream, and one more for each worker: that of
 //! the task of its [`Dispatcher`]. When an event arrives, the task calls the worker's streams of
 //! that board one after the other, and each sends what its own subscription holds, at once. No
-//! stream is queued to be woken, which would cost more than the rest of a delivery; and the socket
-//! that was written to is the next thing in the processor's cache. After every few calls the
-//! worker's other tasks run.
+//! stream is queued to be woken, which would cost more than the rest of a delivery (ADR 10); and
+//! the socket that was written to is the next thing in the processor's cache. After every few calls
+//! the worker's other tasks run.
 
 use std::{
     cell::{Cell, RefCell},

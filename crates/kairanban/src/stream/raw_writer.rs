@@ -1,5 +1,5 @@
-//! Writes a stream to its socket directly, without actix: an idle reader costs a task, a socket and
-//! a subscription, and no buffer.
+//! Writes a stream to its socket directly, without actix (ADR 8): an idle reader costs a task, a
+//! socket and a subscription, and no buffer.
 
 use std::{
     cell::RefCell,

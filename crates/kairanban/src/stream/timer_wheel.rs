@@ -1,4 +1,4 @@
-//! Wakes streams at which nothing happens, with one timer for all of them.
+//! Wakes streams at which nothing happens, with one timer for all of them (ADR 16).
 //!
 //! Time passes in ticks. A stream names the tick at which it wants to be woken and waits in that
 //! tick's slot; the wheel turns and wakes slot after slot. Sending costs no timer: a stream only

@@ -31,7 +31,7 @@ impl LogThrottle {
     }
 
     /// Counts a line. If it is due, returns how many were suppressed since the last one that was.
-    pub fn admit(&self) -> Option<u64> {
+    pub fn allow(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if state
             .written_at
@@ -53,11 +53,11 @@ mod tests {
     fn what_is_suppressed_is_counted_in_the_next_line() {
         let lines = LogThrottle::new(Duration::from_secs(3_600));
         assert_eq!(
-            (lines.admit(), lines.admit(), lines.admit()),
+            (lines.allow(), lines.allow(), lines.allow()),
             (Some(0), None, None)
         );
         let long_ago = Instant::now().checked_sub(Duration::from_secs(3_601));
         lines.state.lock().written_at = long_ago;
-        assert_eq!((lines.admit(), lines.admit()), (Some(2), None));
+        assert_eq!((lines.allow(), lines.allow()), (Some(2), None));
     }
 }

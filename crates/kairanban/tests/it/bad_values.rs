@@ -119,19 +119,19 @@ fn of_a_token_that_is_used(database: Database) {
     ] {
         // Postgres has no such time.
         if !(story.database.is_postgres() && value == "'someday'") {
-            assert_spoilt_token_allows_nothing(&story, column, value);
+            assert_damaged_token_allows_nothing(&story, column, value);
         }
     }
 }
 
 /// A token whose own values cannot be understood allows nothing, rather than everything.
-fn assert_spoilt_token_allows_nothing(story: &Story, column: &str, value: &str) {
+fn assert_damaged_token_allows_nothing(story: &Story, column: &str, value: &str) {
     const TOKENS: &str = "/api/v1/tokens";
     let node = &story.node;
-    let token = node.token(&["create", "--scope", "admin", "--name", "spoilt"]);
+    let token = node.token(&["create", "--scope", "admin", "--name", "damaged"]);
     assert_eq!(node.send_as("GET", TOKENS, &token, &[], "").status, 200);
     story.database.sql(&format!(
-        "UPDATE tokens SET {column} = {value} WHERE name = 'spoilt';"
+        "UPDATE tokens SET {column} = {value} WHERE name = 'damaged';"
     ));
     let deadline = Instant::now() + PATIENCE;
     while node.send_as("GET", TOKENS, &token, &[], "").status == 200 {
@@ -142,7 +142,7 @@ fn assert_spoilt_token_allows_nothing(story: &Story, column: &str, value: &str) 
     }
     story
         .database
-        .sql("DELETE FROM tokens WHERE name = 'spoilt';");
+        .sql("DELETE FROM tokens WHERE name = 'damaged';");
 }
 
 fn of_tickets(database: Database) {
@@ -177,14 +177,14 @@ fn of_a_ticket_that_is_used(database: Database) {
         ("token_id", numbers),
     ] {
         for value in values {
-            let status = status_with_spoilt_ticket(&story, column, value);
+            let status = status_with_damaged_ticket(&story, column, value);
             assert!(status < 500, "tickets.{column} = {value}: {status}");
         }
     }
 }
 
 /// Opens a stream with a ticket of which one value was changed. Returns the status.
-fn status_with_spoilt_ticket(story: &Story, column: &str, value: &str) -> u16 {
+fn status_with_damaged_ticket(story: &Story, column: &str, value: &str) -> u16 {
     let board = r#"{"board":"main"}"#;
     let made = story
         .node

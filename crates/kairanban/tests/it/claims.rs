@@ -1,12 +1,14 @@
 //! Documents are held against the tree: each test and each function that they name exists, the map
-//! of the code names every file, the recipes of CONTRIBUTING.md name none that is missing, and
-//! links lead somewhere.
+//! of the code names every file, the sources name every decision, the recipes of CONTRIBUTING.md
+//! name none that is missing, and links lead somewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
+
+use crate::tidy::WORKSPACE;
 
 mod code_names;
 mod links;
@@ -22,7 +24,7 @@ fn root() -> PathBuf {
         .expect("the checkout")
 }
 
-/// What stands between backticks as `file::test`, the file with its ending.
+/// Returns what is quoted as `file::test`, the file with its ending.
 fn named(text: &str) -> Vec<(&str, &str)> {
     let spans = text.split('`').skip(1).step_by(2);
     spans
@@ -217,5 +219,32 @@ fn the_map_of_the_code_names_every_file() {
     assert_eq!(
         unmapped(&map.replace("last_seen ", "")),
         ["kairanban/src: last_seen"]
+    );
+}
+
+/// Returns the numbers of the decisions that a text names, as in `(ADR 3)`.
+fn decisions(text: &str) -> impl Iterator<Item = usize> {
+    let named = text.split("ADR ").skip(1);
+    named.filter_map(|rest| {
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    })
+}
+
+#[test]
+fn each_decision_is_named_where_the_code_follows_it() {
+    let entries = fs::read_dir(root().join("docs/adr")).expect("the decisions");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let recorded: BTreeSet<usize> = names
+        .filter_map(|name| name.to_string_lossy().split('-').next()?.parse().ok())
+        .collect();
+    let sources = WORKSPACE.files.iter().filter(|file| file.module.is_some());
+    let named: BTreeSet<usize> = sources.flat_map(|file| decisions(&file.text)).collect();
+    assert!(recorded.len() >= 16, "{recorded:?}");
+    assert_eq!(
+        named, recorded,
+        "named in sources, and recorded in docs/adr"
     );
 }

@@ -23,7 +23,7 @@ on_both!(
     what_another_program_writes_is_counted_from_its_reading,
     streams_are_counted_by_their_beginning_and_their_end,
     a_stream_ends_with_its_readers_token,
-    writes_and_refusals_are_counted_by_what_came_of_them,
+    writes_and_refusals_are_counted_by_outcome,
 );
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -227,7 +227,7 @@ fn a_stream_ends_with_its_readers_token(database: Database) {
     );
 }
 
-fn writes_and_refusals_are_counted_by_what_came_of_them(database: Database) {
+fn writes_and_refusals_are_counted_by_outcome(database: Database) {
     let measured = Measured::start(database, &[("LIMITS__STREAMS_MAX", "1")]);
     let node = &measured.node;
     let before = measured.scrape();

@@ -228,7 +228,7 @@ fn when_all_connections_are_taken_probes_are_answered_and_all_else_is_refused() 
         for _ in 0..30 {
             assert_probes_only(&node);
         }
-        // Who asks for nothing keeps no kept place.
+        // A client that asks for nothing does not keep a place that is kept for probes.
         let idle: Vec<_> = (0..30).map(|_| wire::connect(node.address)).collect();
         let began = Instant::now();
         while !ask(node.address, "/livez").1.starts_with("HTTP/1.1 200") {

@@ -1,5 +1,5 @@
-//! What a role with the rights of a writer tries in vain: forgeries, settings, and names that are
-//! found before ours.
+//! What a role with the rights of a writer cannot do: forge rows, change settings, or use names
+//! that are found before ours.
 
 use kairanban_core::ChangeKind;
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    http::{body, caller},
+    http::{body, caller, row_id},
     render::{
         self,
         rest::{NewTokenView, TicketView, TokenView, TokensView},
@@ -259,9 +259,5 @@ pub async fn post_ticket(
 }
 
 fn token_id(text: &str) -> Result<i64, ApiError> {
-    let id = text
-        .parse::<i64>()
-        .ok()
-        .filter(|id| *id > 0 && id.to_string() == text);
-    id.ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
+    row_id(text).ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
 }

@@ -18,9 +18,8 @@ use super::{json, link_next, page_limit, responses::RefusalResponses};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
-    http::{accept, board_name, caller, conditional},
+    http::{accept, admission::admit_long_poll, board_name, caller, conditional},
     limits::ClientAddress,
-    net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::{BoardView, SearchedPage},
     state::AppState,
@@ -116,14 +115,7 @@ async fn wait_for_update(
     let Some(known) = conditional::known_cursor(request) else {
         return Ok(state.boards.read(caller, board).await?);
     };
-    // It holds a connection like a stream does, and the connection counts as one.
-    let client = ClientAddress::of(request, &state.trusted_proxies);
-    let connection = request.conn_data::<ConnectionPermit>();
-    if connection.is_some_and(|connection| !connection.become_stream(|| state.gate.enter(client))) {
-        return Err(ApiError::TOO_MANY_STREAMS);
-    }
-    let clock = request.conn_data::<RequestClock>();
-    let _ends = clock.map(RequestClock::end_with_client);
+    let _ends = admit_long_poll(request, state)?;
     Ok(state
         .boards
         .wait(caller, board, &known, wait, &state.drain)
@@ -236,12 +228,8 @@ pub(in crate::http) async fn search(
 /// 412, if it is not the list that the client demands.
 pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
     let is_packed = accept::asks_for_gzip(request);
-    let (mut response, is_known) = conditional::start_list(request, reading)?;
+    let (mut response, is_known) = conditional::start_list(request, reading, is_packed)?;
     response.insert_header((header::VARY, "Accept, Accept-Encoding"));
-    if is_packed {
-        let tag = conditional::weak_etag(reading.snapshot.cursor());
-        response.insert_header((header::ETAG, tag));
-    }
     if is_known {
         return Ok(response.finish());
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{StatusCode, header},
     web::{Data, Path, Payload},
 };
 use kairanban_core::{BoardName, Topic, TopicId};
@@ -13,7 +13,7 @@ use crate::{
     http::{
         board_name,
         body::{self, Draft, Edit, Kind},
-        caller, conditional,
+        caller, conditional, row_id,
     },
     render::{
         self, TopicView,
@@ -182,13 +182,10 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
     Ok((board_name(board)?, topic_id(id)?))
 }
 
-/// Reads the topic that an address names, in its one spelling. What is no id names no topic.
+/// Reads the topic that an address names. What is no id names no topic.
 pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    let id = text
-        .parse::<i64>()
-        .ok()
-        .filter(|id| *id > 0 && id.to_string() == text);
-    id.map(TopicId)
+    row_id(text)
+        .map(TopicId)
         .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
 }
 
@@ -239,21 +236,18 @@ pub async fn post_topic(
 
 /// Answers 201, with the topic.
 pub fn created(state: &AppState, board: &BoardName, topic: &Topic) -> HttpResponse {
-    HttpResponse::Created()
+    conditional::answer_written(StatusCode::CREATED, state, topic)
         .insert_header((
             header::LOCATION,
             format!("/api/v1/boards/{board}/topics/{}", topic.id.0),
         ))
-        .insert_header((header::ETAG, conditional::topic_tag(state, topic)))
         .content_type("application/json")
         .body(render::rest::topic(topic))
 }
 
 /// Answers 200, with the topic as it stands now.
 fn one(state: &AppState, topic: &Topic) -> HttpResponse {
-    let tag = conditional::topic_tag(state, topic);
-    HttpResponse::Ok()
-        .insert_header((header::ETAG, tag))
+    conditional::answer_written(StatusCode::OK, state, topic)
         .content_type("application/json")
         .body(render::rest::topic(topic))
 }

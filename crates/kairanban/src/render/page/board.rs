@@ -48,7 +48,7 @@ pub struct BoardPage<'a> {
     pub is_wall: bool,
     /// Whether it will be sent compressed.
     pub is_packed: bool,
-    /// What stands in the form.
+    /// The text in the form.
     pub comment: &'a str,
     /// The author that the form holds.
     pub author: &'a str,

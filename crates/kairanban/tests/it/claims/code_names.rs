@@ -70,7 +70,7 @@ impl<'ast> Visit<'ast> for Members {
     }
 }
 
-/// What stands between backticks; blocks of code are left out.
+/// Returns the texts between backticks; blocks of code are left out.
 fn spans(document: &str) -> Vec<String> {
     let text: String = document.split("```").step_by(2).collect();
     let spans = text.split('`').skip(1).step_by(2);

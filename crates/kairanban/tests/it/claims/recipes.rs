@@ -13,8 +13,8 @@ const FROM_ROOT: [&str; 6] = ["crates", "docs", "fuzz", "migrations", "scripts",
 /// Where the other paths begin.
 const SERVER: &str = "crates/kairanban/src";
 
-/// What stands between backticks in a step and looks like a path. Capitals stand for what is to be
-/// chosen.
+/// Returns the texts between backticks in a step that look like paths. Capitals stand for what is
+/// to be chosen.
 fn paths(step: &str) -> impl Iterator<Item = &str> {
     let spans = step.split('`').skip(1).step_by(2);
     spans.filter(|span| {

@@ -139,7 +139,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Lets the fault happen under load, and looks what came of it.
+    /// Causes the fault under load, and returns the outcome.
     pub(super) fn drill(mut self, row: &Row) -> Outcome {
         let nodes = [Some(&self.node), self.beside.as_ref()];
         let watches: Vec<_> = nodes

@@ -37,8 +37,8 @@ pub(super) fn cut_clients(scene: &mut Scene<'_>) {
     cut_clients_and(scene, |_| ());
 }
 
-/// The same. What the database remembers of the keys is deleted, so that posts are doubled: the
-/// measurement has to notice.
+/// Cuts the clients off, and deletes what the database remembers of their keys, so that posts are
+/// doubled: the measurement has to notice.
 pub(super) fn cut_clients_and_forget_keys(scene: &mut Scene<'_>) {
     cut_clients_and(scene, |direct| drop(direct.sql("DELETE FROM idempotency;")));
 }

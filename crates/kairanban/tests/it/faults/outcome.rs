@@ -1,4 +1,4 @@
-//! What came of a fault: the figures of its row, and which promises were broken.
+//! The outcome of a fault: the figures of its row, and which promises were broken.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -41,7 +41,7 @@ impl RedisClient {
         Some(String::from_utf8(text).expect("text").trim_end().to_owned())
     }
 
-    /// What stands under `key` once it holds `text`.
+    /// Waits until the value of `key` holds `text`, and returns it.
     pub(super) fn wait_for(&mut self, key: &str, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -8,6 +8,9 @@ use std::{
 
 use super::facts::{Facts, Import, ModuleFacts, Reference};
 
+/// Where the sources are. `fuzz` is a workspace of its own, and keeps the rules of this one.
+const FOLDERS: [&str; 4] = ["crates", "fuzz/src", "fuzz/fuzz_targets", "fuzz/tests"];
+
 pub struct SourceFile {
     /// Relative to the root of the checkout.
     pub path: String,
@@ -51,10 +54,10 @@ pub struct Use<'a> {
 }
 
 impl Workspace {
-    /// Reads `crates/*` below `root`.
+    /// Reads `crates/*` and `fuzz` below `root`.
     pub fn read(root: &Path) -> Self {
         let mut texts = Vec::new();
-        let mut folders = vec![root.join("crates")];
+        let mut folders: Vec<_> = FOLDERS.map(|folder| root.join(folder)).into();
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder)
                 .expect("a folder")
@@ -76,7 +79,7 @@ impl Workspace {
         Self::of(texts)
     }
 
-    /// Of paths like `crates/NAME/src/…` and the text of each.
+    /// Of paths like `crates/NAME/src/…` or `fuzz/src/…` and the text of each.
     pub fn of(texts: impl IntoIterator<Item = (String, String)>) -> Self {
         let texts: Vec<(String, String)> = texts.into_iter().collect();
         let libraries: BTreeSet<String> = texts
@@ -291,13 +294,17 @@ impl Workspace {
 }
 
 /// `crates/a-b/src/c/d.rs` is the module `d` in `c` of `a_b`; a `main.rs` beside a library is a
-/// crate of its own.
+/// crate of its own. `fuzz/src` is the crate `kairanban_fuzz`.
 fn module_of(path: &str, libraries: &BTreeSet<String>) -> Option<Vec<String>> {
-    let (name, file) = path.strip_prefix("crates/")?.split_once("/src/")?;
+    let (folder, file) = path.split_once("/src/")?;
+    let name = match folder {
+        "fuzz" => "kairanban-fuzz",
+        folder => folder.strip_prefix("crates/")?,
+    };
     let mut modules = vec![name.replace('-', "_")];
     match file.strip_suffix(".rs")? {
         "lib" => {}
-        "main" if libraries.contains(&format!("crates/{name}/src/lib.rs")) => {
+        "main" if libraries.contains(&format!("{folder}/src/lib.rs")) => {
             modules[0].push_str("(main)")
         }
         "main" => {}

@@ -1,8 +1,9 @@
-//! The walks of docs/ARCHITECTURE.md: each step is called from the step that it names; none is left out.
+//! The walks of docs/ARCHITECTURE.md: each step is called from the step that it names; none is left
+//! out. Functions and their calls are those of the parsed sources.
 //!
 //! What is left out is found by names: a call of a function whose name has one definition in the
 //! workspace leads to its file, which is that of a step or stands in the walk's list of what is
-//! asked beside it. A name with several definitions says nothing.
+//! asked beside it. A name with several definitions is passed over.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,14 @@ use std::{
     path::Path,
 };
 
+use self::functions::{Function, functions};
 use super::root;
+
+mod functions;
+mod planted;
+
+/// The functions of each source file, by its path.
+type Sources = BTreeMap<String, Vec<Function>>;
 
 /// Files that a walk may pass through.
 const FILES_MAX: usize = 32;
@@ -107,41 +115,6 @@ fn squeezed(text: &str) -> String {
     })
 }
 
-/// Returns the lines of a source without its comments and its unit tests.
-fn code(source: &str) -> Vec<&str> {
-    let end = source.find("#[cfg(test)]\nmod ").unwrap_or(source.len());
-    source[..end]
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect()
-}
-
-/// Returns the body of each function of this name: rustfmt ends a function at its own indentation.
-fn bodies(source: &str, name: &str) -> Vec<String> {
-    let lines = code(source);
-    let mut found = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        if !line
-            .split_once(&format!("fn {name}"))
-            .is_some_and(|(_, rest)| rest.starts_with(['(', '<']))
-        {
-            continue;
-        }
-        let end = format!("{}}}", " ".repeat(line.len() - line.trim_start().len()));
-        let text: Vec<_> = lines[at..]
-            .iter()
-            .copied()
-            .take_while(|line| *line != end)
-            .collect();
-        found.extend(
-            text.join("\n")
-                .split_once('{')
-                .map(|(_, body)| body.to_owned()),
-        );
-    }
-    found
-}
-
 fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -152,27 +125,12 @@ fn last_name(text: &str) -> &str {
     text.rsplit(|c| !is_of_name(c)).next().unwrap_or_default()
 }
 
-/// Returns the names of what a function calls.
-fn calls(body: &str) -> BTreeSet<&str> {
-    body.match_indices('(')
-        .map(|(at, _)| &body[..at])
-        .filter(|before| before.ends_with(is_of_name))
-        .map(last_name)
-        .collect()
-}
-
 /// Returns the files that define a function, by its name.
-fn definitions<'a>(
-    sources: impl Iterator<Item = (&'a str, &'a str)>,
-) -> BTreeMap<String, BTreeSet<&'a str>> {
-    let mut found: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for (file, source) in sources {
-        for line in code(source) {
-            let Some((_, rest)) = line.split_once("fn ") else {
-                continue;
-            };
-            let name: String = rest.chars().take_while(|c| is_of_name(*c)).collect();
-            found.entry(name).or_default().insert(file);
+fn definitions(sources: &Sources) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (file, functions) in sources {
+        for function in functions {
+            found.entry(&function.name).or_default().insert(file);
         }
     }
     found
@@ -184,19 +142,22 @@ fn names(name: &str, function: &str) -> bool {
 }
 
 /// Returns what is wrong with a walk through `sources`, by file.
-fn faults(walk: &Walk<'_>, sources: &BTreeMap<String, String>) -> Vec<String> {
+fn faults(walk: &Walk<'_>, sources: &Sources) -> Vec<String> {
     let mut faults = Vec::new();
-    let texts: Vec<_> = walk
+    let found: Vec<Vec<&Function>> = walk
         .steps
         .iter()
         .map(|step| {
-            let source = sources.get(step.file).map_or("", String::as_str);
-            bodies(source, step.function)
+            let functions = sources.get(step.file).into_iter().flatten();
+            let with_body = functions.filter(|function| function.body.is_some());
+            with_body
+                .filter(|function| function.name == step.function)
+                .collect()
         })
         .collect();
     for (at, step) in walk.steps.iter().enumerate() {
         let name = format!("{} {} {}", at + 1, step.file, step.function);
-        if texts[at].is_empty() {
+        if found[at].is_empty() {
             faults.push(format!("{name}: no such function"));
         }
         let Some(From {
@@ -215,8 +176,8 @@ fn faults(walk: &Walk<'_>, sources: &BTreeMap<String, String>) -> Vec<String> {
         }
         let text = squeezed(text);
         let is_done = (1..=at).contains(from)
-            && texts[from - 1].iter().any(|body| {
-                let body = squeezed(body);
+            && found[from - 1].iter().any(|function| {
+                let body = function.body.as_deref().unwrap_or_default();
                 body.match_indices(&text).any(|(at, _)| {
                     !text.starts_with(is_of_name) || !body[..at].ends_with(is_of_name)
                 })
@@ -229,26 +190,24 @@ fn faults(walk: &Walk<'_>, sources: &BTreeMap<String, String>) -> Vec<String> {
     if files.len() > FILES_MAX {
         faults.push(format!("{} files, and at most {FILES_MAX}", files.len()));
     }
-    faults.extend(left_out(walk, &files, &texts, sources));
+    faults.extend(left_out(walk, &files, &found, sources));
     faults
 }
 
-/// Returns the files that a walk's functions call and that are not listed, and those listed in vain.
+/// Returns the files that a walk's functions call and that are not listed, and those that it lists
+/// although nothing calls them.
 fn left_out(
     walk: &Walk<'_>,
     files: &BTreeSet<&str>,
-    texts: &[Vec<String>],
-    sources: &BTreeMap<String, String>,
+    found: &[Vec<&Function>],
+    sources: &Sources,
 ) -> Vec<String> {
-    let definitions = definitions(
-        sources
-            .iter()
-            .map(|(file, source)| (file.as_str(), source.as_str())),
-    );
+    let definitions = definitions(sources);
     let mut called: BTreeMap<&str, String> = BTreeMap::new();
     let mut perhaps_called = BTreeSet::new();
-    for (step, bodies) in walk.steps.iter().zip(texts) {
-        for call in bodies.iter().flat_map(|body| calls(body)) {
+    for (step, functions) in walk.steps.iter().zip(found) {
+        for call in functions.iter().flat_map(|function| &function.calls) {
+            let call = call.as_str();
             let Some(defined) = definitions.get(call) else {
                 continue;
             };
@@ -261,17 +220,17 @@ fn left_out(
             }
         }
     }
-    let in_vain = walk.beside.difference(&perhaps_called);
-    let in_vain = in_vain.map(|file| format!("{file}: no step calls it, or it is one"));
+    let uncalled = walk.beside.difference(&perhaps_called);
+    let uncalled = uncalled.map(|file| format!("{file}: no step calls it, or it is one"));
     let missing = called
         .iter()
         .filter(|(file, _)| !walk.beside.contains(*file));
     let missing = missing.map(|(_, fault)| format!("{fault}, and it is left out"));
-    in_vain.chain(missing).collect()
+    uncalled.chain(missing).collect()
 }
 
-/// Adds the sources below a folder, by their paths below `crates`.
-fn read(folder: &Path, crates: &Path, sources: &mut BTreeMap<String, String>) {
+/// Adds the functions in the sources below a folder, by the paths of the files below `crates`.
+fn read(folder: &Path, crates: &Path, sources: &mut Sources) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -279,7 +238,7 @@ fn read(folder: &Path, crates: &Path, sources: &mut BTreeMap<String, String>) {
         } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
             let name = path.strip_prefix(crates).expect("below");
             let text = fs::read_to_string(&path).expect("a source");
-            sources.insert(name.to_string_lossy().into_owned(), text);
+            sources.insert(name.to_string_lossy().into_owned(), functions(&text));
         }
     }
 }
@@ -287,7 +246,7 @@ fn read(folder: &Path, crates: &Path, sources: &mut BTreeMap<String, String>) {
 #[test]
 fn the_walks_of_the_architecture_lead_where_they_say() {
     let root = root();
-    let mut sources = BTreeMap::new();
+    let mut sources = Sources::new();
     for name in CRATES {
         let crates = root.join("crates");
         read(&crates.join(name).join("src"), &crates, &mut sources);
@@ -306,95 +265,4 @@ fn the_walks_of_the_architecture_lead_where_they_say() {
     let both: BTreeSet<_> = both.map(|step| step.file).collect();
     let said = format!("{} files in all", both.len());
     assert!(text.contains(&said), "{said}");
-}
-
-/// The faults of a walk of these rows, with `beside` below it, through two small files.
-fn planted(rows: &[&str], beside: &str) -> Vec<String> {
-    let a = "fn one(x: &X) {\n    x.\n        two(1);\n    // four(1)\n    queue.try_send(x);\n}\n\
-             fn retwo() {\n}\nfn five() {\n    retwo();\n}\n";
-    let b = "impl T {\n    pub fn two<T>() {\n        if true {\n        }\n        six();\n    }\n}\n\
-             fn four() {\n}\n#[cfg(test)]\nmod tests {\n    fn seven() {\n    }\n}\n";
-    let c = "pub fn six() {\n}\n";
-    let sources = [("a.rs", a), ("b.rs", b), ("c.rs", c)]
-        .map(|(file, source)| (file.to_owned(), source.to_owned()));
-    let table = rows.join("\n");
-    let text =
-        format!("| row | file | function | from |\n|---|---|---|---|\n{table}\n\n{beside}\n");
-    faults(&walks(&text)[0], &sources.into())
-}
-
-const FIRST: &str = "| 1 | `a.rs` | `one` |  |";
-const SECOND: &str = "| 2 | `b.rs` | `two` | 1: `x.two(` |";
-const BESIDE: &str = "Beside it:\n`c.rs` is asked.";
-
-#[test]
-fn a_walk_that_leads_on_has_no_faults() {
-    let third = "| 3 | `b.rs` | `four` | 1: queue `queue.try_send(` |";
-    assert_eq!(planted(&[FIRST, SECOND, third], BESIDE), [""; 0]);
-}
-
-#[test]
-fn a_step_that_is_missing_or_not_reached_is_found() {
-    for (row, fault) in [
-        ("| 2 | `b.rs` | `three` | 1: `three(` |", "no such function"),
-        ("| 2 | `b.rs` | `seven` | 1: `seven(` |", "no such function"),
-        (
-            "| 2 | `b.rs` | `four` | 1: `four(` |",
-            "step 1 does not four(",
-        ),
-        ("| 2 | `b.rs` | `two` | 2: `six(` |", "step 2 does not six("),
-        ("| 2 | `b.rs` | `four` |  |", "from nowhere"),
-    ] {
-        let faults = planted(&[FIRST, row], "");
-        let is_found = faults.iter().any(|found| found.contains(fault));
-        assert!(is_found, "{row}: {faults:?}");
-    }
-    let within_a_name = [
-        "| 1 | `a.rs` | `five` |  |",
-        "| 2 | `b.rs` | `two` | 1: `two(` |",
-    ];
-    assert_eq!(
-        planted(&within_a_name, BESIDE),
-        ["2 b.rs two: step 1 does not two("]
-    );
-}
-
-#[test]
-fn a_step_that_is_not_called_by_its_name_is_found() {
-    let row = "| 2 | `b.rs` | `four` | 1: `queue.try_send(` |";
-    assert_eq!(
-        planted(&[FIRST, row], ""),
-        ["2 b.rs four: queue.try_send( is another function"]
-    );
-}
-
-#[test]
-fn a_file_that_is_left_out_is_found() {
-    assert_eq!(
-        planted(&[FIRST, SECOND], ""),
-        ["c.rs: two calls six, and it is left out"]
-    );
-    assert_eq!(
-        planted(&[FIRST], "Beside it: `b.rs` and `c.rs`."),
-        ["c.rs: no step calls it, or it is one"]
-    );
-}
-
-#[test]
-fn a_walk_through_too_many_files_is_found() {
-    let walk = Walk {
-        steps: (0..=FILES_MAX)
-            .map(|at| Step {
-                file: &"abcdefghijklmnopqrstuvwxyz0123456789"[at..=at],
-                function: "one",
-                from: None,
-            })
-            .collect(),
-        beside: BTreeSet::new(),
-    };
-    let faults = faults(&walk, &BTreeMap::new());
-    assert!(
-        faults.contains(&"33 files, and at most 32".to_owned()),
-        "{faults:?}"
-    );
 }

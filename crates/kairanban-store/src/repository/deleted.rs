@@ -1,0 +1,110 @@
+//! Topics that were deleted through the API: each is kept for a time, for those who want it back.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use kairanban_core::{BoardName, Revision, TopicId};
+
+use super::{board_id, is_topic};
+use crate::{
+    StoreError,
+    clock::DatabaseTime,
+    connection::AnyConnection,
+    error::Refusal,
+    schema::{deleted_topics as kept, topics},
+};
+
+/// What of a topic is kept aside, in the order of both tables; its revision it gets again.
+macro_rules! all_columns {
+    ($table:ident) => {
+        (
+            $table::id,
+            $table::board_id,
+            $table::comment,
+            $table::author,
+            $table::created_at,
+            $table::updated_at,
+            $table::edited_at,
+            $table::archived,
+        )
+    };
+}
+
+/// Keeps a topic that is about to be deleted, in the place of an earlier one with its id.
+pub(super) fn keep(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    expected: Option<Revision>,
+) -> Result<(), StoreError> {
+    let row = topics::table
+        .filter(is_topic(board_id(connection, board)?, id, expected))
+        .select(all_columns!(topics));
+    connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
+    connection.modify(
+        diesel::insert_into(kept::table)
+            .values(row)
+            .into_columns(all_columns!(kept)),
+    )?;
+    Ok(())
+}
+
+/// Puts a topic back that was deleted not longer ago than `within`.
+pub(crate) fn restore_topic(
+    connection: &mut AnyConnection,
+    board: &BoardName,
+    id: TopicId,
+    within: Duration,
+) -> Result<(), StoreError> {
+    let board_id = board_id(connection, board)?;
+    let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
+    let is_kept = is_it.and(is_restorable(connection.ago(within)));
+    if topics::table
+        .filter(topics::id.eq(id.0))
+        .count()
+        .get_result::<i64>(connection)?
+        > 0
+    {
+        return Err(StoreError::TopicExists(id));
+    }
+    let put_back = diesel::insert_into(topics::table)
+        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
+        .into_columns(all_columns!(topics));
+    if connection.modify(put_back)? == 0 {
+        return Err(why_not_put_back(connection, id, within)?);
+    }
+    connection.modify(diesel::delete(kept::table.filter(is_it)))?;
+    Ok(())
+}
+
+/// Finds out why no row was put back: none was kept, or a trigger dropped it without a word.
+fn why_not_put_back(
+    connection: &mut AnyConnection,
+    id: TopicId,
+    within: Duration,
+) -> Result<StoreError, StoreError> {
+    let is_kept = kept::id.eq(id.0).and(is_restorable(connection.ago(within)));
+    let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
+    Ok(if found > 0 {
+        StoreError::Refused(Refusal::default())
+    } else {
+        StoreError::NoSuchTopic(id)
+    })
+}
+
+/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`]
+/// refuses. Returns how many.
+pub(crate) fn forget_deleted(
+    connection: &mut AnyConnection,
+    age_max: Duration,
+) -> Result<usize, StoreError> {
+    // The opposite of `is_restorable`, in a form that an index serves on either database.
+    let rows = kept::table.filter(kept::deleted_at.le(connection.ago(age_max)));
+    Ok(diesel::delete(rows).execute(connection)?)
+}
+
+/// Whether a topic was deleted after `since`, so that it can be restored.
+#[diesel::dsl::auto_type]
+fn is_restorable(since: DatabaseTime) -> _ {
+    kept::deleted_at.gt(since)
+}
