@@ -88,10 +88,10 @@ export function compose(): void {
   });
   form.addEventListener("keydown", (event) => {
     const wishes = event.ctrlKey || event.metaKey;
-    if (event.key !== "Enter" || (!wishes && event.target === comment)) return;
+    const isPressed = (event.target as Element).matches("button");
+    if (event.key !== "Enter" || isPressed || (!wishes && event.target === comment)) return;
     // Nor does Enter send from the field of the name; and one that ends a composition never.
-    if (event.target !== form.querySelector(".main")) event.preventDefault();
-    else return;
+    event.preventDefault();
     if (wishes && !event.isComposing && event.keyCode !== 229) send();
   });
 }

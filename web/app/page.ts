@@ -1,4 +1,4 @@
-// What the server rendered, its words, and what this browser remembers of a board.
+// What the server rendered, its words, and what this browser remembers.
 
 export const get = (id: string) => document.getElementById(id)!;
 export const main = get("main");
@@ -12,7 +12,7 @@ export const list = get("topics");
 
 /** A sentence of the page, with a number or a time in its gap. */
 export const say = (key: string, value: unknown = "") =>
-  (words[key] ?? "").replace(/\{\w+\}/, `${value}`);
+  (words[key] ?? "").replace(/\{\w+\}/, () => `${value}`);
 
 /** Does not touch what says so already: nothing is announced, and no selection is lost. */
 export function put(element: Element, text: string): void {

@@ -1,14 +1,15 @@
 // What has been seen, and how much has not: in the title, its icon and the list of boards.
 
 import type { BoardState } from "../client/src/api.js";
-import { copy, find, left, name, put, remembered } from "./board.js";
+import { board, copy, find, left, name, put, remembered } from "./board.js";
 import { remember } from "./remember.js";
 
 const key = `seen:${name}`;
 const title = document.title;
 const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]")!;
 const here = document.querySelector("#boards [aria-current]");
-let seen = left;
+/** At a first visit all of it counts as seen. */
+let seen = left || (board.getSnapshot().topics.at(-1)?.id ?? 0);
 
 /** `shown`: the newest topic that the list shows. */
 export function count({ topics, own }: BoardState, shown: number, isHeld: boolean): void {
