@@ -1,31 +1,45 @@
-// Builds ../dist: `node build.js`. With --check it compares instead, and fails if something
-// differs; with --pack it copies what is there into the package.
+// Builds ../dist, of these sources and those of the board page in ../app: `node build.js`. With
+// --check it compares instead, and fails if something differs; with --pack it copies into the
+// package what is there for others.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const committed = join(here, "../dist");
 
+const common = {
+  absWorkingDir: here,
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: "es2022",
+  charset: "utf8",
+  logLevel: "warning",
+};
+
 async function buildInto(folder) {
   await build({
-    absWorkingDir: here,
+    ...common,
     entryPoints: ["src/index.ts", "src/react.ts", "src/element.ts"],
     outdir: folder,
-    bundle: true,
-    minify: true,
-    format: "esm",
-    target: "es2022",
-    // The page and the element share one copy of the client.
+    // A page and the element share one copy of the client.
     external: ["react", "./index.js"],
-    charset: "utf8",
-    logLevel: "warning",
     banner: { js: "/* kairanban, MIT OR Apache-2.0; made from web/client, do not edit */" },
   });
+  await build({
+    ...common,
+    entryPoints: ["../app/board.ts", "../app/act.ts"],
+    outdir: folder,
+    external: ["./board.js", "./act.js"],
+    banner: { js: "/* kairanban: made from web/app */" },
+  });
+  const style = { ...common, target: undefined, entryPoints: ["../app/board.css"], outdir: folder };
+  await build({ ...style, external: ["*"] });
   const tsc = join(here, "node_modules/typescript/bin/tsc");
   execFileSync(process.execPath, [
     tsc,
@@ -69,7 +83,8 @@ if (process.argv.includes("--check")) {
   }
 } else if (process.argv.includes("--pack")) {
   rmSync(join(here, "dist"), { recursive: true, force: true });
-  cpSync(committed, join(here, "dist"), { recursive: true });
+  const filter = (file) => !/^(board|act)\./.test(basename(file));
+  cpSync(committed, join(here, "dist"), { recursive: true, filter });
 } else {
   rmSync(committed, { recursive: true, force: true });
   await buildInto(committed);

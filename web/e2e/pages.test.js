@@ -162,7 +162,7 @@ test("what arrives live looks like what the server renders, also at its place am
   await page.waitForSelector("#empty:not([hidden])");
 });
 
-test("a first visit takes at most 25 kB", async (context) => {
+test("a first visit takes at most 25 kB, until the page is live", async (context) => {
   const page = await open({ viewport: { width: 1280, height: 900 } }, "index");
   const sizes = [];
   const devtools = await page.context().newCDPSession(page);

@@ -3,10 +3,12 @@
 import { mkdir } from "node:fs/promises";
 import { Node, startChromium } from "./node.js";
 import { neighbourhood } from "./neighbourhood.js";
+import { STATES } from "./states.js";
+import { isAt, openTab, ready } from "./tab.js";
 
 const FOLDER = "../../target/pictures";
-const WIDTHS = [320, 390, 768, 1120, 1440];
-const live = (page) => page.waitForSelector('#state[data-state="live"]');
+const WIDTHS = [320, 390, 768, 1280, 1440];
+const live = (page) => isAt(page, "live");
 /** Each page: its path, and what is done before the picture. */
 const PAGES = {
   board: ["/", live],
@@ -24,20 +26,30 @@ const PAGES = {
   topic: ["/b/main/topics/14"],
   qr: ["/b/main/qr"],
   error: ["/b/sanchome-old"],
-  fault: ["/", async (page) => (await live(page), await page.fill("#comment", " "), await page.click("#post button"), await page.waitForSelector(".fault"))],
+  fault: ["/", async (page) => (await ready(page), await page.fill("#comment", " "), await page.click("#post button"), await page.waitForSelector("#comment-fault:not(:empty)"))],
 };
+/** States change what a node holds: each has a node of its own. */
+for (const [name, prepare] of Object.entries(STATES)) PAGES[name] = ["/", async (page, node) => (await ready(page), await prepare({ page, node, context: page.context() }))];
 const wanted = process.argv.slice(2);
+/** @type {Node | undefined} */
+let shared;
+async function nodeFor(name, language) {
+  if (shared && !(name in STATES)) return shared;
+  const node = await Node.start({ BOARD__TIME_ZONE: "Asia/Tokyo", BOARD__TOPICS_MAX: "12" });
+  await neighbourhood(node, language);
+  if (!(name in STATES)) shared = node;
+  return node;
+}
 await mkdir(FOLDER, { recursive: true });
 const chromium = await startChromium();
 try {
   for (const language of ["en", "ja"]) {
-    const node = await Node.start({ BOARD__TIME_ZONE: "Asia/Tokyo", BOARD__TOPICS_MAX: "12" });
-    await neighbourhood(node, language);
     for (const [name, [path, prepare]] of Object.entries(PAGES)) {
       if (wanted.length > 0 && !wanted.includes(name)) continue;
       for (const colorScheme of ["light", "dark"]) {
         for (const width of WIDTHS) {
           if (name === "drawer" && width > 768) continue;
+          const node = await nodeFor(name, language);
           const context = await chromium.newContext({
             colorScheme,
             viewport: { width, height: width < 700 ? 844 : 900 },
@@ -47,17 +59,19 @@ try {
             isMobile: width < 700,
             reducedMotion: "reduce",
           });
-          const page = await context.newPage();
-          // The style as it stands in the checkout: no need to build the program for each look.
-          await page.route("**/assets/board.css", (route) => route.fulfill({ path: "../app/board.css" }));
-          await page.goto(node.url + path);
-          await prepare?.(page);
-          await page.screenshot({ path: `${FOLDER}/${name}-${width}-${colorScheme}-${language}.png`, fullPage: name !== "drawer" });
+          // Style and script as they stand in the checkout: no need to build the program for each look.
+          await context.route(/assets\/(board|act)\./, (route) => route.fulfill({ path: `../dist/${route.request().url().split("/").at(-1)}` }));
+          const page = await openTab(context, node.url + path);
+          await prepare?.(page, node);
+          const fullPage = !["drawer", "pill"].includes(name);
+          await page.screenshot({ path: `${FOLDER}/${name}-${width}-${colorScheme}-${language}.png`, fullPage });
           await context.close();
+          if (name in STATES) await node.end();
         }
       }
     }
-    await node.end();
+    await shared?.end();
+    shared = undefined;
   }
 } finally {
   await chromium.close();

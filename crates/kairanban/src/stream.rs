@@ -147,6 +147,12 @@ impl StreamTiming {
     pub fn refusal(self, encoder: &Encoder, reason: Bye) -> Bytes {
         encoder.bye(reason, self.retry_refused + self.retry())
     }
+
+    /// Returns how often a stream is heard of, at least.
+    #[must_use]
+    pub const fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
 }
 
 /// What all streams share of the server.

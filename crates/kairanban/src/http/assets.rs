@@ -24,27 +24,28 @@ struct PreparedAsset {
     packed: Bytes,
 }
 
-/// `path, media type` of the files in `web/app`.
+/// `path, media type` of the files in `web`.
 macro_rules! assets {
     ($($file:literal at $path:literal is $media_type:literal,)*) => {
         [$(Asset {
             path: $path,
             media_type: $media_type,
-            content: include_bytes!(concat!("../../../../web/app/", $file)),
+            content: include_bytes!(concat!("../../../../web/", $file)),
             prepared: OnceLock::new(),
         }),*]
     };
 }
 
-static FILES: [Asset; 8] = assets! {
-    "board.css" at "/assets/board.css" is "text/css; charset=utf-8",
-    "board.js" at "/assets/board.js" is "text/javascript; charset=utf-8",
-    "icon.svg" at "/assets/icon.svg" is "image/svg+xml",
-    "icon-unread.svg" at "/assets/icon-unread.svg" is "image/svg+xml",
-    "icon-maskable.svg" at "/assets/icon-maskable.svg" is "image/svg+xml",
-    "icon-180.png" at "/assets/icon-180.png" is "image/png",
-    "manifest.webmanifest" at "/manifest.webmanifest" is "application/manifest+json",
-    "robots.txt" at "/robots.txt" is "text/plain; charset=utf-8",
+static FILES: [Asset; 9] = assets! {
+    "dist/board.css" at "/assets/board.css" is "text/css; charset=utf-8",
+    "dist/board.js" at "/assets/board.js" is "text/javascript; charset=utf-8",
+    "dist/act.js" at "/assets/act.js" is "text/javascript; charset=utf-8",
+    "app/icon.svg" at "/assets/icon.svg" is "image/svg+xml",
+    "app/icon-unread.svg" at "/assets/icon-unread.svg" is "image/svg+xml",
+    "app/icon-maskable.svg" at "/assets/icon-maskable.svg" is "image/svg+xml",
+    "app/icon-180.png" at "/assets/icon-180.png" is "image/png",
+    "app/manifest.webmanifest" at "/manifest.webmanifest" is "application/manifest+json",
+    "app/robots.txt" at "/robots.txt" is "text/plain; charset=utf-8",
 };
 
 impl Asset {

@@ -127,6 +127,8 @@ pub(super) async fn page(
         posting: caller.permit(Action::Post, board, reading.policies),
         snapshot: &reading.snapshot,
         topics_max: state.topics_max,
+        heartbeat: state.timing.heartbeat(),
+        boards_per_stream: state.boards_per_stream_max,
         stale_since: reading.stale_since,
         is_wall: reader.query.iter().any(is_wall),
         is_packed: accept::asks_for_gzip(request),

@@ -298,7 +298,8 @@ fn a_page_says_what_state_its_board_is_in() {
     );
     node.database.sql("UPDATE boards SET post = 'closed';");
     let (began, mut closed) = (std::time::Instant::now(), String::new());
-    while !closed.contains("This board is closed: you can read it, but not post.") {
+    let said = "<p>This board is closed: you can read it, but not post.</p>";
+    while !closed.contains(said) {
         assert!(
             began.elapsed() < std::time::Duration::from_secs(5),
             "{closed}"

@@ -1,7 +1,7 @@
 //! The page of a board: rendered for each reader, but for the topics, which are rendered once for
 //! all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -24,8 +24,9 @@ use crate::{
     service::Navigation,
 };
 
-/// The words that the script of the page takes over from it.
-const WORDS: &str = "live.";
+/// The words that the script of the page takes over from it: its own, and the sentences for the
+/// codes of what refuses a post.
+const WORDS: [&str; 3] = ["live.", "fault.", "post."];
 
 /// What a board page shows.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,10 @@ pub struct BoardPage<'a> {
     pub snapshot: &'a Snapshot,
     /// The most topics that a list holds.
     pub topics_max: usize,
+    /// How often a stream is heard of, at least.
+    pub heartbeat: Duration,
+    /// The most boards that one stream may follow.
+    pub boards_per_stream: usize,
     /// Since when the list may be old.
     pub stale_since: Option<DateTime<Utc>>,
     /// Whether it hangs on a wall, where it takes no posts.
@@ -65,11 +70,14 @@ struct BoardContext {
     post: &'static str,
     cursor: String,
     zone: &'static str,
+    heartbeat_s: u64,
+    boards_per_stream: usize,
     words: String,
     is_wall: bool,
-    /// What the word beside the title says while the list may be old.
-    stale: Option<StaleWord>,
-    band: Option<Band>,
+    /// What is said while the list may be old.
+    stale: Option<Stale>,
+    /// Why the reader may not post.
+    no_post: Option<String>,
     /// The gap for the topics, which are not of this reader alone.
     topics: &'static str,
     is_empty: bool,
@@ -84,14 +92,10 @@ struct BoardContext {
 }
 
 #[derive(Serialize)]
-struct StaleWord {
+struct Stale {
+    /// The word beside the title.
     short: String,
-}
-
-/// One line above the list: the most important of what there is to say.
-#[derive(Serialize)]
-struct Band {
-    kind: &'static str,
+    /// The line above the list: the most important of what there is to say.
     strong: String,
     text: String,
 }
@@ -143,12 +147,16 @@ impl Pages {
             post: page.policies.post.as_str(),
             cursor: page.snapshot.cursor().to_string(),
             zone: self.zone.name(),
+            heartbeat_s: page.heartbeat.as_secs(),
+            boards_per_stream: page.boards_per_stream,
             words: words(messages),
             is_wall: page.is_wall,
-            stale: page.stale_since.map(|since| StaleWord {
-                short: self.at(language, "stale.short", &since),
+            stale: page.stale_since.map(|since| Stale {
+                short: self.at(language, "live.stale", &since),
+                strong: self.at(language, "live.stale_band", &since),
+                text: self.said(language, "live.stale_text", &[]),
             }),
-            band: self.band(page),
+            no_post: self.no_post(page),
             topics: GAP,
             is_empty: topics.is_empty(),
             count: grouped(topics.len() as u64),
@@ -176,26 +184,14 @@ impl Pages {
         self.page("board.html", page.reader, Some(nav), context)
     }
 
-    fn band(&self, page: &BoardPage<'_>) -> Option<Band> {
-        let language = page.reader.language;
-        if let Some(since) = page.stale_since {
-            return Some(Band {
-                kind: "stale",
-                strong: self.at(language, "stale.strong", &since),
-                text: self.said(language, "stale.text", &[]),
-            });
-        }
+    fn no_post(&self, page: &BoardPage<'_>) -> Option<String> {
         let refused = page.posting.err().filter(|_| !page.is_wall)?;
         let key = match refused {
             NotPermitted::Closed => "post.closed",
-            NotPermitted::ScopeTooSmall => "post.scope",
-            NotPermitted::Hidden | NotPermitted::TokenRequired => "post.token",
+            NotPermitted::ScopeTooSmall => "post.forbidden",
+            NotPermitted::Hidden | NotPermitted::TokenRequired => "post.unauthorized",
         };
-        Some(Band {
-            kind: "closed",
-            strong: String::new(),
-            text: self.said(language, key, &[]),
-        })
+        Some(self.said(page.reader.language, key, &[]))
     }
 
     fn at(&self, language: Language, key: &str, time: &DateTime<Utc>) -> String {
@@ -207,7 +203,10 @@ impl Pages {
 fn words(messages: &Messages) -> String {
     let words: BTreeMap<_, _> = messages
         .iter()
-        .filter_map(|(key, text)| Some((key.strip_prefix(WORDS)?, text)))
+        .filter_map(|(key, text)| {
+            let name = WORDS.iter().find_map(|prefix| key.strip_prefix(prefix))?;
+            Some((name, text))
+        })
         .collect();
     serde_json::to_string(&words).unwrap_or_default()
 }
@@ -245,7 +244,7 @@ mod tests {
         let topic = Topic {
             id: TopicId(7),
             comment: "<script>alert(1)</script>".to_owned(),
-            author: "\"><b>".to_owned(),
+            author: "\"><u>".to_owned(),
             created_at: at,
             updated_at: at,
             edited_at: None,
@@ -271,6 +270,8 @@ mod tests {
             posting: Ok(()),
             snapshot,
             topics_max: 500,
+            heartbeat: Duration::from_secs(15),
+            boards_per_stream: 50,
             stale_since: None,
             is_wall: false,
             is_packed: true,
@@ -309,7 +310,7 @@ mod tests {
         );
         assert!(
             !page.contains("<script>alert")
-                && !page.contains("\"><b>")
+                && !page.contains("\"><u>")
                 && !page.contains("<i>")
                 && !page.contains("</textarea></textarea>")
         );
@@ -359,7 +360,7 @@ mod tests {
         assert!(
             page.contains("data-state=\"stale\">As of 12:04<")
                 && page.contains("This list is from 12:04.")
-                && !page.contains("This board is closed"),
+                && page.contains("id=\"no-post\" hidden"),
             "{page}"
         );
     }

@@ -3,7 +3,7 @@
 //! A link is an address that begins with `http://` or `https://`. It ends before the first
 //! character that no address holds, as every one that is not ASCII: Japanese goes on behind an
 //! address without a space. A full stop, or a bracket that was opened before the address, is not
-//! part of it. `web/app/board.js` follows the same rule, and both are tested with
+//! part of it. `web/app/rows.ts` follows the same rule, and both are tested with
 //! `web/e2e/links.json`.
 
 use std::ops::Range;

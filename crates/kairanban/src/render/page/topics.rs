@@ -44,7 +44,7 @@ struct TopicOnPage<'a> {
     seal: String,
     created_at: String,
     clock: String,
-    edited: bool,
+    edited_at: Option<String>,
     /// The day, if it is another one than that of the topic above.
     day: Option<DayHeading>,
 }
@@ -78,7 +78,7 @@ impl Pages {
                 seal: seal(&topic.author),
                 created_at: exact_time(&topic.created_at),
                 clock: dates::clock(&topic.created_at, self.zone),
-                edited: topic.edited_at.is_some(),
+                edited_at: topic.edited_at.as_ref().map(exact_time),
                 day: heading,
             }
         });
