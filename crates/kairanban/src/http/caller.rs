@@ -5,7 +5,7 @@ use kairanban_core::BoardName;
 use kairanban_store::Secret;
 
 use crate::{
-    auth::{Administrator, BoardAdministrator, Caller, Denied},
+    auth::{Administrator, BoardAdministrator, Caller, Credential, Denied},
     error::ApiError,
     limits::ClientAddress,
     state::AppState,
@@ -18,7 +18,10 @@ use crate::{
 /// 401 with a token that is not valid, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
     let found = match bearer(request) {
-        Ok(secret) => state.boards.authenticator().caller(secret).await,
+        Ok(secret) => {
+            let shown = secret.map(|secret| Credential::Token(secret.to_owned()));
+            state.boards.authenticator().caller(shown).await
+        }
         Err(denied) => Err(denied),
     };
     let caller = found.map_err(|denied| refusal(denied, request, state))?;
