@@ -37,7 +37,7 @@ pub(super) fn presented(request: &HttpRequest, state: &AppState) -> Option<Strin
 
 /// Returns what the browser holds. Of several values none is known to be ours.
 pub(super) fn held(request: &HttpRequest, state: &AppState) -> Option<String> {
-    let name = name(state);
+    let name = name(request, state);
     let mut values = cookies(request.headers()).filter(|(key, _)| *key == name);
     let (_, first) = values.next().filter(|(_, value)| !value.is_empty())?;
     values
@@ -45,33 +45,43 @@ pub(super) fn held(request: &HttpRequest, state: &AppState) -> Option<String> {
         .then(|| first.to_owned())
 }
 
-fn name(state: &AppState) -> &'static str {
+/// Returns the name of the cookie. Browsers send it to every port of a host, so it has the port of
+/// this server, or two servers of one machine would sign each other's readers out.
+fn name(request: &HttpRequest, state: &AppState) -> String {
     if state.site.is_secure() {
-        SECURE_NAME
-    } else {
-        NAME
+        return SECURE_NAME.to_owned();
     }
+    let host = request.headers().get(header::HOST);
+    let port = host
+        .and_then(|host| host.to_str().ok()?.rsplit_once(':')?.1.parse::<u16>().ok())
+        .map(|port| format!("-{port}"));
+    format!("{NAME}{}", port.unwrap_or_default())
 }
 
 /// Writes the cookie of a session: until the browser ends, or for as long as the session lasts.
-pub(super) fn cookie(state: &AppState, secret: &Secret, is_kept: bool) -> String {
+pub(super) fn cookie(
+    request: &HttpRequest,
+    state: &AppState,
+    secret: &Secret,
+    is_kept: bool,
+) -> String {
     let age = state.sessions.age_max.as_secs();
     let lasts = is_kept.then(|| format!("; Max-Age={age}"));
-    written(state, secret.reveal(), &lasts.unwrap_or_default())
+    written(request, state, secret.reveal(), &lasts.unwrap_or_default())
 }
 
 /// Writes the cookie that takes the place of that of a session, and is gone at once.
-pub(super) fn no_cookie(state: &AppState) -> String {
-    written(state, "", "; Max-Age=0")
+pub(super) fn no_cookie(request: &HttpRequest, state: &AppState) -> String {
+    written(request, state, "", "; Max-Age=0")
 }
 
-fn written(state: &AppState, value: &str, lasts: &str) -> String {
+fn written(request: &HttpRequest, state: &AppState, value: &str, lasts: &str) -> String {
     let secure = if state.site.is_secure() {
         "; Secure"
     } else {
         ""
     };
-    let name = name(state);
+    let name = name(request, state);
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{lasts}")
 }
 
@@ -104,7 +114,7 @@ pub async fn keep_private(
         && is_ended
         && Form::of_error(&request) == Form::Html
         && !response.headers().contains_key(header::SET_COOKIE)
-        && let Ok(cookie) = HeaderValue::from_str(&no_cookie(state))
+        && let Ok(cookie) = HeaderValue::from_str(&no_cookie(&request, state))
     {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }

@@ -63,7 +63,7 @@ pub async fn post_logout(
 ) -> Result<HttpResponse, ApiError> {
     ours_only(&request, &state)?;
     caller::sign_out(&request, &state).await?;
-    Ok(leave(&request, session::no_cookie(&state)))
+    Ok(leave(&request, session::no_cookie(&request, &state)))
 }
 
 fn ours_only(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
@@ -86,7 +86,7 @@ async fn sign_in(
     // One that was copied has a space, or a line, behind it.
     let token = token.as_deref().unwrap_or_default().trim().to_owned();
     let secret = caller::sign_in(request, state, token).await?;
-    Ok(session::cookie(state, &secret, keep.is_some()))
+    Ok(session::cookie(request, state, &secret, keep.is_some()))
 }
 
 /// Shows the page again, with what is wrong.
