@@ -34,6 +34,7 @@ GRANT SELECT, INSERT, UPDATE ON :"schema".identity TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".idempotency TO :"role";
 GRANT SELECT, INSERT, UPDATE ON :"schema".tokens TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".tickets TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".browser_sessions TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".audit TO :"role";
 GRANT SELECT, INSERT, DELETE ON :"schema".deleted_topics TO :"role";
 

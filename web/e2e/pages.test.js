@@ -35,6 +35,7 @@ const PAGES = {
   single: ["/b/main/topics/1", ".topic"],
   qr: ["/b/main/qr", ".qr"],
   error: ["/b/nothing", ".stamp"],
+  login: ["/login?next=%2Fboards", ".login"],
 };
 
 /** @param {import("playwright-core").BrowserContextOptions} options @param {string} name */

@@ -59,6 +59,6 @@ pub use reset::ResetReason;
 pub use revision::Revision;
 pub use snapshot::{Applied, BulkStamp, Snapshot, Update};
 pub use text::{SearchText, fold};
-pub use token::{Scope, Token, TokenName, expiry};
+pub use token::{BrowserSession, Scope, Token, TokenName, expiry};
 pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};
 pub use wire_cache::{WireCache, WireSlot};

@@ -140,6 +140,21 @@ pub struct Token {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// A browser that is signed in with a token, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrowserSession {
+    /// The session's key in the database.
+    pub id: i64,
+    /// The token that it stands for.
+    pub token: Token,
+    /// When the browser signed in.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+    /// When it was last used, to the minute; `None` if it never was.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kairanban_core::{Actor, BoardName, IdempotencyKey, TopicEdit, TopicId};
 
 use crate::{
-    StoreError, audit,
+    StoreError, audit, browser_sessions,
     connection::AnyConnection,
     repository::{self, BoardEdit, Created, RevisionCondition},
     secret::Secret,
@@ -78,6 +78,11 @@ pub enum AdminCommand {
         /// The id of the token.
         id: i64,
     },
+    /// Ends the session of a browser.
+    EndSession {
+        /// The id of the session.
+        id: i64,
+    },
 }
 
 /// What a write did, before the revision is drawn: what it changed is read back after that, and
@@ -118,7 +123,7 @@ pub(crate) struct CommandRow<'c> {
     action: &'static str,
     /// The board in the audit.
     board: Option<&'c BoardName>,
-    /// The id of the topic or token in the audit; `None` if the outcome has it, or the command has
+    /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the command has
     /// no such subject.
     subject: Option<i64>,
     /// What no other write of the same transaction may change.
@@ -191,9 +196,16 @@ impl AdminCommand {
                 .reruns_on_conflict()
             }
             Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
-                tokens::revoke(connection, *id).map(|()| WriteOutcome::Deleted)
+                tokens::revoke(connection, *id)?;
+                browser_sessions::end_of_token(connection, *id).map(|()| WriteOutcome::Deleted)
             })
-            .on_token(*id),
+            .about(*id),
+            // One that ends by itself at this moment draws no revision.
+            Self::EndSession { id } => CommandRow::new("session.end", move |connection| {
+                browser_sessions::end_one(connection, *id).map(|()| WriteOutcome::Deleted)
+            })
+            .about(*id)
+            .may_change_nothing(),
         }
     }
 
@@ -248,7 +260,7 @@ impl<'c> CommandRow<'c> {
         }
     }
 
-    fn on_token(self, id: i64) -> Self {
+    fn about(self, id: i64) -> Self {
         Self {
             subject: Some(id),
             ..self
@@ -275,113 +287,4 @@ impl<'c> CommandRow<'c> {
 }
 
 #[cfg(test)]
-mod tests {
-    use kairanban_core::Scope;
-
-    use super::*;
-
-    /// Action, board and subject in the audit; target; whether it always changes something; whether
-    /// it reruns.
-    type Wanted<'w> = (
-        &'w str,
-        Option<&'w str>,
-        Option<i64>,
-        Option<WriteTarget>,
-        bool,
-        bool,
-    );
-
-    fn board() -> BoardName {
-        "main".parse().expect("a name")
-    }
-
-    fn check(command: AdminCommand, wanted: Wanted<'_>) {
-        let row = command.row();
-        let found = (
-            row.action,
-            row.board.map(BoardName::as_str),
-            row.subject,
-            row.target,
-            row.always_changes,
-            row.reruns_on_conflict,
-        );
-        assert_eq!(found, wanted);
-    }
-
-    #[test]
-    fn a_command_on_a_topic_targets_that_topic() {
-        let (board, id) = (board(), TopicId(7));
-        let (main, target) = (Some("main"), Some(WriteTarget::Topic(id)));
-        let update = AdminCommand::UpdateTopic {
-            board: board.clone(),
-            id,
-            edit: TopicEdit::try_new(None, None).expect("an edit"),
-            condition: RevisionCondition::default(),
-        };
-        check(
-            update,
-            ("topic.update", main, Some(7), target.clone(), false, false),
-        );
-        let delete = AdminCommand::DeleteTopic {
-            board: board.clone(),
-            id,
-            condition: RevisionCondition::default(),
-        };
-        check(
-            delete,
-            ("topic.delete", main, Some(7), target.clone(), true, false),
-        );
-        let restore = AdminCommand::RestoreTopic {
-            board,
-            id,
-            within: Duration::ZERO,
-        };
-        check(
-            restore,
-            ("topic.restore", main, Some(7), target, true, true),
-        );
-    }
-
-    #[test]
-    fn a_command_on_a_board_targets_that_board() {
-        let (board, edit) = (board(), BoardEdit::default());
-        let (main, target) = (Some("main"), Some(WriteTarget::Board(board.clone())));
-        let create = AdminCommand::CreateBoard {
-            board: board.clone(),
-            wanted: edit.clone(),
-        };
-        check(
-            create,
-            ("board.create", main, None, target.clone(), true, true),
-        );
-        let update = AdminCommand::UpdateBoard {
-            board: board.clone(),
-            edit,
-        };
-        check(
-            update,
-            ("board.update", main, None, target.clone(), false, false),
-        );
-        let delete = AdminCommand::DeleteBoard { board };
-        check(delete, ("board.delete", main, None, target, true, false));
-    }
-
-    #[test]
-    fn a_command_on_a_token_targets_nothing_that_others_change() {
-        let create = AdminCommand::CreateToken {
-            new: NewToken {
-                name: "a token".parse().expect("a name"),
-                scope: Scope::Post,
-                board: Some(board()),
-                expires_at: None,
-            },
-            secret: Secret::token().expect("random numbers"),
-        };
-        check(
-            create,
-            ("token.create", Some("main"), None, None, true, true),
-        );
-        let revoke = AdminCommand::RevokeToken { id: 7 };
-        check(revoke, ("token.revoke", None, Some(7), None, true, false));
-    }
-}
+mod tests;

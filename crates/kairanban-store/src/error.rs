@@ -26,6 +26,9 @@ pub enum StoreError {
     /// No token has this key, or it was ended already.
     #[error("no valid token has the id {0}")]
     NoSuchToken(i64),
+    /// No session has this key, or it ended already.
+    #[error("no session has the id {0}")]
+    NoSuchSession(i64),
     /// The token has as many tickets as it may have.
     #[error("this token has too many tickets")]
     TooManyTickets {

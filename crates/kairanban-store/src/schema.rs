@@ -86,6 +86,20 @@ diesel::table! {
         made_at -> Timestamp,
         used_at -> Nullable<Timestamp>,
         client -> Nullable<Text>,
+        session_id -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    /// Browsers that are signed in with a token.
+    browser_sessions (id) {
+        id -> BigInt,
+        digest -> Text,
+        token_id -> BigInt,
+        token_digest -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        last_used_at -> Nullable<Timestamp>,
     }
 }
 
@@ -119,4 +133,11 @@ diesel::table! {
 
 diesel::joinable!(topics -> boards (board_id));
 diesel::joinable!(tickets -> boards (board_id));
-diesel::allow_tables_to_appear_in_same_query!(boards, topics, changes, tokens, tickets);
+diesel::allow_tables_to_appear_in_same_query!(
+    boards,
+    topics,
+    changes,
+    tokens,
+    tickets,
+    browser_sessions
+);

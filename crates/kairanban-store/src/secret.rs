@@ -1,4 +1,4 @@
-//! Secrets of tokens and tickets. The database holds their digests.
+//! Secrets of tokens, tickets and sessions. The database holds their digests.
 
 use std::fmt;
 
@@ -10,8 +10,9 @@ use crate::StoreError;
 const PREFIX: &str = "kairanban_";
 /// And this server one kind from the other.
 const TICKET_PREFIX: &str = "kairanban_ticket_";
+const SESSION_PREFIX: &str = "kairanban_session_";
 
-/// The secret of a token or of a ticket, as its holder has it. It is shown once and kept nowhere.
+/// The secret of a token, a ticket or a session, as its holder has it. It is shown once and kept nowhere.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -30,6 +31,14 @@ impl Secret {
     /// If the system has no random numbers.
     pub fn ticket() -> Result<Self, StoreError> {
         Self::random(TICKET_PREFIX)
+    }
+
+    /// Makes the secret of a new session.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn session() -> Result<Self, StoreError> {
+        Self::random(SESSION_PREFIX)
     }
 
     /// Returns the secret itself, to hand it to its owner once.

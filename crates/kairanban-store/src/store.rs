@@ -21,9 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use self::data_version::DataVersion;
 use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
-    SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, change_log, clock,
-    connection::AnyConnection, history, idempotency, pool::Pool, replay, repository,
-    tickets as ticket_queries,
+    SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, browser_sessions,
+    change_log, clock, connection::AnyConnection, history, idempotency, pool::Pool, replay,
+    repository, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -288,7 +288,7 @@ impl Store {
     }
 
     /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`,
-    /// expired tickets. Returns how many rows.
+    /// expired tickets and sessions. Returns how many rows.
     ///
     /// # Errors
     /// If the database is away.
@@ -302,7 +302,8 @@ impl Store {
             let deleted = repository::forget_deleted(connection, undo)?;
             Ok(audit::prune(connection, kept)?
                 + deleted
-                + ticket_queries::forget(connection, tickets)?)
+                + ticket_queries::forget(connection, tickets)?
+                + browser_sessions::forget(connection)?)
         })
     }
 

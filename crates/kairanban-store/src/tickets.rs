@@ -10,7 +10,7 @@ use diesel::{
 use kairanban_core::BoardName;
 
 use crate::{
-    StoreError,
+    StoreError, browser_sessions,
     connection::AnyConnection,
     lenient::{AnyNumber, Time},
     repository,
@@ -34,6 +34,8 @@ pub struct TicketTimes {
 pub struct NewTicket<'a> {
     /// The id of the token that it stands for.
     pub token: i64,
+    /// The session that makes it, with which it ends.
+    pub session: Option<i64>,
     /// The board that it is for.
     pub board: &'a BoardName,
     /// The secret that its holder will present.
@@ -50,6 +52,7 @@ pub(crate) fn create(
 ) -> Result<(), StoreError> {
     let NewTicket {
         token,
+        session,
         board,
         secret,
     } = new;
@@ -67,6 +70,7 @@ pub(crate) fn create(
         tickets::digest.eq(digest(secret.reveal())),
         tickets::token_id.eq(token),
         tickets::board_id.eq(board_id.0),
+        tickets::session_id.eq(session),
     );
     diesel::insert_into(tickets::table)
         .values(row)
@@ -114,27 +118,41 @@ impl PresentedTicket<'_> {
     }
 }
 
-/// Finds a ticket for a board and a client. Returns its token, and whether it has expired. Changes
-/// nothing.
+/// A ticket that was found.
+pub(crate) struct FoundTicket {
+    token: i64,
+    session: Option<i64>,
+    has_expired: bool,
+}
+
+/// Finds a ticket for a board and a client. Changes nothing.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     shown: PresentedTicket<'_>,
     times: TicketTimes,
-) -> Result<Option<(i64, bool)>, StoreError> {
+) -> Result<Option<FoundTicket>, StoreError> {
     let of_board = boards::table
         .filter(boards::name.eq(shown.board.as_str()))
         .select(boards::id);
     let of_client = tickets::client
         .is_null()
         .or(tickets::client.eq(shown.client_digest()));
-    let found: Option<(AnyNumber, Option<bool>)> = tickets::table
+    let found: Option<(AnyNumber, Option<i64>, Option<bool>)> = tickets::table
         .filter(tickets::digest.eq(digest(shown.secret)))
         .filter(tickets::board_id.eq_any(of_board))
         .filter(of_client)
-        .select((tickets::token_id, has_expired(connection, times)))
+        .select((
+            tickets::token_id,
+            tickets::session_id,
+            has_expired(connection, times),
+        ))
         .first(connection)
         .optional()?;
-    Ok(found.map(|(token, expired)| (token.0, expired == Some(true))))
+    Ok(found.map(|(token, session, expired)| FoundTicket {
+        token: token.0,
+        session,
+        has_expired: expired == Some(true),
+    }))
 }
 
 /// Uses a ticket. Returns the token that it stands for, if the ticket is valid. One that has
@@ -144,11 +162,11 @@ pub(crate) fn redeem(
     shown: PresentedTicket<'_>,
     times: TicketTimes,
 ) -> Result<Option<FoundToken>, StoreError> {
-    let Some((token, has_expired)) = find(connection, shown, times)? else {
+    let Some(found) = find(connection, shown, times)? else {
         return Ok(None);
     };
     let is_it = tickets::digest.eq(digest(shown.secret));
-    if has_expired {
+    if found.has_expired {
         diesel::delete(tickets::table.filter(is_it)).execute(connection)?;
         return Ok(None);
     }
@@ -166,7 +184,11 @@ pub(crate) fn redeem(
     if used == 0 {
         return Ok(None);
     }
-    Ok(tokens::by_id(connection, &[token])?.pop())
+    let mut found = match found.session {
+        Some(session) => browser_sessions::by_id(connection, &[session])?,
+        None => tokens::by_id(connection, &[found.token])?,
+    };
+    Ok(found.pop())
 }
 
 /// Deletes tickets that have expired. Returns how many.

@@ -1,4 +1,4 @@
-//! Tokens: made, found by their digest, ended.
+//! Tokens: made, found by their digest, ended; and what a session is found as.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -30,15 +30,38 @@ pub struct NewToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// The session by which a token was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundSession {
+    /// The session's key in the database.
+    pub id: i64,
+    /// When the session ends by itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// By what a token that is in use is read again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenKey {
+    /// The token's key in the database.
+    pub token: i64,
+    /// The key of the session by which it was found.
+    pub session: Option<i64>,
+    /// The digest of the secret by which it was found.
+    pub digest: String,
+}
+
 /// A token that was found, and when it ends by itself: as far from now as the database's clock
 /// said, but counted by a clock that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundToken {
     /// What is stored about the token.
     pub token: Token,
-    /// The digest of its secret. If another program replaces it, the same row is another token.
+    /// The digest of its secret, or of the session's. If another program replaces it, the same row
+    /// is another token.
     pub digest: String,
-    /// When the token expires.
+    /// The session by which it was found, if it was not by its own secret.
+    pub session: Option<FoundSession>,
+    /// When the token expires, or its session if that is earlier.
     pub ends_at: Option<Instant>,
 }
 
@@ -46,14 +69,38 @@ impl FoundToken {
     /// Creates a token as it was read when the database's clock showed `now`.
     #[must_use]
     pub fn new(token: Token, digest: String, now: DateTime<Utc>) -> Self {
-        // What ended already has no time left, and so far ahead as no clock counts there is no end.
-        let left = token
-            .expires_at
-            .map(|end| (end - now).to_std().unwrap_or_default());
         Self {
-            ends_at: left.and_then(|left| Instant::now().checked_add(left)),
+            ends_at: token.expires_at.and_then(|end| ahead(end, now)),
             token,
             digest,
+            session: None,
+        }
+    }
+
+    /// Creates a token as it was found by a session when the database's clock showed `now`.
+    #[must_use]
+    pub fn of_session(
+        token: Token,
+        digest: String,
+        session: FoundSession,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let found = Self::new(token, digest, now);
+        let ends = [found.ends_at, ahead(session.expires_at, now)];
+        Self {
+            ends_at: ends.into_iter().flatten().min(),
+            session: Some(session),
+            ..found
+        }
+    }
+
+    /// Returns by what the token is read again.
+    #[must_use]
+    pub fn key(&self) -> TokenKey {
+        TokenKey {
+            token: self.token.id,
+            session: self.session.map(|session| session.id),
+            digest: self.digest.clone(),
         }
     }
 
@@ -64,8 +111,14 @@ impl FoundToken {
     }
 }
 
+/// Returns when our clock shows what the database's shows at `end`. What ended already has no time
+/// left, and so far ahead as no clock counts there is no end.
+fn ahead(end: DateTime<Utc>, now: DateTime<Utc>) -> Option<Instant> {
+    Instant::now().checked_add((end - now).to_std().unwrap_or_default())
+}
+
 #[derive(Queryable)]
-struct TokenRow {
+pub(crate) struct TokenRow {
     id: i64,
     name: LossyText,
     scope: LossyText,
@@ -79,7 +132,7 @@ struct TokenRow {
 
 impl TokenRow {
     /// Returns the token; `None` if what it allows cannot be understood: then it allows nothing.
-    fn into_token(self) -> Option<Token> {
+    pub(crate) fn into_token(self) -> Option<Token> {
         let scope = self.scope.0.parse().ok();
         // One whose board is gone, or has a name that no address can hold, is not for all of them.
         let board = match (self.board_id, self.board) {
@@ -159,10 +212,7 @@ pub(crate) fn find(
         let (Some(token), now) = (row.into_token(), now.utc()) else {
             continue;
         };
-        // A use that is noted ahead of the clock was noted before that was set back.
-        let is_due = token
-            .last_used_at
-            .is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1));
+        let is_due = is_use_due(token.last_used_at, now);
         let token = FoundToken::new(token, digest.0.clone(), now);
         if is_due && token.is_valid() {
             used.push(token.token.id);
@@ -176,6 +226,12 @@ pub(crate) fn find(
             .collect(),
         used,
     ))
+}
+
+/// Returns whether a use is worth noting: one in a minute is.
+pub(crate) fn is_use_due(noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    // A use that is noted ahead of the clock was noted before that was set back.
+    noted.is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1))
 }
 
 /// Records that tokens are used now.
@@ -239,7 +295,7 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
     }
 }
 
-type Columns = (
+pub(crate) type Columns = (
     tokens::id,
     tokens::name,
     tokens::scope,
@@ -251,7 +307,8 @@ type Columns = (
     tokens::last_used_at,
 );
 
-fn columns() -> Columns {
+/// Selects what a [`TokenRow`] holds.
+pub(crate) fn columns() -> Columns {
     (
         tokens::id,
         tokens::name,

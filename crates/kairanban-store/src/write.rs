@@ -32,7 +32,7 @@ pub enum WriteResult {
     Topic(Topic),
     /// The metadata of the token, without its secret.
     Token(Token),
-    /// The topic or board was deleted, or the token revoked.
+    /// The topic or board was deleted, the token revoked, or the session ended.
     Deleted,
 }
 

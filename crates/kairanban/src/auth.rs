@@ -6,6 +6,7 @@
 
 mod active_tokens;
 pub mod finder;
+mod sessions;
 
 use std::{
     future::{Future, pending},
@@ -24,7 +25,8 @@ use crate::blocking::query;
 
 pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
-pub use finder::TokenFinder;
+pub use finder::{Credential, TokenFinder};
+pub use sessions::SessionBounds;
 
 /// The client that makes a request, with or without a token. The token is followed while the caller
 /// lives, so that what it allows is always what it allows now.
@@ -106,6 +108,16 @@ impl Caller {
         found.as_ref().map(|found| found.token.id)
     }
 
+    /// Returns the name of the caller's token, if the caller is a browser that is signed in with
+    /// it.
+    #[must_use]
+    pub fn signed_in_as(&self) -> Option<String> {
+        let grant = self.0.as_ref()?;
+        let found = grant.token.borrow();
+        let found = found.as_ref().filter(|found| found.session.is_some());
+        found.map(|found| found.token.name.clone())
+    }
+
     /// Checks that the caller may administer all boards.
     ///
     /// # Errors
@@ -170,6 +182,12 @@ impl Caller {
         if let Some(grant) = &mut self.0 {
             grant.token.mark_unchanged();
         }
+    }
+
+    fn session(&self) -> Option<i64> {
+        let grant = self.0.as_ref()?;
+        let found = grant.token.borrow();
+        found.as_ref()?.session.map(|session| session.id)
     }
 
     fn valid_token(&self) -> Option<Token> {
@@ -279,15 +297,15 @@ impl Authenticator {
         &self.active_tokens
     }
 
-    /// Authenticates a caller by the secret of a token. Without one the caller is anonymous.
+    /// Authenticates a caller by what it presents. Without that the caller is anonymous.
     ///
     /// # Errors
-    /// If the token is unknown or no longer valid, or the database is away.
-    pub async fn caller(&self, secret: Option<&str>) -> Result<Caller, Denied> {
-        let Some(secret) = secret.map(str::to_owned) else {
+    /// If the token or session is unknown or no longer valid, or the database is away.
+    pub async fn caller(&self, shown: Option<Credential>) -> Result<Caller, Denied> {
+        let Some(shown) = shown else {
             return Ok(Caller::default());
         };
-        let find = || self.finder.find(secret.clone());
+        let find = || self.finder.find(shown.clone());
         Ok(self.admit(self.follow_token(find).await?, None))
     }
 
@@ -361,11 +379,13 @@ impl Authenticator {
         alive_max: usize,
     ) -> Result<Secret, Denied> {
         let token = caller.holder_of(Scope::Read, Some(&board))?;
+        let session = caller.session();
         let ticket = Secret::ticket()?;
         let made = ticket.clone();
         query(&self.store, move |store| {
             let new = NewTicket {
                 token: token.id,
+                session,
                 board: &board,
                 secret: &made,
             };

@@ -17,6 +17,7 @@ pub mod present;
 pub mod probes;
 pub mod query;
 pub mod rest;
+pub mod session;
 pub mod socket;
 pub mod stream;
 pub mod stream_query;

@@ -2,7 +2,7 @@
 //! from then on, in a cookie.
 
 use actix_web::{
-    HttpRequest,
+    HttpMessage as _, HttpRequest,
     http::header::{self, HeaderMap},
 };
 use url::form_urlencoded;
@@ -27,6 +27,13 @@ pub enum Theme {
     Dark,
 }
 
+/// A browser that is signed in, as authentication leaves it with the request.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The name of the token.
+    pub name: String,
+}
+
 /// The choices of a reader, and the address that they ask for, without them.
 #[derive(Clone, Debug)]
 pub struct Preferences {
@@ -38,6 +45,8 @@ pub struct Preferences {
     pub path: String,
     /// The query parameters of the page.
     pub query: Vec<(String, String)>,
+    /// The name of the token that the reader is signed in with.
+    pub signed_in: Option<String>,
 }
 
 impl Theme {
@@ -89,6 +98,10 @@ impl Preferences {
             theme: choice(THEME).and_then(Theme::named).unwrap_or_default(),
             path: request.path().to_owned(),
             query,
+            signed_in: request
+                .extensions()
+                .get::<SignedIn>()
+                .map(|signed_in| signed_in.name.clone()),
         }
     }
 
@@ -107,6 +120,28 @@ impl Preferences {
             .collect()
     }
 
+    /// Returns the query of this page; nothing if it is empty.
+    #[must_use]
+    pub fn query_alone(&self) -> String {
+        if self.query.is_empty() {
+            return String::new();
+        }
+        let mut query = form_urlencoded::Serializer::new("?".to_owned());
+        query
+            .extend_pairs(&self.query)
+            .finish()
+            .replacen("?&", "?", 1)
+    }
+
+    /// Returns a path with this page as where to go on from there.
+    #[must_use]
+    pub fn by_way_of(&self, path: &str) -> String {
+        let here = format!("{}{}", self.path, self.query_alone());
+        let mut query = form_urlencoded::Serializer::new(format!("{path}?"));
+        let address = query.append_pair("next", &here).finish();
+        address.replacen("?&", "?", 1)
+    }
+
     /// Returns the query of this page with one more parameter.
     #[must_use]
     pub fn query_with(&self, key: &str, value: &str) -> String {
@@ -118,15 +153,17 @@ impl Preferences {
 
 /// Returns the value of one of our cookies.
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let ours = cookies(headers).filter(|(key, _)| key.strip_prefix(COOKIES) == Some(name));
+    ours.last().map(|(_, value)| value)
+}
+
+/// Returns the names and values of all cookies.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(header::COOKIE);
     let pairs = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'));
-    let values = pairs.filter_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
-        (key.strip_prefix(COOKIES)? == name).then_some(value)
-    });
-    values.last()
+    pairs.filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     http::{
         assets, forms, health, metrics, pages, present,
-        rest::{boards, changes, openapi, server, tokens, topic_list, topics},
+        rest::{boards, changes, openapi, server, sessions, tokens, topic_list, topics},
         socket, stream,
     },
 };
@@ -47,6 +47,12 @@ fn boards_for_people(services: &mut ServiceConfig) {
                 .route(post().to(forms::post_board)),
         )
         .service(address("/boards", "GET, HEAD").route(read().to(pages::get_index)))
+        .service(
+            address("/login", "GET, HEAD, POST")
+                .route(read().to(pages::get_login))
+                .route(post().to(pages::post_login)),
+        )
+        .service(address("/logout", "POST").route(post().to(pages::post_logout)))
         .service(address("/b/{board}/topics", "GET, HEAD").route(read().to(pages::get_topics)))
         .service(address("/b/{board}/topics/{id}", "GET, HEAD").route(read().to(pages::get_topic)))
         .service(address("/b/{board}/qr", "GET, HEAD").route(read().to(pages::get_qr)))
@@ -104,6 +110,10 @@ fn administration(services: &mut ServiceConfig) {
             address("/api/v1/tokens/{id}", "GET, HEAD, DELETE")
                 .route(read().to(tokens::get_token))
                 .route(delete().to(tokens::delete_token)),
+        )
+        .service(address("/api/v1/sessions", "GET, HEAD").route(read().to(sessions::get_sessions)))
+        .service(
+            address("/api/v1/sessions/{id}", "DELETE").route(delete().to(sessions::delete_session)),
         )
         .service(address("/api/v1/tickets", "POST").route(post().to(tokens::post_ticket)))
         .service(address("/api/v1/audit", "GET, HEAD").route(read().to(server::get_audit)))

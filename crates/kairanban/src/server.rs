@@ -22,7 +22,7 @@ use crate::{
     encode::Fragments,
     error::ApiError,
     exit::ExitError,
-    http::{headers, metrics::measured, origin, present, probes, query},
+    http::{headers, metrics::measured, origin, present, probes, query, session},
     limits::Quotas,
     metrics::{Build, Exposition, Metrics},
     net::{
@@ -279,6 +279,7 @@ fn serve(
                 .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
                 .wrap(from_fn(present::problems))
+                .wrap(from_fn(session::keep_private))
                 .wrap(from_fn(measured))
                 .wrap(from_fn(notify_clock))
                 .configure(routes::configure)

@@ -5,7 +5,10 @@
 //! are then of one origin with what they ask for, and only the name in `Host` says that they are
 //! not meant for this board.
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{
+    Method,
+    header::{self, HeaderMap},
+};
 use url::{Host, Origin};
 
 use crate::config::{Config, origin};
@@ -69,6 +72,50 @@ impl Site {
         }
     }
 
+    /// Returns whether readers find the board by https.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        matches!(&self.public, Some(Origin::Tuple(scheme, ..)) if scheme == "https")
+    }
+
+    /// Returns whether the session of a browser counts for a request: our own page sent it, or no
+    /// browser, or a person follows a link to here, which shows nothing to the page that it is on.
+    #[must_use]
+    pub fn lends_session(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.is_own_origin(headers) || is_visit(method, headers)
+    }
+
+    /// Returns whether our own page sent this, or no browser. Unlike [`is_ours`](Self::is_ours) it
+    /// is not true of the sites that are allowed to read and write here.
+    #[must_use]
+    pub fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+        let fetch_site = headers
+            .get("sec-fetch-site")
+            .map(|site| site.to_str().unwrap_or_default());
+        let mut lines = headers.get_all(header::ORIGIN);
+        let from = lines.next();
+        let from = from.map(|line| line.to_str().ok().and_then(origin));
+        let is_named = fetch_site == Some("same-origin");
+        fetch_site.is_none_or(is_same_site)
+            && lines.next().is_none()
+            && from
+                .is_none_or(|from| from.is_some_and(|from| self.is_own(&from, is_named, headers)))
+    }
+
+    /// Returns whether an origin is our own; `is_named` if the browser says that it is.
+    fn is_own(&self, from: &Origin, is_named: bool, headers: &HeaderMap) -> bool {
+        self.public.as_ref() == Some(from)
+            || (is_of_host(from, headers) && !self.is_downgraded(from))
+            // A proxy may have changed the host, but the browser knows.
+            || (is_named && !self.allowed.contains(from))
+    }
+
+    /// Returns whether an origin is one of plain HTTP although the board is found by https: on the
+    /// way others may write its pages.
+    fn is_downgraded(&self, from: &Origin) -> bool {
+        self.is_secure() && matches!(from, Origin::Tuple(scheme, ..) if scheme == "http")
+    }
+
     /// Returns whether our own page sent this, or one of a site that is allowed, or no browser.
     #[must_use]
     pub fn is_ours(&self, headers: &HeaderMap) -> bool {
@@ -97,6 +144,18 @@ impl Site {
                 )
         })
     }
+}
+
+fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
+    let marks = [
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    method.is_safe()
+        && !headers.contains_key(header::ORIGIN)
+        && marks
+            .iter()
+            .all(|(name, value)| headers.get(*name).is_some_and(|found| found == value))
 }
 
 fn is_same_site(site: &str) -> bool {
@@ -248,6 +307,70 @@ mod tests {
             &[("Origin", "\u{ff}")],
         ] {
             assert!(!ours(headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_counts_for_our_own_pages_and_for_links() {
+        let settings = [
+            ("KAIRANBAN_SERVER__PUBLIC_URL", "https://public.example"),
+            ("KAIRANBAN_CORS__ORIGINS", "https://app.example"),
+        ];
+        let counts = |method: Method, headers: &[(&str, &str)]| {
+            let request = TestRequest::default()
+                .method(method.clone())
+                .insert_header((header::HOST, "board.example:8080"));
+            let request = headers
+                .iter()
+                .fold(request, |request, header| request.append_header(*header));
+            site(&settings).lends_session(&method, request.to_srv_request().headers())
+        };
+        let link = [
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "document"),
+        ];
+        assert!(counts(Method::GET, &link), "a link");
+        assert!(!counts(Method::POST, &link), "a form");
+        assert!(!counts(Method::GET, &link[..2]), "a frame");
+        for headers in [
+            &[][..],
+            &[("Sec-Fetch-Site", "same-origin")],
+            &[("Sec-Fetch-Site", "none")],
+            &[("Origin", "https://public.example")],
+            &[("Origin", "https://board.example:8080")],
+            &[
+                ("Origin", "https://other.example"),
+                ("Sec-Fetch-Site", "same-origin"),
+            ],
+        ] {
+            assert!(counts(Method::POST, headers), "{headers:?}");
+            assert!(counts(Method::GET, headers), "{headers:?}");
+        }
+        for headers in [
+            &[("Sec-Fetch-Site", "cross-site")][..],
+            &[("Sec-Fetch-Site", "same-site")],
+            &[("Sec-Fetch-Site", "")],
+            &[("Origin", "null")],
+            &[("Origin", "https://app.example")],
+            &[("Origin", "http://board.example:8080")],
+            &[("Origin", "http://public.example")],
+            &[("Origin", "https://evil.example")],
+            &[
+                ("Origin", "https://public.example"),
+                ("Sec-Fetch-Site", "same-site"),
+            ],
+            &[
+                ("Origin", "https://app.example"),
+                ("Sec-Fetch-Site", "same-origin"),
+            ],
+            &[
+                ("Origin", "https://public.example"),
+                ("Origin", "https://public.example"),
+            ],
+        ] {
+            assert!(!counts(Method::POST, headers), "{headers:?}");
+            assert!(!counts(Method::GET, headers), "{headers:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use kairanban_store::TicketTimes;
 use tokio::sync::Semaphore;
 
 use crate::{
-    auth::Caller,
+    auth::{Caller, SessionBounds},
     config::Config,
     encode::{Fragments, StreamFormat},
     error::ApiError,
@@ -57,6 +57,8 @@ pub struct AppStateInner {
     pub search_gate: ClientGate,
     /// Limits the invalid tokens of each client.
     pub bad_tokens: Arc<ClientQuota>,
+    /// Limits how often each client may sign in, or try to.
+    pub logins: Arc<ClientQuota>,
     /// Limits what is changed by each token.
     pub edits: Arc<TokenQuota>,
     /// Heartbeat, lifetime and `retry` of streams.
@@ -73,6 +75,8 @@ pub struct AppStateInner {
     pub tickets: TicketTimes,
     /// The most tickets of one token.
     pub tickets_per_token_max: usize,
+    /// How long sessions of browsers last, and how many there are.
+    pub sessions: SessionBounds,
     /// Messages in a row that are refused, before a WebSocket is closed.
     pub bad_messages_max: usize,
     /// The length of a query, in bytes, at most.
@@ -149,6 +153,7 @@ impl AppState {
             search_slots: Arc::new(Semaphore::new(config.limits.searches_max.get())),
             search_gate: ClientGate::of_searches(&config.limits),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
+            logins: Arc::clone(&quotas.logins),
             edits: Arc::clone(&quotas.edits),
             timing,
             stream_deps: Arc::new(stream_deps),
@@ -157,6 +162,10 @@ impl AppState {
             rest: config.rest.clone(),
             tickets: config.tickets(),
             tickets_per_token_max: config.limits.tickets_per_token_max.get(),
+            sessions: SessionBounds {
+                age_max: config.session.age_max,
+                per_token_max: config.limits.sessions_per_token_max.get(),
+            },
             bad_messages_max: config.limits.bad_messages_max.get(),
             query_bytes_max: config.limits.query_bytes_max,
             started: Instant::now(),

@@ -1,11 +1,16 @@
-//! Creates, finds and ends tokens and tickets.
+//! Creates, finds and ends tokens, tickets and sessions.
 
-use kairanban_core::{Actor, BoardName, Token};
+use std::collections::BTreeSet;
+
+use kairanban_core::{Actor, BoardName, BrowserSession, Token};
 
 use super::Store;
 use crate::{
-    AdminCommand, FoundToken, NewTicket, NewToken, RowPage, Secret, StoreError, TicketTimes,
+    AdminCommand, FoundToken, NewSession, NewTicket, NewToken, RowPage, Secret, StoreError,
+    TicketTimes, TokenKey,
     admin::WriteOutcome,
+    browser_sessions,
+    connection::AnyConnection,
     tickets::{self, PresentedTicket},
     tokens,
     tx::WriteTx,
@@ -62,6 +67,76 @@ impl Store {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
+    /// Reads tokens in use again, by their own secrets or by sessions, in no particular order. Those
+    /// that are gone are left out.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn tokens_in_use(&self, keys: &[TokenKey]) -> Result<Vec<FoundToken>, StoreError> {
+        let by_secret = keys.iter().filter(|key| key.session.is_none());
+        let ids: BTreeSet<_> = by_secret.map(|key| key.token).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        let sessions: Vec<_> = keys.iter().filter_map(|key| key.session).collect();
+        self.with(|connection| {
+            let mut found = Vec::new();
+            if !ids.is_empty() {
+                found.extend(tokens::by_id(connection, &ids)?);
+            }
+            if !sessions.is_empty() {
+                found.extend(browser_sessions::by_id(connection, &sessions)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Finds sessions by their secrets, in the order of these, each with its token; ended ones,
+    /// too. Notes that they were used.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn find_sessions(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
+        let found = self.with(|connection| browser_sessions::find(connection, secrets))?;
+        let (used, used_tokens) = (&found.used, &found.used_tokens);
+        if !(used.is_empty() && used_tokens.is_empty())
+            && let Err(error) = self.pool.with_write_lock(|connection| {
+                browser_sessions::record_use(connection, used)?;
+                tokens::record_use(connection, used_tokens)
+            })
+        {
+            // The sessions are valid all the same.
+            tracing::warn!(%error, "it could not be noted that sessions were used");
+        }
+        Ok(found.each)
+    }
+
+    /// Begins a session. If its token has as many as it may have, the oldest one ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the token is gone, or if the database is away.
+    pub fn create_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
+        self.announced(|connection| browser_sessions::create(connection, new))
+    }
+
+    /// Ends the session that has this secret, if there is one.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn end_session(&self, secret: &str) -> Result<(), StoreError> {
+        self.announced(|connection| browser_sessions::end_by_secret(connection, secret))
+    }
+
+    /// Reads the sessions that are alive, in the order of their ids, after one of them.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub fn sessions(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<RowPage<BrowserSession>, StoreError> {
+        self.with(|connection| browser_sessions::list(connection, after, limit))
+    }
+
     /// Revokes a token, from the server's own terminal.
     ///
     /// # Errors
@@ -71,15 +146,22 @@ impl Store {
             .map(drop)
     }
 
-    /// Runs a command in a transaction that the servers are notified of.
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
+        self.announced(|connection| command.run(connection, &Actor::terminal()))
+    }
+
+    /// Writes in a transaction that the servers are notified of.
+    fn announced<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         WriteTx::commit_on_pool(&self.pool, |tx| {
-            let outcome = tx.run(|connection| {
+            let done = tx.run(|connection| {
                 connection.announce_commit()?;
-                command.run(connection, &Actor::terminal())
+                work(connection)
             })?;
             tx.stamp()?;
-            Ok(outcome)
+            Ok(done)
         })
     }
 

@@ -91,6 +91,7 @@ fn old_tickets_are_forgotten(place: &Place) {
             .create_ticket(
                 NewTicket {
                     token,
+                    session: None,
                     board: &main(),
                     secret: &ticket,
                 },

@@ -5,8 +5,8 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewTicket, NewToken, Page,
-    Secret, Store, StoreError, TicketTimes, Visible, Write, Writer, check, migrate,
+    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewSession, NewTicket,
+    NewToken, Page, Secret, Store, StoreError, TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
 use crate::place::{
@@ -254,6 +254,7 @@ fn use_tokens(store: &Store) {
         .create_ticket(
             NewTicket {
                 token,
+                session: None,
                 board: &main(),
                 secret: &ticket,
             },
@@ -267,7 +268,30 @@ fn use_tokens(store: &Store) {
             .expect("used")
             .is_some()
     );
+    use_sessions(store, &secret);
     store.revoke_token(token).expect("revoked");
+}
+
+fn use_sessions(store: &Store, token: &Secret) {
+    let found = store.find_tokens(&[token.reveal().to_owned()]);
+    let token = found.expect("found").pop().flatten().expect("a token");
+    for _ in 0..2 {
+        let secret = Secret::session().expect("random");
+        let new = NewSession {
+            token: &token,
+            secret: &secret,
+            age_max: Duration::from_secs(60),
+            alive_max: 1,
+        };
+        store
+            .create_session(new)
+            .expect("begun, and the one before ended");
+        let secret = secret.reveal();
+        let found = store.find_sessions(&[secret.to_owned()]);
+        let found = found.expect("found").pop().flatten().expect("a session");
+        assert_eq!(store.tokens_in_use(&[found.key()]).expect("read").len(), 1);
+        assert_eq!(store.sessions(0, 9).expect("read").rows.len(), 1);
+    }
 }
 
 /// Reads, follows and reconciles.

@@ -186,6 +186,14 @@ pub(crate) const TIMES: [(&str, &str); 16] = [
     ("deleted_topics", "deleted_at"),
     ("deleted_topics", "edited_at"),
 ];
+/// Times of what the first schema did not have.
+const LATER_TIMES: [(&str, &str); 3] = [
+    ("browser_sessions", "created_at"),
+    ("browser_sessions", "expires_at"),
+    ("browser_sessions", "last_used_at"),
+];
+const A_SESSION: &str = "INSERT INTO browser_sessions (digest, token_id, token_digest, expires_at)
+    VALUES ('d', 1, 'd', '2030-01-01 00:00:00');";
 pub(crate) const A_ROW_EACH: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a');
     INSERT INTO tokens (name, digest, scope) VALUES ('t', 'd', 'read');
     INSERT INTO tickets (digest, token_id, board_id) VALUES ('d', 1, 1);
@@ -199,7 +207,8 @@ fn times_that_could_not_be_read_are_refused() {
     let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     foreign.run(A_ROW_EACH);
-    for (table, column) in TIMES {
+    foreign.run(A_SESSION);
+    for (table, column) in TIMES.into_iter().chain(LATER_TIMES) {
         for time in BAD_TIMES {
             foreign.refused(&format!("UPDATE {table} SET {column} = {time}"));
         }

@@ -67,6 +67,7 @@ const WRITES: [PoolWrite; 8] = [
         let secret = Secret::ticket().expect("a secret");
         let ticket = NewTicket {
             token: 1,
+            session: None,
             board: &main(),
             secret: &secret,
         };

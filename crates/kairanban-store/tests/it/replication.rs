@@ -258,11 +258,11 @@ fn boards_that_are_truncated_are_seen() {
         create(&place, "before");
         let before = place.head();
         admin.run("TRUNCATE boards CASCADE");
-        let logged = [ChangeKind::Board, ChangeKind::Board, ChangeKind::Token];
+        let (board, token) = (ChangeKind::Board, ChangeKind::Token);
         assert_eq!(
             place.kinds(before),
-            logged,
-            "the cascade takes the tokens: {role}"
+            [board, board, token, token],
+            "the cascade takes the tokens and their sessions: {role}"
         );
         admin.run("INSERT INTO boards (name) VALUES ('main')");
         assert_eq!(place.comments(), [""; 0], "{role}");

@@ -172,6 +172,7 @@ fn make_ticket(place: &Place, token: i64) -> Secret {
         .create_ticket(
             NewTicket {
                 token,
+                session: None,
                 board: &main(),
                 secret: &ticket,
             },
@@ -281,6 +282,7 @@ fn a_token_has_a_number_of_tickets_at_a_time(place: &Place) {
         place.store.create_ticket(
             NewTicket {
                 token,
+                session: None,
                 board: &main(),
                 secret: &ticket,
             },

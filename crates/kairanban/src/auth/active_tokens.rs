@@ -12,7 +12,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use kairanban_store::FoundToken;
+use kairanban_core::Token;
+use kairanban_store::{FoundSession, FoundToken, TokenKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,17 +23,24 @@ pub struct ActiveTokens(Arc<TokenTable>);
 
 #[derive(Debug, Default)]
 struct TokenTable {
-    /// The tokens that callers follow, by id and digest of the secret: a row whose secret was
-    /// replaced is another token. `None` once the token is gone.
-    tokens: DashMap<(i64, String), watch::Sender<Option<FoundToken>>>,
-    /// When each token expired that was seen to have expired, by id: it stays expired if a clock is
-    /// set back. At most `expired_max`.
-    expired: DashMap<i64, DateTime<Utc>>,
+    /// The tokens that callers follow, by what they are read again. `None` once the token, or the
+    /// session by which it was found, is gone.
+    tokens: DashMap<TokenKey, watch::Sender<Option<FoundToken>>>,
+    /// When each token and session expired that was seen to have expired: it stays expired if a
+    /// clock is set back. At most `expired_max`.
+    expired: DashMap<Expiring, DateTime<Utc>>,
     expired_max: usize,
     /// Cancels the stream that each ticket holds open, by the ticket.
     tickets: DashMap<String, CancellationToken>,
     /// How many refreshes have begun.
     refreshes: AtomicU64,
+}
+
+/// What expires, by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Expiring {
+    Token(i64),
+    Session(i64),
 }
 
 /// The right of one stream to a ticket. Dropping it frees the ticket.
@@ -67,23 +75,25 @@ impl ActiveTokens {
         self.0.refreshes.load(Ordering::SeqCst)
     }
 
-    /// Returns whether a token is valid now. One that was seen to have expired is valid again only
-    /// with a later expiry.
+    /// Returns whether a token is valid now, and the session by which it was found. What was seen
+    /// to have expired is valid again only with a later expiry.
     pub(super) fn is_valid(&self, found: &FoundToken) -> bool {
-        let Some(end) = found.token.expires_at else {
-            return found.is_valid();
-        };
+        let of_token = found.token.expires_at;
+        let of_token = of_token.map(|end| (Expiring::Token(found.token.id), end));
+        let of_session = found
+            .session
+            .map(|session| (Expiring::Session(session.id), session.expires_at));
+        let mut ends = [of_token, of_session].into_iter().flatten();
         if found.is_valid() {
-            return self
-                .0
-                .expired
-                .get(&found.token.id)
-                .is_none_or(|expired| end > *expired);
+            let expired = &self.0.expired;
+            return ends.all(|(id, end)| expired.get(&id).is_none_or(|expired| end > *expired));
         }
-        if found.token.revoked_at.is_none() {
+        // The later one may not have come yet.
+        let first = ends.min_by_key(|(_, end)| *end);
+        if let Some((id, end)) = first.filter(|_| found.token.revoked_at.is_none()) {
             self.0
                 .expired
-                .entry(found.token.id)
+                .entry(id)
                 .and_modify(|expired| *expired = end.max(*expired))
                 .or_insert(end);
             self.forget_first_expired();
@@ -117,7 +127,7 @@ impl ActiveTokens {
         let followed = self
             .0
             .tokens
-            .entry((found.token.id, found.digest.clone()))
+            .entry(found.key())
             .or_insert_with(|| watch::channel(None).0);
         // Refreshes keep it current only while it is followed.
         if followed.receiver_count() == 0 {
@@ -142,7 +152,7 @@ impl ActiveTokens {
     /// Returns the keys of the tokens to read again, which are those that are followed. Forgets all
     /// others.
     #[must_use]
-    pub fn begin_refresh(&self) -> HashSet<(i64, String)> {
+    pub fn begin_refresh(&self) -> HashSet<TokenKey> {
         self.0.refreshes.fetch_add(1, Ordering::SeqCst);
         self.0.tokens.retain(|_, token| token.receiver_count() > 0);
         self.0
@@ -153,22 +163,20 @@ impl ActiveTokens {
     }
 
     /// Sends what was `found` of the tokens `asked` for to those who follow them.
-    pub fn finish_refresh(&self, asked: &HashSet<(i64, String)>, found: &[FoundToken]) {
-        let found: HashMap<_, _> = found
-            .iter()
-            .map(|found| ((found.token.id, found.digest.as_str()), found))
-            .collect();
+    pub fn finish_refresh(&self, asked: &HashSet<TokenKey>, found: &[FoundToken]) {
+        let found: HashMap<_, _> = found.iter().map(|found| (found.key(), found)).collect();
         for entry in &self.0.tokens {
             // A token that is followed only since then was read later than `found`.
             if !asked.contains(entry.key()) {
                 continue;
             }
-            let (id, digest) = entry.key();
-            let now = found.get(&(*id, digest.as_str())).copied();
+            let now = found.get(entry.key()).copied();
             entry.send_if_modified(|followed| {
                 // `FoundToken::ends_at` differs each time by as much as the reading took.
-                let changed =
-                    followed.as_ref().map(|found| &found.token) != now.map(|found| &found.token);
+                fn stored(found: &FoundToken) -> (&Token, Option<FoundSession>) {
+                    (&found.token, found.session)
+                }
+                let changed = followed.as_ref().map(stored) != now.map(stored);
                 if changed {
                     *followed = now.cloned();
                 }
@@ -202,7 +210,7 @@ impl Drop for TicketLease {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use kairanban_core::{Scope, Token};
+    use kairanban_core::Scope;
 
     use super::*;
 
@@ -258,6 +266,35 @@ mod tests {
             active.is_valid(&read(i64::from(u32::MAX) * 30, 0)),
             "no clock counts that far"
         );
+    }
+
+    /// Returns a token as it is read at `now` by a session that ends at 100.
+    fn read(session: i64, token_end: Option<i64>, now: i64) -> FoundToken {
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let token = Token {
+            expires_at: token_end.map(at),
+            ..token()
+        };
+        let session = FoundSession {
+            id: session,
+            expires_at: at(100),
+        };
+        FoundToken::of_session(token, "d1".to_owned(), session, at(now))
+    }
+
+    #[test]
+    fn a_session_ends_by_itself_and_with_its_token_and_stays_ended() {
+        let active = ActiveTokens::new(9);
+        assert!(active.is_valid(&read(1, None, 40)));
+        assert!(!active.is_valid(&read(1, None, 100)), "over");
+        assert!(
+            !active.is_valid(&read(1, None, 40)),
+            "the clock stepped back"
+        );
+        assert!(active.is_valid(&read(2, None, 40)), "another session");
+        assert!(!active.is_valid(&read(2, Some(50), 60)), "with its token");
+        assert!(!active.is_valid(&read(3, Some(50), 40)), "and the others");
+        assert!(active.is_valid(&read(3, Some(70), 40)), "a later expiry");
     }
 
     #[test]

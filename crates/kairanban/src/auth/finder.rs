@@ -1,6 +1,8 @@
-//! Finds tokens by their secrets. One query answers all lookups that arrive at the same time: when
+//! Finds tokens by their secrets, or by those of sessions. One query answers all lookups that arrive at the same time: when
 //! a crowd reconnects after a restart, each client with a token, no client waits long, and few
 //! requests are open meanwhile.
+
+use std::fmt;
 
 use kairanban_store::{FoundToken, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -29,9 +31,27 @@ pub struct TokenLookups(mpsc::Receiver<TokenLookup>);
 
 type Found = Result<Option<FoundToken>, StoreError>;
 
+/// What a client presents. It is not shown.
+#[derive(Clone)]
+pub enum Credential {
+    /// The secret of a token.
+    Token(String),
+    /// The secret of a browser's session.
+    Session(String),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::Session(_) => "Session",
+        })
+    }
+}
+
 #[derive(Debug)]
 struct TokenLookup {
-    secret: String,
+    shown: Credential,
     answer: oneshot::Sender<Found>,
 }
 
@@ -43,16 +63,16 @@ impl TokenFinder {
         (Self { store, queue }, TokenLookups(lookups))
     }
 
-    /// Finds the token of a secret, valid or not, as it is in the database now.
+    /// Finds the token that a client presents, valid or not, as it is in the database now.
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn find(&self, secret: String) -> Found {
+    pub async fn find(&self, shown: Credential) -> Found {
         let ended = || StoreError::Unavailable("the server is ending".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();
             self.queue
-                .send(TokenLookup { secret, answer })
+                .send(TokenLookup { shown, answer })
                 .await
                 .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
@@ -75,8 +95,8 @@ pub async fn run(store: &Store, lookups: &mut TokenLookups, stop: &CancellationT
         if batch.is_empty() {
             continue;
         }
-        let secrets: Vec<_> = batch.iter().map(|lookup| lookup.secret.clone()).collect();
-        let found = query_priority(store, move |store| store.find_tokens(&secrets)).await;
+        let shown: Vec<_> = batch.iter().map(|lookup| lookup.shown.clone()).collect();
+        let found = query_priority(store, move |store| find_each(store, shown)).await;
         let each: Vec<Found> = match found {
             Ok(tokens) => tokens.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); batch.len()],
@@ -85,5 +105,45 @@ pub async fn run(store: &Store, lookups: &mut TokenLookups, stop: &CancellationT
             // The caller may have given up just now.
             let _ = lookup.answer.send(found);
         }
+    }
+}
+
+/// Finds what clients present, in that order.
+fn find_each(store: &Store, shown: Vec<Credential>) -> Result<Vec<Option<FoundToken>>, StoreError> {
+    let is_session: Vec<_> = shown
+        .iter()
+        .map(|shown| matches!(shown, Credential::Session(_)))
+        .collect();
+    let (mut tokens, mut sessions) = (Vec::new(), Vec::new());
+    for shown in shown {
+        match shown {
+            Credential::Token(secret) => tokens.push(secret),
+            Credential::Session(secret) => sessions.push(secret),
+        }
+    }
+    let (mut tokens, mut sessions) = (
+        found(&tokens, |secrets| store.find_tokens(secrets))?.into_iter(),
+        found(&sessions, |secrets| store.find_sessions(secrets))?.into_iter(),
+    );
+    let each = is_session.into_iter().map(|is_session| {
+        let kind = if is_session {
+            &mut sessions
+        } else {
+            &mut tokens
+        };
+        kind.next().flatten()
+    });
+    Ok(each.collect())
+}
+
+/// Asks only if there is something to ask for.
+fn found(
+    secrets: &[String],
+    find: impl FnOnce(&[String]) -> Result<Vec<Option<FoundToken>>, StoreError>,
+) -> Result<Vec<Option<FoundToken>>, StoreError> {
+    if secrets.is_empty() {
+        Ok(Vec::new())
+    } else {
+        find(secrets)
     }
 }

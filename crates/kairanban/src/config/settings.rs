@@ -104,6 +104,8 @@ sections! {
         history: HistorySettings,
         /// The keys of `[tickets]`.
         tickets: TicketsSettings,
+        /// The keys of `[session]`.
+        session: SessionSettings,
         /// The keys of `[idempotency]`.
         idempotency: IdempotencySettings,
         /// The keys of `[limits]`.
@@ -256,6 +258,11 @@ sections! {
         /// Time from one use to the next.
         idle = "idle_s" in "seconds": Duration,
     }
+    /// Settings of browsers that are signed in.
+    struct SessionSettings {
+        /// How long a session lasts.
+        age_max = "age_max_s" in "positive_seconds": Duration,
+    }
     /// Settings of repeated requests.
     struct IdempotencySettings {
         /// Lifetime of an idempotency key.
@@ -312,6 +319,10 @@ sections! {
         searches_per_client_max: NonZero<usize>,
         /// Bad tokens of one address per minute.
         bad_tokens_per_min: NonZero<u32>,
+        /// Attempts to sign in of one address per minute.
+        logins_per_min: NonZero<u32>,
+        /// Sessions of one token that are alive.
+        sessions_per_token_max: NonZero<usize>,
         /// Changes by one token at once.
         edits_per_token_burst: NonZero<u32>,
         /// Changes by one token per second.

@@ -11,7 +11,8 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NoSuchBoard(_)
             | StoreError::NoSuchTopic(_)
-            | StoreError::NoSuchToken(_) => Self::NotFound(sentence),
+            | StoreError::NoSuchToken(_)
+            | StoreError::NoSuchSession(_) => Self::NotFound(sentence),
             StoreError::TopicExists(_) | StoreError::BoardExists(_) => Self::Conflict(sentence),
             StoreError::PostingRequiresToken { shown: true } => Self::Forbidden,
             StoreError::PostingRequiresToken { shown: false } => Self::Unauthorized,

@@ -1,7 +1,7 @@
 //! Publishes what was read from the log: permissions first, then the changes, board by board.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     time::Instant,
 };
 
@@ -91,16 +91,16 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads the tokens in use again (ADR 13), and notifies the callers whose token changed or
-    /// ended.
+    /// Reads the tokens and sessions in use again (ADR 13), and notifies the callers whose token
+    /// changed or ended.
     pub(super) async fn refresh_tokens(&self) -> Result<(), StoreError> {
         let asked = self.deps.active_tokens.begin_refresh();
         if asked.is_empty() {
             return Ok(());
         }
-        let ids: BTreeSet<_> = asked.iter().map(|(id, _)| *id).collect();
-        let ids: Vec<_> = ids.into_iter().collect();
-        let found = query_priority(&self.deps.store, move |store| store.tokens_by_id(&ids)).await?;
+        let keys: Vec<_> = asked.iter().cloned().collect();
+        let found = query_priority(&self.deps.store, move |store| store.tokens_in_use(&keys));
+        let found = found.await?;
         self.deps.active_tokens.finish_refresh(&asked, &found);
         Ok(())
     }

@@ -87,17 +87,15 @@ impl Kind {
     /// 415, with what is taken.
     pub fn of(request: &HttpRequest, taken: &[Self]) -> Result<Self, ApiError> {
         let unsupported = || {
-            if taken == [Self::Json] {
-                ApiError::UnsupportedMediaType {
-                    taken: "application/json",
-                    accept: "application/json",
-                }
-            } else {
-                ApiError::UnsupportedMediaType {
-                    taken: "a form, text/plain or application/json",
-                    accept: "application/x-www-form-urlencoded, text/plain, application/json",
-                }
-            }
+            let (taken, accept) = match taken {
+                [Self::Json] => ("application/json", "application/json"),
+                [Self::Form] => ("a form", "application/x-www-form-urlencoded"),
+                _ => (
+                    "a form, text/plain or application/json",
+                    "application/x-www-form-urlencoded, text/plain, application/json",
+                ),
+            };
+            ApiError::UnsupportedMediaType { taken, accept }
         };
         let mut codings = accept::elements(request.headers(), header::CONTENT_ENCODING);
         if codings.any(|coding| !coding.eq_ignore_ascii_case("identity")) {
@@ -222,9 +220,36 @@ fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
     std::str::from_utf8(bytes).map_err(|_| ApiError::unreadable("the body is not UTF-8"))
 }
 
-/// Parses a form. Ignores unknown fields: a form may carry a token of its framework.
+/// Reads the fields of these names from a form.
+///
+/// # Errors
+/// As [`draft`], but for what a client writes.
+pub async fn fields<const N: usize>(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    names: [&str; N],
+) -> Result<[Option<String>; N], ApiError> {
+    Kind::of(request, &[Kind::Form])?;
+    parse_fields(&read(payload, request, state).await?, names)
+}
+
+/// Parses a topic from a form.
 fn form(body: &[u8]) -> Result<Draft, ApiError> {
-    let (mut comment, mut author) = (None, None);
+    let [comment, author] = parse_fields(body, ["comment", "author"])?;
+    let comment = comment.ok_or_else(|| ApiError::unreadable("the field comment is missing"))?;
+    Ok(Draft {
+        comment,
+        author: author.unwrap_or_default(),
+    })
+}
+
+/// Parses a form. Ignores unknown fields: a form may carry a token of its framework.
+fn parse_fields<const N: usize>(
+    body: &[u8],
+    names: [&str; N],
+) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
     for pair in body
         .split(|byte| *byte == b'&')
         .filter(|pair| !pair.is_empty())
@@ -237,22 +262,17 @@ fn form(body: &[u8]) -> Result<Draft, ApiError> {
             decode(&pair[..split])?,
             decode(pair.get(split + 1..).unwrap_or_default())?,
         );
-        let slot = match name.as_str() {
-            "comment" => &mut comment,
-            "author" => &mut author,
-            _ => continue,
+        let Some(at) = names.iter().position(|known| *known == name) else {
+            continue;
         };
+        let slot: &mut Option<String> = &mut values[at];
         if slot.replace(value).is_some() {
             return Err(ApiError::unreadable(format!(
                 "the field {name} is repeated"
             )));
         }
     }
-    let comment = comment.ok_or_else(|| ApiError::unreadable("the field comment is missing"))?;
-    Ok(Draft {
-        comment,
-        author: author.unwrap_or_default(),
-    })
+    Ok(values)
 }
 
 /// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement

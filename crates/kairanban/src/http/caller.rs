@@ -1,31 +1,67 @@
 //! Authenticates the caller of a request.
 
-use actix_web::{HttpRequest, http::header};
+use actix_web::{HttpMessage as _, HttpRequest, http::header};
 use kairanban_core::BoardName;
 use kairanban_store::Secret;
 
 use crate::{
-    auth::{Administrator, BoardAdministrator, Caller, Denied},
+    auth::{Administrator, BoardAdministrator, Caller, Credential, Denied},
     error::ApiError,
+    http::session::{self, EndedSession},
     limits::ClientAddress,
+    preferences::SignedIn,
     state::AppState,
 };
 
-/// Authenticates the caller by the token in `Authorization`. Counts a change against the token's
-/// quota.
+/// Authenticates the caller by the token in `Authorization`, or else by the session of a browser.
+/// A browser whose session is over is anonymous. Counts a change against the token's quota.
 ///
 /// # Errors
 /// 401 with a token that is not valid, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
-    let found = match bearer(request) {
-        Ok(secret) => state.boards.authenticator().caller(secret).await,
+    let shown = presented(request, state);
+    let is_session = matches!(shown, Ok(Some(Credential::Session(_))));
+    let found = match shown {
+        Ok(shown) => state.boards.authenticator().caller(shown).await,
         Err(denied) => Err(denied),
     };
-    let caller = found.map_err(|denied| refusal(denied, request, state))?;
+    let caller = match found {
+        Err(Denied::Unknown) if is_session => {
+            let client = ClientAddress::of(request, &state.trusted_proxies);
+            state.bad_tokens.take(client)?;
+            request.extensions_mut().insert(EndedSession);
+            Caller::default()
+        }
+        found => found.map_err(|denied| refusal(denied, request, state))?,
+    };
+    if let Some(name) = caller.signed_in_as() {
+        request.extensions_mut().insert(SignedIn { name });
+    }
     if !request.method().is_safe() {
         state.edits.take(caller.token())?;
     }
     Ok(caller)
+}
+
+/// Authenticates a reader of a page as [`of`]. A session that cannot be looked up, because the
+/// database is away, keeps no browser from a board that is public.
+///
+/// # Errors
+/// As [`of`].
+pub async fn of_page(
+    request: &HttpRequest,
+    state: &AppState,
+    board: &BoardName,
+) -> Result<Caller, ApiError> {
+    match of(request, state).await {
+        Err(ApiError::Unavailable { .. })
+            if state.boards.is_public(board)
+                && matches!(presented(request, state), Ok(Some(Credential::Session(_)))) =>
+        {
+            Ok(Caller::default())
+        }
+        found => found,
+    }
 }
 
 /// Authenticates a reader of a board: by a ticket if there is one, since an `EventSource` can send
@@ -95,6 +131,36 @@ pub async fn create_ticket(
     ticket.map_err(|denied| refusal(denied, request, state))
 }
 
+/// Signs the browser in with a token. Returns what it will present.
+///
+/// # Errors
+/// 401 if the token is not valid, 429 if it changes too much.
+pub async fn sign_in(
+    request: &HttpRequest,
+    state: &AppState,
+    token: String,
+) -> Result<Secret, ApiError> {
+    let authenticator = state.boards.authenticator();
+    let token = authenticator.token(token).await;
+    let token = token.map_err(|denied| refusal(denied, request, state))?;
+    state.edits.take(Some(token.token.id))?;
+    let earlier = session::held(request, state);
+    let begun = authenticator.sign_in(token, state.sessions, earlier).await;
+    begun.map_err(|denied| refusal(denied, request, state))
+}
+
+/// Signs the browser out, if it is signed in.
+///
+/// # Errors
+/// If the database is away.
+pub async fn sign_out(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
+    let Some(session) = session::held(request, state) else {
+        return Ok(());
+    };
+    let ended = state.boards.authenticator().sign_out(session).await;
+    ended.map_err(|denied| refusal(denied, request, state))
+}
+
 fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError {
     match denied {
         Denied::Failed(error) => error.into(),
@@ -108,6 +174,15 @@ fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError 
             counted.err().unwrap_or(ApiError::Unauthorized)
         }
     }
+}
+
+/// Returns what the client presents: a token that the client sends by itself counts before the
+/// cookie, which the browser adds.
+fn presented(request: &HttpRequest, state: &AppState) -> Result<Option<Credential>, Denied> {
+    if let Some(token) = bearer(request)? {
+        return Ok(Some(Credential::Token(token.to_owned())));
+    }
+    Ok(session::presented(request, state).map(Credential::Session))
 }
 
 /// Returns the token in `Authorization: Bearer …`. It is never part of the address, because

@@ -2,6 +2,7 @@
 
 mod index;
 mod listed;
+mod login;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -29,6 +30,7 @@ use crate::{
 pub use self::{
     index::get_index,
     listed::{get_qr, get_topic, get_topics},
+    login::{get_login, post_login, post_logout},
 };
 
 /// What a page depends on, beside its address.
@@ -87,7 +89,7 @@ async fn get(
     state: &AppState,
     board: &BoardName,
 ) -> Result<HttpResponse, ApiError> {
-    let caller = caller::of(request, state).await?;
+    let caller = caller::of_page(request, state, board).await?;
     state.count_unloaded(request, &caller, [board])?;
     let reading = state.boards.read(&caller, board).await?;
     match Form::of_page(request) {

@@ -5,6 +5,7 @@ pub mod changes;
 pub mod openapi;
 mod responses;
 pub mod server;
+pub mod sessions;
 pub mod tokens;
 pub mod topic_list;
 pub mod topics;

@@ -156,6 +156,16 @@ impl ClientQuota {
         )
     }
 
+    /// Creates the limit of attempts to sign in.
+    #[must_use]
+    pub fn of_logins(limits: &LimitsSettings) -> Self {
+        let limited = RateLimit {
+            what: "attempts to sign in from one address",
+            setting: "limits.logins_per_min",
+        };
+        Self::new(limited, Quota::per_minute(limits.logins_per_min), limits)
+    }
+
     /// Counts once. A client without an address (a Unix socket) is not limited.
     ///
     /// # Errors
@@ -239,6 +249,8 @@ pub struct Quotas {
     pub reads: Arc<ClientQuota>,
     /// Limits the invalid tokens of a client.
     pub bad_tokens: Arc<ClientQuota>,
+    /// Limits how often a client may sign in, or try to.
+    pub logins: Arc<ClientQuota>,
     /// Limits what is changed by one token.
     pub edits: Arc<TokenQuota>,
 }
@@ -251,6 +263,7 @@ impl Quotas {
             writes: Arc::new(ClientQuota::of_writes(limits)),
             reads: Arc::new(ClientQuota::of_reads(limits)),
             bad_tokens: Arc::new(ClientQuota::of_bad_tokens(limits)),
+            logins: Arc::new(ClientQuota::of_logins(limits)),
             edits: Arc::new(TokenQuota::of_edits(limits)),
         }
     }
@@ -260,6 +273,7 @@ impl Quotas {
         self.writes.forget_idle();
         self.reads.forget_idle();
         self.bad_tokens.forget_idle();
+        self.logins.forget_idle();
         self.edits.forget_idle();
     }
 }
@@ -290,6 +304,7 @@ mod tests {
             ClientQuota::of_writes,
             ClientQuota::of_reads,
             ClientQuota::of_bad_tokens,
+            ClientQuota::of_logins,
         ] {
             let quota = quota(&limits);
             let burst = (0..10_000)

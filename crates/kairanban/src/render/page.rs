@@ -4,6 +4,7 @@ mod board;
 mod comment;
 mod index;
 mod listed;
+mod login;
 mod problem;
 mod qr;
 mod topics;
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use self::{
     board::BoardPage,
     listed::{ListedBy, ListedTopics},
+    login::LoginFault,
 };
 use crate::{
     language::{Language, Messages},
@@ -40,10 +42,13 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [(&str, &str); 12] = templates![
+const TEMPLATES: [(&str, &str); 14] = templates![
     "around.html" "base.html" "board.html" "boards.html" "feed.xml" "foot.html" "icons.html"
-    "listed.html" "problem.html" "qr.html" "theme.html" "topics.html"
+    "listed.html" "login.html" "problem.html" "qr.html" "session.html" "theme.html" "topics.html"
 ];
+
+/// The page on which a reader signs in.
+const LOGIN: &str = "/login";
 
 /// What every page shows around its content.
 #[derive(Serialize)]
@@ -57,6 +62,11 @@ struct Shell<'a> {
     path: &'a str,
     query: &'a [(String, String)],
     version: &'static str,
+    /// The name of the token that the reader is signed in with.
+    signed_in: Option<String>,
+    /// Where to sign in, if the reader is not signed in; where to sign out.
+    sign_in: Option<String>,
+    sign_out: String,
 }
 
 impl<'a> Shell<'a> {
@@ -71,6 +81,10 @@ impl<'a> Shell<'a> {
             path: &reader.path,
             query: &reader.query,
             version: env!("CARGO_PKG_VERSION"),
+            signed_in: reader.signed_in.as_deref().map(without_gap),
+            sign_in: (reader.signed_in.is_none() && reader.path != LOGIN)
+                .then(|| reader.by_way_of(LOGIN)),
+            sign_out: reader.by_way_of("/logout"),
         }
     }
 }

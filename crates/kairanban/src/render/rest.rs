@@ -3,7 +3,9 @@
 mod topic_list;
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{AuditEntry, Board, BoardName, LogRow, Revision, Token, Topic};
+use kairanban_core::{
+    AuditEntry, Board, BoardName, BrowserSession, LogRow, Revision, Token, Topic,
+};
 use kairanban_store::{Secret, TicketTimes};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -172,6 +174,61 @@ pub fn tokens(tokens: &[Token]) -> Vec<u8> {
     })
 }
 
+/// A browser that is signed in, without its secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionView<'a> {
+    #[schema(minimum = 1)]
+    id: i64,
+    /// The token that it stands for, and ends with.
+    #[schema(minimum = 1)]
+    token_id: i64,
+    /// The name of that token.
+    name: &'a str,
+    #[schema(value_type = ScopeSchema)]
+    scope: &'static str,
+    /// The one board that the token is for; null for all of them.
+    board: Option<&'a str>,
+    /// When the browser signed in.
+    #[serde(serialize_with = "rfc3339")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "rfc3339")]
+    expires_at: DateTime<Utc>,
+    /// To the minute; null if it never was.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> From<&'a BrowserSession> for SessionView<'a> {
+    fn from(session: &'a BrowserSession) -> Self {
+        Self {
+            id: session.id,
+            token_id: session.token.id,
+            name: &session.token.name,
+            scope: session.token.scope.as_str(),
+            board: session.token.board.as_ref().map(BoardName::as_str),
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            last_used_at: session.last_used_at,
+        }
+    }
+}
+
+/// Sessions in the order of their ids.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions)]
+pub struct SessionsView<'a> {
+    sessions: Vec<SessionView<'a>>,
+}
+
+/// Renders a list of sessions.
+#[must_use]
+pub fn sessions(sessions: &[BrowserSession]) -> Vec<u8> {
+    json(&SessionsView {
+        sessions: sessions.iter().map(SessionView::from).collect(),
+    })
+}
+
 /// A ticket that was just made.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Ticket)]
@@ -209,7 +266,7 @@ pub struct AuditView<'a> {
     action: &'a str,
     /// The board's name then.
     board: Option<&'a str>,
-    /// The id of the topic or the token.
+    /// The id of the topic, the token or the session.
     subject: Option<i64>,
 }
 

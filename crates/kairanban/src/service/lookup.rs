@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    AuditEntry, Board, BoardName, LogRow, LogStart, ResetReason, Revision, SearchText, Token,
-    Topic, TopicId,
+    AuditEntry, Board, BoardName, BrowserSession, LogRow, LogStart, ResetReason, Revision,
+    SearchText, Token, Topic, TopicId,
 };
 use kairanban_store::{LogPage, Page, RowPage, Store, StoreError};
 
@@ -202,6 +202,19 @@ impl BoardService {
                 .ok_or(StoreError::NoSuchToken(id))
         })
         .await
+    }
+
+    /// Reads the sessions of browsers that are alive, in the order of their ids, after `after`.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn sessions(
+        &self,
+        _: &Administrator,
+        after: i64,
+        limit: usize,
+    ) -> Result<RowPage<BrowserSession>, StoreError> {
+        query(self.store(), move |store| store.sessions(after, limit)).await
     }
 
     /// Reads the database's clock.

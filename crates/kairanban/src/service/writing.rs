@@ -223,6 +223,23 @@ impl BoardService {
         .map(drop)
     }
 
+    /// Ends the session of a browser, and its streams, on every node.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchSession`], and as [`create_topic`](Self::create_topic).
+    pub async fn end_session(
+        &self,
+        administrator: &Administrator,
+        id: i64,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            command: AdminCommand::EndSession { id },
+        })
+        .await
+        .map(drop)
+    }
+
     async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {
         let written = timeout(self.deps.write_wait, self.deps.writer.write(write)).await;
         let written = written.unwrap_or_else(|_| {

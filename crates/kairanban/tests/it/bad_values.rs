@@ -25,6 +25,7 @@ crate::on_both!(
     of_a_token_that_is_used,
     of_tickets,
     of_a_ticket_that_is_used,
+    of_browser_sessions,
     of_idempotency_keys,
     of_the_audit,
     of_deleted_topics,
@@ -200,6 +201,33 @@ fn status_with_damaged_ticket(story: &Story, column: &str, value: &str) -> u16 {
     let (status, _) = wire::read_head(&mut BufReader::new(stream));
     story.database.sql("DELETE FROM tickets;");
     status
+}
+
+fn of_browser_sessions(database: Database) {
+    let mut story = Story::new(database);
+    story.database.sql(&rows(
+        "INSERT INTO browser_sessions (digest, token_id, token_digest, expires_at) \
+         SELECT 'd{n}', id, digest, '2099-01-01 00:00:00' FROM tokens WHERE id = 1",
+    ));
+    let columns = [
+        ("created_at", Time),
+        ("expires_at", Time),
+        ("last_used_at", Time),
+        ("token_id", Number),
+    ];
+    spoil_all(&mut story, "browser_sessions", &columns, |n| {
+        format!("digest = 'd{n}'")
+    });
+    let listed = story
+        .node
+        .send_as("GET", "/api/v1/sessions", &story.admin, &[], "");
+    assert_eq!(listed.status, 200, "{listed:?}");
+    for column in ["token_digest", "digest"] {
+        story.spoil("browser_sessions", column, &Text, |n| {
+            format!("digest = 'd{n}'")
+        });
+    }
+    story.check("browser_sessions.digest");
 }
 
 fn of_idempotency_keys(database: Database) {

@@ -49,6 +49,7 @@ mod restored;
 mod search;
 mod secrets;
 mod shares;
+mod sign_in;
 mod silent_session;
 mod slow_clients;
 mod sockets;

@@ -62,7 +62,7 @@ fn it_names_the_methods_that_are_answered() {
     let node = Node::start(Database::sqlite());
     let document = node.get(ADDRESS).json();
     let paths = document["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 11);
+    assert_eq!(paths.len(), 13);
     for (path, operations) in paths {
         let address = path.replace("{board}", "main").replace("{id}", "1");
         let refused = node.send("PUT", &address, "application/json", "{}");

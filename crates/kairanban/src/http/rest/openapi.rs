@@ -19,7 +19,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{boards, changes, server, tokens, topic_list, topics};
+use super::{boards, changes, server, sessions, tokens, topic_list, topics};
 use crate::{
     config::RestSettings,
     error::ApiError,
@@ -62,6 +62,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         tokens::get_token,
         tokens::delete_token,
         tokens::post_ticket,
+        sessions::get_sessions,
+        sessions::delete_session,
         server::get_audit,
         server::get_stats,
     ),

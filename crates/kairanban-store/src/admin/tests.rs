@@ -1,0 +1,114 @@
+use kairanban_core::Scope;
+
+use super::*;
+
+/// Action, board and subject in the audit; target; whether it always changes something; whether
+/// it reruns.
+type Wanted<'w> = (
+    &'w str,
+    Option<&'w str>,
+    Option<i64>,
+    Option<WriteTarget>,
+    bool,
+    bool,
+);
+
+fn board() -> BoardName {
+    "main".parse().expect("a name")
+}
+
+fn check(command: AdminCommand, wanted: Wanted<'_>) {
+    let row = command.row();
+    let found = (
+        row.action,
+        row.board.map(BoardName::as_str),
+        row.subject,
+        row.target,
+        row.always_changes,
+        row.reruns_on_conflict,
+    );
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn a_command_on_a_topic_targets_that_topic() {
+    let (board, id) = (board(), TopicId(7));
+    let (main, target) = (Some("main"), Some(WriteTarget::Topic(id)));
+    let update = AdminCommand::UpdateTopic {
+        board: board.clone(),
+        id,
+        edit: TopicEdit::try_new(None, None).expect("an edit"),
+        condition: RevisionCondition::default(),
+    };
+    check(
+        update,
+        ("topic.update", main, Some(7), target.clone(), false, false),
+    );
+    let delete = AdminCommand::DeleteTopic {
+        board: board.clone(),
+        id,
+        condition: RevisionCondition::default(),
+    };
+    check(
+        delete,
+        ("topic.delete", main, Some(7), target.clone(), true, false),
+    );
+    let restore = AdminCommand::RestoreTopic {
+        board,
+        id,
+        within: Duration::ZERO,
+    };
+    check(
+        restore,
+        ("topic.restore", main, Some(7), target, true, true),
+    );
+}
+
+#[test]
+fn a_command_on_a_board_targets_that_board() {
+    let (board, edit) = (board(), BoardEdit::default());
+    let (main, target) = (Some("main"), Some(WriteTarget::Board(board.clone())));
+    let create = AdminCommand::CreateBoard {
+        board: board.clone(),
+        wanted: edit.clone(),
+    };
+    check(
+        create,
+        ("board.create", main, None, target.clone(), true, true),
+    );
+    let update = AdminCommand::UpdateBoard {
+        board: board.clone(),
+        edit,
+    };
+    check(
+        update,
+        ("board.update", main, None, target.clone(), false, false),
+    );
+    let delete = AdminCommand::DeleteBoard { board };
+    check(delete, ("board.delete", main, None, target, true, false));
+}
+
+#[test]
+fn a_command_on_a_token_targets_nothing_that_others_change() {
+    let create = AdminCommand::CreateToken {
+        new: NewToken {
+            name: "a token".parse().expect("a name"),
+            scope: Scope::Post,
+            board: Some(board()),
+            expires_at: None,
+        },
+        secret: Secret::token().expect("random numbers"),
+    };
+    check(
+        create,
+        ("token.create", Some("main"), None, None, true, true),
+    );
+    let revoke = AdminCommand::RevokeToken { id: 7 };
+    check(revoke, ("token.revoke", None, Some(7), None, true, false));
+}
+
+#[test]
+fn a_command_on_a_session_targets_nothing_that_others_change() {
+    let end = AdminCommand::EndSession { id: 7 };
+    check(end, ("session.end", None, Some(7), None, false, false));
+}

@@ -1,0 +1,109 @@
+//! Sessions of browsers: looked at and ended by administrators.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Query},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    link_next, no_store_json, page_limit,
+    responses::{Forbidden, RefusalResponses},
+};
+use crate::{
+    error::ApiError,
+    http::caller,
+    render::{self, rest::SessionsView},
+    state::AppState,
+};
+
+/// Query parameters of the list of sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SessionsQuery {
+    /// The id of the session before.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// How many sessions to return at most.
+    #[param(minimum = 1)]
+    limit: Option<usize>,
+}
+
+/// Answers `GET /api/v1/sessions`: those that are alive, the oldest first.
+///
+/// # Errors
+/// Without a token for it; if the query cannot be read.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    tag = "tokens",
+    summary = "Browsers that are signed in",
+    params(SessionsQuery),
+    responses((status = 200, body = SessionsView<'_>, description = "The sessions that are alive, \
+        the oldest first"), RefusalResponses, Forbidden),
+    security(("token" = [])),
+)]
+pub async fn get_sessions(
+    request: HttpRequest,
+    state: Data<AppState>,
+    query: Query<SessionsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let administrator = caller::administrator(&request, &state).await?;
+    state.count_read(&request)?;
+    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let after = query.after.unwrap_or(0);
+    if after < 0 {
+        return Err(ApiError::unreadable_at(
+            "after",
+            "after is the id of a session",
+        ));
+    }
+    let sessions = state.boards.sessions(&administrator, after, limit).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = sessions.next {
+        link_next(
+            &mut response,
+            &request,
+            &format!("after={last}&limit={limit}"),
+        );
+    }
+    Ok(no_store_json(
+        response,
+        render::rest::sessions(&sessions.rows),
+    ))
+}
+
+/// Answers `DELETE /api/v1/sessions/{id}`: signs a browser out, and at once ends the streams that
+/// the session let in.
+///
+/// # Errors
+/// Without a token for it; if no session that is alive has the id.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/{id}",
+    tag = "tokens",
+    summary = "Sign a browser out",
+    params(("id" = i64, Path, description = "A session's id", minimum = 1)),
+    responses((status = 204, description = "Ended, and the streams that it let \
+        in"), RefusalResponses, Forbidden),
+    security(("token" = [])),
+)]
+pub async fn delete_session(
+    request: HttpRequest,
+    state: Data<AppState>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let administrator = caller::administrator(&request, &state).await?;
+    let parsed = id
+        .parse::<i64>()
+        .ok()
+        .filter(|parsed| *parsed > 0 && parsed.to_string() == *id);
+    let Some(id) = parsed else {
+        let sentence = format!("there is no session {:?}", id.as_str());
+        return Err(ApiError::NotFound(sentence));
+    };
+    state.boards.end_session(&administrator, id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
