@@ -22,6 +22,7 @@ mod history;
 mod idempotency;
 mod identity;
 mod lenient;
+mod logged;
 mod migrate;
 mod needs;
 mod pool;

@@ -6,6 +6,7 @@ mod condition;
 mod creation;
 mod directory;
 mod page;
+mod written;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ pub use self::directory::TitledBoard;
 pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
+pub(crate) use self::written::{WrittenTopic, topics_by_id};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
 /// moment, then the newest stretch of its history up to there.
@@ -147,14 +149,16 @@ pub(crate) fn live_topics(
         .collect())
 }
 
-/// Changes a topic whose revision is as `condition` demands.
+/// Changes a topic whose revision is as `condition` demands. Returns it as it was before.
 pub(crate) fn update_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     edit: &TopicEdit,
     condition: &RevisionCondition,
-) -> Result<(), StoreError> {
+) -> Result<Option<WrittenTopic>, StoreError> {
+    connection.lock_topic(id)?;
+    let before = topics_by_id(connection, &[id])?.pop();
     let expected = condition.resolve(connection, board, id)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     let set = (
@@ -168,7 +172,7 @@ pub(crate) fn update_topic(
         connection.modify(diesel::update(row).set(set))? > 0
     };
     if changed {
-        Ok(())
+        Ok(before)
     } else {
         Err(why_not(connection, board, id, expected)?)
     }

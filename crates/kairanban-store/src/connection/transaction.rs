@@ -8,6 +8,7 @@ use diesel::{
     connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager},
     sql_query,
 };
+use kairanban_core::TopicId;
 
 use super::{AnyConnection, Manages};
 use crate::{StoreError, classified, error::FaultKind, sql::Number};
@@ -170,6 +171,21 @@ impl AnyConnection {
                     "UPDATE identity SET value = value WHERE key IS NULL",
                 ))
                 .map(drop),
+        }
+    }
+
+    /// Keeps others from changing a topic until the end of the transaction: what is read of it after
+    /// that is what a write finds. SQLite has one writer at a time.
+    pub(crate) fn lock_topic(&mut self, id: TopicId) -> Result<(), StoreError> {
+        match self {
+            // As an UPDATE locks it: rows of other tables may refer to it meanwhile.
+            Self::Postgres(_) => self
+                .modify_returning(sql_query(format!(
+                    "SELECT id FROM topics WHERE id = {} FOR NO KEY UPDATE",
+                    id.0
+                )))
+                .map(drop),
+            Self::Sqlite(_) => Ok(()),
         }
     }
 

@@ -5,7 +5,8 @@ use kairanban_core::{Actor, BoardName, Token};
 use super::Store;
 use crate::{
     AdminCommand, FoundToken, NewTicket, NewToken, RowPage, Secret, StoreError, TicketTimes,
-    admin::WriteOutcome,
+    admin::{WriteOutcome, Written},
+    logged,
     tickets::{self, PresentedTicket},
     tokens,
     tx::WriteTx,
@@ -74,11 +75,13 @@ impl Store {
     /// Runs a command in a transaction that the servers are notified of.
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
         WriteTx::commit_on_pool(&self.pool, |tx| {
-            let outcome = tx.run(|connection| {
+            let Written { outcome, changed } = tx.run(|connection| {
                 connection.announce_commit()?;
                 command.run(connection, &Actor::terminal())
             })?;
             tx.stamp()?;
+            let stamp = tx.stamped()?;
+            tx.run(|connection| logged::ensure(connection, &[changed], &[], stamp.as_ref()))?;
             Ok(outcome)
         })
     }

@@ -25,6 +25,7 @@ mod restored;
 mod roles;
 mod sqlite;
 mod tokens;
+mod unlogged;
 mod upgrade;
 mod upgrade_sqlite;
 
