@@ -5,6 +5,7 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod archived;
 mod change_log;
 mod clocks;
 mod contract;
