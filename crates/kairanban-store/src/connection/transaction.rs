@@ -37,8 +37,12 @@ impl AnyConnection {
                     format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
                 });
                 let limits = limits.unwrap_or_default();
-                // In one round trip.
-                let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
+                // In one round trip. What is read after a lock must be as it is then, whatever the
+                // database's default is.
+                let begin = format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; {prelude}SET LOCAL \
+                     kairanban.quiet = 'on'; {limits}"
+                );
                 AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
                     |_| {
                         // It may have begun. If this fails too, the session is dead, and found to

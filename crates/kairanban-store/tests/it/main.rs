@@ -14,6 +14,7 @@ mod foreign_writes;
 mod given_ids;
 mod grants;
 mod history;
+mod isolation;
 mod names;
 mod owner_triggers;
 mod place;
