@@ -59,6 +59,14 @@ impl Role {
         role
     }
 
+    /// One that owns a schema of its own, where it finds names first.
+    fn neighbour(place: &Place) -> Self {
+        let mut role = Self::new(place, "neighbour");
+        let schema = format!("CREATE SCHEMA AUTHORIZATION {}", role.name);
+        role.owner.run(&schema);
+        role
+    }
+
     fn connect(&self) -> Foreign {
         Foreign::postgres(&self.url)
     }
