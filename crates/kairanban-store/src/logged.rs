@@ -5,23 +5,23 @@ use diesel::prelude::*;
 use kairanban_core::{BoardId, ChangeKind, Revision, TopicId};
 
 use crate::{
-    StoreError, classified, connection::AnyConnection, repository::WrittenTopic, schema::changes,
+    StoreError, classified, connection::AnyConnection, rows::WrittenTopic, schema::changes,
     sql::number, tx::Stamp,
 };
 
 /// What a write changed that the log has to show.
 #[derive(Clone, Debug)]
 pub(crate) enum Changed {
-    /// Nothing.
+    /// Nothing that readers are shown.
     Nothing,
     /// A topic; one that was there `before` only if it is not as it was.
     Topic {
         id: TopicId,
         before: Option<Box<WrittenTopic>>,
     },
-    /// A board.
+    /// A board, with its policies.
     Board(BoardId),
-    /// A token.
+    /// A token, whichever it is.
     Token,
 }
 

@@ -6,7 +6,6 @@ mod condition;
 mod creation;
 mod directory;
 mod page;
-mod written;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +25,7 @@ use crate::{
     error::Refusal,
     lenient::LossyText,
     replay,
-    rows::{TopicRow, policies, topic_columns},
+    rows::{TopicRow, WrittenTopic, policies, topic_columns, topics_by_id},
     schema::{boards, changes, deleted_topics, topics},
     sql::{number, revision, row_limit},
 };
@@ -45,7 +44,6 @@ pub use self::directory::TitledBoard;
 pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
-pub(crate) use self::written::{WrittenTopic, topics_by_id};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
 /// moment, then the newest stretch of its history up to there.

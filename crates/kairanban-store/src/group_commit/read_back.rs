@@ -13,7 +13,8 @@ use crate::{
     connection::AnyConnection,
     error::Refusal,
     logged::{self, Changed},
-    repository::{self, WrittenTopic},
+    repository,
+    rows::{self, WrittenTopic},
     schema::changes,
     sql::number,
     tokens,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// What came of one write.
-type Outcome = Result<WriteOutcome, StoreError>;
+type OneOutcome = Result<WriteOutcome, StoreError>;
 
 /// Reads back what was written, and turns it into the answers and the report of the commit.
 pub(super) fn read_back(
@@ -32,7 +33,7 @@ pub(super) fn read_back(
     stamp: Option<Stamp>,
     began: Instant,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
-    let (outcomes, changed): (Vec<Outcome>, Vec<_>) = written
+    let (outcomes, changed): (Vec<OneOutcome>, Vec<_>) = written
         .into_iter()
         .map(|written| match written {
             Ok(Written { outcome, changed }) => (Ok(outcome), changed),
@@ -40,7 +41,7 @@ pub(super) fn read_back(
         })
         .unzip();
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
-    let topics = repository::topics_by_id(connection, &ids)?;
+    let topics = rows::topics_by_id(connection, &ids)?;
     logged::ensure(connection, &changed, &topics, stamp.as_ref())?;
     ensure_creations_stay(connection, writes, &outcomes, &topics, stamp.as_ref())?;
     let created = stamp
@@ -79,7 +80,7 @@ pub(super) fn read_back(
 }
 
 /// Returns the topic that a write was about.
-const fn topic_id(outcome: &Outcome) -> Option<TopicId> {
+const fn topic_id(outcome: &OneOutcome) -> Option<TopicId> {
     if let Ok(WriteOutcome::Topic(id) | WriteOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
@@ -97,7 +98,7 @@ const fn topic_id(outcome: &Outcome) -> Option<TopicId> {
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
-    outcomes: &[Outcome],
+    outcomes: &[OneOutcome],
     topics: &[WrittenTopic],
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
@@ -146,7 +147,7 @@ fn has_other_topics(
 /// anything else, and no trigger of another program did more.
 fn created(
     writes: &[&Write],
-    outcomes: &[Outcome],
+    outcomes: &[OneOutcome],
     topics: &[WrittenTopic],
     stamp: &Stamp,
 ) -> Option<Vec<CreatedTopic>> {
@@ -174,7 +175,7 @@ fn created(
 fn answer(
     connection: &mut AnyConnection,
     write: &Write,
-    outcome: Outcome,
+    outcome: OneOutcome,
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {

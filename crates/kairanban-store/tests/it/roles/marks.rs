@@ -1,7 +1,7 @@
 //! A database is known again by each role, however much of it the role can read.
 
 use kairanban_core::{LogPosition, Restored, Verdict};
-use kairanban_store::Store;
+use kairanban_store::{DatabaseAddress, Store};
 
 use super::{Role, place};
 use crate::place::config;
@@ -9,6 +9,10 @@ use crate::place::config;
 /// Some hosts keep these from ordinary roles.
 const KEPT: &str = "REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_control_checkpoint() \
     FROM PUBLIC";
+
+fn open(address: &DatabaseAddress) -> Store {
+    Store::open(config(address)).expect("a store")
+}
 
 #[test]
 fn a_database_is_the_same_to_every_role() {
@@ -18,7 +22,6 @@ fn a_database_is_the_same_to_every_role() {
     let server = Role::server(&place);
     let as_server = server.url.parse().expect("an address");
     let addresses = [&as_server, &place.address];
-    let open = |address| Store::open(config(address)).expect("a store");
     let epoch = place.store.epoch().clone();
     let lesser = owner.ask(
         "SELECT concat_ws('/', oid, 'topics'::regclass::oid) FROM pg_database \
