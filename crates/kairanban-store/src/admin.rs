@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use kairanban_core::{Actor, BoardName, IdempotencyKey, TopicEdit, TopicId};
+use kairanban_core::{Actor, BoardId, BoardName, IdempotencyKey, TopicEdit, TopicId};
 
 use crate::{
     StoreError, audit, browser_sessions,
     connection::AnyConnection,
+    logged::Changed,
     repository::{self, BoardEdit, Created, RevisionCondition},
     secret::Secret,
     tokens::{self, NewToken},
@@ -97,11 +98,40 @@ pub(crate) enum WriteOutcome {
     Deleted,
 }
 
-impl From<Created> for WriteOutcome {
+/// What a write did, and what of that the log has to show.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) outcome: WriteOutcome,
+    pub(crate) changed: Changed,
+}
+
+impl Written {
+    const fn new(outcome: WriteOutcome, changed: Changed) -> Self {
+        Self { outcome, changed }
+    }
+
+    /// A new topic, or one that is put back.
+    const fn topic(id: TopicId) -> Self {
+        Self::new(WriteOutcome::Topic(id), Changed::Topic { id, before: None })
+    }
+
+    /// A token or a session that was ended.
+    const fn ended() -> Self {
+        Self::new(WriteOutcome::Deleted, Changed::Token)
+    }
+
+    /// A board that was changed, if it was.
+    fn board(name: &BoardName, changed: Option<BoardId>) -> Self {
+        let changed = changed.map_or(Changed::Nothing, Changed::Board);
+        Self::new(WriteOutcome::Board(name.clone()), changed)
+    }
+}
+
+impl From<Created> for Written {
     fn from(created: Created) -> Self {
         match created {
-            Created::New(id) => Self::Topic(id),
-            Created::Earlier(id) => Self::Earlier(id),
+            Created::New(id) => Self::topic(id),
+            Created::Earlier(id) => Self::new(WriteOutcome::Earlier(id), Changed::Nothing),
         }
     }
 }
@@ -115,7 +145,7 @@ pub(crate) enum WriteTarget {
     Key(BoardName, IdempotencyKey),
 }
 
-type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<WriteOutcome, StoreError> + 'c>;
+type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<Written, StoreError> + 'c>;
 
 /// A row of the table of commands: what a command is called, what it changes, and how it runs.
 pub(crate) struct CommandRow<'c> {
@@ -128,8 +158,6 @@ pub(crate) struct CommandRow<'c> {
     subject: Option<i64>,
     /// What no other write of the same transaction may change.
     pub(crate) target: Option<WriteTarget>,
-    /// Whether each success draws a revision. An edit that leaves everything as it was draws none.
-    pub(crate) always_changes: bool,
     /// Whether to run it a second time after a conflict: another program was quicker, and the
     /// second run finds what that program did.
     pub(crate) reruns_on_conflict: bool,
@@ -146,24 +174,28 @@ impl AdminCommand {
                 edit,
                 condition,
             } => CommandRow::new("topic.update", move |connection| {
-                repository::update_topic(connection, board, *id, edit, condition)
-                    .map(|()| WriteOutcome::Topic(*id))
+                let before = repository::update_topic(connection, board, *id, edit, condition)?;
+                let changed = Changed::Topic {
+                    id: *id,
+                    before: before.map(Box::new),
+                };
+                Ok(Written::new(WriteOutcome::Topic(*id), changed))
             })
-            .on_topic(board, *id)
-            .may_change_nothing(),
+            .on_topic(board, *id),
             Self::DeleteTopic {
                 board,
                 id,
                 condition,
             } => CommandRow::new("topic.delete", move |connection| {
-                repository::delete_topic(connection, board, *id, condition)
-                    .map(|()| WriteOutcome::Deleted)
+                repository::delete_topic(connection, board, *id, condition)?;
+                let changed = Written::topic(*id).changed;
+                Ok(Written::new(WriteOutcome::Deleted, changed))
             })
             .on_topic(board, *id),
             Self::RestoreTopic { board, id, within } => {
                 CommandRow::new("topic.restore", move |connection| {
                     repository::restore_topic(connection, board, *id, *within)
-                        .map(|()| WriteOutcome::Topic(*id))
+                        .map(|()| Written::topic(*id))
                 })
                 .on_topic(board, *id)
                 .reruns_on_conflict()
@@ -171,7 +203,7 @@ impl AdminCommand {
             Self::CreateBoard { board, wanted } => {
                 CommandRow::new("board.create", move |connection| {
                     repository::create_board(connection, board, wanted)
-                        .map(|()| WriteOutcome::Board(board.clone()))
+                        .map(|id| Written::board(board, Some(id)))
                 })
                 .on_board(board)
                 .reruns_on_conflict()
@@ -179,33 +211,32 @@ impl AdminCommand {
             Self::UpdateBoard { board, edit } => {
                 CommandRow::new("board.update", move |connection| {
                     repository::update_board(connection, board, edit)
-                        .map(|()| WriteOutcome::Board(board.clone()))
+                        .map(|changed| Written::board(board, changed))
                 })
                 .on_board(board)
-                .may_change_nothing()
             }
             Self::DeleteBoard { board } => CommandRow::new("board.delete", move |connection| {
-                repository::delete_board(connection, board).map(|()| WriteOutcome::Deleted)
+                repository::delete_board(connection, board)
+                    .map(|id| Written::new(WriteOutcome::Deleted, Changed::Board(id)))
             })
             .on_board(board),
             Self::CreateToken { new, secret } => {
                 CommandRow::new("token.create", move |connection| {
-                    tokens::create(connection, new, secret).map(WriteOutcome::Token)
+                    tokens::create(connection, new, secret)
+                        .map(|id| Written::new(WriteOutcome::Token(id), Changed::Token))
                 })
                 .for_board(new.board.as_ref())
                 .reruns_on_conflict()
             }
             Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
                 tokens::revoke(connection, *id)?;
-                browser_sessions::end_of_token(connection, *id).map(|()| WriteOutcome::Deleted)
+                browser_sessions::end_of_token(connection, *id).map(|()| Written::ended())
             })
             .about(*id),
-            // One that ends by itself at this moment draws no revision.
             Self::EndSession { id } => CommandRow::new("session.end", move |connection| {
-                browser_sessions::end_one(connection, *id).map(|()| WriteOutcome::Deleted)
+                browser_sessions::end_one(connection, *id).map(|()| Written::ended())
             })
-            .about(*id)
-            .may_change_nothing(),
+            .about(*id),
         }
     }
 
@@ -214,30 +245,29 @@ impl AdminCommand {
         &self,
         connection: &mut AnyConnection,
         actor: &Actor,
-    ) -> Result<WriteOutcome, StoreError> {
+    ) -> Result<Written, StoreError> {
         let row = self.row();
-        let outcome = (row.run)(connection)?;
-        let subject = row.subject.or(match &outcome {
+        let written = (row.run)(connection)?;
+        let subject = row.subject.or(match &written.outcome {
             WriteOutcome::Topic(id) | WriteOutcome::Earlier(id) => Some(id.0),
             WriteOutcome::Token(id) => Some(*id),
             WriteOutcome::Board(_) | WriteOutcome::Deleted => None,
         });
         audit::record(connection, actor, row.action, row.board, subject)?;
-        Ok(outcome)
+        Ok(written)
     }
 }
 
 impl<'c> CommandRow<'c> {
     fn new(
         action: &'static str,
-        run: impl FnOnce(&mut AnyConnection) -> Result<WriteOutcome, StoreError> + 'c,
+        run: impl FnOnce(&mut AnyConnection) -> Result<Written, StoreError> + 'c,
     ) -> Self {
         Self {
             action,
             board: None,
             subject: None,
             target: None,
-            always_changes: true,
             reruns_on_conflict: false,
             run: Box::new(run),
         }
@@ -269,13 +299,6 @@ impl<'c> CommandRow<'c> {
 
     fn for_board(self, board: Option<&'c BoardName>) -> Self {
         Self { board, ..self }
-    }
-
-    fn may_change_nothing(self) -> Self {
-        Self {
-            always_changes: false,
-            ..self
-        }
     }
 
     fn reruns_on_conflict(self) -> Self {

@@ -235,14 +235,16 @@ pub(crate) fn end_one(connection: &mut AnyConnection, id: i64) -> Result<(), Sto
     }
 }
 
-/// Ends the session that has this secret, if there is one.
+/// Ends the session that has this secret, if there is one that is alive. Returns whether it did.
 pub(crate) fn end_by_secret(
     connection: &mut AnyConnection,
     secret: &str,
-) -> Result<(), StoreError> {
-    let row = browser_sessions::table.filter(browser_sessions::digest.eq(digest(secret)));
-    connection.modify(diesel::delete(row))?;
-    Ok(())
+) -> Result<bool, StoreError> {
+    let alive = browser_sessions::digest
+        .eq(digest(secret))
+        .and(browser_sessions::expires_at.gt(connection.now()));
+    let row = browser_sessions::table.filter(alive);
+    Ok(connection.modify(diesel::delete(row))? > 0)
 }
 
 /// Ends all sessions of a token.

@@ -65,7 +65,7 @@ impl AnyConnection {
     pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
         let mut connection = Self::connect(address, timeouts)?;
         match &mut connection {
-            Self::Postgres(connection) => connection.batch_execute(&settings("SET", timeouts))?,
+            Self::Postgres(connection) => connection.batch_execute(&session_settings(timeouts))?,
             Self::Sqlite(connection) => connection.batch_execute(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
             )?,
@@ -145,12 +145,22 @@ pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
     // diesel sets the encoding when it connects.
     format!(
         "RESET ROLE; RESET ALL; SET client_encoding = 'UTF8'; {}",
-        settings("SET", timeouts)
+        session_settings(timeouts)
     )
 }
 
-/// Returns the settings that every Postgres session, or every transaction of it, begins with.
-pub(crate) fn settings(set: &str, timeouts: Timeouts) -> String {
+/// Returns the settings that every Postgres session of our own begins with.
+fn session_settings(timeouts: Timeouts) -> String {
+    // What is read after a lock must be as it is then.
+    settings("SET", timeouts) + "SET default_transaction_isolation = 'read committed'; "
+}
+
+/// Returns the settings that every transaction begins with, where sessions are not our own.
+pub(crate) fn transaction_settings(timeouts: Timeouts) -> String {
+    settings("SET LOCAL", timeouts) + "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+}
+
+fn settings(set: &str, timeouts: Timeouts) -> String {
     let statement_ms = timeouts.statement.as_millis();
     // An acknowledged write is durable, whatever the database's default is.
     let settings = [

@@ -15,7 +15,7 @@ use diesel::Connection as _;
 use self::read_back::read_back;
 use crate::{
     Creation, StoreError,
-    admin::WriteOutcome,
+    admin::Written,
     connection::AnyConnection,
     error::{Fault, Refusal},
     pool::Session,
@@ -228,7 +228,7 @@ fn commit_one(
 }
 
 /// The outcome of one write of a group, before the revision is drawn.
-type RunResult = Result<WriteOutcome, StoreError>;
+type RunResult = Result<Written, StoreError>;
 
 /// Commits writes as one transaction.
 fn commit_writes(
@@ -286,7 +286,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[only])?
             .into_iter()
-            .map(|created| created.map(WriteOutcome::from))
+            .map(|created| created.map(Written::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -295,7 +295,7 @@ fn run_all(
         .map(|write| match write {
             Write::CreateTopic(_) => created.next().map_or_else(
                 || Err(StoreError::Internal("nothing came of a topic".to_owned())),
-                |created| Ok(created.map(WriteOutcome::from)),
+                |created| Ok(created.map(Written::from)),
             ),
             Write::Administer { .. } => alone(connection, write),
         })
@@ -354,7 +354,7 @@ fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
     match write {
         Write::Administer { actor, command } => command.run(connection, actor),
         Write::CreateTopic(creation) => {
-            repository::create_one(connection, creation).map(WriteOutcome::from)
+            repository::create_one(connection, creation).map(Written::from)
         }
     }
 }

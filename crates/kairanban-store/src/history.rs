@@ -97,7 +97,7 @@ fn examine(
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
 ) -> Result<HistoryFound, StoreError> {
-    let mark = identity::found_mark(connection, address)?;
+    let found_mark = identity::found_mark(connection, address)?;
     // What a restore makes last: until then what is there is half of a database.
     let captured: Number = Fixed(connection.capture_triggers_sql()).get_result(connection)?;
     if captured.number.unwrap_or_default() == 0 {
@@ -107,9 +107,16 @@ fn examine(
     }
     let epoch = identity::stored_epoch(connection)?;
     let stored_mark = identity::get(connection, identity::MARK)?;
+    // Another role may have been able to read more of it.
+    let of_this = stored_mark
+        .as_deref()
+        .and_then(|stored| identity::united(stored, &found_mark));
+    let is_marked = of_this.is_some();
+    let mark = of_this.unwrap_or(found_mark);
+    let known = known.map(|known| as_marked(known, &mark));
     let ancestors: Vec<Epoch> = identity::ancestors(connection)?;
     let last = newest(connection)?;
-    let witness = match known.and_then(|known| known.last.as_ref()) {
+    let witness = match known.as_ref().and_then(|known| known.last.as_ref()) {
         Some(read) => witness(connection, read)?,
         None => Witness::Present,
     };
@@ -117,12 +124,16 @@ fn examine(
     let found = FoundDatabase {
         epoch: epoch.as_ref(),
         ancestors: &ancestors,
-        stored_mark: stored_mark.as_deref(),
+        stored_mark: if is_marked {
+            Some(&mark)
+        } else {
+            stored_mark.as_deref()
+        },
         mark: &mark,
         witness,
         is_counter_behind,
     };
-    let verdict = judge(known, &found);
+    let verdict = judge(known.as_ref(), &found);
     Ok(HistoryFound {
         epoch,
         stored_mark,
@@ -130,6 +141,15 @@ fn examine(
         last,
         verdict,
     })
+}
+
+/// Returns a position with this mark, if it is of the same database.
+fn as_marked(known: &LogPosition, mark: &str) -> LogPosition {
+    let is_same = identity::united(&known.mark, mark).is_some();
+    LogPosition {
+        mark: if is_same { mark } else { &known.mark }.to_owned(),
+        ..known.clone()
+    }
 }
 
 /// Reads the newest row of the log.

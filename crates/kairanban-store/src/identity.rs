@@ -115,8 +115,7 @@ pub(crate) fn found_mark(
     match address {
         DatabaseAddress::Postgres(_) => {
             // Some hosts keep the control functions from ordinary roles; the database's own key
-            // must do there. It is asked and not tried: after any other failure the lesser mark
-            // would look like another database.
+            // must do there. It is asked and not tried: a transaction that failed reads no more.
             let may: Number = sql_query(MAY).get_result(connection)?;
             let found: Mark = sql_query(if may.number == Some(1) {
                 CLUSTER
@@ -127,6 +126,36 @@ pub(crate) fn found_mark(
             Ok(found.mark)
         }
         DatabaseAddress::Sqlite(path) => file_mark(path),
+    }
+}
+
+/// Returns the mark with all that either of two says, if they agree in all that both say: then they
+/// are of one database, of which some roles can read more than others.
+pub(crate) fn united(one: &str, other: &str) -> Option<String> {
+    let mut all = Vec::new();
+    for pair in parts(one)?.into_iter().zip(parts(other)?) {
+        match pair {
+            (Some(one), Some(other)) if one != other => return None,
+            (one, other) => all.extend(one.or(other)),
+        }
+    }
+    Some(all.join("/"))
+}
+
+/// Splits a mark of Postgres into cluster, database, timeline and table, as far as it has them; one
+/// that an older version wrote has no table. Of a file both parts are always there.
+fn parts(mark: &str) -> Option<[Option<&str>; 4]> {
+    let all: Vec<_> = mark.split('/').collect();
+    match all[..] {
+        [database] => Some([None, Some(database), None, None]),
+        [database, table] => Some([None, Some(database), None, Some(table)]),
+        [cluster, database, timeline] => {
+            Some([Some(cluster), Some(database), Some(timeline), None])
+        }
+        [cluster, database, timeline, table] => {
+            Some([cluster, database, timeline, table].map(Some))
+        }
+        _ => None,
     }
 }
 
@@ -151,4 +180,37 @@ fn file_number(file: &fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 const fn file_number(_: &fs::Metadata) -> u64 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_of_one_database_if_they_agree_in_what_both_know() {
+        let full = "7/16384/1/16400";
+        for lesser in [full, "16384/16400", "7/16384/1", "16384"] {
+            assert_eq!(united(full, lesser).as_deref(), Some(full), "{lesser}");
+            assert_eq!(united(lesser, full).as_deref(), Some(full), "{lesser}");
+        }
+        assert_eq!(united("7/16384/1", "16384/16400").as_deref(), Some(full));
+        for other in [
+            "8/16384/1/16400",
+            "7/16385/1/16400",
+            "7/16384/2/16400",
+            "7/16384/1/16401",
+            "16384/16401",
+            "16385/16400",
+            "7/16384/2",
+            "16385",
+            "",
+            "7/16384/1/16400/9",
+        ] {
+            assert_eq!(united(full, other), None, "{other}");
+        }
+        // The number and the birth of a file.
+        assert_eq!(united("12/345", "12/345").as_deref(), Some("12/345"));
+        assert_eq!(united("12/345", "12/346"), None);
+        assert_eq!(united("12/345", "13/345"), None);
+    }
 }

@@ -23,6 +23,7 @@ mod history;
 mod idempotency;
 mod identity;
 mod lenient;
+mod logged;
 mod migrate;
 mod needs;
 mod pool;

@@ -303,11 +303,17 @@ pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
     trigger("transactions", "transaction_stamped", Fires::Always),
 ];
 
-/// Without these on SQLite nothing that is written is logged.
+/// Without these on SQLite something that a server writes is not logged.
 pub(crate) const SQLITE_TRIGGERS: &[&str] = &[
     "topics_inserted",
     "topics_updated",
     "topics_deleted",
+    "boards_inserted",
+    "boards_updated",
+    "boards_deleted",
+    "tokens_inserted",
+    "tokens_updated",
+    "tokens_deleted",
     "changes_draw",
     "changes_stamp",
     "changes_stamp_within",

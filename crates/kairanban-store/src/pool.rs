@@ -17,7 +17,7 @@ use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 pub(crate) use self::session::{ConnectionLender, LentConnection, Session, SessionLender};
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
-    connection::{AnyConnection, restored_settings, settings},
+    connection::{AnyConnection, restored_settings, transaction_settings},
     error::FaultKind,
     identity,
 };
@@ -92,7 +92,7 @@ impl Pool {
         // No request waits yet: the first connection may take longer than those that one would wait
         // for.
         drop(connections.get_timeout(config.first_connect)?);
-        let prelude = pooled.then(|| settings("SET LOCAL", config.timeouts).into());
+        let prelude = pooled.then(|| transaction_settings(config.timeouts).into());
         let write_prelude = match (&prelude, &config.address) {
             (Some(prelude), _) => Arc::clone(prelude),
             (None, DatabaseAddress::Postgres(_)) => restored_settings(config.timeouts).into(),

@@ -22,7 +22,7 @@ use crate::{
     error::Refusal,
     lenient::LossyText,
     replay,
-    rows::{TopicRow, policies, topic_columns},
+    rows::{TopicRow, WrittenTopic, policies, topic_columns, topics_by_id},
     schema::{boards, changes, topics},
     sql::{number, revision, row_limit},
 };
@@ -145,14 +145,16 @@ pub(crate) fn live_topics(
         .collect())
 }
 
-/// Changes a topic whose revision is as `condition` demands.
+/// Changes a topic whose revision is as `condition` demands. Returns it as it was before.
 pub(crate) fn update_topic(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     edit: &TopicEdit,
     condition: &RevisionCondition,
-) -> Result<(), StoreError> {
+) -> Result<Option<WrittenTopic>, StoreError> {
+    connection.lock_topic(id)?;
+    let before = topics_by_id(connection, &[id])?.pop();
     let expected = condition.resolve(connection, board, id)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     let set = (
@@ -166,7 +168,7 @@ pub(crate) fn update_topic(
         connection.modify(diesel::update(row).set(set))? > 0
     };
     if changed {
-        Ok(())
+        Ok(before)
     } else {
         Err(why_not(connection, board, id, expected)?)
     }

@@ -87,13 +87,4 @@ impl Write {
             Self::Administer { command, .. } => command.row().reruns_on_conflict,
         }
     }
-
-    /// Returns whether each success draws a revision. A topic that an earlier request created does
-    /// not.
-    pub(crate) fn always_changes(&self) -> bool {
-        match self {
-            Self::CreateTopic(_) => false,
-            Self::Administer { command, .. } => command.row().always_changes,
-        }
-    }
 }

@@ -2,14 +2,12 @@ use kairanban_core::Scope;
 
 use super::*;
 
-/// Action, board and subject in the audit; target; whether it always changes something; whether
-/// it reruns.
+/// Action, board and subject in the audit; target; whether it reruns.
 type Wanted<'w> = (
     &'w str,
     Option<&'w str>,
     Option<i64>,
     Option<WriteTarget>,
-    bool,
     bool,
 );
 
@@ -24,7 +22,6 @@ fn check(command: AdminCommand, wanted: Wanted<'_>) {
         row.board.map(BoardName::as_str),
         row.subject,
         row.target,
-        row.always_changes,
         row.reruns_on_conflict,
     );
     assert_eq!(found, wanted);
@@ -42,7 +39,7 @@ fn a_command_on_a_topic_targets_that_topic() {
     };
     check(
         update,
-        ("topic.update", main, Some(7), target.clone(), false, false),
+        ("topic.update", main, Some(7), target.clone(), false),
     );
     let delete = AdminCommand::DeleteTopic {
         board: board.clone(),
@@ -51,17 +48,14 @@ fn a_command_on_a_topic_targets_that_topic() {
     };
     check(
         delete,
-        ("topic.delete", main, Some(7), target.clone(), true, false),
+        ("topic.delete", main, Some(7), target.clone(), false),
     );
     let restore = AdminCommand::RestoreTopic {
         board,
         id,
         within: Duration::ZERO,
     };
-    check(
-        restore,
-        ("topic.restore", main, Some(7), target, true, true),
-    );
+    check(restore, ("topic.restore", main, Some(7), target, true));
 }
 
 #[test]
@@ -72,20 +66,14 @@ fn a_command_on_a_board_targets_that_board() {
         board: board.clone(),
         wanted: edit.clone(),
     };
-    check(
-        create,
-        ("board.create", main, None, target.clone(), true, true),
-    );
+    check(create, ("board.create", main, None, target.clone(), true));
     let update = AdminCommand::UpdateBoard {
         board: board.clone(),
         edit,
     };
-    check(
-        update,
-        ("board.update", main, None, target.clone(), false, false),
-    );
+    check(update, ("board.update", main, None, target.clone(), false));
     let delete = AdminCommand::DeleteBoard { board };
-    check(delete, ("board.delete", main, None, target, true, false));
+    check(delete, ("board.delete", main, None, target, false));
 }
 
 #[test]
@@ -99,16 +87,13 @@ fn a_command_on_a_token_targets_nothing_that_others_change() {
         },
         secret: Secret::token().expect("random numbers"),
     };
-    check(
-        create,
-        ("token.create", Some("main"), None, None, true, true),
-    );
+    check(create, ("token.create", Some("main"), None, None, true));
     let revoke = AdminCommand::RevokeToken { id: 7 };
-    check(revoke, ("token.revoke", None, Some(7), None, true, false));
+    check(revoke, ("token.revoke", None, Some(7), None, false));
 }
 
 #[test]
 fn a_command_on_a_session_targets_nothing_that_others_change() {
     let end = AdminCommand::EndSession { id: 7 };
-    check(end, ("session.end", None, Some(7), None, false, false));
+    check(end, ("session.end", None, Some(7), None, false));
 }

@@ -39,8 +39,8 @@ pub(crate) fn archive(
     topics_max: usize,
     batch: usize,
 ) -> Result<usize, StoreError> {
-    let board = repository::board_id(connection, board)?;
     connection.begin_archiving()?;
+    let board = repository::board_id(connection, board)?;
     let skip_locked = connection.skip_locked_sql();
     let text = format!(
         "UPDATE topics SET archived = true WHERE id IN (SELECT id FROM topics \

@@ -8,6 +8,7 @@ use diesel::{
     connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager},
     sql_query,
 };
+use kairanban_core::TopicId;
 
 use super::{AnyConnection, Manages};
 use crate::{StoreError, classified, error::FaultKind, sql::Number};
@@ -36,8 +37,12 @@ impl AnyConnection {
                     format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
                 });
                 let limits = limits.unwrap_or_default();
-                // In one round trip.
-                let begin = format!("BEGIN; {prelude}SET LOCAL kairanban.quiet = 'on'; {limits}");
+                // In one round trip. What is read after a lock must be as it is then, whatever the
+                // database's default is.
+                let begin = format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; {prelude}SET LOCAL \
+                     kairanban.quiet = 'on'; {limits}"
+                );
                 AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
                     |_| {
                         // It may have begun. If this fails too, the session is dead, and found to
@@ -170,6 +175,21 @@ impl AnyConnection {
                     "UPDATE identity SET value = value WHERE key IS NULL",
                 ))
                 .map(drop),
+        }
+    }
+
+    /// Keeps others from changing a topic until the end of the transaction: what is read of it after
+    /// that is what a write finds. SQLite has one writer at a time.
+    pub(crate) fn lock_topic(&mut self, id: TopicId) -> Result<(), StoreError> {
+        match self {
+            // As an UPDATE locks it: rows of other tables may refer to it meanwhile.
+            Self::Postgres(_) => self
+                .modify_returning(sql_query(format!(
+                    "SELECT id FROM topics WHERE id = {} FOR NO KEY UPDATE",
+                    id.0
+                )))
+                .map(drop),
+            Self::Sqlite(_) => Ok(()),
         }
     }
 

@@ -3,45 +3,46 @@
 use std::time::Instant;
 
 use diesel::prelude::*;
-use kairanban_core::{BoardId, ChangeKind, Revision, Topic, TopicId};
+use kairanban_core::{ChangeKind, Revision, TopicId};
 
 use super::RunResult;
 use crate::{
     StoreError,
-    admin::WriteOutcome,
-    change_log, classified,
+    admin::{WriteOutcome, Written},
+    change_log,
     connection::AnyConnection,
     error::Refusal,
+    logged::{self, Changed},
     repository,
-    rows::{TopicRow, topic_columns},
-    schema::{changes, topics},
+    rows::{self, WrittenTopic},
+    schema::changes,
     sql::number,
     tokens,
     tx::Stamp,
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
+/// What came of one write.
+type OneOutcome = Result<WriteOutcome, StoreError>;
+
 /// Reads back what was written, and turns it into the answers and the report of the commit.
 pub(super) fn read_back(
     connection: &mut AnyConnection,
     writes: &[&Write],
-    outcomes: Vec<RunResult>,
+    written: Vec<RunResult>,
     stamp: Option<Stamp>,
     began: Instant,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
+    let (outcomes, changed): (Vec<OneOutcome>, Vec<_>) = written
+        .into_iter()
+        .map(|written| match written {
+            Ok(Written { outcome, changed }) => (Ok(outcome), changed),
+            Err(error) => (Err(error), Changed::Nothing),
+        })
+        .unzip();
     let ids: Vec<_> = outcomes.iter().filter_map(topic_id).collect();
-    let topics = topics_by_id(connection, &ids)?;
-    let changed = writes
-        .iter()
-        .zip(&outcomes)
-        .any(|(write, outcome)| outcome.is_ok() && write.always_changes());
-    if topics
-        .iter()
-        .any(|found| found.topic.revision == Revision::ZERO)
-        || (changed && stamp.is_none())
-    {
-        return Err(classified::triggers_off());
-    }
+    let topics = rows::topics_by_id(connection, &ids)?;
+    logged::ensure(connection, &changed, &topics, stamp.as_ref())?;
     ensure_creations_stay(connection, writes, &outcomes, &topics, stamp.as_ref())?;
     let created = stamp
         .as_ref()
@@ -78,42 +79,8 @@ pub(super) fn read_back(
     ))
 }
 
-/// A topic as a write left it.
-#[derive(Debug)]
-struct WrittenTopic {
-    board_id: BoardId,
-    /// Whether its board shows it: a trigger of another program may have archived it.
-    is_live: bool,
-    topic: Topic,
-}
-
-/// Topics by their keys, in no particular order; those that are gone are left out.
-fn topics_by_id(
-    connection: &mut AnyConnection,
-    ids: &[TopicId],
-) -> Result<Vec<WrittenTopic>, StoreError> {
-    let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
-    let rows: Vec<(i64, bool, TopicRow)> = match ids {
-        // Most groups of writes are of one; a statement for any number could not be kept prepared.
-        [only] => all.filter(topics::id.eq(only.0)).load(connection)?,
-        ids => all
-            .filter(topics::id.eq_any(ids.iter().map(|id| id.0)))
-            .load(connection)?,
-    };
-    Ok(rows
-        .into_iter()
-        .filter_map(|(board_id, archived, row)| {
-            Some(WrittenTopic {
-                board_id: BoardId(board_id),
-                is_live: !archived,
-                topic: row.into_topic()?,
-            })
-        })
-        .collect())
-}
-
 /// Returns the topic that a write was about.
-const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
+const fn topic_id(outcome: &OneOutcome) -> Option<TopicId> {
     if let Ok(WriteOutcome::Topic(id) | WriteOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
@@ -131,7 +98,7 @@ const fn topic_id(outcome: &RunResult) -> Option<TopicId> {
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
-    outcomes: &[RunResult],
+    outcomes: &[OneOutcome],
     topics: &[WrittenTopic],
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
@@ -180,7 +147,7 @@ fn has_other_topics(
 /// anything else, and no trigger of another program did more.
 fn created(
     writes: &[&Write],
-    outcomes: &[RunResult],
+    outcomes: &[OneOutcome],
     topics: &[WrittenTopic],
     stamp: &Stamp,
 ) -> Option<Vec<CreatedTopic>> {
@@ -208,7 +175,7 @@ fn created(
 fn answer(
     connection: &mut AnyConnection,
     write: &Write,
-    outcome: RunResult,
+    outcome: OneOutcome,
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {

@@ -241,11 +241,12 @@ fn into_board((name, title, read, post, at, topics): BoardRow) -> Option<Board> 
     })
 }
 
+/// Creates a board. Returns its id.
 pub(crate) fn create_board(
     connection: &mut AnyConnection,
     name: &BoardName,
     wanted: &BoardEdit,
-) -> Result<(), StoreError> {
+) -> Result<BoardId, StoreError> {
     match board_id(connection, name) {
         Ok(_) => Err(StoreError::BoardExists(name.clone())),
         Err(StoreError::NoSuchBoard(_)) => {
@@ -255,18 +256,26 @@ pub(crate) fn create_board(
                 boards::read.eq(wanted.read.unwrap_or_default().as_str()),
                 boards::post.eq(wanted.post.unwrap_or_default().as_str()),
             );
-            touched(connection.modify(diesel::insert_into(boards::table).values(row))?)
+            let created = connection.modify_returning(
+                diesel::insert_into(boards::table)
+                    .values(row)
+                    .returning(boards::id),
+            )?;
+            created
+                .map(BoardId)
+                .ok_or_else(|| StoreError::Refused(Refusal::default()))
         }
         Err(error) => Err(error),
     }
 }
 
-/// Changes a board. An edit that leaves everything as it was draws no revision.
+/// Changes a board. Returns its id, unless the edit leaves everything as it was: that draws no
+/// revision.
 pub(crate) fn update_board(
     connection: &mut AnyConnection,
     name: &BoardName,
     edit: &BoardEdit,
-) -> Result<(), StoreError> {
+) -> Result<Option<BoardId>, StoreError> {
     let now = board(connection, name)?;
     let row = boards::table.filter(boards::name.eq(name.as_str()));
     let title = edit
@@ -277,15 +286,17 @@ pub(crate) fn update_board(
         edit.read.unwrap_or(now.policies.read),
         edit.post.unwrap_or(now.policies.post),
     );
-    if (title, read, post) != (now.title.as_str(), now.policies.read, now.policies.post) {
-        let set = (
-            boards::title.eq(title),
-            boards::read.eq(read.as_str()),
-            boards::post.eq(post.as_str()),
-        );
-        touched(connection.modify(diesel::update(row).set(set))?)?;
+    if (title, read, post) == (now.title.as_str(), now.policies.read, now.policies.post) {
+        return Ok(None);
     }
-    Ok(())
+    let set = (
+        boards::title.eq(title),
+        boards::read.eq(read.as_str()),
+        boards::post.eq(post.as_str()),
+    );
+    let id = board_id(connection, name)?;
+    touched(connection.modify(diesel::update(row).set(set))?)?;
+    Ok(Some(id))
 }
 
 /// Refuses a statement that touched no row although it had to: a trigger dropped it silently.
@@ -297,12 +308,14 @@ fn touched(rows: usize) -> Result<(), StoreError> {
     }
 }
 
+/// Deletes a board with its topics. Returns the id that it had.
 pub(crate) fn delete_board(
     connection: &mut AnyConnection,
     name: &BoardName,
-) -> Result<(), StoreError> {
+) -> Result<BoardId, StoreError> {
     let id = board_id(connection, name)?;
-    touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)
+    touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)?;
+    Ok(id)
 }
 
 /// Creates the board if none has this name. Returns whether it did.

@@ -157,6 +157,10 @@ impl Store {
             let moved =
                 tx.run(|connection| change_log::archive(connection, board, topics_max, batch))?;
             tx.stamp()?;
+            // Readers that come back would not be sent what has left the list.
+            if moved > 0 && tx.stamped()?.is_none() {
+                return tx.run(|_| Err(classified::triggers_off()));
+            }
             Ok(moved)
         })
     }

@@ -8,9 +8,10 @@ use super::Store;
 use crate::{
     AdminCommand, FoundToken, NewSession, NewTicket, NewToken, RowPage, Secret, StoreError,
     TicketTimes, TokenKey,
-    admin::WriteOutcome,
+    admin::{WriteOutcome, Written},
     browser_sessions,
     connection::AnyConnection,
+    logged::{self, Changed},
     tickets::{self, PresentedTicket},
     tokens,
     tx::WriteTx,
@@ -114,7 +115,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] if the token is gone, or if the database is away.
     pub fn create_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
-        self.announced(|connection| browser_sessions::create(connection, new))
+        self.announced(|connection| {
+            browser_sessions::create(connection, new)?;
+            Ok(((), Changed::Nothing))
+        })
     }
 
     /// Ends the session that has this secret, if there is one.
@@ -122,7 +126,17 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn end_session(&self, secret: &str) -> Result<(), StoreError> {
-        self.announced(|connection| browser_sessions::end_by_secret(connection, secret))
+        self.announced(|connection| {
+            let is_ended = browser_sessions::end_by_secret(connection, secret)?;
+            Ok((
+                (),
+                if is_ended {
+                    Changed::Token
+                } else {
+                    Changed::Nothing
+                },
+            ))
+        })
     }
 
     /// Reads the sessions that are alive, in the order of their ids, after one of them.
@@ -147,20 +161,26 @@ impl Store {
     }
 
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
-        self.announced(|connection| command.run(connection, &Actor::terminal()))
+        self.announced(|connection| {
+            let Written { outcome, changed } = command.run(connection, &Actor::terminal())?;
+            Ok((outcome, changed))
+        })
     }
 
-    /// Writes in a transaction that the servers are notified of.
+    /// Writes, and what of that the log has to show, in a transaction that the servers are notified
+    /// of.
     fn announced<T>(
         &self,
-        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+        work: impl Fn(&mut AnyConnection) -> Result<(T, Changed), StoreError>,
     ) -> Result<T, StoreError> {
         WriteTx::commit_on_pool(&self.pool, |tx| {
-            let done = tx.run(|connection| {
+            let (done, changed) = tx.run(|connection| {
                 connection.announce_commit()?;
                 work(connection)
             })?;
             tx.stamp()?;
+            let stamp = tx.stamped()?;
+            tx.run(|connection| logged::ensure(connection, &[changed], &[], stamp.as_ref()))?;
             Ok(done)
         })
     }

@@ -5,6 +5,7 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod archived;
 mod browser_sessions;
 mod change_log;
 mod clocks;
@@ -14,6 +15,7 @@ mod foreign_writes;
 mod given_ids;
 mod grants;
 mod history;
+mod isolation;
 mod names;
 mod owner_triggers;
 mod place;
@@ -26,6 +28,7 @@ mod restored;
 mod roles;
 mod sqlite;
 mod tokens;
+mod unlogged;
 mod upgrade;
 mod upgrade_sqlite;
 

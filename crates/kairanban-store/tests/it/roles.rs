@@ -1,8 +1,9 @@
-//! What each kind of role can do on Postgres: a plain writer with the published grants, a role
-//! without rights, and the owner of another schema. Asked of every object of ours that there is.
+//! What each kind of role can do on Postgres: a server and a plain writer with the published
+//! grants, a role without rights, and the owner of another schema. Asked of every object of ours that there is.
 
 mod accesses;
 mod attacks;
+mod marks;
 
 use std::{
     path::Path,
@@ -29,10 +30,20 @@ impl Role {
         Self { name, owner, url }
     }
 
-    /// One with the grants as they are published.
+    /// One with the grants of a writer as they are published.
     fn writer(place: &Place) -> Self {
-        let role = Self::new(place, "writer");
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/grants-writer.sql");
+        Self::granted(place, "writer")
+    }
+
+    /// One with the grants of a server as they are published.
+    fn server(place: &Place) -> Self {
+        Self::granted(place, "server")
+    }
+
+    fn granted(place: &Place, kind: &str) -> Self {
+        let role = Self::new(place, kind);
+        let file = format!("../../config/grants-{kind}.sql");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let name = format!("role={}", role.name);
         let granted = Command::new("psql")
             .args(["-qX", "-v", &name, "-v", "schema=public", "-f"])
@@ -45,6 +56,14 @@ impl Role {
             "{}",
             String::from_utf8_lossy(&granted.stderr)
         );
+        role
+    }
+
+    /// One that owns a schema of its own, where it finds names first.
+    fn neighbour(place: &Place) -> Self {
+        let mut role = Self::new(place, "neighbour");
+        let schema = format!("CREATE SCHEMA AUTHORIZATION {}", role.name);
+        role.owner.run(&schema);
         role
     }
 

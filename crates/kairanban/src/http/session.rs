@@ -1,5 +1,5 @@
 //! The cookie that signs a browser in: for which requests it counts, and what an answer to one of
-//! them must not leave behind.
+//! them must not leave behind (ADR 17).
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,

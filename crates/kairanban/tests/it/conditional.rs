@@ -7,7 +7,10 @@ use crate::{
     wire::{self, Answer},
 };
 
-on_both!(a_topic_changes_only_as_the_client_demands);
+on_both!(
+    a_topic_changes_only_as_the_client_demands,
+    a_topic_that_is_archived_has_a_new_tag_after_each_edit,
+);
 
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
@@ -313,4 +316,34 @@ fn a_topic_changes_only_as_the_client_demands(database: Database) {
     let now = tag();
     let deleted = node.send_as("DELETE", &path, &token, &[("If-Match", &now)], "");
     assert_eq!(deleted.status, 204);
+}
+
+/// Although no list shows it any more: a client that read it before must not overwrite what came
+/// since.
+fn a_topic_that_is_archived_has_a_new_tag_after_each_edit(database: Database) {
+    let node = Node::start(database);
+    let token = node.token(&["create", "--scope", "admin", "--name", "edits"]);
+    let path = format!("{TOPICS}/{}", node.post("one"));
+    node.database.sql("UPDATE topics SET archived = (1 = 1);");
+    let before = node.get(&path).header("etag").expect("a tag").to_owned();
+    let condition = [("If-Match", before.as_str())];
+    let [first, second] = [r#"{"comment":"two"}"#, r#"{"comment":"lost"}"#]
+        .map(|edit| node.send_as("PATCH", &path, &token, &condition, edit));
+    assert_eq!(first.status, 200, "{first:?}");
+    second.assert_problem(412, "changed");
+    let known = [("If-None-Match", before.as_str())];
+    let answer = wire::request(node.address, "GET", &path, &known, b"");
+    assert_eq!(
+        (answer.status, answer.text("comment").as_str()),
+        (200, "two")
+    );
+    assert_ne!(answer.header("etag"), Some(before.as_str()));
+    let changes = node.get("/api/v1/boards/main/changes").json();
+    let kinds: Vec<_> = changes["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .map(|change| change["kind"].as_str().expect("a kind"))
+        .collect();
+    assert_eq!(kinds[kinds.len() - 2..], ["delete", "set"], "{changes}");
 }

@@ -4,6 +4,7 @@ mod administrators;
 mod outages;
 mod owners;
 mod replaced;
+mod unlogged;
 
 use std::{
     thread,

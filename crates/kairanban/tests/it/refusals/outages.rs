@@ -13,7 +13,6 @@ use crate::{
 
 crate::on_both!(
     a_missing_column_is_an_outage_that_readyz_names,
-    a_post_that_draws_no_revision_is_rolled_back,
     what_cannot_be_read_is_named,
     ids_that_are_used_up_are_an_outage_that_says_what_to_do,
     what_is_wrong_with_the_log_is_an_outage,
@@ -111,39 +110,6 @@ fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
         await_readiness(&node, 200, "ready");
         node.post("after");
     }
-}
-
-/// A post that no reader would be shown is not acknowledged.
-fn a_post_that_draws_no_revision_is_rolled_back(database: Database) {
-    let node = Node::start(database);
-    node.post("before");
-    let (off, on) = if node.database.is_postgres() {
-        (
-            "ALTER TABLE topics DISABLE TRIGGER USER;".to_owned(),
-            "ALTER TABLE topics ENABLE TRIGGER USER;".to_owned(),
-        )
-    } else {
-        let text = node
-            .database
-            .sql("SELECT sql FROM sqlite_schema WHERE name = 'topics_inserted';");
-        (
-            "DROP TRIGGER topics_inserted;".to_owned(),
-            format!("{text};"),
-        )
-    };
-    node.database.sql(&off);
-    let answer = post(&node, "unseen");
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(
-        node.database
-            .sql("SELECT count(*) FROM topics WHERE comment = 'unseen';"),
-        "0"
-    );
-    await_readiness(&node, 503, "triggers");
-    node.database.sql(&on);
-    await_readiness(&node, 200, "ready");
-    node.post("after");
-    assert_eq!(shown(&node), ["before", "after"]);
 }
 
 /// Another program took the next ids; only it knew of them.
