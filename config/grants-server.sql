@@ -43,4 +43,4 @@ GRANT UPDATE ON :"schema".commit_order TO :"role";
 -- They move the sequence of ids past those that another program chose, have a commit draw a revision, after all that waits for the
 -- commit, and return why a write failed.
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc
-    WHERE pronamespace = :'schema'::regnamespace AND proname IN ('move_topic_ids', 'transaction_begun', 'stamp_last', 'classified_write') \gexec
+    WHERE pronamespace = quote_ident(:'schema')::regnamespace AND proname IN ('move_topic_ids', 'transaction_begun', 'stamp_last', 'classified_write') \gexec

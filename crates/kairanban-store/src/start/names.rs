@@ -32,14 +32,14 @@ const IN_POSTGRES: &str = "\
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence' \
     WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'c' THEN 'type' ELSE 'table' END AS kind, \
     'relation' AS space, relname::text AS name, '' AS place \
-    FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+    FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'type', 'type', typname::text, '' \
-    FROM pg_type WHERE typnamespace = current_schema()::regnamespace AND typrelid = 0 \
+    FROM pg_type WHERE typnamespace = quote_ident(current_schema())::regnamespace AND typrelid = 0 \
     UNION ALL SELECT 'function', 'function', proname::text, '' \
-    FROM pg_proc WHERE pronamespace = current_schema()::regnamespace \
+    FROM pg_proc WHERE pronamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'trigger', 'trigger', tgname::text, relname::text \
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid \
-    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal";
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND NOT tgisinternal";
 
 // Its names ignore case.
 const IN_SQLITE: &str = "\

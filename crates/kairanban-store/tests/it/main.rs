@@ -23,6 +23,7 @@ mod replaced_rows;
 mod replication;
 mod restored;
 mod roles;
+mod schema_names;
 mod sqlite;
 mod tokens;
 mod upgrade;

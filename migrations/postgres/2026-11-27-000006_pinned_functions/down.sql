@@ -1,0 +1,2 @@
+-- What is closed and pinned stays so.
+SELECT 1;
