@@ -4,6 +4,12 @@ use kairanban_core::BoardName;
 
 use super::AnyConnection;
 
+/// Draws the id of a new topic on Postgres. To look costs less than to move, for nothing.
+pub(crate) const DRAW_TOPIC_ID: &str = "\
+    (SELECT CASE WHEN id > coalesce((SELECT max(topics.id) FROM topics), 0) THEN id \
+    ELSE (SELECT nextval('topics_id_seq') FROM move_topic_ids()) END \
+    FROM (SELECT nextval('topics_id_seq') AS id) AS drawn)";
+
 impl AnyConnection {
     /// Selects when a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
@@ -113,12 +119,7 @@ impl AnyConnection {
     /// SQLite draws such ids by itself.
     pub(crate) const fn draw_topic_id_sql(&self) -> Option<&'static str> {
         match self {
-            // To look costs less than to move, for nothing.
-            Self::Postgres(_) => Some(
-                "(SELECT CASE WHEN id > coalesce((SELECT max(topics.id) FROM topics), 0) THEN id \
-                 ELSE (SELECT nextval('topics_id_seq') FROM move_topic_ids()) END \
-                 FROM (SELECT nextval('topics_id_seq') AS id) AS drawn)",
-            ),
+            Self::Postgres(_) => Some(DRAW_TOPIC_ID),
             Self::Sqlite(_) => None,
         }
     }

@@ -5,6 +5,7 @@
 //! tests fail, they are not skipped.
 
 mod access;
+mod broken;
 mod change_log;
 mod clocks;
 mod contract;

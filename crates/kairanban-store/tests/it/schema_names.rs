@@ -55,14 +55,14 @@ fn assert_closed_and_pinned(foreign: &mut Foreign, name: &str) {
 }
 
 /// A role with the rights of one of the published files.
-struct Granted {
-    name: String,
+pub(crate) struct Granted {
+    pub(crate) name: String,
     owner: Foreign,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Granted {
-    fn new(url: &str, schema: &str, file: &str) -> Self {
+    pub(crate) fn new(url: &str, schema: &str, file: &str) -> Self {
         let (_, database) = url.rsplit_once('/').expect("a database");
         let name = format!("{file}_{database}");
         let mut owner = Foreign::postgres(url);

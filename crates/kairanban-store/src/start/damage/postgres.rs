@@ -1,5 +1,7 @@
 //! What the schema of a Postgres lacks.
 
+mod objects;
+
 use diesel::{
     prelude::*,
     sql_query,
@@ -40,7 +42,9 @@ struct TriggerState {
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let lost: Vec<Lost> = sql_query(lost_sql()).load(connection)?;
     if lost.is_empty() {
-        return wrong_triggers(connection);
+        let mut damage = wrong_triggers(connection)?;
+        damage.extend(objects::wrong(connection)?);
+        return Ok(damage);
     }
     Ok(lost
         .iter()
