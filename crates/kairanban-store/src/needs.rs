@@ -2,6 +2,10 @@
 //! triggers. The only list of them: the rights that are asked for at the start and the checks
 //! whether reading and writing work are made of it.
 
+mod postgres;
+
+pub(crate) use self::postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql};
+
 /// A table, and what a server does with it.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
@@ -153,17 +157,6 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "classified_write(text, jsonb)",
 ];
 
-/// What the functions of the schema do with the rights of their owner: that role may have lost them
-/// on its own tables.
-pub(crate) const RIGHTS_OF_OWNER: &[(&str, &[&str])] = &[
-    ("boards", &[SELECT, UPDATE]),
-    ("topics", &[SELECT, UPDATE]),
-    ("changes", &[SELECT, INSERT, UPDATE, DELETE]),
-    ("transactions", &[SELECT, INSERT, DELETE]),
-    ("board_lives", &[SELECT, INSERT, UPDATE]),
-    ("identity", &[SELECT]),
-];
-
 /// All functions of the schema. Most have their owner's rights, so no other role may execute one
 /// without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
@@ -191,36 +184,6 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "transaction_begun",
     "transaction_stamped",
 ];
-
-/// Tables on which owners may have triggers of their own, which may refuse or change rows.
-const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
-
-/// Returns the condition for rows of `pg_trigger` on the other tables that are neither ours nor
-/// off.
-pub(crate) fn foreign_triggers_sql() -> String {
-    let tables = table_names()
-        .into_iter()
-        .chain(["transactions"])
-        .filter(|name| !OPEN_TABLES.contains(name) && !SEQUENCES.contains(name));
-    let tables: Vec<_> = tables
-        .map(|name| format!("to_regclass('{name}')"))
-        .collect();
-    let ours: Vec<_> = POSTGRES_TRIGGERS
-        .iter()
-        .map(|trigger| {
-            format!(
-                "(to_regclass('{}')::oid, '{}')",
-                trigger.table, trigger.name
-            )
-        })
-        .collect();
-    format!(
-        "NOT tgisinternal AND tgenabled <> 'D' AND tgrelid IN ({}) \
-         AND (tgrelid, tgname) NOT IN ({})",
-        tables.join(", "),
-        ours.join(", ")
-    )
-}
 
 /// The names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {

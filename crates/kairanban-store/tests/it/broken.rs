@@ -1,10 +1,12 @@
 //! What is wrong with our own functions, tables and rights fails every post: it is named at the
 //! start, and no post is to blame. What a trigger of the owner's on topics refuses is that post's.
 
-use kairanban_store::{DatabaseAddress, StoreError, WriteResult, Writer, check, mend, migrate};
+use kairanban_store::{
+    DatabaseAddress, Store, StoreError, WriteResult, Writer, check, mend, migrate,
+};
 
 use crate::{
-    place::{Foreign, Place, TIMEOUTS, main, new_database, post, run, written_topic},
+    place::{Foreign, Place, TIMEOUTS, config, main, new_database, post, run, written_topic},
     schema_names::Granted,
 };
 
@@ -142,6 +144,35 @@ fn what_fails_every_post_is_the_installations() {
                 Some(BACK),
                 &format!("first DROP TRIGGER z ON {table}"),
             );
+        }
+    }
+}
+
+/// What is drawn later would be smaller, or be drawn already.
+#[test]
+fn sequences_count_one_by_one() {
+    let mut broken = Installation::new();
+    let (writer, _) = broken.server.writer();
+    for change in ["CACHE 50", "INCREMENT BY -1", "INCREMENT BY 2", "CYCLE"] {
+        for sequence in ["revision_seq", "topics_id_seq", "boards_id_seq"] {
+            written_topic(write(&writer, "before"));
+            broken.run(&format!("ALTER SEQUENCE {sequence} {change}"));
+            let damage = broken.damage().join("\n");
+            assert!(
+                damage.contains(&format!("the sequence {sequence}")),
+                "{damage}"
+            );
+            // A server that may not alter it says so; one of the owner's mends it.
+            assert!(broken.server.store.repair().is_err(), "{sequence} {change}");
+            if sequence == "topics_id_seq" && change == "INCREMENT BY -1" {
+                let failed = write(&writer, "lost");
+                assert!(matches!(failed, Err(StoreError::Fault(_))), "{failed:?}");
+            }
+            let drawn = broken.server.head();
+            let owners = Store::open(config(&broken.owners_address)).expect("a store");
+            owners.repair().expect("mended");
+            assert_eq!(broken.damage(), Vec::<String>::new(), "{sequence} {change}");
+            assert!(broken.server.head() > drawn, "{sequence} {change}");
         }
     }
 }

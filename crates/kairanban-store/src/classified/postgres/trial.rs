@@ -27,11 +27,26 @@ const DRAWN: &str = "nullif(current_setting('kairanban.revision', true), '')::bi
 /// Logs a change, and writes a topic, each with its revision, as every commit does. To be rolled
 /// back.
 pub(crate) fn check_stamping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    check_sequences(connection)?;
     connection.batch_execute(BEGIN)?;
     log_a_change(connection)?;
     connection.batch_execute(&format!("{UNDO}; {BEGIN}"))?;
     write_a_topic(connection)?;
     Ok(connection.batch_execute(UNDO)?)
+}
+
+fn check_sequences(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let query = format!(
+        "(SELECT coalesce(string_agg(seqrelid::regclass::text, ', '), '') FROM pg_sequence \
+         WHERE {})",
+        needs::WRONG_SEQUENCES
+    );
+    let wrong: String = diesel::select(diesel::dsl::sql::<Text>(&query)).get_result(connection)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let text = format!("sequences do not count one by one: {wrong}");
+    Err(StoreError::fault(FaultKind::Installation, text))
 }
 
 /// Only tables that are ours alone take part in this.
@@ -108,7 +123,7 @@ fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<()
 fn is_raised_by_owner(place: &str) -> bool {
     let innermost = place.lines().next().unwrap_or_default();
     let ours = |name: &&str| innermost.contains(&format!("{name}("));
-    innermost.ends_with("RAISE") && !OWN_FUNCTIONS.iter().any(|name| ours(&name))
+    innermost.ends_with("RAISE") && !OWN_FUNCTIONS.iter().any(ours)
 }
 
 /// Returns the error for a log that does not take what it should, with what stands in its way.

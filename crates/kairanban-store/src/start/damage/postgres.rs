@@ -52,6 +52,10 @@ pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreE
         .collect())
 }
 
+pub(super) fn wrong_sequences(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    objects::wrong_sequences(connection)
+}
+
 fn lost_sql() -> String {
     let made = made_by(schema_objects::POSTGRES, |_| true)
         .filter(|object| matches!(object.kind, ObjectKind::Table | ObjectKind::Sequence))

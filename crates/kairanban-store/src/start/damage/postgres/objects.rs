@@ -10,7 +10,7 @@ use super::listed;
 use crate::{
     StoreError,
     connection::AnyConnection,
-    needs::{OWN_FUNCTIONS, RIGHTS_OF_OWNER, foreign_triggers_sql},
+    needs::{OWN_FUNCTIONS, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
     schema_objects,
     start::damage::Damage,
 };
@@ -47,13 +47,27 @@ impl From<Wrong> for Damage {
 }
 
 pub(super) fn wrong(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    let queries = [functions_sql(), rights_sql(), foreign_triggers()];
+    let queries = [
+        functions_sql(),
+        rights_sql(),
+        foreign_triggers(),
+        sequences(),
+    ];
     let mut damage = Vec::new();
     for query in queries {
-        let wrong: Vec<Wrong> = sql_query(query).load(connection)?;
-        damage.extend(wrong.into_iter().map(Damage::from));
+        damage.extend(found(connection, query)?);
     }
     Ok(damage)
+}
+
+/// Sequences that do not count one by one.
+pub(super) fn wrong_sequences(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    found(connection, sequences())
+}
+
+fn found(connection: &mut AnyConnection, query: String) -> Result<Vec<Damage>, StoreError> {
+    let wrong: Vec<Wrong> = sql_query(query).load(connection)?;
+    Ok(wrong.into_iter().map(Damage::from).collect())
 }
 
 /// Each runs by the rights and the path that the migrations gave it, and belongs to a role that may
@@ -74,7 +88,7 @@ fn functions_sql() -> String {
          CASE WHEN is_strange THEN format('ALTER FUNCTION %s OWNER TO %I', signature, owner) \
          ELSE format('ALTER FUNCTION %s SECURITY %s %s', signature, \
          CASE WHEN definer THEN 'DEFINER' ELSE 'INVOKER' END, \
-         CASE WHEN pinned THEN 'SET ' || replace(path, '=', ' = ') ELSE 'RESET search_path' END) END \
+         CASE WHEN pinned THEN 'SET search_path = ' || substr(path, 13) ELSE 'RESET search_path' END) END \
          AS mend, is_strange AS by_hand \
          FROM (SELECT name, definer, pinned, path, oid::regprocedure AS signature, \
          pg_get_userbyid(relowner) AS owner, prosecdef, coalesce(proconfig, '{{}}') AS config, \
@@ -122,5 +136,18 @@ fn foreign_triggers() -> String {
          FROM pg_trigger WHERE {} AND tgtype & 2 = 2 ORDER BY tgname",
         // 2 is BEFORE: what fires later can refuse a row, but not drop it unseen.
         foreign_triggers_sql()
+    )
+}
+
+/// What sessions have drawn ahead is forgotten by ALTER SEQUENCE; the next revision is to be larger
+/// than all that were drawn.
+fn sequences() -> String {
+    format!(
+        "SELECT format('the sequence %s does not count one by one', seqrelid::regclass) AS what, \
+         format('ALTER SEQUENCE %s INCREMENT BY 1 CACHE 1 NO CYCLE', seqrelid::regclass) || \
+         CASE WHEN seqrelid = to_regclass('revision_seq') \
+         THEN '; SELECT setval(''revision_seq'', greatest(last_value, (SELECT max(revision) \
+         FROM changes WHERE revision < 9007199254740991))) FROM revision_seq' ELSE '' END AS mend, \
+         false AS by_hand FROM pg_sequence WHERE {WRONG_SEQUENCES} ORDER BY 1"
     )
 }
