@@ -155,6 +155,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "transaction_begun()",
     "stamp_last()",
     "classified_write(text, jsonb)",
+    "channel_name(name)",
 ];
 
 /// All functions of the schema. Most have their owner's rights, so no other role may execute one
@@ -165,6 +166,7 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "boards_changed",
     "boards_named",
     "boards_truncated",
+    "channel_name",
     "classified_write",
     "lock_to_migrate",
     "move_ids",

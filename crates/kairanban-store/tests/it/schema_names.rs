@@ -10,13 +10,26 @@ use crate::place::{
 };
 
 /// The names, and a schema that may be mistaken for each.
-const NAMES: [(&str, &str); 5] = [
+const NAMES: [(&str, &str); 8] = [
     ("A", "a"),
     ("My Schema", "my"),
     ("a.b", "a"),
     ("quo\"te", "quo"),
     ("看板", "public"),
+    // As long as names may be, and just too long for a channel with our prefix.
+    (
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk",
+        "public",
+    ),
+    (
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzab",
+        "public",
+    ),
+    ("看看看看看看看看看看看看看看看看看看看看看", "public"),
 ];
+
+const DOWN: &str =
+    include_str!("../../../../migrations/postgres/2026-11-27-000006_pinned_functions/down.sql");
 
 /// Returns the URL of a database where this schema comes first, and the name quoted.
 fn database(name: &str, other: &str) -> (String, String) {
@@ -126,6 +139,7 @@ fn functions_that_earlier_migrations_left_open_are_closed_and_pinned() {
     let (url, quoted) = database("A", "a");
     bring_up(&url);
     let mut owner = Foreign::postgres(&url);
+    owner.run(DOWN);
     owner.run(&format!(
         "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {quoted} TO PUBLIC; \
          DO $$ DECLARE f regprocedure; BEGIN \
