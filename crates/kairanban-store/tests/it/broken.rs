@@ -177,6 +177,19 @@ fn sequences_count_one_by_one() {
     }
 }
 
+#[test]
+fn a_table_that_inherits_is_named() {
+    let mut broken = Installation::new();
+    broken.run("CREATE TABLE archive () INHERITS (topics)");
+    let damage = broken.damage().join("\n");
+    assert!(
+        damage.contains("first ALTER TABLE archive NO INHERIT topics"),
+        "{damage}"
+    );
+    broken.run("ALTER TABLE archive NO INHERIT topics");
+    assert_eq!(broken.damage(), Vec::<String>::new());
+}
+
 /// Such a trigger refuses what the check writes, too.
 #[test]
 fn what_a_trigger_of_the_owners_refuses_is_the_posts() {

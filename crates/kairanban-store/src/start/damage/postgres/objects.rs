@@ -10,7 +10,7 @@ use super::listed;
 use crate::{
     StoreError,
     connection::AnyConnection,
-    needs::{OWN_FUNCTIONS, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
+    needs::{self, OWN_FUNCTIONS, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
     schema_objects,
     start::damage::Damage,
 };
@@ -52,6 +52,7 @@ pub(super) fn wrong(connection: &mut AnyConnection) -> Result<Vec<Damage>, Store
         rights_sql(),
         foreign_triggers(),
         sequences(),
+        children(),
     ];
     let mut damage = Vec::new();
     for query in queries {
@@ -149,5 +150,19 @@ fn sequences() -> String {
          THEN '; SELECT setval(''revision_seq'', greatest(last_value, (SELECT max(revision) \
          FROM changes WHERE revision < 9007199254740991))) FROM revision_seq' ELSE '' END AS mend, \
          false AS by_hand FROM pg_sequence WHERE {WRONG_SEQUENCES} ORDER BY 1"
+    )
+}
+
+/// What is unique in a table is not so in those that inherit from it.
+fn children() -> String {
+    let tables = needs::table_names();
+    let tables = tables.iter().map(|name| format!("to_regclass('{name}')"));
+    format!(
+        "SELECT format('the table %s inherits from %s, so that two rows may have one id', \
+         inhrelid::regclass, inhparent::regclass) AS what, \
+         format('ALTER TABLE %s NO INHERIT %s', inhrelid::regclass, inhparent::regclass) AS mend, \
+         true AS by_hand FROM pg_inherits JOIN pg_class ON pg_class.oid = inhparent \
+         WHERE relkind = 'r' AND inhparent IN ({}) ORDER BY 1",
+        listed(tables)
     )
 }
