@@ -124,6 +124,24 @@ impl AnyConnection {
         }
     }
 
+    /// Returns a statement that brings a deleted topic, by its id, within what the table of topics
+    /// takes: it may be from before a constraint, or from a program that went round one. `None` on
+    /// Postgres, whose types hold no other values.
+    pub(crate) const fn clamp_deleted_sql(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Sqlite(_) => Some(
+                "UPDATE deleted_topics SET archived = archived <> 0, \
+                 created_at = max('0001-01-01 00:00:00', coalesce(strftime('%Y-%m-%d %H:%M:%f', \
+                 created_at, '+0 days'), deleted_at)), \
+                 updated_at = max('0001-01-01 00:00:00', coalesce(strftime('%Y-%m-%d %H:%M:%f', \
+                 updated_at, '+0 days'), deleted_at)), \
+                 edited_at = max('0001-01-01 00:00:00', strftime('%Y-%m-%d %H:%M:%f', \
+                 edited_at, '+0 days')) WHERE id = ?",
+            ),
+        }
+    }
+
     /// Writes the topics of a JSON array, each an object of board_id, comment and author. Returns a
     /// row for each, in their order: the id that was drawn for it (see
     /// [`draw_topic_id_sql`](Self::draw_topic_id_sql)), as `drawn`, and as `id` the same if a row

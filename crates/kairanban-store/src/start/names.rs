@@ -6,7 +6,7 @@ use diesel::{prelude::*, sql_query, sql_types::Text};
 use crate::{
     DatabaseAddress, StartError, StoreError,
     connection::AnyConnection,
-    migrate,
+    migrate, needs,
     schema_objects::{self, Object, ObjectKind, made_by},
     sql::Number,
 };
@@ -68,20 +68,27 @@ pub(super) fn check_free(
         DatabaseAddress::Postgres(_) => (IN_POSTGRES, schema_objects::POSTGRES),
         DatabaseAddress::Sqlite(_) => (IN_SQLITE, schema_objects::SQLITE),
     };
-    let taken: Vec<Taken> = sql_query(query)
+    let found: Vec<Taken> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
     let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
     let ours: Vec<_> = made_by(migrations, |name| !is_pending(name)).collect();
     let wanted = made_by(migrations, is_pending)
         .filter(|object| !ours.iter().any(|own| own.is_same(object)))
-        .find_map(|object| taken.iter().find(|taken| taken.is_in_the_way_of(&object)));
+        .find_map(|object| found.iter().find(|found| found.is_in_the_way_of(&object)));
     let Some(taken) = wanted else {
-        return check_history(connection, address, &ours, &taken);
+        return check_history(connection, address, &ours, &found);
     };
     // Another server may have made it meanwhile.
     if migrate::pending_names(connection)? != pending {
         return Ok(());
+    }
+    if let Some(versions) = not_noted(migrations, pending, &found) {
+        return Err(StartError::Final(format!(
+            "its table `{0}` lacks rows, while what those migrations make is there: restore them \
+             (INSERT INTO {0} (version) VALUES {versions}), or all of it from a backup",
+            migrate::TABLE
+        )));
     }
     Err(StartError::Final(format!(
         "it holds a {} `{}` that kairanban did not make: {}",
@@ -89,6 +96,31 @@ pub(super) fn check_free(
         taken.name,
         help(address)
     )))
+}
+
+/// Returns the versions of the pending migrations if all that they make is there: then they ran, and
+/// their rows are lost.
+fn not_noted(
+    migrations: &[(&'static str, &'static str)],
+    pending: &[String],
+    found: &[Taken],
+) -> Option<String> {
+    let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
+    let all = needs::table_names();
+    // Others are only steps on the way.
+    let lasts = |object: &Object| match object.kind {
+        ObjectKind::Table => all.contains(&object.name),
+        ObjectKind::Sequence | ObjectKind::Function => true,
+        ObjectKind::Index | ObjectKind::Trigger => false,
+    };
+    let is_there = made_by(migrations, is_pending)
+        .filter(lasts)
+        .all(|object| found.iter().any(|found| found.is_in_the_way_of(&object)));
+    let version = |name: &String| {
+        let digits = name.split('_').next().unwrap_or_default().replace('-', "");
+        format!("('{digits}')")
+    };
+    is_there.then(|| pending.iter().map(version).collect::<Vec<_>>().join(", "))
 }
 
 /// Checks that the first tables are there, if a migration is noted that came after them: another
