@@ -7,8 +7,6 @@ mod settings_of_others;
 mod statement;
 mod transaction;
 
-pub(crate) use self::dialect::DRAW_TOPIC_ID;
-
 use std::time::Duration;
 
 use diesel::{

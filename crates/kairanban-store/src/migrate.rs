@@ -23,7 +23,6 @@ use crate::{
     needs::{Fires, POSTGRES_TRIGGERS, Trigger},
     repository,
     sql::Number,
-    start,
     tx::WriteTx,
 };
 
@@ -275,8 +274,8 @@ struct AlterStatement {
     command: String,
 }
 
-/// Repairs what a restore or a careless owner may have changed on Postgres: how triggers fire, that
-/// our functions are not for everybody, and that sequences count one by one. Waits for the tables at most for `lock_wait`.
+/// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are
+/// not for everybody. Waits for the tables at most for `lock_wait`.
 pub(crate) fn repair(
     connection: &mut AnyConnection,
     lock_wait: Duration,
@@ -285,7 +284,6 @@ pub(crate) fn repair(
         return Ok(());
     }
     close_functions(connection)?;
-    start::repair_sequences(connection, lock_wait)?;
     restore_triggers(connection, lock_wait)
 }
 

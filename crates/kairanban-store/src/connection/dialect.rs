@@ -3,12 +3,7 @@
 use kairanban_core::BoardName;
 
 use super::AnyConnection;
-
-/// Draws the id of a new topic on Postgres. To look costs less than to move, for nothing.
-pub(crate) const DRAW_TOPIC_ID: &str = "\
-    (SELECT CASE WHEN id > coalesce((SELECT max(topics.id) FROM topics), 0) THEN id \
-    ELSE (SELECT nextval('topics_id_seq') FROM move_topic_ids()) END \
-    FROM (SELECT nextval('topics_id_seq') AS id) AS drawn)";
+use crate::sql::DRAW_TOPIC_ID;
 
 impl AnyConnection {
     /// Selects when a row of the log was committed, as text that no setting changes.

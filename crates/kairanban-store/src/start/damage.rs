@@ -91,6 +91,9 @@ pub(crate) fn repair_sequences(
     connection: &mut AnyConnection,
     lock_wait: Duration,
 ) -> Result<(), StoreError> {
+    if matches!(connection, AnyConnection::Sqlite(_)) {
+        return Ok(());
+    }
     let wrong = postgres::wrong_sequences(connection)?;
     if wrong.is_empty() {
         return Ok(());

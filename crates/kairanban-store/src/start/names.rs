@@ -105,22 +105,26 @@ fn not_noted(
     pending: &[String],
     found: &[Taken],
 ) -> Option<String> {
-    let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
-    let all = needs::table_names();
-    // Others are only steps on the way.
-    let lasts = |object: &Object| match object.kind {
-        ObjectKind::Table => all.contains(&object.name),
+    let is_there = made_by(migrations, |name| {
+        pending.iter().any(|pending| pending == name)
+    })
+    .filter(lasts)
+    .all(|object| found.iter().any(|found| found.is_in_the_way_of(&object)));
+    let versions = pending.iter().map(|name| {
+        let digits = name.split('_').next().unwrap_or_default();
+        format!("('{}')", digits.replace('-', ""))
+    });
+    is_there.then(|| versions.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns whether the object is still there after all migrations; others are only steps on the
+/// way.
+fn lasts(object: &Object) -> bool {
+    match object.kind {
+        ObjectKind::Table => needs::table_names().contains(&object.name),
         ObjectKind::Sequence | ObjectKind::Function => true,
         ObjectKind::Index | ObjectKind::Trigger => false,
-    };
-    let is_there = made_by(migrations, is_pending)
-        .filter(lasts)
-        .all(|object| found.iter().any(|found| found.is_in_the_way_of(&object)));
-    let version = |name: &String| {
-        let digits = name.split('_').next().unwrap_or_default().replace('-', "");
-        format!("('{digits}')")
-    };
-    is_there.then(|| pending.iter().map(version).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Checks that the first tables are there, if a migration is noted that came after them: another
@@ -131,9 +135,9 @@ fn check_history(
     ours: &[Object],
     found: &[Taken],
 ) -> Result<(), StartError> {
-    let is_there = |name: &str| found.iter().any(|found| found.is_relation(name));
     let first = ours.iter().find(|object| object.kind == ObjectKind::Table);
-    let Some(lost) = first.filter(|first| !is_there(first.name)) else {
+    let Some(lost) = first.filter(|first| !found.iter().any(|found| found.is_relation(first.name)))
+    else {
         return Ok(());
     };
     let pending = migrate::pending_names(connection)?;

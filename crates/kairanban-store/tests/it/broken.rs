@@ -16,7 +16,6 @@ struct Installation {
     owners_address: DatabaseAddress,
     admin: Foreign,
     server: Place,
-    /// Dropped last.
     role: Granted,
 }
 

@@ -10,17 +10,23 @@ pub(super) const TEXT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads a regular file of at most `bytes_max`. The error follows the name of the file and "which".
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {}", error.kind());
     // Asked first: to open a pipe waits for its writer.
-    if !fs::metadata(path).map_err(cannot)?.is_file() {
+    if !fs::metadata(path)
+        .map_err(|error| cannot(&error))?
+        .is_file()
+    {
         return Err("cannot be read: it is no regular file".to_owned());
     }
     let mut text = String::new();
     fs::File::open(path)
         .and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text))
-        .map_err(cannot)?;
+        .map_err(|error| cannot(&error))?;
     if text.len() as u64 > bytes_max {
         return Err(format!("is too long: at most {bytes_max} bytes"));
     }
     Ok(text)
+}
+
+fn cannot(error: &std::io::Error) -> String {
+    format!("cannot be read: {}", error.kind())
 }

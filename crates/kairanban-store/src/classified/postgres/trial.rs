@@ -12,10 +12,9 @@ use super::{failed_in, modify_returning, run};
 use crate::{
     StoreError,
     classified::triggers_off,
-    connection::DRAW_TOPIC_ID,
     error::{Fault, FaultKind},
     needs::{self, OWN_FUNCTIONS},
-    sql::Number,
+    sql::{DRAW_TOPIC_ID, Number},
 };
 
 const BEGIN: &str = "SAVEPOINT kairanban_trial";
@@ -122,8 +121,10 @@ fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<()
 /// Returns whether a RAISE in a function that is not ours was what failed.
 fn is_raised_by_owner(place: &str) -> bool {
     let innermost = place.lines().next().unwrap_or_default();
-    let ours = |name: &&str| innermost.contains(&format!("{name}("));
-    innermost.ends_with("RAISE") && !OWN_FUNCTIONS.iter().any(ours)
+    innermost.ends_with("RAISE")
+        && !OWN_FUNCTIONS
+            .iter()
+            .any(|name| innermost.contains(&format!("{name}(")))
 }
 
 /// Returns the error for a log that does not take what it should, with what stands in its way.
