@@ -42,6 +42,6 @@ GRANT SELECT, INSERT, DELETE ON :"schema".deleted_topics TO :"role";
 GRANT UPDATE ON :"schema".commit_order TO :"role";
 
 -- They move the sequence of ids past those that another program chose, have a commit draw a revision, after all that waits for the
--- commit, and return why a write failed.
+-- commit, return why a write failed, and name the channel of NOTIFY.
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc
-    WHERE pronamespace = :'schema'::regnamespace AND proname IN ('move_topic_ids', 'transaction_begun', 'stamp_last', 'classified_write') \gexec
+    WHERE pronamespace = quote_ident(:'schema')::regnamespace AND proname IN ('move_topic_ids', 'transaction_begun', 'stamp_last', 'classified_write', 'channel_name') \gexec

@@ -187,9 +187,8 @@ impl AdminCommand {
                 id,
                 condition,
             } => CommandRow::new("topic.delete", move |connection| {
-                repository::delete_topic(connection, board, *id, condition)?;
-                let changed = Written::topic(*id).changed;
-                Ok(Written::new(WriteOutcome::Deleted, changed))
+                repository::delete_topic(connection, board, *id, condition)
+                    .map(|()| Written::new(WriteOutcome::Deleted, Written::topic(*id).changed))
             })
             .on_topic(board, *id),
             Self::RestoreTopic { board, id, within } => {

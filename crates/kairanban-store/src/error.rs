@@ -147,6 +147,12 @@ pub enum FaultKind {
     /// A rule of the owner's takes the place of a statement.
     #[error("a rule takes the place of what is written, as the owner of the table drop it: ")]
     Rule,
+    /// A trigger of the owner's keeps what is written from being recorded.
+    #[error(
+        "a trigger that is not kairanban's stands on a table that is kairanban's alone, as the \
+         owner of the table drop it: "
+    )]
+    ForeignTrigger,
     /// What says nothing of the database: a code that is not known, raised by a trigger.
     #[error("")]
     Unclear,
@@ -255,7 +261,10 @@ impl StoreError {
     /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
-            Self::Fault(fault) => !matches!(fault.kind, FaultKind::Busy | FaultKind::TriggersOff),
+            Self::Fault(fault) => !matches!(
+                fault.kind,
+                FaultKind::Busy | FaultKind::TriggersOff | FaultKind::ForeignTrigger
+            ),
             other => matches!(
                 other,
                 Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_)

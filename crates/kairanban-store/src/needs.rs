@@ -2,6 +2,10 @@
 //! triggers. The only list of them: the rights that are asked for at the start and the checks
 //! whether reading and writing work are made of it.
 
+mod postgres;
+
+pub(crate) use self::postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql};
+
 /// A table, and what a server does with it.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
@@ -169,6 +173,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "transaction_begun()",
     "stamp_last()",
     "classified_write(text, jsonb)",
+    "channel_name(name)",
 ];
 
 /// All functions of the schema. Most have their owner's rights, so no other role may execute one
@@ -180,6 +185,7 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "boards_named",
     "boards_truncated",
     "browser_sessions_changed",
+    "channel_name",
     "classified_write",
     "lock_to_migrate",
     "move_ids",

@@ -42,6 +42,13 @@ pub(crate) fn trigger(migrations: &[(&'static str, &'static str)], name: &str) -
         .last()
 }
 
+/// Returns the function as the last migration made it.
+pub(crate) fn function(migrations: &[(&'static str, &'static str)], name: &str) -> Option<Object> {
+    made_by(migrations, |_| true)
+        .filter(|object| object.kind == ObjectKind::Function && object.name == name)
+        .last()
+}
+
 fn object(statement: &'static str) -> Option<Object> {
     let mut words = statement.split_whitespace();
     if words.next()? != "CREATE" {

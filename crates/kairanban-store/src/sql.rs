@@ -173,3 +173,9 @@ pub(crate) struct DataVersionRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) data_version: i64,
 }
+
+/// Draws the id of a new topic on Postgres. To look costs less than to move, for nothing.
+pub(crate) const DRAW_TOPIC_ID: &str = "\
+    (SELECT CASE WHEN id > coalesce((SELECT max(topics.id) FROM topics), 0) THEN id \
+    ELSE (SELECT nextval('topics_id_seq') FROM move_topic_ids()) END \
+    FROM (SELECT nextval('topics_id_seq') AS id) AS drawn)";

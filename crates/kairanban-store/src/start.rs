@@ -14,6 +14,7 @@ use crate::{
     repository,
 };
 pub use damage::mend;
+pub(crate) use damage::repair_sequences;
 
 /// The result of [`check`].
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ mod error;
 mod layers;
 mod parts;
 mod settings;
+mod small_file;
 
 use std::path::{Path, PathBuf};
 

@@ -177,7 +177,7 @@ DO $$
 DECLARE
     f regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
         AND p.proname IN ('topics_before', 'transaction_begun', 'topics_inserted', 'topics_deleted', 'topics_updated',
                           'topics_truncated', 'boards_changed', 'transaction_stamped')
     LOOP

@@ -14,7 +14,7 @@ DECLARE
     c RECORD;
 BEGIN
     FOR c IN SELECT conrelid::regclass AS tbl, conname FROM pg_constraint
-        WHERE connamespace = current_schema()::regnamespace AND contype = 'c' AND conname ~ '_range$'
+        WHERE connamespace = quote_ident(current_schema())::regnamespace AND contype = 'c' AND conname ~ '_range$'
             AND conrelid::regclass::text IN ('boards', 'topics', 'tokens', 'idempotency', 'tickets', 'audit', 'deleted_topics', 'changes')
     LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.tbl, c.conname);
@@ -106,7 +106,7 @@ DO $$
 DECLARE
     f regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
         AND p.proname IN ('topics_before', 'topics_updated', 'transaction_stamped')
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', f, current_schema());

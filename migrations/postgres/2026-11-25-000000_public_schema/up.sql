@@ -283,7 +283,7 @@ DO $$
 DECLARE
     f regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
         AND p.proname IN ('lock_to_migrate', 'asked_by_server', 'move_ids', 'take_id', 'move_topic_ids', 'topics_before', 'boards_before',
                           'tokens_before', 'transaction_begun', 'topics_inserted', 'topics_deleted', 'topics_updated',
                           'topics_truncated', 'boards_changed', 'tokens_changed', 'transaction_stamped')

@@ -228,7 +228,7 @@ DO $$
 DECLARE
     f regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+    FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
         AND p.proname IN ('stamp_depth', 'stamp_last', 'topics_before', 'topics_stamped', 'topics_updated', 'transaction_stamped')
     LOOP
         -- What is replaced forgets its settings.

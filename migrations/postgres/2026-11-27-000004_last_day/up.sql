@@ -8,7 +8,7 @@ BEGIN
     FOR c IN SELECT conrelid::regclass AS tbl, conname, attname FROM pg_constraint
         JOIN pg_attribute ON attrelid = conrelid AND conkey = ARRAY[attnum]
         JOIN pg_class ON pg_class.oid = conrelid
-        WHERE relnamespace = current_schema()::regnamespace AND contype = 'c' AND atttypid = 'timestamptz'::regtype
+        WHERE relnamespace = quote_ident(current_schema())::regnamespace AND contype = 'c' AND atttypid = 'timestamptz'::regtype
             AND relname IN ('boards', 'topics', 'tokens', 'idempotency', 'tickets', 'audit', 'deleted_topics')
             AND conname = relname || '_' || attname || '_range'
     LOOP

@@ -3,7 +3,7 @@
 use kairanban_core::BoardName;
 
 use super::AnyConnection;
-use crate::sql::board_revision_sql;
+use crate::sql::{DRAW_TOPIC_ID, board_revision_sql};
 
 impl AnyConnection {
     /// Selects when a row of the log was committed, as text that no setting changes.
@@ -113,13 +113,26 @@ impl AnyConnection {
     /// SQLite draws such ids by itself.
     pub(crate) const fn draw_topic_id_sql(&self) -> Option<&'static str> {
         match self {
-            // To look costs less than to move, for nothing.
-            Self::Postgres(_) => Some(
-                "(SELECT CASE WHEN id > coalesce((SELECT max(topics.id) FROM topics), 0) THEN id \
-                 ELSE (SELECT nextval('topics_id_seq') FROM move_topic_ids()) END \
-                 FROM (SELECT nextval('topics_id_seq') AS id) AS drawn)",
-            ),
+            Self::Postgres(_) => Some(DRAW_TOPIC_ID),
             Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Returns a statement that brings a deleted topic, by its id, within what the table of topics
+    /// takes: it may be from before a constraint, or from a program that went round one. `None` on
+    /// Postgres, whose types hold no other values.
+    pub(crate) const fn clamp_deleted_sql(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Sqlite(_) => Some(
+                "UPDATE deleted_topics SET archived = archived <> 0, \
+                 created_at = max('0001-01-01 00:00:00', coalesce(strftime('%Y-%m-%d %H:%M:%f', \
+                 created_at, '+0 days'), deleted_at)), \
+                 updated_at = max('0001-01-01 00:00:00', coalesce(strftime('%Y-%m-%d %H:%M:%f', \
+                 updated_at, '+0 days'), deleted_at)), \
+                 edited_at = max('0001-01-01 00:00:00', strftime('%Y-%m-%d %H:%M:%f', \
+                 edited_at, '+0 days')) WHERE id = ?",
+            ),
         }
     }
 

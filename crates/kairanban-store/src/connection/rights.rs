@@ -100,7 +100,7 @@ pub(crate) fn open_functions(
     let query = format!(
         "SELECT format('REVOKE EXECUTE ON FUNCTION %s \
          FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
-         WHERE pronamespace = current_schema()::regnamespace AND proname IN ({names}) \
+         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname IN ({names}) \
          AND has_function_privilege('public', oid, 'EXECUTE') AND {condition} ORDER BY 1"
     );
     rows(connection, &query)

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use diesel::prelude::*;
-use kairanban_core::{BoardName, Revision, TopicId};
+use diesel::{prelude::*, sql_query, sql_types::BigInt};
+use kairanban_core::{BoardId, BoardName, Revision, TopicId};
 
 use super::{board_id, is_topic};
 use crate::{
@@ -58,7 +58,6 @@ pub(crate) fn restore_topic(
 ) -> Result<(), StoreError> {
     let board_id = board_id(connection, board)?;
     let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board_id.0));
-    let is_kept = is_it.and(is_restorable(connection.ago(within)));
     if topics::table
         .filter(topics::id.eq(id.0))
         .count()
@@ -67,14 +66,33 @@ pub(crate) fn restore_topic(
     {
         return Err(StoreError::TopicExists(id));
     }
-    let put_back = diesel::insert_into(topics::table)
-        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
-        .into_columns(all_columns!(topics));
-    if connection.modify(put_back)? == 0 {
+    let mut put = put_back(connection, board_id, id, within);
+    if let (Err(StoreError::Refused(_)), Some(clamp)) = (&put, connection.clamp_deleted_sql()) {
+        sql_query(clamp)
+            .bind::<BigInt, _>(id.0)
+            .execute(connection)?;
+        put = put_back(connection, board_id, id, within);
+    }
+    if put? == 0 {
         return Err(why_not_put_back(connection, id, within)?);
     }
     connection.modify(diesel::delete(kept::table.filter(is_it)))?;
     Ok(())
+}
+
+/// Returns how many rows were put back.
+fn put_back(
+    connection: &mut AnyConnection,
+    board: BoardId,
+    id: TopicId,
+    within: Duration,
+) -> Result<usize, StoreError> {
+    let is_it = kept::id.eq(id.0).and(kept::board_id.eq(board.0));
+    let is_kept = is_it.and(is_restorable(connection.ago(within)));
+    let put_back = diesel::insert_into(topics::table)
+        .values(kept::table.filter(is_kept).select(all_columns!(kept)))
+        .into_columns(all_columns!(topics));
+    connection.modify(put_back)
 }
 
 /// Finds out why no row was put back: none was kept, or a trigger dropped it without a word.

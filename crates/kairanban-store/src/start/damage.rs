@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+use std::time::Duration;
+
 use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::BigInt};
 
 use crate::{
@@ -82,6 +84,31 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     })?;
     log_all_boards(&mut connection)?;
     Ok(mended)
+}
+
+/// Lets our sequences count one by one again. Waits for them at most for `lock_wait`.
+pub(crate) fn repair_sequences(
+    connection: &mut AnyConnection,
+    lock_wait: Duration,
+) -> Result<(), StoreError> {
+    if matches!(connection, AnyConnection::Sqlite(_)) {
+        return Ok(());
+    }
+    let wrong = postgres::wrong_sequences(connection)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let sequences = wrong.len();
+    let mend: Vec<_> = wrong.into_iter().filter_map(|damage| damage.mend).collect();
+    connection.transaction(|connection| {
+        migrate::wait_for_tables(connection, lock_wait)?;
+        connection.batch_execute(&mend.join("; "))
+    })?;
+    tracing::warn!(
+        sequences,
+        "sequences did not count one by one: they do again"
+    );
+    log_all_boards(connection)
 }
 
 /// Lets every server read all boards again, with their policies: what was written meanwhile is not

@@ -6,7 +6,7 @@ use diesel::{prelude::*, sql_query, sql_types::Text};
 use crate::{
     DatabaseAddress, StartError, StoreError,
     connection::AnyConnection,
-    migrate,
+    migrate, needs,
     schema_objects::{self, Object, ObjectKind, made_by},
     sql::Number,
 };
@@ -32,14 +32,14 @@ const IN_POSTGRES: &str = "\
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence' \
     WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'c' THEN 'type' ELSE 'table' END AS kind, \
     'relation' AS space, relname::text AS name, '' AS place \
-    FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+    FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'type', 'type', typname::text, '' \
-    FROM pg_type WHERE typnamespace = current_schema()::regnamespace AND typrelid = 0 \
+    FROM pg_type WHERE typnamespace = quote_ident(current_schema())::regnamespace AND typrelid = 0 \
     UNION ALL SELECT 'function', 'function', proname::text, '' \
-    FROM pg_proc WHERE pronamespace = current_schema()::regnamespace \
+    FROM pg_proc WHERE pronamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'trigger', 'trigger', tgname::text, relname::text \
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid \
-    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal";
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND NOT tgisinternal";
 
 // Its names ignore case.
 const IN_SQLITE: &str = "\
@@ -68,20 +68,27 @@ pub(super) fn check_free(
         DatabaseAddress::Postgres(_) => (IN_POSTGRES, schema_objects::POSTGRES),
         DatabaseAddress::Sqlite(_) => (IN_SQLITE, schema_objects::SQLITE),
     };
-    let taken: Vec<Taken> = sql_query(query)
+    let found: Vec<Taken> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
     let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
     let ours: Vec<_> = made_by(migrations, |name| !is_pending(name)).collect();
     let wanted = made_by(migrations, is_pending)
         .filter(|object| !ours.iter().any(|own| own.is_same(object)))
-        .find_map(|object| taken.iter().find(|taken| taken.is_in_the_way_of(&object)));
+        .find_map(|object| found.iter().find(|found| found.is_in_the_way_of(&object)));
     let Some(taken) = wanted else {
-        return check_history(connection, address, &ours, &taken);
+        return check_history(connection, address, &ours, &found);
     };
     // Another server may have made it meanwhile.
     if migrate::pending_names(connection)? != pending {
         return Ok(());
+    }
+    if let Some(versions) = not_noted(migrations, pending, &found) {
+        return Err(StartError::Final(format!(
+            "its table `{0}` lacks rows, while what those migrations make is there: restore them \
+             (INSERT INTO {0} (version) VALUES {versions}), or all of it from a backup",
+            migrate::TABLE
+        )));
     }
     Err(StartError::Final(format!(
         "it holds a {} `{}` that kairanban did not make: {}",
@@ -89,6 +96,35 @@ pub(super) fn check_free(
         taken.name,
         help(address)
     )))
+}
+
+/// Returns the versions of the pending migrations if all that they make is there: then they ran, and
+/// their rows are lost.
+fn not_noted(
+    migrations: &[(&'static str, &'static str)],
+    pending: &[String],
+    found: &[Taken],
+) -> Option<String> {
+    let is_there = made_by(migrations, |name| {
+        pending.iter().any(|pending| pending == name)
+    })
+    .filter(lasts)
+    .all(|object| found.iter().any(|found| found.is_in_the_way_of(&object)));
+    let versions = pending.iter().map(|name| {
+        let digits = name.split('_').next().unwrap_or_default();
+        format!("('{}')", digits.replace('-', ""))
+    });
+    is_there.then(|| versions.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns whether the object is still there after all migrations; others are only steps on the
+/// way.
+fn lasts(object: &Object) -> bool {
+    match object.kind {
+        ObjectKind::Table => needs::table_names().contains(&object.name),
+        ObjectKind::Sequence | ObjectKind::Function => true,
+        ObjectKind::Index | ObjectKind::Trigger => false,
+    }
 }
 
 /// Checks that the first tables are there, if a migration is noted that came after them: another
@@ -99,9 +135,9 @@ fn check_history(
     ours: &[Object],
     found: &[Taken],
 ) -> Result<(), StartError> {
-    let is_there = |name: &str| found.iter().any(|found| found.is_relation(name));
     let first = ours.iter().find(|object| object.kind == ObjectKind::Table);
-    let Some(lost) = first.filter(|first| !is_there(first.name)) else {
+    let Some(lost) = first.filter(|first| !found.iter().any(|found| found.is_relation(first.name)))
+    else {
         return Ok(());
     };
     let pending = migrate::pending_names(connection)?;

@@ -7,7 +7,7 @@ use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 use super::Store;
 use crate::{
     BoardContent, ChangeBatch, StoreError, change_log, classified, connection::AnyConnection,
-    contents, history, identity, migrate, tx::WriteTx,
+    contents, history, identity, migrate, start, tx::WriteTx,
 };
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
@@ -124,7 +124,10 @@ impl Store {
     /// # Errors
     /// If the tables belong to another role, or are in use, or the database is away.
     pub fn repair(&self) -> Result<(), StoreError> {
-        self.with(|connection| migrate::repair(connection, TABLES_WAIT))
+        self.with(|connection| {
+            start::repair_sequences(connection, TABLES_WAIT)?;
+            migrate::repair(connection, TABLES_WAIT)
+        })
     }
 
     /// Reads the newest committed revision.

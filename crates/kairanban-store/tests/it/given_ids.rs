@@ -316,7 +316,7 @@ fn every_time_has_a_zone() {
         AND table_name <> '__diesel_schema_migrations'";
     assert_eq!(foreign.ask(columns), "0");
     let functions = "SELECT count(*) FROM pg_proc \
-        WHERE pronamespace = current_schema()::regnamespace AND prosrc LIKE '%timezone(%'";
+        WHERE pronamespace = quote_ident(current_schema())::regnamespace AND prosrc LIKE '%timezone(%'";
     assert_eq!(
         foreign.ask(functions),
         "0",

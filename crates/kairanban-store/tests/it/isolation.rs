@@ -27,8 +27,7 @@ const NOTE: &str = "CREATE TABLE levels (place text, level text); \
         END LOOP; END $$";
 
 /// The tables that a server writes to itself.
-const WRITTEN: &str =
-    "audit changes deleted_topics idempotency identity tickets tokens topics transactions";
+const WRITTEN: &str = "audit browser_sessions changes deleted_topics idempotency identity tickets tokens topics transactions";
 
 #[test]
 fn every_transaction_that_writes_is_at_read_committed() {
@@ -108,6 +107,7 @@ fn use_tokens(store: &Store) {
     let (board, secret) = (&main(), &secret);
     let ticket = NewTicket {
         token,
+        session: None,
         board,
         secret,
     };

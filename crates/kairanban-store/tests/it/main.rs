@@ -6,6 +6,7 @@
 
 mod access;
 mod archived;
+mod broken;
 mod browser_sessions;
 mod change_log;
 mod clocks;
@@ -26,6 +27,7 @@ mod replaced_rows;
 mod replication;
 mod restored;
 mod roles;
+mod schema_names;
 mod sqlite;
 mod tokens;
 mod unlogged;

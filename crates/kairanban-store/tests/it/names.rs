@@ -107,3 +107,26 @@ fn a_name_that_is_taken_in_a_file_is_refused_or_in_no_way() {
     }
     assert!(refused > 10, "{refused}");
 }
+
+#[test]
+fn rows_that_are_lost_from_the_table_of_migrations_are_named() {
+    for kind in [DatabaseKind::Postgres, DatabaseKind::Sqlite] {
+        for lost in ["20261125000000", "20261123000001", "2026"] {
+            let place = Place::new(kind);
+            let mut foreign = place.foreign();
+            foreign.run(&format!(
+                "DELETE FROM __diesel_schema_migrations WHERE version LIKE '{lost}%'"
+            ));
+            let refused = check(&place.address, TIMEOUTS, &main(), true)
+                .expect_err("refused")
+                .to_string();
+            let help = format!("VALUES ('{lost}");
+            assert!(refused.contains(&help), "{kind:?} {lost}: {refused}");
+            let (_, insert) = refused.split_once('(').expect("a statement");
+            let (insert, _) = insert.rsplit_once("), or").expect("a statement");
+            foreign.run(insert);
+            let checked = check(&place.address, TIMEOUTS, &main(), true).expect("usable");
+            assert!(checked.is_current(), "{kind:?} {lost}: {checked:?}");
+        }
+    }
+}

@@ -9,7 +9,10 @@ use std::{
 use kairanban_core::{ChangeKind, Scope};
 use kairanban_store::{NewToken, Secret, Store, StoreConfig, Timeouts};
 
-use crate::place::{DatabaseKind, Foreign, Place, TIMEOUTS, config, main};
+use crate::place::{
+    DatabaseKind, Foreign, Place, TIMEOUTS, config, create, delete_topic, main, restore_topic, run,
+    written_topic,
+};
 
 fn archive_one_by_one(store: &Store) {
     for _ in 0..300 {
@@ -161,4 +164,19 @@ fn a_copied_file_is_another_database() {
         &place.store.settle(None).expect("an epoch").0.epoch,
         place.store.epoch()
     );
+}
+
+/// As a program leaves it that goes round the constraints.
+#[test]
+fn a_deleted_topic_with_a_value_that_no_topic_has_can_be_restored() {
+    let place = Place::new(DatabaseKind::Sqlite);
+    let (writer, _) = place.writer();
+    let id = create(&place, "archived").id;
+    place.foreign().run(&format!(
+        "PRAGMA ignore_check_constraints = ON; UPDATE topics SET archived = 7 WHERE id = {}",
+        id.0
+    ));
+    run(writer.write(delete_topic(id, None))).expect("deleted");
+    let restored = run(writer.write(restore_topic(id, Duration::from_secs(60))));
+    assert_eq!(written_topic(restored).id, id);
 }

@@ -110,7 +110,7 @@ impl ListenSession {
         };
         let named = session
             .client
-            .query_typed_one("SELECT 'kairanban_' || current_schema()", &[]);
+            .query_typed_one("SELECT channel_name(current_schema())", &[]);
         session.channel = in_time(named).await?.get(0);
         Ok(session)
     }

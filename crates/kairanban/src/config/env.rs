@@ -1,11 +1,12 @@
 //! Reads the environment: the variables that set keys, and those that name a file with the value.
 
-use std::{collections::HashMap, fs, io::Read as _, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use super::{
     ConfigError,
     error::{names_file, suggestion},
     layers::Layers,
+    small_file::{self, SECRET_BYTES_MAX},
 };
 
 const PREFIX: &str = "KAIRANBAN_";
@@ -14,8 +15,6 @@ const FILE: &str = "_FILE";
 const OTHERS: [&str; 3] = ["KAIRANBAN_CONFIG", "KAIRANBAN_URL", "KAIRANBAN_TOKEN"];
 /// Variables without our prefix, as platforms set them.
 const PLAIN: [&str; 2] = ["DATABASE_URL", "PORT"];
-/// Longest file that holds a secret, in bytes.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Returns the variables of this process.
 ///
@@ -170,12 +169,7 @@ fn value_of(name: &str, value: &str) -> Result<String, ConfigError> {
 /// Reads a value from a file; the error says what is wrong with the file.
 fn read_file(path: &str) -> Result<String, String> {
     let shown = names_file(Path::new(path));
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| format!("{shown}, which cannot be read: {}", error.kind()))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("{shown}, which is too long for a value"));
-    }
+    let text = small_file::read(Path::new(path), SECRET_BYTES_MAX)
+        .map_err(|reason| format!("{shown}, which {reason}"))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -1,6 +1,6 @@
 //! Merges defaults, file, environment and command line, and remembers where each value is from.
 
-use std::{borrow::Cow, collections::HashMap, fs, path::Path};
+use std::{borrow::Cow, collections::HashMap, path::Path};
 
 use toml::{
     Spanned, Table, Value,
@@ -10,6 +10,7 @@ use toml::{
 use super::{
     Config, ConfigError, DEFAULT,
     error::{names_file, suggestion},
+    small_file::{self, TEXT_BYTES_MAX},
 };
 
 /// Keys whose values are not shown. What sets one of them to nothing is a mistake, like a secret
@@ -65,13 +66,8 @@ impl Layers {
 
     /// Adds the values of a file, which `origin` names: an option or a variable.
     pub(super) fn add_file(&mut self, origin: &str, path: &Path) -> Result<(), ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            let reason = format!(
-                "{}, which cannot be read: {}",
-                names_file(path),
-                error.kind()
-            );
-            ConfigError::unreadable(origin, reason)
+        let text = small_file::read(path, TEXT_BYTES_MAX).map_err(|reason| {
+            ConfigError::unreadable(origin, format!("{}, which {reason}", names_file(path)))
         })?;
         let lines = Lines { path, text: &text };
         let sections = DeTable::parse(&text).map_err(|error| {

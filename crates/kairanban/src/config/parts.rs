@@ -1,11 +1,12 @@
 //! Composes from the settings what other modules and the store are configured with.
 
-use std::fs;
-
 use chrono_tz::Tz;
 use kairanban_store::{OnWait, StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
-use super::{Config, ConfigError};
+use super::{
+    Config, ConfigError,
+    small_file::{self, TEXT_BYTES_MAX},
+};
 
 impl Config {
     /// Returns the time limits of the database.
@@ -55,10 +56,11 @@ impl Config {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        fs::read_to_string(path).map(Some).map_err(|error| {
-            let reason = format!("the file cannot be read: {}", error.kind());
-            ConfigError::invalid("board.topic_template", reason)
-        })
+        small_file::read(path, TEXT_BYTES_MAX)
+            .map(Some)
+            .map_err(|reason| {
+                ConfigError::invalid("board.topic_template", format!("the file {reason}"))
+            })
     }
 
     /// Returns the zone in which pages show days and times.

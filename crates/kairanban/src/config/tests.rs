@@ -150,3 +150,42 @@ fn secrets_come_from_files_and_are_not_shown() {
     .expect_err("a mistake");
     assert!(!wrong.contains("secret"), "{wrong}");
 }
+
+/// What never ends, or never begins.
+#[cfg(unix)]
+#[test]
+fn files_are_small_and_regular() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = folder.path().join("long");
+    let file = fs::File::create(&long).expect("a file");
+    file.set_len(3 << 30).expect("a long file");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for (path, reason) in [
+        (std::path::Path::new("/dev/zero"), "no regular file"),
+        (&pipe, "no regular file"),
+        (folder.path(), "no regular file"),
+        (&long, "too long"),
+    ] {
+        let text = path.to_string_lossy().into_owned();
+        let file = Overrides {
+            file: Some(path.to_path_buf()),
+            ..Overrides::default()
+        };
+        let read = [
+            load(&file, &[]).map(drop),
+            load(&Overrides::default(), &[("DATABASE_URL_FILE", &text)]).map(drop),
+            load(
+                &Overrides::default(),
+                &[("KAIRANBAN_BOARD__TOPIC_TEMPLATE", &text)],
+            )
+            .and_then(|config| config.topic_template().map_err(|error| error.to_string()))
+            .map(drop),
+        ];
+        for read in read {
+            let said = read.expect_err("refused");
+            assert!(said.contains(reason), "{text}: {said}");
+        }
+    }
+}

@@ -46,6 +46,7 @@ mod refusals;
 mod relay;
 mod rest;
 mod restored;
+mod schemas;
 mod search;
 mod secrets;
 mod shares;

@@ -1,5 +1,7 @@
 //! What the schema of a Postgres lacks.
 
+mod objects;
+
 use diesel::{
     prelude::*,
     sql_query,
@@ -40,12 +42,18 @@ struct TriggerState {
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let lost: Vec<Lost> = sql_query(lost_sql()).load(connection)?;
     if lost.is_empty() {
-        return wrong_triggers(connection);
+        let mut damage = wrong_triggers(connection)?;
+        damage.extend(objects::wrong(connection)?);
+        return Ok(damage);
     }
     Ok(lost
         .iter()
         .map(|lost| Damage::lost(&lost.kind, &lost.name))
         .collect())
+}
+
+pub(super) fn wrong_sequences(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    objects::wrong_sequences(connection)
 }
 
 fn lost_sql() -> String {
@@ -69,7 +77,7 @@ fn lost_sql() -> String {
          WHERE attrelid = to_regclass(place) AND attname = name AND NOT attisdropped) \
          UNION ALL SELECT 'function', name FROM (VALUES {}) AS wanted (name) \
          WHERE NOT EXISTS (SELECT FROM pg_proc \
-         WHERE pronamespace = current_schema()::regnamespace AND proname = name)",
+         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname = name)",
         listed(tables),
         listed(columns),
         listed(functions)
@@ -86,7 +94,7 @@ fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreEr
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name));
     let query = format!(
         "SELECT name, tgenabled::text AS enabled, (SELECT proname::text FROM pg_proc \
-         WHERE pg_proc.oid = tgfoid AND pronamespace = current_schema()::regnamespace) AS function, \
+         WHERE pg_proc.oid = tgfoid AND pronamespace = quote_ident(current_schema())::regnamespace) AS function, \
          current_setting('session_replication_role') AS role \
          FROM (VALUES {}) AS wanted (place, name) \
          LEFT JOIN pg_trigger ON tgrelid = to_regclass(place) AND tgname = name",

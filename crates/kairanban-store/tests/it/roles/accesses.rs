@@ -141,26 +141,26 @@ fn accesses(place: &Place, foreign: &mut Foreign) -> BTreeSet<String> {
 const OF_A_SERVER: [(&str, &str); 8] = [
     (
         "read",
-        "__diesel_schema_migrations audit board_lives boards changes deleted_topics idempotency \
+        "__diesel_schema_migrations audit board_lives boards browser_sessions changes deleted_topics idempotency \
          identity revision_seq tickets tokens topics",
     ),
     (
         "insert",
-        "audit board_lives boards changes deleted_topics idempotency identity tickets tokens \
+        "audit board_lives boards browser_sessions changes deleted_topics idempotency identity tickets tokens \
          topics",
     ),
     (
         "update",
-        "board_lives boards identity tickets tokens topics",
+        "board_lives boards browser_sessions identity tickets tokens topics",
     ),
     (
         "delete",
-        "audit boards changes deleted_topics idempotency tickets topics",
+        "audit boards browser_sessions changes deleted_topics idempotency tickets topics",
     ),
     // By the right to update or to delete.
     (
         "lock",
-        "audit board_lives boards changes commit_order deleted_topics idempotency identity \
+        "audit board_lives boards browser_sessions changes commit_order deleted_topics idempotency identity \
          tickets tokens topics",
     ),
     ("draw", "revision_seq topics_id_seq"),

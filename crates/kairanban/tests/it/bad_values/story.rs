@@ -252,12 +252,12 @@ const IN_THE_WAY: &str = "('topics_stamp_kept', 'boards_renamed_as_text')";
 
 const NO_CONSTRAINTS_POSTGRES: &str = "DO $$ DECLARE c record; BEGIN
     FOR c IN SELECT conrelid::regclass AS t, conname FROM pg_constraint
-        WHERE contype IN ('c', 'f') AND connamespace = current_schema()::regnamespace LOOP
+        WHERE contype IN ('c', 'f') AND connamespace = quote_ident(current_schema())::regnamespace LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.t, c.conname);
     END LOOP;
     FOR c IN SELECT a.attrelid::regclass AS t, attname FROM pg_attribute a \
     JOIN pg_class r ON r.oid = a.attrelid
-        WHERE r.relkind = 'r' AND r.relnamespace = current_schema()::regnamespace AND attnum > 0 \
+        WHERE r.relkind = 'r' AND r.relnamespace = quote_ident(current_schema())::regnamespace AND attnum > 0 \
         AND attnotnull AND attidentity = ''
           AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary \
           AND a.attnum = ANY (i.indkey)) LOOP

@@ -176,7 +176,9 @@ fn what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back(database:
     migrate(&database);
     node.restart();
     let path = "/b/main/stream?format=patch";
-    let shown = node.resume(path, &cursor).event();
+    let mut stream = node.resume(path, &cursor);
+    assert_eq!(stream.event().name, "reset");
+    let shown = stream.event();
     assert!(shown.data.contains("unlogged"), "{shown:?}");
 }
 

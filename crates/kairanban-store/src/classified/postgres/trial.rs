@@ -1,0 +1,170 @@
+//! A write like those of a server, to be rolled back: much that is wrong with a schema shows only
+//! when a row is written.
+//!
+//! A trigger of the owner's may refuse this topic, as it may refuse any other: that says nothing of
+//! the other topics. What our own functions, tables and rights lack fails every write.
+
+use diesel::{
+    PgConnection, RunQueryDsl as _, connection::SimpleConnection as _, sql_query, sql_types::Text,
+};
+
+use super::{failed_in, modify_returning, run};
+use crate::{
+    StoreError,
+    classified::triggers_off,
+    error::{Fault, FaultKind},
+    needs::{self, OWN_FUNCTIONS},
+    sql::{DRAW_TOPIC_ID, Number},
+};
+
+const BEGIN: &str = "SAVEPOINT kairanban_trial";
+const UNDO: &str = "ROLLBACK TO kairanban_trial; RELEASE kairanban_trial";
+const STAMP: &str = "SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+/// The revision that was drawn, in SQL.
+const DRAWN: &str = "nullif(current_setting('kairanban.revision', true), '')::bigint";
+
+/// Logs a change, and writes a topic, each with its revision, as every commit does. To be rolled
+/// back.
+pub(crate) fn check_stamping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    check_sequences(connection)?;
+    connection.batch_execute(BEGIN)?;
+    log_a_change(connection)?;
+    connection.batch_execute(&format!("{UNDO}; {BEGIN}"))?;
+    write_a_topic(connection)?;
+    Ok(connection.batch_execute(UNDO)?)
+}
+
+fn check_sequences(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let query = format!(
+        "(SELECT coalesce(string_agg(seqrelid::regclass::text, ', '), '') FROM pg_sequence \
+         WHERE {})",
+        needs::WRONG_SEQUENCES
+    );
+    let wrong: String = diesel::select(diesel::dsl::sql::<Text>(&query)).get_result(connection)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let text = format!("sequences do not count one by one: {wrong}");
+    Err(StoreError::fault(FaultKind::Installation, text))
+}
+
+/// Only tables that are ours alone take part in this.
+fn log_a_change(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let logged = format!(
+        "INSERT INTO changes (kind, board_id) VALUES ('token', 0); SELECT transaction_begun(); {STAMP}"
+    );
+    match run(connection, &logged) {
+        Err(StoreError::Refused(refusal)) => {
+            let said = refusal.sentence.or(refusal.cause);
+            return Err(in_the_way(connection, said)?);
+        }
+        done => done?,
+    }
+    let logged = format!(
+        "SELECT count(*) AS number FROM changes \
+         WHERE revision = {DRAWN} AND writer = pg_current_xact_id()"
+    );
+    let logged: Number = sql_query(logged).get_result(connection)?;
+    if logged.number == Some(1) {
+        Ok(())
+    } else {
+        Err(in_the_way(connection, None)?)
+    }
+}
+
+fn write_a_topic(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let write = format!(
+        "INSERT INTO topics (id, board_id, comment, author) \
+        SELECT {DRAW_TOPIC_ID}, boards.id, 'kairanban finds out whether it can write', '' FROM boards \
+        ORDER BY boards.id::text <> coalesce((SELECT value FROM identity WHERE key = 'default_board'), '') \
+        LIMIT 1 RETURNING id"
+    );
+    let id = match modify_returning(connection, sql_query(write)) {
+        Ok(Some(id)) => id,
+        // Dropped by a trigger of the owner's; or there is no board to write to.
+        Ok(None) => return Ok(()),
+        Err(error) => return of_every_write(connection, error),
+    };
+    if let Err(error) = run(connection, STAMP) {
+        return of_every_write(connection, error);
+    }
+    // Triggers of the owner's may have removed or archived it.
+    let unseen = format!(
+        "SELECT count(*) AS number FROM topics \
+         WHERE id = {id} AND NOT archived AND revision IS DISTINCT FROM {DRAWN}"
+    );
+    let unseen: Number = sql_query(unseen).get_result(connection)?;
+    if unseen.number == Some(0) {
+        Ok(())
+    } else {
+        Err(in_the_way(connection, None)?)
+    }
+}
+
+/// Returns the error if every other write would meet it, too: something is missing, and it is no
+/// trigger of the owner's that says so of this topic.
+fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<(), StoreError> {
+    use FaultKind::{Busy, Installation, Other, Unclear};
+    match &error {
+        StoreError::Refused(_) => Ok(()),
+        StoreError::Fault(Fault {
+            kind: Busy | Other | Unclear,
+            ..
+        }) => Ok(()),
+        StoreError::Fault(Fault {
+            kind: Installation, ..
+        }) if is_raised_by_owner(&failed_in(connection)?) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Returns whether a RAISE in a function that is not ours was what failed.
+fn is_raised_by_owner(place: &str) -> bool {
+    let innermost = place.lines().next().unwrap_or_default();
+    innermost.ends_with("RAISE")
+        && !OWN_FUNCTIONS
+            .iter()
+            .any(|name| innermost.contains(&format!("{name}(")))
+}
+
+/// Returns the error for a log that does not take what it should, with what stands in its way.
+fn in_the_way(
+    connection: &mut PgConnection,
+    said: Option<String>,
+) -> Result<StoreError, StoreError> {
+    let query = format!(
+        "coalesce((SELECT string_agg(format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass), \
+         '; ' ORDER BY tgname) FROM pg_trigger WHERE {}), '')",
+        needs::foreign_triggers_sql()
+    );
+    let found: String = diesel::select(diesel::dsl::sql::<Text>(&query)).get_result(connection)?;
+    Ok(match (found.is_empty(), said) {
+        (false, _) => StoreError::fault(FaultKind::ForeignTrigger, found),
+        (true, Some(said)) => StoreError::fault(FaultKind::TriggersOff, said),
+        (true, None) => triggers_off(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_raise_of_a_strange_function_speaks_of_its_row_alone() {
+        for (place, is_owners) in [
+            ("PL/pgSQL function moderate() line 1 at RAISE\nmore", true),
+            ("PL/pgSQL function topics_before() line 6 at RAISE", false),
+            (
+                "SQL statement \"SELECT 1 FROM gone\"\nPL/pgSQL function moderate() line 1 at PERFORM",
+                false,
+            ),
+            (
+                "SQL statement \"SELECT 1 FROM ONLY public.boards x\"",
+                false,
+            ),
+            ("", false),
+        ] {
+            assert_eq!(is_raised_by_owner(place), is_owners, "{place}");
+        }
+    }
+}
