@@ -35,7 +35,7 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// How long and how often a group is tried.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GroupBounds {
+pub(crate) struct Limits {
     /// No try begins after this.
     pub(crate) deadline: Instant,
     /// When the watcher answers in place of the worker: nothing is committed after this.
@@ -43,7 +43,7 @@ pub(crate) struct GroupBounds {
     pub(crate) tries_max: usize,
 }
 
-impl GroupBounds {
+impl Limits {
     fn ensure_not_abandoned(&self) -> Result<(), StoreError> {
         if Instant::now() > self.abandoned_at {
             return Err(StoreError::Unavailable(
@@ -76,9 +76,9 @@ impl GroupOutcome {
 }
 
 /// Commits a group of writes. Returns an answer for each.
-pub(crate) fn commit(session: &mut Session, writes: &[Write], bounds: GroupBounds) -> GroupOutcome {
+pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
-    let left = bounds.deadline.saturating_duration_since(Instant::now());
+    let left = limits.deadline.saturating_duration_since(Instant::now());
     let patience = if session.has_one_writer() {
         // Who does not get its turn would not get it for each by itself either.
         left
@@ -86,7 +86,7 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], bounds: GroupBound
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(session, &all, patience, bounds, run_all) {
+    match commit_writes(session, &all, patience, limits, run_all) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,
@@ -107,14 +107,14 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], bounds: GroupBound
         Err(error) => {
             tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by \
                 one");
-            one_by_one(session, &all, bounds)
+            one_by_one(session, &all, limits)
         }
     }
 }
 
 /// Checks whether writing works, by a transaction that changes nothing.
-pub(crate) fn check(session: &mut Session, bounds: GroupBounds) -> GroupOutcome {
-    let patience = bounds.deadline.saturating_duration_since(Instant::now());
+pub(crate) fn check(session: &mut Session, limits: Limits) -> GroupOutcome {
+    let patience = limits.deadline.saturating_duration_since(Instant::now());
     GroupOutcome::of_check(check_within(session, patience))
 }
 
@@ -130,21 +130,21 @@ pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
     GroupOutcome::of_check(session.check_writable())
 }
 
-fn one_by_one(session: &mut Session, writes: &[&Write], bounds: GroupBounds) -> GroupOutcome {
+fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> GroupOutcome {
     let (mut commits, mut fault) = (Vec::new(), None);
     let mut answers: Vec<Option<WriteAnswer>> = writes.iter().map(|_| None).collect();
-    for _ in 0..bounds.tries_max.max(1) {
+    for _ in 0..limits.tries_max.max(1) {
         let waiting: Vec<_> = (0..writes.len())
             .filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try))
             .collect();
         for (done, at) in waiting.iter().enumerate() {
-            let left = bounds.deadline.saturating_duration_since(Instant::now());
+            let left = limits.deadline.saturating_duration_since(Instant::now());
             if left < WRITE_MIN {
                 break;
             }
             let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
             let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_alone(session, writes[*at], patience, bounds, &mut fault) {
+            match commit_alone(session, writes[*at], patience, limits, &mut fault) {
                 Ok((committed, answer)) => {
                     commits.extend(committed);
                     answers[*at] = Some(answer);
@@ -193,10 +193,10 @@ fn commit_alone(
     session: &mut Session,
     write: &Write,
     patience: Duration,
-    bounds: GroupBounds,
+    limits: Limits,
     fault: &mut Option<StoreError>,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let error = match commit_one(session, write, patience, bounds) {
+    let error = match commit_one(session, write, patience, limits) {
         Err(error) if error.is_doubtful() => error,
         done => return done,
     };
@@ -208,7 +208,7 @@ fn commit_alone(
         // What was missing may have come meanwhile. A client that was refused would throw its post
         // away.
         StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
-            commit_one(session, write, patience, bounds).map_err(StoreError::of_the_write_alone)
+            commit_one(session, write, patience, limits).map_err(StoreError::of_the_write_alone)
         }
         error => Err(error),
     }
@@ -218,9 +218,9 @@ fn commit_one(
     session: &mut Session,
     write: &Write,
     patience: Duration,
-    bounds: GroupBounds,
+    limits: Limits,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let (committed, mut answers) = commit_writes(session, &[write], patience, bounds, run_each)?;
+    let (committed, mut answers) = commit_writes(session, &[write], patience, limits, run_each)?;
     let answer = answers
         .pop()
         .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
@@ -235,7 +235,7 @@ fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
     patience: Duration,
-    bounds: GroupBounds,
+    limits: Limits,
     run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
@@ -245,7 +245,7 @@ fn commit_writes(
     let stamp = tx.stamped()?;
     let (mut committed, answers) = tx.run(|connection| {
         let read = read_back(connection, writes, outcomes, stamp, began)?;
-        bounds.ensure_not_abandoned()?;
+        limits.ensure_not_abandoned()?;
         Ok(read)
     })?;
     tx.commit()?;

@@ -14,7 +14,7 @@ use std::{
 use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
-pub(crate) use self::session::{ConnectionLender, LentConnection, Session, SessionLender};
+pub(crate) use self::session::{Idle, Lease, Lender, Session};
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
@@ -334,7 +334,7 @@ pub(crate) struct Manager {
 }
 
 /// A connection with a note whether it has to be closed.
-pub(crate) struct TrackedConnection {
+pub(crate) struct Pooled {
     connection: AnyConnection,
     /// The mark of the file that it was opened on.
     file: Option<String>,
@@ -349,7 +349,7 @@ pub(crate) fn replaced() -> StoreError {
 }
 
 impl Manager {
-    fn open(&self) -> Result<TrackedConnection, StoreError> {
+    fn open(&self) -> Result<Pooled, StoreError> {
         let opened_at = Instant::now();
         // Read first, so that a file that is missing is not created.
         let file = self.address.path().map(identity::file_mark).transpose()?;
@@ -360,7 +360,7 @@ impl Manager {
         } else {
             AnyConnection::open(&self.address, self.timeouts)?
         };
-        Ok(TrackedConnection {
+        Ok(Pooled {
             connection,
             file,
             opened_at,
@@ -370,18 +370,18 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = TrackedConnection;
+    type Connection = Pooled;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<TrackedConnection, StoreError> {
+    fn connect(&self) -> Result<Pooled, StoreError> {
         self.open()
     }
 
-    fn is_valid(&self, pooled: &mut TrackedConnection) -> Result<(), StoreError> {
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
         Ok(pooled.connection.ping()?)
     }
 
-    fn has_broken(&self, pooled: &mut TrackedConnection) -> bool {
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
         pooled.tainted || pooled.connection.is_broken()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::ops::DerefMut;
 
-use super::{Manager, Pool, TrackedConnection};
+use super::{Manager, Pool, Pooled};
 use crate::{StoreError, connection::AnyConnection, error::FaultKind};
 
 /// A connection on loan.
-pub(crate) trait LentConnection {
+pub(crate) trait Lease {
     /// Returns the connection that is lent, to run statements on.
     fn connection(&mut self) -> &mut AnyConnection;
 
@@ -17,7 +17,7 @@ pub(crate) trait LentConnection {
     fn set_tainted(&mut self, is_tainted: bool);
 }
 
-impl<P: DerefMut<Target = TrackedConnection>> LentConnection for P {
+impl<P: DerefMut<Target = Pooled>> Lease for P {
     fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection
     }
@@ -32,25 +32,25 @@ impl<P: DerefMut<Target = TrackedConnection>> LentConnection for P {
 }
 
 /// Lends connections to write transactions.
-pub(crate) trait ConnectionLender {
+pub(crate) trait Lender {
     /// What a connection is lent as.
-    type Lent: LentConnection;
+    type Lease: Lease;
 
     /// Returns how many connections are tried until one works.
     fn tries_max(&self) -> usize;
 
     /// Lends a connection, which may turn out to be dead.
-    fn lend(&mut self) -> Result<Self::Lent, StoreError>;
+    fn lend(&mut self) -> Result<Self::Lease, StoreError>;
 
     /// Sets a connection up again after a commit, for those who use it next.
     fn restore(&self, _: &mut AnyConnection) {}
 
     /// Takes a connection back, and closes it if it is tainted.
-    fn take_back(&mut self, lent: Self::Lent);
+    fn take_back(&mut self, lease: Self::Lease);
 }
 
-impl ConnectionLender for &Pool {
-    type Lent = r2d2::PooledConnection<Manager>;
+impl Lender for &Pool {
+    type Lease = r2d2::PooledConnection<Manager>;
 
     fn tries_max(&self) -> usize {
         usize::try_from(self.size_max)
@@ -58,7 +58,7 @@ impl ConnectionLender for &Pool {
             .saturating_add(1)
     }
 
-    fn lend(&mut self) -> Result<Self::Lent, StoreError> {
+    fn lend(&mut self) -> Result<Self::Lease, StoreError> {
         self.take()
     }
 
@@ -67,13 +67,13 @@ impl ConnectionLender for &Pool {
     }
 
     // The pool closes a tainted one by itself.
-    fn take_back(&mut self, _: Self::Lent) {}
+    fn take_back(&mut self, _: Self::Lease) {}
 }
 
 /// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
 pub(crate) struct Session {
     pool: Pool,
-    idle: Option<Box<TrackedConnection>>,
+    idle: Option<Box<Pooled>>,
 }
 
 impl Session {
@@ -83,9 +83,9 @@ impl Session {
     }
 
     /// Returns the pool, and what lends the session's connection.
-    pub(crate) const fn parts(&mut self) -> (&Pool, SessionLender<'_>) {
+    pub(crate) const fn parts(&mut self) -> (&Pool, Idle<'_>) {
         let Self { pool, idle } = self;
-        (pool, SessionLender { pool, idle })
+        (pool, Idle { pool, idle })
     }
 
     /// Returns whether other programs can only write in turn with this one, so that waiting for
@@ -112,28 +112,28 @@ impl Session {
 }
 
 /// Lends the one connection of a [`Session`], or opens another if that is dead.
-pub(crate) struct SessionLender<'s> {
+pub(crate) struct Idle<'s> {
     pool: &'s Pool,
-    idle: &'s mut Option<Box<TrackedConnection>>,
+    idle: &'s mut Option<Box<Pooled>>,
 }
 
-impl ConnectionLender for SessionLender<'_> {
-    type Lent = Box<TrackedConnection>;
+impl Lender for Idle<'_> {
+    type Lease = Box<Pooled>;
 
     fn tries_max(&self) -> usize {
         // One that died while it was idle shows only when it is used.
         if self.idle.is_some() { 2 } else { 1 }
     }
 
-    fn lend(&mut self) -> Result<Box<TrackedConnection>, StoreError> {
+    fn lend(&mut self) -> Result<Box<Pooled>, StoreError> {
         self.idle
             .take()
             .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)
     }
 
-    fn take_back(&mut self, mut lent: Box<TrackedConnection>) {
-        if !lent.tainted && !lent.connection.is_broken() {
-            *self.idle = Some(lent);
+    fn take_back(&mut self, mut lease: Box<Pooled>) {
+        if !lease.tainted && !lease.connection.is_broken() {
+            *self.idle = Some(lease);
         }
     }
 }

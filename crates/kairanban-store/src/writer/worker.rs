@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{CHECK_INTERVAL, Groups, Job, WriterConfig};
 use crate::{
     Committed, Store, StoreError, WriterHealth,
-    group_commit::{self, GroupBounds, GroupOutcome},
+    group_commit::{self, GroupOutcome, Limits},
     pool::Session,
     write::WriteAnswer,
 };
@@ -194,7 +194,7 @@ impl Shared {
             let outcome = self.run(
                 number,
                 answers,
-                |bounds| group_commit::commit(&mut session, &writes, bounds),
+                |limits| group_commit::commit(&mut session, &writes, limits),
                 writes.len(),
             );
             match outcome {
@@ -215,9 +215,9 @@ impl Shared {
     /// it. False if this worker was abandoned meanwhile.
     fn check(&self, number: u64, session: &mut Session) -> bool {
         let is_faulty = self.0.health.is_faulty();
-        let check = |bounds| {
+        let check = |limits| {
             if is_faulty {
-                group_commit::check(session, bounds)
+                group_commit::check(session, limits)
             } else {
                 group_commit::check_session(session)
             }
@@ -238,7 +238,7 @@ impl Shared {
         &self,
         number: u64,
         answers: Answers,
-        work: impl FnOnce(GroupBounds) -> GroupOutcome,
+        work: impl FnOnce(Limits) -> GroupOutcome,
         writes: usize,
     ) -> Result<(GroupOutcome, Answers), GroupOutcome> {
         let (now, config) = (Instant::now(), self.0.config);
@@ -248,13 +248,13 @@ impl Shared {
         }
         // Before the group is abandoned, so that its writes can be answered one by one.
         let (deadline, abandoned_at) = (now + config.group_wait * 7 / 8, now + config.group_wait);
-        let bounds = GroupBounds {
+        let limits = Limits {
             deadline,
             abandoned_at,
             tries_max: config.tries_max,
         };
         // A panic must not end the thread, or no write would ever be committed again.
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(bounds))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
             GroupOutcome {
                 commits: Vec::new(),
