@@ -18,7 +18,6 @@ pub(crate) use self::session::{Idle, Lease, Lender, Session};
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, settings},
-    error::FaultKind,
     identity,
 };
 
@@ -179,9 +178,7 @@ impl Pool {
                 AnyConnection::check_reading,
             )
         }) {
-            Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => {
-                Ok(Some(fault.to_string()))
-            }
+            Err(StoreError::Fault(fault)) if !fault.kind.passes() => Ok(Some(fault.to_string())),
             checked => checked.map(|()| None),
         }
     }

@@ -92,6 +92,9 @@ fn topics_by_id(
     connection: &mut AnyConnection,
     ids: &[TopicId],
 ) -> Result<Vec<WrittenTopic>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let all = topics::table.select((topics::board_id, topics::archived, topic_columns()));
     let rows: Vec<(i64, bool, TopicRow)> = match ids {
         // Most groups of writes are of one; a statement for any number could not be kept prepared.

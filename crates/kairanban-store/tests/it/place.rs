@@ -35,6 +35,7 @@ pub(crate) const WRITER: WriterConfig = WriterConfig {
     group_wait: Duration::from_secs(3),
     tries_max: 3,
     abandoned_max: 2,
+    lock_wait: Duration::from_millis(50),
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,6 +83,7 @@ impl Config {
             group_wait: self.database.write_group_wait,
             tries_max: self.database.write_tries_max.get(),
             abandoned_max: self.database.write_abandoned_max,
+            lock_wait: self.database.write_lock_wait,
         }
     }
 

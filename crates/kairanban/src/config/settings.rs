@@ -165,6 +165,8 @@ sections! {
         write_group_wait = "write_group_wait_ms" in "positive_millis": Duration,
         /// Longest wait for an idempotency key that another transaction holds.
         write_key_wait = "write_key_wait_ms" in "positive_millis": Duration,
+        /// Longest wait of a group of writes for a lock that another transaction holds.
+        write_lock_wait = "write_lock_wait_ms" in "positive_millis": Duration,
         /// Attempts at one write.
         write_tries_max: NonZero<usize>,
         /// Abandoned write sessions that may exist at the same time.
