@@ -26,6 +26,7 @@ fn pool(folder: &tempfile::TempDir) -> Pool {
         timeouts,
         first_connect: second,
         pool_max: 2,
+        pool_abandoned_max: 2,
         pool_wait: second,
         topics_max: 9,
         replay_max: 9,

@@ -243,6 +243,7 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
         timeouts: TIMEOUTS,
         first_connect: Duration::from_secs(10),
         pool_max: 4,
+        pool_abandoned_max: 4,
         pool_wait: Duration::from_secs(2),
         topics_max: 5,
         replay_max: 100,

@@ -37,6 +37,7 @@ impl Config {
             timeouts: self.timeouts(),
             first_connect: self.database.first_connect,
             pool_max: self.database.pool_max.get(),
+            pool_abandoned_max: self.database.pool_abandoned_max,
             pool_wait: self.database.pool_wait,
             topics_max: self.board.topics_max.get(),
             replay_max: self.stream.replay_max,

@@ -149,6 +149,8 @@ sections! {
         first_connect = "first_connect_s" in "positive_seconds": Duration,
         /// Connections in the pool.
         pool_max: NonZero<u32>,
+        /// Connections of the pool that may be abandoned at the same time.
+        pool_abandoned_max: u32,
         /// Longest wait for a connection of the pool.
         pool_wait = "pool_wait_ms" in "millis": Duration,
         /// Timeout of every later connection.

@@ -205,8 +205,18 @@ fn a_write_that_waits_too_long_is_answered_alone() {
 /// Asserts that each case wrote what it should, once, and that all neighbours are there.
 fn assert_all_once(node: &Node, neighbours: usize) {
     assert_eq!(count(node, "comment = 'neighbour'"), neighbours.to_string());
-    for written in ["row of a board", "counted", "keyed", "edited-9", "audited-9"] {
-        assert_eq!(count(node, &format!("comment = '{written}'")), "1", "{written}");
+    for written in [
+        "row of a board",
+        "counted",
+        "keyed",
+        "edited-9",
+        "audited-9",
+    ] {
+        assert_eq!(
+            count(node, &format!("comment = '{written}'")),
+            "1",
+            "{written}"
+        );
     }
     assert_eq!(count(node, "comment = 'topic 9'"), "0", "it was deleted");
     assert_eq!(
