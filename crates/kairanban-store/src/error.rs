@@ -249,7 +249,7 @@ impl StoreError {
     }
 
     /// Converts the error of a step at which writers wait in turn: a lock that does not come is
-    /// nobody's row.
+    /// not that of a row.
     pub(crate) fn in_turn(self) -> Self {
         match self {
             Self::Fault(fault) if fault.kind == FaultKind::Locked => {

@@ -6,8 +6,8 @@
 //! at the commit) or spoils the transaction for all is found by committing one by one. That is safe
 //! as long as the database answered: then nothing of the group was committed.
 //!
-//! A lock that another transaction holds is waited for once in a group, and shortly; whoever needs
-//! one after that does not wait. The writer tries those again later (see `writer/blocked.rs`).
+//! A lock that another transaction holds is waited for once in a group, and shortly; writes that
+//! need one after that do not wait. The writer tries those again later (see `writer/blocked.rs`).
 
 mod one_by_one;
 mod read_back;
@@ -21,7 +21,7 @@ use crate::{
     Creation, StoreError,
     admin::WriteOutcome,
     connection::{AnyConnection, Patience},
-    error::{Fault, FaultKind, Refusal},
+    error::Refusal,
     pool::Session,
     repository::{self, Created},
     tx::WriteTx,
@@ -91,8 +91,8 @@ impl GroupOutcome {
     }
 }
 
-/// Commits a group of writes. Returns an answer for each. If `has_retry`, another transaction was in
-/// the way of the last one before, and may be still.
+/// Commits a group of writes. Returns an answer for each. If `has_retry`, another transaction was
+/// in the way of the last one before, and may be still.
 pub(crate) fn commit(
     session: &mut Session,
     writes: &[Write],

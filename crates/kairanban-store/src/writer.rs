@@ -175,7 +175,7 @@ impl Groups {
         match self.jobs.recv_timeout(patience) {
             // There will be no others, but those that are blocked are answered first.
             Err(RecvTimeoutError::Disconnected) if !self.blocked.is_empty() => {
-                thread::sleep(patience);
+                thread::park_timeout(patience);
                 Err(RecvTimeoutError::Timeout)
             }
             received => received,

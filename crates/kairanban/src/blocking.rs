@@ -43,7 +43,7 @@ pub async fn query<T: Send + 'static>(
         .await
     });
     let answer = answer.await;
-    // Whoever goes away before keeps it: else one client could start any number of queries.
+    // A client that goes away before keeps it: else one client could start any number of queries.
     drop(permit.lock().take());
     answer.unwrap_or_else(no_answer)
 }

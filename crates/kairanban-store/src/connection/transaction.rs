@@ -14,8 +14,8 @@ use crate::{StoreError, classified, error::FaultKind, sql::Number};
 
 /// Fires all that waits for the commit, on Postgres; the stamp comes last. There writers wait in
 /// turn, as long as a statement may take.
-const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), true); \
-     SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
+     true); SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
 /// How long a write waits, on Postgres.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,8 @@ const WRITE_MIN: Duration = Duration::from_millis(50);
 /// The least that a write may take when many share the time that is left.
 const SHARE_MIN: Duration = Duration::from_millis(100);
 
-/// Commits each write by itself, until all are done or the time is over. Returns an answer for each.
+/// Commits each write by itself, until all are done or the time is over. Returns an answer for
+/// each.
 pub(super) fn one_by_one(
     session: &mut Session,
     writes: &[&Write],

@@ -34,7 +34,7 @@ pub(crate) struct Pooled {
 /// A connection of the pool, in use.
 pub(crate) struct Held {
     pooled: r2d2::PooledConnection<Manager>,
-    // Dropped last: whoever waits for it finds the connection in the pool.
+    // Dropped last: a caller that waits for it finds the connection in the pool.
     slot: Slot,
 }
 

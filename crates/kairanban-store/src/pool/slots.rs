@@ -89,8 +89,8 @@ impl Slots {
         }))
     }
 
-    /// Takes a slot; `None` if there is none in time. Calls `on_silence` if a connection was found
-    /// that does not answer.
+    /// Takes a slot; `None` if all are in use for too long. Calls `on_silence` if a connection was
+    /// found that does not answer.
     pub(super) fn take(&self, patience: Duration, on_silence: impl Fn()) -> Option<Slot> {
         let inner = &self.0;
         let end = Instant::now() + patience;

@@ -22,7 +22,7 @@ struct Case {
     held: &'static str,
     method: &'static str,
     path: &'static str,
-    /// `{}` stands for what tells rounds apart.
+    /// `{}` stands for the number of the round.
     body: &'static str,
     is_keyed: bool,
 }
