@@ -108,9 +108,9 @@ pub(crate) fn commit(
         // The other half is for each by itself.
         left / 2
     };
-    let run =
-        |connection: &mut AnyConnection, writes: &[&Write]| run_all(connection, writes, has_retry);
-    match commit_writes(session, &all, patience, limits, run) {
+    match commit_writes(session, &all, patience, limits, |connection, writes| {
+        run_all(connection, writes, has_retry)
+    }) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,

@@ -16,7 +16,7 @@ use std::{
 use diesel::{Connection as _, connection::SimpleConnection as _};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
-use self::slots::Slots;
+use self::slots::PoolSlots;
 pub(crate) use self::{
     manager::{Held, Manager, Pooled},
     session::{Idle, Lease, Lender, Session},
@@ -46,7 +46,7 @@ pub struct PoolConnections {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: r2d2::Pool<Manager>,
-    slots: Slots,
+    slots: PoolSlots,
     /// The longest wait for a connection.
     wait_max: Duration,
     size_max: u32,
@@ -115,7 +115,7 @@ impl Pool {
         let silence_max = config.timeouts.statement + config.pool_wait / 2;
         Ok(Self {
             connections,
-            slots: Slots::new(config.pool_max, config.pool_abandoned_max, silence_max),
+            slots: PoolSlots::new(config.pool_max, config.pool_abandoned_max, silence_max),
             wait_max: config.pool_wait,
             size_max: config.pool_max,
             prelude,
@@ -174,9 +174,10 @@ impl Pool {
     /// Takes a connection, and measures how long that takes.
     fn get(&self) -> Result<Held, StoreError> {
         let began = Instant::now();
-        // Those that are idle may be frozen, too.
-        let on_silence = || *self.outdated_at.lock() = Some(Instant::now());
-        let slot = self.slots.take(self.wait_max, on_silence);
+        let slot = self.slots.take(self.wait_max, || {
+            // Those that are idle may be frozen, too.
+            *self.outdated_at.lock() = Some(Instant::now());
+        });
         let taken = slot.ok_or_else(|| {
             StoreError::Unavailable("all connections of the pool are in use".to_owned())
         });

@@ -17,6 +17,11 @@ use crate::{StoreError, classified, error::FaultKind, sql::Number};
 const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
      true); SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
+/// 0 would be no limit.
+fn millis(time: Duration) -> u128 {
+    time.as_millis().max(1)
+}
+
 /// How long a write waits, on Postgres.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -40,8 +45,6 @@ impl AnyConnection {
     }
 
     fn try_begin_write(&mut self, prelude: &str, patience: Option<Patience>) -> QueryResult<()> {
-        // 0 would be no limit.
-        let millis = |time: Duration| time.as_millis().max(1);
         match self {
             Self::Postgres(connection) => {
                 let limits = patience.map(|patience| {

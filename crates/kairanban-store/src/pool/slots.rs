@@ -35,10 +35,10 @@ impl Instrumentation for Activity {
 
 /// The slots of a pool. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Slots(Arc<Inner>);
+pub(super) struct PoolSlots(Arc<SharedSlots>);
 
 #[derive(Debug)]
-struct Inner {
+struct SharedSlots {
     in_use: Mutex<InUse>,
     freed: Condvar,
     size_max: usize,
@@ -77,14 +77,13 @@ impl InUse {
     }
 }
 
-impl Slots {
+impl PoolSlots {
     pub(super) fn new(size_max: u32, abandoned_max: u32, silence_max: Duration) -> Self {
-        let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        Self(Arc::new(Inner {
+        Self(Arc::new(SharedSlots {
             in_use: Mutex::default(),
             freed: Condvar::new(),
-            size_max: number(size_max),
-            abandoned_max: number(abandoned_max),
+            size_max: usize::try_from(size_max).unwrap_or(usize::MAX),
+            abandoned_max: usize::try_from(abandoned_max).unwrap_or(usize::MAX),
             silence_max,
         }))
     }
@@ -132,7 +131,7 @@ impl Slots {
 
 /// The right to use a connection, until it is dropped.
 pub(super) struct Slot {
-    slots: Slots,
+    slots: PoolSlots,
     number: u64,
 }
 
