@@ -253,6 +253,7 @@ impl Place {
             timeouts: TIMEOUTS,
             first_connect: TIMEOUTS.connect,
             pool_max: 2,
+            pool_abandoned_max: 2,
             pool_wait: Duration::from_secs(5),
             topics_max: 50,
             replay_max: 100,

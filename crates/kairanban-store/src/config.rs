@@ -15,6 +15,8 @@ pub struct StoreConfig {
     pub first_connect: Duration,
     /// How many connections are open at most.
     pub pool_max: u32,
+    /// How many of them may have been abandoned, because they do not answer, beside those.
+    pub pool_abandoned_max: u32,
     /// How long a caller waits for one of them.
     pub pool_wait: Duration,
     /// Topics in a live list.

@@ -17,6 +17,7 @@ use diesel::{
     sql_query,
 };
 
+pub(crate) use self::transaction::Patience;
 use crate::{DatabaseAddress, StoreError, address::without_secrets, sql::Number};
 
 /// How long the database may take.

@@ -11,6 +11,9 @@ pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database"
 /// How SQLite says that there is no room.
 pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 
+/// How Postgres says, in English, that a lock did not come in time.
+const LOCKED_POSTGRES: &str = "canceling statement due to lock timeout";
+
 /// A read or a write that did not come about.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
@@ -119,6 +122,9 @@ pub enum FaultKind {
     /// Others are in the way; it may work in a moment.
     #[error("")]
     Busy,
+    /// Another transaction holds a lock that it needs, and is still open.
+    #[error("another transaction holds what this needs, end it or wait: ")]
+    Locked,
     /// A table, column, function or grant is missing.
     #[error("the installation is incomplete, run `kairanban migrate` and check the grants: ")]
     Installation,
@@ -162,6 +168,11 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Returns whether others cause it, who may be gone in a moment.
+    pub(crate) const fn passes(self) -> bool {
+        matches!(self, Self::Busy | Self::Locked)
+    }
+
     /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing,
     /// or one that refuses the stamp.
     pub(crate) const fn may_be_the_rows(self) -> bool {
@@ -237,11 +248,33 @@ impl StoreError {
         )
     }
 
+    /// Returns whether another transaction holds a lock that the write needs.
+    pub(crate) const fn is_locked(&self) -> bool {
+        matches!(
+            self,
+            Self::Fault(Fault {
+                kind: FaultKind::Locked,
+                ..
+            })
+        )
+    }
+
+    /// Converts the error of a step at which writers wait in turn: a lock that does not come is
+    /// not that of a row.
+    pub(crate) fn in_turn(self) -> Self {
+        match self {
+            Self::Fault(fault) if fault.kind == FaultKind::Locked => {
+                Self::fault(FaultKind::Busy, fault.text)
+            }
+            other => other,
+        }
+    }
+
     /// Returns whether only a check of the database says whose fault it is: the write's or the
     /// database's.
     pub(crate) fn is_doubtful(&self) -> bool {
         match self {
-            Self::Fault(fault) => fault.kind != FaultKind::Busy,
+            Self::Fault(fault) => !fault.kind.passes(),
             Self::Refused(refusal) => refusal.cause.is_some(),
             _ => false,
         }
@@ -261,10 +294,13 @@ impl StoreError {
     /// Returns whether the connection may be at fault, so that it must not be used again.
     pub(crate) const fn is_connection_fault(&self) -> bool {
         match self {
-            Self::Fault(fault) => !matches!(
-                fault.kind,
-                FaultKind::Busy | FaultKind::TriggersOff | FaultKind::ForeignTrigger
-            ),
+            Self::Fault(fault) => {
+                !fault.kind.passes()
+                    && !matches!(
+                        fault.kind,
+                        FaultKind::TriggersOff | FaultKind::ForeignTrigger
+                    )
+            }
             other => matches!(
                 other,
                 Self::Unavailable(_) | Self::Disconnected(_) | Self::Internal(_)
@@ -305,6 +341,7 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
+                Kind::Unknown if text == LOCKED_POSTGRES => Self::fault(FaultKind::Locked, text),
                 // The code is unknown here; `AnyConnection::modify` finds out. In a language that
                 // this does not know it is a fault of no kind, with the same text.
                 _ if text.starts_with("permission denied") => {

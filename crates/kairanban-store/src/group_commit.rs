@@ -5,29 +5,28 @@
 //! transaction a row that the database refuses is left out. What fails later (a deferred trigger,
 //! at the commit) or spoils the transaction for all is found by committing one by one. That is safe
 //! as long as the database answered: then nothing of the group was committed.
+//!
+//! A lock that another transaction holds is waited for once in a group, and shortly; writes that
+//! need one after that do not wait. The writer tries those again later (see `writer/blocked.rs`).
 
+mod one_by_one;
 mod read_back;
 
 use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
 
-use self::read_back::read_back;
+use self::{one_by_one::one_by_one, read_back::read_back};
 use crate::{
     Creation, StoreError,
     admin::Written,
-    connection::AnyConnection,
-    error::{Fault, Refusal},
+    connection::{AnyConnection, Patience},
+    error::Refusal,
     pool::Session,
     repository::{self, Created},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
 };
-
-/// Less time than this is not enough for a write.
-const WRITE_MIN: Duration = Duration::from_millis(50);
-/// The least that a write may take when many share the time that is left.
-const SHARE_MIN: Duration = Duration::from_millis(100);
 
 /// A group whose topics take longer than this has a slow one among them; it is more than any key is
 /// waited for.
@@ -41,9 +40,26 @@ pub(crate) struct Limits {
     /// When the watcher answers in place of the worker: nothing is committed after this.
     pub(crate) abandoned_at: Instant,
     pub(crate) tries_max: usize,
+    /// How long a lock is waited for that another transaction holds.
+    pub(crate) lock_wait: Duration,
 }
 
 impl Limits {
+    /// The same, once a lock was waited for.
+    const fn without_lock_wait(self) -> Self {
+        Self {
+            lock_wait: Duration::ZERO,
+            ..self
+        }
+    }
+
+    const fn patience(&self, statement: Duration) -> Patience {
+        Patience {
+            statement,
+            lock: self.lock_wait,
+        }
+    }
+
     fn ensure_not_abandoned(&self) -> Result<(), StoreError> {
         if Instant::now() > self.abandoned_at {
             return Err(StoreError::Unavailable(
@@ -75,8 +91,14 @@ impl GroupOutcome {
     }
 }
 
-/// Commits a group of writes. Returns an answer for each.
-pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) -> GroupOutcome {
+/// Commits a group of writes. Returns an answer for each. If `has_retry`, another transaction was
+/// in the way of the last one before, and may be still.
+pub(crate) fn commit(
+    session: &mut Session,
+    writes: &[Write],
+    has_retry: bool,
+    limits: Limits,
+) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
     let left = limits.deadline.saturating_duration_since(Instant::now());
     let patience = if session.has_one_writer() {
@@ -86,7 +108,9 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(session, &all, patience, limits, run_all) {
+    match commit_writes(session, &all, patience, limits, |connection, writes| {
+        run_all(connection, writes, has_retry)
+    }) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,
@@ -107,6 +131,11 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
         Err(error) => {
             tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by \
                 one");
+            let limits = if error.is_locked() {
+                limits.without_lock_wait()
+            } else {
+                limits
+            };
             one_by_one(session, &all, limits)
         }
     }
@@ -115,116 +144,26 @@ pub(crate) fn commit(session: &mut Session, writes: &[Write], limits: Limits) ->
 /// Checks whether writing works, by a transaction that changes nothing.
 pub(crate) fn check(session: &mut Session, limits: Limits) -> GroupOutcome {
     let patience = limits.deadline.saturating_duration_since(Instant::now());
-    GroupOutcome::of_check(check_within(session, patience))
+    match check_within(session, limits.patience(patience)) {
+        // That one table is locked says nothing about the others.
+        Err(error) if error.is_locked() => check_session(session),
+        checked => GroupOutcome::of_check(checked),
+    }
 }
 
-fn check_within(session: &mut Session, patience: Duration) -> Result<(), StoreError> {
+fn check_within(session: &mut Session, patience: Patience) -> Result<(), StoreError> {
     let mut tx = WriteTx::on_session(session, patience)?;
     tx.run(AnyConnection::check_writing)?;
-    tx.run(AnyConnection::check_stamping)?;
+    tx.run(|connection| {
+        connection.wait_for_turn()?;
+        connection.check_stamping().map_err(StoreError::in_turn)
+    })?;
     tx.cancel()
 }
 
 /// Checks that the session may write, without a transaction.
 pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
     GroupOutcome::of_check(session.check_writable())
-}
-
-fn one_by_one(session: &mut Session, writes: &[&Write], limits: Limits) -> GroupOutcome {
-    let (mut commits, mut fault) = (Vec::new(), None);
-    let mut answers: Vec<Option<WriteAnswer>> = writes.iter().map(|_| None).collect();
-    for _ in 0..limits.tries_max.max(1) {
-        let waiting: Vec<_> = (0..writes.len())
-            .filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try))
-            .collect();
-        for (done, at) in waiting.iter().enumerate() {
-            let left = limits.deadline.saturating_duration_since(Instant::now());
-            if left < WRITE_MIN {
-                break;
-            }
-            let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
-            let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_alone(session, writes[*at], patience, limits, &mut fault) {
-                Ok((committed, answer)) => {
-                    commits.extend(committed);
-                    answers[*at] = Some(answer);
-                }
-                // The connection is lost: nothing is known of this one, and the others would fare
-                // no better.
-                Err(StoreError::Unavailable(text)) => {
-                    return ended(commits, answers, fault, &text);
-                }
-                Err(error) => answers[*at] = Some(Err(error)),
-            }
-        }
-    }
-    ended(commits, answers, fault, "the write took too long")
-}
-
-fn ended(
-    commits: Vec<Committed>,
-    answers: Vec<Option<WriteAnswer>>,
-    fault: Option<StoreError>,
-    text: &str,
-) -> GroupOutcome {
-    GroupOutcome {
-        commits,
-        fault,
-        answers: answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| Err(StoreError::Unavailable(text.to_owned()))))
-            .collect(),
-    }
-}
-
-/// Returns whether another try may succeed in a moment. A key that is in use is for its client to
-/// repeat: another try would keep the rest waiting.
-const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
-    match answer {
-        Err(StoreError::Refused(refusal)) => refusal.conflict,
-        Err(error) => error.is_busy(),
-        _ => false,
-    }
-}
-
-/// Commits one write. If that fails and only a check can say why, and the check finds what keeps
-/// all writes from the database, it is put into `fault`.
-fn commit_alone(
-    session: &mut Session,
-    write: &Write,
-    patience: Duration,
-    limits: Limits,
-    fault: &mut Option<StoreError>,
-) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let error = match commit_one(session, write, patience, limits) {
-        Err(error) if error.is_doubtful() => error,
-        done => return done,
-    };
-    if let Err(found) = check_within(session, patience) {
-        *fault = Some(found.clone());
-        return Err(found);
-    }
-    match error {
-        // What was missing may have come meanwhile. A client that was refused would throw its post
-        // away.
-        StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
-            commit_one(session, write, patience, limits).map_err(StoreError::of_the_write_alone)
-        }
-        error => Err(error),
-    }
-}
-
-fn commit_one(
-    session: &mut Session,
-    write: &Write,
-    patience: Duration,
-    limits: Limits,
-) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let (committed, mut answers) = commit_writes(session, &[write], patience, limits, run_each)?;
-    let answer = answers
-        .pop()
-        .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
-    Ok((committed, answer))
 }
 
 /// The outcome of one write of a group, before the revision is drawn.
@@ -239,8 +178,14 @@ fn commit_writes(
     run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
-    let mut tx = WriteTx::on_session(session, patience)?;
+    let mut tx = WriteTx::on_session(session, limits.patience(patience))?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
+    if outcomes.iter().all(Result::is_err) {
+        // To read back could take what is locked.
+        tx.cancel()?;
+        let errors = outcomes.into_iter().filter_map(Result::err);
+        return Ok((None, errors.map(Err).collect()));
+    }
     tx.stamp()?;
     let stamp = tx.stamped()?;
     let (mut committed, answers) = tx.run(|connection| {
@@ -255,26 +200,18 @@ fn commit_writes(
     Ok((committed, answers))
 }
 
-/// Runs writes without savepoints: the first one that fails ends the transaction.
-fn run_each(
-    connection: &mut AnyConnection,
-    writes: &[&Write],
-) -> Result<Vec<RunResult>, StoreError> {
-    let outcomes = writes
-        .iter()
-        .map(|write| run(connection, write))
-        .collect::<Result<Vec<_>, _>>()?;
-    // The commit itself could not say why it fails.
-    connection.stamp_checked()?;
-    Ok(outcomes.into_iter().map(Ok).collect())
-}
-
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each
-/// under a savepoint.
+/// under a savepoint. What is tried again comes last, so that it cannot spoil what goes together.
 fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
+    has_retry: bool,
 ) -> Result<Vec<RunResult>, StoreError> {
+    if let ([fresh @ .., retry], true) = (writes, has_retry && writes.len() > 1) {
+        let mut outcomes = run_all(connection, fresh, false)?;
+        outcomes.push(alone(connection, retry)?);
+        return Ok(outcomes);
+    }
     let creations: Vec<_> = writes
         .iter()
         .filter_map(|write| match write {
@@ -320,6 +257,9 @@ fn create(
         Err(error) => {
             tracing::debug!(%error, "topics could not be written together");
             connection.ensure_in_write()?;
+            if error.is_locked() {
+                connection.stop_waiting_for_locks()?;
+            }
             repository::create_each(connection, wanted)
         }
         Ok(created) => Ok(created),
@@ -337,6 +277,10 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, Sto
         outcome => outcome,
     };
     match outcome {
+        Err(error) if error.is_locked() => {
+            connection.stop_waiting_for_locks()?;
+            Ok(Err(error))
+        }
         Err(
             error @ (StoreError::Fault(_)
             | StoreError::Unavailable(_)

@@ -156,7 +156,7 @@ pub(crate) fn insert_checked(
         Some(sql) => {
             let inserted = connection.modify_returning(InsertKeys::new(sql, &[one]));
             inserted.map_err(|error| {
-                if error.is_busy() {
+                if error.is_busy() || error.is_locked() {
                     StoreError::KeyInUse
                 } else {
                     error

@@ -1,6 +1,8 @@
 //! The connections that the store shares.
 
+mod manager;
 mod session;
+mod slots;
 
 use std::{
     path::Path,
@@ -11,14 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{Connection as _, connection::SimpleConnection as _, r2d2::R2D2Connection as _};
+use diesel::{Connection as _, connection::SimpleConnection as _};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
-pub(crate) use self::session::{Idle, Lease, Lender, Session};
+use self::slots::PoolSlots;
+pub(crate) use self::{
+    manager::{Held, Manager, Pooled},
+    session::{Idle, Lease, Lender, Session},
+};
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
-    error::FaultKind,
     identity,
 };
 
@@ -41,6 +46,9 @@ pub struct PoolConnections {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: r2d2::Pool<Manager>,
+    slots: PoolSlots,
+    /// The longest wait for a connection.
+    wait_max: Duration,
     size_max: u32,
     /// What each transaction begins with, if a transaction pooler stands between: there is no
     /// session then that could be set up, and only a transaction has a backend of its own.
@@ -80,8 +88,9 @@ impl Pool {
             pooled,
         };
         let connections = r2d2::Pool::builder()
-            .max_size(config.pool_max)
-            .min_idle(Some(1))
+            // The slots keep those that are of use to `pool_max`.
+            .max_size(config.pool_max.saturating_add(config.pool_abandoned_max))
+            .min_idle(Some(0))
             .connection_timeout(config.pool_wait)
             // A ping before each use would double the round trips; `with` takes another if one is
             // dead.
@@ -102,8 +111,12 @@ impl Pool {
         let path = config.address.path().map(Arc::from);
         let write_lock_wait = config.pool_wait + config.timeouts.statement;
         let read_failed = Arc::default();
+        // Before a request that waits for it is answered with 503: the next one finds it.
+        let silence_max = config.timeouts.statement + config.pool_wait / 2;
         Ok(Self {
             connections,
+            slots: PoolSlots::new(config.pool_max, config.pool_abandoned_max, silence_max),
+            wait_max: config.pool_wait,
             size_max: config.pool_max,
             prelude,
             write_prelude,
@@ -150,19 +163,30 @@ impl Pool {
     /// Returns how many connections there are.
     pub(crate) fn state(&self) -> PoolConnections {
         let state = self.connections.state();
+        let abandoned = u32::try_from(self.slots.abandoned()).unwrap_or(u32::MAX);
         PoolConnections {
-            open: state.connections,
+            open: state.connections.saturating_sub(abandoned),
             idle: state.idle_connections,
             max: self.size_max,
         }
     }
 
     /// Takes a connection, and measures how long that takes.
-    fn get(&self) -> Result<r2d2::PooledConnection<Manager>, StoreError> {
+    fn get(&self) -> Result<Held, StoreError> {
         let began = Instant::now();
-        let taken = self.connections.get();
+        let slot = self.slots.take(self.wait_max, || {
+            // Those that are idle may be frozen, too.
+            *self.outdated_at.lock() = Some(Instant::now());
+        });
+        let taken = slot.ok_or_else(|| {
+            StoreError::Unavailable("all connections of the pool are in use".to_owned())
+        });
+        let taken = taken.and_then(|slot| {
+            let left = self.wait_max.saturating_sub(began.elapsed());
+            Ok(Held::new(self.connections.get_timeout(left)?, slot))
+        });
         self.on_wait.call(PoolWait::Connection, began.elapsed());
-        Ok(taken?)
+        taken
     }
 
     /// Returns whether a reading failed although the database answered, since the last call.
@@ -179,9 +203,7 @@ impl Pool {
                 AnyConnection::check_reading,
             )
         }) {
-            Err(StoreError::Fault(fault)) if fault.kind != FaultKind::Busy => {
-                Ok(Some(fault.to_string()))
-            }
+            Err(StoreError::Fault(fault)) if !fault.kind.passes() => Ok(Some(fault.to_string())),
             checked => checked.map(|()| None),
         }
     }
@@ -272,7 +294,7 @@ impl Pool {
     }
 
     /// Takes a connection, and closes those that are outdated.
-    fn take(&self) -> Result<r2d2::PooledConnection<Manager>, StoreError> {
+    fn take(&self) -> Result<Held, StoreError> {
         loop {
             let mut pooled = self.get()?;
             let outdated_at = *self.outdated_at.lock();
@@ -324,64 +346,6 @@ fn within<T>(
     })
 }
 
-/// How the pool makes connections and recognizes bad ones.
-#[derive(Clone, Debug)]
-pub(crate) struct Manager {
-    address: DatabaseAddress,
-    timeouts: Timeouts,
-    /// Whether a transaction pooler stands between.
-    pooled: bool,
-}
-
-/// A connection with a note whether it has to be closed.
-pub(crate) struct Pooled {
-    connection: AnyConnection,
-    /// The mark of the file that it was opened on.
-    file: Option<String>,
-    /// When it began to connect.
-    opened_at: Instant,
-    /// Whether it must not be used again.
-    tainted: bool,
-}
-
 pub(crate) fn replaced() -> StoreError {
     StoreError::Unavailable("the database file was replaced".to_owned())
-}
-
-impl Manager {
-    fn open(&self) -> Result<Pooled, StoreError> {
-        let opened_at = Instant::now();
-        // Read first, so that a file that is missing is not created.
-        let file = self.address.path().map(identity::file_mark).transpose()?;
-        let connection = if self.pooled {
-            let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
-            connection.prepare_nothing();
-            connection
-        } else {
-            AnyConnection::open(&self.address, self.timeouts)?
-        };
-        Ok(Pooled {
-            connection,
-            file,
-            opened_at,
-            tainted: false,
-        })
-    }
-}
-
-impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
-    type Error = StoreError;
-
-    fn connect(&self) -> Result<Pooled, StoreError> {
-        self.open()
-    }
-
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
-        Ok(pooled.connection.ping()?)
-    }
-
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.tainted || pooled.connection.is_broken()
-    }
 }

@@ -28,7 +28,7 @@
 //! The statements in which the databases differ are in `connection/transaction.rs`; the triggers in
 //! `migrations/`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use diesel::{
     QueryableByName, RunQueryDsl as _,
@@ -40,7 +40,7 @@ use parking_lot::FairMutexGuard;
 
 use crate::{
     StoreError,
-    connection::AnyConnection,
+    connection::{AnyConnection, Patience},
     error::FaultKind,
     lenient::{AnyNumber, LossyText},
     pool::{Idle, Lease, Lender, Pool, Session, replaced},
@@ -84,11 +84,10 @@ impl<'p> WriteTx<'p, &'p Pool> {
 }
 
 impl<'p> WriteTx<'p, Idle<'p>> {
-    /// Begins on a session of its own. Waits for the write lock, and for each statement, at most
-    /// for `patience`.
+    /// Begins on a session of its own. Waits for the write lock of SQLite as for a statement.
     pub(crate) fn on_session(
         session: &'p mut Session,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<Self, StoreError> {
         let (pool, idle) = session.parts();
         Self::begin(Some(pool), idle, Some(patience))
@@ -138,14 +137,17 @@ impl<'p, L: Lender> WriteTx<'p, L> {
     fn begin(
         pool: Option<&'p Pool>,
         mut lender: L,
-        patience: Option<Duration>,
+        patience: Option<Patience>,
     ) -> Result<Self, StoreError> {
         let began = Instant::now();
         let write_lock = match pool {
-            Some(pool) => pool.write_lock(patience)?,
+            Some(pool) => pool.write_lock(patience.map(|patience| patience.statement))?,
             None => None,
         };
-        let patience = patience.map(|patience| patience.saturating_sub(began.elapsed()));
+        let patience = patience.map(|patience| Patience {
+            statement: patience.statement.saturating_sub(began.elapsed()),
+            ..patience
+        });
         let file = file_of(pool)?;
         let mut lost = None;
         for _ in 0..lender.tries_max() {
@@ -195,7 +197,7 @@ impl<'p, L: Lender> WriteTx<'p, L> {
 
     /// Draws the revision, so that it can be read. On Postgres the other writers wait from here on.
     pub(crate) fn stamp(&mut self) -> Result<(), StoreError> {
-        self.run(|connection| Ok(connection.stamp()?))
+        self.run(AnyConnection::stamp)
     }
 
     /// Reads what the transaction came to, after [`stamp`](Self::stamp). Returns `None` if nothing

@@ -8,6 +8,7 @@
 //! A second thread watches it: if the database does not answer in time, the writes are answered all
 //! the same, and another thread with another session goes on with the queue.
 
+mod blocked;
 mod worker;
 
 use std::{
@@ -17,12 +18,12 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
-use self::worker::Shared;
+use self::{blocked::Blocked, worker::Shared};
 use crate::{
     Committed, Store, StoreError, Write, WriterHealth, error::FaultKind, write::WriteAnswer,
 };
@@ -40,6 +41,16 @@ pub struct WriterConfig {
     pub tries_max: usize,
     /// Sessions that may be abandoned at once.
     pub abandoned_max: usize,
+    /// How long a group waits for a lock that another transaction holds. Postgres only.
+    pub lock_wait: Duration,
+}
+
+impl WriterConfig {
+    /// Returns how long a write is tried: before its group is abandoned, so that it can be answered
+    /// by what was in its way.
+    pub(crate) fn patience(&self) -> Duration {
+        self.group_wait * 7 / 8
+    }
 }
 
 /// Between two checks whether writing works, while nothing is written.
@@ -48,6 +59,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 struct Job {
     write: Write,
     answer: oneshot::Sender<WriteAnswer>,
+    queued_at: Instant,
 }
 
 /// A handle to the writing thread. The thread ends, with its queue written, when the last is
@@ -73,6 +85,7 @@ impl Writer {
         let groups = Groups {
             jobs,
             held: VecDeque::new(),
+            blocked: Blocked::new(config.lock_wait, config.patience(), config.queue_max),
             group_max: config.group_max,
         };
         let shared = Shared::new(store, config, health.clone(), Arc::new(on_commit), groups);
@@ -94,8 +107,13 @@ impl Writer {
     /// If the write is refused, or the database or the queue has no room for it.
     pub async fn write(&self, write: Write) -> WriteAnswer {
         let (answer, answered) = oneshot::channel();
+        let job = Job {
+            write,
+            answer,
+            queued_at: Instant::now(),
+        };
         self.queue
-            .try_send(Job { write, answer })
+            .try_send(job)
             .map_err(|_| StoreError::fault(FaultKind::Busy, "too many writes are waiting"))?;
         answered
             .await
@@ -103,24 +121,35 @@ impl Writer {
     }
 }
 
+/// Writes that one transaction carries.
+struct Group {
+    jobs: Vec<Job>,
+    /// Whether the last of them was blocked before.
+    has_retry: bool,
+}
+
 /// What is queued, in groups that one transaction can carry: at most one write per topic and per
 /// idempotency key, so that each write's answer is that write's.
 struct Groups {
     jobs: Receiver<Job>,
     held: VecDeque<Job>,
+    blocked: Blocked,
     group_max: usize,
 }
 
 impl Groups {
     /// Waits for the next group, at most for `patience`.
-    fn next(&mut self, patience: Duration) -> Result<Vec<Job>, RecvTimeoutError> {
-        let first = self
-            .held
-            .pop_front()
-            .map_or_else(|| self.jobs.recv_timeout(patience), Ok)?;
-        let mut targets: HashSet<_> = first.write.target().into_iter().collect();
-        let mut group = vec![first];
-        while group.len() < self.group_max {
+    fn next(&mut self, patience: Duration) -> Result<Group, RecvTimeoutError> {
+        let first = match self.held.pop_front() {
+            Some(job) => Ok(job),
+            None => self.receive(self.blocked.idle_time(patience)),
+        };
+        let (mut jobs, nothing) = match first {
+            Ok(job) => (vec![job], None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut targets: HashSet<_> = jobs.iter().filter_map(|job| job.write.target()).collect();
+        while !jobs.is_empty() && jobs.len() < self.group_max {
             let Some(job) = self.held.pop_front().or_else(|| self.jobs.try_recv().ok()) else {
                 break;
             };
@@ -128,10 +157,28 @@ impl Groups {
                 self.held.push_front(job);
                 break;
             }
-            group.push(job);
+            jobs.push(job);
         }
         // In the order of their keys, as every node does it: they would deadlock otherwise.
-        group.sort_by_key(|job| job.write.target());
-        Ok(group)
+        jobs.sort_by_key(|job| job.write.target());
+        let retry = self.blocked.take_due(&targets);
+        let has_retry = retry.is_some();
+        jobs.extend(retry);
+        match nothing {
+            Some(error) if jobs.is_empty() => Err(error),
+            _ => Ok(Group { jobs, has_retry }),
+        }
+    }
+
+    /// Waits for a write that was not tried yet.
+    fn receive(&self, patience: Duration) -> Result<Job, RecvTimeoutError> {
+        match self.jobs.recv_timeout(patience) {
+            // There will be no others, but those that are blocked are answered first.
+            Err(RecvTimeoutError::Disconnected) if !self.blocked.is_empty() => {
+                thread::park_timeout(patience);
+                Err(RecvTimeoutError::Timeout)
+            }
+            received => received,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{StoreError, error::FaultKind};
+use crate::StoreError;
 
 /// Writes that cannot be done for longer than this are a fault of the database, and not only of
 /// some of them.
@@ -50,7 +50,7 @@ impl WriterHealth {
     /// out.
     pub(crate) fn record_write(&self, error: &StoreError) {
         match error {
-            StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
+            StoreError::Fault(fault) if !fault.kind.passes() => {
                 self.warn(fault.text.clone());
             }
             StoreError::Refused(refusal) => refusal
@@ -77,9 +77,7 @@ impl WriterHealth {
     /// moment is no fault.
     pub(crate) fn record(&self, error: &StoreError) {
         match error {
-            StoreError::Fault(fault) if fault.kind != FaultKind::Busy => {
-                self.set(fault.to_string())
-            }
+            StoreError::Fault(fault) if !fault.kind.passes() => self.set(fault.to_string()),
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => {
                 let since = *self.0.lock().away_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTAGE {

@@ -1,6 +1,9 @@
 //! Runs database work on threads that may block.
 
+use std::sync::Arc;
+
 use kairanban_store::{Store, StoreError};
+use parking_lot::Mutex;
 use tokio::time::{error::Elapsed, timeout};
 
 /// The most statements in one piece of background work.
@@ -19,7 +22,8 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 /// Queries the database for a request, once there is a permit. The time is limited, because a
-/// frozen server, or a broken link, would let the request wait for ever. The query itself goes on.
+/// frozen server, or a broken link, would let the request wait for ever. The query itself goes on,
+/// without the permit then: others would lack it for as long.
 ///
 /// # Errors
 /// Those of `ask`, and [`StoreError::Unavailable`] when there is no answer in time.
@@ -27,15 +31,21 @@ pub async fn query<T: Send + 'static>(
     store: &Store,
     ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    in_time(store, async {
-        let (permit, store) = (store.permit().await?, store.clone());
+    let permit = Arc::new(Mutex::new(None));
+    let answer = timeout(store.answer_max(), async {
+        *permit.lock() = Some(store.permit().await?);
+        let (kept, store) = (Arc::clone(&permit), store.clone());
         blocking(move || {
-            let _permit = permit;
-            ask(&store)
+            let done = ask(&store);
+            drop(kept.lock().take());
+            done
         })
         .await
-    })
-    .await
+    });
+    let answer = answer.await;
+    // A client that goes away before keeps it: else one client could start any number of queries.
+    drop(permit.lock().take());
+    answer.unwrap_or_else(no_answer)
 }
 
 /// Queries the database for many requests, as the follower does: without waiting for a permit

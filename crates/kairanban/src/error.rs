@@ -141,8 +141,10 @@ pub enum ApiError {
         cause: String,
     },
     /// The database cannot write now, and the write was rolled back.
-    #[error("the board cannot be written now; nothing was written, so it is safe to repeat this")]
+    #[error("{why}; nothing was written, so it is safe to repeat this")]
     NotWritten {
+        /// What is in the way, for the client.
+        why: &'static str,
         /// The cause, for the log.
         cause: String,
     },
@@ -312,7 +314,7 @@ impl ApiError {
                     tracing::error!(%cause, suppressed, "a request failed");
                 }
             }
-            Self::Unavailable { cause } | Self::NotWritten { cause } => {
+            Self::Unavailable { cause } | Self::NotWritten { cause, .. } => {
                 if let Some(suppressed) = OUTAGES.allow() {
                     tracing::warn!(%cause, suppressed, "a request was answered with 503");
                 }

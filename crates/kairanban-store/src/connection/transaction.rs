@@ -13,28 +13,47 @@ use kairanban_core::TopicId;
 use super::{AnyConnection, Manages};
 use crate::{StoreError, classified, error::FaultKind, sql::Number};
 
-/// Fires all that waits for the commit, on Postgres; the stamp comes last.
-const STAMP: &str = "SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+/// Fires all that waits for the commit, on Postgres; the stamp comes last. There writers wait in
+/// turn, as long as a statement may take.
+const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
+     true); SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+
+/// 0 would be no limit.
+fn millis(time: Duration) -> u128 {
+    time.as_millis().max(1)
+}
+
+/// How long a write waits, on Postgres.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For each statement, and for its turn among other writers.
+    pub(crate) statement: Duration,
+    /// For a lock that another transaction holds, before the stamp.
+    pub(crate) lock: Duration,
+}
 
 impl AnyConnection {
     /// Begins, so that all changes of the transaction share one revision. On Postgres its commit
     /// stays silent (see the migration): the caller signals it. `prelude` comes first, where the
-    /// session cannot be set up once and for all. A statement may take `patience`, if given.
+    /// session cannot be set up once and for all.
     pub(crate) fn begin_write(
         &mut self,
         prelude: &str,
-        patience: Option<Duration>,
+        patience: Option<Patience>,
     ) -> Result<(), StoreError> {
         self.try_begin_write(prelude, patience)
             .map_err(classified::of_begin)
     }
 
-    fn try_begin_write(&mut self, prelude: &str, patience: Option<Duration>) -> QueryResult<()> {
-        let patience_ms = patience.map(|patience| patience.as_millis().max(1));
+    fn try_begin_write(&mut self, prelude: &str, patience: Option<Patience>) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
-                let limits = patience_ms.map(|ms| {
-                    format!("SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}")
+                let limits = patience.map(|patience| {
+                    format!(
+                        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+                        millis(patience.statement),
+                        millis(patience.lock.min(patience.statement))
+                    )
                 });
                 let limits = limits.unwrap_or_default();
                 // In one round trip. What is read after a lock must be as it is then, whatever the
@@ -52,7 +71,7 @@ impl AnyConnection {
                 )
             }
             Self::Sqlite(connection) => {
-                if let Some(ms) = patience_ms {
+                if let Some(ms) = patience.map(|patience| millis(patience.statement)) {
                     connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
                 }
                 // A deferred transaction that turns into a write fails at once when another wrote
@@ -74,6 +93,25 @@ impl AnyConnection {
         }
     }
 
+    /// Stops waiting for locks of others, or nearly so, until the stamp: many writes that are
+    /// blocked must not use up the time of all.
+    pub(crate) fn stop_waiting_for_locks(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute("SET LOCAL lock_timeout = 1"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Waits for locks as long as a statement may take, from here on.
+    pub(crate) fn wait_for_turn(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute(
+                "SELECT set_config('lock_timeout', current_setting('statement_timeout'), true)",
+            ),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Stops waiting for keys, or nearly so, until the end of the transaction: many that are in use
     /// must not use up the time of all.
     pub(crate) fn stop_waiting_for_keys(&mut self) -> QueryResult<()> {
@@ -88,9 +126,12 @@ impl AnyConnection {
     /// Draws the revision now, so that it can be read, after all deferred constraints have fired:
     /// what their triggers write can be read, too. On Postgres this takes the lock that puts
     /// commits in order: nothing slow may follow. SQLite drew it at the first change.
-    pub(crate) fn stamp(&mut self) -> QueryResult<()> {
+    pub(crate) fn stamp(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(connection) => connection.batch_execute(STAMP),
+            Self::Postgres(connection) => {
+                let stamped = connection.batch_execute(STAMP).map_err(StoreError::from);
+                stamped.map_err(StoreError::in_turn)
+            }
             Self::Sqlite(_) => Ok(()),
         }
     }
@@ -99,7 +140,9 @@ impl AnyConnection {
     /// so at the commit itself.
     pub(crate) fn stamp_checked(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres(connection) => classified::postgres::run(connection, STAMP),
+            Self::Postgres(connection) => {
+                classified::postgres::run(connection, STAMP).map_err(StoreError::in_turn)
+            }
             Self::Sqlite(_) => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::DerefMut;
 
-use super::{Manager, Pool, Pooled};
+use super::{Held, Pool, Pooled};
 use crate::{StoreError, connection::AnyConnection, error::FaultKind};
 
 /// A connection on loan.
@@ -50,7 +50,7 @@ pub(crate) trait Lender {
 }
 
 impl Lender for &Pool {
-    type Lease = r2d2::PooledConnection<Manager>;
+    type Lease = Held;
 
     fn tries_max(&self) -> usize {
         usize::try_from(self.size_max)

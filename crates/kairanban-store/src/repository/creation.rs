@@ -135,6 +135,10 @@ fn try_each(
         Ok(Decision::Create(board)) => {
             match connection.transaction(|connection| insert_checked(connection, board, creation)) {
                 Ok(id) => Ok(Ok(Created::New(id))),
+                Err(error) if error.is_locked() => {
+                    connection.stop_waiting_for_locks()?;
+                    Ok(Err(error))
+                }
                 Err(error @ (StoreError::Refused(_) | StoreError::KeyInUse)) => {
                     connection.ensure_in_write()?;
                     if matches!(error, StoreError::KeyInUse) {

@@ -1,7 +1,14 @@
+use std::time::Duration;
+
 use diesel::sql_query;
 
 use super::*;
 use crate::{DatabaseAddress, OnWait, StoreConfig, Timeouts, history, migrate, sql::Number};
+
+const PATIENCE: Patience = Patience {
+    statement: Duration::from_secs(1),
+    lock: Duration::from_secs(1),
+};
 
 const INSERT: &str = "INSERT INTO topics (board_id, comment) VALUES (1, 'a')";
 
@@ -19,6 +26,7 @@ fn pool(folder: &tempfile::TempDir) -> Pool {
         timeouts,
         first_connect: second,
         pool_max: 2,
+        pool_abandoned_max: 2,
         pool_wait: second,
         topics_max: 9,
         replay_max: 9,
@@ -61,14 +69,14 @@ fn a_step_that_fails_rolls_back_and_ends_the_transaction() {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = pool(&folder);
     let mut session = pool.session();
-    let mut tx = WriteTx::on_session(&mut session, Duration::from_secs(1)).expect("begun");
+    let mut tx = WriteTx::on_session(&mut session, PATIENCE).expect("begun");
     tx.run(insert).expect("written");
     tx.run(|_| Err::<(), _>(StoreError::KeyReused))
         .expect_err("a failure");
     tx.run(insert).expect_err("it is over");
     tx.commit().expect_err("it is over");
     assert_eq!(count_topics(&pool), 0);
-    let mut tx = WriteTx::on_session(&mut session, Duration::from_secs(1)).expect("begun");
+    let mut tx = WriteTx::on_session(&mut session, PATIENCE).expect("begun");
     tx.run(insert).expect("written");
     tx.commit().expect("committed");
     assert_eq!(count_topics(&pool), 1);

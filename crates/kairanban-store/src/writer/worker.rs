@@ -16,7 +16,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{CHECK_INTERVAL, Groups, Job, WriterConfig};
+use super::{CHECK_INTERVAL, Group, Groups, Job, WriterConfig};
 use crate::{
     Committed, Store, StoreError, WriterHealth,
     group_commit::{self, GroupOutcome, Limits},
@@ -137,7 +137,7 @@ impl Shared {
     fn refuse_next(&self, reason: &str) -> Result<(), RecvTimeoutError> {
         let next = self.0.groups.lock().next(NO_WORKER_WAIT);
         match next {
-            Ok(group) => refuse(group.into_iter().map(|job| job.answer), reason),
+            Ok(group) => refuse(group.jobs.into_iter().map(|job| job.answer), reason),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
         }
@@ -178,11 +178,8 @@ impl Shared {
     fn serve(&self, number: u64, mut session: Session) {
         loop {
             let next = self.0.groups.lock().next(CHECK_INTERVAL);
-            let (writes, answers): (Vec<_>, Answers) = match next {
-                Ok(group) => group
-                    .into_iter()
-                    .map(|Job { write, answer }| (write, answer))
-                    .unzip(),
+            let Group { jobs, has_retry } = match next {
+                Ok(group) => group,
                 Err(RecvTimeoutError::Timeout) => {
                     if !self.check(number, &mut session) {
                         return;
@@ -191,14 +188,27 @@ impl Shared {
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.end(End::Finished),
             };
+            let parts = jobs
+                .into_iter()
+                .map(|job| ((job.write, job.queued_at), job.answer));
+            let (wanted, answers): (Vec<_>, Answers) = parts.unzip();
+            let (writes, queued_at): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
             let outcome = self.run(
                 number,
                 answers,
-                |limits| group_commit::commit(&mut session, &writes, limits),
+                |limits| group_commit::commit(&mut session, &writes, has_retry, limits),
                 writes.len(),
             );
             match outcome {
-                Ok((outcome, answers)) => self.report(outcome, answers),
+                Ok((outcome, answers)) => {
+                    let jobs = writes.into_iter().zip(queued_at).zip(answers);
+                    let jobs = jobs.map(|((write, queued_at), answer)| Job {
+                        write,
+                        answer,
+                        queued_at,
+                    });
+                    self.report(outcome, jobs.collect(), has_retry);
+                }
                 // After it was abandoned: what was committed all the same is reported, and nothing
                 // else.
                 Err(late) => {
@@ -247,11 +257,12 @@ impl Shared {
             (in_flight.since, in_flight.answers) = (Some(now), answers);
         }
         // Before the group is abandoned, so that its writes can be answered one by one.
-        let (deadline, abandoned_at) = (now + config.group_wait * 7 / 8, now + config.group_wait);
+        let (deadline, abandoned_at) = (now + config.patience(), now + config.group_wait);
         let limits = Limits {
             deadline,
             abandoned_at,
             tries_max: config.tries_max,
+            lock_wait: config.lock_wait,
         };
         // A panic must not end the thread, or no write would ever be committed again.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
@@ -270,7 +281,8 @@ impl Shared {
         Ok((outcome, std::mem::take(&mut in_flight.answers)))
     }
 
-    fn report(&self, outcome: GroupOutcome, senders: Answers) {
+    /// Reports what came of a group, and keeps those for later that were blocked.
+    fn report(&self, outcome: GroupOutcome, jobs: Vec<Job>, has_retry: bool) {
         let GroupOutcome {
             commits,
             answers,
@@ -289,17 +301,28 @@ impl Shared {
         commits
             .into_iter()
             .for_each(|committed| (self.0.on_commit)(committed));
-        // A request that has gone has no use for its answer.
-        senders
-            .into_iter()
-            .zip(answers)
-            .for_each(|(sender, answer)| drop(sender.send(answer)));
+        if has_retry && !answers.last().is_some_and(is_blocked) {
+            let mut groups = self.0.groups.lock();
+            let freed: Vec<_> = groups.blocked.free().collect();
+            groups.held.extend(freed);
+        }
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            match answer {
+                Err(error) if error.is_locked() => self.0.groups.lock().blocked.put(job, error),
+                // A request that has gone has no use for its answer.
+                answer => drop(job.answer.send(answer)),
+            }
+        }
     }
 
     fn end(&self, end: End) {
         self.0.in_flight.lock().end = Some(end);
         self.0.changed.notify_all();
     }
+}
+
+fn is_blocked(answer: &WriteAnswer) -> bool {
+    answer.as_ref().is_err_and(StoreError::is_locked)
 }
 
 /// Reports to the watcher that its worker panicked.

@@ -35,6 +35,7 @@ pub(crate) const WRITER: WriterConfig = WriterConfig {
     group_wait: Duration::from_secs(3),
     tries_max: 3,
     abandoned_max: 2,
+    lock_wait: Duration::from_millis(50),
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +243,7 @@ pub(crate) fn config(address: &DatabaseAddress) -> StoreConfig {
         timeouts: TIMEOUTS,
         first_connect: Duration::from_secs(10),
         pool_max: 4,
+        pool_abandoned_max: 4,
         pool_wait: Duration::from_secs(2),
         topics_max: 5,
         replay_max: 100,

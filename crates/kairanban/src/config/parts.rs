@@ -38,6 +38,7 @@ impl Config {
             timeouts: self.timeouts(),
             first_connect: self.database.first_connect,
             pool_max: self.database.pool_max.get(),
+            pool_abandoned_max: self.database.pool_abandoned_max,
             pool_wait: self.database.pool_wait,
             topics_max: self.board.topics_max.get(),
             replay_max: self.stream.replay_max,
@@ -85,6 +86,7 @@ impl Config {
             group_wait: self.database.write_group_wait,
             tries_max: self.database.write_tries_max.get(),
             abandoned_max: self.database.write_abandoned_max,
+            lock_wait: self.database.write_lock_wait,
         }
     }
 

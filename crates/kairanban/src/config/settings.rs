@@ -151,6 +151,8 @@ sections! {
         first_connect = "first_connect_s" in "positive_seconds": Duration,
         /// Connections in the pool.
         pool_max: NonZero<u32>,
+        /// Connections of the pool that may be abandoned at the same time.
+        pool_abandoned_max: u32,
         /// Longest wait for a connection of the pool.
         pool_wait = "pool_wait_ms" in "millis": Duration,
         /// Timeout of every later connection.
@@ -167,6 +169,8 @@ sections! {
         write_group_wait = "write_group_wait_ms" in "positive_millis": Duration,
         /// Longest wait for an idempotency key that another transaction holds.
         write_key_wait = "write_key_wait_ms" in "positive_millis": Duration,
+        /// Longest wait of a group of writes for a lock that another transaction holds.
+        write_lock_wait = "write_lock_wait_ms" in "positive_millis": Duration,
         /// Attempts at one write.
         write_tries_max: NonZero<usize>,
         /// Abandoned write sessions that may exist at the same time.

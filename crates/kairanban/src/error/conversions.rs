@@ -1,6 +1,6 @@
 //! Turns errors of the parts below into what a client is answered.
 
-use kairanban_store::StoreError;
+use kairanban_store::{FaultKind, StoreError};
 
 use super::ApiError;
 
@@ -30,6 +30,12 @@ impl From<StoreError> for ApiError {
             // The request that holds the key may be written yet.
             StoreError::KeyInUse => Self::Unavailable { cause: sentence },
             StoreError::Fault(fault) => Self::NotWritten {
+                why: match fault.kind {
+                    FaultKind::Locked => {
+                        "another transaction of the database holds what this changes"
+                    }
+                    _ => "the board cannot be written now",
+                },
                 cause: fault.to_string(),
             },
             StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },

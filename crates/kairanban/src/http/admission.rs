@@ -60,7 +60,7 @@ pub(super) async fn admit_stream<T>(
         return Ok(Admission::Refused(Bye::Limit));
     };
     let caller = match caller.await {
-        Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause }) => {
+        Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause, .. }) => {
             return Ok(unavailable(request, &cause));
         }
         caller => caller?,

@@ -79,6 +79,7 @@ pub fn fit(config: &Config) -> Result<Config, ExitError> {
 
 fn reserved(config: &Config) -> usize {
     let database = config.database.pool_max.get() as usize
+        + config.database.pool_abandoned_max as usize
         + config.database.write_abandoned_max
         + OTHER_DATABASE_CONNECTIONS;
     FILES_OF_PROCESS

@@ -28,6 +28,7 @@ mod foreign_writers;
 mod formats;
 mod half_closed;
 mod held_keys;
+mod held_locks;
 mod hidden;
 mod hosts;
 mod logged;

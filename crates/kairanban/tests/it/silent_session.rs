@@ -131,6 +131,19 @@ impl Frozen {
              AND application_name = 'kairanban' \
              AND query = 'COMMIT' ORDER BY state_change DESC LIMIT 1;",
         );
+        Self::stop(pid)
+    }
+
+    /// Freezes the backends of all sessions.
+    fn all_of(node: &Node) -> Vec<Self> {
+        let pids = node.database.sql(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'kairanban';",
+        );
+        pids.lines().map(|pid| Self::stop(pid.to_owned())).collect()
+    }
+
+    fn stop(pid: String) -> Self {
         assert!(
             Command::new("kill")
                 .args(["-STOP", &pid])
@@ -212,4 +225,63 @@ fn await_end_of_session(database: &Database, pid: &str) {
         assert!(Instant::now() < end, "the abandoned session is kept");
         thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// Reads with as many sessions as the pool has, so that all of them are open.
+fn fill_the_pool(node: &Node) {
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| node.get("/api/v1/boards/main/topics?before=1000"));
+        }
+    });
+}
+
+/// All sessions that are open freeze, and Postgres takes new ones: the pool replaces those that do
+/// not answer.
+#[test]
+fn frozen_sessions_of_the_pool_are_replaced() {
+    let node = Node::start_with(Database::postgres(), &[("DATABASE__POOL_MAX", "4")]);
+    node.post("before");
+    fill_the_pool(&node);
+    let threads = node.threads();
+    let frozen = Frozen::all_of(&node);
+    node.database
+        .sql("INSERT INTO topics (comment) VALUES ('of psql');");
+    let end = Instant::now() + Duration::from_secs(20);
+    // The list, too, may be read by a session that is frozen.
+    while !node
+        .get("/api/v1/boards/main/topics")
+        .body
+        .contains("of psql")
+    {
+        assert!(Instant::now() < end, "it is not shown");
+        thread::park_timeout(Duration::from_millis(50));
+    }
+    while node.get("/api/v1/boards/main/topics?before=1000").status != 200 {
+        assert!(Instant::now() < end, "older topics cannot be read");
+    }
+    // The first is answered by a session that is frozen.
+    while post_keyed(&node).status != 201 {
+        assert!(Instant::now() < end, "nothing can be written");
+    }
+    let sessions = node.database.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'kairanban';",
+    );
+    // Those that froze, the pool, the writer, the listener, and those that are closed just now.
+    let most = frozen.len() + 4 + 4;
+    assert!(
+        sessions.parse::<usize>().expect("a number") <= most,
+        "{sessions}"
+    );
+    assert!(
+        node.threads() <= threads + 24,
+        "{threads} threads became {}",
+        node.threads()
+    );
+    drop(frozen);
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+    fill_the_pool(&node);
+    assert_eq!(shown(&node), ["before", "of psql", "keyed", "after"]);
 }

@@ -1,0 +1,113 @@
+//! How the pool makes connections and recognizes bad ones.
+
+use std::{
+    ops::{Deref, DerefMut},
+    time::Instant,
+};
+
+use diesel::{Connection as _, r2d2::R2D2Connection as _};
+
+use super::slots::{Activity, Slot};
+use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, identity};
+
+/// How the pool makes connections and recognizes bad ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Manager {
+    pub(super) address: DatabaseAddress,
+    pub(super) timeouts: Timeouts,
+    /// Whether a transaction pooler stands between.
+    pub(super) pooled: bool,
+}
+
+/// A connection with a note whether it has to be closed.
+pub(crate) struct Pooled {
+    pub(super) connection: AnyConnection,
+    /// The mark of the file that it was opened on.
+    pub(super) file: Option<String>,
+    /// When it began to connect.
+    pub(super) opened_at: Instant,
+    /// Whether it must not be used again.
+    pub(super) tainted: bool,
+    pub(super) activity: Activity,
+}
+
+/// A connection of the pool, in use.
+pub(crate) struct Held {
+    pooled: r2d2::PooledConnection<Manager>,
+    // Dropped last: a caller that waits for it finds the connection in the pool.
+    slot: Slot,
+}
+
+impl Held {
+    pub(super) fn new(pooled: r2d2::PooledConnection<Manager>, slot: Slot) -> Self {
+        slot.watch(&pooled.activity);
+        Self { pooled, slot }
+    }
+}
+
+impl Deref for Held {
+    type Target = Pooled;
+
+    fn deref(&self) -> &Pooled {
+        &self.pooled
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Pooled {
+        &mut self.pooled
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Another one has its place.
+        if self.slot.is_abandoned() {
+            self.pooled.tainted = true;
+        }
+    }
+}
+
+impl Manager {
+    pub(super) fn open(&self) -> Result<Pooled, StoreError> {
+        let opened_at = Instant::now();
+        // Read first, so that a file that is missing is not created.
+        let file = self.address.path().map(identity::file_mark).transpose()?;
+        let mut connection = if self.pooled {
+            let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
+            connection.prepare_nothing();
+            connection
+        } else {
+            AnyConnection::open(&self.address, self.timeouts)?
+        };
+        let activity = Activity::default();
+        // A statement of SQLite may take its time: it is in this process, and always ends.
+        if matches!(self.address, DatabaseAddress::Postgres(_)) {
+            connection.set_instrumentation(activity.clone());
+        }
+        Ok(Pooled {
+            connection,
+            file,
+            opened_at,
+            tainted: false,
+            activity,
+        })
+    }
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Pooled, StoreError> {
+        self.open()
+    }
+
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
+        Ok(pooled.connection.ping()?)
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.tainted || pooled.connection.is_broken()
+    }
+}
