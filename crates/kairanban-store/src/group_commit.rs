@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// How long and how often a group is tried.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct GroupBounds {
     /// No try begins after this.
     pub(crate) deadline: Instant,
     /// When the watcher answers in place of the worker: nothing is committed after this.
@@ -44,7 +44,7 @@ pub(crate) struct Limits {
     pub(crate) lock_wait: Duration,
 }
 
-impl Limits {
+impl GroupBounds {
     /// The same, once a lock was waited for.
     const fn without_lock_wait(self) -> Self {
         Self {
@@ -97,10 +97,10 @@ pub(crate) fn commit(
     session: &mut Session,
     writes: &[Write],
     has_retry: bool,
-    limits: Limits,
+    bounds: GroupBounds,
 ) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
-    let left = limits.deadline.saturating_duration_since(Instant::now());
+    let left = bounds.deadline.saturating_duration_since(Instant::now());
     let patience = if session.has_one_writer() {
         // Who does not get its turn would not get it for each by itself either.
         left
@@ -108,7 +108,7 @@ pub(crate) fn commit(
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(session, &all, patience, limits, |connection, writes| {
+    match commit_writes(session, &all, patience, bounds, |connection, writes| {
         run_all(connection, writes, has_retry)
     }) {
         Ok((committed, answers)) => GroupOutcome {
@@ -131,20 +131,20 @@ pub(crate) fn commit(
         Err(error) => {
             tracing::debug!(%error, writes = writes.len(), "a group of writes is committed one by \
                 one");
-            let limits = if error.is_locked() {
-                limits.without_lock_wait()
+            let bounds = if error.is_locked() {
+                bounds.without_lock_wait()
             } else {
-                limits
+                bounds
             };
-            one_by_one(session, &all, limits)
+            one_by_one(session, &all, bounds)
         }
     }
 }
 
 /// Checks whether writing works, by a transaction that changes nothing.
-pub(crate) fn check(session: &mut Session, limits: Limits) -> GroupOutcome {
-    let patience = limits.deadline.saturating_duration_since(Instant::now());
-    match check_within(session, limits.patience(patience)) {
+pub(crate) fn check(session: &mut Session, bounds: GroupBounds) -> GroupOutcome {
+    let patience = bounds.deadline.saturating_duration_since(Instant::now());
+    match check_within(session, bounds.patience(patience)) {
         // That one table is locked says nothing about the others.
         Err(error) if error.is_locked() => check_session(session),
         checked => GroupOutcome::of_check(checked),
@@ -174,11 +174,11 @@ fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
     patience: Duration,
-    limits: Limits,
+    bounds: GroupBounds,
     run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
-    let mut tx = WriteTx::on_session(session, limits.patience(patience))?;
+    let mut tx = WriteTx::on_session(session, bounds.patience(patience))?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
     if outcomes.iter().all(Result::is_err) {
         // To read back could take what is locked.
@@ -190,7 +190,7 @@ fn commit_writes(
     let stamp = tx.stamped()?;
     let (mut committed, answers) = tx.run(|connection| {
         let read = read_back(connection, writes, outcomes, stamp, began)?;
-        limits.ensure_not_abandoned()?;
+        bounds.ensure_not_abandoned()?;
         Ok(read)
     })?;
     tx.commit()?;

@@ -18,8 +18,8 @@ use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
 use self::slots::PoolSlots;
 pub(crate) use self::{
-    manager::{Held, Manager, Pooled},
-    session::{Idle, Lease, Lender, Session},
+    manager::{Held, Manager, TrackedConnection},
+    session::{ConnectionLender, LentConnection, Session, SessionLender},
 };
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,

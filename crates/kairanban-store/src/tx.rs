@@ -43,7 +43,7 @@ use crate::{
     connection::{AnyConnection, Patience},
     error::FaultKind,
     lenient::{AnyNumber, LossyText},
-    pool::{Idle, Lease, Lender, Pool, Session, replaced},
+    pool::{ConnectionLender, LentConnection, Pool, Session, SessionLender, replaced},
     rows::StoredLogRow,
     sql::Fixed,
 };
@@ -51,12 +51,12 @@ use crate::{
 /// An open write transaction. It holds the write lock of a SQLite file, and a connection.
 ///
 /// Every call blocks.
-pub(crate) struct WriteTx<'p, L: Lender> {
+pub(crate) struct WriteTx<'p, L: ConnectionLender> {
     /// `None` for a connection that belongs to no pool.
     pool: Option<&'p Pool>,
     lender: L,
     /// `None` once the transaction has ended.
-    lease: Option<L::Lease>,
+    lent: Option<L::Lent>,
     /// Returns the mark of the SQLite file that is written.
     file: Option<String>,
     _write_lock: Option<FairMutexGuard<'p, ()>>,
@@ -83,7 +83,7 @@ impl<'p> WriteTx<'p, &'p Pool> {
     }
 }
 
-impl<'p> WriteTx<'p, Idle<'p>> {
+impl<'p> WriteTx<'p, SessionLender<'p>> {
     /// Begins on a session of its own. Waits for the write lock of SQLite as for a statement.
     pub(crate) fn on_session(
         session: &'p mut Session,
@@ -94,18 +94,18 @@ impl<'p> WriteTx<'p, Idle<'p>> {
     }
 }
 
-impl<'c> WriteTx<'c, Only<'c>> {
+impl<'c> WriteTx<'c, BorrowedLender<'c>> {
     /// Begins on a connection that belongs to no pool.
     pub(crate) fn on_connection(connection: &'c mut AnyConnection) -> Result<Self, StoreError> {
-        Self::begin(None, Only(Some(connection)), None)
+        Self::begin(None, BorrowedLender(Some(connection)), None)
     }
 }
 
 /// Lends the only connection that there is.
-pub(crate) struct Only<'c>(Option<&'c mut AnyConnection>);
+pub(crate) struct BorrowedLender<'c>(Option<&'c mut AnyConnection>);
 
-impl<'c> Lender for Only<'c> {
-    type Lease = Borrowed<'c>;
+impl<'c> ConnectionLender for BorrowedLender<'c> {
+    type Lent = Borrowed<'c>;
 
     fn tries_max(&self) -> usize {
         1
@@ -121,7 +121,7 @@ impl<'c> Lender for Only<'c> {
 /// A connection that its owner goes on to use, or closes.
 pub(crate) struct Borrowed<'c>(&'c mut AnyConnection);
 
-impl Lease for Borrowed<'_> {
+impl LentConnection for Borrowed<'_> {
     fn connection(&mut self) -> &mut AnyConnection {
         self.0
     }
@@ -133,7 +133,7 @@ impl Lease for Borrowed<'_> {
     fn set_tainted(&mut self, _: bool) {}
 }
 
-impl<'p, L: Lender> WriteTx<'p, L> {
+impl<'p, L: ConnectionLender> WriteTx<'p, L> {
     fn begin(
         pool: Option<&'p Pool>,
         mut lender: L,
@@ -151,28 +151,28 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         let file = file_of(pool)?;
         let mut lost = None;
         for _ in 0..lender.tries_max() {
-            let mut lease = lender.lend()?;
+            let mut lent = lender.lend()?;
             // Until it is proven good: after a panic it must not be used again.
-            lease.set_tainted(true);
+            lent.set_tainted(true);
             // One that is open on a file that was moved away is as good as dead.
-            if lease.file() != file.as_deref() {
+            if lent.file() != file.as_deref() {
                 continue;
             }
             let prelude = pool.map_or("", Pool::write_prelude);
-            match lease.connection().begin_write(prelude, patience) {
+            match lent.connection().begin_write(prelude, patience) {
                 Ok(()) => {
                     return Ok(Self {
                         pool,
                         lender,
-                        lease: Some(lease),
+                        lent: Some(lent),
                         file,
                         _write_lock: write_lock,
                     });
                 }
                 Err(StoreError::Disconnected(text)) => lost = Some(text),
                 Err(error) => {
-                    lease.set_tainted(error.is_connection_fault());
-                    lender.take_back(lease);
+                    lent.set_tainted(error.is_connection_fault());
+                    lender.take_back(lent);
                     return Err(error);
                 }
             }
@@ -188,8 +188,8 @@ impl<'p, L: Lender> WriteTx<'p, L> {
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let lease = self.lease.as_mut().ok_or_else(ended)?;
-        match work(lease.connection()) {
+        let lent = self.lent.as_mut().ok_or_else(ended)?;
+        match work(lent.connection()) {
             Ok(done) => Ok(done),
             Err(error) => Err(self.roll_back(error)),
         }
@@ -222,53 +222,53 @@ impl<'p, L: Lender> WriteTx<'p, L> {
             }
             Ok(connection.end_write()?)
         })?;
-        let mut lease = self.lease.take().ok_or_else(ended)?;
-        if let Err(error) = lease.connection().commit_write() {
-            return Err(self.give_back(lease, error));
+        let mut lent = self.lent.take().ok_or_else(ended)?;
+        if let Err(error) = lent.connection().commit_write() {
+            return Err(self.give_back(lent, error));
         }
-        self.lender.restore(lease.connection());
-        lease.set_tainted(false);
-        self.lender.take_back(lease);
+        self.lender.restore(lent.connection());
+        lent.set_tainted(false);
+        self.lender.take_back(lent);
         Ok(())
     }
 
     /// Rolls back what was done only to see whether it can be done.
     pub(crate) fn cancel(mut self) -> Result<(), StoreError> {
         self.run(|connection| Ok(connection.roll_back_write()?))?;
-        let mut lease = self.lease.take().ok_or_else(ended)?;
-        self.lender.restore(lease.connection());
-        lease.set_tainted(false);
-        self.lender.take_back(lease);
+        let mut lent = self.lent.take().ok_or_else(ended)?;
+        self.lender.restore(lent.connection());
+        lent.set_tainted(false);
+        self.lender.take_back(lent);
         Ok(())
     }
 
     /// Rolls back after a step that failed. Returns the error to report.
     fn roll_back(&mut self, error: StoreError) -> StoreError {
-        let Some(mut lease) = self.lease.take() else {
+        let Some(mut lent) = self.lent.take() else {
             return error;
         };
         // The first error is the one to report; a connection that cannot roll back knows that it is
         // broken.
-        let _ = lease.connection().roll_back_write();
-        self.give_back(lease, error)
+        let _ = lent.connection().roll_back_write();
+        self.give_back(lent, error)
     }
 
     /// Returns a connection to its lender after a failure. Returns the error to report.
-    fn give_back(&mut self, mut lease: L::Lease, error: StoreError) -> StoreError {
+    fn give_back(&mut self, mut lent: L::Lent, error: StoreError) -> StoreError {
         let error = match error {
             // A trigger may raise the code of a lost connection. As long as the session answers, it
             // was rolled back.
             StoreError::Disconnected(text)
-                if lease.connection().batch_execute("SELECT 1").is_ok() =>
+                if lent.connection().batch_execute("SELECT 1").is_ok() =>
             {
                 StoreError::fault(FaultKind::Other, text)
             }
             // It is unknown whether it was committed, so it must not be tried again.
             error => error.without_retry(),
         };
-        lease.set_tainted(error.is_connection_fault());
-        let error = lease.connection().with_grants(error);
-        self.lender.take_back(lease);
+        lent.set_tainted(error.is_connection_fault());
+        let error = lent.connection().with_grants(error);
+        self.lender.take_back(lent);
         error
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{GroupOutcome, Limits, RunResult, check_within, commit_writes, run};
+use super::{GroupBounds, GroupOutcome, RunResult, check_within, commit_writes, run};
 use crate::{
     StoreError,
     connection::AnyConnection,
@@ -21,22 +21,22 @@ const SHARE_MIN: Duration = Duration::from_millis(100);
 pub(super) fn one_by_one(
     session: &mut Session,
     writes: &[&Write],
-    mut limits: Limits,
+    mut bounds: GroupBounds,
 ) -> GroupOutcome {
     let (mut commits, mut fault) = (Vec::new(), None);
     let mut answers: Vec<Option<WriteAnswer>> = writes.iter().map(|_| None).collect();
-    for _ in 0..limits.tries_max.max(1) {
+    for _ in 0..bounds.tries_max.max(1) {
         let waiting: Vec<_> = (0..writes.len())
             .filter(|at| answers[*at].as_ref().is_none_or(is_worth_another_try))
             .collect();
         for (done, at) in waiting.iter().enumerate() {
-            let left = limits.deadline.saturating_duration_since(Instant::now());
+            let left = bounds.deadline.saturating_duration_since(Instant::now());
             if left < WRITE_MIN {
                 break;
             }
             let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
             let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_alone(session, writes[*at], patience, limits, &mut fault) {
+            match commit_alone(session, writes[*at], patience, bounds, &mut fault) {
                 Ok((committed, answer)) => {
                     commits.extend(committed);
                     answers[*at] = Some(answer);
@@ -48,7 +48,7 @@ pub(super) fn one_by_one(
                 }
                 Err(error) => {
                     if error.is_locked() {
-                        limits = limits.without_lock_wait();
+                        bounds = bounds.without_lock_wait();
                     }
                     answers[*at] = Some(Err(error));
                 }
@@ -90,14 +90,14 @@ fn commit_alone(
     session: &mut Session,
     write: &Write,
     patience: Duration,
-    limits: Limits,
+    bounds: GroupBounds,
     fault: &mut Option<StoreError>,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let error = match commit_one(session, write, patience, limits) {
+    let error = match commit_one(session, write, patience, bounds) {
         Err(error) if error.is_doubtful() => error,
         done => return done,
     };
-    if let Err(found) = check_within(session, limits.patience(patience)) {
+    if let Err(found) = check_within(session, bounds.patience(patience)) {
         if found.is_locked() {
             // In a language that is not known it says so only to the check.
             let is_unknown =
@@ -111,7 +111,7 @@ fn commit_alone(
         // What was missing may have come meanwhile. A client that was refused would throw its post
         // away.
         StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
-            commit_one(session, write, patience, limits).map_err(StoreError::of_the_write_alone)
+            commit_one(session, write, patience, bounds).map_err(StoreError::of_the_write_alone)
         }
         error => Err(error),
     }
@@ -121,9 +121,9 @@ fn commit_one(
     session: &mut Session,
     write: &Write,
     patience: Duration,
-    limits: Limits,
+    bounds: GroupBounds,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let (committed, mut answers) = commit_writes(session, &[write], patience, limits, run_each)?;
+    let (committed, mut answers) = commit_writes(session, &[write], patience, bounds, run_each)?;
     let answer = answers
         .pop()
         .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));

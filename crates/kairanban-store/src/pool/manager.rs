@@ -20,7 +20,7 @@ pub(crate) struct Manager {
 }
 
 /// A connection with a note whether it has to be closed.
-pub(crate) struct Pooled {
+pub(crate) struct TrackedConnection {
     pub(super) connection: AnyConnection,
     /// The mark of the file that it was opened on.
     pub(super) file: Option<String>,
@@ -46,15 +46,15 @@ impl Held {
 }
 
 impl Deref for Held {
-    type Target = Pooled;
+    type Target = TrackedConnection;
 
-    fn deref(&self) -> &Pooled {
+    fn deref(&self) -> &TrackedConnection {
         &self.pooled
     }
 }
 
 impl DerefMut for Held {
-    fn deref_mut(&mut self) -> &mut Pooled {
+    fn deref_mut(&mut self) -> &mut TrackedConnection {
         &mut self.pooled
     }
 }
@@ -69,7 +69,7 @@ impl Drop for Held {
 }
 
 impl Manager {
-    pub(super) fn open(&self) -> Result<Pooled, StoreError> {
+    pub(super) fn open(&self) -> Result<TrackedConnection, StoreError> {
         let opened_at = Instant::now();
         // Read first, so that a file that is missing is not created.
         let file = self.address.path().map(identity::file_mark).transpose()?;
@@ -85,7 +85,7 @@ impl Manager {
         if matches!(self.address, DatabaseAddress::Postgres(_)) {
             connection.set_instrumentation(activity.clone());
         }
-        Ok(Pooled {
+        Ok(TrackedConnection {
             connection,
             file,
             opened_at,
@@ -96,18 +96,18 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
+    type Connection = TrackedConnection;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<Pooled, StoreError> {
+    fn connect(&self) -> Result<TrackedConnection, StoreError> {
         self.open()
     }
 
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), StoreError> {
+    fn is_valid(&self, pooled: &mut TrackedConnection) -> Result<(), StoreError> {
         Ok(pooled.connection.ping()?)
     }
 
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+    fn has_broken(&self, pooled: &mut TrackedConnection) -> bool {
         pooled.tainted || pooled.connection.is_broken()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::ops::DerefMut;
 
-use super::{Held, Pool, Pooled};
+use super::{Held, Pool, TrackedConnection};
 use crate::{StoreError, connection::AnyConnection, error::FaultKind};
 
 /// A connection on loan.
-pub(crate) trait Lease {
+pub(crate) trait LentConnection {
     /// Returns the connection that is lent, to run statements on.
     fn connection(&mut self) -> &mut AnyConnection;
 
@@ -17,7 +17,7 @@ pub(crate) trait Lease {
     fn set_tainted(&mut self, is_tainted: bool);
 }
 
-impl<P: DerefMut<Target = Pooled>> Lease for P {
+impl<P: DerefMut<Target = TrackedConnection>> LentConnection for P {
     fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection
     }
@@ -32,25 +32,25 @@ impl<P: DerefMut<Target = Pooled>> Lease for P {
 }
 
 /// Lends connections to write transactions.
-pub(crate) trait Lender {
+pub(crate) trait ConnectionLender {
     /// What a connection is lent as.
-    type Lease: Lease;
+    type Lent: LentConnection;
 
     /// Returns how many connections are tried until one works.
     fn tries_max(&self) -> usize;
 
     /// Lends a connection, which may turn out to be dead.
-    fn lend(&mut self) -> Result<Self::Lease, StoreError>;
+    fn lend(&mut self) -> Result<Self::Lent, StoreError>;
 
     /// Sets a connection up again after a commit, for those who use it next.
     fn restore(&self, _: &mut AnyConnection) {}
 
     /// Takes a connection back, and closes it if it is tainted.
-    fn take_back(&mut self, lease: Self::Lease);
+    fn take_back(&mut self, lent: Self::Lent);
 }
 
-impl Lender for &Pool {
-    type Lease = Held;
+impl ConnectionLender for &Pool {
+    type Lent = Held;
 
     fn tries_max(&self) -> usize {
         usize::try_from(self.size_max)
@@ -58,7 +58,7 @@ impl Lender for &Pool {
             .saturating_add(1)
     }
 
-    fn lend(&mut self) -> Result<Self::Lease, StoreError> {
+    fn lend(&mut self) -> Result<Self::Lent, StoreError> {
         self.take()
     }
 
@@ -67,13 +67,13 @@ impl Lender for &Pool {
     }
 
     // The pool closes a tainted one by itself.
-    fn take_back(&mut self, _: Self::Lease) {}
+    fn take_back(&mut self, _: Self::Lent) {}
 }
 
 /// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
 pub(crate) struct Session {
     pool: Pool,
-    idle: Option<Box<Pooled>>,
+    idle: Option<Box<TrackedConnection>>,
 }
 
 impl Session {
@@ -83,9 +83,9 @@ impl Session {
     }
 
     /// Returns the pool, and what lends the session's connection.
-    pub(crate) const fn parts(&mut self) -> (&Pool, Idle<'_>) {
+    pub(crate) const fn parts(&mut self) -> (&Pool, SessionLender<'_>) {
         let Self { pool, idle } = self;
-        (pool, Idle { pool, idle })
+        (pool, SessionLender { pool, idle })
     }
 
     /// Returns whether other programs can only write in turn with this one, so that waiting for
@@ -112,28 +112,28 @@ impl Session {
 }
 
 /// Lends the one connection of a [`Session`], or opens another if that is dead.
-pub(crate) struct Idle<'s> {
+pub(crate) struct SessionLender<'s> {
     pool: &'s Pool,
-    idle: &'s mut Option<Box<Pooled>>,
+    idle: &'s mut Option<Box<TrackedConnection>>,
 }
 
-impl Lender for Idle<'_> {
-    type Lease = Box<Pooled>;
+impl ConnectionLender for SessionLender<'_> {
+    type Lent = Box<TrackedConnection>;
 
     fn tries_max(&self) -> usize {
         // One that died while it was idle shows only when it is used.
         if self.idle.is_some() { 2 } else { 1 }
     }
 
-    fn lend(&mut self) -> Result<Box<Pooled>, StoreError> {
+    fn lend(&mut self) -> Result<Box<TrackedConnection>, StoreError> {
         self.idle
             .take()
             .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)
     }
 
-    fn take_back(&mut self, mut lease: Box<Pooled>) {
-        if !lease.tainted && !lease.connection.is_broken() {
-            *self.idle = Some(lease);
+    fn take_back(&mut self, mut lent: Box<TrackedConnection>) {
+        if !lent.tainted && !lent.connection.is_broken() {
+            *self.idle = Some(lent);
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{CHECK_INTERVAL, Group, Groups, Job, WriterConfig};
 use crate::{
     Committed, Store, StoreError, WriterHealth,
-    group_commit::{self, GroupOutcome, Limits},
+    group_commit::{self, GroupBounds, GroupOutcome},
     pool::Session,
     write::WriteAnswer,
 };
@@ -196,7 +196,7 @@ impl Shared {
             let outcome = self.run(
                 number,
                 answers,
-                |limits| group_commit::commit(&mut session, &writes, has_retry, limits),
+                |bounds| group_commit::commit(&mut session, &writes, has_retry, bounds),
                 writes.len(),
             );
             match outcome {
@@ -225,9 +225,9 @@ impl Shared {
     /// it. False if this worker was abandoned meanwhile.
     fn check(&self, number: u64, session: &mut Session) -> bool {
         let is_faulty = self.0.health.is_faulty();
-        let check = |limits| {
+        let check = |bounds| {
             if is_faulty {
-                group_commit::check(session, limits)
+                group_commit::check(session, bounds)
             } else {
                 group_commit::check_session(session)
             }
@@ -248,7 +248,7 @@ impl Shared {
         &self,
         number: u64,
         answers: Answers,
-        work: impl FnOnce(Limits) -> GroupOutcome,
+        work: impl FnOnce(GroupBounds) -> GroupOutcome,
         writes: usize,
     ) -> Result<(GroupOutcome, Answers), GroupOutcome> {
         let (now, config) = (Instant::now(), self.0.config);
@@ -258,14 +258,14 @@ impl Shared {
         }
         // Before the group is abandoned, so that its writes can be answered one by one.
         let (deadline, abandoned_at) = (now + config.patience(), now + config.group_wait);
-        let limits = Limits {
+        let bounds = GroupBounds {
             deadline,
             abandoned_at,
             tries_max: config.tries_max,
             lock_wait: config.lock_wait,
         };
         // A panic must not end the thread, or no write would ever be committed again.
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(limits))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(bounds))).unwrap_or_else(|_| {
             let panicked = StoreError::Internal("the writer panicked".to_owned());
             GroupOutcome {
                 commits: Vec::new(),
