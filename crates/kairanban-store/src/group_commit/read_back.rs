@@ -22,7 +22,7 @@ use crate::{
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
-/// What came of one write.
+/// The outcome of one write.
 type OneOutcome = Result<WriteOutcome, StoreError>;
 
 /// Reads back what was written, and turns it into the answers and the report of the commit.

@@ -281,7 +281,7 @@ impl Shared {
         Ok((outcome, std::mem::take(&mut in_flight.answers)))
     }
 
-    /// Reports what came of a group, and keeps those for later that were blocked.
+    /// Reports the outcome of a group, and keeps those for later that were blocked.
     fn report(&self, outcome: GroupOutcome, jobs: Vec<Job>, has_retry: bool) {
         let GroupOutcome {
             commits,
