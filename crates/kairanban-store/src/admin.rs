@@ -12,6 +12,7 @@ use crate::{
     connection::AnyConnection,
     logged::Changed,
     repository::{self, BoardEdit, Created, RevisionCondition},
+    rows::WrittenTopic,
     secret::Secret,
     tokens::{self, NewToken},
 };
@@ -120,6 +121,12 @@ impl Written {
         Self::new(WriteOutcome::Deleted, Changed::Token)
     }
 
+    /// A topic that was edited, as it was before.
+    fn edited_topic(id: TopicId, before: Option<WrittenTopic>) -> Self {
+        let before = before.map(Box::new);
+        Self::new(WriteOutcome::Topic(id), Changed::Topic { id, before })
+    }
+
     /// A board that was changed, if it was.
     fn board(name: &BoardName, changed: Option<BoardId>) -> Self {
         let changed = changed.map_or(Changed::Nothing, Changed::Board);
@@ -174,12 +181,8 @@ impl AdminCommand {
                 edit,
                 condition,
             } => CommandRow::new("topic.update", move |connection| {
-                let before = repository::update_topic(connection, board, *id, edit, condition)?;
-                let changed = Changed::Topic {
-                    id: *id,
-                    before: before.map(Box::new),
-                };
-                Ok(Written::new(WriteOutcome::Topic(*id), changed))
+                repository::update_topic(connection, board, *id, edit, condition)
+                    .map(|before| Written::edited_topic(*id, before))
             })
             .on_topic(board, *id),
             Self::DeleteTopic {

@@ -6,6 +6,11 @@ use super::AnyConnection;
 use crate::sql::{DRAW_TOPIC_ID, board_revision_sql};
 
 impl AnyConnection {
+    /// Returns whether numbers are drawn from sequences, which their owner may alter.
+    pub(crate) const fn has_sequences(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Selects when a row of the log was committed, as text that no setting changes.
     pub(crate) const fn log_time_sql(&self) -> &'static str {
         match self {

@@ -91,10 +91,11 @@ pub(crate) fn repair_sequences(
     connection: &mut AnyConnection,
     lock_wait: Duration,
 ) -> Result<(), StoreError> {
-    if matches!(connection, AnyConnection::Sqlite(_)) {
-        return Ok(());
-    }
-    let wrong = postgres::wrong_sequences(connection)?;
+    let wrong = if connection.has_sequences() {
+        postgres::wrong_sequences(connection)?
+    } else {
+        Vec::new()
+    };
     if wrong.is_empty() {
         return Ok(());
     }

@@ -144,7 +144,8 @@ fn functions_that_earlier_migrations_left_open_are_closed_and_pinned() {
         "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {quoted} TO PUBLIC; \
          DO $$ DECLARE f regprocedure; BEGIN \
          FOR f IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = '{quoted}'::regnamespace \
-         LOOP EXECUTE format('ALTER FUNCTION %s RESET ALL', f); END LOOP; END $$; \
+         AND proname <> 'browser_sessions_changed' LOOP EXECUTE format('ALTER FUNCTION %s RESET ALL', f); END LOOP; END $$; \
+         REVOKE EXECUTE ON FUNCTION browser_sessions_changed() FROM PUBLIC; \
          ALTER TABLE topics DROP CONSTRAINT topics_created_at_range, \
          ADD CONSTRAINT topics_created_at_range CHECK (created_at < '9999-12-31'); \
          DELETE FROM __diesel_schema_migrations WHERE version = '20261127000006'"

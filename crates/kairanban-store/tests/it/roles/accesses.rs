@@ -167,7 +167,7 @@ const OF_A_SERVER: [(&str, &str); 8] = [
     ("set", "revision_seq topics_id_seq"),
     (
         "call",
-        "classified_write move_topic_ids stamp_last transaction_begun",
+        "channel_name classified_write move_topic_ids stamp_last transaction_begun",
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! What the boards showed at each revision of each epoch, from the change log; from the tables
 //! where the log says nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{BOARDS, Shown};
 use crate::{node::Database, sse};
@@ -19,6 +19,8 @@ pub(crate) struct Truth {
     epoch: String,
     /// The topics of each board, archived ones left out, after the last change that was replayed.
     topics: [BTreeMap<i64, u64>; BOARDS.len()],
+    /// Topics that are archived for good, whatever else the log says of them.
+    archived: BTreeSet<i64>,
     replayed_to: u64,
 }
 
@@ -27,6 +29,7 @@ struct Tables {
     epoch: String,
     head: u64,
     topics: [BTreeMap<i64, u64>; BOARDS.len()],
+    archived: BTreeSet<i64>,
 }
 
 impl Truth {
@@ -36,12 +39,14 @@ impl Truth {
             epoch,
             head,
             topics,
+            archived,
         } = Tables::read(database);
         let mut truth = Self {
             topics_max,
             epochs: HashMap::new(),
             epoch: epoch.clone(),
             topics,
+            archived,
             replayed_to: head,
         };
         truth.epochs.insert(epoch, History::default());
@@ -66,8 +71,13 @@ impl Truth {
         while let Some((revision, kind, board, topic)) = lines.next() {
             let shown = &mut self.topics[board];
             match kind {
+                "set" if self.archived.contains(&topic) => {}
                 "set" => drop(shown.insert(topic, revision)),
-                "delete" | "archive" => drop(shown.remove(&topic)),
+                "archive" => {
+                    shown.remove(&topic);
+                    self.archived.insert(topic);
+                }
+                "delete" => drop(shown.remove(&topic)),
                 // Nothing is truncated here: a reconcile found what `resume` has read already.
                 _ => {}
             }
@@ -96,8 +106,13 @@ impl Truth {
 
     /// What was changed past the triggers has been found, and has a revision.
     pub(crate) fn resume(&mut self, database: &Database) {
-        let Tables { head, topics, .. } = Tables::read(database);
-        (self.topics, self.replayed_to) = (topics, head);
+        let Tables {
+            head,
+            topics,
+            archived,
+            ..
+        } = Tables::read(database);
+        (self.topics, self.archived, self.replayed_to) = (topics, archived, head);
         self.note_all(head);
     }
 
@@ -107,7 +122,9 @@ impl Truth {
             epoch,
             head,
             topics,
+            archived,
         } = Tables::read(database);
+        self.archived = archived;
         assert!(
             self.epochs
                 .insert(epoch.clone(), History::default())
@@ -191,18 +208,21 @@ impl Tables {
              UNION ALL SELECT 'head ' || coalesce(max(revision), 0) FROM changes \
              UNION ALL SELECT name || ' ' || topics.id || ' ' || revision FROM topics \
              JOIN boards ON boards.id = board_id \
-             WHERE NOT archived;",
+             WHERE NOT archived \
+             UNION ALL SELECT 'archived ' || id FROM topics WHERE archived;",
         );
         let mut tables = Self {
             epoch: String::new(),
             head: 0,
             topics: Default::default(),
+            archived: BTreeSet::new(),
         };
         for row in rows.lines() {
             let words: Vec<_> = row.split(' ').collect();
             match words.as_slice() {
                 ["epoch", epoch] => tables.epoch = (*epoch).to_owned(),
                 ["head", head] => tables.head = head.parse().expect("a revision"),
+                ["archived", id] => drop(tables.archived.insert(id.parse().expect("an id"))),
                 [board, id, revision] => {
                     let board = BOARDS
                         .iter()
