@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Node, startChromium } from "./node.js";
+import { comments, isAt, isPosted, ready, shows } from "./tab.js";
 
 /** @type {import("playwright-core").Browser} */
 let chromium;
@@ -20,15 +21,7 @@ async function open(node, options = {}, path = "/") {
   await page.goto(node.url + path);
   return page;
 }
-const live = (page) => page.waitForSelector('#state[data-state="live"]');
-/** Live, and what a reader needs who does something is there. */
-async function ready(page) {
-  await live(page);
-  await page.mouse.move(9, 9);
-  await page.waitForSelector("#counter:not([hidden])");
-}
-const comments = (page) => page.locator("#topics .comment").allTextContents();
-const shows = (page, text) => page.locator("#topics .comment", { hasText: text }).first().waitFor();
+const live = (page) => isAt(page, "live");
 
 async function withNode(settings, story) {
   const node = await Node.start(settings);
@@ -141,14 +134,14 @@ test("what is refused is said beside the field, in the reader's language, and no
     assert.equal(await page.getAttribute("#comment", "aria-invalid"), "true");
     await page.fill("#comment", "ok");
     await page.click("#post button");
-    await shows(page, "ok");
+    await isPosted(page, "ok");
     assert.equal(await page.locator("#comment-fault").textContent(), "");
     await node.kill();
     await page.fill("#comment", "keep me");
     await page.click("#post button");
     await page.locator('.topic[data-state="waiting"]').waitFor();
     await node.restart();
-    await page.locator("#topics .topic:not([data-state])", { hasText: "keep me" }).waitFor();
+    await isPosted(page, "keep me");
     assert.deepEqual(await comments(page), ["keep me", "ok"]);
   }));
 

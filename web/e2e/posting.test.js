@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Node, startChromium } from "./node.js";
-import { comments, isAt, openTab, ready, shows } from "./tab.js";
+import { comments, isAt, isPosted, openTab, ready, shows } from "./tab.js";
 
 /** @type {import("playwright-core").Browser} */
 let chromium;
@@ -53,7 +53,7 @@ test("a draft is kept over a reload, for each board, and the name with it", () =
     await node.sql("INSERT INTO boards (name) VALUES ('fair');");
     await page.fill("#author", "Hanako");
     await send(page, "posted");
-    await shows(page, "posted");
+    await isPosted(page, "posted");
     await page.fill("#comment", "half a\nsentence");
     await page.reload();
     await page.waitForFunction(() => document.getElementById("comment").value === "half a\nsentence");

@@ -35,6 +35,9 @@ export async function ready(page) {
 export const comments = (page) => page.locator("#topics .comment").allTextContents();
 export const shows = (page, text) => page.locator("#topics .comment", { hasText: text }).first().waitFor();
 
+/** The list has it, and not only this page, which shows a post before it is answered. */
+export const isPosted = (page, text) => page.locator("#topics .topic:not([data-state])", { hasText: text }).first().waitFor();
+
 /** Posts texts one after the other. */
 export async function postAll(node, ...texts) {
   for (const text of texts) await node.post(text);
