@@ -52,7 +52,7 @@ pub struct ChangedBoard {
     pub revision: Revision,
 }
 
-/// A stretch of one board's log.
+/// Which page of one board's log to read.
 #[derive(Clone, Copy, Debug)]
 pub struct LogPage {
     /// Only rows after this revision.
@@ -63,7 +63,7 @@ pub struct LogPage {
     pub limit: usize,
 }
 
-/// Reads a stretch of one board's log, in order.
+/// Reads a page of one board's log, in order.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,

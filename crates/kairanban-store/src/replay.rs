@@ -1,5 +1,5 @@
-//! The newest stretch of a board's log, for readers that come back. Those from further back share
-//! one search of the log (ADR 12).
+//! The newest part of a board's log, for readers that come back. Those from further back share one
+//! search of the log (ADR 12).
 
 use diesel::{
     prelude::*,
@@ -102,14 +102,14 @@ fn touched_sql(
          max(CASE WHEN kind NOT IN ({followed}) THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
          AND revision > {after} AND revision <= {REVISION_MAX} \
-         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
-         stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
+         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS newest GROUP BY topic_id), \
+         total AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
          min(oldest) AS oldest, max(cleared) AS cleared, \
          (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC \
          LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
-         SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, \
+         SELECT total.changes, total.oldest, total.cleared, total.gone, touched.topic_id, \
          touched.revision \
-         FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL \
+         FROM total LEFT JOIN touched ON touched.topic_id IS NOT NULL \
          ORDER BY touched.revision DESC LIMIT {limit}",
         followed = followed.join(", "),
         board = range.board_id.0,
@@ -140,8 +140,8 @@ fn below(
         .load(connection)?)
 }
 
-/// A topic of a stretch of the log, and when it changed last; with what is known of the whole
-/// stretch.
+/// A topic that changed in the range, and when it changed last; with what is known of the whole
+/// range.
 #[derive(QueryableByName)]
 struct ChangedTopicRow {
     #[diesel(sql_type = BigInt)]

@@ -44,7 +44,7 @@ pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
-/// moment, then the newest stretch of its log up to there.
+/// moment, then the newest part of its log up to there.
 pub(crate) fn load(
     connection: &mut AnyConnection,
     epoch: &Epoch,

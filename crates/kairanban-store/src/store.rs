@@ -259,7 +259,7 @@ impl Store {
         self.with(|connection| repository::search(connection, board, text, wanted))
     }
 
-    /// Reads a stretch of one board's log, in order.
+    /// Reads a page of one board's log, in order.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
