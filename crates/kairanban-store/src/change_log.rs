@@ -1,5 +1,4 @@
-//! The change log: what was committed after a revision; in [`retention`], archiving, and forgetting
-//! the oldest.
+//! The change log: what was committed after a revision; in [`retention`], archiving and trimming.
 
 mod retention;
 
@@ -10,7 +9,7 @@ use diesel::{
 };
 use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow, Revision};
 
-pub(crate) use self::retention::{archive, head_before, is_overfull, prune};
+pub(crate) use self::retention::{archive, head_before, is_overfull, trim};
 use crate::{
     StoreError,
     connection::AnyConnection,

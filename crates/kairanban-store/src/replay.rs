@@ -71,7 +71,7 @@ pub(crate) fn read(
         .map(|(at, id)| Ok((revision(at)?, id)))
         .collect::<Result<Vec<_>, StoreError>>()?;
     let waiting = waiting.into_iter().map(|id| (range.upto, TopicId(id)));
-    // After the reading: what was forgotten meanwhile is not in it.
+    // After the reading: what was trimmed meanwhile is not in it.
     let floor = revision(known_from)?
         .max(history::trimmed_to(connection)?)
         .min(range.upto);

@@ -287,33 +287,34 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`,
-    /// expired tickets and sessions. Returns how many rows.
+    /// Deletes what has expired: tickets, sessions, and topics that were deleted before `undo`.
+    /// Trims the audit to what is `kept`. Returns how many rows it deleted.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn forget(
+    pub fn expire(
         &self,
         kept: AuditBounds,
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
         self.pool.with_write_lock(|connection| {
-            let deleted = repository::forget_deleted(connection, undo)?;
-            Ok(audit::prune(connection, kept)?
+            let deleted = repository::expire_undo(connection, undo)?;
+            Ok(audit::trim(connection, kept)?
                 + deleted
-                + ticket_queries::forget(connection, tickets)?
-                + browser_sessions::forget(connection)?)
+                + ticket_queries::expire(connection, tickets)?
+                + browser_sessions::expire(connection)?)
         })
     }
 
-    /// Deletes idempotency keys older than `age_max`. Returns how many.
+    /// Deletes idempotency keys that have expired, which are those older than `age_max`. Returns how
+    /// many.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
+    pub fn expire_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
         self.pool
-            .with_write_lock(|connection| idempotency::forget(connection, age_max))
+            .with_write_lock(|connection| idempotency::expire(connection, age_max))
     }
 
     fn with<T>(

@@ -37,7 +37,7 @@ struct Directory {
 
 #[derive(Debug, Default)]
 struct KnownTitles {
-    /// Grows whenever everything is forgotten. What was read before that is not remembered after
+    /// Grows whenever everything is evicted. What was read before that is not remembered after
     /// it.
     generation: u64,
     lists: HashMap<Visible, (Instant, Arc<[TitledBoard]>)>,
@@ -57,7 +57,7 @@ impl BoardDirectory {
         }))
     }
 
-    /// Forgets everything, because a board changed.
+    /// Evicts everything, because a board changed.
     pub fn clear(&self) {
         let mut known = self.0.known.lock();
         known.generation += 1;
