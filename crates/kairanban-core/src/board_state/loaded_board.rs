@@ -64,7 +64,7 @@ impl LoadedBoard {
         self.policies = load.policies;
         self.named_at = self.named_at.max(load.named_at);
         if found == shown {
-            return if self.snapshot.topics() == load.snapshot.topics() {
+            return if self.snapshot.shows_same_as(&load.snapshot) {
                 StateChange::None
             } else {
                 StateChange::Differs(None)
