@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     BoardChanges, BoardName, Cursor, Digest, KnownSince, Patch, ReplayBuffer, Revision, Topic,
-    TopicId, WireCache,
+    TopicId, WireCache, full_list,
 };
 use difference::Difference;
 
@@ -162,13 +162,14 @@ impl Snapshot {
         let known = self.revision();
         topics.retain(|topic| !changes.is_archived_after(topic.id, known));
         let pushed_out = topics
-            .drain(..topics.len().saturating_sub(topics_max))
+            .drain(..full_list::surplus(topics.len(), topics_max))
             .map(|topic| topic.id)
             .collect::<Vec<_>>();
         // Older than a full list there may be topics that are not archived yet. They take their
         // places before any topic that is older than the first one was.
-        if let Some(began) = self.first_if_full(topics_max)
-            && (topics.len() < topics_max || topics.first().is_some_and(|topic| topic.id < began))
+        if let Some(began) = full_list::first_if_full(self.topics(), topics_max)
+            && (!full_list::is_full(topics.len(), topics_max)
+                || topics.first().is_some_and(|topic| topic.id < began))
         {
             return Applied::Reload;
         }
@@ -189,7 +190,7 @@ impl Snapshot {
     /// that vanished below a full list counts as archived; topics in `history` do not count as new.
     #[must_use]
     pub fn replaced_by(&self, next: Self, history: &ReplayBuffer, topics_max: usize) -> Applied {
-        let first = next.first_if_full(topics_max);
+        let first = full_list::first_if_full(next.topics(), topics_max);
         let difference = Difference::between(self.topics(), next.topics());
         let posted = self.posted(&difference, history, topics_max);
         self.towards(next, difference, posted, None, |id| {
@@ -233,22 +234,13 @@ impl Snapshot {
         history: &ReplayBuffer,
         topics_max: usize,
     ) -> Vec<Arc<Topic>> {
-        let first = self.first_if_full(topics_max);
+        let first = full_list::first_if_full(self.topics(), topics_max);
         let added = difference.added();
         added
             .filter(|topic| Some(topic.id) > first)
             .filter(|topic| !history.has_changed(topic.id, self.revision()))
             .map(Arc::clone)
             .collect()
-    }
-
-    /// Returns the first topic of a list that has no room left, so that there may be older ones.
-    fn first_if_full(&self, topics_max: usize) -> Option<TopicId> {
-        let is_full = self.topics.len() >= topics_max;
-        self.topics
-            .first()
-            .filter(|_| is_full)
-            .map(|topic| topic.id)
     }
 
     /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed

@@ -6,7 +6,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId};
+use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId, full_list};
 
 use crate::{
     StoreError,
@@ -36,7 +36,7 @@ pub(crate) fn read(
 ) -> Result<ReplayBuffer, StoreError> {
     // What was pushed out is not archived yet, or there is a change that says so, which is read
     // later.
-    let waiting = if range.shown >= topics_max {
+    let waiting = if full_list::is_full(range.shown, topics_max) {
         below(connection, range, replay_max)?
     } else {
         Vec::new()
@@ -94,7 +94,7 @@ fn touched_sql(
         .filter(|kind| kind.list_effect() != ListEffect::Reload)
         .map(|kind| format!("'{}'", kind.as_str()))
         .collect();
-    let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
+    let spared = row_limit(full_list::deletions_while_not_full(range.shown, topics_max));
     format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, \
          count(*) AS changes, min(revision) AS oldest, \

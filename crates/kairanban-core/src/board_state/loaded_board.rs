@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use super::StateChange;
 use crate::{
     Applied, BoardChanges, BoardId, BoardLoad, Op, Patch, Policies, ReplayBuffer, Revision,
-    Snapshot, Update,
+    Snapshot, Update, full_list,
 };
 
 /// The snapshot of a board, and the history before it.
@@ -115,7 +115,8 @@ impl LoadedBoard {
         }
         let touched = changes.touched_after(before);
         // Between the first and the last of several revisions the list may have been full.
-        let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max;
+        let longest = self.snapshot.topics().len() + touched.len();
+        let may_have_been_full = full_list::is_full(longest, topics_max);
         let first = changes.first_after(before).unwrap_or(end);
         // What changed on the list without being touched was pushed out of it.
         let ids: BTreeSet<_> = touched.iter().map(|(_, id)| *id).collect();

@@ -7,7 +7,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, plan_opening,
+    BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, full_list,
+    plan_opening,
 };
 use kairanban_store::ChangeBatch;
 
@@ -18,6 +19,7 @@ use crate::{
 
 crate::on_both!(
     a_full_board_shows_its_newest_and_archives_the_rest,
+    a_list_is_full_in_sql_when_it_is_in_core,
     the_log_can_be_trimmed_by_length,
     the_log_can_be_trimmed_by_age,
     a_flood_is_reported_by_boards,
@@ -25,6 +27,22 @@ crate::on_both!(
     history_comes_along_with_the_board,
     history_ends_where_the_board_was_full,
 );
+
+fn a_list_is_full_in_sql_when_it_is_in_core(place: &Place) {
+    let (mut foreign, topics_max) = (place.foreign(), place.store.topics_max());
+    for live in 1..=topics_max + 3 {
+        foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'x')");
+        let shown = place.load().snapshot;
+        let surplus = full_list::surplus(live, topics_max);
+        assert_eq!(shown.topics().len(), live - surplus);
+        let first = full_list::first_if_full(shown.topics(), topics_max).map_or(0, |first| first.0);
+        let older = format!("SELECT count(*) FROM topics WHERE id < {first}");
+        assert_eq!(foreign.number(&older), i64::try_from(surplus).expect("few"));
+    }
+    let archived = place.store.archive(&main(), 100).expect("archived");
+    assert_eq!(archived, full_list::surplus(topics_max + 3, topics_max));
+    assert_eq!(place.store.archive(&main(), 100).expect("archived"), 0);
+}
 
 fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     let mut foreign = place.foreign();
