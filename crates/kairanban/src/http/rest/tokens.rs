@@ -12,7 +12,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    link_next, no_store_json, page_limit,
+    no_store_json,
+    paging::{PageRequest, check_id},
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -118,23 +119,13 @@ pub async fn get_tokens(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let after = query.after.unwrap_or(0);
-    if after < 0 {
-        return Err(ApiError::unreadable_at(
-            "after",
-            "after is the id of a token",
-        ));
-    }
-    let tokens = state.boards.tokens(&administrator, after, limit).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = tokens.next {
-        link_next(
-            &mut response,
-            &request,
-            &format!("after={last}&limit={limit}"),
-        );
-    }
+    let page = PageRequest::new(&request, &state, query.limit)?;
+    let after = check_id("after", query.after, 0, "a token")?.unwrap_or(0);
+    let tokens = state
+        .boards
+        .tokens(&administrator, after, page.limit)
+        .await?;
+    let response = page.begin_answer(tokens.next.map(|last| format!("after={last}")));
     Ok(no_store_json(response, render::rest::tokens(&tokens.rows)))
 }
 
