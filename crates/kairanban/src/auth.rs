@@ -306,7 +306,8 @@ impl Authenticator {
             return Ok(Caller::default());
         };
         let find = || self.finder.find(shown.clone());
-        Ok(self.admit(self.follow_token(find).await?, None))
+        let token = self.follow_token(find).await?;
+        Ok(self.caller_with(token, None))
     }
 
     /// Authenticates a client by a ticket for a board, and ends the stream that was opened with it
@@ -330,10 +331,11 @@ impl Authenticator {
         };
         let token = self.follow_token(find).await?;
         let lease = self.active_tokens.lease_ticket(secret);
-        Ok(self.admit(token, Some((board.clone(), Arc::new(lease)))))
+        Ok(self.caller_with(token, Some((board.clone(), Arc::new(lease)))))
     }
 
-    fn admit(
+    /// Creates the caller that a followed token lets in, with the board and the lease of a ticket.
+    fn caller_with(
         &self,
         token: watch::Receiver<Option<FoundToken>>,
         ticket: Option<(BoardName, Arc<TicketLease>)>,
