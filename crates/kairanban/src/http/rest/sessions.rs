@@ -87,8 +87,9 @@ pub async fn delete_session(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let session = row_id(&id)
-        .ok_or_else(|| ApiError::NotFound(format!("there is no session {:?}", id.as_str())))?;
-    state.boards.end_session(&administrator, session).await?;
+    state
+        .boards
+        .end_session(&administrator, row_id(&id, "session")?)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }

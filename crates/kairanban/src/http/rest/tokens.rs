@@ -184,7 +184,10 @@ pub async fn get_token(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let token = state.boards.token(&administrator, token_id(&id)?).await?;
+    let token = state
+        .boards
+        .token(&administrator, row_id(&id, "token")?)
+        .await?;
     Ok(no_store_json(
         HttpResponse::Ok(),
         render::rest::token(&token),
@@ -213,7 +216,7 @@ pub async fn delete_token(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .revoke_token(&administrator, token_id(&id)?)
+        .revoke_token(&administrator, row_id(&id, "token")?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -247,8 +250,4 @@ pub async fn post_ticket(
         HttpResponse::Created(),
         render::rest::ticket(&ticket, &board, state.tickets),
     ))
-}
-
-fn token_id(text: &str) -> Result<i64, ApiError> {
-    row_id(text).ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
 }
