@@ -271,7 +271,9 @@ fn actor(token: Token) -> Actor {
     }
 }
 
-/// Authenticates callers by token or ticket. Cheap to clone.
+/// Authenticates callers by token or ticket, and signs browsers in and out. Cheap to clone. Only
+/// [`caller`](Self::caller) is cancel safe: what other futures do may be done after they are
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     store: Store,
@@ -334,7 +336,6 @@ impl Authenticator {
         Ok(self.caller_with(token, Some((board.clone(), Arc::new(lease)))))
     }
 
-    /// Creates the caller that a followed token lets in, with the board and the lease of a ticket.
     fn caller_with(
         &self,
         token: watch::Receiver<Option<FoundToken>>,

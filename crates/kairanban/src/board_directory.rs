@@ -73,7 +73,7 @@ impl BoardDirectory {
         known.lists.get(visible).map(|(_, list)| Arc::clone(list))
     }
 
-    /// Returns the first boards, by name, that a caller may see.
+    /// Returns the first boards, by name, that a caller may see. Cancel safe.
     ///
     /// # Errors
     /// If it is not remembered, and the database is away.
@@ -88,7 +88,7 @@ impl BoardDirectory {
             .await
     }
 
-    /// Returns the title of a board.
+    /// Returns the title of a board. Cancel safe.
     ///
     /// # Errors
     /// As [`list`](Self::list).

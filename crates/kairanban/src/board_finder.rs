@@ -153,7 +153,7 @@ impl BoardFinder {
     }
 
     /// Asks the database whether there is a board that a caller may read whose token allows `right`
-    /// there.
+    /// there. Cancel safe: the lookup of a client that has gone changes nothing.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.

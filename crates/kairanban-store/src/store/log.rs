@@ -177,8 +177,8 @@ impl Store {
         self.with(|connection| change_log::head_before(connection, ago))
     }
 
-    /// Trims the change log to the newest `changes_max`, without those older than `age_max`. Returns
-    /// how many it deleted.
+    /// Trims the change log to the newest `changes_max`, without those older than `age_max`.
+    /// Returns how many it deleted.
     ///
     /// # Errors
     /// If the database is away.

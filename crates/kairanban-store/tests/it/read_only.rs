@@ -1,5 +1,5 @@
-//! What the pool writes (tickets, tokens, the audit, archiving, trimming and what expires) after the
-//! database took no writes for a while.
+//! What the pool writes (tickets, tokens, the audit, archiving, trimming and what expires) after
+//! the database took no writes for a while.
 
 use std::{
     thread,

@@ -53,7 +53,8 @@ fn count_change(request: &HttpRequest, state: &AppState, caller: &Caller) -> Res
     }
 }
 
-/// Counts a token, ticket or session that is not valid. A valid one works whatever was tried before.
+/// Counts a token, ticket or session that is not valid. A valid one works whatever was tried
+/// before.
 fn count_bad_token(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
     let client = ClientAddress::of(request, &state.trusted_proxies);
     state.bad_tokens.take(client)

@@ -55,8 +55,8 @@ impl<'a> PageRequest<'a> {
     }
 }
 
-/// Checks the id by which a query says where a page begins: the `parameter` is the id of `what`, and
-/// not less than `min`.
+/// Checks the id by which a query says where a page begins: the `parameter` is the id of `what`,
+/// and not less than `min`.
 ///
 /// # Errors
 /// If it is less.
