@@ -144,7 +144,7 @@ fn checked(
 
 /// Returns whether a statement of ours that writes to the log was what failed.
 fn is_in_log(place: &str) -> bool {
-    place.contains("\"INSERT INTO changes ") || place.contains("\"transaction_begun\"")
+    place.contains("\"INSERT INTO changes ") || place.contains("transaction_begun")
 }
 
 /// Runs commands that return nothing.
