@@ -11,7 +11,8 @@ pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database"
 /// How SQLite says that there is no room.
 pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 
-/// How Postgres says, in English, that a lock did not come in time.
+/// How Postgres says that a lock did not come in time; in another language, that is a fault of no
+/// kind.
 const LOCKED_POSTGRES: &str = "canceling statement due to lock timeout";
 
 /// A read or a write that did not come about.
@@ -341,9 +342,10 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
+                // diesel drops the SQLSTATE of Postgres. What runs by `AnyConnection::modify` is
+                // classified by it, in `classified::postgres::of_sqlstate`. Only what does not is
+                // known by its English text; in another language it is a fault of no kind.
                 Kind::Unknown if text == LOCKED_POSTGRES => Self::fault(FaultKind::Locked, text),
-                // The code is unknown here; `AnyConnection::modify` finds out. In a language that
-                // this does not know it is a fault of no kind, with the same text.
                 _ if text.starts_with("permission denied") => {
                     Self::fault(FaultKind::Installation, text)
                 }
