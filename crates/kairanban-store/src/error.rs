@@ -15,7 +15,7 @@ pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 /// kind.
 const LOCKED_POSTGRES: &str = "canceling statement due to lock timeout";
 
-/// A read or a write that did not come about.
+/// Why a read or a write failed.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// No board has this name.
@@ -192,8 +192,8 @@ impl StoreError {
         })
     }
 
-    /// For what a row, or a trigger of the owner's own, does wrong. An empty sentence counts as not
-    /// given.
+    /// Creates the error for what a row, or a trigger of the owner's own, does wrong. An empty
+    /// sentence counts as none.
     pub(crate) fn refused(sentence: Option<String>, conflict: bool) -> Self {
         Self::Refused(Refusal {
             sentence: sentence.filter(|sentence| !sentence.trim().is_empty()),
@@ -202,8 +202,8 @@ impl StoreError {
         })
     }
 
-    /// For a row that is refused as it is stamped. `said` is the sentence that the database has for
-    /// it, `cause` what administrators see.
+    /// Creates the error for a row that is refused as it is stamped. `said` is the sentence that the
+    /// database has for it, `cause` what administrators see.
     pub(crate) fn stamp_refused(said: Option<String>, cause: String) -> Self {
         Self::Refused(Refusal {
             sentence: Some(said.map_or_else(

@@ -206,7 +206,7 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "transaction_stamped",
 ];
 
-/// The names of all tables.
+/// Returns the names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
 }

@@ -18,7 +18,7 @@ use crate::{StoreError, classified, error::FaultKind, sql::Number};
 const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
      true); SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
-/// 0 would be no limit.
+/// Returns the milliseconds of a time limit, at least 1: 0 would be no limit.
 fn millis(time: Duration) -> u128 {
     time.as_millis().max(1)
 }
