@@ -160,8 +160,8 @@ pub(crate) struct CommandRow<'c> {
     action: &'static str,
     /// The board in the audit.
     board: Option<&'c BoardName>,
-    /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the command has
-    /// no such subject.
+    /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the
+    /// command has no such subject.
     subject: Option<i64>,
     /// What no other write of the same transaction may change.
     pub(crate) target: Option<WriteTarget>,

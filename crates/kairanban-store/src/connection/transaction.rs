@@ -82,8 +82,8 @@ impl AnyConnection {
         }
     }
 
-    /// Lets the commit notify the servers, as that of another program does: no server of this process
-    /// signals it. Those of SQLite look at the file.
+    /// Lets the commit notify the servers, as that of another program does: no server of this
+    /// process signals it. Those of SQLite look at the file.
     pub(crate) fn announce_commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
@@ -221,8 +221,8 @@ impl AnyConnection {
         }
     }
 
-    /// Keeps others from changing a topic until the end of the transaction: what is read of it after
-    /// that is what a write finds. SQLite has one writer at a time.
+    /// Keeps others from changing a topic until the end of the transaction: what is read of it
+    /// after that is what a write finds. SQLite has one writer at a time.
     pub(crate) fn lock_topic(&mut self, id: TopicId) -> Result<(), StoreError> {
         match self {
             // As an UPDATE locks it: rows of other tables may refer to it meanwhile.

@@ -68,8 +68,8 @@ impl Store {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
-    /// Reads tokens in use again, by their own secrets or by sessions, in no particular order. Those
-    /// that are gone are left out.
+    /// Reads tokens in use again, by their own secrets or by sessions, in no particular order.
+    /// Those that are gone are left out.
     ///
     /// # Errors
     /// If the database is away.

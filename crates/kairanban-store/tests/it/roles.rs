@@ -1,5 +1,6 @@
 //! What each kind of role can do on Postgres: a server and a plain writer with the published
-//! grants, a role without rights, and the owner of another schema. Asked of every object of ours that there is.
+//! grants, a role without rights, and the owner of another schema. Asked of every object of ours
+//! that there is.
 
 mod accesses;
 mod attacks;

@@ -1,6 +1,6 @@
-//! Finds tokens by their secrets, or by those of sessions. One query answers all lookups that arrive at the same time: when
-//! a crowd reconnects after a restart, each client with a token, no client waits long, and few
-//! requests are open meanwhile.
+//! Finds tokens by their secrets, or by those of sessions. One query answers all lookups that
+//! arrive at the same time: when a crowd reconnects after a restart, each client with a token, no
+//! client waits long, and few requests are open meanwhile.
 
 use std::fmt;
 

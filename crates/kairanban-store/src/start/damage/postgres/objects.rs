@@ -1,4 +1,4 @@
-//! Functions, rights and triggers of a Postgres that are there, and not as the migrations made them.
+//! Finds functions, rights and triggers of a Postgres that are not as the migrations made them.
 
 use diesel::{
     prelude::*,
