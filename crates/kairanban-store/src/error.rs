@@ -124,10 +124,10 @@ pub enum FaultKind {
     #[error("")]
     Busy,
     /// Another transaction holds a lock that it needs, and is still open.
-    #[error("another transaction holds what this needs, end it or wait: ")]
+    #[error("another transaction holds what this needs; end it or wait: ")]
     Locked,
     /// A table, column, function or grant is missing.
-    #[error("the installation is incomplete, run `kairanban migrate` and check the grants: ")]
+    #[error("the installation is incomplete; run `kairanban migrate` and check the grants: ")]
     Installation,
     /// It takes no writes.
     #[error("the database is read-only: ")]
@@ -152,12 +152,12 @@ pub enum FaultKind {
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
     /// A rule of the owner's takes the place of a statement.
-    #[error("a rule takes the place of what is written, as the owner of the table drop it: ")]
+    #[error("a rule takes the place of what is written; as the owner of the table, drop it: ")]
     Rule,
     /// A trigger of the owner's keeps what is written from being recorded.
     #[error(
-        "a trigger that is not kairanban's stands on a table that is kairanban's alone, as the \
-         owner of the table drop it: "
+        "a trigger that is not kairanban's is on a table that is kairanban's alone; as the owner \
+         of the table, drop it: "
     )]
     ForeignTrigger,
     /// What says nothing of the database: a code that is not known, raised by a trigger.

@@ -146,7 +146,7 @@ impl From<StoreError> for StartError {
                 if NO_DATABASE.iter().any(|words| text.contains(words)) =>
             {
                 Self::Final(format!(
-                    "it is no SQLite database, or damaged ({text}): {ANOTHER_FILE}"
+                    "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"
                 ))
             }
             other => Self::Final(other.to_string()),

@@ -97,7 +97,9 @@ impl StreamQuery {
                 let names = one_of(&StreamFormat::names(boards));
                 let detail = match boards {
                     BoardsOfStream::One => format!("format must be {names}"),
-                    BoardsOfStream::Several => format!("the format of several boards is {names}"),
+                    BoardsOfStream::Several => {
+                        format!("a stream of several boards can have the format {names}")
+                    }
                 };
                 ApiError::unreadable_at("format", detail)
             }),
@@ -146,10 +148,7 @@ impl StreamQuery {
             None => false,
             Some("gzip") => accept::allows_gzip(request),
             Some(_) => {
-                return Err(ApiError::unreadable_at(
-                    "compress",
-                    "a stream can be compressed by gzip",
-                ));
+                return Err(ApiError::unreadable_at("compress", "compress must be gzip"));
             }
         };
         Ok(encoder)

@@ -35,7 +35,7 @@ pub struct BoardSummary<'a> {
     /// (`closed`).
     #[schema(value_type = PostPolicySchema)]
     post: &'static str,
-    /// That of its newest change.
+    /// The revision of its newest change.
     #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
     /// How many it has that are not archived.
@@ -104,7 +104,7 @@ pub struct TokenView<'a> {
     /// When it was revoked.
     #[serde(serialize_with = "rfc3339_or_null")]
     revoked_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// When it was last used, to the minute; null if it was never used.
     #[serde(serialize_with = "rfc3339_or_null")]
     last_used_at: Option<DateTime<Utc>>,
 }
@@ -194,7 +194,7 @@ pub struct SessionView<'a> {
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "rfc3339")]
     expires_at: DateTime<Utc>,
-    /// To the minute; null if it never was.
+    /// When it was last used, to the minute; null if it was never used.
     #[serde(serialize_with = "rfc3339_or_null")]
     last_used_at: Option<DateTime<Utc>>,
 }
@@ -339,7 +339,7 @@ pub fn stats(stats: &Stats) -> Vec<u8> {
     json(stats)
 }
 
-/// A stretch of a board's log, in the order of commits.
+/// A part of a board's log, in the order of commits.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Changes)]
 pub struct ChangesView {
@@ -371,7 +371,7 @@ impl From<&LogRow> for ChangeView {
     }
 }
 
-/// Renders a stretch of a board's log.
+/// Renders a part of a board's log.
 #[must_use]
 pub fn changes(rows: &[LogRow]) -> Vec<u8> {
     json(&ChangesView {

@@ -119,7 +119,7 @@ pub async fn get_boards(
         .map(str::parse::<BoardName>)
         .transpose();
     let after =
-        after.map_err(|_| ApiError::unreadable_at("after", "after is the name of a board"))?;
+        after.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, limit).await?;

@@ -59,7 +59,7 @@ pub async fn get_audit(
     if query.before.is_some_and(|id| id < 1) {
         return Err(ApiError::unreadable_at(
             "before",
-            "before is the id of an entry",
+            "before must be the id of an entry",
         ));
     }
     let entries = state

@@ -57,7 +57,7 @@ pub async fn get_sessions(
     if after < 0 {
         return Err(ApiError::unreadable_at(
             "after",
-            "after is the id of a session",
+            "after must be the id of a session",
         ));
     }
     let sessions = state.boards.sessions(&administrator, after, limit).await?;

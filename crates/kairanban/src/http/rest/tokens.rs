@@ -123,7 +123,7 @@ pub async fn get_tokens(
     if after < 0 {
         return Err(ApiError::unreadable_at(
             "after",
-            "after is the id of a token",
+            "after must be the id of a token",
         ));
     }
     let tokens = state.boards.tokens(&administrator, after, limit).await?;
