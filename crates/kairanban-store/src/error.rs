@@ -27,10 +27,10 @@ pub enum StoreError {
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
-    /// No token has this key, or it was ended already.
+    /// No token has this id, or it was ended already.
     #[error("no valid token has the id {0}")]
     NoSuchToken(i64),
-    /// No session has this key, or it ended already.
+    /// No session has this id, or it ended already.
     #[error("no session has the id {0}")]
     NoSuchSession(i64),
     /// The token has as many tickets as it may have.

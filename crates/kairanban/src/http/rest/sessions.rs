@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    http::caller,
+    http::{caller, row_id},
     render::{self, rest::SessionsView},
     state::AppState,
 };
@@ -96,14 +96,8 @@ pub async fn delete_session(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let parsed = id
-        .parse::<i64>()
-        .ok()
-        .filter(|parsed| *parsed > 0 && parsed.to_string() == *id);
-    let Some(id) = parsed else {
-        let sentence = format!("there is no session {:?}", id.as_str());
-        return Err(ApiError::NotFound(sentence));
-    };
+    let id = row_id(&id)
+        .ok_or_else(|| ApiError::NotFound(format!("no session has the id {:?}", id.as_str())))?;
     state.boards.end_session(&administrator, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -259,5 +259,5 @@ pub async fn post_ticket(
 }
 
 fn token_id(text: &str) -> Result<i64, ApiError> {
-    row_id(text).ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
+    row_id(text).ok_or_else(|| ApiError::NotFound(format!("no valid token has the id {text:?}")))
 }
