@@ -127,7 +127,9 @@ impl AppState {
             readiness,
             metrics,
         } = parts;
-        StreamFormat::labels().for_each(|format| metrics.streams.know(format));
+        for format in StreamFormat::all() {
+            metrics.streams.know(format.label());
+        }
         let drain = readiness.drain().clone();
         let (gate, timing) = (
             ClientGate::of_streams(&config.limits),
