@@ -202,8 +202,8 @@ impl StoreError {
         })
     }
 
-    /// Creates the error for a row that is refused as it is stamped. `said` is the sentence that the
-    /// database has for it, `cause` what administrators see.
+    /// Creates the error for a row that is refused as it is stamped. `said` is the sentence that
+    /// the database has for it, `cause` what administrators see.
     pub(crate) fn stamp_refused(said: Option<String>, cause: String) -> Self {
         Self::Refused(Refusal {
             sentence: Some(said.map_or_else(

@@ -22,8 +22,8 @@ pub enum StartError {
 }
 
 /// Lists what the server or libpq refuses for good, in the words of Postgres and PgBouncer, without
-/// the names in quotes; and the next step, if it is not plain. A server that speaks another language
-/// is waited for, and its words are shown at the end.
+/// the names in quotes; and the next step, if it is not plain. A server that speaks another
+/// language is waited for, and its words are shown at the end.
 const REFUSALS: &[(&str, Option<&str>)] = &[
     (
         "database \"\" does not exist",

@@ -87,7 +87,7 @@ pub struct AppStateInner {
     pub drain: Drain,
     /// Counts requests and their refusals.
     pub requests: RequestMetrics,
-    /// Whether metrics are for everybody.
+    /// Whether every client may read the metrics.
     pub metrics_public: bool,
     /// Composes what `/readyz` reports.
     pub readiness: Readiness,

@@ -33,8 +33,8 @@ pub async fn get_metrics(
     expose(exposition).await
 }
 
-/// Answers `GET /metrics` at an address of its own (`metrics.listen`), for every client that reaches
-/// it.
+/// Answers `GET /metrics` at an address of its own (`metrics.listen`), for every client that
+/// reaches it.
 ///
 /// # Errors
 /// If the metrics cannot be written.

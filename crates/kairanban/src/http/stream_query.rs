@@ -132,8 +132,8 @@ impl StreamQuery {
         ))
     }
 
-    /// Does the same, and compresses the stream if the client asks for that and accepts it. Never
-    /// unasked: proxies between would hold back what they unpack.
+    /// Creates the encoder of a stream, which compresses if the client asks for that and accepts
+    /// it. Never unasked: proxies between would hold back what they unpack.
     ///
     /// # Errors
     /// As [`encoder`](Self::encoder), or if there is no such compression.

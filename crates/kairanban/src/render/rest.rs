@@ -28,10 +28,10 @@ pub struct BoardSummary<'a> {
     name: &'a str,
     /// The title; empty if it has none.
     title: &'a str,
-    /// Who may read it: everybody (`open`), or clients with a token for it (`token`).
+    /// Who may read it: every client (`open`), or clients with a token for it (`token`).
     #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
-    /// Who may post on it: everybody who may read it, clients with a token for it, or no client
+    /// Who may post on it: every client that may read it, clients with a token for it, or no client
     /// (`closed`).
     #[schema(value_type = PostPolicySchema)]
     post: &'static str,

@@ -1,4 +1,4 @@
-//! Boards: anybody may look, administrators make, change and delete them.
+//! Boards: any client may look, administrators make, change and delete them.
 
 use actix_web::{
     HttpRequest, HttpResponse,

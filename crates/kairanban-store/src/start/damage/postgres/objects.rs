@@ -71,7 +71,7 @@ fn found(connection: &mut AnyConnection, query: String) -> Result<Vec<Damage>, S
     Ok(wrong.into_iter().map(Damage::from).collect())
 }
 
-/// Each runs by the rights and the path that the migrations gave it, and belongs to a role that may
+/// Each runs by the rights and the path that the migrations set, and belongs to a role that may
 /// use the tables.
 fn functions_sql() -> String {
     let wanted = OWN_FUNCTIONS.iter().filter_map(|name| {
