@@ -320,6 +320,7 @@ pub(crate) const SQLITE_TRIGGERS: &[&str] = &[
     "tokens_inserted",
     "tokens_updated",
     "tokens_deleted",
+    "browser_sessions_ended",
     "changes_draw",
     "changes_stamp",
     "changes_stamp_within",
